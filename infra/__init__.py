@@ -1,0 +1,1 @@
+"""Provisioning files, the local Azure and deployment files."""

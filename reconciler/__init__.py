@@ -1,0 +1,1 @@
+"""The daemon: desired state in, Azure calls out."""

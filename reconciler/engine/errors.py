@@ -1,0 +1,68 @@
+"""Every error the loop can meet, one tree:
+
+ReconcileError(reason, message)
+  RetryableError            back off and try again
+    Throttled               the service said when: `retry_after` seconds
+    TransportFailed         no answer, or a 5xx
+    Busy                    another operation runs on the object: waiting, not failing
+    SlowRetry               a person or the platform must change something first, but look again now and then
+  NotReadyYet               a reference or an operation is not there yet: waiting, not failing
+  WaitingForHuman           quota, role, lock, policy or an approval
+  TerminalError             no retry until the spec changes
+    NotOwned                the object exists and is not ours
+"""
+
+from __future__ import annotations
+
+
+class ReconcileError(Exception):
+    """`reason` is a CamelCase word for a condition; `message` one sentence for a person, free of secrets."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+
+
+class RetryableError(ReconcileError):
+    """Trying again may succeed by itself."""
+
+
+class Throttled(RetryableError):
+    """HTTP 429; `retry_after` in seconds, None when the service did not say."""
+
+    def __init__(self, reason: str, message: str, retry_after: float | None) -> None:
+        super().__init__(reason, message)
+        self.retry_after = retry_after
+
+
+class TransportFailed(RetryableError):
+    """Connection refused, reset, timed out, or a 5xx."""
+
+
+class Busy(RetryableError):
+    """HTTP 409 of the kind `…OperationInProgress`; nothing is wrong, somebody is at work."""
+
+
+class SlowRetry(RetryableError):
+    """Retried at the slowest pace (locks, capacity)."""
+
+
+class NotReadyYet(ReconcileError):
+    """Look again after `after` seconds."""
+
+    def __init__(self, reason: str, message: str, after: float = 2.0) -> None:
+        super().__init__(reason, message)
+        self.after = after
+
+
+class WaitingForHuman(ReconcileError):
+    """Retried slowly; exit code 4 for one-shot commands."""
+
+
+class TerminalError(ReconcileError):
+    """Nothing to retry: the document, or Azure, must change."""
+
+
+class NotOwned(TerminalError):
+    """The object exists, carries another owner or none, and no document names it."""

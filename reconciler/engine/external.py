@@ -1,0 +1,146 @@
+"""The contract between the loop and a kind: keys, desired objects, observations and the four verbs.
+
+Nothing here knows Azure. `reconcile` owns every decision; a kind only reports and acts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple, Protocol
+
+
+class ObjectKey(NamedTuple):
+    """What the queue holds: a kind's name and the object's name, unique within the kind (for example `dev/stphi01/phi`)."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+class DocumentRef(NamedTuple):
+    """The document that asked for an object."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+class Policy(str, Enum):
+    """`reconcilePolicy` of a document: Manage writes, Observe only reports, Skip does not even look."""
+
+    MANAGE = "Manage"
+    OBSERVE = "Observe"
+    SKIP = "Skip"
+
+
+@dataclass(frozen=True)
+class Desired:
+    """One object as the documents want it.
+
+    `spec` is a frozen value the kind understands; equal specs mean nothing to do on a save. `refs` are the objects that
+    must be ready first. `generation` is the document's. `retain` keeps the object when its document goes.
+    """
+
+    key: ObjectKey
+    document: DocumentRef
+    spec: Any
+    refs: tuple[ObjectKey, ...] = ()
+    generation: int = 1
+    policy: Policy = Policy.MANAGE
+    retain: bool = False
+
+
+@dataclass(frozen=True)
+class Change:
+    """One owned field that differs; `path` is dotted, with `[name]` for keyed lists. Secret values are shown as `(secret)`."""
+
+    path: str
+    before: Any
+    after: Any
+    effect: str = "update in place"
+
+    def __str__(self) -> str:
+        return f"{self.path}: {_short(self.before)} -> {_short(self.after)}"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A condition a kind wants set on its document; the engine stamps generation and time."""
+
+    type: str
+    status: str
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a kind saw. It is a report: making it must not have changed anything.
+
+    `busy` says an operation runs on the object (nothing may be written now); `ready` that dependents may go on;
+    `changes` are the owned fields that differ, empty when up to date; `outputs` are facts for dependents and the status;
+    `poll_after` asks to look again after so many seconds although nothing is wrong.
+    """
+
+    exists: bool
+    ready: bool = False
+    busy: bool = False
+    changes: tuple[Change, ...] = ()
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    marks: tuple[Mark, ...] = ()
+    reason: str = ""
+    message: str = ""
+    poll_after: float | None = None
+
+
+@dataclass(frozen=True)
+class Wrote:
+    """A write that was issued. `operation` is the token of a long-running operation, to be stored and polled; None if done."""
+
+    message: str
+    operation: str | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One polling step of a long-running operation; `error` carries the service's own words when it failed."""
+
+    done: bool
+    error: Exception | None = None
+    retry_after: float | None = None
+
+
+class Facts(Protocol):
+    """What the loop tells a kind of the other objects: their last outputs, once ready."""
+
+    def outputs(self, key: ObjectKey) -> Mapping[str, Any]: ...
+
+
+class External(Protocol):
+    """One kind of resource. No call blocks for long; all are idempotent; `observe` never writes.
+
+    `create` must accept that the object exists, `delete` that it is gone or going. Errors are `engine.errors` only.
+    """
+
+    name: str
+
+    async def observe(self, desired: Desired, facts: Facts) -> Observation: ...
+
+    async def create(self, desired: Desired, facts: Facts) -> Wrote: ...
+
+    async def update(self, desired: Desired, observed: Observation, facts: Facts) -> Wrote: ...
+
+    async def delete(self, desired: Desired) -> Wrote | None: ...
+
+    async def poll(self, desired: Desired, operation: str) -> Progress: ...
+
+
+def _short(value: Any) -> str:
+    text = "(unset)" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

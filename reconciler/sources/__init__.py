@@ -1,0 +1,1 @@
+"""What turns an edge into a key: saved files, the resync timer, orphans."""

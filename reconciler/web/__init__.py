@@ -1,0 +1,1 @@
+"""Health, metrics, the status API and the status page."""

@@ -1,0 +1,116 @@
+"""The contract between the reconciler and a replica: what should be loaded, under which alias, and what is.
+
+The reconciler writes catalogues, replicas write reports; both sides import this module, so it is pure: no I/O.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import datetime
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+FILE_NAME = re.compile(r"^(?P<epoch>\d{6})-(?P<generation>\d{9})\.json$")
+
+
+class Contract(BaseModel):
+    """Camel case on the share, snake case in code; unknown keys are kept out so that both sides agree on the text hashed."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+
+
+class AdapterVersion(Contract):
+    """One immutable published version: `path` is relative to the share's root."""
+
+    digest: str
+    path: str
+
+
+class Adapter(Contract):
+    """A public name and the version it should answer with; `last_good` serves while `desired` cannot be loaded."""
+
+    name: str
+    desired: AdapterVersion
+    last_good: AdapterVersion | None = None
+    required: bool = True
+
+
+class ApiKey(Contract):
+    """A key's name and the SHA-256 (hex) of its text; the text itself never reaches the share."""
+
+    name: str
+    sha256: str
+
+
+class Catalogue(Contract):
+    """What every replica of one engine should load. Immutable: a change is a new file with a higher generation."""
+
+    service: str
+    engine: str
+    epoch: int = Field(ge=0, le=999_999)
+    generation: int = Field(ge=1, le=999_999_999)
+    adapters: tuple[Adapter, ...] = ()
+    api_keys: tuple[ApiKey, ...] = ()
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.epoch:06d}-{self.generation:09d}.json"
+
+    def dump(self) -> bytes:
+        """The file's bytes: the body and its own SHA-256, so that a torn or stale read is never taken for a catalogue."""
+        body = self.model_dump(mode="json", by_alias=True)
+        return json.dumps({"sha256": _digest(body), "catalogue": body}, indent=1).encode()
+
+    @classmethod
+    def load(cls, data: bytes) -> Self | None:
+        """The catalogue in `data`, or None when the bytes are torn, foreign or do not match their own hash."""
+        try:
+            outer = json.loads(data)
+            body = outer["catalogue"]
+            return cls.model_validate(body) if outer["sha256"] == _digest(body) else None
+        except (ValueError, KeyError, TypeError, ValidationError):
+            return None
+
+    def same_content(self, other: Catalogue | None) -> bool:
+        """True when only epoch and generation differ, so that nothing needs to be written."""
+        return other is not None and self._content() == other._content()
+
+    def _content(self) -> dict[str, object]:
+        return self.model_dump(exclude={"epoch", "generation"})
+
+
+class AdapterReport(Contract):
+    """One adapter as one replica has it: the digest that answers now and, when that is not the desired one, why."""
+
+    name: str
+    digest: str | None
+    desired: str
+    state: Literal["Loaded", "Loading", "Failed"]
+    reason: str = ""
+    message: str = ""
+    loaded_at: datetime | None = None
+
+
+class ReplicaReport(Contract):
+    """What a replica says of itself; written by that replica alone, every few seconds, to `<replica>.json`."""
+
+    replica: str
+    revision: str
+    pid: int
+    started_at: datetime
+    heartbeat: datetime
+    generation: int | None
+    epoch: int | None = None
+    model_loaded: bool
+    ready: bool
+    adapters: tuple[AdapterReport, ...] = ()
+    api_keys: tuple[str, ...] = ()
+    message: str = ""
+
+
+def _digest(body: object) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""LoRA fine-tuning with transformers and peft; never imported in a replica."""
