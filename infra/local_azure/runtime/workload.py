@@ -1,0 +1,84 @@
+"""What the ARM side asks the scheduler to run, and what it reports back.
+
+The providers build `Workload`s from stored container apps; `scheduler.Scheduler` keeps them true and answers `RevisionStatus`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One volume mount: `source` is a directory of this machine (subPath applied, created when missing), `target` the mountPath."""
+
+    source: Path
+    target: str
+    read_only: bool
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One *active* revision, exactly as it must run.
+
+    `env` has its secretRefs resolved; Azure's own CONTAINER_APP_* variables are added by the runtime. `probes` keep their ARM
+    shape ({"type", "httpGet" | "tcpSocket", "initialDelaySeconds", ...}). `ingress_port` is the app's loopback port, the same in
+    every revision of the app, or None without ingress. `weight` is the revision's share of traffic, 0..100.
+    """
+
+    app: str
+    app_id: str
+    revision: str
+    image: str
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    mounts: tuple[Mount, ...]
+    probes: tuple[Mapping[str, Any], ...]
+    target_port: int | None
+    ingress_port: int | None
+    fqdn: str
+    dns_suffix: str
+    min_replicas: int = 0
+    max_replicas: int = 10
+    concurrent_requests: int = 10
+    cooldown_s: float = 300.0
+    polling_s: float = 30.0
+    termination_grace_s: float = 30.0
+    weight: int = 0
+
+
+@dataclass(frozen=True)
+class ReplicaStatus:
+    """One replica as seen now.
+
+    `running_state` is Running, Waiting or Terminated; `details` is Azure's runningStateDetails sentence; `pid` is the container's
+    first process as this machine numbers it. `log` holds its console lines in the CRI format
+    (`2026-11-23T06:27:00.123456789Z stdout F text`), the previous 10 MiB beside it as `<log>.1`.
+    """
+
+    name: str
+    created: datetime
+    ready: bool
+    started: bool
+    restart_count: int
+    running_state: str
+    details: str
+    pid: int | None
+    log: Path
+
+
+@dataclass(frozen=True)
+class RevisionStatus:
+    """The health of one revision, in Azure's words.
+
+    `health_state` is Healthy, Unhealthy or None (the string: not known yet); `running_state` one of Activating, Running,
+    RunningAtMaxScale, ScaledToZero, Degraded, ActivationFailed, Deprovisioning, Stopped.
+    """
+
+    health_state: str
+    running_state: str
+    provisioning_error: str | None
+    replicas: tuple[ReplicaStatus, ...]
