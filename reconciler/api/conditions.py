@@ -1,0 +1,129 @@
+"""What the daemon observed, as conditions: `ConditionSet.mark` is the only writer. Pure; the clock is injected.
+
+The words are explained for users in docs/conditions.md; the engine fills them, the CLI and the status API show them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, field_serializer
+from pydantic.alias_generators import to_camel
+
+from reconciler.api.reasons import Reason
+
+Clock = Callable[[], datetime]
+
+
+class ConditionType(StrEnum):
+    """What is spoken of; `Ready`, `Synced` and `Stalled` are the summary, the others its parts."""
+
+    READY = "Ready"
+    SYNCED = "Synced"
+    STALLED = "Stalled"
+    PROVISIONED = "Provisioned"
+    PUBLISHED = "Published"
+    REVISION_HEALTHY = "RevisionHealthy"
+    MODEL_LOADED = "ModelLoaded"
+    ADAPTERS_LOADED = "AdaptersLoaded"
+    ADAPTER_PROVEN = "AdapterProven"
+    ENDPOINT_REACHABLE = "EndpointReachable"
+    DRIFTED = "Drifted"
+
+
+class Status(StrEnum):
+    """`Unknown` is an honest answer: nobody could look, which says nothing about the thing itself."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(BaseModel):
+    """One statement about a document. `reason` is a word for programs, `message` a sentence for people."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+
+    type: ConditionType
+    status: Status
+    reason: str
+    message: str = ""
+    observed_generation: int
+    last_transition_time: datetime
+
+    @field_serializer("last_transition_time")
+    def _time(self, value: datetime) -> str:
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class ConditionSet:
+    """The conditions of one document, at most one of each type, in the order of `ConditionType`."""
+
+    def __init__(self, clock: Clock, conditions: Iterable[Condition] = ()) -> None:
+        self._clock = clock
+        self._conditions = {condition.type: condition for condition in conditions}
+
+    def mark(
+        self,
+        type_: ConditionType | str,
+        status: Status | bool | str,
+        reason: Reason | str,
+        message: str = "",
+        *,
+        generation: int,
+    ) -> bool:
+        """State a condition; returns whether anything changed, so that a status is written only when it must be.
+
+        The time moves only when `status` changes. `reason` may be Azure's own error code where no word of ours fits.
+
+        Raises:
+            ValueError: an unknown type or status.
+        """
+        kind = ConditionType(type_)
+        state = Status(str(status))
+        before = self._conditions.get(kind)
+        moved = before is None or before.status != state
+        after = Condition(
+            type=kind,
+            status=state,
+            reason=str(reason),
+            message=message,
+            observed_generation=generation,
+            last_transition_time=self._clock() if before is None or moved else before.last_transition_time,
+        )
+        self._conditions[kind] = after
+        return before != after
+
+    def get(self, type_: ConditionType | str) -> Condition | None:
+        return self._conditions.get(ConditionType(type_))
+
+    def is_true(self, type_: ConditionType | str) -> bool:
+        condition = self.get(type_)
+        return condition is not None and condition.status is Status.TRUE
+
+    def drop(self, type_: ConditionType | str) -> bool:
+        """Forget a condition that no longer applies (a service without adapters has no `AdaptersLoaded`)."""
+        return self._conditions.pop(ConditionType(type_), None) is not None
+
+    def dump(self) -> list[dict[str, object]]:
+        """JSON values in camel case; `load` reads them back."""
+        return [condition.model_dump(mode="json", by_alias=True) for condition in self]
+
+    @classmethod
+    def load(cls, clock: Clock, values: Iterable[object]) -> ConditionSet:
+        """The set `dump` wrote; values of another release that cannot be read are left out, for they will be observed anew."""
+        readable = []
+        for value in values:
+            try:
+                readable.append(Condition.model_validate(value))
+            except ValueError:
+                continue
+        return cls(clock, readable)
+
+    def __iter__(self) -> Iterator[Condition]:
+        return iter([self._conditions[kind] for kind in ConditionType if kind in self._conditions])
+
+    def __len__(self) -> int:
+        return len(self._conditions)

@@ -1,0 +1,78 @@
+"""Why a condition is as it is: one list of words, each explained for users in docs/conditions.md."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """CamelCase words for programs. Where none fits, Azure's own error code stands in their place."""
+
+    # all is well
+    IN_SYNC = "InSync"
+    PROVISIONED = "Provisioned"
+    PUBLISHED = "Published"
+    HEALTHY = "Healthy"
+    LOADED = "Loaded"
+    PROVEN = "Proven"
+    REACHABLE = "Reachable"
+    ALL_GOOD = "AllGood"
+    NO_DRIFT = "NoDrift"
+    NOT_STALLED = "NotStalled"
+
+    # on the way
+    PROGRESSING = "Progressing"
+    WAITING_FOR_REFERENCE = "WaitingForReference"
+    OPERATION_IN_PROGRESS = "OperationInProgress"
+    CREATING = "Creating"
+    UPDATING = "Updating"
+    DELETING = "Deleting"
+    PUBLISHING = "Publishing"
+    ROLLING_OUT = "RollingOut"
+    STARTING = "Starting"
+    LOADING = "Loading"
+
+    # known limits of what can be said
+    SCALED_TO_ZERO = "ScaledToZero"
+    NOT_OBSERVED = "NotObserved"
+    REPORT_STALE = "ReportStale"
+    OBSERVE_ONLY = "ObserveOnly"
+    SKIPPED = "Skipped"
+    NOT_LEADER = "NotLeader"
+
+    # the documents
+    INVALID_DOCUMENT = "InvalidDocument"
+    SOURCE_UNREADABLE = "SourceUnreadable"
+    ENVIRONMENT_IMMUTABLE = "EnvironmentImmutable"
+    IMMUTABLE_FIELD = "ImmutableField"
+    UNSUPPORTED_IMAGE = "UnsupportedImage"
+
+    # a person decides
+    AWAITING_APPROVAL = "AwaitingApproval"
+    ROLLED_BACK = "RolledBack"
+    NOT_OWNED = "NotOwned"
+    FORBIDDEN = "Forbidden"
+    LOCKED = "Locked"
+    POLICY_DENIED = "PolicyDenied"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    NAME_TAKEN = "NameTaken"
+    PROVIDER_NOT_REGISTERED = "ProviderNotRegistered"
+
+    # trouble
+    DRIFT_FOUND = "DriftFound"
+    DOES_NOT_CONVERGE = "DoesNotConverge"
+    THROTTLED = "Throttled"
+    TRANSPORT_FAILED = "TransportFailed"
+    NO_CAPACITY = "NoCapacity"
+    REQUEST_REFUSED = "RequestRefused"
+    OPERATION_FAILED = "OperationFailed"
+    OPERATION_TIMED_OUT = "OperationTimedOut"
+    MISSING = "Missing"
+    PUBLISH_FAILED = "PublishFailed"
+    CONTENT_DAMAGED = "ContentDamaged"
+    REVISION_FAILED = "RevisionFailed"
+    REPLICA_FAILED = "ReplicaFailed"
+    MODEL_FAILED = "ModelFailed"
+    ADAPTER_FAILED = "AdapterFailed"
+    UNREACHABLE = "Unreachable"
+    INTERNAL_ERROR = "InternalError"
