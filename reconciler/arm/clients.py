@@ -1,0 +1,178 @@
+"""`Arm`: one signed-in connection to Resource Manager, for raw reads and for the SDK's typed clients.
+
+All of them share one HTTP pipeline: our credential, no retries (the loop owns those), no automatic provider registration
+(a person's decision), and a counter. Neighbours: `inventory` caches reads, `operations` polls, `apps` and its kin write.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections import Counter
+from functools import cached_property
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+from azure.core.exceptions import HttpResponseError
+from azure.core.pipeline import AsyncPipeline, PipelineRequest, policies
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.core.rest import AsyncHttpResponse, HttpRequest
+from azure.mgmt.core import AsyncARMPipelineClient
+from azure.mgmt.core.policies import AsyncARMChallengeAuthenticationPolicy
+
+from reconciler.arm.credentials import credential_for
+from reconciler.arm.errors import translate
+from reconciler.arm.inventory import Inventory
+from reconciler.settings import Settings
+
+if TYPE_CHECKING:
+    from azure.mgmt.appcontainers.aio import ContainerAppsAPIClient
+    from azure.mgmt.loganalytics.aio import LogAnalyticsManagementClient
+    from azure.mgmt.resource.resources.aio import ResourceManagementClient
+    from azure.mgmt.storage.aio import StorageManagementClient
+
+
+class Arm:
+    """An async context manager; `inventory` is its read cache, `calls` counts requests by HTTP method.
+
+    Every method raises `engine.errors` only.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.subscription_id = settings.subscription_id
+        self.calls: Counter[str] = Counter()
+        self.inventory = Inventory(self)
+
+    async def __aenter__(self) -> Self:
+        self.session = session(self.settings)
+        # The session owns the TLS context: given a CA file by path, the transport would read it anew and reconnect every call.
+        transport = AioHttpTransport(session=self.session, session_owner=False, connection_timeout=10, read_timeout=60)
+        self._credential = credential_for(self.settings, transport)
+        self._pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(transport, self._policies())
+        self.client: AsyncARMPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncARMPipelineClient(
+            self.settings.arm_endpoint, policies=[], pipeline=self._pipeline
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._credential.close()
+        await self.session.close()
+
+    async def get_json(self, path: str, api_version: str) -> dict[str, Any] | None:
+        """The resource at `path` (an ARM id) as Azure wrote it, None if it does not exist."""
+        response = await self._send("GET", path, api_version)
+        if response.status_code == 404:
+            return None
+        return dict(_parsed(response))
+
+    async def list_json(self, path: str, api_version: str) -> list[dict[str, Any]]:
+        """All items of a collection, following nextLink; empty when what holds the collection does not exist."""
+        items: list[dict[str, Any]] = []
+        link: str | None = path
+        while link:
+            response = await self._send("GET", link, api_version)
+            if response.status_code == 404:
+                return []
+            page = _parsed(response)
+            items.extend(page.get("value") or [])
+            link = page.get("nextLink")
+        return items
+
+    async def post_json(self, path: str, api_version: str, body: Any = None) -> Any:
+        """What a POST action answers: an object, a string or None."""
+        response = await self._send("POST", path, api_version, body)
+        if response.status_code == 404:
+            raise translate(HttpResponseError(response=response))
+        return json.loads(response.text()) if response.text() else None
+
+    @cached_property
+    def resources(self) -> ResourceManagementClient:
+        from azure.mgmt.resource.resources.aio import ResourceManagementClient
+
+        return ResourceManagementClient(**self._typed())
+
+    @cached_property
+    def log_analytics(self) -> LogAnalyticsManagementClient:
+        from azure.mgmt.loganalytics.aio import LogAnalyticsManagementClient
+
+        return LogAnalyticsManagementClient(**self._typed())
+
+    @cached_property
+    def storage(self) -> StorageManagementClient:
+        from azure.mgmt.storage.aio import StorageManagementClient
+
+        return StorageManagementClient(**self._typed())
+
+    @cached_property
+    def apps(self) -> ContainerAppsAPIClient:
+        from azure.mgmt.appcontainers.aio import ContainerAppsAPIClient
+
+        return ContainerAppsAPIClient(**self._typed())
+
+    def _typed(self) -> dict[str, Any]:
+        """Arguments of an SDK client that runs on our pipeline. Clients are made at the first write: reads need none."""
+        return {
+            "credential": self._credential,
+            "subscription_id": self.subscription_id,
+            "base_url": self.settings.arm_endpoint,
+            "credential_scopes": [self.settings.scope],
+            "pipeline": self._pipeline,
+        }
+
+    def _policies(self) -> list[Any]:
+        return [
+            policies.RequestIdPolicy(),
+            policies.UserAgentPolicy(base_user_agent=user_agent()),
+            policies.ProxyPolicy(),
+            AsyncARMChallengeAuthenticationPolicy(self._credential, self.settings.scope),
+            policies.CustomHookPolicy(),
+            _Count(self.calls),
+        ]
+
+    async def _send(self, method: str, path: str, api_version: str, body: Any = None) -> AsyncHttpResponse:
+        url = path if path.startswith("https://") else self.settings.arm_endpoint + path
+        params = {} if "api-version=" in url else {"api-version": api_version}
+        request = HttpRequest(method, url, params=params, **({} if body is None else {"json": body}))
+        try:
+            response = await self.client.send_request(request)
+        except Exception as error:
+            raise translate(error) from error
+        if response.status_code >= 400 and response.status_code != 404:
+            raise translate(HttpResponseError(response=response))
+        return response
+
+
+class _Count(policies.SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """Counts what really goes out."""
+
+    def __init__(self, calls: Counter[str]) -> None:
+        super().__init__()
+        self._calls = calls
+
+    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
+        self._calls[request.http_request.method] += 1
+
+
+def session(settings: Settings, **options: Any) -> aiohttp.ClientSession:
+    """An HTTP session that trusts the settings' CA file, if there is one, else the machine's; must be closed by the caller."""
+    trust: ssl.SSLContext = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
+    connector = aiohttp.TCPConnector(ssl=trust, limit=64)
+    jar = aiohttp.DummyCookieJar()
+    return aiohttp.ClientSession(connector=connector, cookie_jar=jar, trust_env=True, auto_decompress=False, **options)
+
+
+def user_agent() -> str:
+    """`moorage/<version>`, what Azure's logs and the local Azure's journal show."""
+    try:
+        return f"moorage/{metadata.version('moorage')}"
+    except metadata.PackageNotFoundError:
+        return "moorage"
+
+
+def _parsed(response: AsyncHttpResponse) -> Any:
+    try:
+        return json.loads(response.text())
+    except ValueError as error:
+        raise translate(error) from error

@@ -1,0 +1,218 @@
+"""One table from what Azure says to what the loop does about it, and the one function that reads any error.
+
+Codes decide first, then the HTTP status. `engine.errors` holds the classes; `arm.faults` reads the bodies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import aiohttp
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+
+from reconciler.arm.faults import Fault, fault_of_operation, fault_of_response, redact
+from reconciler.engine.errors import (
+    Busy,
+    NotReadyYet,
+    ReconcileError,
+    RetryableError,
+    SlowRetry,
+    TerminalError,
+    Throttled,
+    TransportFailed,
+    WaitingForHuman,
+)
+
+
+class Rule(NamedTuple):
+    """What a code means: the class of error, a clearer reason than the code (if it needs one), and what a person can do."""
+
+    kind: type[ReconcileError]
+    hint: str = ""
+    reason: str = ""
+
+
+_BUSY = Rule(Busy)
+_PARENT = Rule(NotReadyYet)
+_SHARED_KEY = "Azure Files mounts need the account key: allow shared key access on the storage account, or change the policy."
+_ROLE = "Give the daemon's identity the role in infra/deploy; a new role assignment can take ten minutes to be seen."
+_QUOTA = "Ask for a higher quota, or lower what the document asks for."
+
+TABLE: Mapping[str, Rule] = {
+    # Somebody, often we ourselves, is at work on the object.
+    "ContainerAppOperationInProgress": _BUSY,
+    "ContainerAppLockConflict": _BUSY,
+    "ContainerAppsJobOperationInProgress": _BUSY,
+    "ManagedEnvironmentOperationInProgress": _BUSY,
+    "ManagedEnvironmentNotProvisioned": _BUSY,
+    "MaintenanceConfigurationLockConflict": _BUSY,
+    "StorageAccountIsNotProvisioned": _BUSY,
+    "StorageAccountOperationInProgress": _BUSY,
+    "ResourceGroupBeingDeleted": _BUSY,
+    "ResourceGroupDeletionInProgress": _BUSY,
+    "AnotherOperationInProgress": _BUSY,
+    "OperationNotAllowedOnResourceInProgress": _BUSY,
+    "ConflictingOperation": _BUSY,
+    "Conflict": _BUSY,
+    "OperationPreempted": _BUSY,
+    "ShareBeingDeleted": _BUSY,
+    "ResourceTypeMismatch": Rule(TerminalError),
+    "DeletePending": _BUSY,
+    "SharingViolation": _BUSY,
+    "LeaseAlreadyPresent": _BUSY,
+    "LeaseIdMismatchWithLeaseOperation": _BUSY,
+    "LeaseNotPresentWithLeaseOperation": _BUSY,
+    # What an object stands on is not there (yet).
+    "ResourceGroupNotFound": _PARENT,
+    "ParentResourceNotFound": _PARENT,
+    "ParentNotFound": _PARENT,
+    "ResourceNotFound": _PARENT,
+    "NotFound": _PARENT,
+    "ShareNotFound": _PARENT,
+    "ManagedEnvironmentStorageNotFound": _PARENT,
+    "ManagedEnvironmentNotFound": _PARENT,
+    # Still holding something: dependents go first.
+    "100026": Rule(Busy, "Its container apps go first.", "EnvironmentHasContainerApps"),
+    "ManagedEnvironmentHasContainerApps": Rule(Busy, "Its container apps go first."),
+    "ManagedEnvironmentHasContainerAppsJobs": Rule(WaitingForHuman, "Delete the environment's jobs first."),
+    "ManagedEnvironmentHasBuilders": Rule(WaitingForHuman, "Delete the environment's builders first."),
+    "ManagedEnvironmentStorageInUse": Rule(Busy, "The container apps that mount it go first."),
+    "ShareHasSnapshots": Rule(WaitingForHuman, "Delete the share's snapshots first."),
+    "ResourceGroupDeletionBlocked": Rule(WaitingForHuman, "Something in the resource group holds it back."),
+    # Too fast.
+    "429": Rule(Throttled, "", "Throttled"),
+    "TooManyRequests": Rule(Throttled, "", "Throttled"),
+    "ResourceRequestsThrottled": Rule(Throttled),
+    "SubscriptionRequestsThrottled": Rule(Throttled),
+    "OperationNotAllowedThrottled": Rule(Throttled),
+    "ServerBusy": Rule(Throttled),
+    # A person must give something.
+    "AuthorizationFailed": Rule(WaitingForHuman, _ROLE),
+    "LinkedAuthorizationFailed": Rule(WaitingForHuman, _ROLE),
+    "AuthorizationPermissionMismatch": Rule(WaitingForHuman, _ROLE),
+    "AuthorizationFailure": Rule(WaitingForHuman, "Open the storage account's network rules for the daemon."),
+    "InsufficientAccountPermissions": Rule(WaitingForHuman, _ROLE),
+    "KeyBasedAuthenticationNotPermitted": Rule(WaitingForHuman, _SHARED_KEY),
+    "RequestDisallowedByPolicy": Rule(WaitingForHuman, "An Azure Policy forbids this; change the document or the policy."),
+    "RequestDisallowedByAzure": Rule(WaitingForHuman, "The subscription may not use this region; take another location."),
+    "ScopeLocked": Rule(WaitingForHuman, "Remove the lock, or set reconcilePolicy: Observe."),
+    "ReadOnlyDisabledSubscription": Rule(WaitingForHuman, "The subscription is disabled."),
+    "SubscriptionNotFound": Rule(WaitingForHuman, "Check MOORAGE_SUBSCRIPTION_ID and the identity's access to it."),
+    "InvalidSubscriptionId": Rule(WaitingForHuman, "Check MOORAGE_SUBSCRIPTION_ID."),
+    "MissingSubscriptionRegistration": Rule(WaitingForHuman, "Register the provider once: az provider register -n <it>."),
+    "SubscriptionNotRegistered": Rule(WaitingForHuman, "Register the provider once: az provider register -n <it>."),
+    "QuotaExceeded": Rule(WaitingForHuman, _QUOTA),
+    "MaxNumberOfRegionalEnvironmentsInSubExceeded": Rule(WaitingForHuman, _QUOTA),
+    "MaxNumberOfGlobalEnvironmentsInSubExceeded": Rule(WaitingForHuman, _QUOTA),
+    "ManagedEnvironmentCoresQuotaExceeded": Rule(WaitingForHuman, _QUOTA),
+    "WorkloadProfileQuotaExceeded": Rule(WaitingForHuman, _QUOTA),
+    "WorkloadProfileMaximumCoresCheckFailed": Rule(WaitingForHuman, _QUOTA),
+    "MaximumCoresReached": Rule(WaitingForHuman, _QUOTA),
+    "MaxStorageAccountsCountPerSubscriptionExceeded": Rule(WaitingForHuman, _QUOTA),
+    "ManagedEnvironmentUpgradeError": Rule(SlowRetry, "The environment could not be changed; Azure often accepts it later."),
+    # Azure has none left here and now.
+    "SkuNotAvailable": Rule(SlowRetry, "Azure has no capacity for this here now."),
+    "InsufficientCapacity": Rule(SlowRetry, "Azure has no capacity for this here now."),
+    "AKSCapacityHeavyUsage": Rule(SlowRetry, "Azure has no capacity for this here now."),
+    "ManagedEnvironmentCapacityHeavyUsageError": Rule(SlowRetry, "Azure has no capacity for this here now."),
+    "ZonalAllocationFailed": Rule(SlowRetry, "Azure has no capacity for this here now."),
+    "AllocationFailed": Rule(SlowRetry, "Azure has no capacity for this here now."),
+    # The revision did not come up in Azure's time; a slow model may still become healthy, so health decides, not this.
+    "ContainerAppOperationError": Rule(RetryableError),
+    "OperationExpired": Rule(RetryableError),
+    # The document asks for something that cannot be.
+    "StorageAccountAlreadyTaken": Rule(TerminalError, "The name is taken somewhere in the world; choose another accountName."),
+    "StorageAccountAlreadyExists": Rule(TerminalError, "The account exists in another resource group."),
+    "AccountNameInvalid": Rule(TerminalError),
+    "LocationNotAvailableForResourceGroup": Rule(TerminalError),
+    "LocationNotAvailableForResourceType": Rule(TerminalError),
+    "InvalidResourceGroupLocation": Rule(TerminalError, "A resource group cannot move; its location is fixed at creation."),
+    "InvalidResourceLocation": Rule(TerminalError, "A resource cannot move; its location is fixed at creation."),
+    "NoRegisteredProviderFound": Rule(TerminalError),
+    "ManagedEnvironmentStorageUpdateBadRequest": Rule(TerminalError, "Only the key of an environment storage can change."),
+    "FeatureNotSupportedForAccount": Rule(TerminalError),
+    "InvalidAuthenticationToken": Rule(RetryableError, "The token was refused; a new one is fetched."),
+    "ExpiredAuthenticationToken": Rule(RetryableError, "The token had expired; a new one is fetched."),
+    "InvalidAuthenticationTokenTenant": Rule(WaitingForHuman, "Check AZURE_TENANT_ID: the subscription is in another tenant."),
+    "AuthenticationFailed": Rule(WaitingForHuman, "Check the credential and this machine's clock."),
+}
+
+_BY_STATUS: Mapping[int, Rule] = {
+    400: Rule(TerminalError),
+    401: Rule(WaitingForHuman, "Check the credential and this machine's clock."),
+    403: Rule(WaitingForHuman, _ROLE),
+    404: Rule(NotReadyYet),
+    408: Rule(TransportFailed),
+    409: Rule(RetryableError),
+    410: Rule(NotReadyYet),
+    412: Rule(Busy),
+    413: Rule(TerminalError),
+    423: Rule(Busy),
+    429: Rule(Throttled, "", "Throttled"),
+    501: Rule(TerminalError),
+}
+
+
+def translate(error: BaseException) -> ReconcileError:
+    """Any error of an SDK or of the network as the loop's own; never carries a secret.
+
+    The result's message is the service's own first sentence with a hint of what to do; its reason is the service's code.
+    """
+    if isinstance(error, ReconcileError):
+        return error
+    if isinstance(error, HttpResponseError) and error.response is not None:
+        return from_fault(fault_of_response(error.response))
+    if isinstance(error, ClientAuthenticationError):
+        return _sign_in_failed(error)
+    if isinstance(error, (ServiceRequestError, ServiceResponseError, aiohttp.ClientError, asyncio.TimeoutError, OSError)):
+        return TransportFailed("Unreachable", _short(error) or type(error).__name__)
+    if isinstance(error, AzureError):
+        return RetryableError("AnswerNotUnderstood", _short(error))
+    return RetryableError(type(error).__name__, _short(error))
+
+
+def translate_operation(body: Mapping[str, Any]) -> ReconcileError:
+    """The error of a long-running operation that ended Failed or Canceled, from its status body or the resource's own."""
+    return from_fault(fault_of_operation(body))
+
+
+def from_fault(fault: Fault) -> ReconcileError:
+    """The engine's error for a fault, by code, then by status."""
+    rule = TABLE.get(fault.code) or _rule_by_status(fault)
+    reason = rule.reason or (fault.code if fault.code and not fault.code.isdigit() else f"Http{fault.status}")
+    message = f"{fault.message} {rule.hint}".strip() or reason
+    if rule.kind is Throttled:
+        return Throttled(reason, message, fault.retry_after)
+    return rule.kind(reason, message)
+
+
+def _rule_by_status(fault: Fault) -> Rule:
+    if fault.status in _BY_STATUS:
+        return _BY_STATUS[fault.status]
+    if fault.status >= 500:
+        return Rule(TransportFailed)
+    if fault.code.endswith(("QuotaExceeded", "LimitExceeded")):
+        return Rule(WaitingForHuman, _QUOTA)
+    return Rule(TerminalError) if 400 <= fault.status < 500 else Rule(RetryableError)
+
+
+def _sign_in_failed(error: ClientAuthenticationError) -> ReconcileError:
+    """No token. A network failure in between looks the same to azure-identity, so its cause is asked first."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (ServiceRequestError, ServiceResponseError, aiohttp.ClientError)):
+            return TransportFailed("LoginUnreachable", _short(cause))
+        cause = cause.__cause__ or cause.__context__
+    return WaitingForHuman("SignInFailed", _short(error))
+
+
+def _short(error: BaseException) -> str:
+    return redact(" ".join(str(error).split()))[:400]

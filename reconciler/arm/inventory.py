@@ -1,0 +1,94 @@
+"""One read for all: a list per (type, scope), shared by every key of a reconcile pass, dropped after a write to it.
+
+A typed list of 100 apps blocks the event loop for 150 ms and a GET for each app takes 100 calls; one raw list takes 12 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from reconciler.arm import versions
+
+if TYPE_CHECKING:
+    from reconciler.arm.clients import Arm
+
+
+class _Listing(NamedTuple):
+    collection: str  # below the scope
+    api_version: str
+
+
+class Type(Enum):
+    """What can be listed, and in which scope (an ARM id)."""
+
+    RESOURCE_GROUP = _Listing("resourcegroups", versions.RESOURCES)  # scope: the subscription
+    WORKSPACE = _Listing("providers/Microsoft.OperationalInsights/workspaces", versions.LOG_ANALYTICS)  # a resource group
+    STORAGE_ACCOUNT = _Listing("providers/Microsoft.Storage/storageAccounts", versions.STORAGE)  # a resource group
+    SHARE = _Listing("fileServices/default/shares", versions.STORAGE)  # a storage account
+    ENVIRONMENT = _Listing("providers/Microsoft.App/managedEnvironments", versions.APP)  # a resource group
+    ENVIRONMENT_STORAGE = _Listing("storages", versions.APP)  # a managed environment
+    APP = _Listing("providers/Microsoft.App/containerApps", versions.APP)  # a resource group
+    REVISION = _Listing("revisions", versions.APP)  # a container app
+    REPLICA = _Listing("replicas", versions.APP)  # a revision
+
+
+class _Entry(NamedTuple):
+    task: asyncio.Task[dict[str, dict[str, Any]]]
+    asked: float
+
+
+class Inventory:
+    """Answers are as old as `ttl` seconds at most, and never older than the last write that was announced by `invalidate`."""
+
+    def __init__(self, arm: Arm, ttl: float = 2.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._arm = arm
+        self._ttl = ttl
+        self._clock = clock
+        self._entries: dict[tuple[Type, str], _Entry] = {}
+
+    async def find(self, type: Type, scope: str, name: str) -> dict[str, Any] | None:  # noqa: A002 — Azure's own word
+        """The resource called `name` (any case) in `scope`, or None."""
+        return (await self._listed(type, scope)).get(name.lower())
+
+    async def list(self, type: Type, scope: str) -> list[dict[str, Any]]:  # noqa: A002
+        """All resources of `type` in `scope`, in Azure's order; empty when the scope does not exist."""
+        return [*(await self._listed(type, scope)).values()]
+
+    async def get(self, type: Type, scope: str, name: str) -> dict[str, Any] | None:  # noqa: A002
+        """A fresh read of one resource past the cache, for right after a write and for what a list leaves out."""
+        return await self._arm.get_json(f"{scope}/{type.value.collection}/{name}", type.value.api_version)
+
+    def invalidate(self, resource_id: str) -> None:
+        """Forget the list that shows `resource_id` and all lists below it. Reads now under way are not kept either."""
+        changed = _normal(resource_id)
+        for key in [*self._entries]:
+            path = f"{key[1]}/{key[0].value.collection.lower()}"
+            if changed.rpartition("/")[0] == path or path.startswith(f"{changed}/"):
+                del self._entries[key]
+
+    async def _listed(self, type: Type, scope: str) -> dict[str, dict[str, Any]]:  # noqa: A002
+        key = (type, _normal(scope))
+        entry = self._entries.get(key)
+        if entry is None or self._clock() - entry.asked > self._ttl or _failed(entry.task):
+            task = asyncio.ensure_future(self._read(type, scope))
+            # Nobody may be left to hear of a failure when every waiter was cancelled.
+            task.add_done_callback(_failed)
+            entry = self._entries[key] = _Entry(task, self._clock())
+        # Shielded: one waiter that is cancelled must not take the answer from the others.
+        return await asyncio.shield(entry.task)
+
+    async def _read(self, type: Type, scope: str) -> dict[str, dict[str, Any]]:  # noqa: A002
+        items = await self._arm.list_json(f"{scope}/{type.value.collection}", type.value.api_version)
+        return {str(item.get("name", "")).lower(): item for item in items}
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def _normal(scope: str) -> str:
+    return scope.strip("/").lower()

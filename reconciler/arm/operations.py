@@ -1,0 +1,120 @@
+"""Long-running operations without a waiting task: a write returns a token at once, and `poll` does one request for it.
+
+The token is the SDK's own continuation token; it can be stored, and a daemon that starts later goes on with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable
+from typing import Any
+
+from azure.core.exceptions import HttpResponseError
+from azure.core.pipeline import PipelineResponse
+from azure.core.polling import AsyncLROPoller
+from azure.core.polling.base_polling import BadResponse, BadStatus, OperationFailed
+from azure.mgmt.core.polling.async_arm_polling import AsyncARMPolling
+
+from reconciler.arm.clients import Arm
+from reconciler.arm.errors import translate, translate_operation
+from reconciler.arm.faults import retry_after
+from reconciler.engine.external import Progress
+
+_UNDER_WAY = {"accepted", "creating", "updating", "deleting", "inprogress", "running", "provisioning", "resolvingdns"}
+_FAILED = {"failed", "canceled", "cancelled"}
+
+
+async def begin(arm: Arm, scope: str, call: Awaitable[AsyncLROPoller[Any]]) -> str | None:
+    """Issue an SDK `begin_…` call; the token of the operation it started, or None when it is done already.
+
+    `scope` is the id of what is written: lists that show it are read anew. Raises `engine.errors` only.
+    """
+    try:
+        poller = await call
+        status = str(poller.status()).lower()
+        if status in _FAILED:
+            raise translate_operation({"status": poller.status()})
+        return None if poller.done() or status == "succeeded" else poller.continuation_token()
+    except Exception as error:
+        raise translate(error) from error
+    finally:
+        arm.inventory.invalidate(scope)
+
+
+async def write(arm: Arm, scope: str, call: Awaitable[Any]) -> Any:
+    """Issue a synchronous SDK write and return what it answered. Raises `engine.errors` only."""
+    try:
+        return await call
+    except Exception as error:
+        raise translate(error) from error
+    finally:
+        arm.inventory.invalidate(scope)
+
+
+async def delete(arm: Arm, scope: str, call: Awaitable[Any]) -> str | None:
+    """Issue a delete, of either kind; what is gone already is a success. The operation's token, or None."""
+    try:
+        answer = await call
+    except HttpResponseError as error:
+        if error.status_code == 404:
+            return None
+        raise translate(error) from error
+    except Exception as error:
+        raise translate(error) from error
+    finally:
+        arm.inventory.invalidate(scope)
+    return answer.continuation_token() if isinstance(answer, AsyncLROPoller) and not answer.done() else None
+
+
+async def poll(arm: Arm, token: str) -> Progress:
+    """One request for the operation of `token`. A failed operation is `Progress(done=True, error=…)`.
+
+    Raises `engine.errors` when the question itself failed (throttled, unreachable): ask again later.
+    """
+    seen: list[PipelineResponse[Any, Any]] = []
+    method: AsyncARMPolling = AsyncARMPolling(raw_response_hook=seen.append)
+    try:
+        poller = AsyncLROPoller.from_continuation_token(
+            polling_method=method, continuation_token=token, client=arm.client, deserialization_callback=lambda answer: answer
+        )
+    except ValueError:
+        # Written by another release of the SDK. What became of the operation shows in the resource itself.
+        return Progress(done=True)
+    try:
+        await method.update_status()
+    except (BadStatus, BadResponse, OperationFailed):
+        return _unanswered(seen[-1].http_response)
+    except Exception as error:
+        raise translate(error) from error
+    answer = seen[-1].http_response
+    wait = retry_after({name.lower(): value for name, value in answer.headers.items()})
+    return _progress(str(poller.status()), _body(answer.text()), wait)
+
+
+def _progress(status: str, body: dict[str, Any], wait: float | None) -> Progress:
+    """`status` is of the operation. The body may be the resource, whose own state then has the last word.
+
+    A workspace's operation URL is the workspace: a 200 with `Creating` is not the end. And an environment's update can
+    succeed as an operation while the resource says `Failed`.
+    """
+    state = str((body.get("properties") or {}).get("provisioningState") or "").lower()
+    if status.lower() in _FAILED or state in _FAILED:
+        return Progress(done=True, error=translate_operation(body or {"status": status}))
+    if status.lower() != "succeeded" or state in _UNDER_WAY:
+        return Progress(done=False, retry_after=wait)
+    return Progress(done=True)
+
+
+def _unanswered(response: Any) -> Progress:
+    """The operation's URL refused. Azure forgets operations after a while; anything else is asked again."""
+    if response.status_code in (404, 410) or response.status_code < 300:
+        return Progress(done=True)
+    raise translate(HttpResponseError(response=response))
+
+
+def _body(text: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}

@@ -1,0 +1,36 @@
+"""Ownership in tags: who made a resource, for which document, and from which spec. Tags of others are never touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+OWNER = "moorage-owner"
+DOCUMENT = "moorage-document"
+ENVIRONMENT = "moorage-environment"
+SPEC = "moorage-spec"
+
+
+def ownership(owner: str, document: str, environment: str, spec: str = "") -> dict[str, str]:
+    """The tags that say a resource is ours; `document` like `InferenceService/phi`, `spec` a hash of what was asked for."""
+    tags = {OWNER: owner, DOCUMENT: document, ENVIRONMENT: environment}
+    return {**tags, SPEC: spec} if spec else tags
+
+
+def merged(existing: Mapping[str, str] | None, ours: Mapping[str, str]) -> dict[str, str]:
+    """`existing` with `ours` on top. Azure's tag names have no case, so an old spelling is replaced, not doubled."""
+    names = {name.lower() for name in ours}
+    return {name: value for name, value in (existing or {}).items() if name.lower() not in names} | dict(ours)
+
+
+def tag(resource: Mapping[str, Any] | None, name: str) -> str | None:
+    """The value of a tag of a resource as ARM returned it, whatever the case of its name."""
+    for each, value in ((resource or {}).get("tags") or {}).items():
+        if each.lower() == name.lower():
+            return str(value)
+    return None
+
+
+def is_ours(resource: Mapping[str, Any] | None, owner: str) -> bool:
+    """Whether `resource` carries our owner id."""
+    return tag(resource, OWNER) == owner

@@ -1,0 +1,235 @@
+"""How Moorage reaches its target and as whom: one frozen value from the environment and the command line.
+
+The local Azure and the real one differ in these fields only; nothing outside this file asks which one it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+TARGETS = ("local", "azure")
+CREDENTIALS = ("managed-identity", "workload-identity", "service-principal", "azure-cli")
+DEFAULT_STATE_DIR = ".moorage"
+DEFAULT_LOCATION = "swedencentral"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message lists every problem, one a line. Exit code 2."""
+
+
+class Cloud(NamedTuple):
+    """Where a cloud's Resource Manager and login live."""
+
+    arm_endpoint: str
+    authority: str
+
+
+CLOUDS: Mapping[str, Cloud] = {
+    "AzureCloud": Cloud("https://management.azure.com", "https://login.microsoftonline.com"),
+    "AzureUSGovernment": Cloud("https://management.usgovcloudapi.net", "https://login.microsoftonline.us"),
+    "AzureChinaCloud": Cloud("https://management.chinacloudapi.cn", "https://login.chinacloudapi.cn"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that is not in a document. Build it with `load`, `from_environment` or `for_local`."""
+
+    target: str
+    subscription_id: str
+    credential: str
+    cloud: str = "AzureCloud"
+    arm_endpoint: str = CLOUDS["AzureCloud"].arm_endpoint
+    authority: str = CLOUDS["AzureCloud"].authority
+    ca_file: Path | None = None
+    tenant_id: str = ""
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+    federated_token_file: Path | None = None
+    state_dir: Path = Path(DEFAULT_STATE_DIR)
+    location: str = DEFAULT_LOCATION
+    owner: str = ""
+    resync: float = 60.0
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise SettingsError("\n".join(problems))
+
+    @classmethod
+    def load(
+        cls, start_local: Callable[[Path], Mapping[str, Any]], environ: Mapping[str, str] = os.environ, **given: Any
+    ) -> Settings:
+        """Settings for the chosen target; when that is the local Azure, `start_local(state_dir)` is called for its facts."""
+        if _target(environ, given) == "local":
+            return cls.for_local(start_local(state_dir(environ, given.get("state_dir"))), environ, **given)
+        return cls.from_environment(environ, **given)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ, **given: Any) -> Settings:
+        """Settings for a target that is described by MOORAGE_* and AZURE_* variables; `given` (not None) wins over them.
+
+        Raises SettingsError when a value is missing or cannot be used.
+        """
+        cloud = _choice("MOORAGE_CLOUD", given.get("cloud") or environ.get("MOORAGE_CLOUD", "AzureCloud"), tuple(CLOUDS))
+        values: dict[str, Any] = {
+            "target": _target(environ, given),
+            "cloud": cloud,
+            "arm_endpoint": environ.get("MOORAGE_ARM_ENDPOINT") or CLOUDS[cloud].arm_endpoint,
+            "authority": environ.get("MOORAGE_AUTHORITY") or CLOUDS[cloud].authority,
+            "ca_file": environ.get("MOORAGE_CA_FILE") or None,
+            "subscription_id": environ.get("MOORAGE_SUBSCRIPTION_ID", ""),
+            "credential": environ.get("MOORAGE_CREDENTIAL", ""),
+            "tenant_id": environ.get("AZURE_TENANT_ID", ""),
+            "client_id": environ.get("AZURE_CLIENT_ID", ""),
+            "client_secret": environ.get("AZURE_CLIENT_SECRET", ""),
+            "federated_token_file": environ.get("AZURE_FEDERATED_TOKEN_FILE") or None,
+        }
+        return _build(cls, {**values, **_common(environ), **_known(given)})
+
+    @classmethod
+    def for_local(cls, facts: Mapping[str, Any], environ: Mapping[str, str] = os.environ, **given: Any) -> Settings:
+        """Settings for the local Azure that printed `facts` (`python -m infra.local_azure start -o json`)."""
+        try:
+            values: dict[str, Any] = {
+                "target": "local",
+                "credential": "service-principal",
+                "arm_endpoint": facts["armEndpoint"],
+                "authority": facts["authority"],
+                "ca_file": facts["caFile"],
+                "tenant_id": facts["tenantId"],
+                "client_id": facts["clientId"],
+                "client_secret": facts["clientSecret"],
+                "subscription_id": facts["subscriptionId"],
+            }
+        except KeyError as missing:
+            raise SettingsError(f"The local Azure did not say {missing.args[0]}; stop it and start it again.") from None
+        return _build(cls, {**values, **_common(environ), **_known(given), "target": "local"})
+
+    @property
+    def scope(self) -> str:
+        """The OAuth scope of Resource Manager; in every cloud it is the endpoint itself."""
+        return f"{self.arm_endpoint}/.default"
+
+    @property
+    def known_authority(self) -> bool:
+        """Whether the login host is one of Azure's own, which azure-identity can look up."""
+        return any(self.authority == cloud.authority for cloud in CLOUDS.values())
+
+    @property
+    def target_key(self) -> str:
+        """A folder name under which state of this target is kept, so that two targets never share any."""
+        return "local" if self.target == "local" else f"azure-{self.subscription_id}"
+
+    @property
+    def target_title(self) -> str:
+        """How every header a person sees names the target."""
+        return "local Azure" if self.target == "local" else f"Azure subscription {self.subscription_id}"
+
+    @property
+    def daemon_dir(self) -> Path:
+        """Where the daemon keeps its own state of this target."""
+        return self.state_dir / "daemon" / self.target_key
+
+    def owner_of(self, environment: str) -> str:
+        """The owner id for what the documents' `environment` holds: the setting, or one made of names alone.
+
+        It must be the same on every machine that runs these documents, so nothing local goes into it.
+        """
+        named = f"{self.subscription_id.lower()}/{environment}"
+        return self.owner or f"{environment}-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
+
+
+def state_dir(environ: Mapping[str, str] = os.environ, given: Path | str | None = None) -> Path:
+    """The state directory: the argument, MOORAGE_STATE_DIR or `.moorage`."""
+    return Path(given or environ.get("MOORAGE_STATE_DIR") or DEFAULT_STATE_DIR)
+
+
+def _target(environ: Mapping[str, str], given: Mapping[str, Any]) -> str:
+    return _choice("target", given.get("target") or environ.get("MOORAGE_TARGET") or "local", TARGETS)
+
+
+def _common(environ: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "state_dir": state_dir(environ),
+        "location": environ.get("MOORAGE_LOCATION") or DEFAULT_LOCATION,
+        "owner": environ.get("MOORAGE_OWNER", ""),
+        "resync": environ.get("MOORAGE_RESYNC") or 60.0,
+    }
+
+
+def _known(given: Mapping[str, Any]) -> dict[str, Any]:
+    names = {each.name for each in fields(Settings)}
+    unknown = sorted(set(given) - names)
+    if unknown:
+        raise SettingsError(f"There is no setting {', '.join(unknown)}.")
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _build(cls: type[Settings], values: dict[str, Any]) -> Settings:
+    """Bring texts into the fields' types; what cannot be read is one clear error."""
+    for name in ("ca_file", "federated_token_file", "state_dir"):
+        values[name] = Path(values[name]) if values.get(name) else None
+    for name in ("arm_endpoint", "authority"):
+        values[name] = str(values[name]).rstrip("/")
+    if values["credential"]:
+        values["credential"] = _choice("MOORAGE_CREDENTIAL", values["credential"], CREDENTIALS)
+    try:
+        values["resync"] = float(values["resync"])
+    except ValueError:
+        raise SettingsError(f"resync must be a number of seconds, not {values['resync']!r}.") from None
+    return cls(**values)
+
+
+def _choice(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    for each in allowed:
+        if each.lower() == value.lower():
+            return each
+    raise SettingsError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+
+
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def _problems(settings: Settings) -> list[str]:
+    found = []
+    if not _GUID.fullmatch(settings.subscription_id):
+        found.append("MOORAGE_SUBSCRIPTION_ID must be the id of a subscription (a GUID)" + _instead(settings.subscription_id))
+    for name, url in (("MOORAGE_ARM_ENDPOINT", settings.arm_endpoint), ("MOORAGE_AUTHORITY", settings.authority)):
+        if urlsplit(url).scheme != "https" or not urlsplit(url).hostname:
+            found.append(f"{name} must be an https URL, not {url!r}: tokens are only sent encrypted.")
+    if settings.ca_file is not None and not settings.ca_file.is_file():
+        found.append(f"MOORAGE_CA_FILE names {str(settings.ca_file)!r}, which is not a file.")
+    if settings.resync < 1:
+        found.append(f"resync must be at least 1 second, not {settings.resync:g}.")
+    return found + _credential_problems(settings)
+
+
+def _credential_problems(settings: Settings) -> list[str]:
+    if not settings.credential:
+        return [f"MOORAGE_CREDENTIAL must say how to sign in: {', '.join(CREDENTIALS)}. It is never guessed."]
+    needed: Mapping[str, Mapping[str, object]] = {
+        "service-principal": {
+            "AZURE_TENANT_ID": settings.tenant_id,
+            "AZURE_CLIENT_ID": settings.client_id,
+            "AZURE_CLIENT_SECRET": settings.client_secret,
+        },
+        "workload-identity": {
+            "AZURE_TENANT_ID": settings.tenant_id,
+            "AZURE_CLIENT_ID": settings.client_id,
+            "AZURE_FEDERATED_TOKEN_FILE": settings.federated_token_file,
+        },
+    }
+    missing = [name for name, value in needed.get(settings.credential, {}).items() if not value]
+    return [f"{name} is needed for the credential {settings.credential}." for name in missing]
+
+
+def _instead(value: str) -> str:
+    return f", not {value!r}." if value else "; it is not set."
