@@ -1,0 +1,42 @@
+"""Many requests at once, but not too many: a few workers take items until none is left or one fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+async def each(items: Iterable[Item], action: Callable[[Item], Awaitable[None]], at_once: int) -> None:
+    """Run `action` for every item, `at_once` at a time. The first error stops the others and is raised as it is."""
+    await together(lambda group: _start(group, items, action, at_once))
+
+
+async def together(start: Callable[[asyncio.TaskGroup], Awaitable[None]]) -> None:
+    """A task group whose first error is raised as it is, not in an exception group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            await start(group)
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from None
+
+
+async def _start(
+    group: asyncio.TaskGroup, items: Iterable[Item], action: Callable[[Item], Awaitable[None]], at_once: int
+) -> None:
+    waiting = iter(items)
+
+    async def worker() -> None:
+        for item in waiting:
+            await action(item)
+
+    for _ in range(at_once):
+        group.create_task(worker())
+
+
+def _first(errors: BaseException) -> BaseException:
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return errors

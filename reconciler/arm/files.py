@@ -1,0 +1,203 @@
+"""Files of a share: list, read, write atomically, delete. Paths are inside the share, with `/` and without a leading one."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from azure.core.exceptions import HttpResponseError
+
+from reconciler.arm.concurrency import each
+from reconciler.arm.share import Share
+from reconciler.engine.errors import ReconcileError
+
+if TYPE_CHECKING:
+    from azure.storage.fileshare.aio import ShareClient
+
+ONE_REQUEST = 4 * 1024 * 1024  # bytes that one request can carry, with a file's creation or into a range
+_LISTERS = 8
+_WRITERS = 24
+_MISSING = {"ResourceNotFound", "ParentNotFound", "NotFound"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file as a listing shows it; `etag` is without quotes and changes with every write."""
+
+    path: str
+    size: int
+    etag: str
+    modified: datetime | None
+
+
+async def list_tree(share: Share, prefix: str = "") -> dict[str, Entry]:
+    """All files below `prefix` by path relative to it; empty when it does not exist. A request per directory and 5,000 files."""
+    found: dict[str, Entry] = {}
+    level = [""]
+
+    async def one(directory: str) -> None:
+        entries, below = await list_directory(share, _joined(prefix, directory))
+        for entry in entries:
+            path = _joined(directory, entry.path)
+            found[path] = replace(entry, path=path)
+        deeper.extend(_joined(directory, name) for name in below)
+
+    while level:
+        deeper: list[str] = []
+        await each(level, one, _LISTERS)
+        level = deeper
+    return found
+
+
+async def list_directory(share: Share, path: str) -> tuple[list[Entry], list[str]]:
+    """The files (their `path` is the bare name) and the names of the directories right in `path`; empty when it is not there."""
+
+    async def listed(client: ShareClient) -> tuple[list[Entry], list[str]]:
+        files: list[Entry] = []
+        below: list[str] = []
+        options: dict[str, Any] = {"include": ["timestamps", "Etag"]}
+        try:
+            async for item in client.get_directory_client(path).list_directories_and_files(**options):
+                if item["is_directory"]:
+                    below.append(str(item["name"]))
+                else:
+                    files.append(Entry(item["name"], int(item["size"] or 0), str(item["etag"]).strip('"'), item["last_modified"]))
+        except HttpResponseError as error:
+            if error.status_code != 404 or _code(error) == "ShareNotFound":
+                raise
+            return [], []
+        return files, below
+
+    files, below = await share.call(listed)
+    share.directories.update(_joined(path, name) for name in below)
+    return files, below
+
+
+async def read(share: Share, path: str) -> bytes | None:
+    """The content of a small file, None if it is not there."""
+
+    async def downloaded(client: ShareClient) -> bytes | None:
+        try:
+            return await (await client.get_file_client(path).download_file()).readall()
+        except HttpResponseError as error:
+            if error.status_code != 404 or _code(error) == "ShareNotFound":
+                raise
+            return None
+
+    return await share.call(downloaded)
+
+
+async def exists(share: Share, path: str) -> bool:
+    """Whether a file is there."""
+
+    async def asked(client: ShareClient) -> bool:
+        try:
+            await client.get_file_client(path).get_file_properties()
+        except HttpResponseError as error:
+            if error.status_code != 404 or _code(error) == "ShareNotFound":
+                raise
+            return False
+        return True
+
+    return await share.call(asked)
+
+
+async def write(share: Share, path: str, content: bytes) -> None:
+    """Create or replace a file so that no reader ever sees half of it: under another name first, then renamed."""
+    temporary = temporary_name(path)
+    await create(share, temporary, content)
+    await rename(share, temporary, path)
+
+
+async def create(share: Share, path: str, content: bytes) -> None:
+    """Create a file with its content (ONE_REQUEST bytes at most) in a single request; its directories as well, if needed.
+
+    Of an existing file size and content are replaced, though not at one instant for a reader: see `write`.
+    """
+    headers = {"x-ms-type": "file", "x-ms-content-length": str(len(content))}
+    try:
+        await share.request("PUT", path, headers, content)
+    except ReconcileError as error:
+        if error.reason not in _MISSING:
+            raise
+        share.directories.clear()
+        await make_parents(share, [path])
+        await share.request("PUT", path, headers, content)
+
+
+async def rename(share: Share, path: str, to: str) -> None:
+    """Move a file within the share over whatever was there."""
+    await make_parents(share, [to])
+
+    async def renamed(client: ShareClient) -> None:
+        await client.get_file_client(path).rename_file(to, overwrite=True)
+
+    await share.call(renamed)
+
+
+async def make_parents(share: Share, paths: Iterable[str]) -> None:
+    """Make every directory that `paths` need and that is not known to exist, each once, outer ones first."""
+    needed = {str(parent) for path in paths for parent in PurePosixPath(path).parents if str(parent) != "."} - share.directories
+
+    async def make(directory: str) -> None:
+        try:
+            await share.request("PUT", directory, {}, query={"restype": "directory"})
+        except ReconcileError as error:
+            if error.reason != "ResourceAlreadyExists":
+                raise
+        share.directories.add(directory)
+
+    for depth in sorted({directory.count("/") for directory in needed}):
+        await each((directory for directory in needed if directory.count("/") == depth), make, _WRITERS)
+
+
+async def delete(share: Share, path: str) -> None:
+    """Delete a file; it is no error if it is gone."""
+    await _gone(share, path, {})
+
+
+async def delete_tree(share: Share, prefix: str) -> None:
+    """Delete a directory and all that is in it; it is no error if it is gone."""
+    entries, below = await list_directory(share, prefix)
+
+    async def one(entry: Entry) -> None:
+        await delete(share, _joined(prefix, entry.path))
+
+    await each(entries, one, _WRITERS)
+    for name in below:
+        await delete_tree(share, _joined(prefix, name))
+    share.directories.discard(prefix)
+    await _gone(share, prefix, {"restype": "directory"})
+
+
+def temporary_name(path: str) -> str:
+    """A name beside `path` that no reader takes for a finished file and no other writer uses."""
+    parent, _, name = path.rpartition("/")
+    return _joined(parent, f".{name}.{secrets.token_hex(4)}.partial")
+
+
+def is_temporary(path: str) -> bool:
+    """Whether `temporary_name` made this name: what an interrupted write left behind."""
+    name = path.rpartition("/")[2]
+    return name.startswith(".") and name.endswith(".partial")
+
+
+async def _gone(share: Share, path: str, query: dict[str, str]) -> None:
+    try:
+        await share.request("DELETE", path, {}, query=query)
+    except ReconcileError as error:
+        if error.reason not in _MISSING:
+            raise
+
+
+def _code(error: HttpResponseError) -> str:
+    code = getattr(error, "error_code", "")
+    return str(getattr(code, "value", code))
+
+
+def _joined(parent: str, name: str) -> str:
+    return f"{parent}/{name}" if parent and name else parent or name

@@ -1,0 +1,230 @@
+"""Publishes a folder to the share under its digest, with high concurrency and as few requests as possible; verifies it later.
+
+A published folder is complete when its manifest is there, which is written last. Readers look at nothing without one, so
+small files are created in place in one request; a large one gets its name only when all of it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from reconciler.arm import files
+from reconciler.arm.concurrency import each, together
+from reconciler.arm.share import Share
+from reconciler.engine.errors import RetryableError
+
+MANIFEST = ".moorage.json"
+_SMALL_AT_ONCE = 24
+_LARGE_AT_ONCE = 2
+_RANGES_AT_ONCE = 4  # for each large file: 2 x 4 x 4 MiB of memory at most
+
+
+class LocalFile(NamedTuple):
+    """A file to publish: where it is, its size in bytes and the SHA-256 that went into the folder's digest."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+class Stamp(NamedTuple):
+    """What a listing said of a published file; kept by the caller, it shows later whether anybody has written to it since."""
+
+    size: int
+    etag: str
+    modified: datetime | None
+
+
+@dataclass(frozen=True)
+class Published:
+    """The outcome of a publish: numbers of files, bytes sent, and the stamps of all files of the folder."""
+
+    uploaded: int
+    kept: int
+    sent: int
+    stamps: Mapping[str, Stamp]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How a published folder differs from what was published. `complete` is whether it has its manifest."""
+
+    complete: bool
+    missing: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
+
+    @property
+    def sound(self) -> bool:
+        return self.complete and not self.missing and not self.changed
+
+
+Progress = Callable[[int, int], None]
+"""Called with bytes done and bytes in all."""
+
+
+async def publish(
+    share: Share,
+    tree: Mapping[str, LocalFile],
+    prefix: str,
+    digest: str,
+    *,
+    again: Collection[str] = (),
+    progress: Progress = lambda _done, _all: None,
+) -> Published:
+    """Upload `tree` (by path relative to the folder) to `prefix`, then its manifest.
+
+    Files that are there with the right size are kept, which is how an interrupted publish goes on; `again` names those to
+    write anyway, because `verify` found them changed. Raises `engine.errors` only; publish again to go on.
+    """
+    present = await files.list_tree(share, prefix)
+    todo = {path: local for path, local in tree.items() if path in again or not _there(present.get(path), local)}
+    if todo or MANIFEST not in present or MANIFEST in again:
+        await _upload(share, prefix, todo, again, _Meter(progress, tree, todo))
+        await files.write(share, f"{prefix}/{MANIFEST}", manifest(digest, tree))
+        await _sweep(share, prefix, present)
+        present = await files.list_tree(share, prefix)
+    stamps = _stamps(present)
+    if torn := sorted(path for path, local in tree.items() if not _there(present.get(path), local)):
+        raise RetryableError("PublishIncomplete", f"{torn[0]} is not in {prefix} as it was sent; somebody else changed it.")
+    return Published(len(todo), len(tree) - len(todo), sum(local.size for local in todo.values()), stamps)
+
+
+async def verify(
+    share: Share, prefix: str, tree: Mapping[str, LocalFile], stamps: Mapping[str, Stamp] | None = None
+) -> Verification:
+    """Compare the folder with `tree` by names and sizes, and with `stamps` of an earlier publish for other writes."""
+    present = await files.list_tree(share, prefix)
+    missing = [path for path in tree if path not in present]
+    changed = [path for path, local in tree.items() if path in present and present[path].size != local.size]
+    seen = _stamps(present)
+    for path, stamp in (stamps or {}).items():
+        if path in seen and seen[path] != stamp and path not in changed:
+            changed.append(path)
+    return Verification(MANIFEST in present, tuple(sorted(missing)), tuple(sorted(changed)), seen)
+
+
+async def is_published(share: Share, prefix: str) -> bool:
+    """Whether the folder at `prefix` is complete: one request."""
+    return await files.exists(share, f"{prefix}/{MANIFEST}")
+
+
+def manifest(digest: str, tree: Mapping[str, LocalFile]) -> bytes:
+    """`{"digest", "files": {path: [size, sha256]}}` as bytes, the same for the same tree."""
+    listed = {path: [tree[path].size, tree[path].sha256] for path in sorted(tree)}
+    return json.dumps({"digest": digest, "files": listed}, separators=(",", ":")).encode()
+
+
+async def _upload(share: Share, prefix: str, todo: Mapping[str, LocalFile], again: Collection[str], meter: _Meter) -> None:
+    await files.make_parents(share, [f"{prefix}/{path}" for path in [*todo, MANIFEST]])
+
+    async def send_small(path: str) -> None:
+        content = await _content(todo[path])
+        # Over a file that readers may be using, only a rename will do; a new one is not looked at yet.
+        await (files.write if path in again else files.create)(share, f"{prefix}/{path}", content)
+        meter.add(len(content))
+
+    async def send_large(path: str) -> None:
+        await _send_large(share, f"{prefix}/{path}", todo[path], meter)
+
+    async def send_all(group: asyncio.TaskGroup) -> None:
+        small = [path for path, local in todo.items() if local.size <= files.ONE_REQUEST]
+        large = [path for path, local in todo.items() if local.size > files.ONE_REQUEST]
+        group.create_task(each(small, send_small, _SMALL_AT_ONCE))
+        group.create_task(each(large, send_large, _LARGE_AT_ONCE))
+
+    await together(send_all)
+
+
+async def _send_large(share: Share, path: str, local: LocalFile, meter: _Meter) -> None:
+    """Create under a temporary name, write 4 MiB ranges in parallel while hashing what is read, rename."""
+    temporary = files.temporary_name(path)
+    await share.request("PUT", temporary, {"x-ms-type": "file", "x-ms-content-length": str(local.size)})
+    hashed = hashlib.sha256()
+    gate = asyncio.Semaphore(_RANGES_AT_ONCE)
+
+    async def send(offset: int, content: bytes) -> None:
+        try:
+            last = offset + len(content) - 1
+            headers = {"x-ms-write": "update", "x-ms-range": f"bytes={offset}-{last}"}
+            await share.request("PUT", temporary, headers, content, {"comp": "range"})
+            meter.add(len(content))
+        finally:
+            gate.release()
+
+    async def send_ranges(group: asyncio.TaskGroup) -> None:
+        with _readable(local), local.path.open("rb") as source:
+            for offset in range(0, local.size, files.ONE_REQUEST):
+                await gate.acquire()
+                content = await asyncio.to_thread(_next_part, source, hashed)
+                if len(content) != min(files.ONE_REQUEST, local.size - offset):
+                    _check(local, "")
+                group.create_task(send(offset, content))
+
+    await together(send_ranges)
+    _check(local, hashed.hexdigest())
+    await files.rename(share, temporary, path)
+
+
+def _next_part(source: BinaryIO, hashed: hashlib._Hash) -> bytes:
+    part = source.read(files.ONE_REQUEST)
+    hashed.update(part)
+    return part
+
+
+async def _content(local: LocalFile) -> bytes:
+    with _readable(local):
+        # A thread costs more than reading a small file that was hashed a moment ago.
+        content = local.path.read_bytes() if local.size <= 256 * 1024 else await asyncio.to_thread(local.path.read_bytes)
+    _check(local, hashlib.sha256(content).hexdigest())
+    return content
+
+
+@contextmanager
+def _readable(local: LocalFile) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RetryableError("SourceUnreadable", f"{local.path} cannot be read: {error.strerror or error}.") from error
+
+
+def _check(local: LocalFile, sha256: str) -> None:
+    if sha256 != local.sha256:
+        raise RetryableError("SourceChanged", f"{local.path} changed while it was being published.")
+
+
+async def _sweep(share: Share, prefix: str, present: Mapping[str, files.Entry]) -> None:
+    """Remove what interrupted uploads left behind."""
+    for path in present:
+        if files.is_temporary(path):
+            await files.delete(share, f"{prefix}/{path}")
+
+
+def _there(entry: files.Entry | None, local: LocalFile) -> bool:
+    return entry is not None and entry.size == local.size
+
+
+def _stamps(present: Mapping[str, files.Entry]) -> dict[str, Stamp]:
+    return {
+        path: Stamp(entry.size, entry.etag, entry.modified) for path, entry in present.items() if not files.is_temporary(path)
+    }
+
+
+class _Meter:
+    def __init__(self, progress: Progress, tree: Mapping[str, LocalFile], todo: Mapping[str, LocalFile]) -> None:
+        self._progress = progress
+        self._total = sum(local.size for local in tree.values())
+        self._done = self._total - sum(local.size for local in todo.values())
+        self.add(0)
+
+    def add(self, size: int) -> None:
+        self._done += size
+        self._progress(self._done, self._total)
