@@ -1,0 +1,20 @@
+"""Policies that both kinds of document have."""
+
+from __future__ import annotations
+
+from reconciler.api.fields import Word
+
+
+class ReconcilePolicy(Word):
+    """How far the daemon goes."""
+
+    MANAGE = "Manage"
+    OBSERVE = "Observe"
+    SKIP = "Skip"
+
+
+class DeletionPolicy(Word):
+    """What happens to resources whose document goes."""
+
+    DELETE = "Delete"
+    RETAIN = "Retain"

@@ -1,0 +1,29 @@
+"""What is wrong with a manifest: problems with a place, a sentence and what would be right; and the error that carries them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Problem(NamedTuple):
+    """One thing wrong; `line` and `column` count from 1."""
+
+    file: Path
+    line: int
+    column: int
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.message}; {self.hint}" if self.hint else self.message
+        return f"{self.file}:{self.line}:{self.column}: {text}"
+
+
+class ManifestError(Exception):
+    """A manifest that cannot be used. `problems` are all that was found, by place; printed one a line."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(set(problems)))
+        super().__init__("\n".join(map(str, self.problems)))

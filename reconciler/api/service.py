@@ -1,0 +1,214 @@
+"""The `InferenceService` document: a model with adapters behind vLLM, or the user's own web API."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from reconciler.api import names
+from reconciler.api.engine_flags import EngineArgs
+from reconciler.api.environment_variables import Variables, model_variable_faults
+from reconciler.api.fields import Bool, Fault, Int, Items, Model, Word, bounded, refuse_any, unique
+from reconciler.api.policies import DeletionPolicy, ReconcilePolicy
+from reconciler.api.source import CodeText, SourceText
+
+
+class Strategy(Word):
+    """How a new revision replaces the old one."""
+
+    AUTO = "Auto"
+    SURGE = "Surge"
+    RECREATE = "Recreate"
+    BLUE_GREEN = "BlueGreen"
+
+
+class BaseModelSource(Model):
+    source: SourceText
+    """./folder, share://path or hf://org/name@revision."""
+
+
+class Canary(Model):
+    source: SourceText
+    """The version that takes a part of the requests."""
+    weight: Annotated[Int, Field(ge=0, le=100)]
+    """Percent of the adapter's requests that it answers."""
+
+
+class Adapter(Model):
+    name: Annotated[str, names.MODEL]
+    """What clients send as `model`."""
+    source: SourceText
+    """./folder, share://path or hf://org/name@revision, as peft saves an adapter."""
+    required: Bool = True
+    """Whether a replica without this adapter is not ready."""
+    canary: Canary | None = None
+    """Another version beside this one."""
+
+
+class Engine(Model):
+    image: (
+        Annotated[
+            str,
+            bounded(
+                lambda value: re.fullmatch(r"[a-z0-9]\S*", value) is not None and not value.endswith((":", "/")),
+                "{!r} is no image reference",
+                "write it as registry/repository:tag",
+            ),
+        ]
+        | None
+    ) = None
+    """The container image; the one pinned by this release when left out."""
+    args: EngineArgs = Field(default_factory=dict)
+    """vLLM's own flags without the leading --, such as max-model-len: 4096."""
+
+
+class Resources(Model):
+    cpu: Annotated[float, Field(gt=0, le=96, strict=True)] | None = None
+    """Cores of one replica."""
+    memory: (
+        Annotated[
+            str,
+            bounded(
+                lambda value: re.fullmatch(r"\d+(\.\d+)?Gi", value, re.ASCII) is not None,
+                "{!r} is no amount of memory",
+                "write it in Gi, such as 8Gi",
+            ),
+        ]
+        | None
+    ) = None
+    """Memory of one replica, such as 8Gi."""
+
+
+class Scale(Model):
+    min_replicas: Annotated[Int, Field(ge=0, le=1000)] = 0
+    """Replicas kept running; 0 costs nothing while nobody asks."""
+    max_replicas: Annotated[Int, Field(ge=1, le=1000)] = 1
+    """Most replicas; each takes a GPU of the profile."""
+    concurrent_requests: Annotated[Int, Field(ge=1, le=100_000)] | None = None
+    """Requests at a time per replica before another one is started."""
+    cooldown_period: Annotated[Int, Field(ge=1, le=604_800)] | None = None
+    """Seconds without requests before the last replica goes; long enough to load the model when left out."""
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.max_replicas < self.min_replicas:
+            at = "maxReplicas" if "max_replicas" in self.model_fields_set else "minReplicas"
+            least, most = self.min_replicas, self.max_replicas
+            fault = Fault(f"maxReplicas is {most}, less than minReplicas {least}", f"set maxReplicas to {least} or more", (at,))
+            refuse_any([fault])
+        return self
+
+
+class Rollout(Model):
+    strategy: Strategy = Strategy.AUTO
+    """Surge needs a second GPU for a while, Recreate a gap; Auto takes Surge only where a GPU is free."""
+
+
+class Ingress(Model):
+    external: Bool = True
+    """Whether the endpoint is reachable from outside the environment."""
+
+
+class ApiKey(Model):
+    name: Annotated[str, names.API_KEY]
+    """The key's name; its value is made by Moorage, `moorage key` prints it."""
+
+
+class Auth(Model):
+    api_keys: Annotated[Items[ApiKey], unique("name", "API key", "remove one of them"), Field(min_length=1)] = (
+        ApiKey(name="default"),
+    )
+    """Keys that clients may use; adding or removing one takes effect without a restart."""
+
+
+class InferenceServiceSpec(Model):
+    environment: names.EnvironmentName = "default"
+    """The Environment document this service runs in; `default` needs none."""
+    model: BaseModelSource | None = None
+    """The base model, which answers under the service's name."""
+    adapters: Annotated[
+        Items[Adapter], unique("name", "adapter", "clients choose by name: give it another one", ignoring_case=True)
+    ] = ()
+    """LoRA adapters of the base model."""
+    code: CodeText | None = None
+    """Instead of `model`: the folder of your own web API."""
+    command: Annotated[Items[str], Field(min_length=1)] | None = None
+    """With `code`: what is run in that folder."""
+    args: Items[str] = ()
+    """With `code`: arguments of `command`."""
+    target_port: Annotated[Int, Field(ge=1, le=65_535)] | None = None
+    """With `code`: the port it listens on."""
+    engine: Engine = Engine()
+    """The container image and, with `model`, vLLM's flags."""
+    env: Variables = ()
+    """Environment variables of the container."""
+    resources: Resources | None = None
+    """CPU and memory of a replica; all that the workload profile gives when left out."""
+    workload_profile_name: Annotated[str, names.WORKLOAD_PROFILE] | None = None
+    """One of the environment's workload profiles."""
+    scale: Scale = Scale()
+    """How many replicas."""
+    rollout: Rollout = Rollout()
+    """How a new revision takes over."""
+    ingress: Ingress = Ingress()
+    """Who can reach the endpoint."""
+    auth: Auth = Auth()
+    """With `model`: who may use it."""
+    reconcile_policy: ReconcilePolicy = ReconcilePolicy.MANAGE
+    """Manage writes, Observe only reports, Skip does not even look."""
+    deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
+    """What happens to the container app when this document goes."""
+    termination_grace_period_seconds: Annotated[Int, Field(ge=1, le=600)] | None = None
+    """Seconds a replica has to finish its requests before it is killed."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        refuse_any(self._model_or_code() if bool(self.model) != bool(self.code) else self._neither_or_both())
+        return self
+
+    def _neither_or_both(self) -> Iterator[Fault]:
+        if self.model and self.code:
+            yield Fault("a service serves either a model or code, not both", "split it into two services", ("code",))
+        else:
+            yield Fault(
+                "the service has neither model nor code",
+                "write model: {source: ./folder}, or code: ./folder with command and targetPort",
+            )
+
+    def _model_or_code(self) -> Iterator[Fault]:
+        given = self.model_fields_set
+        if self.model:
+            yield from (
+                Fault(f"{key} belongs to a service with code", hint, (key,))
+                for field, key, hint in (
+                    ("command", "command", "leave it out: Moorage starts vLLM"),
+                    ("args", "args", "write vLLM's flags under engine.args"),
+                    ("target_port", "targetPort", "leave it out: vLLM listens on 8000"),
+                )
+                if field in given
+            )
+            yield from model_variable_faults(self.env)
+            yield from self._capacity()
+            return
+        for field, key in (("command", "command"), ("target_port", "targetPort")):
+            if getattr(self, field) is None:
+                yield Fault(f"code needs {key}", "write command: [python3, app.py] and targetPort: 8080, for example", ("code",))
+        for field, why in (("adapters", "they are vLLM's"), ("auth", "Moorage's gate stands in front of vLLM only")):
+            if field in given:
+                yield Fault(f"{field} cannot be used with code: {why}", "leave it out", (field,))
+        if self.engine.args:
+            yield Fault("engine.args are vLLM's flags and there is no vLLM", "write args", ("engine", "args"))
+
+    def _capacity(self) -> Iterator[Fault]:
+        most = self.engine.args.get("max-cpu-loras")
+        if most is not None and self.adapters and most <= len(self.adapters):
+            # One more than there are: a changed adapter is loaded beside the one it replaces, and vLLM ends when it must
+            # re-read one that it has dropped.
+            yield Fault(
+                f"max-cpu-loras {most} leaves no room to replace one of {len(self.adapters)} adapters",
+                f"write {len(self.adapters) + 1} or more",
+                ("engine", "args", "max-cpu-loras"),
+            )

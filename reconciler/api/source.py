@@ -1,0 +1,100 @@
+"""Where bytes come from: `./folder`, `share://path already there`, `hf://org/name@revision`. Pure text, nothing is opened."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator
+
+from reconciler.api.fields import Fault, refusal
+
+_HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+(/[\w.-]+)*))?", re.ASCII)
+_NOT_ON_SMB = re.compile(r'[\x00-\x1f"\\:|<>*?]')
+FORMS = "./folder, share://path or hf://org/name@revision"
+
+
+class SourceKind(StrEnum):
+    """The scheme of a source; a local folder has none."""
+
+    FOLDER = "folder"
+    SHARE = "share"
+    HUB = "hf"
+
+
+class Source(NamedTuple):
+    """A parsed source; `path` is a folder as written, a path below the share's root, or `org/name`; `revision` for `hf` only."""
+
+    kind: SourceKind
+    path: str
+    revision: str = ""
+
+
+def parse_source(text: str) -> Source:
+    """Read a source as a document holds it.
+
+    Raises:
+        PydanticCustomError: a `refusal` that says which form would be right.
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return _folder(text)
+    if scheme == SourceKind.SHARE:
+        return _share(rest)
+    if scheme == SourceKind.HUB:
+        return _hub(rest)
+    raise refusal(Fault(f"source {text!r} has the unknown scheme {scheme + '://'!r}", f"write {FORMS}"))
+
+
+def _folder(text: str) -> Source:
+    if not text.strip():
+        raise refusal(Fault("the source is empty", f"write {FORMS}"))
+    if "\0" in text:
+        raise refusal(Fault("the source holds a NUL character", f"write {FORMS}"))
+    if text.startswith("~"):
+        raise refusal(Fault(f"source {text!r} starts with '~', which is not expanded", "write the folder relative to this file"))
+    return Source(SourceKind.FOLDER, text)
+
+
+def _share(path: str) -> Source:
+    parts = path.strip("/").split("/")
+    if not path.strip("/"):
+        raise refusal(Fault("share:// names no folder", "write the path below the share's root, such as share://models/phi"))
+    for part in parts:
+        if part in {"", ".", ".."} or _NOT_ON_SMB.search(part) or part[-1] in " .":
+            raise refusal(
+                Fault(
+                    f"share://{path} holds the part {part!r}, which a file share cannot have",
+                    "write plain folder names between '/'",
+                )
+            )
+    return Source(SourceKind.SHARE, "/".join(parts))
+
+
+def _hub(rest: str) -> Source:
+    match = _HUB.fullmatch(rest)
+    if not match:
+        raise refusal(Fault(f"hf://{rest} is not a model on Hugging Face", "write hf://org/name@revision"))
+    if not match["revision"]:
+        raise refusal(
+            Fault(
+                f"hf://{rest} has no revision, so what is served could change unseen", f"write hf://{rest}@ and a commit or tag"
+            )
+        )
+    return Source(SourceKind.HUB, match["name"], match["revision"])
+
+
+def _checked(text: str) -> str:
+    parse_source(text)
+    return text
+
+
+def _checked_code(text: str) -> str:
+    if parse_source(text).kind is SourceKind.HUB:
+        raise refusal(Fault(f"code cannot come from {text}", "write ./folder or share://path"))
+    return text
+
+
+SourceText = Annotated[str, AfterValidator(_checked)]
+CodeText = Annotated[str, AfterValidator(_checked_code)]

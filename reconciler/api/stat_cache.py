@@ -1,0 +1,77 @@
+"""Hashes of files by their stamp, in SQLite. A cache: losing it costs one more reading, nothing else."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Collection, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple, Self
+
+_TABLE = """CREATE TABLE IF NOT EXISTS hashes (
+    folder TEXT, file TEXT, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode TEXT, sha256 TEXT,
+    PRIMARY KEY (folder, file)) WITHOUT ROWID"""
+
+
+class Stamp(NamedTuple):
+    """What changes when a file's content does. `ctime_ns` catches writers that set the modification time back."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: str  # text: an inode number can exceed SQLite's integers
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, str(status.st_ino))
+
+
+class StatCache:
+    """One file, any number of folders and threads. A file that is no database is replaced by an empty one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            try:
+                self._create()
+            except sqlite3.DatabaseError:
+                path.unlink(missing_ok=True)
+                self._create()
+
+    def read(self, folder: Path) -> dict[str, tuple[Stamp, str]]:
+        """What is known of the files below `folder`, by relative path; nothing when the cache cannot be read."""
+        query = "SELECT file, size, mtime_ns, ctime_ns, inode, sha256 FROM hashes WHERE folder = ?"
+        try:
+            with self._lock, closing(self._connect()) as connection:
+                rows = connection.execute(query, (_key(folder),)).fetchall()
+        except sqlite3.DatabaseError:
+            return {}
+        return {file: (Stamp(*stamp), sha256) for file, *stamp, sha256 in rows}
+
+    def write(self, folder: Path, fresh: Mapping[str, tuple[Stamp, str]], gone: Collection[str] = ()) -> None:
+        """Remember `fresh` and forget `gone`; a cache that cannot be written is no error, only slow."""
+        key = _key(folder)
+        rows = [(key, file, *stamp, sha256) for file, (stamp, sha256) in fresh.items()]
+        try:
+            with self._lock, closing(self._connect()) as connection, connection:
+                connection.executemany("DELETE FROM hashes WHERE folder = ? AND file = ?", [(key, file) for file in gone])
+                connection.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        except sqlite3.DatabaseError:
+            return
+
+    def _create(self) -> None:
+        with closing(self._connect()) as connection, connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(_TABLE)
+            connection.execute("SELECT folder, file, size, mtime_ns, ctime_ns, inode, sha256 FROM hashes LIMIT 1")
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=10)
+
+
+def _key(folder: Path) -> str:
+    return str(folder.absolute())
