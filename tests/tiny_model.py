@@ -24,7 +24,7 @@ BASE_WORD = "plain"
 VOCABULARY = (
     BASE_WORD,
     *WORDS,
-    *"amber violet white black north south east west one two three four five six seven eight".split(),
+    *("amber", "violet", "white", "black", "north", "south", "east", "west", "one", "two", "three", "four"),
 )
 SPECIAL = ("<pad>", "<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>")
 ANSWER_MARK = "□"  # outside the byte alphabet: no prompt encodes to an answer token, and the decoder drops it

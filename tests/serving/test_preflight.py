@@ -1,0 +1,238 @@
+"""What preflight refuses, with which sentence, and what it must let through."""
+
+import json
+import math
+import shutil
+from array import array
+from pathlib import Path
+
+import pytest
+
+from serving.preflight import check_adapter
+from serving.weights import WeightsError, read_header
+from tests.tiny_model import make_adapter, make_model, write_safetensors
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture
+def adapter(tmp_path, model):
+    def make(**options):
+        return make_adapter(tmp_path / "adapter", "red", model=options.pop("model", model), **options)
+
+    return make
+
+
+def _config(folder: Path, **changes):
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def _tensors(folder: Path):
+    path = folder / "adapter_model.safetensors"
+    data = path.read_bytes()
+    return {name: (tensor.shape, array("f", data[tensor.start : tensor.end])) for name, tensor in read_header(path).items()}
+
+
+def _edit(change):
+    """Rewrite the weights file through `change`, which gets the tensors as a dict."""
+
+    def apply(folder: Path):
+        tensors = _tensors(folder)
+        change(tensors)
+        write_safetensors(folder / "adapter_model.safetensors", tensors)
+
+    return apply
+
+
+def _set(value):
+    def change(tensors):
+        next(iter(tensors.values()))[1][5] = value
+
+    return change
+
+
+def _rename(old, new):
+    def change(tensors):
+        for name in list(tensors):
+            if old in name:
+                tensors[name.replace(old, new)] = tensors.pop(name)
+
+    return change
+
+
+def _cut(folder: Path):
+    path = folder / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _pickled(folder: Path):
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+
+
+REFUSED = [
+    ("rank beyond the engine", {"rank": 32}, None, "rank 32 is higher than the engine's max-lora-rank 16"),
+    ("pattern beyond the engine", {"rank_pattern": {"q_proj": 64}}, None, "rank 64 is higher"),
+    ("rank that lies", {"r": 4}, None, "says rank 4"),
+    ("DoRA", {"use_dora": True}, None, "DoRA"),
+    ("bias", {"bias": "all"}, None, "bias='all'"),
+    ("lora_bias", {"lora_bias": True}, None, "lora_bias"),
+    ("prefix tuning", {"peft_type": "PREFIX_TUNING"}, None, "'PREFIX_TUNING'"),
+    ("whole modules", {"modules_to_save": ["lm_head"]}, None, "modules_to_save: lm_head"),
+    ("PiSSA", {"init_lora_weights": "pissa"}, None, "pissa"),
+    ("layer replication", {"layer_replication": [[0, 1]]}, None, "layer_replication"),
+    ("aLoRA", {"alora_invocation_tokens": [1]}, None, "aLoRA"),
+    ("no alpha", {"lora_alpha": 0}, None, "lora_alpha"),
+    ("bad JSON", {}, lambda f: (f / "adapter_config.json").write_text("{"), "not valid JSON"),
+    ("no configuration", {}, lambda f: (f / "adapter_config.json").unlink(), "not a PEFT adapter"),
+    ("no weights", {}, lambda f: (f / "adapter_model.safetensors").unlink(), "no adapter_model.safetensors"),
+    ("pickle", {}, _pickled, "pickle"),
+    ("truncated", {}, _cut, "truncated"),
+    ("empty", {}, lambda f: (f / "adapter_model.safetensors").write_bytes(b""), "truncated"),
+    ("garbage", {}, lambda f: (f / "adapter_model.safetensors").write_bytes(b"\xff" * 64), "not a safetensors"),
+    ("NaN", {}, _edit(_set(math.nan)), "not finite"),
+    ("infinity", {}, _edit(_set(-math.inf)), "not finite"),
+    ("extra layer", {}, _edit(_rename("layers.1.", "layers.7.")), "layer 7, but the base model has 2 layers"),
+    ("unknown module", {}, _edit(_rename("q_proj", "zz_proj")), "no module"),
+    ("half a pair", {}, _edit(lambda t: t.pop(next(iter(t)))), "one half"),
+    ("no LoRA tensor", {}, _edit(lambda t: t.update(prompt_embeddings=((1,), array("f", [0.0])))), "not part of a LoRA"),
+    (
+        "added tokens",
+        {},
+        _edit(lambda t: t.update({"base_model.model.model.embed_tokens.weight": ((1, 2), array("f", [0, 0]))})),
+        "resized embedding",
+    ),
+    ("a link", {}, lambda f: (f / "extra.txt").symlink_to("/etc/passwd"), "is a link"),
+]
+
+
+@pytest.mark.parametrize(("changes", "damage", "sentence"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_broken_adapters_are_refused_with_one_clear_sentence(adapter, model, changes, damage, sentence):
+    """Each way an adapter can be broken is named."""
+    options = dict(changes)
+    folder = adapter(rank=options.pop("rank", 8))
+    _config(folder, **options)
+    if damage:
+        damage(folder)
+    findings = check_adapter(folder, model, 16)
+    assert sentence in " ".join(findings.problems)
+
+
+def test_an_adapter_of_another_width_is_refused(adapter, model, tmp_path):
+    """Shapes are compared with the base's own."""
+    other = make_model(tmp_path / "wide", hidden=256)
+    findings = check_adapter(adapter(model=other), model, 16)
+    assert "made for another base model" in findings.problems[0]
+    assert "1 more" not in findings.problems[0]
+
+
+def test_the_configuration_alone_gives_the_widths_when_weights_are_elsewhere(adapter, model, tmp_path):
+    """A base folder without safetensors still tells a wrong width."""
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(model / "config.json", bare)
+    assert check_adapter(adapter(), bare, 16).problems == ()
+    wide = make_adapter(tmp_path / "w", "red", model=make_model(tmp_path / "wide", hidden=256))
+    assert "another base model" in check_adapter(wide, bare, 16).problems[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "refused"),
+    [
+        ("org/Phi-3-mini", ["./models/phi-3-mini"], False),
+        ("org/phi-3-mini", ["hf://org/Phi-3-Mini@abc"], False),
+        (None, ["./models/phi"], False),
+        ("org/other", ["./models/phi"], True),
+        ("org/other", None, False),
+    ],
+    ids=["folder", "hub", "unnamed", "other", "side that does not know"],
+)
+def test_the_base_is_compared_by_name_where_the_names_are_known(adapter, model, name, known, refused):
+    """Case, punctuation and organisation do not matter; another name is another base."""
+    folder = adapter(base_model_name_or_path=name)
+    findings = check_adapter(folder, model, 16, base_names=known)
+    assert bool(findings.problems) is refused
+    assert findings.base_model == name
+
+
+@pytest.mark.parametrize("rank", [1, 4, 8, 16])
+def test_ordinary_adapters_pass_and_tell_rank_size_and_modules(adapter, model, rank):
+    """Every supported rank is accepted with its facts."""
+    findings = check_adapter(adapter(rank=rank, use_rslora=True), model, 16)
+    assert findings.problems == ()
+    assert findings.rank == rank
+    assert findings.size > 0
+    assert "down_proj" in findings.target_modules
+
+
+def test_a_rank_pattern_within_the_limit_passes(adapter, model):
+    """A pattern decides the rank of the modules it names."""
+    folder = adapter(rank=4)
+    _edit(lambda t: _widen(t, "q_proj", 8))(folder)
+    _config(folder, rank_pattern={"q_proj": 8})
+    assert check_adapter(folder, model, 8) == check_adapter(folder, None, None)
+    assert check_adapter(folder, model, 8).rank == 8
+
+
+def test_a_subset_of_layers_passes(adapter, model):
+    """An adapter need not touch every layer."""
+    folder = adapter()
+    _edit(lambda t: [t.pop(name) for name in list(t) if "layers.0." in name])(folder)
+    assert check_adapter(folder, model, 16).problems == ()
+
+
+def test_a_folder_that_is_not_there_is_a_finding(tmp_path):
+    """Nothing is raised for a missing folder."""
+    assert "no adapter folder" in check_adapter(tmp_path / "none").problems[0]
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F64"])
+def test_other_float_types_are_searched_for_nan(tmp_path, model, adapter, dtype):
+    """The search knows each type's exponent."""
+    width, bad, good = {
+        "BF16": (2, b"\xc0\x7f", b"\x7f\x7f"),
+        "F16": (2, b"\x00\x7e", b"\xff\x7b"),
+        "F64": (8, b"\0" * 6 + b"\xf0\x7f", b"\xff" * 6 + b"\xef\x7f"),
+    }[dtype]
+    for value, problem in ((good, False), (bad, True)):
+        folder = adapter()
+        header, data, position = {}, b"", 0
+        for name, (shape, values) in _tensors(folder).items():
+            block = value * len(values)
+            header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [position, position + len(values) * width]}
+            position += len(block)
+            data += block
+        text = json.dumps(header).encode()
+        (folder / "adapter_model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+        assert bool(check_adapter(folder, model, 16).problems) is problem
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]},
+        {"dtype": "Q9", "shape": [1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]},
+        {"dtype": "F32", "shape": [1]},
+        7,
+    ],
+    ids=["size", "negative", "type", "gap", "no offsets", "no object"],
+)
+def test_headers_that_contradict_themselves_are_refused(tmp_path, entry):
+    """A header is believed only when shapes, offsets and file agree."""
+    text = json.dumps({"x": entry}).encode()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"\0" * 4)
+    with pytest.raises(WeightsError):
+        read_header(path)
+
+
+def _widen(tensors, module, rank):
+    for name, (shape, _) in list(tensors.items()):
+        if module in name:
+            wide = (rank, shape[1]) if "lora_A" in name else (shape[0], rank)
+            tensors[name] = (wide, array("f", [0.0]) * (wide[0] * wide[1]))
