@@ -66,12 +66,12 @@ def owner_of(flag: str) -> tuple[str, str] | None:
 def _faults(name: str, value: object) -> Iterator[Fault]:
     spelt = name.lstrip("-").replace("_", "-").lower()
     if owned := owner_of(spelt):
-        yield Fault(f"engine.args.{name} is not yours to set: {owned[0]}", owned[1], (name,))
+        yield Fault(f"engine.args.{name} is not yours to set: {owned[0]}", owned[1], (name,), key=True)
     elif not _FLAG.fullmatch(name):
         hint = f"write {spelt}" if _FLAG.fullmatch(spelt) else "write it as vLLM does, without the leading --"
-        yield Fault(f"{name!r} is not a vLLM flag", hint, (name,))
+        yield Fault(f"{name!r} is not a vLLM flag", hint, (name,), key=True)
     elif name.startswith("no-") and isinstance(value, bool):
-        yield Fault(f"{name!r} turns a flag off by its name", f"write {name[3:]}: {str(not value).lower()}", (name,))
+        yield Fault(f"{name!r} turns a flag off by its name", f"write {name[3:]}: {str(not value).lower()}", (name,), key=True)
     elif value is None:
         yield Fault(f"flag {name!r} has no value", "write true for a flag that takes none", (name,))
     elif isinstance(value, Mapping):

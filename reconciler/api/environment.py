@@ -74,10 +74,12 @@ class WorkloadProfile(Model):
         given = [name for name, count in counts.items() if count is not None]
         if given and self.workload_profile_type.lower().startswith("consumption"):
             why = f"{self.workload_profile_type} is serverless: Azure refuses node counts (WorkloadProfilePropertyNotSupported)"
-            refuse_any(Fault(f"{name} cannot be set, {why}", "leave it out; scale is the service's", (name,)) for name in given)
+            refuse_any(
+                Fault(f"{name} cannot be set, {why}", "leave it out; scale is the service's", (name,), key=True) for name in given
+            )
         if len(given) == 1 and not self.workload_profile_type.lower().startswith("consumption"):
             missing = next(name for name in counts if name not in given)
-            raise refusal(Fault(f"{given[0]} is set without {missing}", "a dedicated profile takes both", (given[0],)))
+            raise refusal(Fault(f"{given[0]} is set without {missing}", "a dedicated profile takes both", (given[0],), key=True))
         if self.minimum_count is not None and self.maximum_count is not None and self.minimum_count > self.maximum_count:
             raise refusal(Fault("minimumCount is larger than maximumCount", "swap them", ("minimumCount",)))
         return self
@@ -99,7 +101,9 @@ def _tags(tags: Mapping[str, str]) -> Mapping[str, str]:
         if fault := _tag_fault(name, value):
             faults.append(fault)
         elif name.lower() in seen:
-            faults.append(Fault(f"tag {name!r} is {seen[name.lower()]!r} again: tags have no case", "keep one of them", (name,)))
+            faults.append(
+                Fault(f"tag {name!r} is {seen[name.lower()]!r} again: tags have no case", "keep one of them", (name,), key=True)
+            )
         seen.setdefault(name.lower(), name)
     refuse_any(faults)
     return tags
@@ -107,9 +111,11 @@ def _tags(tags: Mapping[str, str]) -> Mapping[str, str]:
 
 def _tag_fault(name: str, value: str) -> Fault | None:
     if name.lower().startswith((OUR_TAGS, "microsoft", "azure", "windows")):
-        return Fault(f"tag {name!r} has a reserved prefix", "do not start it with moorage-, microsoft, azure or windows", (name,))
+        return Fault(
+            f"tag {name!r} has a reserved prefix", "do not start it with moorage-, microsoft, azure or windows", (name,), key=True
+        )
     if not 1 <= len(name) <= 128 or re.search(r"[<>%&\\?/\x00-\x1f]", name):
-        return Fault(f"{name[:70]!r} cannot be a tag's name", "1 to 128 characters without <>%&\\?/", (name,))
+        return Fault(f"{name[:70]!r} cannot be a tag's name", "1 to 128 characters without <>%&\\?/", (name,), key=True)
     if len(value) > 256:
         return Fault(f"tag {name!r} has a value of {len(value)} characters", "Azure takes 256", (name,))
     return None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, GetJsonSchemaHandler, StrictBool, StrictInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetJsonSchemaHandler, StrictBool, StrictInt, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError
@@ -27,6 +27,15 @@ class Model(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid", use_attribute_docstrings=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_left_out(cls, value: Any) -> Any:
+        """`adapters:` with nothing after it is what remains when the last item is removed."""
+        if not isinstance(value, dict):
+            return value
+        optional = {field.alias: not field.is_required() for field in cls.model_fields.values()}
+        return {key: item for key, item in value.items() if item is not None or not optional.get(key)}
 
 
 class Word(StrEnum):
@@ -49,11 +58,15 @@ class Word(StrEnum):
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong and what would be right; `at` leads from the refused value to the offending part of it."""
+    """One thing that is wrong and what would be right.
+
+    `at` leads from the refused value to the offending part of it; `key` says that its key is meant, not its value.
+    """
 
     message: str
     hint: str = ""
     at: Path = ()
+    key: bool = False
 
 
 def refusal(*faults: Fault) -> PydanticCustomError:

@@ -171,7 +171,7 @@ class InferenceServiceSpec(Model):
 
     def _neither_or_both(self) -> Iterator[Fault]:
         if self.model and self.code:
-            yield Fault("a service serves either a model or code, not both", "split it into two services", ("code",))
+            yield Fault("a service serves either a model or code, not both", "split it into two services", ("code",), key=True)
         else:
             yield Fault(
                 "the service has neither model nor code",
@@ -182,7 +182,7 @@ class InferenceServiceSpec(Model):
         given = self.model_fields_set
         if self.model:
             yield from (
-                Fault(f"{key} belongs to a service with code", hint, (key,))
+                Fault(f"{key} belongs to a service with code", hint, (key,), key=True)
                 for field, key, hint in (
                     ("command", "command", "leave it out: Moorage starts vLLM"),
                     ("args", "args", "write vLLM's flags under engine.args"),
@@ -198,9 +198,9 @@ class InferenceServiceSpec(Model):
                 yield Fault(f"code needs {key}", "write command: [python3, app.py] and targetPort: 8080, for example", ("code",))
         for field, why in (("adapters", "they are vLLM's"), ("auth", "Moorage's gate stands in front of vLLM only")):
             if field in given:
-                yield Fault(f"{field} cannot be used with code: {why}", "leave it out", (field,))
+                yield Fault(f"{field} cannot be used with code: {why}", "leave it out", (field,), key=True)
         if self.engine.args:
-            yield Fault("engine.args are vLLM's flags and there is no vLLM", "write args", ("engine", "args"))
+            yield Fault("engine.args are vLLM's flags and there is no vLLM", "write args", ("engine", "args"), key=True)
 
     def _capacity(self) -> Iterator[Fault]:
         most = self.engine.args.get("max-cpu-loras")

@@ -68,6 +68,18 @@ class Node:
             return {key: value.plain() for key, (_, value) in self.entries.items()}
         return [item.plain() for item in self.items] if self.kind is Kind.SEQUENCE else self.scalar
 
+    def at(self, path: tuple[str | int, ...]) -> Node | None:
+        """The node at `path`; None when there is none."""
+        node = self
+        for step in path:
+            if isinstance(step, str) and step in node.entries:
+                node = node.entries[step][1]
+            elif isinstance(step, int) and 0 <= step < len(node.items):
+                node = node.items[step]
+            else:
+                return None
+        return node
+
     def find(self, path: tuple[str | int, ...], *, key: bool = False) -> Mark:
         """Where the value at `path` stands (with `key`, the key that holds it); what is not there is at its nearest parent."""
         node, mark = self, self.mark

@@ -26,7 +26,7 @@ from reconciler.api.yaml_node import Mark, Node, UnusableNode, complete, mapping
 from reconciler.api.yaml_syntax import syntax_problem
 
 MAX_BYTES = 1 << 20
-MAX_NODES = 200_000
+MAX_NODES = 100_000
 MAX_DEPTH = 40
 
 
@@ -37,7 +37,9 @@ def read_documents(file: Path, data: bytes, problems: list[Problem]) -> list[Nod
     if text is None:
         return documents
     try:
-        documents.extend(node for node in _Builder(file, problems).documents(text) if not node.is_null)
+        for node in _Builder(file, problems).documents(text):
+            if not node.is_null:
+                documents.append(node)
     except UnusableNode as error:
         problems.append(Problem(file, *error.mark, error.message, error.hint))
     except (MarkedYAMLError, ReaderError) as error:
@@ -72,9 +74,11 @@ class _Builder:
 
     def documents(self, text: str) -> Iterator[Node]:
         open_nodes: list[tuple[Node, list[Node]]] = []
-        for event in YAML(typ="safe", pure=True).parse(text):
+        for count, event in enumerate(YAML(typ="safe", pure=True).parse(text)):
             node: Node | None = None
             mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1) if event.start_mark else Mark(1, 1)
+            if count > MAX_NODES:
+                raise UnusableNode(mark, f"the file holds more than {MAX_NODES} values", "split it")
             if isinstance(event, (MappingStartEvent, SequenceStartEvent)):
                 start = mapping(mark, event.tag) if isinstance(event, MappingStartEvent) else sequence(mark, event.tag)
                 self._name(event.anchor, start)
@@ -92,7 +96,7 @@ class _Builder:
                 self._anchors.clear()
             if node is not None:
                 if node.size > MAX_NODES or node.depth > MAX_DEPTH:
-                    raise UnusableNode(mark, "the aliases expand to more than a manifest can be", "write out what you mean")
+                    raise UnusableNode(node.mark, "the aliases expand to more than a manifest can be", "write out what you mean")
                 if open_nodes:
                     open_nodes[-1][1].append(node)
                 else:

@@ -1,0 +1,73 @@
+"""The one place where a manifest's local adapters are looked into: `serving.preflight`, the same check a replica makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from reconciler.api.documents import InferenceService
+from reconciler.api.engine_flags import MAX_LORA_RANK
+from reconciler.api.loaded import Loaded, Steps
+from reconciler.api.problems import Problem
+from reconciler.api.source import SourceKind, parse_source
+from serving.preflight import Findings, check_adapter
+
+Stamps = tuple[tuple[str, int, int, int], ...]
+
+
+def adapter_problems(loaded: Loaded) -> Iterator[Problem]:
+    """Adapters in local folders that the engine would refuse, or would take and serve garbage from."""
+    if not isinstance(loaded.document, InferenceService) or loaded.document.spec.model is None:
+        return
+    rank = loaded.document.spec.engine.args.get("max-lora-rank", MAX_LORA_RANK)
+    base = loaded.document.spec.model.source
+    for path, name, folder in _local_adapters(loaded, loaded.document):
+        for problem in findings(folder, loaded.folder(base), rank, _hub_names(base)).problems:
+            hint = "raise engine.args.max-lora-rank or leave it out" if "max-lora-rank" in problem else f"the model is {base}"
+            yield loaded.problem(path, f"adapter {name!r} cannot be served: {problem}", hint)
+
+
+def findings(folder: Path, base: Path | None, max_rank: int, base_names: tuple[str, ...] | None = None) -> Findings:
+    """`check_adapter`, not repeated while neither folder changes."""
+    return _checked(folder, base, max_rank, base_names, _stamps(folder), _stamps(base) if base else ())
+
+
+@lru_cache(maxsize=1024)
+def _checked(
+    folder: Path,
+    base: Path | None,
+    max_rank: int,
+    base_names: tuple[str, ...] | None,
+    _folder_stamps: Stamps,
+    _base_stamps: Stamps,
+) -> Findings:
+    try:
+        return check_adapter(folder, base, max_rank, base_names=base_names)
+    except OSError as error:
+        return Findings((f"it cannot be read ({error.strerror})",))
+
+
+def _local_adapters(loaded: Loaded, service: InferenceService) -> Iterator[tuple[Steps, str, Path]]:
+    for path, source in loaded.sources():
+        folder = loaded.folder(source)
+        if path[:2] == ("spec", "adapters") and isinstance(path[2], int) and folder and folder.is_dir():
+            yield path, service.spec.adapters[path[2]].name, folder
+
+
+def _hub_names(base: str) -> tuple[str, ...] | None:
+    """The base's own name, where only a name can be compared; a local base is compared by its real shapes."""
+    parsed = parse_source(base)
+    return (parsed.path,) if parsed.kind is SourceKind.HUB else None
+
+
+def _stamps(folder: Path) -> Stamps:
+    """What tells a changed folder from an unchanged one without reading it; an unreadable one is never remembered as read."""
+    stamps = []
+    for path in sorted(folder.rglob("*")):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        stamps.append((str(path), status.st_size, status.st_mtime_ns, status.st_ino))
+    return tuple(stamps)

@@ -1,0 +1,70 @@
+"""A document together with where it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reconciler.api.documents import AnyDocument
+from reconciler.api.problems import Problem
+from reconciler.api.source import SourceKind, parse_source
+from reconciler.api.yaml_node import Node
+
+Steps = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One valid document. Equal when document and file are: positions are for messages only."""
+
+    document: AnyDocument
+    file: Path
+    node: Node = field(compare=False, repr=False)
+
+    @property
+    def line(self) -> int:
+        return self.node.mark.line
+
+    @property
+    def column(self) -> int:
+        return self.node.mark.column
+
+    @property
+    def base_dir(self) -> Path:
+        """The absolute folder that relative sources start from. Links stay: a mounted ConfigMap swaps them."""
+        return self.file.absolute().parent
+
+    def position(self, path: Steps, *, key: bool = False) -> tuple[int, int]:
+        """Line and column of the value at `path` (camel case, as written), or of its key; else of the nearest thing above it."""
+        return self.node.find(path, key=key)
+
+    def problem(self, path: Steps, message: str, hint: str = "", *, key: bool = False) -> Problem:
+        return Problem(self.file, *self.position(path, key=key), message, hint)
+
+    def folder(self, source: str) -> Path | None:
+        """The local folder that `source` means, absolute and resolved; None for `share://` and `hf://`."""
+        parsed = parse_source(source)
+        return (self.base_dir / parsed.path).resolve() if parsed.kind is SourceKind.FOLDER else None
+
+    def sources(self) -> Iterator[tuple[Steps, str]]:
+        """Every source of the document with its path in it."""
+        return written_sources(self.node)
+
+    def folders(self) -> Iterator[tuple[Steps, Path]]:
+        """The local folders among the sources."""
+        for path, source in self.sources():
+            if folder := self.folder(source):
+                yield path, folder
+
+
+def written_sources(node: Node) -> Iterator[tuple[Steps, str]]:
+    """The sources in a service as written, whether or not the rest of it is valid."""
+    adapters = node.at(("spec", "adapters"))
+    paths: list[Steps] = [("spec", "model", "source"), ("spec", "code")]
+    for i in range(len(adapters.items) if adapters else 0):
+        paths += [("spec", "adapters", i, "source"), ("spec", "adapters", i, "canary", "source")]
+    for path in paths:
+        found = node.at(path)
+        if found and isinstance(found.scalar, str):
+            yield path, found.scalar

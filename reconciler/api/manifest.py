@@ -1,0 +1,137 @@
+"""Files -> validated documents, or every problem in them with file, line and column. Never anything else.
+
+Reads the manifest's files and looks at the local folders they name; blocking, so that a daemon calls it in a thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from reconciler.api.adapters import adapter_problems
+from reconciler.api.documents import DOCUMENTS, AnyDocument
+from reconciler.api.explain import explain
+from reconciler.api.loaded import Loaded, written_sources
+from reconciler.api.manifest_files import manifest_files, read_file
+from reconciler.api.problems import ManifestError, Problem
+from reconciler.api.references import Declared, reference_problems
+from reconciler.api.source import SourceKind, parse_source
+from reconciler.api.yaml_node import Kind, Node
+from reconciler.api.yaml_tree import read_documents
+
+__all__ = ["Loaded", "Manifest", "ManifestError", "Problem", "load"]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that the user wants, in the order of the files. `digest` changes only if a document does."""
+
+    documents: tuple[Loaded, ...]
+    digest: str
+
+    @property
+    def folders(self) -> frozenset[Path]:
+        """The local folders that documents name, absolute and resolved: what must be watched besides the files."""
+        return frozenset(folder for loaded in self.documents for _, folder in loaded.folders())
+
+
+def load(paths: Sequence[Path]) -> Manifest:
+    """Read `paths`, each a YAML file or a folder of them.
+
+    Raises:
+        ManifestError: with all problems found, not only the first.
+    """
+    problems: list[Problem] = []
+    reading = _Reading(problems)
+    for file in manifest_files(paths, problems):
+        reading.read(file)
+    problems += reference_problems(reading.declared)
+    for one in reading.declared:
+        problems += _missing_folders(one)
+    for loaded in reading.loaded:
+        problems += adapter_problems(loaded)
+    if problems:
+        raise ManifestError(problems)
+    return Manifest(tuple(reading.loaded), _digest(reading.loaded))
+
+
+def _missing_folders(one: Declared) -> Iterator[Problem]:
+    """Sources that should be local folders and are not there; malformed ones have been reported already."""
+    base = one.file.absolute().parent
+    for path, text in written_sources(one.node) if one.kind == "InferenceService" else ():
+        try:
+            source = parse_source(text)
+            folder = (base / source.path).resolve()
+            exists, is_folder = folder.exists(), folder.is_dir()
+        except (ValueError, OSError):
+            continue
+        if source.kind is SourceKind.FOLDER and not is_folder:
+            what = "is not a folder" if exists else "does not exist"
+            yield one.problem(path, f"{folder} {what}", _folder_hint(text, base))
+
+
+@dataclass
+class _Reading:
+    """What one `load` has found so far; a broken document is still declared, so that nothing else blames its absence."""
+
+    problems: list[Problem]
+    loaded: list[Loaded] = field(default_factory=list)
+    declared: list[Declared] = field(default_factory=list)
+
+    def read(self, file: Path) -> None:
+        data = read_file(file, self.problems)
+        if data is None:
+            return
+        before = len(self.problems)
+        nodes = read_documents(file, data, self.problems)
+        if not nodes and len(self.problems) == before:
+            self.problems.append(Problem(file, 1, 1, "the file holds no documents", "write one, or remove the file"))
+        for node in nodes:
+            self._document(file, node)
+
+    def _document(self, file: Path, node: Node) -> None:
+        model = self._model(file, node)
+        if model is None:
+            return
+        plain = node.plain()
+        document: AnyDocument | None = None
+        try:
+            document = model.model_validate(plain, by_alias=True, by_name=False)
+        except ValidationError as error:
+            self.problems += explain(error, file, node, model)
+        else:
+            self.loaded.append(Loaded(document, file, node))
+        name = plain["metadata"].get("name") if isinstance(plain.get("metadata"), dict) else None
+        if isinstance(name, str):
+            self.declared.append(Declared(plain["kind"], name, file, node, document))
+
+    def _model(self, file: Path, node: Node) -> type[Any] | None:
+        if node.kind is not Kind.MAPPING:
+            self.problems.append(Problem(file, *node.mark, "this is not a document", "start with kind: InferenceService"))
+            return None
+        kind = node.entries["kind"][1].scalar if "kind" in node.entries else None
+        if isinstance(kind, str) and kind in DOCUMENTS:
+            return DOCUMENTS[kind]
+        known = " or ".join(DOCUMENTS)
+        meant = next((name for name in DOCUMENTS if name.lower() == str(kind).lower()), None)
+        what = f"the kind {kind!r} is not known" if isinstance(kind, str) else "the document's kind is missing"
+        self.problems.append(Problem(file, *node.find(("kind",)), what, f"write kind: {meant or known}"))
+        return None
+
+
+def _folder_hint(text: str, base: Path) -> str:
+    if text.count("/") == 1 and not text.startswith((".", "/")):
+        return f"for a model on Hugging Face write hf://{text}@revision"
+    return f"paths start from {base}, where this file lies"
+
+
+def _digest(documents: Sequence[Loaded]) -> str:
+    body = [[str(loaded.base_dir), loaded.document.model_dump(mode="json", by_alias=True)] for loaded in documents]
+    body.sort(key=lambda item: (item[1]["kind"], item[1]["metadata"]["name"]))  # type: ignore[index]
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,57 @@
+"""Which files a manifest consists of, and their bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reconciler.api.problems import Problem
+from reconciler.api.yaml_tree import MAX_BYTES
+
+ENDINGS = (".yaml", ".yml")
+
+
+def manifest_files(paths: Sequence[Path], problems: list[Problem]) -> list[Path]:
+    """The files in `paths` and the `*.yaml` and `*.yml` directly in its folders, sorted; hidden ones are left out."""
+    files: dict[Path, Path] = {}
+    for path in paths:
+        for file in _files_of(path, problems):
+            files.setdefault(file.absolute(), file)
+    return list(files.values())
+
+
+def is_manifest_file(path: Path) -> bool:
+    """Whether a file in a manifest's folder counts."""
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(".")
+
+
+def read_file(file: Path, problems: list[Problem]) -> bytes | None:
+    """The file's bytes, or None and a problem. One byte more than allowed is read, so that the size can be judged."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        problems.append(_unreadable(file, error))
+        return None
+    return data
+
+
+def _files_of(path: Path, problems: list[Problem]) -> list[Path]:
+    try:
+        if not path.is_dir():
+            path.stat()
+            return [path]
+        files = sorted(file for file in path.iterdir() if is_manifest_file(file) and file.is_file())
+    except (OSError, ValueError) as error:
+        problems.append(_unreadable(path, error))
+        return []
+    if not files:
+        problems.append(Problem(path, 1, 1, "the folder holds no *.yaml or *.yml", "put the documents there"))
+    return files
+
+
+def _unreadable(path: Path, error: Exception) -> Problem:
+    if isinstance(error, FileNotFoundError):
+        return Problem(path, 1, 1, "there is no such file or folder", "name a YAML file or a folder of them")
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return Problem(path, 1, 1, f"it cannot be read ({reason})", "make it readable")
