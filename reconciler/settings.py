@@ -25,16 +25,21 @@ class SettingsError(Exception):
 
 
 class Cloud(NamedTuple):
-    """Where a cloud's Resource Manager and login live."""
+    """Where a cloud's Resource Manager and login live, and for which audience tokens are made."""
 
     arm_endpoint: str
     authority: str
+    audience: str
 
 
 CLOUDS: Mapping[str, Cloud] = {
-    "AzureCloud": Cloud("https://management.azure.com", "https://login.microsoftonline.com"),
-    "AzureUSGovernment": Cloud("https://management.usgovcloudapi.net", "https://login.microsoftonline.us"),
-    "AzureChinaCloud": Cloud("https://management.chinacloudapi.cn", "https://login.chinacloudapi.cn"),
+    "AzureCloud": Cloud("https://management.azure.com", "https://login.microsoftonline.com", "https://management.azure.com"),
+    "AzureUSGovernment": Cloud(
+        "https://management.usgovcloudapi.net", "https://login.microsoftonline.us", "https://management.core.usgovcloudapi.net"
+    ),
+    "AzureChinaCloud": Cloud(
+        "https://management.chinacloudapi.cn", "https://login.chinacloudapi.cn", "https://management.chinacloudapi.cn"
+    ),
 }
 
 
@@ -115,8 +120,9 @@ class Settings:
 
     @property
     def scope(self) -> str:
-        """The OAuth scope of Resource Manager; in every cloud it is the endpoint itself."""
-        return f"{self.arm_endpoint}/.default"
+        """The OAuth scope of Resource Manager: the cloud's own, or the endpoint itself where another one is given."""
+        cloud = CLOUDS[self.cloud]
+        return f"{cloud.audience if self.arm_endpoint == cloud.arm_endpoint else self.arm_endpoint}/.default"
 
     @property
     def known_authority(self) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import ssl
 from collections import Counter
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 from azure.core.exceptions import HttpResponseError
@@ -160,9 +161,12 @@ def session(settings: Settings, **options: Any) -> aiohttp.ClientSession:
     trust: ssl.SSLContext = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
     connector = aiohttp.TCPConnector(ssl=trust, limit=64)
     jar = aiohttp.DummyCookieJar()
-    return aiohttp.ClientSession(connector=connector, cookie_jar=jar, trust_env=True, auto_decompress=False, **options)
+    # A proxy of the environment is for the internet; what listens on this machine is not behind it.
+    proxied = urlsplit(settings.arm_endpoint).hostname not in {"127.0.0.1", "localhost", "::1"}
+    return aiohttp.ClientSession(connector=connector, cookie_jar=jar, trust_env=proxied, auto_decompress=False, **options)
 
 
+@cache
 def user_agent() -> str:
     """`moorage/<version>`, what Azure's logs and the local Azure's journal show."""
     try:

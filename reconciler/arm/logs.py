@@ -36,7 +36,9 @@ async def stream_logs(arm: Arm, endpoint: str, token: str, *, follow: bool, tail
     headers = {"Authorization": f"Bearer {token}"}
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=None if follow else 30)
     try:
-        async with arm.session.get(endpoint, params=params, headers=headers, timeout=timeout) as answer:
+        # The session does not unpack compressed answers.
+        plain = ("Accept-Encoding",)
+        async with arm.session.get(endpoint, params=params, headers=headers, timeout=timeout, skip_auto_headers=plain) as answer:
             if answer.status >= 400:
                 raise from_fault(fault(answer.status, answer.headers, await answer.text()))
             pending = b""

@@ -34,7 +34,7 @@ async def begin(arm: Arm, scope: str, call: Awaitable[AsyncLROPoller[Any]]) -> s
         status = str(poller.status()).lower()
         if status in _FAILED:
             raise translate_operation({"status": poller.status()})
-        return None if poller.done() or status == "succeeded" else poller.continuation_token()
+        return None if status == "succeeded" else poller.continuation_token()
     except Exception as error:
         raise translate(error) from error
     finally:
@@ -63,7 +63,8 @@ async def delete(arm: Arm, scope: str, call: Awaitable[Any]) -> str | None:
         raise translate(error) from error
     finally:
         arm.inventory.invalidate(scope)
-    return answer.continuation_token() if isinstance(answer, AsyncLROPoller) and not answer.done() else None
+    under_way = isinstance(answer, AsyncLROPoller) and str(answer.status()).lower() != "succeeded"
+    return answer.continuation_token() if under_way else None
 
 
 async def poll(arm: Arm, token: str) -> Progress:

@@ -5,6 +5,7 @@ Neighbours: `files` reads and writes with it, `publish` uploads folders, `lease`
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -43,6 +44,7 @@ class Share:
         self._root = ""
         self._origin = ""
         self._key: SharedKey | None = None
+        self._opening = asyncio.Lock()
         self.directories: set[str] = set()  # known to exist; forgotten when one turns out not to
 
     def __repr__(self) -> str:
@@ -50,15 +52,17 @@ class Share:
 
     async def call(self, action: Callable[[ShareClient], Awaitable[Answer]]) -> Answer:
         """Run `action` on the SDK's client, once more with a fresh key if the key was refused; errors are translated."""
-        for attempt in (1, 2):
-            try:
-                return await action(await self._opened())
-            except Exception as error:
-                failure = translate(error)
-                if attempt == 2 or not _refused(failure):
-                    raise failure from error
-                await self._forget_key()
-        raise AssertionError("unreachable")
+        try:
+            return await action(opened := await self._opened())
+        except Exception as error:
+            failure = translate(error)
+            if failure.reason != _REFUSED:
+                raise failure from error
+        self._forget(opened)
+        try:
+            return await action(await self._opened())
+        except Exception as error:
+            raise translate(error) from error
 
     async def request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", query: Mapping[str, str] | None = None
@@ -68,15 +72,15 @@ class Share:
         The SDK spends about 2 ms of CPU on each call, this 0.3 ms (`tests/benchmarks/publish.py`): with thousands of
         small files that, and not the network, is what an upload costs.
         """
-        for attempt in (1, 2):
-            await self._opened()
-            try:
-                return await self._send(method, path, headers, body, query or {})
-            except ReconcileError as failure:
-                if attempt == 2 or not _refused(failure):
-                    raise
-                await self._forget_key()
-        raise AssertionError("unreachable")
+        opened = await self._opened()
+        try:
+            return await self._send(method, path, headers, body, query or {})
+        except ReconcileError as failure:
+            if failure.reason != _REFUSED:
+                raise
+        self._forget(opened)
+        await self._opened()
+        return await self._send(method, path, headers, body, query or {})
 
     async def _send(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, str]
@@ -88,9 +92,8 @@ class Share:
         url = URL(f"{self._origin}{raw}" + (f"?{urlencode(query)}" if query else ""), encoded=True)
         self.arm.calls["files"] += 1
         try:
-            # A bare Content-Type of aiohttp's own would not be in the signature.
             async with self.arm.session.request(
-                method, url, headers=signed, data=body, skip_auto_headers=["Content-Type"], timeout=_TIMEOUT
+                method, url, headers=signed, data=body, skip_auto_headers=_NOT_OURS, timeout=_TIMEOUT
             ) as answer:
                 text = await answer.text()
                 if answer.status >= 400:
@@ -100,17 +103,18 @@ class Share:
             raise translate(error) from error
 
     async def _opened(self) -> ShareClient:
-        if self._client is None:
-            scope = ids.resource_group(self.arm.subscription_id, self.group)
-            account = await self.arm.inventory.find(Type.STORAGE_ACCOUNT, scope, self.account)
-            endpoint = ((account or {}).get("properties") or {}).get("primaryEndpoints", {}).get("file")
-            if not endpoint:
-                raise NotReadyYet("StorageAccountNotReady", f"The storage account {self.account} has no file endpoint yet.")
-            self._open(str(endpoint).rstrip("/"), (await storage_keys(self.arm, self.group, self.account))[0])
-        assert self._client is not None
-        return self._client
+        async with self._opening:
+            return self._client or await self._open()
 
-    def _open(self, endpoint: str, key: str) -> None:
+    async def _open(self) -> ShareClient:
+        scope = ids.resource_group(self.arm.subscription_id, self.group)
+        account = await self.arm.inventory.find(Type.STORAGE_ACCOUNT, scope, self.account)
+        endpoint = ((account or {}).get("properties") or {}).get("primaryEndpoints", {}).get("file")
+        if not endpoint:
+            raise NotReadyYet("StorageAccountNotReady", f"The storage account {self.account} has no file endpoint yet.")
+        return self._connect(str(endpoint).rstrip("/"), (await storage_keys(self.arm, self.group, self.account))[0])
+
+    def _connect(self, endpoint: str, key: str) -> ShareClient:
         from azure.storage.fileshare.aio import ShareClient
 
         self._key = SharedKey(self.account, key)
@@ -126,16 +130,18 @@ class Share:
             user_agent_overwrite=True,
             raw_request_hook=self._count,
         )
+        return self._client
 
     def _count(self, _: object) -> None:
         self.arm.calls["files"] += 1
 
-    async def _forget_key(self) -> None:
-        self._client = None
+    def _forget(self, refused: ShareClient) -> None:
+        """Unless another request has already fetched a new key since."""
+        if self._client is refused:
+            self._client = None
 
 
+# A Content-Type of aiohttp's own would not be in the signature, and the session does not unpack compressed answers.
+_NOT_OURS = ("Content-Type", "Accept-Encoding")
+_REFUSED = "AuthenticationFailed"
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
-
-
-def _refused(failure: ReconcileError) -> bool:
-    return failure.reason == "AuthenticationFailed"

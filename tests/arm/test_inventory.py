@@ -1,0 +1,145 @@
+"""The read cache: who shares a list, and when it is read anew."""
+
+import asyncio
+
+import pytest
+
+from reconciler.arm.clients import Arm
+from reconciler.arm.inventory import Inventory, Type
+from reconciler.engine.errors import TransportFailed
+
+GROUP = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg"
+APPS = f"{GROUP}/providers/Microsoft.App/containerApps"
+
+
+def page(*names):
+    return {"value": [{"name": name} for name in names]}
+
+
+async def test_a_hundred_observers_share_one_list(arm, scripted):
+    """Names are compared without case, and a missing name costs no further request."""
+    scripted.on("GET", APPS, 200, page("phi", "Sales"))
+    names = ["phi", "SALES", "none"] * 34
+    found = await asyncio.gather(*(arm.inventory.find(Type.APP, GROUP, name) for name in names))
+    assert [each and each["name"] for each in found[:3]] == ["phi", "Sales", None]
+    assert len(scripted.asked) == 1
+    assert arm.calls["GET"] == 1
+
+
+async def test_a_list_follows_its_links(arm, scripted):
+    """nextLink is a full URL with its own query and is asked as it is."""
+    scripted.on("GET", APPS, 200, {**page("a"), "nextLink": f"{scripted.url}{APPS}/next?api-version=2026-07-01&skip=1"})
+    scripted.on("GET", f"{APPS}/next", 200, page("b"))
+    assert [each["name"] for each in await arm.inventory.list(Type.APP, GROUP)] == ["a", "b"]
+    assert scripted.asked[1][1].endswith("next?api-version=2026-07-01&skip=1")
+
+
+async def test_a_scope_that_does_not_exist_holds_nothing(arm):
+    """A list in a missing resource group is 404 in Azure and empty here."""
+    assert await arm.inventory.list(Type.APP, GROUP) == []
+    assert await arm.inventory.get(Type.APP, GROUP, "phi") is None
+
+
+async def test_a_list_lives_two_seconds(arm, scripted):
+    """Time is the cache's own clock."""
+    now = [100.0]
+    cache = Inventory(arm, clock=lambda: now[0])
+    scripted.on("GET", APPS, 200, page("phi"))
+    await cache.list(Type.APP, GROUP)
+    now[0] += 1.9
+    await cache.list(Type.APP, GROUP)
+    assert len(scripted.asked) == 1
+    now[0] += 0.2
+    await cache.list(Type.APP, GROUP)
+    assert len(scripted.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "again", "reason"),
+    [
+        (f"{APPS}/phi", True, "the list shows what was written"),
+        (f"{APPS}/phi".upper(), True, "ids have no case"),
+        (GROUP, True, "all lists below a written scope"),
+        (f"{GROUP}/providers/Microsoft.App/managedEnvironments/cae", False, "another type in the same group"),
+        (f"{GROUP}2", False, "another group whose name begins alike"),
+    ],
+)
+async def test_a_write_makes_the_next_read_fresh(arm, scripted, written, again, reason):
+    """Only the lists that a write can change are dropped."""
+    scripted.on("GET", APPS, 200, page("phi"))
+    await arm.inventory.list(Type.APP, GROUP)
+    arm.inventory.invalidate(written)
+    await arm.inventory.list(Type.APP, GROUP)
+    assert len(scripted.asked) == (2 if again else 1), reason
+
+
+async def test_a_read_that_began_before_a_write_is_not_kept(arm, scripted):
+    """Who asks after the write gets a list that was asked for after it."""
+    scripted.on("GET", APPS, 200, page("old"))
+    scripted.on("GET", APPS, 200, page("new"))
+    before = asyncio.ensure_future(arm.inventory.list(Type.APP, GROUP))
+    await asyncio.sleep(0)
+    arm.inventory.invalidate(f"{APPS}/phi")
+    after = await arm.inventory.list(Type.APP, GROUP)
+    names = {(await before)[0]["name"], after[0]["name"]}
+    assert names == {"old", "new"}
+
+
+async def test_a_failure_is_shared_but_not_kept(arm, scripted):
+    """All who wait for the same list hear of it; the next one asks again."""
+    scripted.on("GET", APPS, 503, {"error": {"code": "ServiceUnavailable", "message": "later"}})
+    scripted.on("GET", APPS, 200, page("phi"))
+    both = await asyncio.gather(*(arm.inventory.list(Type.APP, GROUP) for _ in range(2)), return_exceptions=True)
+    assert [type(each) for each in both] == [TransportFailed, TransportFailed]
+    assert len(await arm.inventory.list(Type.APP, GROUP)) == 1
+
+
+async def test_one_cancelled_observer_does_not_take_the_list_from_the_others(arm, scripted):
+    """The read goes on for those who still wait."""
+    scripted.on("GET", APPS, 200, page("phi"))
+    first = asyncio.ensure_future(arm.inventory.list(Type.APP, GROUP))
+    second = asyncio.ensure_future(arm.inventory.list(Type.APP, GROUP))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert len(await second) == 1
+    assert len(scripted.asked) == 1
+
+
+async def test_one_connection_serves_many_calls(arm, scripted):
+    """The token is fetched once and the TLS connection is kept."""
+    scripted.on("GET", APPS, 200, page("phi"))
+    for _ in range(5):
+        await arm.get_json(APPS, "2026-07-01")
+    assert scripted.tokens == 1
+    assert scripted.headers[0]["Authorization"] == "Bearer a-token"
+    assert scripted.headers[0]["User-Agent"].startswith("moorage")
+
+
+async def test_unreachable_is_a_transport_failure(scripted):
+    """Nobody listens there; the message names no secret."""
+    async with Arm(scripted.settings(arm_endpoint="https://127.0.0.1:1")) as nowhere:
+        with pytest.raises(TransportFailed) as refused:
+            await nowhere.get_json("/x", "1")
+    assert "hush" not in str(refused.value)
+
+
+def test_api_versions_are_those_of_the_pinned_sdks():
+    """Raw reads and typed writes speak of one shape; a new SDK release shows here first."""
+    from azure.mgmt.appcontainers.aio import ContainerAppsAPIClient
+    from azure.mgmt.loganalytics.aio import LogAnalyticsManagementClient
+    from azure.mgmt.resource.resources.aio import ResourceManagementClient
+    from azure.mgmt.storage.aio import StorageManagementClient
+
+    from reconciler.arm import versions
+
+    class Nobody:
+        async def get_token(self, *_scopes, **_options):
+            raise AssertionError
+
+    for kind, expected in [
+        (ContainerAppsAPIClient, versions.APP),
+        (LogAnalyticsManagementClient, versions.LOG_ANALYTICS),
+        (ResourceManagementClient, versions.RESOURCES),
+        (StorageManagementClient, versions.STORAGE),
+    ]:
+        assert kind(Nobody(), "s")._config.api_version == expected

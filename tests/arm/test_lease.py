@@ -1,0 +1,129 @@
+"""Leadership by a share's lease: who may write, and until when. The clock is the test's."""
+
+import pytest
+
+from reconciler.arm.lease import DURATION, RENEW_EVERY, Leader
+from reconciler.arm.share import Share
+
+GROUP = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg"
+ACCOUNTS = f"{GROUP}/providers/Microsoft.Storage/storageAccounts"
+KEYS = {"keys": [{"keyName": "key1", "value": "a2V5a2V5"}]}
+SHARE = "/acct/phi"
+ME = "11111111-2222-3333-4444-555555555555"
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def share(arm, scripted):
+    account = {"name": "acct", "properties": {"primaryEndpoints": {"file": f"{scripted.url}/acct/"}}}
+    scripted.on("GET", ACCOUNTS, 200, {"value": [account]})
+    scripted.on("POST", f"{ACCOUNTS}/acct/listKeys", 200, KEYS)
+    return Share(arm, "rg", "acct", "phi")
+
+
+def refused(code):
+    return f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>no.\nRequestId:1</Message></Error>', {
+        "x-ms-error-code": code
+    }
+
+
+def script(scripted, status, code=""):
+    body, headers = refused(code) if code else (None, {"x-ms-lease-id": ME, "ETag": '"1"'})
+    scripted.on("PUT", SHARE, status, body, headers)
+
+
+async def test_the_holder_may_write_for_two_thirds_of_the_lease(share, scripted):
+    """Then it must have renewed; a renewal gives the time anew, counted from when it was asked for."""
+    clock = Clock()
+    leader = Leader(share, ME, clock)
+    script(scripted, 201)
+    assert not leader.may_write()
+    assert await leader.step() == RENEW_EVERY
+    clock.now += DURATION * 2 / 3 - 0.1
+    assert leader.may_write()
+    clock.now += 0.2
+    assert not leader.may_write()
+    await leader.step()
+    assert leader.may_write()
+    proposed = {headers.get("x-ms-proposed-lease-id") for headers in scripted.headers if "x-ms-lease-action" in headers}
+    assert proposed == {ME}
+
+
+async def test_another_holder_means_no_write(share, scripted):
+    """409 LeaseAlreadyPresent; when it has run out, the next step takes over."""
+    leader = Leader(share, ME, Clock())
+    script(scripted, 409, "LeaseAlreadyPresent")
+    script(scripted, 201)
+    await leader.step()
+    assert (leader.may_write(), leader.reason) == (False, "LeaseAlreadyPresent")
+    await leader.step()
+    assert (leader.may_write(), leader.reason) == (True, "")
+
+
+async def test_a_failed_renewal_does_not_end_the_lease_early(share, scripted):
+    """The lease is good until its time is over; meanwhile steps come sooner."""
+    clock = Clock()
+    leader = Leader(share, ME, clock)
+    script(scripted, 201)
+    script(scripted, 503, "ServerBusy")
+    await leader.step()
+    clock.now += RENEW_EVERY
+    assert await leader.step() < RENEW_EVERY
+    assert leader.may_write()
+    clock.now += RENEW_EVERY + 1
+    assert not leader.may_write()
+
+
+async def test_a_lease_that_was_taken_ends_at_once(share, scripted):
+    """Somebody broke it and took it: no write is issued any more."""
+    leader = Leader(share, ME, Clock())
+    script(scripted, 201)
+    script(scripted, 409, "LeaseAlreadyPresent")
+    await leader.step()
+    await leader.step()
+    assert not leader.may_write()
+
+
+async def test_releasing_lets_the_next_one_in(share, scripted):
+    """After it nothing may be written, and Azure is told once."""
+    leader = Leader(share, ME, Clock())
+    script(scripted, 201)
+    script(scripted, 200)
+    await leader.step()
+    await leader.release()
+    await leader.release()
+    assert not leader.may_write()
+    assert [headers.get("x-ms-lease-action") for headers in scripted.headers][-2:] == ["acquire", "release"]
+
+
+async def test_no_share_yet_is_a_reason_and_not_an_error(share, scripted):
+    """Before the share exists nobody leads."""
+    leader = Leader(share, ME, Clock())
+    script(scripted, 404, "ShareNotFound")
+    await leader.step()
+    assert (leader.may_write(), leader.reason) == (False, "ShareNotFound")
+
+
+async def test_a_refused_key_is_fetched_anew_once(share, scripted):
+    """After a rotation the first request is refused, the keys are listed again, and the request goes through."""
+    leader = Leader(share, ME, Clock())
+    script(scripted, 403, "AuthenticationFailed")
+    script(scripted, 201)
+    await leader.step()
+    assert leader.may_write()
+    assert sum("listKeys" in url for _, url, _ in scripted.asked) == 2
+
+
+async def test_a_key_that_stays_refused_is_said_so(share, scripted):
+    """Two tries, then the reason."""
+    leader = Leader(share, ME, Clock())
+    script(scripted, 403, "AuthenticationFailed")
+    await leader.step()
+    assert leader.reason == "AuthenticationFailed"
+    assert sum("listKeys" in url for _, url, _ in scripted.asked) == 2

@@ -1,0 +1,141 @@
+"""Settings: from the environment, from a local Azure's facts, and what is refused."""
+
+import dataclasses
+
+import pytest
+
+from reconciler.settings import Settings, SettingsError
+
+SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
+PRINCIPAL = {
+    "MOORAGE_SUBSCRIPTION_ID": SUBSCRIPTION,
+    "MOORAGE_CREDENTIAL": "Service-Principal",
+    "AZURE_TENANT_ID": "t",
+    "AZURE_CLIENT_ID": "c",
+    "AZURE_CLIENT_SECRET": "hunter2",
+}
+FACTS = {
+    "armEndpoint": "https://127.0.0.1:8443/",
+    "authority": "https://127.0.0.1:8443",
+    "tenantId": "t",
+    "clientId": "c",
+    "clientSecret": "hunter2",
+    "subscriptionId": SUBSCRIPTION,
+}
+
+
+def azure(**environ):
+    return Settings.from_environment({**PRINCIPAL, **environ}, target="azure")
+
+
+def test_the_local_azure_differs_in_how_it_is_reached_and_nothing_else(tmp_path):
+    """Endpoint, authority, CA file, credential and the target's name are the only differences."""
+    ca = tmp_path / "ca.pem"
+    ca.touch()
+    local = Settings.for_local({**FACTS, "caFile": str(ca)}, {})
+    other = dataclasses.asdict(azure())
+    different = {name for name, value in dataclasses.asdict(local).items() if value != other[name]}
+    assert different == {"target", "arm_endpoint", "authority", "ca_file"}
+    assert local.credential == "service-principal"
+    assert local.scope == "https://127.0.0.1:8443/.default"
+
+
+def test_a_local_azure_can_be_reached_as_any_azure(tmp_path):
+    """--target azure with endpoint, authority and CA file from the environment gives the same connection."""
+    ca = tmp_path / "ca.pem"
+    ca.touch()
+    settings = azure(
+        MOORAGE_ARM_ENDPOINT="https://127.0.0.1:8443/", MOORAGE_AUTHORITY="https://127.0.0.1:8443", MOORAGE_CA_FILE=str(ca)
+    )
+    assert (settings.arm_endpoint, settings.ca_file, settings.known_authority) == ("https://127.0.0.1:8443", ca, False)
+
+
+@pytest.mark.parametrize(
+    ("cloud", "scope", "authority"),
+    [
+        ("azurecloud", "https://management.azure.com/.default", "https://login.microsoftonline.com"),
+        ("AzureUSGovernment", "https://management.core.usgovcloudapi.net/.default", "https://login.microsoftonline.us"),
+        ("AzureChinaCloud", "https://management.chinacloudapi.cn/.default", "https://login.chinacloudapi.cn"),
+    ],
+)
+def test_each_cloud_has_its_own_endpoints(cloud, scope, authority):
+    """The scope is the endpoint's, or what the SDK says it is; the name is read in any case."""
+    from azure.core import AzureClouds
+    from azure.mgmt.core.tools import get_arm_endpoints
+
+    settings = azure(MOORAGE_CLOUD=cloud)
+    assert (settings.scope, settings.authority, settings.known_authority) == (scope, authority, True)
+    sdk = {"AzureCloud": AzureClouds.AZURE_PUBLIC_CLOUD, "AzureUSGovernment": AzureClouds.AZURE_US_GOVERNMENT}
+    known = get_arm_endpoints(sdk.get(settings.cloud, AzureClouds.AZURE_CHINA_CLOUD))
+    assert known == {"resource_manager": f"{settings.arm_endpoint}/", "credential_scopes": [scope]}
+
+
+@pytest.mark.parametrize(
+    ("environ", "words", "reason"),
+    [
+        ({"MOORAGE_CREDENTIAL": ""}, "never guessed", "no default chain"),
+        ({"MOORAGE_CREDENTIAL": "default"}, "managed-identity, workload-identity", "an unknown one lists the known"),
+        ({"AZURE_CLIENT_SECRET": ""}, "AZURE_CLIENT_SECRET is needed", "half a service principal"),
+        ({"MOORAGE_CREDENTIAL": "workload-identity"}, "AZURE_FEDERATED_TOKEN_FILE", "half a workload identity"),
+        ({"MOORAGE_SUBSCRIPTION_ID": "mine"}, "'mine'", "not an id"),
+        ({"MOORAGE_SUBSCRIPTION_ID": ""}, "not set", "a wrong default subscription is worse than none"),
+        ({"MOORAGE_ARM_ENDPOINT": "http://127.0.0.1:1"}, "https", "tokens are only sent encrypted"),
+        ({"MOORAGE_CA_FILE": "/nowhere.pem"}, "not a file", "a CA file that is not there"),
+        ({"MOORAGE_CLOUD": "Mars"}, "AzureChinaCloud", "an unknown cloud"),
+        ({"MOORAGE_RESYNC": "soon"}, "'soon'", "not a number"),
+        ({"MOORAGE_RESYNC": "0"}, "at least 1", "a busy loop"),
+    ],
+)
+def test_bad_values_are_one_clear_error(environ, words, reason):
+    """The message names the variable or the value, and never the secret."""
+    with pytest.raises(SettingsError) as refused:
+        azure(**environ)
+    assert words in str(refused.value), reason
+    assert "hunter2" not in str(refused.value)
+
+
+def test_all_problems_are_told_at_once():
+    """One line each."""
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({"MOORAGE_ARM_ENDPOINT": "ftp://x"}, target="azure")
+    assert len(str(refused.value).splitlines()) == 3
+
+
+def test_the_secret_does_not_show():
+    """Neither in repr nor in str."""
+    assert "hunter2" not in repr(azure())
+
+
+def test_arguments_win_over_the_environment(tmp_path):
+    """An argument that was not given (None) does not."""
+    settings = Settings.from_environment(
+        {**PRINCIPAL, "MOORAGE_LOCATION": "westeurope"}, target="azure", state_dir=tmp_path, location=None
+    )
+    assert (settings.state_dir, settings.location) == (tmp_path, "westeurope")
+    with pytest.raises(SettingsError, match="colour"):
+        Settings.from_environment(PRINCIPAL, target="azure", colour="blue")
+
+
+def test_load_starts_a_local_azure_only_for_the_local_target(tmp_path):
+    """It is handed the state directory and asked for facts."""
+    (tmp_path / "ca.pem").touch()
+    started = []
+
+    def start(folder):
+        started.append(folder)
+        return {**FACTS, "caFile": str(tmp_path / "ca.pem")}
+
+    assert Settings.load(start, {"MOORAGE_STATE_DIR": str(tmp_path)}).target == "local"
+    assert started == [tmp_path]
+    assert Settings.load(start, PRINCIPAL, target="azure").target == "azure"
+    assert started == [tmp_path]
+    with pytest.raises(SettingsError, match="caFile"):
+        Settings.for_local(FACTS, {})
+
+
+def test_state_and_owner_are_named_by_the_target_and_the_documents(tmp_path):
+    """Two targets share no folder; the owner is the same on every machine and moves with the setting alone."""
+    one, other = azure(), azure(MOORAGE_STATE_DIR=str(tmp_path))
+    assert one.daemon_dir.name == f"azure-{SUBSCRIPTION}"
+    assert one.owner_of("dev") == other.owner_of("dev") != one.owner_of("prod")
+    assert azure(MOORAGE_OWNER="team-a").owner_of("dev") == "team-a"
