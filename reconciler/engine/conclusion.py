@@ -1,0 +1,105 @@
+"""The end of every pass, whatever happened in it: one record, one event, the facts for dependents, the conditions.
+
+It comes after `reconcile` or `deletion` and tells `controller` whom to wake.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from reconciler.engine.events import Event, normal, warning
+from reconciler.engine.external import Desired, DocumentRef, ObjectKey
+from reconciler.engine.fingerprint import fingerprint
+from reconciler.engine.ledger import Ledger
+from reconciler.engine.reconcile import ABSENT, drifted, inputs
+from reconciler.engine.record import ObjectRecord, Phase, public
+from reconciler.engine.result import Outcome
+from reconciler.engine.summary import Summary
+
+_TROUBLE = {Phase.RETRYING, Phase.BLOCKED, Phase.STALLED, Phase.NOT_CONVERGING}
+
+
+@dataclass
+class Conclusion:
+    ledger: Ledger
+    summary: Summary
+
+    def draw(self, item: Desired, outcome: Outcome) -> tuple[set[ObjectKey], set[ObjectKey]]:
+        """Write down what came of a pass over `item`; the keys that may go on now, and those that read outputs of it which
+        are others now.
+        """
+        before = self.ledger.records.get(item.key)
+        observed = outcome.observation
+        readers = self.ledger.facts.see(item.key, observed) if observed else set()
+        self._report(item, outcome, before)
+        wake = self._deleted(item) if outcome.phase is Phase.DELETED else self._keep(item, outcome)
+        self.refresh(item.document)
+        return wake, readers - wake
+
+    def refresh(self, document: DocumentRef) -> None:
+        """State the conditions of `document` anew, or take leave of it once nothing of it is left."""
+        if self.ledger.close_document(document):
+            self.summary.forget(document)
+            self._event(normal("Deleted", f"{document} is gone", document, document))
+            return
+        for event in self.summary.update(document):
+            self._event(event)
+
+    def _report(self, item: Desired, outcome: Outcome, before: ObjectRecord | None) -> None:
+        """One event per transition; repeating the same trouble is none."""
+        if outcome.event is not None:
+            self._event(outcome.event)
+        elif outcome.phase in _TROUBLE and (before is None or (before.phase, before.reason) != (outcome.phase, outcome.reason)):
+            self._event(warning(outcome.reason, outcome.message, item.key, item.document))
+
+    def _event(self, event: Event) -> None:
+        self.ledger.store.add_event(event, self.ledger.clock())
+
+    def _deleted(self, item: Desired) -> set[ObjectKey]:
+        self.ledger.forget(item.key)
+        return {ref for ref in item.refs if ref in self.ledger.gone}
+
+    def _keep(self, item: Desired, outcome: Outcome) -> set[ObjectKey]:
+        ledger, record, wanted = self.ledger, self.ledger.record(item), fingerprint(item.spec)
+        if outcome.observation is None:
+            lasting = outcome.phase in (Phase.WAITING, Phase.SKIPPED) and record.fingerprint == wanted
+            record = replace(record, synced=record.synced and lasting)
+        moved = (record.phase, record.reason) != (outcome.phase, outcome.reason)
+        record = replace(
+            self._seen(record, item, outcome), phase=outcome.phase, reason=str(outcome.reason), message=outcome.message,
+            since=ledger.clock() if moved else record.since, generation=item.generation, refs=item.refs, policy=item.policy,
+            retain=item.retain, fingerprint=wanted, spec=ledger.codec.dump(item.spec) if ledger.codec else None,
+        )  # fmt: skip
+        ledger.write(record)
+        if outcome.phase is Phase.RETAINED:
+            ledger.gone.pop(item.key, None)
+            return {ref for ref in item.refs if ref in ledger.gone}
+        return self._open(item, outcome, record)
+
+    def _seen(self, record: ObjectRecord, item: Desired, outcome: Outcome) -> ObjectRecord:
+        observed, ledger = outcome.observation, self.ledger
+        if observed is None:
+            return record
+        changes = observed.changes if observed.exists else (ABSENT,)
+        as_desired = observed.exists and not changes and not observed.busy
+        if as_desired:
+            record = replace(record, settled=inputs(ledger, item), writes={}, drifted=False)
+        elif changes and not observed.busy:
+            record = replace(record, drifted=drifted(ledger, item))
+        outputs = public(observed.outputs) if observed.exists else {}
+        return replace(
+            record, exists=observed.exists, usable=observed.exists and observed.ready, synced=as_desired, outputs=outputs,
+            changes=tuple(str(change) for change in changes), marks=observed.marks, seen=ledger.clock(),
+        )  # fmt: skip
+
+    def _open(self, item: Desired, outcome: Outcome, record: ObjectRecord) -> set[ObjectKey]:
+        """Tell dependents when the way becomes free, is barred, or leads past other facts."""
+        ledger, key = self.ledger, item.key
+        current = ledger.desired.get(key)
+        if current is None or replace(current, generation=item.generation) != item:
+            return set()  # changed under way; the next pass speaks for it
+        was_pending = key in ledger.pending
+        ledger.pending.discard(key)
+        free = outcome.phase is Phase.READY or (outcome.phase is Phase.NOT_CONVERGING and record.usable)
+        news = ledger.facts.set_open(key, free)
+        return set(ledger.dependents(key) & ledger.desired.keys()) if news or (was_pending and free) else set()

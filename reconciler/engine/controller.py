@@ -1,0 +1,244 @@
+"""The loop as a whole: workers take keys from `queue`, `reconcile` or `deletion` handles them, `conclusion` writes down
+what came of it, and the outcome becomes forget, requeue-after or rate-limited retry. The daemon builds and owns one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
+
+import structlog
+
+from reconciler.api.conditions import ConditionSet
+from reconciler.engine.backoff import Backoff
+from reconciler.engine.conclusion import Conclusion
+from reconciler.engine.deletion import delete
+from reconciler.engine.errors import ReconcileError
+from reconciler.engine.events import Event
+from reconciler.engine.external import Desired, DocumentRef, External, ObjectKey
+from reconciler.engine.fingerprint import SpecCodec
+from reconciler.engine.ledger import DocumentState, Ledger
+from reconciler.engine.plan import PlanLine, plan
+from reconciler.engine.queue import Priority, WorkQueue
+from reconciler.engine.reconcile import Gate, Reconciler, Writer
+from reconciler.engine.record import ObjectRecord, Phase
+from reconciler.engine.result import Outcome, Pacing, outcome_of
+from reconciler.engine.store import Store
+from reconciler.engine.summary import Summary
+from reconciler.engine.verdict import ExitClass, verdict
+
+log = structlog.get_logger(__name__)
+Watcher = Callable[[ObjectKey, Outcome, float], None]
+
+
+class Controller:
+    """All methods belong to the loop's thread. `run` works until `stop`; everything else may be called at any time.
+
+    `may_write` is asked right before each write (the leader lease); `clock` is wall time in seconds; `watch` is told every
+    outcome and how long it took; `codec` lets objects be deleted whose document vanished while the daemon was down.
+    """
+
+    def __init__(
+        self,
+        kinds: Iterable[External],
+        store: Store,
+        *,
+        may_write: Gate = lambda _: True,
+        pacing: Pacing | None = None,
+        backoff: Backoff | None = None,
+        codec: SpecCodec | None = None,
+        workers: int = 8,
+        clock: Callable[[], float] = time.time,
+        watch: Watcher | None = None,
+    ) -> None:
+        self._kinds = {kind.name: kind for kind in kinds}
+        self._pacing = pacing or Pacing()
+        self._backoff = backoff or Backoff()
+        self._queue = WorkQueue()
+        self._ledger = Ledger(store, clock, codec)
+        self._summary = Summary(self._ledger, self._pacing)
+        self._writer = Writer(self._kinds, self._ledger, self._pacing, may_write)
+        self._reconciler = Reconciler(self._writer)
+        self._conclusion = Conclusion(self._ledger, self._summary)
+        self._workers, self._watch = workers, watch
+        self._moved = asyncio.Event()
+
+    # what is wanted
+
+    def set_desired(
+        self, desired: Sequence[Desired], documents: Sequence[DocumentState], *, complete: bool = True, purge: bool = False
+    ) -> tuple[ObjectKey, ...]:
+        """Replace the whole desired set; the keys that changed, which go ahead of everything else.
+
+        Absence is judged here: with `complete=False` (a source could not be read) nothing that is missing counts as gone; with
+        `purge` (a person said so) what is gone is deleted even where `retain` would spare it.
+        """
+        changed = self._ledger.replace(desired, documents, complete=complete, purge=purge)
+        for document in [*self._ledger.documents, *self._ledger.gone_documents]:
+            self._conclusion.refresh(document)
+        return self._wake(changed)
+
+    def set_orphans(self, orphans: Sequence[Desired]) -> tuple[ObjectKey, ...]:
+        """What the inventory says Moorage owns, as `Desired` with a spec good enough to delete it; what documents ask for
+        is ignored. Ignored altogether while the documents are not complete.
+        """
+        return self._wake(self._ledger.add_orphans(orphans))
+
+    def approve(self, subject: DocumentRef | ObjectKey) -> tuple[ObjectKey, ...]:
+        """Let what waits for a person (deletions and replacements) of a document, or of one object, go on, once.
+
+        Returns the keys that were waiting; empty means that there was nothing to approve.
+        """
+        released = [key for key in self.approvable() if subject in (key, self._document(key))]
+        for key in released:
+            self._ledger.store.approve(key, "delete" if key in self._ledger.gone else "replace")
+        return self._wake(released)
+
+    def approve_all(self) -> tuple[ObjectKey, ...]:
+        """Approve everything that waits for a person."""
+        return tuple(key for waiting in self.approvable() for key in self.approve(waiting))
+
+    def approvable(self) -> tuple[ObjectKey, ...]:
+        """Objects that a person may let go: gone ones not yet deleted, and those that ask to be replaced."""
+        ledger = self._ledger
+        leaving = [key for key in ledger.gone if not ledger.retained(key)]
+        asking = [key for key in ledger.desired if (r := ledger.records.get(key)) and r.reason == "AwaitingApproval"]
+        return tuple(leaving + asking)
+
+    def trigger(self, keys: Collection[ObjectKey] | None = None, priority: Priority = Priority.RESYNC) -> None:
+        """Look at `keys` (default: all) again: a resync, or an edge that a source noticed."""
+        for key in [*self._ledger.desired, *self._ledger.gone] if keys is None else keys:
+            self._queue.add(key, priority)
+
+    # what is
+
+    def conditions(self, document: DocumentRef) -> ConditionSet:
+        return self._summary.conditions(document)
+
+    def observed_generation(self, document: DocumentRef) -> int:
+        return self._summary.observed_generation(document)
+
+    def documents(self) -> tuple[DocumentState, ...]:
+        """Present ones and those on their way out."""
+        return (*self._ledger.documents.values(), *(gone.state for gone in self._ledger.gone_documents.values()))
+
+    def records(self) -> tuple[ObjectRecord, ...]:
+        return tuple(self._ledger.records.values())
+
+    def events(self, document: DocumentRef | None = None) -> tuple[Event, ...]:
+        return self._ledger.store.events(document)
+
+    def idle(self) -> bool:
+        """Nothing is due and no worker is at work; keys that wait for their time do not count."""
+        return self._queue.idle
+
+    def converged(self) -> ExitClass | None:
+        """The worst exit class once everything is ready, terminal or up to a person; None before."""
+        return verdict(self._ledger) if self._queue.idle else None
+
+    async def settled(self) -> ExitClass:
+        """Wait for `converged`; the caller sets the time limit (exit code 5)."""
+        while (found := self.converged()) is None:
+            self._moved.clear()
+            await self._moved.wait()
+        return found
+
+    async def plan(self, keys: Collection[ObjectKey] | None = None) -> tuple[PlanLine, ...]:
+        """What would be done, in order of dependence. Needs no `run`; issues no write."""
+        return await plan(self._ledger, self._kinds, keys)
+
+    @property
+    def queue(self) -> WorkQueue:
+        """For metrics."""
+        return self._queue
+
+    # work
+
+    async def run(self) -> None:
+        """Work until `stop`."""
+        resync = asyncio.create_task(self._resync())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._workers):
+                    group.create_task(self._work())
+        finally:
+            resync.cancel()
+            with suppress(asyncio.CancelledError):
+                await resync
+
+    async def stop(self) -> None:
+        """Take no new key and wait for the passes under way; the caller sets the time limit and then cancels `run`."""
+        await self._queue.drain()
+
+    async def _work(self) -> None:
+        while (key := await self._queue.get()) is not None:
+            try:
+                await self._pass(key)
+            finally:
+                self._queue.done(key)
+                self._moved.set()
+
+    async def _pass(self, key: ObjectKey) -> None:
+        began, loop = asyncio.get_running_loop().time(), asyncio.get_running_loop()
+        item = self._ledger.desired.get(key)
+        gone = self._ledger.gone.get(key) if item is None else None
+        if item is None and gone is None:
+            self._backoff.forget(key)
+            return
+        with structlog.contextvars.bound_contextvars(reconcile_id=uuid.uuid4().hex[:12], kind=key.kind, name=key.name):
+            try:
+                outcome = await (self._reconciler.run(item) if item else delete(self._writer, gone))  # type: ignore[arg-type]
+            except Exception as error:
+                outcome = outcome_of(error, self._pacing)
+                if not isinstance(error, ReconcileError):
+                    log.exception("pass failed unexpectedly")
+            before = self._ledger.records.get(key)
+            wake, readers = self._conclusion.draw(item or gone.desired, outcome)  # type: ignore[union-attr]
+            delay = self._schedule(key, outcome)
+            self._say(outcome, before, delay, loop.time() - began)
+        self._wake(wake)
+        for reader in readers:
+            # Not at once: two objects that read each other must not chase each other.
+            self._queue.add_after(reader, self._pacing.fastest)
+        if self._watch:
+            self._watch(key, outcome, loop.time() - began)
+
+    def _schedule(self, key: ObjectKey, outcome: Outcome) -> float | None:
+        """Forget, requeue after, or retry when the failures of this key and the common bucket allow."""
+        if outcome.backoff:
+            delay = self._backoff.delay(key)
+            self._queue.add_after(key, delay, hold=True)
+            return delay
+        self._backoff.forget(key)
+        if outcome.after is not None and outcome.phase is not Phase.DELETED:
+            self._queue.add_after(key, outcome.after, hold=outcome.hold)
+        return outcome.after
+
+    def _say(self, outcome: Outcome, before: ObjectRecord | None, delay: float | None, took: float) -> None:
+        moved = before is None or (before.phase, before.reason) != (outcome.phase, outcome.reason)
+        speak = log.info if moved or outcome.event else log.debug
+        speak(
+            "reconciled", phase=str(outcome.phase), reason=str(outcome.reason), message=outcome.message,
+            again_after=None if delay is None else round(delay, 2), took=round(took, 4),
+        )  # fmt: skip
+
+    def _wake(self, keys: Iterable[ObjectKey]) -> tuple[ObjectKey, ...]:
+        woken = tuple(keys)
+        for key in woken:
+            self._queue.add(key, Priority.EDIT)
+        self._moved.set()
+        return woken
+
+    def _document(self, key: ObjectKey) -> DocumentRef:
+        gone = self._ledger.gone.get(key)
+        return gone.desired.document if gone else self._ledger.desired[key].document
+
+    async def _resync(self) -> None:
+        """All keys together, so that they share one listing per type; the jitter keeps daemons apart."""
+        while True:
+            await asyncio.sleep(self._pacing.resync * random.uniform(0.9, 1.1))
+            self.trigger()

@@ -1,0 +1,92 @@
+"""What objects know of each other: who is ready for its dependents, with which outputs, and who read whose.
+
+`conclusion` fills it, a kind reads it through a `View`, which is the `Facts` of the contract.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.api.reasons import Reason
+from reconciler.engine.errors import NotReadyYet
+from reconciler.engine.external import ObjectKey, Observation
+
+Outputs = Mapping[str, Any]
+
+
+@dataclass
+class FactBook:
+    """In memory only, because outputs may hold secrets; `remembered` gives what an earlier process stored of an object."""
+
+    remembered: Callable[[ObjectKey], Outputs]
+    _ready: dict[ObjectKey, Outputs] = field(default_factory=dict)
+    _last: dict[ObjectKey, Outputs] = field(default_factory=dict)
+    _open: set[ObjectKey] = field(default_factory=set)
+    _readers: dict[ObjectKey, set[ObjectKey]] = field(default_factory=lambda: defaultdict(set))
+
+    def outputs(self, key: ObjectKey) -> Outputs:
+        """The outputs with which the object was last ready in this process.
+
+        Raises:
+            NotReadyYet: it was not.
+        """
+        if key not in self._ready:
+            raise NotReadyYet(Reason.WAITING_FOR_REFERENCE, f"{key} is not ready")
+        return self._ready[key]
+
+    def last(self, key: ObjectKey) -> Outputs:
+        """What the last look saw, ready or not; what an earlier process saw when this one has not looked yet."""
+        return self._last[key] if key in self._last else self.remembered(key)
+
+    def known(self, key: ObjectKey) -> bool:
+        return key in self._ready
+
+    def open(self, key: ObjectKey) -> bool:
+        """Whether dependents of `key` may go on."""
+        return key in self._open
+
+    def close(self, key: ObjectKey) -> None:
+        self._open.discard(key)
+
+    def see(self, key: ObjectKey, observed: Observation) -> set[ObjectKey]:
+        """Keep what a look saw; who read the outputs before and should know that they are others now."""
+        before, after = self.last(key), observed.outputs if observed.exists else {}
+        self._last[key] = after
+        if not observed.exists:
+            self._ready.pop(key, None)
+        return set() if before == after else self._readers[key] - {key}
+
+    def set_open(self, key: ObjectKey, is_open: bool) -> bool:
+        """Say whether dependents may go on, with the outputs last seen; whether that is news to them."""
+        before = (key in self._open, self._ready.get(key))
+        (self._open.add if is_open else self._open.discard)(key)
+        if is_open and key in self._last:
+            self._ready[key] = self._last[key]
+        return before != (is_open, self._ready.get(key))
+
+    def forget(self, key: ObjectKey) -> None:
+        for known in (self._ready, self._last, self._readers):
+            known.pop(key, None)
+        self._open.discard(key)
+
+    def note_reader(self, key: ObjectKey, reader: ObjectKey) -> None:
+        self._readers[key].add(reader)
+
+
+@dataclass(frozen=True)
+class View:
+    """The facts as one object's kind sees them; whoever reads `last` of another is woken when that changes."""
+
+    book: FactBook
+    reader: ObjectKey
+
+    def outputs(self, key: ObjectKey) -> Outputs:
+        return self.book.outputs(key)
+
+    def last(self, key: ObjectKey) -> Outputs:
+        if key != self.reader:
+            self.book.note_reader(key, self.reader)
+        return self.book.last(key)

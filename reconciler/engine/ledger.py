@@ -1,0 +1,273 @@
+"""What is desired, what is gone and what was last seen: the one state that `reconcile`, `deletion`, `summary` and `plan` share.
+
+All of it is in memory; records are written through to `store`. It decides nothing but what counts as changed or gone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from reconciler.engine.external import Desired, DocumentRef, ObjectKey
+from reconciler.engine.facts import FactBook
+from reconciler.engine.fingerprint import SpecCodec
+from reconciler.engine.record import ObjectRecord, Phase
+from reconciler.engine.store import Store
+
+BURST = 30.0
+
+
+@dataclass(frozen=True)
+class DocumentState:
+    """What the loop must know of a document besides its objects.
+
+    `scope` groups documents that share a prune policy (the Environment's name). `refusal` (reason, message) says that the
+    document asks for the impossible: its objects stay as they last were and nothing of the new version is written.
+    """
+
+    ref: DocumentRef
+    generation: int = 1
+    scope: str = ""
+    prune: bool = False
+    refusal: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class GoneDocument:
+    """A document that is no longer there. `needs_person`: too many vanished with it to believe it."""
+
+    state: DocumentState
+    since: float
+    needs_person: bool = False
+
+
+@dataclass(frozen=True)
+class Gone:
+    """An object that no document asks for any more. `certain` is False while nobody knows its spec: then it cannot be
+    deleted, and waits for the inventory of what Moorage owns to name it.
+    """
+
+    desired: Desired
+    since: float
+    certain: bool = True
+
+
+@dataclass
+class Ledger:
+    """`clock` in seconds. `pending` holds the keys nobody has looked at since they changed or since this process began."""
+
+    store: Store
+    clock: Callable[[], float]
+    codec: SpecCodec | None = None
+    desired: dict[ObjectKey, Desired] = field(default_factory=dict)
+    gone: dict[ObjectKey, Gone] = field(default_factory=dict)
+    documents: dict[DocumentRef, DocumentState] = field(default_factory=dict)
+    gone_documents: dict[DocumentRef, GoneDocument] = field(default_factory=dict)
+    records: dict[ObjectKey, ObjectRecord] = field(default_factory=dict)
+    pending: set[ObjectKey] = field(default_factory=set)
+    complete: bool = False
+    purge: bool = False
+    facts: FactBook = field(init=False)
+    _dependents: dict[ObjectKey, set[ObjectKey]] = field(default_factory=dict)
+    _objects: dict[DocumentRef, list[ObjectKey]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.facts = FactBook(self._remembered)
+        self.records = {record.key: record for record in self.store.objects()}
+        for row in self.store.documents():
+            # Known from an earlier life; `replace` decides whether they are still there.
+            self.documents[row.ref] = DocumentState(row.ref, row.generation, row.scope, row.prune)
+        self._index()
+
+    def replace(
+        self, desired: Sequence[Desired], documents: Sequence[DocumentState], *, complete: bool, purge: bool
+    ) -> set[ObjectKey]:
+        """Take over the whole desired set; the keys that changed, appeared or went.
+
+        With `complete=False` (a source could not be read) a missing document says nothing and stays as it was. With `purge`
+        data is not spared: what is gone is deleted even if it was to be retained.
+        """
+        now, self.complete, self.purge = self.clock(), complete, purge
+        wanted = {item.key: item for item in desired}
+        present = {state.ref: state for state in _with_implicit(documents, desired)}
+        frozen = {ref for ref, state in present.items() if state.refusal}
+        if not complete:
+            absent = {ref: state for ref, state in self.documents.items() if ref not in present}
+            present |= absent
+            frozen |= absent.keys()
+        kept = {key: item for key, item in self.desired.items() if item.document in frozen and key not in wanted}
+        wanted |= kept
+        changed = {key for key, item in wanted.items() if not _same(self.desired.get(key), item)}
+        changed |= self._part(wanted, frozen, now)
+        self._part_documents(present, now)
+        self._remember_generations(wanted, changed)
+        self.desired, self.documents = wanted, present
+        self.pending |= {key for key in changed if key in wanted}
+        self.pending &= wanted.keys()
+        self._index()
+        return changed
+
+    def add_orphans(self, orphans: Iterable[Desired]) -> set[ObjectKey]:
+        """Objects that carry our owner mark and that no document asks for; the keys that are new or now have a spec."""
+        if not self.complete:
+            return set()
+        now, changed = self.clock(), set()
+        for orphan in orphans:
+            key, known = orphan.key, self.gone.get(orphan.key)
+            state = self.documents.get(orphan.document)
+            retained = (record := self.records.get(key)) is not None and record.phase is Phase.RETAINED
+            if key in self.desired or retained or (state and state.refusal) or (known and known.certain):
+                continue
+            self.gone[key] = Gone(orphan, known.since if known else now)
+            if state is None and orphan.document not in self.gone_documents:
+                self.gone_documents[orphan.document] = GoneDocument(DocumentState(orphan.document), now)
+                self.store.put_document(orphan.document, orphan.generation, "", prune=False)
+            changed.add(key)
+        self._judge_burst(now)
+        self._index()
+        return changed
+
+    def record(self, desired: Desired) -> ObjectRecord:
+        return self.records.get(desired.key) or ObjectRecord(desired.key, desired.document)
+
+    def write(self, record: ObjectRecord) -> None:
+        """Keep `record`, in the store too if more than the time of the last look differs."""
+        before = self.records.get(record.key)
+        self.records[record.key] = record
+        if before is None or replace(before, seen=record.seen) != record:
+            self.store.put_object(record)
+
+    def forget(self, key: ObjectKey) -> None:
+        """The object is gone for good, and with its last object a gone document too."""
+        self.gone.pop(key, None)
+        self.records.pop(key, None)
+        self.facts.forget(key)
+        self.store.drop_object(key)
+        for verb in ("delete", "replace"):
+            self.store.revoke(key, verb)
+        self._index()
+
+    def close_document(self, document: DocumentRef) -> bool:
+        """Forget a gone document once none of its objects is left to delete; whether that happened now."""
+        if document not in self.gone_documents or any(gone.desired.document == document for gone in self.gone.values()):
+            return False
+        del self.gone_documents[document]
+        self.store.drop_document(document)
+        return True
+
+    # readiness
+
+    def open(self, key: ObjectKey) -> bool:
+        """Whether dependents of `key` may go on: it is ready, and as its document now wants it."""
+        return self.facts.open(key) and key not in self.pending
+
+    def unready(self, desired: Desired) -> tuple[ObjectKey, ...]:
+        return tuple(ref for ref in desired.refs if not self.open(ref))
+
+    def dependents(self, key: ObjectKey) -> frozenset[ObjectKey]:
+        """Everything known that refers to `key`, whether desired, gone or only remembered."""
+        return frozenset(self._dependents.get(key, ()))
+
+    def objects(self, document: DocumentRef) -> list[ObjectKey]:
+        """Desired and gone keys of a document, in the order they were given."""
+        return list(self._objects.get(document, ()))
+
+    def retained(self, key: ObjectKey) -> bool:
+        """Whether a gone object stays in place, because of itself or of something kept that needs it."""
+        gone, record = self.gone.get(key), self.records.get(key)
+        if self.purge:
+            return False
+        own = gone.desired.retain if gone else bool(record and record.retain)
+        if own or (record is not None and record.phase is Phase.RETAINED):
+            return True
+        return any(self.retained(other) for other in self.dependents(key) if other not in self.desired)
+
+    def permits(self, desired: Desired, verb: str) -> bool:
+        """Whether `delete` or `replace` may go on without, or thanks to, a person."""
+        if self.store.approved(desired.key, verb):
+            return True
+        gone = self.gone_documents.get(desired.document)
+        if gone is None:
+            state = self.documents.get(desired.document)
+            return state is not None and state.prune
+        peers = [state for state in self.documents.values() if state.scope and state.scope == gone.state.scope]
+        return not gone.needs_person and any(state.prune for state in peers or [gone.state])
+
+    def _part(self, wanted: Mapping[ObjectKey, Desired], frozen: set[DocumentRef], now: float) -> set[ObjectKey]:
+        """Note what is no longer wanted, and what came back."""
+        for key in [key for key in self.gone if key in wanted]:
+            del self.gone[key]
+            self.store.revoke(key, "delete")
+        changed = set()
+        candidates = {key: (item, True) for key, item in self.desired.items()}
+        for key, record in self.records.items():
+            if key not in candidates and (self.purge or record.phase is not Phase.RETAINED):
+                candidates[key] = self._revived(record)
+        for key, (item, certain) in candidates.items():
+            if key not in wanted and key not in self.gone and item.document not in frozen:
+                self.gone[key] = Gone(item, now, certain)
+                self.facts.close(key)
+                changed.add(key)
+        return changed
+
+    def _part_documents(self, present: Mapping[DocumentRef, DocumentState], now: float) -> None:
+        for ref in [ref for ref in self.gone_documents if ref in present]:
+            del self.gone_documents[ref]
+        for ref, state in self.documents.items():
+            if ref not in present:
+                self.gone_documents[ref] = GoneDocument(state, now)
+        for ref, state in present.items():
+            before = self.documents.get(ref)
+            if before is None or replace(before, refusal=state.refusal) != state:
+                self.store.put_document(ref, state.generation, state.scope, state.prune)
+        self._judge_burst(now, len(present))
+
+    def _judge_burst(self, now: float, present: int | None = None) -> None:
+        """More than half of the documents vanishing at once looks like an unmounted folder or a wrong path, not a wish.
+        One document alone is a wish: whoever has a single document must be able to delete it.
+        """
+        present = len(self.documents) if present is None else present
+        burst = [ref for ref, gone in self.gone_documents.items() if now - gone.since < BURST]
+        if len(burst) > 1 and 2 * len(burst) > present + len(burst):
+            for ref in burst:
+                self.gone_documents[ref] = replace(self.gone_documents[ref], needs_person=True)
+
+    def _remember_generations(self, wanted: Mapping[ObjectKey, Desired], changed: set[ObjectKey]) -> None:
+        """A save that left an object as it was needs no look at it to count as seen."""
+        for key, item in wanted.items():
+            record = self.records.get(key)
+            if record and key not in changed and key not in self.pending and record.generation != item.generation:
+                self.write(replace(record, generation=item.generation))
+
+    def _remembered(self, key: ObjectKey) -> Mapping[str, Any]:
+        record = self.records.get(key)
+        return record.outputs if record else {}
+
+    def _revived(self, record: ObjectRecord) -> tuple[Desired, bool]:
+        spec = self.codec.load(record.spec) if self.codec and record.spec else None
+        item = Desired(record.key, record.document, spec, record.refs, record.generation, record.policy, record.retain)
+        return item, spec is not None
+
+    def _index(self) -> None:
+        self._dependents, self._objects = defaultdict(set), defaultdict(list)
+        refs = {key: record.refs for key, record in self.records.items()}
+        refs |= {key: gone.desired.refs for key, gone in self.gone.items()}
+        refs |= {key: item.refs for key, item in self.desired.items()}
+        for key, others in refs.items():
+            for other in others:
+                self._dependents[other].add(key)
+        for item in [*self.desired.values(), *(gone.desired for gone in self.gone.values())]:
+            self._objects[item.document].append(item.key)
+
+
+def _same(before: Desired | None, after: Desired) -> bool:
+    return before is not None and replace(before, generation=after.generation) == after
+
+
+def _with_implicit(documents: Sequence[DocumentState], desired: Sequence[Desired]) -> list[DocumentState]:
+    """Objects may belong to a document nobody wrote (the default Environment)."""
+    named = {state.ref for state in documents}
+    implicit = {item.document: DocumentState(item.document, item.generation) for item in desired if item.document not in named}
+    return [*documents, *implicit.values()]

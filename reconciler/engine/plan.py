@@ -1,0 +1,135 @@
+"""What the loop would do, without doing it: the same observe and the same differences, in order of dependence.
+
+`Controller.plan` calls it; the CLI prints the lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from typing import Any, Literal
+
+from reconciler.api.reasons import Reason
+from reconciler.engine.errors import NotReadyYet, ReconcileError
+from reconciler.engine.external import Change, Desired, DocumentRef, External, ObjectKey, Observation, Policy
+from reconciler.engine.facts import FactBook
+from reconciler.engine.ledger import Gone, Ledger
+from reconciler.engine.reconcile import REPLACE
+
+Action = Literal["no-op", "create", "update", "replace", "delete", "wait"]
+
+
+@dataclass(frozen=True)
+class PlanLine:
+    """One object's future. `effect` says in words what the action means; `problem` why it will not happen by itself."""
+
+    key: ObjectKey
+    document: DocumentRef
+    action: Action
+    changes: tuple[Change, ...] = ()
+    effect: str = ""
+    problem: str = ""
+
+
+async def plan(ledger: Ledger, kinds: Mapping[str, External], keys: Collection[ObjectKey] | None = None) -> tuple[PlanLine, ...]:
+    """Lines for `keys` (default: everything), references first, deletions last and dependents first. Writes nothing.
+
+    What `keys` refer to is observed too, because their facts are needed.
+    """
+    wanted = set(ledger.desired) | set(ledger.gone) if keys is None else set(keys)
+    facts = _Facts(ledger.facts)
+    lines = []
+    for key in _ordered(ledger.desired, wanted):
+        line = await _line(ledger, kinds[key.kind], ledger.desired[key], facts)
+        if key in wanted:
+            lines.append(line)
+    gone = {key: item.desired for key, item in ledger.gone.items()}
+    lines += [_deletion(ledger, ledger.gone[key]) for key in reversed(_ordered(gone, wanted)) if key in wanted]
+    return tuple(lines)
+
+
+class _Facts:
+    """What this plan saw: outputs of what exists, and what is still to come."""
+
+    def __init__(self, book: FactBook) -> None:
+        self.book = book
+        self.seen: dict[ObjectKey, Mapping[str, Any]] = {}
+        self.coming: set[ObjectKey] = set()
+
+    def outputs(self, key: ObjectKey) -> Mapping[str, Any]:
+        if key not in self.seen:
+            raise NotReadyYet(Reason.WAITING_FOR_REFERENCE, f"{key} is not there yet")
+        return self.seen[key]
+
+    def last(self, key: ObjectKey) -> Mapping[str, Any]:
+        return self.seen[key] if key in self.seen else self.book.last(key)
+
+    def see(self, desired: Desired, observed: Observation) -> None:
+        if observed.exists:
+            self.seen[desired.key] = observed.outputs
+        elif desired.policy is Policy.MANAGE:
+            self.coming.add(desired.key)
+
+
+async def _line(ledger: Ledger, kind: External, desired: Desired, facts: _Facts) -> PlanLine:
+    if desired.policy is Policy.SKIP:
+        return _of(desired, "no-op", effect="skipped", problem="reconcilePolicy is Skip")
+    coming = [ref for ref in desired.refs if ref in facts.coming]
+    try:
+        observed = await kind.observe(desired, facts)
+    except NotReadyYet as error:
+        if not coming:
+            return _of(desired, "wait", problem=error.message)
+        facts.coming.add(desired.key)
+        return _of(desired, "create", effect=f"created after {', '.join(map(str, coming))}")
+    except ReconcileError as error:
+        return _of(desired, "wait", problem=str(error))
+    facts.see(desired, observed)
+    line = _judge(ledger, desired, observed)
+    if desired.policy is Policy.OBSERVE and line.action not in ("no-op", "wait"):
+        return PlanLine(line.key, line.document, "no-op", line.changes, "only reported", "reconcilePolicy is Observe")
+    return line
+
+
+def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
+    if observed.busy:
+        return _of(desired, "wait", observed.changes, problem=observed.message or "an operation is running on it")
+    if not observed.exists:
+        return _of(desired, "create", effect="create")
+    if not observed.changes:
+        return _of(desired, "no-op")
+    effect = ", ".join(dict.fromkeys(change.effect for change in observed.changes))
+    if all(change.effect != REPLACE for change in observed.changes):
+        return _of(desired, "update", observed.changes, effect)
+    problem = "" if ledger.permits(desired, "replace") else "waits for approval"
+    return _of(desired, "replace", observed.changes, effect, "it holds data" if desired.retain else problem)
+
+
+def _deletion(ledger: Ledger, gone: Gone) -> PlanLine:
+    desired = gone.desired
+    if ledger.retained(desired.key):
+        return _of(desired, "no-op", effect="left in place (deletionPolicy is Retain)")
+    if desired.policy is not Policy.MANAGE:
+        return _of(desired, "no-op", effect=f"left in place (reconcilePolicy is {desired.policy.value})")
+    return _of(desired, "delete", effect="delete", problem="" if ledger.permits(desired, "delete") else "waits for approval")
+
+
+def _of(desired: Desired, action: Action, changes: tuple[Change, ...] = (), effect: str = "", problem: str = "") -> PlanLine:
+    return PlanLine(desired.key, desired.document, action, changes, effect, problem)
+
+
+def _ordered(items: Mapping[ObjectKey, Desired], wanted: Iterable[ObjectKey]) -> list[ObjectKey]:
+    """`wanted` and everything they refer to, references first; otherwise as given."""
+    needed: dict[ObjectKey, None] = {}
+    asked = [key for key in items if key in set(wanted)]
+    while asked:
+        key = asked.pop()
+        if key not in needed:
+            needed[key] = None
+            asked += [ref for ref in items[key].refs if ref in items]
+    sorter: TopologicalSorter[ObjectKey] = TopologicalSorter()
+    for key in items:
+        if key in needed:
+            sorter.add(key, *(ref for ref in items[key].refs if ref in items))
+    return list(sorter.static_order())

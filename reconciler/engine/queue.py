@@ -1,0 +1,161 @@
+"""The keyed work queue between sources and workers. It holds keys, never events: duplicates collapse.
+
+The sets `dirty` and `processing` are client-go's (util/workqueue): one key is never held by two workers, and a key added
+while it is held runs once more afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable
+from enum import IntEnum
+
+from reconciler.engine.external import ObjectKey
+
+
+class Priority(IntEnum):
+    """Edits, and what follows from them, go ahead of resyncs."""
+
+    EDIT = 0
+    RESYNC = 1
+
+
+class WorkQueue:
+    """All methods but `get` and `drain` are synchronous and must be called on the loop's thread.
+
+    `clock` is any monotonic clock in seconds; without one the running loop's time is used.
+    """
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock or (lambda: asyncio.get_running_loop().time())
+        self._dirty: dict[ObjectKey, Priority] = {}
+        self._ready: dict[Priority, OrderedDict[ObjectKey, None]] = {priority: OrderedDict() for priority in Priority}
+        self._processing: set[ObjectKey] = set()
+        self._due: dict[ObjectKey, tuple[float, int, Priority, bool]] = {}
+        self._heap: list[tuple[float, int, ObjectKey]] = []
+        self._serial = itertools.count()
+        self._closed = False
+        self._changed = asyncio.Event()
+
+    def add(self, key: ObjectKey, priority: Priority = Priority.EDIT) -> None:
+        """Make `key` due now. A resync does not cut short a key that is backing off; an edit does."""
+        due = self._due.get(key)
+        if self._closed or (due is not None and due[3] and priority is Priority.RESYNC):
+            return
+        self._mark(key, priority)
+
+    def add_after(self, key: ObjectKey, delay: float, priority: Priority = Priority.EDIT, *, hold: bool = False) -> None:
+        """Make `key` due in `delay` seconds; of several such requests the earliest wins. `hold` marks a backoff."""
+        if self._closed:
+            return
+        if delay <= 0:
+            self._mark(key, priority)
+            return
+        when, serial = self._clock() + delay, next(self._serial)
+        due = self._due.get(key)
+        if due is None or when < due[0]:
+            self._due[key] = (when, serial, priority, hold)
+            heapq.heappush(self._heap, (when, serial, key))
+            self._changed.set()
+
+    def take(self) -> ObjectKey | None:
+        """The next key if one is due, now held until `done`; its delayed request is dropped, for its outcome sets a new one."""
+        self._promote()
+        for priority in Priority:
+            if self._ready[priority]:
+                key, _ = self._ready[priority].popitem(last=False)
+                del self._dirty[key]
+                self._due.pop(key, None)
+                self._processing.add(key)
+                return key
+        return None
+
+    async def get(self) -> ObjectKey | None:
+        """Wait for a key; None once the queue is closed and nothing is left that is due."""
+        while True:
+            self._changed.clear()
+            key = self.take()
+            if key is not None or self._closed:
+                return key
+            await self._wait(self.next_due())
+
+    def done(self, key: ObjectKey) -> None:
+        """Give `key` back; if it was added meanwhile it is due again, unless a resync added it and it now backs off."""
+        self._processing.discard(key)
+        due = self._due.get(key)
+        if due is not None and due[3] and self._dirty.get(key) is Priority.RESYNC:
+            del self._dirty[key]
+        if key in self._dirty:
+            self._ready[self._dirty[key]][key] = None
+        self._changed.set()
+
+    def close(self) -> None:
+        """Accept nothing more and drop what has not begun."""
+        self._closed = True
+        self._due.clear()
+        self._heap.clear()
+        self._dirty.clear()
+        for ready in self._ready.values():
+            ready.clear()
+        self._changed.set()
+
+    async def drain(self) -> None:
+        """Close, then wait until no worker holds a key."""
+        self.close()
+        while self._processing:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def next_due(self) -> float | None:
+        """Seconds until the first delayed key is due; None when there is none."""
+        while self._heap and self._stale(self._heap[0]):
+            heapq.heappop(self._heap)
+        return max(0.0, self._heap[0][0] - self._clock()) if self._heap else None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is due and nothing is held; delayed keys do not count."""
+        return not self._dirty and not self._processing
+
+    def __len__(self) -> int:
+        return len(self._dirty)
+
+    @property
+    def held(self) -> frozenset[ObjectKey]:
+        return frozenset(self._processing)
+
+    @property
+    def delayed(self) -> int:
+        return len(self._due)
+
+    def _mark(self, key: ObjectKey, priority: Priority) -> None:
+        before = self._dirty.get(key)
+        if before is not None and before <= priority:
+            return
+        self._dirty[key] = priority
+        if before is not None:
+            self._ready[before].pop(key, None)
+        if key not in self._processing:
+            self._ready[priority][key] = None
+            self._changed.set()
+
+    def _promote(self) -> None:
+        now = self._clock()
+        while self._heap and (self._stale(self._heap[0]) or self._heap[0][0] <= now):
+            entry = heapq.heappop(self._heap)
+            if not self._stale(entry):
+                self._mark(entry[2], self._due.pop(entry[2])[2])
+
+    def _stale(self, entry: tuple[float, int, ObjectKey]) -> bool:
+        due = self._due.get(entry[2])
+        return due is None or due[1] != entry[1]
+
+    async def _wait(self, delay: float | None) -> None:
+        try:
+            async with asyncio.timeout(delay):
+                await self._changed.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,267 @@
+"""The one place that decides what happens to a key. Kinds report and act, `deletion` handles what no document wants any
+more, `conclusion` writes down what came of it, `controller` says when to come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from reconciler.api.reasons import Reason
+from reconciler.engine.errors import NotReadyYet, ReconcileError, TerminalError, WaitingForHuman
+from reconciler.engine.events import normal, warning
+from reconciler.engine.external import Change, Desired, External, ObjectKey, Observation, Policy, Wrote
+from reconciler.engine.facts import View
+from reconciler.engine.fingerprint import fingerprint
+from reconciler.engine.ledger import Ledger
+from reconciler.engine.record import ObjectRecord, Phase
+from reconciler.engine.result import Outcome, Pacing, outcome_of
+
+ABSENT = Change("(object)", None, "(present)", "create")
+REPLACE = "replace"
+TRIES = 3
+Gate = Callable[[Desired], bool]
+
+
+@dataclass
+class Writer:
+    """What every writing step shares: the kinds, the ledger, the pace and the gate checked right before each write."""
+
+    kinds: Mapping[str, External]
+    ledger: Ledger
+    pacing: Pacing
+    may_write: Gate
+
+    def kind(self, key: ObjectKey) -> External:
+        return self.kinds[key.kind]
+
+    def view(self, key: ObjectKey) -> View:
+        return View(self.ledger.facts, key)
+
+    def check_gate(self, desired: Desired) -> None:
+        if not self.may_write(desired):
+            raise NotReadyYet(Reason.NOT_LEADER, "another daemon holds the lease; nothing is written", after=5.0)
+
+    def issued(self, desired: Desired, verb: str, wrote: Wrote | None, changes: tuple[Change, ...]) -> ObjectRecord:
+        """Remember a write at once, before anything else can happen: its token, and one more write for each difference."""
+        record = self.ledger.record(desired)
+        # A difference that is no longer there has been settled and starts from zero should it return.
+        writes = {signature(change): record.writes.get(signature(change), 0) + 1 for change in changes}
+        operation = wrote.operation if wrote else None
+        record = replace(
+            record, operation=operation, verb=verb, written=self.ledger.clock(), writes=writes, refs=desired.refs,
+            policy=desired.policy, retain=desired.retain,
+        )  # fmt: skip
+        self.ledger.write(record)
+        return record
+
+    async def poll(self, desired: Desired) -> Outcome | None:
+        """One step of the operation under way; None when there is none or it has ended well.
+
+        Raises:
+            ReconcileError: the operation failed, or could not be asked.
+        """
+        record = self.ledger.record(desired)
+        if record.operation is None:
+            return None
+        elapsed = self.ledger.clock() - record.written
+        try:
+            progress = await self.kind(desired.key).poll(desired, record.operation)
+        except TerminalError:
+            # Azure no longer knows the operation: the object itself tells how it ended.
+            self.ledger.write(replace(self.ledger.record(desired), operation=None, verb=None))
+            return None
+        if not progress.done:
+            after = self.pacing.step(elapsed) if progress.retry_after is None else progress.retry_after
+            return under_way(record, after, *_doing(record.verb, desired.key))
+        self.ledger.write(replace(self.ledger.record(desired), operation=None))
+        if progress.error is not None:
+            raise progress.error
+        return None
+
+
+@dataclass(frozen=True)
+class Stall:
+    """A refused write and what it was for; the same is not tried again."""
+
+    attempt: str
+    error: TerminalError
+
+
+@dataclass
+class Reconciler:
+    """`run` handles a key that is desired. Stalls live in memory: a restart tries a refused write once more."""
+
+    writer: Writer
+    attempts: dict[ObjectKey, str] = field(default_factory=dict)
+    stalls: dict[ObjectKey, Stall] = field(default_factory=dict)
+
+    async def run(self, desired: Desired) -> Outcome:
+        """Observe and, if need be, issue one write.
+
+        Raises:
+            Exception: whatever the kind raised; `result.outcome_of` gives it a meaning.
+        """
+        if desired.policy is Policy.SKIP:
+            return Outcome(Phase.SKIPPED, Reason.SKIPPED, "reconcilePolicy is Skip")
+        try:
+            under_way = await self.writer.poll(desired)
+        except TerminalError as error:
+            self.stalls[desired.key] = Stall(self.attempts.get(desired.key, ""), error)
+            raise
+        if under_way is not None:
+            return under_way
+        ledger = self.writer.ledger
+        unready = ledger.unready(desired)
+        if any(not ledger.facts.known(ref) for ref in unready):
+            return self._wait(unready)
+        observed = await self.writer.kind(desired.key).observe(desired, self.writer.view(desired.key))
+        try:
+            outcome = await self._decide(desired, observed, unready)
+        except ReconcileError as error:
+            outcome = outcome_of(error, self.writer.pacing)
+        return replace(outcome, observation=observed)
+
+    async def _decide(self, desired: Desired, observed: Observation, unready: tuple[ObjectKey, ...]) -> Outcome:
+        pacing, record = self.writer.pacing, self.writer.ledger.record(desired)
+        if observed.busy:
+            after = observed.poll_after or pacing.step(self.writer.ledger.clock() - record.since)
+            return under_way(record, after, observed.reason or Reason.OPERATION_IN_PROGRESS, observed.message)
+        changes = observed.changes if observed.exists else (ABSENT,)
+        if not changes:
+            return self._as_desired(desired, observed, unready)
+        if desired.policy is Policy.OBSERVE:
+            return self._only_observed(desired, observed, changes)
+        if unready:
+            return self._wait(unready)
+        attempt = fingerprint(desired.spec, [signature(change) for change in changes])
+        stall = self.stalls.get(desired.key)
+        if stall is not None and stall.attempt == attempt:
+            return Outcome(Phase.STALLED, stall.error.reason, stall.error.message)
+        outcome = self._pause(record, changes)
+        if outcome is not None:
+            return outcome
+        try:
+            self.attempts[desired.key] = attempt
+            return await self._write(desired, observed, changes)
+        except TerminalError as error:
+            self.stalls[desired.key] = Stall(attempt, error)
+            return Outcome(Phase.STALLED, error.reason, error.message)
+
+    def _as_desired(self, desired: Desired, observed: Observation, unready: tuple[ObjectKey, ...]) -> Outcome:
+        self.stalls.pop(desired.key, None)
+        if unready:
+            return self._wait(unready)
+        if observed.ready:
+            return Outcome(Phase.READY, observed.reason or Reason.IN_SYNC, observed.message, after=observed.poll_after)
+        record = self.writer.ledger.record(desired)
+        elapsed = self.writer.ledger.clock() - record.since if record.phase is Phase.UNREADY else 0.0
+        after = observed.poll_after or self.writer.pacing.step(elapsed)
+        return Outcome(Phase.UNREADY, observed.reason or Reason.PROGRESSING, observed.message, after=after)
+
+    def _only_observed(self, desired: Desired, observed: Observation, changes: tuple[Change, ...]) -> Outcome:
+        phase = Phase.READY if observed.exists and observed.ready else Phase.UNREADY
+        message = f"{named(desired, changes)}; reconcilePolicy is Observe"
+        event = None
+        if drifted(self.writer.ledger, desired) and not self.writer.ledger.record(desired).drifted:
+            event = warning(Reason.DRIFT_FOUND, message, desired.key, desired.document, changes)
+        return Outcome(phase, Reason.OBSERVE_ONLY, message, after=observed.poll_after, event=event)
+
+    def _pause(self, record: ObjectRecord, changes: tuple[Change, ...]) -> Outcome | None:
+        """Why not to write now a difference that earlier writes did not settle; None to go ahead."""
+        pacing = self.writer.pacing
+        tries = min(record.writes.get(signature(change), 0) for change in changes)
+        stubborn = tries >= TRIES
+        wait = (pacing.stubborn if stubborn else pacing.pauses[tries]) if tries else 0.0
+        left = record.written + wait - self.writer.ledger.clock()
+        if left <= 0:
+            return None
+        what = "; ".join(map(str, changes))
+        if stubborn:
+            message = f"{tries} writes did not settle {what}. Something else sets it back, or Azure does not take it."
+            return Outcome(Phase.NOT_CONVERGING, Reason.DOES_NOT_CONVERGE, message, after=left, hold=True)
+        return Outcome(Phase.WORKING, Reason.UPDATING, f"written, and looked at again soon: {what}", after=left)
+
+    async def _write(self, desired: Desired, observed: Observation, changes: tuple[Change, ...]) -> Outcome:
+        writer, drift = self.writer, drifted(self.writer.ledger, desired)
+        if any(change.effect == REPLACE for change in changes):
+            return await self._replace(desired, changes)
+        kind = writer.kind(desired.key)
+        writer.check_gate(desired)
+        if observed.exists:
+            verb, wrote = "update", await kind.update(desired, observed, writer.view(desired.key))
+        else:
+            verb, wrote = "create", await kind.create(desired, writer.view(desired.key))
+        record = writer.issued(desired, verb, wrote, changes)
+        reason, message = _doing(verb, desired.key)
+        if drift:
+            text = f"changed behind Moorage's back and put right: {named(desired, changes)}"
+            event = warning(Reason.DRIFT_FOUND, text, desired.key, desired.document, changes)
+        else:
+            fields = changes if observed.exists else ()
+            event = normal(reason, wrote.message or message, desired.key, desired.document, fields)
+        after = writer.pacing.fastest if wrote.operation else 0.0
+        return replace(under_way(record, after, reason, wrote.message or message), event=event)
+
+    async def _replace(self, desired: Desired, changes: tuple[Change, ...]) -> Outcome:
+        """Deletes; the next pass finds nothing and creates."""
+        writer, ledger = self.writer, self.writer.ledger
+        why = "; ".join(str(change) for change in changes if change.effect == REPLACE)
+        if desired.retain:
+            raise TerminalError(Reason.IMMUTABLE_FIELD, f"{desired.key} would have to be replaced, and it holds data: {why}")
+        users = [key for key in ledger.dependents(desired.key) if key in ledger.records and ledger.records[key].exists]
+        if users:
+            names = ", ".join(map(str, sorted(users)))
+            raise WaitingForHuman(Reason.IMMUTABLE_FIELD, f"{desired.key} cannot be replaced while {names} uses it: {why}")
+        if not ledger.permits(desired, "replace"):
+            raise WaitingForHuman(Reason.AWAITING_APPROVAL, f"would delete and create anew {desired.key}: {why}")
+        writer.check_gate(desired)
+        wrote = await writer.kind(desired.key).delete(desired)
+        record = writer.issued(desired, "delete", wrote, changes)
+        ledger.store.revoke(desired.key, "replace")
+        event = warning(Reason.DELETING, f"deleted to be created anew: {why}", desired.key, desired.document, changes)
+        after = writer.pacing.fastest if record.operation else 0.0
+        return replace(under_way(record, after, Reason.DELETING, f"replacing {desired.key}"), event=event)
+
+    def _wait(self, unready: tuple[ObjectKey, ...]) -> Outcome:
+        """No time is set: a reference that becomes ready wakes what waits for it."""
+        ledger, parts = self.writer.ledger, []
+        for ref in unready:
+            record = ledger.records.get(ref)
+            if ref not in ledger.desired:
+                parts.append(f"{ref} (no document asks for it)")
+            else:
+                parts.append(f"{ref} ({(record and record.reason) or Reason.NOT_OBSERVED})")
+        return Outcome(Phase.WAITING, Reason.WAITING_FOR_REFERENCE, f"waits for {', '.join(parts)}")
+
+
+def under_way(record: ObjectRecord, after: float, reason: str, message: str) -> Outcome:
+    """Work in progress; an object that does not converge keeps saying so while it is written once more."""
+    if record.phase is Phase.NOT_CONVERGING and min(record.writes.values(), default=0) > TRIES:
+        return Outcome(record.phase, record.reason, record.message, after=after)
+    return Outcome(Phase.WORKING, reason, message, after=after)
+
+
+def signature(change: Change) -> str:
+    """What a write wants to achieve: the same again is the same difference, whatever was found this time."""
+    return fingerprint(change.path, change.after)
+
+
+def inputs(ledger: Ledger, desired: Desired) -> str:
+    """A digest of all that decides how the object should look: its spec and the facts of its references."""
+    return fingerprint(desired.spec, [ledger.facts.outputs(ref) for ref in desired.refs if ledger.facts.known(ref)])
+
+
+def drifted(ledger: Ledger, desired: Desired) -> bool:
+    """Whether a difference found now can only have come from outside: with these inputs all was right before."""
+    record = ledger.record(desired)
+    return bool(record.settled) and record.settled == inputs(ledger, desired)
+
+
+def named(desired: Desired, changes: tuple[Change, ...]) -> str:
+    return f"{desired.key} is missing" if changes == (ABSENT,) else f"{desired.key}: " + "; ".join(map(str, changes))
+
+
+def _doing(verb: str | None, key: ObjectKey) -> tuple[str, str]:
+    reason = {"create": Reason.CREATING, "delete": Reason.DELETING}.get(verb or "", Reason.UPDATING)
+    return reason, f"{reason.value.lower()} {key}"

@@ -1,0 +1,114 @@
+"""What the loop remembers of one object between passes: in memory in `ledger`, as JSON in `store`. Never anything secret."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from pydantic import SecretStr
+
+from reconciler.engine.external import DocumentRef, Mark, ObjectKey, Policy
+
+_SECRET_ENDINGS = ("key", "password", "secret", "token", "connectionstring")
+
+
+class Phase(StrEnum):
+    """Where an object stands after a pass."""
+
+    PENDING = "Pending"  # nobody has looked since the document changed
+    WAITING = "Waiting"  # a reference or the leadership is not there yet
+    WORKING = "Working"  # a write was issued or an operation runs
+    UNREADY = "Unready"  # as desired, but not usable yet
+    READY = "Ready"
+    RETRYING = "Retrying"  # an error that may pass by itself
+    BLOCKED = "Blocked"  # a person must do something
+    NOT_CONVERGING = "NotConverging"  # the same difference survived three writes
+    STALLED = "Stalled"  # no retry until the document, or Azure, changes
+    SKIPPED = "Skipped"
+    LINGERING = "Lingering"  # its document is gone, but perhaps not for long
+    DELETING = "Deleting"
+    DELETED = "Deleted"
+    RETAINED = "Retained"  # its document is gone and it was left in place
+
+
+@dataclass(frozen=True)
+class ObjectRecord:
+    """`fingerprint` is that of the spec last acted for; `settled` that of the inputs (spec and facts of the references) with
+    which the object was last seen as desired.
+    `usable` is the kind's word on readiness, references not considered. `writes` counts the writes each difference has
+    survived. `operation` is the token of the operation under way and `verb` what it does. `since` is when the phase began,
+    `seen` the last successful look, `written` the last write, all in seconds of the controller's clock.
+    """
+
+    key: ObjectKey
+    document: DocumentRef
+    phase: Phase = Phase.PENDING
+    reason: str = ""
+    message: str = ""
+    since: float = 0.0
+    seen: float | None = None
+    written: float = 0.0
+    exists: bool = False
+    usable: bool = False
+    synced: bool = False
+    drifted: bool = False
+    changes: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    generation: int = 0
+    fingerprint: str = ""
+    settled: str = ""
+    operation: str | None = None
+    verb: str | None = None
+    writes: Mapping[str, int] = field(default_factory=dict)
+    refs: tuple[ObjectKey, ...] = ()
+    policy: Policy = Policy.MANAGE
+    retain: bool = False
+    spec: str | None = None
+
+    def dump(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def load(cls, text: str) -> ObjectRecord:
+        """The record `dump` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: it was written by a release that thought otherwise.
+        """
+        values = json.loads(text)
+        known = {name: values[name] for name in (f.name for f in fields(cls)) if name in values}
+        known["key"] = ObjectKey(*known["key"])
+        known["document"] = DocumentRef(*known["document"])
+        known["phase"], known["policy"] = Phase(known["phase"]), Policy(known["policy"])
+        known["changes"] = tuple(known["changes"])
+        known["marks"] = tuple(Mark(**mark) for mark in known["marks"])
+        known["refs"] = tuple(ObjectKey(*ref) for ref in known["refs"])
+        return cls(**known)
+
+
+def public(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of `outputs` that may be stored and shown: JSON values only, without `SecretStr` and without text under a
+    name that ends like a secret's (`key`, `password`, `secret`, `token`, `connectionString`).
+    """
+    return {name: value for name, raw in outputs.items() if (value := _public(str(name), raw)) is not _HIDDEN}
+
+
+_HIDDEN = object()
+
+
+def _public(name: str, value: Any) -> Any:
+    if isinstance(value, SecretStr | bytes):
+        return _HIDDEN
+    if isinstance(value, str):
+        return _HIDDEN if name.casefold().replace("_", "").endswith(_SECRET_ENDINGS) else str(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return public(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return [item for raw in value if (item := _public(name, raw)) is not _HIDDEN]
+    return str(value)

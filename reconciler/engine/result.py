@@ -1,0 +1,72 @@
+"""What a pass over one key ended in, and the one function that turns any error into that. `controller` acts on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.api.reasons import Reason
+from reconciler.engine.errors import Busy, NotReadyYet, ReconcileError, SlowRetry, TerminalError, Throttled, WaitingForHuman
+from reconciler.engine.events import Event
+from reconciler.engine.external import Observation
+from reconciler.engine.record import Phase
+
+
+@dataclass(frozen=True)
+class Pacing:
+    """Seconds. `fastest` and `slowest` bound how often something under way is looked at; `slow` is for what a person or the
+    platform must change first, `grace` how long a document must stay missing, `pauses` what passes before the second and
+    the third write of the same difference, `blind` after how long without a look a status is `Unknown`.
+    """
+
+    fastest: float = 0.5
+    slowest: float = 10.0
+    slow: float = 60.0
+    stubborn: float = 300.0
+    grace: float = 30.0
+    resync: float = 60.0
+    pauses: tuple[float, float, float] = (0.0, 2.0, 10.0)
+    blind: float = 120.0
+
+    def step(self, elapsed: float) -> float:
+        """When to look again at something that has been under way for `elapsed` seconds: the longer, the less often."""
+        return min(self.slowest, max(self.fastest, 0.25 * elapsed))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`after` seconds from now the key is due again (None: at the next resync); with `backoff` after what its failures
+    make it wait instead. `observation` is what was seen in this pass, if anything was.
+    """
+
+    phase: Phase
+    reason: str = ""
+    message: str = ""
+    after: float | None = None
+    backoff: bool = False
+    hold: bool = False
+    observation: Observation | None = None
+    event: Event | None = None
+
+
+def outcome_of(error: Exception, pacing: Pacing) -> Outcome:
+    """The outcome for any error a kind, a reference or the loop itself raised. Only `ReconcileError` speaks for itself:
+    the text of anything else may hold what nobody should read.
+    """
+    match error:
+        case NotReadyYet():
+            return Outcome(Phase.WAITING, error.reason, error.message, after=error.after)
+        case WaitingForHuman():
+            return Outcome(Phase.BLOCKED, error.reason, error.message, after=pacing.slow, hold=True)
+        case TerminalError():
+            return Outcome(Phase.STALLED, error.reason, error.message)
+        case Throttled(retry_after=float() | int() as seconds):
+            return Outcome(Phase.RETRYING, error.reason, error.message, after=float(seconds), hold=True)
+        case SlowRetry():
+            return Outcome(Phase.RETRYING, error.reason, error.message, after=pacing.slow, hold=True)
+        case Busy():
+            return Outcome(Phase.WORKING, error.reason, error.message, backoff=True)
+        case ReconcileError():
+            return Outcome(Phase.RETRYING, error.reason, error.message, backoff=True)
+        case _:
+            message = f"unexpected {type(error).__name__}; the log has the details"
+            return Outcome(Phase.RETRYING, Reason.INTERNAL_ERROR, message, backoff=True)

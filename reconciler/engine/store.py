@@ -1,0 +1,253 @@
+"""The daemon's memory: one SQLite file, a cache. Losing it costs at most one idempotent rewrite; `ledger` reads it at start.
+
+One process writes (the daemon), others read while it does (WAL). Every row belongs to a target, so that one state
+directory can serve several. Calls are synchronous on purpose: a row takes some ten microseconds, and none waits for a disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from reconciler.api.conditions import Condition, ConditionSet
+from reconciler.engine.events import Event, EventType
+from reconciler.engine.external import DocumentRef, ObjectKey
+from reconciler.engine.record import ObjectRecord
+
+VERSION = 1
+MAX_EVENTS = 1000
+MEMORY = ":memory:"
+
+_TABLES = """
+CREATE TABLE documents (target TEXT, kind TEXT, name TEXT, digest TEXT, generation INTEGER, observed INTEGER DEFAULT 0,
+  scope TEXT DEFAULT '', prune INTEGER DEFAULT 0, conditions TEXT DEFAULT '[]', PRIMARY KEY (target, kind, name)) WITHOUT ROWID;
+CREATE TABLE objects (target TEXT, kind TEXT, name TEXT, record TEXT, PRIMARY KEY (target, kind, name)) WITHOUT ROWID;
+CREATE TABLE approvals (target TEXT, kind TEXT, name TEXT, verb TEXT, PRIMARY KEY (target, kind, name, verb)) WITHOUT ROWID;
+CREATE TABLE facts (target TEXT, name TEXT, value TEXT, PRIMARY KEY (target, name)) WITHOUT ROWID;
+CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT, type TEXT, reason TEXT, message TEXT, object TEXT,
+  document_kind TEXT, document_name TEXT, fields TEXT, count INTEGER, first REAL, last REAL);
+CREATE INDEX events_same ON events (target, object, reason);
+CREATE INDEX events_last ON events (target, last);
+"""
+
+
+@dataclass(frozen=True)
+class DocumentRow:
+    """What is stored of a document: no spec, only its digest. `observed` is the generation all its objects were seen at."""
+
+    ref: DocumentRef
+    generation: int
+    observed: int
+    scope: str
+    prune: bool
+    conditions: tuple[Condition, ...]
+
+
+class Store:
+    """Open with `Store.open` to write, `Store.read` to look from another process, `Store.copy` to plan without a trace."""
+
+    def __init__(self, connection: sqlite3.Connection, target: str) -> None:
+        self._db = connection
+        self.target = target
+
+    @classmethod
+    def open(cls, path: Path | str, target: str) -> Store:
+        """Open or create the file, readable by its owner alone. An unreadable file is put aside: it was only a cache."""
+        if str(path) == MEMORY:
+            return cls(_prepared(MEMORY), target)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            return cls(_prepared(path), target)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+                raise
+            for suffix in ("", "-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    Path(f"{path}{suffix}").replace(f"{path}.unreadable{suffix}")
+            return cls(_prepared(path), target)
+
+    @classmethod
+    def read(cls, path: Path, target: str) -> Store | None:
+        """A view for `status` and `events`, also while the daemon writes; None when there is nothing to read yet."""
+        try:
+            db = sqlite3.connect(f"file:{path}?mode=rw", uri=True, isolation_level=None, timeout=5)
+            db.execute("PRAGMA query_only = ON")
+            if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                db.close()
+                return None
+        except sqlite3.DatabaseError:
+            return None
+        return cls(db, target)
+
+    @classmethod
+    def copy(cls, path: Path, target: str) -> Store:
+        """A copy in memory: whatever is written to it is gone afterwards."""
+        memory, source = cls.open(MEMORY, target), cls.read(path, target)
+        if source is not None:
+            source._db.backup(memory._db)
+            source.close()
+        return memory
+
+    def close(self) -> None:
+        self._db.close()
+
+    # documents
+
+    def generation(self, ref: DocumentRef, digest: str) -> int:
+        """Remember a document by the `digest` of its spec; its generation, which rises only when the digest changed."""
+        row = self._one("SELECT digest, generation FROM documents WHERE target=? AND kind=? AND name=?", *ref)
+        generation = 1 if row is None else int(row[1]) + (row[0] not in (None, digest))
+        if row is None or row[0] != digest:
+            self._write(
+                "INSERT INTO documents (target, kind, name, digest, generation) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET digest=excluded.digest, generation=excluded.generation",
+                *ref, digest, generation,
+            )  # fmt: skip
+        return generation
+
+    def put_document(self, ref: DocumentRef, generation: int, scope: str, prune: bool) -> None:
+        self._write(
+            "INSERT INTO documents (target, kind, name, generation, scope, prune) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET scope=excluded.scope, prune=excluded.prune, generation=excluded.generation",
+            *ref, generation, scope, prune,
+        )  # fmt: skip
+
+    def put_conditions(self, ref: DocumentRef, observed: int, conditions: ConditionSet) -> None:
+        self._write(
+            "UPDATE documents SET observed=?2, conditions=?3 WHERE target=?1 AND kind=?4 AND name=?5",
+            observed, json.dumps(conditions.dump()), *ref,
+        )  # fmt: skip
+
+    def drop_document(self, ref: DocumentRef) -> None:
+        self._write("DELETE FROM documents WHERE target=? AND kind=? AND name=?", *ref)
+
+    def documents(self) -> tuple[DocumentRow, ...]:
+        rows = self._all("SELECT kind, name, generation, observed, scope, prune, conditions FROM documents WHERE target=?")
+        return tuple(
+            DocumentRow(DocumentRef(kind, name), generation, observed, scope, bool(prune), _conditions(conditions))
+            for kind, name, generation, observed, scope, prune, conditions in rows
+        )
+
+    # objects
+
+    def put_object(self, record: ObjectRecord) -> None:
+        self._write("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", *record.key, record.dump())
+
+    def drop_object(self, key: ObjectKey) -> None:
+        self._write("DELETE FROM objects WHERE target=? AND kind=? AND name=?", *key)
+
+    def objects(self) -> tuple[ObjectRecord, ...]:
+        """All records; one that an older release wrote and this one cannot read is left out, as if it had been lost."""
+        return tuple(_readable(self._all("SELECT record FROM objects WHERE target=? ORDER BY kind, name")))
+
+    # approvals
+
+    def approve(self, key: ObjectKey, verb: str) -> None:
+        """Let `verb` (`delete` or `replace`) be done to the object, once."""
+        self._write("INSERT OR IGNORE INTO approvals VALUES (?, ?, ?, ?)", *key, verb)
+
+    def approved(self, key: ObjectKey, verb: str) -> bool:
+        found = self._one("SELECT 1 FROM approvals WHERE target=? AND kind=? AND name=? AND verb=?", *key, verb)
+        return found is not None
+
+    def revoke(self, key: ObjectKey, verb: str) -> None:
+        if self.approved(key, verb):
+            self._write("DELETE FROM approvals WHERE target=? AND kind=? AND name=? AND verb=?", *key, verb)
+
+    # events
+
+    def add_event(self, event: Event, now: float) -> None:
+        """Append, or count one more of the same; the oldest beyond `MAX_EVENTS` of the target are forgotten."""
+        same = self._one(
+            "SELECT id FROM events WHERE target=? AND object=? AND reason=? AND type=? AND message=?",
+            event.object, event.reason, event.type, event.message,
+        )  # fmt: skip
+        if same is not None:
+            self._db.execute("UPDATE events SET count=count+1, last=? WHERE id=?", (now, same[0]))
+            return
+        self._write(
+            "INSERT INTO events (target, type, reason, message, object, document_kind, document_name, fields, count, first, last)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)",
+            event.type, event.reason, event.message, event.object, *event.document, json.dumps(event.fields), now, now,
+        )  # fmt: skip
+        self._write(
+            "DELETE FROM events WHERE target=?1 AND id NOT IN"
+            " (SELECT id FROM events WHERE target=?1 ORDER BY last DESC, id DESC LIMIT ?2)",
+            MAX_EVENTS,
+        )
+
+    def events(self, document: DocumentRef | None = None, limit: int = MAX_EVENTS) -> tuple[Event, ...]:
+        """The latest `limit` events, oldest first."""
+        rows = self._all(
+            "SELECT type, reason, message, object, document_kind, document_name, fields, count, first, last FROM events"
+            " WHERE target=? ORDER BY last DESC, id DESC"
+        )
+        events = [_event(row) for row in rows]
+        return tuple(reversed([event for event in events if document in (None, event.document)][:limit]))
+
+    # small facts
+
+    def get(self, name: str) -> str | None:
+        row = self._one("SELECT value FROM facts WHERE target=? AND name=?", name)
+        return None if row is None else str(row[0])
+
+    def put(self, name: str, value: str | None) -> None:
+        """Keep a small text under a name; None removes it."""
+        if value is None:
+            self._write("DELETE FROM facts WHERE target=? AND name=?", name)
+        elif self.get(name) != value:
+            self._write("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", name, value)
+
+    def _one(self, statement: str, *values: Any) -> Any:
+        return self._db.execute(statement, (self.target, *values)).fetchone()
+
+    def _all(self, statement: str, *values: Any) -> list[Any]:
+        return self._db.execute(statement, (self.target, *values)).fetchall()
+
+    def _write(self, statement: str, *values: Any) -> None:
+        self._db.execute(statement, (self.target, *values))
+
+
+def _prepared(path: Path | str) -> sqlite3.Connection:
+    if isinstance(path, Path):
+        # Made by us before SQLite does, because its -wal and -shm files inherit the mode.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        path.chmod(0o600)
+    db = sqlite3.connect(path, isolation_level=None, timeout=5)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, VERSION):
+            raise sqlite3.DatabaseError(f"written by another release: {version}")
+        if version == 0:
+            db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+        db.execute("SELECT count(*) FROM objects").fetchone()
+    except sqlite3.DatabaseError:
+        db.close()
+        raise
+    return db
+
+
+def _readable(rows: Iterable[Any]) -> Iterator[ObjectRecord]:
+    for (text,) in rows:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            yield ObjectRecord.load(text)
+
+
+def _conditions(text: str) -> tuple[Condition, ...]:
+    return tuple(ConditionSet.load(lambda: datetime.now(UTC), json.loads(text)))
+
+
+def _event(row: Any) -> Event:
+    kind, reason, message, about, document_kind, document_name, fields, count, first, last = row
+    event = Event(EventType(kind), reason, message, about, DocumentRef(document_kind, document_name), tuple(json.loads(fields)))
+    return replace(event, count=count, first=first, last=last)

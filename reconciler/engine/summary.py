@@ -1,0 +1,242 @@
+"""The conditions of a document, out of the records of its objects. Status is what was seen, never what is hoped.
+
+`conclusion` calls `update` after every pass; `ConditionSet.mark` is the only writer of a condition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from reconciler.api.conditions import ConditionSet, ConditionType, Status
+from reconciler.api.reasons import Reason
+from reconciler.engine.events import Event, normal, warning
+from reconciler.engine.external import DocumentRef, Mark, ObjectKey
+from reconciler.engine.fingerprint import fingerprint
+from reconciler.engine.ledger import DocumentState, Ledger
+from reconciler.engine.record import ObjectRecord, Phase
+from reconciler.engine.result import Pacing
+
+# What to speak of first when several objects have something to say.
+_GRAVITY = [
+    Phase.STALLED, Phase.NOT_CONVERGING, Phase.BLOCKED, Phase.RETRYING, Phase.DELETING, Phase.LINGERING, Phase.UNREADY,
+    Phase.WORKING, Phase.PENDING, Phase.WAITING, Phase.SKIPPED, Phase.READY, Phase.RETAINED, Phase.DELETED,
+]  # fmt: skip
+_OWN = {ConditionType.READY, ConditionType.SYNCED, ConditionType.STALLED, ConditionType.DRIFTED}
+_WORST = [Status.FALSE, Status.UNKNOWN, Status.TRUE]
+_SHOWN = 3
+
+
+class Word(NamedTuple):
+    """A condition about to be marked."""
+
+    type: ConditionType
+    status: Status
+    reason: str
+    message: str = ""
+
+
+class Summary:
+    """The conditions of all documents: loaded from the store, marked by `update`, written back only when they changed."""
+
+    def __init__(self, ledger: Ledger, pacing: Pacing) -> None:
+        self._ledger, self._pacing = ledger, pacing
+        self._observed = {row.ref: row.observed for row in ledger.store.documents()}
+        self._sets = {row.ref: ConditionSet(self._now, row.conditions) for row in ledger.store.documents()}
+
+    def conditions(self, document: DocumentRef) -> ConditionSet:
+        return self._sets.setdefault(document, ConditionSet(self._now))
+
+    def observed_generation(self, document: DocumentRef) -> int:
+        """The generation at which every object of the document has been looked at."""
+        return self._observed.get(document, 0)
+
+    def update(self, document: DocumentRef) -> Iterator[Event]:
+        """State the document's conditions anew; an event for each change of `Ready`."""
+        conditions, state = self.conditions(document), self._ledger.documents.get(document)
+        was_ready = conditions.get(ConditionType.READY)
+        gone = self._ledger.gone_documents.get(document)
+        if state is not None:
+            words, generation = self._present(state), state.generation
+            observed = self._generation(state)
+        elif gone is not None:
+            words, generation = self._departing(document), gone.state.generation
+            observed = self._observed.get(document, generation)
+        else:
+            return
+        changed = self._mark(conditions, words, generation, observed)
+        if changed or observed != self._observed.get(document):
+            self._observed[document] = observed
+            self._ledger.store.put_conditions(document, observed, conditions)
+        ready = conditions.get(ConditionType.READY)
+        if ready is None or (ready.status == was_ready.status if was_ready else ready.status is not Status.TRUE):
+            return
+        if ready.status is Status.TRUE:
+            yield normal("Ready", ready.message or f"{document} is ready", document, document)
+        else:
+            yield warning("NotReady", f"{ready.reason}: {ready.message}", document, document)
+
+    def forget(self, document: DocumentRef) -> None:
+        self._sets.pop(document, None)
+        self._observed.pop(document, None)
+
+    def _mark(self, conditions: ConditionSet, words: Sequence[Word], generation: int, observed: int) -> bool:
+        changed = False
+        for word in words:
+            # Synced, Stalled and Drifted speak of the version just saved, the others of the one that was looked at.
+            of = observed if word.type not in _OWN or word.type is ConditionType.READY else generation
+            changed |= conditions.mark(word.type, word.status, word.reason, word.message, generation=of)
+        stated = {word.type for word in words}
+        for condition in list(conditions):
+            if stated and condition.type not in stated and condition.type not in _OWN:
+                changed |= conditions.drop(condition.type)
+        return changed
+
+    def _present(self, state: DocumentState) -> list[Word]:
+        ledger = self._ledger
+        keys = [key for key in ledger.objects(state.ref) if key in ledger.desired]
+        records = [self._record(key, state.ref) for key in keys]
+        leaving = [self._record(key, state.ref) for key in ledger.objects(state.ref) if key in ledger.gone]
+        words = [_stalled(state, records), _synced(state, records, leaving)]
+        if records or not (state.refusal or self._sets.get(state.ref)):
+            words.append(self._ready(records))
+            words.append(_drifted(records))
+            words += _marks(records)
+        return words
+
+    def _departing(self, document: DocumentRef) -> list[Word]:
+        leaving = [self._record(key, document) for key in self._ledger.objects(document)]
+        words = [_leaving(leaving)]
+        if any(record.phase is Phase.DELETING for record in leaving):
+            words.append(Word(ConditionType.READY, Status.FALSE, Reason.DELETING))
+        return words
+
+    def _ready(self, records: Sequence[ObjectRecord]) -> Word:
+        """Ready is what serves now: every object that nothing else of the document builds on, every other one that exists,
+        and what other documents lend. A new part still on its way (an adapter being published) takes nothing away.
+        """
+        if records and all(record.phase is Phase.SKIPPED for record in records):
+            return Word(ConditionType.READY, Status.UNKNOWN, Reason.SKIPPED, "reconcilePolicy is Skip")
+        own = {record.key for record in records}
+        inner = {ref for record in records for ref in self._refs(record.key)}
+        lent = [self._record(ref, record.document) for record in records for ref in self._refs(record.key) if ref not in own]
+        needed = [record for record in records if record.exists or record.key not in inner]
+        failing = [record for record in [*needed, *lent] if not record.usable]
+        blind = [r for r in needed if r.phase is Phase.RETRYING and self._ledger.clock() - (r.seen or 0) > self._pacing.blind]
+        if failing:
+            worst = min(failing, key=lambda record: (_GRAVITY.index(record.phase), record.key))
+            return Word(ConditionType.READY, Status.FALSE, *_why_not(worst))
+        if blind:
+            return Word(ConditionType.READY, Status.UNKNOWN, Reason.NOT_OBSERVED, blind[0].message)
+        said = [mark for record in needed for mark in record.marks if (mark.type, mark.status) == ("Ready", "True")]
+        if said:
+            return Word(ConditionType.READY, Status.TRUE, said[-1].reason, said[-1].message)
+        special = [r for r in needed if r.phase is Phase.READY and r.reason not in ("", Reason.IN_SYNC, Reason.OBSERVE_ONLY)]
+        if special:
+            return Word(ConditionType.READY, Status.TRUE, special[-1].reason, special[-1].message)
+        return Word(ConditionType.READY, Status.TRUE, Reason.ALL_GOOD)
+
+    def _refs(self, key: ObjectKey) -> tuple[ObjectKey, ...]:
+        item = self._ledger.desired.get(key)
+        return item.refs if item else ()
+
+    def _record(self, key: ObjectKey, document: DocumentRef) -> ObjectRecord:
+        """As last seen, except that nobody has looked at a changed object yet."""
+        record = self._ledger.records.get(key)
+        if record is None:
+            return ObjectRecord(key, document)
+        changed = key in self._ledger.pending and key in self._ledger.desired and not self._unchanged(record)
+        if not changed:
+            return record
+        return ObjectRecord(
+            key, record.document, exists=record.exists, usable=record.usable, drifted=record.drifted, marks=record.marks,
+            refs=record.refs, seen=record.seen, generation=record.generation,
+        )  # fmt: skip
+
+    def _unchanged(self, record: ObjectRecord) -> bool:
+        """After a restart a record is believed until somebody looks, provided it is of what is desired now."""
+        return record.fingerprint == fingerprint(self._ledger.desired[record.key].spec)
+
+    def _generation(self, state: DocumentState) -> int:
+        if state.refusal:
+            return state.generation
+        ledger = self._ledger
+        keys = [key for key in ledger.objects(state.ref) if key in ledger.desired]
+        if any(key not in ledger.records for key in keys):
+            return self._observed.get(state.ref, 0)
+        return min((ledger.records[key].generation for key in keys), default=state.generation)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._ledger.clock(), UTC)
+
+
+def _stalled(state: DocumentState, records: Iterable[ObjectRecord]) -> Word:
+    if state.refusal:
+        return Word(ConditionType.STALLED, Status.TRUE, *state.refusal)
+    stalled = [record for record in records if record.phase is Phase.STALLED]
+    if stalled:
+        return Word(ConditionType.STALLED, Status.TRUE, stalled[0].reason, _messages(stalled))
+    return Word(ConditionType.STALLED, Status.FALSE, Reason.NOT_STALLED)
+
+
+def _synced(state: DocumentState, records: Sequence[ObjectRecord], leaving: Sequence[ObjectRecord]) -> Word:
+    if state.refusal:
+        return Word(ConditionType.SYNCED, Status.FALSE, *state.refusal)
+    behind = [record for record in records if not record.synced and record.phase is not Phase.SKIPPED]
+    if behind:
+        gravest = min(_GRAVITY.index(record.phase) for record in behind)
+        first = [record for record in behind if _GRAVITY.index(record.phase) == gravest]
+        reason = first[0].reason or Reason.PROGRESSING
+        return Word(ConditionType.SYNCED, Status.FALSE, reason, _messages(first))
+    if leaving:
+        return _leaving(leaving)
+    if records and all(record.phase is Phase.SKIPPED for record in records):
+        return Word(ConditionType.SYNCED, Status.UNKNOWN, Reason.SKIPPED, "reconcilePolicy is Skip")
+    return Word(ConditionType.SYNCED, Status.TRUE, Reason.IN_SYNC)
+
+
+def _leaving(leaving: Sequence[ObjectRecord]) -> Word:
+    """What no document wants any more keeps a document out of sync until it is gone."""
+    asking = [record for record in leaving if record.reason == Reason.AWAITING_APPROVAL]
+    if asking:
+        names = ", ".join(str(record.key) for record in asking)
+        message = f"would delete {names}; `moorage approve` or prune: true lets it"
+        return Word(ConditionType.SYNCED, Status.FALSE, Reason.AWAITING_APPROVAL, message)
+    if not leaving:
+        return Word(ConditionType.SYNCED, Status.FALSE, Reason.DELETING)
+    worst = min(leaving, key=lambda record: _GRAVITY.index(record.phase))
+    reason = worst.reason if worst.phase in (Phase.STALLED, Phase.BLOCKED, Phase.RETRYING) else Reason.DELETING
+    return Word(ConditionType.SYNCED, Status.FALSE, reason, _messages([worst]))
+
+
+def _drifted(records: Iterable[ObjectRecord]) -> Word:
+    drifted = [record for record in records if record.drifted]
+    if not drifted:
+        return Word(ConditionType.DRIFTED, Status.FALSE, Reason.NO_DRIFT)
+    message = "; ".join(f"{record.key}: {', '.join(record.changes[:_SHOWN])}" for record in drifted[:_SHOWN])
+    return Word(ConditionType.DRIFTED, Status.TRUE, Reason.DRIFT_FOUND, message)
+
+
+def _marks(records: Iterable[ObjectRecord]) -> list[Word]:
+    """The kinds' own conditions; where several objects speak of the same, the worst is what counts."""
+    known = {kind.value for kind in ConditionType if kind not in _OWN}
+    worst: dict[str, Mark] = {}
+    for mark in (mark for record in records for mark in record.marks if mark.type in known):
+        before = worst.get(mark.type)
+        if before is None or _WORST.index(Status(mark.status)) < _WORST.index(Status(before.status)):
+            worst[mark.type] = mark
+    return [Word(ConditionType(kind), Status(mark.status), mark.reason, mark.message) for kind, mark in worst.items()]
+
+
+def _why_not(record: ObjectRecord) -> tuple[str, str]:
+    if record.reason in ("", Reason.IN_SYNC):
+        failed = [mark for mark in record.marks if mark.status == "False"]
+        return (failed[0].reason, failed[0].message) if failed else (Reason.PROGRESSING, f"{record.key} is not ready yet")
+    return record.reason, record.message
+
+
+def _messages(records: Sequence[ObjectRecord]) -> str:
+    texts = list(dict.fromkeys(record.message or f"{record.key} is not looked at yet" for record in records))
+    more = f" (and {len(texts) - _SHOWN} more)" if len(texts) > _SHOWN else ""
+    return "; ".join(texts[:_SHOWN]) + more

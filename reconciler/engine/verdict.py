@@ -1,0 +1,63 @@
+"""Whether the loop has done all it can, and how well: the exit class of one-shot commands. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+from reconciler.engine.external import ObjectKey, Policy
+from reconciler.engine.ledger import Ledger
+from reconciler.engine.record import Phase
+
+
+class ExitClass(IntEnum):
+    """The exit codes that the loop can account for."""
+
+    DONE = 0
+    FAILED = 1
+    WAITING_FOR_HUMAN = 4
+
+
+_OF_PHASE = {
+    Phase.READY: ExitClass.DONE,
+    Phase.SKIPPED: ExitClass.DONE,
+    Phase.STALLED: ExitClass.FAILED,
+    Phase.NOT_CONVERGING: ExitClass.FAILED,
+    Phase.BLOCKED: ExitClass.WAITING_FOR_HUMAN,
+}
+_WORSE = [ExitClass.DONE, ExitClass.WAITING_FOR_HUMAN, ExitClass.FAILED]
+
+
+def verdict(ledger: Ledger) -> ExitClass | None:
+    """The worst class over all objects and refusals; None while anything may still change by itself."""
+    found = [_of_desired(ledger, key) for key in ledger.desired] + [_of_gone(ledger, key) for key in ledger.gone]
+    found += [ExitClass.FAILED for state in ledger.documents.values() if state.refusal]
+    return None if None in found else _worst(found)
+
+
+def _of_desired(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
+    record = ledger.records.get(key)
+    if record is None or key in ledger.pending:
+        return None
+    if record.phase is Phase.UNREADY and ledger.desired[key].policy is Policy.OBSERVE:
+        return ExitClass.DONE
+    if record.phase is not Phase.WAITING:
+        return _OF_PHASE.get(record.phase)
+    # Something waiting is settled only if what it waits for is, and that badly.
+    unready = ledger.unready(ledger.desired[key])
+    reasons = [_of_desired(ledger, ref) if ref in ledger.desired else ExitClass.FAILED for ref in unready]
+    return None if not reasons or None in reasons or _worst(reasons) is ExitClass.DONE else _worst(reasons)
+
+
+def _of_gone(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
+    record = ledger.records.get(key)
+    if record is None:
+        return None
+    if record.phase is Phase.WAITING:
+        users = [_of_gone(ledger, other) for other in ledger.dependents(key) if other in ledger.gone]
+        return None if not users or None in users else _worst(users)
+    return _OF_PHASE.get(record.phase)
+
+
+def _worst(classes: Iterable[ExitClass | None]) -> ExitClass:
+    return max((found for found in classes if found is not None), key=_WORSE.index, default=ExitClass.DONE)
