@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from reconciler.api import names
 from reconciler.api.engine_flags import EngineArgs
@@ -125,6 +125,10 @@ class Auth(Model):
 
 
 class InferenceServiceSpec(Model):
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["model"]}, {"required": ["code", "command", "targetPort"]}]},
+    )
+
     environment: names.EnvironmentName = "default"
     """The Environment document this service runs in; `default` needs none."""
     model: BaseModelSource | None = None
