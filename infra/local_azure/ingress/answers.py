@@ -1,0 +1,16 @@
+"""The edge's own answers, with the status and the words a client of Container Apps meets."""
+
+from aiohttp import web
+
+NO_APP = "Error 404 - This Container App is stopped or does not exist."
+NO_REPLICA = "upstream connect error or disconnect/reset before headers. No replica of revision {} is ready."
+NOT_REACHED = "upstream connect error or disconnect/reset before headers. {}"
+TIMED_OUT = "stream timeout"
+
+
+def answer(request: web.BaseRequest, status: int, text: str) -> web.Response:
+    """Plain text, or the same as JSON for a client that asks for JSON."""
+    headers = {"Retry-After": "1"} if status == 503 else {}
+    if "application/json" in request.headers.get("Accept", ""):
+        return web.json_response({"error": {"code": status, "message": text}}, status=status, headers=headers)
+    return web.Response(status=status, text=text, headers=headers)

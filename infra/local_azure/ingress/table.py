@@ -1,0 +1,109 @@
+"""What the ingress knows: apps, revisions with weights, ready replicas, and the requests each is serving now.
+
+`control` replaces the whole table; replicas that stay keep their connections, those that go finish what they serve.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .upstream import Upstream
+
+
+@dataclass
+class Revision:
+    """A revision of an app. `hold`: requests wait for its first replica (scaled to zero) instead of failing."""
+
+    name: str
+    weight: int = 0
+    hold: bool = False
+    replicas: list[Upstream] = field(default_factory=list)
+    in_flight: int = 0
+    waiting: int = 0
+
+
+@dataclass
+class App:
+    """One app with its own loopback port."""
+
+    name: str
+    port: int
+    revisions: dict[str, Revision] = field(default_factory=dict)
+
+    def choose(self) -> Revision | None:
+        """A revision by weight, or None when none has any."""
+        weighted = [revision for revision in self.revisions.values() if revision.weight > 0]
+        if not weighted:
+            return None
+        return random.choices(weighted, [revision.weight for revision in weighted])[0]
+
+
+class Table:
+    """All routes. `changed` is set and replaced at every change, for requests that wait for a replica."""
+
+    def __init__(self) -> None:
+        self.apps: dict[str, App] = {}
+        self.timeout_s = 240.0
+        self._changed = asyncio.Event()
+        self._upstreams: dict[str, Upstream] = {}
+        self._retired: list[Upstream] = []
+
+    def replace(self, raw: dict[str, Any]) -> None:
+        """Takes the table in the form of `runtime.edge`."""
+        self.timeout_s = raw["request_timeout_s"]
+        self.apps = {app["name"]: self._app(app) for app in raw["apps"]}
+        routed = {id(upstream) for upstream in self._routed()}
+        for name, upstream in list(self._upstreams.items()):
+            if id(upstream) not in routed:
+                del self._upstreams[name]
+                upstream.retire()
+                self._retired.append(upstream)
+        self._announce()
+
+    def load(self) -> dict[str, dict[str, int]]:
+        """Per revision with requests: how many are in flight, and how many of these wait for a replica."""
+        return {
+            revision.name: {"in_flight": revision.in_flight, "waiting": revision.waiting}
+            for app in self.apps.values()
+            for revision in app.revisions.values()
+            if revision.in_flight
+        }
+
+    def retiring(self) -> dict[str, int]:
+        """Requests that replicas without a route still serve."""
+        self._retired = [upstream for upstream in self._retired if upstream.in_flight]
+        return {upstream.name: upstream.in_flight for upstream in self._retired}
+
+    async def wait_for_change(self) -> None:
+        await self._changed.wait()
+
+    def close(self) -> None:
+        for upstream in self._upstreams.values():
+            upstream.retire()
+
+    def _app(self, raw: dict[str, Any]) -> App:
+        known = self.apps.get(raw["name"], App(raw["name"], raw["port"])).revisions
+        app = App(raw["name"], raw["port"])
+        for item in raw["revisions"]:
+            revision = known.get(item["name"], Revision(item["name"]))  # the same object: requests in flight count down on it
+            revision.weight, revision.hold = item["weight"], item["hold"]
+            revision.replicas = [self._upstream(replica) for replica in item["replicas"]]
+            app.revisions[revision.name] = revision
+        return app
+
+    def _upstream(self, raw: dict[str, Any]) -> Upstream:
+        upstream = self._upstreams.get(raw["name"])
+        if upstream is None or upstream.gone:
+            upstream = Upstream(raw["name"], Path(raw["socket"]), raw["port"])
+            self._upstreams[raw["name"]] = upstream
+        return upstream
+
+    def _routed(self) -> Iterable[Upstream]:
+        return (replica for app in self.apps.values() for revision in app.revisions.values() for replica in revision.replicas)
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

@@ -1,0 +1,66 @@
+"""One ready replica as the ingress sees it: its connection pool and the number of requests it is serving."""
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+
+from ..runtime.connector import ReplicaConnector
+from ..runtime.shim_client import ShimClient
+
+_CONNECT_S = 10.0
+
+
+class Upstream:
+    """A replica's shim and pool. Retired (no longer routed) it lives until its last request is done."""
+
+    def __init__(self, name: str, shim_socket: Path, port: int) -> None:
+        self.name = name
+        self.in_flight = 0
+        self.gone = False
+        self._port = port
+        self._shim = ShimClient(shim_socket, on_gone=self._lost)
+        self._session: aiohttp.ClientSession | None = None
+        self._opening = asyncio.Lock()
+        self._retired = False
+
+    async def session(self) -> aiohttp.ClientSession:
+        """The pool; the first call connects to the shim. Raises OSError when the replica has gone."""
+        if self._session is None:
+            async with self._opening:
+                if self._session is None:
+                    await self._shim.connect()
+                    self._session = aiohttp.ClientSession(
+                        connector=ReplicaConnector(self._shim, self._port),
+                        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
+                        auto_decompress=False,
+                        cookie_jar=aiohttp.DummyCookieJar(),
+                        max_line_size=65536,
+                        max_field_size=65536,
+                    )
+        return self._session
+
+    def begin(self) -> None:
+        self.in_flight += 1
+
+    def end(self) -> None:
+        self.in_flight -= 1
+        if self._retired and self.in_flight == 0:
+            self._dispose()
+
+    def retire(self) -> None:
+        """Called when no route names this replica any more."""
+        self._retired = True
+        if self.in_flight == 0:
+            self._dispose()
+
+    def _lost(self) -> None:
+        self.gone = True
+
+    def _dispose(self) -> None:
+        self.gone = True
+        self._shim.close()
+        if self._session is not None:
+            closing = asyncio.ensure_future(self._session.close())
+            closing.add_done_callback(lambda done: done.exception())
+            self._session = None

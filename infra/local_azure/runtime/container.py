@@ -1,0 +1,99 @@
+"""Starts a container's first process: fork, own mount namespace and root, exec. Called by `shim`, which is already in the replica's
+other namespaces."""
+
+import json
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from . import kernel, rootfs
+from .namespace import refusal
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run and in which root; JSON in the replica's spec.json (which is owner-only: `env` holds secrets)."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    plan: rootfs.Plan
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Command":
+        volumes = [rootfs.Volume(**volume) for volume in raw["plan"]["volumes"]]
+        return cls(raw["argv"], raw["env"], rootfs.Plan(**{**raw["plan"], "volumes": volumes}))
+
+
+@dataclass(frozen=True)
+class Started:
+    """A running container: its first process and the read ends of its output pipes."""
+
+    pid: int
+    stdout: int
+    stderr: int
+
+
+class StartRefused(Exception):
+    """The container could not start; `reason` is kubelet's word for it."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def start(command: Command) -> Started:
+    """Starts the container and returns once it has exec'ed. Raises StartRefused."""
+    (stdout, stdout_end), (stderr, stderr_end), (report, report_end) = os.pipe(), os.pipe(), os.pipe()
+    shim = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(_child(command, shim, (stdout_end, stderr_end), report_end))
+    for descriptor in (stdout_end, stderr_end, report_end):
+        os.close(descriptor)
+    with os.fdopen(report, "rb") as reader:
+        failure = reader.read()
+    if failure:
+        os.waitpid(pid, 0)
+        os.close(stdout)
+        os.close(stderr)
+        raise StartRefused(*json.loads(failure))
+    return Started(pid, stdout, stderr)
+
+
+def _child(command: Command, shim: int, output: tuple[int, int], report: int) -> int:
+    """Only returns when something failed; what failed goes through the report pipe, which exec closes."""
+    reason, step = "CreateContainerError", "a mount namespace"
+    try:
+        os.setsid()
+        os.umask(0o022)
+        kernel.die_with_parent(signal.SIGKILL)
+        if os.getppid() != shim:
+            return 1
+        kernel.unshare(kernel.CLONE_NEWNS)
+        step = "the replica's root directory"
+        rootfs.enter(command.plan)
+        kernel.drop_capabilities()
+        _inherit_nothing(output)
+        reason, step = "StartError", "exec"
+        os.execvpe(command.argv[0], list(command.argv), dict(command.env))
+    except OSError as error:
+        message = f"exec: {command.argv[0]!r}: {error.strerror}" if step == "exec" else refusal(step, error)
+        os.write(report, json.dumps([reason, message]).encode())
+    except Exception as error:  # noqa: BLE001 - a forked child must never return into the shim's own code
+        os.write(report, json.dumps([reason, f"{step}: {error!r}"]).encode())
+    return 127
+
+
+def _inherit_nothing(output: tuple[int, int]) -> None:
+    """Standard streams and default signals: what a container runtime hands over."""
+    null = os.open("/dev/null", os.O_RDONLY)
+    for source, target in ((null, 0), (output[0], 1), (output[1], 2)):
+        os.dup2(source, target, inheritable=True)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())

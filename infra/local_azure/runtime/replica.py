@@ -1,0 +1,251 @@
+"""One replica as the scheduler sees it: pulls the image, starts or adopts the shim, follows its state, runs its probes."""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from . import probes, processes
+from .images import ImagePullError, find
+from .launch import LaunchError, launch
+from .record import Record, read_record, write_spec
+from .shim_client import ShimClient, ShimGone
+from .status import Observed
+from .system_log import SystemLog
+from .workload import ReplicaStatus, Workload
+
+_logger = logging.getLogger(__name__)
+_RETRY_CAP_S = 60.0
+_KILL_MARGIN_S = 5.0
+
+
+class Replica:
+    """A replica in `directory` (= its name). `on_change` is called whenever its readiness or its end may have changed.
+
+    `ended`: nothing of it runs any more and the folder is gone. `terminating`: it was told to stop.
+    """
+
+    def __init__(self, directory: Path, record: Record, log: SystemLog, on_change: Callable[[], None]) -> None:
+        self.record = record
+        self.ready = self.started = self.terminating = self.ended = False
+        self._directory = directory
+        self._log = log
+        self._on_change = on_change
+        self._shim = ShimClient(directory / "shim.sock", self._follow, self._lost)
+        self._probes = probes.effective(record.probes, record.target_port)
+        self._state: dict[str, Any] = {"phase": "Waiting", "reason": "ContainerCreating", "pid": None, "restarts": 0}
+        self._crashes = 0
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._gone = asyncio.Event()
+        self._told_to_stop = asyncio.Event()
+
+    @classmethod
+    async def adopt(cls, directory: Path, log: SystemLog, on_change: Callable[[], None]) -> "Replica":
+        """Takes over a living shim with what the last scheduler knew. Raises ShimGone, OSError or ValueError."""
+        replica = cls(directory, read_record(directory), log, on_change)
+        state = await replica._shim.connect()
+        replica.started = bool(state["notes"].get("started"))
+        replica.ready = bool(state["notes"].get("ready"))
+        replica.terminating = bool(state.get("stopping"))
+        replica._state = state
+        if state["phase"] == "Running":
+            replica._start_probes()
+        return replica
+
+    def start(self, workload: Workload, images: Path, hidden: Path) -> None:
+        """Begins to create the replica; retries for as long as it is wanted."""
+        self._directory.mkdir(parents=True, mode=0o700)
+        self._event("AssigningReplica", f"Replica '{self.record.name}' has been scheduled to run on a node.")
+        self._spawn("create", self._create(workload, images, hidden))
+
+    @property
+    def shim_socket(self) -> Path:
+        return self._directory / "shim.sock"
+
+    def observe(self, now: datetime) -> Observed:
+        created = datetime.fromisoformat(self.record.created)
+        status = ReplicaStatus(
+            name=self.record.name,
+            created=created,
+            ready=self.ready,
+            started=self.started,
+            restart_count=self._state["restarts"],
+            running_state=self._state["phase"],
+            details=self._details(),
+            pid=self._state["pid"],
+            log=self._directory / "console.log",
+        )
+        return Observed(status, self._state["reason"], self._state.get("message", ""), self._crashes, (now - created).total_seconds())
+
+    async def stop(self) -> bool:
+        """Ends the container with the grace period. False: it does not handle SIGTERM, so only its requests are worth waiting for."""
+        self.terminating = True
+        self._set(ready=False)
+        await self._finish_creation()
+        self._cancel()
+        try:
+            answer = await self._shim.request("stop", grace_s=self.record.grace_s)
+        except ShimGone:
+            self._lost()
+            return True
+        return bool(answer["caught"])
+
+    async def wait_ended(self, busy: Callable[[], bool]) -> None:
+        """Returns when nothing of it is left: at its own end, at the grace's, or (with `busy`) when it serves nobody any more."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.record.grace_s + _KILL_MARGIN_S):
+                while not self._gone.is_set() and busy():
+                    await asyncio.sleep(0.05)
+                if not self._gone.is_set():
+                    with contextlib.suppress(ShimGone):
+                        await self._shim.request("kill")
+                    await self._gone.wait()
+        self._lost()
+
+    def release(self) -> None:
+        """Lets go of a living shim, for the next scheduler."""
+        self._cancel()
+        self._shim.close()
+
+    # -- creation ------------------------------------------------------------------------------------------------------
+
+    async def _create(self, workload: Workload, images: Path, hidden: Path) -> None:
+        delay = 1.0
+        while not self.terminating:
+            try:
+                self._event("PullingImage", f"Pulling image '{workload.image}'")
+                image = find(images, workload.image)
+                self._event("PulledImage", f"Successfully pulled image '{workload.image}'")
+                write_spec(self._directory, self.record, workload, image, hidden)
+                await launch("infra.local_azure.runtime.shim", str(self._directory))
+                self._follow(await self._shim.connect())
+                return
+            except ImagePullError as error:
+                self._waits("ImagePullBackOff", str(error))
+            except (LaunchError, ShimGone, OSError) as error:
+                self._waits("CreateContainerError", str(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._told_to_stop.wait()
+            delay = min(delay * 2, _RETRY_CAP_S)
+
+    async def _finish_creation(self) -> None:
+        """A shim that is just starting must be stopped, not forgotten."""
+        self._told_to_stop.set()
+        creation = self._tasks.pop("create", None)
+        if creation is not None:
+            await asyncio.wait([creation])
+
+    def _waits(self, reason: str, message: str) -> None:
+        self._state |= {"phase": "Waiting", "reason": reason, "message": message, "pid": None}
+        self._event(reason, message, warning=True)
+        self._on_change()
+
+    # -- the container's life ------------------------------------------------------------------------------------------
+
+    def _follow(self, state: dict[str, Any]) -> None:
+        """Takes a state from the shim; the container's pid tells one run from the next."""
+        before, self._state = self._state, state
+        if before["pid"] == state["pid"] and before["phase"] == state["phase"] and before["reason"] == state["reason"]:
+            return
+        if before["pid"] is not None and before["pid"] != state["pid"]:
+            self._ended_run(state)
+        if state["pid"] is not None and before["pid"] != state["pid"]:
+            self._event("ContainerStarted", f"Started container {self.record.app}")
+            self._start_probes()
+        elif state["phase"] == "Waiting":
+            message = state.get("message") or f"Back-off restarting failed container {self.record.app}"
+            self._event("ContainerBackOff" if state["reason"] == "CrashLoopBackOff" else state["reason"], message, warning=True)
+        self._on_change()
+
+    def _ended_run(self, state: dict[str, Any]) -> None:
+        self._cancel("probes")
+        self._crashes += 1
+        self.started = False
+        self.ready = False
+        last = state.get("last", {})
+        message = f"Container '{self.record.app}' was terminated with exit code '{last.get('code')}' and reason '{last.get('reason')}'"
+        self._event("ContainerTerminated", message, warning=not self.terminating)
+
+    def _lost(self) -> None:
+        """The shim has ended: by order, or killed, and then its container must not outlive it."""
+        if self.ended:
+            return
+        self.ended = True
+        self.ready = False
+        self._cancel()
+        self._shim.close()
+        processes.kill_all(self.record.label)
+        shutil.rmtree(self._directory, ignore_errors=True)
+        if not self.terminating:
+            self._event("ReplicaLost", f"Replica '{self.record.name}' ended unexpectedly and is replaced.", warning=True)
+        self._gone.set()
+        self._on_change()
+
+    def _start_probes(self) -> None:
+        if not self.terminating:
+            self._spawn("probes", probes.run(self._probes, self._shim, self._judge, started=self.started))
+
+    async def _judge(self, verdict: probes.Verdict) -> None:
+        probe = self._probes.get(verdict.kind)
+        exhausted = not verdict.passed and probe is not None and verdict.count >= probe.failures
+        if not verdict.passed and (exhausted or verdict.count & (verdict.count - 1) == 0):
+            self._event("ProbeFailed", f"Probe of {verdict.kind} failed: {verdict.message}", warning=True, count=verdict.count)
+        if verdict.kind == "Readiness" and (verdict.passed or exhausted):
+            self._set(ready=verdict.passed)
+        elif verdict.kind == "Startup" and verdict.passed:
+            self._set(started=True)
+        elif exhausted:
+            self._set(ready=False)
+            self._event("ContainerUnhealthy", f"Container {self.record.app} failed its {verdict.kind} probe, will be restarted", warning=True)
+            with contextlib.suppress(ShimGone):
+                await self._shim.request("restart", grace_s=self.record.grace_s)
+            await asyncio.Event().wait()  # the run's end cancels the probes
+
+    def _set(self, *, ready: bool | None = None, started: bool | None = None) -> None:
+        before = (self.ready, self.started)
+        self.ready = self.ready if ready is None else ready
+        self.started = self.started if started is None else started
+        if (self.ready, self.started) == before:
+            return
+        if self.ready:
+            self._crashes = 0
+        self._spawn("note", self._note())
+        self._on_change()
+
+    async def _note(self) -> None:
+        with contextlib.suppress(ShimGone):
+            await self._shim.request("note", notes={"ready": self.ready, "started": self.started})
+
+    def _details(self) -> str:
+        if self._state["phase"] == "Running":
+            at = datetime.fromtimestamp(self._state["started_at"]).astimezone()
+            return f"Container started at: {at.month}/{at.day}/{at.year} {at.hour % 12 or 12}:{at:%M:%S %p}."
+        if self._state["phase"] == "Terminated":
+            return f"Container {self.record.app} was terminated with reason: {self._state['reason']}."
+        message = self._state.get("message", "")
+        return f"Container is waiting with reason: {self._state['reason']}." + (f" {message}" if message else "")
+
+    def _event(self, reason: str, message: str, *, warning: bool = False, count: int = 1) -> None:
+        record = self.record
+        self._log.write(record.app, reason, message, revision=record.revision, replica=record.name, warning=warning, count=count)
+
+    def _spawn(self, name: str, work: Any) -> None:
+        self._cancel(name)
+        self._tasks[name] = task = asyncio.create_task(work)
+        task.add_done_callback(_report_failure)
+
+    def _cancel(self, *names: str) -> None:
+        for name in names or tuple(self._tasks):
+            task = self._tasks.pop(name, None)
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+
+
+def _report_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _logger.error("a replica's task failed", exc_info=error)

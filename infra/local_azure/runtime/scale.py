@@ -1,0 +1,53 @@
+"""How many replicas a revision should have: the HTTP scale rule, pure. `scheduler` feeds it the ingress's counts.
+
+Out: the mean of requests in flight over 15 s, divided by the rule's concurrency; the first request at once. In: what the last
+cooldown period never needed. A boot counts as need at its beginning only, so a cooldown shorter than the boot kills it, as in Azure.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+_WINDOW_S = 15.0
+
+
+@dataclass
+class Demand:
+    """The recent need of one revision. All times are monotonic seconds."""
+
+    samples: deque[tuple[float, int]] = field(default_factory=deque)
+    needs: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def observe(self, now: float, in_flight: int) -> None:
+        """Takes the number of requests in flight, waiting ones included."""
+        self.samples.append((now, in_flight))
+        while len(self.samples) > 1 and self.samples[1][0] < now - _WINDOW_S:
+            self.samples.popleft()
+
+    def need(self, now: float, replicas: int) -> None:
+        """Remembers that this many replicas were needed now."""
+        while self.needs and self.needs[-1][1] <= replicas:
+            self.needs.pop()
+        self.needs.append((now, replicas))
+
+    def mean(self, now: float) -> float:
+        """Requests in flight averaged over the window; before the first sample there were none."""
+        total, until = 0.0, now
+        for at, in_flight in reversed(self.samples):
+            begin = max(at, now - _WINDOW_S)
+            total += in_flight * (until - begin)
+            until = begin
+        return total / _WINDOW_S
+
+
+def desired(demand: Demand, now: float, *, minimum: int, maximum: int, concurrency: int, cooldown_s: float) -> int:
+    """The number of replicas wanted now."""
+    in_flight = demand.samples[-1][1] if demand.samples else 0
+    wanted = max(math.ceil(demand.mean(now) / max(concurrency, 1) - 1e-9), 1 if in_flight else 0)
+    wanted = min(wanted, maximum)
+    if wanted:
+        demand.need(now, wanted)
+    while demand.needs and demand.needs[0][0] < now - cooldown_s:
+        demand.needs.popleft()
+    remembered = demand.needs[0][1] if demand.needs else 0
+    return max(minimum, min(max(wanted, remembered), maximum))
