@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import json
+import secrets
 import ssl
+import subprocess
+import sys
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from reconciler.arm import operations, resources, storage
 from reconciler.arm.clients import Arm
+from reconciler.arm.share import Share
 from reconciler.settings import Settings
 
 TENANT = "11111111-1111-1111-1111-111111111111"
@@ -123,6 +128,48 @@ async def scripted(certificate: Path) -> AsyncIterator[Scripted]:
     server.url = f"https://127.0.0.1:{runner.addresses[0][1]}"
     yield server
     await runner.cleanup()
+
+
+@pytest.fixture(scope="session")
+def local_azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings for a local Azure of its own, stopped when all tests are done."""
+    server = [sys.executable, "-m", "infra.local_azure"]
+    state = ["--state-dir", str(tmp_path_factory.mktemp("local-azure"))]
+    started = subprocess.run([*server, "start", *state, "-o", "json"], check=True, capture_output=True, text=True)
+    try:
+        yield Settings.for_local(json.loads(started.stdout), {})
+    finally:
+        subprocess.run([*server, "stop", *state], check=True, capture_output=True)
+
+
+@pytest.fixture
+async def live(local_azure: Settings) -> AsyncIterator[Arm]:
+    """A connection to the local Azure."""
+    async with Arm(local_azure) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def share(live: Arm) -> Share:
+    """A share with a name of its own, in an account that all tests use."""
+    location = {"location": "swedencentral"}
+    await resources.put_resource_group(live, "rg-files", location)
+    account = {**location, "kind": "StorageV2", "sku": {"name": "Standard_LRS"}, "properties": {}}
+    await finished(live, await storage.put_storage_account(live, "rg-files", "stfiles01", account))
+    name = f"s{secrets.token_hex(4)}"
+    await storage.put_share(live, "rg-files", "stfiles01", name, {"properties": {"shareQuota": 10}})
+    return Share(live, "rg-files", "stfiles01", name)
+
+
+async def finished(arm: Arm, token: str | None) -> None:
+    """Poll an operation to its end."""
+    while token:
+        progress = await operations.poll(arm, token)
+        if progress.error:
+            raise progress.error
+        if progress.done:
+            return
+        await asyncio.sleep(progress.retry_after or 0.05)
 
 
 @pytest.fixture

@@ -26,7 +26,6 @@ from azure.storage.fileshare.aio import ShareClient
 
 from reconciler.arm import operations, resources, storage
 from reconciler.arm.clients import Arm
-from reconciler.arm.inventory import Type
 from reconciler.arm.publish import LocalFile, publish, verify
 from reconciler.arm.share import Share
 from reconciler.settings import Settings
@@ -56,21 +55,21 @@ async def measure(options: argparse.Namespace) -> list[Row]:
         large = make_tree(Path(folder) / "large", 1, options.large_mib * 1024 * 1024)
         async with connected(Path(folder) / "state") as share:
             rows = [
-                await timed(share, f"SDK loop, {options.files} files", small, lambda: sdk_loop(share, small, "plain/small")),
-                await timed(share, f"publish, {options.files} files", small, lambda: publish(share, small, "fast/small", "d")),
-                await timed(share, "publish again, unchanged", small, lambda: publish(share, small, "fast/small", "d")),
-                await timed(share, "verify", small, lambda: verify(share, "fast/small", small)),
+                await timed(share, f"SDK loop, {options.files} files", small, lambda: sdk_loop(share, small, "plain-small")),
+                await timed(share, f"publish, {options.files} files", small, lambda: publish(share, small, "fast-small", "d")),
+                await timed(share, "publish again, unchanged", small, lambda: publish(share, small, "fast-small", "d")),
+                await timed(share, "verify", small, lambda: verify(share, "fast-small", small)),
                 await timed(
-                    share, f"SDK loop, one file of {options.large_mib} MiB", large, lambda: sdk_loop(share, large, "plain/large")
+                    share, f"SDK loop, one file of {options.large_mib} MiB", large, lambda: sdk_loop(share, large, "plain-large")
                 ),
                 await timed(
                     share,
                     f"publish, one file of {options.large_mib} MiB",
                     large,
-                    lambda: publish(share, large, "fast/large", "d"),
+                    lambda: publish(share, large, "fast-large", "d"),
                 ),
             ]
-            for prefix, tree in (("fast/small", small), ("fast/large", large)):
+            for prefix, tree in (("fast-small", small), ("fast-large", large)):
                 if not (await verify(share, prefix, tree)).sound:
                     raise SystemExit(f"{prefix} is not what was published")
     return rows
@@ -129,10 +128,11 @@ async def connected(state: Path) -> AsyncIterator[Share]:
             await resources.put_resource_group(arm, GROUP, {"location": "swedencentral"})
             body = {"location": "swedencentral", "kind": "StorageV2", "sku": {"name": "Standard_LRS"}, "properties": {}}
             token = await storage.put_storage_account(arm, GROUP, ACCOUNT, body)
-            while token and not (await operations.poll(arm, token)).done:
-                await asyncio.sleep(0.1)
-            arm.inventory.invalidate(f"/subscriptions/{arm.subscription_id}/resourceGroups/{GROUP}")
-            assert await arm.inventory.list(Type.STORAGE_ACCOUNT, f"/subscriptions/{arm.subscription_id}/resourceGroups/{GROUP}")
+            while token:
+                progress = await operations.poll(arm, token)
+                if progress.done:
+                    break
+                await asyncio.sleep(progress.retry_after or 0.1)
             await storage.put_share(arm, GROUP, ACCOUNT, SHARE, {"properties": {"shareQuota": 100}})
             yield Share(arm, GROUP, ACCOUNT, SHARE)
     finally:
