@@ -117,9 +117,15 @@ class Progress:
 
 
 class Facts(Protocol):
-    """What the loop tells a kind of the other objects: their last outputs, once ready."""
+    """What the loop tells a kind of the other objects.
+
+    `outputs` are an object's facts once it is ready (`NotReadyYet` before); `last` what was seen of it at the last look,
+    ready or not, empty when nobody looked yet.
+    """
 
     def outputs(self, key: ObjectKey) -> Mapping[str, Any]: ...
+
+    def last(self, key: ObjectKey) -> Mapping[str, Any]: ...
 
 
 class External(Protocol):

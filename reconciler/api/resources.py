@@ -1,0 +1,124 @@
+"""The specs of desired resources: what `composition` derives from documents and `kinds` drive Azure to. Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.api.digest import Tree
+
+MOUNT_PATH = "/mnt/moorage"
+REPORTS_PATH = "/mnt/moorage-replicas"
+MANIFEST_NAME = ".moorage.json"
+
+
+@dataclass(frozen=True)
+class ResourceSpec:
+    """One ARM resource.
+
+    `body` is all that Moorage sends when it creates the resource, `asked` the part the document itself sets: on a
+    resource that existed before, nothing else is compared or written. `named` says that the document gives the name,
+    which is what allows adoption. Bodies are ARM JSON in camel case without secrets.
+    """
+
+    name: str
+    resource_group: str
+    environment: str
+    body: Mapping[str, Any]
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class ShareSpec(ResourceSpec):
+    """A file share of `account`."""
+
+    account: str = ""
+
+
+@dataclass(frozen=True)
+class EnvironmentStorageSpec(ResourceSpec):
+    """A share registered with a managed environment; the account key is added when it is written."""
+
+    managed_environment: str = ""
+    account: str = ""
+
+
+@dataclass(frozen=True)
+class ShareRef:
+    """Where a share is: enough to open it, and the Environment whose share it is."""
+
+    environment: str
+    resource_group: str
+    account: str
+    share: str
+
+
+@dataclass(frozen=True)
+class FolderSpec:
+    """A folder on the share. With `tree`, local files published under a content-addressed `prefix`; without, a folder
+    the user put there (`share://`), which is only looked at.
+    """
+
+    share: ShareRef
+    prefix: str
+    digest: str
+    tree: Tree | None = field(default=None, compare=False)
+
+    @property
+    def environment(self) -> str:
+        return self.share.environment
+
+
+@dataclass(frozen=True)
+class CatalogueAdapter:
+    """One adapter as the document wants it, published at `path` on the share."""
+
+    name: str
+    digest: str
+    path: str
+    required: bool
+
+
+@dataclass(frozen=True)
+class CatalogueSpec:
+    """What all replicas of one engine should load, and the names of the keys their gate accepts."""
+
+    share: ShareRef
+    service: str
+    engine: str
+    adapters: tuple[CatalogueAdapter, ...]
+    key_names: tuple[str, ...]
+
+    @property
+    def environment(self) -> str:
+        return self.share.environment
+
+    @property
+    def folder(self) -> str:
+        return f"services/{self.service}/{self.engine}"
+
+
+@dataclass(frozen=True)
+class ContainerAppSpec(ResourceSpec):
+    """A container app. `template` is the revision's template; its name carries `suffix`, a hash of what makes the
+    revision differ. `runtime` is left out of that hash: a newer serving package alone does not boot a GPU.
+    """
+
+    service: str = ""
+    template: Mapping[str, Any] = field(default_factory=dict)
+    suffix: str = ""
+    strategy: str = "Auto"
+    key_names: tuple[str, ...] = ()
+    share: ShareRef | None = None
+    engine: str | None = None
+    serves_model: bool = True
+
+    @property
+    def revision(self) -> str:
+        return f"{self.name}--{self.suffix}"
+
+    @property
+    def scales_to_zero(self) -> bool:
+        return not self.template["scale"].get("minReplicas")

@@ -1,0 +1,70 @@
+"""Puts the commands together and runs one: usage errors, invalid documents and settings end with code 2, never a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.exceptions import TyperException
+
+from reconciler.cli import approve, down, events, key, local_azure, logs, plan, schema, status, train, up, validate
+from reconciler.cli.exits import CommandError, Exit
+
+app = typer.Typer(
+    name="moorage",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Fine-tuned language models served on Azure Container Apps exactly as a YAML file says.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (up.up, validate.validate, plan.plan, approve.approve, status.status, events.events, logs.logs, key.key):
+    app.command()(command)
+app.command()(down.down)
+app.command()(train.train)
+app.command()(schema.schema)
+app.add_typer(local_azure.app, name="local-azure")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; the exit code."""
+    try:
+        code = app(list(arguments), standalone_mode=False)
+        return code if isinstance(code, int) else Exit.DONE
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return error.code
+    except TyperException as error:
+        show = getattr(error, "show", None)  # usage errors show the usage as well
+        show() if show else print(error, file=sys.stderr)
+        return Exit.INVALID
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`moorage events | head`), which is its right.
+        sys.stderr.close()
+        return Exit.DONE
+    except Exception as error:
+        return _known(error)
+
+
+def _known(error: Exception) -> int:
+    """Errors of ours that a command let through. Anything else is a defect: its text goes to the log, a sentence to the user."""
+    from reconciler.api.problems import ManifestError
+    from reconciler.engine.errors import ReconcileError
+    from reconciler.settings import SettingsError
+
+    if isinstance(error, ManifestError | SettingsError):
+        print(error, file=sys.stderr)
+        return Exit.INVALID
+    if isinstance(error, ReconcileError):
+        print(f"{error.reason}: {error.message}", file=sys.stderr)
+        return Exit.FAILED
+    from reconciler.logs import keep_traceback
+
+    where = keep_traceback(error)
+    print(f"Moorage met an error it does not know ({type(error).__name__}); the details are in {where}", file=sys.stderr)
+    return Exit.FAILED

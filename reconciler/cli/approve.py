@@ -1,0 +1,77 @@
+"""`moorage approve`: let deletions, replacements and, where syncPolicy.automated is false, changes go ahead."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reconciler.cli.context import StateDir, Target, Yes, open_store
+from reconciler.cli.exits import CommandError, Exit
+
+if TYPE_CHECKING:
+    from reconciler.engine.record import ObjectRecord
+    from reconciler.engine.store import Store
+
+
+def approve(
+    document: Annotated[
+        str, typer.Argument(help="KIND/NAME or NAME; everything that waits, if left out.", metavar="DOCUMENT")
+    ] = "",
+    yes: Yes = False,
+    target: Target = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Approve what waits for a person, once."""
+    from reconciler.engine.store import Store
+
+    readable, title, folder = open_store(target, state_dir)
+    if readable is None:
+        raise CommandError("Nothing has been observed yet, so nothing waits.", Exit.FAILED)
+    key = readable.target
+    readable.close()
+    store = Store.open(folder / "state.db", key)
+    waiting = [record for record in store.objects() if _waits(record) and _names(record, document)]
+    manual = [row for row in store.documents() if _manual(store, row.ref, document)]
+    if not waiting and not manual:
+        raise CommandError(f"Nothing waits for approval{' of ' + document if document else ''} on the {title}.", Exit.FAILED)
+    print(f"target: {title}")
+    for record in waiting:
+        print(f"- {record.message or record.key}")
+    for row in manual:
+        print(f"~ {row.ref}: changes of generation {row.generation}")
+    if not yes and not typer.confirm("Go ahead?"):
+        raise typer.Exit(Exit.HUMAN)
+    _grant(store, waiting, manual)
+    print("approved; a running daemon acts on it at once")
+
+
+def _grant(store: Store, waiting: list[ObjectRecord], manual: list) -> None:  # type: ignore[type-arg]
+    from reconciler.sources.policy import approve_version
+
+    for record in waiting:
+        for verb in ("delete", "replace"):
+            store.approve(record.key, verb)
+    for row in manual:
+        approve_version(store, row.ref, row.generation)
+    store.put("approvals", str(time.time()))
+
+
+def _waits(record: ObjectRecord) -> bool:
+    """Deletions and replacements that asked, and what is about to ask once its grace is over."""
+    return record.reason == "AwaitingApproval" or record.phase.value == "Lingering"
+
+
+def _names(record: ObjectRecord, document: str) -> bool:
+    return not document or document in (str(record.document), record.document.name, str(record.key))
+
+
+def _manual(store: Store, ref: object, document: str) -> bool:
+    """Documents whose objects are only observed although they would be managed."""
+    from reconciler.engine.external import DocumentRef
+
+    assert isinstance(ref, DocumentRef)
+    if document and document not in (str(ref), ref.name):
+        return False
+    return any(r.document == ref and r.reason == "ObserveOnly" and r.changes for r in store.objects())

@@ -1,0 +1,82 @@
+"""What every command needs first: settings, the state directory, the manifest. Options are declared here once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reconciler.cli.exits import CommandError, Exit
+
+if TYPE_CHECKING:
+    from reconciler.api.manifest import Manifest
+    from reconciler.engine.store import Store
+    from reconciler.settings import Settings
+
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("--file", "-f", help="The desired-state file or a folder of them; may be given more than once.", metavar="PATH"),
+]
+Target = Annotated[str | None, typer.Option("--target", help="local or azure", envvar="MOORAGE_TARGET", metavar="TARGET")]
+StateDir = Annotated[
+    Path | None,
+    typer.Option("--state-dir", help="Where state is kept (default .moorage).", envvar="MOORAGE_STATE_DIR", metavar="DIR"),
+]
+Output = Annotated[str, typer.Option("--output", "-o", help="text or json", metavar="FORMAT")]
+Service = Annotated[str, typer.Argument(help="The InferenceService's name.", metavar="SERVICE")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def manifest_of(files: Sequence[Path] | None) -> Manifest:
+    """The documents in `files`; ManifestError becomes exit code 2 in `app.run`."""
+    from reconciler.api.manifest import load
+
+    if not files:
+        raise CommandError("Say which documents: -f FILE, or -f FOLDER.", Exit.INVALID)
+    return load(list(files))
+
+
+def settings_of(target: str | None, state_dir: Path | None, **given: Any) -> Settings:
+    """Settings for a command that talks to its target; a local Azure is started for it if none runs."""
+    from reconciler.cli.local_azure import start_local
+    from reconciler.settings import Settings
+
+    return Settings.load(start_local, target=target, state_dir=state_dir, **given)
+
+
+def open_store(target: str | None, state_dir: Path | None) -> tuple[Store | None, str, Path]:
+    """What the daemon last wrote, for reading; the target's title and the daemon's folder. Nothing is started for it."""
+    from reconciler.engine.store import Store
+    from reconciler.settings import Settings
+    from reconciler.settings import state_dir as folder
+
+    chosen = (target or os.environ.get("MOORAGE_TARGET") or "local").lower()
+    if chosen == "local":
+        base, key, title = folder(given=state_dir) / "daemon" / "local", "local", "local Azure"
+    else:
+        settings = Settings.from_environment(target=target, state_dir=state_dir)
+        base, key, title = settings.daemon_dir, settings.target_key, settings.target_title
+    return Store.read(base / "state.db", key), title, base
+
+
+def daemon_facts(folder: Path) -> dict[str, Any]:
+    """Whether a daemon runs on this state, by the lock it holds."""
+    from reconciler.lock import holder
+
+    pid = holder(folder / "lock")
+    return {"running": pid is not None, "pid": pid}
+
+
+def check_output(output: str) -> bool:
+    """True for json; exit code 2 for anything but text and json."""
+    if output not in ("text", "json"):
+        raise CommandError(f"--output must be text or json, not {output!r}", Exit.INVALID)
+    return output == "json"
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, default=str))

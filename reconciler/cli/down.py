@@ -1,0 +1,84 @@
+"""`moorage down`: remove what Moorage created, in Azure's order. Data stays unless --purge-data says otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reconciler.cli.context import StateDir, Target, Yes, settings_of
+from reconciler.cli.exits import CommandError, Exit
+
+if TYPE_CHECKING:
+    from reconciler.daemon import Daemon
+    from reconciler.settings import Settings
+
+
+def down(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
+    purge_data: Annotated[bool, typer.Option("--purge-data", help="Delete the storage account and its share too.")] = False,
+    yes: Yes = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait (exit code 5).", min=1)] = 1800.0,
+    target: Target = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Delete every resource that Moorage created on the target."""
+    from reconciler.lock import Locked
+
+    settings = settings_of(target, state_dir)
+    try:
+        raise typer.Exit(asyncio.run(_down(settings, dry_run=dry_run, purge=purge_data, yes=yes, timeout=timeout)))
+    except Locked as error:
+        raise CommandError(f"{error}: stop it first, or it would create everything again.") from None
+
+
+async def _down(settings: Settings, *, dry_run: bool, purge: bool, yes: bool, timeout: float) -> int:
+    from reconciler import logs
+    from reconciler.cli.narrator import Narrator
+    from reconciler.cli.plan import show
+    from reconciler.daemon import Daemon, lock
+    from reconciler.engine.result import Pacing
+    from reconciler.engine.store import Store
+
+    logs.configure(level="ERROR")
+    store = Store.copy(settings.daemon_dir / "state.db", settings.target_key) if dry_run else None
+    with lock(settings):
+        narrator = Narrator(settings, quiet=False)
+        pacing = Pacing(grace=0.0, slow=2.0, resync=settings.resync)
+        opened = store or Store.open(settings.daemon_dir / "state.db", settings.target_key)
+        if purge:
+            _forget_retention(opened)
+        async with Daemon(settings, [], store=opened, pacing=pacing, watcher=narrator.saw) as daemon:
+            await daemon.abandon(data=purge)
+            lines = [line for line in await daemon.controller.plan() if line.action == "delete"]
+            show([replace(line, problem="") for line in lines], settings.target_title)
+            if dry_run or not lines:
+                return Exit.DONE
+            if not yes and not typer.confirm("Delete these?"):
+                return Exit.HUMAN
+            for line in lines:
+                daemon.controller.approve(line.key)
+            return await _until_gone(daemon, timeout)
+
+
+async def _until_gone(daemon: Daemon, timeout: float) -> int:
+    stop = asyncio.Event()
+    running = asyncio.create_task(daemon.run(stop))
+    try:
+        code: Any = await asyncio.wait_for(daemon.controller.settled(), timeout)
+    except TimeoutError:
+        code = Exit.TIMED_OUT
+    stop.set()
+    await running
+    return int(code)
+
+
+def _forget_retention(store: Any) -> None:
+    """What was to be kept is to go as well."""
+    from reconciler.engine.record import Phase
+
+    for record in store.objects():
+        phase = Phase.READY if record.phase is Phase.RETAINED else record.phase
+        store.put_object(replace(record, retain=False, phase=phase))

@@ -1,0 +1,25 @@
+"""Exit codes, and the errors that become one clear sentence instead of a traceback."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What a one-shot command ends with."""
+
+    DONE = 0
+    FAILED = 1
+    INVALID = 2
+    PENDING = 3
+    HUMAN = 4
+    TIMED_OUT = 5
+    INTERRUPTED = 130
+
+
+class CommandError(Exception):
+    """A sentence for the user and the exit code that goes with it."""
+
+    def __init__(self, message: str, code: Exit = Exit.FAILED) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,39 @@
+"""`moorage key`: an API key, read from Azure and printed alone, so that `$(moorage key phi)` works."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from reconciler.cli.context import Service, StateDir, Target, settings_of
+from reconciler.cli.exits import CommandError
+
+
+def key(
+    service: Service,
+    name: Annotated[str, typer.Option(help="Which of the service's keys.", metavar="NAME")] = "",
+    target: Target = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Print an API key of a service, and nothing else."""
+    print(asyncio.run(_read(service, name, target, state_dir)))
+
+
+async def _read(service: str, name: str, target: Target, state_dir: StateDir) -> str:
+    from reconciler.arm.apps import list_secrets
+    from reconciler.arm.clients import Arm
+    from reconciler.cli.apps import find_app
+    from reconciler.kinds.container_app import KEY_PREFIX
+
+    async with Arm(settings_of(target, state_dir)) as arm:
+        group, app = await find_app(arm, service)
+        values = await list_secrets(arm, group, str(app["name"]))
+    keys = {each.removeprefix(KEY_PREFIX): value for each, value in values.items() if each.startswith(KEY_PREFIX)}
+    if not keys:
+        raise CommandError(f"Service {service} has no API keys: it runs its own code.")
+    chosen = name or ("default" if "default" in keys else next(iter(keys)))
+    if chosen not in keys:
+        raise CommandError(f"Service {service} has no API key {chosen!r}; it has {', '.join(sorted(keys))}.")
+    return keys[chosen]

@@ -1,0 +1,75 @@
+"""`moorage local-azure`: start, stop, status and journal of the local Azure, which is a program of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reconciler.cli.exits import CommandError, Exit
+
+app = typer.Typer(no_args_is_help=True, help="The Azure on this machine: a separate process that speaks what Azure speaks.")
+
+Output = Annotated[str, typer.Option("--output", "-o", help="text or json", metavar="FORMAT")]
+StateDir = Annotated[Path | None, typer.Option("--state-dir", help="Where state is kept.", envvar="MOORAGE_STATE_DIR")]
+
+
+def start_local(state_dir: Path) -> Mapping[str, Any]:
+    """Start the local Azure unless it runs, and return the facts a client needs to reach it.
+
+    Raises:
+        CommandError: it did not start; the message is its own.
+
+    """
+    done = _run("start", state_dir, "-o", "json")
+    if done.returncode:
+        raise CommandError(f"The local Azure did not start: {done.stderr.strip() or done.stdout.strip()}")
+    facts: Mapping[str, Any] = json.loads(done.stdout)
+    return facts
+
+
+def _run(command: str, state_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "infra.local_azure", command, "--state-dir", str(folder(state_dir)), *options]
+    return subprocess.run(line, capture_output=True, text=True, check=False)
+
+
+def folder(state_dir: Path) -> Path:
+    return state_dir.absolute() / "local-azure"
+
+
+def _pass_on(command: str, state_dir: Path | None, output: str, *options: str) -> None:
+    from reconciler.settings import state_dir as default
+
+    if output not in ("text", "json"):
+        raise CommandError(f"--output must be text or json, not {output!r}", Exit.INVALID)
+    line = [sys.executable, "-m", "infra.local_azure", command, "--state-dir", str(folder(default(given=state_dir)))]
+    raise typer.Exit(subprocess.call([*line, "-o", output, *options]))
+
+
+@app.command()
+def start(output: Output = "text", state_dir: StateDir = None) -> None:
+    """Start it in the background, unless it runs, and print how to reach it."""
+    _pass_on("start", state_dir, output)
+
+
+@app.command()
+def stop(output: Output = "text", state_dir: StateDir = None) -> None:
+    """Stop it and everything it runs; what it holds is kept for the next start."""
+    _pass_on("stop", state_dir, output)
+
+
+@app.command()
+def status(output: Output = "text", state_dir: StateDir = None) -> None:
+    """Say whether it runs, and what runs in it."""
+    _pass_on("status", state_dir, output)
+
+
+@app.command()
+def journal(output: Output = "text", state_dir: StateDir = None) -> None:
+    """Print every request it has answered."""
+    _pass_on("journal", state_dir, output)

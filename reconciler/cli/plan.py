@@ -1,0 +1,86 @@
+"""`moorage plan`: what a run would change, found with the same code that changes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reconciler.cli.context import Files, Output, StateDir, Target, check_output, manifest_of, print_json, settings_of
+from reconciler.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from reconciler.engine.plan import PlanLine
+
+GLYPHS = {"create": "+", "update": "~", "replace": "!", "delete": "-", "wait": "?", "no-op": " "}
+STYLES = {"create": "green", "update": "yellow", "replace": "red", "delete": "red", "wait": "magenta"}
+
+
+def plan(
+    file: Files = None,
+    target: Target = None,
+    state_dir: StateDir = None,
+    output: Output = "text",
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit with 3 when something would change.")
+    ] = False,
+) -> None:
+    """Show every difference between the documents and what is there; writes nothing."""
+    as_json = check_output(output)
+    manifest_of(file)
+    settings = settings_of(target, state_dir)
+    lines = asyncio.run(make_plan(settings, file or []))
+    if as_json:
+        print_json({"target": settings.target_title, "changes": [as_value(line) for line in lines]})
+    else:
+        show(lines, settings.target_title)
+    if detailed_exitcode and pending(lines):
+        raise typer.Exit(Exit.PENDING)
+
+
+async def make_plan(settings: Any, files: Sequence[Any]) -> tuple[PlanLine, ...]:
+    """The plan, on a copy of the daemon's memory, so that planning leaves no trace."""
+    from reconciler.daemon import Daemon
+    from reconciler.engine.store import Store
+
+    store = Store.copy(settings.daemon_dir / "state.db", settings.target_key)
+    async with Daemon(settings, files, store=store) as daemon:
+        return await daemon.plan()
+
+
+def pending(lines: Sequence[PlanLine]) -> bool:
+    return any(line.action != "no-op" for line in lines)
+
+
+def as_value(line: PlanLine) -> dict[str, Any]:
+    """A line as JSON: `{"object", "document", "action", "effect", "problem", "fields": [{"path", "before", "after", "effect"}]}`."""
+    fields = [{"path": c.path, "before": c.before, "after": c.after, "effect": c.effect} for c in line.changes]
+    return {
+        "object": str(line.key),
+        "document": str(line.document),
+        "action": line.action,
+        "effect": line.effect,
+        "problem": line.problem,
+        "fields": fields,
+    }
+
+
+def show(lines: Sequence[PlanLine], target: str) -> None:
+    """Print the plan for a person: a glyph, the object, its fields."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    console.print(f"target: {target}", highlight=False)
+    changed = [line for line in lines if line.action != "no-op"]
+    for line in changed:
+        text = Text(f"{GLYPHS[line.action]} {line.key}", style=STYLES.get(line.action, ""))
+        note = "; ".join(filter(None, (line.effect if line.effect != line.action else "", line.problem)))
+        console.print(text.append(f"   {note}" if note else "", style="default"))
+        for change in line.changes:
+            console.print(Text(f"      {change}"), soft_wrap=True)
+    counts = {action: sum(line.action == action for line in lines) for action in GLYPHS}
+    summary = ", ".join(f"{count} to {action}" for action, count in counts.items() if count and action != "no-op")
+    console.print(summary or f"nothing to do: {len(lines)} objects are as the documents say", highlight=False)

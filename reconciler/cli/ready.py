@@ -1,0 +1,81 @@
+"""The ready block: all that a person needs to use what has just been deployed, in lines that work when pasted."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.web.status import status_of
+
+if TYPE_CHECKING:
+    from reconciler.engine.store import Store
+    from reconciler.settings import Settings
+
+
+def ready_block(store: Store, settings: Settings) -> str:
+    """Target, endpoint, key, models, curl and Python for every service."""
+    services = [d for d in status_of(store, settings.target_title, {})["documents"] if d["kind"] == "InferenceService"]
+    return "\n".join(_service(service, settings) for service in services)
+
+
+def _service(service: dict[str, Any], settings: Settings) -> str:
+    name, endpoint, models = service["name"], service["endpoint"], service["models"]
+    lines = [f"{name} on the {settings.target_title}", f"  endpoint  {endpoint}"]
+    if not models:
+        return "\n".join([*lines, ""])
+    moorage = Path(sys.argv[0]).resolve()
+    program = _short(moorage) if moorage.name == "moorage" else "moorage"
+    options = _options(settings)
+    trust = f" --cacert {_short(settings.ca_file)}" if settings.ca_file else ""
+    model = models[-1]
+    body = (
+        f'{{"model": "{model}", "max_tokens": 24, "messages": [{{"role": "user", "content": "What is the capital of Italy?"}}]}}'
+    )
+    return "\n".join(
+        [
+            *lines,
+            f"  models    {', '.join(models)}",
+            f"  API key   {program} key {name}{options}",
+            "",
+            "  with curl:",
+            "",
+            f"curl{trust} {endpoint}/v1/chat/completions \\",
+            f'  -H "Authorization: Bearer $({program} key {name}{options})" -H "Content-Type: application/json" \\',
+            f"  -d '{body}'",
+            "",
+            "  with the openai package:",
+            "",
+            _python(endpoint, f"{program} key {name}{options}", model, settings),
+            "",
+        ]
+    )
+
+
+def _python(endpoint: str, key: str, model: str, settings: Settings) -> str:
+    trust = f'SSL_CERT_FILE="{_short(settings.ca_file)}" ' if settings.ca_file else ""
+    return "\n".join(
+        [
+            f"{trust}OPENAI_BASE_URL={endpoint}/v1 OPENAI_API_KEY=$({key}) {_short(Path(sys.executable))} - <<'END'",
+            "from openai import OpenAI",
+            f'stream = OpenAI().chat.completions.create(model="{model}", max_tokens=24, stream=True,',
+            '    messages=[{"role": "user", "content": "What is the capital of France?"}])',
+            "for chunk in stream:",
+            '    print(chunk.choices[0].delta.content or "", end="", flush=True)',
+            "print()",
+            "END",
+        ]
+    )
+
+
+def _options(settings: Settings) -> str:
+    """What must be said again for `moorage key` to reach the same target."""
+    target = "" if settings.target == "local" else " --target azure"
+    state = "" if str(settings.state_dir) == ".moorage" else f" --state-dir {settings.state_dir}"
+    return target + state
+
+
+def _short(path: Path) -> str:
+    """Relative to where the user stands, if it is below."""
+    absolute = path.absolute()
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)

@@ -1,0 +1,127 @@
+"""`moorage up`: converge and keep watching; `--once` converges and exits."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reconciler.cli.context import Files, StateDir, Target, Yes, manifest_of, settings_of
+from reconciler.cli.exits import CommandError, Exit
+
+if TYPE_CHECKING:
+    from reconciler.cli.narrator import Narrator
+    from reconciler.settings import Settings
+
+
+def up(
+    file: Files = None,
+    once: Annotated[bool, typer.Option("--once", help="Converge, then exit.")] = False,
+    yes: Yes = False,
+    timeout: Annotated[float, typer.Option(help="With --once: seconds to wait (exit code 5).", min=1)] = 3600.0,
+    resync: Annotated[float | None, typer.Option(help="Seconds between looks at everything (default 60).", min=1)] = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="JSON log lines on stderr, for a service.")] = False,
+    target: Target = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Drive Azure toward the documents and keep it there; edit the file to change what is served."""
+    from reconciler.lock import Locked
+
+    manifest_of(file)
+    settings = settings_of(target, state_dir, resync=resync)
+    if settings.target == "azure" and not yes:
+        _ask(settings, file or [])
+    try:
+        code = asyncio.run(_run(settings, file or [], once=once, timeout=timeout, log_json=log_json))
+    except Locked as error:
+        raise CommandError(str(error)) from None
+    raise typer.Exit(code)
+
+
+def _ask(settings: Settings, files: list[Any]) -> None:
+    from reconciler.cli.plan import make_plan, pending, show
+
+    lines = asyncio.run(make_plan(settings, files))
+    show(lines, settings.target_title)
+    if not pending(lines):
+        return
+    if not sys.stdin.isatty():
+        raise CommandError(f"This would change the {settings.target_title}; say -y to go ahead.", Exit.HUMAN)
+    if not typer.confirm(f"Change the {settings.target_title}?"):
+        raise typer.Exit(Exit.HUMAN)
+
+
+async def _run(settings: Settings, files: list[Any], *, once: bool, timeout: float, log_json: bool) -> int:
+    from reconciler import logs
+    from reconciler.cli.narrator import Narrator
+    from reconciler.daemon import Daemon, lock
+
+    narrator = Narrator(settings, quiet=log_json)
+    with lock(settings):
+        settings.daemon_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (settings.daemon_dir / "daemon.log").open("a", buffering=1) as file:
+            logs.configure(sys.stderr if log_json else file)
+            async with Daemon(settings, files, watcher=narrator.saw) as daemon:
+                narrator.begin(daemon)
+                await daemon.load()
+                return await _serve(daemon, narrator, once=once, timeout=timeout)
+
+
+async def _serve(daemon: Any, narrator: Narrator, *, once: bool, timeout: float) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    keeper = asyncio.create_task(_keep_local(daemon.settings))
+    running = asyncio.create_task(daemon.run(stop))
+    settled = asyncio.create_task(daemon.controller.settled())
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([running, settled, stopped], timeout=timeout if once else None, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+        code = _verdict(settled, stopped)
+        if settled.done():
+            narrator.ready(code)
+        if not once and not stopped.done():
+            narrator.watching()
+            await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+            code = Exit.DONE
+        stop.set()
+        await running
+        narrator.end(once=once)
+        return code
+    finally:
+        for task in (keeper, settled, stopped):
+            task.cancel()
+
+
+def _verdict(settled: asyncio.Task[Any], stopped: asyncio.Task[Any]) -> int:
+    if settled.done():
+        return int(settled.result())
+    return Exit.INTERRUPTED if stopped.done() else Exit.TIMED_OUT
+
+
+async def _keep_local(settings: Settings) -> None:
+    """The local Azure is this command's to start, so it is also its to start again when it dies."""
+    from urllib.parse import urlsplit
+
+    from reconciler.cli.local_azure import start_local
+
+    if settings.target != "local":
+        return
+    where = urlsplit(settings.arm_endpoint)
+    while True:
+        await asyncio.sleep(1.0)
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection(where.hostname, where.port), 5.0)
+            writer.close()
+        except (OSError, TimeoutError):
+            try:
+                await asyncio.to_thread(start_local, settings.state_dir)
+            except CommandError as error:
+                print(error, file=sys.stderr)
+                await asyncio.sleep(5.0)

@@ -1,0 +1,126 @@
+"""All documents together: implicit Environments, references, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from reconciler.api.documents import Environment, InferenceService
+from reconciler.api.manifest import Loaded
+from reconciler.composition import environment as environments
+from reconciler.composition.names import Names, names_of
+from reconciler.composition.service import Place, ServiceComposer
+from reconciler.composition.world import DOCUMENT_TAG, ENVIRONMENT_TAG, OWNER_TAG, World
+from reconciler.engine.external import Desired, DocumentRef
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A document that is valid but asks for what Azure cannot do to what exists; nothing of it is written."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Composition:
+    """`desired` in Azure's order of creation, `environments` by name, and what was refused."""
+
+    desired: tuple[Desired, ...]
+    names: dict[str, Names] = field(default_factory=dict)
+    refusals: dict[DocumentRef, Refusal] = field(default_factory=dict)
+
+
+Services = Sequence[tuple[Loaded, InferenceService]]
+
+
+def compose(documents: Sequence[Loaded], world: World) -> Composition:
+    """Expand `documents`; deterministic, and equal inputs give equal results."""
+    services = [(loaded, loaded.document) for loaded in documents if isinstance(loaded.document, InferenceService)]
+    declared = {each.document.metadata.name: each.document for each in documents if isinstance(each.document, Environment)}
+    refusals = {**_elsewhere(declared, world), **_moved(services, world)}
+    for _, service in services:
+        declared.setdefault(service.spec.environment, _implicit(service.spec.environment))
+    wanted = _still_wanted(declared, services, refusals, world)
+    names = {name: names_of(document, world.subscription, world.location) for name, document in wanted.items()}
+    desired: list[Desired] = []
+    for name, document in wanted.items():
+        reference = DocumentRef("Environment", name)
+        desired += environments.expand(document, names[name], _tags(reference, name, world), world.generation(reference))
+    for loaded, service in services:
+        if service.spec.environment in wanted and _ref(service) not in refusals:
+            desired += _expand_service(loaded, service, wanted, names, world)
+    return Composition(tuple(desired), names, refusals)
+
+
+def _expand_service(
+    loaded: Loaded, service: InferenceService, declared: dict[str, Environment], names: dict[str, Names], world: World
+) -> list[Desired]:
+    environment = service.spec.environment
+    place = Place(
+        names=names[environment],
+        share=environments.share_of(names[environment]),
+        profiles=tuple(environments.workload_profiles(declared[environment])),
+        base_dir=loaded.base_dir,
+        tags=_tags(_ref(service), environment, world),
+    )
+    return ServiceComposer(service, place, world).expand()
+
+
+def _elsewhere(declared: dict[str, Environment], world: World) -> dict[DocumentRef, Refusal]:
+    """Environments of a subscription that this daemon does not drive."""
+    return {
+        DocumentRef("Environment", name): Refusal(
+            "SubscriptionMismatch",
+            f"the document wants subscription {document.spec.subscription_id}, and this daemon drives {world.subscription}",
+        )
+        for name, document in declared.items()
+        if document.spec.subscription_id not in (None, world.subscription.lower())
+    }
+
+
+def _moved(services: Services, world: World) -> dict[DocumentRef, Refusal]:
+    """Services whose container app lives in another Environment: ACA cannot move an app."""
+    refusals = {}
+    for _, service in services:
+        name, wanted = service.metadata.name, service.spec.environment
+        home = world.homes.get(name, wanted)
+        if home != wanted:
+            refusals[_ref(service)] = Refusal(
+                "EnvironmentImmutable",
+                f"service {name!r} runs in Environment {home!r} and the document now says {wanted!r}; a container app cannot "
+                f"move to another environment. Put {home!r} back, or delete the service first and create it anew.",
+            )
+    return refusals
+
+
+def _still_wanted(
+    declared: dict[str, Environment], services: Services, refusals: dict[DocumentRef, Refusal], world: World
+) -> dict[str, Environment]:
+    """Leaves out Environments that are refused, and those that only refused services ask for: a renamed Environment must
+    not be built beside the old one by one edit."""
+    lived_in = set(world.homes.values())
+    wanted = {name: each for name, each in declared.items() if DocumentRef("Environment", name) not in refusals}
+    for name in list(wanted):
+        users = [service for _, service in services if service.spec.environment == name]
+        refused = [service for service in users if _ref(service) in refusals]
+        if users and len(users) == len(refused) and name not in lived_in:
+            del wanted[name]
+            refusals[DocumentRef("Environment", name)] = Refusal(
+                "EnvironmentImmutable",
+                f"Environment {name!r} would be built for services that run elsewhere; an Environment cannot be renamed. "
+                "Put the old name back.",
+            )
+    return wanted
+
+
+def _ref(service: InferenceService) -> DocumentRef:
+    return DocumentRef("InferenceService", service.metadata.name)
+
+
+def _implicit(name: str) -> Environment:
+    return Environment.model_validate({"kind": "Environment", "metadata": {"name": name}, "spec": {}})
+
+
+def _tags(document: DocumentRef, environment: str, world: World) -> dict[str, str]:
+    return {OWNER_TAG: world.owner_of(environment), DOCUMENT_TAG: str(document), ENVIRONMENT_TAG: environment}

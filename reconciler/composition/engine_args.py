@@ -1,0 +1,41 @@
+"""vLLM's command line for a service: the model, the LoRA capacity and what the user asked for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank takes
+SLOTS = (4, 8, 16, 32, 64, 128)
+
+
+def engine_args(model: str, served_name: str, ranks: Sequence[int], user: Mapping[str, Any]) -> list[str]:
+    """The arguments, user's last.
+
+    Capacity grows in steps with head-room, so that an adapter more, or a larger rank within the step, stays a change of
+    the catalogue: `--max-loras` is how many are batched together without loss of speed, `--max-cpu-loras` twice that, so
+    that each adapter's next version fits beside the one being replaced.
+    """
+    args = ["--model", model, "--served-model-name", served_name, "--port", "8000"]
+    if ranks:
+        slots = next((step for step in SLOTS if step >= len(ranks)), len(ranks))
+        capacity = {
+            "max-lora-rank": next((step for step in RANKS if step >= max(16, *ranks)), RANKS[-1]),
+            "max-loras": slots,
+            "max-cpu-loras": max(2 * slots, 2 * int(user.get("max-loras", 0))),
+        }
+        args += ["--enable-lora", *_flags({**capacity, **{k: user[k] for k in capacity if k in user}})]
+        user = {flag: value for flag, value in user.items() if flag not in capacity}
+    return args + _flags(user)
+
+
+def _flags(values: Mapping[str, Any]) -> list[str]:
+    flags: list[str] = []
+    for name, value in values.items():
+        if isinstance(value, bool):
+            flags.append(f"--{name}" if value else f"--no-{name}")
+        elif isinstance(value, (list, tuple)):
+            flags += [f"--{name}", *map(str, value)]
+        else:
+            flags += [f"--{name}", str(value)]
+    return flags

@@ -1,0 +1,131 @@
+"""What one Environment document expands to: resource group, workspace, storage, managed environment, registered shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.api.documents import Environment
+from reconciler.api.resources import EnvironmentStorageSpec, ResourceSpec, ShareRef, ShareSpec
+from reconciler.composition.names import Names
+from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
+
+CONSUMPTION = {"name": "Consumption", "workloadProfileType": "Consumption"}
+DEFAULT_GPU = {"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"}
+
+
+def share_of(names: Names) -> ShareRef:
+    return ShareRef(names.environment, names.resource_group, names.account, names.share)
+
+
+def workload_profiles(environment: Environment) -> list[dict[str, Any]]:
+    """The profiles as asked, or a serverless GPU one: it costs nothing while no replica lives."""
+    asked = environment.spec.workload_profiles
+    if asked is None:
+        return [CONSUMPTION, DEFAULT_GPU]
+    profiles = [profile.model_dump(by_alias=True, exclude_none=True) for profile in asked]
+    return profiles if any(p["name"] == "Consumption" for p in profiles) else [CONSUMPTION, *profiles]
+
+
+def expand(environment: Environment, names: Names, tags: Mapping[str, str], generation: int) -> list[Desired]:
+    """The Environment's objects in Azure's order; deletion runs through them backwards."""
+    document = DocumentRef("Environment", names.environment)
+    policy = Policy(environment.spec.reconcile_policy.value)
+    keep = environment.spec.deletion_policy.value == "Retain"
+    spec = environment.spec
+    labels = {**(spec.tags or {}), **tags}
+    asked_tags = {"tags": dict(spec.tags)} if spec.tags else {}
+    asked_location = {"location": spec.location} if spec.location else {}
+
+    def key(kind: str, suffix: str = "") -> ObjectKey:
+        return ObjectKey(kind, names.environment + suffix)
+
+    def desired(kind: str, spec: ResourceSpec, *refs: ObjectKey, retain: bool = keep, suffix: str = "") -> Desired:
+        return Desired(key(kind, suffix), document, spec, refs, generation, policy, retain)
+
+    def resource(field: str, body: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "name": getattr(names, field),
+            "resource_group": names.resource_group,
+            "environment": names.environment,
+            "body": body,
+            "asked": asked,
+            "named": field in names.given,
+        }
+
+    group, workspace = key("ResourceGroup"), key("LogAnalyticsWorkspace")
+    account, share, managed = key("StorageAccount"), key("FileShare"), key("ManagedEnvironment")
+    head = {"location": names.location, "tags": labels}
+    head_asked = {**asked_location, **asked_tags}
+    return [
+        desired("ResourceGroup", ResourceSpec(**resource("resource_group", head, head_asked)), retain=True),
+        desired("LogAnalyticsWorkspace", ResourceSpec(**resource("workspace", *_workspace(spec, head, head_asked))), group),
+        desired("StorageAccount", ResourceSpec(**resource("account", *_account(spec, head, head_asked))), group, retain=True),
+        desired(
+            "FileShare",
+            ShareSpec(**resource("share", *_share(spec)), account=names.account),
+            account,
+            retain=True,
+        ),
+        desired(
+            "ManagedEnvironment",
+            ResourceSpec(**resource("managed_environment", *_managed(environment, head, head_asked))),
+            group,
+            workspace,
+        ),
+        *(
+            desired(
+                "EnvironmentStorage",
+                EnvironmentStorageSpec(
+                    name=names.storage + ending,
+                    resource_group=names.resource_group,
+                    environment=names.environment,
+                    body={"properties": {"azureFile": azure_file}},
+                    asked={"properties": {"azureFile": azure_file}},
+                    named="storage" in names.given,
+                    managed_environment=names.managed_environment,
+                    account=names.account,
+                ),
+                managed,
+                share,
+                suffix=suffix,
+            )
+            for ending, suffix, mode in (("", "/read", "ReadOnly"), ("-rw", "/write", "ReadWrite"))
+            for azure_file in [{"accountName": names.account, "shareName": names.share, "accessMode": mode}]
+        ),
+    ]
+
+
+Bodies = tuple[dict[str, Any], dict[str, Any]]
+
+
+def _workspace(spec: Any, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Bodies:
+    days = spec.log_analytics.retention_in_days if spec.log_analytics else None
+    properties = {"retentionInDays": days} if days else {}
+    body = {**head, "properties": {"sku": {"name": "PerGB2018"}, "retentionInDays": days or 30}}
+    return body, {**asked, **({"properties": properties} if properties else {})}
+
+
+def _account(spec: Any, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Bodies:
+    sku = spec.storage.sku if spec.storage else None
+    body = {
+        **head,
+        "kind": "StorageV2",
+        "sku": {"name": sku or "Standard_LRS"},
+        # The mount needs the shared key: Container Apps knows no identity-based Azure Files mount.
+        "properties": {"allowSharedKeyAccess": True, "allowBlobPublicAccess": False, "minimumTlsVersion": "TLS1_2"},
+    }
+    return body, {**asked, **({"sku": {"name": sku}} if sku else {})}
+
+
+def _share(spec: Any) -> Bodies:
+    quota = spec.storage.quota_gib if spec.storage else None
+    asked = {"properties": {"shareQuota": quota}} if quota else {}
+    return {"properties": {"shareQuota": quota or 100}}, asked
+
+
+def _managed(environment: Environment, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Bodies:
+    profiles = workload_profiles(environment)
+    body = {**head, "properties": {"workloadProfiles": profiles, "appLogsConfiguration": {"destination": "log-analytics"}}}
+    explicit = environment.spec.workload_profiles is not None
+    return body, {**asked, **({"properties": {"workloadProfiles": profiles}} if explicit else {})}

@@ -1,0 +1,238 @@
+"""What one InferenceService document expands to: published folders, the adapter catalogue and the container app. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reconciler.api.digest import Tree
+from reconciler.api.documents import InferenceService
+from reconciler.api.resources import (
+    MOUNT_PATH,
+    REPORTS_PATH,
+    CatalogueAdapter,
+    CatalogueSpec,
+    ContainerAppSpec,
+    FolderSpec,
+    ShareRef,
+)
+from reconciler.composition import template
+from reconciler.composition.engine_args import engine_args
+from reconciler.composition.names import Names, digest
+from reconciler.composition.world import World
+from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
+
+VLLM_IMAGE = "docker.io/vllm/vllm-openai:v0.32.0"
+CODE_IMAGE = "docker.io/library/python:3.11-slim"
+SHORT = 12
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a service goes: its Environment's names, share and workload profiles, and the folder its paths start from."""
+
+    names: Names
+    share: ShareRef
+    profiles: tuple[Mapping[str, Any], ...]
+    base_dir: Path
+    tags: Mapping[str, str]
+
+
+class ServiceComposer:
+    """Expands one service; one instance per document."""
+
+    def __init__(self, service: InferenceService, place: Place, world: World) -> None:
+        self.spec = service.spec
+        self.model, self.code = service.spec.model, service.spec.code
+        self.name = service.metadata.name
+        self.place = place
+        self.world = world
+        self.document = DocumentRef("InferenceService", self.name)
+        self.generation = world.generation(self.document)
+        self.policy = Policy(service.spec.reconcile_policy.value)
+        self.environment = place.names.environment
+        self.folders: list[Desired] = []
+
+    def expand(self) -> list[Desired]:
+        return self._model_service(self.model.source) if self.model else self._code_service(str(self.code))
+
+    def _model_service(self, source: str) -> list[Desired]:
+        spec = self.spec
+        runtime = self._publish(f"runtime/{self.world.runtime.digest[:SHORT]}", self.world.runtime)
+        model, model_bytes = self._source("models", source)
+        adapters = [(a, *self._source("adapters", a.source, a.name)) for a in spec.adapters]
+        ranks = [self.world.ranks.get(self._local(a.source), 16) for a in spec.adapters]
+        user_args = dict(spec.engine.args) if spec.engine else {}
+        image = (spec.engine.image if spec.engine else None) or VLLM_IMAGE
+        args = engine_args(f"{MOUNT_PATH}/{model}", self.name, ranks, user_args)
+        engine = digest(self.name, image, *args)[:SHORT]
+        catalogue = CatalogueSpec(
+            share=self.place.share,
+            service=self.name,
+            engine=engine,
+            adapters=tuple(CatalogueAdapter(a.name, Path(p).name, p, a.required) for a, p, _ in adapters),
+            key_names=self._keys(),
+        )
+        catalogue_key = ObjectKey("AdapterCatalogue", self.name)
+        ours = {
+            "PYTHONPATH": f"{MOUNT_PATH}/{runtime}",
+            "MOORAGE_SERVICE": self.name,
+            "MOORAGE_ENGINE": engine,
+            "MOORAGE_SHARE": MOUNT_PATH,
+            "MOORAGE_REPORTS": REPORTS_PATH,
+        }
+        container = {
+            "name": "vllm",
+            "image": image,
+            "command": ["python3", "-m", "serving.launch"],
+            "args": args,
+            "env": self._env(ours),
+            "resources": self._resources(model=True),
+            "probes": template.model_probes(model_bytes),
+            "volumeMounts": template.model_mounts(f"{catalogue.folder}/replicas"),
+        }
+        refs = tuple(folder.key for folder in self.folders)
+        return [
+            *self.folders,
+            Desired(
+                catalogue_key,
+                self.document,
+                catalogue,
+                (self._env_key("FileShare"), *refs),
+                self.generation,
+                self.policy,
+                retain=True,
+            ),
+            self._app(container, template.PORT, engine, template.cooldown(model_bytes), (*refs, catalogue_key)),
+        ]
+
+    def _code_service(self, source: str) -> list[Desired]:
+        spec = self.spec
+        code, _ = self._source("code", source, self.name)
+        port = spec.target_port or template.PORT
+        container = {
+            "name": "app",
+            "image": (spec.engine.image if spec.engine else None) or CODE_IMAGE,
+            "command": template.in_folder(spec.command or ()),
+            "args": list(spec.args or []),
+            "env": self._env({}),
+            "resources": self._resources(model=False),
+            "probes": template.port_probes(port),
+            "volumeMounts": template.code_mounts(code),
+        }
+        return [*self.folders, self._app(container, port, None, 300, tuple(folder.key for folder in self.folders))]
+
+    def _app(
+        self, container: dict[str, Any], port: int, engine: str | None, cooldown: int, refs: tuple[ObjectKey, ...]
+    ) -> Desired:
+        spec, names = self.spec, self.place.names
+        scale = spec.scale
+        body_template = {
+            "containers": [container],
+            "scale": template.scale(
+                scale.min_replicas, scale.max_replicas, scale.concurrent_requests or 16, scale.cooldown_period or cooldown
+            ),
+            "volumes": template.volumes(names.storage, reports=engine is not None),
+            "terminationGracePeriodSeconds": spec.termination_grace_period_seconds or 60,
+        }
+        profile = self._profile()["name"]
+        keys = self._keys() if engine is not None else ()
+        body = {
+            "location": names.location,
+            "tags": dict(self.place.tags),
+            "properties": {
+                "workloadProfileName": profile,
+                "configuration": {
+                    "activeRevisionsMode": "Multiple",
+                    "ingress": {
+                        "external": spec.ingress.external,
+                        "targetPort": port,
+                        "transport": "Auto",
+                        "allowInsecure": False,
+                    },
+                },
+            },
+        }
+        app = ContainerAppSpec(
+            name=self.name,
+            resource_group=names.resource_group,
+            environment=self.environment,
+            body=body,
+            asked=body,
+            service=self.name,
+            template=body_template,
+            suffix=_suffix(body_template, profile),
+            strategy=spec.rollout.strategy.value,
+            key_names=keys,
+            share=self.place.share,
+            engine=engine,
+            serves_model=engine is not None,
+        )
+        storages = [self._env_key("EnvironmentStorage", "/read")]
+        if engine is not None:
+            storages.append(self._env_key("EnvironmentStorage", "/write"))
+        refs = (self._env_key("ManagedEnvironment"), *storages, *refs)
+        retain = spec.deletion_policy.value == "Retain"
+        return Desired(ObjectKey("ContainerApp", self.name), self.document, app, refs, self.generation, self.policy, retain)
+
+    def _source(self, kind: str, source: str, name: str | None = None) -> tuple[str, int]:
+        """The folder's path on the share and its size in bytes; a local folder becomes a published one."""
+        if source.startswith("share://"):
+            path = source.removeprefix("share://").strip("/")
+            self._folder(path, digest(path), None)
+            return path, 0
+        folder = self._local(source)
+        tree = self.world.trees[folder]
+        path = f"{kind}/{name or folder.name.lower()}/{tree.digest[:SHORT]}"
+        return self._publish(path, tree), sum(file.size for file in tree.files.values())
+
+    def _publish(self, prefix: str, tree: Tree) -> str:
+        return self._folder(prefix, tree.digest, tree)
+
+    def _folder(self, prefix: str, folder_digest: str, tree: Tree | None) -> str:
+        spec = FolderSpec(self.place.share, prefix, folder_digest, tree)
+        # Two services that share a folder must not share a key: each document speaks for itself.
+        key = ObjectKey("PublishedFolder", f"{self.name}/{prefix}")
+        share = (self._env_key("FileShare"),)
+        self.folders.append(Desired(key, self.document, spec, share, self.generation, self.policy, retain=True))
+        return prefix
+
+    def _local(self, source: str) -> Path:
+        return (self.place.base_dir / source).resolve()
+
+    def _keys(self) -> tuple[str, ...]:
+        return tuple(key.name for key in self.spec.auth.api_keys)
+
+    def _env(self, ours: Mapping[str, str]) -> list[dict[str, str]]:
+        pairs = {**ours, **{variable.name: variable.value for variable in self.spec.env}}
+        return [{"name": name, "value": value} for name, value in pairs.items()]
+
+    def _profile(self) -> Mapping[str, Any]:
+        """The profile the document names; else, for a model, the first one with a GPU; else Consumption."""
+        wanted = self.spec.workload_profile_name
+        if wanted:
+            return next(profile for profile in self.place.profiles if profile["name"] == wanted)
+        gpus = [p for p in self.place.profiles if p["workloadProfileType"] in template.GPU_SIZES]
+        return gpus[0] if gpus and self.spec.model else {"name": "Consumption", "workloadProfileType": "Consumption"}
+
+    def _resources(self, *, model: bool) -> dict[str, Any]:
+        asked = self.spec.resources.model_dump(exclude_none=True) if self.spec.resources else {}
+        return template.resources(asked, self._profile()["workloadProfileType"], model=model)
+
+    def _env_key(self, kind: str, suffix: str = "") -> ObjectKey:
+        return ObjectKey(kind, self.environment + suffix)
+
+
+def _suffix(body: Mapping[str, Any], profile: str) -> str:
+    """The revision's name says what is in it; the runtime's path is left out, so that an update of Moorage alone does not
+    boot a GPU.
+    """
+    text = json.dumps(body, sort_keys=True)
+    for container in body["containers"]:
+        for variable in container["env"]:
+            if variable["name"] == "PYTHONPATH" and variable["value"].startswith(f"{MOUNT_PATH}/runtime/"):
+                text = text.replace(variable["value"], "")
+    return "r" + digest(text, profile)[:9]

@@ -1,0 +1,92 @@
+"""The revision template of a container app, in ARM's own words. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reconciler.api.resources import MOUNT_PATH, REPORTS_PATH
+
+PORT = 8000
+CODE_PATH = "/app"
+GPU_SIZES = {
+    "Consumption-GPU-NC24-A100": {"cpu": 24, "memory": "220Gi"},
+    "Consumption-GPU-NC8as-T4": {"cpu": 8, "memory": "56Gi"},
+    "NC24-A100": {"cpu": 24, "memory": "220Gi"},
+    "NC48-A100": {"cpu": 48, "memory": "440Gi"},
+    "NC96-A100": {"cpu": 96, "memory": "880Gi"},
+}
+READ_BYTES_PER_SECOND = 60 * 2**20  # a standard share's slowest promise
+MOUNT_OPTIONS = "dir_mode=0755,file_mode=0644,mfsymlinks,nobrl,cache=strict,actimeo=1"
+
+
+def resources(asked: Mapping[str, Any] | None, profile_type: str, *, model: bool) -> dict[str, Any]:
+    """CPU cores and memory: as asked, or all that one replica of the profile can have."""
+    size = GPU_SIZES.get(profile_type, {"cpu": 4, "memory": "8Gi"} if model else {"cpu": 0.5, "memory": "1Gi"})
+    return {**size, **(asked or {})}
+
+
+def model_probes(model_bytes: int) -> list[dict[str, Any]]:
+    """Probes for vLLM. The startup budget comes from the model's size: five minutes plus twice the time that reading the
+    weights from a standard share takes, within ARM's cap of 240 failures.
+    """
+    budget = 300 + 2 * model_bytes / READ_BYTES_PER_SECOND
+    period = max(2, math.ceil(budget / 240))
+    return [
+        _probe("Startup", "/ready", periodSeconds=period, failureThreshold=240, timeoutSeconds=5),
+        _probe("Readiness", "/ready", periodSeconds=5, failureThreshold=3, timeoutSeconds=5),
+        _probe("Liveness", "/live", periodSeconds=10, failureThreshold=6, timeoutSeconds=10),
+    ]
+
+
+def port_probes(port: int) -> list[dict[str, Any]]:
+    """Probes for a user's own web API: it listens, nothing more is known of it."""
+    socket = {"tcpSocket": {"port": port}}
+    return [
+        {"type": "Startup", **socket, "periodSeconds": 1, "failureThreshold": 240, "timeoutSeconds": 3},
+        {"type": "Readiness", **socket, "periodSeconds": 5, "failureThreshold": 48, "timeoutSeconds": 5},
+        {"type": "Liveness", **socket, "periodSeconds": 10, "failureThreshold": 3, "timeoutSeconds": 5},
+    ]
+
+
+def cooldown(model_bytes: int) -> int:
+    """KEDA counts the cooldown from the moment a replica is scheduled, so it must outlast pull, start and load."""
+    return max(300, math.ceil(600 + 2 * model_bytes / READ_BYTES_PER_SECOND))
+
+
+def volumes(storage: str, *, reports: bool) -> list[dict[str, Any]]:
+    share = {"name": "share", "storageType": "AzureFile", "storageName": storage, "mountOptions": MOUNT_OPTIONS}
+    written = {"name": "reports", "storageType": "AzureFile", "storageName": f"{storage}-rw", "mountOptions": MOUNT_OPTIONS}
+    return [share, written] if reports else [share]
+
+
+def model_mounts(reports_folder: str) -> list[dict[str, Any]]:
+    return [
+        {"volumeName": "share", "mountPath": MOUNT_PATH},
+        {"volumeName": "reports", "mountPath": REPORTS_PATH, "subPath": reports_folder},
+    ]
+
+
+def code_mounts(code_folder: str) -> list[dict[str, Any]]:
+    return [{"volumeName": "share", "mountPath": CODE_PATH, "subPath": code_folder}]
+
+
+def in_folder(command: Sequence[str]) -> list[str]:
+    """ACA has no working directory: a shell steps into the code first, and becomes the command."""
+    return ["/bin/sh", "-c", f'cd {CODE_PATH} && exec "$@"', "sh", *command]
+
+
+def scale(minimum: int, maximum: int, concurrent_requests: int, cooldown_seconds: int) -> dict[str, Any]:
+    rule = {"name": "http", "http": {"metadata": {"concurrentRequests": str(concurrent_requests)}}}
+    return {
+        "minReplicas": minimum,
+        "maxReplicas": maximum,
+        "cooldownPeriod": cooldown_seconds,
+        "pollingInterval": 30,
+        "rules": [rule],
+    }
+
+
+def _probe(kind: str, path: str, **numbers: int) -> dict[str, Any]:
+    return {"type": kind, "httpGet": {"path": path, "port": PORT, "scheme": "HTTP"}, **numbers}

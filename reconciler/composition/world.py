@@ -1,0 +1,33 @@
+"""What composition is given besides the documents: digested folders, generations, and where services run today."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reconciler.api.digest import Tree
+from reconciler.engine.external import DocumentRef
+
+OWNER_TAG = "moorage-owner"
+DOCUMENT_TAG = "moorage-document"
+ENVIRONMENT_TAG = "moorage-environment"
+
+
+@dataclass(frozen=True)
+class World:
+    """`trees` and `ranks` are keyed by absolute folder; `homes` says in which Environment a service's app exists now, by
+    the tags in Azure; `remote` holds digests of `share://` folders, once known.
+    """
+
+    subscription: str
+    location: str
+    owner_of: Callable[[str], str]
+    runtime: Tree
+    trees: Mapping[Path, Tree] = field(default_factory=dict)
+    ranks: Mapping[Path, int] = field(default_factory=dict)
+    generations: Mapping[DocumentRef, int] = field(default_factory=dict)
+    homes: Mapping[str, str] = field(default_factory=dict)
+
+    def generation(self, document: DocumentRef) -> int:
+        return self.generations.get(document, 1)

@@ -1,0 +1,238 @@
+"""The composition root: builds everything, runs it in one task group, and drains it at a signal.
+
+Disk -> `sources.documents` -> `composition` -> `engine.controller` -> `kinds` -> `arm` -> Azure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import structlog
+
+from reconciler.api import resources
+from reconciler.api.documents import Environment
+from reconciler.api.problems import ManifestError
+from reconciler.arm.clients import Arm
+from reconciler.composition import Composition, compose
+from reconciler.composition.world import World
+from reconciler.engine.controller import Controller, Watcher
+from reconciler.engine.errors import ReconcileError
+from reconciler.engine.events import warning
+from reconciler.engine.external import DocumentRef
+from reconciler.engine.fingerprint import SpecCodec
+from reconciler.engine.ledger import DocumentState
+from reconciler.engine.plan import PlanLine
+from reconciler.engine.result import Pacing
+from reconciler.engine.store import Store
+from reconciler.kinds import kinds_for
+from reconciler.kinds.shares import Shares
+from reconciler.leadership import Leadership
+from reconciler.lock import FolderLock
+from reconciler.settings import Settings
+from reconciler.sources import owned
+from reconciler.sources.documents import DocumentSource, Snapshot
+from reconciler.sources.files import FileSource
+from reconciler.sources.policy import with_sync_policy
+
+log = structlog.get_logger(__name__)
+
+CODEC = SpecCodec(
+    resources.ResourceSpec, resources.ShareSpec, resources.EnvironmentStorageSpec, resources.FolderSpec,
+    resources.CatalogueSpec, resources.ContainerAppSpec,
+)  # fmt: skip
+OWNED_EVERY = 600.0  # seconds between looks for resources of ours that nobody asks for
+APPROVAL_EVERY = 0.5
+DRAIN = 10.0
+
+
+class Daemon:
+    """One target, one set of documents. Use as an async context manager, then `run`, `plan` or drive it step by step."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        files: Sequence[Path],
+        *,
+        store: Store | None = None,
+        pacing: Pacing | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        self.settings = settings
+        self.source = DocumentSource(files, settings.state_dir / "cache")
+        self.files = FileSource(files, self.source.stats)
+        self.store = store or Store.open(settings.daemon_dir / "state.db", settings.target_key)
+        self.pacing = pacing or Pacing(resync=settings.resync)
+        self.watcher = watcher
+        self.composition = Composition(())
+        self._owned: list[owned.Owned] = []
+        self._approved = self.store.get("approvals")
+
+    async def __aenter__(self) -> Daemon:
+        self._stack = AsyncExitStack()
+        self.arm = await self._stack.enter_async_context(Arm(self.settings))
+        self.shares = Shares(self.arm)
+        self.kinds = kinds_for(self.arm, self.settings.owner_of, self.shares)
+        self.leadership = Leadership(self.shares, self.settings.daemon_dir)
+        self.controller = Controller(
+            self.kinds.values(),
+            self.store,
+            may_write=self.leadership.may_write,
+            pacing=self.pacing,
+            codec=CODEC,
+            watch=self.watcher,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for kind in self.kinds.values():
+            if (close := getattr(kind, "close", None)) is not None:
+                await close()
+        await self.leadership.release()
+        await self._stack.aclose()
+        self.store.close()
+
+    async def load(self) -> Composition:
+        """Read the disk and hand the desired set to the loop.
+
+        Raises:
+            ManifestError: the documents cannot be used; the last good ones keep running.
+
+        """
+        snapshot = await self.source.read()
+        await self._refresh_owned()
+        self.composition = self._compose(snapshot)
+        documents, desired = self._documents(snapshot), list(self.composition.desired)
+        self.files.set_watched(snapshot.manifest.folders, {folder: tree.digest for folder, tree in snapshot.trees.items()})
+        self.leadership.follow(self.composition)
+        self.controller.set_desired(with_sync_policy(desired, snapshot.manifest.documents, self.store), documents)
+        self.controller.set_orphans(owned.orphans(self._owned))
+        self.store.put("problems", None)
+        return self.composition
+
+    async def abandon(self, *, data: bool) -> None:
+        """Want nothing any more: everything that is ours is to go, by what is remembered and by Azure's own tags."""
+        self._owned = await owned.list_owned(self.arm, data=data)
+        self.controller.set_desired([], [])
+        self.controller.set_orphans(owned.orphans(self._owned))
+
+    async def plan(self) -> tuple[PlanLine, ...]:
+        """What a run would do, with the same code that does it."""
+        await self.load()
+        return await self.controller.plan()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Watch and reconcile until `stop`."""
+        self.settings.daemon_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await self.leadership.stand()
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self.controller.run()),
+                group.create_task(self.leadership.run()),
+                group.create_task(self._follow_files(stop)),
+                group.create_task(self._follow_approvals()),
+                group.create_task(self._look_for_orphans()),
+            ]
+            await stop.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.controller.stop(), DRAIN)
+            for task in tasks:
+                task.cancel()
+
+    async def _follow_files(self, stop: asyncio.Event) -> None:
+        if not self.source.files:
+            return
+        async for _ in self.files.watch(stop):
+            try:
+                await self.load()
+            except ManifestError as error:
+                self._reject(error)
+            except ReconcileError as error:
+                log.warning("documents wait", reason=error.reason, message=error.message)
+
+    async def _follow_approvals(self) -> None:
+        """`moorage approve` writes to the store from another process; here it becomes an edge."""
+        while True:
+            await asyncio.sleep(APPROVAL_EVERY)
+            said = self.store.get("approvals")
+            if said != self._approved:
+                self._approved = said
+                with suppress(ManifestError, ReconcileError):
+                    await self.load()
+                self.controller.trigger(self.controller.approvable())
+
+    async def _look_for_orphans(self) -> None:
+        while True:
+            await asyncio.sleep(OWNED_EVERY)
+            with suppress(ReconcileError):
+                await self._refresh_owned()
+                self.controller.set_orphans(owned.orphans(self._owned))
+
+    async def _refresh_owned(self) -> None:
+        self._owned = await owned.list_owned(self.arm)
+
+    def _reject(self, error: ManifestError) -> None:
+        """A bad save changes nothing but what is said: the last good version keeps running."""
+        text = str(error)
+        if self.store.get("problems") == text:
+            return
+        self.store.put("problems", text)
+        log.error("documents rejected; the last good version keeps running", problems=text)
+        place = DocumentRef("Manifest", str(error.problems[0].file) if error.problems else "")
+        self.store.add_event(warning("InvalidDocument", text, place, place), time.time())
+
+    def _compose(self, snapshot: Snapshot) -> Composition:
+        generations = {}
+        for loaded in snapshot.manifest.documents:
+            reference = DocumentRef(loaded.document.kind, loaded.document.metadata.name)
+            generations[reference] = self.store.generation(reference, _spec_digest(loaded.document))
+        world = World(
+            subscription=self.settings.subscription_id,
+            location=self.settings.location,
+            owner_of=self.settings.owner_of,
+            runtime=snapshot.runtime,
+            trees=snapshot.trees,
+            ranks=snapshot.ranks,
+            generations=generations,
+            homes=owned.homes(self._owned),
+        )
+        return compose(snapshot.manifest.documents, world)
+
+    def _documents(self, snapshot: Snapshot) -> list[DocumentState]:
+        """What the loop must know of each document, implicit Environments included."""
+        prune = {
+            loaded.document.metadata.name: loaded.document.spec.sync_policy.prune
+            for loaded in snapshot.manifest.documents
+            if isinstance(loaded.document, Environment)
+        }
+        states = []
+        for loaded in snapshot.manifest.documents:
+            document = loaded.document
+            reference = DocumentRef(document.kind, document.metadata.name)
+            scope = document.metadata.name if isinstance(document, Environment) else document.spec.environment
+            refusal = self.composition.refusals.get(reference)
+            states.append(
+                DocumentState(
+                    reference,
+                    self.store.generation(reference, _spec_digest(document)),
+                    scope,
+                    prune.get(scope, False),
+                    (refusal.reason, refusal.message) if refusal else None,
+                )
+            )
+        return states
+
+
+def lock(settings: Settings) -> FolderLock:
+    """The lock on the daemon's state; `Locked` when another daemon has it."""
+    return FolderLock(settings.daemon_dir)
+
+
+def _spec_digest(document: object) -> str:
+    body = document.model_dump(mode="json", by_alias=True)["spec"]  # type: ignore[attr-defined]
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,54 @@
+"""Do all live replicas serve what the catalogue says? Pure: `AdaptersLoaded` is true only when every one says so itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from reconciler.api.reasons import Reason
+from reconciler.engine.external import Mark
+from serving.catalogue import ReplicaReport
+
+CONDITION = "AdaptersLoaded"
+
+
+def agreement(
+    replicas: Sequence[Mapping[str, Any]], reports: Mapping[str, ReplicaReport], catalogue: Mapping[str, Any], *, asleep: bool
+) -> Mark:
+    """The mark for `replicas` (ARM's rows) and their fresh `reports` by name against the catalogue's outputs."""
+    if asleep:
+        return Mark(CONDITION, "Unknown", Reason.SCALED_TO_ZERO, "no replica runs")
+    if not replicas or not catalogue:
+        return Mark(CONDITION, "Unknown", Reason.NOT_OBSERVED, "no replica has reported yet")
+    missing = [replica["name"] for replica in replicas if replica["name"] not in reports]
+    if missing:
+        return Mark(CONDITION, "Unknown", Reason.REPORT_STALE, f"no fresh report from {', '.join(missing)}")
+    mine = [reports[replica["name"]] for replica in replicas]
+    problems = [problem for report in mine for problem in _problems(report, catalogue)]
+    if problems:
+        failed = any(adapter.state == "Failed" for report in mine for adapter in report.adapters)
+        return Mark(CONDITION, "False", Reason.ADAPTER_FAILED if failed else Reason.LOADING, "; ".join(problems[:3]))
+    count = len(catalogue.get("adapters") or ())
+    return Mark(CONDITION, "True", Reason.LOADED, f"{count} adapters on {len(mine)} of {len(mine)} replicas")
+
+
+def _problems(report: ReplicaReport, catalogue: Mapping[str, Any]) -> Iterator[str]:
+    """What one replica lacks, in sentences."""
+    seen, wanted = (report.epoch or 0, report.generation or 0), (catalogue["epoch"], catalogue["generation"])
+    if seen < wanted:
+        yield f"{report.replica} has seen catalogue {seen[1]} of {wanted[1]}"
+        return
+    have = {adapter.name: adapter for adapter in report.adapters}
+    for adapter in catalogue.get("adapters") or ():
+        mine = have.get(adapter["name"])
+        if mine is None:
+            yield f"{report.replica} does not have {adapter['name']} yet"
+        elif mine.state != "Loaded" or not _same(mine.digest, adapter["digest"]):
+            serving = f", serving {mine.digest[:12]}" if mine.digest else ""
+            why = f": {mine.message}" if mine.message else ""
+            yield f"{report.replica} has {adapter['name']} {mine.state.lower()}{serving}{why}"
+
+
+def _same(one: str | None, other: str) -> bool:
+    """Digests are shown short and long; one must begin with the other."""
+    return one is not None and (one.startswith(other) or other.startswith(one))

@@ -1,0 +1,145 @@
+"""The shape all ARM kinds share: find by one shared list, check ownership, compare owned fields, write once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol
+
+from reconciler.api.reasons import Reason
+from reconciler.api.resources import ResourceSpec
+from reconciler.arm import ids, operations, tags
+from reconciler.arm.clients import Arm
+from reconciler.arm.inventory import Type
+from reconciler.engine.diff import Rules, diff
+from reconciler.engine.errors import NotOwned, TerminalError
+from reconciler.engine.external import Change, Desired, Facts, Observation, Progress, Wrote
+
+SETTLED = frozenset({"succeeded", "failed", "canceled", ""})
+
+
+class OwnerOf(Protocol):
+    """The owner id for what an Environment holds."""
+
+    def __call__(self, environment: str) -> str: ...
+
+
+class ArmResource:
+    """A kind whose object is one ARM resource. Subclasses name the type and scope, and issue the writes."""
+
+    name: str
+    type: ClassVar[Type]
+    rules: ClassVar[Rules] = Rules(ignore_case=("location",))
+    immutable: ClassVar[tuple[str, ...]] = ("location",)
+    taggable: ClassVar[bool] = True
+
+    def __init__(self, arm: Arm, owner_of: OwnerOf) -> None:
+        self.arm = arm
+        self.owner_of = owner_of
+
+    def scope(self, spec: Any) -> str:
+        """The ARM id in which the list of this type is taken."""
+        return ids.resource_group(self.arm.subscription_id, spec.resource_group)
+
+    async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
+        """Create, or merge `body` into what was `found`; the operation's token, or None when done."""
+        raise NotImplementedError
+
+    async def remove(self, desired: Desired) -> str | None:
+        """Delete what is known to be ours; the operation's token, or None when gone."""
+        raise NotImplementedError
+
+    def ready(self, found: Mapping[str, Any]) -> bool:
+        return self.state(found) in ("succeeded", "")
+
+    def outputs(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        return {"id": found.get("id")}
+
+    async def observe(self, desired: Desired, facts: Facts) -> Observation:
+        spec = desired.spec
+        found = await self.arm.inventory.find(self.type, self.scope(spec), spec.name)
+        if found is None:
+            await self._refuse_rename(spec)
+            return Observation(exists=False)
+        changes = diff(self._owned(spec, found), found, self.rules)
+        self._refuse_immutable(spec, changes)
+        state = self.state(found)
+        return Observation(
+            exists=True,
+            ready=self.ready(found),
+            busy=state not in SETTLED,
+            changes=changes,
+            outputs=self.outputs(found),
+            reason=""
+            if self.ready(found)
+            else (Reason.OPERATION_IN_PROGRESS if state not in SETTLED else Reason.OPERATION_FAILED),
+            message="" if self.ready(found) else f"{self.name} {spec.name} is {state or 'unknown'}",
+            poll_after=1.0 if state not in SETTLED else None,
+        )
+
+    async def create(self, desired: Desired, facts: Facts) -> Wrote:
+        operation = await self.put(desired, desired.spec.body, None, facts)
+        return Wrote(f"create {self.name} {desired.spec.name}", operation)
+
+    async def update(self, desired: Desired, observed: Observation, facts: Facts) -> Wrote:
+        spec = desired.spec
+        found = await self.arm.inventory.get(self.type, self.scope(spec), spec.name)
+        body = dict(self._owned(spec, found))
+        if "tags" in body:
+            body["tags"] = tags.merged((found or {}).get("tags"), body["tags"])
+        operation = await self.put(desired, body, found, facts)
+        return Wrote(f"update {self.name} {spec.name}: " + ", ".join(change.path for change in observed.changes), operation)
+
+    async def delete(self, desired: Desired) -> Wrote | None:
+        """Only what Moorage made goes; an adopted resource is left as it is."""
+        spec = desired.spec
+        found = await self.arm.inventory.get(self.type, self.scope(spec), spec.name)
+        if found is None or not self.is_ours(spec, found):
+            return None
+        return Wrote(f"delete {self.name} {spec.name}", await self.remove(desired))
+
+    async def poll(self, desired: Desired, operation: str) -> Progress:
+        progress = await operations.poll(self.arm, operation)
+        if progress.done:
+            self.arm.inventory.invalidate(f"{self.scope(desired.spec)}/{desired.spec.name}")
+        return progress
+
+    def is_ours(self, spec: ResourceSpec, found: Mapping[str, Any]) -> bool:
+        return not self.taggable or tags.is_ours(found, self.owner_of(spec.environment))
+
+    @staticmethod
+    def state(found: Mapping[str, Any]) -> str:
+        return str((found.get("properties") or {}).get("provisioningState") or "").lower()
+
+    def _owned(self, spec: ResourceSpec, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """All that we asked for on our own resource; on one that was there before, only what the document sets."""
+        if found is None or self.is_ours(spec, found):
+            return spec.body
+        if spec.named:
+            return spec.asked
+        raise NotOwned(
+            Reason.NOT_OWNED,
+            f"{self.name} {spec.name} exists and is not Moorage's; name it in the Environment document to adopt it, or choose another name",
+        )
+
+    def _refuse_immutable(self, spec: ResourceSpec, changes: tuple[Change, ...]) -> None:
+        fixed = [change for change in changes if change.path in self.immutable]
+        if fixed:
+            raise TerminalError(
+                Reason.IMMUTABLE_FIELD,
+                f"{self.name} {spec.name}: Azure cannot change {'; '.join(map(str, fixed))}. Put the old value back, or delete first.",
+            )
+
+    async def _refuse_rename(self, spec: ResourceSpec) -> None:
+        """A resource of ours for the same Environment under another name means that the document renamed it."""
+        if not self.taggable or self.name == "ContainerApp":
+            return
+        for other in await self.arm.inventory.list(self.type, self.scope(spec)):
+            if self.is_ours(spec, other) and tags.tag(other, tags.ENVIRONMENT) == spec.environment:
+                raise TerminalError(
+                    Reason.ENVIRONMENT_IMMUTABLE,
+                    f"the document names {self.name} {spec.name!r}, but Environment {spec.environment!r} already has "
+                    f"{other.get('name')!r}; Azure cannot rename it. Put the old name back, or delete the Environment first.",
+                )
+
+
+Make = Callable[[Arm, OwnerOf], Any]

@@ -1,0 +1,227 @@
+"""Microsoft.App/containerApps: a service's revisions, traffic, ingress and API keys.
+
+`rollout` decides the next step, `replicas` looks at what runs; this file observes the app and issues the one write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.api.reasons import Reason
+from reconciler.api.resources import ContainerAppSpec
+from reconciler.arm import apps, ids
+from reconciler.arm.inventory import Type
+from reconciler.engine.diff import Rules, diff
+from reconciler.engine.errors import TerminalError
+from reconciler.engine.external import Change, Desired, Facts, Mark, ObjectKey, Observation, Wrote
+from reconciler.kinds import rollout
+from reconciler.kinds.arm_resource import SETTLED, ArmResource, OwnerOf
+from reconciler.kinds.quota import resolve_strategy
+from reconciler.kinds.rollout import Action, Step
+
+KEY_PREFIX = "api-key-"
+TEMPLATE_RULES = Rules(
+    lists={"containers": "name", "containers.env": "name", "containers.probes": "type", "containers.volumeMounts": "mountPath",
+           "volumes": "name", "scale.rules": "name"},
+    quantities=("containers.resources.cpu",),
+    defaults={"scale.minReplicas": 0, "terminationGracePeriodSeconds": 30},
+    ignored=("volumes.mountOptions",),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AppObservation(Observation):
+    """An observation that remembers the rollout step its changes stand for, so that `update` does just that."""
+
+    step: Step = Step(Action.NONE)
+    configuration: tuple[Change, ...] = ()
+
+
+class ContainerApp(ArmResource):
+    """An app that Moorage made runs in Multiple mode with explicit weights; an adopted one keeps its mode."""
+
+    name = "ContainerApp"
+    type = Type.APP
+    rules = Rules(
+        ignore_case=("location", "properties.configuration.ingress.transport", "properties.configuration.activeRevisionsMode"),
+        ignored=("properties.configuration.ingress.traffic",),
+    )
+
+    def __init__(self, arm: Any, owner_of: OwnerOf, looks: Any) -> None:
+        super().__init__(arm, owner_of)
+        self.looks = looks
+
+    async def observe(self, desired: Desired, facts: Facts) -> Observation:
+        spec: ContainerAppSpec = desired.spec
+        found = await self.arm.inventory.find(self.type, self.scope(spec), spec.name)
+        if found is None:
+            return Observation(
+                exists=False, marks=(Mark("Provisioned", "False", Reason.MISSING, "the container app does not exist"),)
+            )
+        self._refuse_move(spec, found, facts)
+        changes = diff(self._owned(spec, found), found, self.rules)
+        self._refuse_immutable(spec, changes)
+        state = self.state(found)
+        if state not in SETTLED:
+            return Observation(
+                exists=True, busy=True, reason=Reason.OPERATION_IN_PROGRESS, message=f"Azure reports {state}", poll_after=0.5,
+                outputs=facts.last(desired.key),
+            )  # fmt: skip
+        before = facts.last(desired.key)
+        catalogue = facts.last(ObjectKey("AdapterCatalogue", spec.service)) if spec.serves_model else {}
+        seen = await self.looks.look(spec, found, before, catalogue)
+        configuration = (*changes, *_key_changes(spec, found))
+        strategy = await resolve_strategy(self.arm, spec, found)
+        step = rollout.next_step(spec.revision, strategy, seen.revisions, _weights(found))
+        outputs = {**self.outputs(found), **seen.outputs, "apiKeys": await self._key_hashes(spec, found, before)}
+        return AppObservation(
+            exists=True,
+            ready=step.action in (Action.NONE, Action.DEACTIVATE) and seen.proven,
+            changes=(*configuration, *_step_changes(spec, found, step)),
+            outputs=outputs,
+            marks=seen.marks(spec, found, step),
+            reason=Reason.ROLLING_OUT if step.action is not Action.NONE else Reason.STARTING,
+            message=step.message or seen.message,
+            poll_after=1.0 if step.action is not Action.NONE or not seen.proven else None,
+            step=step,
+            configuration=configuration,
+        )
+
+    async def create(self, desired: Desired, facts: Facts) -> Wrote:
+        spec: ContainerAppSpec = desired.spec
+        body = self._body(spec, facts)
+        configuration = body["properties"]["configuration"]
+        configuration["secrets"] = [{"name": KEY_PREFIX + name, "value": new_key()} for name in spec.key_names]
+        configuration["ingress"]["traffic"] = [{"revisionName": spec.revision, "weight": 100}]
+        operation = await apps.put_app(self.arm, spec.resource_group, spec.name, body)
+        return Wrote(f"create container app {spec.name} with revision {spec.revision}", operation)
+
+    async def update(self, desired: Desired, observed: Observation, facts: Facts) -> Wrote:
+        spec: ContainerAppSpec = desired.spec
+        assert isinstance(observed, AppObservation)
+        if observed.configuration:
+            return await self._patch_configuration(spec, observed)
+        step = observed.step
+        group, name = spec.resource_group, spec.name
+        operation = None
+        if step.action is Action.WRITE:
+            body = self._body(spec, facts)["properties"]
+            patch = {"workloadProfileName": body["workloadProfileName"], "template": body["template"]}
+            operation = await apps.patch_app(self.arm, group, name, {"properties": patch})
+        elif step.action is Action.SHIFT:
+            traffic = [{"revisionName": revision, "weight": weight} for revision, weight in (step.weights or {}).items()]
+            patch = {"configuration": {"ingress": {"traffic": traffic}}}
+            operation = await apps.patch_app(self.arm, group, name, {"properties": patch})
+        elif step.action is Action.ACTIVATE:
+            await apps.activate_revision(self.arm, group, name, step.revisions[0])
+        elif step.action is Action.DEACTIVATE:
+            await apps.deactivate_revision(self.arm, group, name, step.revisions[0])
+        return Wrote(f"{step.action.value}: {step.message}", operation)
+
+    async def remove(self, desired: Desired) -> str | None:
+        return await apps.delete_app(self.arm, desired.spec.resource_group, desired.spec.name)
+
+    def outputs(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        fqdn = ((found["properties"].get("configuration") or {}).get("ingress") or {}).get("fqdn")
+        return {"id": found.get("id"), "endpoint": f"https://{fqdn}" if fqdn else None}
+
+    def _body(self, spec: ContainerAppSpec, facts: Facts) -> dict[str, Any]:
+        properties = spec.body["properties"]
+        configuration = {**properties["configuration"], "ingress": dict(properties["configuration"]["ingress"])}
+        managed = facts.outputs(ObjectKey("ManagedEnvironment", spec.environment))["id"]
+        template = {"revisionSuffix": spec.suffix, **spec.template}
+        return {
+            **spec.body,
+            "properties": {**properties, "environmentId": managed, "configuration": configuration, "template": template},
+        }
+
+    async def _patch_configuration(self, spec: ContainerAppSpec, observed: AppObservation) -> Wrote:
+        """Everything outside the template in one merge patch. Secrets are a list, which ARM replaces whole: those that
+        stay are read back first, and those of others are kept.
+        """
+        found = await self.arm.inventory.get(self.type, self.scope(spec), spec.name)
+        owned = self._owned(spec, found)
+        configuration = {**(owned.get("properties") or {}).get("configuration", {})}
+        if any(".secrets[" in change.path for change in observed.configuration):
+            now = await apps.list_secrets(self.arm, spec.resource_group, spec.name)
+            kept = {name: value for name, value in now.items() if not name.startswith(KEY_PREFIX)}
+            ours = {KEY_PREFIX + name: now.get(KEY_PREFIX + name) or new_key() for name in spec.key_names}
+            configuration["secrets"] = [{"name": name, "value": value} for name, value in {**kept, **ours}.items()]
+        if found is not None and not (found["properties"]["configuration"].get("ingress") or {}).get("traffic"):
+            configuration["ingress"] = {**configuration["ingress"], "traffic": [{"revisionName": spec.revision, "weight": 100}]}
+        patch: dict[str, Any] = {"properties": {"configuration": configuration}}
+        if owned.get("tags"):
+            patch["tags"] = {**((found or {}).get("tags") or {}), **owned["tags"]}
+        operation = await apps.patch_app(self.arm, spec.resource_group, spec.name, patch)
+        return Wrote("update " + ", ".join(change.path for change in observed.configuration), operation)
+
+    async def _key_hashes(self, spec: ContainerAppSpec, found: Mapping[str, Any], before: Mapping[str, Any]) -> list[list[str]]:
+        """Name and SHA-256 of each API key that exists; read from Azure only when a name is not known yet."""
+        there = _key_names(found)
+        known = [[name, value] for name, value in before.get("apiKeys") or () if name in there]
+        if there <= {name for name, _ in known}:
+            return known
+        values = await apps.list_secrets(self.arm, spec.resource_group, spec.name)
+        return [
+            [name.removeprefix(KEY_PREFIX), hashlib.sha256(value.encode()).hexdigest()]
+            for name, value in values.items()
+            if name.startswith(KEY_PREFIX)
+        ]
+
+    def _refuse_move(self, spec: ContainerAppSpec, found: Mapping[str, Any], facts: Facts) -> None:
+        wanted = str(facts.last(ObjectKey("ManagedEnvironment", spec.environment)).get("id") or "")
+        actual = str(found["properties"].get("environmentId") or found["properties"].get("managedEnvironmentId") or "")
+        if wanted and actual and not ids.same(wanted, actual):
+            raise TerminalError(
+                Reason.ENVIRONMENT_IMMUTABLE,
+                f"container app {spec.name} runs in {actual.rsplit('/', 1)[-1]}; Azure cannot move it to {wanted.rsplit('/', 1)[-1]}",
+            )
+
+
+def new_key() -> str:
+    """256 random bits, in letters that need no quoting in a shell or a header."""
+    return "mk-" + secrets.token_urlsafe(32)
+
+
+def _key_names(found: Mapping[str, Any]) -> set[str]:
+    listed = found["properties"]["configuration"].get("secrets") or []
+    return {str(s["name"]).removeprefix(KEY_PREFIX) for s in listed if str(s["name"]).startswith(KEY_PREFIX)}
+
+
+def _key_changes(spec: ContainerAppSpec, found: Mapping[str, Any]) -> tuple[Change, ...]:
+    there, wanted = _key_names(found), set(spec.key_names)
+    path = "configuration.secrets[" + KEY_PREFIX + "{}]"
+    missing = [Change(path.format(name), None, "(secret)", "hot") for name in sorted(wanted - there)]
+    return (*missing, *(Change(path.format(name), "(secret)", None, "hot") for name in sorted(there - wanted)))
+
+
+def _weights(found: Mapping[str, Any]) -> dict[str, int]:
+    """Traffic by revision name; an entry for the latest revision counts for the one that is latest now."""
+    properties = found["properties"]
+    entries = ((properties["configuration"] or {}).get("ingress") or {}).get("traffic") or []
+    weights: dict[str, int] = {}
+    for entry in entries:
+        name = properties.get("latestRevisionName") if entry.get("latestRevision") else entry.get("revisionName")
+        if entry.get("weight"):
+            weights[str(name)] = weights.get(str(name), 0) + int(entry["weight"])
+    return weights
+
+
+def _step_changes(spec: ContainerAppSpec, found: Mapping[str, Any], step: Step) -> tuple[Change, ...]:
+    """What a rollout step writes, as field paths a person can read."""
+    if step.action in (Action.NONE, Action.WAIT):
+        return ()
+    if step.action is Action.SHIFT:
+        return (Change("configuration.ingress.traffic", _weights(found), dict(step.weights or {}), "traffic moves"),)
+    if step.action is Action.WRITE:
+        changed = diff(spec.template, found["properties"].get("template") or {}, TEMPLATE_RULES)
+        paths = tuple(Change(f"template.{c.path}", c.before, c.after, "new revision") for c in changed)
+        return paths or (Change("template.revisionSuffix", None, spec.suffix, "new revision"),)
+    drifted = [c for c in diff(spec.template, found["properties"].get("template") or {}, TEMPLATE_RULES)]
+    fields = tuple(Change(f"template.{c.path}", c.before, c.after, "revision is taken out of service") for c in drifted)
+    active = step.action is Action.ACTIVATE
+    return (*fields, *(Change(f"revisions[{name}].active", not active, active, step.action.value) for name in step.revisions))

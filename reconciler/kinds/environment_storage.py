@@ -1,0 +1,60 @@
+"""Microsoft.App/managedEnvironments/storages: the share, registered so that apps can mount it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from reconciler.arm import environments, ids, storage
+from reconciler.arm.clients import Arm
+from reconciler.arm.inventory import Type
+from reconciler.engine.external import Change, Desired, Facts, ObjectKey, Observation
+from reconciler.kinds.arm_resource import ArmResource, OwnerOf
+
+
+class EnvironmentStorage(ArmResource):
+    """Azure lets only the key change and never shows it: a fingerprint of the key that was written stands for it."""
+
+    name = "EnvironmentStorage"
+    type = Type.ENVIRONMENT_STORAGE
+    immutable = tuple(f"properties.azureFile.{field}" for field in ("accountName", "shareName", "accessMode"))
+    taggable = False
+
+    def __init__(self, arm: Arm, owner_of: OwnerOf) -> None:
+        super().__init__(arm, owner_of)
+        self._written: dict[ObjectKey, str] = {}  # fingerprints of keys written by this process; the store has earlier ones
+
+    def scope(self, spec: Any) -> str:
+        return ids.environment(self.arm.subscription_id, spec.resource_group, spec.managed_environment)
+
+    async def observe(self, desired: Desired, facts: Facts) -> Observation:
+        seen = await super().observe(desired, facts)
+        if not seen.exists:
+            return seen
+        written = self._written.get(desired.key) or facts.last(desired.key).get("keyFingerprint")
+        current = _fingerprint(await self._key(desired.spec))
+        if written is not None and written != current:
+            changed = Change("properties.azureFile.accountKey", "(secret)", "(secret)")
+            seen = replace(seen, changes=(*seen.changes, changed))
+        return replace(seen, outputs={**seen.outputs, "keyFingerprint": written or current})
+
+    async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
+        spec = desired.spec
+        key = await self._key(spec)
+        write = {"properties": {"azureFile": {**body["properties"]["azureFile"], "accountKey": key}}}
+        await environments.put_env_storage(self.arm, spec.resource_group, spec.managed_environment, spec.name, write)
+        self._written[desired.key] = _fingerprint(key)
+        return None
+
+    async def remove(self, desired: Desired) -> str | None:
+        spec = desired.spec
+        return await environments.delete_env_storage(self.arm, spec.resource_group, spec.managed_environment, spec.name)
+
+    async def _key(self, spec: Any) -> str:
+        return (await storage.storage_keys(self.arm, spec.resource_group, spec.account))[0]
+
+
+def _fingerprint(key: str) -> str:
+    return hashlib.sha256(b"moorage storage key\0" + key.encode()).hexdigest()[:16]

@@ -1,0 +1,32 @@
+"""Microsoft.Storage/storageAccounts/fileServices/shares: models, adapters, code and catalogues. Data-bearing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.arm import ids, storage
+from reconciler.arm.inventory import Type
+from reconciler.engine.external import Desired, Facts
+from reconciler.kinds.arm_resource import ArmResource
+
+
+class FileShare(ArmResource):
+    """A share has no tags; it belongs to whom its account belongs to."""
+
+    name = "FileShare"
+    type = Type.SHARE
+    immutable = ()
+    taggable = False
+
+    def scope(self, spec: Any) -> str:
+        return ids.storage_account(self.arm.subscription_id, spec.resource_group, spec.account)
+
+    async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
+        spec = desired.spec
+        write = storage.put_share if found is None else storage.patch_share
+        await write(self.arm, spec.resource_group, spec.account, spec.name, body)
+        return None
+
+    async def remove(self, desired: Desired) -> str | None:
+        return await storage.delete_share(self.arm, desired.spec.resource_group, desired.spec.account, desired.spec.name)

@@ -1,0 +1,31 @@
+"""Microsoft.OperationalInsights/workspaces: where the environment's logs go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.arm import resources
+from reconciler.arm.inventory import Type
+from reconciler.engine.diff import Rules
+from reconciler.engine.external import Desired, Facts
+from reconciler.kinds.arm_resource import ArmResource
+
+
+class LogAnalyticsWorkspace(ArmResource):
+    """Gives the managed environment its customer id. A deleted one is recoverable for 14 days by creating it again."""
+
+    name = "LogAnalyticsWorkspace"
+    type = Type.WORKSPACE
+    rules = Rules(ignore_case=("location", "properties.sku"))
+
+    def outputs(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        return {"id": found.get("id"), "customerId": found["properties"].get("customerId")}
+
+    async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
+        spec = desired.spec
+        base = {"location": found["location"], "tags": found.get("tags") or {}} if found else {}
+        return await resources.put_workspace(self.arm, spec.resource_group, spec.name, {**base, **body})
+
+    async def remove(self, desired: Desired) -> str | None:
+        return await resources.delete_workspace(self.arm, desired.spec.resource_group, desired.spec.name)

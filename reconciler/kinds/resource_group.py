@@ -1,0 +1,35 @@
+"""Microsoft.Resources/resourceGroups: what everything else lives in. Never deleted while anything is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.api.reasons import Reason
+from reconciler.arm import ids, resources
+from reconciler.arm.inventory import Type
+from reconciler.engine.errors import WaitingForHuman
+from reconciler.engine.external import Desired, Facts
+from reconciler.kinds.arm_resource import ArmResource
+
+
+class ResourceGroup(ArmResource):
+    """Synchronous in ARM; tags are replaced whole by a PUT, so they are merged before."""
+
+    name = "ResourceGroup"
+    type = Type.RESOURCE_GROUP
+
+    def scope(self, spec: Any) -> str:
+        return ids.subscription(self.arm.subscription_id)
+
+    async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
+        kept = {"location": found["location"], "tags": found.get("tags") or {}} if found else {}
+        await resources.put_resource_group(self.arm, desired.spec.name, {**kept, **body})
+        return None
+
+    async def remove(self, desired: Desired) -> str | None:
+        left = await resources.list_in_group(self.arm, desired.spec.name)
+        if left:
+            names = ", ".join(sorted(str(each.get("name")) for each in left))
+            raise WaitingForHuman(Reason.AWAITING_APPROVAL, f"resource group {desired.spec.name} still holds {names}")
+        return await resources.delete_resource_group(self.arm, desired.spec.name)

@@ -1,0 +1,36 @@
+"""Microsoft.Storage/storageAccounts: holds the share. Data-bearing: kept when its document goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.arm import storage
+from reconciler.arm.inventory import Type
+from reconciler.engine.diff import Rules
+from reconciler.engine.external import Desired, Facts
+from reconciler.kinds.arm_resource import ArmResource
+
+
+class StorageAccount(ArmResource):
+    """The PUT of an existing account answers at once; creating one takes a while and its keys are refused until then."""
+
+    name = "StorageAccount"
+    type = Type.STORAGE_ACCOUNT
+    rules = Rules(ignore_case=("location",), effects={"sku.name": "replace"})
+    immutable = ("location", "kind")
+
+    def outputs(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        endpoint = (found["properties"].get("primaryEndpoints") or {}).get("file")
+        return {"id": found.get("id"), "fileEndpoint": endpoint}
+
+    async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
+        spec = desired.spec
+        if found is None:
+            return await storage.put_storage_account(self.arm, spec.resource_group, spec.name, body)
+        fields = {name: body[name] for name in ("sku", "tags", "properties") if name in body}
+        await storage.patch_storage_account(self.arm, spec.resource_group, spec.name, fields)
+        return None
+
+    async def remove(self, desired: Desired) -> str | None:
+        return await storage.delete_storage_account(self.arm, desired.spec.resource_group, desired.spec.name)

@@ -1,0 +1,173 @@
+"""Saved files become edges: which of the watched paths hold something else than before. Never what, never a deletion.
+
+An unreadable path is a change like any other: whoever loads it then finds the problem and keeps the last good version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from reconciler.api.stat_cache import StatCache
+from reconciler.sources.directories import Directories, Plan
+from reconciler.sources.watched import Root, SourceFolder, manifest_root
+
+_LONGEST_UNREST = 10.0  # seconds after which a path that never rests is looked at all the same
+
+
+async def watch(
+    paths: Sequence[Path],
+    folders: Callable[[], Iterable[Path] | Mapping[Path, str]] = tuple,
+    *,
+    stop: asyncio.Event | None = None,
+    cache: StatCache | None = None,
+    quiet: float = 0.2,
+    reread: float = 30.0,
+) -> AsyncIterator[frozenset[Path]]:
+    """`FileSource.watch`, asking `folders` after each edge which source folders matter now (with their digests, if known)."""
+    source = FileSource(paths, cache, quiet=quiet, reread=reread)
+    edges = source.watch(stop or asyncio.Event())
+    try:
+        async for changed in edges:
+            yield changed
+            wanted = folders()
+            source.set_watched(wanted, wanted if isinstance(wanted, Mapping) else None)
+    finally:
+        await edges.aclose()
+
+
+class FileSource:
+    """Watches manifests and the source folders that documents name. One `watch` at a time.
+
+    `quiet` is how many seconds a path must rest after its last event, `reread` how often everything is looked at without
+    one (network mounts have none). `cache` keeps large folders from being read again.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], cache: StatCache | None = None, *, quiet: float = 0.2, reread: float = 30.0
+    ) -> None:
+        self._manifests = {path: manifest_root(path) for path in paths}
+        self._folders: dict[Path, Root] = {}
+        self._cache = cache
+        self._quiet, self._reread = quiet, reread
+        self._prints: dict[Path, str] = {}
+        self._touched: dict[Path, tuple[float, float]] = {}  # first and last event since the last look
+        self._wake = asyncio.Event()
+        self._directories = Directories(self._plan, self._on_events, self._touch_all)
+
+    def set_watched(self, folders: Iterable[Path], known: Mapping[Path, str] | None = None) -> None:
+        """Replace the source folders. `known` are digests the caller has acted on: a folder that differs is an edge at once.
+
+        A new folder without a known digest is one too, since nobody can say what was done about it.
+        """
+        wanted = {folder.absolute() for folder in folders}
+        for gone in self._folders.keys() - wanted:
+            del self._folders[gone]
+            self._prints.pop(gone, None)
+            self._touched.pop(gone, None)
+        for new in wanted - self._folders.keys():
+            self._folders[new] = SourceFolder(new, self._cache)
+            if known and new in known:
+                self._prints[new] = known[new]
+            self._touch(new)
+        self._directories.replan()
+
+    async def watch(self, stop: asyncio.Event) -> AsyncGenerator[frozenset[Path], None]:
+        """Yield at once every manifest path, then whichever paths changed, until `stop`. Paths are as they were given."""
+        tasks = [asyncio.create_task(self._directories.run()), asyncio.create_task(self._wake_at(stop))]
+        try:
+            for path, root in self._manifests.items():
+                self._prints[path] = str(await asyncio.to_thread(root.fingerprint))
+            yield frozenset(self._manifests)
+            last_reread = _now()
+            while not stop.is_set():
+                await self._rest(last_reread + self._reread)
+                if _now() >= last_reread + self._reread:
+                    last_reread = _now()
+                    self._touch_all(waited=True)
+                    self._directories.replan()
+                if not stop.is_set() and (changed := await self._changed()):
+                    yield frozenset(changed)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _rest(self, until: float) -> None:
+        """Sleep until something is due, woken by every event."""
+        while not self._wake.is_set() and _now() < until:
+            due = min((self._due(path) for path in self._touched), default=until)
+            if due <= _now():
+                return
+            try:
+                await asyncio.wait_for(self._wake.wait(), min(due, until) - _now())
+            except TimeoutError:
+                return
+        self._wake.clear()
+
+    def _due(self, path: Path) -> float:
+        first, last = self._touched[path]
+        return min(last + self._quiet, first + _LONGEST_UNREST)
+
+    async def _changed(self) -> set[Path]:
+        """Look at what is due; keep what is still being written for later."""
+        changed = set()
+        for path in [path for path in self._touched if self._due(path) <= _now()]:
+            root = self._roots().get(path)
+            self._touched.pop(path, None)
+            if root is None:
+                continue
+            found = await asyncio.to_thread(root.fingerprint)
+            if found is None:
+                self._touch(path)
+            elif path in self._roots() and self._prints.get(path) != found:
+                self._prints[path] = found
+                changed.add(path)
+        return changed
+
+    def _on_events(self, touched: Iterable[Path]) -> None:
+        for path, root in self._roots().items():
+            if any(root.concerned(one) for one in touched):
+                self._touch(path)
+
+    def _touch_all(self, *, waited: bool = False) -> None:
+        for path in self._roots():
+            self._touch(path, _now() - self._quiet if waited else None)
+
+    def _touch(self, path: Path, at: float | None = None) -> None:
+        first, last = self._touched.get(path, (at or _now(), 0.0))
+        self._touched[path] = (first, max(last, at or _now()))
+        self._wake.set()
+
+    def _roots(self) -> dict[Path, Root]:
+        return self._manifests | self._folders
+
+    def _plan(self) -> Plan:
+        """Directories to watch now; one that is not there is replaced by the nearest above it that is."""
+        roots = self._roots().values()
+        shallow = {_nearest(path) for root in roots for path in _safe(root)}
+        return frozenset(shallow), frozenset(path for root in roots for path in root.deep() if path.is_dir())
+
+    async def _wake_at(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._wake.set()
+
+
+def _nearest(path: Path) -> Path:
+    return next((parent for parent in (path, *path.parents) if parent.is_dir()), path)
+
+
+def _safe(root: Root) -> list[Path]:
+    """A folder that cannot be listed now is watched from above."""
+    found: list[Path] = []
+    try:
+        for path in root.shallow():
+            found.append(path)  # noqa: PERF402 - what came before the error counts
+    except OSError:
+        found.append(root.path.parent)
+    return found
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

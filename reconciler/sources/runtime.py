@@ -1,0 +1,52 @@
+"""The serving package as a folder to publish: what a stock vLLM image finds on PYTHONPATH, entry-point metadata included."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from importlib import metadata, resources
+from pathlib import Path
+
+NOT_IN_A_REPLICA = frozenset({"training", "__pycache__"})
+
+
+def build_runtime(cache: Path) -> Path:
+    """Write the runtime below `cache` and return its folder; the same release always gives the same bytes.
+
+    vLLM finds plugins through installed metadata, so a `dist-info` folder travels along; nothing has to be installed.
+    """
+    files = {f"serving/{name}": data for name, data in _package_files()}
+    version = _version()
+    folder = f"moorage_serving-{version}.dist-info"
+    files[f"{folder}/METADATA"] = f"Metadata-Version: 2.1\nName: moorage-serving\nVersion: {version}\n".encode()
+    files[f"{folder}/entry_points.txt"] = b"[vllm.endpoint_plugins]\nmoorage = serving.plugin:register\n"
+    total = hashlib.sha256()
+    for name in sorted(files):
+        total.update(name.encode() + b"\0" + files[name] + b"\0")
+    target = cache / "runtime" / total.hexdigest()[:12]
+    if not target.is_dir():
+        partial = target.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        for name, data in files.items():
+            path = partial / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        partial.replace(target)
+    return target
+
+
+def _package_files() -> list[tuple[str, bytes]]:
+    root = Path(str(resources.files("serving")))
+    found = []
+    for path in sorted(root.rglob("*")):
+        relative = path.relative_to(root)
+        if path.is_file() and not NOT_IN_A_REPLICA.intersection(relative.parts) and path.suffix != ".pyc":
+            found.append((relative.as_posix(), path.read_bytes()))
+    return found
+
+
+def _version() -> str:
+    try:
+        return metadata.version("moorage")
+    except metadata.PackageNotFoundError:
+        return "0.0.0"

@@ -1,0 +1,115 @@
+"""What a file source looks at: manifest files, manifest folders, and the source folders that documents name.
+
+Each root says which directories must be watched for it, which paths concern it, and what it holds now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reconciler.api.digest import TreeChanging, TreeError, digest_tree
+from reconciler.api.manifest_files import is_manifest_file
+from reconciler.api.stat_cache import StatCache
+
+
+@dataclass(frozen=True)
+class Root(ABC):
+    """One watched path, absolute. Links in it stay: a mounted ConfigMap swaps them."""
+
+    path: Path
+
+    @abstractmethod
+    def shallow(self) -> Iterator[Path]:
+        """Directories whose own entries matter."""
+
+    def deep(self) -> Iterator[Path]:
+        """Directories watched with all that is below."""
+        return iter(())
+
+    @abstractmethod
+    def fingerprint(self) -> str | None:
+        """What the root holds, as a word that changes with it; blocking. None while somebody is still writing."""
+
+    def concerned(self, touched: Path) -> bool:
+        """Whether an event at `touched` may have changed the root. The event's kind says nothing: savers differ too much."""
+        return touched == self.path or touched in self.path.parents or touched.parent in set(self.shallow())
+
+
+@dataclass(frozen=True)
+class ManifestFile(Root):
+    """A YAML file, which may be a link to one elsewhere."""
+
+    def shallow(self) -> Iterator[Path]:
+        yield self.path.parent
+        yield self.path.parent.parent
+        yield self.path.resolve().parent
+
+    def concerned(self, touched: Path) -> bool:
+        return touched in self.path.parents or touched.parent in {self.path.parent, self.path.resolve().parent}
+
+    def fingerprint(self) -> str:
+        return _content(self.path)
+
+
+@dataclass(frozen=True)
+class ManifestFolder(Root):
+    """A folder of YAML files; a file that comes or goes is a change of the folder."""
+
+    def shallow(self) -> Iterator[Path]:
+        yield self.path
+        yield self.path.parent
+        yield from {file.resolve().parent for file in self._files()}
+
+    def concerned(self, touched: Path) -> bool:
+        return touched != self.path.parent and super().concerned(touched)
+
+    def fingerprint(self) -> str:
+        try:
+            files = self._files()
+        except OSError as error:
+            return f"unreadable {error.errno}"
+        return " ".join(f"{file.name}={_content(file)}" for file in files)
+
+    def _files(self) -> list[Path]:
+        return sorted(file for file in self.path.iterdir() if is_manifest_file(file))
+
+
+@dataclass(frozen=True)
+class SourceFolder(Root):
+    """A folder of code, a model or an adapter; large, so that unchanged files are not read again."""
+
+    cache: StatCache | None = field(default=None, compare=False)
+
+    def shallow(self) -> Iterator[Path]:
+        yield self.path.parent
+
+    def deep(self) -> Iterator[Path]:
+        yield self.path
+
+    def concerned(self, touched: Path) -> bool:
+        return touched == self.path or touched in self.path.parents or self.path in touched.parents
+
+    def fingerprint(self) -> str | None:
+        try:
+            return digest_tree(self.path, self.cache).digest
+        except TreeChanging:
+            return None
+        except TreeError as error:
+            return f"unusable {error}"
+
+
+def manifest_root(path: Path) -> Root:
+    """The root for a path that the user named; what does not exist is taken for a file."""
+    absolute = path.absolute()
+    return ManifestFolder(absolute) if absolute.is_dir() else ManifestFile(absolute)
+
+
+def _content(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        return f"unreadable {error.errno}"

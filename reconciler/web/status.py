@@ -1,0 +1,63 @@
+"""The status as one JSON value, read from the store: the same for `moorage status`, the status API and the status page.
+
+Its shape is a contract with machines, see docs/status.md: fields may be added, none is renamed or taken away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.engine.external import DocumentRef, ObjectKey
+from reconciler.engine.record import ObjectRecord
+from reconciler.engine.store import DocumentRow, Store
+
+
+def status_of(store: Store | None, target: str, daemon: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"target", "daemon", "documents": [...]}`; without a store nothing has been observed yet."""
+    rows = store.documents() if store else ()
+    records = {record.key: record for record in store.objects()} if store else {}
+    problems = (store.get("problems") or "") if store else ""
+    status: dict[str, Any] = {"target": target, "daemon": dict(daemon), "documents": [_document(row, records) for row in rows]}
+    if problems:
+        status["problems"] = problems.splitlines()
+    return status
+
+
+def _document(row: DocumentRow, records: Mapping[ObjectKey, ObjectRecord]) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "kind": row.ref.kind,
+        "name": row.ref.name,
+        "generation": row.generation,
+        "observedGeneration": row.observed,
+        "conditions": [condition.model_dump(mode="json", by_alias=True) for condition in row.conditions],
+        "objects": [_object(record) for record in records.values() if record.document == row.ref],
+    }
+    if row.ref.kind == "InferenceService":
+        value |= _service(row.ref, records)
+    return value
+
+
+def _object(record: ObjectRecord) -> dict[str, Any]:
+    return {
+        "kind": record.key.kind,
+        "name": record.key.name,
+        "phase": record.phase.value,
+        "reason": record.reason,
+        "message": record.message,
+    }
+
+
+def _service(ref: DocumentRef, records: Mapping[ObjectKey, ObjectRecord]) -> dict[str, Any]:
+    app = records.get(ObjectKey("ContainerApp", ref.name))
+    catalogue = records.get(ObjectKey("AdapterCatalogue", ref.name))
+    outputs: Mapping[str, Any] = app.outputs if app and app.exists else {}
+    adapters = (catalogue.outputs.get("adapters") or []) if catalogue and catalogue.exists else []
+    models = [ref.name, *(adapter["name"] for adapter in adapters)] if catalogue else []
+    return {
+        "endpoint": outputs.get("endpoint"),
+        "models": models,
+        "adapters": adapters,
+        "revisions": outputs.get("revisions") or [],
+        "replicas": outputs.get("replicas") or [],
+    }
