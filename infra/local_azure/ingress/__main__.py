@@ -11,7 +11,8 @@ from pathlib import Path
 
 import uvloop
 
-from ..runtime.addresses import short_address
+from infra.local_azure.runtime.addresses import short_address
+
 from .control import Control
 from .listeners import Listeners
 from .table import Table
@@ -58,6 +59,7 @@ async def _serve(options: argparse.Namespace, ready: int) -> None:
     os.close(ready)
     await control.terminated.wait()
     server.close()
+    control.close()
     await listeners.close()
     table.close()
 

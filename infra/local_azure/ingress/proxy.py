@@ -12,7 +12,8 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from ..runtime.shim_client import ShimGone
+from infra.local_azure.runtime.shim_client import ShimGoneError
+
 from . import answers
 from .table import App, Revision, Table
 from .upstream import Upstream
@@ -24,9 +25,10 @@ _HOP_BY_HOP = frozenset({
 })  # fmt: skip
 _READ_AHEAD = 512 * 1024
 _BODILESS = (204, 304)
+_NOT_ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 
-class NoReplica(Exception):
+class NoReplicaError(Exception):
     """No replica of the chosen revision can take the request."""
 
 
@@ -47,7 +49,7 @@ class Proxy:
         try:
             async with asyncio.timeout(self._table.timeout_s):
                 return await exchange.run()
-        except NoReplica:
+        except NoReplicaError:
             return answers.answer(request, 503, answers.NO_REPLICA.format(revision.name))
         except TimeoutError:
             return exchange.give_up(504, answers.TIMED_OUT)
@@ -80,7 +82,7 @@ class _Exchange:
             upstream.begin()
             try:
                 return await self._attempt(await upstream.session())
-            except (aiohttp.ClientConnectorError, ShimGone):  # not connected, so not delivered
+            except (aiohttp.ClientConnectorError, ShimGoneError):  # not connected, so not delivered
                 self._refused.add(upstream.name)
             finally:
                 upstream.end()
@@ -107,7 +109,7 @@ class _Exchange:
                 if ready:
                     return min(ready, key=lambda replica: replica.in_flight)
                 if not self._revision.hold:
-                    raise NoReplica
+                    raise NoReplicaError
                 await self._table.wait_for_change()
                 self._refused.clear()
         finally:
@@ -117,8 +119,13 @@ class _Exchange:
         request = self._request
         body = self._body if self._body is not None else request.content.iter_any() if request.can_read_body else None
         async with session.request(
-            request.method, self._url(), headers=self._headers(), data=body, allow_redirects=False, skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        ) as upstream:  # fmt: skip
+            request.method,
+            self._url(),
+            headers=self._headers(),
+            data=body,
+            allow_redirects=False,
+            skip_auto_headers=_NOT_ADDED,
+        ) as upstream:
             self._response = response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
             response.headers.extend(_end_to_end(upstream.headers))
             if "Content-Length" not in response.headers and upstream.status not in _BODILESS and request.method != "HEAD":

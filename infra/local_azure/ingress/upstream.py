@@ -5,8 +5,8 @@ from pathlib import Path
 
 import aiohttp
 
-from ..runtime.connector import ReplicaConnector
-from ..runtime.shim_client import ShimClient
+from infra.local_azure.runtime.connector import ReplicaConnector
+from infra.local_azure.runtime.shim_client import ShimClient
 
 _CONNECT_S = 10.0
 

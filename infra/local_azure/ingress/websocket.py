@@ -34,7 +34,8 @@ async def tunnel(
 
 
 async def _copy(
-    source: "web.WebSocketResponse | aiohttp.ClientWebSocketResponse", target: "web.WebSocketResponse | aiohttp.ClientWebSocketResponse"
+    source: "web.WebSocketResponse | aiohttp.ClientWebSocketResponse",
+    target: "web.WebSocketResponse | aiohttp.ClientWebSocketResponse",
 ) -> None:
     async for message in source:
         if message.type is aiohttp.WSMsgType.TEXT:

@@ -24,8 +24,11 @@ class ReplicaConnector(aiohttp.BaseConnector):
         self._shim = shim
         self._port = port
 
-    async def _create_connection(
-        self, req: "ClientRequest", traces: list[Any], timeout: aiohttp.ClientTimeout
+    async def _create_connection(  # aiohttp's own hook, as its UnixConnector uses it
+        self,
+        req: "ClientRequest",
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,
     ) -> ResponseHandler:
         try:
             async with asyncio.timeout(timeout.sock_connect):

@@ -1,4 +1,4 @@
-"""A container's console log, in the CRI format kubelet writes: `<RFC 3339 nanoseconds> stdout|stderr F|P <text>`. Used by `shim`."""
+"""A container's console log in the CRI format that kubelet reads: `<RFC 3339 time> stdout|stderr F|P <text>`. Used by `shim`."""
 
 import time
 from contextlib import suppress

@@ -1,5 +1,7 @@
-"""Starts a container's first process: fork, own mount namespace and root, exec. Called by `shim`, which is already in the replica's
-other namespaces."""
+"""Starts a container's first process: fork, own mount namespace and root, exec.
+
+Called by `shim`, which is already in the replica's other namespaces.
+"""
 
 import json
 import os
@@ -38,7 +40,7 @@ class Started:
     stderr: int
 
 
-class StartRefused(Exception):
+class StartError(Exception):
     """The container could not start; `reason` is kubelet's word for it."""
 
     def __init__(self, reason: str, message: str) -> None:
@@ -47,7 +49,7 @@ class StartRefused(Exception):
 
 
 def start(command: Command) -> Started:
-    """Starts the container and returns once it has exec'ed. Raises StartRefused."""
+    """Starts the container and returns once it has exec'ed. Raises StartError."""
     (stdout, stdout_end), (stderr, stderr_end), (report, report_end) = os.pipe(), os.pipe(), os.pipe()
     shim = os.getpid()
     pid = os.fork()
@@ -61,7 +63,7 @@ def start(command: Command) -> Started:
         os.waitpid(pid, 0)
         os.close(stdout)
         os.close(stderr)
-        raise StartRefused(*json.loads(failure))
+        raise StartError(*json.loads(failure))
     return Started(pid, stdout, stderr)
 
 
@@ -80,7 +82,7 @@ def _child(command: Command, shim: int, output: tuple[int, int], report: int) ->
         kernel.drop_capabilities()
         _inherit_nothing(output)
         reason, step = "StartError", "exec"
-        os.execvpe(command.argv[0], list(command.argv), dict(command.env))
+        os.execvpe(command.argv[0], list(command.argv), dict(command.env))  # noqa: S606 - no shell is the point
     except OSError as error:
         message = f"exec: {command.argv[0]!r}: {error.strerror}" if step == "exec" else refusal(step, error)
         os.write(report, json.dumps([reason, message]).encode())

@@ -65,6 +65,11 @@ class Edge:
                 while self._applied < wanted:
                     await self._changed.wait()
 
+    async def drained(self, replica: str) -> None:
+        """Waits until the ingress has no request left on a replica that it does not route to any more."""
+        while self.retiring.get(replica, 0):
+            await self._changed.wait()
+
     async def _keep_connected(self) -> None:
         while True:
             try:
@@ -78,6 +83,7 @@ class Edge:
                     self._writer.close()
                 self._writer = None
                 self.load, self.retiring = {}, {}
+                self._announce()
             await asyncio.sleep(_RETRY_S)
 
     async def _start_process(self) -> None:
@@ -99,17 +105,18 @@ class Edge:
     async def _receive(self, reader: asyncio.StreamReader) -> None:
         while line := await reader.readline():
             message = json.loads(line)
-            self.retiring = message["retiring"]
+            self.load, self.retiring = message["load"], message["retiring"]
+            self._on_load()
             if "applied" in message:
                 self._applied = message["applied"]
                 self.failed_ports = message["failed_ports"]
                 if self.failed_ports:
                     asyncio.get_running_loop().call_later(_PORT_RETRY_S, self._send)
-            if "load" in message:
-                self.load = message["load"]
-                self._on_load()
-            self._changed.set()
-            self._changed = asyncio.Event()
+            self._announce()
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _send(self) -> None:
         if self._writer is not None and self._routes is not None:

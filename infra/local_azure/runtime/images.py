@@ -45,7 +45,9 @@ def find(images: Path, name: str) -> Image:
         if any(fnmatchcase(name, pattern) for pattern in entry["image"]):
             environment = _REPOSITORY / entry["environment"]
             if not (environment / "bin" / "python3").exists():
-                raise ImagePullError(f'Failed to pull image "{name}": its local environment {environment} is missing (make install creates it)')
+                raise ImagePullError(
+                    f'Failed to pull image "{name}": its local environment {environment} is missing (make install creates it)'
+                )
             return Image(environment, tuple(entry.get("entrypoint", ())), tuple(entry.get("cmd", ())))
     raise ImagePullError(f'Failed to pull image "{name}": no entry of {images} maps it to a local Python environment')
 

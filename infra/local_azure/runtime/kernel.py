@@ -28,7 +28,7 @@ def unshare(flags: int) -> None:
 
 
 def mount(source: str, target: str | Path, kind: str = "", flags: int = 0, data: str = "") -> None:
-    """mount(2); raises OSError naming the target."""
+    """The system call of that name. Raises OSError naming the target."""
     arguments = (source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), data.encode())
     _check(_libc.mount(*arguments), f"mount {target}")
 

@@ -1,7 +1,6 @@
-"""What the scheduler must remember of revisions across its own restarts (revisions.json). Losing it boots idle revisions once more."""
+"""What the scheduler remembers of revisions across its restarts (revisions.json). Losing it boots idle revisions once more."""
 
 import json
-import os
 from collections.abc import Container
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -53,4 +52,4 @@ class Memory:
         newest = dict(list(self._known.items())[-_KEPT:])
         draft = self._path.with_name(self._path.name + ".new")
         draft.write_text(json.dumps({name: asdict(known) for name, known in newest.items()}))
-        os.replace(draft, self._path)
+        draft.replace(self._path)

@@ -19,14 +19,14 @@ _ADVICE = (
 )
 
 
-class NamespaceRefused(OSError):
+class NamespaceError(OSError):
     """The kernel does not let this user have namespaces; the message says what was refused and how to allow it."""
 
 
 def enter(hostname: str) -> None:
     """Enters fresh namespaces with loopback up. Call it in a process with one thread.
 
-    Raises NamespaceRefused with a single line for a person.
+    Raises NamespaceError with a single line for a person.
     """
     step = "user, network, UTS and IPC namespaces"
     try:
@@ -37,7 +37,7 @@ def enter(hostname: str) -> None:
         step = "the loopback interface of a network namespace"
         kernel.bring_loopback_up()
     except OSError as error:
-        raise NamespaceRefused(refusal(step, error)) from error
+        raise NamespaceError(refusal(step, error)) from error
 
 
 def refusal(step: str, error: OSError) -> str:
@@ -52,7 +52,7 @@ def _advice() -> str:
                 return f"allow it with: sudo {command}"
         except OSError:
             continue
-    return "inside a container allow it with: docker run --privileged (or --security-opt seccomp=unconfined --security-opt apparmor=unconfined)"
+    return "inside a container allow it with: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
 
 
 def _identity_map() -> str:

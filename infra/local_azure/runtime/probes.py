@@ -1,4 +1,4 @@
-"""Startup, readiness and liveness probes with kubelet's rules and Container Apps' defaults. Run by `replica`, one task per container start."""
+"""Startup, readiness and liveness probes: kubelet's rules, Container Apps' defaults. `replica` runs them per container start."""
 
 import asyncio
 import ssl
@@ -68,7 +68,9 @@ async def check(probe: Probe, shim: ShimClient) -> tuple[bool, str]:
     return 200 <= status < 400, f"HTTP probe failed with statuscode: {status}"
 
 
-async def run(probes: Mapping[str, Probe], shim: ShimClient, report: Callable[[Verdict], Awaitable[None]], *, started: bool) -> None:
+async def run(
+    probes: Mapping[str, Probe], shim: ShimClient, report: Callable[[Verdict], Awaitable[None]], *, started: bool
+) -> None:
     """Probes until cancelled: startup first (unless `started`), then readiness and liveness side by side."""
     if not started:
         startup = probes.get("Startup")

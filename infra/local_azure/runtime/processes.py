@@ -15,12 +15,10 @@ _ROUNDS = 50
 
 def labelled(label: str) -> Iterator[int]:
     """The pids of all processes whose root mount carries `label`."""
-    mine = os.readlink("/proc/self/ns/mnt")
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
+    mine = _namespace("self")
+    for entry in [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]:
         with suppress(OSError):
-            if os.readlink(f"/proc/{entry}/ns/mnt") != mine and _root_label(entry) == label:
+            if _namespace(entry) != mine and _root_label(entry) == label:
                 yield int(entry)
 
 
@@ -47,8 +45,12 @@ def catches_sigterm(pid: int) -> bool:
     return False
 
 
+def _namespace(pid: str) -> Path:
+    return Path(f"/proc/{pid}/ns/mnt").readlink()
+
+
 def _root_label(pid: str) -> str | None:
-    with open(f"/proc/{pid}/mountinfo") as lines:
+    with Path(f"/proc/{pid}/mountinfo").open() as lines:
         for line in lines:
             fields = line.split()
             if fields[4] == "/":

@@ -1,8 +1,7 @@
-"""What the scheduler must know to adopt a replica after its own restart, and the command the shim runs: DIR/spec.json, owner-only."""
+"""A replica's spec.json (owner-only): the command for its shim, and what the next scheduler must know to adopt it."""
 
 import hashlib
 import json
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -60,7 +59,7 @@ def write_spec(directory: Path, record: Record, workload: Workload, image: Image
     draft = directory / "spec.json.new"
     draft.touch(0o600)
     draft.write_text(json.dumps(spec))
-    os.replace(draft, directory / "spec.json")
+    draft.replace(directory / "spec.json")
 
 
 def read_record(directory: Path) -> Record:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from . import probes, processes
 from .images import ImagePullError, find
 from .launch import LaunchError, launch
 from .record import Record, read_record, write_spec
-from .shim_client import ShimClient, ShimGone
+from .shim_client import ShimClient, ShimGoneError
 from .status import Observed
 from .system_log import SystemLog
 from .workload import ReplicaStatus, Workload
@@ -45,7 +45,7 @@ class Replica:
 
     @classmethod
     async def adopt(cls, directory: Path, log: SystemLog, on_change: Callable[[], None]) -> "Replica":
-        """Takes over a living shim with what the last scheduler knew. Raises ShimGone, OSError or ValueError."""
+        """Takes over a living shim with what the last scheduler knew. Raises ShimGoneError, OSError or ValueError."""
         replica = cls(directory, read_record(directory), log, on_change)
         state = await replica._shim.connect()
         replica.started = bool(state["notes"].get("started"))
@@ -79,31 +79,32 @@ class Replica:
             pid=self._state["pid"],
             log=self._directory / "console.log",
         )
-        return Observed(status, self._state["reason"], self._state.get("message", ""), self._crashes, (now - created).total_seconds())
+        return Observed(
+            status, self._state["reason"], self._state.get("message", ""), self._crashes, (now - created).total_seconds()
+        )
 
     async def stop(self) -> bool:
-        """Ends the container with the grace period. False: it does not handle SIGTERM, so only its requests are worth waiting for."""
+        """Ends the container with its grace period. False: it has no SIGTERM handler, so it only deserves to finish requests."""
         self.terminating = True
         self._set(ready=False)
         await self._finish_creation()
         self._cancel()
         try:
             answer = await self._shim.request("stop", grace_s=self.record.grace_s)
-        except ShimGone:
+        except ShimGoneError:
             self._lost()
             return True
         return bool(answer["caught"])
 
-    async def wait_ended(self, busy: Callable[[], bool]) -> None:
-        """Returns when nothing of it is left: at its own end, at the grace's, or (with `busy`) when it serves nobody any more."""
+    async def wait_ended(self, drained: Coroutine[Any, Any, None] | None) -> None:
+        """Returns when nothing of it is left: after its own end, its grace period, or (when given) `drained`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.record.grace_s + _KILL_MARGIN_S):
-                while not self._gone.is_set() and busy():
-                    await asyncio.sleep(0.05)
-                if not self._gone.is_set():
-                    with contextlib.suppress(ShimGone):
+                if drained is not None:
+                    await _first(self._gone.wait(), drained)
+                    with contextlib.suppress(ShimGoneError):
                         await self._shim.request("kill")
-                    await self._gone.wait()
+                await self._gone.wait()
         self._lost()
 
     def release(self) -> None:
@@ -126,7 +127,7 @@ class Replica:
                 return
             except ImagePullError as error:
                 self._waits("ImagePullBackOff", str(error))
-            except (LaunchError, ShimGone, OSError) as error:
+            except (LaunchError, ShimGoneError, OSError) as error:
                 self._waits("CreateContainerError", str(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
@@ -168,7 +169,9 @@ class Replica:
         self.started = False
         self.ready = False
         last = state.get("last", {})
-        message = f"Container '{self.record.app}' was terminated with exit code '{last.get('code')}' and reason '{last.get('reason')}'"
+        message = (
+            f"Container '{self.record.app}' was terminated with exit code '{last.get('code')}' and reason '{last.get('reason')}'"
+        )
         self._event("ContainerTerminated", message, warning=not self.terminating)
 
     def _lost(self) -> None:
@@ -201,8 +204,12 @@ class Replica:
             self._set(started=True)
         elif exhausted:
             self._set(ready=False)
-            self._event("ContainerUnhealthy", f"Container {self.record.app} failed its {verdict.kind} probe, will be restarted", warning=True)
-            with contextlib.suppress(ShimGone):
+            self._event(
+                "ContainerUnhealthy",
+                f"Container {self.record.app} failed its {verdict.kind} probe, will be restarted",
+                warning=True,
+            )
+            with contextlib.suppress(ShimGoneError):
                 await self._shim.request("restart", grace_s=self.record.grace_s)
             await asyncio.Event().wait()  # the run's end cancels the probes
 
@@ -218,7 +225,7 @@ class Replica:
         self._on_change()
 
     async def _note(self) -> None:
-        with contextlib.suppress(ShimGone):
+        with contextlib.suppress(ShimGoneError):
             await self._shim.request("note", notes={"ready": self.ready, "started": self.started})
 
     def _details(self) -> str:
@@ -244,6 +251,15 @@ class Replica:
             task = self._tasks.pop(name, None)
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
+
+
+async def _first(*waits: Coroutine[Any, Any, Any]) -> None:
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _report_failure(task: asyncio.Task[None]) -> None:

@@ -85,7 +85,7 @@ class Root:
         inside = self._path / path.lstrip("/")
         if inside.exists() or inside.is_symlink():
             return
-        self.directory(os.path.dirname(path))
+        self.directory(str(Path(path).parent))
         self._replicate(Path(path))
 
     def hide(self, path: str) -> None:
@@ -123,7 +123,7 @@ class Root:
         for _ in range(8):
             if not inside.is_symlink():
                 break
-            joined = os.path.join("/", *inside.parent.relative_to(self._path).parts, inside.readlink())
+            joined = Path("/", inside.parent.relative_to(self._path), inside.readlink())
             inside = self._path / os.path.normpath(joined).lstrip("/")
         return inside
 

@@ -11,7 +11,7 @@ REQUEST_TIMEOUT_S = 240.0
 
 
 class Routes:
-    """Builds tables; remembers apps that vanished, which keep their port for a minute and answer 404 there (between two revisions)."""
+    """Builds tables. An app that vanished keeps its port for a minute and answers 404 there (between two revisions)."""
 
     def __init__(self) -> None:
         self._ports: dict[str, tuple[int, float]] = {}
@@ -45,6 +45,7 @@ def _revision(workload: Workload, replicas: Iterable[Replica]) -> dict[str, Any]
         "weight": workload.weight,
         "hold": workload.min_replicas == 0,
         "replicas": [
-            {"name": replica.record.name, "socket": str(replica.shim_socket), "port": workload.target_port} for replica in replicas
+            {"name": replica.record.name, "socket": str(replica.shim_socket), "port": workload.target_port}
+            for replica in replicas
         ],
     }

@@ -1,7 +1,7 @@
 """How many replicas a revision should have: the HTTP scale rule, pure. `scheduler` feeds it the ingress's counts.
 
 Out: the mean of requests in flight over 15 s, divided by the rule's concurrency; the first request at once. In: what the last
-cooldown period never needed. A boot counts as need at its beginning only, so a cooldown shorter than the boot kills it, as in Azure.
+cooldown period never needed. A boot counts as need at its beginning only: a cooldown shorter than it kills it, as in Azure.
 """
 
 import math

@@ -18,7 +18,7 @@ from .memory import Memory
 from .record import new_record, read_record
 from .replica import Replica
 from .scale import Demand, desired
-from .shim_client import ShimGone
+from .shim_client import ShimGoneError
 from .status import revision_status
 from .system_log import SystemLog
 from .workload import ReplicaStatus, RevisionStatus, Workload
@@ -148,9 +148,13 @@ class Scheduler:
         mine = [replica for replica in self._living() if replica.record.revision == workload.revision]
         current = [replica for replica in mine if replica.record.epoch == epoch]
         if any(replica.ready for replica in mine) and self._memory.update(workload.revision, proven=True):
-            self._log.write(workload.app, "RevisionReady", f"Successfully provisioned revision '{workload.revision}'", revision=workload.revision)
-        for _ in range(len(current), wanted):
-            current.append(self._create(workload, epoch))
+            self._log.write(
+                workload.app,
+                "RevisionReady",
+                f"Successfully provisioned revision '{workload.revision}'",
+                revision=workload.revision,
+            )
+        current += [self._create(workload, epoch) for _ in range(len(current), wanted)]
         for replica in sorted(current, key=lambda replica: (replica.ready, replica.record.created))[: len(current) - wanted]:
             self._retire(replica)
         if sum(replica.ready for replica in current) >= wanted:
@@ -158,10 +162,8 @@ class Scheduler:
                 if replica.record.epoch != epoch:
                     self._retire(replica)
         if wanted == 0 and current:
-            self._log.write(
-                workload.app, "KEDAScaleTargetDeactivated", f"Deactivated apps/v1.Deployment k8se-apps/{workload.revision} from {len(current)} to 0",
-                revision=workload.revision,
-            )  # fmt: skip
+            message = f"Deactivated apps/v1.Deployment k8se-apps/{workload.revision} from {len(current)} to 0"
+            self._log.write(workload.app, "KEDAScaleTargetDeactivated", message, revision=workload.revision)
 
     def _demand(self, workload: Workload, now: float) -> Demand:
         """The revision's recent need; a new revision needs one replica to prove itself, an adopted one what it has."""
@@ -197,7 +199,7 @@ class Scheduler:
             await self._edge.settled(timeout_s=2)
             await asyncio.sleep(_SETTLE_S)
         caught = await replica.stop()
-        await replica.wait_ended(busy=lambda: caught or self._edge.retiring.get(replica.record.name, 0) > 0)
+        await replica.wait_ended(None if caught else self._edge.drained(replica.record.name))
 
     # -- helpers -------------------------------------------------------------------------------------------------------
 
@@ -215,7 +217,7 @@ class Scheduler:
         for directory in sorted((self._state_dir / "replicas").glob("*")):
             try:
                 replica = await Replica.adopt(directory, self._log, self._wake_up)
-            except (ShimGone, OSError, ValueError, TypeError, KeyError):
+            except (ShimGoneError, OSError, ValueError, TypeError, KeyError):
                 with suppress(OSError, ValueError, TypeError, KeyError):
                     processes.kill_all(read_record(directory).label)
                 shutil.rmtree(directory, ignore_errors=True)

@@ -1,7 +1,7 @@
 """One detached process per replica (compare containerd-shim): it owns the replica's namespaces and restarts its container.
 
-`python -m infra.local_azure.runtime.shim DIR` reads DIR/spec.json, returns 0 once the shim listens on DIR/shim.sock, and prints one
-line and returns 1 when the kernel refuses. It outlives the server; `shim_client` is the other end of the socket.
+`python -m infra.local_azure.runtime.shim DIR` reads DIR/spec.json, returns 0 once the shim listens on DIR/shim.sock, or prints
+one line and returns 1 when the kernel refuses. It outlives the server; `shim_client` is the other end of the socket.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 
 from . import kernel, namespace
 from .console import Console
-from .container import Command, StartRefused, start
+from .container import Command, StartError, start
 from .processes import catches_sigterm, kill_all
 from .shim_control import Control
 
@@ -70,7 +70,7 @@ class Shim:
     def _start(self) -> None:
         try:
             started = start(self._command)
-        except StartRefused as refused:
+        except StartError as refused:
             self._crashed(reason=refused.reason, message=str(refused), code=128)
             return
         self._pid, self._started_at = started.pid, time.monotonic()
@@ -125,7 +125,9 @@ class Shim:
         delay = min(2.0**self._crashes, self._backoff_cap_s)
         self._crashes += 1
         waiting = reason if reason in ("CreateContainerError", "StartError") else "CrashLoopBackOff"
-        self._publish(phase="Waiting", reason=waiting, message=message, pid=None, last=last, next_start_at=time.time() + delay, notes={})
+        self._publish(
+            phase="Waiting", reason=waiting, message=message, pid=None, last=last, next_start_at=time.time() + delay, notes={}
+        )
         self._after("start", delay, self._restart)
 
     def _restart(self) -> None:
@@ -140,7 +142,7 @@ class Shim:
 
     def _check_wanted(self) -> None:
         """A removed folder means that the scheduler gave this replica up while the shim was starting."""
-        if os.stat(".").st_nlink == 0 and not self._stopping:
+        if Path().stat().st_nlink == 0 and not self._stopping:
             self._stop(0.0)
         self._after("check", _CHECK_S, self._check_wanted)
 

@@ -16,7 +16,7 @@ _TIMEOUT_S = 5.0
 _MAX_PACKET = 65536
 
 
-class ShimGone(ConnectionError):
+class ShimGoneError(ConnectionError):
     """The shim does not listen, or ended while a request was under way."""
 
 
@@ -38,7 +38,7 @@ class ShimClient:
         self._last_id = 0
 
     async def connect(self) -> dict[str, Any]:
-        """Connects and returns the shim's state. Raises ShimGone."""
+        """Connects and returns the shim's state. Raises ShimGoneError."""
         loop = asyncio.get_running_loop()
         self._socket = _connect(self._path)
         loop.add_reader(self._socket, self._read)
@@ -46,11 +46,11 @@ class ShimClient:
         return state
 
     async def request(self, op: str, **arguments: Any) -> Any:
-        """Sends one order and returns its answer. Raises ShimGone, also when the shim does not answer within 5 s."""
+        """Sends one order and returns its answer. Raises ShimGoneError, also when the shim does not answer within 5 s."""
         return (await self._ask(op, **arguments))[0]
 
     async def socket(self) -> socket.socket:
-        """A fresh non-blocking TCP socket inside the replica's network namespace. Raises ShimGone."""
+        """A fresh non-blocking TCP socket inside the replica's network namespace. Raises ShimGoneError."""
         while not self._spare:
             _, descriptors = await self._ask("sockets", count=_BATCH)
             self._spare += [socket.socket(fileno=descriptor) for descriptor in descriptors]
@@ -63,7 +63,7 @@ class ShimClient:
 
     async def _ask(self, op: str, **arguments: Any) -> tuple[Any, list[int]]:
         if self._socket is None:
-            raise ShimGone(f"no shim behind {self._path}")
+            raise ShimGoneError(f"no shim behind {self._path}")
         self._last_id = number = self._last_id + 1
         answer: asyncio.Future[tuple[Any, list[int]]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
@@ -71,7 +71,7 @@ class ShimClient:
             self._socket.send(json.dumps({"id": number, "op": op, **arguments}).encode())
             return await asyncio.wait_for(answer, _TIMEOUT_S)
         except (OSError, TimeoutError) as error:
-            raise ShimGone(f"the shim behind {self._path} does not answer") from error
+            raise ShimGoneError(f"the shim behind {self._path} does not answer") from error
         finally:
             self._waiting.pop(number, None)
 
@@ -110,7 +110,7 @@ class ShimClient:
         self._spare.clear()
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(ShimGone(f"the shim behind {self._path} ended"))
+                answer.set_exception(ShimGoneError(f"the shim behind {self._path} ended"))
         if self._on_gone:
             self._on_gone()
 
@@ -122,5 +122,5 @@ def _connect(path: Path) -> socket.socket:
             connection.connect(address)
     except OSError as error:
         connection.close()
-        raise ShimGone(f"no shim behind {path}") from error
+        raise ShimGoneError(f"no shim behind {path}") from error
     return connection

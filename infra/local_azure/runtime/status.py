@@ -11,7 +11,7 @@ _PULL = ("ErrImagePull", "ImagePullBackOff", "CreateContainerError", "StartError
 
 @dataclass(frozen=True)
 class Observed:
-    """One replica: its status, and why it does not run (kubelet's waiting reason) with the number of crashes since it was ready."""
+    """One replica: its status, kubelet's reason why it does not run, and its crashes since it was ready."""
 
     status: ReplicaStatus
     reason: str

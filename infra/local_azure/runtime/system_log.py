@@ -1,4 +1,4 @@
-"""System events of an app as JSON lines, in the shape of Container Apps' system log stream. Written by the scheduler and its replicas."""
+"""System events of an app as JSON lines, shaped as Container Apps' system log stream. The scheduler and its replicas write."""
 
 import json
 from contextlib import suppress

@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Mount:
-    """One volume mount: `source` is a directory of this machine (subPath applied, created when missing), `target` the mountPath."""
+    """One volume mount: `source` is a directory of this machine (subPath applied, made when missing), `target` the mountPath."""
 
     source: Path
     target: str
