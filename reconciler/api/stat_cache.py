@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Collection, Mapping
-from contextlib import closing
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -32,22 +32,20 @@ class StatCache:
     """One file, any number of folders and threads. A file that is no database is replaced by an empty one."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock:
-            try:
-                self._create()
-            except sqlite3.DatabaseError:
-                path.unlink(missing_ok=True)
-                self._create()
+        try:
+            self._connection = _open(path)
+        except sqlite3.DatabaseError:
+            path.unlink(missing_ok=True)
+            self._connection = _open(path)
 
     def read(self, folder: Path) -> dict[str, tuple[Stamp, str]]:
         """What is known of the files below `folder`, by relative path; nothing when the cache cannot be read."""
         query = "SELECT file, size, mtime_ns, ctime_ns, inode, sha256 FROM hashes WHERE folder = ?"
         try:
-            with self._lock, closing(self._connect()) as connection:
-                rows = connection.execute(query, (_key(folder),)).fetchall()
+            with self._lock:
+                rows = self._connection.execute(query, (_key(folder),)).fetchall()
         except sqlite3.DatabaseError:
             return {}
         return {file: (Stamp(*stamp), sha256) for file, *stamp, sha256 in rows}
@@ -56,21 +54,26 @@ class StatCache:
         """Remember `fresh` and forget `gone`; a cache that cannot be written is no error, only slow."""
         key = _key(folder)
         rows = [(key, file, *stamp, sha256) for file, (stamp, sha256) in fresh.items()]
-        try:
-            with self._lock, closing(self._connect()) as connection, connection:
-                connection.executemany("DELETE FROM hashes WHERE folder = ? AND file = ?", [(key, file) for file in gone])
-                connection.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-        except sqlite3.DatabaseError:
-            return
+        with suppress(sqlite3.DatabaseError), self._lock, self._connection:
+            self._connection.executemany("DELETE FROM hashes WHERE folder = ? AND file = ?", [(key, file) for file in gone])
+            self._connection.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def _create(self) -> None:
-        with closing(self._connect()) as connection, connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(_TABLE)
-            connection.execute("SELECT folder, file, size, mtime_ns, ctime_ns, inode, sha256 FROM hashes LIMIT 1")
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
 
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, timeout=10)
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(_TABLE)
+        connection.execute("SELECT folder, file, size, mtime_ns, ctime_ns, inode, sha256 FROM hashes LIMIT 1")
+    except sqlite3.DatabaseError:
+        connection.close()
+        raise
+    return connection
 
 
 def _key(folder: Path) -> str:
