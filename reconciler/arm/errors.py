@@ -1,12 +1,14 @@
 """One table from what Azure says to what the loop does about it, and the one function that reads any error.
 
-Codes decide first, then the HTTP status. `engine.errors` holds the classes; `arm.faults` reads the bodies.
+Codes decide first, then how a code is spelled, then the HTTP status. `engine.errors` holds the classes, `arm.faults` reads
+the bodies.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -48,23 +50,9 @@ _QUOTA = "Ask for a higher quota, or lower what the document asks for."
 
 TABLE: Mapping[str, Rule] = {
     # Somebody, often we ourselves, is at work on the object.
-    "ContainerAppOperationInProgress": _BUSY,
-    "ContainerAppLockConflict": _BUSY,
-    "ContainerAppsJobOperationInProgress": _BUSY,
-    "ManagedEnvironmentOperationInProgress": _BUSY,
-    "ManagedEnvironmentNotProvisioned": _BUSY,
-    "MaintenanceConfigurationLockConflict": _BUSY,
-    "StorageAccountIsNotProvisioned": _BUSY,
-    "StorageAccountOperationInProgress": _BUSY,
     "ResourceGroupBeingDeleted": _BUSY,
-    "ResourceGroupDeletionInProgress": _BUSY,
-    "AnotherOperationInProgress": _BUSY,
-    "OperationNotAllowedOnResourceInProgress": _BUSY,
-    "ConflictingOperation": _BUSY,
-    "Conflict": _BUSY,
     "OperationPreempted": _BUSY,
     "ShareBeingDeleted": _BUSY,
-    "ResourceTypeMismatch": Rule(TerminalError),
     "DeletePending": _BUSY,
     "SharingViolation": _BUSY,
     "LeaseAlreadyPresent": _BUSY,
@@ -90,9 +78,6 @@ TABLE: Mapping[str, Rule] = {
     # Too fast.
     "429": Rule(Throttled, "", "Throttled"),
     "TooManyRequests": Rule(Throttled, "", "Throttled"),
-    "ResourceRequestsThrottled": Rule(Throttled),
-    "SubscriptionRequestsThrottled": Rule(Throttled),
-    "OperationNotAllowedThrottled": Rule(Throttled),
     "ServerBusy": Rule(Throttled),
     # A person must give something.
     "AuthorizationFailed": Rule(WaitingForHuman, _ROLE),
@@ -109,25 +94,9 @@ TABLE: Mapping[str, Rule] = {
     "InvalidSubscriptionId": Rule(WaitingForHuman, "Check MOORAGE_SUBSCRIPTION_ID."),
     "MissingSubscriptionRegistration": Rule(WaitingForHuman, "Register the provider once: az provider register -n <it>."),
     "SubscriptionNotRegistered": Rule(WaitingForHuman, "Register the provider once: az provider register -n <it>."),
-    "QuotaExceeded": Rule(WaitingForHuman, _QUOTA),
-    "MaxNumberOfRegionalEnvironmentsInSubExceeded": Rule(WaitingForHuman, _QUOTA),
-    "MaxNumberOfGlobalEnvironmentsInSubExceeded": Rule(WaitingForHuman, _QUOTA),
-    "ManagedEnvironmentCoresQuotaExceeded": Rule(WaitingForHuman, _QUOTA),
-    "WorkloadProfileQuotaExceeded": Rule(WaitingForHuman, _QUOTA),
-    "WorkloadProfileMaximumCoresCheckFailed": Rule(WaitingForHuman, _QUOTA),
-    "MaximumCoresReached": Rule(WaitingForHuman, _QUOTA),
-    "MaxStorageAccountsCountPerSubscriptionExceeded": Rule(WaitingForHuman, _QUOTA),
     "ManagedEnvironmentUpgradeError": Rule(SlowRetry, "The environment could not be changed; Azure often accepts it later."),
-    # Azure has none left here and now.
-    "SkuNotAvailable": Rule(SlowRetry, "Azure has no capacity for this here now."),
-    "InsufficientCapacity": Rule(SlowRetry, "Azure has no capacity for this here now."),
-    "AKSCapacityHeavyUsage": Rule(SlowRetry, "Azure has no capacity for this here now."),
-    "ManagedEnvironmentCapacityHeavyUsageError": Rule(SlowRetry, "Azure has no capacity for this here now."),
-    "ZonalAllocationFailed": Rule(SlowRetry, "Azure has no capacity for this here now."),
-    "AllocationFailed": Rule(SlowRetry, "Azure has no capacity for this here now."),
     # The revision did not come up in Azure's time; a slow model may still become healthy, so health decides, not this.
     "ContainerAppOperationError": Rule(RetryableError),
-    "OperationExpired": Rule(RetryableError),
     # The document asks for something that cannot be.
     "StorageAccountAlreadyTaken": Rule(TerminalError, "The name is taken somewhere in the world; choose another accountName."),
     "StorageAccountAlreadyExists": Rule(TerminalError, "The account exists in another resource group."),
@@ -144,6 +113,14 @@ TABLE: Mapping[str, Rule] = {
     "InvalidAuthenticationTokenTenant": Rule(WaitingForHuman, "Check AZURE_TENANT_ID: the subscription is in another tenant."),
     "AuthenticationFailed": Rule(WaitingForHuman, "Check the credential and this machine's clock."),
 }
+
+# Whole families of codes, by how they are spelled; Azure adds to them from release to release.
+PATTERNS: Sequence[tuple[re.Pattern[str], Rule]] = [
+    (re.compile(r"(OperationInProgress|LockConflict|NotProvisioned|BeingDeleted)$"), _BUSY),
+    (re.compile(r"Throttled$"), Rule(Throttled)),
+    (re.compile(r"Quota|^Max(imum)?[A-Z].*(Exceeded|Reached|Failed)$|LimitExceeded$"), Rule(WaitingForHuman, _QUOTA)),
+    (re.compile(r"Capacity|AllocationFailed$|^SkuNotAvailable$"), Rule(SlowRetry, "Azure has no room for this here now.")),
+]
 
 _BY_STATUS: Mapping[int, Rule] = {
     400: Rule(TerminalError),
@@ -186,7 +163,7 @@ def translate_operation(body: Mapping[str, Any]) -> ReconcileError:
 
 def from_fault(fault: Fault) -> ReconcileError:
     """The engine's error for a fault, by code, then by status."""
-    rule = TABLE.get(fault.code) or _rule_by_status(fault)
+    rule = TABLE.get(fault.code) or _rule_by_spelling(fault.code) or _rule_by_status(fault.status)
     reason = rule.reason or (fault.code if fault.code and not fault.code.isdigit() else f"Http{fault.status}")
     message = f"{fault.message} {rule.hint}".strip() or reason
     if rule.kind is Throttled:
@@ -194,14 +171,16 @@ def from_fault(fault: Fault) -> ReconcileError:
     return rule.kind(reason, message)
 
 
-def _rule_by_status(fault: Fault) -> Rule:
-    if fault.status in _BY_STATUS:
-        return _BY_STATUS[fault.status]
-    if fault.status >= 500:
+def _rule_by_spelling(code: str) -> Rule | None:
+    return next((rule for pattern, rule in PATTERNS if pattern.search(code)), None)
+
+
+def _rule_by_status(status: int) -> Rule:
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status >= 500:
         return Rule(TransportFailed)
-    if fault.code.endswith(("QuotaExceeded", "LimitExceeded")):
-        return Rule(WaitingForHuman, _QUOTA)
-    return Rule(TerminalError) if 400 <= fault.status < 500 else Rule(RetryableError)
+    return Rule(TerminalError if status >= 400 else RetryableError)
 
 
 def _sign_in_failed(error: ClientAuthenticationError) -> ReconcileError:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from reconciler.arm import versions
 
@@ -60,7 +61,7 @@ class Inventory:
 
     async def get(self, type: Type, scope: str, name: str) -> dict[str, Any] | None:  # noqa: A002
         """A fresh read of one resource past the cache, for right after a write and for what a list leaves out."""
-        return await self._arm.get_json(f"{scope}/{type.value.collection}/{name}", type.value.api_version)
+        return await self._arm.get_json(f"{scope}/{type.value.collection}/{quote(name)}", type.value.api_version)
 
     def invalidate(self, resource_id: str) -> None:
         """Forget the list that shows `resource_id` and all lists below it. Reads now under way are not kept either."""

@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -40,7 +39,7 @@ class Stamp(NamedTuple):
 
     size: int
     etag: str
-    modified: datetime | None
+    modified: str  # ISO 8601
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ async def publish(
     present = await files.list_tree(share, prefix)
     todo = {path: local for path, local in tree.items() if path in again or not _there(present.get(path), local)}
     if todo or MANIFEST not in present or MANIFEST in again:
-        await _upload(share, prefix, todo, again, _Meter(progress, tree, todo))
+        await _upload(share, prefix, todo, present, _Meter(progress, tree, todo))
         await files.write(share, f"{prefix}/{MANIFEST}", manifest(digest, tree))
         await _sweep(share, prefix, present)
         present = await files.list_tree(share, prefix)
@@ -123,13 +122,13 @@ def manifest(digest: str, tree: Mapping[str, LocalFile]) -> bytes:
     return json.dumps({"digest": digest, "files": listed}, separators=(",", ":")).encode()
 
 
-async def _upload(share: Share, prefix: str, todo: Mapping[str, LocalFile], again: Collection[str], meter: _Meter) -> None:
+async def _upload(share: Share, prefix: str, todo: Mapping[str, LocalFile], present: Collection[str], meter: _Meter) -> None:
     await files.make_parents(share, [f"{prefix}/{path}" for path in [*todo, MANIFEST]])
 
     async def send_small(path: str) -> None:
         content = await _content(todo[path])
         # Over a file that readers may be using, only a rename will do; a new one is not looked at yet.
-        await (files.write if path in again else files.create)(share, f"{prefix}/{path}", content)
+        await (files.write if path in present else files.create)(share, f"{prefix}/{path}", content)
         meter.add(len(content))
 
     async def send_large(path: str) -> None:
@@ -213,9 +212,11 @@ def _there(entry: files.Entry | None, local: LocalFile) -> bool:
 
 
 def _stamps(present: Mapping[str, files.Entry]) -> dict[str, Stamp]:
-    return {
-        path: Stamp(entry.size, entry.etag, entry.modified) for path, entry in present.items() if not files.is_temporary(path)
-    }
+    return {path: _stamp(entry) for path, entry in present.items() if not files.is_temporary(path)}
+
+
+def _stamp(entry: files.Entry) -> Stamp:
+    return Stamp(entry.size, entry.etag, entry.modified.isoformat() if entry.modified else "")
 
 
 class _Meter:
