@@ -1,0 +1,138 @@
+"""`python -m infra.local_azure {serve,start,stop,status,journal} --state-dir DIR`: one local Azure per state folder."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import control, journal
+from .options import Options
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    options = _options(arguments)
+    os.umask(0o077)
+    command = {"serve": _serve, "start": _start, "stop": _stop, "status": _status, "journal": _journal}[arguments.command]
+    return command(options, arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m infra.local_azure", description="A stand-in for Azure on this machine.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("serve", "run the server in the foreground"),
+        ("start", "run the server in the background; at once when it runs already"),
+        ("stop", "end the server, its replicas and its ingress"),
+        ("status", "is it running, and where"),
+        ("journal", "every request that was answered"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--state-dir", type=Path, required=True, help="the folder of this Azure's state (made when missing)")
+        if name != "serve":
+            command.add_argument("-o", "--output", choices=("text", "json"), default="text")
+        if name in {"serve", "start"}:
+            _timing(command)
+    return parser
+
+
+def _timing(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--port", type=int, default=0, help="the HTTPS port; by default one is chosen once and kept")
+    command.add_argument("--operation-seconds", type=float, default=0.1, help="base length of a long-running operation (0.1)")
+    command.add_argument("--retry-after", type=int, default=0, help="send Retry-After in whole seconds; 0 sends retry-after-ms")
+    command.add_argument("--page-size", type=int, default=100, help="items per page of a list (100)")
+    command.add_argument("--token-seconds", type=int, default=3600, help="life of an access token (3600)")
+    command.add_argument("--images", type=Path, help="the file that maps image names to Python environments")
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    state = arguments.state_dir.absolute()
+    if "operation_seconds" not in arguments:
+        return Options(state)
+    more = {"images": arguments.images.absolute()} if arguments.images else {}
+    return Options(
+        state,
+        port=arguments.port,
+        operation_s=max(0.0, arguments.operation_seconds),
+        retry_after_s=max(0, arguments.retry_after),
+        page_size=max(1, arguments.page_size),
+        token_s=max(1, arguments.token_seconds),
+        **more,
+    )
+
+
+def _serve(options: Options, _arguments: argparse.Namespace) -> int:
+    import uvloop
+
+    from . import server
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        with control.hold(options):
+            uvloop.run(server.run(options, lambda: print(f"local Azure is serving {options.state_dir}", flush=True)))
+    except BlockingIOError:
+        print(f"another local Azure already serves {options.state_dir}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _start(options: Options, arguments: argparse.Namespace) -> int:
+    try:
+        facts = control.start(options, _passed_on(arguments))
+    except control.NotStarted as failed:
+        print(f"local Azure: {failed}", file=sys.stderr)
+        return 1
+    _show(facts, arguments)
+    return 0
+
+
+def _stop(options: Options, arguments: argparse.Namespace) -> int:
+    try:
+        stopped = control.stop(options)
+    except control.NotStarted as failed:
+        print(f"local Azure: {failed}", file=sys.stderr)
+        return 1
+    _show({"stopped": stopped}, arguments)
+    return 0
+
+
+def _status(options: Options, arguments: argparse.Namespace) -> int:
+    _show(control.status(options), arguments)
+    return 0
+
+
+def _journal(options: Options, arguments: argparse.Namespace) -> int:
+    entries = list(journal.read(options.journal))
+    if arguments.output == "json":
+        print(json.dumps(entries))
+        return 0
+    for entry in entries:
+        query = f"?{entry['query']}" if entry.get("query") else ""
+        head = f"{entry['time']}  {entry['status']}  {entry['plane']:5}  {entry['method']:6}"
+        print(f"{head} {entry['path']}{query}  {entry['client']}")
+    return 0
+
+
+def _show(facts: dict[str, Any], arguments: argparse.Namespace) -> None:
+    if arguments.output == "json":
+        print(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        print(f"{name}: {value}")
+
+
+def _passed_on(arguments: argparse.Namespace) -> list[str]:
+    """The options that the detached server must be given."""
+    passed = []
+    for name in ("port", "operation_seconds", "retry_after", "page_size", "token_seconds", "images"):
+        value = getattr(arguments, name)
+        if value is not None:
+            passed += ["--" + name.replace("_", "-"), str(value.absolute() if isinstance(value, Path) else value)]
+    return passed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

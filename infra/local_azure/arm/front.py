@@ -1,0 +1,150 @@
+"""The ARM front: who calls, which api-version, which provider. Providers get a `Call` and give a `Reply`."""
+
+import json
+import logging
+import re
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+
+from infra.local_azure.login import TokenError
+
+from . import ids
+from .call import Call, Reply, Routes
+from .errors import ArmError, bad_request, not_implemented
+from .limits import Limits
+
+if TYPE_CHECKING:
+    from infra.local_azure.azure import Azure
+
+OPEN = {"get metadata/endpoints"}
+_VERSION = re.compile(r"(\d{4}-\d{2}-\d{2})(-preview|-privatepreview|-alpha|-beta)?", re.IGNORECASE)
+_AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
+log = logging.getLogger(__name__)
+
+
+class Front:
+    """Answers one ARM request; never raises."""
+
+    def __init__(self, azure: "Azure", routes: Routes) -> None:
+        self._azure = azure
+        self._routes = routes
+        self._limits = Limits()
+
+    async def answer(
+        self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes, base: str
+    ) -> Reply:
+        """`path` is still percent-encoded; the answer has every header ARM sends."""
+        try:
+            reply = await self._dispatch(method, ids.parse(path), query, headers, body, base)
+        except ArmError as refused:
+            reply = Reply(refused.status, refused.body(), refused.headers)
+        except Exception:
+            log.exception("%s %s failed", method, path)
+            text = {"error": {"code": "InternalServerError", "message": "The local Azure failed; see its log."}}
+            reply = Reply(500, text)
+        return Reply(reply.status, reply.body, {**self._common(method, headers), **reply.headers})
+
+    async def _dispatch(
+        self, method: str, target: ids.Target, query: Mapping[str, str], headers: Mapping[str, str], body: bytes, base: str
+    ) -> Reply:
+        route = f"{method.lower()} {target.route}"
+        principal = "" if route in OPEN else self._authenticate(headers, base)
+        self._subscription(target)
+        version = _version(query)
+        handler = self._routes.get(route)
+        if handler is None:
+            raise self._unknown(method, target)
+        if target.namespace and method != "GET":
+            self._registered(target)
+        call = Call(self._azure, method, target, query, version, _parse(body), base, principal)
+        answer = handler(call)
+        return await answer if isawaitable(answer) else answer
+
+    def _authenticate(self, headers: Mapping[str, str], base: str) -> str:
+        """The caller's object id; 401 with the header that tells a client where to log in."""
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        if not token:
+            raise self._unauthorized(
+                base, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing."
+            )
+        if scheme.lower() != "bearer":
+            raise self._unauthorized(base, "AuthenticationFailedInvalidHeader", "Authentication failed. The header is invalid.")
+        try:
+            claims = self._azure.login.verify(token)
+        except TokenError as refused:
+            raise self._unauthorized(base, refused.code, refused.message) from None
+        audience = str(claims["aud"]).rstrip("/")
+        if audience not in (*_AUDIENCES, base, base.replace("127.0.0.1", "localhost")):
+            text = f"The access token has been obtained for wrong audience or resource '{claims['aud']}'."
+            raise self._unauthorized(base, "InvalidAuthenticationTokenAudience", text)
+        return str(claims["oid"])
+
+    def _unauthorized(self, base: str, code: str, message: str) -> ArmError:
+        authority = f"{base}/{self._azure.login.identity.tenant}"
+        challenge = f'Bearer authorization_uri="{authority}", error="invalid_token", error_description="{message}"'
+        return ArmError(401, code, message, headers={"WWW-Authenticate": challenge, "x-ms-failure-cause": "gateway"})
+
+    def _subscription(self, target: ids.Target) -> None:
+        known = self._azure.login.identity.subscription
+        if target.subscription is not None and target.subscription.lower() != known:
+            message = f"The subscription '{target.subscription}' could not be found."
+            raise ArmError(404, "SubscriptionNotFound", message, headers={"x-ms-failure-cause": "gateway"})
+
+    def _registered(self, target: ids.Target) -> None:
+        if target.namespace in self._azure.unregistered and "register" not in target.route:
+            message = f"The subscription is not registered to use namespace '{target.namespace}'."
+            raise ArmError(409, "MissingSubscriptionRegistration", message)
+
+    def _unknown(self, method: str, target: ids.Target) -> ArmError:
+        """A known path with another method is 405; everything else is honestly not there."""
+        known = {name.split(" ", 1)[0].upper() for name in self._routes if name.split(" ", 1)[1] == target.route}
+        if known:
+            message = f"The requested resource does not support http method '{method}'."
+            return ArmError(405, "MethodNotAllowed", message, headers={"Allow": ", ".join(sorted(known))})
+        return not_implemented(f"{method} {target.path}")
+
+    def _common(self, method: str, headers: Mapping[str, str]) -> dict[str, str]:
+        request = str(uuid.uuid4())
+        common = {
+            "x-ms-request-id": request,
+            "x-ms-correlation-request-id": headers.get("x-ms-correlation-request-id", request),
+            "x-ms-routing-request-id": f"LOCAL:{datetime.now(UTC):%Y%m%dT%H%M%SZ}:{request}",
+            "Cache-Control": "no-cache",
+            "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+            "X-Content-Type-Options": "nosniff",
+            **self._limits.headers(method),
+        }
+        if "x-ms-client-request-id" in headers:
+            common["x-ms-client-request-id"] = headers["x-ms-client-request-id"]
+        return common
+
+
+def _version(query: Mapping[str, str]) -> str:
+    """Any dated version is taken, as long as its date is one that Azure could have published."""
+    text = query.get("api-version")
+    if not text:
+        raise bad_request(
+            "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests."
+        )
+    match = _VERSION.fullmatch(text)
+    try:
+        day = date.fromisoformat(match[1]) if match else None
+    except ValueError:
+        day = None
+    today = datetime.now(UTC).date()
+    if day is None or not date(2014, 1, 1) <= day <= today + timedelta(days=366):
+        raise bad_request("InvalidApiVersionParameter", f"The api-version '{text}' is invalid.")
+    return text
+
+
+def _parse(body: bytes) -> Any:
+    if not body.strip():
+        return None
+    try:
+        return json.loads(body)
+    except ValueError as wrong:
+        message = f"The request content was invalid and could not be deserialized: '{wrong}'."
+        raise bad_request("InvalidRequestContent", message) from None

@@ -1,0 +1,68 @@
+"""Taking an ARM path apart. Types and names are compared without case; names keep the case they were sent in."""
+
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+NAMESPACES = ("Microsoft.App", "Microsoft.OperationalInsights", "Microsoft.Resources", "Microsoft.Storage")
+_SPELLING = {name.lower(): name for name in NAMESPACES}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a path names. `route` is its shape, the key into the providers' tables.
+
+    `microsoft.app/containerapps/{}` is an app, `microsoft.app/containerapps` the collection, `…/{}/listsecrets` an action.
+    """
+
+    path: str
+    route: str
+    subscription: str | None = None
+    group: str | None = None
+    namespace: str | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.names[-1]
+
+    @property
+    def key(self) -> str:
+        return self.path.lower()
+
+    @property
+    def group_id(self) -> str:
+        return f"/subscriptions/{self.subscription}/resourceGroups/{self.group}"
+
+
+def parse(path: str) -> Target:
+    """Read an ARM path (percent-encoded, without its query).
+
+    `/subscriptions/{s}/resourceGroups/{g}/providers/{ns}/{type}/{name}/…`: everything after the namespace alternates type, name.
+    """
+    parts = [unquote(part) for part in path.strip("/").split("/")]
+    clean = "/" + "/".join(parts)
+    lower = [part.lower() for part in parts]
+    if not parts or lower[0] != "subscriptions":
+        return Target(clean, "/".join(lower))
+    subscription = parts[1] if len(parts) > 1 else None
+    rest, group, scope = parts[2:], None, "subscriptions/{}" if subscription else "subscriptions"
+    if rest and rest[0].lower() == "resourcegroups":
+        group = rest[1] if len(rest) > 1 else None
+        scope += "/resourcegroups/{}" if group else "/resourcegroups"
+        rest = rest[2:]
+    if len(rest) < 2 or rest[0].lower() != "providers":
+        # `…/operationresults/{id}` is the one thing at this level that has a name.
+        shape = [part.lower() if index % 2 == 0 else "{}" for index, part in enumerate(rest)]
+        return Target(clean, "/".join([scope, *shape]), subscription, group)
+    namespace = _SPELLING.get(rest[1].lower(), rest[1])
+    if group is None and len(rest) <= 3 and (len(rest) == 2 or rest[2].lower() in {"register", "unregister"}):
+        return Target(
+            clean, "/".join([scope, "providers/{}", *(part.lower() for part in rest[2:])]), subscription, None, namespace
+        )
+    return _resource(clean, subscription, group, namespace, rest[2:])
+
+
+def _resource(path: str, subscription: str | None, group: str | None, namespace: str, rest: list[str]) -> Target:
+    """A type's name is `{}` in the route; a trailing type without name is a collection or an action."""
+    shape = [namespace.lower(), *("{}" if index % 2 else part.lower() for index, part in enumerate(rest))]
+    return Target(path, "/".join(shape), subscription, group, namespace, tuple(rest[1::2]))

@@ -1,0 +1,138 @@
+"""Long-running operations: begun by a write, finished by a timer, kept in the store so that a killed server goes on with them.
+
+A finisher is a named function of a provider; the store keeps its name and argument, never code.
+"""
+
+import asyncio
+import json
+import logging
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from infra.local_azure import clock, regions
+from infra.local_azure.store import Store
+
+from .call import Call
+from .errors import ArmError
+
+Finisher = Callable[["Operation"], None]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`resource` is the key of the resource it works on; `argument` is what the finisher needs to know."""
+
+    id: str
+    resource: str
+    finish: str
+    argument: dict[str, Any]
+    started: float
+    due: float
+    status: str
+    error: dict[str, str] | None
+
+    @property
+    def done(self) -> bool:
+        return self.status != "InProgress"
+
+
+class Operations:
+    """`finishers` maps the stored names to functions; `base_s` is the length of an ordinary operation."""
+
+    def __init__(self, store: Store, base_s: float) -> None:
+        self._store = store
+        self._base = base_s
+        self.finishers: Mapping[str, Finisher] = {}
+
+    def begin(self, resource: str, finish: str, *, factor: float = 1.0, argument: dict[str, Any] | None = None) -> Operation:
+        """Start one; it finishes `factor` times the base length from now."""
+        now = clock.now()
+        operation = Operation(
+            str(uuid.uuid4()), resource.lower(), finish, argument or {}, now, now + self._base * factor, "InProgress", None
+        )
+        self._store.execute(
+            "insert into operations values (?, ?, ?, ?, ?, ?, 'InProgress', null)",
+            (operation.id, operation.resource, finish, json.dumps(operation.argument), now, operation.due),
+        )
+        self._schedule(operation)
+        return operation
+
+    def get(self, identifier: str) -> Operation | None:
+        rows = self._store.execute("select * from operations where id = ?", (identifier.lower(),))
+        return _operation(rows[0]) if rows else None
+
+    def busy(self, resource: str) -> Operation | None:
+        """The operation that still runs on a resource."""
+        rows = self._store.execute(
+            "select * from operations where status = 'InProgress' and resource = ? order by started", (resource.lower(),)
+        )
+        return _operation(rows[0]) if rows else None
+
+    def resume(self) -> None:
+        """Take up what a previous server left unfinished, and forget what is a day old."""
+        self._store.execute("delete from operations where status <> 'InProgress' and due < ?", (clock.now() - 86400,))
+        for row in self._store.execute("select * from operations where status = 'InProgress' order by started"):
+            self._schedule(_operation(row))
+
+    def _schedule(self, operation: Operation) -> None:
+        delay = max(0.0, operation.due - clock.now())
+        asyncio.get_running_loop().call_later(delay, self._finish, operation)
+
+    def _finish(self, operation: Operation) -> None:
+        """Run the finisher and mark the end in one transaction, so that a kill between the two repeats it whole."""
+        status, error = "Succeeded", None
+        try:
+            with self._store.transaction():
+                self.finishers[operation.finish](operation)
+                self._mark(operation, status, None)
+        except ArmError as refused:
+            status, error = "Failed", {"code": refused.code, "message": refused.message}
+        except Exception:
+            log.exception("operation %s (%s) failed", operation.id, operation.finish)
+            status, error = "Failed", {"code": "InternalServerError", "message": "The local Azure failed; see its log."}
+        if error:
+            self._mark(operation, status, error)
+
+    def _mark(self, operation: Operation, status: str, error: dict[str, str] | None) -> None:
+        self._store.execute(
+            "update operations set status = ?, error = ? where id = ?",
+            (status, json.dumps(error) if error else None, operation.id),
+        )
+
+
+def _operation(row: tuple[Any, ...]) -> Operation:
+    identifier, resource, finish, argument, started, due, status, error = row
+    return Operation(
+        identifier, resource, finish, json.loads(argument), started, due, status, json.loads(error) if error else None
+    )
+
+
+def url(call: Call, provider: str, location: str, segment: str, operation: Operation, *, status: bool) -> str:
+    """The address a client polls; the region is in normal form, the api-version that of the request that began it."""
+    path = f"/subscriptions/{call.target.subscription}/providers/{provider}/locations/{regions.normal(location)}/{segment}"
+    flag = "&azureAsyncOperation=true" if status else ""
+    return f"{call.base}{path}/{operation.id}?api-version={call.version}{flag}&t={int(operation.started * 1e7)}"
+
+
+def waiting(call: Call) -> dict[str, str]:
+    """How long a client should wait before it asks again."""
+    options = call.azure.options
+    if options.retry_after_s:
+        return {"Retry-After": str(options.retry_after_s)}
+    return {"retry-after-ms": str(max(20, int(options.operation_s * 500)))}
+
+
+def status_body(call: Call, operation: Operation) -> dict[str, Any]:
+    """Microsoft.App's status document: id, name, status, startTime and nothing else; a failure adds its error."""
+    body: dict[str, Any] = {
+        "id": call.target.path,
+        "name": operation.id,
+        "status": operation.status,
+        "startTime": clock.ticks(operation.started),
+    }
+    if operation.error:
+        body["error"] = operation.error
+    return body

@@ -1,0 +1,172 @@
+"""Starting, stopping and asking about the server process from outside: the lock says who runs, the store says the facts."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from . import certificates
+from .login import Identity
+from .options import Options
+from .store import Store
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class NotStarted(Exception):
+    """The server did not come up; the sentence says where to look."""
+
+
+@contextlib.contextmanager
+def hold(options: Options) -> Iterator[None]:
+    """Be the one server of this state folder; BlockingIOError when another is."""
+    options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    options.state_dir.chmod(0o700)
+    descriptor = os.open(options.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def running(options: Options) -> int | None:
+    """The pid of the server that holds the lock."""
+    try:
+        descriptor = os.open(options.lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(descriptor, 20, 0).decode()
+        return int(text) if text else None
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def facts(options: Options) -> dict[str, str]:
+    """What a client needs to talk to this Azure."""
+    store = Store(options.database)
+    try:
+        identity, port = Identity.of(store), store.read("port")
+    finally:
+        store.close()
+    endpoint = f"https://127.0.0.1:{port}"
+    return {
+        "armEndpoint": endpoint,
+        "authority": endpoint,
+        "caFile": str(certificates.ensure(options.state_dir / "tls").ca.absolute()),
+        "tenantId": identity.tenant,
+        "clientId": identity.client,
+        "clientSecret": identity.secret,
+        "subscriptionId": identity.subscription,
+    }
+
+
+def healthy(options: Options) -> bool:
+    """Does the server answer? Its cloud metadata needs no token."""
+    if not options.database.exists() or running(options) is None:
+        return False
+    store = Store(options.database)
+    port = store.read("port")
+    store.close()
+    if port is None:
+        return False
+    context = ssl.create_default_context(cafile=str(options.state_dir / "tls" / "ca.pem"))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    request = urllib.request.Request(
+        f"https://127.0.0.1:{port}/metadata/endpoints?api-version=2022-09-01", headers={"User-Agent": "local-azure-health"}
+    )
+    try:
+        with opener.open(request, timeout=2) as answer:
+            return bool(json.load(answer))
+    except (OSError, ValueError):
+        return False
+
+
+def start(options: Options, arguments: list[str], wait_s: float = 30.0) -> dict[str, str]:
+    """Have a healthy server, starting a detached one if there is none; the facts either way."""
+    deadline = time.monotonic() + wait_s
+    child: subprocess.Popen[bytes] | None = None
+    while not healthy(options):
+        if child is None and running(options) is None:
+            child = _spawn(options, arguments)
+        if child is not None and child.poll() is not None:
+            if running(options) is None:
+                raise NotStarted(f"the server ended with code {child.returncode}; see {options.log}")
+            child = None  # another start was quicker
+        if time.monotonic() > deadline:
+            raise NotStarted(f"the server did not answer within {wait_s:.0f} s; see {options.log}")
+        time.sleep(0.05)
+    return facts(options)
+
+
+def stop(options: Options, wait_s: float = 60.0) -> bool:
+    """End the server, its replicas and its ingress; also what a killed server left behind. False when nothing ran."""
+    pid = running(options)
+    if pid is None:
+        return _stop_orphans(options)
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + wait_s
+    while running(options) is not None:
+        if time.monotonic() > deadline:
+            raise NotStarted(f"the server (pid {pid}) did not end within {wait_s:.0f} s")
+        time.sleep(0.05)
+    return True
+
+
+def status(options: Options) -> dict[str, Any]:
+    """Is it running, and where; no secret."""
+    pid = running(options)
+    if not options.database.exists():
+        return {"running": False, "pid": None}
+    known = facts(options)
+    known.pop("clientSecret")
+    return {"running": pid is not None, "pid": pid, "healthy": pid is not None and healthy(options), **known}
+
+
+def _spawn(options: Options, arguments: list[str]) -> subprocess.Popen[bytes]:
+    options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = os.open(options.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))}
+    command = [sys.executable, "-m", "infra.local_azure", "serve", "--state-dir", str(options.state_dir), *arguments]
+    try:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment, cwd="/"
+        )
+    finally:
+        os.close(log)
+
+
+def _stop_orphans(options: Options) -> bool:
+    """A killed server leaves replicas and ingress; adopt them for a moment to end them."""
+    if not options.database.exists():
+        return False
+    from .runtime.scheduler import Scheduler
+
+    async def end() -> None:
+        tls = certificates.ensure(options.state_dir / "tls")
+        scheduler = Scheduler(options.state_dir, options.images, (tls.certificate, tls.key))
+        await scheduler.start()
+        await scheduler.stop(terminate=True)
+
+    try:
+        with hold(options):
+            asyncio.run(end())
+    except BlockingIOError:
+        return stop(options)
+    return False

@@ -1,0 +1,198 @@
+"""The front of the Files data plane: which account, who signed, which operation, and the headers that every answer has."""
+
+import logging
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from aiohttp import StreamReader
+
+from infra.local_azure import clock
+from infra.local_azure.azure import Azure
+from infra.local_azure.login import TokenError
+from infra.local_azure.store import Record
+
+from . import content, directories, shares, signature
+from .errors import FilesError, not_there
+from .request import Answer, Request
+from .sidecar import Sidecar
+
+Handler = Callable[[Request], Awaitable[Answer]]
+log = logging.getLogger(__name__)
+
+# (method, restype, comp) -> operation, for a path that names a file or directory below a share …
+_FILE: dict[tuple[str, str, str], Handler] = {
+    ("PUT", "", ""): content.create,
+    ("PUT", "", "range"): content.put_range,
+    ("PUT", "", "metadata"): content.set_metadata,
+    ("PUT", "", "properties"): content.set_properties,
+    ("PUT", "", "rename"): content.rename,
+    ("GET", "", ""): content.read,
+    ("GET", "", "rangelist"): content.ranges,
+    ("HEAD", "", ""): content.head,
+    ("DELETE", "", ""): content.delete,
+    ("PUT", "directory", ""): directories.create,
+    ("PUT", "directory", "metadata"): directories.set_metadata,
+    ("PUT", "directory", "properties"): directories.set_properties,
+    ("PUT", "directory", "rename"): content.rename,
+    ("GET", "directory", ""): directories.get,
+    ("HEAD", "directory", ""): directories.get,
+    ("GET", "directory", "list"): directories.listing,
+    ("DELETE", "directory", ""): directories.delete,
+}
+# … and for the share itself.
+_SHARE: dict[tuple[str, str, str], Handler] = {
+    ("PUT", "share", ""): shares.create,
+    ("GET", "share", ""): shares.get,
+    ("HEAD", "share", ""): shares.get,
+    ("DELETE", "share", ""): shares.delete,
+    ("PUT", "share", "metadata"): shares.set_metadata,
+    ("PUT", "share", "properties"): shares.set_properties,
+    ("PUT", "share", "lease"): shares.lease,
+    ("GET", "share", "stats"): shares.statistics,
+    ("GET", "directory", ""): directories.get,
+    ("HEAD", "directory", ""): directories.get,
+    ("GET", "directory", "list"): directories.listing,
+}
+
+
+@dataclass(frozen=True)
+class Response:
+    """What goes out: `body` bytes, or a stream with `length`."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes | AsyncIterator[bytes]
+    length: int | None
+
+
+class Front:
+    """Answers one Files request; never raises."""
+
+    def __init__(self, azure: Azure) -> None:
+        self._azure = azure
+        self._sidecar = Sidecar(azure.options.state_dir / "files.db")
+        self._accounts: dict[str, Record | None] = {}
+        self._version = -1
+
+    def close(self) -> None:
+        self._sidecar.close()
+
+    async def answer(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        pairs: Sequence[tuple[str, str]],
+        body: StreamReader,
+        base: str,
+    ) -> Response:
+        """`path` and `query` as they came; `pairs` are all headers, `headers` the same for looking up without case."""
+        request = str(uuid.uuid4())
+        common = {
+            "x-ms-request-id": request,
+            "x-ms-version": headers.get("x-ms-version", "2025-05-05"),
+            "Server": "Local-Azure-File/1.0",
+        }
+        if "x-ms-client-request-id" in headers:
+            common["x-ms-client-request-id"] = headers["x-ms-client-request-id"]
+        try:
+            answer = await self._dispatch(method, path, query, headers, pairs, body, base)
+        except FilesError as refused:
+            text = b"" if method == "HEAD" else refused.body(request, clock.zulu())
+            error = {"x-ms-error-code": refused.code, "Content-Type": "application/xml", **refused.headers}
+            return Response(refused.status, {**common, **error}, text, len(text))
+        except Exception:
+            log.exception("%s %s failed", method, path)
+            text = FilesError(500, "InternalError", "The local Azure failed; see its log.").body(request, clock.zulu())
+            return Response(500, {**common, "x-ms-error-code": "InternalError"}, text, len(text))
+        return Response(answer.status, {**common, **answer.headers}, answer.body, answer.length)
+
+    async def _dispatch(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        pairs: Sequence[tuple[str, str]],
+        body: StreamReader,
+        base: str,
+    ) -> Answer:
+        name, _, rest = path.lstrip("/").partition("/")
+        account = self._account(name)
+        if account is None:
+            raise FilesError(404, "ResourceNotFound", f"The storage account '{name}' does not exist.")
+        self._authenticate(account, method, path, query, headers, pairs)
+        share, _, below = rest.strip("/").partition("/")
+        parameters = _parameters(query)
+        request = Request(self._azure, self._sidecar, account, unquote(share), below, parameters, headers, body, base)
+        return await _handler(method, share, below, parameters, headers)(request)
+
+    def _account(self, name: str) -> Record | None:
+        """Cached between writes: 2,000 small files are 4,000 look-ups of one account."""
+        if self._version != self._azure.store.version:
+            self._accounts.clear()
+            self._version = self._azure.store.version
+        if name not in self._accounts:
+            accounts = self._azure.store.each("microsoft.storage/storageaccounts")
+            self._accounts[name] = next((account for account in accounts if account.name == name.lower()), None)
+        return self._accounts[name]
+
+    def _authenticate(
+        self, account: Record, method: str, path: str, query: str, headers: Mapping[str, str], pairs: Sequence[tuple[str, str]]
+    ) -> None:
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        if not scheme:
+            raise FilesError(
+                401,
+                "NoAuthenticationInformation",
+                "Server failed to authenticate the request. Please refer to the information in the www-authenticate header.",
+                {"WWW-Authenticate": "SharedKey"},
+            )
+        if scheme.lower() == "bearer":
+            self._bearer(token, headers)
+            return
+        if account.body["properties"].get("allowSharedKeyAccess") is False:
+            raise FilesError(
+                403, "KeyBasedAuthenticationNotPermitted", "Key based authentication is not permitted on this storage account."
+            )
+        keys = (account.private["key1"], account.private["key2"])
+        signature.check(method=method, path=path, query=query, headers=pairs, account=account.name, keys=keys)
+
+    def _bearer(self, token: str, headers: Mapping[str, str]) -> None:
+        if headers.get("x-ms-file-request-intent", "").lower() != "backup":
+            raise FilesError(
+                400,
+                "MissingRequiredHeader",
+                "An HTTP header that's mandatory for this request is not specified: x-ms-file-request-intent.",
+            )
+        try:
+            claims = self._azure.login.verify(token)
+        except TokenError as refused:
+            raise FilesError(401, "InvalidAuthenticationInfo", refused.message) from None
+        if not str(claims["aud"]).startswith("https://storage.azure.com"):
+            raise FilesError(401, "InvalidAuthenticationInfo", "The token's audience is not Azure Storage.")
+
+
+def _handler(method: str, share: str, below: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Handler:
+    if "sharesnapshot" in query:
+        raise not_there("share snapshots")
+    shape = (method, query.get("restype", "").lower(), query.get("comp", "").lower())
+    if not share:
+        if shape == ("GET", "", "list"):
+            return shares.listing
+        raise not_there(f"{method} on the service with restype={shape[1]!r} comp={shape[2]!r}")
+    if shape == ("PUT", "", "") and "x-ms-copy-source" in headers and below:
+        return content.copy
+    found = (_FILE if below else _SHARE).get(shape)
+    if found is None:
+        raise not_there(f"{method} with restype={shape[1]!r} comp={shape[2]!r}")
+    return found
+
+
+def _parameters(query: str) -> dict[str, str]:
+    """Decoded, names in lower case. A plus is a plus here, not a blank."""
+    pairs = (part.partition("=") for part in query.split("&") if part)
+    return {unquote(name).lower(): unquote(value) for name, _, value in pairs}

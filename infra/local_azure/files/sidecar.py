@@ -1,0 +1,50 @@
+"""What a directory tree cannot hold of a file: metadata, content headers, attributes. Kept in SQLite beside the trees.
+
+Only files with something unusual have a row; a row is bound to the inode, so a file replaced on disk starts afresh.
+"""
+
+import json
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+Extras = dict[str, Any]
+
+
+class Sidecar:
+    """Keys are `account/share/path`; `extras` has "metadata", "headers", "attributes", "created", "permission"."""
+
+    def __init__(self, path: Path) -> None:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._database = sqlite3.connect(path, isolation_level=None)
+        self._database.execute("pragma journal_mode = wal")
+        self._database.execute("pragma synchronous = off")
+        self._database.execute("create table if not exists extras (key text primary key, inode integer, body text)")
+        for beside in path.parent.glob(path.name + "-*"):
+            beside.chmod(0o600)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def get(self, key: str, inode: int) -> Extras:
+        row = self._database.execute("select body from extras where key = ? and inode = ?", (key, inode)).fetchone()
+        return json.loads(row[0]) if row else {}
+
+    def put(self, key: str, inode: int, extras: Extras) -> None:
+        """Replace a file's row; nothing unusual means no row."""
+        if extras:
+            row = (key, inode, json.dumps(extras))
+            self._database.execute("insert or replace into extras values (?, ?, ?)", row)
+        else:
+            self._database.execute("delete from extras where key = ?", (key,))
+
+    def move(self, old: str, new: str) -> None:
+        """A renamed file or directory takes its rows, and those below it, along."""
+        self.drop(new)
+        self._database.execute("update extras set key = ? where key = ?", (new, old))
+        query = "update extras set key = ? || substr(key, ?) where key > ? and key < ?"
+        self._database.execute(query, (new, len(old) + 1, old + "/", old + "0"))
+
+    def drop(self, key: str) -> None:
+        self._database.execute("delete from extras where key = ? or (key > ? and key < ?)", (key, key + "/", key + "0"))

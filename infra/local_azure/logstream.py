@@ -1,0 +1,154 @@
+"""The log host: a replica's console and an app's system events, streamed to holders of a getAuthtoken token.
+
+`…/containerApps/{app}/revisions/{rev}/replicas/{replica}/containers/{c}/logstream` and `…/containerApps/{app}/eventstream`,
+with `follow`, `tailLines` (0..300) and `output` (json or text). The shim writes console lines in the CRI format.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aiohttp import web
+
+from .arm.errors import ArmError
+from .azure import Azure
+from .login import TokenError
+from .providers import app_view
+from .store import Record
+
+PATH = re.compile(
+    r"/subscriptions/(?P<subscription>[^/]+)/resourcegroups/(?P<group>[^/]+)/containerapps/(?P<app>[^/]+)/"
+    r"(?:eventstream|revisions/(?P<revision>[^/]+)/replicas/(?P<replica>[^/]+)/containers/(?P<container>[^/]+)/logstream)",
+    re.IGNORECASE,
+)
+_POLL_S = 0.2
+_TAIL_BYTES = 1024 * 1024
+
+
+async def serve(azure: Azure, request: web.BaseRequest, match: re.Match[str], query: Mapping[str, str]) -> web.StreamResponse:
+    """Stream until the end of the file, or for ever with `follow`; ArmError when there is nothing to show."""
+    app = _app(azure, match)
+    _authenticate(azure, request, app)
+    follow = query.get("follow", "false").lower() == "true"
+    tail = min(int(query.get("tailLines", "20") or 0), 300)
+    as_json = query.get("output", "json").lower() != "text"
+    if match["revision"] is None:
+        path, shape = azure.composition.system_log(app.name), _as_it_is
+        greeting = []
+    else:
+        path = _console(azure, app, match)
+        shape = _console_json if as_json else _console_text
+        where = f"[Revision: '{match['revision']}', Replica: '{match['replica']}']"
+        told = (
+            f"Connecting to the container '{match['container']}'...",
+            f"Successfully Connected to container: '{match['container']}' {where}",
+        )
+        greeting = [shape(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ} stdout F {text}") for text in told]
+    response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-cache"})
+    await response.prepare(request)
+    await _send(response, greeting)
+    async for lines in _lines(path, tail, follow=follow):
+        await _send(response, [shape(line) for line in lines])
+    await response.write_eof()
+    return response
+
+
+def _app(azure: Azure, match: re.Match[str]) -> Record:
+    group = f"/subscriptions/{match['subscription']}/resourceGroups/{match['group']}"
+    record = azure.store.get(f"{group}/providers/Microsoft.App/containerapps/{match['app']}")
+    if record is None:
+        raise ArmError(404, "ResourceNotFound", f"The container app '{match['app']}' was not found.")
+    return record
+
+
+def _authenticate(azure: Azure, request: web.BaseRequest, app: Record) -> None:
+    """Only a token made by this very app's getAuthtoken opens its logs."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    try:
+        claims = azure.login.verify(token) if scheme.lower() == "bearer" else {}
+    except TokenError as refused:
+        raise ArmError(401, refused.code, refused.message) from None
+    if claims.get("aud") != "containerapps" or claims.get("app") != app.key:
+        raise ArmError(401, "Unauthorized", "A token from getAuthtoken of this container app is required.")
+
+
+def _console(azure: Azure, app: Record, match: re.Match[str]) -> Path:
+    revision = azure.store.get(app_view.revision_id(app, match["revision"]))
+    if revision is None:
+        raise ArmError(404, "RevisionNotFound", f"The revision '{match['revision']}' was not found.")
+    for replica in azure.composition.status(app, revision).replicas:
+        if replica.name == match["replica"]:
+            return replica.log
+    raise ArmError(404, "ReplicaNotFound", f"The replica '{match['replica']}' was not found.")
+
+
+async def _lines(path: Path, tail: int, *, follow: bool) -> AsyncIterator[list[str]]:
+    """The last lines, then what is appended; a rotated file is read from its start."""
+    text, place, inode = await asyncio.to_thread(_end_of, path)
+    complete, rest = _split(text)
+    yield complete[len(complete) - tail :] if tail else []
+    while follow:
+        await asyncio.sleep(_POLL_S)
+        more, place, inode = await asyncio.to_thread(_more_of, path, place, inode)
+        if more:
+            complete, rest = _split(rest + more)
+            yield complete
+
+
+def _end_of(path: Path) -> tuple[bytes, int, int]:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _TAIL_BYTES))
+            data = file.read()
+            return data, file.tell(), path.stat().st_ino
+    except FileNotFoundError:
+        return b"", 0, 0
+
+
+def _more_of(path: Path, place: int, inode: int) -> tuple[bytes, int, int]:
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return b"", place, inode
+    if state.st_ino != inode or state.st_size < place:
+        place = 0
+    if state.st_size == place:
+        return b"", place, state.st_ino
+    with path.open("rb") as file:
+        file.seek(place)
+        data = file.read(_TAIL_BYTES)
+        return data, file.tell(), state.st_ino
+
+
+def _split(data: bytes) -> tuple[list[str], bytes]:
+    whole, _, rest = data.rpartition(b"\n")
+    return (whole.decode("utf-8", "replace").split("\n") if whole else []), rest
+
+
+async def _send(response: web.StreamResponse, lines: list[str]) -> None:
+    if lines:
+        await response.write(("\n".join(lines) + "\n").encode())
+
+
+def _parts(line: str) -> tuple[str, str]:
+    """`2026-…Z stdout F text` -> time, text."""
+    parts = line.split(" ", 3)
+    return (parts[0], parts[3]) if len(parts) == 4 else ("", line)
+
+
+def _console_json(line: str) -> str:
+    instant, text = _parts(line)
+    return json.dumps({"TimeStamp": instant, "Log": text}, ensure_ascii=False)
+
+
+def _console_text(line: str) -> str:
+    instant, text = _parts(line)
+    return f"{instant} {text}".strip()
+
+
+def _as_it_is(line: str) -> str:
+    return line

@@ -1,0 +1,47 @@
+"""How one local Azure is run: where its state lives and how fast it moves. Built by __main__, read everywhere."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+IMAGES = Path(__file__).with_name("images.yaml")
+
+
+@dataclass(frozen=True)
+class Options:
+    """`operation_s` is the base length of a long-running operation; slow resources take a multiple of it.
+
+    `retry_after_s` 0 means "answer with retry-after-ms", which the SDKs honour below one second; a whole number of seconds is
+    sent as Retry-After, as Azure does.
+    """
+
+    state_dir: Path
+    port: int = 0
+    operation_s: float = 0.1
+    retry_after_s: int = 0
+    page_size: int = 100
+    token_s: int = 3600
+    images: Path = IMAGES
+
+    @property
+    def database(self) -> Path:
+        return self.state_dir / "azure.db"
+
+    @property
+    def files(self) -> Path:
+        return self.state_dir / "files"
+
+    @property
+    def runtime(self) -> Path:
+        return self.state_dir / "runtime"
+
+    @property
+    def journal(self) -> Path:
+        return self.state_dir / "journal.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        return self.state_dir / "server.lock"
+
+    @property
+    def log(self) -> Path:
+        return self.state_dir / "server.log"

@@ -1,0 +1,289 @@
+"""Container apps: writes are operations, a changed template makes a revision. Revisions themselves are in `revision`."""
+
+import secrets
+import string
+
+from infra.local_azure import clock
+from infra.local_azure.arm import operations
+from infra.local_azure.arm.call import Call, Handler, Reply
+from infra.local_azure.arm.errors import ArmError, bad_request, conflict
+from infra.local_azure.arm.merge import merge
+from infra.local_azure.arm.operations import Operation
+from infra.local_azure.arm.paging import page
+from infra.local_azure.azure import Azure
+from infra.local_azure.regions import display
+from infra.local_azure.store import Record
+
+from . import app_rules, app_shape, app_view, managed_environment, tracked
+from .app_view import KIND, REVISION_KIND, TYPE, view
+from .tracked import Body
+
+_ALPHABET = string.ascii_lowercase + string.digits
+
+
+def put(call: Call) -> Reply:
+    """Create or replace: whatever the body leaves out is gone. Answers 201 with an echo either way."""
+    azure, body = call.azure, call.document()
+    tracked.require_group(call)
+    app_rules.name(call.target.name)
+    known = azure.store.get(call.target.key)
+    _idle(azure, call.target.key, call.target.name)
+    sent = body.get("properties") or {}
+    if known is None and sent.get("configuration") is not None and "maxInactiveRevisions" not in (sent["configuration"] or {}):
+        sent = {**sent, "configuration": {**sent["configuration"], "maxInactiveRevisions": 100}}
+    elif known is None and not sent.get("configuration"):
+        sent = {**sent, "configuration": {"maxInactiveRevisions": 100}}
+    record, running = _accept(call, known, {**body, "properties": sent})
+    where = operations.url(call, "Microsoft.App", record.body["location"], "containerappOperationStatuses", running, status=True)
+    headers = {"Azure-AsyncOperation": where, "x-ms-async-operation-timeout": "PT15M", **operations.waiting(call)}
+    return Reply(201, app_view.echo(call, record, sent), headers)
+
+
+def patch(call: Call) -> Reply:
+    """A merge over what is there; answers 202 without a body and with both polling headers."""
+    azure, body = call.azure, call.document()
+    known = tracked.find(call, TYPE)
+    _idle(azure, known.key, known.name)
+    before = {**known.body["properties"]}
+    before["configuration"] = {**before["configuration"], "secrets": known.private["secrets"]}
+    whole = merge({**known.body, "properties": before}, {key: value for key, value in body.items() if key != "properties"})
+    whole["properties"] = merge(before, body.get("properties") or {})
+    record, running = _accept(call, known, whole)
+    return _accepted(call, record, running, status=True)
+
+
+def get(call: Call) -> Reply:
+    return Reply(200, view(call, tracked.find(call, TYPE)))
+
+
+def listing(call: Call) -> Reply:
+    return page(call, [view(call, record) for record in call.azure.store.each(KIND, tracked.scope(call))])
+
+
+def delete(call: Call) -> Reply:
+    azure = call.azure
+    tracked.require_group(call)
+    record = azure.store.get(call.target.key)
+    if record is None:
+        return Reply(204)
+    running = azure.operations.busy(record.key)
+    if running is None or running.finish != "app.deleted":
+        _idle(azure, record.key, record.name)
+        record.body["properties"]["provisioningState"] = "Deleting"
+        running = _write(azure, record, "app.deleted")
+        azure.composition.changed()
+    return _accepted(call, record, running, status=False)
+
+
+def list_secrets(call: Call) -> Reply:
+    record = tracked.acted_on(call, TYPE)
+    return Reply(200, {"value": record.private["secrets"]})
+
+
+def auth_token(call: Call) -> Reply:
+    """A short-lived token for this app's log streams."""
+    record = tracked.acted_on(call, TYPE)
+    token, lifetime = call.azure.login.issue("containerapps", call.base, app=record.key)
+    shown = {"token": token, "expires": clock.zulu(clock.now() + lifetime)}
+    named = {"id": record.id, "name": record.name, "type": "Microsoft.App/containerApps/accesstoken"}
+    return Reply(200, {"location": record.body["location"], "properties": shown, **named})
+
+
+def start(call: Call) -> Reply:
+    return _switch(call, stopped=False)
+
+
+def stop(call: Call) -> Reply:
+    return _switch(call, stopped=True)
+
+
+def status(call: Call) -> Reply:
+    running = _operation(call)
+    return Reply(200, operations.status_body(call, running), {} if running.done else operations.waiting(call))
+
+
+def result(call: Call) -> Reply:
+    running = _operation(call)
+    if not running.done:
+        where = f"{call.base}{call.target.path}?api-version={call.version}"
+        return Reply(202, None, {"Location": where, **operations.waiting(call)})
+    record = call.azure.store.get(running.resource)
+    return Reply(200, view(call, record)) if record else Reply(204)
+
+
+def applied(azure: Azure, operation: Operation) -> None:
+    """The end of a PUT or PATCH: the revision it asked for exists, and the replicas follow."""
+    record = azure.store.get(operation.resource)
+    if record is None:
+        return
+    properties, revision = record.body["properties"], operation.argument.get("revision")
+    if revision:
+        azure.store.put(_revision(record, revision))
+        properties["latestRevisionName"] = revision
+    properties["provisioningState"] = "Succeeded"
+    azure.store.put(record)
+    _retire(azure, record)
+    azure.composition.changed()
+
+
+def deleted(azure: Azure, operation: Operation) -> None:
+    azure.store.delete(operation.resource)
+    azure.composition.changed()
+
+
+def switched(azure: Azure, operation: Operation) -> None:
+    record = azure.store.get(operation.resource)
+    if record is not None:
+        record.private["stopped"] = operation.argument["stopped"]
+        record.body["properties"]["provisioningState"] = "Succeeded"
+        azure.store.put(record)
+        azure.composition.changed()
+
+
+def _accept(call: Call, known: Record | None, body: Body) -> tuple[Record, Operation]:
+    """Check the whole document, store it as in progress and start the operation that applies it."""
+    azure, sent = call.azure, body.get("properties") or {}
+    place = tracked.location(body, known, TYPE)
+    environment = _environment(call, sent, known)
+    profiles = environment.body["properties"]["workloadProfiles"]
+    properties: Body = {
+        "provisioningState": "InProgress",
+        "environmentId": environment.id,
+        "workloadProfileName": sent.get("workloadProfileName") or ("Consumption" if profiles else None),
+        "configuration": app_shape.configuration(sent.get("configuration"), fill=True),
+        "template": app_shape.template(sent.get("template"), fill=True),
+    }
+    values = app_shape.secrets(sent.get("configuration"))
+    storages = {record.name for record in azure.store.each("microsoft.app/managedenvironments/storages", environment.key)}
+    app_rules.document(call.target.name, properties, values, storages, profiles)
+    record = Record(
+        known.id if known else _app_id(call), KIND, {}, dict(known.private) if known else {"stopped": False, "port": None}
+    )
+    revision = _next_revision(azure, record, known, properties)
+    if properties["configuration"]["ingress"]:
+        existing = [entry.name for entry in azure.store.each(REVISION_KIND, record.id)] + ([revision] if revision else [])
+        app_rules.traffic(properties["configuration"]["ingress"]["traffic"], existing)
+        record.private["port"] = record.private.get("port") or azure.composition.free_port()
+    old = known.body["properties"] if known else {}
+    properties |= {name: old[name] for name in ("latestRevisionName", "latestReadyRevisionName") if name in old}
+    record.private |= {"environment": environment.key, "secrets": values}
+    record.body = {"location": display(place), "identity": app_shape.identity(body.get("identity")), "properties": properties}
+    record.body["systemData"] = tracked.stamp(call, known.body["systemData"] if known else None)
+    record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
+    return record, _write(azure, record, "app.applied", {"revision": revision})
+
+
+def _environment(call: Call, sent: Body, known: Record | None) -> Record:
+    wanted = (
+        sent.get("environmentId")
+        or sent.get("managedEnvironmentId")
+        or (known.body["properties"]["environmentId"] if known else None)
+    )
+    if not wanted:
+        raise bad_request("ContainerAppEnvironmentRequired", "The property 'environmentId' is required.")
+    record = call.azure.store.get(str(wanted))
+    if record is None or record.kind != managed_environment.KIND:
+        raise bad_request("ManagedEnvironmentNotFound", f"The environment '{wanted}' was not found.")
+    if known and record.key != known.private["environment"]:
+        raise bad_request("ContainerAppEnvironmentCannotBeChanged", "The environment of a container app cannot be changed.")
+    state = record.body["properties"]["provisioningState"]
+    if state != "Succeeded":
+        text = f"The environment '{record.name}' is not provisioned: its provisioning state is '{state}'."
+        raise conflict("ManagedEnvironmentNotProvisioned", text)
+    return record
+
+
+def _next_revision(azure: Azure, record: Record, known: Record | None, properties: Body) -> str | None:
+    """The name of the revision this write makes, or None. A suffix that was used before makes none: Azure ignores it silently."""
+    template, suffix = properties["template"], properties["template"]["revisionSuffix"]
+    if known is not None and "latestRevisionName" in known.body["properties"]:
+        old = known.body["properties"]
+        same = app_shape.substance(template, properties["workloadProfileName"]) == app_shape.substance(
+            old["template"], old["workloadProfileName"]
+        )
+        if same and (not suffix or suffix == old["template"]["revisionSuffix"]):
+            return None
+    if not suffix:
+        return f"{record.name}--{''.join(secrets.choice(_ALPHABET) for _ in range(7))}"
+    name = f"{record.name}--{suffix}"
+    return None if azure.store.get(app_view.revision_id(record, name)) else name
+
+
+def _revision(app: Record, name: str) -> Record:
+    """A new revision with the secrets of this moment: later values reach it by a restart only."""
+    properties = app.body["properties"]
+    body = {
+        "created": clock.now(),
+        "active": True,
+        "template": properties["template"],
+        "workloadProfileName": properties["workloadProfileName"],
+    }
+    values = {str(entry["name"]): str(entry.get("value") or "") for entry in app.private["secrets"]}
+    return Record(app_view.revision_id(app, name), REVISION_KIND, body, {"secrets": values})
+
+
+def _retire(azure: Azure, app: Record) -> None:
+    """Only so many inactive revisions are kept, oldest go first."""
+    keep = app.body["properties"]["configuration"]["maxInactiveRevisions"]
+    idle = [record for record in azure.store.each(REVISION_KIND, app.id) if not record.body["active"]]
+    for record in idle[: max(0, len(idle) - (100 if keep is None else int(keep)))]:
+        azure.store.delete(record.key)
+
+
+def _switch(call: Call, *, stopped: bool) -> Reply:
+    azure, record = call.azure, tracked.acted_on(call, TYPE)
+    _idle(azure, record.key, record.name)
+    record.body["properties"]["provisioningState"] = "InProgress"
+    running = _write(azure, record, "app.switched", {"stopped": stopped})
+    return _accepted(call, record, running, status=False)
+
+
+def _accepted(call: Call, record: Record, running: Operation, *, status: bool) -> Reply:
+    place = record.body["location"]
+    headers = {"Location": operations.url(call, "Microsoft.App", place, "containerappOperationResults", running, status=False)}
+    if status:
+        where = operations.url(call, "Microsoft.App", place, "containerappOperationStatuses", running, status=True)
+        headers["Azure-AsyncOperation"] = where
+    return Reply(202, None, {**headers, **operations.waiting(call)})
+
+
+def _write(azure: Azure, record: Record, finish: str, argument: Body | None = None) -> Operation:
+    with azure.store.transaction():
+        azure.store.put(record)
+        return azure.operations.begin(record.key, finish, argument=argument)
+
+
+def _idle(azure: Azure, key: str, name: str) -> None:
+    running = azure.operations.busy(key)
+    if running is not None:
+        text = (
+            f"Cannot modify a container app '{name}' because there is an active provisioning operation in progress. "
+            f"OperationId: '{running.id}'"
+        )
+        raise conflict("ContainerAppOperationInProgress", text)
+
+
+def _operation(call: Call) -> Operation:
+    running = call.azure.operations.get(call.target.name)
+    if running is None:
+        raise ArmError(404, "ContainerAppOperationNotFound", f"The operation '{call.target.name}' was not found.")
+    return running
+
+
+def _app_id(call: Call) -> str:
+    return tracked.new_id(call, "Microsoft.App/containerapps")
+
+
+ROUTES: dict[str, Handler] = {
+    "put microsoft.app/containerapps/{}": put,
+    "patch microsoft.app/containerapps/{}": patch,
+    "get microsoft.app/containerapps/{}": get,
+    "delete microsoft.app/containerapps/{}": delete,
+    "get microsoft.app/containerapps": listing,
+    "post microsoft.app/containerapps/{}/listsecrets": list_secrets,
+    "post microsoft.app/containerapps/{}/getauthtoken": auth_token,
+    "post microsoft.app/containerapps/{}/start": start,
+    "post microsoft.app/containerapps/{}/stop": stop,
+    "get microsoft.app/locations/{}/containerappoperationstatuses/{}": status,
+    "get microsoft.app/locations/{}/containerappoperationresults/{}": result,
+}

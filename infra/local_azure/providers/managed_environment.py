@@ -1,0 +1,275 @@
+"""Managed environments: where apps run. Creation and changes are operations; writes that change nothing are not."""
+
+import re
+import secrets
+from typing import Any
+
+from infra.local_azure import regions
+from infra.local_azure.arm import operations
+from infra.local_azure.arm.call import Call, Handler, Reply
+from infra.local_azure.arm.errors import bad_request, conflict, not_found
+from infra.local_azure.arm.merge import merge
+from infra.local_azure.arm.operations import Operation
+from infra.local_azure.arm.paging import page
+from infra.local_azure.azure import Azure
+from infra.local_azure.store import Record
+
+from . import tracked, workload_profiles
+from .tracked import Body
+
+TYPE = "Microsoft.App/managedEnvironments"
+KIND = TYPE.lower()
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,58}[a-z0-9]")
+_WORDS = ("bluesky", "whitebeach", "greenfield", "calmsea", "redstone", "goldriver", "silverlake", "happytree")
+_SETTINGS = (
+    "daprAIInstrumentationKey", "daprAIConnectionString", "vnetConfiguration", "appLogsConfiguration", "zoneRedundant",
+    "kedaConfiguration", "daprConfiguration", "customDomainConfiguration", "workloadProfiles",
+    "infrastructureResourceGroup", "peerAuthentication", "peerTrafficConfiguration", "publicNetworkAccess",
+)  # fmt: skip
+
+
+def put(call: Call) -> Reply:
+    azure, body = call.azure, call.document()
+    tracked.require_group(call)
+    if not _NAME.fullmatch(call.target.name) or "--" in call.target.name:
+        text = (
+            f"Invalid Environment name '{call.target.name}'. A name must consist of lower case alphanumeric characters or '-', "
+            "start with an alphabetic character, and end with an alphanumeric character and cannot have '--'. "
+            "The length must be between 2 and 60 characters."
+        )
+        raise bad_request("ManagedEnvironmentInvalidName", text)
+    known = azure.store.get(call.target.key)
+    place = tracked.location(body, known, TYPE)
+    _idle(azure, call.target.key, call.target.name)
+    sent = {key: value for key, value in (body.get("properties") or {}).items() if key in _SETTINGS}
+    before = known.body if known else {}
+    record = known or Record(tracked.new_id(call, TYPE), KIND, {}, _private(place))
+    settings = _settings(sent, place, before.get("properties"), record)
+    if known and settings == _own(before["properties"]) and _label(body) == _label(before):
+        return Reply(200, _view(call, record))
+    record.body = {
+        **_label(body),
+        "location": regions.display(place),
+        "systemData": tracked.stamp(call, before.get("systemData")),
+    }
+    record.body["properties"] = {**settings, "provisioningState": "Waiting" if not known else "UpgradeRequested"}
+    running = _write(azure, record, "environment.done", factor=3 if not known else 1)
+    where = operations.url(call, "Microsoft.App", place, "managedEnvironmentOperationStatuses", running, status=True)
+    headers = {"Azure-AsyncOperation": where, "x-ms-async-operation-timeout": "PT15M", **operations.waiting(call)}
+    return Reply(201, _view(call, record, created=not known), headers)
+
+
+def patch(call: Call) -> Reply:
+    """Tags alone are written at once; anything else is an operation asked about by Location."""
+    azure, body = call.azure, call.document()
+    record = tracked.find(call, TYPE)
+    place = tracked.location(body, record, TYPE)
+    _idle(azure, record.key, record.name)
+    sent = {key: value for key, value in (body.get("properties") or {}).items() if key in _SETTINGS}
+    merged = merge(_own(record.body["properties"]), sent)
+    settings = _settings(merged, place, record.body["properties"], record)
+    structural = settings != _own(record.body["properties"])
+    labels = {**_label(record.body), **_label(body)}
+    record.body = {
+        **labels,
+        "location": record.body["location"],
+        "systemData": tracked.stamp(call, record.body["systemData"]),
+    } | {"properties": {**settings, "provisioningState": "UpgradeRequested" if structural else "Succeeded"}}
+    if not structural:
+        azure.store.put(record)
+        return Reply(200, _view(call, record))
+    running = _write(azure, record, "environment.done")
+    where = operations.url(call, "Microsoft.App", place, "managedEnvironmentOperationResults", running, status=False)
+    return Reply(202, None, {"Location": where, **operations.waiting(call)})
+
+
+def get(call: Call) -> Reply:
+    return Reply(200, _view(call, tracked.find(call, TYPE)))
+
+
+def listing(call: Call) -> Reply:
+    return page(call, [_view(call, record) for record in call.azure.store.each(KIND, tracked.scope(call))])
+
+
+def delete(call: Call) -> Reply:
+    azure = call.azure
+    tracked.require_group(call)
+    record = azure.store.get(call.target.key)
+    if record is None:
+        return Reply(204)
+    running = azure.operations.busy(record.key)
+    if running is None or running.finish != "environment.deleted":
+        _idle(azure, record.key, record.name)
+        apps = [app for app in azure.store.each("microsoft.app/containerapps") if app.private["environment"] == record.key]
+        if apps:
+            count = f"{len(apps)} active container apps"
+            text = f"The specified environment {record.name} cannot be deleted because it still contains {count}."
+            raise conflict("ManagedEnvironmentHasContainerApps", text)
+        record.body["properties"]["provisioningState"] = "ScheduledForDelete"
+        running = _write(azure, record, "environment.deleted", factor=2)
+    where = operations.url(
+        call, "Microsoft.App", record.body["location"], "managedEnvironmentOperationResults", running, status=False
+    )
+    return Reply(202, None, {"Location": where, **operations.waiting(call)})
+
+
+def done(azure: Azure, operation: Operation) -> None:
+    record = azure.store.get(operation.resource)
+    if record is not None:
+        record.body["properties"]["provisioningState"] = "Succeeded"
+        azure.store.put(record)
+
+
+def deleted(azure: Azure, operation: Operation) -> None:
+    azure.store.delete(operation.resource)
+    azure.composition.changed()
+
+
+def status(call: Call) -> Reply:
+    running = _operation(call)
+    return Reply(200, operations.status_body(call, running), {} if running.done else operations.waiting(call))
+
+
+def result(call: Call) -> Reply:
+    running = _operation(call)
+    if not running.done:
+        where = f"{call.base}{call.target.path}?api-version={call.version}"
+        return Reply(202, None, {"Location": where, **operations.waiting(call)})
+    record = call.azure.store.get(running.resource)
+    return Reply(200, _view(call, record)) if record else Reply(204)
+
+
+def usages(call: Call) -> Reply:
+    """GPU quota counts the replicas that run on GPU profiles now."""
+    record = tracked.acted_on(call, TYPE)
+    gpus = call.azure.composition.gpus(record.key)
+    usage = workload_profiles.usage
+    value = [
+        usage("ManagedEnvironmentGeneralPurposeCores", "Managed Environment General Purpose Cores", 0, 100),
+        usage("ManagedEnvironmentMemoryOptimizedCores", "Managed Environment Memory Optimized Cores", 0, 50),
+        usage("ManagedEnvironmentConsumptionCores", "Managed Environment Consumption Cores", 0, 100),
+    ]
+    for name, kind in (
+        ("ManagedEnvironmentConsumptionNCA100Gpus", "NC24-A100"),
+        ("ManagedEnvironmentConsumptionT4Gpus", "NC8as-T4"),
+    ):
+        used = gpus.get(f"consumption-gpu-{kind.lower()}", 0)
+        value.append(usage(name, f"Managed Environment Consumption {kind} Gpus", used, workload_profiles.GPU_QUOTA))
+    return Reply(200, {"value": value})
+
+
+def profile_states(call: Call) -> Reply:
+    record = tracked.acted_on(call, TYPE)
+    value = []
+    for entry in record.body["properties"].get("workloadProfiles") or []:
+        counted = {"currentCount": entry["minimumCount"]} if entry.get("minimumCount") is not None else {}
+        identifier = f"{record.id}/workloadProfileStates/{entry['name']}"
+        shown = {"id": identifier, "name": entry["name"], "type": entry["workloadProfileType"]}
+        value.append({**shown, "properties": {**counted, **entry}})
+    return Reply(200, {"value": value})
+
+
+def _operation(call: Call) -> Operation:
+    running = call.azure.operations.get(call.target.name)
+    if running is None:
+        raise not_found("Microsoft.App/locations/managedEnvironmentOperationStatuses", call.target.name, "")
+    return running
+
+
+def _idle(azure: Azure, key: str, name: str) -> None:
+    running = azure.operations.busy(key)
+    if running is not None:
+        text = (
+            f"Cannot modify a managed environment '{name}' because there is an active provisioning operation in progress. "
+            f"OperationId: '{running.id}'"
+        )
+        raise conflict("ManagedEnvironmentOperationInProgress", text)
+
+
+def _write(azure: Azure, record: Record, finish: str, factor: float = 1.0) -> Operation:
+    with azure.store.transaction():
+        azure.store.put(record)
+        return azure.operations.begin(record.key, finish, factor=factor)
+
+
+def _private(place: str) -> Body:
+    domain = f"{secrets.choice(_WORDS)}-{secrets.token_hex(4)}.{place}.localhost"
+    return {"domain": domain, "verification": secrets.token_hex(32).upper(), "sharedKey": None}
+
+
+def _settings(sent: Body, place: str, before: Body | None, record: Record) -> Body:
+    """The settings as stored: normalised, secrets moved aside, immutables checked."""
+    logs = sent.get("appLogsConfiguration") or {}
+    analytics = logs.get("logAnalyticsConfiguration")
+    if logs.get("destination") == "log-analytics":
+        key = (analytics or {}).get("sharedKey") or record.private.get("sharedKey")
+        if not (analytics or {}).get("customerId") or not key:
+            text = "LogAnalyticsConfiguration is invalid. Must provide a valid LogAnalyticsConfiguration"
+            raise bad_request("InvalidLogAnalyticsConfiguration", text)
+        record.private["sharedKey"] = key
+    shown = {"customerId": analytics["customerId"], "sharedKey": None} if analytics else None
+    settings: Body = {
+        "vnetConfiguration": sent.get("vnetConfiguration"),
+        "appLogsConfiguration": {"destination": logs.get("destination"), "logAnalyticsConfiguration": shown},
+        "zoneRedundant": bool(sent.get("zoneRedundant")),
+        "workloadProfiles": workload_profiles.settle(sent.get("workloadProfiles"), place),
+        "infrastructureResourceGroup": sent.get("infrastructureResourceGroup"),
+        "peerAuthentication": sent.get("peerAuthentication") or {"mtls": {"enabled": False}},
+        "peerTrafficConfiguration": sent.get("peerTrafficConfiguration") or {"encryption": {"enabled": False}},
+        "publicNetworkAccess": sent.get("publicNetworkAccess") or "Enabled",
+    }
+    for name in ("vnetConfiguration", "zoneRedundant"):
+        if before is not None and sent.get(name) is not None and settings[name] != before[name]:
+            text = f"The property '{name}' of a managed environment cannot be changed after it was created."
+            raise bad_request("ManagedEnvironmentPropertyCannotBeChanged", text)
+        if before is not None:
+            settings[name] = before[name]
+    return settings
+
+
+def _own(properties: Body) -> Body:
+    return {key: value for key, value in properties.items() if key != "provisioningState"}
+
+
+def _label(body: Body) -> Body:
+    return {key: value for key in ("tags", "identity") if (value := tracked.tags(body) if key == "tags" else body.get(key))}
+
+
+def _view(call: Call, record: Record, *, created: bool = False) -> Body:
+    """What a GET returns; the answer to a creation does not know its versions yet."""
+    domain, where = record.private["domain"], f"{call.base}{record.id.replace('/providers/Microsoft.App', '')}/eventstream"
+    custom = dict.fromkeys(
+        ("dnsSuffix", "certificateValue", "certificatePassword", "thumbprint", "subjectName", "expirationDate")
+    )
+    properties: dict[str, Any] = {
+        "provisioningState": record.body["properties"]["provisioningState"],
+        "daprAIInstrumentationKey": None,
+        "daprAIConnectionString": None,
+        **_own(record.body["properties"]),
+        "defaultDomain": domain,
+        "staticIp": "127.0.0.1",
+        "kedaConfiguration": {"version": None if created else "2.17.2"},
+        "daprConfiguration": {"version": None if created else "1.13.6"},
+        "eventStreamEndpoint": where,
+        "customDomainConfiguration": {"customDomainVerificationId": record.private["verification"], **custom},
+    }
+    if properties["workloadProfiles"] and call.version >= "2024-10":
+        properties["workloadProfiles"] = [{**entry, "enableFips": False} for entry in properties["workloadProfiles"]]
+    if call.version < "2024-10":
+        del properties["publicNetworkAccess"]
+    shown = {"id": record.id, "name": record.name, "type": TYPE, "location": record.body["location"]}
+    rest = {key: record.body[key] for key in ("tags", "identity", "systemData") if record.body.get(key)}
+    return {**shown, **rest, "properties": properties}
+
+
+ROUTES: dict[str, Handler] = {
+    "put microsoft.app/managedenvironments/{}": put,
+    "get microsoft.app/managedenvironments/{}": get,
+    "patch microsoft.app/managedenvironments/{}": patch,
+    "delete microsoft.app/managedenvironments/{}": delete,
+    "get microsoft.app/managedenvironments": listing,
+    "get microsoft.app/managedenvironments/{}/usages": usages,
+    "get microsoft.app/managedenvironments/{}/workloadprofilestates": profile_states,
+    "get microsoft.app/locations/{}/managedenvironmentoperationstatuses/{}": status,
+    "get microsoft.app/locations/{}/managedenvironmentoperationresults/{}": result,
+}

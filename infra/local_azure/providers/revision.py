@@ -1,0 +1,132 @@
+"""Revisions and replicas: what runs, as the runtime reports it, and switching revisions on and off."""
+
+import hashlib
+
+from infra.local_azure.arm.call import Call, Handler, Reply
+from infra.local_azure.arm.errors import ArmError, not_found
+from infra.local_azure.arm.paging import page
+from infra.local_azure.runtime.workload import ReplicaStatus
+from infra.local_azure.store import Record
+
+from . import app_view, tracked
+from .app_view import KIND, REVISION_KIND, TYPE
+from .tracked import Body
+
+
+def listing(call: Call) -> Reply:
+    """Oldest first; inactive ones too, unless the filter asks for active ones."""
+    app = _app(call)
+    records = call.azure.store.each(REVISION_KIND, app.id)
+    if "active eq true" in call.query.get("$filter", "").lower():
+        records = [record for record in records if record.body["active"]]
+    return page(call, [_view(call, app, record) for record in records])
+
+
+def get(call: Call) -> Reply:
+    app = _app(call)
+    return Reply(200, _view(call, app, _revision(call, app)))
+
+
+def activate(call: Call) -> Reply:
+    return _switch(call, active=True)
+
+
+def deactivate(call: Call) -> Reply:
+    return _switch(call, active=False)
+
+
+async def restart(call: Call) -> Reply:
+    app = _app(call)
+    await call.azure.composition.restart(app, _revision(call, app))
+    return Reply(200, "Restart succeeded")
+
+
+def replicas(call: Call) -> Reply:
+    app = _app(call)
+    revision = _revision(call, app)
+    status = call.azure.composition.status(app, revision)
+    return Reply(200, {"value": [_replica(call, revision, replica) for replica in status.replicas]})
+
+
+def replica(call: Call) -> Reply:
+    app = _app(call)
+    revision = _revision(call, app)
+    wanted = call.target.names[2].lower()
+    for status in call.azure.composition.status(app, revision).replicas:
+        if status.name.lower() == wanted:
+            return Reply(200, _replica(call, revision, status))
+    raise ArmError(404, "ReplicaNotFound", f"The replica '{call.target.names[2]}' of revision '{revision.name}' was not found.")
+
+
+def _switch(call: Call, *, active: bool) -> Reply:
+    app = _app(call)
+    record = _revision(call, app)
+    record.body["active"] = active
+    call.azure.store.put(record)
+    call.azure.composition.changed()
+    return Reply(200, "Activate succeeded" if active else "Deactivate succeeded")
+
+
+def _app(call: Call) -> Record:
+    record = call.azure.store.get("/".join(call.target.path.split("/")[:9]))
+    if record is None or record.kind != KIND:
+        tracked.require_group(call)
+        raise not_found(TYPE, call.target.names[0], call.target.group or "")
+    return record
+
+
+def _revision(call: Call, app: Record) -> Record:
+    name = call.target.names[1]
+    record = call.azure.store.get(app_view.revision_id(app, name))
+    if record is None:
+        raise ArmError(404, "RevisionNotFound", f"The revision '{name}' of container app '{app.name}' was not found.")
+    return record
+
+
+def _view(call: Call, app: Record, record: Record) -> Body:
+    weight = call.azure.composition.weights(app).get(record.name, 0)
+    return app_view.revision_view(record, weight=weight, fqdn=None, status=call.azure.composition.status(app, record))
+
+
+def _replica(call: Call, revision: Record, status: ReplicaStatus) -> Body:
+    """One replica with its container; `app_rules` lets no template have more than one."""
+    stream = f"{call.base}{revision.id.replace('/providers/Microsoft.App', '')}/replicas/{status.name}"
+    containers = []
+    for container in revision.body["template"]["containers"]:
+        where = f"{stream}/containers/{container['name']}"
+        digest = hashlib.sha256(f"{status.name}/{container['name']}/{status.restart_count}".encode()).hexdigest()[:32]
+        containers.append(
+            {
+                "name": container["name"],
+                "containerId": f"containerd://{digest}",
+                "ready": status.ready,
+                "started": status.started,
+                "restartCount": status.restart_count,
+                "runningState": status.running_state,
+                "runningStateDetails": status.details,
+                "logStreamEndpoint": f"{where}/logstream",
+                "execEndpoint": f"{where.replace('https://', 'wss://')}/exec",
+            }
+        )
+    state = "Running" if status.running_state == "Running" else "NotRunning"
+    properties: Body = {
+        "createdTime": status.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "runningState": state,
+        "runningStateDetails": "",
+        "containers": containers,
+        "initContainers": [],
+    }
+    kind = "Microsoft.App/containerapps/revisions/replicas"
+    return {"id": f"{revision.id}/replicas/{status.name}", "name": status.name, "type": kind, "properties": properties}
+
+
+_BASE = "microsoft.app/containerapps/{}/revisions"
+ROUTES: dict[str, Handler] = {
+    f"get {_BASE}": listing,
+    f"get {_BASE}/{{}}": get,
+    f"post {_BASE}/{{}}/activate": activate,
+    f"post {_BASE}/{{}}/deactivate": deactivate,
+    f"post {_BASE}/{{}}/restart": restart,
+    f"get {_BASE}/{{}}/replicas": replicas,
+    f"get {_BASE}/{{}}/replicas/{{}}": replica,
+}

@@ -1,0 +1,187 @@
+"""The server process: one HTTPS port on loopback for ARM, login, Azure Files and log streams. Builds everything and serves it."""
+
+import asyncio
+import contextlib
+import json
+import re
+import signal
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from . import certificates, logstream
+from .arm.call import Reply
+from .arm.errors import ArmError
+from .arm.front import Front as ArmFront
+from .arm.operations import Operations
+from .azure import Azure
+from .files import tree
+from .files.front import Front as FilesFront
+from .journal import Journal
+from .login import Login
+from .options import Options
+from .providers import catalogue
+from .providers.composition import Composition
+from .runtime.scheduler import Scheduler
+from .store import Store
+
+_ARM = re.compile(r"/(subscriptions|providers|metadata|tenants)(/|$)", re.IGNORECASE)
+_LOGIN = re.compile(r"/([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|common|organizations)/", re.IGNORECASE)
+
+
+class Server:
+    """One local Azure. `start` listens and adopts what runs; `stop` ends it."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        tls = certificates.ensure(options.state_dir / "tls")
+        self.certificates = tls
+        store = Store(options.database)
+        composition = Composition(options, store, Scheduler(options.state_dir, options.images, (tls.certificate, tls.key)))
+        operations = Operations(store, options.operation_s)
+        self.azure = Azure(options, store, Login(store, options.token_s), operations, composition)
+        self.azure.unregistered |= set(filter(None, (store.read("unregistered") or "").split(",")))
+        operations.finishers = catalogue.finishers(self.azure)
+        self._journal = Journal(options.journal)
+        self._arm = ArmFront(self.azure, catalogue.ROUTES)
+        self._files = FilesFront(self.azure)
+        self._runner: web.ServerRunner | None = None
+
+    async def start(self) -> None:
+        self.options.files.mkdir(mode=0o755, parents=True, exist_ok=True)
+        tree.sweep(self.options)
+        port = self._port()
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.certificates.certificate, self.certificates.key)
+        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=1.0)
+        await self._runner.setup()
+        self.azure.base = f"https://127.0.0.1:{port}"
+        await self.azure.composition.start()
+        self.azure.operations.resume()
+        site = web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=context, reuse_address=True, backlog=512)
+        await site.start()
+
+    async def stop(self, *, terminate: bool) -> None:
+        if self._runner:
+            await self._runner.cleanup()
+        await self.azure.composition.stop(terminate=terminate)
+        self._files.close()
+        self._journal.close()
+        self.azure.store.close()
+
+    def _port(self) -> int:
+        """The same port at every start, because clients keep URLs with it."""
+        if self.options.port:
+            self.azure.store.keep("port", str(self.options.port))
+        return int(self.azure.store.setting("port", lambda: str(self.azure.composition.free_port())))
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Every request: find its plane, answer, and write the journal before the answer's last byte."""
+        begun = time.perf_counter()
+        path, _, query = request.message.path.partition("?")
+        plane, answer = self._plane(path)
+        status = 0
+
+        def done(code: int) -> None:
+            nonlocal status
+            status = code
+            agent = request.headers.get("User-Agent", "")
+            seconds = time.perf_counter() - begun
+            self._journal.write(
+                client=agent, method=request.method, path=path, query=query, status=code, plane=plane, seconds=seconds
+            )
+
+        try:
+            return await answer(request, path, query, done)
+        except ConnectionError:
+            if not status:
+                done(499)
+            raise
+
+    def _plane(self, path: str) -> "tuple[str, Plane]":
+        if logstream.PATH.fullmatch(path):
+            return "logs", self._logs
+        if _ARM.match(path):
+            return "arm", self._resource_manager
+        if _LOGIN.match(path):
+            return "login", self._login
+        return "files", self._azure_files
+
+    async def _resource_manager(
+        self, request: web.BaseRequest, path: str, query: str, done: Callable[[int], None]
+    ) -> web.StreamResponse:
+        body = await request.content.read() if request.can_read_body else b""
+        parameters = dict(parse_qsl(query, keep_blank_values=True))
+        reply = await self._arm.answer(request.method, path, parameters, request.headers, body, self._base(request))
+        done(reply.status)
+        return _json(reply)
+
+    async def _login(self, request: web.BaseRequest, path: str, _query: str, done: Callable[[int], None]) -> web.StreamResponse:
+        body = await request.content.read() if request.can_read_body else b""
+        missing = Reply(404, {"error": "invalid_request", "error_description": "AADSTS90023: There is nothing at this address."})
+        reply = self.azure.login.route(request.method, path, body, self._base(request)) or missing
+        done(reply.status)
+        return _json(reply)
+
+    async def _azure_files(
+        self, request: web.BaseRequest, path: str, query: str, done: Callable[[int], None]
+    ) -> web.StreamResponse:
+        pairs = [(name.decode("latin-1"), value.decode("utf-8", "surrogateescape")) for name, value in request.raw_headers]
+        answer = await self._files.answer(
+            request.method, path, query, request.headers, pairs, request.content, self._base(request)
+        )
+        done(answer.status)
+        if isinstance(answer.body, bytes):
+            response = web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+            if request.method == "HEAD" and answer.length is not None:
+                response.headers["Content-Length"] = str(answer.length)
+            return response
+        stream = web.StreamResponse(status=answer.status, headers=answer.headers)
+        stream.content_length = answer.length
+        await stream.prepare(request)
+        async with contextlib.aclosing(answer.body) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                await stream.write(chunk)
+        await stream.write_eof()
+        return stream
+
+    async def _logs(self, request: web.BaseRequest, path: str, query: str, done: Callable[[int], None]) -> web.StreamResponse:
+        match = logstream.PATH.fullmatch(path)
+        assert match is not None
+        try:
+            response = await logstream.serve(self.azure, request, match, dict(parse_qsl(query)))
+        except ArmError as refused:
+            done(refused.status)
+            return _json(Reply(refused.status, refused.body()))
+        done(200)
+        return response
+
+    def _base(self, request: web.BaseRequest) -> str:
+        """Clients may say localhost; the links they get back say what they said."""
+        return f"https://{request.headers.get('Host') or self.azure.base.removeprefix('https://')}"
+
+
+Plane = Callable[[web.BaseRequest, str, str, Callable[[int], None]], Awaitable[web.StreamResponse]]
+
+
+def _json(reply: Reply) -> web.Response:
+    if reply.body is None:
+        return web.Response(status=reply.status, headers=dict(reply.headers))
+    text = json.dumps(reply.body, ensure_ascii=False, separators=(",", ":"))
+    return web.Response(status=reply.status, headers=dict(reply.headers), text=text, content_type="application/json")
+
+
+async def run(options: Options, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT, which also end the replicas and the ingress."""
+    server = Server(options)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await server.start()
+    ready()
+    await stopping.wait()
+    await server.stop(terminate=True)
