@@ -31,6 +31,7 @@ class Edge:
         self._changed = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
+        self._launching: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep_connected())
@@ -42,6 +43,8 @@ class Edge:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         if terminate:
+            if self._launching is not None:  # a process that is just starting must be ended, not forgotten
+                await asyncio.wait([self._launching])
             with contextlib.suppress(OSError):
                 reader, writer = await self._connect()
                 writer.write(b'{"terminate": true}\n')
@@ -89,8 +92,9 @@ class Edge:
     async def _start_process(self) -> None:
         certificate, key = self._tls
         arguments = ("--state-dir", str(self._state_dir), "--certificate", str(certificate), "--key", str(key))
+        self._launching = asyncio.create_task(launch("infra.local_azure.ingress", *arguments))
         with contextlib.suppress(LaunchError):  # tried again at the next round; ingress.log says why
-            await launch("infra.local_azure.ingress", *arguments)
+            await asyncio.shield(self._launching)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -7,13 +7,13 @@ from .replica import Replica
 from .workload import Workload
 
 _LINGER_S = 60.0
-REQUEST_TIMEOUT_S = 240.0
 
 
 class Routes:
     """Builds tables. An app that vanished keeps its port for a minute and answers 404 there (between two revisions)."""
 
-    def __init__(self) -> None:
+    def __init__(self, request_timeout_s: float) -> None:
+        self._request_timeout_s = request_timeout_s
         self._ports: dict[str, tuple[int, float]] = {}
 
     def table(self, workloads: Iterable[Workload], replicas: Iterable[Replica], now: float) -> dict[str, Any]:
@@ -30,7 +30,7 @@ class Routes:
             apps.setdefault(workload.app, []).append(_revision(workload, ready.get(workload.revision, [])))
         self._forget({workload_port for workload_port, _ in (self._ports[app] for app in apps)}, apps, now)
         listed = [{"name": app, "port": port, "revisions": apps.get(app, [])} for app, (port, _) in sorted(self._ports.items())]
-        return {"request_timeout_s": REQUEST_TIMEOUT_S, "apps": listed}
+        return {"request_timeout_s": self._request_timeout_s, "apps": listed}
 
     def _forget(self, ports: Collection[int], apps: Collection[str], now: float) -> None:
         for app, (port, seen) in list(self._ports.items()):

@@ -33,16 +33,17 @@ _logger = logging.getLogger(__name__)
 class Scheduler:
     """Runs workloads under `state_dir` (the local Azure's own folder: replicas/, system/, ingress.sock are made in it).
 
-    `images` is the file that maps images to environments; `tls` is certificate and key of the ingress.
+    `images` is the file that maps images to environments; `tls` is certificate and key of the ingress, which cuts every request
+    after `request_timeout_s` (Azure: 240), also one that waits for a replica.
     """
 
-    def __init__(self, state_dir: Path, images: Path, tls: tuple[Path, Path]) -> None:
+    def __init__(self, state_dir: Path, images: Path, tls: tuple[Path, Path], *, request_timeout_s: float = 240.0) -> None:
         self._state_dir = state_dir.absolute()
         self._images = images
         self._log = SystemLog(self._state_dir / "system")
         self._memory = Memory(self._state_dir / "revisions.json")
         self._edge = Edge(self._state_dir, tls, self._wake_up)
-        self._routes = routes.Routes()
+        self._routes = routes.Routes(request_timeout_s)
         self._workloads: dict[str, Workload] | None = None
         self._replicas: list[Replica] = []
         self._demands: dict[str, Demand] = {}
