@@ -80,6 +80,7 @@ class ConditionSet:
 
         Raises:
             ValueError: an unknown type or status.
+
         """
         kind = ConditionType(type_)
         state = Status(str(status))

@@ -29,10 +29,12 @@ class Metadata(Model):
 
 class EnvironmentMetadata(Metadata):
     name: Annotated[str, names.DOCUMENT]
+    """The name that services refer to; other names are derived from it."""
 
 
 class ServiceMetadata(Metadata):
     name: names.ServiceName
+    """The name of the service, its container app and its base model."""
 
 
 class Document(Model):

@@ -46,6 +46,7 @@ def load(paths: Sequence[Path]) -> Manifest:
 
     Raises:
         ManifestError: with all problems found, not only the first.
+
     """
     problems: list[Problem] = []
     reading = _Reading(problems)

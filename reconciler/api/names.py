@@ -17,8 +17,9 @@ REVISION_LIMIT = 54  # characters of "<app>--<suffix>"
 
 # https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-reserved-resource-name
 _RESERVED_ALONE = frozenset(
-    "access azure bing bizspark biztalk cortana directx dotnet dynamics excel exchange forefront groove hololens hyperv kinect "
-    "lync msdn o365 office office365 onedrive onenote outlook powerpoint sharepoint skype visio visualstudio xbox".split()
+    {"access", "azure", "bing", "bizspark", "biztalk", "cortana", "directx", "dotnet", "dynamics", "excel", "exchange"}
+    | {"forefront", "groove", "hololens", "hyperv", "kinect", "lync", "msdn", "o365", "office", "office365", "onedrive"}
+    | {"onenote", "outlook", "powerpoint", "sharepoint", "skype", "visio", "visualstudio", "xbox"}
 )
 _RESERVED_ANYWHERE = ("microsoft", "windows")
 _RESERVED_AT_START = ("login",)
@@ -156,6 +157,7 @@ def revision_name(app: str, suffix: str) -> str:
 
     Raises:
         ValueError: the suffix has a character Azure refuses, or the whole is longer than 54.
+
     """
     name = f"{app}--{REVISION_SUFFIX(suffix)}"
     if len(name) > REVISION_LIMIT:

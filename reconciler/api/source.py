@@ -36,6 +36,7 @@ def parse_source(text: str) -> Source:
 
     Raises:
         PydanticCustomError: a `refusal` that says which form would be right.
+
     """
     scheme, separator, rest = text.partition("://")
     if not separator:

@@ -12,6 +12,7 @@ from reconciler.api.problems import Problem
 # (part of the parser's own words, what is wrong, what would be right); the first that fits is taken
 _WORDS = (
     ("found character '\\t'", "a tab stands where YAML wants spaces", "indent with spaces"),
+    ("but found '\\x00'", "the file ends in the middle of something", "finish the line"),
     ("found a tab character", "a tab stands where YAML wants spaces", "indent with spaces"),
     (
         "mapping values are not allowed",

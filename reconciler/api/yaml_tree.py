@@ -39,7 +39,7 @@ def read_documents(file: Path, data: bytes, problems: list[Problem]) -> list[Nod
     try:
         for node in _Builder(file, problems).documents(text):
             if not node.is_null:
-                documents.append(node)
+                documents.append(node)  # noqa: PERF401 - what stands before an error counts
     except UnusableNode as error:
         problems.append(Problem(file, *error.mark, error.message, error.hint))
     except (MarkedYAMLError, ReaderError) as error:

@@ -1,5 +1,6 @@
 """Conditions: one writer, honest times, documented words."""
 
+import ast
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from reconciler.api.conditions import ConditionSet, ConditionType, Status
 from reconciler.api.reasons import Reason
+from reconciler.engine.errors import ReconcileError
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -89,5 +91,35 @@ def test_an_unknown_type_or_status_is_a_fault_of_the_caller(clock):
 def test_every_word_is_documented_and_nothing_else_is(words):
     """docs/conditions.md explains exactly the types and reasons there are."""
     text = (Path(__file__).parents[2] / "docs" / "conditions.md").read_text()
-    section = text.split("## Types")[1].split("## Reasons")[0 if words is ConditionType else 1]
+    section = text.partition("## Types" if words is ConditionType else "## Reasons")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [word.value for word in words]
+
+
+def test_every_reason_written_in_the_reconciler_is_one_of_ours():
+    """A word given to an error or a condition in our own code is on the list; only Azure's codes come from outside."""
+    known = {reason.value for reason in Reason}
+    unknown = {}
+    for file in (Path(__file__).parents[2] / "reconciler").rglob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text())):
+            for word in _reasons_in(call):
+                if word not in known:
+                    unknown.setdefault(word, []).append(f"{file.name}:{call.lineno}")
+    assert not unknown
+
+
+def _reasons_in(call):
+    """The reason in `SomeError("Reason", ...)`, `Mark(type, status, "Reason")` and the like."""
+    if not isinstance(call, ast.Call):
+        return
+    name = getattr(call.func, "id", getattr(call.func, "attr", ""))
+    errors = {error.__name__ for error in (ReconcileError, *_descendants(ReconcileError))}
+    candidates = [call.args[i] for names, i in ((errors, 0), ({"Mark", "mark"}, 2)) if name in names and len(call.args) > i]
+    if name in errors | {"Mark", "mark", "Observation"}:
+        candidates += [keyword.value for keyword in call.keywords if keyword.arg == "reason"]
+    yield from (each.value for each in candidates if isinstance(each, ast.Constant) and each.value)
+
+
+def _descendants(error):
+    for child in error.__subclasses__():
+        yield child
+        yield from _descendants(child)

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Echo(BaseHTTPRequestHandler):
     greeting = "Hello"
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         body = json.dumps({"greeting": self.greeting, "path": self.path}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")

@@ -1,0 +1,91 @@
+"""Adapters in local folders are judged when the file is saved, at the line that names them."""
+
+import json
+import math
+
+import pytest
+
+
+def safetensors(path, shapes):
+    """A weights file of zeros."""
+    header, offset = {}, 0
+    for name, shape in shapes.items():
+        size = 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"\0" * offset)
+
+
+def adapter(folder, *, rank=8, width=16, base="org/tiny"):
+    folder.mkdir(exist_ok=True, parents=True)
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 8, "target_modules": ["q_proj"], "base_model_name_or_path": base}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    module = "base_model.model.model.layers.0.self_attn.q_proj"
+    safetensors(
+        folder / "adapter_model.safetensors", {f"{module}.lora_A.weight": [rank, width], f"{module}.lora_B.weight": [width, rank]}
+    )
+
+
+@pytest.fixture
+def service(manifest):
+    """A text with a local base of width 16, one adapter, and flags."""
+    model = manifest.path / "models" / "phi"
+    (model / "config.json").write_text(json.dumps({"hidden_size": 16, "num_hidden_layers": 1}))
+    safetensors(model / "model.safetensors", {"model.layers.0.self_attn.q_proj.weight": [16, 16]})
+
+    def text(flags="{}", model="./models/phi"):
+        return (
+            f"kind: InferenceService\nmetadata: {{name: phi}}\nspec:\n  model: {{source: {model}}}\n"
+            f"  engine: {{args: {flags}}}\n  adapters:\n    - name: a\n      source: ./adapters/a\n"
+        )
+
+    return text
+
+
+def test_a_fitting_adapter_is_fine(manifest, service):
+    """Shapes, rank and layers agree."""
+    adapter(manifest.path / "adapters" / "a")
+    assert manifest.load(service("{max-lora-rank: 8}")).folders == {manifest.path / "models/phi", manifest.path / "adapters/a"}
+
+
+def test_an_adapter_of_another_base_model(manifest, service):
+    """vLLM would take it and serve garbage."""
+    adapter(manifest.path / "adapters" / "a", width=32)
+    (problem,) = manifest.problems(service())
+    assert problem.startswith("m.yaml:8:15: adapter 'a' cannot be served: ")
+    assert "made for another base model" in problem
+    assert problem.endswith("; the model is ./models/phi")
+
+
+def test_a_rank_beyond_the_engine(manifest, service):
+    """The hint names the flag."""
+    adapter(manifest.path / "adapters" / "a", rank=64)
+    (problem,) = manifest.problems(service("{max-lora-rank: 16}"))
+    assert problem == (
+        "m.yaml:8:15: adapter 'a' cannot be served: its rank 64 is higher than the engine's max-lora-rank 16; "
+        "raise engine.args.max-lora-rank or leave it out"
+    )
+
+
+def test_a_base_from_the_hub_is_compared_by_name(manifest, service):
+    """Its shapes are not here to compare."""
+    adapter(manifest.path / "adapters" / "a", base="org/other")
+    (problem,) = manifest.problems(service(model="hf://org/tiny@main"))
+    assert "it was trained on 'org/other'" in problem
+    adapter(manifest.path / "adapters" / "a", base="org/tiny")
+    assert manifest.load(service(model="hf://org/tiny@main"))
+
+
+def test_a_changed_adapter_is_looked_at_again(manifest, service):
+    """Findings are remembered only while the folder stays as it is."""
+    adapter(manifest.path / "adapters" / "a")
+    assert manifest.load(service())
+    (manifest.path / "adapters" / "a" / "adapter_model.safetensors").write_bytes(b"torn")
+    assert len(manifest.problems(service())) == 1
+
+
+def test_a_folder_that_is_no_adapter(manifest, service):
+    """An empty folder is said to be one, not a traceback."""
+    (problem,) = manifest.problems(service())
+    assert "no adapter_config.json" in problem
