@@ -90,7 +90,7 @@ def delete(call: Call) -> Reply:
 
 
 def listing(call: Call) -> Reply:
-    account = _account(call, 1)
+    account = _account(call, 2)
     wanted = call.query.get("$filter", "")
     match = re.fullmatch(r"startswith\(name,\s*'?([^')]*)'?\)", wanted)
     shares = call.azure.store.each(KIND, account.id)
