@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -183,29 +183,32 @@ class Controller:
                 self._moved.set()
 
     async def _pass(self, key: ObjectKey) -> None:
-        began, loop = asyncio.get_running_loop().time(), asyncio.get_running_loop()
-        item = self._ledger.desired.get(key)
-        gone = self._ledger.gone.get(key) if item is None else None
-        if item is None and gone is None:
+        loop = asyncio.get_running_loop()
+        began, before = loop.time(), self._ledger.records.get(key)
+        gone = self._ledger.gone.get(key)
+        item = gone.desired if gone else self._ledger.desired.get(key)
+        if item is None:
             self._backoff.forget(key)
             return
         with structlog.contextvars.bound_contextvars(reconcile_id=uuid.uuid4().hex[:12], kind=key.kind, name=key.name):
-            try:
-                outcome = await (self._reconciler.run(item) if item else delete(self._writer, gone))  # type: ignore[arg-type]
-            except Exception as error:
-                outcome = outcome_of(error, self._pacing)
-                if not isinstance(error, ReconcileError):
-                    log.exception("pass failed unexpectedly")
-            before = self._ledger.records.get(key)
-            wake, readers = self._conclusion.draw(item or gone.desired, outcome)  # type: ignore[union-attr]
-            delay = self._schedule(key, outcome)
-            self._say(outcome, before, delay, loop.time() - began)
+            outcome = await self._attempt(delete(self._writer, gone) if gone else self._reconciler.run(item))
+            wake, readers = self._conclusion.draw(item, outcome)
+            self._say(outcome, before, self._schedule(key, outcome), loop.time() - began)
         self._wake(wake)
         for reader in readers:
             # Not at once: two objects that read each other must not chase each other.
             self._queue.add_after(reader, self._pacing.fastest)
         if self._watch:
             self._watch(key, outcome, loop.time() - began)
+
+    async def _attempt(self, attempt: Awaitable[Outcome]) -> Outcome:
+        try:
+            return await attempt
+        except ReconcileError as error:
+            return outcome_of(error, self._pacing)
+        except Exception as error:
+            log.exception("pass failed unexpectedly")
+            return outcome_of(error, self._pacing)
 
     def _schedule(self, key: ObjectKey, outcome: Outcome) -> float | None:
         """Forget, requeue after, or retry when the failures of this key and the common bucket allow."""

@@ -21,6 +21,7 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
 
     Raises:
         Exception: whatever the kind raised.
+
     """
     ledger, desired = writer.ledger, gone.desired
     record = ledger.record(desired)

@@ -15,6 +15,8 @@ from enum import IntEnum
 
 from reconciler.engine.external import ObjectKey
 
+SLACK = 0.001  # a timer may fire a rounding error early; without slack the workers would spin until the time is reached
+
 
 class Priority(IntEnum):
     """Edits, and what follows from them, go ahead of resyncs."""
@@ -143,7 +145,7 @@ class WorkQueue:
             self._changed.set()
 
     def _promote(self) -> None:
-        now = self._clock()
+        now = self._clock() + SLACK
         while self._heap and (self._stale(self._heap[0]) or self._heap[0][0] <= now):
             entry = heapq.heappop(self._heap)
             if not self._stale(entry):

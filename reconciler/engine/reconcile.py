@@ -60,6 +60,7 @@ class Writer:
 
         Raises:
             ReconcileError: the operation failed, or could not be asked.
+
         """
         record = self.ledger.record(desired)
         if record.operation is None:
@@ -101,6 +102,7 @@ class Reconciler:
 
         Raises:
             Exception: whatever the kind raised; `result.outcome_of` gives it a meaning.
+
         """
         if desired.policy is Policy.SKIP:
             return Outcome(Phase.SKIPPED, Reason.SKIPPED, "reconcilePolicy is Skip")

@@ -92,7 +92,7 @@ class Store:
         """A copy in memory: whatever is written to it is gone afterwards."""
         memory, source = cls.open(MEMORY, target), cls.read(path, target)
         if source is not None:
-            source._db.backup(memory._db)
+            source._db.backup(memory._db)  # noqa: SLF001 - another instance of this class
             source.close()
         return memory
 

@@ -1,0 +1,185 @@
+"""A scripted kind over an imaginary cloud, and a loop around it; virtual time comes from looptime."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from reconciler.engine.controller import Controller
+from reconciler.engine.diff import Rules, diff
+from reconciler.engine.external import Desired, DocumentRef, Facts, ObjectKey, Observation, Progress, Wrote
+from reconciler.engine.ledger import DocumentState
+from reconciler.engine.result import Pacing
+from reconciler.engine.store import MEMORY, Store
+
+DOC = DocumentRef("Service", "phi")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the scripted kind understands: the body of an object."""
+
+    body: Mapping[str, Any]
+
+
+@dataclass
+class Cloud:
+    """What survives the daemon: objects, operations under way, and the journal of every call."""
+
+    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    operations: dict[str, tuple[int, Callable[[], None], Exception | None]] = field(default_factory=dict)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+
+    def writes(self, name: str | None = None) -> list[str]:
+        return [verb for verb, of in self.calls if verb in ("create", "update", "delete") and name in (None, of)]
+
+
+class ScriptedKind:
+    """An `External` that does as it is told: errors to raise next, operations that take polls, writes that do not stick."""
+
+    def __init__(self, cloud: Cloud, name: str = "Thing") -> None:
+        self.name, self.cloud = name, cloud
+        self.errors: dict[str, list[Exception]] = defaultdict(list)
+        self.polls = 0
+        self.operation_error: Exception | None = None
+        self.sticks = True
+        self.unready: set[str] = set()
+        self.busy: set[str] = set()
+        self.rules = Rules()
+        self.observation: dict[str, Any] = {}
+        self.before_call: Callable[[str, str], Awaitable[None]] | None = None
+        self.reads: dict[str, ObjectKey] = {}
+        self.held: set[str] = set()
+
+    async def observe(self, desired: Desired, facts: Facts) -> Observation:
+        await self._call("observe", desired)
+        name = desired.key.name
+        seen = facts.last(self.reads[name]) if name in self.reads else {}
+        body = self.cloud.objects.get(name)
+        if body is None:
+            return Observation(exists=False)
+        changes = diff(desired.spec.body, body, self.rules)
+        outputs = {"id": f"/things/{name}", **{f"seen-{k}": v for k, v in seen.items()}, **body.get("outputs", {})}
+        observed = Observation(
+            True, ready=name not in self.unready, busy=name in self.busy, changes=changes, outputs=outputs, poll_after=None
+        )
+        return replace(observed, **self.observation.get(name, {}))
+
+    async def create(self, desired: Desired, facts: Facts) -> Wrote:
+        return await self._write("create", desired, facts)
+
+    async def update(self, desired: Desired, observed: Observation, facts: Facts) -> Wrote:
+        return await self._write("update", desired, facts)
+
+    async def delete(self, desired: Desired) -> Wrote | None:
+        await self._call("delete", desired)
+        name = desired.key.name
+        return self._operate(f"delete {name}", lambda: self.cloud.objects.pop(name, None) and None)
+
+    async def poll(self, desired: Desired, operation: str) -> Progress:
+        await self._call("poll", desired)
+        left, effect, error = self.cloud.operations[operation]
+        if left > 0:
+            self.cloud.operations[operation] = (left - 1, effect, error)
+            return Progress(done=False, retry_after=1.0)
+        effect()
+        return Progress(done=True, error=error)
+
+    async def _write(self, verb: str, desired: Desired, facts: Facts) -> Wrote:
+        for ref in desired.refs:
+            facts.outputs(ref)
+        await self._call(verb, desired)
+        name, body = desired.key.name, desired.spec.body
+
+        def effect() -> None:
+            if self.sticks:
+                self.cloud.objects[name] = {**self.cloud.objects.get(name, {}), **body}
+
+        return self._operate(f"{verb} {name}", effect)
+
+    def _operate(self, message: str, effect: Callable[[], None]) -> Wrote:
+        if self.polls == 0:
+            effect()
+            return Wrote(message)
+        token = f"op-{len(self.cloud.operations)}"
+        self.cloud.operations[token] = (self.polls, effect, self.operation_error)
+        return Wrote(message, token)
+
+    async def _call(self, verb: str, desired: Desired) -> None:
+        name = desired.key.name
+        assert name not in self.held, f"two workers hold {name}"
+        self.held.add(name)
+        try:
+            self.cloud.calls.append((verb, name))
+            if self.before_call:
+                await self.before_call(verb, name)
+            if self.errors[verb]:
+                raise self.errors[verb].pop(0)
+        finally:
+            self.held.discard(name)
+
+
+def key(name: str) -> ObjectKey:
+    return ObjectKey("Thing", name)
+
+
+def thing(name: str, refs: tuple[str, ...] = (), document: DocumentRef = DOC, **rest: Any) -> Desired:
+    """A desired object; unknown keywords are its body."""
+    known = {field: rest.pop(field) for field in ("generation", "policy", "retain") if field in rest}
+    return Desired(key(name), document, Spec(rest), tuple(key(ref) for ref in refs), **known)
+
+
+def state(document: DocumentRef = DOC, **rest: Any) -> DocumentState:
+    return DocumentState(document, **rest)
+
+
+class Harness:
+    """One daemon's life; several may follow each other over the same cloud and store."""
+
+    DOC = DOC
+    key = staticmethod(key)
+    thing = staticmethod(thing)
+    state = staticmethod(state)
+
+    def __init__(self) -> None:
+        self.cloud = Cloud()
+        self.kind = ScriptedKind(self.cloud)
+        self.store = Store.open(MEMORY, "test")
+
+    def controller(self, **rest: Any) -> Controller:
+        loop = asyncio.get_running_loop()
+        rest.setdefault("pacing", Pacing())
+        return Controller([self.kind], self.store, clock=loop.time, **rest)
+
+    @asynccontextmanager
+    async def running(
+        self, *desired: Desired, documents: tuple[DocumentState, ...] = (), **rest: Any
+    ) -> AsyncIterator[Controller]:
+        """A daemon that is killed, as by kill -9, at the end."""
+        controller = self.controller(**rest)
+        controller.set_desired(desired, documents or [state()])
+        task = asyncio.create_task(controller.run())
+        try:
+            yield controller
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def condition(self, controller: Controller, kind: str, document: DocumentRef = DOC) -> tuple[str, str]:
+        found = controller.conditions(document).get(kind)
+        assert found is not None, f"no condition {kind}"
+        return found.status.value, found.reason
+
+    def reasons(self, controller: Controller) -> list[str]:
+        return [event.reason for event in controller.events()]
+
+
+@pytest.fixture
+def harness() -> Harness:
+    return Harness()

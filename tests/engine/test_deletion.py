@@ -1,0 +1,297 @@
+"""What no document wants any more goes slowly, with permission, dependents first, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+
+from reconciler.engine.diff import Rules
+from reconciler.engine.errors import TransportFailed
+from reconciler.engine.external import DocumentRef, Policy
+from reconciler.engine.fingerprint import SpecCodec
+from reconciler.engine.result import Pacing
+from reconciler.engine.verdict import ExitClass
+
+pytestmark = pytest.mark.looptime
+
+ENV = DocumentRef("Environment", "dev")
+
+
+def family(harness, **rest):
+    """A service's app on an environment's share and group."""
+    return (
+        harness.thing("group", document=ENV, **rest),
+        harness.thing("share", ("group",), document=ENV, **rest),
+        harness.thing("app", ("share",), **rest),
+    )
+
+
+def documents(harness, *, prune=False):
+    return harness.state(ENV, scope="dev", prune=prune), harness.state(scope="dev", prune=prune)
+
+
+async def test_without_permission_nothing_goes(harness):
+    """A deleted document waits for a person, says what would be deleted, and an approval lets exactly that go."""
+    things, both = family(harness), documents(harness)
+    async with harness.running(*things, documents=both) as controller:
+        await controller.settled()
+        controller.set_desired(things[:2], both[:1])
+        await asyncio.sleep(300)
+        assert "delete" not in harness.cloud.writes()
+        assert harness.condition(controller, "Synced") == ("False", "AwaitingApproval")
+        assert "Thing/app" in controller.conditions(harness.DOC).get("Synced").message
+        assert controller.converged() is ExitClass.WAITING_FOR_HUMAN
+        assert controller.approvable() == (harness.key("app"),)
+        assert controller.approve(ENV) == ()
+        assert controller.approve(harness.DOC) == (harness.key("app"),)
+        assert await controller.settled() is ExitClass.DONE
+        assert list(harness.cloud.objects) == ["group", "share"]
+        assert harness.DOC not in [state.ref for state in controller.documents()]
+        assert harness.reasons(controller)[-2:] == ["Deleted", "Deleted"]
+        assert harness.store.documents()[0].ref == ENV
+
+
+async def test_prune_deletes_after_the_grace_period(harness):
+    """With prune: true a document that stays missing for 30 s goes by itself, not sooner."""
+    things, both = family(harness), documents(harness, prune=True)
+    async with harness.running(*things, documents=both) as controller:
+        await controller.settled()
+        controller.set_desired(things[:2], both[:1])
+        await asyncio.sleep(29)
+        assert "delete" not in harness.cloud.writes()
+        await asyncio.sleep(2)
+        assert harness.cloud.writes("app") == ["create", "delete"]
+
+
+async def test_prune_set_after_the_deletion_counts(harness):
+    """Turning prune on in the Environment releases what was deleted before."""
+    things, both = family(harness), documents(harness)
+    async with harness.running(*things, documents=both) as controller:
+        await controller.settled()
+        controller.set_desired(things[:2], both[:1])
+        await asyncio.sleep(60)
+        controller.set_desired(things[:2], documents(harness, prune=True)[:1])
+        await asyncio.sleep(70)
+        assert list(harness.cloud.objects) == ["group", "share"]
+
+
+async def test_a_document_that_comes_back_is_kept(harness):
+    """A file saved by an editor that deletes and writes anew costs nothing."""
+    things, both = family(harness), documents(harness, prune=True)
+    async with harness.running(*things, documents=both) as controller:
+        await controller.settled()
+        controller.set_desired(things[:2], both[:1])
+        await asyncio.sleep(20)
+        controller.set_desired(things, both)
+        await asyncio.sleep(100)
+        assert harness.cloud.writes() == ["create"] * 3
+        assert harness.condition(controller, "Synced") == ("True", "InSync")
+
+
+async def test_dependents_go_first(harness):
+    """All documents approved at once are deleted in the order of their references, operations included."""
+    things, both = family(harness), documents(harness)
+    async with harness.running(*things, documents=both) as controller:
+        await controller.settled()
+        harness.kind.polls = 2
+        controller.set_desired([], [])
+        assert set(controller.approve_all()) == {thing.key for thing in things}
+        assert await controller.settled() is ExitClass.DONE
+        deleted = [name for verb, name in harness.cloud.calls if verb == "delete"]
+        assert deleted == ["app", "share", "group"]
+        assert harness.cloud.objects == {}
+        assert harness.store.objects() == ()
+        assert harness.store.documents() == ()
+
+
+async def test_something_still_used_is_not_deleted(harness):
+    """An object that another document's object needs stays until that one is gone, approval or not."""
+    things, both = family(harness), documents(harness)
+    async with harness.running(*things, documents=both) as controller:
+        await controller.settled()
+        controller.set_desired(things[2:], both[1:])
+        controller.approve(ENV)
+        await asyncio.sleep(200)
+        assert "delete" not in harness.cloud.writes()
+
+
+async def test_data_is_retained_and_keeps_what_it_lives_in(harness):
+    """A retained share is left in place, and so is the group around it; the rest goes."""
+    group, _, app = family(harness)
+    share = harness.thing("share", ("group",), document=ENV, retain=True)
+    async with harness.running(group, share, app, documents=documents(harness)) as controller:
+        await controller.settled()
+        controller.set_desired([], [])
+        controller.approve_all()
+        assert await controller.settled() is ExitClass.DONE
+        assert list(harness.cloud.objects) == ["group", "share"]
+        assert harness.reasons(controller).count("Retained") == 2
+        await asyncio.sleep(200)
+    async with harness.running(documents=()) as controller:
+        await asyncio.sleep(200)
+        assert list(harness.cloud.objects) == ["group", "share"]
+
+
+async def test_purge_spares_nothing(harness):
+    """When a person asks for it, retained data goes too, and what was retained before."""
+    async with harness.running(*family(harness, retain=True), documents=documents(harness), codec=codec(harness)) as controller:
+        await controller.settled()
+        controller.set_desired([], [])
+        await asyncio.sleep(5)
+        assert len(harness.cloud.objects) == 3
+        controller.set_desired([], [], purge=True)
+        controller.approve_all()
+        await asyncio.sleep(40)
+        assert harness.cloud.objects == {}
+
+
+async def test_many_documents_vanishing_at_once_need_a_person(harness):
+    """When more than half of the documents are gone, prune: true is not enough, for a folder may be unmounted."""
+    refs = [DocumentRef("Service", f"s{i}") for i in range(4)]
+    things = [harness.thing(ref.name, document=ref) for ref in refs]
+    states = [harness.state(ref, scope="dev", prune=True) for ref in refs]
+    async with harness.running(*things, documents=tuple(states)) as controller:
+        await controller.settled()
+        controller.set_desired(things[:2], states[:2])
+        await asyncio.sleep(5)
+        controller.set_desired(things[:1], states[:1])
+        await asyncio.sleep(200)
+        assert "delete" not in harness.cloud.writes()
+        controller.approve(refs[1])
+        await asyncio.sleep(1)
+        assert harness.cloud.writes("s1") == ["create", "delete"]
+
+
+async def test_an_unreadable_source_deletes_nothing(harness):
+    """While the documents are known to be incomplete nothing that is missing counts as gone, across restarts too."""
+    things, both = family(harness), documents(harness, prune=True)
+    async with harness.running(*things, documents=both) as controller:
+        await controller.settled()
+        controller.set_desired(things[:2], both[:1], complete=False)
+        await asyncio.sleep(100)
+        assert "delete" not in harness.cloud.writes()
+        assert harness.condition(controller, "Ready") == ("True", "AllGood")
+    controller = harness.controller()
+    controller.set_desired(things[:2], both[:1], complete=False)
+    task = asyncio.create_task(controller.run())
+    await asyncio.sleep(100)
+    assert "delete" not in harness.cloud.writes()
+    await controller.stop()
+    await task
+
+
+async def test_what_vanished_while_the_daemon_was_down_is_found_again(harness):
+    """A restarted daemon deletes what it remembers and no document wants, from the spec it kept."""
+    things, both = family(harness), documents(harness, prune=True)
+    async with harness.running(*things, documents=both, codec=codec(harness)) as controller:
+        await controller.settled()
+    async with harness.running(*things[:2], documents=both[:1], codec=codec(harness)) as controller:
+        assert await controller.settled() is ExitClass.DONE
+        assert list(harness.cloud.objects) == ["group", "share"]
+
+
+async def test_without_any_memory_the_inventory_names_what_to_delete(harness):
+    """With state.db lost, what carries our mark and no document wants waits for a person as everything else does."""
+    things, both = family(harness), documents(harness)
+    async with harness.running(*things, documents=both) as controller:
+        await controller.settled()
+    harness.store = type(harness.store).open(":memory:", "test")
+    async with harness.running(*things[:2], documents=both[:1]) as controller:
+        await controller.settled()
+        assert controller.set_orphans(things) == (harness.key("app"),)
+        await asyncio.sleep(100)
+        assert harness.condition(controller, "Synced") == ("False", "AwaitingApproval")
+        controller.approve(harness.DOC)
+        assert await controller.settled() is ExitClass.DONE
+        assert list(harness.cloud.objects) == ["group", "share"]
+        assert controller.set_orphans(things[:2]) == ()
+
+
+async def test_an_object_that_never_was_is_forgotten_at_once(harness):
+    """A name corrected before anything was written leaves nothing to approve."""
+    async with harness.running(
+        harness.thing("tpyo", ("missing",)), harness.thing("oops"), may_write=lambda _: False
+    ) as controller:
+        await asyncio.sleep(1)
+        controller.set_desired([harness.thing("typo", ("missing",))], [harness.state(generation=2)])
+        await asyncio.sleep(1)
+        assert harness.key("oops") not in controller.approvable()
+
+
+async def test_only_managed_objects_are_deleted(harness):
+    """What was only observed or skipped is never deleted."""
+    harness.cloud.objects["app"] = {}
+    async with harness.running(harness.thing("app", policy=Policy.OBSERVE), documents=(harness.state(prune=True),)) as controller:
+        await controller.settled()
+        controller.set_desired([], [])
+        await asyncio.sleep(100)
+        assert harness.cloud.writes() == []
+
+
+async def test_a_failed_deletion_is_tried_again(harness):
+    """An error while deleting is retried like any other."""
+    things, both = family(harness), documents(harness, prune=True)
+    async with harness.running(*things, documents=both) as controller:
+        await controller.settled()
+        harness.kind.errors["delete"] = [TransportFailed("TransportFailed", "reset")]
+        controller.set_desired(things[:2], both[:1])
+        assert await controller.settled() is ExitClass.DONE
+        assert harness.cloud.writes("app") == ["create", "delete", "delete"]
+
+
+async def test_a_replacement_waits_for_approval(harness):
+    """A change that only deleting can bring waits for a person, then deletes and creates anew."""
+    harness.cloud.objects["app"] = {"size": 0}
+    harness.kind.rules = Rules(effects={"size": "replace"})
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        assert await controller.settled() is ExitClass.WAITING_FOR_HUMAN
+        assert "would delete and create anew" in controller.conditions(harness.DOC).get("Synced").message
+        assert harness.cloud.writes() == []
+        assert (await controller.plan())[0].action == "replace"
+        controller.approve(harness.DOC)
+        assert await controller.settled() is ExitClass.DONE
+        assert harness.cloud.writes() == ["delete", "create"]
+        assert controller.approvable() == ()
+
+
+async def test_data_is_never_replaced(harness):
+    """An object that holds data is not deleted to be created anew, not even with prune."""
+    harness.cloud.objects["share"] = {"size": 0}
+    harness.kind.rules = Rules(effects={"size": "replace"})
+    thing = harness.thing("share", size=1, retain=True)
+    async with harness.running(thing, documents=(harness.state(prune=True),)) as controller:
+        assert await controller.settled() is ExitClass.FAILED
+        assert harness.cloud.writes() == []
+
+
+async def test_down_is_nothing_special(harness):
+    """Taking everything down is an empty set of documents, an approval, and no grace period."""
+    async with harness.running(*family(harness), documents=documents(harness), pacing=Pacing(grace=0)) as controller:
+        await controller.settled()
+        controller.set_desired([], [])
+        lines = await controller.plan()
+        assert [(line.key.name, line.action) for line in lines] == [("app", "delete"), ("share", "delete"), ("group", "delete")]
+        controller.approve_all()
+        async with asyncio.timeout(5):
+            assert await controller.settled() is ExitClass.DONE
+        assert harness.cloud.objects == {}
+
+
+def codec(harness):
+    return SpecCodec(type(harness.thing("x").spec))
+
+
+def test_the_codec_reads_back_what_it_wrote():
+    """A spec survives the store without the fields that do not count; an unknown one is None."""
+
+    @dataclass(frozen=True)
+    class Inner:
+        names: tuple[str, ...]
+
+    codec = SpecCodec(Inner)
+    assert codec.load(codec.dump(Inner(("a", "b")))) == Inner(("a", "b"))
+    assert codec.dump("other") is None
+    assert codec.load('{"type": "Gone", "spec": {}}') is None
+    assert codec.load("not json") is None

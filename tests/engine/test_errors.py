@@ -1,0 +1,153 @@
+"""Every error ends in one condition, one event and one way to come back."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from reconciler.engine.errors import (
+    Busy,
+    NotOwned,
+    NotReadyYet,
+    SlowRetry,
+    TerminalError,
+    Throttled,
+    TransportFailed,
+    WaitingForHuman,
+)
+from reconciler.engine.record import Phase
+from reconciler.engine.result import Pacing, outcome_of
+from reconciler.engine.verdict import ExitClass
+
+CASES = [
+    (NotReadyYet("R", "m", after=3.0), Phase.WAITING, 3.0, False, "waiting is not failing and knows when to look again"),
+    (WaitingForHuman("R", "m"), Phase.BLOCKED, 60.0, False, "a person is slow"),
+    (TerminalError("R", "m"), Phase.STALLED, None, False, "trying again would be the same"),
+    (NotOwned("R", "m"), Phase.STALLED, None, False, "a stranger's object stays a stranger's"),
+    (Throttled("R", "m", 17), Phase.RETRYING, 17.0, False, "the service said when"),
+    (Throttled("R", "m", None), Phase.RETRYING, None, True, "the service did not say when"),
+    (SlowRetry("R", "m"), Phase.RETRYING, 60.0, False, "capacity comes back slowly"),
+    (Busy("R", "m"), Phase.WORKING, None, True, "somebody is at work, nothing failed"),
+    (TransportFailed("R", "m"), Phase.RETRYING, None, True, "the next try may get through"),
+    (RuntimeError("password=1"), Phase.RETRYING, None, True, "a bug must not stop the loop"),
+]
+
+
+@pytest.mark.parametrize(("error", "phase", "after", "backoff", "reason"), CASES, ids=[case[4] for case in CASES])
+def test_an_error_has_one_meaning(error, phase, after, backoff, reason):
+    """The table of errors, and what each leads to."""
+    outcome = outcome_of(error, Pacing())
+    assert (outcome.phase, outcome.after, outcome.backoff) == (phase, after, backoff), reason
+    assert "password" not in outcome.message
+
+
+@pytest.mark.looptime
+async def test_a_failing_key_backs_off_and_recovers(harness):
+    """Failures of one key are tried again later and later, the resync does not cut that short, and one event tells of them."""
+    harness.kind.errors["observe"] = [TransportFailed("TransportFailed", "connection refused") for _ in range(9)]
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        await asyncio.sleep(50)
+        assert 5 <= len(harness.cloud.calls) <= 9
+        assert harness.condition(controller, "Synced") == ("False", "TransportFailed")
+        assert await controller.settled() is ExitClass.DONE
+        assert harness.reasons(controller).count("TransportFailed") == 1
+
+
+@pytest.mark.looptime
+async def test_a_throttled_write_waits_as_long_as_asked(harness):
+    """Retry-After of a 429 is the time to the next try."""
+    harness.kind.errors["create"] = [Throttled("Throttled", "slow down", 25.0)]
+    loop = asyncio.get_running_loop()
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        await controller.settled()
+        assert 25 <= loop.time() < 26
+        assert harness.cloud.writes() == ["create", "create"]
+
+
+@pytest.mark.looptime
+async def test_a_refused_write_is_not_tried_again_until_the_document_changes(harness):
+    """A terminal error stalls the document; resyncs look but do not write; an edit starts afresh."""
+    harness.kind.errors["create"] = [TerminalError("RequestRefused", "no such size")]
+    async with harness.running(harness.thing("app", size=-1)) as controller:
+        assert await controller.settled() is ExitClass.FAILED
+        assert harness.condition(controller, "Stalled") == ("True", "RequestRefused")
+        assert harness.condition(controller, "Synced") == ("False", "RequestRefused")
+        await asyncio.sleep(200)
+        assert harness.cloud.writes() == ["create"]
+        assert harness.reasons(controller).count("RequestRefused") == 1
+        controller.set_desired([harness.thing("app", size=1, generation=2)], [harness.state(generation=2)])
+        assert await controller.settled() is ExitClass.DONE
+        assert harness.condition(controller, "Stalled") == ("False", "NotStalled")
+
+
+@pytest.mark.looptime
+async def test_a_refusal_found_by_looking_writes_nothing(harness):
+    """A changed location is refused by `observe` itself, and no write is ever issued."""
+    harness.cloud.objects["app"] = {"location": "west"}
+    harness.kind.errors["observe"] = [TerminalError("ImmutableField", "location cannot change")] * 50
+    async with harness.running(harness.thing("app", location="east")) as controller:
+        assert await controller.settled() is ExitClass.FAILED
+        await asyncio.sleep(300)
+        assert harness.cloud.writes() == []
+        assert harness.condition(controller, "Stalled") == ("True", "ImmutableField")
+
+
+@pytest.mark.looptime
+async def test_dependents_of_something_stalled_are_settled_as_failed(harness):
+    """`up --once` does not wait for what can never come."""
+    harness.kind.errors["create"] = [TerminalError("RequestRefused", "no")]
+    async with harness.running(harness.thing("app", ("env",), size=1), harness.thing("env", size=1)) as controller:
+        assert await controller.settled() is ExitClass.FAILED
+        assert harness.cloud.writes("app") == []
+
+
+@pytest.mark.looptime
+async def test_a_person_is_waited_for_slowly(harness):
+    """Missing quota is class 4 for one-shot commands, and goes on by itself once granted."""
+    harness.kind.errors["create"] = [WaitingForHuman("QuotaExceeded", "no GPU quota")]
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        assert await controller.settled() is ExitClass.WAITING_FOR_HUMAN
+        await asyncio.sleep(61)
+        assert await controller.settled() is ExitClass.DONE
+
+
+@pytest.mark.looptime
+async def test_a_refused_document_freezes_what_it_had(harness):
+    """A document that asks for the impossible keeps its objects as they were; nothing is written and nothing is deleted."""
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        await controller.settled()
+        refusal = ("EnvironmentImmutable", "an app cannot move")
+        controller.set_desired([], [harness.state(generation=2, refusal=refusal)])
+        await asyncio.sleep(120)
+        assert harness.cloud.writes() == ["create"]
+        assert harness.condition(controller, "Stalled") == ("True", "EnvironmentImmutable")
+        assert harness.condition(controller, "Ready") == ("True", "AllGood")
+        assert controller.converged() is ExitClass.FAILED
+    async with harness.running(documents=(harness.state(generation=2, refusal=refusal),)) as controller:
+        await asyncio.sleep(120)
+        assert harness.cloud.writes() == ["create"]
+        assert harness.condition(controller, "Ready") == ("True", "AllGood")
+
+
+@pytest.mark.looptime
+async def test_an_unexpected_error_is_retried_and_its_text_stays_in_the_log(harness):
+    """A bug in a kind neither stops the loop nor leaks into the status."""
+    harness.kind.errors["observe"] = [KeyError("secret=abc")]
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        assert await controller.settled() is ExitClass.DONE
+        event = controller.events()[0]
+        assert event.reason == "InternalError"
+        assert "abc" not in event.message
+
+
+@pytest.mark.looptime
+async def test_blindness_makes_ready_unknown(harness):
+    """When nobody has been able to look for two minutes, Ready is no longer claimed."""
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        await controller.settled()
+        harness.kind.errors["observe"] = [TransportFailed("TransportFailed", "down") for _ in range(12)]
+        await asyncio.sleep(100)
+        assert harness.condition(controller, "Ready")[0] == "True"
+        await asyncio.sleep(200)
+        assert harness.condition(controller, "Ready") == ("Unknown", "NotObserved")

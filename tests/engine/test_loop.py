@@ -1,0 +1,241 @@
+"""Creating, waiting, correcting: the loop over a scripted kind in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from reconciler.engine.external import Mark, Policy
+from reconciler.engine.verdict import ExitClass
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_objects_are_created_references_first(harness):
+    """Three objects in a row are created in the order of their references and the document ends Ready and Synced."""
+    things = harness.thing("app", ("env",), size=1), harness.thing("env", ("group",), size=1), harness.thing("group", size=1)
+    async with harness.running(*things) as controller:
+        assert await controller.settled() is ExitClass.DONE
+        assert [name for verb, name in harness.cloud.calls if verb == "create"] == ["group", "env", "app"]
+        assert harness.condition(controller, "Ready") == ("True", "AllGood")
+        assert harness.condition(controller, "Synced") == ("True", "InSync")
+        assert harness.condition(controller, "Stalled") == ("False", "NotStalled")
+
+
+async def test_a_dependent_starts_at_once_when_its_reference_is_ready(harness):
+    """A reference that becomes ready wakes what waits for it, without waiting for the next resync."""
+    harness.kind.unready.add("env")
+    async with harness.running(harness.thing("app", ("env",), size=1), harness.thing("env", size=1)) as controller:
+        await asyncio.sleep(5)
+        assert harness.cloud.writes("app") == []
+        assert harness.condition(controller, "Synced") == ("False", "WaitingForReference")
+        assert ("observe", "app") not in harness.cloud.calls
+        harness.kind.unready.clear()
+        controller.trigger([harness.key("env")])
+        async with asyncio.timeout(1):
+            assert await controller.settled() is ExitClass.DONE
+
+
+async def test_nothing_is_written_twice(harness):
+    """Once all is as desired, resyncs observe and write nothing, in this life and in the next."""
+    for _ in range(2):
+        async with harness.running(harness.thing("app", ("env",), size=1), harness.thing("env", size=1)) as controller:
+            await controller.settled()
+            await asyncio.sleep(200)
+    assert harness.cloud.writes() == ["create", "create"]
+    assert harness.cloud.calls.count(("observe", "app")) > 5
+
+
+async def test_drift_is_put_right_and_reported_with_its_fields(harness):
+    """A field changed behind our back is written again within one resync, and an event names the field."""
+    async with harness.running(harness.thing("app", size=1, mode="a")) as controller:
+        await controller.settled()
+        harness.cloud.objects["app"]["mode"] = "b"
+        await asyncio.sleep(70)
+        assert harness.cloud.objects["app"]["mode"] == "a"
+        (event,) = [event for event in controller.events() if event.reason == "DriftFound"]
+        assert event.fields == ("mode",)
+        assert event.type == "Warning"
+        assert harness.condition(controller, "Drifted") == ("False", "NoDrift")
+        harness.cloud.objects.clear()
+        await asyncio.sleep(70)
+        assert harness.cloud.writes() == ["create", "update", "create"]
+        assert "app is missing" in [event for event in controller.events() if event.reason == "DriftFound"][-1].message
+
+
+async def test_an_edit_is_not_drift(harness):
+    """A difference that the document itself brought is an update, not drift."""
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        await controller.settled()
+        controller.set_desired([harness.thing("app", size=2, generation=2)], [harness.state(generation=2)])
+        assert harness.condition(controller, "Synced")[0] == "False"
+        assert harness.condition(controller, "Ready")[0] == "True"
+        assert controller.observed_generation(harness.DOC) == 1
+        await controller.settled()
+        assert controller.observed_generation(harness.DOC) == 2
+        assert harness.reasons(controller) == ["Creating", "Ready", "Updating"]
+
+
+async def test_other_facts_of_a_reference_are_not_drift(harness):
+    """A difference that follows from what a reference now says is an update, not drift."""
+    harness.kind.observation["env"] = {"outputs": {"id": 1}}
+    async with harness.running(harness.thing("app", ("env",), size=1), harness.thing("env", size=1)) as controller:
+        await controller.settled()
+        harness.kind.observation["env"] = {"outputs": {"id": 2}}
+        harness.cloud.objects["app"]["size"] = 0
+        controller.trigger([harness.key("env")])
+        await asyncio.sleep(5)
+        assert harness.cloud.writes("app") == ["create", "update"]
+        assert "DriftFound" not in harness.reasons(controller)
+
+
+async def test_a_difference_that_survives_three_writes_does_not_converge(harness):
+    """After three writes without effect the loop says so and goes on slowly instead of writing in circles."""
+    harness.cloud.objects["app"] = {"size": 0}
+    harness.kind.sticks = False
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        assert await controller.settled() is ExitClass.FAILED
+        assert harness.cloud.writes() == ["update"] * 3
+        assert harness.condition(controller, "Synced") == ("False", "DoesNotConverge")
+        await asyncio.sleep(280)
+        assert harness.cloud.writes() == ["update"] * 3
+        await asyncio.sleep(60)
+        assert harness.cloud.writes() == ["update"] * 4
+        assert harness.condition(controller, "Synced") == ("False", "DoesNotConverge")
+        harness.kind.sticks = True
+        await asyncio.sleep(310)
+        assert await controller.settled() is ExitClass.DONE
+        assert harness.reasons(controller).count("DoesNotConverge") == 1
+
+
+async def test_an_edit_while_a_key_is_held_runs_again(harness):
+    """A save that arrives while the object is being written is not lost, and no second worker takes the key."""
+    changed = asyncio.Event()
+
+    async def meanwhile(verb, name):
+        if verb == "create" and not changed.is_set():
+            changed.set()
+            controller.set_desired([harness.thing("app", size=2)], [harness.state(generation=2)])
+            await asyncio.sleep(1)
+
+    harness.kind.before_call = meanwhile
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        await controller.settled()
+        assert harness.cloud.objects["app"]["size"] == 2
+
+
+async def test_nothing_is_written_while_an_operation_runs_on_the_object(harness):
+    """A busy object is left alone until it is not, however much differs."""
+    harness.cloud.objects["app"] = {"size": 0}
+    harness.kind.busy.add("app")
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        await asyncio.sleep(30)
+        assert harness.cloud.writes() == []
+        assert harness.condition(controller, "Synced") == ("False", "OperationInProgress")
+        harness.kind.busy.clear()
+        await controller.settled()
+        assert harness.cloud.writes() == ["update"]
+
+
+async def test_observe_reports_and_writes_nothing(harness):
+    """Under reconcilePolicy Observe differences show in the status and stay."""
+    harness.cloud.objects["app"] = {"size": 0}
+    async with harness.running(harness.thing("app", size=1, policy=Policy.OBSERVE)) as controller:
+        assert await controller.settled() is ExitClass.DONE
+        await asyncio.sleep(100)
+        assert harness.cloud.writes() == []
+        assert harness.condition(controller, "Synced") == ("False", "ObserveOnly")
+        assert "size: 0 -> 1" in controller.conditions(harness.DOC).get("Synced").message
+
+
+async def test_skip_does_not_even_look(harness):
+    """Under reconcilePolicy Skip the kind is never called."""
+    async with harness.running(harness.thing("app", size=1, policy=Policy.SKIP)) as controller:
+        assert await controller.settled() is ExitClass.DONE
+        assert harness.cloud.calls == []
+        assert harness.condition(controller, "Ready") == ("Unknown", "Skipped")
+
+
+async def test_no_write_is_issued_without_the_lease(harness):
+    """A daemon that is not the leader observes, says so, and writes as soon as it leads."""
+    leading = []
+    async with harness.running(harness.thing("app", size=1), may_write=lambda _: bool(leading)) as controller:
+        await asyncio.sleep(20)
+        assert harness.cloud.writes() == []
+        assert harness.condition(controller, "Synced") == ("False", "NotLeader")
+        leading.append(1)
+        await controller.settled()
+        assert harness.cloud.writes() == ["create"]
+
+
+async def test_a_kinds_marks_become_conditions_and_the_worst_counts(harness):
+    """Where two objects speak of the same condition the worse one is shown; a condition nobody speaks of goes."""
+    harness.kind.observation = {
+        "a": {"marks": (Mark("Published", "True", "Published"),)},
+        "b": {"marks": (Mark("Published", "False", "Publishing", "3 of 9 files"),), "ready": False},
+    }
+    async with harness.running(harness.thing("a"), harness.thing("b")) as controller:
+        await asyncio.sleep(2)
+        assert harness.condition(controller, "Published") == ("False", "Publishing")
+        assert harness.condition(controller, "Ready") == ("False", "Progressing")
+        harness.kind.observation = {"b": {"reason": "ScaledToZero"}}
+        await controller.settled()
+        controller.trigger()
+        await asyncio.sleep(1)
+        assert controller.conditions(harness.DOC).get("Published") is None
+        assert harness.condition(controller, "Ready") == ("True", "ScaledToZero")
+
+
+async def test_a_new_part_on_its_way_takes_nothing_from_ready(harness):
+    """While a new adapter is published the service that will load it stays Ready, for it still serves."""
+    async with harness.running(harness.thing("app", ("one",), size=1), harness.thing("one", size=1)) as controller:
+        await controller.settled()
+        harness.kind.polls = 20
+        things = harness.thing("app", ("one", "two"), size=1), harness.thing("one", size=1), harness.thing("two", size=1)
+        controller.set_desired(things, [harness.state(generation=2)])
+        await asyncio.sleep(3)
+        assert harness.condition(controller, "Synced")[0] == "False"
+        assert harness.condition(controller, "Ready") == ("True", "AllGood")
+        await controller.settled()
+        assert harness.condition(controller, "Synced")[0] == "True"
+
+
+async def test_who_reads_anothers_outputs_is_woken_when_they_change(harness):
+    """An object that read what was last seen of another, without referring to it, looks again when that changes."""
+    harness.kind.reads["catalogue"] = harness.key("app")
+    async with harness.running(harness.thing("app", ("catalogue",), size=1), harness.thing("catalogue", size=1)) as controller:
+        await controller.settled()
+        await asyncio.sleep(2)
+        looks = harness.cloud.calls.count(("observe", "catalogue"))
+        harness.kind.observation["app"] = {"outputs": {"keys": ["a"]}}
+        controller.trigger([harness.key("app")])
+        await asyncio.sleep(2)
+        assert harness.cloud.calls.count(("observe", "catalogue")) > looks
+        catalogue = next(record for record in controller.records() if record.key.name == "catalogue")
+        assert catalogue.outputs["seen-keys"] == ["a"]
+
+
+async def test_a_kind_may_ask_to_be_looked_at_again(harness):
+    """`poll_after` brings a ready object back sooner than the resync."""
+    harness.kind.observation["app"] = {"poll_after": 10.0}
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        await controller.settled()
+        await asyncio.sleep(45)
+        assert 5 <= harness.cloud.calls.count(("observe", "app")) <= 7
+
+
+async def test_stop_lets_the_pass_under_way_finish(harness):
+    """A drained daemon finishes the write it has begun and begins no other."""
+
+    async def slowly(_verb, _name):
+        await asyncio.sleep(3)
+
+    harness.kind.before_call = slowly
+    controller = harness.controller(workers=1)
+    controller.set_desired([harness.thing("a", size=1), harness.thing("b", size=1)], [harness.state()])
+    task = asyncio.create_task(controller.run())
+    await asyncio.sleep(4)
+    await controller.stop()
+    await task
+    assert len(harness.cloud.calls) == 2
