@@ -1,0 +1,99 @@
+"""Documents become resources: derived names, references, revision names, refusals."""
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.api.digest import File, Tree
+from reconciler.api.manifest import load
+from reconciler.composition import compose
+from reconciler.composition.engine_args import engine_args
+from reconciler.composition.world import World
+
+SERVICE = """\
+kind: InferenceService
+metadata: {{name: phi}}
+spec:
+  model: {{source: share://models/phi}}
+  engine: {{args: {{max-model-len: {length}}}}}
+{more}
+"""
+TREE = Tree("a" * 64, {"serving/__init__.py": File(1, "b" * 64, Path("x"))})
+
+
+def world(**given):
+    return World("00000000-0000-0000-0000-000000000001", "swedencentral", lambda name: f"{name}-owner", TREE, **given)
+
+
+def composed(tmp_path, text, **given):
+    file = tmp_path / "moorage.yaml"
+    file.write_text(text)
+    return compose(load([file]).documents, world(**given))
+
+
+def service(tmp_path, *, length=512, more="", **given):
+    found = composed(tmp_path, SERVICE.format(length=length, more=more), **given)
+    return next(item for item in found.desired if item.key.kind == "ContainerApp")
+
+
+def test_one_service_brings_its_environment(tmp_path):
+    """Everything that is left out is derived, in Azure's order of creation."""
+    kinds = [item.key.kind for item in composed(tmp_path, SERVICE.format(length=1, more="")).desired]
+    assert kinds == [
+        "ResourceGroup", "LogAnalyticsWorkspace", "StorageAccount", "FileShare", "ManagedEnvironment", "EnvironmentStorage",
+        "EnvironmentStorage", "PublishedFolder", "PublishedFolder", "AdapterCatalogue", "ContainerApp",
+    ]  # fmt: skip
+
+
+def test_references_come_before_what_needs_them(tmp_path):
+    """No object refers to one that is listed after it."""
+    seen = set()
+    for item in composed(tmp_path, SERVICE.format(length=1, more="")).desired:
+        assert set(item.refs) <= seen
+        seen.add(item.key)
+
+
+def test_the_revision_is_named_for_its_content(tmp_path):
+    """The same document gives the same revision name, another template another one."""
+    first, again, other = (service(tmp_path, length=length).spec.suffix for length in (512, 512, 1024))
+    assert first == again != other
+
+
+def test_a_new_serving_runtime_alone_boots_nothing(tmp_path):
+    """The runtime's digest is in the template, not in the revision's name."""
+    newer = World("00000000-0000-0000-0000-000000000001", "swedencentral", str, Tree("c" * 64, TREE.files))
+    file = tmp_path / "moorage.yaml"
+    file.write_text(SERVICE.format(length=512, more=""))
+    app = next(item for item in compose(load([file]).documents, newer).desired if item.key.kind == "ContainerApp")
+    assert app.spec.suffix == service(tmp_path).spec.suffix
+    assert app.spec.template != service(tmp_path).spec.template
+
+
+def test_an_api_key_is_not_in_the_template(tmp_path):
+    """Adding a key makes no revision."""
+    more = "  auth: {apiKeys: [{name: default}, {name: ci}]}"
+    assert service(tmp_path, more=more).spec.suffix == service(tmp_path).spec.suffix
+    assert service(tmp_path, more=more).spec.key_names == ("default", "ci")
+
+
+def test_a_service_cannot_move_to_another_environment(tmp_path):
+    """The refusal names both Environments, and the new one is not built."""
+    found = composed(tmp_path, SERVICE.format(length=1, more="  environment: default"), homes={"phi": "dev"})
+    assert {str(ref) for ref in found.refusals} == {"InferenceService/phi", "Environment/default"}
+    assert found.desired == ()
+
+
+@pytest.mark.parametrize(
+    ("ranks", "user", "expected", "reason"),
+    [
+        ([], {}, [], "without adapters LoRA stays off: it costs speed"),
+        ([8], {}, ["--max-lora-rank", "16", "--max-loras", "4", "--max-cpu-loras", "8"], "head-room for more"),
+        ([8, 64], {}, ["--max-lora-rank", "64", "--max-loras", "4", "--max-cpu-loras", "8"], "the largest rank counts"),
+        ([8] * 5, {}, ["--max-lora-rank", "16", "--max-loras", "8", "--max-cpu-loras", "16"], "the next step"),
+        ([8], {"max-lora-rank": 32}, ["--max-lora-rank", "32", "--max-loras", "4", "--max-cpu-loras", "8"], "the user's word"),
+    ],
+)
+def test_capacity_has_head_room(ranks, user, expected, reason):
+    """One adapter more, or its next version, must not need a new revision."""
+    args = engine_args("/m", "phi", ranks, user)[6:]
+    assert [arg for arg in args if arg != "--enable-lora"] == expected, reason
