@@ -12,15 +12,16 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|clock\$|com[1-9]|lpt[1-9])", re.IGNOREC
 
 
 def split(path: str, *, keep_dot: bool) -> tuple[str, ...]:
-    """The decoded segments of a percent-encoded path below the share; trailing dots go unless the client keeps them."""
+    """The decoded segments of a percent-encoded path below the share; trailing dots go unless the client keeps them.
+
+    Decoded first: the SDK sends a directory's slashes as %2F, and Azure takes them for slashes.
+    """
     segments = []
-    for raw in path.split("/"):
-        if not raw:
+    for segment in unquote(path).split("/"):
+        if not segment:
             continue
-        segment = unquote(raw)
-        if not keep_dot and segment.strip("."):
-            segment = segment.rstrip(".")
-        segments.append(_checked(segment))
+        kept = segment if keep_dot or not segment.strip(".") else segment.rstrip(".")
+        segments.append(_checked(kept))
     if len(segments) > 250 or sum(len(segment) + 1 for segment in segments) > 2048:
         raise FilesError(400, "InvalidInput", "One of the request inputs is out of range: the path is too long or too deep.")
     return tuple(segments)
