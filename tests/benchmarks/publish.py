@@ -35,7 +35,7 @@ GROUP, ACCOUNT, SHARE = "rg-bench", "stbench01", "bench"
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement: wall and CPU seconds of this process, and requests to the share."""
+    """One measurement: wall and CPU seconds of this process, requests to the share, and the process's peak memory after it."""
 
     name: str
     wall: float
@@ -43,10 +43,11 @@ class Row:
     requests: int
     files: int
     megabytes: float
+    peak: float
 
     def text(self) -> str:
         rate = f"{self.files / self.wall:9.0f} {self.megabytes / self.wall:9.1f}"
-        return f"{self.name:42} {self.wall:8.2f} {self.cpu:8.2f} {self.requests:9} {rate}"
+        return f"{self.name:42} {self.wall:8.2f} {self.cpu:8.2f} {self.requests:9} {rate} {self.peak:8.0f}"
 
 
 async def measure(options: argparse.Namespace) -> list[Row]:
@@ -97,7 +98,8 @@ async def timed(share: Share, name: str, tree: Mapping[str, LocalFile], action: 
     await action()
     seconds = time.perf_counter() - wall
     megabytes = sum(local.size for local in tree.values()) / 1e6
-    return Row(name, seconds, time.process_time() - cpu, share.arm.calls["files"] - requests, len(tree), megabytes)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Row(name, seconds, time.process_time() - cpu, share.arm.calls["files"] - requests, len(tree), megabytes, peak)
 
 
 def make_tree(root: Path, count: int, size: int) -> dict[str, LocalFile]:
@@ -145,12 +147,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=4096, help="bytes of each small file")
     parser.add_argument("--large-mib", type=int, default=256)
     rows = asyncio.run(measure(parser.parse_args()))
-    print(f"{'':42} {'wall s':>8} {'CPU s':>8} {'requests':>9} {'files/s':>9} {'MB/s':>9}")
+    print(f"{'':42} {'wall s':>8} {'CPU s':>8} {'requests':>9} {'files/s':>9} {'MB/s':>9} {'peak MiB':>8}")
     for row in rows:
         print(row.text())
     print(f"\nsmall files: {rows[0].wall / rows[1].wall:.1f} times the plain loop (target: 3)")
     print(f"large file:  {rows[4].wall / rows[5].wall:.1f} times the plain loop")
-    print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
 if __name__ == "__main__":
