@@ -14,7 +14,8 @@ from reconciler.api.fields import Fault, refuse_any
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's --max-lora-rank takes
 MAX_LORA_RANK = LORA_RANKS[-1]
 
-_FLAG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", re.ASCII)
+FLAG_PATTERN = r"[a-z][a-z0-9]*(-[a-z0-9]+)*(\.[A-Za-z0-9_.-]+)?"  # what follows a dot is a key of a flag that takes JSON
+_FLAG = re.compile(FLAG_PATTERN, re.ASCII)
 _ONE_PROCESS = ("one replica is one server process", "use scale.maxReplicas for more of them")
 _TLS = ("the ingress ends TLS before the replica", "leave it out")
 _LISTENS = ("probes and ingress expect vLLM on port 8000 of the replica", "leave it out; clients use the ingress")
@@ -41,8 +42,15 @@ _OWNED: Mapping[str, tuple[str, str]] = {
     "master-addr": _ONE_PROCESS,
     "master-port": _ONE_PROCESS,
     "enable-ssl-refresh": _TLS,
+    "enable-elastic-ep": _ONE_PROCESS,
+    "default-mm-loras": ("adapters loaded by vLLM itself cannot be changed without a restart", "write spec.adapters"),
+    "hf-token": (
+        "tokens in arguments are readable by all who can read the app",
+        "publish the model: ./folder, share:// or hf://",
+    ),
+    "help": ("vLLM prints it and ends", "leave it out"),
 }
-_OWNED_PREFIXES = {"ssl-": _TLS, "data-parallel-": _ONE_PROCESS}
+_OWNED_PREFIXES = {"ssl-": _TLS, "data-parallel-": _ONE_PROCESS, "dp-supervisor-": _ONE_PROCESS}
 
 
 def check_flags(flags: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -109,7 +117,7 @@ EngineArgs = Annotated[
     WithJsonSchema(
         {
             "type": "object",
-            "propertyNames": {"pattern": "^[a-z][a-z0-9]*(-[a-z0-9]+)*$", "not": {"enum": sorted(_OWNED)}},
+            "propertyNames": {"pattern": f"^{FLAG_PATTERN}$", "not": {"enum": sorted(_OWNED)}},
             "additionalProperties": {"anyOf": [_SCALAR_SCHEMA, {"type": "array", "minItems": 1, "items": _SCALAR_SCHEMA}]},
         }
     ),

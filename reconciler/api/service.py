@@ -14,6 +14,7 @@ from reconciler.api.environment_variables import Variables, model_variable_fault
 from reconciler.api.fields import Bool, Fault, Int, Items, Model, Word, bounded, refuse_any, unique
 from reconciler.api.policies import DeletionPolicy, ReconcilePolicy
 from reconciler.api.source import CodeText, SourceText
+from reconciler.api.vllm_versions import flag_faults, image_faults
 
 
 class Strategy(Word):
@@ -196,6 +197,8 @@ class InferenceServiceSpec(Model):
             )
             yield from model_variable_faults(self.env)
             yield from self._capacity()
+            yield from image_faults(self.engine.image)
+            yield from flag_faults(self.engine.image, self.engine.args)
             return
         for field, key in (("command", "command"), ("target_port", "targetPort")):
             if getattr(self, field) is None:
