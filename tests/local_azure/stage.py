@@ -1,6 +1,7 @@
 """A scheduler with its ingress in a folder of its own, and the small servers that its replicas run. Shared by the runtime's tests."""
 
 import asyncio
+import json
 import os
 import socket
 import ssl
@@ -122,7 +123,9 @@ class Stage:
         self.scheduler = self._new()
         await self.scheduler.start()
 
-    async def until(self, condition: Callable[[RevisionStatus], bool], revision: str = "phi--one", seconds: float = 20) -> RevisionStatus:
+    async def until(
+        self, condition: Callable[[RevisionStatus], bool], revision: str = "phi--one", seconds: float = 20
+    ) -> RevisionStatus:
         """Waits for a state of a revision; fails with the last one seen."""
         end = time.monotonic() + seconds
         while not condition(status := self.scheduler.status(revision)):
@@ -144,15 +147,19 @@ class Stage:
         async with aiohttp.ClientSession(f"https://127.0.0.1:{self.port}", connector=connector) as session:
             yield session
 
-    async def get(self, path: str = "/", seconds: float = 5) -> dict[str, Any]:
-        """GET until it is answered 200 (the ingress learns of a ready replica a moment after the scheduler)."""
+    async def get(self, path: str = "/") -> dict[str, Any]:
+        """The facts that the plain server answers with."""
+        return json.loads(await self.reach(path))
+
+    async def reach(self, path: str = "/", seconds: float = 10) -> str:
+        """GET until it is answered 200: the ingress process starts beside the first replica and learns of it a moment later."""
         end = time.monotonic() + seconds
         async with self.client() as session:
             while True:
                 try:
                     async with session.get(path) as response:
                         if response.status == 200:
-                            return await response.json(content_type=None)
+                            return await response.text()
                         problem = f"{response.status} {await response.text()}"
                 except aiohttp.ClientConnectorError as error:
                     problem = str(error)

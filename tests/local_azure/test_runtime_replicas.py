@@ -1,5 +1,6 @@
 """Replicas as real processes in namespaces: what they see, how they live and die, who adopts them."""
 
+import json
 import os
 import signal
 import subprocess
@@ -34,12 +35,13 @@ async def test_a_replica_sees_its_volumes_and_nothing_of_the_machine(tmp_path):
     (tmp_path / "share").mkdir()
     (tmp_path / "share" / "model").touch()
     async with stage(tmp_path) as scene:
-        mounts = (Mount(tmp_path / "share", "/data/share", read_only=True), Mount(tmp_path / "own", "/usr/share/own", read_only=False))
+        mounts = (
+            Mount(tmp_path / "share", "/data/share", read_only=True),
+            Mount(tmp_path / "own", "/usr/share/own", read_only=False),
+        )
         workload = scene.workload(command=("python3", "-c", _LOOK + SERVER), mounts=mounts)
         scene.scheduler.set_workloads([workload])
         status = await scene.healthy()
-        import json
-
         facts = json.loads((tmp_path / "own" / "facts.json").read_text())
         assert facts["share"] == ["model"]
         assert not facts["share_writable"]
@@ -108,7 +110,9 @@ async def test_a_killed_shim_takes_its_container_with_it_and_is_replaced(tmp_pat
         label = scene.scheduler._replicas[0].record.label
         shim = int(Path(f"/proc/{before.pid}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(shim, signal.SIGKILL)
-        after = await scene.until(lambda status: any(replica.ready and replica.name != before.name for replica in status.replicas))
+        after = await scene.until(
+            lambda status: any(replica.ready and replica.name != before.name for replica in status.replicas)
+        )
         assert [replica.name for replica in after.replicas] != [before.name]
         assert list(labelled(label)) == []
         assert '"ReplicaLost"' in scene.events()
@@ -216,7 +220,9 @@ async def test_restarting_a_revision_replaces_its_replicas_new_ones_first(tmp_pa
 
         def replaced(status):
             ready.append(any(replica.ready for replica in status.replicas))
-            return [replica.name for replica in status.replicas if replica.ready] not in ([], [before.name]) and len(status.replicas) == 1
+            return [replica.name for replica in status.replicas if replica.ready] not in ([], [before.name]) and len(
+                status.replicas
+            ) == 1
 
         await scene.until(replaced)
         assert all(ready)

@@ -4,6 +4,7 @@ Only a request that was certainly not delivered (no connection) is tried on anot
 """
 
 import asyncio
+import random
 import uuid
 from contextlib import suppress
 
@@ -107,7 +108,7 @@ class _Exchange:
             while True:
                 ready = [replica for replica in self._revision.replicas if not replica.gone and replica.name not in self._refused]
                 if ready:
-                    return min(ready, key=lambda replica: replica.in_flight)
+                    return min(ready, key=lambda replica: (replica.in_flight, random.random()))
                 if not self._revision.hold:
                     raise NoReplicaError
                 await self._table.wait_for_change()

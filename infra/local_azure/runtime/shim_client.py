@@ -69,7 +69,8 @@ class ShimClient:
         self._waiting[number] = answer
         try:
             self._socket.send(json.dumps({"id": number, "op": op, **arguments}).encode())
-            return await asyncio.wait_for(answer, _TIMEOUT_S)
+            async with asyncio.timeout(_TIMEOUT_S):  # wait_for of Python 3.11 may swallow a cancellation
+                return await answer
         except (OSError, TimeoutError) as error:
             raise ShimGoneError(f"the shim behind {self._path} does not answer") from error
         finally:
