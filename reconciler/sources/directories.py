@@ -30,6 +30,7 @@ class Directories:
         self._touched = touched
         self._missed = missed
         self._replan = asyncio.Event()
+        self._complaint = ""
 
     def replan(self) -> None:
         """The wanted directories may have changed."""
@@ -81,7 +82,9 @@ class Directories:
                     return  # a watched directory itself was removed or replaced: its watch is dead
                 self.replan()
         except (OSError, RuntimeError) as error:
-            log.warning("directories.unwatchable", error=str(error), directories=sorted(map(str, paths)))
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                log.warning("directories.unwatchable", error=str(error), directories=sorted(map(str, paths)))
             with suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), _RETRY_S)
         finally:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from reconciler.api.stat_cache import StatCache
 from reconciler.sources.directories import Directories, Plan
-from reconciler.sources.watched import Root, SourceFolder, manifest_root
+from reconciler.sources.watched import ManifestPath, Root, SourceFolder
 
 _LONGEST_UNREST = 10.0  # seconds after which a path that never rests is looked at all the same
 
@@ -47,7 +47,7 @@ class FileSource:
     def __init__(
         self, paths: Sequence[Path], cache: StatCache | None = None, *, quiet: float = 0.2, reread: float = 30.0
     ) -> None:
-        self._manifests = {path: manifest_root(path) for path in paths}
+        self._manifests: dict[Path, Root] = {path: ManifestPath(path.absolute()) for path in paths}
         self._folders: dict[Path, Root] = {}
         self._cache = cache
         self._quiet, self._reread = quiet, reread

@@ -102,10 +102,21 @@ class SourceFolder(Root):
             return f"unusable {error}"
 
 
-def manifest_root(path: Path) -> Root:
-    """The root for a path that the user named; what does not exist is taken for a file."""
-    absolute = path.absolute()
-    return ManifestFolder(absolute) if absolute.is_dir() else ManifestFile(absolute)
+@dataclass(frozen=True)
+class ManifestPath(Root):
+    """What the user named: a file or a folder, whichever it is at the moment."""
+
+    def _now(self) -> ManifestFile | ManifestFolder:
+        return ManifestFolder(self.path) if self.path.is_dir() else ManifestFile(self.path)
+
+    def shallow(self) -> Iterator[Path]:
+        return self._now().shallow()
+
+    def concerned(self, touched: Path) -> bool:
+        return touched == self.path or self._now().concerned(touched)
+
+    def fingerprint(self) -> str:
+        return self._now().fingerprint()
 
 
 def _content(file: Path) -> str:

@@ -28,9 +28,9 @@ class Edges:
 
 
 @asynccontextmanager
-async def watching(*paths, reread=30.0, cache=None):
+async def watching(*paths, quiet=QUIET, reread=30.0, cache=None):
     """The edges of a source after its first, which names every path."""
-    source, stop = FileSource(paths, cache, quiet=QUIET, reread=reread), asyncio.Event()
+    source, stop = FileSource(paths, cache, quiet=quiet, reread=reread), asyncio.Event()
     edges = Edges(source)
 
     async def follow():
@@ -39,7 +39,7 @@ async def watching(*paths, reread=30.0, cache=None):
 
     task = asyncio.create_task(follow())
     assert await edges.next() == frozenset(paths)
-    await asyncio.sleep(3 * QUIET)  # let the first look behind the start-up pass
+    await asyncio.sleep(2 * quiet)  # let the first look behind the start-up pass
     try:
         yield edges
     finally:
@@ -105,11 +105,11 @@ async def test_a_save_that_changes_nothing_is_no_edge(file):
 
 async def test_a_slow_writer_is_waited_for(file):
     """Events closer together than the quiet period are one edge, at their end."""
-    async with watching(file) as edges:
+    async with watching(file, quiet=0.4) as edges:
         for piece in "abcdef":
             with file.open("a") as stream:
                 stream.write(piece)
-            await asyncio.sleep(QUIET / 2.5)
+            await asyncio.sleep(0.1)
         assert await edges.next() == {file}
         await edges.none()
 
@@ -168,6 +168,30 @@ async def test_a_path_that_does_not_exist_yet_is_waited_for(tmp_path):
         path.parent.mkdir(parents=True)
         path.write_text("one")
         assert await edges.next() == {path}
+
+
+async def test_a_path_may_become_a_folder(tmp_path):
+    """What the user named is looked at as what it is."""
+    path = tmp_path / "docs"
+    async with watching(path) as edges:
+        path.mkdir()
+        assert await edges.next() == {path}
+        (path / "m.yaml").write_text("one")
+        assert await edges.next() == {path}
+
+
+async def test_where_the_system_cannot_watch_it_looks_by_itself(file, monkeypatch):
+    """A used-up number of inotify watches costs speed, not changes."""
+
+    async def awatch(*paths, **options):
+        raise OSError("no watches left")
+        yield
+
+    monkeypatch.setattr("reconciler.sources.directories.awatch", awatch)
+    monkeypatch.setattr("reconciler.sources.directories._RETRY_S", 0.1)
+    async with watching(file) as edges:
+        file.write_text("two")
+        assert await edges.next() == {file}
 
 
 async def test_without_events_the_slow_reread_finds_the_change(file, monkeypatch):
