@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from reconciler.arm.share import Share
 from reconciler.settings import Settings
 
 TENANT = "11111111-1111-1111-1111-111111111111"
+Finish = Callable[[Arm, str | None], Awaitable[None]]
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 
 
@@ -151,7 +152,23 @@ async def live(local_azure: Settings) -> AsyncIterator[Arm]:
 
 
 @pytest.fixture
-async def share(live: Arm) -> Share:
+def finished() -> Finish:
+    """Polls an operation to its end."""
+
+    async def finish(arm: Arm, token: str | None) -> None:
+        while token:
+            progress = await operations.poll(arm, token)
+            if progress.error:
+                raise progress.error
+            if progress.done:
+                return
+            await asyncio.sleep(progress.retry_after or 0.05)
+
+    return finish
+
+
+@pytest.fixture
+async def share(live: Arm, finished: Finish) -> Share:
     """A share with a name of its own, in an account that all tests use."""
     location = {"location": "swedencentral"}
     await resources.put_resource_group(live, "rg-files", location)
@@ -160,17 +177,6 @@ async def share(live: Arm) -> Share:
     name = f"s{secrets.token_hex(4)}"
     await storage.put_share(live, "rg-files", "stfiles01", name, {"properties": {"shareQuota": 10}})
     return Share(live, "rg-files", "stfiles01", name)
-
-
-async def finished(arm: Arm, token: str | None) -> None:
-    """Poll an operation to its end."""
-    while token:
-        progress = await operations.poll(arm, token)
-        if progress.error:
-            raise progress.error
-        if progress.done:
-            return
-        await asyncio.sleep(progress.retry_after or 0.05)
 
 
 @pytest.fixture

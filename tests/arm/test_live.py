@@ -1,0 +1,131 @@
+"""Every typed write and action, in Azure's order, against the local Azure: what is sent is what a later read shows."""
+
+import secrets
+
+import pytest
+
+from reconciler.arm import apps, environments, ids, resources, storage
+from reconciler.arm.inventory import Type
+from reconciler.engine.errors import Busy, RetryableError, TerminalError
+
+HERE = {"location": "swedencentral"}
+IMAGE = "python:3.11-slim"
+
+
+@pytest.fixture
+async def group(live):
+    name = f"rg-{secrets.token_hex(3)}"
+    await resources.put_resource_group(live, name, {**HERE, "tags": {"a": "b"}})
+    return name
+
+
+@pytest.fixture
+async def environment(live, group, finished):
+    body = {**HERE, "properties": {"workloadProfiles": [{"name": "Consumption", "workloadProfileType": "Consumption"}]}}
+    await finished(live, await environments.put_environment(live, group, "cae", body))
+    return "cae"
+
+
+def app_body(live, group, **template):
+    container = {"name": "web", "image": IMAGE, "command": ["python3", "-m", "http.server", "8000"]}
+    return {
+        **HERE,
+        "properties": {
+            "environmentId": ids.environment(live.subscription_id, group, "cae"),
+            "configuration": {"activeRevisionsMode": "Multiple", "secrets": [{"name": "key", "value": "hush"}]},
+            "template": {"containers": [container], "scale": {"minReplicas": 0, "maxReplicas": 1}, **template},
+        },
+    }
+
+
+async def test_a_resource_group_shows_in_its_list_right_after_the_write(live, group, finished):
+    """The write drops the cached list."""
+    scope = ids.subscription(live.subscription_id)
+    assert (await live.inventory.find(Type.RESOURCE_GROUP, scope, group.upper()))["tags"] == {"a": "b"}
+    await finished(live, await resources.delete_resource_group(live, group))
+    assert await live.inventory.find(Type.RESOURCE_GROUP, scope, group) is None
+    assert await resources.delete_resource_group(live, group) is None
+
+
+async def test_a_workspace_and_its_key(live, group, finished):
+    """Created, read, given its key, deleted twice."""
+    await finished(live, await resources.put_workspace(live, group, "law-x", {**HERE, "properties": {"retentionInDays": 30}}))
+    scope = ids.resource_group(live.subscription_id, group)
+    found = await live.inventory.get(Type.WORKSPACE, scope, "law-x")
+    assert found["properties"]["provisioningState"] == "Succeeded"
+    assert await resources.workspace_shared_key(live, group, "law-x")
+    await finished(live, await resources.delete_workspace(live, group, "law-x"))
+    await finished(live, await resources.delete_workspace(live, group, "law-x"))
+    assert await live.inventory.find(Type.WORKSPACE, scope, "law-x") is None
+
+
+async def test_an_account_and_a_share(live, group, finished):
+    """Keys, a taken name, a share with metadata, and deletes."""
+    name = f"st{secrets.token_hex(5)}"
+    account = {**HERE, "kind": "StorageV2", "sku": {"name": "Standard_LRS"}, "properties": {}}
+    assert (await storage.name_available(live, name))[0]
+    await finished(live, await storage.put_storage_account(live, group, name, account))
+    assert len(await storage.storage_keys(live, group, name)) == 2
+    available, words = await storage.name_available(live, name)
+    assert not available
+    assert name in words
+    await storage.patch_storage_account(live, group, name, {"tags": {"x": "y"}})
+    await storage.put_share(live, group, name, "phi", {"properties": {"shareQuota": 5, "metadata": {"one": "1"}}})
+    await storage.patch_share(live, group, name, "phi", {"properties": {"shareQuota": 6}})
+    scope = ids.storage_account(live.subscription_id, group, name)
+    assert (await live.inventory.get(Type.SHARE, scope, "phi"))["properties"]["shareQuota"] == 6
+    assert [each["name"] for each in await live.inventory.list(Type.SHARE, scope)] == ["phi"]
+    await storage.delete_share(live, group, name, "phi")
+    await storage.delete_storage_account(live, group, name)
+    assert await storage.delete_storage_account(live, group, name) is None
+
+
+async def test_an_environment_and_its_storage(live, group, environment, finished):
+    """Storage is synchronous and hides its key; usages can be read; an environment that is gone may be deleted again."""
+    file = {"accountName": "stx", "accountKey": "a2V5", "shareName": "phi", "accessMode": "ReadOnly"}
+    await environments.put_env_storage(live, group, environment, "phi", {"properties": {"azureFile": file}})
+    scope = ids.environment(live.subscription_id, group, environment)
+    seen = (await live.inventory.find(Type.ENVIRONMENT_STORAGE, scope, "phi"))["properties"]["azureFile"]
+    assert (seen["shareName"], "accountKey" in seen) == ("phi", False)
+    other = {"properties": {"azureFile": {**file, "shareName": "other"}}}
+    with pytest.raises(TerminalError):
+        await environments.put_env_storage(live, group, environment, "phi", other)
+    await finished(live, await environments.patch_environment(live, group, environment, {"tags": {"x": "y"}}))
+    assert isinstance(await environments.environment_usages(live, group, environment), list)
+    assert isinstance(await environments.location_usages(live, "swedencentral"), list)
+    await environments.delete_env_storage(live, group, environment, "phi")
+    await finished(live, await environments.delete_environment(live, group, environment))
+    assert await environments.delete_environment(live, group, environment) is None
+
+
+async def test_an_app_its_secrets_and_its_revisions(live, group, environment, finished):
+    """Create, merge-patch, secrets by action only, revisions in order, deactivate, delete."""
+    token = await apps.put_app(live, group, "phi", app_body(live, group))
+    with pytest.raises(Busy):
+        await apps.patch_app(live, group, "phi", {"tags": {"too": "early"}})
+    await finished(live, token)
+    scope = ids.resource_group(live.subscription_id, group)
+    found = await live.inventory.get(Type.APP, scope, "phi")
+    assert found["properties"]["configuration"]["secrets"] == [{"name": "key"}]
+    assert await apps.list_secrets(live, group, "phi") == {"key": "hush"}
+    changed = {"properties": {"template": app_body(live, group, revisionSuffix="two")["properties"]["template"]}}
+    await finished(live, await apps.patch_app(live, group, "phi", changed))
+    names = [each["name"] for each in await apps.list_revisions(live, group, "phi")]
+    assert len(names) == 2
+    assert names[-1] == "phi--two"
+    await apps.deactivate_revision(live, group, "phi", names[0])
+    active = {each["name"]: each["properties"]["active"] for each in await apps.list_revisions(live, group, "phi")}
+    assert active == {names[0]: False, names[1]: True}
+    assert isinstance(await apps.list_replicas(live, group, "phi", names[1]), list)
+    with pytest.raises(RetryableError):
+        await finished(live, await environments.delete_environment(live, group, environment))
+    await finished(live, await apps.delete_app(live, group, "phi"))
+    assert await apps.delete_app(live, group, "phi") is None
+    assert await live.inventory.find(Type.APP, scope, "phi") is None
+
+
+async def test_providers_and_permissions_can_be_asked(live, group):
+    """What a check before the first write needs."""
+    assert await resources.provider_state(live, "Microsoft.App") == "Registered"
+    assert isinstance(await resources.permissions(live, group), list)
+    assert isinstance(await resources.list_in_group(live, group), list)
