@@ -1,10 +1,11 @@
 """Every typed write and action, in Azure's order, against the local Azure: what is sent is what a later read shows."""
 
+import asyncio
 import secrets
 
 import pytest
 
-from reconciler.arm import apps, environments, ids, resources, storage
+from reconciler.arm import apps, environments, ids, logs, resources, storage
 from reconciler.arm.inventory import Type
 from reconciler.engine.errors import Busy, RetryableError, TerminalError
 
@@ -122,6 +123,32 @@ async def test_an_app_its_secrets_and_its_revisions(live, group, environment, fi
     await finished(live, await apps.delete_app(live, group, "phi"))
     assert await apps.delete_app(live, group, "phi") is None
     assert await live.inventory.find(Type.APP, scope, "phi") is None
+
+
+async def test_console_and_events_of_a_running_replica(live, group, environment, finished):
+    """With one replica running, its output and the app's events come through the streams that `az` uses."""
+    body = app_body(live, group)
+    container = body["properties"]["template"]["containers"][0]
+    container["command"] = ["python3", "-u", "-c", "import time; print('line one'); print('line two'); time.sleep(60)"]
+    body["properties"]["template"]["scale"]["minReplicas"] = 1
+    await finished(live, await apps.put_app(live, group, "phi", body))
+    token = await logs.log_token(live, group, "phi")
+    app = await live.inventory.get(Type.APP, ids.resource_group(live.subscription_id, group), "phi")
+    revision = app["properties"]["latestRevisionName"]
+    scope = ids.revision(live.subscription_id, group, "phi", revision)
+    async with asyncio.timeout(30):
+        while not (replicas := await live.list_json(f"{scope}/replicas", "2026-07-01")):  # noqa: ASYNC110 - Azure tells nobody
+            await asyncio.sleep(0.2)
+        endpoint = replicas[0]["properties"]["containers"][0]["logStreamEndpoint"]
+        seen = []
+        async for line in logs.stream_logs(live, endpoint, token, follow=True, tail=300):
+            seen.append(line)
+            if "line two" in line:
+                break
+    assert any("line one" in line for line in seen)
+    events = logs.event_endpoint(live, group, "phi", app["properties"]["eventStreamEndpoint"])
+    assert [line async for line in logs.stream_logs(live, events, token, follow=False, tail=300)]
+    await finished(live, await apps.delete_app(live, group, "phi"))
 
 
 async def test_providers_and_permissions_can_be_asked(live, group):
