@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import structlog
+
 from reconciler.api.reasons import Reason
 from reconciler.engine.errors import ReconcileError, WaitingForHuman
 from reconciler.engine.events import normal
-from reconciler.engine.external import Change, ObjectKey, Policy
+from reconciler.engine.external import Change, Desired, ObjectKey, Policy
 from reconciler.engine.ledger import Gone
 from reconciler.engine.reconcile import Writer
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import Outcome
 
+log = structlog.get_logger(__name__)
 REMOVAL = Change("(object)", "(present)", None, "delete")
 
 
@@ -51,11 +54,12 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
 
 async def _delete_now(writer: Writer, gone: Gone) -> Outcome:
     ledger, desired = writer.ledger, gone.desired
-    if not ledger.permits(desired, "delete"):
-        raise WaitingForHuman(Reason.AWAITING_APPROVAL, f"would delete {desired.key}")
     if not gone.certain:
-        message = f"{desired.key} is deleted once the inventory names it"
-        return Outcome(Phase.WAITING, Reason.NOT_OBSERVED, message, after=writer.pacing.slow)
+        return _unfindable(writer, gone)
+    if not ledger.permits(desired, "delete"):
+        if await _absent(writer, desired):
+            return _finished(gone, "was gone already")
+        raise WaitingForHuman(Reason.AWAITING_APPROVAL, f"would delete {desired.key}")
     users = blockers(writer, desired.key)
     if users:
         names = ", ".join(map(str, users))
@@ -70,6 +74,17 @@ async def _delete_now(writer: Writer, gone: Gone) -> Outcome:
     return Outcome(Phase.DELETING, Reason.DELETING, message, after=writer.pacing.step(0.0), event=event)
 
 
+async def _absent(writer: Writer, desired: Desired) -> bool:
+    """Whether somebody else deleted it, so that nobody need be asked. A spec that is good enough to delete by may not be
+    good enough to look by; then the question stands.
+    """
+    try:
+        return not (await writer.kind(desired.key).observe(desired, writer.view(desired.key))).exists
+    except Exception as error:  # noqa: BLE001 - see above
+        log.debug("cannot look at what should go", error=type(error).__name__)
+        return False
+
+
 def blockers(writer: Writer, key: ObjectKey) -> Sequence[ObjectKey]:
     """What still refers to `key` and must go first."""
     return sorted(writer.ledger.dependents(key))
@@ -80,7 +95,18 @@ def _finished(gone: Gone, message: str) -> Outcome:
     return Outcome(Phase.DELETED, "Deleted", message, event=event)
 
 
+def _unfindable(writer: Writer, gone: Gone) -> Outcome:
+    """It is remembered, but not how to delete it: the inventory may yet name it, and a person may have it forgotten."""
+    key = gone.desired.key
+    if writer.ledger.store.approved(key, "delete"):
+        return _finished(gone, "forgotten; nothing was deleted")
+    message = f"{key} cannot be deleted until the inventory names it; if it is gone, approving forgets it"
+    raise WaitingForHuman(Reason.AWAITING_APPROVAL, message)
+
+
 def _never_made(record: ObjectRecord, gone: Gone) -> bool:
-    """It was looked at, was not there, and nothing was written since: a name that was corrected before anything happened."""
-    looked = record.seen is not None and not record.exists
-    return gone.certain and looked and not record.writes and record.operation is None
+    """It was not there when it was looked at, or nobody ever looked, and nothing was written since: a name that was
+    corrected before anything happened. With a spec at hand, what nobody looked at is rather deleted once too often.
+    """
+    looked = record.seen is not None or not gone.certain
+    return looked and not record.exists and not record.writes and record.operation is None

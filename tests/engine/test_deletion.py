@@ -53,6 +53,19 @@ async def test_without_permission_nothing_goes(harness):
         assert harness.store.documents()[0].ref == ENV
 
 
+async def test_nobody_is_asked_about_what_is_gone(harness):
+    """When somebody deletes by hand what waits for approval, the question goes away."""
+    things, both = family(harness), documents(harness)
+    async with harness.running(*things, documents=both) as controller:
+        await controller.settled()
+        controller.set_desired(things[:2], both[:1])
+        await asyncio.sleep(60)
+        del harness.cloud.objects["app"]
+        await asyncio.sleep(70)
+        assert controller.converged() is ExitClass.DONE
+        assert "delete" not in harness.cloud.writes()
+
+
 async def test_prune_deletes_after_the_grace_period(harness):
     """With prune: true a document that stays missing for 30 s goes by itself, not sooner."""
     things, both = family(harness), documents(harness, prune=True)
@@ -207,6 +220,18 @@ async def test_without_any_memory_the_inventory_names_what_to_delete(harness):
         assert await controller.settled() is ExitClass.DONE
         assert list(harness.cloud.objects) == ["group", "share"]
         assert controller.set_orphans(things[:2]) == ()
+
+
+async def test_what_cannot_be_found_any_more_is_left_to_a_person(harness):
+    """Remembered without a spec and unknown to the inventory: nothing is deleted, and an approval forgets it."""
+    things, both = family(harness), documents(harness, prune=True)
+    async with harness.running(*things, documents=both) as controller:
+        await controller.settled()
+    async with harness.running(*things[:2], documents=both[:1]) as controller:
+        assert await controller.settled() is ExitClass.WAITING_FOR_HUMAN
+        controller.approve(harness.key("app"))
+        assert await controller.settled() is ExitClass.DONE
+        assert "delete" not in harness.cloud.writes()
 
 
 async def test_an_object_that_never_was_is_forgotten_at_once(harness):
