@@ -1,0 +1,80 @@
+"""vLLM's arguments and environment as Moorage runs it: the user's own, plus what the gate and the plugin need.
+
+Pure; launch.py applies it. Arguments that would open a way around the gate are refused with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+GATE = "serving.gate.Gate"
+REFUSED = {
+    "--api-key": "API keys come from the document's auth.apiKeys",
+    "--api-server-count": "one server process holds the adapters of a replica",
+    "--config": "arguments in a file could not be checked",
+    "--grpc": "only the OpenAI HTTP interface is served",
+    "--headless": "a replica serves HTTP",
+    "--lora-modules": "adapters come from the document",
+    "--root-path": "routes are allowed by their exact path",
+    "--uds": "a replica listens on its port",
+}
+# vLLM takes half of the memory for its cache otherwise, and compiling one small function for log-probabilities stalls
+# every stream for ten seconds and more; with LoRA vLLM compiles nothing else on a CPU.
+_NO_GPU = {"VLLM_CPU_KVCACHE_SPACE": "1", "TORCHDYNAMO_DISABLE": "1"}
+_DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
+
+
+class ArgumentError(ValueError):
+    """An argument cannot be combined with Moorage; the text says which and why."""
+
+
+def server_arguments(given: Sequence[str], drain: float) -> list[str]:
+    """The child's arguments. `drain` is how many seconds vLLM may finish requests when it is stopped directly."""
+    for argument in given:
+        name = _name(argument)
+        if name in REFUSED:
+            raise ArgumentError(f"{name} cannot be used here: {REFUSED[name]}")
+    names = {_name(argument) for argument in given}
+    added = ["--middleware", GATE]  # the last one named is the outermost
+    if "--shutdown-timeout" not in names:
+        added += ["--shutdown-timeout", str(max(1, int(drain)))]
+    if "--disable-access-log-for-endpoints" not in names:
+        added += ["--disable-access-log-for-endpoints", "/ready,/live"]
+    return [*given, *added]
+
+
+def server_environment(given: Mapping[str, str], arguments: Sequence[str], *, gpu: bool) -> dict[str, str]:
+    """The child's environment: the plugin named, vLLM's own adapter routes off, CPU defaults where there is no GPU."""
+    environment = dict(given)
+    plugins = [name for name in given.get("VLLM_PLUGINS", "").split(",") if name and name != "moorage"]
+    environment["VLLM_PLUGINS"] = ",".join([*plugins, "moorage"])
+    for name in ("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "VLLM_SERVER_DEV_MODE", "VLLM_API_KEY"):
+        environment.pop(name, None)
+    environment.setdefault("VLLM_NO_USAGE_STATS", "1")
+    if Path(option(arguments, "--model") or "").is_dir():
+        environment.setdefault("HF_HUB_OFFLINE", "1")
+    if not gpu:
+        for name, value in _NO_GPU.items():
+            environment.setdefault(name, value)
+    return environment
+
+
+def option(arguments: Sequence[str], name: str) -> str | None:
+    """The last value of `--name value` or `--name=value`."""
+    value = None
+    for index, argument in enumerate(arguments):
+        if argument.startswith("--") and _name(argument) == name:
+            _, equals, inline = argument.partition("=")
+            value = inline if equals else (arguments[index + 1] if index + 1 < len(arguments) else None)
+    return value
+
+
+def has_gpu() -> bool:
+    return any(os.path.exists(device) for device in _DEVICES)  # noqa: PTH110 a device node, not a path of ours
+
+
+def _name(argument: str) -> str:
+    """The option's name as documented: vLLM also takes underscores for dashes and `--name=value`."""
+    return argument.partition("=")[0].replace("_", "-") if argument.startswith("--") else argument

@@ -1,0 +1,172 @@
+"""PID 1 of a replica: starts vLLM, reports on it, drains it when the platform asks, and notices its death.
+
+`python3 -m serving.launch <vLLM args…>`. vLLM ending by itself, even with 0, is a crash: launch exits with 1 and the
+platform restarts the container, because a fresh container has clean memory and devices, and one restart owner (the
+platform, with its back-off and its restart count that the daemon reads) is better than two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from serving.arguments import ArgumentError, has_gpu, server_arguments, server_environment
+from serving.catalogue import ReplicaReport
+from serving.control import FD_VARIABLE, Control
+from serving.processes import adopt_orphans, bury, kill_descendants
+from serving.report import Reporter
+from serving.server import UNSUPPORTED
+
+GRACE = 30.0  # ACA's terminationGracePeriodSeconds unless the template says otherwise
+SILENCE = 30.0  # seconds without a word from a server that spoke before
+_STOP = 4.0  # what vLLM gets to leave once nothing runs on it
+_DEATH = 1.5  # what a server with a dead engine gets to answer its requests with an error
+log = logging.getLogger("moorage.launch")
+
+
+class Launch:
+    """One run of vLLM, from start to end."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        grace = float(environment.get("MOORAGE_GRACE_SECONDS") or GRACE)
+        self._drain_time = max(1.0, grace - _STOP - 2.0)
+        self._arguments = server_arguments(arguments, self._drain_time)
+        self._environment = server_environment(environment, arguments, gpu=has_gpu())
+        reports = environment.get("MOORAGE_REPORTS")
+        self._reporter = Reporter(Path(reports) if reports else None)
+        self._state: dict[str, Any] = {}
+        self._heard = 0.0
+        self._replica = environment.get("CONTAINER_APP_REPLICA_NAME") or socket.gethostname()
+        self._revision = environment.get("CONTAINER_APP_REVISION", "")
+        self._started = datetime.now(UTC)
+        self._child: asyncio.subprocess.Process | None = None
+        self._control: Control | None = None
+        self._stop, self._idle, self._dead = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def run(self) -> int:
+        """The exit code for the platform: 0 after a stop that was asked for, 1 after a crash."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        await self._start()
+        assert self._child is not None
+        ended = asyncio.create_task(self._child.wait())
+        stop, dead = asyncio.create_task(self._stop.wait()), asyncio.create_task(self._dead.wait())
+        beat = asyncio.create_task(self._beat())
+        await asyncio.wait({ended, stop, dead}, return_when=asyncio.FIRST_COMPLETED)
+        if stop.done() and not ended.done():
+            await self._drain(ended)
+            code, message = 0, "Stopped"
+        else:
+            if not ended.done():
+                await asyncio.wait({ended}, timeout=_DEATH)
+            code, message = 1, self._epitaph()
+            log.error("%s", message)
+        beat.cancel()
+        kill_descendants(os.getpid())
+        self._report(message, ended=True)
+        self._reporter.close()
+        return code
+
+    async def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._environment[FD_VARIABLE] = str(theirs.fileno())
+        command = [sys.executable, "-m", "serving.server", *self._arguments]
+        self._child = await asyncio.create_subprocess_exec(*command, env=self._environment, pass_fds=[theirs.fileno()])
+        theirs.close()
+        self._control = Control(ours, self._hear)
+        await self._control.start()
+        self._report("vLLM is starting")
+
+    async def _drain(self, ended: asyncio.Task[int]) -> None:
+        """New requests are refused from now on; running ones get the grace; then vLLM is stopped, at last by force."""
+        assert self._child is not None
+        assert self._control is not None
+        if self._state:
+            self._control.send({"type": "drain"})
+            self._report("Draining")
+            idle = asyncio.create_task(self._idle.wait())
+            await asyncio.wait({idle, ended}, timeout=self._drain_time, return_when=asyncio.FIRST_COMPLETED)
+            idle.cancel()
+        with contextlib.suppress(ProcessLookupError):
+            self._child.terminate()
+        await asyncio.wait({ended}, timeout=_STOP)
+
+    def _hear(self, message: dict[str, Any] | None) -> None:
+        if message is None or message.get("type") != "state":
+            return
+        self._state, self._heard = message, time.monotonic()
+        if not message["engineAlive"]:
+            self._dead.set()
+        if self._stop.is_set() and message.get("draining") and message["running"] == 0:
+            self._idle.set()
+        self._report()
+
+    async def _beat(self) -> None:
+        """The report's heartbeat goes on while the model loads; a server that falls silent is said to be."""
+        while True:
+            await asyncio.sleep(2.0)
+            assert self._child is not None
+            bury(self._child.pid)
+            quiet = time.monotonic() - self._heard
+            self._report(f"vLLM has not answered for {quiet:.0f} s" if self._state and quiet > SILENCE else "")
+
+    def _report(self, message: str = "", *, ended: bool = False) -> None:
+        state, silent = self._state, bool(self._state) and time.monotonic() - self._heard > SILENCE
+        gone = ended or silent or self._stop.is_set()
+        self._reporter.update(
+            ReplicaReport(
+                replica=self._replica,
+                revision=self._revision,
+                pid=self._child.pid if self._child else 0,
+                started_at=self._started,
+                heartbeat=datetime.now(UTC),
+                generation=state.get("generation"),
+                epoch=state.get("epoch"),
+                model_loaded=bool(state.get("modelLoaded")) and not ended,
+                ready=bool(state.get("ready")) and not gone,
+                adapters=state.get("adapters", ()),
+                api_keys=state.get("apiKeys", ()),
+                message=message or state.get("message", "") or ("" if state else "vLLM is starting"),
+            )
+        )
+
+    def _epitaph(self) -> str:
+        code = self._child.returncode if self._child else None
+        if code == UNSUPPORTED:
+            return "this image's vLLM version is not supported by the Moorage runtime"
+        if self._dead.is_set():
+            return "vLLM's engine died"
+        how = "was killed by signal" if code is not None and code < 0 else "ended by itself with code"
+        when = "" if self._state else " before it was ready"
+        return f"vLLM {how} {abs(code or 0)}{when}"
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(asctime)s [moorage] %(message)s", stream=sys.stderr)
+    adopt_orphans()
+
+    async def run() -> int:
+        return await Launch(sys.argv[1:], os.environ).run()
+
+    try:
+        return asyncio.run(run())
+    except ArgumentError as error:
+        log.error("%s", error)  # noqa: TRY400 a sentence for a person, not a traceback
+        return 1
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # a thread stuck in a hanging share must not keep the container alive

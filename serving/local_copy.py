@@ -1,0 +1,101 @@
+"""Brings a published adapter from the share to the replica's own disk, verified against its manifest.
+
+vLLM re-reads an adapter from its path inside the engine's loop whenever its cache has dropped it, so the path must be
+local, must never change and must outlive every request. Blocking; adapters.py calls it in a thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from serving.catalogue import AdapterVersion
+
+MANIFEST = ".moorage.json"
+_SPARE = 64 << 20  # bytes left free, so that vLLM's own files never meet a full disk
+_CHUNK = 1 << 20
+
+
+class AdapterError(Exception):
+    """An adapter cannot be served; `reason` is one CamelCase word, the text a sentence for a person."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class LocalCopies:
+    """Folders `<root>/<name>@<digest>`, each complete or absent."""
+
+    def __init__(self, share: Path, root: Path) -> None:
+        self._share, self._root = share, root
+
+    def fetch(self, name: str, version: AdapterVersion) -> Path:
+        """The local folder of a version, copied if it is not there. Raises AdapterError."""
+        target = self._root / f"{name}@{version.digest}"
+        if target.is_dir():
+            return target
+        try:
+            source = self._source(version)
+            files = _manifest(source, version)
+            scratch = target.with_name(f".{target.name}")
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(parents=True)
+            _check_space(scratch, sum(size for size, _ in files.values()))
+            for path, (size, sha256) in files.items():
+                _copy(source / path, scratch / path, size, sha256)
+            scratch.rename(target)
+        except OSError as error:
+            raise AdapterError("Unreadable", f"copying {version.path} failed: {error.strerror or error}") from error
+        return target
+
+    def remove(self, name: str, digest: str) -> None:
+        shutil.rmtree(self._root / f"{name}@{digest}", ignore_errors=True)
+
+    def _source(self, version: AdapterVersion) -> Path:
+        if not _inside(version.path):
+            raise AdapterError("BadPath", f"{version.path!r} does not stay inside the share")
+        return self._share / version.path
+
+
+def _manifest(source: Path, version: AdapterVersion) -> Mapping[str, tuple[int, str]]:
+    try:
+        manifest = json.loads((source / MANIFEST).read_bytes())
+        digest = manifest["digest"]
+        files = {str(path): (int(size), str(sha256)) for path, (size, sha256) in manifest["files"].items()}
+    except FileNotFoundError:
+        raise AdapterError("NotPublished", f"{version.path} is not complete on the share yet") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise AdapterError("Corrupt", f"the manifest of {version.path} is damaged") from None
+    if digest != version.digest or not all(map(_inside, files)):
+        raise AdapterError("Corrupt", f"the manifest of {version.path} describes something else")
+    return files
+
+
+def _inside(path: str) -> bool:
+    parts = PurePosixPath(path)
+    return bool(parts.parts) and not parts.is_absolute() and ".." not in parts.parts
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed + _SPARE:
+        raise AdapterError("NoSpace", f"the replica's disk has {free >> 20} MiB free, the adapter needs {needed >> 20} MiB")
+
+
+def _copy(source: Path, target: Path, size: int, sha256: str) -> None:
+    """Hash while copying: what was hashed is what was written."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest, length = hashlib.sha256(), 0
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(source, flags), "rb") as reader, target.open("wb") as writer:
+        while chunk := reader.read(_CHUNK):
+            digest.update(chunk)
+            length += len(chunk)
+            writer.write(chunk)
+    if (length, digest.hexdigest()) != (size, sha256):
+        raise AdapterError("Corrupt", f"{source.name} on the share does not match its manifest")

@@ -1,0 +1,156 @@
+"""Everything Moorage does inside vLLM's API process, composed: catalogue, adapters, the gate's door, the line to launch.
+
+Built by plugin.py when vLLM has loaded its model and before it listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serving.adapters import Adapters
+from serving.catalogue import Catalogue
+from serving.control import Control, inherited_end
+from serving.engine import VllmEngine
+from serving.gate import Door
+from serving.local_copy import LocalCopies
+from serving.watch import CatalogueWatch
+
+POLL = 1.0
+log = logging.getLogger("moorage.replica")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this replica finds its catalogue and keeps its copies; read from the environment its template sets."""
+
+    share: Path
+    service: str
+    engine: str
+    local: Path
+
+    @classmethod
+    def from_environment(cls) -> Place:
+        replica = os.environ.get("CONTAINER_APP_REPLICA_NAME", "replica")
+        return cls(
+            share=Path(os.environ.get("MOORAGE_SHARE", "/mnt/moorage")),
+            service=os.environ["MOORAGE_SERVICE"],
+            engine=os.environ["MOORAGE_ENGINE"],
+            local=Path(os.environ.get("MOORAGE_LOCAL", "/tmp/moorage")) / replica / "adapters",
+        )
+
+    @property
+    def catalogue(self) -> Path:
+        return self.share / "services" / self.service / self.engine / "catalogue"
+
+
+class Replica:
+    """Polls, loads, reports. `door` is what the gate asks."""
+
+    def __init__(self, engine: VllmEngine, place: Place, base: Path | None) -> None:
+        self._engine = engine
+        self._watch = CatalogueWatch(place.catalogue, place.service, place.engine)
+        self._adapters = Adapters(engine, LocalCopies(place.share, place.local), base)
+        # A thread of its own: a share that hangs blocks the next look, and nothing else.
+        self._share_thread = ThreadPoolExecutor(1, thread_name_prefix="catalogue")
+        self._control: Control | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._catalogue: Catalogue | None = None
+        self._tested, self._was_ready = False, False
+        self._message = ""
+        self.door = Door(ready=self._ready, alive=lambda: engine.alive, on_idle=self._tell)
+
+    async def start(self) -> None:
+        if end := inherited_end():
+            self._control = Control(end, self._hear)
+            await self._control.start()
+        self._tasks = [
+            asyncio.create_task(self._follow(), name="catalogue"),
+            asyncio.create_task(self._work(), name="adapters"),
+        ]
+
+    async def _follow(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            catalogue = await loop.run_in_executor(self._share_thread, self._watch.read)
+            if catalogue is not None and catalogue is not self._catalogue:
+                self._adopt(catalogue)
+            await asyncio.sleep(POLL)
+
+    def _adopt(self, catalogue: Catalogue) -> None:
+        log.info("following catalogue %s", catalogue.file_name)
+        self._catalogue = catalogue
+        self._adapters.want(catalogue)
+        self.door.keys = tuple((key.name, key.sha256.lower().encode()) for key in catalogue.api_keys)
+        self.door.open = True
+        self._adapters.changed.set()
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                await self._self_test()
+                await self._adapters.step()
+            except Exception as error:
+                log.exception("the adapter loop failed and tries again")
+                self._message = f"the adapter loop failed: {error}"
+            self._was_ready = self._ready()[0] or self._was_ready
+            self._tell()
+            try:
+                await asyncio.wait_for(self._adapters.changed.wait(), POLL)
+            except TimeoutError:
+                continue
+            self._adapters.changed.clear()
+
+    async def _self_test(self) -> None:
+        if not self._tested:
+            await self._engine.self_test()
+            self._tested = True
+            self._message = ""
+
+    def _ready(self) -> tuple[bool, str]:
+        """Once ready, a replica stays so while its engine lives: a new adapter that is still loading must not close it."""
+        if not self._engine.alive:
+            return False, "the engine is dead"
+        if self.door.draining:
+            return False, "draining"
+        if self._was_ready:
+            return True, ""
+        if self._catalogue is None:
+            return False, self._watch.problem or "no catalogue has been read yet"
+        if not self._tested:
+            return False, "the self-test has not passed yet"
+        missing = self._adapters.missing()
+        return not missing, f"waiting for the adapters {', '.join(missing)}" if missing else ""
+
+    def _hear(self, message: dict[str, Any] | None) -> None:
+        if message is not None and message.get("type") == "drain":
+            log.info("draining: %d requests are running", self.door.running)
+            self.door.draining = True
+            self._tell()
+
+    def _tell(self) -> None:
+        """Launch hears this at least once a second, which is also how it knows that the event loop runs."""
+        if self._control is None:
+            return
+        ready, reason = self._ready()
+        catalogue = self._catalogue
+        self._control.send(
+            {
+                "type": "state",
+                "running": self.door.running,
+                "draining": self.door.draining,
+                "engineAlive": self._engine.alive,
+                "modelLoaded": self._tested,
+                "ready": ready,
+                "generation": catalogue.generation if catalogue else None,
+                "epoch": catalogue.epoch if catalogue else None,
+                "adapters": [report.model_dump(mode="json", by_alias=True) for report in self._adapters.report()],
+                "apiKeys": [name for name, _ in self.door.keys],
+                "message": self._message or reason or self._watch.problem,
+            }
+        )

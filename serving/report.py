@@ -1,0 +1,67 @@
+"""Writes the replica's report to the share, from a thread in launch, where a share that hangs or fails hurts nobody.
+
+The file belongs to this replica alone; the daemon reads it and takes a heartbeat older than 45 s for silence.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from serving.catalogue import ReplicaReport
+
+INTERVAL = 5.0
+log = logging.getLogger("moorage.report")
+
+
+class Reporter:
+    """Writes `<folder>/<replica>.json` every few seconds and whenever `update` brings news."""
+
+    def __init__(self, folder: Path | None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._folder, self._clock = folder, clock
+        self._report: ReplicaReport | None = None
+        self._news, self._written, self._stopped = threading.Event(), threading.Event(), False
+        self._trouble = ""
+        # A daemon thread: a process that must end does not wait for a share.
+        self._thread = threading.Thread(target=self._run, name="report", daemon=True)
+        if folder is not None:
+            self._thread.start()
+
+    def update(self, report: ReplicaReport) -> None:
+        """Take over a report; written at once when anything but the heartbeat changed."""
+        before, self._report = self._report, report
+        if before is None or before.model_copy(update={"heartbeat": report.heartbeat}) != report:
+            self._written.clear()
+            self._news.set()
+
+    def close(self, patience: float = 2.0) -> None:
+        """Give the last report a moment to reach the share."""
+        if self._folder is not None and self._report is not None:
+            self._written.wait(patience)
+        self._stopped = True
+        self._news.set()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            self._news.wait(INTERVAL)
+            self._news.clear()
+            if (report := self._report) is not None and not self._stopped:
+                self._write(report.model_copy(update={"heartbeat": self._clock()}))
+            if not self._news.is_set():
+                self._written.set()
+
+    def _write(self, report: ReplicaReport) -> None:
+        assert self._folder is not None
+        target = self._folder / f"{report.replica}.json"
+        scratch = self._folder / f".{report.replica}.json.tmp"
+        try:
+            scratch.write_bytes(report.model_dump_json(by_alias=True, indent=1).encode())
+            scratch.replace(target)
+            self._trouble = ""
+        except OSError as error:
+            if str(error) != self._trouble:
+                log.warning("the report cannot be written: %s", error)
+            self._trouble = str(error)

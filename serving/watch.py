@@ -1,0 +1,51 @@
+"""Finds the catalogue a replica should follow: the highest valid one in a folder on a share that may be stale or torn.
+
+Nothing on the share is trusted without its hash, and what was once valid is kept through absence. Blocking; replica.py
+calls it in a thread.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from serving.catalogue import FILE_NAME, Catalogue
+
+
+class CatalogueWatch:
+    """Level-triggered: each read looks at the whole folder. `problem` says why the last look found nothing new, or is empty."""
+
+    def __init__(self, folder: Path, service: str, engine: str) -> None:
+        self._folder, self._service, self._engine = folder, service, engine
+        self.current: Catalogue | None = None
+        self.problem = ""
+
+    def read(self) -> Catalogue | None:
+        """The best catalogue seen so far, or None before there is any. Never raises for what the share does."""
+        current = self.current.file_name if self.current else ""
+        try:
+            names = sorted((path.name for path in self._folder.iterdir() if FILE_NAME.match(path.name)), reverse=True)
+        except OSError as error:
+            self.problem = f"the catalogue folder cannot be read: {error.strerror or error}"
+            return self.current
+        self.problem = "" if names or self.current else "there is no catalogue yet"
+        for name in names:
+            if name <= current:
+                break
+            catalogue = self._valid(name)
+            if catalogue is not None:
+                self.current = catalogue
+                break
+        return self.current
+
+    def _valid(self, name: str) -> Catalogue | None:
+        try:
+            catalogue = Catalogue.load((self._folder / name).read_bytes())
+        except OSError as error:
+            self.problem = f"{name} cannot be read: {error.strerror or error}"
+            return None
+        if catalogue is None:
+            self.problem = f"{name} does not match its own hash"
+        elif (catalogue.file_name, catalogue.service, catalogue.engine) != (name, self._service, self._engine):
+            self.problem = f"{name} was written for something else"
+            catalogue = None
+        return catalogue

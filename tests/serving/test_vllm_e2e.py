@@ -1,0 +1,362 @@
+"""A real vLLM behind launch, plugin and gate, with the tiny model on a share written by hand. One start for the file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from serving.catalogue import Adapter, AdapterVersion
+from tests.serving.replica_share import KEY, ROOT, ReplicaShare
+from tests.tiny_model import build, make_adapter, make_model
+
+PYTHON = ROOT / ".venv/images/vllm/bin/python"
+START = 240.0
+ANSWERS = {"red": "red", "green": "green", "tiny": "plain"}
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+
+class Server:
+    """One replica: launch as a child process, its share, and an HTTP client's basics."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.share = ReplicaShare(folder / "share")
+        self.tiny = build(folder / "tiny")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [str(PYTHON), "-m", "serving.launch", "--model", str(self.tiny / "model"), "--served-model-name", "tiny"]
+        command += ["--host", "127.0.0.1", "--port", str(self.port), "--max-model-len", "2048", "--enable-lora"]
+        command += ["--max-lora-rank", "16", "--max-loras", "4", "--max-cpu-loras", "6"]
+        environment = {**os.environ, **self.share.environment()}
+        environment["PYTHONPATH"] += os.pathsep + os.environ.get("MOORAGE_TEST_VLLM_PATH", "")
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, env=environment, cwd=self.folder, stdout=log, stderr=log)
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(40)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def adapter(self, name: str, folder: str | Path, **options) -> Adapter:
+        return Adapter(name=name, desired=self.share.publish(Path(folder), name), **options)
+
+    def colour(self, word: str, name: str = "", seed: int = 0) -> Adapter:
+        folder = make_adapter(self.folder / "made" / f"{word}-{seed}", word, seed, model=self.tiny / "model")
+        return self.adapter(name or word, folder)
+
+    def report(self) -> dict:
+        return json.loads((self.share.reports / "tiny--r1-abc.json").read_text())
+
+    async def until(self, condition, seconds: float = 20.0):
+        """Poll a condition (sync or async) until it gives something true; its value."""
+        deadline = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(OSError, ValueError, KeyError, aiohttp.ClientError):
+                value = condition()
+                if value := await value if asyncio.iscoroutine(value) else value:
+                    return value
+            assert self.process is None or self.process.poll() is None or seconds < START, (self.folder / "log").read_text()[
+                -4000:
+            ]
+            assert time.monotonic() < deadline, f"not within {seconds} s; {(self.folder / 'log').read_text()[-3000:]}"
+            await asyncio.sleep(0.1)
+
+    def state(self, name: str) -> dict:
+        return {adapter["name"]: adapter for adapter in self.report()["adapters"]}.get(name, {})
+
+    async def serves(self, *adapters: Adapter, seconds: float = 20.0) -> None:
+        """Wait until the report says that exactly these versions answer."""
+        wanted = {adapter.name: adapter.desired.digest for adapter in adapters}
+        await self.until(lambda: {a["name"]: a["digest"] for a in self.report()["adapters"]} == wanted, seconds)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    if not PYTHON.exists():
+        pytest.skip("the vLLM image's environment is not installed")
+    one = Server(tmp_path_factory.mktemp("replica"))
+    one.share.write(one.colour("red"), one.colour("green"))
+    one.start()
+    try:
+        yield one
+    finally:
+        one.stop()
+
+
+@pytest.fixture
+async def client(server):
+    """An HTTP session with the key, once the replica is ready."""
+    headers = {"authorization": f"Bearer {KEY}"}
+    async with aiohttp.ClientSession(server.url, headers=headers) as session:
+
+        async def ready():
+            async with session.get("/ready") as answer:
+                return answer.status == 200
+
+        await server.until(ready, START)
+        yield session
+
+
+async def chat(client, model: str, **options):
+    """(status, answer's text or error code, headers) of one chat completion."""
+    body = {"model": model, "messages": [{"role": "user", "content": "Say something"}], **options}
+    async with client.post("/v1/chat/completions", json=body) as answer:
+        data = await answer.json()
+        if answer.status != 200:
+            return answer.status, data["error"]["code"], answer.headers
+        assert data["model"] == model
+        return 200, data["choices"][0]["message"]["content"], answer.headers
+
+
+async def stream(client, model: str, tokens: int, started: asyncio.Event | None = None) -> str:
+    """A streamed answer of exactly `tokens` tokens; the tiny model repeats its word."""
+    body = {"model": model, "messages": [{"role": "user", "content": "Go on"}], "stream": True}
+    text = ""
+    async with client.post("/v1/chat/completions", json=body | {"ignore_eos": True, "max_tokens": tokens}) as answer:
+        assert answer.status == 200
+        async for line in answer.content:
+            if line.startswith(b"data: {"):
+                chunk = json.loads(line[6:])
+                assert "error" not in chunk
+                assert chunk["model"] == model
+                text += "".join(choice["delta"].get("content") or "" for choice in chunk["choices"])
+                if started and text:
+                    started.set()
+        return text
+
+
+async def models(client) -> list[str]:
+    async with client.get("/v1/models") as answer:
+        return [card["id"] for card in (await answer.json())["data"]]
+
+
+async def test_models_are_listed_and_answer_by_their_plain_names(server, client):
+    """The base and each adapter answer chat, completions and responses; the version is in a header, never in a name."""
+    assert await models(client) == ["tiny", "red", "green"] or sorted(await models(client)) == ["green", "red", "tiny"]
+    assert (await chat(client, "tiny"))[1] == "plain"
+    status, text, headers = await chat(client, "red")
+    assert (status, text) == (200, "red")
+    assert headers["x-moorage-adapter-version"] == server.state("red")["digest"][:12]
+    assert await stream(client, "green", 20) == "green" * 10
+    async with client.post("/v1/completions", json={"model": "green", "prompt": "x"}) as answer:
+        assert (await answer.json())["choices"][0]["text"] == "green"
+        assert answer.headers["x-moorage-adapter-version"] == server.state("green")["digest"][:12]
+    async with client.post("/v1/responses", json={"model": "red", "input": "x"}) as answer:
+        body = await answer.json()
+        assert (body["model"], body["output"][0]["content"][0]["text"]) == ("red", "red")
+    async with client.get("/v1/models/red") as answer:
+        assert (await answer.json())["parent"] == "tiny"
+    assert (await chat(client, "violet"))[:2] == (404, "model_not_found")
+    assert server.state("red")["reason"] == "Proven"
+
+
+async def test_routes_of_vllm_cannot_be_reached(client):
+    """With a good key, too, everything but the OpenAI routes is 404; without one, OpenAI's are 401."""
+    for path in ("/metrics", "/docs", "/health", "/ping", "/adapters", "/invocations", "/scale_elastic_ep", "/tokenize", "/load"):
+        for method in ("GET", "POST"):
+            async with client.request(method, path) as answer:
+                assert answer.status == 404
+                assert (await answer.json())["error"]["code"] == "unknown_url"
+    for header in ("Bearer wrong", "Bearer ", "Basic " + KEY, ""):
+        async with client.get("/v1/models", headers={"authorization": header}) as answer:
+            assert answer.status == 401
+    async with client.get("/live", headers={"authorization": ""}) as answer:
+        assert answer.status == 200
+
+
+async def test_adapters_change_under_streams_without_one_failed_request(server, client):
+    """Add, retrain and remove with eight streams running: nothing fails, vLLM's pid stays, a running stream keeps its version."""
+    pid, stop, done = server.report()["pid"], asyncio.Event(), []
+
+    async def traffic(model: str) -> None:
+        while not stop.is_set():
+            done.append((model, await stream(client, model, 12)))
+
+    runners = [asyncio.create_task(traffic(model)) for model in ("red", "green", "tiny", "red", "green", "tiny", "red", "green")]
+    red, green, blue = server.colour("red"), server.colour("green"), server.colour("blue")
+    began = time.monotonic()
+    server.share.write(red, green, blue)
+    await server.serves(red, green, blue)
+    print(f"added within {time.monotonic() - began:.2f} s")
+    assert (await chat(client, "blue"))[1] == "blue"
+    started = asyncio.Event()
+    long = asyncio.create_task(stream(client, "blue", 600, started))
+    await started.wait()
+    retrained = server.colour("violet", name="blue")
+    server.share.write(red, green, retrained)
+    await server.serves(red, green, retrained)
+    assert not long.done()
+    status, text, headers = await chat(client, "blue")
+    assert (status, text) == (200, "violet")
+    assert headers["x-moorage-adapter-version"] == retrained.desired.digest[:12]
+    assert await long == "blue" * 300
+    last = asyncio.create_task(stream(client, "blue", 400, started := asyncio.Event()))
+    await started.wait()
+    server.share.write(red, green)
+    await server.serves(red, green)
+    assert (await chat(client, "blue"))[:2] == (404, "model_not_found")
+    assert "blue" not in await models(client)
+    assert await last == "violet" * 200
+    stop.set()
+    await asyncio.gather(*runners)
+    assert [one for one in done if one[1] != ANSWERS[one[0]] * 6] == []
+    assert len(done) > 20
+    assert server.report()["pid"] == pid
+    local = server.folder / "local" / "tiny--r1-abc" / "adapters"
+    await server.until(lambda: len(list(local.iterdir())) == 2)
+
+
+async def test_a_version_that_cannot_be_loaded_leaves_the_last_good_one_serving(server, client):
+    """A broken desired version is reported with its reason while the old one goes on answering."""
+    red, green = server.colour("red"), server.colour("green")
+    wide = make_adapter(server.folder / "wide-red", "red", model=make_model(server.folder / "wide", hidden=256))
+    broken = Adapter(name="red", desired=server.share.publish(wide, "red"), last_good=red.desired)
+    missing = Adapter(name="ghost", desired=AdapterVersion(digest="0" * 64, path="adapters/ghost/000"), required=False)
+    server.share.write(broken, green, missing)
+    await server.until(lambda: server.state("red")["state"] == "Failed" and server.state("ghost")["state"] == "Failed")
+    assert "another base model" in server.state("red")["message"]
+    assert server.state("red")["digest"] == red.desired.digest
+    assert server.state("ghost")["reason"] == "NotPublished"
+    assert (await chat(client, "red"))[1] == "red"
+    assert (await chat(client, "ghost"))[:2] == (404, "model_not_found")
+    server.share.write(red, green)
+    await server.serves(red, green)
+
+
+async def test_an_adapter_that_changes_nothing_is_served_and_said_to(server, client):
+    """Weights of zero load and answer; the report says SameAsBase."""
+    folder = make_adapter(server.folder / "null", "red", 7, model=server.tiny / "model")
+    weights = folder / "adapter_model.safetensors"
+    header = 8 + int.from_bytes(weights.read_bytes()[:8], "little")
+    weights.write_bytes(weights.read_bytes()[:header] + bytes(weights.stat().st_size - header))
+    null = server.adapter("null", folder)
+    red, green = server.colour("red"), server.colour("green")
+    server.share.write(red, green, null)
+    await server.serves(red, green, null)
+    assert (await chat(client, "null"))[1] == "plain"
+    assert server.state("null")["reason"] == "SameAsBase"
+    assert server.state("red")["reason"] == "Proven"
+    server.share.write(red, green)
+    await server.serves(red, green)
+
+
+async def test_log_probabilities_of_the_prompt_are_refused_because_they_kill_the_engine(server, client):
+    """What makes vLLM's engine die when LoRA is on and other requests run is a 400 here, and the engine lives."""
+    running = [asyncio.create_task(stream(client, model, 200)) for model in ("red", "green", "tiny")]
+    await asyncio.sleep(0.3)
+    assert (await chat(client, "red", prompt_logprobs=1))[0] == 400
+    async with client.post("/v1/completions", json={"model": "red", "prompt": "x y", "echo": True, "logprobs": 1}) as answer:
+        assert answer.status == 400
+    assert (await chat(client, "red", logprobs=True, top_logprobs=3))[:2] == (200, "red")
+    assert [len(text) for text in await asyncio.gather(*running)] == [300, 500, 500]
+
+
+async def test_keys_change_while_serving(server, client):
+    """A key added works, a key removed does not, within a poll."""
+    red, green = server.colour("red"), server.colour("green")
+    other = {"authorization": "Bearer sk-other"}
+
+    async def status(headers=None):
+        async with client.get("/v1/models", headers=headers) as answer:
+            return answer.status
+
+    assert await status(other) == 401
+    server.share.write(red, green, keys={"default": KEY, "other": "sk-other"})
+
+    async def accepted():
+        return await status(other) == 200
+
+    await server.until(accepted, 5)
+    server.share.write(red, green)
+
+    async def refused():
+        return await status(other) == 401
+
+    await server.until(refused, 5)
+    assert await status() == 200
+
+
+async def test_a_torn_catalogue_and_a_vanished_folder_change_nothing(server, client):
+    """The last valid catalogue is kept through bad hashes and absence."""
+    folder = server.share.catalogue_folder
+    (folder / "000000-999999999.json").write_text('{"sha256": "0", "catalogue": {}}')
+    (folder / "000000-999999998.json").write_text("")
+    hidden = folder.rename(folder.with_name("hidden"))
+    await asyncio.sleep(2.5)
+    assert (await chat(client, "red"))[1] == "red"
+    hidden.rename(folder)
+    for name in ("000000-999999999.json", "000000-999999998.json"):
+        (folder / name).unlink()
+
+
+async def test_a_stop_finishes_running_requests_and_refuses_new_ones(server, client):
+    """SIGTERM: not ready at once, 503 with Retry-After for new requests, the running stream complete, exit code 0."""
+    started = asyncio.Event()
+    running = asyncio.create_task(stream(client, "red", 900, started))
+    await started.wait()
+    server.process.terminate()
+
+    async def refused():
+        return (await chat(client, "red"))[:2] == (503, "draining")
+
+    await server.until(refused, 3)
+    status, _, headers = await chat(client, "green")
+    assert (status, headers["retry-after"]) == (503, "1")
+    async with client.get("/ready") as answer:
+        assert answer.status == 503
+    assert await running == "red" * 450
+    assert await asyncio.to_thread(server.process.wait, 30) == 0
+    assert server.report()["ready"] is False
+
+
+@pytest.mark.parametrize("victim", ["engine", "server"])
+async def test_a_killed_vllm_ends_the_replica_so_that_the_platform_restarts_it(server, victim):
+    """SIGKILL of the engine's or the server's process: exit code 1 soon, reported, and no process left."""
+    server.start()
+    await server.until(lambda: server.report()["ready"] and server.report()["pid"] in _below(server.process.pid), START)
+    below = _below(server.process.pid)
+    pid = server.report()["pid"]
+    if victim == "engine":
+        pid = next(one for one in below if b"EngineCore" in Path(f"/proc/{one}/cmdline").read_bytes())
+    os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    assert await asyncio.to_thread(server.process.wait, 30) == 1
+    print(f"{victim}: ended after {time.monotonic() - began:.1f} s: {server.report()['message']}")
+    assert server.report()["ready"] is False
+    assert "vLLM" in server.report()["message"]
+    await server.until(lambda: not any(map(_lives, below)), 5)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _below(pid: int) -> list[int]:
+    found = [pid]
+    for one in found:
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{one}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+    return found[1:]
