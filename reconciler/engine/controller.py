@@ -181,6 +181,8 @@ class Controller:
             finally:
                 self._queue.done(key)
                 self._moved.set()
+            # A resync answered from one shared listing never waits for anything; a save must get a word in.
+            await asyncio.sleep(0)
 
     async def _pass(self, key: ObjectKey) -> None:
         loop = asyncio.get_running_loop()
