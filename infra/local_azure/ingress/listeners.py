@@ -19,31 +19,27 @@ class Listeners:
         self._table = table
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._tls.load_cert_chain(certificate, key)
-        self._open: dict[int, tuple[str, web.ServerRunner]] = {}
+        self._open: dict[int, web.ServerRunner] = {}
 
     async def follow(self) -> dict[int, str]:
         """Opens and closes ports after a change; returns the ports that could not be opened, with the reason."""
-        wanted = {app.port: app.name for app in self._table.apps.values()}
-        for port, (name, runner) in list(self._open.items()):
-            if wanted.get(port) != name:
-                del self._open[port]
-                await _close(runner)
+        for port in self._open.keys() - self._table.apps.keys():
+            await _close(self._open.pop(port))
         failures = {}
-        for port, name in wanted.items():
-            if port not in self._open:
-                try:
-                    self._open[port] = (name, await self._listen(name, port))
-                except OSError as error:
-                    failures[port] = error.strerror or str(error)
+        for port in self._table.apps.keys() - self._open.keys():
+            try:
+                self._open[port] = await self._listen(port)
+            except OSError as error:
+                failures[port] = error.strerror or str(error)
         return failures
 
     async def close(self) -> None:
-        for _, runner in self._open.values():
+        for runner in self._open.values():
             await _close(runner)
 
-    async def _listen(self, name: str, port: int) -> web.ServerRunner:
+    async def _listen(self, port: int) -> web.ServerRunner:
         server = web.Server(
-            Proxy(self._table, name).handle,
+            Proxy(self._table, port).handle,
             access_log=None,
             handler_cancellation=True,  # a client that leaves ends its request upstream too
             auto_decompress=False,

@@ -36,12 +36,12 @@ class NoReplicaError(Exception):
 class Proxy:
     """The handler of one app's listener."""
 
-    def __init__(self, table: Table, app: str) -> None:
+    def __init__(self, table: Table, port: int) -> None:
         self._table = table
-        self._app = app
+        self._port = port
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        app = self._table.apps.get(self._app)
+        app = self._table.apps.get(self._port)
         revision = app.choose() if app else None
         if app is None or revision is None:
             return answers.answer(request, 404, answers.NO_APP)
@@ -129,7 +129,7 @@ class _Exchange:
         ) as upstream:
             self._response = response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
             response.headers.extend(_end_to_end(upstream.headers))
-            if "Content-Length" not in response.headers and upstream.status not in _BODILESS and request.method != "HEAD":
+            if "Content-Length" not in response.headers and _has_body(request, upstream.status):
                 response.enable_chunked_encoding()
             await response.prepare(request)
             async for chunk in upstream.content.iter_any():
@@ -153,6 +153,11 @@ class _Exchange:
         headers["X-Ms-Containerapp-Revision-Name"] = self._revision.name
         headers.setdefault("X-Request-Id", str(uuid.uuid4()))
         return headers
+
+
+def _has_body(request: web.BaseRequest, status: int) -> bool:
+    """Whether the answer's end must be marked by chunks; HTTP/1.0 knows none, there the connection's end marks it."""
+    return status not in _BODILESS and request.method != "HEAD" and request.version >= aiohttp.HttpVersion11
 
 
 def _end_to_end(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:

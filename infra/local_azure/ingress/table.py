@@ -42,10 +42,10 @@ class App:
 
 
 class Table:
-    """All routes. `changed` is set and replaced at every change, for requests that wait for a replica."""
+    """All routes, by port. `changed` is set and replaced at every change, for requests that wait for a replica."""
 
     def __init__(self) -> None:
-        self.apps: dict[str, App] = {}
+        self.apps: dict[int, App] = {}
         self.timeout_s = 240.0
         self._changed = asyncio.Event()
         self._upstreams: dict[str, Upstream] = {}
@@ -54,7 +54,7 @@ class Table:
     def replace(self, raw: dict[str, Any]) -> None:
         """Takes the table in the form of `runtime.edge`."""
         self.timeout_s = raw["request_timeout_s"]
-        self.apps = {app["name"]: self._app(app) for app in raw["apps"]}
+        self.apps = {app["port"]: self._app(app) for app in raw["apps"]}
         routed = {id(upstream) for upstream in self._routed()}
         for name, upstream in list(self._upstreams.items()):
             if id(upstream) not in routed:
@@ -85,7 +85,7 @@ class Table:
             upstream.retire()
 
     def _app(self, raw: dict[str, Any]) -> App:
-        known = self.apps.get(raw["name"], App(raw["name"], raw["port"])).revisions
+        known = self.apps.get(raw["port"], App("", 0)).revisions
         app = App(raw["name"], raw["port"])
         for item in raw["revisions"]:
             revision = known.get(item["name"], Revision(item["name"]))  # the same object: requests in flight count down on it

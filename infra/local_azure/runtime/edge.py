@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 from .addresses import short_address
 from .launch import LaunchError, launch
 
-_RETRY_S = 0.2
+_RETRY_S, _RETRY_CAP_S = 0.2, 10.0
 _PORT_RETRY_S = 2.0
 _MAX_LINE = 64 * 1024 * 1024
+_logger = logging.getLogger(__name__)
 
 
 class Edge:
@@ -74,27 +76,34 @@ class Edge:
             await self._changed.wait()
 
     async def _keep_connected(self) -> None:
+        delay = _RETRY_S
         while True:
             try:
                 reader, self._writer = await self._connect()
+                delay = _RETRY_S
                 self._send()
                 await self._receive(reader)
             except OSError:
-                await self._start_process()
+                if not await self._start_process():
+                    delay = min(delay * 2, _RETRY_CAP_S)
             finally:
                 if self._writer is not None:
                     self._writer.close()
                 self._writer = None
                 self.load, self.retiring = {}, {}
                 self._announce()
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(delay)
 
-    async def _start_process(self) -> None:
+    async def _start_process(self) -> bool:
         certificate, key = self._tls
         arguments = ("--state-dir", str(self._state_dir), "--certificate", str(certificate), "--key", str(key))
         self._launching = asyncio.create_task(launch("infra.local_azure.ingress", *arguments))
-        with contextlib.suppress(LaunchError):  # tried again at the next round; ingress.log says why
+        try:
             await asyncio.shield(self._launching)
+        except LaunchError as error:
+            _logger.warning("the ingress did not start (see %s): %s", self._state_dir / "ingress.log", error)
+            return False
+        return True
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

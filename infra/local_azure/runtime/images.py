@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 _REPOSITORY = Path(__file__).parents[3]
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -36,12 +38,12 @@ class Image:
     @property
     def visible(self) -> tuple[str, ...]:
         """What a replica must see of this machine: the environment and the Python it was made from."""
-        return (str(self.environment), *_base_prefixes(self.environment))
+        return (str(self.environment), str(self.environment.resolve()), *_base_prefixes(self.environment))
 
 
 def find(images: Path, name: str) -> Image:
     """The first entry of the file `images` that matches. Raises ImagePullError."""
-    for entry in YAML(typ="safe").load(images.read_text()) or ():
+    for entry in _entries(images):
         if any(fnmatchcase(name, pattern) for pattern in entry["image"]):
             environment = _REPOSITORY / entry["environment"]
             if not (environment / "bin" / "python3").exists():
@@ -50,6 +52,14 @@ def find(images: Path, name: str) -> Image:
                 )
             return Image(environment, tuple(entry.get("entrypoint", ())), tuple(entry.get("cmd", ())))
     raise ImagePullError(f'Failed to pull image "{name}": no entry of {images} maps it to a local Python environment')
+
+
+def _entries(images: Path) -> list[dict[str, Any]]:
+    try:
+        entries = YAML(typ="safe").load(images.read_text()) or []
+        return [{"image": list(entry["image"]), "environment": str(entry["environment"]), **entry} for entry in entries]
+    except (OSError, YAMLError, KeyError, TypeError) as error:
+        raise ImagePullError(f"Failed to read {images}: {error!r}") from error
 
 
 def _base_prefixes(environment: Path) -> tuple[str, ...]:

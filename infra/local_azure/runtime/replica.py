@@ -52,6 +52,7 @@ class Replica:
         replica.ready = bool(state["notes"].get("ready"))
         replica.terminating = bool(state.get("stopping"))
         replica._state = state
+        replica._crashes = 0 if replica.ready else state["restarts"]
         if state["phase"] == "Running":
             replica._start_probes()
         return replica

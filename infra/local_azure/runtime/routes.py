@@ -1,6 +1,6 @@
 """The routing table that the scheduler pushes to the ingress, as JSON. Its reader is `ingress.table`."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from .replica import Replica
@@ -14,28 +14,24 @@ class Routes:
 
     def __init__(self, request_timeout_s: float) -> None:
         self._request_timeout_s = request_timeout_s
-        self._ports: dict[str, tuple[int, float]] = {}
+        self._seen: dict[int, tuple[str, float]] = {}
 
     def table(self, workloads: Iterable[Workload], replicas: Iterable[Replica], now: float) -> dict[str, Any]:
         ready: dict[str, list[Replica]] = {}
         for replica in replicas:
             if replica.ready:
                 ready.setdefault(replica.record.revision, []).append(replica)
-        apps: dict[str, list[dict[str, Any]]] = {}
+        revisions: dict[int, list[dict[str, Any]]] = {}
         for workload in workloads:
-            if workload.ingress_port is None or workload.target_port is None:
-                self._ports.pop(workload.app, None)
-                continue
-            self._ports[workload.app] = (workload.ingress_port, now)
-            apps.setdefault(workload.app, []).append(_revision(workload, ready.get(workload.revision, [])))
-        self._forget({workload_port for workload_port, _ in (self._ports[app] for app in apps)}, apps, now)
-        listed = [{"name": app, "port": port, "revisions": apps.get(app, [])} for app, (port, _) in sorted(self._ports.items())]
-        return {"request_timeout_s": self._request_timeout_s, "apps": listed}
-
-    def _forget(self, ports: Collection[int], apps: Collection[str], now: float) -> None:
-        for app, (port, seen) in list(self._ports.items()):
-            if app not in apps and (now - seen > _LINGER_S or port in ports):
-                del self._ports[app]
+            if workload.ingress_port is not None and workload.target_port is not None:
+                self._seen[workload.ingress_port] = (workload.app, now)
+                item = _revision(workload, ready.get(workload.revision, []))
+                revisions.setdefault(workload.ingress_port, []).append(item)
+        self._seen = {port: (app, seen) for port, (app, seen) in self._seen.items() if now - seen <= _LINGER_S}
+        apps = [
+            {"name": app, "port": port, "revisions": revisions.get(port, [])} for port, (app, _) in sorted(self._seen.items())
+        ]
+        return {"request_timeout_s": self._request_timeout_s, "apps": apps}
 
 
 def _revision(workload: Workload, replicas: Iterable[Replica]) -> dict[str, Any]:

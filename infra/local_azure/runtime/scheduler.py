@@ -172,7 +172,8 @@ class Scheduler:
         if demand is None:
             demand = self._demands[workload.revision] = Demand()
             adopted = sum(replica.record.revision == workload.revision for replica in self._living())
-            if adopted or not self._memory.of(workload.revision).booted:
+            known = self._memory.of(workload.revision)
+            if adopted or not (known.booted and known.proven):
                 demand.need(now, max(adopted, 1))
             self._memory.update(workload.revision, booted=True)
         return demand
