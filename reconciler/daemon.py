@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -24,11 +26,11 @@ from reconciler.composition.world import World
 from reconciler.engine.controller import Controller, Watcher
 from reconciler.engine.errors import ReconcileError
 from reconciler.engine.events import warning
-from reconciler.engine.external import DocumentRef
+from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.fingerprint import SpecCodec
 from reconciler.engine.ledger import DocumentState
 from reconciler.engine.plan import PlanLine
-from reconciler.engine.result import Pacing
+from reconciler.engine.result import Outcome, Pacing
 from reconciler.engine.store import Store
 from reconciler.kinds import kinds_for
 from reconciler.kinds.shares import Shares
@@ -39,6 +41,9 @@ from reconciler.sources import owned
 from reconciler.sources.documents import DocumentSource, Snapshot
 from reconciler.sources.files import FileSource
 from reconciler.sources.policy import with_sync_policy
+from reconciler.web.metrics import Metrics
+from reconciler.web.server import WebServer
+from reconciler.web.status import status_of
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +67,7 @@ class Daemon:
         store: Store | None = None,
         pacing: Pacing | None = None,
         watcher: Watcher | None = None,
+        listen: tuple[str, int] | None = None,
     ) -> None:
         self.settings = settings
         self.source = DocumentSource(files, settings.state_dir / "cache")
@@ -69,6 +75,7 @@ class Daemon:
         self.store = store or Store.open(settings.daemon_dir / "state.db", settings.target_key)
         self.pacing = pacing or Pacing(resync=settings.resync)
         self.watcher = watcher
+        self.listen = listen
         self.composition = Composition(())
         self._owned: list[owned.Owned] = []
         self._approved = self.store.get("approvals")
@@ -79,13 +86,16 @@ class Daemon:
         self.shares = Shares(self.arm)
         self.kinds = kinds_for(self.arm, self.settings.owner_of, self.shares)
         self.leadership = Leadership(self.shares, self.settings.daemon_dir)
+        self.metrics = Metrics(self.arm.calls)
+        if self.listen:
+            await self._stack.enter_async_context(WebServer(*self.listen, self.status, self.metrics, self.leadership.leading))
         self.controller = Controller(
             self.kinds.values(),
             self.store,
             may_write=self.leadership.may_write,
             pacing=self.pacing,
             codec=CODEC,
-            watch=self.watcher,
+            watch=self._saw,
         )
         return self
 
@@ -96,6 +106,15 @@ class Daemon:
         await self.leadership.release()
         await self._stack.aclose()
         self.store.close()
+
+    def status(self) -> dict[str, Any]:
+        """The status as `moorage status -o json` prints it."""
+        return status_of(self.store, self.settings.target_title, {"running": True, "pid": os.getpid()})
+
+    def _saw(self, key: ObjectKey, outcome: Outcome, seconds: float) -> None:
+        self.metrics.saw(key.kind, outcome.phase.value, seconds)
+        if self.watcher:
+            self.watcher(key, outcome, seconds)
 
     async def load(self) -> Composition:
         """Read the disk and hand the desired set to the loop.

@@ -40,6 +40,10 @@ class Leadership:
         leader = self.leaders.get(desired.spec.environment)
         return leader is None or leader.may_write() or leader.reason in NO_SHARE_YET
 
+    def leading(self) -> bool:
+        """Whether this daemon may write in every Environment it knows."""
+        return all(leader.may_write() for leader in self.leaders.values())
+
     async def stand(self) -> None:
         """Ask for every lease once, so that the first write need not wait."""
         await asyncio.gather(*(leader.step() for leader in self.leaders.values()))

@@ -24,6 +24,9 @@ def up(
     timeout: Annotated[float, typer.Option(help="With --once: seconds to wait (exit code 5).", min=1)] = 3600.0,
     resync: Annotated[float | None, typer.Option(help="Seconds between looks at everything (default 60).", min=1)] = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="JSON log lines on stderr, for a service.")] = False,
+    listen: Annotated[
+        str, typer.Option(help="Serve health, metrics, the status API and the status page on HOST:PORT.", metavar="HOST:PORT")
+    ] = "",
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
@@ -35,7 +38,7 @@ def up(
     if settings.target == "azure" and not yes:
         _ask(settings, file or [])
     try:
-        code = asyncio.run(_run(settings, file or [], once=once, timeout=timeout, log_json=log_json))
+        code = asyncio.run(_run(settings, file or [], once=once, timeout=timeout, log_json=log_json, listen=_address(listen)))
     except Locked as error:
         raise CommandError(str(error)) from None
     raise typer.Exit(code)
@@ -54,7 +57,9 @@ def _ask(settings: Settings, files: list[Any]) -> None:
         raise typer.Exit(Exit.HUMAN)
 
 
-async def _run(settings: Settings, files: list[Any], *, once: bool, timeout: float, log_json: bool) -> int:
+async def _run(
+    settings: Settings, files: list[Any], *, once: bool, timeout: float, log_json: bool, listen: tuple[str, int] | None
+) -> int:
     from reconciler import logs
     from reconciler.cli.narrator import Narrator
     from reconciler.daemon import Daemon, lock
@@ -64,10 +69,19 @@ async def _run(settings: Settings, files: list[Any], *, once: bool, timeout: flo
         settings.daemon_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (settings.daemon_dir / "daemon.log").open("a", buffering=1) as file:
             logs.configure(sys.stderr if log_json else file)
-            async with Daemon(settings, files, watcher=narrator.saw) as daemon:
+            async with Daemon(settings, files, watcher=narrator.saw, listen=listen) as daemon:
                 narrator.begin(daemon)
                 await daemon.load()
                 return await _serve(daemon, narrator, once=once, timeout=timeout)
+
+
+def _address(text: str) -> tuple[str, int] | None:
+    host, _, port = text.rpartition(":")
+    if not text:
+        return None
+    if not host or not port.isdigit():
+        raise CommandError(f"--listen must be HOST:PORT, such as 127.0.0.1:8787, not {text!r}", Exit.INVALID)
+    return host, int(port)
 
 
 async def _serve(daemon: Any, narrator: Narrator, *, once: bool, timeout: float) -> int:

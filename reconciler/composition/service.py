@@ -55,6 +55,7 @@ class ServiceComposer:
         self.policy = Policy(service.spec.reconcile_policy.value)
         self.environment = place.names.environment
         self.folders: list[Desired] = []
+        self._digests: dict[str, str] = {}  # of published folders, by their path on the share
 
     def expand(self) -> list[Desired]:
         return self._model_service(self.model.source) if self.model else self._code_service(str(self.code))
@@ -73,7 +74,7 @@ class ServiceComposer:
             share=self.place.share,
             service=self.name,
             engine=engine,
-            adapters=tuple(CatalogueAdapter(a.name, Path(p).name, p, a.required) for a, p, _ in adapters),
+            adapters=tuple(CatalogueAdapter(a.name, self._digests[p], p, a.required) for a, p, _ in adapters),
             key_names=self._keys(),
         )
         catalogue_key = ObjectKey("AdapterCatalogue", self.name)
@@ -193,6 +194,7 @@ class ServiceComposer:
         return self._folder(prefix, tree.digest, tree)
 
     def _folder(self, prefix: str, folder_digest: str, tree: Tree | None) -> str:
+        self._digests[prefix] = folder_digest
         spec = FolderSpec(self.place.share, prefix, folder_digest, tree)
         # Two services that share a folder must not share a key: each document speaks for itself.
         key = ObjectKey("PublishedFolder", f"{self.name}/{prefix}")
