@@ -1,0 +1,54 @@
+# The commands of this checkout. `make` lists them; `make up` is all a newcomer needs.
+#   PYTHON=python3.12   another Python (3.11 or newer)
+#   VLLM=cpu | gpu      which vLLM the local replicas run; found out from the machine when left out
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 python3.14,$(if $(shell $(name) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
+VLLM ?=
+BIN := .venv/bin
+CODE := reconciler serving infra tests requirements
+
+.PHONY: help install up train test test-all check fmt bench lock clean
+
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: ## everything into .venv, from the lock files (nothing to do: nothing done)
+	@if [ -z "$(PYTHON)" ]; then echo "make install: no Python 3.11 or newer was found; install one, or name it: make install PYTHON=/path/to/python3" >&2; exit 1; fi
+	@VLLM=$(VLLM) $(PYTHON) requirements/install.py
+
+train: install ## the demo model and its two adapters
+	@$(BIN)/moorage train manifests/demo/train.yaml
+
+up: train ## install, train the demo adapters, serve them and keep watching manifests/quickstart.yaml
+	@exec $(BIN)/moorage up -f manifests/quickstart.yaml
+
+test: install ## the test suite with a slice of the long ones
+	@$(BIN)/pytest -m "not slow" $(PYTEST)
+
+test-all: install ## every test, the long ones whole
+	@$(BIN)/pytest $(PYTEST)
+
+check: install ## format, lint, types, imports: what a change must pass
+	@$(BIN)/ruff format --check --quiet $(CODE) || { echo "make check: not formatted; run 'make fmt'" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet $(CODE)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+fmt: install ## format the code and fix what can be fixed
+	@$(BIN)/ruff format $(CODE)
+	@$(BIN)/ruff check --fix --quiet $(CODE)
+
+bench: install ## measure, and print the report
+	@$(BIN)/python -m tests.benchmarks
+
+lock: install ## resolve the dependencies again and write requirements/*.txt
+	@$(BIN)/python requirements/lock.py
+
+clean: ## stop the local Azure and remove its state, the environments and what was trained
+	@[ ! -x $(BIN)/python ] || [ ! -d .moorage/local-azure ] || $(BIN)/python -m infra.local_azure stop --state-dir .moorage/local-azure || true
+	@rm -rf .venv .moorage manifests/models manifests/adapters .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
