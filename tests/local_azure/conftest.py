@@ -103,8 +103,8 @@ class Clients:
             HttpRequest(method, url, params=params, json=body) if body is not None else HttpRequest(method, url, params=params)
         )
         response = await self.apps.send_request(request)
-        await response.read()
-        return response.status_code, response.headers, response.json() if response.content else None
+        is_json = response.headers.get("Content-Type", "").startswith("application/json")
+        return response.status_code, response.headers, response.json() if is_json else None
 
     def group(self, name: str) -> str:
         return f"{self.azure.subscription}/resourceGroups/{name}"
@@ -166,6 +166,17 @@ async def connect(azure: LocalAzure, stack: AsyncExitStack) -> Clients:
 async def clients(azure: LocalAzure) -> AsyncIterator[Clients]:
     async with AsyncExitStack() as stack:
         yield await connect(azure, stack)
+
+
+@pytest_asyncio.fixture
+async def connected(make_azure: Callable[..., LocalAzure]) -> AsyncIterator[Callable[..., Awaitable[Clients]]]:
+    """Clients of a further server with options of its own."""
+    async with AsyncExitStack() as stack:
+
+        async def make(*options: str) -> Clients:
+            return await connect(make_azure(*options), stack)
+
+        yield make
 
 
 @pytest_asyncio.fixture

@@ -80,7 +80,7 @@ async def put_range(request: Request) -> Answer:
     finally:
         os.close(descriptor)
     headers = properties.written(state, request.sidecar.get(key, state.st_ino))
-    return Answer(201, {**headers, "Content-MD5": _md5(data)} if data else headers)
+    return Answer(201, {**headers, "Content-MD5": await _digest(data)} if data else headers)
 
 
 async def read(request: Request) -> Answer:
@@ -247,7 +247,7 @@ def _open_new(path: Path) -> int:
         return os.open(path, _FLAGS | os.O_CREAT, 0o644)
     except (FileNotFoundError, NotADirectoryError):
         raise missing("parent") from None
-    except IsADirectoryError:
+    except OSError:  # a directory, or a link that we do not follow
         raise wrong_type() from None
 
 
@@ -266,7 +266,7 @@ async def _verified(request: Request, length: int) -> bytes:
     wanted = request.headers.get("Content-MD5")
     if not wanted or not length:
         return data
-    if (_md5(data) if length <= INLINE else await asyncio.to_thread(_md5, data)) != wanted:
+    if await _digest(data) != wanted:
         text = "The MD5 value specified in the request did not match with the MD5 value calculated by the server."
         raise FilesError(400, "Md5Mismatch", text)
     return data
@@ -310,6 +310,10 @@ async def _md5_of(descriptor: int, start: int, length: int) -> str:
         raise bad_header("x-ms-range-get-content-md5")
     data = await asyncio.to_thread(os.pread, descriptor, length, start)
     return _md5(data)
+
+
+async def _digest(data: bytes) -> str:
+    return _md5(data) if len(data) <= INLINE else await asyncio.to_thread(_md5, data)
 
 
 def _md5(data: bytes) -> str:
