@@ -9,6 +9,8 @@ from pathlib import Path
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
+_LOCKED_FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC | 1024 | 2048  # the last two: noatime, nodiratime
+_ST_RELATIME, _MS_RELATIME = 4096, 1 << 21
 _MNT_DETACH = 2
 _MOUNT_ATTR_RDONLY, _AT_RECURSIVE, _AT_FDCWD = 1, 0x8000, -100
 _SYS_MOUNT_SETATTR = 442  # one number on every architecture: the call is younger than the unified table
@@ -39,7 +41,8 @@ def make_read_only(target: str | Path) -> None:
     arguments = (_SYS_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(target), _AT_RECURSIVE, attributes, ctypes.c_size_t(len(attributes)))
     if _libc.syscall(*arguments) == 0:
         return
-    inherited = os.statvfs(target).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)  # a user namespace may not clear these
+    shown = os.statvfs(target).f_flag
+    inherited = shown & _LOCKED_FLAGS | (_MS_RELATIME if shown & _ST_RELATIME else 0)  # a user namespace may not clear these
     mount("", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY | inherited)
 
 

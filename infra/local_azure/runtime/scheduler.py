@@ -7,7 +7,7 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +48,7 @@ class Scheduler:
         self._replicas: list[Replica] = []
         self._demands: dict[str, Demand] = {}
         self._retiring: set[asyncio.Task[None]] = set()
+        self._told_ports: dict[str, str] = {}
         self._wake = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
 
@@ -133,6 +134,7 @@ class Scheduler:
             if replica.record.revision not in self._workloads:
                 self._retire(replica)
         self._push()
+        self._tell_failed_ports(self._workloads.values())
 
     def _scale(self, workload: Workload, now: float) -> None:
         demand = self._demand(workload, now)
@@ -211,6 +213,15 @@ class Scheduler:
     def _push(self) -> None:
         if self._workloads is not None:
             self._edge.push(self._routes.table(self._workloads.values(), self._living(), time.monotonic()))
+
+    def _tell_failed_ports(self, workloads: Iterable[Workload]) -> None:
+        failed = self._edge.failed_ports
+        for workload in workloads:
+            port = str(workload.ingress_port)
+            if port in failed and self._told_ports.get(port) != failed[port]:
+                message = f"The ingress cannot listen on port {port}: {failed[port]}"
+                self._log.write(workload.app, "IngressPortUnavailable", message, warning=True)
+        self._told_ports = dict(failed)
 
     def _wake_up(self) -> None:
         self._wake.set()
