@@ -29,15 +29,17 @@ from serving.server import UNSUPPORTED
 
 GRACE = 30.0  # ACA's terminationGracePeriodSeconds unless the template says otherwise
 SILENCE = 30.0  # seconds without a word from a server that spoke before
+SERVER = (sys.executable, "-m", "serving.server")
 _STOP = 4.0  # what vLLM gets to leave once nothing runs on it
 _DEATH = 1.5  # what a server with a dead engine gets to answer its requests with an error
 log = logging.getLogger("moorage.launch")
 
 
 class Launch:
-    """One run of vLLM, from start to end."""
+    """One run of vLLM, from start to end; `server` is the command that the arguments are given to."""
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], server: Sequence[str] = SERVER) -> None:
+        self._server = server
         grace = float(environment.get("MOORAGE_GRACE_SECONDS") or GRACE)
         self._drain_time = max(1.0, grace - _STOP - 2.0)
         self._arguments = server_arguments(arguments, self._drain_time)
@@ -73,7 +75,8 @@ class Launch:
             code, message = 1, self._epitaph()
             log.error("%s", message)
         beat.cancel()
-        kill_descendants(os.getpid())
+        await asyncio.to_thread(kill_descendants, os.getpid())
+        bury(self._child.pid)
         self._report(message, ended=True)
         self._reporter.close()
         return code
@@ -81,7 +84,7 @@ class Launch:
     async def _start(self) -> None:
         ours, theirs = socket.socketpair()
         self._environment[FD_VARIABLE] = str(theirs.fileno())
-        command = [sys.executable, "-m", "serving.server", *self._arguments]
+        command = [*self._server, *self._arguments]
         self._child = await asyncio.create_subprocess_exec(*command, env=self._environment, pass_fds=[theirs.fileno()])
         theirs.close()
         self._control = Control(ours, self._hear)

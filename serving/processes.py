@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import time
 from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -38,18 +39,17 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def kill_descendants(pid: int) -> None:
-    """SIGKILL everything below `pid`; repeated because a process may fork while we look."""
-    for _ in range(3):
-        below = descendants(pid)
-        if not below:
-            return
+def kill_descendants(pid: int, patience: float = 2.0) -> None:
+    """SIGKILL everything below `pid` until nothing is left; a process may fork while we look, and needs a moment to die."""
+    deadline = time.monotonic() + patience
+    while (below := descendants(pid)) and time.monotonic() < deadline:
         for one in below:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(one, signal.SIGKILL)
+        time.sleep(0.02)
 
 
-def bury(except_for: int) -> None:
+def bury(except_for: int = 0) -> None:
     """Collect adopted orphans that have ended; `except_for` is the child somebody else waits for."""
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError, IndexError, ChildProcessError):

@@ -1,0 +1,189 @@
+"""launch around a child that is no vLLM but speaks its line: arguments, report, drain, death."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from serving.arguments import ArgumentError, option, server_arguments, server_environment
+from serving.launch import Launch
+from serving.processes import descendants
+
+CHILD = """
+import json, os, signal, socket, subprocess, sys, threading, time
+line = socket.socket(fileno=int(os.environ["MOORAGE_CONTROL_FD"]))
+state = {"type": "state", "running": 1, "draining": False, "engineAlive": True, "modelLoaded": True, "ready": True,
+         "generation": 3, "epoch": 1, "adapters": [], "apiKeys": ["default"], "message": ""}
+def tell(**changes):
+    state.update(changes)
+    line.sendall(json.dumps(state).encode() + b"\\n")
+"""
+READY = CHILD + "tell()\n"
+DRAINS = (
+    READY
+    + """
+for text in line.makefile():
+    assert json.loads(text) == {"type": "drain"}
+    tell(draining=True, ready=False)
+    time.sleep(0.3)
+    tell(running=0)
+"""
+)
+NEVER_IDLE = READY + "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(1)\n"
+ORPHANS = READY + "open(os.environ['ORPHAN'], 'w').write(str(subprocess.Popen(['sleep', '60']).pid))\nos._exit(0)\n"
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Start launch on a child's source; returns its task and the report's reader."""
+
+    def start(source, **environment):
+        script = tmp_path / "child.py"
+        script.write_text(textwrap.dedent(source))
+        reports = tmp_path / "replicas"
+        reports.mkdir(exist_ok=True)
+        full = {**os.environ, "MOORAGE_REPORTS": str(reports), "CONTAINER_APP_REPLICA_NAME": "r1", **environment}
+        one = Launch(["--model", "m"], full, (sys.executable, str(script)))
+
+        def report():
+            path = reports / "r1.json"
+            return json.loads(path.read_text()) if path.exists() else {}
+
+        return asyncio.create_task(one.run()), report
+
+    return start
+
+
+async def _until(condition, seconds=10.0):
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.02)
+
+
+async def test_the_report_follows_what_the_server_says(launch):
+    """Starting, then what the plugin tells, with the server's pid."""
+    task, report = launch("import time; time.sleep(0.5)" + DRAINS)
+    await _until(lambda: report().get("message") == "vLLM is starting")
+    assert report()["ready"] is False
+    await _until(lambda: report()["ready"])
+    assert (report()["generation"], report()["apiKeys"], report()["pid"] in descendants(os.getpid())) == (3, ["default"], True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await task == 0
+
+
+async def test_a_stop_drains_first(launch):
+    """The server is asked to drain and only ended when nothing runs on it."""
+    task, report = launch(DRAINS)
+    await _until(lambda: report().get("ready"))
+    began = asyncio.get_running_loop().time()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await _until(lambda: report()["message"] == "Draining" or task.done())
+    assert await task == 0
+    assert asyncio.get_running_loop().time() - began >= 0.3
+    assert (report()["ready"], report()["message"]) == (False, "Stopped")
+
+
+async def test_a_server_that_does_not_stop_is_ended_within_the_grace(launch):
+    """The platform's patience is not exceeded."""
+    task, report = launch(NEVER_IDLE, MOORAGE_GRACE_SECONDS="7")
+    await _until(lambda: report().get("ready"))
+    began = asyncio.get_running_loop().time()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await task == 0
+    assert asyncio.get_running_loop().time() - began < 7
+    assert not descendants(os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        (READY + "os._exit(0)", "vLLM ended by itself with code 0"),
+        (READY + "os._exit(3)", "vLLM ended by itself with code 3"),
+        ("import os; os._exit(1)", "vLLM ended by itself with code 1 before it was ready"),
+        ("import os; os._exit(78)", "this image's vLLM version is not supported by the Moorage runtime"),
+        (READY + "os.kill(os.getpid(), 9)", "vLLM was killed by signal 9"),
+        (CHILD + "tell(engineAlive=False)\ntime.sleep(60)", "vLLM's engine died"),
+    ],
+    ids=["exit 0", "exit 3", "early", "version", "killed", "engine"],
+)
+async def test_a_server_that_ends_by_itself_is_a_crash(launch, source, sentence):
+    """Exit code 1, the reason in the report, no process left: the platform starts a fresh container."""
+    task, report = launch(source)
+    assert await task == 1
+    await _until(lambda: report().get("message") == sentence)
+    assert (report()["ready"], report()["modelLoaded"]) == (False, False)
+    assert not descendants(os.getpid())
+
+
+def test_orphans_of_a_server_that_died_are_ended_too(tmp_path):
+    """Engine and worker processes, whose parent is gone, do not outlive launch."""
+    (tmp_path / "child.py").write_text(ORPHANS)
+    code = "import asyncio, os, sys; from serving.launch import Launch, adopt_orphans; adopt_orphans()\n"
+    code += "async def run(): return await Launch([], os.environ, (sys.executable, sys.argv[1])).run()\n"
+    code += "sys.exit(asyncio.run(run()))"
+    command = [sys.executable, "-c", code, str(tmp_path / "child.py")]
+    ended = subprocess.run(command, env={**os.environ, "ORPHAN": str(tmp_path / "pid")}, timeout=30, check=False)
+    assert ended.returncode == 1
+    assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
+
+
+async def test_a_share_that_cannot_be_written_hurts_nobody(launch, tmp_path):
+    """Serving and stopping go on without reports."""
+    task, _ = launch(DRAINS, MOORAGE_REPORTS=str(tmp_path / "none"))
+    await asyncio.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await task == 0
+
+
+@pytest.mark.parametrize("argument", ["--api-key", "--api_key=x", "--root-path", "--lora-modules", "--uds", "--config"])
+def test_arguments_that_open_a_way_around_the_gate_are_refused(argument):
+    """The sentence names the argument."""
+    with pytest.raises(ArgumentError, match=argument.partition("=")[0].replace("_", "-")):
+        server_arguments([argument, "x"], 20)
+
+
+def test_the_gate_is_the_last_middleware_and_the_users_choices_stay():
+    """What the user set is not set again."""
+    arguments = server_arguments(["--middleware", "mine.M", "--shutdown-timeout", "5"], 20)
+    assert arguments[-2:] == ["--disable-access-log-for-endpoints", "/ready,/live"]
+    assert [arguments[i + 1] for i, name in enumerate(arguments) if name == "--middleware"] == ["mine.M", "serving.gate.Gate"]
+    assert arguments.count("--shutdown-timeout") == 1
+    assert option(server_arguments([], 20), "--shutdown-timeout") == "20"
+
+
+def test_the_environment_names_the_plugin_and_closes_vllms_own_ways(tmp_path):
+    """Runtime LoRA updating stays off even when the user's env asks for it; CPU defaults yield to the user's."""
+    given = {
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+        "VLLM_API_KEY": "k",
+        "VLLM_PLUGINS": "x,moorage",
+        "VLLM_CPU_KVCACHE_SPACE": "3",
+    }
+    environment = server_environment(given, ["--model", str(tmp_path)], gpu=False)
+    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in environment
+    assert "VLLM_API_KEY" not in environment
+    assert environment["VLLM_PLUGINS"] == "x,moorage"
+    assert environment["VLLM_CPU_KVCACHE_SPACE"] == "3"
+    assert environment["HF_HUB_OFFLINE"] == "1"
+    assert "VLLM_CPU_KVCACHE_SPACE" not in server_environment({}, [], gpu=True)
+    assert "HF_HUB_OFFLINE" not in server_environment({}, ["--model", "org/name"], gpu=True)
+
+
+def test_options_are_read_as_vllm_reads_them():
+    """Both spellings, the last one wins."""
+    assert option(["--port", "1", "--port=2"], "--port") == "2"
+    assert option(["--max_model_len", "7"], "--max-model-len") == "7"
+    assert option(["--port"], "--port") is None
+
+
+def test_descendants_are_found_below_and_not_beside():
+    """The process itself is not its own descendant."""
+    assert os.getpid() not in descendants(os.getpid())
+    assert Path("/proc").exists()
