@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import structlog
 
@@ -80,7 +80,7 @@ class Daemon:
         self._owned: list[owned.Owned] = []
         self._approved = self.store.get("approvals")
 
-    async def __aenter__(self) -> Daemon:
+    async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
         self.arm = await self._stack.enter_async_context(Arm(self.settings))
         self.shares = Shares(self.arm)
@@ -137,7 +137,7 @@ class Daemon:
     async def abandon(self, *, data: bool) -> None:
         """Want nothing any more: everything that is ours is to go, by what is remembered and by Azure's own tags."""
         self._owned = await owned.list_owned(self.arm, data=data)
-        self.controller.set_desired([], [])
+        self.controller.set_desired([], [], purge=data)
         self.controller.set_orphans(owned.orphans(self._owned))
 
     async def plan(self) -> tuple[PlanLine, ...]:

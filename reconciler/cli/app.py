@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of our output went away (`moorage events | head`), which is its right.
         sys.stderr.close()
         return Exit.DONE
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - no traceback ever reaches a user
         return _known(error)
 
 

@@ -48,8 +48,6 @@ async def _down(settings: Settings, *, dry_run: bool, purge: bool, yes: bool, ti
         narrator = Narrator(settings, quiet=False)
         pacing = Pacing(grace=0.0, slow=2.0, resync=settings.resync)
         opened = store or Store.open(settings.daemon_dir / "state.db", settings.target_key)
-        if purge:
-            _forget_retention(opened)
         async with Daemon(settings, [], store=opened, pacing=pacing, watcher=narrator.saw) as daemon:
             await daemon.abandon(data=purge)
             lines = [line for line in await daemon.controller.plan() if line.action == "delete"]
@@ -73,12 +71,3 @@ async def _until_gone(daemon: Daemon, timeout: float) -> int:
     stop.set()
     await running
     return int(code)
-
-
-def _forget_retention(store: Any) -> None:
-    """What was to be kept is to go as well."""
-    from reconciler.engine.record import Phase
-
-    for record in store.objects():
-        phase = Phase.READY if record.phase is Phase.RETAINED else record.phase
-        store.put_object(replace(record, retain=False, phase=phase))

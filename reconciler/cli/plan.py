@@ -23,9 +23,7 @@ def plan(
     target: Target = None,
     state_dir: StateDir = None,
     output: Output = "text",
-    detailed_exitcode: Annotated[
-        bool, typer.Option("--detailed-exitcode", help="Exit with 3 when something would change.")
-    ] = False,
+    detailed_exitcode: Annotated[bool, typer.Option("--detailed-exitcode", help="Exit with 3 if anything would change.")] = False,
 ) -> None:
     """Show every difference between the documents and what is there; writes nothing."""
     as_json = check_output(output)

@@ -98,7 +98,8 @@ def _still_wanted(
     declared: dict[str, Environment], services: Services, refusals: dict[DocumentRef, Refusal], world: World
 ) -> dict[str, Environment]:
     """Leaves out Environments that are refused, and those that only refused services ask for: a renamed Environment must
-    not be built beside the old one by one edit."""
+    not be built beside the old one by one edit.
+    """
     lived_in = set(world.homes.values())
     wanted = {name: each for name, each in declared.items() if DocumentRef("Environment", name) not in refusals}
     for name in list(wanted):

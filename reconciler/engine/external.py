@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 
@@ -31,7 +31,7 @@ class DocumentRef(NamedTuple):
         return f"{self.kind}/{self.name}"
 
 
-class Policy(str, Enum):
+class Policy(StrEnum):
     """`reconcilePolicy` of a document: Manage writes, Observe only reports, Skip does not even look."""
 
     MANAGE = "Manage"

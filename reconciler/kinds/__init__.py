@@ -21,6 +21,7 @@ from reconciler.kinds.resource_group import ResourceGroup
 from reconciler.kinds.shares import Shares
 from reconciler.kinds.storage_account import StorageAccount
 
+
 def kinds_for(arm: Arm, owner_of: OwnerOf, shares: Shares) -> Mapping[str, External]:
     """Every kind by name, on one connection."""
     reports = Reports(shares)

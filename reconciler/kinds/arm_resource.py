@@ -118,7 +118,8 @@ class ArmResource:
             return spec.asked
         raise NotOwned(
             Reason.NOT_OWNED,
-            f"{self.name} {spec.name} exists and is not Moorage's; name it in the Environment document to adopt it, or choose another name",
+            f"{self.name} {spec.name} exists and is not Moorage's; name it in the Environment document to adopt it, "
+            "or choose another name",
         )
 
     def _refuse_immutable(self, spec: ResourceSpec, changes: tuple[Change, ...]) -> None:
@@ -126,7 +127,8 @@ class ArmResource:
         if fixed:
             raise TerminalError(
                 Reason.IMMUTABLE_FIELD,
-                f"{self.name} {spec.name}: Azure cannot change {'; '.join(map(str, fixed))}. Put the old value back, or delete first.",
+                f"{self.name} {spec.name}: Azure cannot change {'; '.join(map(str, fixed))}. "
+                "Put the old value back, or delete first.",
             )
 
     async def _refuse_rename(self, spec: ResourceSpec) -> None:

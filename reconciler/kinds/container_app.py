@@ -21,6 +21,7 @@ from reconciler.engine.external import Change, Desired, Facts, Mark, ObjectKey, 
 from reconciler.kinds import rollout
 from reconciler.kinds.arm_resource import SETTLED, ArmResource, OwnerOf
 from reconciler.kinds.quota import resolve_strategy
+from reconciler.kinds.replicas import Seen
 from reconciler.kinds.rollout import Action, Step
 
 KEY_PREFIX = "api-key-"
@@ -33,11 +34,14 @@ TEMPLATE_RULES = Rules(
 )  # fmt: skip
 
 
+NOTHING = Step(Action.NONE)
+
+
 @dataclass(frozen=True)
 class AppObservation(Observation):
     """An observation that remembers the rollout step its changes stand for, so that `update` does just that."""
 
-    step: Step = Step(Action.NONE)
+    step: Step = NOTHING
     configuration: tuple[Change, ...] = ()
 
 
@@ -84,9 +88,9 @@ class ContainerApp(ArmResource):
             changes=(*configuration, *_step_changes(spec, found, step)),
             outputs=outputs,
             marks=seen.marks(spec, found, step),
-            reason=Reason.ROLLING_OUT if step.action is not Action.NONE else Reason.STARTING,
-            message=step.message or seen.message,
-            poll_after=1.0 if step.action is not Action.NONE or not seen.proven else None,
+            reason=_reason(step, seen),
+            message=seen.message if step.action is Action.WAIT else step.message or seen.message,
+            poll_after=0.5 if step.action is not Action.NONE or not seen.proven else None,
             step=step,
             configuration=configuration,
         )
@@ -178,8 +182,17 @@ class ContainerApp(ArmResource):
         if wanted and actual and not ids.same(wanted, actual):
             raise TerminalError(
                 Reason.ENVIRONMENT_IMMUTABLE,
-                f"container app {spec.name} runs in {actual.rsplit('/', 1)[-1]}; Azure cannot move it to {wanted.rsplit('/', 1)[-1]}",
+                f"container app {spec.name} runs in {actual.rsplit('/', 1)[-1]}; "
+                f"Azure cannot move it to {wanted.rsplit('/', 1)[-1]}",
             )
+
+
+def _reason(step: Step, seen: Seen) -> str:
+    if step.action not in (Action.NONE, Action.WAIT):
+        return Reason.ROLLING_OUT
+    if seen.proven:
+        return Reason.SCALED_TO_ZERO if seen.outputs["asleep"] else ""
+    return Reason.STARTING if step.action is Action.WAIT else Reason.LOADING
 
 
 def new_key() -> str:
@@ -221,7 +234,7 @@ def _step_changes(spec: ContainerAppSpec, found: Mapping[str, Any], step: Step) 
         changed = diff(spec.template, found["properties"].get("template") or {}, TEMPLATE_RULES)
         paths = tuple(Change(f"template.{c.path}", c.before, c.after, "new revision") for c in changed)
         return paths or (Change("template.revisionSuffix", None, spec.suffix, "new revision"),)
-    drifted = [c for c in diff(spec.template, found["properties"].get("template") or {}, TEMPLATE_RULES)]
+    drifted = diff(spec.template, found["properties"].get("template") or {}, TEMPLATE_RULES)
     fields = tuple(Change(f"template.{c.path}", c.before, c.after, "revision is taken out of service") for c in drifted)
     active = step.action is Action.ACTIVATE
     return (*fields, *(Change(f"revisions[{name}].active", not active, active, step.action.value) for name in step.revisions))

@@ -43,7 +43,7 @@ class Seen:
         errors = str(found["properties"].get("deploymentErrors") or "")
         return (
             Mark("Provisioned", str(provisioned), Reason.PROVISIONED if provisioned else Reason.OPERATION_FAILED, errors),
-            _revision_mark(spec, wanted, step),
+            _revision_mark(wanted, step),
             *self.extra,
         )
 
@@ -97,11 +97,11 @@ class Looks:
         return tuple(_revision(entry) for entry in listed)
 
     async def _replicas(self, spec: ContainerAppSpec, revisions: Sequence[Revision]) -> list[dict[str, Any]]:
-        replicas = []
+        replicas: list[dict[str, Any]] = []
         for revision in revisions:
             if revision.active:
-                for entry in await apps.list_replicas(self.arm, spec.resource_group, spec.name, revision.name):
-                    replicas.append(_replica(entry, revision.name))
+                listed = await apps.list_replicas(self.arm, spec.resource_group, spec.name, revision.name)
+                replicas += [_replica(entry, revision.name) for entry in listed]
         return replicas
 
 
@@ -214,7 +214,7 @@ def _not_yet(
     return said[0] if said else next((str(r["details"]) for r in mine if r["details"]), "the model is loading")
 
 
-def _revision_mark(spec: ContainerAppSpec, wanted: Revision | None, step: Step) -> Mark:
+def _revision_mark(wanted: Revision | None, step: Step) -> Mark:
     if wanted is None:
         return Mark("RevisionHealthy", "False", Reason.ROLLING_OUT, step.message)
     if wanted.failed:

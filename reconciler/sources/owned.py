@@ -67,4 +67,5 @@ def _orphan(owned: Owned) -> Desired:
         name = owned.document.name
         spec = ContainerAppSpec(azure_name, group, owned.environment, {}, service=name, template={"scale": {}})
         return Desired(ObjectKey("ContainerApp", name), owned.document, spec, (environment, *around))
-    return Desired(ObjectKey(owned.kind, owned.environment), owned.document, ResourceSpec(azure_name, group, owned.environment, {}), around)
+    plain = ResourceSpec(azure_name, group, owned.environment, {})
+    return Desired(ObjectKey(owned.kind, owned.environment), owned.document, plain, around)
