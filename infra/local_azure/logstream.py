@@ -7,12 +7,13 @@ with `follow`, `tailLines` (0..300) and `output` (json or text). The shim writes
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
 
+from . import clock
 from .arm.errors import ArmError
 from .azure import Azure
 from .login import TokenError
@@ -28,30 +29,41 @@ _POLL_S = 0.2
 _TAIL_BYTES = 1024 * 1024
 
 
-async def serve(azure: Azure, request: web.BaseRequest, match: re.Match[str], query: Mapping[str, str]) -> web.StreamResponse:
-    """Stream until the end of the file, or for ever with `follow`; ArmError when there is nothing to show."""
+@dataclass(frozen=True)
+class Source:
+    """What to stream: the last `tail` lines of a file, more as they come with `follow`, each put through `shape`."""
+
+    path: Path
+    tail: int
+    follow: bool
+    shape: Callable[[str], str]
+    greeting: tuple[str, ...] = ()
+
+
+def open_source(azure: Azure, request: web.BaseRequest, match: re.Match[str], query: Mapping[str, str]) -> Source:
+    """Check the token and find the file; ArmError when there is nothing to show."""
     app = _app(azure, match)
     _authenticate(azure, request, app)
     follow = query.get("follow", "false").lower() == "true"
-    tail = min(int(query.get("tailLines", "20") or 0), 300)
-    as_json = query.get("output", "json").lower() != "text"
+    asked = query.get("tailLines") or "20"
+    tail = min(int(asked), 300) if asked.isdigit() else 20
     if match["revision"] is None:
-        path, shape = azure.composition.system_log(app.name), _as_it_is
-        greeting = []
-    else:
-        path = _console(azure, app, match)
-        shape = _console_json if as_json else _console_text
-        where = f"[Revision: '{match['revision']}', Replica: '{match['replica']}']"
-        told = (
-            f"Connecting to the container '{match['container']}'...",
-            f"Successfully Connected to container: '{match['container']}' {where}",
-        )
-        greeting = [shape(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ} stdout F {text}") for text in told]
+        return Source(azure.composition.system_log(app.name), tail, follow, _as_it_is)
+    shape = _console_text if query.get("output", "json").lower() == "text" else _console_json
+    where = f"[Revision: '{match['revision']}', Replica: '{match['replica']}']"
+    connecting = f"Connecting to the container '{match['container']}'..."
+    connected = f"Successfully Connected to container: '{match['container']}' {where}"
+    greeting = tuple(shape(f"{clock.zulu()} stdout F {text}") for text in (connecting, connected))
+    return Source(_console(azure, app, match), tail, follow, shape, greeting)
+
+
+async def stream(request: web.BaseRequest, source: Source) -> web.StreamResponse:
+    """Send until the end of the file, or for ever with `follow`."""
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-cache"})
     await response.prepare(request)
-    await _send(response, greeting)
-    async for lines in _lines(path, tail, follow=follow):
-        await _send(response, [shape(line) for line in lines])
+    await _send(response, list(source.greeting))
+    async for lines in _lines(source.path, source.tail, follow=source.follow):
+        await _send(response, [source.shape(line) for line in lines])
     await response.write_eof()
     return response
 

@@ -152,12 +152,12 @@ class Server:
         match = logstream.PATH.fullmatch(path)
         assert match is not None
         try:
-            response = await logstream.serve(self.azure, request, match, dict(parse_qsl(query)))
+            source = logstream.open_source(self.azure, request, match, dict(parse_qsl(query)))
         except ArmError as refused:
             done(refused.status)
             return _json(Reply(refused.status, refused.body()))
-        done(200)
-        return response
+        done(200)  # a followed stream may go on for hours: the journal has it from the beginning
+        return await logstream.stream(request, source)
 
     def _base(self, request: web.BaseRequest) -> str:
         """Clients may say localhost; the links they get back say what they said."""

@@ -104,10 +104,14 @@ class Store:
         )
 
     def delete(self, key: str) -> None:
-        """Remove the resource and everything below it."""
+        """Remove the resource, everything below it, and the leases on them."""
         self.version += 1
         low = key.lower()
         self._database.execute("delete from resources where key = ? or (key > ? and key < ?)", (low, low + "/", low + "0"))
+        lease = f"lease:{low}"
+        self._database.execute(
+            "delete from settings where name = ? or (name > ? and name < ?)", (lease, lease + "/", lease + "0")
+        )
 
     def each(self, kind: str, prefix: str = "") -> list[Record]:
         """The resources of a type below an id (or all), oldest first."""

@@ -168,6 +168,12 @@ async def clients(azure: LocalAzure) -> AsyncIterator[Clients]:
         yield await connect(azure, stack)
 
 
+@pytest.fixture
+def connected_to() -> Callable[[LocalAzure, AsyncExitStack], Awaitable[Clients]]:
+    """Clients of a given server, closed with the given stack."""
+    return connect
+
+
 @pytest_asyncio.fixture
 async def connected(make_azure: Callable[..., LocalAzure]) -> AsyncIterator[Callable[..., Awaitable[Clients]]]:
     """Clients of a further server with options of its own."""

@@ -55,6 +55,9 @@ class Front:
         self._subscription(target)
         version = _version(query)
         handler = self._routes.get(route)
+        if handler is None and method == "HEAD" and f"get {target.route}" in self._routes:
+            found = await self._dispatch("GET", target, query, headers, body, base)
+            return Reply(204 if found.status == 200 else found.status)
         if handler is None:
             raise self._unknown(method, target)
         if target.namespace and method != "GET":
@@ -76,8 +79,8 @@ class Front:
             claims = self._azure.login.verify(token)
         except TokenError as refused:
             raise self._unauthorized(base, refused.code, refused.message) from None
-        audience = str(claims["aud"]).rstrip("/")
-        if audience not in (*_AUDIENCES, base, base.replace("127.0.0.1", "localhost")):
+        audience = str(claims["aud"]).rstrip("/").replace("//localhost:", "//127.0.0.1:")
+        if audience not in (*_AUDIENCES, base.replace("//localhost:", "//127.0.0.1:")):
             text = f"The access token has been obtained for wrong audience or resource '{claims['aud']}'."
             raise self._unauthorized(base, "InvalidAuthenticationTokenAudience", text)
         return str(claims["oid"])

@@ -84,6 +84,9 @@ class Operations:
     def _finish(self, operation: Operation) -> None:
         """Run the finisher and mark the end in one transaction, so that a kill between the two repeats it whole."""
         status, error = "Succeeded", None
+        current = self.get(operation.id)
+        if current is None or current.done:
+            return  # the write that began it was rolled back
         try:
             with self._store.transaction():
                 self.finishers[operation.finish](operation)

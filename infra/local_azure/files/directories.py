@@ -62,7 +62,7 @@ async def set_properties(request: Request) -> Answer:
 
 async def listing(request: Request) -> Answer:
     """Files and directories in name order, one page at a time; the marker is the first name of the next page."""
-    path, _ = request.place()
+    path, key = request.place()
     _state(path)
     prefix, marker = request.query.get("prefix", ""), _unmark(request.query.get("marker", ""))
     size = min(int(request.query.get("maxresults") or PAGE), PAGE)
@@ -70,7 +70,8 @@ async def listing(request: Request) -> Answer:
     if size < 1:
         raise FilesError(400, "OutOfRangeQueryParameterValue", "The value of maxresults is out of range.")
     extended = request.flag("x-ms-file-extended-info") or bool(wanted)
-    entries, following = await asyncio.to_thread(_entries, path, prefix, marker, size, wanted, extended=extended)
+    versions = request.sidecar.versions(key) if "etag" in wanted else {}
+    entries, following = await asyncio.to_thread(_entries, path, prefix, marker, size, wanted, versions, extended=extended)
     shown = "/".join(request.segments)
     sizes = f"<MaxResults>{size}</MaxResults>" if "maxresults" in request.query else ""
     marks = f"<Marker>{escape(request.query['marker'])}</Marker>" if request.query.get("marker") else ""
@@ -100,7 +101,9 @@ def _update(request: Request, change: dict[str, object]) -> Answer:
     return Answer(200, properties.written(state, extras))
 
 
-def _entries(path: Path, prefix: str, marker: str, size: int, wanted: set[str], *, extended: bool) -> tuple[list[str], str]:
+def _entries(
+    path: Path, prefix: str, marker: str, size: int, wanted: set[str], versions: dict[str, int], *, extended: bool
+) -> tuple[list[str], str]:
     """The XML of one page, and the name the next page begins with."""
     with os.scandir(path) as found:
         here = sorted((entry for entry in found if _listed(entry, prefix, marker)), key=lambda entry: entry.name)
@@ -108,7 +111,7 @@ def _entries(path: Path, prefix: str, marker: str, size: int, wanted: set[str], 
     entries = []
     for entry in shown:
         try:
-            entries.append(_entry(entry, wanted, extended=extended))
+            entries.append(_entry(entry, wanted, versions.get(entry.name, 0), extended=extended))
         except FileNotFoundError:
             continue
     return entries, following
@@ -121,7 +124,7 @@ def _listed(entry: "os.DirEntry[str]", prefix: str, marker: str) -> bool:
     return entry.name.isprintable() and (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False))
 
 
-def _entry(entry: "os.DirEntry[str]", wanted: set[str], *, extended: bool) -> str:
+def _entry(entry: "os.DirEntry[str]", wanted: set[str], version: int, *, extended: bool) -> str:
     state = entry.stat(follow_symlinks=False)
     is_file = entry.is_file(follow_symlinks=False)
     kind = "File" if is_file else "Directory"
@@ -132,7 +135,7 @@ def _entry(entry: "os.DirEntry[str]", wanted: set[str], *, extended: bool) -> st
         inner += f"<LastWriteTime>{modified}</LastWriteTime><ChangeTime>{changed}</ChangeTime>"
         inner += f"<Last-Modified>{clock.http(state.st_mtime)}</Last-Modified>"
     if "etag" in wanted:
-        inner += f"<Etag>{escape(properties.etag(state, {}))}</Etag>"
+        inner += f"<Etag>{escape(properties.etag(state, {'version': version}))}</Etag>"
     rest = f"<Attributes>{'Archive' if is_file else 'Directory'}</Attributes>" if "attributes" in wanted else ""
     rest += f"<PermissionKey>{properties.PERMISSION}</PermissionKey>" if "permissionkey" in wanted else ""
     number = f"<FileId>{state.st_ino}</FileId>" if extended else ""

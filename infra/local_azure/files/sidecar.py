@@ -39,6 +39,12 @@ class Sidecar:
         else:
             self._database.execute("delete from extras where key = ?", (key,))
 
+    def versions(self, key: str) -> dict[str, int]:
+        """How often metadata or properties of a directory's own entries were changed, by name."""
+        query = "select substr(key, ?), body from extras where key > ? and key < ?"
+        rows = self._database.execute(query, (len(key) + 2, key + "/", key + "0"))
+        return {name: json.loads(body).get("version", 0) for name, body in rows if "/" not in name}
+
     def move(self, old: str, new: str) -> None:
         """A renamed file or directory takes its rows, and those below it, along."""
         self.drop(new)

@@ -40,6 +40,7 @@ class Composition:
         self._scheduler = scheduler
         self._blocked: dict[str, str] = {}
         self._pending = False
+        self._settled = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -144,7 +145,7 @@ class Composition:
         return group is None or group.body["properties"]["provisioningState"] == "Deleting"
 
     def _compose(self) -> None:
-        self._pending = False
+        self._pending = self._settled = False
         workloads, blocked = [], {}
         for app, revision in self._active():
             try:
@@ -218,29 +219,34 @@ class Composition:
         return next((account for account in accounts if account.name.lower() == name.lower()), None)
 
     async def _watch(self) -> None:
+        """Look at the apps as long as one of them is on its way; a hundred settled ones cost nothing."""
         while True:
             await asyncio.sleep(0.2)
             try:
-                self._advance()
+                if not self._settled:
+                    self._advance()
             except Exception:
                 log.exception("composition failed")
 
     def _advance(self) -> None:
         """Remember what became ready; in Single mode the older revisions then go."""
-        moved = False
+        moved, waiting = False, False
         for app in self._store.each(KIND):
             properties = app.body["properties"]
             newest = properties.get("latestRevisionName")
             if not newest or properties["provisioningState"] == "Deleting":
+                waiting = waiting or not newest
                 continue
             revision = self._store.get(app_view.revision_id(app, newest))
             if properties.get("latestReadyRevisionName") != newest:
                 if revision is None or self.status(app, revision).health_state != "Healthy":
+                    waiting = True
                     continue
                 properties["latestReadyRevisionName"] = newest
                 self._store.put(app)
                 moved = True
             moved = self._single(app, newest) or moved
+        self._settled = not waiting
         if moved:
             self._compose()
 

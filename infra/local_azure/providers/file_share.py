@@ -129,7 +129,6 @@ def settle(
 
 def remove(azure: Azure, record: Record) -> None:
     account, share = record.id.split("/")[8], record.name
-    leases.forget(azure.store, record.key)
     azure.store.delete(record.key)
     tree.discard(tree.share(azure.options, account, share))
     azure.composition.changed()

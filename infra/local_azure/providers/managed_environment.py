@@ -40,7 +40,7 @@ def put(call: Call) -> Reply:
         raise bad_request("ManagedEnvironmentInvalidName", text)
     known = azure.store.get(call.target.key)
     place = tracked.location(body, known, TYPE)
-    _idle(azure, call.target.key, call.target.name)
+    idle(azure, call.target.key, call.target.name)
     sent = {key: value for key, value in (body.get("properties") or {}).items() if key in _SETTINGS}
     before = known.body if known else {}
     record = known or Record(tracked.new_id(call, TYPE), KIND, {}, _private(place))
@@ -64,12 +64,12 @@ def patch(call: Call) -> Reply:
     azure, body = call.azure, call.document()
     record = tracked.find(call, TYPE)
     place = tracked.location(body, record, TYPE)
-    _idle(azure, record.key, record.name)
+    idle(azure, record.key, record.name)
     sent = {key: value for key, value in (body.get("properties") or {}).items() if key in _SETTINGS}
     merged = merge(_own(record.body["properties"]), sent)
     settings = _settings(merged, place, record.body["properties"], record)
     structural = settings != _own(record.body["properties"])
-    labels = {**_label(record.body), **_label(body)}
+    labels = _label(merge(_label(record.body), {key: body[key] for key in ("tags", "identity") if key in body}))
     record.body = {
         **labels,
         "location": record.body["location"],
@@ -99,7 +99,7 @@ def delete(call: Call) -> Reply:
         return Reply(204)
     running = azure.operations.busy(record.key)
     if running is None or running.finish != "environment.deleted":
-        _idle(azure, record.key, record.name)
+        idle(azure, record.key, record.name)
         apps = [app for app in azure.store.each("microsoft.app/containerapps") if app.private["environment"] == record.key]
         if apps:
             count = f"{len(apps)} active container apps"
@@ -176,7 +176,8 @@ def _operation(call: Call) -> Operation:
     return running
 
 
-def _idle(azure: Azure, key: str, name: str) -> None:
+def idle(azure: Azure, key: str, name: str) -> None:
+    """Refuse a write while an operation runs on the environment."""
     running = azure.operations.busy(key)
     if running is not None:
         text = (
