@@ -76,6 +76,9 @@ def _serve(options: Options, _arguments: argparse.Namespace) -> int:
     except BlockingIOError:
         print(f"another local Azure already serves {options.state_dir}", file=sys.stderr)
         return 1
+    except OSError as refused:
+        print(f"local Azure cannot serve {options.state_dir}: {refused}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -376,3 +376,12 @@ async def test_lists_come_in_pages(connected):
     for number in range(5):
         await other.resources.resource_groups.create_or_update(f"rg{number}", {"location": "eastus"})
     assert [found.name async for found in other.resources.resource_groups.list()] == [f"rg{number}" for number in range(5)]
+
+
+async def test_realistic_waits_are_whole_seconds(connected):
+    """With --retry-after the header is Azure's own, in seconds, and never zero."""
+    other = await connected("--retry-after", "1", "--operation-seconds", "0.01")
+    await other.resources.resource_groups.create_or_update("rg", {"location": "eastus"})
+    _, headers, _ = await other.raw("DELETE", other.group("rg"))
+    assert headers["Retry-After"] == "1"
+    assert "retry-after-ms" not in headers

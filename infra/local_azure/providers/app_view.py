@@ -25,7 +25,7 @@ def view(call: Call, record: Record) -> Body:
     if call_version < "2024-08-02":
         template["scale"] = {key: template["scale"][key] for key in ("minReplicas", "maxReplicas", "rules")}
     elif call_version >= "2024-10":
-        configuration.setdefault("identitySettings", [])
+        configuration = {"runtime": None, "identitySettings": [], **configuration}
     running = "Stopped" if record.private["stopped"] else "Progressing" if not latest else "Running"
     properties: Body = {
         **_head(call, record),
@@ -39,8 +39,6 @@ def view(call: Call, record: Record) -> Body:
         "eventStreamEndpoint": f"{call.base}{_stream_id(record)}/eventstream",
         "delegatedIdentities": [],
     }
-    if properties["latestReadyRevisionName"] is None:
-        del properties["latestReadyRevisionName"]
     return _frame(record, record.body["systemData"], properties)
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from infra.local_azure import clock
 from infra.local_azure.files import tree
 from infra.local_azure.options import Options
 from infra.local_azure.runtime.scheduler import Scheduler
@@ -41,6 +42,7 @@ class Composition:
         self._blocked: dict[str, str] = {}
         self._pending = False
         self._settled = False
+        self._composed = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -146,6 +148,7 @@ class Composition:
 
     def _compose(self) -> None:
         self._pending = self._settled = False
+        self._composed = clock.now()
         workloads, blocked = [], {}
         for app, revision in self._active():
             try:
@@ -221,7 +224,8 @@ class Composition:
     async def _watch(self) -> None:
         """Look at the apps as long as one of them is on its way; a hundred settled ones cost nothing."""
         while True:
-            await asyncio.sleep(0.2)
+            # What is not ready soon after a change may stay so for long: a broken image, a big model.
+            await asyncio.sleep(0.2 if clock.now() - self._composed < 60 else 1.0)
             try:
                 if not self._settled:
                     self._advance()

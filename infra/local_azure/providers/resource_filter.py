@@ -17,7 +17,7 @@ def matcher(text: str | None) -> Test:
     """A test of one listed item. `tagName eq 'a' and tagValue eq 'b'` means the pair, as in ARM."""
     if not text or not text.strip():
         return lambda _: True
-    branches = [_every(branch) for branch in re.split(r"\s+or\s+", text.strip().strip("()"), flags=re.IGNORECASE)]
+    branches = [_every(branch) for branch in re.split(r"\s+or\s+", text.strip(), flags=re.IGNORECASE)]
     return lambda item: any(branch(item) for branch in branches)
 
 
