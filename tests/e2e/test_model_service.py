@@ -1,0 +1,208 @@
+"""A fine-tuned model's whole life with real vLLM: served, changed under load without a failed request, hurt, healed.
+
+One vLLM start serves most of it (about a minute on two cores), so the tests run in order and share the service.
+"""
+
+import os
+import signal
+import ssl
+import urllib.error
+import urllib.request
+
+import openai
+import pytest
+
+from tests import tiny_model
+from tests.e2e.chat import Chat
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+BOOT = 400.0  # seconds that a start of vLLM may take on two busy cores
+
+
+def documents(*adapters, keys=("default",), args=None, **spec):
+    return {
+        "apiVersion": "moorage.dev/v1alpha1",
+        "kind": "InferenceService",
+        "metadata": {"name": "tiny"},
+        "spec": {
+            "model": {"source": "./model"},
+            "adapters": [{"name": name, "source": f"./adapters/{name}"} for name in adapters],
+            "engine": {"args": {"max-model-len": 512, **(args or {})}},
+            "scale": {"minReplicas": 1, "maxReplicas": 1},
+            "auth": {"apiKeys": [{"name": name} for name in keys]},
+            "terminationGracePeriodSeconds": 30,
+            **spec,
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def service(stage):
+    """`moorage up` on a tiny model with the adapters red and green, ready to answer."""
+    tiny_model.build(stage.root)
+    stage.save(documents("red", "green"))
+    return stage
+
+
+@pytest.fixture(scope="module")
+async def up(service):
+    """One daemon for the module."""
+    running = service.up(resync=5)
+    await running.converged("tiny", seconds=BOOT)
+    yield running
+    running.end()
+
+
+def facts(up):
+    document = up.document("tiny")
+    return document["endpoint"], document
+
+
+async def saved(stage, up, document, seconds=60.0):
+    """Save, and wait until the daemon has taken the new version and made it true."""
+    before = up.document("tiny")["generation"]
+    stage.save(document)
+    await up.until(lambda: up.document("tiny")["generation"] > before, 20, "the save is noticed")
+    await up.converged("tiny", seconds=seconds)
+
+
+def pids(document):
+    return {row["pid"] for row in document["replicas"]}
+
+
+def key(stage, name="default"):
+    return stage.moorage("key", "tiny", "--name", name).stdout.strip()
+
+
+def status_of(stage, endpoint, path, token=None):
+    """The HTTP status that a route of the service answers with."""
+    request = urllib.request.Request(endpoint + path, headers={"Authorization": f"Bearer {token}"} if token else {})
+    try:
+        with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=stage.ca), timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.asyncio(loop_scope="module")
+class TestLife:
+    """In this order."""
+
+    async def test_the_official_client_is_served(self, service, up):
+        """Models, chat, streams and completions answer; the base and each adapter by its plain name."""
+        endpoint, _ = facts(up)
+        http = openai.DefaultHttpxClient(verify=ssl.create_default_context(cafile=service.ca), trust_env=False, timeout=60)
+        client = openai.OpenAI(base_url=f"{endpoint}/v1", api_key=key(service), http_client=http)
+        assert {model.id for model in client.models.list()} == {"tiny", "red", "green"}
+        for model, word in (("tiny", "plain"), ("red", "red"), ("green", "green")):
+            question = {"model": model, "max_tokens": 8, "messages": [{"role": "user", "content": "hello"}]}
+            answer = client.chat.completions.create(**question)
+            assert (answer.model, answer.choices[0].message.content.strip()) == (model, word)
+            text = "".join(part.choices[0].delta.content or "" for part in client.chat.completions.create(**question, stream=True))
+            assert text.strip() == word
+            assert client.completions.create(model=model, prompt="hello", max_tokens=4).choices[0].text
+        http.close()
+
+    async def test_nothing_else_passes_the_gate(self, service, up):
+        """401 without a key; vLLM's other routes do not exist for the world, key or no key."""
+        endpoint, _ = facts(up)
+        assert status_of(service, endpoint, "/v1/models") == 401
+        assert status_of(service, endpoint, "/v1/models", "mk-wrong") == 401
+        routes = ("/metrics", "/docs", "/openapi.json", "/adapters", "/invocations", "/scale_elastic_ep", "/tokenize", "/ping",
+                  "/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/version", "//metrics", "/v1/../metrics", "/%6detrics")  # fmt: skip
+        right = key(service)
+        for route in routes:
+            for token in (None, right):
+                assert status_of(service, endpoint, route, token) == 404, route
+
+    async def test_adapters_change_hot_under_load(self, service, up):
+        """One added, one retrained, one removed under eight streams: no request fails, vLLM stays the same process."""
+        endpoint, before = facts(up)
+        async with Chat(endpoint, key(service), service.ca, ("tiny", "red")) as chat:
+            await chat.more(60)
+            await saved(service, up, documents("red", "green", "blue"))
+            assert await chat.ask("blue") == "blue"
+            chat.models = ("tiny", "red", "blue")
+            await chat.more(100)
+
+            tiny_model.make_adapter(service.root / "adapters" / "red", "violet", model=service.root / "model")
+            await up.until(lambda: _version(up, "red") != _version_of(before, "red") and up._converged(("tiny",)), 60, "red retrained")
+            since = len(chat.answers)
+            assert await chat.ask("red") == "violet"
+            await chat.more(150)
+
+            await saved(service, up, documents("red", "blue"))
+            with pytest.raises(openai.NotFoundError):
+                await chat.ask("green")
+            await chat.more(200)
+        assert chat.failures == []
+        assert len(chat.answers) >= 500
+        assert set(chat.seen("tiny")) == {"plain"}
+        assert set(chat.seen("red")) == {"red", "violet"}
+        assert chat.seen("red", since + 16).keys() == {"violet"}, "answers after the flip come from the new weights"
+        assert set(chat.seen("blue")) == {"blue"}
+        _, after = facts(up)
+        assert pids(after) == pids(before)
+        assert [r["name"] for r in after["revisions"]] == [r["name"] for r in before["revisions"]]
+
+    async def test_api_keys_change_hot(self, service, up):
+        """A new key works and a removed one stops working, on the same revision and process."""
+        endpoint, before = facts(up)
+        await saved(service, up, documents("red", "blue", keys=("default", "ci")))
+        second = key(service, "ci")
+        assert status_of(service, endpoint, "/v1/models", second) == 200
+        await saved(service, up, documents("red", "blue"))
+        assert status_of(service, endpoint, "/v1/models", second) == 401
+        assert status_of(service, endpoint, "/v1/models", key(service)) == 200
+        _, after = facts(up)
+        assert (pids(after), after["revisions"][0]["name"]) == (pids(before), before["revisions"][0]["name"])
+
+    async def test_a_broken_adapter_changes_nothing(self, service, up):
+        """An adapter the engine could not take is reported with its place, and the old one keeps answering."""
+        endpoint, before = facts(up)
+        weights = service.root / "adapters" / "blue" / "adapter_model.safetensors"
+        whole = weights.read_bytes()
+        weights.write_bytes(whole[: len(whole) // 2])
+        problems = await up.until(lambda: up.status().get("problems"), 30, "the problem is reported")
+        assert "moorage.yaml:" in problems[0] and "blue" in problems[0]
+        assert "moorage.yaml:" in service.moorage("validate", "-f", str(service.manifest), code=2).stderr
+        assert status_of(service, endpoint, "/v1/models", key(service)) == 200
+        weights.write_bytes(whole)
+        await up.until(lambda: not up.status().get("problems"), 30, "the problem is gone")
+        await up.converged("tiny")
+        assert pids(facts(up)[1]) == pids(before)
+
+    async def test_vllm_killed_comes_back(self, service, up):
+        """kill -9 of vLLM: the service is not ready, then serves again, with all adapters."""
+        _, before = facts(up)
+        os.kill(pids(before).pop(), signal.SIGKILL)
+        await up.until(lambda: up.condition("tiny", "Ready")["status"] != "True", 90, "the death is noticed")
+        await up.converged("tiny", seconds=BOOT)
+        endpoint, after = facts(up)
+        assert pids(after) != pids(before)
+        async with Chat(endpoint, key(service), service.ca, ("red",)) as chat:
+            assert await chat.ask("red") == "violet"
+
+    async def test_engine_args_roll_out_under_load(self, service, up):
+        """A changed engine argument boots a new revision, which takes the weight when it is ready; no request fails."""
+        endpoint, before = facts(up)
+        async with Chat(endpoint, key(service), service.ca, ("tiny", "red"), streams=8) as chat:
+            await saved(service, up, documents("red", "blue", args={"max-num-seqs": 16}), seconds=BOOT)
+            await up.until(lambda: _rolled(up, before), 60, "the new revision serves alone")
+            await chat.more(40)
+        assert chat.failures == []
+        assert set(chat.seen("red")) == {"violet"}
+        assert pids(facts(up)[1]) != pids(before)
+
+
+def _version_of(document, adapter):
+    return {a["digest"] for row in document["replicas"] for a in row["adapters"] if a["name"] == adapter}
+
+
+def _version(up, adapter):
+    return _version_of(up.document("tiny"), adapter)
+
+
+def _rolled(up, before):
+    names = [r["name"] for r in up.document("tiny")["revisions"]]
+    return len(names) == 1 and names[0] != before["revisions"][0]["name"]
