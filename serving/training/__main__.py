@@ -1,4 +1,7 @@
-"""`python -m serving.training RECIPE [--force]`: what `moorage train` runs. Exit codes: 0 done, 1 failed, 2 bad input, 130 stopped."""
+"""`python -m serving.training RECIPE [--force]`, which `moorage train` runs.
+
+Exit codes: 0 done, 1 failed, 2 bad recipe or dataset, 130 interrupted.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from serving.training.run import train
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m serving.training", description="Train the LoRA adapters that a recipe names.")
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.training", description="Train the LoRA adapters that a recipe names."
+    )
     parser.add_argument("recipe", type=Path, help="a YAML recipe, for example manifests/demo/train.yaml")
     parser.add_argument("--force", action="store_true", help="make everything again, even what is up to date")
     options = parser.parse_args()

@@ -45,21 +45,21 @@ def convert(source: Path, folder: Path, advance: Callable[[int, int], None]) -> 
         folder.mkdir(parents=True, exist_ok=True)
         config = _config(gguf)
         _write_json(folder / "config.json", config)
-        tokens = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if key in config}
+        tokens: dict[str, Any] = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if key in config}
         _write_json(folder / "generation_config.json", {"do_sample": False, **tokens})
         write_tokenizer(gguf.metadata, folder)
         _write_weights(gguf, folder / "model.safetensors", config, advance)
 
 
 def _config(gguf: GgufFile) -> dict[str, Any]:
-    """transformers' LlamaConfig from the file's metadata."""
+    """The LlamaConfig of transformers, from the file's metadata."""
     meta = {key.removeprefix("llama."): value for key, value in gguf.metadata.items()}
     unsupported = sorted(key for key in meta if key.startswith("rope.scaling") or "expert" in key)
     if unsupported:
         raise TrainingError(f"the GGUF file uses {', '.join(unsupported)}, which is not converted")
-    ids = {
-        f"{name}_token_id": gguf.metadata[f"tokenizer.ggml.{key}_token_id"]
-        for name, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"))
+    ids: dict[str, int] = {
+        name: gguf.metadata[f"tokenizer.ggml.{key}_token_id"]
+        for name, key in (("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding"))
         if f"tokenizer.ggml.{key}_token_id" in gguf.metadata
     }
     heads = meta["attention.head_count"]

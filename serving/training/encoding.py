@@ -38,8 +38,13 @@ class Batch:
     answer_width: int
 
     def to(self, device: torch.device) -> Batch:
-        tensors = (self.input_ids, self.attention_mask, self.position_ids, self.labels)
-        return Batch(*(tensor.to(device) for tensor in tensors), self.answer_width)
+        return Batch(
+            self.input_ids.to(device),
+            self.attention_mask.to(device),
+            self.position_ids.to(device),
+            self.labels.to(device),
+            self.answer_width,
+        )
 
 
 def encode(chats: Sequence[Chat], tokenizer: Any, path: Path, max_tokens: int) -> list[Example]:

@@ -37,10 +37,10 @@ class GgufFile:
 
     def __init__(self, path: Path) -> None:
         """Raise TrainingError when the file is not GGUF version 2 or 3 or is cut short."""
-        self._file = path.open("rb")
-        self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         self._position = 0
         try:
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             self._read_header()
         except (struct.error, ValueError, IndexError) as error:
             raise TrainingError(f"{path}: not a readable GGUF file: {error}") from None
@@ -50,7 +50,6 @@ class GgufFile:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._map.close()
-        self._file.close()
 
     def read(self, name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
         """One tensor, dequantised to float32; shape as in `tensors[name].shape`."""
@@ -62,7 +61,8 @@ class GgufFile:
             plain = raw.view(np.float32 if tensor.kind == GGMLQuantizationType.F32 else np.float16)
             return plain.reshape(tensor.shape).astype(np.float32)
         rows = raw.reshape(*tensor.shape[:-1], tensor.shape[-1] // block * width)
-        return dequantize(rows, tensor.kind).reshape(tensor.shape)
+        values: np.ndarray[Any, np.dtype[np.float32]] = dequantize(rows, tensor.kind).reshape(tensor.shape)
+        return values
 
     def _read_header(self) -> None:
         if self._map[:4] != b"GGUF":

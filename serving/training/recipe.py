@@ -39,7 +39,9 @@ class GgufSource(Document):
         try:
             files = distribution(self.package).files or []
         except PackageNotFoundError:
-            raise TrainingError(f"the package {self.package}, which carries {self.file}, is not installed; see `make install`") from None
+            raise TrainingError(
+                f"the package {self.package}, which carries {self.file}, is not installed; see `make install`"
+            ) from None
         found = [Path(str(entry.locate())) for entry in files if entry.name == self.file]
         if not found or not found[0].is_file():
             raise TrainingError(f"the package {self.package} holds no file {self.file}")
@@ -137,9 +139,14 @@ def _parse(path: Path, text: str) -> CommentedMap:
 
 def _located(path: Path, document: CommentedMap, error: ValidationError) -> InputError:
     """The first fault in the order of the file, as the one error a person fixes next."""
+    found = error.errors()
+    # A list whose entry is wrong is also reported as too short; only the innermost fault is the cause.
+    causes = [
+        one for one in found if not any(one["loc"] == other["loc"][: len(one["loc"])] for other in found if other is not one)
+    ]
     faults = sorted(
         (_place(document, fault["loc"], fault["type"]), _sentence(fault["loc"], fault["type"], fault["msg"], fault.get("input")))
-        for fault in error.errors()
+        for fault in causes or found
     )
     (line, column), message = faults[0]
     return InputError(path, message, line, column)

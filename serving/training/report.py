@@ -16,7 +16,9 @@ from serving.training.recipe import AdapterRecipe
 WIDTH, HEIGHT, MARGIN = 640, 320, 44
 
 
-def write_report(folder: Path, recipe: AdapterRecipe, base: LoadedBase, fit: Fit, inputs: str, outputs: dict[str, FileFact]) -> None:
+def write_report(
+    folder: Path, recipe: AdapterRecipe, base: LoadedBase, fit: Fit, inputs: str, outputs: dict[str, FileFact]
+) -> None:
     """Write report.json and loss.svg into `folder`. Losses are nats per answer token."""
     import torch
 
