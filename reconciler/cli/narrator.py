@@ -4,6 +4,7 @@ the ready block.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 SLOW = (Phase.WORKING, Phase.UNREADY)
 TROUBLE = (Phase.RETRYING, Phase.BLOCKED, Phase.STALLED, Phase.NOT_CONVERGING)
+LOOK = 0.3  # seconds between looks at what no single pass shows
 EVERY = 10.0  # seconds between lines about the same wait, where no terminal can show a moving one
 
 
@@ -34,6 +36,8 @@ class Narrator:
         self._status = self.console.status("")
         self._last: dict[ObjectKey, float] = {}
         self._began = time.monotonic()
+        self._watching = False
+        self._changed = 0.0  # when the first change since the last "everything is as the documents say" was seen
 
     def begin(self, daemon: Any) -> None:
         self.daemon = daemon
@@ -44,6 +48,7 @@ class Narrator:
     def saw(self, key: ObjectKey, outcome: Outcome, _took: float) -> None:
         """One pass over one key has ended."""
         if outcome.event is not None:
+            self._changed = self._changed or time.monotonic()
             self._line(key, outcome.event.message, "yellow" if outcome.event.type == "Warning" else "")
         elif outcome.phase in TROUBLE:
             self._news(key, f"{outcome.reason}: {outcome.message}", "red")
@@ -61,7 +66,28 @@ class Narrator:
         else:
             self.console.print("\n[red]not everything is as the documents say[/]; `moorage status` shows what is missing")
 
+    async def follow(self) -> None:
+        """Tell what no single pass shows, until cancelled: a save that is refused or good again, a document that asks for
+        what Azure cannot do, and that an edit has arrived everywhere.
+        """
+        told: dict[str, str] = {}
+        settled = False
+        while True:
+            await asyncio.sleep(LOOK)
+            refused = self._refused()
+            for name, text in refused.items():
+                if told.get(name) != text:
+                    self._line(name, text, "red")
+            for name in told.keys() - refused.keys():
+                self._line(name, "is good again", "")
+            told = refused
+            code = self.daemon.controller.converged() if self._watching and self._changed else None
+            if settled and code is not None:  # twice in a row: nothing stands between a write and those who wait for it
+                self._arrived(code, refused=bool(refused))
+            settled = code is not None
+
     def watching(self) -> None:
+        self._watching, self._changed = True, 0.0
         self.console.print("watching; edit the file to change what is served, Ctrl-C stops watching")
 
     def end(self, *, once: bool) -> None:
@@ -69,8 +95,26 @@ class Narrator:
         if not once:
             self.console.print("\nstopped watching. What is deployed keeps running; `moorage down` removes it.")
 
+    def _refused(self) -> dict[str, str]:
+        """What stands against each name: the file that cannot be read as documents, documents that Azure cannot follow."""
+        found = {str(ref): f"{refusal.reason}: {refusal.message}" for ref, refusal in self.daemon.composition.refusals.items()}
+        problems = self.daemon.store.get("problems")
+        return {"the last save": f"is refused, what was there before goes on\n{problems}"} if problems else found
+
+    def _arrived(self, code: int, *, refused: bool) -> None:
+        took, self._changed = time.monotonic() - self._changed, 0.0
+        self._status.stop()
+        clock = time.strftime("%H:%M:%S")
+        if code == 0 and not refused:
+            self.console.print(f"{clock}  [green]everything is as the documents say[/], after {took:.1f} s")
+        else:
+            self.console.print(
+                f"{clock}  [yellow]not everything is as the documents say[/]; `moorage status` shows what is missing"
+            )
+
     def _waits(self, key: ObjectKey, message: str) -> None:
         if self.console.is_terminal:
+            self._status.start()
             self._status.update(f"{escape(str(key))}: {escape(message)}")
             return
         now = time.monotonic()
@@ -84,7 +128,7 @@ class Narrator:
             self._said[key] = message
             self._line(key, message, style)
 
-    def _line(self, key: ObjectKey, message: str, style: str) -> None:
+    def _line(self, key: object, message: str, style: str) -> None:
         clock = time.strftime("%H:%M:%S")
         text = escape(message)
         self.console.print(f"{clock}  {escape(str(key))}  {f'[{style}]{text}[/]' if style else text}")

@@ -53,7 +53,7 @@ def pending(lines: Sequence[PlanLine]) -> bool:
 
 
 def as_value(line: PlanLine) -> dict[str, Any]:
-    """A line as JSON: `{"object", "document", "action", "effect", "problem", "fields": [{"path", "before", "after", "effect"}]}`."""
+    """A line as JSON, see docs/status.md."""
     fields = [{"path": c.path, "before": c.before, "after": c.after, "effect": c.effect} for c in line.changes]
     return {
         "object": str(line.key),

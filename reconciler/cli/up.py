@@ -90,6 +90,7 @@ async def _serve(daemon: Any, narrator: Narrator, *, once: bool, timeout: float)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     keeper = asyncio.create_task(_keep_local(daemon.settings))
+    teller = asyncio.create_task(narrator.follow())
     running = asyncio.create_task(daemon.run(stop))
     settled = asyncio.create_task(daemon.controller.settled())
     stopped = asyncio.create_task(stop.wait())
@@ -109,7 +110,7 @@ async def _serve(daemon: Any, narrator: Narrator, *, once: bool, timeout: float)
         narrator.end(once=once)
         return code
     finally:
-        for task in (keeper, settled, stopped):
+        for task in (keeper, teller, settled, stopped):
             task.cancel()
 
 
