@@ -7,6 +7,8 @@ import shutil
 from importlib import metadata, resources
 from pathlib import Path
 
+from serving import ENTRY_POINTS
+
 NOT_IN_A_REPLICA = frozenset({"training", "__pycache__"})
 
 
@@ -19,7 +21,7 @@ def build_runtime(cache: Path) -> Path:
     version = _version()
     folder = f"moorage_serving-{version}.dist-info"
     files[f"{folder}/METADATA"] = f"Metadata-Version: 2.1\nName: moorage-serving\nVersion: {version}\n".encode()
-    files[f"{folder}/entry_points.txt"] = b"[vllm.endpoint_plugins]\nmoorage = serving.plugin:register\n"
+    files[f"{folder}/entry_points.txt"] = _entry_points().encode()
     total = hashlib.sha256()
     for name in sorted(files):
         total.update(name.encode() + b"\0" + files[name] + b"\0")
@@ -43,6 +45,13 @@ def _package_files() -> list[tuple[str, bytes]]:
         if path.is_file() and not NOT_IN_A_REPLICA.intersection(relative.parts) and path.suffix != ".pyc":
             found.append((relative.as_posix(), path.read_bytes()))
     return found
+
+
+def _entry_points() -> str:
+    groups = [
+        [f"[{group}]", *(f"{name} = {target}" for name, target in points.items())] for group, points in ENTRY_POINTS.items()
+    ]
+    return "".join(f"{line}\n" for group in groups for line in group)
 
 
 def _version() -> str:
