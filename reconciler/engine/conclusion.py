@@ -83,7 +83,7 @@ class Conclusion:
         changes = observed.changes if observed.exists else (ABSENT,)
         as_desired = observed.exists and not changes and not observed.busy
         if as_desired:
-            record = replace(record, settled=inputs(ledger, item), writes={}, drifted=False)
+            record = replace(record, settled="" if observed.provisional else inputs(ledger, item), writes={}, drifted=False)
         elif changes and not observed.busy:
             record = replace(record, drifted=drifted(ledger, item))
         outputs = public(observed.outputs) if observed.exists else {}

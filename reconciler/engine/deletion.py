@@ -28,6 +28,9 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
     """
     ledger, desired = writer.ledger, gone.desired
     record = ledger.record(desired)
+    if writer.ledger.retained(desired.key) and desired.document in writer.ledger.documents:
+        # Its document only asks for something else in its place (the next version of a folder): that is no farewell.
+        return Outcome(Phase.DELETED)
     if writer.ledger.retained(desired.key) or desired.policy is not Policy.MANAGE:
         why = "deletionPolicy is Retain" if desired.policy is Policy.MANAGE else f"reconcilePolicy is {desired.policy.value}"
         event = normal("Retained", f"left in place ({why})", desired.key, desired.document)
@@ -46,7 +49,7 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
     if deleting and ledger.record(desired).verb is not None:
         return _finished(gone, "deleted")
     left = gone.since + writer.pacing.grace - ledger.clock()
-    if left > 0:
+    if left > 0 and not ledger.store.approved(desired.key, "delete"):  # a person who approved it made no mistake
         message = f"no document asks for {desired.key}; it is kept {writer.pacing.grace:.0f} s in case that was a mistake"
         return Outcome(Phase.LINGERING, Reason.PROGRESSING, message, after=left)
     return await _delete_now(writer, gone)

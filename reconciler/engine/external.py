@@ -85,7 +85,9 @@ class Observation:
 
     `busy` says an operation runs on the object (nothing may be written now); `ready` that dependents may go on;
     `changes` are the owned fields that differ, empty when up to date; `outputs` are facts for dependents and the status;
-    `poll_after` asks to look again after so many seconds although nothing is wrong.
+    `poll_after` asks to look again after so many seconds although nothing is wrong. `provisional` says that nothing is to be
+    written now but more will be without anybody changing anything (a rollout goes on by itself), so that the next change is
+    not taken for somebody else's doing.
     """
 
     exists: bool
@@ -97,6 +99,7 @@ class Observation:
     reason: str = ""
     message: str = ""
     poll_after: float | None = None
+    provisional: bool = False
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class AdapterCatalogue:
             marks=(Mark("Published", "True", Reason.PUBLISHED, f"catalogue {current.file_name}"),) if current else (),
             # The app makes the keys; their hashes follow as soon as it is there.
             poll_after=1.0 if missing_keys else None,
+            provisional=missing_keys,
         )
 
     async def create(self, desired: Desired, facts: Facts) -> Wrote:

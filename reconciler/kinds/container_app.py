@@ -25,6 +25,7 @@ from reconciler.kinds.replicas import Seen
 from reconciler.kinds.rollout import Action, Step
 
 KEY_PREFIX = "api-key-"
+PORT = "properties.configuration.ingress.targetPort"
 TEMPLATE_RULES = Rules(
     lists={"containers": "name", "containers.env": "name", "containers.probes": "type", "containers.volumeMounts": "mountPath",
            "volumes": "name", "scale.rules": "name"},
@@ -78,19 +79,23 @@ class ContainerApp(ArmResource):
         before = facts.last(desired.key)
         catalogue = facts.last(ObjectKey("AdapterCatalogue", spec.service)) if spec.serves_model else {}
         seen = await self.looks.look(spec, found, before, catalogue)
-        configuration = (*changes, *_key_changes(spec, found))
         strategy = await resolve_strategy(self.arm, spec, found)
+        if strategy == "BlueGreen" and any(change.path == PORT for change in changes):
+            strategy = "Surge"  # all revisions share the port, so two with different ones cannot share the traffic
         step = rollout.next_step(spec.revision, strategy, seen.revisions, _weights(found))
+        later = _with_the_traffic(changes, spec, found, step)
+        configuration = (*(change for change in changes if change not in later), *_key_changes(spec, found))
         outputs = {**self.outputs(found), **seen.outputs, "apiKeys": await self._key_hashes(spec, found, before)}
         return AppObservation(
             exists=True,
             ready=step.action in (Action.NONE, Action.DEACTIVATE) and seen.proven,
-            changes=(*configuration, *_step_changes(spec, found, step)),
+            changes=_changes(configuration, later, _step_changes(spec, found, step), step),
             outputs=outputs,
             marks=seen.marks(spec, found, step),
             reason=_reason(step, seen),
             message=seen.message if step.action is Action.WAIT else step.message or seen.message,
             poll_after=0.5 if step.action is not Action.NONE or not seen.proven else None,
+            provisional=step.action is not Action.NONE,
             step=step,
             configuration=configuration,
         )
@@ -107,24 +112,24 @@ class ContainerApp(ArmResource):
     async def update(self, desired: Desired, observed: Observation, facts: Facts) -> Wrote:
         spec: ContainerAppSpec = desired.spec
         assert isinstance(observed, AppObservation)
-        if observed.configuration:
-            return await self._patch_configuration(spec, observed)
         step = observed.step
         group, name = spec.resource_group, spec.name
-        operation = None
-        if step.action is Action.WRITE:
-            body = self._body(spec, facts)["properties"]
-            patch = {"workloadProfileName": body["workloadProfileName"], "template": body["template"]}
-            operation = await apps.patch_app(self.arm, group, name, {"properties": patch})
-        elif step.action is Action.SHIFT:
-            traffic = [{"revisionName": revision, "weight": weight} for revision, weight in (step.weights or {}).items()]
-            patch = {"configuration": {"ingress": {"traffic": traffic}}}
-            operation = await apps.patch_app(self.arm, group, name, {"properties": patch})
-        elif step.action is Action.ACTIVATE:
+        if observed.configuration or step.action in (Action.WRITE, Action.SHIFT):
+            patch = await self._configuration_patch(spec, observed) if observed.configuration else {"properties": {}}
+            if step.action is Action.WRITE:
+                body = self._body(spec, facts)["properties"]
+                patch["properties"] |= {"workloadProfileName": body["workloadProfileName"], "template": body["template"]}
+            elif step.action is Action.SHIFT:
+                traffic = [{"revisionName": revision, "weight": weight} for revision, weight in (step.weights or {}).items()]
+                ingress = patch["properties"].setdefault("configuration", {}).setdefault("ingress", {})
+                patch["properties"]["configuration"]["ingress"] = {**ingress, "traffic": traffic}
+            operation = await apps.patch_app(self.arm, group, name, patch)
+            return Wrote(_told(observed), operation)
+        if step.action is Action.ACTIVATE:
             await apps.activate_revision(self.arm, group, name, step.revisions[0])
         elif step.action is Action.DEACTIVATE:
             await apps.deactivate_revision(self.arm, group, name, step.revisions[0])
-        return Wrote(f"{step.action.value}: {step.message}", operation)
+        return Wrote(_told(observed))
 
     async def remove(self, desired: Desired) -> str | None:
         return await apps.delete_app(self.arm, desired.spec.resource_group, desired.spec.name)
@@ -143,8 +148,8 @@ class ContainerApp(ArmResource):
             "properties": {**properties, "environmentId": managed, "configuration": configuration, "template": template},
         }
 
-    async def _patch_configuration(self, spec: ContainerAppSpec, observed: AppObservation) -> Wrote:
-        """Everything outside the template in one merge patch. Secrets are a list, which ARM replaces whole: those that
+    async def _configuration_patch(self, spec: ContainerAppSpec, observed: AppObservation) -> dict[str, Any]:
+        """Everything outside the template as a merge patch. Secrets are a list, which ARM replaces whole: those that
         stay are read back first, and those of others are kept.
         """
         found = await self.arm.inventory.get(self.type, self.scope(spec), spec.name)
@@ -155,13 +160,13 @@ class ContainerApp(ArmResource):
             kept = {name: value for name, value in now.items() if not name.startswith(KEY_PREFIX)}
             ours = {KEY_PREFIX + name: now.get(KEY_PREFIX + name) or new_key() for name in spec.key_names}
             configuration["secrets"] = [{"name": name, "value": value} for name, value in {**kept, **ours}.items()]
-        if found is not None and not (found["properties"]["configuration"].get("ingress") or {}).get("traffic"):
-            configuration["ingress"] = {**configuration["ingress"], "traffic": [{"revisionName": spec.revision, "weight": 100}]}
+        port = ((found or {}).get("properties", {}).get("configuration", {}).get("ingress") or {}).get("targetPort")
+        if port is not None and not any(change.path == PORT for change in observed.configuration):
+            configuration["ingress"] = {**configuration["ingress"], "targetPort": port}  # not yet
         patch: dict[str, Any] = {"properties": {"configuration": configuration}}
         if owned.get("tags"):
             patch["tags"] = {**((found or {}).get("tags") or {}), **owned["tags"]}
-        operation = await apps.patch_app(self.arm, spec.resource_group, spec.name, patch)
-        return Wrote("update " + ", ".join(change.path for change in observed.configuration), operation)
+        return patch
 
     async def _key_hashes(self, spec: ContainerAppSpec, found: Mapping[str, Any], before: Mapping[str, Any]) -> list[list[str]]:
         """Name and SHA-256 of each API key that exists; read from Azure only when a name is not known yet."""
@@ -185,6 +190,38 @@ class ContainerApp(ArmResource):
                 f"container app {spec.name} runs in {actual.rsplit('/', 1)[-1]}; "
                 f"Azure cannot move it to {wanted.rsplit('/', 1)[-1]}",
             )
+
+
+def _with_the_traffic(
+    changes: tuple[Change, ...], spec: ContainerAppSpec, found: Mapping[str, Any], step: Step
+) -> tuple[Change, ...]:
+    """A new port goes together with the traffic: until then the old revision answers, on the old one."""
+    others = any(name != spec.revision for name in _weights(found))
+    booting = others and step.action in (Action.WRITE, Action.ACTIVATE, Action.WAIT)
+    return tuple(change for change in changes if booting and change.path == PORT)
+
+
+def _changes(
+    configuration: tuple[Change, ...], later: tuple[Change, ...], steps: tuple[Change, ...], step: Step
+) -> tuple[Change, ...]:
+    """What the next write settles; with a new template also what follows from it, because that is what a plan is about.
+    Revisions are switched on and off by a write of their own, which has to wait for its turn.
+    """
+    if step.action is Action.WRITE:
+        return (*configuration, *steps, *later)
+    if configuration and step.action in (Action.ACTIVATE, Action.DEACTIVATE):
+        return configuration
+    return (*configuration, *steps)
+
+
+def _told(observed: AppObservation) -> str:
+    """What a write does, in words."""
+    step, parts = observed.step, []
+    if observed.configuration:
+        parts.append("update " + ", ".join(change.path for change in observed.configuration))
+    if step.action in (Action.WRITE, Action.SHIFT) or not parts:
+        parts.append(f"{step.action.value}: {step.message}")
+    return "; ".join(parts)
 
 
 def _reason(step: Step, seen: Seen) -> str:
