@@ -20,11 +20,11 @@ def down(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
     purge_data: Annotated[bool, typer.Option("--purge-data", help="Delete the storage account and its share too.")] = False,
     yes: Yes = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait (exit code 5).", min=1)] = 1800.0,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait (exit code 5).", min=1, metavar="SECONDS")] = 1800.0,
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Delete every resource that Moorage created on the target."""
+    """Delete what Moorage created on the target."""
     from reconciler.lock import Locked
 
     settings = settings_of(target, state_dir)

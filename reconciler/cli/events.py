@@ -15,9 +15,9 @@ def events(
     target: Target = None,
     state_dir: StateDir = None,
     output: Output = "text",
-    limit: Annotated[int, typer.Option(help="How many, at most.", min=1, max=1000)] = 50,
+    limit: Annotated[int, typer.Option(help="How many, at most.", min=1, max=1000, metavar="N")] = 50,
 ) -> None:
-    """Show the latest events: writes, drift put right, errors."""
+    """Show what happened, latest last. Writes, drift put right, errors."""
     as_json = check_output(output)
     store, title, _ = open_store(target, state_dir)
     found = store.events(limit=limit) if store else ()

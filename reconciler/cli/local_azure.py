@@ -13,10 +13,13 @@ import typer
 
 from reconciler.cli.exits import CommandError, Exit
 
-app = typer.Typer(no_args_is_help=True, help="The Azure on this machine: a separate process that speaks what Azure speaks.")
+app = typer.Typer(no_args_is_help=True, help="The Azure on this machine. A separate process that speaks what Azure speaks.")
 
 Output = Annotated[str, typer.Option("--output", "-o", help="text or json", metavar="FORMAT")]
-StateDir = Annotated[Path | None, typer.Option("--state-dir", help="Where state is kept.", envvar="MOORAGE_STATE_DIR")]
+StateDir = Annotated[
+    Path | None,
+    typer.Option("--state-dir", help="Where state is kept (default .moorage).", envvar="MOORAGE_STATE_DIR", metavar="DIR"),
+]
 
 
 def start_local(state_dir: Path) -> Mapping[str, Any]:
@@ -53,13 +56,13 @@ def _pass_on(command: str, state_dir: Path | None, output: str, *options: str) -
 
 @app.command()
 def start(output: Output = "text", state_dir: StateDir = None) -> None:
-    """Start it in the background, unless it runs, and print how to reach it."""
+    """Start it in the background and print how to reach it. At once when it runs already."""
     _pass_on("start", state_dir, output)
 
 
 @app.command()
 def stop(output: Output = "text", state_dir: StateDir = None) -> None:
-    """Stop it and everything it runs; what it holds is kept for the next start."""
+    """Stop it and everything it runs. What it holds is kept for the next start."""
     _pass_on("stop", state_dir, output)
 
 

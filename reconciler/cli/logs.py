@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def logs(
     service: Service,
     follow: Annotated[bool, typer.Option("--follow", help="Stay and print what comes.")] = False,
-    tail: Annotated[int, typer.Option(help="How many old lines, 0 to 300.", min=0, max=300)] = 100,
+    tail: Annotated[int, typer.Option(help="How many old lines, 0 to 300.", min=0, max=300, metavar="N")] = 100,
     system: Annotated[bool, typer.Option("--system", help="The platform's events instead of the console.")] = False,
     target: Target = None,
     state_dir: StateDir = None,

@@ -25,7 +25,7 @@ def plan(
     output: Output = "text",
     detailed_exitcode: Annotated[bool, typer.Option("--detailed-exitcode", help="Exit with 3 if anything would change.")] = False,
 ) -> None:
-    """Show every difference between the documents and what is there; writes nothing."""
+    """Show what would change. Every field that differs between the documents and what is there; writes nothing."""
     as_json = check_output(output)
     manifest_of(file)
     settings = settings_of(target, state_dir)

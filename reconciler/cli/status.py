@@ -23,7 +23,7 @@ def status(
     output: Output = "text",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay and show changes as they come.")] = False,
 ) -> None:
-    """Show every document's conditions, revisions and replicas."""
+    """Show conditions, revisions and replicas. What the daemon observed, never what it hopes."""
     from rich.console import Console
 
     if check_output(output):

@@ -12,7 +12,7 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="A YAML recipe, for example manifests/demo/train.yaml.", metavar="RECIPE")],
     force: Annotated[bool, typer.Option("--force", help="Make everything again, even what is up to date.")] = False,
 ) -> None:
-    """Train LoRA adapters; what its dataset, recipe and base already gave is left as it is."""
+    """Train LoRA adapters from a recipe. What recipe, dataset and base already gave is left as it is."""
     import subprocess
     import sys
 

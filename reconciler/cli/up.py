@@ -21,8 +21,12 @@ def up(
     file: Files = None,
     once: Annotated[bool, typer.Option("--once", help="Converge, then exit.")] = False,
     yes: Yes = False,
-    timeout: Annotated[float, typer.Option(help="With --once: seconds to wait (exit code 5).", min=1)] = 3600.0,
-    resync: Annotated[float | None, typer.Option(help="Seconds between looks at everything (default 60).", min=1)] = None,
+    timeout: Annotated[
+        float, typer.Option(help="With --once: seconds to wait (exit code 5).", min=1, metavar="SECONDS")
+    ] = 3600.0,
+    resync: Annotated[
+        float | None, typer.Option(help="Seconds between looks at everything (default 60).", min=1, metavar="SECONDS")
+    ] = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="JSON log lines on stderr, for a service.")] = False,
     listen: Annotated[
         str, typer.Option(help="Serve health, metrics, the status API and the status page on HOST:PORT.", metavar="HOST:PORT")
@@ -30,7 +34,7 @@ def up(
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Drive Azure toward the documents and keep it there; edit the file to change what is served."""
+    """Converge on the documents and keep watching. Edit a file and save it to change what is served."""
     from reconciler.lock import Locked
 
     manifest_of(file)
