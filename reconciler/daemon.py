@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -244,7 +244,16 @@ class Daemon:
                     (refusal.reason, refusal.message) if refusal else None,
                 )
             )
-        return states
+        return [*states, *self._left_alone({state.ref for state in states})]
+
+    def _left_alone(self, listed: Collection[DocumentRef]) -> list[DocumentState]:
+        """Environments that are refused and not in the documents: what is in them stays as it is."""
+        rows = {row.ref: row for row in self.store.documents()}
+        return [
+            DocumentState(ref, rows[ref].generation, ref.name, prune=False, refusal=(refusal.reason, refusal.message))
+            for ref, refusal in self.composition.refusals.items()
+            if ref not in listed and ref in rows
+        ]
 
 
 def lock(settings: Settings) -> FolderLock:

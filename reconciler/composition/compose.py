@@ -98,21 +98,26 @@ def _still_wanted(
     declared: dict[str, Environment], services: Services, refusals: dict[DocumentRef, Refusal], world: World
 ) -> dict[str, Environment]:
     """Leaves out Environments that are refused, and those that only refused services ask for: a renamed Environment must
-    not be built beside the old one by one edit.
+    not be built beside the old one by one edit, nor the old one be taken down.
     """
     lived_in = set(world.homes.values())
     wanted = {name: each for name, each in declared.items() if DocumentRef("Environment", name) not in refusals}
     for name in list(wanted):
         users = [service for _, service in services if service.spec.environment == name]
-        refused = [service for service in users if _ref(service) in refusals]
-        if users and len(users) == len(refused) and name not in lived_in:
+        homes = [world.homes[service.metadata.name] for service in users if _ref(service) in refusals]
+        if users and len(users) == len(homes) and name not in lived_in:
             del wanted[name]
-            refusals[DocumentRef("Environment", name)] = Refusal(
-                "EnvironmentImmutable",
-                f"Environment {name!r} would be built for services that run elsewhere; an Environment cannot be renamed. "
-                "Put the old name back.",
-            )
+            refusals[DocumentRef("Environment", name)] = _renamed(homes[0], name)
+        refusals |= {DocumentRef("Environment", home): _renamed(home, name) for home in homes if home not in declared}
     return wanted
+
+
+def _renamed(home: str, name: str) -> Refusal:
+    return Refusal(
+        "EnvironmentImmutable",
+        f"services of Environment {home!r} now ask for {name!r}; an Environment cannot be renamed. Put {home!r} back, or "
+        "delete the services first.",
+    )
 
 
 def _ref(service: InferenceService) -> DocumentRef:

@@ -77,9 +77,9 @@ def test_an_api_key_is_not_in_the_template(tmp_path):
 
 
 def test_a_service_cannot_move_to_another_environment(tmp_path):
-    """The refusal names both Environments, and the new one is not built."""
+    """The refusal names both Environments; the new one is not built, and the old one is left alone."""
     found = composed(tmp_path, SERVICE.format(length=1, more="  environment: default"), homes={"phi": "dev"})
-    assert {str(ref) for ref in found.refusals} == {"InferenceService/phi", "Environment/default"}
+    assert {str(ref) for ref in found.refusals} == {"InferenceService/phi", "Environment/default", "Environment/dev"}
     assert found.desired == ()
 
 

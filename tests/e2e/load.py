@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 from collections import Counter
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 
@@ -18,7 +18,7 @@ class Load:
         self.answers: list[dict[str, Any]] = []
         self.failures: list[str] = []
 
-    async def __aenter__(self) -> "Load":
+    async def __aenter__(self) -> Self:
         self._stop = asyncio.Event()
         self._tasks = [asyncio.create_task(self._client(number)) for number in range(self.clients)]
         return self
@@ -29,7 +29,7 @@ class Load:
 
     async def reaches(self, count: int) -> None:
         """Wait until so many answers have come."""
-        while len(self.answers) + len(self.failures) < count:
+        while len(self.answers) + len(self.failures) < count:  # noqa: ASYNC110 - clients count, nobody signals
             await asyncio.sleep(0.05)
 
     def seen(self, field: str) -> Counter[str]:
