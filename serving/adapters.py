@@ -10,17 +10,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 from serving.catalogue import Adapter, AdapterReport, AdapterVersion, Catalogue
 from serving.local_copy import AdapterError, LocalCopies
 from serving.preflight import check_adapter
 from serving.proof import NOT_TRIED, Proof
 
+P = ParamSpec("P")
+T = TypeVar("T")
 LINGER = 2.0  # seconds a replaced version stays: longer than a request takes from choosing a version to being counted
 _FIRST_RETRY, _LAST_RETRY = 1.0, 60.0
 log = logging.getLogger("moorage.adapters")
@@ -49,6 +52,7 @@ class Engine(Protocol):
 
     capacity: int
     max_rank: int | None
+    base_names: tuple[str, ...]
 
     def next_id(self) -> int: ...
     async def load(self, version: Version) -> None: ...
@@ -79,6 +83,8 @@ class Adapters:
         self._failures: dict[tuple[str, str], _Failure] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._loading = 0
+        # Threads of its own: copies from a share that hangs must not take the ones that vLLM tokenizes in.
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="adapters")
         self.changed = asyncio.Event()
 
     def want(self, catalogue: Catalogue) -> None:
@@ -109,6 +115,7 @@ class Adapters:
         for task in list(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _next(self, adapter: Adapter) -> AdapterVersion | None:
         """The version to bring now: the desired one when its time has come, else the last good one if nothing answers."""
@@ -139,13 +146,15 @@ class Adapters:
             version.replaced_at = self._clock()
 
     async def _load(self, name: str, wanted: AdapterVersion) -> Version:
+        if name in self._engine.base_names:
+            raise AdapterError("NameTaken", f"{name} is the base model's own name")
         capacity = self._engine.capacity
         if len(self._versions) + self._loading >= capacity and name not in self._served:
             raise AdapterError("NoCapacity", f"the engine keeps {capacity} adapters in memory and has that many")
         self._loading += 1
         try:
-            folder = await asyncio.to_thread(self._copies.fetch, name, wanted)
-            findings = await asyncio.to_thread(check_adapter, folder, self._base, self._engine.max_rank)
+            folder = await self._in_thread(self._copies.fetch, name, wanted)
+            findings = await self._in_thread(check_adapter, folder, self._base, self._engine.max_rank)
             if findings.problems:
                 raise AdapterError("PreflightFailed", "; ".join(findings.problems))
             version = Version(name, wanted.digest, folder, self._engine.next_id())
@@ -153,6 +162,9 @@ class Adapters:
             return version
         finally:
             self._loading -= 1
+
+    async def _in_thread(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **options))
 
     async def _load_in_engine(self, version: Version) -> None:
         try:
@@ -205,7 +217,7 @@ class Adapters:
                 log.exception("adapter %s could not be unloaded", version.key)
                 self._versions[version.key] = version
                 continue
-            await asyncio.to_thread(self._copies.remove, version.name, version.digest)
+            await self._in_thread(self._copies.remove, version.name, version.digest)
             log.info("adapter %s unloaded", version.key)
 
     def _report(self, adapter: Adapter) -> AdapterReport:

@@ -30,8 +30,11 @@ class ArgumentError(ValueError):
     """An argument cannot be combined with Moorage; the text says which and why."""
 
 
-def server_arguments(given: Sequence[str], drain: float) -> list[str]:
-    """The child's arguments. `drain` is how many seconds vLLM may finish requests when it is stopped directly."""
+def server_arguments(given: Sequence[str], drain: float, *, full_floats: bool = False) -> list[str]:
+    """The child's arguments. `drain` is how many seconds vLLM may finish requests when it is stopped directly.
+
+    `full_floats` asks for float32, see slow_half_floats.
+    """
     for argument in given:
         name = _name(argument)
         if name in REFUSED:
@@ -42,6 +45,8 @@ def server_arguments(given: Sequence[str], drain: float) -> list[str]:
         added += ["--shutdown-timeout", str(max(1, int(drain)))]
     if "--disable-access-log-for-endpoints" not in names:
         added += ["--disable-access-log-for-endpoints", "/ready,/live"]
+    if full_floats and "--dtype" not in names:
+        added += ["--dtype", "float32"]
     return [*given, *added]
 
 
@@ -69,6 +74,15 @@ def option(arguments: Sequence[str], name: str) -> str | None:
             _, equals, inline = argument.partition("=")
             value = inline if equals else (arguments[index + 1] if index + 1 < len(arguments) else None)
     return value
+
+
+def slow_half_floats(processor: str) -> bool:
+    """True for a CPU without bfloat16 units, by the text of /proc/cpuinfo.
+
+    There float32 is faster: measured with 135M parameters on two AVX2 cores, 1.3 times for one request, 4 times for a
+    prompt of 400 tokens and for eight requests at once, and the first answers come 60 s sooner.
+    """
+    return not {"avx512_bf16", "amx_bf16", "bf16"} & set(processor.split())
 
 
 def has_gpu() -> bool:

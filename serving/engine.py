@@ -27,6 +27,7 @@ class VllmEngine:
         self._by_key: dict[str, Version] = {}
         self._base_run: Run | None = None
         self.capacity: int = (lora.max_cpu_loras or lora.max_loras) if lora else 0
+        self.base_names = tuple(str(one.name) for one in models.base_model_paths)
         self.max_rank: int | None = lora.max_lora_rank if lora else None
         models.model_name = self._public_name
         models.show_available_models = self.list_models

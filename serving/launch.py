@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from serving.arguments import ArgumentError, has_gpu, server_arguments, server_environment
+from serving.arguments import ArgumentError, has_gpu, server_arguments, server_environment, slow_half_floats
 from serving.catalogue import ReplicaReport
 from serving.control import FD_VARIABLE, Control
 from serving.processes import adopt_orphans, bury, kill_descendants
@@ -42,8 +42,9 @@ class Launch:
         self._server = server
         grace = float(environment.get("MOORAGE_GRACE_SECONDS") or GRACE)
         self._drain_time = max(1.0, grace - _STOP - 2.0)
-        self._arguments = server_arguments(arguments, self._drain_time)
-        self._environment = server_environment(environment, arguments, gpu=has_gpu())
+        gpu = has_gpu()
+        self._arguments = server_arguments(arguments, self._drain_time, full_floats=not gpu and slow_half_floats(_processor()))
+        self._environment = server_environment(environment, arguments, gpu=gpu)
         reports = environment.get("MOORAGE_REPORTS")
         self._reporter = Reporter(Path(reports) if reports else None)
         self._state: dict[str, Any] = {}
@@ -153,6 +154,13 @@ class Launch:
         how = "was killed by signal" if code is not None and code < 0 else "ended by itself with code"
         when = "" if self._state else " before it was ready"
         return f"vLLM {how} {abs(code or 0)}{when}"
+
+
+def _processor() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ""
 
 
 def main() -> int:

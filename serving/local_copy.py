@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from serving.catalogue import AdapterVersion
 MANIFEST = ".moorage.json"
 _SPARE = 64 << 20  # bytes left free, so that vLLM's own files never meet a full disk
 _CHUNK = 1 << 20
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class AdapterError(Exception):
@@ -36,6 +38,8 @@ class LocalCopies:
 
     def fetch(self, name: str, version: AdapterVersion) -> Path:
         """The local folder of a version, copied if it is not there. Raises AdapterError."""
+        if not _NAME.fullmatch(name) or not _NAME.fullmatch(version.digest):
+            raise AdapterError("BadName", f"{name!r} cannot be the name of an adapter")
         target = self._root / f"{name}@{version.digest}"
         if target.is_dir():
             return target

@@ -77,9 +77,12 @@ class Replica:
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            catalogue = await loop.run_in_executor(self._share_thread, self._watch.read)
-            if catalogue is not None and catalogue is not self._catalogue:
-                self._adopt(catalogue)
+            try:
+                catalogue = await loop.run_in_executor(self._share_thread, self._watch.read)
+                if catalogue is not None and catalogue is not self._catalogue:
+                    self._adopt(catalogue)
+            except Exception:
+                log.exception("looking for a catalogue failed and is tried again")
             await asyncio.sleep(POLL)
 
     def _adopt(self, catalogue: Catalogue) -> None:

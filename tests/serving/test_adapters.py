@@ -17,6 +17,7 @@ class Engine:
     """Keeps what is loaded and published; `broken` names keys whose load fails, `busy_keys` those with requests."""
 
     max_rank = 16
+    base_names = ("tiny",)
 
     def __init__(self, capacity=8):
         self.capacity, self.ids, self.loaded, self.published = capacity, 0, {}, {}
@@ -72,8 +73,7 @@ class World:
             self.loop.want(self.share.write(*[a for a in adapters if a]))
         for _ in range(steps):
             await self.loop.step()
-            while self.loop._tasks:
-                await asyncio.sleep(0.002)
+            await asyncio.gather(*self.loop._tasks.values())
 
     async def pass_time(self, seconds):
         self.now += seconds
@@ -226,6 +226,13 @@ async def test_a_path_that_leaves_the_share_is_refused(world, path):
     """A catalogue cannot make a replica read its own disk."""
     await world.run(Adapter(name="red", desired=AdapterVersion(digest="0" * 64, path=path)))
     assert world.state().reason == "BadPath"
+
+
+@pytest.mark.parametrize(("name", "reason"), [("../x", "BadName"), ("a/b", "BadName"), (".x", "BadName"), ("tiny", "NameTaken")])
+async def test_names_that_are_paths_or_the_bases_own_are_refused(world, name, reason):
+    """A name becomes a folder and a model's name, and may be neither a way out nor somebody else's."""
+    await world.run(Adapter(name=name, desired=world.version()))
+    assert (world.state(name).reason, world.engine.published) == (reason, {})
 
 
 async def test_many_changes_in_a_row_end_with_the_last_and_leave_nothing(world):

@@ -22,7 +22,7 @@ class Inner:
 
     def __init__(self, status=200, body=(b"one", b"two"), version=None):
         self.scopes, self.bodies, self.status, self.body, self.version = [], [], status, body, version
-        self.go = asyncio.Event()
+        self.entered, self.go = asyncio.Semaphore(0), asyncio.Event()
         self.go.set()
 
     async def __call__(self, scope, receive, send):
@@ -31,6 +31,7 @@ class Inner:
             return
         if self.version:
             current_call.get().pin(self.version)
+        self.entered.release()
         message = await receive() if scope["method"] == "POST" else {}
         self.bodies.append(message.get("body"))
         await self.go.wait()
@@ -214,8 +215,9 @@ async def test_running_requests_are_counted_until_the_last_ends_while_draining()
     door, inner = _door(on_idle=lambda: idle.append(1)), Inner()
     inner.go.clear()
     running = [asyncio.create_task(_call("/v1/models", door=door, inner=inner)) for _ in range(2)]
-    while door.running < 2:
-        await asyncio.sleep(0)
+    await inner.entered.acquire()
+    await inner.entered.acquire()
+    assert door.running == 2
     door.draining = True
     inner.go.set()
     await asyncio.gather(*running)
@@ -228,8 +230,8 @@ async def test_the_version_that_answers_is_pinned_for_the_request_and_named_in_a
     inner = Inner(version=version)
     inner.go.clear()
     call = asyncio.create_task(_call("/v1/chat/completions", "POST", inner=inner))
-    while not version.pins:
-        await asyncio.sleep(0)
+    await inner.entered.acquire()
+    assert version.pins == 1
     inner.go.set()
     _, _, headers, _ = await call
     assert headers[b"x-moorage-adapter-version"] == b"0123456789ab"

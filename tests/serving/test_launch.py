@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.arguments import ArgumentError, option, server_arguments, server_environment
+from serving.arguments import ArgumentError, option, server_arguments, server_environment, slow_half_floats
 from serving.launch import Launch
 from serving.processes import descendants
 
@@ -174,6 +174,16 @@ def test_the_environment_names_the_plugin_and_closes_vllms_own_ways(tmp_path):
     assert environment["HF_HUB_OFFLINE"] == "1"
     assert "VLLM_CPU_KVCACHE_SPACE" not in server_environment({}, [], gpu=True)
     assert "HF_HUB_OFFLINE" not in server_environment({}, ["--model", "org/name"], gpu=True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "given", "added"),
+    [("avx2", [], True), ("avx512f avx512_bf16", [], False), ("amx_bf16 avx2", [], False), ("avx2", ["--dtype", "auto"], False)],
+)
+def test_a_cpu_without_bfloat16_units_computes_in_float32(flags, given, added):
+    """Unless the user chose a type."""
+    arguments = server_arguments(given, 20, full_floats=slow_half_floats(f"flags : fpu {flags} sse"))
+    assert (option(arguments, "--dtype") == "float32") is added
 
 
 def test_options_are_read_as_vllm_reads_them():

@@ -328,15 +328,16 @@ async def test_a_stop_finishes_running_requests_and_refuses_new_ones(server, cli
     assert server.report()["ready"] is False
 
 
-@pytest.mark.parametrize("victim", ["engine", "server"])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["EngineCore", "Worker", "server"])
 async def test_a_killed_vllm_ends_the_replica_so_that_the_platform_restarts_it(server, victim):
-    """SIGKILL of the engine's or the server's process: exit code 1 soon, reported, and no process left."""
+    """SIGKILL of any of vLLM's processes: exit code 1 soon, reported, and no process left."""
     server.start()
     await server.until(lambda: server.report()["ready"] and server.report()["pid"] in _below(server.process.pid), START)
     below = _below(server.process.pid)
     pid = server.report()["pid"]
-    if victim == "engine":
-        pid = next(one for one in below if b"EngineCore" in Path(f"/proc/{one}/cmdline").read_bytes())
+    if victim != "server":
+        pid = next(one for one in below if victim.encode() in Path(f"/proc/{one}/cmdline").read_bytes())
     os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
     assert await asyncio.to_thread(server.process.wait, 30) == 1
