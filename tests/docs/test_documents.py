@@ -1,0 +1,175 @@
+"""docs/documents.md: every field with its default, and what its last column says is what composition does."""
+
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from reconciler.api.digest import File, Tree
+from reconciler.api.manifest import load
+from reconciler.composition import compose
+from reconciler.composition.world import World
+from tests.docs.fields import EFFECTS, HOT, LATER, NEVER, NOTHING, OTHER, PAGE, REFUSED, REVISION, effect, fields, with_tables
+
+SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
+RUNTIME = Tree("a" * 64, {"serving/__init__.py": File(1, "b" * 64, Path("x"))})
+# How to change each field: its path in the document, and a value that differs from BEFORE.
+BEFORE = {
+    "Environment": {"kind": "Environment", "metadata": {"name": "dev"}, "spec": {"workloadProfiles": [
+        {"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"},
+        {"name": "big", "workloadProfileType": "D4", "minimumCount": 1, "maximumCount": 2}]}},
+    "model": {"kind": "InferenceService", "metadata": {"name": "phi"}, "spec": {
+        "environment": "dev", "model": {"source": "share://m"}, "workloadProfileName": "gpu",
+        "adapters": [{"name": "a", "source": "share://a", "canary": {"source": "share://b", "weight": 10}}],
+        "env": [{"name": "A", "value": "1"}], "auth": {"apiKeys": [{"name": "default"}]}}},
+    "code": {"kind": "InferenceService", "metadata": {"name": "web"}, "spec": {
+        "environment": "dev", "code": "share://c", "command": ["run"], "args": ["one"], "targetPort": 80}},
+}  # fmt: skip
+CHANGES = {
+    "Environment": {
+        "apiVersion": "moorage.dev/v1alpha1",
+        "metadata.name": "other",
+        "metadata.labels": {"team": "one"},
+        "metadata.annotations": {"note": "one"},
+        "spec.subscriptionId": "00000000-0000-0000-0000-000000000002",
+        "spec.resourceGroup": "rg",
+        "spec.location": "westeurope",
+        "spec.tags": {"cost": "1"},
+        "spec.logAnalytics.name": "logs",
+        "spec.logAnalytics.retentionInDays": 60,
+        "spec.storage.accountName": "stother",
+        "spec.storage.shareName": "other",
+        "spec.storage.quotaGiB": 200,
+        "spec.storage.sku": "Standard_ZRS",
+        "spec.managedEnvironment.name": "cae",
+        "spec.managedEnvironment.storageName": "mount",
+        "spec.workloadProfiles": [{"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"}],
+        "spec.workloadProfiles[].name": "huge",
+        "spec.workloadProfiles[].workloadProfileType": "D8",
+        "spec.workloadProfiles[].minimumCount": 2,
+        "spec.workloadProfiles[].maximumCount": 3,
+        "spec.syncPolicy.automated": False,
+        "spec.syncPolicy.prune": True,
+        "spec.reconcilePolicy": "Observe",
+        "spec.deletionPolicy": "Retain",
+    },
+    "model": {
+        "apiVersion": "moorage.dev/v1alpha1",
+        "metadata.name": "other",
+        "metadata.labels": {"team": "one"},
+        "metadata.annotations": {"note": "one"},
+        "spec.environment": "second",
+        "spec.model.source": "share://other",
+        "spec.adapters[].name": "z",
+        "spec.adapters[].source": "share://other",
+        "spec.adapters[].required": False,
+        "spec.adapters[].canary.source": "share://other",
+        "spec.adapters[].canary.weight": 20,
+        "spec.engine.image": "docker.io/vllm/vllm-openai@sha256:" + "0" * 64,
+        "spec.engine.args": {"max-model-len": 64},
+        "spec.env[].name": "B",
+        "spec.env[].value": "2",
+        "spec.resources.cpu": 2.0,
+        "spec.resources.memory": "8Gi",
+        "spec.workloadProfileName": "big",
+        "spec.scale.minReplicas": 1,
+        "spec.scale.maxReplicas": 3,
+        "spec.scale.concurrentRequests": 3,
+        "spec.scale.cooldownPeriod": 900,
+        "spec.rollout.strategy": "Recreate",
+        "spec.ingress.external": False,
+        "spec.auth.apiKeys": [{"name": "default"}, {"name": "ci"}],
+        "spec.auth.apiKeys[].name": "ci",
+        "spec.reconcilePolicy": "Skip",
+        "spec.deletionPolicy": "Retain",
+        "spec.terminationGracePeriodSeconds": 90,
+    },
+    "code": {"spec.code": "share://d", "spec.command": ["walk"], "spec.args": ["two"], "spec.targetPort": 81},
+}
+CASES = [(what, path, value) for what, changes in CHANGES.items() for path, value in changes.items()]
+
+
+def test_the_tables_are_the_schema():
+    """Every field, default and description of the page is the schema's; `python -m tests.docs.fields` writes them."""
+    assert PAGE.read_text() == with_tables(PAGE.read_text())
+
+
+@pytest.mark.parametrize("kind", EFFECTS)
+def test_every_field_has_a_case_here_and_no_effect_is_of_a_field_that_is_gone(kind):
+    """A new field cannot come without somebody trying what a change of it does."""
+    known = {field.path for field in fields(kind)}
+    tried = CHANGES[kind] if kind in CHANGES else CHANGES["model"] | CHANGES["code"]
+    assert known == set(tried)
+    assert set(EFFECTS[kind]) <= known
+
+
+@pytest.mark.parametrize(("what", "path", "value"), CASES, ids=[f"{what} {path}" for what, path, _ in CASES])
+def test_a_change_is_what_the_page_says(tmp_path, what, path, value):
+    """The word in the last column is what composition makes of the change."""
+    documents = deepcopy(BEFORE)
+    before = _composed(tmp_path, documents)
+    _put(documents[what], path, value)
+    after = _composed(tmp_path, documents)
+
+    said = effect("Environment" if what == "Environment" else "InferenceService", path)
+    assert _word(before, after, what) == (NOTHING if said == LATER else said)
+
+
+def _composed(tmp_path, documents):
+    file = tmp_path / "documents.yaml"
+    services = [documents["model"], documents["code"]]
+    name, second = documents["Environment"]["metadata"]["name"], {"kind": "Environment", "metadata": {"name": "second"}}
+    for service in services:
+        if name != "dev":
+            service["spec"]["environment"] = name
+    with file.open("w") as out:
+        YAML().dump_all([documents["Environment"], second, *services], out)
+    world = World(SUBSCRIPTION, "swedencentral", lambda name: f"{name}-owner", RUNTIME, homes={"phi": "dev", "web": "dev"})
+    return compose(load([file]).documents, world)
+
+
+def _put(node, path, value):
+    *parents, last = path.replace("[]", ".-1").split(".")
+    for part in parents:
+        node = node[-1] if part == "-1" else node.setdefault(part, {})
+    node[last] = value
+
+
+def _word(before, after, what):
+    """What a difference between two compositions means to what runs."""
+    kinds = ("Environment",) if what == "Environment" else ("InferenceService",)
+    mine = {"Environment": "dev", "model": "phi", "code": "web"}[what]
+    old, new = ({d.key: d for d in each.desired if d.document.kind in kinds} for each in (before, after))
+    if not any(d.document.name == mine for d in new.values()):
+        return REFUSED if {str(r) for r in after.refusals} & {f"{kinds[0]}/{mine}"} else OTHER
+    suffixes = [{d.key: d.spec.suffix for d in each.desired if d.key.kind == "ContainerApp"} for each in (before, after)]
+    if suffixes[0] != suffixes[1]:
+        return REVISION
+    pairs = [(_written(old[key]), _written(new[key])) for key in old if key in new]
+    for field, word in (("resource_group", REFUSED), ("name", None)):
+        moved = [one.key.kind for one, other in pairs if getattr(one.spec, field, None) != getattr(other.spec, field, None)]
+        if moved:
+            return word or (NEVER if "FileShare" in moved else REFUSED)
+    if any(_location(one) != _location(other) for one, other in pairs):
+        return REFUSED
+    changed = [pair for pair in pairs if pair[0].spec != pair[1].spec]
+    if any(one.key.kind == "StorageAccount" and one.spec.body["sku"] != other.spec.body["sku"] for one, other in changed):
+        return "waits for a person"
+    return HOT if changed or old.keys() != new.keys() else _policy(pairs)
+
+
+def _written(item):
+    """How a rollout goes is in no write of its own."""
+    return replace(item, spec=replace(item.spec, strategy="Auto")) if item.key.kind == "ContainerApp" else item
+
+
+def _policy(pairs):
+    """A policy is in the desired objects and in no spec: the daemon follows it, Azure never hears of it."""
+    assert all(replace(one, policy=other.policy, retain=other.retain) == other for one, other in pairs)
+    return NOTHING
+
+
+def _location(item):
+    return getattr(item.spec, "body", {}).get("location")
