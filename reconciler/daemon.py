@@ -19,9 +19,11 @@ import structlog
 
 from reconciler.api import resources
 from reconciler.api.documents import Environment
+from reconciler.api.loaded import Loaded
 from reconciler.api.problems import ManifestError
 from reconciler.arm.clients import Arm
-from reconciler.composition import Composition, compose
+from reconciler.composition import Composition, compose, names_in
+from reconciler.composition.environment import share_of
 from reconciler.composition.world import World
 from reconciler.engine.controller import Controller, Watcher
 from reconciler.engine.errors import ReconcileError
@@ -41,6 +43,7 @@ from reconciler.sources import owned
 from reconciler.sources.documents import DocumentSource, Snapshot
 from reconciler.sources.files import FileSource
 from reconciler.sources.policy import with_sync_policy
+from reconciler.sources.remote import RemoteSources
 from reconciler.web.metrics import Metrics
 from reconciler.web.server import WebServer
 from reconciler.web.status import status_of
@@ -76,6 +79,7 @@ class Daemon:
         self.pacing = pacing or Pacing(resync=settings.resync)
         self.watcher = watcher
         self.listen = listen
+        self.remote = RemoteSources(settings.state_dir / "cache")
         self.composition = Composition(())
         self._owned: list[owned.Owned] = []
         self._approved = self.store.get("approvals")
@@ -103,6 +107,7 @@ class Daemon:
         for kind in self.kinds.values():
             if (close := getattr(kind, "close", None)) is not None:
                 await close()
+        await self.remote.close()
         await self.leadership.release()
         await self._stack.aclose()
         self.store.close()
@@ -121,9 +126,8 @@ class Daemon:
 
         Raises:
             ManifestError: the documents cannot be used; the last good ones keep running.
-
         """
-        snapshot = await self.source.read()
+        snapshot = await self.source.read(self._fetch)
         await self._refresh_owned()
         self.composition = self._compose(snapshot)
         documents, desired = self._documents(snapshot), list(self.composition.desired)
@@ -156,6 +160,7 @@ class Daemon:
                 group.create_task(self._follow_files(stop)),
                 group.create_task(self._follow_approvals()),
                 group.create_task(self._look_for_orphans()),
+                group.create_task(self._follow_remote()),
             ]
             await stop.wait()
             with suppress(TimeoutError):
@@ -185,6 +190,18 @@ class Daemon:
                     await self.load()
                 self.controller.trigger(self.controller.approvable())
 
+    async def _follow_remote(self) -> None:
+        """Sources from elsewhere make no file event: look when one arrives, and at every resync while documents name some."""
+        while True:
+            try:
+                await asyncio.wait_for(self.remote.arrived.wait(), self.pacing.resync)
+            except TimeoutError:
+                if not self.remote.named:
+                    continue
+            self.remote.arrived.clear()
+            with suppress(ManifestError, ReconcileError):
+                await self.load()
+
     async def _look_for_orphans(self) -> None:
         while True:
             await asyncio.sleep(OWNED_EVERY)
@@ -205,6 +222,10 @@ class Daemon:
         place = DocumentRef("Manifest", str(error.problems[0].file) if error.problems else "")
         self.store.add_event(warning("InvalidDocument", text, place, place), time.time())
 
+    async def _fetch(self, documents: Sequence[Loaded]) -> dict[str, Path]:
+        names = names_in(documents, self.settings.subscription_id, self.settings.location)
+        return await self.remote.ready(documents, {name: self.shares.open(share_of(each)) for name, each in names.items()})
+
     def _compose(self, snapshot: Snapshot) -> Composition:
         generations = {}
         for loaded in snapshot.manifest.documents:
@@ -219,6 +240,8 @@ class Daemon:
             ranks=snapshot.ranks,
             generations=generations,
             homes=owned.homes(self._owned),
+            fetched=snapshot.fetched,
+            missing=self.remote.problems,
         )
         return compose(snapshot.manifest.documents, world)
 

@@ -80,7 +80,6 @@ class ConditionSet:
 
         Raises:
             ValueError: an unknown type or status.
-
         """
         kind = ConditionType(type_)
         state = Status(str(status))

@@ -69,7 +69,6 @@ def digest_tree(folder: Path, cache: StatCache | None = None) -> Tree:
         TreeError: the folder is missing, unreadable or empty, or holds links, special files, or names that a file share
             cannot hold or tell apart.
         TreeChanging: a file changed while it was read.
-
     """
     found = _list(folder)
     known = cache.read(folder) if cache else {}

@@ -58,7 +58,6 @@ def check_flags(flags: Mapping[str, Any]) -> Mapping[str, Any]:
 
     Raises:
         PydanticCustomError: a `refusal` naming every flag that is Moorage's, misspelt or without a usable value.
-
     """
     refuse_any(fault for name, value in flags.items() for fault in _faults(name, value))
     refuse_any(_capacity_faults(flags))

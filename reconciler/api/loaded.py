@@ -62,8 +62,7 @@ def written_sources(node: Node) -> Iterator[tuple[Steps, str]]:
     """The sources in a service as written, whether or not the rest of it is valid."""
     adapters = node.at(("spec", "adapters"))
     paths: list[Steps] = [("spec", "model", "source"), ("spec", "code")]
-    for i in range(len(adapters.items) if adapters else 0):
-        paths += [("spec", "adapters", i, "source"), ("spec", "adapters", i, "canary", "source")]
+    paths += [("spec", "adapters", i, "source") for i in range(len(adapters.items) if adapters else 0)]
     for path in paths:
         found = node.at(path)
         if found and isinstance(found.scalar, str):

@@ -46,7 +46,6 @@ def load(paths: Sequence[Path]) -> Manifest:
 
     Raises:
         ManifestError: with all problems found, not only the first.
-
     """
     problems: list[Problem] = []
     reading = _Reading(problems)

@@ -157,7 +157,6 @@ def revision_name(app: str, suffix: str) -> str:
 
     Raises:
         ValueError: the suffix has a character Azure refuses, or the whole is longer than 54.
-
     """
     name = f"{app}--{REVISION_SUFFIX(suffix)}"
     if len(name) > REVISION_LIMIT:

@@ -31,13 +31,6 @@ class BaseModelSource(Model):
     """./folder, share://path or hf://org/name@revision."""
 
 
-class Canary(Model):
-    source: SourceText
-    """The version that takes a part of the requests."""
-    weight: Annotated[Int, Field(ge=0, le=100)]
-    """Percent of the adapter's requests that it answers."""
-
-
 class Adapter(Model):
     name: Annotated[str, names.MODEL]
     """What clients send as `model`."""
@@ -45,8 +38,6 @@ class Adapter(Model):
     """./folder, share://path or hf://org/name@revision, as peft saves an adapter."""
     required: Bool = True
     """Whether a replica without this adapter is not ready."""
-    canary: Canary | None = None
-    """Another version beside this one."""
 
 
 class Engine(Model):

@@ -36,7 +36,6 @@ def parse_source(text: str) -> Source:
 
     Raises:
         PydanticCustomError: a `refusal` that says which form would be right.
-
     """
     scheme, separator, rest = text.partition("://")
     if not separator:

@@ -15,7 +15,6 @@ async def find_app(arm: Arm, service: str) -> tuple[str, dict[str, Any]]:
 
     Raises:
         CommandError: there is none; the message names the services there are.
-
     """
     from reconciler.sources.owned import list_owned
 

@@ -27,7 +27,6 @@ def start_local(state_dir: Path) -> Mapping[str, Any]:
 
     Raises:
         CommandError: it did not start; the message is its own.
-
     """
     done = _run("start", state_dir, "-o", "json")
     if done.returncode:

@@ -9,7 +9,7 @@ from reconciler.api.documents import Environment, InferenceService
 from reconciler.api.manifest import Loaded
 from reconciler.composition import environment as environments
 from reconciler.composition.names import Names, names_of
-from reconciler.composition.service import Place, ServiceComposer
+from reconciler.composition.service import Place, ServiceComposer, SourceMissingError
 from reconciler.composition.world import DOCUMENT_TAG, ENVIRONMENT_TAG, OWNER_TAG, World
 from reconciler.engine.external import Desired, DocumentRef
 
@@ -49,8 +49,20 @@ def compose(documents: Sequence[Loaded], world: World) -> Composition:
         desired += environments.expand(document, names[name], _tags(reference, name, world), world.generation(reference))
     for loaded, service in services:
         if service.spec.environment in wanted and _ref(service) not in refusals:
-            desired += _expand_service(loaded, service, wanted, names, world)
+            try:
+                desired += _expand_service(loaded, service, wanted, names, world)
+            except SourceMissingError as error:
+                refusals[_ref(service)] = Refusal("SourceUnreadable", str(error))
     return Composition(tuple(desired), names, refusals)
+
+
+def names_in(documents: Sequence[Loaded], subscription: str, location: str) -> dict[str, Names]:
+    """Azure's names for every Environment that `documents` declare or imply."""
+    found = {each.document.metadata.name: each.document for each in documents if isinstance(each.document, Environment)}
+    for each in documents:
+        if isinstance(each.document, InferenceService):
+            found.setdefault(each.document.spec.environment, _implicit(each.document.spec.environment))
+    return {name: names_of(document, subscription, location) for name, document in found.items()}
 
 
 def _expand_service(

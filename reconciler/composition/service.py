@@ -30,6 +30,10 @@ CODE_IMAGE = "docker.io/library/python:3.11-slim"
 SHORT = 12
 
 
+class SourceMissingError(Exception):
+    """A source that is not on this machine yet; the service waits, and what it had before keeps running."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a service goes: its Environment's names, share and workload profiles, and the folder its paths start from."""
@@ -181,7 +185,7 @@ class ServiceComposer:
 
     def _source(self, kind: str, source: str, name: str | None = None) -> tuple[str, int]:
         """The folder's path on the share and its size in bytes; a local folder becomes a published one."""
-        if source.startswith("share://"):
+        if source.startswith("share://") and kind != "adapters":
             path = source.removeprefix("share://").strip("/")
             self._folder(path, digest(path), None)
             return path, 0
@@ -203,7 +207,16 @@ class ServiceComposer:
         return prefix
 
     def _local(self, source: str) -> Path:
-        return (self.place.base_dir / source).resolve()
+        """Where the source lies on this machine.
+
+        Raises:
+            SourceMissingError: it comes from elsewhere and has not arrived.
+        """
+        if "://" not in source:
+            return (self.place.base_dir / source).resolve()
+        if source not in self.world.fetched:
+            raise SourceMissingError(self.world.missing.get(source, f"{source} is being fetched"))
+        return self.world.fetched[source]
 
     def _keys(self) -> tuple[str, ...]:
         return tuple(key.name for key in self.spec.auth.api_keys)

@@ -28,6 +28,8 @@ class World:
     ranks: Mapping[Path, int] = field(default_factory=dict)
     generations: Mapping[DocumentRef, int] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
+    fetched: Mapping[str, Path] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     def generation(self, document: DocumentRef) -> int:
         return self.generations.get(document, 1)

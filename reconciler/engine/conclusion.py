@@ -85,7 +85,7 @@ class Conclusion:
         if as_desired:
             record = replace(record, settled="" if observed.provisional else inputs(ledger, item), writes={}, drifted=False)
         elif changes and not observed.busy:
-            record = replace(record, drifted=drifted(ledger, item))
+            record = replace(record, drifted=drifted(ledger, item, changes))
         outputs = public(observed.outputs) if observed.exists else {}
         return replace(
             record, exists=observed.exists, usable=observed.exists and observed.ready, synced=as_desired, outputs=outputs,

@@ -24,7 +24,6 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
 
     Raises:
         Exception: whatever the kind raised.
-
     """
     ledger, desired = writer.ledger, gone.desired
     record = ledger.record(desired)

@@ -32,7 +32,6 @@ class FactBook:
 
         Raises:
             NotReadyYet: it was not.
-
         """
         if key not in self._ready:
             raise NotReadyYet(Reason.WAITING_FOR_REFERENCE, f"{key} is not ready")

@@ -50,7 +50,7 @@ class Writer:
         operation = wrote.operation if wrote else None
         record = replace(
             record, operation=operation, verb=verb, written=self.ledger.clock(), writes=writes, refs=desired.refs,
-            policy=desired.policy, retain=desired.retain,
+            policy=desired.policy, retain=desired.retain, settled="" if verb == "delete" else record.settled,
         )  # fmt: skip
         self.ledger.write(record)
         return record
@@ -60,7 +60,6 @@ class Writer:
 
         Raises:
             ReconcileError: the operation failed, or could not be asked.
-
         """
         record = self.ledger.record(desired)
         if record.operation is None:
@@ -102,7 +101,6 @@ class Reconciler:
 
         Raises:
             Exception: whatever the kind raised; `result.outcome_of` gives it a meaning.
-
         """
         if desired.policy is Policy.SKIP:
             return Outcome(Phase.SKIPPED, Reason.SKIPPED, "reconcilePolicy is Skip")
@@ -165,7 +163,7 @@ class Reconciler:
         phase = Phase.READY if observed.exists and observed.ready else Phase.UNREADY
         message = f"{named(desired, changes)}; reconcilePolicy is Observe"
         event = None
-        if drifted(self.writer.ledger, desired) and not self.writer.ledger.record(desired).drifted:
+        if drifted(self.writer.ledger, desired, changes) and not self.writer.ledger.record(desired).drifted:
             event = warning(Reason.DRIFT_FOUND, message, desired.key, desired.document, changes)
         return Outcome(phase, Reason.OBSERVE_ONLY, message, after=observed.poll_after, event=event)
 
@@ -185,7 +183,7 @@ class Reconciler:
         return Outcome(Phase.WORKING, Reason.UPDATING, f"written, and looked at again soon: {what}", after=left)
 
     async def _write(self, desired: Desired, observed: Observation, changes: tuple[Change, ...]) -> Outcome:
-        writer, drift = self.writer, drifted(self.writer.ledger, desired)
+        writer, drift = self.writer, drifted(self.writer.ledger, desired, changes)
         if any(change.effect == REPLACE for change in changes):
             return await self._replace(desired, changes)
         kind = writer.kind(desired.key)
@@ -250,14 +248,19 @@ def signature(change: Change) -> str:
 
 
 def inputs(ledger: Ledger, desired: Desired) -> str:
-    """A digest of all that decides how the object should look: its spec and the facts of its references."""
-    return fingerprint(desired.spec, [ledger.facts.outputs(ref) for ref in desired.refs if ledger.facts.known(ref)])
+    """A digest of all that decides how the object should look: of its spec, and of the facts of its references."""
+    facts = [ledger.facts.outputs(ref) for ref in desired.refs if ledger.facts.known(ref)]
+    return f"{fingerprint(desired.spec)}.{fingerprint(facts)}"
 
 
-def drifted(ledger: Ledger, desired: Desired) -> bool:
-    """Whether a difference found now can only have come from outside: with these inputs all was right before."""
-    record = ledger.record(desired)
-    return bool(record.settled) and record.settled == inputs(ledger, desired)
+def drifted(ledger: Ledger, desired: Desired, changes: tuple[Change, ...]) -> bool:
+    """Whether the differences found now can only have come from outside: with these inputs all was right before. What was
+    there for this very spec and is missing was taken away, whatever has become of its references.
+    """
+    settled, now = ledger.record(desired).settled, inputs(ledger, desired)
+    if changes == (ABSENT,):
+        return settled.partition(".")[0] == now.partition(".")[0]
+    return settled == now
 
 
 def named(desired: Desired, changes: tuple[Change, ...]) -> str:

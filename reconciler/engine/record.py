@@ -78,7 +78,6 @@ class ObjectRecord:
 
         Raises:
             ValueError, KeyError, TypeError: it was written by a release that thought otherwise.
-
         """
         values = json.loads(text)
         known = {name: values[name] for name in (f.name for f in fields(cls)) if name in values}

@@ -25,7 +25,7 @@ from reconciler.kinds.storage_account import StorageAccount
 def kinds_for(arm: Arm, owner_of: OwnerOf, shares: Shares) -> Mapping[str, External]:
     """Every kind by name, on one connection."""
     reports = Reports(shares)
-    looks = Looks(arm, reports, time.monotonic)
+    looks = Looks(arm, reports, time.monotonic, period=0.8 * arm.settings.resync)
     made: list[External] = [
         ResourceGroup(arm, owner_of),
         LogAnalyticsWorkspace(arm, owner_of),

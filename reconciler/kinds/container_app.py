@@ -29,6 +29,7 @@ PORT = "properties.configuration.ingress.targetPort"
 TEMPLATE_RULES = Rules(
     lists={"containers": "name", "containers.env": "name", "containers.probes": "type", "containers.volumeMounts": "mountPath",
            "volumes": "name", "scale.rules": "name"},
+    whole=("containers", "containers.env", "containers.probes", "containers.volumeMounts", "volumes", "scale.rules"),
     quantities=("containers.resources.cpu",),
     defaults={"scale.minReplicas": 0, "terminationGracePeriodSeconds": 30},
     ignored=("volumes.mountOptions",),

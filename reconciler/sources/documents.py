@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +17,20 @@ from reconciler.api.problems import ManifestError, Problem
 from reconciler.api.stat_cache import StatCache
 from reconciler.sources.runtime import build_runtime
 
+Fetch = Callable[[Sequence[Loaded]], Awaitable[dict[str, Path]]]
+
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the disk says now: the documents, the digests of the folders they name, adapters' ranks, the serving runtime."""
+    """What the disk says now: the documents, the digests of the folders they name, adapters' ranks, the serving runtime,
+    and where sources from elsewhere were fetched to.
+    """
 
     manifest: Manifest
     trees: dict[Path, Tree]
     ranks: dict[Path, int]
     runtime: Tree
+    fetched: dict[str, Path]
 
 
 class DocumentSource:
@@ -37,22 +42,22 @@ class DocumentSource:
         self.cache = cache
         self.stats = StatCache(cache / "hashes.db")
 
-    async def read(self) -> Snapshot:
-        """The snapshot of this moment.
+    async def read(self, fetch: Fetch) -> Snapshot:
+        """The snapshot of this moment; `fetch` brings what is not on this machine.
 
         Raises:
             ManifestError: documents or folders cannot be used; every problem has a place.
-
         """
-        return await asyncio.to_thread(self._read)
+        manifest = await asyncio.to_thread(load, self.files)
+        return await asyncio.to_thread(self._digest, manifest, await fetch(manifest.documents))
 
-    def _read(self) -> Snapshot:
-        manifest = load(self.files)
+    def _digest(self, manifest: Manifest, fetched: dict[str, Path]) -> Snapshot:
         trees, problems = _digest_all(manifest.documents, self.stats)
         if problems:
             raise ManifestError(problems)
+        trees |= {folder: digest_tree(folder, self.stats) for folder in fetched.values()}
         runtime = digest_tree(build_runtime(self.cache), self.stats)
-        return Snapshot(manifest, trees, _ranks(manifest.documents), runtime)
+        return Snapshot(manifest, trees, _ranks(manifest.documents, fetched), runtime, fetched)
 
 
 def _digest_all(documents: Sequence[Loaded], stats: StatCache) -> tuple[dict[Path, Tree], list[Problem]]:
@@ -69,14 +74,14 @@ def _digest_all(documents: Sequence[Loaded], stats: StatCache) -> tuple[dict[Pat
     return trees, problems
 
 
-def _ranks(documents: Sequence[Loaded]) -> dict[Path, int]:
-    """The LoRA rank of each local adapter; the preflight has been made by `load`, this asks its cache."""
+def _ranks(documents: Sequence[Loaded], fetched: dict[str, Path]) -> dict[Path, int]:
+    """The LoRA rank of each adapter; of local ones the preflight has been made by `load`, this asks its cache."""
     ranks = {}
     for loaded in documents:
         if not isinstance(loaded.document, InferenceService) or loaded.document.spec.model is None:
             continue
         limit = loaded.document.spec.engine.args.get("max-lora-rank", MAX_LORA_RANK)
         for adapter in loaded.document.spec.adapters:
-            if folder := loaded.folder(adapter.source):
+            if folder := loaded.folder(adapter.source) or fetched.get(adapter.source):
                 ranks[folder] = findings(folder, loaded.folder(loaded.document.spec.model.source), limit).rank
     return ranks

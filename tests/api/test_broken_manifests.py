@@ -137,7 +137,6 @@ REFERENCES = [
     case("a hub model unpinned", SERVICE + "  model: {source: hf://org/name}\n", "4:19: hf://org/name has no revision, so what is served could change unseen; write hf://org/name@ and a commit or tag"),
     case("an unknown scheme", SERVICE + "  model: {source: s3://bucket/x}\n", "4:19: source 's3://bucket/x' has the unknown scheme 's3://'; write ./folder, share://path or hf://org/name@revision"),
     case("a way out of the share", SERVICE + "  model: {source: share://../x}\n", "4:19: share://../x holds the part '..'"),
-    case("a missing canary folder", MODEL + "  adapters:\n    - name: a\n      source: share://a\n      canary: {source: ./no, weight: 10}\n", "8:24: /tmp/no does not exist"),
     case("a broken environment is not a missing one", MODEL + "  environment: dev\n---\n" + ENVIRONMENT + "  nope: 1\n", "10:3: unknown key 'nope' in spec"),
 ]  # fmt: skip
 

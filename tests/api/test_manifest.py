@@ -180,7 +180,7 @@ FULL = [
         "spec": {
             "environment": "dev",
             "model": {"source": "share://models/phi"},
-            "adapters": [{"name": "a", "source": "share://a", "canary": {"source": "share://b", "weight": 1}}],
+            "adapters": [{"name": "a", "source": "share://a"}],
             "engine": {"image": "vllm/vllm-openai:v0.32.0", "args": {"max-model-len": 4096}},
             "env": [{"name": "A", "value": "b"}],
             "resources": {"cpu": 24, "memory": "220Gi"},

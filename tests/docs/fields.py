@@ -47,8 +47,6 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "spec.adapters[].name": HOT,
         "spec.adapters[].source": HOT,
         "spec.adapters[].required": HOT,
-        "spec.adapters[].canary.source": LATER,
-        "spec.adapters[].canary.weight": LATER,
         "spec.code": REVISION,
         "spec.command": REVISION,
         "spec.args": REVISION,

@@ -22,7 +22,7 @@ BEFORE = {
         {"name": "big", "workloadProfileType": "D4", "minimumCount": 1, "maximumCount": 2}]}},
     "model": {"kind": "InferenceService", "metadata": {"name": "phi"}, "spec": {
         "environment": "dev", "model": {"source": "share://m"}, "workloadProfileName": "gpu",
-        "adapters": [{"name": "a", "source": "share://a", "canary": {"source": "share://b", "weight": 10}}],
+        "adapters": [{"name": "a", "source": "share://a"}],
         "env": [{"name": "A", "value": "1"}], "auth": {"apiKeys": [{"name": "default"}]}}},
     "code": {"kind": "InferenceService", "metadata": {"name": "web"}, "spec": {
         "environment": "dev", "code": "share://c", "command": ["run"], "args": ["one"], "targetPort": 80}},
@@ -65,8 +65,6 @@ CHANGES = {
         "spec.adapters[].name": "z",
         "spec.adapters[].source": "share://other",
         "spec.adapters[].required": False,
-        "spec.adapters[].canary.source": "share://other",
-        "spec.adapters[].canary.weight": 20,
         "spec.engine.image": "docker.io/vllm/vllm-openai@sha256:" + "0" * 64,
         "spec.engine.args": {"max-model-len": 64},
         "spec.env[].name": "B",
