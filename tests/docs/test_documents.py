@@ -124,7 +124,13 @@ def _composed(tmp_path, documents):
             service["spec"]["environment"] = name
     with file.open("w") as out:
         YAML().dump_all([documents["Environment"], second, *services], out)
-    world = World(SUBSCRIPTION, "swedencentral", lambda name: f"{name}-owner", RUNTIME, homes={"phi": "dev", "web": "dev"})
+    # Adapters on the share are mirrored before composition, so they are folders here.
+    fetched = {text: Path("/cache", text[8:]) for text in ("share://a", "share://other")}
+    trees = {folder: Tree(folder.name[0] * 64, RUNTIME.files) for folder in fetched.values()}
+    homes = {"phi": "dev", "web": "dev"}
+    world = World(
+        SUBSCRIPTION, "swedencentral", lambda name: f"{name}-owner", RUNTIME, trees=trees, homes=homes, fetched=fetched
+    )
     return compose(load([file]).documents, world)
 
 
