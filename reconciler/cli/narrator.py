@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SLOW = (Phase.WORKING, Phase.UNREADY)
 TROUBLE = (Phase.RETRYING, Phase.BLOCKED, Phase.STALLED, Phase.NOT_CONVERGING)
 LOOK = 0.3  # seconds between looks at what no single pass shows
-EVERY = 10.0  # seconds between lines about the same wait, where no terminal can show a moving one
+EVERY = 30.0  # seconds between lines about the same wait, where no terminal can show a moving one
 
 
 class Narrator:
@@ -35,6 +35,7 @@ class Narrator:
         self._said: dict[ObjectKey, str] = {}
         self._status = self.console.status("")
         self._last: dict[ObjectKey, float] = {}
+        self._since: dict[ObjectKey, float] = {}
         self._began = time.monotonic()
         self._watching = False
         self._changed = 0.0  # when the first change since the last "everything is as the documents say" was seen
@@ -118,10 +119,13 @@ class Narrator:
             self._status.update(f"{escape(str(key))}: {escape(message)}")
             return
         now = time.monotonic()
-        if self._said.get(key) != message or now - self._last.get(key, 0.0) >= EVERY:
-            self._last[key] = now
+        if self._said.get(key) != message:
+            self._since[key] = self._last[key] = now
             self._said[key] = message
             self._line(key, message, "")
+        elif now - self._last[key] >= EVERY:
+            self._last[key] = now
+            self._line(key, f"{message} ({now - self._since[key]:.0f} s)", "")
 
     def _news(self, key: ObjectKey, message: str, style: str) -> None:
         if self._said.get(key) != message:

@@ -211,7 +211,10 @@ def _not_yet(
     if not mine:
         return f"revision {wanted.name} has no replica yet"
     said = [report.message for report in fresh.values() if report.revision == wanted.name and report.message]
-    return said[0] if said else next((str(r["details"]) for r in mine if r["details"]), "the model is loading")
+    if said:
+        return said[0]
+    # ARM says when a container started as well as why it did not; only the second is worth repeating.
+    return next((str(r["details"]) for r in mine if r["restarts"] and r["details"]), f"revision {wanted.name} is starting")
 
 
 def _revision_mark(wanted: Revision | None, step: Step) -> Mark:
