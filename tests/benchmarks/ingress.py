@@ -1,6 +1,6 @@
 """What the ingress costs: time to first byte and total of a token stream, direct and through it, with 1 and 32 clients.
 
-Run: python -m tests.benchmarks.ingress. Direct means plain HTTP on a socket of the replica's own network namespace.
+Direct means plain HTTP on a socket of the replica's own network namespace.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import aiohttp
 
 from infra.local_azure.runtime.connector import ReplicaConnector
 from infra.local_azure.runtime.shim_client import ShimClient
+from tests.benchmarks.report import Section, median, p95
 from tests.local_azure.stage import Stage, stage
 
 _CHUNKS, _PAUSE_S, _ROUNDS = 50, 0.01, 5
@@ -36,15 +37,22 @@ web.run_app(app, port=8000, access_log=None, print=None)
 _READY = ({"type": "Startup", "tcpSocket": {"port": 8000}, "periodSeconds": 0.1, "failureThreshold": 200},)
 
 Timing = tuple[float, float]
+Row = tuple[str | float, ...]
 
 
-async def measure() -> str:
-    """The table as text."""
+def measure() -> Section:
+    rows, socket = asyncio.run(_measure())
+    columns = ("what", "first byte ms (p50)", "p95", "total ms (p50)", "p95")
+    notes = [f"A stream is {_CHUNKS} chunks, {_PAUSE_S * 1000:.0f} ms apart; 1 and 32 clients at a time.", socket]
+    return Section("What the ingress costs", (), columns, rows, notes)
+
+
+async def _measure() -> tuple[list[Row], str]:
     with tempfile.TemporaryDirectory() as folder:
         async with stage(Path(folder)) as scene:
             scene.scheduler.set_workloads([scene.workload(image="aiohttp:1", command=("python3", "-c", _SERVER), probes=_READY)])
             replica = (await scene.healthy()).replicas[0]
-            rows = [f"{'':24}{'first byte p50':>16}{'p95':>10}{'total p50':>12}{'p95':>10}"]
+            rows = []
             shim = ShimClient(scene.folder / "replicas" / replica.name / "shim.sock")
             await shim.connect()
             direct = aiohttp.ClientSession("http://replica", connector=ReplicaConnector(shim, 8000))
@@ -54,9 +62,9 @@ async def measure() -> str:
                     for clients in (1, 32):
                         for name, session in (("direct", direct), ("ingress", proxied)):
                             rows.append(_row(f"{path} x{clients} {name}", await _run(session, call, clients)))
-                rows.append(await _socket_cost(shim))
+                socket = await _socket_cost(shim)
             shim.close()
-    return "\n".join(rows)
+    return rows, socket
 
 
 async def _run(
@@ -101,18 +109,11 @@ async def _socket_cost(shim: ShimClient) -> str:
         began = time.perf_counter()
         (await shim.socket()).close()
         timings.append(time.perf_counter() - began)
-    return f"a socket from the shim: mean {statistics.mean(timings) * 1000:.3f} ms, worst {max(timings) * 1000:.3f} ms"
+    return f"A socket from the shim: mean {statistics.mean(timings) * 1000:.3f} ms, worst {max(timings) * 1000:.3f} ms"
 
 
-def _row(name: str, timings: list[Timing]) -> str:
+def _row(name: str, timings: list[Timing]) -> Row:
     columns = []
     for values in zip(*timings, strict=True):
-        ordered = sorted(values)
-        columns += [statistics.median(ordered), ordered[int(len(ordered) * 0.95)]]
-    return (
-        f"{name:24}{columns[0] * 1000:13.2f} ms{columns[1] * 1000:7.1f} ms{columns[2] * 1000:9.1f} ms{columns[3] * 1000:7.1f} ms"
-    )
-
-
-if __name__ == "__main__":
-    print(asyncio.run(measure()))
+        columns += [median(values) * 1000, p95(values) * 1000]
+    return (name, *columns)

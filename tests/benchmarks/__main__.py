@@ -1,0 +1,44 @@
+"""`make bench`: run every benchmark, one after the other, and write one report.
+
+    python -m tests.benchmarks [NAME ...] [--out FOLDER]
+
+NAME is one of saves, resync, models, publish, startup, ingress, adapter_change; all of them without one (half an hour).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import traceback
+from pathlib import Path
+
+from tests.benchmarks import report
+
+# The one that needs vLLM comes last: it is the longest, and the others are worth having without it.
+NAMES = ("startup", "saves", "publish", "ingress", "resync", "models", "adapter_change")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--out", type=Path, default=Path(".moorage/benchmarks"))
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
+    sections, failed = [], {}
+    for name in options.names or NAMES:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        try:
+            sections.append(importlib.import_module(f"tests.benchmarks.{name}").measure())
+        except Exception as error:  # the other benchmarks still count
+            traceback.print_exc()
+            failed[name] = f"{type(error).__name__}: {error}"
+    path = report.write(options.out, sections, failed)
+    print(path.read_text())
+    print(f"written to {path} and {path.with_suffix('.json')}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
