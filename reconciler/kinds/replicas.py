@@ -6,6 +6,7 @@ model and adapters are loaded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -50,14 +51,15 @@ class Seen:
 
 class Looks:
     """Looks at services without wearing ARM out: what is settled is looked at in full only now and then, `budget` services
-    per `period` seconds; anything that moves is looked at every time.
+    per `period` seconds and all of them in turn; anything that moves is looked at every time.
     """
 
     def __init__(self, arm: Arm, reports: Reports, clock: Callable[[], float], budget: int = 2, period: float = 50.0) -> None:
         self.arm, self.reports, self.clock = arm, reports, clock
         self.budget, self.period = budget, period
         self._spent: list[float] = []
-        self._last: dict[str, float] = {}
+        self._last: dict[str, float] = {}  # by service, of a look in full
+        self._asked: dict[str, float] = {}
 
     async def look(
         self, spec: ContainerAppSpec, found: Mapping[str, Any], before: Mapping[str, Any], catalogue: Mapping[str, Any]
@@ -83,10 +85,15 @@ class Looks:
 
     def _may_spend(self, service: str) -> bool:
         now = self.clock()
-        if now - self._last.get(service, -self.period) < 2.0:  # looked a moment ago, in this very pass
+        before, mine = self._asked.get(service, -math.inf), self._last.setdefault(service, -math.inf)
+        self._asked[service] = now
+        if now - mine < 2.0:  # looked a moment ago, in this very pass
             return True
         self._spent = [at for at in self._spent if now - at < self.period]
-        if len(self._spent) >= self.budget:
+        # Passes come in the same order every time: without turns the first services would take the whole budget. Who has
+        # not asked since this one did is gone and waits for nothing.
+        ahead = sum(at < mine and self._asked[other] >= before for other, at in self._last.items())
+        if len(self._spent) + ahead >= self.budget:
             return False
         self._spent.append(now)
         self._last[service] = now
