@@ -20,7 +20,7 @@ from reconciler.arm.clients import Arm, user_agent
 from reconciler.arm.errors import from_fault, translate
 from reconciler.arm.faults import fault
 from reconciler.arm.inventory import Type
-from reconciler.arm.sharedkey import SharedKey
+from reconciler.arm.sharedkey import SharedKey, key_fingerprint
 from reconciler.arm.storage import storage_keys
 from reconciler.engine.errors import NotReadyYet, ReconcileError
 
@@ -45,6 +45,7 @@ class Share:
         self._root = ""
         self._origin = ""
         self._key: SharedKey | None = None
+        self._fingerprint = ""
         self._opening = asyncio.Lock()
         self.directories: set[str] = set()  # known to exist; forgotten when one turns out not to
 
@@ -83,6 +84,11 @@ class Share:
         await self._opened()
         return await self._send(method, path, headers, body, query or {})
 
+    async def fingerprint(self) -> str:
+        """Of the key that opens this share now. Free of calls: a key that was rotated is noticed by the first refusal."""
+        await self._opened()
+        return self._fingerprint
+
     async def _send(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, str]
     ) -> Mapping[str, str]:
@@ -118,7 +124,7 @@ class Share:
     def _connect(self, endpoint: str, key: str) -> ShareClient:
         from azure.storage.fileshare.aio import ShareClient
 
-        self._key = SharedKey(self.account, key)
+        self._key, self._fingerprint = SharedKey(self.account, key), key_fingerprint(key)
         found = urlsplit(endpoint)
         self._origin, self._root = f"{found.scheme}://{found.netloc}", f"{found.path}/{quote(self.name)}"
         self._client = ShareClient(

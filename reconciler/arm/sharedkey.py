@@ -16,6 +16,11 @@ from email.utils import formatdate
 API_VERSION = "2026-10-06"
 
 
+def key_fingerprint(key: str) -> str:
+    """What may be kept and compared instead of an account key, which Azure never shows where it was written."""
+    return hashlib.sha256(b"moorage storage key\0" + key.encode()).hexdigest()[:16]
+
+
 class SharedKey:
     """Signs for one account. Its representation never shows the key."""
 

@@ -32,7 +32,7 @@ def kinds_for(arm: Arm, owner_of: OwnerOf, shares: Shares) -> Mapping[str, Exter
         StorageAccount(arm, owner_of),
         FileShare(arm, owner_of),
         ManagedEnvironment(arm, owner_of),
-        EnvironmentStorage(arm, owner_of),
+        EnvironmentStorage(arm, owner_of, shares),
         PublishedFolder(shares),
         AdapterCatalogue(shares, reports),
         ContainerApp(arm, owner_of, looks),

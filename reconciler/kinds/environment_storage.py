@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from reconciler.api.resources import EnvironmentStorageSpec, ShareRef
 from reconciler.arm import environments, ids, storage
 from reconciler.arm.clients import Arm
 from reconciler.arm.inventory import Type
+from reconciler.arm.sharedkey import key_fingerprint
 from reconciler.engine.external import Change, Desired, Facts, ObjectKey, Observation
 from reconciler.kinds.arm_resource import ArmResource, OwnerOf
+from reconciler.kinds.shares import Shares
 
 
 class EnvironmentStorage(ArmResource):
@@ -22,8 +24,9 @@ class EnvironmentStorage(ArmResource):
     immutable = tuple(f"properties.azureFile.{field}" for field in ("accountName", "shareName", "accessMode"))
     taggable = False
 
-    def __init__(self, arm: Arm, owner_of: OwnerOf) -> None:
+    def __init__(self, arm: Arm, owner_of: OwnerOf, shares: Shares) -> None:
         super().__init__(arm, owner_of)
+        self.shares = shares
         self._written: dict[ObjectKey, str] = {}  # fingerprints of keys written by this process; the store has earlier ones
 
     def scope(self, spec: Any) -> str:
@@ -34,7 +37,7 @@ class EnvironmentStorage(ArmResource):
         if not seen.exists:
             return seen
         written = self._written.get(desired.key) or facts.last(desired.key).get("keyFingerprint")
-        current = _fingerprint(await self._key(desired.spec))
+        current = await self._share_key(desired.spec)
         if written is not None and written != current:
             changed = Change("properties.azureFile.accountKey", "(secret)", "(secret)")
             seen = replace(seen, changes=(*seen.changes, changed))
@@ -42,19 +45,19 @@ class EnvironmentStorage(ArmResource):
 
     async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
         spec = desired.spec
-        key = await self._key(spec)
+        key = (await storage.storage_keys(self.arm, spec.resource_group, spec.account))[0]
         write = {"properties": {"azureFile": {**body["properties"]["azureFile"], "accountKey": key}}}
         await environments.put_env_storage(self.arm, spec.resource_group, spec.managed_environment, spec.name, write)
-        self._written[desired.key] = _fingerprint(key)
+        self._written[desired.key] = key_fingerprint(key)
         return None
 
     async def remove(self, desired: Desired) -> str | None:
         spec = desired.spec
         return await environments.delete_env_storage(self.arm, spec.resource_group, spec.managed_environment, spec.name)
 
-    async def _key(self, spec: Any) -> str:
-        return (await storage.storage_keys(self.arm, spec.resource_group, spec.account))[0]
-
-
-def _fingerprint(key: str) -> str:
-    return hashlib.sha256(b"moorage storage key\0" + key.encode()).hexdigest()[:16]
+    async def _share_key(self, spec: EnvironmentStorageSpec) -> str:
+        """The fingerprint of the account's key as our own connection to the share uses it: asking ARM for the keys at every
+        look would be a call each.
+        """
+        name = spec.body["properties"]["azureFile"]["shareName"]
+        return await self.shares.open(ShareRef(spec.environment, spec.resource_group, spec.account, name)).fingerprint()

@@ -4,6 +4,7 @@ import pytest
 
 from reconciler.arm.lease import DURATION, RENEW_EVERY, Leader
 from reconciler.arm.share import Share
+from reconciler.arm.sharedkey import key_fingerprint
 
 GROUP = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg"
 ACCOUNTS = f"{GROUP}/providers/Microsoft.Storage/storageAccounts"
@@ -127,3 +128,15 @@ async def test_a_key_that_stays_refused_is_said_so(share, scripted):
     await leader.step()
     assert leader.reason == "AuthenticationFailed"
     assert sum("listKeys" in url for _, url, _ in scripted.asked) == 2
+
+
+async def test_the_fingerprint_follows_a_rotated_key_without_asking_for_it(share, scripted):
+    """It is that of the key in use: known without a call, another one as soon as the old key has been refused."""
+    scripted.on("POST", f"{ACCOUNTS}/acct/listKeys", 200, {"keys": [{"keyName": "key1", "value": "bmV3a2V5"}]})
+    script(scripted, 403, "AuthenticationFailed")
+    script(scripted, 201)
+    before = [await share.fingerprint() for _ in range(5)]
+    assert before == [key_fingerprint("a2V5a2V5")] * 5
+    assert sum("listKeys" in url for _, url, _ in scripted.asked) == 1
+    await Leader(share, ME, Clock()).step()
+    assert await share.fingerprint() == key_fingerprint("bmV3a2V5")
