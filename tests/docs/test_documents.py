@@ -128,9 +128,7 @@ def _composed(tmp_path, documents):
     fetched = {text: Path("/cache", text[8:]) for text in ("share://a", "share://other")}
     trees = {folder: Tree(folder.name[0] * 64, RUNTIME.files) for folder in fetched.values()}
     homes = {"phi": "dev", "web": "dev"}
-    world = World(
-        SUBSCRIPTION, "swedencentral", lambda name: f"{name}-owner", RUNTIME, trees=trees, homes=homes, fetched=fetched
-    )
+    world = World(SUBSCRIPTION, "swedencentral", lambda name: f"{name}-owner", RUNTIME, trees=trees, homes=homes, fetched=fetched)
     return compose(load([file]).documents, world)
 
 

@@ -1,0 +1,59 @@
+"""docs/commands.md, out of the commands themselves: `python -m tests.docs.commands` writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from reconciler.cli.app import app
+
+PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
+HEAD = """\
+# Commands
+
+Written from the commands' own help by `python -m tests.docs.commands`. `-h` and `--help` work everywhere; exit codes are in
+[status.md](status.md#exit-codes).
+"""
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command with its full name after `moorage`, in the order of the help."""
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        yield from ((f"{name} {each}", one) for each, one in inner.items()) if inner else [(name, command)]
+
+
+def page() -> str:
+    """The whole page."""
+    return HEAD + "".join(_section(name, command) for name, command in commands())
+
+
+def _section(name: str, command: Any) -> str:
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    usage = " ".join(["moorage", name, *(p.metavar if p.required else f"[{p.metavar}]" for p in arguments)])
+    rows = [f"| `{p.metavar}` | {p.help} |" for p in arguments]
+    rows += [f"| {_flags(p)} | {_told(p)} |" for p in command.params if p.param_type_name == "option" and p.name != "help"]
+    table = "\n".join(["", "| | |", "|---|---|", *rows, ""]) if rows else ""
+    return f"\n## `{usage}`\n\n{command.help}\n{table}"
+
+
+def _flags(option: Any) -> str:
+    value = "" if option.is_flag else f" {option.metavar}"
+    return ", ".join(f"`{flag}{value}`" for flag in sorted(option.opts, key=len))
+
+
+def _told(option: Any) -> str:
+    notes = [f"default {option.default:g}" if isinstance(option.default, float) else ""]
+    if isinstance(option.default, (int, str)) and not option.is_flag and option.default:
+        notes = [f"default {option.default}"]
+    if option.envvar:
+        notes.append(f"also `{option.envvar}`")
+    more = "; ".join(filter(None, notes))
+    return f"{option.help}{f' ({more})' if more else ''}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
