@@ -20,9 +20,16 @@ REFUSED = {
     "--root-path": "routes are allowed by their exact path",
     "--uds": "a replica listens on its port",
 }
-# vLLM takes half of the memory for its cache otherwise, and compiling one small function for log-probabilities stalls
-# every stream for ten seconds and more; with LoRA vLLM compiles nothing else on a CPU.
-_NO_GPU = {"VLLM_CPU_KVCACHE_SPACE": "1", "TORCHDYNAMO_DISABLE": "1"}
+_NO_GPU = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # vLLM takes half of the memory otherwise
+    # Compiling one small function for log-probabilities stalls every stream for ten seconds and more; with LoRA vLLM
+    # compiles nothing else on a CPU.
+    "TORCHDYNAMO_DISABLE": "1",
+    # vLLM binds every replica of a machine to the same cores, and threads that spin on cores they share cost three
+    # quarters of the speed (2.9 instead of 11 tokens a second with two threads on two busy cores).
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) // 2)),
+}
 _DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 
 
