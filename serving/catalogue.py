@@ -77,10 +77,8 @@ class Catalogue(Contract):
 
     def same_content(self, other: Catalogue | None) -> bool:
         """True when only epoch and generation differ, so that nothing needs to be written."""
-        return other is not None and self._content() == other._content()
-
-    def _content(self) -> dict[str, object]:
-        return self.model_dump(exclude={"epoch", "generation"})
+        numbers = {"epoch", "generation"}
+        return other is not None and self.model_dump(exclude=numbers) == other.model_dump(exclude=numbers)
 
 
 class AdapterReport(Contract):

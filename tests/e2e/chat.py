@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections import Counter
-from typing import Any
+from typing import Any, Self
 
 import openai
 
@@ -19,7 +19,7 @@ class Chat:
         self.answers: list[tuple[str, str]] = []
         self.failures: list[str] = []
 
-    async def __aenter__(self) -> "Chat":
+    async def __aenter__(self) -> Self:
         self._stop = asyncio.Event()
         self._tasks = [asyncio.create_task(self._ask_on(number)) for number in range(self.streams)]
         return self

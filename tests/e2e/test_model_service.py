@@ -98,7 +98,9 @@ class TestLife:
             question = {"model": model, "max_tokens": 8, "messages": [{"role": "user", "content": "hello"}]}
             answer = client.chat.completions.create(**question)
             assert (answer.model, answer.choices[0].message.content.strip()) == (model, word)
-            text = "".join(part.choices[0].delta.content or "" for part in client.chat.completions.create(**question, stream=True))
+            text = "".join(
+                part.choices[0].delta.content or "" for part in client.chat.completions.create(**question, stream=True)
+            )
             assert text.strip() == word
             assert client.completions.create(model=model, prompt="hello", max_tokens=4).choices[0].text
         http.close()
@@ -126,7 +128,9 @@ class TestLife:
             await chat.more(100)
 
             tiny_model.make_adapter(service.root / "adapters" / "red", "violet", model=service.root / "model")
-            await up.until(lambda: _version(up, "red") != _version_of(before, "red") and up._converged(("tiny",)), 60, "red retrained")
+            await up.until(
+                lambda: _version(up, "red") != _version_of(before, "red") and up._converged(("tiny",)), 60, "red retrained"
+            )
             since = len(chat.answers)
             assert await chat.ask("red") == "violet"
             await chat.more(150)
@@ -164,7 +168,8 @@ class TestLife:
         whole = weights.read_bytes()
         weights.write_bytes(whole[: len(whole) // 2])
         problems = await up.until(lambda: up.status().get("problems"), 30, "the problem is reported")
-        assert "moorage.yaml:" in problems[0] and "blue" in problems[0]
+        assert "moorage.yaml:" in problems[0]
+        assert "blue" in problems[0]
         assert "moorage.yaml:" in service.moorage("validate", "-f", str(service.manifest), code=2).stderr
         assert status_of(service, endpoint, "/v1/models", key(service)) == 200
         weights.write_bytes(whole)

@@ -11,19 +11,49 @@ def revision(name, *, active=True, weight=0, health="Healthy", running="Running"
 
 CASES = [
     ("nothing yet", [], {}, "Surge", Action.WRITE, "the revision has to be made"),
-    ("inactive", [revision("new", active=False)], {}, "Surge", Action.ACTIVATE, "a rollback is an activation, not a new revision"),
-    ("starting", [revision("new", health="None", running="Activating")], {"new": 100}, "Surge", Action.WAIT, "it must prove healthy"),
+    (
+        "inactive",
+        [revision("new", active=False)],
+        {},
+        "Surge",
+        Action.ACTIVATE,
+        "a rollback is an activation, not a new revision",
+    ),
+    (
+        "starting",
+        [revision("new", health="None", running="Activating")],
+        {"new": 100},
+        "Surge",
+        Action.WAIT,
+        "it must prove healthy",
+    ),
     ("serving", [revision("new", weight=100)], {"new": 100}, "Surge", Action.NONE, "nothing is left to do"),
     ("healthy", [revision("old"), revision("new")], {"old": 100}, "Surge", Action.SHIFT, "the weight moves once it is healthy"),
     ("shifted", [revision("old"), revision("new")], {"new": 100}, "Surge", Action.DEACTIVATE, "the old one goes last"),
-    ("failed", [revision("old"), revision("new", health="Unhealthy")], {"old": 100}, "Surge", Action.WAIT, "the old one keeps serving"),
+    (
+        "failed",
+        [revision("old"), revision("new", health="Unhealthy")],
+        {"old": 100},
+        "Surge",
+        Action.WAIT,
+        "the old one keeps serving",
+    ),
     ("gap", [revision("old")], {"old": 100}, "Recreate", Action.DEACTIVATE, "Recreate frees the GPU first"),
     ("step", [revision("old"), revision("new")], {"old": 100}, "BlueGreen", Action.SHIFT, "BlueGreen moves in steps"),
-    ("asleep", [revision("new", running="ScaledToZero", replicas=0)], {"new": 100}, "Surge", Action.NONE, "zero replicas are healthy"),
+    (
+        "asleep",
+        [revision("new", running="ScaledToZero", replicas=0)],
+        {"new": 100},
+        "Surge",
+        Action.NONE,
+        "zero replicas are healthy",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("revisions", "weights", "strategy", "expected", "reason"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+@pytest.mark.parametrize(
+    ("revisions", "weights", "strategy", "expected", "reason"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+)
 def test_each_situation_has_one_next_step(revisions, weights, strategy, expected, reason):
     """The next write follows from what is there alone."""
     assert next_step("new", strategy, revisions, weights).action is expected, reason
