@@ -137,7 +137,7 @@ async def test_console_and_events_of_a_running_replica(live, group, environment,
     revision = app["properties"]["latestRevisionName"]
     scope = ids.revision(live.subscription_id, group, "phi", revision)
     async with asyncio.timeout(30):
-        while not (replicas := await live.list_json(f"{scope}/replicas", "2026-07-01")):  # noqa: ASYNC110 - Azure tells nobody
+        while not (replicas := await live.list_json(f"{scope}/replicas", "2026-07-01")):
             await asyncio.sleep(0.2)
         endpoint = replicas[0]["properties"]["containers"][0]["logStreamEndpoint"]
         seen = []

@@ -29,7 +29,7 @@ class Load:
 
     async def reaches(self, count: int) -> None:
         """Wait until so many answers have come."""
-        while len(self.answers) + len(self.failures) < count:  # noqa: ASYNC110 - clients count, nobody signals
+        while len(self.answers) + len(self.failures) < count:
             await asyncio.sleep(0.05)
 
     def seen(self, field: str) -> Counter[str]:

@@ -92,7 +92,7 @@ def app_body(environment, colour):
 async def until(predicate, seconds=30.0):
     """Wait for a coroutine function to give something true."""
     async with asyncio.timeout(seconds):
-        while not (found := await predicate()):  # noqa: ASYNC110  it is another process that changes
+        while not (found := await predicate()):
             await asyncio.sleep(0.1)
         return found
 

@@ -78,7 +78,7 @@ async def test_a_kill_in_the_middle_of_everything_loses_nothing(own_azure, conne
                 "PUT", f"{clients.group('rg')}/providers/Microsoft.Storage/storageAccounts/sttwo", ACCOUNT, version="2026-09-01"
             )
             assert status == 202
-            while len(written) < 20:  # noqa: ASYNC110
+            while len(written) < 20:
                 await asyncio.sleep(0.01)
             own_azure.kill()
             with pytest.raises(Exception, match=r"."):
@@ -88,7 +88,7 @@ async def test_a_kill_in_the_middle_of_everything_loses_nothing(own_azure, conne
             names = {entry["name"] async for entry in share.list_directories_and_files()}
             assert {f"f{number}" for number in written} <= names
             await lease.renew()
-            while (polled := await clients.raw("GET", headers["Location"]))[0] == 202:  # noqa: ASYNC110
+            while (polled := await clients.raw("GET", headers["Location"]))[0] == 202:
                 await asyncio.sleep(0.02)
             assert polled[2]["properties"]["provisioningState"] == "Succeeded"
             assert (await clients.storage.storage_accounts.list_keys("rg", "stone"))["keys"][0]["value"] == key
