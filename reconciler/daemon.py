@@ -22,6 +22,7 @@ from reconciler.api.documents import Environment
 from reconciler.api.loaded import Loaded
 from reconciler.api.problems import ManifestError
 from reconciler.arm.clients import Arm
+from reconciler.arm.concurrency import beside
 from reconciler.composition import Composition, compose, names_in
 from reconciler.composition.environment import share_of
 from reconciler.composition.world import World
@@ -81,7 +82,8 @@ class Daemon:
         self.listen = listen
         self.remote = RemoteSources(settings.state_dir / "cache")
         self.composition = Composition(())
-        self._owned: list[owned.Owned] = []
+        self._owned: list[owned.Owned] | None = None
+        self._loading = asyncio.Lock()
         self._approved = self.store.get("approvals")
 
     async def __aenter__(self) -> Self:
@@ -127,14 +129,17 @@ class Daemon:
         Raises:
             ManifestError: the documents cannot be used; the last good ones keep running.
         """
-        snapshot = await self.source.read(self._fetch)
-        await self._refresh_owned()
+        async with self._loading:  # an older reading must not come after a newer one
+            snapshot = await beside(self.source.read(self._fetch), self._refresh_owned())
+            return self._take_over(snapshot)
+
+    def _take_over(self, snapshot: Snapshot) -> Composition:
         self.composition = self._compose(snapshot)
         documents, desired = self._documents(snapshot), list(self.composition.desired)
         self.files.set_watched(snapshot.manifest.folders, {folder: tree.digest for folder, tree in snapshot.trees.items()})
         self.leadership.follow(self.composition)
         self.controller.set_desired(with_sync_policy(desired, snapshot.manifest.documents, self.store), documents)
-        self.controller.set_orphans(owned.orphans(self._owned))
+        self.controller.set_orphans(owned.orphans(self._owned or ()))
         self.store.put("problems", None)
         return self.composition
 
@@ -207,10 +212,16 @@ class Daemon:
             await asyncio.sleep(OWNED_EVERY)
             with suppress(ReconcileError):
                 await self._refresh_owned()
-                self.controller.set_orphans(owned.orphans(self._owned))
+                self.controller.set_orphans(owned.orphans(self._owned or ()))
 
     async def _refresh_owned(self) -> None:
-        self._owned = await owned.list_owned(self.arm)
+        """Ask Azure what is ours. When it does not answer, what it last said has to do: a save must not be lost."""
+        try:
+            self._owned = await owned.list_owned(self.arm)
+        except ReconcileError as error:
+            if self._owned is None:
+                raise
+            log.warning("what is ours could not be listed", reason=error.reason, message=error.message)
 
     def _reject(self, error: ManifestError) -> None:
         """A bad save changes nothing but what is said: the last good version keeps running."""
@@ -239,7 +250,7 @@ class Daemon:
             trees=snapshot.trees,
             ranks=snapshot.ranks,
             generations=generations,
-            homes=owned.homes(self._owned),
+            homes=owned.homes(self._owned or ()),
             fetched=snapshot.fetched,
             missing=self.remote.problems,
         )

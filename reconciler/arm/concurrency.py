@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 
@@ -21,6 +21,18 @@ async def together(start: Callable[[asyncio.TaskGroup], Awaitable[None]]) -> Non
             await start(group)
     except BaseExceptionGroup as errors:
         raise _first(errors) from None
+
+
+async def beside(first: Coroutine[Any, Any, Item], other: Coroutine[Any, Any, object]) -> Item:
+    """What `first` gives, with `other` done at the same time. The first error stops both and is raised as it is."""
+    tasks: list[asyncio.Task[Item]] = []
+
+    async def start(group: asyncio.TaskGroup) -> None:
+        tasks.append(group.create_task(first))
+        group.create_task(other)
+
+    await together(start)
+    return tasks[0].result()
 
 
 async def _start(

@@ -12,7 +12,7 @@ from reconciler.api.digest import Tree, TreeError, digest_tree
 from reconciler.api.documents import InferenceService
 from reconciler.api.engine_flags import MAX_LORA_RANK
 from reconciler.api.loaded import Loaded
-from reconciler.api.manifest import Manifest, load
+from reconciler.api.manifest import Manifest, ReadFile, load
 from reconciler.api.problems import ManifestError, Problem
 from reconciler.api.stat_cache import StatCache
 from reconciler.sources.runtime import build_runtime
@@ -41,6 +41,7 @@ class DocumentSource:
         self.files = list(files)
         self.cache = cache
         self.stats = StatCache(cache / "hashes.db")
+        self._read: dict[Path, ReadFile] = {}
 
     async def read(self, fetch: Fetch) -> Snapshot:
         """The snapshot of this moment; `fetch` brings what is not on this machine.
@@ -48,7 +49,7 @@ class DocumentSource:
         Raises:
             ManifestError: documents or folders cannot be used; every problem has a place.
         """
-        manifest = await asyncio.to_thread(load, self.files)
+        manifest = await asyncio.to_thread(load, self.files, self._read)
         return await asyncio.to_thread(self._digest, manifest, await fetch(manifest.documents))
 
     def _digest(self, manifest: Manifest, fetched: dict[str, Path]) -> Snapshot:

@@ -5,6 +5,7 @@ Read from tags, never from local state, so that a new machine with the same docu
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -38,10 +39,12 @@ async def list_owned(arm: Arm, *, data: bool = False) -> list[Owned]:
     """Every tagged resource in the subscription that this owner may delete: three calls. With `data` also what holds data,
     and the resource groups around it.
     """
+    lists = (*_LISTS, *(_WITH_DATA if data else ()))
+    scope = ids.subscription(arm.subscription_id)
+    answers = await asyncio.gather(*(arm.list_json(f"{scope}/{below}", version) for _, below, version in lists))
     found = []
-    for kind, below, version in (*_LISTS, *(_WITH_DATA if data else ())):
-        path = f"{ids.subscription(arm.subscription_id)}/{below}"
-        for resource in await arm.list_json(path, version):
+    for (kind, _, _), resources in zip(lists, answers, strict=True):
+        for resource in resources:
             environment, document = tags.tag(resource, tags.ENVIRONMENT), tags.tag(resource, tags.DOCUMENT)
             if environment and document and tags.is_ours(resource, arm.settings.owner_of(environment)):
                 found.append(Owned(kind, resource, DocumentRef(*document.split("/", 1)), environment))

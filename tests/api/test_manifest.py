@@ -233,3 +233,24 @@ def test_the_whole_example_is_valid():
         YAML(typ="safe", pure=True).dump_all(FULL, stream)
         stream.seek(0)
         assert not isinstance(_load_bytes(stream.read()), ManifestError)
+
+
+def test_only_changed_files_are_read_again(manifest):
+    """With a memory the documents of unchanged files are the same objects; a broken file is remembered in no way."""
+    folder, known = manifest.path / "docs", {}
+    folder.mkdir()
+    one = manifest.write("kind: Environment\nmetadata: {name: one}\n", "docs/a.yaml")
+    manifest.write("kind: Environment\nmetadata: {name: two}\n", "docs/b.yaml")
+    first = load([folder], known).documents
+    manifest.write("kind: Environment\nmetadata: {name: other}\n", "docs/b.yaml")
+    second = load([folder], known).documents
+    assert second[0] is first[0]
+    assert [loaded.document.metadata.name for loaded in second] == ["one", "other"]
+    manifest.write("kind: Environment\nmetadata: {name: [}\n", "docs/b.yaml")
+    for _ in range(2):
+        with pytest.raises(ManifestError):
+            load([folder], known)
+    one.unlink()
+    manifest.write("kind: Environment\nmetadata: {name: other}\n", "docs/b.yaml")
+    assert load([folder], known).documents == second[1:]
+    assert [path.name for path in known] == ["b.yaml"]
