@@ -1,8 +1,8 @@
 """Corrects vLLM's LoRA arithmetic on CPUs: there a request for the base model gets the adapter of the last slot.
 
 "No adapter" is index -1, which vLLM's GPU kernels skip and its PyTorch stand-in for CPUs takes as "the last" (vllm pull
-requests 48421 and 49656). Loaded in every vLLM process through the entry point group `vllm.general_plugins`. Working run
-by run instead of gathering one copy of the weights per token is also what makes adapters bearable on a CPU.
+requests 48421 and 49656). Put in place by every_process.py in every vLLM process. Working run by run, instead of
+gathering one copy of the weights per token, is also what makes adapters bearable on a CPU.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 Run = tuple[int, int, int]  # slot, first row, row after the last
 
 
-def register() -> None:
+def correct() -> None:
     """Replace the six operations where the CPU's LoRA code looks them up; a GPU's kernels stay as they are."""
     from vllm.platforms import current_platform
 

@@ -56,7 +56,7 @@ def register() -> MoorageEndpoints:
         logger.setLevel(logging.INFO)
         logger.propagate = False
     if not any(point.name == "moorage" for point in metadata.entry_points(group="vllm.general_plugins")):
-        logger.warning("serving.cpu_lora is not registered: on a CPU the base model may answer with an adapter's weights")
+        logger.warning("serving.every_process is not registered: on a CPU the base model may answer with an adapter's weights")
     return MoorageEndpoints()
 
 

@@ -14,7 +14,7 @@ KEY = "sk-test-0123456789"
 ENTRY_POINTS = """[vllm.endpoint_plugins]
 moorage = serving.plugin:register
 [vllm.general_plugins]
-moorage = serving.cpu_lora:register
+moorage = serving.every_process:register
 """
 
 

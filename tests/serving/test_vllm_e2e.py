@@ -39,6 +39,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        self.stop()
         command = [str(PYTHON), "-m", "serving.launch", "--model", str(self.tiny / "model"), "--served-model-name", "tiny"]
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--max-model-len", "2048", "--enable-lora"]
         command += ["--max-lora-rank", "16", "--max-loras", "4", "--max-cpu-loras", "6"]
@@ -326,6 +327,18 @@ async def test_a_stop_finishes_running_requests_and_refuses_new_ones(server, cli
     assert await running == "red" * 450
     assert await asyncio.to_thread(server.process.wait, 30) == 0
     assert server.report()["ready"] is False
+
+
+@pytest.mark.slow
+async def test_a_killed_launch_takes_vllm_with_it(server):
+    """SIGKILL of PID 1's stand-in leaves no process behind that holds the port or the memory."""
+    server.start()
+    await server.until(lambda: server.report()["ready"] and server.report()["pid"] in _below(server.process.pid), START)
+    below = _below(server.process.pid)
+    assert len(below) >= 3
+    server.process.kill()
+    await asyncio.to_thread(server.process.wait, 10)
+    await server.until(lambda: not any(map(_lives, below)), 10)
 
 
 @pytest.mark.slow
