@@ -41,10 +41,11 @@ Command = list[str | Path]
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment and the locks that make it; `pip` where it needs one of its own."""
+    """A virtual environment, the locks that make it, and whether its torch and vLLM are for a `cpu` or a `gpu`."""
 
     folder: Path
     locks: tuple[str, ...]
+    variant: str = "cpu"
     product: bool = False
 
     @property
@@ -57,11 +58,21 @@ class Environment:
 
     def digest(self) -> str:
         """Of all that decides the content: the locks, the interpreter, and for the product its own packaging."""
-        parts = [sys.version.split()[0], *((LOCKS / f"{name}.txt").read_text(encoding="utf-8") for name in self.locks)]
+        parts = [
+            sys.version.split()[0],
+            self.variant,
+            *((LOCKS / f"{name}.txt").read_text(encoding="utf-8") for name in self.locks),
+        ]
         if self.product:
             pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
             parts.append(json.dumps([pyproject["project"], pyproject["build-system"], str(ROOT)], sort_keys=True))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def has_torch(self) -> bool:
+        """Whether it holds the torch of its locks already, in the build its variant means."""
+        version = next(pin for pin in read_lock(self.locks[-1] if not self.product else "train") if pin.startswith("torch=="))
+        found = [path.name for path in self.folder.glob(f"lib/python3*/site-packages/{version.replace('==', '-')}*.dist-info")]
+        return bool(found) and ("+cpu" in found[0]) == (self.variant == "cpu")
 
     def stands(self) -> bool:
         return self.python.exists() and self.stamp.exists() and self.stamp.read_text(encoding="utf-8").strip() == self.digest()
@@ -71,9 +82,9 @@ def main() -> int:
     started = time.monotonic()
     try:
         variant = choose_variant()
-        product = Environment(VENV, ("tools", "product", "train", "dev"), product=True)
+        product = Environment(VENV, ("tools", "product", "train", "dev"), variant, product=True)
         images = (
-            Environment(VENV / "images" / "vllm", (f"vllm-{variant}",)),
+            Environment(VENV / "images" / "vllm", (f"vllm-{variant}",), variant),
             Environment(VENV / "images" / "python", ()),
         )
         stale = [environment for environment in (product, *images) if not environment.stands()]
@@ -110,15 +121,16 @@ def announce(stale: Sequence[Environment], variant: str) -> None:
     for environment in stale:
         for name in environment.locks:
             missing.update({pin: size for pin, size in read_lock(name).items() if pin not in there})
-    if variant == "gpu":
-        missing.pop("torch==2.13.0", None)
+    if variant == "gpu":  # torch comes with its CUDA parts, in .venv too
         missing.update({pin: size for pin, size in read_lock("vllm-gpu").items() if pin not in there})
     download = sum(missing.values())
     disk = download * DISK_FACTOR
-    what = f"{len(missing)} packages, a download of {size_text(download)} at most and {size_text(disk)} of disk"
-    say(
-        f"Installing into {VENV.name}/: {what} (vLLM for {variant.upper()}). Packages already in the cache are not fetched again."
+    what = (
+        "nothing to download"
+        if not missing
+        else f"{len(missing)} packages, a download of {size_text(download)} at most and {size_text(disk)} of disk"
     )
+    say(f"Installing into {VENV.name}/: {what} (vLLM for {variant.upper()}). What is cached is not fetched again.")
     free = shutil.disk_usage(ROOT).free / 1e6
     if free < disk * 1.1 + 200:
         raise InstallError(
@@ -139,7 +151,8 @@ def install(stale: Sequence[Environment], variant: str) -> None:
             size = sum(size for lock in locks for pin, size in read_lock(lock.stem).items() if not pin.startswith("torch=="))
             into: Command = [UV, "pip", "install", "--python", environment.python]
             constraint = LOCKS / ("vllm-gpu.txt" if variant == "gpu" else f"{'train' if environment.product else 'vllm-cpu'}.txt")
-            run(f"{title}: torch", [*into, *torch(), "-c", constraint])
+            if not environment.has_torch():
+                run(f"{title}: torch", [*into, *torch(), "-c", constraint])
             everything: Command = [item for lock in locks for item in ("-r", lock)]
             run(f"{title}: {' and '.join(lock.stem for lock in locks)} ({size_text(size)})", [*into, "--no-deps", *everything])
         if environment.product:

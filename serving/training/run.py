@@ -34,7 +34,7 @@ from serving.training.fingerprint import (
 from serving.training.progress import Progress
 from serving.training.recipe import AdapterRecipe, Base, GgufSource, load_recipe
 
-PLACE_ONLY = {"name", "dataset", "output", "checkpoint_every"}  # of a recipe: does not change what comes out
+WITHOUT_EFFECT = {"name", "dataset", "output", "checkpoint_every", "samples"}  # on the weights that come out
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _task(recipe: AdapterRecipe, chats: list[Chat], base: Path) -> Task:
     dataset = describe_file(recipe.dataset, known.get("dataset"))
     inputs = digest(
         {
-            "recipe": recipe.model_dump(mode="json", exclude=PLACE_ONLY),
+            "recipe": recipe.model_dump(mode="json", exclude=WITHOUT_EFFECT),
             "dataset": dataset.sha256,
             "base": {"name": base.name, "files": contents(model)},
             "code": code_version(TRAINING_CODE, TRAINING_PACKAGES),
