@@ -3,5 +3,5 @@
 # How vLLM finds us, by group; pyproject.toml says the same for an installation, and a test compares the two.
 ENTRY_POINTS = {
     "vllm.endpoint_plugins": {"moorage": "serving.plugin:register"},
-    "vllm.general_plugins": {"moorage": "serving.cpu_lora:register"},
+    "vllm.general_plugins": {"moorage": "serving.every_process:register"},
 }

@@ -7,15 +7,11 @@ import json
 import shutil
 from pathlib import Path
 
+from serving import ENTRY_POINTS
 from serving.catalogue import Adapter, AdapterVersion, ApiKey, Catalogue
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-test-0123456789"
-ENTRY_POINTS = """[vllm.endpoint_plugins]
-moorage = serving.plugin:register
-[vllm.general_plugins]
-moorage = serving.every_process:register
-"""
 
 
 class ReplicaShare:
@@ -68,7 +64,8 @@ class ReplicaShare:
         info = target / "moorage-0.1.0.dist-info"
         info.mkdir(exist_ok=True)
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: moorage\nVersion: 0.1.0\n")
-        (info / "entry_points.txt").write_text(ENTRY_POINTS)
+        groups = ((group, name, point) for group, points in ENTRY_POINTS.items() for name, point in points.items())
+        (info / "entry_points.txt").write_text("".join(f"[{group}]\n{name} = {point}\n" for group, name, point in groups))
         return target
 
     def environment(self, replica: str = "tiny--r1-abc") -> dict[str, str]:

@@ -4,13 +4,14 @@ Reads vLLM's source instead of importing it, which would take longer than the re
 """
 
 import ast
+import importlib
 import re
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from serving import cpu_lora
+from serving import ENTRY_POINTS, cpu_lora
 from serving.preflight import SUPPORTED_VLLM
 
 ROOT = next(iter((Path(__file__).parents[2] / ".venv/images/vllm/lib").glob("python3.*/site-packages/vllm")), None)
@@ -107,3 +108,11 @@ def test_the_cpu_operations_that_are_replaced_are_the_ones_in_use():
         theirs = _functions("lora/ops/torch_ops/lora_ops.py")[name]
         assert theirs[:3] == ["inputs", theirs[1], "output_tensor"]
         assert theirs.index("lora_indices_tensor") == (5 if name.startswith("s") else 3)
+
+
+@pytest.mark.parametrize("points", ENTRY_POINTS.values(), ids=ENTRY_POINTS)
+def test_every_entry_point_names_something_that_can_be_called(points):
+    """vLLM only logs a plugin that it cannot load, so a wrong name here would go unnoticed."""
+    for target in points.values():
+        module, _, name = target.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
