@@ -80,7 +80,7 @@ class ContainerApp(ArmResource):
         before = facts.last(desired.key)
         catalogue = facts.last(ObjectKey("AdapterCatalogue", spec.service)) if spec.serves_model else {}
         seen = await self.looks.look(spec, found, before, catalogue)
-        strategy = await resolve_strategy(self.arm, spec, found)
+        strategy = await resolve_strategy(self.arm, spec, found, seen.revisions)
         if strategy == "BlueGreen" and any(change.path == PORT for change in changes):
             strategy = "Surge"  # all revisions share the port, so two with different ones cannot share the traffic
         step = rollout.next_step(spec.revision, strategy, seen.revisions, _weights(found))

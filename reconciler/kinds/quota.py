@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import environments, versions
 from reconciler.arm.clients import Arm
+from reconciler.kinds.rollout import Revision
 
 GPU_USAGE = {
     "Consumption-GPU-NC24-A100": "ManagedEnvironmentConsumptionNCA100Gpus",
@@ -15,10 +16,10 @@ GPU_USAGE = {
 }
 
 
-async def resolve_strategy(arm: Arm, spec: ContainerAppSpec, found: Mapping[str, Any]) -> str:
-    """The strategy in effect now. Usages are read only while a new revision is due: in between there is nothing to decide."""
+async def resolve_strategy(arm: Arm, spec: ContainerAppSpec, found: Mapping[str, Any], revisions: Sequence[Revision]) -> str:
+    """The strategy in effect now. Usages are read only until the wanted revision is active: then nothing is left to decide."""
     properties = found["properties"]
-    if spec.strategy != "Auto" or properties.get("latestReadyRevisionName") == spec.revision:
+    if spec.strategy != "Auto" or any(revision.active and revision.name == spec.revision for revision in revisions):
         return "Surge" if spec.strategy == "Auto" else spec.strategy
     environment = str(properties.get("environmentId") or properties.get("managedEnvironmentId") or "").rsplit("/", 1)[-1]
     profiles = await arm.get_json(str(properties.get("environmentId") or properties["managedEnvironmentId"]), versions.APP)

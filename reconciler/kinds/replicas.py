@@ -75,13 +75,11 @@ class Looks:
         return _seen(spec, revisions, replicas, reports, before, catalogue)
 
     def _settled(self, spec: ContainerAppSpec, found: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
-        properties = found["properties"]
-        active = [r for r in (before.get("arm") or {}).get("revisions", ()) if r["active"]]
-        return (
-            properties.get("latestRevisionName") == spec.revision == properties.get("latestReadyRevisionName")
-            and [r["name"] for r in active] == [spec.revision]
-            and bool(before.get("proven"))
-        )
+        """Only the wanted revision was active, and no revision has been made since (by whomever)."""
+        known = (before.get("arm") or {}).get("revisions", ())
+        active = [revision["name"] for revision in known if revision["active"]]
+        latest = found["properties"].get("latestRevisionName")
+        return active == [spec.revision] and latest in {r["name"] for r in known} and bool(before.get("proven"))
 
     def _may_spend(self, service: str) -> bool:
         now = self.clock()

@@ -17,6 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from reconciler.engine.events import Event
+from reconciler.engine.store import Store
+
 ROOT = Path(__file__).parents[2]
 MOORAGE = [sys.executable, "-c", "from reconciler.cli import main; main()"]
 READ_ACTIONS = ("/listkeys", "/listsecrets", "/sharedkeys", "/getauthtoken", "/listaccountsas")
@@ -173,6 +176,15 @@ class Stage:
         path = self.azure_dir / "journal.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def events(self) -> tuple[Event, ...]:
+        """What `moorage events` shows, read from where it reads it, because asking often must be cheap."""
+        store = Store.read(self.state / "daemon" / "local" / "state.db", "local")
+        assert store is not None
+        try:
+            return store.events()
+        finally:
+            store.close()
 
     def writes(self, since: int = 0) -> list[str]:
         """Requests of Moorage from entry `since` on that change something, as `METHOD path status`; renewing the lease does not."""
