@@ -88,6 +88,7 @@ class ServiceComposer:
             "MOORAGE_ENGINE": engine,
             "MOORAGE_SHARE": MOUNT_PATH,
             "MOORAGE_REPORTS": REPORTS_PATH,
+            "MOORAGE_GRACE_SECONDS": str(self._grace()),
         }
         container = {
             "name": "vllm",
@@ -141,7 +142,7 @@ class ServiceComposer:
                 scale.min_replicas, scale.max_replicas, scale.concurrent_requests or 16, scale.cooldown_period or cooldown
             ),
             "volumes": template.volumes(names.storage, reports=engine is not None),
-            "terminationGracePeriodSeconds": spec.termination_grace_period_seconds or 60,
+            "terminationGracePeriodSeconds": self._grace(),
         }
         profile = self._profile()["name"]
         keys = self._keys() if engine is not None else ()
@@ -217,6 +218,9 @@ class ServiceComposer:
         if source not in self.world.fetched:
             raise SourceMissingError(self.world.missing.get(source, f"{source} is being fetched"))
         return self.world.fetched[source]
+
+    def _grace(self) -> int:
+        return self.spec.termination_grace_period_seconds or 60
 
     def _keys(self) -> tuple[str, ...]:
         return tuple(key.name for key in self.spec.auth.api_keys)
