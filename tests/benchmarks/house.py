@@ -56,7 +56,7 @@ class House:
     # the local Azure
 
     def start_azure(self, *options: str) -> None:
-        """Start it before the daemon would, to give it options."""
+        """Start it before the daemon does: to give it options, or because its own start is not to be measured."""
         line = [*self._azure("start"), *options]
         subprocess.run(line, check=True, capture_output=True, env=self.environment)
 
@@ -131,11 +131,10 @@ class House:
 
 
 @contextmanager
-def house(*azure: str) -> Iterator[House]:
-    """A fresh house whose local Azure runs with the options `azure`; everything in it is stopped and removed afterwards."""
+def house() -> Iterator[House]:
+    """A fresh house; everything in it is stopped and removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="moorage-bench-") as folder:
         one = House(Path(folder))
-        one.start_azure(*azure)
         try:
             yield one
         finally:

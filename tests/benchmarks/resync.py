@@ -6,7 +6,7 @@ A resync's calls come from the local Azure's journal, cut at the pauses between 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tests.benchmarks import process
 from tests.benchmarks.house import Call, House, code_service, house, save
@@ -24,7 +24,7 @@ COLUMNS = (
 def measure(sizes: Sequence[int] = SIZES) -> Section:
     rows, figures = [], []
     for size in sizes:
-        row = _one_size(size)
+        row = at_rest(size, prepare)
         rows.append(row)
         if size == 100:
             named = dict(zip(COLUMNS, row, strict=True))
@@ -40,10 +40,10 @@ def measure(sizes: Sequence[int] = SIZES) -> Section:
     return Section("Looking when nothing has changed", figures, COLUMNS, rows, notes)
 
 
-def _one_size(size: int) -> tuple[float, ...]:
+def at_rest(size: int, prepare: Callable[[House, int], None]) -> tuple[float, ...]:
+    """A row of COLUMNS for `size` services whose documents `prepare` writes; it also starts the local Azure."""
     with house() as one:
-        for number in range(size):
-            save(one.documents / f"service-{number:03}.yaml", code_service(one.documents, f"web-{number:03}", cooldown=120))
+        prepare(one, size)
         began = time.monotonic()
         with one.up("--resync", f"{RESYNC:.0f}") as daemon:
             one.until_ready(daemon, size, 900)
@@ -52,6 +52,12 @@ def _one_size(size: int) -> tuple[float, ...]:
             resident, peak = process.memory(daemon.pid)
         plan = _plan(one)
     return (size, start, *plan, *resync, resident, peak)
+
+
+def prepare(one: House, services: int) -> None:
+    one.start_azure()
+    for number in range(services):
+        save(one.documents / f"service-{number:03}.yaml", code_service(one.documents, f"web-{number:03}", cooldown=120))
 
 
 def _watch(one: House, daemon: int) -> tuple[float, ...]:

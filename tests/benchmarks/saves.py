@@ -14,6 +14,7 @@ PAUSE = 1.0  # seconds between a write and the next save, so that nothing of the
 
 def measure() -> Section:
     with house() as one:
+        one.start_azure()
         document = one.documents / "service.yaml"
         save(document, _version(one.documents, 0))
         with one.up() as daemon:

@@ -10,6 +10,7 @@ RUNS = 7
 
 def measure() -> Section:
     with house() as one:
+        one.start_azure()
         document = one.documents / "service.yaml"
         save(document, code_service(one.documents, "web"))
         with one.up() as daemon:
