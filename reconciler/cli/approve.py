@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.context import StateDir, Target, Yes, open_store
+from reconciler.cli.context import StateDir, Target, Yes, ask, open_store
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def approve(
         print(f"- {record.message or record.key}")
     for row in manual:
         print(f"~ {row.ref}: changes of generation {row.generation}")
-    if not yes and not typer.confirm("Go ahead?"):
-        raise typer.Exit(Exit.HUMAN)
+    if not yes:
+        ask("Go ahead?", "This would approve what is listed.")
     _grant(store, waiting, manual)
     print("approved; a running daemon acts on it at once")
 
@@ -60,7 +60,7 @@ def _grant(store: Store, waiting: list[ObjectRecord], manual: list) -> None:  # 
 
 def _waits(record: ObjectRecord) -> bool:
     """Deletions and replacements that asked, and what is about to ask once its grace is over."""
-    return record.reason == "AwaitingApproval" or record.phase.value == "Lingering"
+    return record.reason == "AwaitingApproval" or (record.phase.value == "Lingering" and record.reason != "Retained")
 
 
 def _names(record: ObjectRecord, document: str) -> bool:

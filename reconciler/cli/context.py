@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -69,6 +70,14 @@ def daemon_facts(folder: Path) -> dict[str, Any]:
 
     pid = holder(folder / "lock")
     return {"running": pid is not None, "pid": pid}
+
+
+def ask(question: str, otherwise: str) -> None:
+    """Go on only if a person at a terminal says yes; exit code 4 if not, and where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise CommandError(f"{otherwise} Say -y to go ahead.", Exit.HUMAN)
+    if not typer.confirm(question):
+        raise typer.Exit(Exit.HUMAN)
 
 
 def check_output(output: str) -> bool:

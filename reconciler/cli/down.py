@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.cli.context import StateDir, Target, Yes, settings_of
+from reconciler.cli.context import StateDir, Target, Yes, ask, settings_of
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ async def _down(settings: Settings, *, dry_run: bool, purge: bool, yes: bool, ti
             show([replace(line, problem="") for line in lines], settings.target_title)
             if dry_run or not lines:
                 return Exit.DONE
-            if not yes and not typer.confirm("Delete these?"):
-                return Exit.HUMAN
+            if not yes:
+                ask("Delete these?", f"This would delete what is listed from the {settings.target_title}.")
             for line in lines:
                 daemon.controller.approve(line.key)
             return await _until_gone(daemon, timeout)

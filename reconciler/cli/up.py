@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.cli.context import Files, StateDir, Target, Yes, manifest_of, settings_of
+from reconciler.cli.context import Files, StateDir, Target, Yes, ask, manifest_of, settings_of
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
@@ -55,10 +55,7 @@ def _ask(settings: Settings, files: list[Any]) -> None:
     show(lines, settings.target_title)
     if not pending(lines):
         return
-    if not sys.stdin.isatty():
-        raise CommandError(f"This would change the {settings.target_title}; say -y to go ahead.", Exit.HUMAN)
-    if not typer.confirm(f"Change the {settings.target_title}?"):
-        raise typer.Exit(Exit.HUMAN)
+    ask(f"Change the {settings.target_title}?", f"This would change the {settings.target_title}.")
 
 
 async def _run(

@@ -27,13 +27,9 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
     """
     ledger, desired = writer.ledger, gone.desired
     record = ledger.record(desired)
-    if writer.ledger.retained(desired.key) and desired.document in writer.ledger.documents:
-        # Its document only asks for something else in its place (the next version of a folder): that is no farewell.
-        return Outcome(Phase.DELETED)
-    if writer.ledger.retained(desired.key) or desired.policy is not Policy.MANAGE:
-        why = "deletionPolicy is Retain" if desired.policy is Policy.MANAGE else f"reconcilePolicy is {desired.policy.value}"
-        event = normal("Retained", f"left in place ({why})", desired.key, desired.document)
-        return Outcome(Phase.RETAINED, "Retained", f"left in place ({why})", event=event)
+    left = gone.since + writer.pacing.grace - ledger.clock()
+    if ledger.retained(desired.key) or desired.policy is not Policy.MANAGE:
+        return _leave(writer, desired, left)
     if _never_made(record, gone):
         return Outcome(Phase.DELETED)
     deleting = record.operation is not None and record.verb == "delete"
@@ -47,11 +43,24 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
         return under_way
     if deleting and ledger.record(desired).verb is not None:
         return _finished(gone, "deleted")
-    left = gone.since + writer.pacing.grace - ledger.clock()
     if left > 0 and not ledger.store.approved(desired.key, "delete"):  # a person who approved it made no mistake
         message = f"no document asks for {desired.key}; it is kept {writer.pacing.grace:.0f} s in case that was a mistake"
         return Outcome(Phase.LINGERING, Reason.PROGRESSING, message, after=left)
     return await _delete_now(writer, gone)
+
+
+def _leave(writer: Writer, desired: Desired, left: float) -> Outcome:
+    """It stays where it is and is forgotten. That is worth an event only if its document is gone, too, and for good: else
+    something else takes its place (the next version of a folder).
+    """
+    ledger = writer.ledger
+    why = f"reconcilePolicy is {desired.policy.value}" if ledger.retained(desired.key) is False else "deletionPolicy is Retain"
+    message = f"no document asks for {desired.key}; it is left in place ({why})"
+    if desired.document in ledger.documents:
+        return Outcome(Phase.DELETED)
+    if left > 0:
+        return Outcome(Phase.LINGERING, "Retained", message, after=left)
+    return Outcome(Phase.RETAINED, "Retained", message, event=normal("Retained", message, desired.key, desired.document))
 
 
 async def _delete_now(writer: Writer, gone: Gone) -> Outcome:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from reconciler.api.reasons import Reason
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey
 from reconciler.engine.facts import FactBook
 from reconciler.engine.fingerprint import SpecCodec
@@ -100,7 +101,7 @@ class Ledger:
         kept = {key: item for key, item in self.desired.items() if item.document in frozen and key not in wanted}
         wanted |= kept
         changed = {key for key, item in wanted.items() if not _same(self.desired.get(key), item)}
-        changed |= self._part(wanted, frozen, now)
+        changed |= self._part(wanted, frozen, now) | self._released(present)
         self._part_documents(present, now)
         self._remember_generations(wanted, changed)
         self.desired, self.documents = wanted, present
@@ -211,6 +212,13 @@ class Ledger:
                 self.facts.close(key)
                 changed.add(key)
         return changed
+
+    def _released(self, present: Mapping[DocumentRef, DocumentState]) -> set[ObjectKey]:
+        """What waits for a permission that the documents have just given."""
+        if not any(state.prune and ref in self.documents and not self.documents[ref].prune for ref, state in present.items()):
+            return set()
+        asking = {key for key, record in self.records.items() if record.reason == Reason.AWAITING_APPROVAL}
+        return asking & (self.desired.keys() | self.gone.keys())
 
     def _part_documents(self, present: Mapping[DocumentRef, DocumentState], now: float) -> None:
         for ref in [ref for ref in self.gone_documents if ref in present]:

@@ -205,7 +205,7 @@ def _leaving(leaving: Sequence[ObjectRecord]) -> Word:
         return Word(ConditionType.SYNCED, Status.FALSE, Reason.AWAITING_APPROVAL, message)
     if not leaving:
         return Word(ConditionType.SYNCED, Status.FALSE, Reason.DELETING)
-    worst = min(leaving, key=lambda record: _GRAVITY.index(record.phase))
+    worst = min(leaving, key=lambda record: (_GRAVITY.index(record.phase), record.reason == "Retained"))
     reason = worst.reason if worst.phase in (Phase.STALLED, Phase.BLOCKED, Phase.RETRYING) else Reason.DELETING
     return Word(ConditionType.SYNCED, Status.FALSE, reason, _messages([worst]))
 
