@@ -5,19 +5,30 @@ user put there (`share://`), which is only looked at.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from reconciler.api.digest import Tree
 from reconciler.api.reasons import Reason
-from reconciler.api.resources import FolderSpec
+from reconciler.api.resources import FolderSpec, ShareRef
 from reconciler.arm import files, publish
-from reconciler.arm.publish import MANIFEST, LocalFile, Stamp
+from reconciler.arm.publish import MANIFEST, LocalFile, Stamp, Verification
 from reconciler.engine.errors import WaitingForHuman
-from reconciler.engine.external import Change, Desired, Facts, Mark, ObjectKey, Observation, Progress, Wrote
+from reconciler.engine.external import Change, Desired, Facts, Mark, Observation, Progress, Wrote
 from reconciler.kinds.shares import Shares
 
 AT_ONCE = 1.0  # seconds that a write may take before it goes on in the background
+FRESH = 2.0  # seconds for which services that share a folder share one look at it
+UNUSED = 3600.0
+
+
+class Place(NamedTuple):
+    """A published folder, whichever services use it: what is known of it is known of all of them."""
+
+    share: ShareRef
+    prefix: str
+    digest: str
 
 
 class PublishedFolder:
@@ -25,27 +36,29 @@ class PublishedFolder:
 
     name = "PublishedFolder"
 
-    def __init__(self, shares: Shares) -> None:
+    def __init__(self, shares: Shares, clock: Callable[[], float] = time.monotonic) -> None:
         self.shares = shares
-        self._uploads: dict[ObjectKey, asyncio.Task[publish.Published]] = {}
-        self._progress: dict[ObjectKey, tuple[int, int]] = {}
-        self._stamps: dict[ObjectKey, tuple[str, Mapping[str, Stamp]]] = {}
-        self._damaged: dict[ObjectKey, tuple[str, ...]] = {}
+        self.clock = clock
+        self._uploads: dict[Place, asyncio.Task[publish.Published]] = {}
+        self._progress: dict[Place, tuple[int, int]] = {}
+        self._stamps: dict[Place, Mapping[str, Stamp]] = {}
+        self._damaged: dict[Place, tuple[str, ...]] = {}
+        self._looks: dict[Place, tuple[float, asyncio.Task[Verification]]] = {}
 
     async def observe(self, desired: Desired, facts: Facts) -> Observation:
         spec: FolderSpec = desired.spec
-        if (running := self._uploading(desired.key)) is not None:
-            return running
         if spec.tree is None:
             return await self._foreign(spec)
-        share = self.shares.open(spec.share)
-        seen = await publish.verify(share, spec.prefix, _local(spec.tree), self._known(desired.key, spec))
+        place = _place(spec)
+        if (running := self._uploading(place)) is not None:
+            return running
+        seen = await self._look(place, spec.tree)
         changed = tuple(dict.fromkeys((*seen.changed, *_younger_than_manifest(seen.stamps))))
         if not seen.complete:
             return Observation(exists=False, message=f"{spec.prefix} is not published")
-        self._damaged[desired.key] = changed
+        self._damaged[place] = changed
         if not changed and not seen.missing:
-            self._stamps[desired.key] = (spec.digest, seen.stamps)
+            self._stamps[place] = seen.stamps
         changes = [Change(f"files[{path}]", None, "present", "upload") for path in seen.missing]
         changes += [Change(f"files[{path}]", "changed behind our back", "as published", "upload") for path in changed]
         return Observation(
@@ -62,10 +75,12 @@ class PublishedFolder:
             raise WaitingForHuman(
                 Reason.MISSING, f"share://{spec.prefix} does not exist on the share {spec.share.share}; put it there"
             )
-        return await self._upload(desired, ())
+        return await self._upload(spec, spec.tree)
 
     async def update(self, desired: Desired, observed: Observation, facts: Facts) -> Wrote:
-        return await self._upload(desired, self._damaged.get(desired.key, ()))
+        spec: FolderSpec = desired.spec
+        assert spec.tree is not None
+        return await self._upload(spec, spec.tree)
 
     async def delete(self, desired: Desired) -> Wrote | None:
         spec: FolderSpec = desired.spec
@@ -79,51 +94,82 @@ class PublishedFolder:
 
     async def close(self) -> None:
         """Stop uploads; what has arrived is kept, and the next daemon goes on from there."""
-        for task in self._uploads.values():
+        tasks = [*self._uploads.values(), *(task for _, task in self._looks.values())]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._uploads.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _upload(self, desired: Desired, again: tuple[str, ...]) -> Wrote:
-        spec: FolderSpec = desired.spec
-        assert spec.tree is not None
-        key, tree = desired.key, _local(spec.tree)
+    async def _upload(self, spec: FolderSpec, tree: Tree) -> Wrote:
+        """Publish, or wait for the publishing that another service has begun."""
+        place = _place(spec)
+        task = self._uploads.get(place)
+        if task is None:
+            task = self._uploads[place] = asyncio.create_task(self._publish(place, tree))
+        await asyncio.wait([task], timeout=AT_ONCE)
+        if not task.done():
+            return Wrote(f"publish {spec.prefix}: {len(tree.files)} files, {_size(tree.size)}")
+        self._uploads.pop(place, None)
+        published = task.result()
+        return Wrote(f"publish {spec.prefix}: {published.uploaded} files, {_size(published.sent)}")
+
+    async def _publish(self, place: Place, tree: Tree) -> publish.Published:
+        again = self._damaged.pop(place, ())
         if again:  # the manifest must stay the youngest file, for that is how a change behind our back is seen
             again = (*again, MANIFEST)
 
         def progress(done: int, total: int) -> None:
-            self._progress[key] = (done, total)
+            self._progress[place] = (done, total)
 
-        work = publish.publish(self.shares.open(spec.share), tree, spec.prefix, spec.digest, again=again, progress=progress)
-        task = self._uploads[key] = asyncio.create_task(work)
-        await asyncio.wait([task], timeout=AT_ONCE)
-        if task.done():
-            published = self._uploads.pop(key).result()
-            self._stamps[key] = (spec.digest, published.stamps)
-            return Wrote(f"publish {spec.prefix}: {published.uploaded} files, {_size(published.sent)}")
-        return Wrote(f"publish {spec.prefix}: {len(tree)} files, {_size(sum(f.size for f in tree.values()))}")
+        share = self.shares.open(place.share)
+        published = await publish.publish(share, _local(tree), place.prefix, place.digest, again=again, progress=progress)
+        self._stamps[place] = published.stamps
+        self._looks.pop(place, None)
+        return published
 
-    def _uploading(self, key: ObjectKey) -> Observation | None:
+    def _uploading(self, place: Place) -> Observation | None:
         """What to say while an upload runs; its error, if it failed, is raised here."""
-        task = self._uploads.get(key)
+        task = self._uploads.get(place)
         if task is None:
             return None
         if task.done():
-            self._uploads.pop(key)
+            self._uploads.pop(place)
             task.result()
             return None
-        done, total = self._progress.get(key, (0, 0))
+        done, total = self._progress.get(place, (0, 0))
         message = f"{_size(done)} of {_size(total)} uploaded"
         mark = Mark("Published", "False", Reason.PUBLISHING, message)
         return Observation(exists=False, busy=True, reason=Reason.PUBLISHING, message=message, marks=(mark,), poll_after=0.5)
 
-    def _known(self, key: ObjectKey, spec: FolderSpec) -> Mapping[str, Stamp] | None:
-        digest, stamps = self._stamps.get(key, ("", {}))
-        return stamps if digest == spec.digest else None
+    async def _look(self, place: Place, tree: Tree) -> Verification:
+        """What is there, compared with `tree`. A base model or the runtime that a hundred services share is listed once."""
+        now = self.clock()
+        at, task = self._looks.get(place, (now, None))
+        if task is None or now - at > FRESH or _failed(task):
+            self._forget(now - UNUSED)
+            share, known = self.shares.open(place.share), self._stamps.get(place)
+            task = asyncio.create_task(publish.verify(share, place.prefix, _local(tree), known))
+            task.add_done_callback(_failed)  # nobody may be left to hear of it
+            self._looks[place] = (now, task)
+        return await asyncio.shield(task)
+
+    def _forget(self, before: float) -> None:
+        """Drop what is known of folders that no document names any more."""
+        for place in [place for place, (at, _) in self._looks.items() if at < before]:
+            for known in (self._looks, self._stamps, self._damaged, self._progress):
+                known.pop(place, None)
 
     async def _foreign(self, spec: FolderSpec) -> Observation:
         found = await files.list_tree(self.shares.open(spec.share), spec.prefix)
         outputs: dict[str, Any] = {"path": spec.prefix, "files": len(found)}
         return Observation(exists=bool(found), ready=bool(found), outputs=outputs)
+
+
+def _failed(task: asyncio.Task[Verification]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def _place(spec: FolderSpec) -> Place:
+    return Place(spec.share, spec.prefix, spec.digest)
 
 
 def _local(tree: Tree) -> dict[str, LocalFile]:

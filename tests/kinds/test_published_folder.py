@@ -1,0 +1,83 @@
+"""Published folders against the local Azure: what services share is looked at and uploaded once."""
+
+import asyncio
+
+import pytest
+
+from reconciler.api.digest import digest_tree
+from reconciler.api.resources import FolderSpec, ShareRef
+from reconciler.arm import files
+from reconciler.engine.external import Desired, DocumentRef, ObjectKey
+from reconciler.kinds.published_folder import PublishedFolder
+from tests.arm.conftest import finished, live, local_azure, share  # noqa: F401 - fixtures
+
+PREFIX = "models/base/abc"
+
+
+class Opened:
+    """The one share of the test, whichever is asked for."""
+
+    def __init__(self, opened):
+        self.opened = opened
+
+    def open(self, _):
+        return self.opened
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "weights").write_bytes(b"w" * 100_000)
+    (tmp_path / "config.json").write_bytes(b"{}")
+    return tmp_path
+
+
+@pytest.fixture
+async def kind(share):  # noqa: F811
+    made = PublishedFolder(Opened(share), clock=lambda: made.now)
+    made.now = 100.0
+    yield made
+    await made.close()
+
+
+def wanted(folder, service):
+    tree = digest_tree(folder)
+    spec = FolderSpec(ShareRef("dev", "rg", "acct", "phi"), PREFIX, tree.digest, tree)
+    return Desired(ObjectKey("PublishedFolder", f"{service}/{PREFIX}"), DocumentRef("InferenceService", service), spec)
+
+
+async def pass_over(kind, desired):
+    """What the loop does with one key: look, and write if need be; the changes that were found."""
+    seen = await kind.observe(desired, None)
+    if not seen.exists and not seen.busy:
+        await kind.create(desired, None)
+    elif seen.changes:
+        await kind.update(desired, seen, None)
+    return seen.changes
+
+
+async def test_services_that_share_a_folder_upload_it_once(kind, folder):
+    """All at the same time, as at the first start: every file goes over the wire once, and nobody finds damage later."""
+    services = [wanted(folder, f"phi-{number}") for number in range(8)]
+    share = kind.shares.opened  # noqa: F811
+    before = share.arm.calls["files"]
+    await asyncio.gather(*(pass_over(kind, one) for one in services))
+    uploads = share.arm.calls["files"] - before
+    kind.now += 60.0
+    before = share.arm.calls["files"]
+    assert await asyncio.gather(*(pass_over(kind, one) for one in services)) == [()] * 8
+    assert share.arm.calls["files"] - before == 1
+    assert uploads <= 12
+
+
+async def test_a_shared_folder_is_repaired_once(kind, folder):
+    """What somebody changed is seen by all services, put right by one of them, and is no damage to the others."""
+    services = [wanted(folder, f"phi-{number}") for number in range(3)]
+    await asyncio.gather(*(pass_over(kind, one) for one in services))
+    await files.write(kind.shares.opened, f"{PREFIX}/weights", b"x" * 100_000)
+    kind.now += 60.0
+    found = await asyncio.gather(*(pass_over(kind, one) for one in services))
+    assert any(found)
+    for _ in range(2):
+        kind.now += 60.0
+        assert await asyncio.gather(*(pass_over(kind, one) for one in services)) == [()] * 3
+    assert await files.read(kind.shares.opened, f"{PREFIX}/weights") == b"w" * 100_000
