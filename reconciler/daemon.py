@@ -33,6 +33,7 @@ from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.fingerprint import SpecCodec
 from reconciler.engine.ledger import DocumentState
 from reconciler.engine.plan import PlanLine
+from reconciler.engine.queue import Priority
 from reconciler.engine.result import Outcome, Pacing
 from reconciler.engine.store import Store
 from reconciler.kinds import kinds_for
@@ -57,6 +58,7 @@ CODEC = SpecCodec(
 )  # fmt: skip
 OWNED_EVERY = 600.0  # seconds between looks for resources of ours that nobody asks for
 APPROVAL_EVERY = 0.5
+RELOAD_EVERY = 2.0
 DRAIN = 10.0
 
 
@@ -177,12 +179,19 @@ class Daemon:
         if not self.source.files:
             return
         async for _ in self.files.watch(stop):
-            try:
-                await self.load()
-            except ManifestError as error:
-                self._reject(error)
-            except ReconcileError as error:
-                log.warning("documents wait", reason=error.reason, message=error.message)
+            while not await self._take_over():
+                await asyncio.sleep(RELOAD_EVERY)
+
+    async def _take_over(self) -> bool:
+        """Load what was saved; False when Azure did not let us: a save must not be lost for that."""
+        try:
+            await self.load()
+        except ManifestError as error:
+            self._reject(error)
+        except ReconcileError as error:
+            log.warning("documents wait", reason=error.reason, message=error.message)
+            return False
+        return True
 
     async def _follow_approvals(self) -> None:
         """`moorage approve` writes to the store from another process; here it becomes an edge."""
@@ -193,7 +202,7 @@ class Daemon:
                 self._approved = said
                 with suppress(ManifestError, ReconcileError):
                     await self.load()
-                self.controller.trigger(self.controller.approvable())
+                self.controller.trigger(self.controller.approvable(), Priority.EDIT)
 
     async def _follow_remote(self) -> None:
         """Sources from elsewhere make no file event: look when one arrives, and at every resync while documents name some."""

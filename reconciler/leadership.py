@@ -18,7 +18,7 @@ from reconciler.engine.external import Desired
 from reconciler.kinds.shares import Shares
 
 log = structlog.get_logger(__name__)
-NO_SHARE_YET = frozenset({"ShareNotFound", "StorageAccountNotReady", "ResourceNotFound"})
+NO_SHARE_YET = frozenset({"ShareNotFound", "StorageAccountNotReady", "StorageAccountIsNotProvisioned", "ResourceNotFound"})
 
 
 class Leadership:

@@ -15,6 +15,7 @@ class Reason(StrEnum):
     HEALTHY = "Healthy"
     LOADED = "Loaded"
     PROVEN = "Proven"
+    SAME_AS_BASE = "SameAsBase"
     REACHABLE = "Reachable"
     ALL_GOOD = "AllGood"
     NO_DRIFT = "NoDrift"

@@ -10,7 +10,7 @@ from reconciler.api.digest import Tree
 
 MOUNT_PATH = "/mnt/moorage"
 REPORTS_PATH = "/mnt/moorage-replicas"
-MANIFEST_NAME = ".moorage.json"
+SHARE_OWNER = "moorage_environment"  # a share's metadata key; metadata names are identifiers
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,7 +40,7 @@ def up(
 
     manifest_of(file)
     settings = settings_of(target, state_dir, resync=resync)
-    if settings.target == "azure" and not yes:
+    if settings.asks_first and not yes:
         _ask(settings, file or [])
     try:
         code = asyncio.run(_run(settings, file or [], once=once, timeout=timeout, log_json=log_json, listen=_address(listen)))
@@ -65,6 +66,7 @@ async def _run(
     from reconciler.cli.narrator import Narrator
     from reconciler.daemon import Daemon, lock
 
+    os.umask(0o077)  # what the daemon remembers is nobody else's business
     narrator = Narrator(settings, quiet=log_json)
     with lock(settings):
         settings.daemon_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -127,7 +129,7 @@ async def _keep_local(settings: Settings) -> None:
 
     from reconciler.cli.local_azure import start_local
 
-    if settings.target != "local":
+    if not settings.runs_here:
         return
     where = urlsplit(settings.arm_endpoint)
     while True:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.api.documents import Environment
-from reconciler.api.resources import EnvironmentStorageSpec, ResourceSpec, ShareRef, ShareSpec
+from reconciler.api.resources import SHARE_OWNER, EnvironmentStorageSpec, ResourceSpec, ShareRef, ShareSpec
 from reconciler.composition.names import Names
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
 
@@ -63,7 +63,7 @@ def expand(environment: Environment, names: Names, tags: Mapping[str, str], gene
         desired("StorageAccount", ResourceSpec(**resource("account", *_account(spec, head, head_asked))), group, retain=True),
         desired(
             "FileShare",
-            ShareSpec(**resource("share", *_share(spec)), account=names.account),
+            ShareSpec(**resource("share", *_share(spec, names.environment)), account=names.account),
             account,
             retain=True,
         ),
@@ -118,10 +118,11 @@ def _account(spec: Any, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Bo
     return body, {**asked, **({"sku": {"name": sku}} if sku else {})}
 
 
-def _share(spec: Any) -> Bodies:
+def _share(spec: Any, environment: str) -> Bodies:
     quota = spec.storage.quota_gib if spec.storage else None
     asked = {"properties": {"shareQuota": quota}} if quota else {}
-    return {"properties": {"shareQuota": quota or 100}}, asked
+    # A share has no tags; its metadata says whose it is.
+    return {"properties": {"shareQuota": quota or 100, "metadata": {SHARE_OWNER: environment}}}, asked
 
 
 def _managed(environment: Environment, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Bodies:

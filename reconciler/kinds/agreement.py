@@ -10,6 +10,7 @@ from reconciler.engine.external import Mark
 from serving.catalogue import ReplicaReport
 
 CONDITION = "AdaptersLoaded"
+PROOFS = ("Proven", "SameAsBase")
 
 
 def agreement(
@@ -52,3 +53,15 @@ def _problems(report: ReplicaReport, catalogue: Mapping[str, Any]) -> Iterator[s
 def _same(one: str | None, other: str) -> bool:
     """Digests are shown short and long; one must begin with the other."""
     return one is not None and (one.startswith(other) or other.startswith(one))
+
+
+def proof(reports: Mapping[str, ReplicaReport]) -> Mark | None:
+    """Do the loaded adapters change the model's answers? None while nothing was tried."""
+    tried = [(r.replica, a) for r in reports.values() for a in r.adapters if a.state == "Loaded" and a.reason in PROOFS]
+    if not tried:
+        return None
+    same = [f"{adapter.name} on {replica}" for replica, adapter in tried if adapter.reason == "SameAsBase"]
+    if same:
+        message = f"answers like the base model: {', '.join(same)}"
+        return Mark("AdapterProven", "False", Reason.SAME_AS_BASE, message)
+    return Mark("AdapterProven", "True", Reason.PROVEN, "fixed prompts are answered differently with each adapter than without")

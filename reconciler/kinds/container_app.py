@@ -20,6 +20,7 @@ from reconciler.engine.errors import TerminalError
 from reconciler.engine.external import Change, Desired, Facts, Mark, ObjectKey, Observation, Wrote
 from reconciler.kinds import rollout
 from reconciler.kinds.arm_resource import SETTLED, ArmResource, OwnerOf
+from reconciler.kinds.endpoint import reach
 from reconciler.kinds.quota import resolve_strategy
 from reconciler.kinds.replicas import Seen
 from reconciler.kinds.rollout import Action, Step
@@ -86,13 +87,16 @@ class ContainerApp(ArmResource):
         step = rollout.next_step(spec.revision, strategy, seen.revisions, _weights(found))
         later = _with_the_traffic(changes, spec, found, step)
         configuration = (*(change for change in changes if change not in later), *_key_changes(spec, found))
+        endpoint = self.outputs(found)["endpoint"]
+        # Asked once it serves, never while something moves: that is the replicas' to say.
+        reached = await reach(self.arm, spec, endpoint) if seen.proven and step.action is Action.NONE else None
         outputs = {**self.outputs(found), **seen.outputs, "apiKeys": await self._key_hashes(spec, found, before)}
         return AppObservation(
             exists=True,
             ready=step.action in (Action.NONE, Action.DEACTIVATE) and seen.proven,
             changes=_changes(configuration, later, _step_changes(spec, found, step), step),
             outputs=outputs,
-            marks=seen.marks(spec, found, step),
+            marks=(*seen.marks(spec, found, step), *((reached,) if reached else ())),
             reason=_reason(step, seen),
             message=seen.message if step.action is Action.WAIT else step.message or seen.message,
             poll_after=0.5 if step.action is not Action.NONE or not seen.proven else None,

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reconciler.api.reasons import Reason
+from reconciler.api.resources import SHARE_OWNER
 from reconciler.arm import ids, storage
 from reconciler.arm.inventory import Type
+from reconciler.engine.errors import TerminalError
 from reconciler.engine.external import Desired, Facts
 from reconciler.kinds.arm_resource import ArmResource
 
@@ -30,3 +33,15 @@ class FileShare(ArmResource):
 
     async def remove(self, desired: Desired) -> str | None:
         return await storage.delete_share(self.arm, desired.spec.resource_group, desired.spec.account, desired.spec.name)
+
+    async def _refuse_rename(self, spec: Any) -> None:
+        """A share marked for the same Environment under another name means that the document renamed it: models, adapters
+        and history are there, and the environment storages cannot follow.
+        """
+        for other in await self.arm.inventory.list(self.type, self.scope(spec)):
+            if (other["properties"].get("metadata") or {}).get(SHARE_OWNER) == spec.environment:
+                raise TerminalError(
+                    Reason.ENVIRONMENT_IMMUTABLE,
+                    f"the document names share {spec.name!r}, but Environment {spec.environment!r} has its data on "
+                    f"{other.get('name')!r}; put the old name back.",
+                )

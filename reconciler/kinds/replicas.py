@@ -17,7 +17,7 @@ from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps
 from reconciler.arm.clients import Arm
 from reconciler.engine.external import Mark
-from reconciler.kinds.agreement import agreement
+from reconciler.kinds.agreement import agreement, proof
 from reconciler.kinds.reports import Reports
 from reconciler.kinds.rollout import Action, Revision, Step
 from serving.catalogue import ReplicaReport
@@ -137,7 +137,8 @@ def _seen(
         "asleep": asleep,
     }
     message = "" if proven else (agreed.message if serving and agreed else _not_yet(wanted, mine, fresh, spec))
-    extra = (_model_mark(mine, fresh, asleep=asleep), agreed) if agreed else ()
+    marks = (_model_mark(mine, fresh, asleep=asleep), agreed, proof(fresh)) if agreed else ()
+    extra = tuple(mark for mark in marks if mark is not None)
     return Seen(revisions, outputs, proven, message, tuple(fresh.values()), extra)
 
 
