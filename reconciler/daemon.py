@@ -179,10 +179,10 @@ class Daemon:
         if not self.source.files:
             return
         async for _ in self.files.watch(stop):
-            while not await self._take_over():
+            while not await self._loaded():
                 await asyncio.sleep(RELOAD_EVERY)
 
-    async def _take_over(self) -> bool:
+    async def _loaded(self) -> bool:
         """Load what was saved; False when Azure did not let us: a save must not be lost for that."""
         try:
             await self.load()
