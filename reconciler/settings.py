@@ -140,6 +140,21 @@ class Settings:
         return "local Azure" if self.target == "local" else f"Azure subscription {self.subscription_id}"
 
     @property
+    def asks_first(self) -> bool:
+        """Whether a person must say yes before anything is changed: what costs nothing is changed at once."""
+        return self.target != "local"
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether the target is a process on this machine, which the command line starts and keeps alive."""
+        return self.target == "local"
+
+    @property
+    def target_option(self) -> str:
+        """What must be said again on a command line to mean the same target."""
+        return "" if self.target == "local" else f" --target {self.target}"
+
+    @property
     def daemon_dir(self) -> Path:
         """Where the daemon keeps its own state of this target."""
         return self.state_dir / "daemon" / self.target_key
@@ -151,6 +166,22 @@ class Settings:
         """
         named = f"{self.subscription_id.lower()}/{environment}"
         return self.owner or f"{environment}-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
+
+
+class Place(NamedTuple):
+    """Where the daemon keeps its state of a target (folder and key), and what people call the target."""
+
+    folder: Path
+    key: str
+    title: str
+
+
+def place_of(environ: Mapping[str, str] = os.environ, **given: Any) -> Place:
+    """The place of the chosen target; a local Azure need not run for that."""
+    if _target(environ, given) == "local":
+        return Place(state_dir(environ, given.get("state_dir")) / "daemon" / "local", "local", "local Azure")
+    settings = Settings.from_environment(environ, **given)
+    return Place(settings.daemon_dir, settings.target_key, settings.target_title)
 
 
 def state_dir(environ: Mapping[str, str] = os.environ, given: Path | str | None = None) -> Path:

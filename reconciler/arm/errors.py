@@ -145,10 +145,10 @@ def translate(error: BaseException) -> ReconcileError:
     """
     if isinstance(error, ReconcileError):
         return error
+    if isinstance(error, ClientAuthenticationError) and _from_login(error):
+        return _sign_in_failed(error)
     if isinstance(error, HttpResponseError) and error.response is not None:
         return from_fault(fault_of_response(error.response))
-    if isinstance(error, ClientAuthenticationError):
-        return _sign_in_failed(error)
     if isinstance(error, (ServiceRequestError, ServiceResponseError, aiohttp.ClientError, asyncio.TimeoutError, OSError)):
         return TransportFailed("Unreachable", _short(error) or type(error).__name__)
     if isinstance(error, AzureError):
@@ -181,6 +181,11 @@ def _rule_by_status(status: int) -> Rule:
     if status >= 500:
         return Rule(TransportFailed)
     return Rule(TerminalError if status >= 400 else RetryableError)
+
+
+def _from_login(error: ClientAuthenticationError) -> bool:
+    """Whether no token was given, rather than a token refused by the service it was for."""
+    return error.response is None or "/oauth2/" in str(getattr(error.response.request, "url", ""))
 
 
 def _sign_in_failed(error: ClientAuthenticationError) -> ReconcileError:

@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
 def _known(error: Exception) -> int:
     """Errors of ours that a command let through. Anything else is a defect: its text goes to the log, a sentence to the user."""
     from reconciler.api.problems import ManifestError
-    from reconciler.engine.errors import ReconcileError
+    from reconciler.engine.errors import ReconcileError, WaitingForHuman
     from reconciler.settings import SettingsError
 
     if isinstance(error, ManifestError | SettingsError):
@@ -62,7 +62,7 @@ def _known(error: Exception) -> int:
         return Exit.INVALID
     if isinstance(error, ReconcileError):
         print(f"{error.reason}: {error.message}", file=sys.stderr)
-        return Exit.FAILED
+        return Exit.HUMAN if isinstance(error, WaitingForHuman) else Exit.FAILED
     from reconciler.logs import keep_traceback
 
     where = keep_traceback(error)

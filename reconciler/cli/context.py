@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,16 +51,10 @@ def settings_of(target: str | None, state_dir: Path | None, **given: Any) -> Set
 def open_store(target: str | None, state_dir: Path | None) -> tuple[Store | None, str, Path]:
     """What the daemon last wrote, for reading; the target's title and the daemon's folder. Nothing is started for it."""
     from reconciler.engine.store import Store
-    from reconciler.settings import Settings
-    from reconciler.settings import state_dir as folder
+    from reconciler.settings import place_of
 
-    chosen = (target or os.environ.get("MOORAGE_TARGET") or "local").lower()
-    if chosen == "local":
-        base, key, title = folder(given=state_dir) / "daemon" / "local", "local", "local Azure"
-    else:
-        settings = Settings.from_environment(target=target, state_dir=state_dir)
-        base, key, title = settings.daemon_dir, settings.target_key, settings.target_title
-    return Store.read(base / "state.db", key), title, base
+    folder, key, title = place_of(target=target, state_dir=state_dir)
+    return Store.read(folder / "state.db", key), title, folder
 
 
 def daemon_facts(folder: Path) -> dict[str, Any]:

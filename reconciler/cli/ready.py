@@ -70,9 +70,8 @@ def _python(endpoint: str, key: str, model: str, settings: Settings) -> str:
 
 def _options(settings: Settings) -> str:
     """What must be said again for `moorage key` to reach the same target."""
-    target = "" if settings.target == "local" else " --target azure"
     state = "" if str(settings.state_dir) == ".moorage" else f" --state-dir {settings.state_dir}"
-    return target + state
+    return settings.target_option + state
 
 
 def _short(path: Path) -> str:
