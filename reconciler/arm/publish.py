@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -23,7 +23,7 @@ from reconciler.engine.errors import RetryableError
 MANIFEST = ".moorage.json"
 _SMALL_AT_ONCE = 24
 _LARGE_AT_ONCE = 2
-_RANGES_AT_ONCE = 4  # for each large file: 2 x 4 x 4 MiB of memory at most
+_LITTLE = 256 * 1024  # bytes; longer bodies take turns, see `Share.long_bodies`
 
 
 class LocalFile(NamedTuple):
@@ -126,9 +126,10 @@ async def _upload(share: Share, prefix: str, todo: Mapping[str, LocalFile], pres
     await files.make_parents(share, [f"{prefix}/{path}" for path in [*todo, MANIFEST]])
 
     async def send_small(path: str) -> None:
-        content = await _content(todo[path])
-        # Over a file that readers may be using, only a rename will do; a new one is not looked at yet.
-        await (files.write if path in present else files.create)(share, f"{prefix}/{path}", content)
+        async with share.long_bodies if todo[path].size > _LITTLE else nullcontext():
+            content = await _content(todo[path])
+            # Over a file that readers may be using, only a rename will do; a new one is not looked at yet.
+            await (files.write if path in present else files.create)(share, f"{prefix}/{path}", content)
         meter.add(len(content))
 
     async def send_large(path: str) -> None:
@@ -148,25 +149,27 @@ async def _send_large(share: Share, path: str, local: LocalFile, meter: _Meter) 
     temporary = files.temporary_name(path)
     await share.request("PUT", temporary, {"x-ms-type": "file", "x-ms-content-length": str(local.size)})
     hashed = hashlib.sha256()
-    gate = asyncio.Semaphore(_RANGES_AT_ONCE)
 
     async def send(offset: int, content: bytes) -> None:
-        try:
-            last = offset + len(content) - 1
-            headers = {"x-ms-write": "update", "x-ms-range": f"bytes={offset}-{last}"}
-            await share.request("PUT", temporary, headers, content, {"comp": "range"})
-            meter.add(len(content))
-        finally:
-            gate.release()
+        last = offset + len(content) - 1
+        headers = {"x-ms-write": "update", "x-ms-range": f"bytes={offset}-{last}"}
+        await share.request("PUT", temporary, headers, content, {"comp": "range"})
+        meter.add(len(content))
 
     async def send_ranges(group: asyncio.TaskGroup) -> None:
         with _readable(local), local.path.open("rb") as source:
             for offset in range(0, local.size, files.ONE_REQUEST):
-                await gate.acquire()
-                content = await asyncio.to_thread(_next_part, source, hashed)
-                if len(content) != min(files.ONE_REQUEST, local.size - offset):
-                    _check(local, "")
-                group.create_task(send(offset, content))
+                await share.long_bodies.acquire()
+                try:
+                    content = await asyncio.to_thread(_next_part, source, hashed)
+                    if len(content) != min(files.ONE_REQUEST, local.size - offset):
+                        _check(local, "")
+                except BaseException:
+                    share.long_bodies.release()
+                    raise
+                # Not in `send`: a task that is cancelled before it began would never release.
+                group.create_task(send(offset, content)).add_done_callback(lambda _: share.long_bodies.release())
+                del content
 
     await together(send_ranges)
     _check(local, hashed.hexdigest())
@@ -182,7 +185,7 @@ def _next_part(source: BinaryIO, hashed: hashlib._Hash) -> bytes:
 async def _content(local: LocalFile) -> bytes:
     with _readable(local):
         # A thread costs more than reading a small file that was hashed a moment ago.
-        content = local.path.read_bytes() if local.size <= 256 * 1024 else await asyncio.to_thread(local.path.read_bytes)
+        content = local.path.read_bytes() if local.size <= _LITTLE else await asyncio.to_thread(local.path.read_bytes)
     _check(local, hashlib.sha256(content).hexdigest())
     return content
 

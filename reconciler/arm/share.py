@@ -47,6 +47,7 @@ class Share:
         self._key: SharedKey | None = None
         self._fingerprint = ""
         self._opening = asyncio.Lock()
+        self.long_bodies = asyncio.Semaphore(_LONG_AT_ONCE)
         self.directories: set[str] = set()  # known to exist; forgotten when one turns out not to
 
     def __repr__(self) -> str:
@@ -151,6 +152,7 @@ class Share:
 # A Content-Type of aiohttp's own would not be in the signature, and the session does not unpack compressed answers.
 _NOT_OURS = ("Content-Type", "Accept-Encoding")
 _REFUSED = "AuthenticationFailed"
+_LONG_AT_ONCE = 6  # bodies of up to 4 MiB in memory, however many folders are being published
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 
 
