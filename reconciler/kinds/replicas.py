@@ -216,7 +216,8 @@ def _not_yet(
         return f"revision {wanted.name}: {wanted.error or wanted.running}"
     if not mine:
         return f"revision {wanted.name} has no replica yet"
-    said = [report.message for report in fresh.values() if report.revision == wanted.name and report.message]
+    # Of replicas that live: one that has stopped leaves its last words behind.
+    said = [fresh[replica["name"]].message for replica in mine if replica["name"] in fresh and fresh[replica["name"]].message]
     if said:
         return said[0]
     # ARM says when a container started as well as why it did not; only the second is worth repeating.
