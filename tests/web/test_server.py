@@ -1,0 +1,67 @@
+"""The daemon's web server shows what was observed: health, readiness, metrics, JSON and a page."""
+
+import aiohttp
+import pytest
+
+from reconciler.web.metrics import Metrics
+from reconciler.web.server import WebServer
+from tests.e2e.stage import free_port
+
+CONDITION = {"type": "Ready", "status": "False", "reason": "Loading", "message": "<b>soon</b>", "lastTransitionTime": "now"}
+STATUS = {
+    "target": "local Azure",
+    "daemon": {"running": True, "pid": 7},
+    "documents": [
+        {
+            "kind": "InferenceService", "name": "phi", "generation": 2, "observedGeneration": 1, "conditions": [CONDITION],
+            "endpoint": None, "models": [], "revisions": [],
+            "replicas": [{"name": "r1", "ready": True, "pid": 1, "startedAt": "now", "adapters": []}],
+        }
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+async def get():
+    """Asks a running server; the leader when `leading` says so."""
+    state = {"leading": True}
+    metrics = Metrics({"GET": 3})
+    metrics.saw("ContainerApp", "Ready", 0.1)
+    port = free_port()
+    async with (
+        WebServer("127.0.0.1", port, lambda: STATUS, metrics, lambda: state["leading"]),
+        aiohttp.ClientSession() as http,
+    ):
+
+        async def ask(path, **changes):
+            state.update(changes)
+            async with http.get(f"http://127.0.0.1:{port}{path}") as answer:
+                return answer.status, await answer.text()
+
+        yield ask
+
+
+async def test_health_and_readiness(get):
+    """Alive is enough for health; ready is only who may write."""
+    assert (await get("/healthz"))[0] == 200
+    assert (await get("/readyz"))[0] == 200
+    assert (await get("/readyz", leading=False))[0] == 503
+
+
+async def test_metrics_say_what_was_observed(get):
+    """Passes, requests, conditions and replicas are there under their names."""
+    _, text = await get("/metrics")
+    assert 'moorage_reconcile_total{kind="ContainerApp",phase="Ready"} 1.0' in text
+    assert 'moorage_azure_requests{method="GET"} 3.0' in text
+    assert 'moorage_condition{condition="Ready",kind="InferenceService",name="phi"} 0.0' in text
+    assert 'moorage_replicas{ready="true",service="phi"} 1.0' in text
+
+
+async def test_the_page_shows_the_status_and_escapes_it(get):
+    """What Azure or a replica said is text, never markup."""
+    status, page = await get("/")
+    assert status == 200
+    assert "InferenceService phi" in page
+    assert "last observed 1" in page
+    assert "&lt;b&gt;soon&lt;/b&gt;" in page
+    assert (await get("/status"))[1].startswith('{"target": "local Azure"')
