@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
+from reconciler.cli.exits import Exit
 from reconciler.cli.ready import ready_block
 from reconciler.engine.record import Phase
 
@@ -91,9 +92,15 @@ class Narrator:
         self._watching, self._changed = True, 0.0
         self.console.print("watching; edit the file to change what is served, Ctrl-C stops watching")
 
-    def end(self, *, once: bool) -> None:
+    def end(self, *, once: bool, code: int) -> None:
         self._status.stop()
-        if not once:
+        if code == Exit.INTERRUPTED:
+            self.console.print("\ninterrupted. What Azure has begun goes on; `moorage up` takes it from there.")
+        elif code == Exit.TIMED_OUT:
+            self.console.print(
+                "\nthe time is over and not everything is as the documents say; `moorage status` shows what is missing"
+            )
+        elif not once:
             self.console.print("\nstopped watching. What is deployed keeps running; `moorage down` removes it.")
 
     def _refused(self) -> dict[str, str]:

@@ -110,7 +110,7 @@ async def _serve(daemon: Any, narrator: Narrator, *, once: bool, timeout: float)
             code = Exit.DONE
         stop.set()
         await running
-        narrator.end(once=once)
+        narrator.end(once=once, code=code)
         return code
     finally:
         for task in (keeper, teller, settled, stopped):

@@ -65,10 +65,12 @@ class Conclusion:
             lasting = outcome.phase in (Phase.WAITING, Phase.SKIPPED) and record.fingerprint == wanted
             record = replace(record, synced=record.synced and lasting)
         moved = (record.phase, record.reason) != (outcome.phase, outcome.reason)
+        left = ledger.gone.get(item.key)
         record = replace(
             self._seen(record, item, outcome), phase=outcome.phase, reason=str(outcome.reason), message=outcome.message,
             since=ledger.clock() if moved else record.since, generation=item.generation, refs=item.refs, policy=item.policy,
-            retain=item.retain, fingerprint=wanted, spec=ledger.codec.dump(item.spec) if ledger.codec else None,
+            retain=item.retain, fingerprint=wanted, gone=left.since if left else 0.0,
+            spec=ledger.codec.dump(item.spec) if ledger.codec else None,
         )  # fmt: skip
         ledger.write(record)
         if outcome.phase is Phase.RETAINED:

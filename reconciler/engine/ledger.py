@@ -208,7 +208,8 @@ class Ledger:
                 candidates[key] = self._revived(record)
         for key, (item, certain) in candidates.items():
             if key not in wanted and key not in self.gone and item.document not in frozen:
-                self.gone[key] = Gone(item, now, certain)
+                known = self.records.get(key)  # an earlier process may have noticed it
+                self.gone[key] = Gone(item, known.gone if known and known.gone else now, certain)
                 self.facts.close(key)
                 changed.add(key)
         return changed

@@ -40,7 +40,8 @@ class ObjectRecord:
     which the object was last seen as desired.
     `usable` is the kind's word on readiness, references not considered. `writes` counts the writes each difference has
     survived. `operation` is the token of the operation under way and `verb` what it does. `since` is when the phase began,
-    `seen` the last successful look, `written` the last write, all in seconds of the controller's clock.
+    `seen` the last successful look, `written` the last write, `gone` since when no document asks for it (0: one does), all
+    in seconds of the controller's clock.
     """
 
     key: ObjectKey
@@ -51,6 +52,7 @@ class ObjectRecord:
     since: float = 0.0
     seen: float | None = None
     written: float = 0.0
+    gone: float = 0.0
     exists: bool = False
     usable: bool = False
     synced: bool = False

@@ -53,6 +53,8 @@ def _of_gone(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
     record = ledger.records.get(key)
     if record is None:
         return None
+    if record.phase is Phase.LINGERING and ledger.retained(key):
+        return ExitClass.DONE
     if record.phase is Phase.WAITING:
         users = [_of_gone(ledger, other) for other in ledger.dependents(key) if other in ledger.gone]
         return None if not users or None in users else _worst(users)
