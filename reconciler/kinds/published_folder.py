@@ -87,6 +87,8 @@ class PublishedFolder:
         if spec.tree is None:
             return None
         await files.delete_tree(self.shares.open(spec.share), spec.prefix)
+        for known in (self._looks, self._stamps, self._damaged):
+            known.pop(_place(spec), None)
         return Wrote(f"delete {spec.prefix}")
 
     async def poll(self, desired: Desired, operation: str) -> Progress:

@@ -96,6 +96,7 @@ class Stage:
         hidden = ("MOORAGE_", "AZURE_")
         self.env = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
         self.env |= {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        self.facts: dict[str, str] = {}
         self.started: list[subprocess.Popen[bytes]] = []
 
     # what the user does
@@ -164,8 +165,8 @@ class Stage:
         return json.loads(done.stdout)
 
     def start_azure(self) -> dict[str, str]:
-        facts: dict[str, str] = self.azure("start", "--operation-seconds", "0.05", *self.azure_options)
-        return facts
+        self.facts = self.azure("start", "--operation-seconds", "0.05", *self.azure_options)
+        return self.facts
 
     @property
     def ca(self) -> str:
