@@ -159,7 +159,7 @@ class _Count(policies.SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
 def session(settings: Settings, **options: Any) -> aiohttp.ClientSession:
     """An HTTP session that trusts the settings' CA file, if there is one, else the machine's; must be closed by the caller."""
     trust: ssl.SSLContext = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
-    connector = aiohttp.TCPConnector(ssl=trust, limit=64)
+    connector = aiohttp.TCPConnector(ssl=trust, limit=16)
     jar = aiohttp.DummyCookieJar()
     # A proxy of the environment is for the internet; what listens on this machine is not behind it.
     proxied = urlsplit(settings.arm_endpoint).hostname not in {"127.0.0.1", "localhost", "::1"}

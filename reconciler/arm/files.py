@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ONE_REQUEST = 4 * 1024 * 1024  # bytes that one request can carry, with a file's creation or into a range
 _LISTERS = 8
-_WRITERS = 24
+_WRITERS = 12
 _MISSING = {"ResourceNotFound", "ParentNotFound", "NotFound"}
 
 

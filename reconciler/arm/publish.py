@@ -21,7 +21,7 @@ from reconciler.arm.share import Share
 from reconciler.engine.errors import RetryableError
 
 MANIFEST = ".moorage.json"
-_SMALL_AT_ONCE = 24
+_SMALL_AT_ONCE = 12  # leaves connections to ARM calls and the lease
 _LARGE_AT_ONCE = 2
 _LITTLE = 256 * 1024  # bytes; longer bodies take turns, see `Share.long_bodies`
 
