@@ -40,6 +40,7 @@ from reconciler.kinds import kinds_for
 from reconciler.kinds.shares import Shares
 from reconciler.leadership import Leadership
 from reconciler.lock import FolderLock
+from reconciler.memory import keep_small
 from reconciler.settings import Settings
 from reconciler.sources import owned
 from reconciler.sources.documents import DocumentSource, Snapshot
@@ -168,6 +169,7 @@ class Daemon:
                 group.create_task(self._follow_approvals()),
                 group.create_task(self._look_for_orphans()),
                 group.create_task(self._follow_remote()),
+                group.create_task(keep_small()),
             ]
             await stop.wait()
             with suppress(TimeoutError):
