@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 from reconciler.engine.events import Event, normal, warning
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey
-from reconciler.engine.fingerprint import fingerprint
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.reconcile import ABSENT, drifted, inputs
 from reconciler.engine.record import ObjectRecord, Phase, public
@@ -60,7 +59,7 @@ class Conclusion:
         return {ref for ref in item.refs if ref in self.ledger.gone}
 
     def _keep(self, item: Desired, outcome: Outcome) -> set[ObjectKey]:
-        ledger, record, wanted = self.ledger, self.ledger.record(item), fingerprint(item.spec)
+        ledger, record, wanted = self.ledger, self.ledger.record(item), item.fingerprint
         if outcome.observation is None:
             lasting = outcome.phase in (Phase.WAITING, Phase.SKIPPED) and record.fingerprint == wanted
             record = replace(record, synced=record.synced and lasting)
@@ -70,13 +69,16 @@ class Conclusion:
             self._seen(record, item, outcome), phase=outcome.phase, reason=str(outcome.reason), message=outcome.message,
             since=ledger.clock() if moved else record.since, generation=item.generation, refs=item.refs, policy=item.policy,
             retain=item.retain, fingerprint=wanted, gone=left.since if left else 0.0,
-            spec=ledger.codec.dump(item.spec) if ledger.codec else None,
+            spec=record.spec if record.fingerprint == wanted else self._text(item),
         )  # fmt: skip
         ledger.write(record)
         if outcome.phase is Phase.RETAINED:
             ledger.gone.pop(item.key, None)
             return {ref for ref in item.refs if ref in ledger.gone}
         return self._open(item, outcome, record)
+
+    def _text(self, item: Desired) -> str | None:
+        return self.ledger.codec.dump(item.spec) if self.ledger.codec else None
 
     def _seen(self, record: ObjectRecord, item: Desired, outcome: Outcome) -> ObjectRecord:
         observed, ledger = outcome.observation, self.ledger

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
+
+from reconciler.engine.fingerprint import fingerprint
 
 
 class ObjectKey(NamedTuple):
@@ -54,6 +57,11 @@ class Desired:
     generation: int = 1
     policy: Policy = Policy.MANAGE
     retain: bool = False
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of `spec`; made once, because every pass and every summary asks."""
+        return fingerprint(self.spec)
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ class Reconciler:
             return self._only_observed(desired, observed, changes)
         if unready:
             return self._wait(unready)
-        attempt = fingerprint(desired.spec, [signature(change) for change in changes])
+        attempt = fingerprint(desired.fingerprint, [signature(change) for change in changes])
         stall = self.stalls.get(desired.key)
         if stall is not None and stall.attempt == attempt:
             return Outcome(Phase.STALLED, stall.error.reason, stall.error.message)
@@ -250,7 +250,7 @@ def signature(change: Change) -> str:
 def inputs(ledger: Ledger, desired: Desired) -> str:
     """A digest of all that decides how the object should look: of its spec, and of the facts of its references."""
     facts = [ledger.facts.outputs(ref) for ref in desired.refs if ledger.facts.known(ref)]
-    return f"{fingerprint(desired.spec)}.{fingerprint(facts)}"
+    return f"{desired.fingerprint}.{fingerprint(facts)}"
 
 
 def drifted(ledger: Ledger, desired: Desired, changes: tuple[Change, ...]) -> bool:

@@ -13,7 +13,6 @@ from reconciler.api.conditions import ConditionSet, ConditionType, Status
 from reconciler.api.reasons import Reason
 from reconciler.engine.events import Event, normal, warning
 from reconciler.engine.external import DocumentRef, Mark, ObjectKey
-from reconciler.engine.fingerprint import fingerprint
 from reconciler.engine.ledger import DocumentState, Ledger
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import Pacing
@@ -156,7 +155,7 @@ class Summary:
 
     def _unchanged(self, record: ObjectRecord) -> bool:
         """After a restart a record is believed until somebody looks, provided it is of what is desired now."""
-        return record.fingerprint == fingerprint(self._ledger.desired[record.key].spec)
+        return record.fingerprint == self._ledger.desired[record.key].fingerprint
 
     def _generation(self, state: DocumentState) -> int:
         if state.refusal:
