@@ -54,12 +54,14 @@ def _grant(store: Store, waiting: list[ObjectRecord], manual: list) -> None:  # 
         for verb in ("delete", "replace"):
             store.approve(record.key, verb)
     for row in manual:
-        approve_version(store, row.ref, row.generation)
+        approve_version(store, row.ref)
     store.put("approvals", str(time.time()))
 
 
 def _waits(record: ObjectRecord) -> bool:
     """Deletions and replacements that asked, and what is about to ask once its grace is over."""
+    if record.policy.value == "Ask" and not record.gone:
+        return False  # see _manual
     return record.reason == "AwaitingApproval" or (record.phase.value == "Lingering" and record.reason != "Retained")
 
 
@@ -68,10 +70,10 @@ def _names(record: ObjectRecord, document: str) -> bool:
 
 
 def _manual(store: Store, ref: object, document: str) -> bool:
-    """Documents whose objects are only observed although they would be managed."""
+    """Documents of which something waits to be made or changed, be it for another document's approval."""
     from reconciler.engine.external import DocumentRef
 
     assert isinstance(ref, DocumentRef)
     if document and document not in (str(ref), ref.name):
         return False
-    return any(r.document == ref and r.reason == "ObserveOnly" and r.changes for r in store.objects())
+    return any(r.document == ref and r.policy.value == "Ask" and not (r.synced or r.gone) for r in store.objects())

@@ -56,7 +56,7 @@ class Conclusion:
 
     def _deleted(self, item: Desired) -> set[ObjectKey]:
         self.ledger.forget(item.key)
-        return {ref for ref in item.refs if ref in self.ledger.gone}
+        return {key for key in (*item.refs, *self.ledger.objects(item.document)) if key in self.ledger.gone}
 
     def _keep(self, item: Desired, outcome: Outcome) -> set[ObjectKey]:
         ledger, record, wanted = self.ledger, self.ledger.record(item), item.fingerprint

@@ -16,6 +16,7 @@ from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import Outcome
 
 log = structlog.get_logger(__name__)
+LEFT_ALONE = (Policy.OBSERVE, Policy.SKIP)
 REMOVAL = Change("(object)", "(present)", None, "delete")
 
 
@@ -28,7 +29,7 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
     ledger, desired = writer.ledger, gone.desired
     record = ledger.record(desired)
     left = gone.since + writer.pacing.grace - ledger.clock()
-    if ledger.retained(desired.key) or desired.policy is not Policy.MANAGE:
+    if ledger.retained(desired.key) or desired.policy in LEFT_ALONE:
         return _leave(writer, desired, left)
     if _never_made(record, gone):
         return Outcome(Phase.DELETED)
@@ -50,17 +51,22 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
 
 
 def _leave(writer: Writer, desired: Desired, left: float) -> Outcome:
-    """It stays where it is and is forgotten. That is worth an event only if its document is gone, too, and for good: else
-    something else takes its place (the next version of a folder).
+    """It stays where it is and is forgotten. That is worth an event only if its document is gone, too (else the next version
+    of a folder takes its place), and when all that goes of the document has gone: until then it may come back.
     """
     ledger = writer.ledger
-    why = f"reconcilePolicy is {desired.policy.value}" if ledger.retained(desired.key) is False else "deletionPolicy is Retain"
-    message = f"no document asks for {desired.key}; it is left in place ({why})"
     if desired.document in ledger.documents:
         return Outcome(Phase.DELETED)
-    if left > 0:
+    why = "deletionPolicy is Retain" if ledger.retained(desired.key) else f"reconcilePolicy is {desired.policy.value}"
+    message = f"no document asks for {desired.key}; it is left in place ({why})"
+    if left > 0 and any(_goes(writer, key) for key in ledger.objects(desired.document)):
         return Outcome(Phase.LINGERING, "Retained", message, after=left)
     return Outcome(Phase.RETAINED, "Retained", message, event=normal("Retained", message, desired.key, desired.document))
+
+
+def _goes(writer: Writer, key: ObjectKey) -> bool:
+    gone = writer.ledger.gone.get(key)
+    return gone is not None and gone.desired.policy not in LEFT_ALONE and not writer.ledger.retained(key)
 
 
 async def _delete_now(writer: Writer, gone: Gone) -> Outcome:

@@ -35,9 +35,10 @@ class DocumentRef(NamedTuple):
 
 
 class Policy(StrEnum):
-    """`reconcilePolicy` of a document: Manage writes, Observe only reports, Skip does not even look."""
+    """What the loop may do: Manage writes, Ask waits for a person first, Observe only reports, Skip does not even look."""
 
     MANAGE = "Manage"
+    ASK = "Ask"
     OBSERVE = "Observe"
     SKIP = "Skip"
 

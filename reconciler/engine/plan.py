@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from typing import Any, Literal
 
 from reconciler.api.reasons import Reason
+from reconciler.engine.deletion import LEFT_ALONE
 from reconciler.engine.errors import NotReadyYet, ReconcileError
 from reconciler.engine.external import Change, Desired, DocumentRef, External, ObjectKey, Observation, Policy
 from reconciler.engine.facts import FactBook
@@ -68,7 +69,7 @@ class _Facts:
     def see(self, desired: Desired, observed: Observation) -> None:
         if observed.exists:
             self.seen[desired.key] = observed.outputs
-        elif desired.policy is Policy.MANAGE:
+        elif desired.policy in (Policy.MANAGE, Policy.ASK):
             self.coming.add(desired.key)
 
 
@@ -82,14 +83,19 @@ async def _line(ledger: Ledger, kind: External, desired: Desired, facts: _Facts)
         if not coming:
             return _of(desired, "wait", problem=error.message)
         facts.coming.add(desired.key)
-        return _of(desired, "create", effect=f"created after {', '.join(map(str, coming))}")
+        return _asking(_of(desired, "create", effect=f"created after {', '.join(map(str, coming))}"), desired)
     except ReconcileError as error:
         return _of(desired, "wait", problem=str(error))
     facts.see(desired, observed)
     line = _judge(ledger, desired, observed)
     if desired.policy is Policy.OBSERVE and line.action not in ("no-op", "wait"):
         return PlanLine(line.key, line.document, "no-op", line.changes, "only reported", "reconcilePolicy is Observe")
-    return line
+    return _asking(line, desired)
+
+
+def _asking(line: PlanLine, desired: Desired) -> PlanLine:
+    waits = desired.policy is Policy.ASK and line.action not in ("no-op", "wait")
+    return replace(line, problem=line.problem or "waits for approval") if waits else line
 
 
 def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
@@ -110,7 +116,7 @@ def _deletion(ledger: Ledger, gone: Gone) -> PlanLine:
     desired = gone.desired
     if ledger.retained(desired.key):
         return _of(desired, "no-op", effect="left in place (deletionPolicy is Retain)")
-    if desired.policy is not Policy.MANAGE:
+    if desired.policy in LEFT_ALONE:
         return _of(desired, "no-op", effect=f"left in place (reconcilePolicy is {desired.policy.value})")
     return _of(desired, "delete", effect="delete", problem="" if ledger.permits(desired, "delete") else "waits for approval")
 

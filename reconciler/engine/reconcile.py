@@ -134,6 +134,8 @@ class Reconciler:
             return self._only_observed(desired, observed, changes)
         if unready:
             return self._wait(unready)
+        if desired.policy is Policy.ASK:
+            return self._ask(desired, changes)
         attempt = fingerprint(desired.fingerprint, [signature(change) for change in changes])
         stall = self.stalls.get(desired.key)
         if stall is not None and stall.attempt == attempt:
@@ -166,6 +168,15 @@ class Reconciler:
         if drifted(self.writer.ledger, desired, changes) and not self.writer.ledger.record(desired).drifted:
             event = warning(Reason.DRIFT_FOUND, message, desired.key, desired.document, changes)
         return Outcome(phase, Reason.OBSERVE_ONLY, message, after=observed.poll_after, event=event)
+
+    def _ask(self, desired: Desired, changes: tuple[Change, ...]) -> Outcome:
+        """The change waits for a person; if somebody else made it necessary, that is told like any drift."""
+        verb = "create" if changes == (ABSENT,) else "update"
+        message = f"would {verb} {named(desired, changes) if verb == 'update' else desired.key}; `moorage approve` lets it"
+        event = None
+        if drifted(self.writer.ledger, desired, changes) and not self.writer.ledger.record(desired).drifted:
+            event = warning(Reason.DRIFT_FOUND, message, desired.key, desired.document, changes)
+        return Outcome(Phase.BLOCKED, Reason.AWAITING_APPROVAL, message, after=self.writer.pacing.slow, hold=True, event=event)
 
     def _pause(self, record: ObjectRecord, changes: tuple[Change, ...]) -> Outcome | None:
         """Why not to write now a difference that earlier writes did not settle; None to go ahead."""

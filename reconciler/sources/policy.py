@@ -1,41 +1,50 @@
-"""`syncPolicy.automated: false`: the loop only looks until a person approves the document's present version."""
+"""`syncPolicy.automated: false`: the loop asks before it writes until a person approves what the documents now come to."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
 from reconciler.api.documents import Environment, InferenceService
 from reconciler.api.loaded import Loaded
 from reconciler.engine.external import Desired, DocumentRef, Policy
+from reconciler.engine.fingerprint import fingerprint
 from reconciler.engine.store import Store
 
 
 def with_sync_policy(desired: Sequence[Desired], documents: Sequence[Loaded], store: Store) -> list[Desired]:
-    """`desired`, with what belongs to an Environment that is not automated turned to Observe unless it was approved."""
-    manual = {
-        loaded.document.metadata.name
-        for loaded in documents
-        if isinstance(loaded.document, Environment) and not loaded.document.spec.sync_policy.automated
-    }
-    held = {DocumentRef("Environment", name) for name in manual}
-    held |= {
-        DocumentRef("InferenceService", loaded.document.metadata.name)
-        for loaded in documents
-        if isinstance(loaded.document, InferenceService) and loaded.document.spec.environment in manual
-    }
+    """`desired`, with what belongs to an Environment that is not automated turned to Ask unless it was approved."""
+    held = _held(documents)
+    parts: dict[DocumentRef, list[str]] = defaultdict(list)
+    for item in desired:
+        if item.document in held:
+            parts[item.document].append(f"{item.key} {item.fingerprint}")
+    for document, of in parts.items():
+        store.put(f"version {document}", fingerprint(of))
     return [
-        replace(item, policy=Policy.OBSERVE)
-        if item.document in held and item.policy is Policy.MANAGE and not approved(store, item.document, item.generation)
+        replace(item, policy=Policy.ASK)
+        if item.document in held and item.policy is Policy.MANAGE and not _approved(store, item.document)
         else item
         for item in desired
     ]
 
 
-def approve_version(store: Store, document: DocumentRef, generation: int) -> None:
-    """Let the loop write for this version of a document, and for no later one."""
-    store.put(f"approved {document}", str(generation))
+def approve_version(store: Store, document: DocumentRef) -> None:
+    """Let the loop write for what `document`, the folders it names included, comes to now, and for nothing later."""
+    store.put(f"approved {document}", store.get(f"version {document}"))
 
 
-def approved(store: Store, document: DocumentRef, generation: int) -> bool:
-    return store.get(f"approved {document}") == str(generation)
+def _approved(store: Store, document: DocumentRef) -> bool:
+    return store.get(f"approved {document}") == store.get(f"version {document}")
+
+
+def _held(documents: Sequence[Loaded]) -> set[DocumentRef]:
+    manual = {
+        loaded.document.metadata.name
+        for loaded in documents
+        if isinstance(loaded.document, Environment) and not loaded.document.spec.sync_policy.automated
+    }
+    services = [loaded.document for loaded in documents if isinstance(loaded.document, InferenceService)]
+    held = {DocumentRef("InferenceService", each.metadata.name) for each in services if each.spec.environment in manual}
+    return held | {DocumentRef("Environment", name) for name in manual}
