@@ -19,6 +19,7 @@ from serving.weights import Tensor, WeightsError, not_finite, read_header
 SUPPORTED_VLLM = ("0.32.0",)  # the one list of vLLM versions whose internals serving/engine.py was tested against
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+SIZE_LIMIT = 3 << 30  # bytes: during a change two versions lie side by side on a replica's local disk, which holds 8 GiB
 PICKLES = ("adapter_model.bin", "adapter_model.pt")
 _KEY = re.compile(r"^(?:base_model\.model\.)?(?P<module>.+?)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(?:\.weight)?$")
 _PLAIN_INITS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
@@ -35,13 +36,20 @@ _FORBIDDEN = {
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found: loadable when `problems` is empty. `rank` is the highest any module needs, `size` the weights in bytes."""
+    """What was found: loadable when `problems` is empty. `rank` is the highest any module needs, `size` the weights in bytes,
+    `width` the inputs and outputs of all its modules added up.
+    """
 
     problems: tuple[str, ...] = ()
     rank: int = 0
     base_model: str | None = None
     size: int = 0
     target_modules: tuple[str, ...] = ()
+    width: int = 0
+
+    def memory(self, max_rank: int) -> int:
+        """Bytes of a slot in an engine of this max-lora-rank, which pads every module to it; two bytes a value."""
+        return 2 * max_rank * self.width
 
 
 def check_adapter(
@@ -58,8 +66,9 @@ def check_adapter(
     except (WeightsError, OSError) as error:
         return Findings((str(error),))
     ranks = _ranks(config)
+    size = sum(tensor.end - tensor.start for tensor in tensors.values())
     problems = [*_links(folder), *_features(config), *_rank_limits(ranks, max_rank), *_base_name(config, base_names)]
-    problems += _pairs(tensors, config)
+    problems += [*_too_large(size), *_pairs(tensors, config, folder)]
     if base is not None and not problems:
         try:
             problems += _against(tensors, read_base(base))
@@ -71,8 +80,9 @@ def check_adapter(
         problems=tuple(problems),
         rank=max(ranks, default=0),
         base_model=_text(config.get("base_model_name_or_path")),
-        size=sum(tensor.end - tensor.start for tensor in tensors.values()),
+        size=size,
         target_modules=tuple(sorted({module.rpartition(".")[2] for module, _, _ in map(_split, tensors) if module})),
+        width=_width(tensors),
     )
 
 
@@ -100,6 +110,19 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
     if not tensors:
         raise WeightsError(f"{WEIGHTS} holds no tensors")
     return tensors
+
+
+def _too_large(size: int) -> list[str]:
+    if size <= SIZE_LIMIT:
+        return []
+    return [
+        f"its weights are {size / 2**30:.1f} GiB; {SIZE_LIMIT >> 30} GiB is the most that a replica's local disk has room for"
+    ]
+
+
+def _width(tensors: Mapping[str, Tensor]) -> int:
+    """A is (rank, inputs) and B is (outputs, rank): what is not the rank is the width."""
+    return sum(t.shape[1] if _split(key)[1] == "A" else t.shape[0] for key, t in tensors.items() if len(t.shape) == 2)
 
 
 def _links(folder: Path) -> list[str]:
@@ -169,7 +192,7 @@ def _split(key: str) -> tuple[str, str, bool]:
     return (match["module"], match["side"], bool(match["embedding"])) if match else ("", "", False)
 
 
-def _pairs(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> list[str]:
+def _pairs(tensors: Mapping[str, Tensor], config: Mapping[str, Any], folder: Path) -> list[str]:
     """Every module has an A and a B whose ranks agree with each other and with the configuration."""
     problems: list[str] = []
     sides: dict[str, dict[str, Tensor]] = {}
@@ -178,7 +201,10 @@ def _pairs(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> list[str
         if module:
             sides.setdefault(module, {})[side] = tensor
         elif key.endswith(("embed_tokens.weight", "lm_head.weight")):
-            problems.append(f"it carries a resized embedding ({key}); vLLM cannot add tokens to the base model's vocabulary")
+            problems.append(
+                f"it carries a resized embedding ({key}{_added_tokens(folder)}); vLLM cannot add tokens to the base model's "
+                "vocabulary: merge it into the base model and serve that, or train without new tokens"
+            )
         else:
             problems.append(f"the tensor {key} is not part of a LoRA")
     for module, pair in sides.items():
@@ -192,6 +218,15 @@ def _pairs(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> list[str
         if not inner == outer == rank and ".experts" not in module:
             problems.append(f"{CONFIG} says rank {rank} for {module}, but its tensors have rank {inner} and {outer}")
     return _few(problems)
+
+
+def _added_tokens(folder: Path) -> str:
+    """Which tokens made the embedding larger, where the tokenizer saved beside the adapter tells."""
+    try:
+        added = json.loads((folder / "added_tokens.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return f", for tokens such as {', '.join(sorted(added)[:3])}" if isinstance(added, dict) and added else ""
 
 
 def _expected_rank(module: str, config: Mapping[str, Any]) -> Any:

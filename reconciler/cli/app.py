@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from reconciler.cli import approve, down, events, key, local_azure, logs, plan, schema, status, train, up, validate
+from reconciler.cli import adapter, approve, down, events, key, local_azure, logs, plan, schema, status, train, up, validate
 from reconciler.cli.exits import CommandError, Exit
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ for command in (up.up, validate.validate, plan.plan, approve.approve, status.sta
 app.command()(down.down)
 app.command()(train.train)
 app.command()(schema.schema)
+app.add_typer(adapter.app, name="adapter")
 app.add_typer(local_azure.app, name="local-azure")
 
 

@@ -73,6 +73,18 @@ def _pickled(folder: Path):
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
 
 
+def _sparse(folder: Path, size: int):
+    """Weights that are all hole, so that a file of gigabytes costs nothing."""
+    shape = [8, size // 32]
+    head = {f"base_model.model.model.layers.0.self_attn.q_proj.lora_{side}.weight": shape for side in "A"}
+    text = json.dumps(
+        {name: {"dtype": "F32", "shape": shape, "data_offsets": [0, size]} for name, shape in head.items()}
+    ).encode()
+    with (folder / "adapter_model.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + size)
+
+
 REFUSED = [
     ("rank beyond the engine", {"rank": 32}, None, "rank 32 is higher than the engine's max-lora-rank 16"),
     ("pattern beyond the engine", {"rank_pattern": {"q_proj": 64}}, None, "rank 64 is higher"),
@@ -100,11 +112,21 @@ REFUSED = [
     ("half a pair", {}, _edit(lambda t: t.pop(next(iter(t)))), "one half"),
     ("no LoRA tensor", {}, _edit(lambda t: t.update(prompt_embeddings=((1,), array("f", [0.0])))), "not part of a LoRA"),
     (
+        "added tokens that the tokenizer beside it names",
+        {},
+        lambda f: (
+            (f / "added_tokens.json").write_text('{"<|pad|>": 512}'),
+            _edit(lambda t: t.update({"base_model.model.lm_head.weight": ((1, 2), array("f", [0, 0]))}))(f),
+        ),
+        "for tokens such as <|pad|>",
+    ),
+    (
         "added tokens",
         {},
         _edit(lambda t: t.update({"base_model.model.model.embed_tokens.weight": ((1, 2), array("f", [0, 0]))})),
         "resized embedding",
     ),
+    ("too large for the disk", {}, lambda f: _sparse(f, 4 << 30), "its weights are 4.0 GiB; 3 GiB is the most"),
     ("a link", {}, lambda f: (f / "extra.txt").symlink_to("/etc/passwd"), "is a link"),
 ]
 
@@ -166,6 +188,7 @@ def test_ordinary_adapters_pass_and_tell_rank_size_and_modules(adapter, model, r
     assert findings.rank == rank
     assert findings.size > 0
     assert "down_proj" in findings.target_modules
+    assert findings.memory(16) == 2 * 16 * findings.width > 0
 
 
 def test_a_rank_pattern_within_the_limit_passes(adapter, model):
