@@ -15,7 +15,7 @@ VLLM ?=
 BIN := .venv/bin
 CODE := reconciler serving infra tests requirements
 
-.PHONY: help install up train test test-all check fmt bench lock clean
+.PHONY: help install up train test test-all conformance check fmt bench lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ test: install ## the test suite with a slice of the long ones
 
 test-all: install ## every test, the long ones whole
 	@$(BIN)/pytest $(PYTEST)
+
+conformance: install ## replay recordings of Azure against the local Azure: a table, and .moorage/conformance.txt with every difference
+	@mkdir -p .moorage && $(BIN)/python -m tests.conformance --report .moorage/conformance.txt
 
 check: install ## format, lint, types, imports: what a change must pass
 	@$(BIN)/ruff format --check --quiet $(CODE) || { echo "make check: not formatted; run 'make fmt'" >&2; exit 1; }

@@ -1,0 +1,319 @@
+"""Replays one recording against a local Azure of its own and scores what it answers."""
+
+import asyncio
+import json
+import ssl
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from . import fields, scope, seeds
+from .fields import Field
+from .names import LRO, Names
+from .recordings import ROOT, Exchange, Recording
+from .scope import Subject
+
+OPERATION_SECONDS = "0.4"
+PATIENCE = 30.0
+SETTLING = 6.0
+_PENDING = {
+    *("InProgress", "Waiting", "Creating", "UpgradeRequested", "Updating", "Provisioning", "ScheduledForDelete", "Deleting"),
+    *("ResolvingDns", "ProvisioningAccount", "Running", "Accepted", "Activating"),
+}
+# What goes on moving after an operation ended: waited for, because the recording's client came later.
+_MOVING = (
+    *("provisioningState", "runningStatus", "runningState", "healthState", "latestRevisionName", "latestReadyRevisionName"),
+    *("replicas", "ready", "started", "active", "trafficWeight", "restartCount", "status", "currentCount"),
+)
+
+
+@dataclass
+class Score:
+    """One exchange: `wrong_status` and `wrong_headers` are sentences, empty when right; `apart` says why it is not scored."""
+
+    recording: str
+    exchange: Exchange
+    subject: Subject
+    status: int = 0
+    refusal: str = ""
+    wrong_headers: str = ""
+    fields: list[Field] = field(default_factory=list)
+    apart: str = ""
+
+    @property
+    def right_status(self) -> bool:
+        return self.status == self.exchange.status
+
+
+@dataclass
+class Replayed:
+    recording: str
+    scores: list[Score]
+    seeded: list[str]
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+class Replay:
+    """One recording, one server, one pass."""
+
+    def __init__(self, recording: Recording, facts: dict[str, str], session: aiohttp.ClientSession) -> None:
+        self._recording = recording
+        self._facts = facts
+        self._session = session
+        self._names = Names(recording.subscription, facts["subscriptionId"], facts["armEndpoint"])
+        self._present: set[str] = set()
+        self._made: set[str] = set()
+        self._seeded: list[str] = []
+        self._token = ""
+
+    async def run(self) -> Replayed:
+        self._token = await self._login()
+        scores = [await self._step(place, exchange) for place, exchange in enumerate(self._recording.exchanges)]
+        return Replayed(self._recording.name, scores, self._seeded)
+
+    async def _step(self, place: int, exchange: Exchange) -> Score:
+        score = Score(self._recording.name, exchange, scope.subject(exchange))
+        if score.subject.kind == "Azure Files data plane":
+            score.apart = "the data plane has its own tests"
+            return score
+        if scope.OPERATION.search(exchange.path) and not self._names.polled(exchange):
+            score.apart = "" if self._begun_here(place, exchange) else "an operation that began outside the recording"
+            score.fields = [Field("(no operation to ask about)", "was never begun here")] if not score.apart else []
+            return score
+        await self._seed(place, exchange)
+        answer = await self._settled(exchange)
+        self._follow(exchange)
+        score.status, score.refusal = answer.status, refusal(answer.body)
+        self._names.learn(exchange, answer.headers, answer.body)
+        there, here = (
+            pending(exchange.method, exchange.status, exchange.body),
+            pending(exchange.method, answer.status, answer.body),
+        )
+        if there and not here and answer.status < 400:
+            score.apart = "the operation had already ended here"
+            return score
+        score.wrong_headers = _headers(exchange, answer)
+        score.fields = self._compare(exchange, answer.body)
+        return score
+
+    def _begun_here(self, place: int, exchange: Exchange) -> bool:
+        """Whether a scored request of this recording was answered with this address."""
+        return any(
+            scope.subject(before).scored
+            for before in self._recording.exchanges[:place]
+            for name in LRO
+            if exchange.path.lower() in before.headers.get(name, "").lower()
+        )
+
+    async def _settled(self, exchange: Exchange) -> Answer:
+        """The answer to compare: a write waits for its turn, a read for the end that was recorded."""
+        begun = time.monotonic()
+        while True:
+            answer = await self._send(exchange.method, self._names.url(exchange), exchange.sent, exchange.query)
+            passed = time.monotonic() - begun
+            if not self._early(exchange, answer, passed):
+                return answer
+            await asyncio.sleep(0.05)
+
+    def _early(self, exchange: Exchange, answer: Answer, passed: float) -> bool:
+        if exchange.method not in {"GET", "HEAD"}:
+            code = refusal(answer.body).partition(":")[0]
+            busy = answer.status == 409 and code.endswith(("InProgress", "NotProvisioned"))
+            return busy and exchange.status != 409 and passed < PATIENCE
+        if pending("GET", exchange.status, exchange.body):
+            return False
+        if pending("GET", answer.status, answer.body):
+            return passed < PATIENCE
+        if passed > SETTLING or answer.status != exchange.status:
+            return False
+        differing = [entry.path for entry in self._compare(exchange, answer.body) if entry.wrong]
+        return any(path.rsplit(".", 1)[-1] in _MOVING for path in differing)
+
+    def _compare(self, exchange: Exchange, body: Any) -> list[Field]:
+        recorded = self._names.translate(exchange.body)
+        if isinstance(recorded, dict) and isinstance(body, dict):
+            recorded, body = self._own(recorded, body)
+        return list(fields.compare(recorded, body)) if recorded is not None or body is not None else []
+
+    def _own(self, recorded: dict[str, Any], local: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Lists without what belongs to others: the recorder's subscription was full of things that no request here made."""
+        if not all(isinstance(side.get("value"), list) for side in (recorded, local)):
+            return recorded, local
+        here = {str(entry.get("id", "")).lower() for entry in local["value"] if isinstance(entry, dict)}
+        mine = {str(self._names.translate(key)).lower() for key in self._present}
+
+        def kept(entry: Any) -> bool:
+            key = str(entry.get("id", "")).lower() if isinstance(entry, dict) else ""
+            return not key or scope.route(key) not in seeds.LISTED or key in mine or key in here
+
+        value = [entry for entry in recorded["value"] if kept(entry)]
+        shown = {str(entry.get("id", "")).lower() for entry in value if isinstance(entry, dict)}
+        rest = [
+            entry for entry in local["value"] if "_truncatedFrom" not in recorded or str(entry.get("id", "")).lower() in shown
+        ]
+        return {**recorded, "value": value}, {**local, "value": rest}
+
+    def _follow(self, exchange: Exchange) -> None:
+        """Keep in mind what exists according to the recording."""
+        chain = scope.resources(exchange.path)
+        if not chain or not exchange.succeeded:
+            return
+        if exchange.method == "PUT":
+            self._present.add(chain[-1])
+            self._made.add(chain[-1])
+        elif exchange.method == "DELETE" and exchange.path.lower() == chain[-1]:
+            self._present = {key for key in self._present if key != chain[-1] and not key.startswith(chain[-1] + "/")}
+
+    async def _seed(self, place: int, exchange: Exchange) -> None:
+        for key in seeds.needed(exchange):
+            if key in self._present | self._made:
+                continue  # what was made and deleted here may come back only by itself
+            self._present.add(key)
+            body, version = seeds.document(self._recording, place, key, exchange)
+            url = f"{self._facts['armEndpoint']}{self._names.translate(_spelled(self._recording, key))}"
+            query = {"api-version": version or seeds.VERSIONS["microsoft.resources"]}
+            if (await self._send("GET", url, None, query)).status == 200:
+                continue
+            answer = await self._send("PUT", url, body, query)
+            self._seeded.append(f"{key} {answer.status}")
+            begun = time.monotonic()
+            while time.monotonic() - begun < PATIENCE:
+                shown = await self._send("GET", url, None, query)
+                if shown.status >= 400 or not pending("GET", shown.status, shown.body):
+                    break
+                await asyncio.sleep(0.05)
+
+    async def _send(self, method: str, url: str, body: Any, query: dict[str, str]) -> Answer:
+        if "?" not in url:
+            url += "?" + "&".join(f"{key}={value}" for key, value in query.items())
+        data = None if body is None else json.dumps(self._names.translate(body))
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        async with self._session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
+            text = await response.text()
+            is_json = "json" in response.headers.get("Content-Type", "")
+            heads = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status, heads, json.loads(text) if is_json and text else text or None)
+
+    async def _login(self) -> str:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self._facts["clientId"],
+            "client_secret": self._facts["clientSecret"],
+            "scope": "https://management.azure.com/.default",
+        }
+        async with self._session.post(
+            f"{self._facts['authority']}/{self._facts['tenantId']}/oauth2/v2.0/token", data=form
+        ) as answer:
+            return str((await answer.json())["access_token"])
+
+
+def refusal(body: Any) -> str:
+    """The code and message of an error; empty for anything else."""
+    error = body.get("error") if isinstance(body, dict) else None
+    return f"{error.get('code')}: {error.get('message')}" if isinstance(error, dict) else ""
+
+
+def pending(method: str, status: int, body: Any) -> bool:
+    """Whether an answer to a GET says that something is still going on."""
+    if method != "GET":
+        return False
+    if status == 202:
+        return True
+    if not isinstance(body, dict) or status != 200:
+        return False
+    inner = body.get("properties") if isinstance(body.get("properties"), dict) else {}
+    return bool({body.get("status"), (inner or {}).get("provisioningState")} & _PENDING)
+
+
+async def replay(recording: Recording, folder: Path) -> Replayed:
+    """Start a local Azure in `folder`, replay, and stop it again."""
+    async with local_azure(folder) as facts:
+        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=facts["caFile"]))
+        async with aiohttp.ClientSession(connector=connector) as session:
+            return await Replay(recording, facts, session).run()
+
+
+@asynccontextmanager
+async def local_azure(folder: Path) -> AsyncIterator[dict[str, str]]:
+    state = str(folder / "local-azure")
+    images = folder / "images.yaml"
+    stand_in = {"image": ["*"], "environment": sys.base_prefix, "entrypoint": ["python3", "-c", STAND_IN]}
+    images.write_text(json.dumps([stand_in]))
+    options = ("--operation-seconds", OPERATION_SECONDS, "--retry-after", "1", "--images", str(images))
+    facts = json.loads(await _command("start", state, *options, "-o", "json"))
+    try:
+        yield facts
+    finally:
+        await _command("stop", state)
+
+
+async def _command(name: str, state: str, *arguments: str) -> bytes:
+    line = (sys.executable, "-m", "infra.local_azure", name, "--state-dir", state, *arguments)
+    process = await asyncio.create_subprocess_exec(*line, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{name} failed: {process.returncode}")
+    return out
+
+
+def _headers(exchange: Exchange, answer: Answer) -> str:
+    """The headers that lead a client to an operation: the same kinds, each leading to the same kind of address."""
+    wrong = []
+    for name in (*LRO, "x-ms-async-operation-timeout"):
+        there, here = exchange.headers.get(name), answer.headers.get(name)
+        if bool(there) != bool(here):
+            wrong.append(f"{name} {'missing' if there else 'not in the recording'}")
+        elif there and here and name in LRO and _kind(there) != _kind(here):
+            wrong.append(f"{name} leads to {_kind(here)}, led to {_kind(there)}")
+    if "retry-after" in exchange.headers and "retry-after" not in answer.headers:
+        wrong.append("retry-after missing")
+    return "; ".join(wrong)
+
+
+def _kind(url: str) -> str:
+    return scope.route(url.split("://", 1)[1].partition("/")[2].partition("?")[0])
+
+
+def _spelled(recording: Recording, key: str) -> str:
+    """The id in the case the recording writes it in."""
+    for exchange in recording.exchanges:
+        at = exchange.path.lower().find(key)
+        if at == 0:
+            return exchange.path[: len(key)]
+    for exchange in recording.exchanges:
+        named = ((exchange.sent or {}).get("properties") or {}) if isinstance(exchange.sent, dict) else {}
+        for value in named.values():
+            if isinstance(value, str) and value.lower() == key:
+                return value
+    return key
+
+
+# A real process, which is all that the control plane asks of a replica: it answers on the ports that the recorded images listen on.
+STAND_IN = """
+import select, signal, socket, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+doors = [socket.create_server(("", port)) for port in (80, 3000, 3500, 5000, 6379, 8000, 8080, 8888)]
+print("listening", flush=True)
+while True:
+    for door in select.select(doors, [], [])[0]:
+        talk = door.accept()[0]
+        talk.settimeout(1)
+        try:
+            talk.recv(65536)
+            talk.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok")
+        except OSError:
+            pass
+        talk.close()
+"""
