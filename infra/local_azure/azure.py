@@ -6,6 +6,7 @@ from .arm.operations import Operations
 from .login import Login
 from .options import Options
 from .providers.composition import Composition
+from .providers.dispatch import Dispatch
 from .store import Store
 
 
@@ -18,5 +19,6 @@ class Azure:
     login: Login
     operations: Operations
     composition: Composition
+    dispatch: Dispatch
     base: str = ""
     unregistered: set[str] = field(default_factory=set)

@@ -9,6 +9,11 @@ def now() -> float:
     return time.time()
 
 
+def moment(epoch: float | None = None) -> datetime:
+    """An instant as a UTC datetime."""
+    return datetime.fromtimestamp(now() if epoch is None else epoch, UTC)
+
+
 def ticks(epoch: float | None = None) -> str:
     """2024-10-14T06:21:34.6489624: up to seven digits, trailing zeros cut, no zone (systemData as a GET shows it)."""
     nanoseconds = time.time_ns() if epoch is None else int(epoch * 1e9)

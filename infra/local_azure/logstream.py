@@ -1,7 +1,8 @@
-"""The log host: a replica's console and an app's system events, streamed to holders of a getAuthtoken token.
+"""The log host: a replica's console and an app's or a job's system events, streamed to holders of a getAuthtoken token.
 
-`…/containerApps/{app}/revisions/{rev}/replicas/{replica}/containers/{c}/logstream` and `…/containerApps/{app}/eventstream`,
-with `follow`, `tailLines` (0..300) and `output` (json or text). The shim writes console lines in the CRI format.
+`…/containerApps/{app}/revisions/{rev}/replicas/{replica}/containers/{c}/logstream`, the same below
+`…/jobs/{job}/executions/{execution}`, and `…/containerApps/{app or job}/eventstream`; with `follow`, `tailLines` (0..300) and
+`output` (json or text). The shim writes console lines in the CRI format.
 """
 
 import asyncio
@@ -17,12 +18,13 @@ from . import clock
 from .arm.errors import ArmError
 from .azure import Azure
 from .login import TokenError
-from .providers import app_view
+from .providers import app_view, job_shape
 from .store import Record
 
 PATH = re.compile(
-    r"/subscriptions/(?P<subscription>[^/]+)/resourcegroups/(?P<group>[^/]+)/containerapps/(?P<app>[^/]+)/"
-    r"(?:eventstream|revisions/(?P<revision>[^/]+)/replicas/(?P<replica>[^/]+)/containers/(?P<container>[^/]+)/logstream)",
+    r"/subscriptions/(?P<subscription>[^/]+)/resourcegroups/(?P<group>[^/]+)/(?P<kind>containerapps|jobs)/(?P<app>[^/]+)/"
+    r"(?:eventstream|(?:revisions|executions)/(?P<revision>[^/]+)/replicas/(?P<replica>[^/]+)"
+    r"/containers/(?P<container>[^/]+)/logstream)",
     re.IGNORECASE,
 )
 _POLL_S = 0.2
@@ -48,9 +50,11 @@ def open_source(azure: Azure, request: web.BaseRequest, match: re.Match[str], qu
     asked = query.get("tailLines") or "20"
     tail = min(int(asked), 300) if asked.isdigit() else 20
     if match["revision"] is None:
-        return Source(azure.composition.system_log(app.name), tail, follow, _as_it_is)
+        owner = azure.dispatch if app.kind == job_shape.KIND else azure.composition
+        return Source(owner.system_log(app.name), tail, follow, _as_it_is)
     shape = _console_text if query.get("output", "json").lower() == "text" else _console_json
-    where = f"[Revision: '{match['revision']}', Replica: '{match['replica']}']"
+    what = "Execution" if app.kind == job_shape.KIND else "Revision"
+    where = f"[{what}: '{match['revision']}', Replica: '{match['replica']}']"
     connecting = f"Connecting to the container '{match['container']}'..."
     connected = f"Successfully Connected to container: '{match['container']}' {where}"
     greeting = tuple(shape(f"{clock.zulu()} stdout F {text}") for text in (connecting, connected))
@@ -70,10 +74,13 @@ async def stream(request: web.BaseRequest, source: Source) -> web.StreamResponse
 
 def _app(azure: Azure, match: re.Match[str]) -> Record:
     group = f"/subscriptions/{match['subscription']}/resourceGroups/{match['group']}"
-    record = azure.store.get(f"{group}/providers/Microsoft.App/containerapps/{match['app']}")
-    if record is None:
-        raise ArmError(404, "ResourceNotFound", f"The container app '{match['app']}' was not found.")
-    return record
+    # A job's event stream has the address of an app's: the first of that name has it.
+    kinds = ("containerapps", "jobs") if match["revision"] is None else (match["kind"].lower(),)
+    for kind in kinds:
+        record = azure.store.get(f"{group}/providers/Microsoft.App/{kind}/{match['app']}")
+        if record is not None:
+            return record
+    raise ArmError(404, "ResourceNotFound", f"The container app '{match['app']}' was not found.")
 
 
 def _authenticate(azure: Azure, request: web.BaseRequest, app: Record) -> None:
@@ -88,12 +95,22 @@ def _authenticate(azure: Azure, request: web.BaseRequest, app: Record) -> None:
 
 
 def _console(azure: Azure, app: Record, match: re.Match[str]) -> Path:
+    if app.kind == job_shape.KIND:
+        return _execution_console(azure, app, match)
     revision = azure.store.get(app_view.revision_id(app, match["revision"]))
     if revision is None:
         raise ArmError(404, "RevisionNotFound", f"The revision '{match['revision']}' was not found.")
     for replica in azure.composition.status(app, revision).replicas:
         if replica.name == match["replica"]:
             return replica.log
+    raise ArmError(404, "ReplicaNotFound", f"The replica '{match['replica']}' was not found.")
+
+
+def _execution_console(azure: Azure, job: Record, match: re.Match[str]) -> Path:
+    execution = azure.store.get(f"{job.id}/executions/{match['revision']}")
+    for attempt in azure.dispatch.attempts(execution) if execution else []:
+        if attempt.record.name == match["replica"]:
+            return attempt.status().log
     raise ArmError(404, "ReplicaNotFound", f"The replica '{match['replica']}' was not found.")
 
 

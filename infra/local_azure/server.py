@@ -25,6 +25,8 @@ from .login import Login
 from .options import Options
 from .providers import catalogue
 from .providers.composition import Composition
+from .providers.dispatch import Dispatch
+from .runtime.executions import Executions
 from .runtime.scheduler import Scheduler
 from .store import Store
 
@@ -41,8 +43,10 @@ class Server:
         self.certificates = tls
         store = Store(options.database)
         composition = Composition(options, store, Scheduler(options.state_dir, options.images, (tls.certificate, tls.key)))
+        dispatch = Dispatch(options, store, Executions(options.state_dir, options.images))
+        composition.on_change = dispatch.changed
         operations = Operations(store, options.operation_s)
-        self.azure = Azure(options, store, Login(store, options.token_s), operations, composition)
+        self.azure = Azure(options, store, Login(store, options.token_s), operations, composition, dispatch)
         self.azure.unregistered |= set(filter(None, (store.read("unregistered") or "").split(",")))
         operations.finishers = catalogue.finishers(self.azure)
         self._journal = Journal(options.journal)
@@ -60,6 +64,7 @@ class Server:
         await self._runner.setup()
         self.azure.base = f"https://127.0.0.1:{port}"
         await self.azure.composition.start()
+        await self.azure.dispatch.start()
         self.azure.operations.resume()
         site = web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=context, reuse_address=True, backlog=512)
         await site.start()
@@ -67,7 +72,7 @@ class Server:
     async def stop(self, *, terminate: bool) -> None:
         if self._runner:
             await self._runner.cleanup()
-        await self.azure.composition.stop(terminate=terminate)
+        await asyncio.gather(self.azure.composition.stop(terminate=terminate), self.azure.dispatch.stop(terminate=terminate))
         self._files.close()
         self._journal.close()
         self.azure.store.close()

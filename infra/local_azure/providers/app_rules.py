@@ -29,13 +29,21 @@ def document(app: str, properties: Body, secrets: list[Body], storages: set[str]
     template, configuration = properties["template"], properties["configuration"]
     _mode(configuration["activeRevisionsMode"])
     _suffix(app, template["revisionSuffix"])
-    _secrets(secrets)
-    _containers(template, {str(secret["name"]) for secret in secrets})
-    _registries(configuration["registries"], {str(secret["name"]) for secret in secrets})
-    _volumes(template, storages)
-    _profile(properties["workloadProfileName"], template, profiles)
+    if template["initContainers"]:
+        raise not_implemented("container apps with init containers")
+    run(properties, secrets, storages, profiles)
     _scale(template["scale"])
     _ingress(configuration["ingress"])
+
+
+def run(properties: Body, secrets: list[Body], storages: set[str], profiles: list[Body] | None) -> None:
+    """What is wrong with the secrets, containers, registries, volumes and profile of an app or a job."""
+    template, names = properties["template"], {str(secret["name"]) for secret in secrets}
+    _secrets(secrets)
+    _containers(template, names)
+    _registries(properties["configuration"]["registries"], names)
+    _volumes(template, storages)
+    _profile(properties["workloadProfileName"], template, profiles)
 
 
 def traffic(entries: list[Body], known: Iterable[str]) -> None:
@@ -87,9 +95,9 @@ def _secrets(secrets: list[Body]) -> None:
 def _containers(template: Body, secrets: set[str]) -> None:
     if not template["containers"]:
         raise bad_request("ContainerAppContainersRequired", "The template of a container app must have at least one container.")
-    if len(template["containers"]) > 1 or template["initContainers"]:
-        raise not_implemented("container apps with several containers or with init containers")
-    for container in template["containers"]:
+    if len(template["containers"]) > 1:
+        raise not_implemented("container apps with several containers")
+    for container in [*(template["initContainers"] or []), *template["containers"]]:
         label = container.get("name")
         if not label or not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", str(label)):
             raise bad_request("ContainerAppInvalidContainerName", f"The container name '{label}' is invalid.")
@@ -126,7 +134,7 @@ def _probe(probe: Body) -> None:
 
 def _registries(registries: list[Body] | None, secrets: set[str]) -> None:
     for registry in registries or []:
-        reference = registry["passwordSecretRef"]
+        reference = registry.get("passwordSecretRef")
         if reference and reference not in secrets:
             text = f"PasswordSecretRef '{reference}' defined for registry server '{registry['server']}' not found."
             raise bad_request("ContainerAppRegistriesPasswordSecretRefNotFound", text)
@@ -143,7 +151,7 @@ def _volumes(template: Body, storages: set[str]) -> None:
         if kind == "AzureFile" and volume.get("storageName") not in storages:
             text = f"The storage '{volume.get('storageName')}' of volume '{label}' was not found in the managed environment."
             raise bad_request("ContainerAppVolumeStorageNotFound", text)
-    for container in template["containers"]:
+    for container in [*(template["initContainers"] or []), *template["containers"]]:
         for mount in container.get("volumeMounts", []):
             if mount.get("volumeName") not in volumes:
                 text = f"The volume '{mount.get('volumeName')}' mounted by container '{container['name']}' is not defined."

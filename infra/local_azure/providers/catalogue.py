@@ -9,7 +9,9 @@ from infra.local_azure.azure import Azure
 from . import (
     container_app,
     environment_storage,
+    execution,
     file_share,
+    job,
     log_analytics,
     managed_environment,
     resource_group,
@@ -30,6 +32,8 @@ ROUTES: dict[str, Handler] = {
     **workload_profiles.ROUTES,
     **container_app.ROUTES,
     **revision.ROUTES,
+    **job.ROUTES,
+    **execution.ROUTES,
 }
 
 
@@ -45,4 +49,6 @@ def finishers(azure: Azure) -> dict[str, Finisher]:
         "app.applied": partial(container_app.applied, azure),
         "app.deleted": partial(container_app.deleted, azure),
         "app.switched": partial(container_app.switched, azure),
+        "job.applied": partial(job.applied, azure),
+        "job.deleted": partial(job.deleted, azure),
     }

@@ -10,26 +10,24 @@ import logging
 import random
 import socket
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from infra.local_azure import clock
-from infra.local_azure.files import tree
 from infra.local_azure.options import Options
 from infra.local_azure.runtime.scheduler import Scheduler
-from infra.local_azure.runtime.workload import Mount, RevisionStatus, Workload
+from infra.local_azure.runtime.workload import RevisionStatus, Workload
 from infra.local_azure.store import Record, Store
 
-from . import app_view
+from . import app_view, mounts
 from .app_view import KIND, REVISION_KIND
+from .job_shape import KIND as JOB_KIND
+from .mounts import MountError, Mounts
 
 Body = dict[str, Any]
 STOPPED = RevisionStatus("None", "Stopped", None, ())
 log = logging.getLogger(__name__)
-
-
-class MountError(Exception):
-    """A volume that cannot be mounted; the sentence is what Azure's events say."""
 
 
 class Composition:
@@ -38,7 +36,9 @@ class Composition:
     def __init__(self, options: Options, store: Store, scheduler: Scheduler) -> None:
         self._options = options
         self._store = store
+        self.on_change: Callable[[], None] = lambda: None  # jobs mount the same storages
         self._scheduler = scheduler
+        self._mounts = Mounts(options, store)
         self._blocked: dict[str, str] = {}
         self._pending = False
         self._settled = False
@@ -62,6 +62,7 @@ class Composition:
         if not self._pending:
             self._pending = True
             asyncio.get_running_loop().call_soon(self._compose)
+        self.on_change()
 
     def status(self, app: Record, revision: Record) -> RevisionStatus:
         """What the runtime says of a revision; one that cannot even be started says why."""
@@ -112,8 +113,10 @@ class Composition:
         return dict(used)
 
     def storages_in_use(self, environment: str) -> set[str]:
-        """The storages that an app's template or an active revision mounts."""
-        apps = [app for app in self._store.each(KIND) if app.private["environment"] == environment]
+        """The storages that the template of an app or a job or an active revision mounts."""
+        apps = [
+            app for app in [*self._store.each(KIND), *self._store.each(JOB_KIND)] if app.private["environment"] == environment
+        ]
         templates = [app.body["properties"]["template"] for app in apps]
         templates += [revision.body["template"] for app, revision in self._active() if app.private["environment"] == environment]
         return {
@@ -171,8 +174,14 @@ class Composition:
             image=container["image"],
             command=tuple(container.get("command", ())),
             args=tuple(container.get("args", ())),
-            env=_environment(container, revision.private["secrets"]),
-            mounts=tuple(self._mounts(app, revision, container)),
+            env=mounts.environment(container, revision.private["secrets"]),
+            mounts=self._mounts.of(
+                app.private["environment"],
+                template,
+                container,
+                self._options.runtime / "empty" / revision.name,
+                mounted=bool(self._scheduler.status(revision.name).replicas),
+            ),
             probes=tuple(container.get("probes", ())),
             target_port=ingress["targetPort"] if ingress else None,
             ingress_port=app.private["port"] if ingress else None,
@@ -186,40 +195,6 @@ class Composition:
             termination_grace_s=float(template["terminationGracePeriodSeconds"] or 30),
             weight=self.weights(app, routed=True).get(revision.name, 0),
         )
-
-    def _mounts(self, app: Record, revision: Record, container: Body) -> list[Mount]:
-        volumes = {volume["name"]: volume for volume in revision.body["template"]["volumes"] or []}
-        mounts = []
-        for entry in container.get("volumeMounts", []):
-            volume = volumes[entry["volumeName"]]
-            if (volume.get("storageType") or "EmptyDir") == "EmptyDir":
-                source, read_only = self._options.runtime / "empty" / revision.name / volume["name"], False
-                source.mkdir(mode=0o700, parents=True, exist_ok=True)
-            else:
-                source, read_only = self._share(app, revision, volume)
-            below = str(entry.get("subPath") or "").strip("/")
-            mounts.append(Mount(source / below if below else source, entry["mountPath"], read_only))
-        return mounts
-
-    def _share(self, app: Record, revision: Record, volume: Body) -> tuple[Path, bool]:
-        """The directory behind an environment storage; what mounted it before keeps it when the key changes."""
-        storage = self._store.get(f"{app.private['environment']}/storages/{volume['storageName']}")
-        if storage is None:
-            raise MountError(f"storage '{volume['storageName']}' is not registered in the environment")
-        file = storage.body["azureFile"]
-        account = self._account(file["accountName"])
-        where = f"//{file['accountName']}.file/{file['shareName']}"
-        share = self._store.get(f"{account.id}/fileServices/default/shares/{file['shareName']}") if account else None
-        if account is None or share is None:
-            raise MountError(f"mount error(2): No such file or directory ({where})")
-        wrong = storage.private["key"] not in (account.private["key1"], account.private["key2"])
-        if wrong and not self._scheduler.status(revision.name).replicas:
-            raise MountError(f"mount error(13): Permission denied ({where})")
-        return tree.ensure(self._options, account.name, share.name), file["accessMode"] == "ReadOnly"
-
-    def _account(self, name: str) -> Record | None:
-        accounts = self._store.each("microsoft.storage/storageaccounts")
-        return next((account for account in accounts if account.name.lower() == name.lower()), None)
 
     async def _watch(self) -> None:
         """Look at the apps as long as one of them is on its way; a hundred settled ones cost nothing."""
@@ -262,17 +237,6 @@ class Composition:
             revision.body["active"] = False
             self._store.put(revision)
         return bool(old)
-
-
-def _environment(container: Body, secrets: Body) -> dict[str, str]:
-    """Plain values and resolved secrets. A name given twice keeps Azure from starting the container, without a word why."""
-    entries = container.get("env", [])
-    if len({entry["name"] for entry in entries}) != len(entries):
-        raise MountError("the container could not be created")
-    return {
-        str(entry["name"]): str(secrets.get(entry["secretRef"], "") if entry.get("secretRef") else entry.get("value", ""))
-        for entry in entries
-    }
 
 
 def _concurrency(rules: list[Body] | None) -> int:

@@ -105,6 +105,10 @@ def delete(call: Call) -> Reply:
             count = f"{len(apps)} active container apps"
             text = f"The specified environment {record.name} cannot be deleted because it still contains {count}."
             raise conflict("ManagedEnvironmentHasContainerApps", text)
+        jobs = [job for job in azure.store.each("microsoft.app/jobs") if job.private["environment"] == record.key]
+        if jobs:
+            text = f"The specified environment {record.name} cannot be deleted because it still contains {len(jobs)} active jobs."
+            raise conflict("ManagedEnvironmentHasContainerAppsJobs", text)
         record.body["properties"]["provisioningState"] = "ScheduledForDelete"
         running = _write(azure, record, "environment.deleted", factor=2)
     where = operations.url(

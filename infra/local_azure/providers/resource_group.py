@@ -19,6 +19,7 @@ from .tracked import GROUPS, Body
 _NAME = re.compile(r"[-\w().]{0,89}[-\w()]")
 _SHOWN = {
     "microsoft.app/containerapps": "Microsoft.App/containerApps",
+    "microsoft.app/jobs": "Microsoft.App/jobs",
     "microsoft.app/managedenvironments": "Microsoft.App/managedEnvironments",
     "microsoft.operationalinsights/workspaces": "Microsoft.OperationalInsights/workspaces",
     "microsoft.storage/storageaccounts": "Microsoft.Storage/storageAccounts",

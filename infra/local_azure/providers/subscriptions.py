@@ -10,7 +10,7 @@ from infra.local_azure.regions import REGIONS
 Body = dict[str, Any]
 _TYPES = {
     "Microsoft.App": (
-        "containerApps", "containerApps/revisions", "managedEnvironments",
+        "containerApps", "containerApps/revisions", "jobs", "jobs/executions", "managedEnvironments",
         "managedEnvironments/storages", "locations", "operations", "locations/usages",
         "locations/managedEnvironmentOperationStatuses", "locations/containerappOperationStatuses",
         "locations/availableManagedEnvironmentsWorkloadProfileTypes",

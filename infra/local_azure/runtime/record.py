@@ -3,7 +3,7 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from .container import Command
 from .images import Image
 from .rootfs import Plan, Volume
-from .workload import Workload
+from .workload import Step, Task, Workload
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own: no vowels, so no words
 _BACKOFF_CAP_S = 60.0
@@ -48,18 +48,37 @@ def new_record(workload: Workload, epoch: int) -> Record:
     )
 
 
+def new_attempt(task: Task) -> Record:
+    """A record for one replica of an execution: `{execution}-{id}`, as a Kubernetes job names its pods."""
+    return Record(
+        name=f"{task.execution}-{_random(5)}",
+        app=task.job,
+        revision=task.execution,
+        created=datetime.now(UTC).isoformat(),
+        epoch=0,
+        label=f"replica:{secrets.token_hex(8)}",
+        target_port=None,
+        grace_s=task.grace_s,
+        probes=tuple(dict(probe) for probe in task.probes),
+    )
+
+
 def write_spec(directory: Path, record: Record, workload: Workload, image: Image, hidden: Path) -> None:
     """Writes spec.json for the shim and for a later adoption. Secrets are in it: the folder and the file are owner-only."""
-    volumes = [Volume(str(mount.source), mount.target, mount.read_only) for mount in workload.mounts]
-    for mount in workload.mounts:
-        mount.source.mkdir(parents=True, exist_ok=True)
-    plan = Plan(str(directory / "root"), record.label, record.name[:63], image.visible, (str(hidden),), volumes)
-    command = Command(image.argv(workload.command, workload.args), _environment(workload, image, record.name), plan)
-    spec = {"record": asdict(record), "command": command.to_json(), "grace_s": record.grace_s, "backoff_cap_s": _BACKOFF_CAP_S}
-    draft = directory / "spec.json.new"
-    draft.touch(0o600)
-    draft.write_text(json.dumps(spec))
-    draft.replace(directory / "spec.json")
+    command = _command(directory, record, workload, workload, image, hidden)
+    _write(directory, record, {"command": command, "backoff_cap_s": _BACKOFF_CAP_S})
+
+
+def write_task(directory: Path, record: Record, task: Task, image: Image, first: Sequence[Image], hidden: Path) -> None:
+    """The same for a job's replica, which runs once; `first` are the images of its init containers."""
+    steps = [_command(directory, record, task, step, found, hidden) for step, found in zip(task.first, first, strict=True)]
+    command = _command(directory, record, task, task, image, hidden)
+    _write(directory, record, {"command": command, "first": steps, "once": True, "backoff_cap_s": _BACKOFF_CAP_S})
+
+
+def strip_spec(directory: Path, record: Record) -> None:
+    """Leaves only the record of a replica that has ended, so that no secret outlives it."""
+    _write(directory, record, {})
 
 
 def read_record(directory: Path) -> Record:
@@ -68,18 +87,24 @@ def read_record(directory: Path) -> Record:
     return replace(Record(**raw), probes=tuple(raw["probes"]))
 
 
-def _environment(workload: Workload, image: Image, replica: str) -> dict[str, str]:
-    """The image's variables, the template's, and exactly those that Container Apps adds."""
-    own = {
-        "CONTAINER_APP_NAME": workload.app,
-        "CONTAINER_APP_REVISION": workload.revision,
-        "CONTAINER_APP_HOSTNAME": f"{workload.revision}.{workload.dns_suffix}",
-        "CONTAINER_APP_ENV_DNS_SUFFIX": workload.dns_suffix,
-        "CONTAINER_APP_REPLICA_NAME": replica,
-    }
-    if workload.target_port is not None:
-        own["CONTAINER_APP_PORT"] = str(workload.target_port)
-    return {"PATH": image.path, "HOME": "/root", "LANG": "C.UTF-8", **workload.env, **own}
+def _command(
+    directory: Path, record: Record, owner: Workload | Task, run: Workload | Task | Step, image: Image, hidden: Path
+) -> dict[str, Any]:
+    """A container of the replica: the image's variables, the template's, and exactly those that Container Apps adds."""
+    volumes = [Volume(str(directory / mount.source), mount.target, mount.read_only) for mount in run.mounts]
+    for volume in volumes:
+        Path(volume.source).mkdir(parents=True, exist_ok=True)
+    plan = Plan(str(directory / "root"), record.label, record.name[:63], image.visible, (str(hidden),), volumes)
+    own = owner.own_environment(record.name)
+    environment = {"PATH": image.path, "HOME": "/root", "LANG": "C.UTF-8", **run.env, **own}
+    return Command(image.argv(run.command, run.args), environment, plan).to_json()
+
+
+def _write(directory: Path, record: Record, more: Mapping[str, Any]) -> None:
+    draft = directory / "spec.json.new"
+    draft.touch(0o600)
+    draft.write_text(json.dumps({"record": asdict(record), "grace_s": record.grace_s, **more}))
+    draft.replace(directory / "spec.json")
 
 
 def _template_hash(revision: str) -> str:

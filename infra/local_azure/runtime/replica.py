@@ -7,16 +7,16 @@ import shutil
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from . import probes, processes
-from .images import ImagePullError, find
+from .images import Image, ImagePullError, find
 from .launch import LaunchError, launch
 from .record import Record, read_record, write_spec
 from .shim_client import ShimClient, ShimGoneError
 from .status import Observed
 from .system_log import SystemLog
-from .workload import ReplicaStatus, Workload
+from .workload import ReplicaStatus, Task, Workload
 
 _logger = logging.getLogger(__name__)
 _RETRY_CAP_S = 60.0
@@ -44,7 +44,7 @@ class Replica:
         self._told_to_stop = asyncio.Event()
 
     @classmethod
-    async def adopt(cls, directory: Path, log: SystemLog, on_change: Callable[[], None]) -> "Replica":
+    async def adopt(cls, directory: Path, log: SystemLog, on_change: Callable[[], None]) -> Self:
         """Takes over a living shim with what the last scheduler knew. Raises ShimGoneError, OSError or ValueError."""
         replica = cls(directory, read_record(directory), log, on_change)
         state = await replica._shim.connect()
@@ -57,7 +57,7 @@ class Replica:
             replica._start_probes()
         return replica
 
-    def start(self, workload: Workload, images: Path, hidden: Path) -> None:
+    def start(self, workload: Workload | Task, images: Path, hidden: Path) -> None:
         """Begins to create the replica; retries for as long as it is wanted."""
         self._directory.mkdir(parents=True, mode=0o700)
         self._event("AssigningReplica", f"Replica '{self.record.name}' has been scheduled to run on a node.")
@@ -115,14 +115,11 @@ class Replica:
 
     # -- creation ------------------------------------------------------------------------------------------------------
 
-    async def _create(self, workload: Workload, images: Path, hidden: Path) -> None:
+    async def _create(self, workload: Workload | Task, images: Path, hidden: Path) -> None:
         delay = 1.0
         while not self.terminating:
             try:
-                self._event("PullingImage", f"Pulling image '{workload.image}'")
-                image = find(images, workload.image)
-                self._event("PulledImage", f"Successfully pulled image '{workload.image}'")
-                write_spec(self._directory, self.record, workload, image, hidden)
+                self._prepare(workload, images, hidden)
                 await launch("infra.local_azure.runtime.shim", str(self._directory))
                 self._follow(await self._shim.connect())
                 return
@@ -134,6 +131,16 @@ class Replica:
                 async with asyncio.timeout(delay):
                     await self._told_to_stop.wait()
             delay = min(delay * 2, _RETRY_CAP_S)
+
+    def _prepare(self, workload: Any, images: Path, hidden: Path) -> None:
+        """Writes what the shim reads. A subclass runs something else than a Workload."""
+        write_spec(self._directory, self.record, workload, self._pull(images, workload.image), hidden)
+
+    def _pull(self, images: Path, name: str) -> Image:
+        self._event("PullingImage", f"Pulling image '{name}'")
+        image = find(images, name)
+        self._event("PulledImage", f"Successfully pulled image '{name}'")
+        return image
 
     async def _finish_creation(self) -> None:
         """A shim that is just starting must be stopped, not forgotten."""

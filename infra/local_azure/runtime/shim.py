@@ -2,6 +2,7 @@
 
 `python -m infra.local_azure.runtime.shim DIR` reads DIR/spec.json, returns 0 once the shim listens on DIR/shim.sock, or prints
 one line and returns 1 when the kernel refuses. It outlives the server; `shim_client` is the other end of the socket.
+A job's replica (`once`) is not restarted: the shim leaves its end in DIR/ended.json, for a server that may be down by then.
 """
 
 import json
@@ -31,6 +32,8 @@ class Shim:
 
     def __init__(self, spec: dict[str, Any], directory: Path) -> None:
         self._command = Command.from_json(spec["command"])
+        self._once: bool = spec.get("once", False)
+        self._first = [Command.from_json(raw) for raw in spec.get("first", ())]  # init containers still to be run
         self._grace_s: float = spec["grace_s"]
         self._backoff_cap_s: float = spec["backoff_cap_s"]
         self._console = Console(directory / "console.log")
@@ -69,7 +72,7 @@ class Shim:
 
     def _start(self) -> None:
         try:
-            started = start(self._command)
+            started = start(self._first[0] if self._first else self._command)
         except StartError as refused:
             self._crashed(reason=refused.reason, message=str(refused), code=128)
             return
@@ -112,12 +115,18 @@ class Shim:
         kill_all(self._command.plan.label)
         if time.monotonic() - self._started_at > _STABLE_S:
             self._crashes = 0
+        if self._first and ended == 0 and not self._stopping:
+            self._first.pop(0)
+            self._start()
+            return
         self._crashed(reason="Completed" if ended == 0 else "Error", message="", code=os.waitstatus_to_exitcode(ended))
 
     def _crashed(self, *, reason: str, message: str, code: int) -> None:
         """Plans the next start: after 1, 2, 4, ... seconds up to the cap; or ends the shim when it was told to stop."""
         last = {"reason": reason, "code": code, "at": time.time()}
-        if self._stopping:
+        if self._stopping or self._once:
+            if self._once:
+                _write("ended.json", {**last, "message": message})
             self._publish(phase="Terminated", reason=reason, message=message, pid=None, last=last, notes={})
             self._drain_output()
             self._done = True
@@ -197,6 +206,13 @@ class Shim:
             if when <= now and self._timers.get(name) == (when, action):
                 del self._timers[name]
                 action()
+
+
+def _write(name: str, content: dict[str, Any]) -> None:
+    """Whole or not at all, because a killed shim must not leave half an answer."""
+    draft = Path(f"{name}.new")
+    draft.write_text(json.dumps(content))
+    draft.replace(name)
 
 
 def main(directory: Path) -> int:

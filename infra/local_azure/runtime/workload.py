@@ -49,6 +49,65 @@ class Workload:
     termination_grace_s: float = 30.0
     weight: int = 0
 
+    def own_environment(self, replica: str) -> dict[str, str]:
+        """Exactly the variables that Container Apps adds to a replica of an app."""
+        port = {} if self.target_port is None else {"CONTAINER_APP_PORT": str(self.target_port)}
+        return {
+            "CONTAINER_APP_NAME": self.app,
+            "CONTAINER_APP_REVISION": self.revision,
+            "CONTAINER_APP_HOSTNAME": f"{self.revision}.{self.dns_suffix}",
+            "CONTAINER_APP_ENV_DNS_SUFFIX": self.dns_suffix,
+            "CONTAINER_APP_REPLICA_NAME": replica,
+            **port,
+        }
+
+
+@dataclass(frozen=True)
+class Step:
+    """An init container of a task."""
+
+    image: str
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    mounts: tuple[Mount, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One execution of a job that should be running: `completions` replicas must end with 0, `parallelism` at a time.
+
+    More than `retries` failed replicas, or `timeout_s` since `started` (epoch), fail it. `first` runs before the container;
+    `blocked` says why no replica can be made now. `key` is unique here, `execution` in its job. A mount's source that is not
+    absolute is a folder of the replica's own.
+    """
+
+    key: str
+    job: str
+    execution: str
+    image: str
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    mounts: tuple[Mount, ...]
+    started: float
+    timeout_s: float
+    retries: int = 0
+    parallelism: int = 1
+    completions: int = 1
+    first: tuple[Step, ...] = ()
+    probes: tuple[Mapping[str, Any], ...] = ()
+    grace_s: float = 30.0
+    blocked: str = ""
+
+    def own_environment(self, replica: str) -> dict[str, str]:
+        """Exactly the variables that Container Apps adds to a replica of a job."""
+        return {
+            "CONTAINER_APP_JOB_NAME": self.job,
+            "CONTAINER_APP_JOB_EXECUTION_NAME": self.execution,
+            "CONTAINER_APP_REPLICA_NAME": replica,
+        }
+
 
 @dataclass(frozen=True)
 class ReplicaStatus:

@@ -1,0 +1,205 @@
+"""From stored executions to running tasks and back, and the schedule that starts executions by itself. Owns `Executions`.
+
+Level-triggered: `changed` may be called as often as one likes.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+from cronsim import CronSim
+
+from infra.local_azure import clock
+from infra.local_azure.options import Options
+from infra.local_azure.runtime.execution import Attempt, Outcome
+from infra.local_azure.runtime.executions import Executions
+from infra.local_azure.runtime.workload import Step, Task
+from infra.local_azure.store import Record, Store
+
+from . import mounts
+from .job_shape import EXECUTION_KIND, KIND, Body
+from .mounts import MountError, Mounts
+
+KEPT = 100
+_LATE_S = 60.0  # what a schedule missed by more, because this server was off, is not made up for
+log = logging.getLogger(__name__)
+
+
+class Dispatch:
+    """Starts, watches and forgets executions."""
+
+    def __init__(self, options: Options, store: Store, executions: Executions) -> None:
+        self._store = store
+        self._executions = executions
+        self._mounts = Mounts(options, store)
+        self._pending = False
+        self._scheduled = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        executions.on_end = self._ended
+
+    async def start(self) -> None:
+        await self._executions.start()
+        self._compose()
+        self._task = asyncio.create_task(self._keep_time())
+
+    async def stop(self, *, terminate: bool) -> None:
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self._executions.stop(terminate=terminate)
+
+    def changed(self) -> None:
+        """Something stored changed: compose anew, once, when the running request is done."""
+        if not self._pending:
+            self._pending = True
+            asyncio.get_running_loop().call_soon(self._compose)
+        self._scheduled.set()
+
+    def begin(self, job: Record, name: str, template: Body) -> Record:
+        """A new execution, with the job's settings and secrets of this moment."""
+        configuration = job.body["properties"]["configuration"]
+        counts = configuration[f"{configuration['triggerType'].lower()}TriggerConfig"]
+        limits = {"timeout": configuration["replicaTimeout"], "retries": configuration["replicaRetryLimit"]}
+        private = {**limits, **{key: counts[key] for key in ("parallelism", "replicaCompletionCount")}}
+        private["secrets"] = {str(entry["name"]): str(entry.get("value") or "") for entry in job.private["secrets"]}
+        body = {"status": "Running", "started": clock.now(), "template": template}
+        record = Record(f"{job.id}/executions/{name}", EXECUTION_KIND, body, private)
+        with self._store.transaction():
+            self._store.put(record)
+            self._forget_old(job)
+        self.changed()
+        return record
+
+    def attempts(self, execution: Record) -> list[Attempt]:
+        return self._executions.attempts(_key(execution))
+
+    def system_log(self, job: str) -> Path:
+        return self._executions.system_log(job)
+
+    def tell(self, job: str, reason: str, message: str) -> None:
+        self._executions.tell(job, reason, message)
+
+    def _forget_old(self, job: Record) -> None:
+        """Only so many executions are kept; one that runs is never forgotten."""
+        known = self._store.each(EXECUTION_KIND, job.id)
+        for record in [record for record in known[:-KEPT] if record.body["status"] != "Running"]:
+            self._store.delete(record.key)
+
+    def _compose(self) -> None:
+        self._pending = False
+        tasks, kept = [], set()
+        for job in self._store.each(KIND):
+            for execution in self._store.each(EXECUTION_KIND, job.id):
+                kept.add(_key(execution))
+                if execution.body["status"] == "Running" and not self._goes(job):
+                    tasks.append(self._compose_task(job, execution))
+        self._executions.set_tasks(tasks, kept)
+
+    def _goes(self, job: Record) -> bool:
+        """The job or its group is being deleted."""
+        group = self._store.get("/".join(job.id.split("/")[:5]))
+        gone = group is None or group.body["properties"]["provisioningState"] == "Deleting"
+        return gone or bool(job.body["properties"]["provisioningState"] == "Deleting")
+
+    def _compose_task(self, job: Record, execution: Record) -> Task:
+        template, private = execution.body["template"], execution.private
+        container, blocked, steps = template["containers"][0], "", []
+        try:
+            steps = [self._step(job, execution, entry) for entry in [*(template["initContainers"] or []), container]]
+        except MountError as refused:
+            blocked = f"Container '{container['name']}' cannot start: {refused}"
+        last = steps[-1] if steps else Step(container["image"], (), (), {}, ())
+        return Task(
+            key=_key(execution),
+            job=job.name,
+            execution=execution.name,
+            image=last.image,
+            command=last.command,
+            args=last.args,
+            env=last.env,
+            mounts=last.mounts,
+            first=tuple(steps[:-1]),
+            started=execution.body["started"],
+            timeout_s=float(private["timeout"]),
+            retries=int(private["retries"]),
+            parallelism=int(private["parallelism"]),
+            completions=int(private["replicaCompletionCount"]),
+            probes=tuple(container.get("probes", ())),
+            blocked=blocked,
+        )
+
+    def _step(self, job: Record, execution: Record, container: Body) -> Step:
+        """One container of an execution; each of its replicas has EmptyDir volumes of its own."""
+        return Step(
+            image=container["image"],
+            command=tuple(container.get("command", ())),
+            args=tuple(container.get("args", ())),
+            env=mounts.environment(container, execution.private["secrets"]),
+            mounts=self._mounts.of(
+                job.private["environment"], execution.body["template"], container, Path("empty"), mounted=False
+            ),
+        )
+
+    def _ended(self, task: Task, outcome: Outcome) -> None:
+        for job in self._store.each(KIND):
+            record = self._store.get(f"{job.id}/executions/{task.execution}")
+            if record is not None and _key(record) == task.key and record.body["status"] == "Running":
+                said = {"status": outcome.status, "reason": outcome.reason, "message": outcome.message}
+                record.body |= {**said, "ended": clock.now()}
+                self._store.put(record)
+
+    # -- schedules -----------------------------------------------------------------------------------------------------
+
+    async def _keep_time(self) -> None:
+        """Sleeps until the next schedule is due, or until a job changed."""
+        while True:
+            due = None
+            try:
+                due = self.fire(clock.now())
+            except Exception:
+                log.exception("the job schedules failed")
+            wait = 60.0 if due is None else max(0.05, due - clock.now())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._scheduled.wait()
+            self._scheduled.clear()
+
+    def fire(self, now: float) -> float | None:
+        """Starts what is due now; gives the instant at which something is due next."""
+        upcoming = []
+        for job in self._scheduled_jobs():
+            expression = job.body["properties"]["configuration"]["scheduleTriggerConfig"]["cronExpression"]
+            after = max(float(job.private["fired"]), now - _LATE_S)
+            for due in _times(expression, after):
+                if due > now:
+                    upcoming.append(due)
+                    break
+                job.private["fired"] = due
+                self._store.put(job)
+                self.begin(job, f"{job.name}-{int(due // 60)}", job.body["properties"]["template"])
+        return min(upcoming, default=None)
+
+    def _scheduled_jobs(self) -> Iterator[Record]:
+        for job in self._store.each(KIND):
+            properties = job.body["properties"]
+            settled = properties["provisioningState"] == "Succeeded" and not job.private["suspended"]
+            if settled and properties["configuration"]["triggerType"] == "Schedule" and not self._goes(job):
+                yield job
+
+
+def _times(expression: str, after: float) -> Iterator[float]:
+    """The instants of a schedule in UTC, later than `after`."""
+    floor = clock.moment(after)
+    for when in CronSim(expression, floor.replace(second=0, microsecond=0) - timedelta(minutes=1)):
+        if when > floor:
+            yield when.timestamp()
+
+
+def _key(execution: Record) -> str:
+    """A folder's name: execution names are unique in their job only."""
+    return f"{execution.name}-{hashlib.sha256(execution.key.encode()).hexdigest()[:8]}"

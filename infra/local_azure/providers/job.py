@@ -1,0 +1,275 @@
+"""Container Apps jobs: writes are operations, secrets stay private. Executions are in `execution`, what runs in `dispatch`."""
+
+import re
+
+from cronsim import CronSim, CronSimError
+
+from infra.local_azure import clock
+from infra.local_azure.arm import operations
+from infra.local_azure.arm.call import Call, Handler, Reply
+from infra.local_azure.arm.errors import ArmError, bad_request, conflict
+from infra.local_azure.arm.merge import merge
+from infra.local_azure.arm.operations import Operation
+from infra.local_azure.arm.paging import page
+from infra.local_azure.azure import Azure
+from infra.local_azure.regions import display
+from infra.local_azure.store import Record
+
+from . import app_rules, app_shape, environment_storage, job_shape, managed_environment, tracked
+from .job_shape import KIND, TYPE, view
+from .tracked import Body
+
+_NAME = re.compile(r"(?!.*--)[a-z][a-z0-9-]{0,30}[a-z0-9]")
+_RANGES = {
+    "replicaTimeout": (1, 604800),
+    "replicaRetryLimit": (0, 1000),
+    "replicaCompletionCount": (1, 1000),
+    "parallelism": (1, 1000),
+}
+
+
+def put(call: Call) -> Reply:
+    """Create or replace; answers 201 with an echo either way."""
+    body = call.document()
+    tracked.require_group(call)
+    if not _NAME.fullmatch(call.target.name):
+        text = (
+            f"Invalid ContainerAppsJob name '{call.target.name}'. A name must consist of lower case alphanumeric characters or "
+            "'-', start with an alphabetic character, and end with an alphanumeric character and cannot have '--'. "
+            "The length must be between 2 and 32 characters inclusive."
+        )
+        raise bad_request("ContainerAppsJobInvalidName", text)
+    known = call.azure.store.get(call.target.key)
+    idle(call.azure, call.target.key, call.target.name)
+    record, running = _accept(call, known, body)
+    where = _url(call, record, "containerappsjobOperationStatuses", running, status=True)
+    headers = {"Azure-AsyncOperation": where, "x-ms-async-operation-timeout": "PT15M", **operations.waiting(call)}
+    return Reply(201, view(call, record, echo=True), headers)
+
+
+def patch(call: Call) -> Reply:
+    """A merge over what is there; answers 202 without a body."""
+    body, known = call.document(), tracked.find(call, TYPE)
+    idle(call.azure, known.key, known.name)
+    before = {**known.body["properties"]}
+    before["configuration"] = {**before["configuration"], "secrets": known.private["secrets"]}
+    whole = merge(known.body, {key: value for key, value in body.items() if key != "properties"})
+    whole["properties"] = merge(before, body.get("properties") or {})
+    return _accepted(call, *_accept(call, known, whole))
+
+
+def get(call: Call) -> Reply:
+    return Reply(200, view(call, tracked.find(call, TYPE)))
+
+
+def listing(call: Call) -> Reply:
+    return page(call, [view(call, record) for record in call.azure.store.each(KIND, tracked.scope(call))])
+
+
+def delete(call: Call) -> Reply:
+    azure = call.azure
+    tracked.require_group(call)
+    record = azure.store.get(call.target.key)
+    if record is None:
+        return Reply(204)
+    running = azure.operations.busy(record.key)
+    if running is None or running.finish != "job.deleted":
+        idle(azure, record.key, record.name)
+        record.body["properties"]["provisioningState"] = "Deleting"
+        running = _write(azure, record, "job.deleted")
+        azure.dispatch.changed()
+    return _accepted(call, record, running)
+
+
+def list_secrets(call: Call) -> Reply:
+    return Reply(200, {"value": tracked.acted_on(call, TYPE).private["secrets"]})
+
+
+def auth_token(call: Call) -> Reply:
+    """A short-lived token for this job's log streams."""
+    record = tracked.acted_on(call, TYPE)
+    token, lifetime = call.azure.login.issue("containerapps", call.base, app=record.key)
+    shown = {"token": token, "expires": clock.zulu(clock.now() + lifetime)}
+    named = {"id": record.id, "name": record.name, "type": "Microsoft.App/jobs/accesstoken"}
+    return Reply(200, {"location": record.body["location"], "properties": shown, **named})
+
+
+def suspend(call: Call) -> Reply:
+    return _switch(call, suspended=True)
+
+
+def resume(call: Call) -> Reply:
+    return _switch(call, suspended=False)
+
+
+def status(call: Call) -> Reply:
+    running = _operation(call)
+    return Reply(200, operations.status_body(call, running), {} if running.done else operations.waiting(call))
+
+
+def result(call: Call) -> Reply:
+    running = _operation(call)
+    if not running.done:
+        where = f"{call.base}{call.target.path}?api-version={call.version}"
+        return Reply(202, None, {"Location": where, **operations.waiting(call)})
+    record = call.azure.store.get(running.resource)
+    return Reply(200, view(call, record)) if record else Reply(204)
+
+
+def applied(azure: Azure, operation: Operation) -> None:
+    record = azure.store.get(operation.resource)
+    if record is not None:
+        record.body["properties"]["provisioningState"] = "Succeeded"
+        record.private |= operation.argument
+        azure.store.put(record)
+        _tell_scalers(azure, record)
+        azure.dispatch.changed()
+
+
+def deleted(azure: Azure, operation: Operation) -> None:
+    azure.store.delete(operation.resource)
+    azure.dispatch.changed()
+
+
+def idle(azure: Azure, key: str, name: str) -> None:
+    running = azure.operations.busy(key)
+    if running is not None:
+        text = (
+            f"Cannot modify a container apps job '{name}' because there is an active provisioning operation in progress. "
+            f"OperationId: '{running.id}'"
+        )
+        raise conflict("ContainerAppsJobOperationInProgress", text)
+
+
+def template_rules(azure: Azure, environment: str, properties: Body, secrets: list[Body]) -> None:
+    """What Azure refuses in the containers of a job, or of one execution of it."""
+    place = azure.store.get(environment)
+    storages = {record.name for record in azure.store.each(environment_storage.KIND, environment)}
+    app_rules.run(properties, secrets, storages, place.body["properties"]["workloadProfiles"] if place else None)
+
+
+def _accept(call: Call, known: Record | None, body: Body) -> tuple[Record, Operation]:
+    """Check the whole document, store it as in progress and start the operation that applies it."""
+    azure, sent = call.azure, body.get("properties") or {}
+    place = tracked.location(body, known, TYPE)
+    environment = _environment(azure, sent, known)
+    configuration = job_shape.configuration(sent.get("configuration") or {})
+    _configuration(configuration)
+    profiles = environment.body["properties"]["workloadProfiles"]
+    properties: Body = {
+        "provisioningState": "InProgress",
+        "environmentId": environment.id,
+        "workloadProfileName": sent.get("workloadProfileName") or ("Consumption" if profiles else None),
+        "configuration": configuration,
+        "template": job_shape.template(sent.get("template")),
+    }
+    secrets = app_shape.secrets(sent.get("configuration"))
+    template_rules(azure, environment.key, properties, secrets)
+    private = {"environment": environment.key, "secrets": secrets, "fresh": known is None, "fired": clock.now()}
+    private["suspended"] = bool(known and known.private["suspended"])
+    record = Record(known.id if known else tracked.new_id(call, TYPE), KIND, {}, private)
+    record.body = {"location": display(place), "identity": app_shape.identity(body.get("identity")), "properties": properties}
+    record.body["systemData"] = tracked.stamp(call, known.body["systemData"] if known else None)
+    record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
+    return record, _write(azure, record, "job.applied")
+
+
+def _configuration(configuration: Body) -> None:
+    trigger = configuration["triggerType"]
+    if trigger not in {"Manual", "Schedule", "Event"}:
+        raise bad_request("ContainerAppsJobInvalidTriggerType", f"The trigger type '{trigger}' is invalid.")
+    chosen = configuration[f"{trigger.lower()}TriggerConfig"]
+    if chosen is None:
+        text = f"The job's trigger type is '{trigger}', but '{trigger.lower()}TriggerConfig' is missing."
+        raise bad_request("ContainerAppsJobTriggerConfigRequired", text)
+    if configuration["replicaTimeout"] is None:
+        raise bad_request("ContainerAppsJobReplicaTimeoutRequired", "The property 'replicaTimeout' of a job is required.")
+    for name, value in {**configuration, **chosen}.items():
+        low, high = _RANGES.get(name, (0, 0))
+        if name in _RANGES and not (isinstance(value, int) and low <= value <= high):
+            text = f"The value '{value}' of '{name}' is invalid: it must be between {low} and {high}."
+            raise bad_request("ContainerAppsJobInvalidConfiguration", text)
+    if trigger == "Schedule":
+        _cron(str(chosen["cronExpression"] or ""))
+
+
+def _cron(expression: str) -> None:
+    try:
+        if len(expression.split()) != 5:
+            raise CronSimError
+        CronSim(expression, clock.moment())
+    except CronSimError:
+        text = f"Given CRON expression - '{expression}' is not valid: it must have five fields, as in '*/5 * * * *'."
+        raise bad_request("InvalidCronExpression", text) from None
+
+
+def _tell_scalers(azure: Azure, record: Record) -> None:
+    """No scaler runs here: whoever waits for an event learns it from the job's system events."""
+    configuration = record.body["properties"]["configuration"]
+    if configuration["triggerType"] == "Event":
+        for rule in configuration["eventTriggerConfig"]["scale"]["rules"]:
+            text = f"The local Azure has no scaler of type '{rule.get('type')}': executions of this job are started by hand only."
+            azure.dispatch.tell(record.name, "KEDAScalerFailed", text)
+
+
+def _environment(azure: Azure, sent: Body, known: Record | None) -> Record:
+    wanted = sent.get("environmentId") or (known.body["properties"]["environmentId"] if known else None)
+    if not wanted:
+        raise bad_request("ContainerAppsJobEnvironmentRequired", "The property 'environmentId' is required.")
+    record = azure.store.get(str(wanted))
+    if record is None or record.kind != managed_environment.KIND:
+        raise bad_request("ManagedEnvironmentNotFound", f"The environment '{wanted}' was not found.")
+    if known and record.key != known.private["environment"]:
+        raise bad_request("ContainerAppsJobEnvironmentCannotBeChanged", "The environment of a job cannot be changed.")
+    state = record.body["properties"]["provisioningState"]
+    if state != "Succeeded":
+        text = f"The environment '{record.name}' is not provisioned: its provisioning state is '{state}'."
+        raise conflict("ManagedEnvironmentNotProvisioned", text)
+    return record
+
+
+def _switch(call: Call, *, suspended: bool) -> Reply:
+    azure, record = call.azure, tracked.acted_on(call, TYPE)
+    idle(azure, record.key, record.name)
+    record.body["properties"]["provisioningState"] = "InProgress"
+    running = _write(azure, record, "job.applied", {"suspended": suspended})
+    where = _url(call, record, "containerappsjobOperationStatuses", running, status=True)
+    accepted = _accepted(call, record, running)
+    return Reply(202, None, {**accepted.headers, "Azure-AsyncOperation": where})
+
+
+def _accepted(call: Call, record: Record, running: Operation) -> Reply:
+    where = _url(call, record, "containerappsjobOperationResults", running, status=False)
+    return Reply(202, None, {"Location": where, **operations.waiting(call)})
+
+
+def _url(call: Call, record: Record, segment: str, running: Operation, *, status: bool) -> str:
+    return operations.url(call, "Microsoft.App", record.body["location"], segment, running, status=status)
+
+
+def _write(azure: Azure, record: Record, finish: str, argument: Body | None = None) -> Operation:
+    with azure.store.transaction():
+        azure.store.put(record)
+        return azure.operations.begin(record.key, finish, argument=argument)
+
+
+def _operation(call: Call) -> Operation:
+    running = call.azure.operations.get(call.target.name)
+    if running is None:
+        raise ArmError(404, "ContainerAppsJobOperationNotFound", f"The operation '{call.target.name}' was not found.")
+    return running
+
+
+ROUTES: dict[str, Handler] = {
+    "put microsoft.app/jobs/{}": put,
+    "patch microsoft.app/jobs/{}": patch,
+    "get microsoft.app/jobs/{}": get,
+    "delete microsoft.app/jobs/{}": delete,
+    "get microsoft.app/jobs": listing,
+    "post microsoft.app/jobs/{}/listsecrets": list_secrets,
+    "post microsoft.app/jobs/{}/getauthtoken": auth_token,
+    "post microsoft.app/jobs/{}/suspend": suspend,
+    "post microsoft.app/jobs/{}/resume": resume,
+    "get microsoft.app/locations/{}/containerappsjoboperationstatuses/{}": status,
+    "get microsoft.app/locations/{}/containerappsjoboperationresults/{}": result,
+}

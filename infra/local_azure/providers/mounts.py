@@ -1,0 +1,67 @@
+"""Where the volumes of an app or a job lie on this machine, and its environment variables. For `composition` and `dispatch`."""
+
+from pathlib import Path
+from typing import Any
+
+from infra.local_azure.files import tree
+from infra.local_azure.options import Options
+from infra.local_azure.runtime.workload import Mount
+from infra.local_azure.store import Record, Store
+
+Body = dict[str, Any]
+
+
+class MountError(Exception):
+    """A volume that cannot be mounted; the sentence is what Azure's events say."""
+
+
+class Mounts:
+    """Resolves volumes through the storages of a managed environment."""
+
+    def __init__(self, options: Options, store: Store) -> None:
+        self._options = options
+        self._store = store
+
+    def of(self, environment: str, template: Body, container: Body, empty: Path, *, mounted: bool) -> tuple[Mount, ...]:
+        """The mounts of one container. `empty` is where EmptyDir volumes lie; what is `mounted` already keeps a rotated key."""
+        volumes = {volume["name"]: volume for volume in template["volumes"] or []}
+        mounts = []
+        for entry in container.get("volumeMounts", []):
+            volume = volumes[entry["volumeName"]]
+            if (volume.get("storageType") or "EmptyDir") == "EmptyDir":
+                source, read_only = empty / volume["name"], False
+            else:
+                source, read_only = self._share(environment, volume, mounted=mounted)
+            below = str(entry.get("subPath") or "").strip("/")
+            mounts.append(Mount(source / below if below else source, entry["mountPath"], read_only))
+        return tuple(mounts)
+
+    def _share(self, environment: str, volume: Body, *, mounted: bool) -> tuple[Path, bool]:
+        """The directory behind an environment storage; what mounted it before keeps it when the key changes."""
+        storage = self._store.get(f"{environment}/storages/{volume['storageName']}")
+        if storage is None:
+            raise MountError(f"storage '{volume['storageName']}' is not registered in the environment")
+        file = storage.body["azureFile"]
+        account = self._account(file["accountName"])
+        where = f"//{file['accountName']}.file/{file['shareName']}"
+        share = self._store.get(f"{account.id}/fileServices/default/shares/{file['shareName']}") if account else None
+        if account is None or share is None:
+            raise MountError(f"mount error(2): No such file or directory ({where})")
+        if not mounted and storage.private["key"] not in (account.private["key1"], account.private["key2"]):
+            raise MountError(f"mount error(13): Permission denied ({where})")
+        return tree.ensure(self._options, account.name, share.name), file["accessMode"] == "ReadOnly"
+
+    def _account(self, name: str) -> Record | None:
+        accounts = self._store.each("microsoft.storage/storageaccounts")
+        return next((account for account in accounts if account.name.lower() == name.lower()), None)
+
+
+def environment(container: Body, secrets: Body) -> dict[str, str]:
+    """Plain values and resolved secrets. A name given twice keeps Azure from starting the container, without a word why."""
+    entries = container.get("env", [])
+    if len({entry["name"] for entry in entries}) != len(entries):
+        raise MountError("the container could not be created")
+    return {
+        str(entry["name"]): str(secrets.get(entry["secretRef"], "") if entry.get("secretRef") else entry.get("value", ""))
+        for entry in entries
+    }
