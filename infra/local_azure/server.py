@@ -30,7 +30,7 @@ from .runtime.executions import Executions
 from .runtime.scheduler import Scheduler
 from .store import Store
 
-_ARM = re.compile(r"/(subscriptions|providers|metadata|tenants)(/|$)", re.IGNORECASE)
+_ARM = re.compile(r"/+(subscriptions|providers|metadata|tenants)(/|$)", re.IGNORECASE)
 _LOGIN = re.compile(r"/([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|common|organizations)/", re.IGNORECASE)
 
 
@@ -136,7 +136,7 @@ class Server:
     ) -> web.StreamResponse:
         pairs = [(name.decode("latin-1"), value.decode("utf-8", "surrogateescape")) for name, value in request.raw_headers]
         answer = await self._files.answer(
-            request.method, path, query, request.headers, pairs, request.content, self._base(request)
+            request.method, path, query, request.headers, pairs, request.content, self._base(request), request.remote or ""
         )
         done(answer.status)
         if isinstance(answer.body, bytes):

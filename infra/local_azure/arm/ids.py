@@ -38,8 +38,9 @@ def parse(path: str) -> Target:
     """Read an ARM path (percent-encoded, without its query).
 
     `/subscriptions/{s}/resourceGroups/{g}/providers/{ns}/{type}/{name}/…`: everything after the namespace alternates type, name.
+    Several slashes count as one: az joins an endpoint that ends with one to a path that begins with one.
     """
-    parts = [unquote(part) for part in path.strip("/").split("/")]
+    parts = [unquote(part) for part in path.split("/") if part] or [""]
     clean = "/" + "/".join(parts)
     lower = [part.lower() for part in parts]
     if not parts or lower[0] != "subscriptions":

@@ -1,27 +1,18 @@
-"""Files: create, write and clear ranges, read, delete, rename, copy, ranges. Big bodies go through threads, never the loop."""
+"""Files: create, write and clear ranges, read, delete, rename, lease, ranges. What comes from other files is in `copies`."""
 
 import asyncio
-import base64
-import hashlib
+import fcntl
 import os
-import re
-import shutil
-import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from infra.local_azure import clock
-
-from . import names, properties
+from . import disk, leases, names, properties
+from .answer import Answer
 from .errors import FilesError, bad_header, exists, missing, not_there, wrong_type
-from .request import Answer, Request
+from .request import Request
 from .sidecar import Extras
 
-MAX_RANGE = 4 * 1024 * 1024
 MAX_FILE = 4 * 1024**4
-INLINE = 128 * 1024
-_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 async def create(request: Request) -> Answer:
@@ -31,15 +22,17 @@ async def create(request: Request) -> Answer:
             400, "MissingRequiredHeader", "An HTTP header that's mandatory for this request is not specified: x-ms-type."
         )
     length, body = request.number("x-ms-content-length"), request.number("Content-Length", 0)
-    if not 0 <= length <= MAX_FILE or body not in {0, length} or body > MAX_RANGE:
+    if not 0 <= length <= MAX_FILE or body not in {0, length} or body > disk.MAX_RANGE:
         raise bad_header("x-ms-content-length")
     path, key = request.place()
     data = await _verified(request, body)
-    descriptor = _open_new(path)
+    request.may_write(path)
+    await request.reserve(path, length)
+    descriptor = disk.open_new(path)
     try:
         os.ftruncate(descriptor, 0)
         if data:
-            await _write(descriptor, data, 0)
+            await disk.write(descriptor, data, 0)
         elif length:
             os.ftruncate(descriptor, length)
         properties.stamp(descriptor, request.headers)
@@ -55,70 +48,79 @@ async def create(request: Request) -> Answer:
 
 async def put_range(request: Request) -> Answer:
     """Write or clear a range that lies inside the file."""
-    if request.headers.get("x-ms-copy-source"):
-        raise not_there("Put Range From URL")
-    start, end = _range(request.headers.get("x-ms-range") or request.headers.get("Range", ""))
+    start, end = disk.byte_range(request.headers.get("x-ms-range") or request.headers.get("Range", ""))
     mode = request.headers.get("x-ms-write", "").lower()
     length = request.number("Content-Length", 0)
     if mode not in {"update", "clear"}:
         raise bad_header("x-ms-write")
-    if end is None or (mode == "update" and (length != end - start + 1 or length > MAX_RANGE)) or (mode == "clear" and length):
+    if length > disk.MAX_RANGE:
+        raise FilesError(413, "RequestBodyTooLarge", "The request body is too large and exceeds the maximum permissible limit.")
+    if end is None or length != (end - start + 1 if mode == "update" else 0):
         raise FilesError(400, "InvalidHeaderValue", "The range and the Content-Length of the request do not agree.")
-    path, key = request.place()
     data = await _verified(request, length)
-    descriptor = _open(path, _FLAGS)
+    return await write_range(request, (start, end), data if mode == "update" else None)
+
+
+async def write_range(request: Request, span: tuple[int, int], data: bytes | None) -> Answer:
+    """Put `data` into the range, or clear it; `copies` brings data from elsewhere."""
+    (start, end), (path, key) = span, request.place()
+    request.may_write(path)
+    descriptor = disk.open_file(path, disk.WRITE)
     try:
         before = os.fstat(descriptor)
         if end >= before.st_size:
             raise FilesError(416, "InvalidRange", "The range specified is invalid for the current size of the resource.")
-        if mode == "update":
-            await _write(descriptor, data, start)
+        if data is not None:
+            await disk.write(descriptor, data, start)
         else:
-            await asyncio.to_thread(_clear, descriptor, start, end - start + 1)
+            await asyncio.to_thread(disk.clear, descriptor, start, end - start + 1)
         properties.stamp(descriptor, request.headers, before)
         state = os.fstat(descriptor)
     finally:
         os.close(descriptor)
     headers = properties.written(state, request.sidecar.get(key, state.st_ino))
-    return Answer(201, {**headers, "Content-MD5": await _digest(data)} if data else headers)
+    return Answer(201, {**headers, "Content-MD5": await disk.digest(data)} if data else headers)
 
 
 async def read(request: Request) -> Answer:
     """The whole file or one range of it."""
     path, key = request.place()
-    descriptor = _open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = disk.open_file(path, disk.READ)
     try:
         state = os.fstat(descriptor)
         extras = request.sidecar.get(key, state.st_ino)
-        headers = properties.full(state, extras)
-        start, end = _wanted(request, state.st_size)
+        headers = {**properties.full(state, extras), **_lease(request, path)}
+        start, end = disk.wanted(request, state.st_size)
         ranged, length = end is not None, (end if end is not None else state.st_size - 1) - start + 1
         if ranged:
             headers["Content-Range"] = f"bytes {start}-{end}/{state.st_size}"
             if "Content-MD5" in headers:
                 headers["x-ms-content-md5"] = headers.pop("Content-MD5")
         if request.flag("x-ms-range-get-content-md5"):
-            headers["Content-MD5"] = await _md5_of(descriptor, start, length)
+            headers["Content-MD5"] = await disk.md5_of(descriptor, start, length)
     except BaseException:
         os.close(descriptor)
         raise
     status = 206 if ranged else 200
-    if length <= INLINE:
+    if length <= disk.INLINE:
         data = os.pread(descriptor, length, start)
         os.close(descriptor)
         return Answer(status, headers, data, len(data))
-    return Answer(status, headers, _stream(descriptor, start, length), length)
+    return Answer(status, headers, disk.stream(descriptor, start, length), length)
 
 
 async def head(request: Request) -> Answer:
     path, key = request.place()
-    state = _state(path)
-    return Answer(200, properties.full(state, request.sidecar.get(key, state.st_ino)), b"", state.st_size)
+    state = disk.state_of(path)
+    headers = {**properties.full(state, request.sidecar.get(key, state.st_ino)), **_lease(request, path)}
+    return Answer(200, headers, b"", state.st_size)
 
 
 async def delete(request: Request) -> Answer:
     path, key = request.place()
-    _state(path)
+    disk.state_of(path)
+    request.may_write(path)
+    leases.forget(request.azure.store, request.lease_key(path))
     path.unlink()
     request.sidecar.drop(key)
     return Answer(202)
@@ -126,7 +128,8 @@ async def delete(request: Request) -> Answer:
 
 async def set_metadata(request: Request) -> Answer:
     path, key = request.place()
-    state = _state(path)
+    state = disk.state_of(path)
+    request.may_write(path)
     extras = request.sidecar.get(key, state.st_ino)
     extras = {**extras, "metadata": request.metadata(), "version": extras.get("version", 0) + 1}
     request.sidecar.put(key, state.st_ino, extras)
@@ -136,11 +139,16 @@ async def set_metadata(request: Request) -> Answer:
 async def set_properties(request: Request) -> Answer:
     """Content headers are replaced; a new length cuts or extends the file."""
     path, key = request.place()
-    descriptor = _open(path, _FLAGS)
+    length = request.number("x-ms-content-length") if "x-ms-content-length" in request.headers else None
+    if length is not None and not 0 <= length <= MAX_FILE:
+        raise bad_header("x-ms-content-length")
+    descriptor = disk.open_file(path, disk.WRITE)
     try:
         before = os.fstat(descriptor)
-        if "x-ms-content-length" in request.headers:
-            os.ftruncate(descriptor, request.number("x-ms-content-length"))
+        request.may_write(path)
+        if length is not None:
+            await request.reserve(path, length)
+            os.ftruncate(descriptor, length)
         properties.stamp(descriptor, request.headers, before)
         state = os.fstat(descriptor)
     finally:
@@ -167,13 +175,21 @@ async def rename(request: Request) -> Answer:
     there = names.kind(path)
     if there and there != what:
         raise wrong_type()
-    if there and (what == "directory" or not request.flag("x-ms-file-rename-replace-if-exists")):
+    same = bool(there) and path.samefile(source)  # another spelling of the same name
+    if there and not same and (what == "directory" or not request.flag("x-ms-file-rename-replace-if-exists")):
         raise exists()
+    request.may_write(source, "x-ms-source-lease-id")
+    if there and not same:
+        request.may_write(path, "x-ms-destination-lease-id")
+        _nobody_has_open(path)
+    path = path.with_name(request.segments[-1])
+    key = request.key(path)
     try:
         os.replace(source, path)  # noqa: PTH105
     except OSError as refused:
         raise FilesError(409, "SharingViolation", f"The rename is not possible: {refused.strerror}.") from None
-    old = request.key(source_parts)
+    leases.forget(request.azure.store, request.lease_key(source))
+    old = request.key(source)
     if old != key:
         request.sidecar.move(old, key)
     state = os.lstat(path)
@@ -184,28 +200,12 @@ async def rename(request: Request) -> Answer:
     return Answer(200, properties.written(state, extras))
 
 
-async def copy(request: Request) -> Answer:
-    """Copy a file of the same share; done when answered."""
-    wanted = request.headers["x-ms-copy-source"]
-    source = names.locate(request.root, _own_path(request, wanted))
+async def lease(request: Request) -> Answer:
+    """A lease of a file, which is always for ever."""
     path, key = request.place()
-    _state(source)
-    os.close(_open_new(path))
-    await asyncio.to_thread(shutil.copyfile, source, path)
-    state = os.lstat(path)
-    now, size = clock.http(clock.now()), state.st_size
-    done = {"x-ms-copy-id": str(uuid.uuid4()), "x-ms-copy-status": "success"}
-    shown = {
-        **done,
-        "x-ms-copy-source": wanted.split("?", 1)[0],
-        "x-ms-copy-progress": f"{size}/{size}",
-        "x-ms-copy-completion-time": now,
-    }
-    extras: Extras = {"copy": shown}
-    if metadata := request.metadata():
-        extras["metadata"] = metadata
-    request.sidecar.put(key, state.st_ino, extras)
-    return Answer(202, {**properties.written(state, extras), **done})
+    state = disk.state_of(path)
+    headers = properties.written(state, request.sidecar.get(key, state.st_ino))
+    return leases.answer(request.azure.store, request.lease_key(path), request.headers, headers, file=True)
 
 
 async def ranges(request: Request) -> Answer:
@@ -213,11 +213,11 @@ async def ranges(request: Request) -> Answer:
     if "prevsharesnapshot" in request.query:
         raise not_there("range differences between snapshots")
     path, key = request.place()
-    descriptor = _open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = disk.open_file(path, disk.READ)
     try:
         state = os.fstat(descriptor)
-        start, end = _wanted(request, state.st_size)
-        found = _data(descriptor, start, state.st_size if end is None else end + 1)
+        start, end = disk.wanted(request, state.st_size)
+        found = disk.data_ranges(descriptor, start, state.st_size if end is None else end + 1)
     finally:
         os.close(descriptor)
     entries = "".join(f"<Range><Start>{low}</Start><End>{high}</End></Range>" for low, high in found)
@@ -226,36 +226,24 @@ async def ranges(request: Request) -> Answer:
     return Answer(200, {**headers, "Content-Type": "application/xml", "x-ms-content-length": str(state.st_size)}, body)
 
 
-def _open(path: Path, flags: int) -> int:
+def _lease(request: Request, path: Path) -> dict[str, str]:
+    """The lease headers of a file; a reader that names a lease must name the right one."""
+    key = request.lease_key(path)
+    if "x-ms-lease-id" in request.headers:
+        leases.require(request.azure.store, key, request.headers["x-ms-lease-id"])
+    return leases.shown(request.azure.store, key)
+
+
+def _nobody_has_open(path: Path) -> None:
+    """A mount that shows the share as SMB does holds a lock on every file that is open through it."""
+    descriptor = disk.open_file(path, disk.READ)
     try:
-        descriptor = os.open(path, flags)
-    except (FileNotFoundError, NotADirectoryError):
-        raise (missing() if names.kind(path.parent) == "directory" else missing("parent")) from None
-    except IsADirectoryError:
-        raise wrong_type() from None
-    except OSError:
-        raise missing() from None
-    if os.fstat(descriptor).st_mode & 0o170000 != 0o100000:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = "The specified resource may be in use by an SMB client."
+        raise FilesError(409, "SharingViolation", text) from None
+    finally:
         os.close(descriptor)
-        raise wrong_type()
-    return descriptor
-
-
-def _open_new(path: Path) -> int:
-    """Open for writing, made when missing; its directory must be there."""
-    try:
-        return os.open(path, _FLAGS | os.O_CREAT, 0o644)
-    except (FileNotFoundError, NotADirectoryError):
-        raise missing("parent") from None
-    except OSError:  # a directory, or a link that we do not follow
-        raise wrong_type() from None
-
-
-def _state(path: Path) -> os.stat_result:
-    kind = names.kind(path)
-    if kind == "file":
-        return os.lstat(path)
-    raise wrong_type() if kind else missing() if names.kind(path.parent) == "directory" else missing("parent")
 
 
 async def _verified(request: Request, length: int) -> bytes:
@@ -266,80 +254,10 @@ async def _verified(request: Request, length: int) -> bytes:
     wanted = request.headers.get("Content-MD5")
     if not wanted or not length:
         return data
-    if await _digest(data) != wanted:
+    if await disk.digest(data) != wanted:
         text = "The MD5 value specified in the request did not match with the MD5 value calculated by the server."
         raise FilesError(400, "Md5Mismatch", text)
     return data
-
-
-async def _write(descriptor: int, data: bytes, offset: int) -> None:
-    if len(data) <= INLINE:
-        os.pwrite(descriptor, data, offset)
-        return
-    await asyncio.to_thread(_write_all, descriptor, data, offset)
-
-
-def _write_all(descriptor: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        count = os.pwrite(descriptor, view, offset)
-        view, offset = view[count:], offset + count
-
-
-def _clear(descriptor: int, start: int, length: int) -> None:
-    block = bytes(min(length, MAX_RANGE))
-    while length:
-        count = os.pwrite(descriptor, block[:length], start)
-        start, length = start + count, length - count
-
-
-async def _stream(descriptor: int, start: int, length: int) -> AsyncIterator[bytes]:
-    try:
-        while length:
-            data = await asyncio.to_thread(os.pread, descriptor, min(length, 512 * 1024), start)
-            if not data:
-                return
-            start, length = start + len(data), length - len(data)
-            yield data
-    finally:
-        os.close(descriptor)
-
-
-async def _md5_of(descriptor: int, start: int, length: int) -> str:
-    if length > MAX_RANGE:
-        raise bad_header("x-ms-range-get-content-md5")
-    data = await asyncio.to_thread(os.pread, descriptor, length, start)
-    return _md5(data)
-
-
-async def _digest(data: bytes) -> str:
-    return _md5(data) if len(data) <= INLINE else await asyncio.to_thread(_md5, data)
-
-
-def _md5(data: bytes) -> str:
-    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-
-
-def _range(text: str) -> tuple[int, int | None]:
-    match = re.fullmatch(r"bytes=(\d+)-(\d*)", text)
-    if not match:
-        raise bad_header("x-ms-range")
-    start, end = int(match[1]), int(match[2]) if match[2] else None
-    if end is not None and end < start:
-        raise bad_header("x-ms-range")
-    return start, end
-
-
-def _wanted(request: Request, size: int) -> tuple[int, int | None]:
-    """The range to read: end None means all of it (no range was asked for)."""
-    text = request.headers.get("x-ms-range") or request.headers.get("Range")
-    if not text:
-        return 0, None
-    start, end = _range(text)
-    if start >= size:
-        text = "The range specified is invalid for the current size of the resource."
-        raise FilesError(416, "InvalidRange", text, {"Content-Range": f"bytes */{size}"})
-    return start, size - 1 if end is None else min(end, size - 1)
 
 
 def _own_path(request: Request, url: str) -> tuple[str, ...]:
@@ -349,18 +267,3 @@ def _own_path(request: Request, url: str) -> tuple[str, ...]:
         raise not_there("a source outside the share of the target")
     keep = request.flag("x-ms-source-allow-trailing-dot")
     return names.split(parts[2], keep_dot=keep)
-
-
-def _data(descriptor: int, start: int, end: int) -> list[tuple[int, int]]:
-    found = []
-    while start < end:
-        try:
-            low = os.lseek(descriptor, start, os.SEEK_DATA)
-        except OSError:
-            break
-        if low >= end:
-            break
-        high = min(os.lseek(descriptor, low, os.SEEK_HOLE), end)
-        found.append((low, high - 1))
-        start = high
-    return found

@@ -9,8 +9,9 @@ from xml.sax.saxutils import escape, quoteattr
 from infra.local_azure import clock
 
 from . import names, properties
+from .answer import Answer
 from .errors import FilesError, exists, missing, wrong_type
-from .request import Answer, Request
+from .request import Request
 
 PAGE = 5000
 
@@ -32,7 +33,10 @@ async def create(request: Request) -> Answer:
 
 
 async def get(request: Request) -> Answer:
+    """A file of that name is no directory: for this request alone nothing is there."""
     path, key = request.place()
+    if names.kind(path) == "file":
+        raise missing()
     state = _state(path)
     extras = request.sidecar.get(key, state.st_ino)
     metadata = {f"x-ms-meta-{name}": value for name, value in extras.get("metadata", {}).items()}
@@ -75,12 +79,13 @@ async def listing(request: Request) -> Answer:
     shown = "/".join(request.segments)
     sizes = f"<MaxResults>{size}</MaxResults>" if "maxresults" in request.query else ""
     marks = f"<Marker>{escape(request.query['marker'])}</Marker>" if request.query.get("marker") else ""
+    number = f"<DirectoryId>{os.lstat(path).st_ino}</DirectoryId>" if extended else ""
     body = (
         '<?xml version="1.0" encoding="utf-8"?>'
         f"<EnumerationResults ServiceEndpoint={quoteattr(f'{request.base}/{request.account.name}/')} "
         f"ShareName={quoteattr(request.share)} DirectoryPath={quoteattr(shown)}>"
-        f"<Prefix>{escape(prefix)}</Prefix>{marks}{sizes}<Entries>{''.join(entries)}</Entries>"
-        f"<NextMarker>{_mark(following)}</NextMarker><DirectoryId>{os.lstat(path).st_ino}</DirectoryId></EnumerationResults>"
+        f"<Prefix>{escape(prefix)}</Prefix>{marks}{sizes}{number}<Entries>{''.join(entries)}</Entries>"
+        f"<NextMarker>{_mark(following)}</NextMarker></EnumerationResults>"
     )
     return Answer(200, {"Content-Type": "application/xml"}, body.encode())
 
@@ -139,7 +144,7 @@ def _entry(entry: "os.DirEntry[str]", wanted: set[str], version: int, *, extende
     rest = f"<Attributes>{'Archive' if is_file else 'Directory'}</Attributes>" if "attributes" in wanted else ""
     rest += f"<PermissionKey>{properties.PERMISSION}</PermissionKey>" if "permissionkey" in wanted else ""
     number = f"<FileId>{state.st_ino}</FileId>" if extended else ""
-    return f"<{kind}>{number}<Name>{escape(entry.name)}</Name><Properties>{inner}</Properties>{rest}</{kind}>"
+    return f"<{kind}><Name>{escape(entry.name)}</Name>{number}<Properties>{inner}</Properties>{rest}</{kind}>"
 
 
 def _mark(name: str) -> str:

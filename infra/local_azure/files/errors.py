@@ -5,18 +5,22 @@ from xml.sax.saxutils import escape
 
 
 class FilesError(Exception):
-    """An answer of 4xx or 5xx of the data plane."""
+    """An answer of 4xx or 5xx of the data plane; `detail` is what Azure adds to a failed authentication."""
 
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None, *, detail: str = ""
+    ) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status
         self.code = code
         self.message = message
         self.headers = dict(headers or {})
+        self.detail = detail
 
     def body(self, request: str, time: str) -> bytes:
         text = f"{self.message}\nRequestId:{request}\nTime:{time}"
-        xml = f"<Error><Code>{self.code}</Code><Message>{escape(text)}</Message></Error>"
+        more = f"<AuthenticationErrorDetail>{escape(self.detail)}</AuthenticationErrorDetail>" if self.detail else ""
+        xml = f"<Error><Code>{self.code}</Code><Message>{escape(text)}</Message>{more}</Error>"
         return ('﻿<?xml version="1.0" encoding="utf-8"?>' + xml).encode()
 
 
@@ -38,6 +42,15 @@ def wrong_type() -> FilesError:
 
 def bad_header(name: str) -> FilesError:
     return FilesError(400, "InvalidHeaderValue", f"The value for one of the HTTP headers is not in the correct format: {name}.")
+
+
+def denied(detail: str) -> FilesError:
+    """A signature that does not hold; the detail says why."""
+    text = (
+        "Server failed to authenticate the request. "
+        "Make sure the value of Authorization header is formed correctly including the signature."
+    )
+    return FilesError(403, "AuthenticationFailed", text, detail=detail)
 
 
 def not_there(what: str) -> FilesError:

@@ -2,8 +2,8 @@
 
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from aiohttp import StreamReader
@@ -13,48 +13,14 @@ from infra.local_azure.azure import Azure
 from infra.local_azure.login import TokenError
 from infra.local_azure.store import Record
 
-from . import content, directories, shares, signature
-from .errors import FilesError, not_there
-from .request import Answer, Request
+from . import operations, sas, signature
+from .answer import Answer
+from .errors import FilesError
+from .request import Request, decoded
 from .sidecar import Sidecar
+from .usage import Usage
 
-Handler = Callable[[Request], Awaitable[Answer]]
 log = logging.getLogger(__name__)
-
-# (method, restype, comp) -> operation, for a path that names a file or directory below a share …
-_FILE: dict[tuple[str, str, str], Handler] = {
-    ("PUT", "", ""): content.create,
-    ("PUT", "", "range"): content.put_range,
-    ("PUT", "", "metadata"): content.set_metadata,
-    ("PUT", "", "properties"): content.set_properties,
-    ("PUT", "", "rename"): content.rename,
-    ("GET", "", ""): content.read,
-    ("GET", "", "rangelist"): content.ranges,
-    ("HEAD", "", ""): content.head,
-    ("DELETE", "", ""): content.delete,
-    ("PUT", "directory", ""): directories.create,
-    ("PUT", "directory", "metadata"): directories.set_metadata,
-    ("PUT", "directory", "properties"): directories.set_properties,
-    ("PUT", "directory", "rename"): content.rename,
-    ("GET", "directory", ""): directories.get,
-    ("HEAD", "directory", ""): directories.get,
-    ("GET", "directory", "list"): directories.listing,
-    ("DELETE", "directory", ""): directories.delete,
-}
-# … and for the share itself.
-_SHARE: dict[tuple[str, str, str], Handler] = {
-    ("PUT", "share", ""): shares.create,
-    ("GET", "share", ""): shares.get,
-    ("HEAD", "share", ""): shares.get,
-    ("DELETE", "share", ""): shares.delete,
-    ("PUT", "share", "metadata"): shares.set_metadata,
-    ("PUT", "share", "properties"): shares.set_properties,
-    ("PUT", "share", "lease"): shares.lease,
-    ("GET", "share", "stats"): shares.statistics,
-    ("GET", "directory", ""): directories.get,
-    ("HEAD", "directory", ""): directories.get,
-    ("GET", "directory", "list"): directories.listing,
-}
 
 
 @dataclass(frozen=True)
@@ -73,6 +39,7 @@ class Front:
     def __init__(self, azure: Azure) -> None:
         self._azure = azure
         self._sidecar = Sidecar(azure.options.state_dir / "files.db")
+        self._usage = Usage()
         self._accounts: dict[str, Record | None] = {}
         self._version = -1
 
@@ -88,6 +55,7 @@ class Front:
         pairs: Sequence[tuple[str, str]],
         body: StreamReader,
         base: str,
+        remote: str,
     ) -> Response:
         """`path` and `query` as they came; `pairs` are all headers, `headers` the same for looking up without case."""
         request = str(uuid.uuid4())
@@ -99,7 +67,7 @@ class Front:
         if "x-ms-client-request-id" in headers:
             common["x-ms-client-request-id"] = headers["x-ms-client-request-id"]
         try:
-            answer = await self._dispatch(method, path, query, headers, pairs, body, base)
+            answer = await self._dispatch(method, path, query, headers, pairs, body, base, remote)
         except FilesError as refused:
             text = b"" if method == "HEAD" else refused.body(request, clock.zulu())
             error = {"x-ms-error-code": refused.code, "Content-Type": "application/xml", **refused.headers}
@@ -119,16 +87,37 @@ class Front:
         pairs: Sequence[tuple[str, str]],
         body: StreamReader,
         base: str,
+        remote: str,
     ) -> Answer:
         name, _, rest = path.lstrip("/").partition("/")
         account = self._account(name)
         if account is None:
             raise FilesError(404, "ResourceNotFound", f"The storage account '{name}' does not exist.")
-        self._authenticate(account, method, path, query, headers, pairs)
         share, _, below = rest.strip("/").partition("/")
-        parameters = _parameters(query)
-        request = Request(self._azure, self._sidecar, account, unquote(share), below, parameters, headers, body, base)
-        return await _handler(method, share, below, parameters, headers)(request)
+        parameters = decoded(query)
+        by_sas = "sig" in parameters and "Authorization" not in headers
+        request = Request(
+            self._azure,
+            self._sidecar,
+            account,
+            unquote(share),
+            below,
+            parameters,
+            headers,
+            body,
+            base,
+            remote,
+            self._usage,
+            by_sas,
+        )
+        if not by_sas:
+            self._authenticate(account, method, path, query, headers, pairs)
+            return await operations.find(method, share, below, parameters, headers).run(request)
+        self._key_allowed(account)
+        operation = operations.find(method, share, below, parameters, headers)
+        sas.check(parameters, operation.need, request)
+        answer = await operation.run(request)
+        return replace(answer, headers=sas.override(parameters, answer.headers)) if method in {"GET", "HEAD"} else answer
 
     def _account(self, name: str) -> Record | None:
         """Cached between writes: 2,000 small files are 4,000 look-ups of one account."""
@@ -154,12 +143,16 @@ class Front:
         if scheme.lower() == "bearer":
             self._bearer(token, headers)
             return
+        self._key_allowed(account)
+        keys = (account.private["key1"], account.private["key2"])
+        signature.check(method=method, path=path, query=query, headers=pairs, account=account.name, keys=keys)
+
+    def _key_allowed(self, account: Record) -> None:
+        """A SAS of the account's key is good only as long as the key itself."""
         if account.body["properties"].get("allowSharedKeyAccess") is False:
             raise FilesError(
                 403, "KeyBasedAuthenticationNotPermitted", "Key based authentication is not permitted on this storage account."
             )
-        keys = (account.private["key1"], account.private["key2"])
-        signature.check(method=method, path=path, query=query, headers=pairs, account=account.name, keys=keys)
 
     def _bearer(self, token: str, headers: Mapping[str, str]) -> None:
         if headers.get("x-ms-file-request-intent", "").lower() != "backup":
@@ -174,25 +167,3 @@ class Front:
             raise FilesError(401, "InvalidAuthenticationInfo", refused.message) from None
         if not str(claims["aud"]).startswith("https://storage.azure.com"):
             raise FilesError(401, "InvalidAuthenticationInfo", "The token's audience is not Azure Storage.")
-
-
-def _handler(method: str, share: str, below: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Handler:
-    if "sharesnapshot" in query:
-        raise not_there("share snapshots")
-    shape = (method, query.get("restype", "").lower(), query.get("comp", "").lower())
-    if not share:
-        if shape == ("GET", "", "list"):
-            return shares.listing
-        raise not_there(f"{method} on the service with restype={shape[1]!r} comp={shape[2]!r}")
-    if shape == ("PUT", "", "") and "x-ms-copy-source" in headers and below:
-        return content.copy
-    found = (_FILE if below else _SHARE).get(shape)
-    if found is None:
-        raise not_there(f"{method} with restype={shape[1]!r} comp={shape[2]!r}")
-    return found
-
-
-def _parameters(query: str) -> dict[str, str]:
-    """Decoded, names in lower case. A plus is a plus here, not a blank."""
-    pairs = (part.partition("=") for part in query.split("&") if part)
-    return {unquote(name).lower(): unquote(value) for name, _, value in pairs}

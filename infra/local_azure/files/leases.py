@@ -1,4 +1,4 @@
-"""Share leases: one holder at a time, 15 to 60 seconds or for ever. Kept in the store, so they outlive a restart.
+"""Leases of shares (15 to 60 seconds or for ever) and of files (for ever): one holder at a time. Kept in the store.
 
 States as Azure names them: available, leased, breaking, broken, expired.
 """
@@ -6,12 +6,14 @@ States as Azure names them: available, leased, breaking, broken, expired.
 import json
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from infra.local_azure import clock
 from infra.local_azure.store import Store
 
-from .errors import FilesError
+from .answer import Answer
+from .errors import FilesError, bad_header
 
 GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -30,6 +32,43 @@ class Lease:
         if self.broken:
             return "breaking" if self.broken > now else "broken"
         return "leased" if not self.until or self.until > now else "expired"
+
+
+def answer(store: Store, key: str, sent: Mapping[str, str], headers: Mapping[str, str], *, file: bool = False) -> Answer:
+    """acquire, renew, change, release, break, as the request's headers say."""
+    action, identifier = sent.get("x-ms-lease-action", "").lower(), sent.get("x-ms-lease-id", "")
+    if action not in {"acquire", "break"} and not GUID.fullmatch(identifier):
+        raise bad_header("x-ms-lease-id")
+    if action == "acquire":
+        duration = _seconds(sent, "x-ms-lease-duration")
+        if file and duration != -1:
+            raise bad_header("x-ms-lease-duration")
+        held = acquire(store, key, -1 if duration is None else duration, sent.get("x-ms-proposed-lease-id"))
+        return Answer(201, {**headers, "x-ms-lease-id": held.id})
+    if action == "renew" and not file:
+        return Answer(200, {**headers, "x-ms-lease-id": renew(store, key, identifier).id})
+    if action == "change":
+        proposed = sent.get("x-ms-proposed-lease-id", "")
+        return Answer(200, {**headers, "x-ms-lease-id": change(store, key, identifier, proposed).id})
+    if action == "release":
+        release(store, key, identifier)
+        return Answer(200, headers)
+    if action == "break":
+        period = 0 if file else _seconds(sent, "x-ms-lease-break-period")
+        if period is not None and not 0 <= period <= 60:
+            raise bad_header("x-ms-lease-break-period")
+        left = break_(store, key, period)
+        return Answer(202, {**headers, "x-ms-lease-time": str(left)})
+    raise bad_header("x-ms-lease-action")
+
+
+def _seconds(sent: Mapping[str, str], name: str) -> int | None:
+    text = sent.get(name)
+    if text is None:
+        return None
+    if not text.lstrip("-").isdigit():
+        raise bad_header(name)
+    return int(text)
 
 
 def active(store: Store, key: str) -> Lease | None:
@@ -102,8 +141,16 @@ def break_(store: Store, key: str, period: int | None) -> int:
         left = max(0.0, lease.until - now) if lease.until else 0.0
         wait = left if period is None else (min(float(period), left) if lease.until else float(period))
         lease.broken = now + wait
-        _save(store, key, lease)
+    elif period is not None:
+        lease.broken = min(lease.broken, now + period)
+    _save(store, key, lease)
     return max(0, round(lease.broken - now))
+
+
+def shown(store: Store, key: str) -> dict[str, str]:
+    """The lease headers of a GET."""
+    names = {"leaseStatus": "x-ms-lease-status", "leaseState": "x-ms-lease-state", "leaseDuration": "x-ms-lease-duration"}
+    return {names[name]: value for name, value in describe(store, key).items()}
 
 
 def forget(store: Store, key: str) -> None:

@@ -36,13 +36,26 @@ def _checked(segment: str) -> str:
 
 
 def locate(share: Path, segments: tuple[str, ...]) -> Path:
-    """The place of a file or directory; a symbolic link on the way there is treated as not being there."""
+    """The place of a file or directory, in the case it was made in; a symbolic link on the way is treated as not being there."""
     path = share
-    for segment in segments[:-1]:
-        path = path / segment
-        if path.is_symlink():
+    for depth, segment in enumerate(segments, 1):
+        path = _spelled(path, segment)
+        if depth < len(segments) and path.is_symlink():
             raise missing("parent")
-    return path / segments[-1] if segments else path
+    return path
+
+
+def _spelled(folder: Path, name: str) -> Path:
+    """An entry of that name, else one that differs in case alone, else where it would be made."""
+    exact = folder / name
+    if os.path.lexists(exact):
+        return exact
+    wanted = name.casefold()
+    try:
+        with os.scandir(folder) as entries:
+            return next((folder / entry.name for entry in entries if entry.name.casefold() == wanted), exact)
+    except (FileNotFoundError, NotADirectoryError):
+        return exact
 
 
 def kind(path: Path) -> str:

@@ -1,17 +1,20 @@
-"""One Files request, taken apart, and the answer to it. The operations in `content`, `directories`, `shares` use nothing else."""
+"""One Files request, taken apart. The operations in `content`, `directories`, `shares` use nothing else."""
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from aiohttp import StreamReader
 
 from infra.local_azure.azure import Azure
 from infra.local_azure.store import Record
 
-from . import names, tree
+from . import leases, names, tree
 from .errors import FilesError, bad_header
 from .sidecar import Sidecar
+from .usage import Usage
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,9 @@ class Request:
     headers: Mapping[str, str]
     body: StreamReader
     base: str
+    remote: str
+    usage: Usage
+    by_sas: bool
 
     @property
     def share_key(self) -> str:
@@ -45,11 +51,30 @@ class Request:
 
     def place(self) -> tuple[Path, str]:
         """Where the file or directory lies, and its key in the sidecar."""
-        segments = self.segments
-        return names.locate(self.root, segments), self.key(segments)
+        path = names.locate(self.root, self.segments)
+        return path, self.key(path)
 
-    def key(self, segments: tuple[str, ...]) -> str:
-        return "/".join((self.account.name.lower(), self.share.lower(), *segments))
+    def key(self, path: Path) -> str:
+        """A path's key in the sidecar."""
+        return "/".join((self.account.name.lower(), self.share.lower(), *path.relative_to(self.root).parts))
+
+    def lease_key(self, path: Path) -> str:
+        """A file's lease lies below its share's, and goes with it."""
+        return "/".join((self.share_key, *path.relative_to(self.root).parts)).lower()
+
+    def may_write(self, path: Path, header: str = "x-ms-lease-id") -> None:
+        """Refuse to change a leased file without its lease."""
+        leases.require(self.azure.store, self.lease_key(path), self.headers.get(header))
+
+    async def reserve(self, path: Path, size: int) -> None:
+        """Room in the share for a file to become `size` bytes."""
+        try:
+            before = os.lstat(path).st_size
+        except FileNotFoundError:
+            before = 0
+        record = self.azure.store.get(self.share_key)
+        if record is not None:
+            await self.usage.reserve(self.root, record.body["shareQuota"], size - before)
 
     def flag(self, name: str) -> bool:
         return self.headers.get(name, "").lower() == "true"
@@ -75,11 +100,7 @@ class Request:
         return data
 
 
-@dataclass(frozen=True)
-class Answer:
-    """`body` is bytes, or a stream of `length` bytes."""
-
-    status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | AsyncIterator[bytes] = b""
-    length: int | None = None
+def decoded(query: str) -> dict[str, str]:
+    """A query's parameters, names in lower case. A plus is a plus here, not a blank."""
+    pairs = (part.partition("=") for part in query.split("&") if part)
+    return {unquote(name).lower(): unquote(value) for name, _, value in pairs}

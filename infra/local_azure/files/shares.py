@@ -1,6 +1,6 @@
 """Shares over the data plane: the same records ARM shows, their leases, and the list of an account's shares."""
 
-import os
+import asyncio
 from xml.sax.saxutils import escape, quoteattr
 
 from infra.local_azure import clock
@@ -8,9 +8,10 @@ from infra.local_azure.arm.errors import ArmError
 from infra.local_azure.providers import file_share
 from infra.local_azure.store import Record
 
-from . import leases
-from .errors import FilesError, bad_header
-from .request import Answer, Request
+from . import leases, usage
+from .answer import Answer
+from .errors import FilesError
+from .request import Request
 
 
 async def create(request: Request) -> Answer:
@@ -22,87 +23,63 @@ async def create(request: Request) -> Answer:
     except ArmError as refused:
         raise FilesError(refused.status, refused.code, refused.message) from None
     request.azure.store.put(record)
-    return Answer(201, _changed(record))
+    return Answer(201, changed(record))
 
 
 async def get(request: Request) -> Answer:
-    record = _record(request)
-    lease = leases.describe(request.azure.store, record.key)
+    record = find(request)
     headers = {
-        **_changed(record),
+        **changed(record),
         "x-ms-share-quota": str(record.body["shareQuota"]),
         "x-ms-access-tier": record.body["accessTier"],
         "x-ms-access-tier-change-time": clock.http(record.body["created"]),
         "x-ms-enabled-protocols": "SMB",
         "x-ms-has-immutability-policy": "false",
         "x-ms-has-legal-hold": "false",
-        "x-ms-lease-status": lease["leaseStatus"],
-        "x-ms-lease-state": lease["leaseState"],
-        **({"x-ms-lease-duration": lease["leaseDuration"]} if "leaseDuration" in lease else {}),
+        **leases.shown(request.azure.store, record.key),
         **{f"x-ms-meta-{name}": value for name, value in record.body.get("metadata", {}).items()},
     }
     return Answer(200, headers)
 
 
 async def delete(request: Request) -> Answer:
-    record = _record(request)
+    record = find(request)
     leases.require(request.azure.store, record.key, request.headers.get("x-ms-lease-id"))
     file_share.remove(request.azure, record)
     return Answer(202)
 
 
 async def set_metadata(request: Request) -> Answer:
-    record = _record(request)
+    record = find(request)
     leases.require(request.azure.store, record.key, request.headers.get("x-ms-lease-id"))
     file_share.settle(record, request.account, metadata=dict(request.metadata()))
     request.azure.store.put(record)
-    return Answer(200, _changed(record))
+    return Answer(200, changed(record))
 
 
 async def set_properties(request: Request) -> Answer:
-    record = _record(request)
+    record = find(request)
     leases.require(request.azure.store, record.key, request.headers.get("x-ms-lease-id"))
     try:
         _settle(request, record)
     except ArmError as refused:
         raise FilesError(refused.status, "InvalidHeaderValue", refused.message) from None
     request.azure.store.put(record)
-    return Answer(200, _changed(record))
+    return Answer(200, changed(record))
 
 
 async def statistics(request: Request) -> Answer:
     """How many bytes the share holds."""
-    used = sum(os.lstat(os.path.join(folder, name)).st_size for folder, _, found in os.walk(request.root) for name in found)  # noqa: PTH118
+    used = await asyncio.to_thread(usage.measure, request.root)
     body = f'<?xml version="1.0" encoding="utf-8"?><ShareStats><ShareUsageBytes>{used}</ShareUsageBytes></ShareStats>'
-    return Answer(200, {**_changed(_record(request)), "Content-Type": "application/xml"}, body.encode())
+    return Answer(200, {**changed(find(request)), "Content-Type": "application/xml"}, body.encode())
 
 
 async def lease(request: Request) -> Answer:
-    """acquire, renew, change, release, break."""
-    record, store = _record(request), request.azure.store
-    action = request.headers.get("x-ms-lease-action", "").lower()
-    identifier = request.headers.get("x-ms-lease-id", "")
-    if action not in {"acquire", "break"} and not leases.GUID.fullmatch(identifier):
-        raise bad_header("x-ms-lease-id")
-    headers = _changed(record)
-    if action == "acquire":
-        held = leases.acquire(
-            store, record.key, request.number("x-ms-lease-duration", -1), request.headers.get("x-ms-proposed-lease-id")
-        )
-        return Answer(201, {**headers, "x-ms-lease-id": held.id})
-    if action == "renew":
-        return Answer(200, {**headers, "x-ms-lease-id": leases.renew(store, record.key, identifier).id})
-    if action == "change":
-        proposed = request.headers.get("x-ms-proposed-lease-id", "")
-        return Answer(200, {**headers, "x-ms-lease-id": leases.change(store, record.key, identifier, proposed).id})
-    if action == "release":
-        leases.release(store, record.key, identifier)
-        return Answer(200, headers)
-    if action == "break":
-        period = request.number("x-ms-lease-break-period", -1)
-        left = leases.break_(store, record.key, None if period < 0 else period)
-        return Answer(202, {**headers, "x-ms-lease-time": str(left)})
-    raise bad_header("x-ms-lease-action")
+    """A lease of 15 to 60 seconds, or for ever."""
+    record = find(request)
+    headers = changed(record)
+    return leases.answer(request.azure.store, record.key, request.headers, headers)
 
 
 async def listing(request: Request) -> Answer:
@@ -123,7 +100,8 @@ async def listing(request: Request) -> Answer:
     return Answer(200, {"Content-Type": "application/xml"}, body.encode())
 
 
-def _record(request: Request) -> Record:
+def find(request: Request) -> Record:
+    """The share's record; ShareNotFound when there is none."""
     record = request.azure.store.get(request.share_key)
     if record is None:
         raise FilesError(404, "ShareNotFound", "The specified share does not exist.")
@@ -137,7 +115,14 @@ def _settle(request: Request, record: Record) -> None:
     file_share.settle(record, request.account, quota=number, metadata=dict(metadata) or None, tier=tier)
 
 
-def _changed(record: Record) -> dict[str, str]:
+def touch(record: Record) -> None:
+    """A change of the share that is no write of its settings."""
+    record.body["modified"] = clock.now()
+    record.body["etag"] = file_share.new_etag()
+
+
+def changed(record: Record) -> dict[str, str]:
+    """What every write of a share answers with."""
     return {"ETag": record.body["etag"], "Last-Modified": clock.http(record.body["modified"])}
 
 

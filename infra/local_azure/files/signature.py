@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from email.utils import mktime_tz, parsedate_tz
 from urllib.parse import unquote
 
-from .errors import FilesError
+from .errors import denied
 
 _STANDARD = (
     "content-encoding", "content-language", "content-length", "content-md5", "content-type", "date", "if-modified-since",
@@ -35,11 +35,6 @@ def check(*, method: str, path: str, query: str, headers: Sequence[tuple[str, st
             if hmac.compare_digest(made, signature):
                 return
     raise denied("The MAC signature found in the HTTP request is not the same as any computed signature.")
-
-
-def denied(detail: str) -> FilesError:
-    text = f"Server failed to authenticate the request. Make sure the value of Authorization header is formed correctly. {detail}"
-    return FilesError(403, "AuthenticationFailed", text)
 
 
 def _fresh(headers: dict[str, str]) -> None:

@@ -126,10 +126,15 @@ def _scale(sent: Body | None, *, fill: bool) -> Body | None:
     return {
         "minReplicas": given.get("minReplicas"),
         "maxReplicas": _number(given.get("maxReplicas"), 10),
-        "rules": given.get("rules") or None,
+        "rules": [_rule(entry) for entry in given.get("rules") or []] or None,
         "cooldownPeriod": _number(given.get("cooldownPeriod"), 300),
         "pollingInterval": _number(given.get("pollingInterval"), 30),
     }
+
+
+def _rule(sent: Body) -> Body:
+    """A scale rule names its own kind alone; a client's explicit nulls for the others are not kept."""
+    return {name: _without_nulls(value) if isinstance(value, dict) else value for name, value in _without_nulls(sent).items()}
 
 
 def _weight(sent: Body) -> Body:

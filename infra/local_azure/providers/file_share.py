@@ -124,7 +124,11 @@ def settle(
     if metadata is not None:
         body["metadata"] = {str(key): str(value) for key, value in metadata.items()}
     body["modified"] = clock.now()
-    body["etag"] = f'"0x{uuid.uuid4().hex[:15].upper()}"'
+    body["etag"] = new_etag()
+
+
+def new_etag() -> str:
+    return f'"0x{uuid.uuid4().hex[:15].upper()}"'
 
 
 def remove(azure: Azure, record: Record) -> None:
@@ -160,7 +164,7 @@ def _view(azure: Azure, record: Record) -> Body:
     lease = leases.describe(azure.store, record.key)
     properties: Body = {
         **lease,
-        "signedIdentifiers": [],
+        "signedIdentifiers": policies(record),
         "accessTier": body["accessTier"],
         "accessTierChangeTime": clock.zulu(body["created"]),
         "lastModifiedTime": clock.zulu(int(body["modified"])),
@@ -170,6 +174,15 @@ def _view(azure: Azure, record: Record) -> Body:
     if body.get("metadata"):
         properties["metadata"] = body["metadata"]
     return {**_named(record.id, TYPE), "properties": properties}
+
+
+def policies(record: Record) -> list[Body]:
+    """The stored access policies that the data plane keeps in the record."""
+    names = {"st": "startTime", "se": "expiryTime", "sp": "permission"}
+    return [
+        {"id": identifier, "accessPolicy": {names[field]: value for field, value in policy.items()}}
+        for identifier, policy in record.body.get("policies", {}).items()
+    ]
 
 
 def _named(identifier: str, kind: str) -> Body:

@@ -40,7 +40,7 @@ def metadata(call: Call) -> Reply:
             "tenant": tenant,
             "identityProvider": "AAD",
         },
-        "resourceManager": base,
+        "resourceManager": f"{base}/",
         "graph": base,
         "graphAudience": base,
         "media": base,

@@ -1,0 +1,105 @@
+"""Content that comes from another file of this local Azure: whole (Copy File) or a range of it (Put Range From URL).
+
+A source in another account, or one that is asked for with a SAS, must be opened by a SAS of its own in the URL.
+"""
+
+import asyncio
+import os
+import shutil
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from infra.local_azure import clock
+from infra.local_azure.providers import storage_account
+
+from . import content, disk, names, properties, sas
+from .answer import Answer
+from .errors import FilesError, not_there
+from .request import Request, decoded
+from .sidecar import Extras
+
+
+async def copy(request: Request) -> Answer:
+    """Copy a file; done when answered. The copy has the source's metadata unless the request brings its own."""
+    wanted = request.headers["x-ms-copy-source"]
+    source, key = _source(request, wanted)
+    path, target = request.place()
+    before = disk.state_of(source)
+    request.may_write(path)
+    await request.reserve(path, before.st_size)
+    if not (path.exists() and path.samefile(source)):
+        os.close(disk.open_new(path))
+        await asyncio.to_thread(shutil.copyfile, source, path)
+    state = os.lstat(path)
+    now, size = clock.http(clock.now()), state.st_size
+    done = {"x-ms-copy-id": str(uuid.uuid4()), "x-ms-copy-status": "success"}
+    shown = {
+        **done,
+        "x-ms-copy-source": wanted.split("?", 1)[0],
+        "x-ms-copy-progress": f"{size}/{size}",
+        "x-ms-copy-completion-time": now,
+    }
+    extras: Extras = {**request.sidecar.get(key, before.st_ino), "copy": shown}
+    if metadata := request.metadata():
+        extras["metadata"] = metadata
+    request.sidecar.put(target, state.st_ino, extras)
+    return Answer(202, {**properties.written(state, extras), **done})
+
+
+async def abort(request: Request) -> Answer:
+    """Every copy is done when it is answered."""
+    disk.state_of(request.place()[0])
+    raise FilesError(409, "NoPendingCopyOperation", "There is currently no pending copy operation.")
+
+
+async def put_range(request: Request) -> Answer:
+    """Write a range with the bytes of the source's range."""
+    source, _ = _source(request, request.headers["x-ms-copy-source"])
+    start, end = disk.byte_range(request.headers.get("x-ms-source-range", ""))
+    if end is None or end - start >= disk.MAX_RANGE:
+        raise FilesError(400, "InvalidHeaderValue", "The source range must be bounded and 4 MiB at most.")
+    descriptor = disk.open_file(source, disk.READ)
+    try:
+        data = await asyncio.to_thread(os.pread, descriptor, end - start + 1, start)
+    finally:
+        os.close(descriptor)
+    if len(data) != end - start + 1:
+        raise FilesError(416, "InvalidRange", "The range specified is invalid for the current size of the resource.")
+    span = disk.byte_range(request.headers.get("x-ms-range") or request.headers.get("Range", ""))
+    if span[1] is None or span[1] - span[0] != end - start:
+        raise FilesError(400, "InvalidHeaderValue", "The range and the source range of the request do not agree.")
+    return await content.write_range(request, (span[0], span[1]), data)
+
+
+def _source(request: Request, url: str) -> tuple[Path, str]:
+    """Where the source lies and its sidecar key, once the caller has shown that it may read it."""
+    parts = urlsplit(url)
+    account, _, rest = parts.path.lstrip("/").partition("/")
+    share, _, below = rest.partition("/")
+    if parts.netloc not in {urlsplit(request.base).netloc, urlsplit(request.azure.base).netloc} or not below:
+        raise not_there("a copy source outside this local Azure")
+    records = request.azure.store.each(storage_account.KIND)
+    owner = next((record for record in records if record.name == account.lower()), None)
+    if owner is None:
+        raise FilesError(404, "CannotVerifyCopySource", "The specified resource does not exist.")
+    there = replace(request, account=owner, share=unquote(share), path=below)
+    if owner.key != request.account.key or request.by_sas:
+        _opened_by(there, parts.query)
+    segments = names.split(below, keep_dot=request.flag("x-ms-source-allow-trailing-dot"))
+    path = names.locate(there.root, segments)
+    if names.kind(path) != "file":
+        raise FilesError(404, "CannotVerifyCopySource", "The specified resource does not exist.")
+    return path, there.key(path)
+
+
+def _opened_by(source: Request, query: str) -> None:
+    """The URL of a source that the request's own authorization does not cover carries a SAS."""
+    parameters = decoded(query)
+    if "sig" not in parameters:
+        raise FilesError(401, "CannotVerifyCopySource", "Server failed to authenticate the request.")
+    try:
+        sas.check(parameters, sas.Need("o", "r"), source)
+    except FilesError as refused:
+        raise FilesError(refused.status, "CannotVerifyCopySource", refused.message, detail=refused.detail) from None
