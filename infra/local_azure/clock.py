@@ -28,6 +28,11 @@ def zulu(epoch: float | None = None) -> str:
     return ticks(epoch) + "Z"
 
 
+def smb(nanoseconds: int) -> str:
+    """2024-06-20T04:29:11.6347258Z: a file's times always have seven digits, and azcopy reads them no other way."""
+    return f"{datetime.fromtimestamp(nanoseconds // 10**9, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds % 10**9 // 100:07d}Z"
+
+
 def offset(epoch: float) -> str:
     """2024-10-14T06:21:41+00:00: revisions' createdTime."""
     return datetime.fromtimestamp(int(epoch), UTC).isoformat()

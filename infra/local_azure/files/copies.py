@@ -20,6 +20,8 @@ from .errors import FilesError, not_there
 from .request import Request, decoded
 from .sidecar import Extras
 
+SUFFIX = ".file.localhost"  # what the cloud's metadata says
+
 
 async def copy(request: Request) -> Answer:
     """Copy a file; done when answered. The copy has the source's metadata unless the request brings its own."""
@@ -76,9 +78,12 @@ async def put_range(request: Request) -> Answer:
 def _source(request: Request, url: str) -> tuple[Path, str]:
     """Where the source lies and its sidecar key, once the caller has shown that it may read it."""
     parts = urlsplit(url)
-    account, _, rest = parts.path.lstrip("/").partition("/")
+    path, here = parts.path, {urlsplit(request.base).netloc, urlsplit(request.azure.base).netloc}
+    if parts.netloc.endswith(SUFFIX):  # az knows an account by its name and our suffix
+        path, here = f"/{parts.netloc.partition('.')[0]}{path}", {parts.netloc}
+    account, _, rest = path.lstrip("/").partition("/")
     share, _, below = rest.partition("/")
-    if parts.netloc not in {urlsplit(request.base).netloc, urlsplit(request.azure.base).netloc} or not below:
+    if parts.netloc not in here or not below:
         raise not_there("a copy source outside this local Azure")
     records = request.azure.store.each(storage_account.KIND)
     owner = next((record for record in records if record.name == account.lower()), None)
@@ -88,10 +93,10 @@ def _source(request: Request, url: str) -> tuple[Path, str]:
     if owner.key != request.account.key or request.by_sas:
         _opened_by(there, parts.query)
     segments = names.split(below, keep_dot=request.flag("x-ms-source-allow-trailing-dot"))
-    path = names.locate(there.root, segments)
-    if names.kind(path) != "file":
+    source = names.locate(there.root, segments)
+    if names.kind(source) != "file":
         raise FilesError(404, "CannotVerifyCopySource", "The specified resource does not exist.")
-    return path, there.key(path)
+    return source, there.key(source)
 
 
 def _opened_by(source: Request, query: str) -> None:

@@ -135,7 +135,7 @@ def _entry(entry: "os.DirEntry[str]", wanted: set[str], version: int, *, extende
     kind = "File" if is_file else "Directory"
     inner = f"<Content-Length>{state.st_size}</Content-Length>" if is_file else ""
     if "timestamps" in wanted:
-        modified, changed = clock.zulu(state.st_mtime), clock.zulu(state.st_ctime)
+        modified, changed = clock.smb(state.st_mtime_ns), clock.smb(state.st_ctime_ns)
         inner += f"<CreationTime>{min(modified, changed)}</CreationTime><LastAccessTime>{modified}</LastAccessTime>"
         inner += f"<LastWriteTime>{modified}</LastWriteTime><ChangeTime>{changed}</ChangeTime>"
         inner += f"<Last-Modified>{clock.http(state.st_mtime)}</Last-Modified>"

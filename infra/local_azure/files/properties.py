@@ -45,8 +45,8 @@ def written(state: os.stat_result, extras: Extras) -> dict[str, str]:
 
 def smb(state: os.stat_result, extras: Extras) -> dict[str, str]:
     is_directory = state.st_mode & 0o170000 == 0o040000
-    changed = clock.zulu(state.st_ctime)
-    modified = clock.zulu(state.st_mtime)
+    changed = clock.smb(state.st_ctime_ns)
+    modified = clock.smb(state.st_mtime_ns)
     return {
         "x-ms-file-attributes": extras.get("attributes") or ("Directory" if is_directory else "Archive"),
         "x-ms-file-creation-time": extras.get("created") or min(changed, modified),

@@ -144,7 +144,7 @@ def _weight(sent: Body) -> Body:
 
 
 def _secret_name(sent: Body) -> Body:
-    return {key: sent[key] for key in ("name", "keyVaultUrl", "identity") if sent.get(key) is not None}
+    return {key: sent[key] for key in ("name", "keyVaultUrl", "identity") if sent.get(key)}
 
 
 def _registry(sent: Body) -> Body:

@@ -48,7 +48,7 @@ def metadata(call: Call) -> Reply:
         "gallery": base,
         "activeDirectoryDataLake": base,
         "sqlManagement": base,
-        "suffixes": {"storage": "file.localhost", "keyVaultDns": "vault.localhost", "acrLoginServer": "azurecr.localhost"},
+        "suffixes": {"storage": "localhost", "keyVaultDns": "vault.localhost", "acrLoginServer": "azurecr.localhost"},
     }
     return Reply(200, cloud if call.version >= "2022-09-01" else [cloud])
 
