@@ -35,7 +35,7 @@ class Tool:
         environment = {"PATH": os.environ["PATH"], **self.environment}
         done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=110, check=False)
         assert done.returncode == status, f"{shlex.join(arguments)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        return done.stdout if status == 0 else done.stderr
+        return done.stdout if status == 0 else done.stderr + done.stdout
 
 
 @dataclass
