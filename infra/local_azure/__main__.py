@@ -11,6 +11,7 @@ from typing import Any
 
 from . import control, journal
 from .options import Options
+from .providers import quotas
 
 
 def main() -> int:
@@ -47,6 +48,23 @@ def _timing(command: argparse.ArgumentParser) -> None:
     command.add_argument("--page-size", type=int, default=100, help="items per page of a list (100)")
     command.add_argument("--token-seconds", type=int, default=3600, help="life of an access token (3600)")
     command.add_argument("--images", type=Path, help="the file that maps image names to Python environments")
+    command.add_argument("--speed", type=float, default=1.0, help="run replicas' timers this many times as fast (1)")
+    command.add_argument(
+        "--quota",
+        action="append",
+        default=[],
+        metavar="NAME=GPUS",
+        type=_quota,
+        help="set a GPU quota; NAME is that of its usage",
+    )
+
+
+def _quota(text: str) -> tuple[str, int]:
+    name, _, value = text.partition("=")
+    known = [ration.name for ration in quotas.RATIONS]
+    if name not in known or not value.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=GPUS with a NAME of {', '.join(known)}")
+    return name, int(value)
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -61,6 +79,8 @@ def _options(arguments: argparse.Namespace) -> Options:
         retry_after_s=max(0, arguments.retry_after),
         page_size=max(1, arguments.page_size),
         token_s=max(1, arguments.token_seconds),
+        speed=max(0.01, arguments.speed),
+        quotas=tuple(arguments.quota),
         **more,
     )
 
@@ -130,11 +150,11 @@ def _show(facts: dict[str, Any], arguments: argparse.Namespace) -> None:
 def _passed_on(arguments: argparse.Namespace) -> list[str]:
     """The options that the detached server must be given."""
     passed = []
-    for name in ("port", "operation_seconds", "retry_after", "page_size", "token_seconds", "images"):
+    for name in ("port", "operation_seconds", "retry_after", "page_size", "token_seconds", "images", "speed"):
         value = getattr(arguments, name)
         if value is not None:
             passed += ["--" + name.replace("_", "-"), str(value.absolute() if isinstance(value, Path) else value)]
-    return passed
+    return passed + [word for name, limit in arguments.quota for word in ("--quota", f"{name}={limit}")]
 
 
 if __name__ == "__main__":

@@ -50,8 +50,8 @@ def open_source(azure: Azure, request: web.BaseRequest, match: re.Match[str], qu
     asked = query.get("tailLines") or "20"
     tail = min(int(asked), 300) if asked.isdigit() else 20
     if match["revision"] is None:
-        owner = azure.dispatch if app.kind == job_shape.KIND else azure.composition
-        return Source(owner.system_log(app.name), tail, follow, _as_it_is)
+        log = azure.dispatch.system_log(app.name) if app.kind == job_shape.KIND else azure.composition.system_log(app)
+        return Source(log, tail, follow, _as_it_is)
     shape = _console_text if query.get("output", "json").lower() == "text" else _console_json
     what = "Execution" if app.kind == job_shape.KIND else "Revision"
     where = f"[{what}: '{match['revision']}', Replica: '{match['replica']}']"

@@ -11,7 +11,8 @@ class Options:
     """`operation_s` is the base length of a long-running operation; slow resources take a multiple of it.
 
     `retry_after_s` 0 means "answer with retry-after-ms", which the SDKs honour below one second; a whole number of seconds is
-    sent as Retry-After, as Azure does.
+    sent as Retry-After, as Azure does. `speed` is how many of Azure's seconds pass for replicas in one of ours; `quotas` sets GPU
+    quotas by the usage's name.
     """
 
     state_dir: Path
@@ -21,6 +22,8 @@ class Options:
     page_size: int = 100
     token_s: int = 3600
     images: Path = IMAGES
+    speed: float = 1.0
+    quotas: tuple[tuple[str, int], ...] = ()
 
     @property
     def database(self) -> Path:

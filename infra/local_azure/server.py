@@ -23,7 +23,7 @@ from .files.front import Front as FilesFront
 from .journal import Journal
 from .login import Login
 from .options import Options
-from .providers import catalogue
+from .providers import catalogue, quotas
 from .providers.composition import Composition
 from .providers.dispatch import Dispatch
 from .runtime.executions import Executions
@@ -42,7 +42,10 @@ class Server:
         tls = certificates.ensure(options.state_dir / "tls")
         self.certificates = tls
         store = Store(options.database)
-        composition = Composition(options, store, Scheduler(options.state_dir, options.images, (tls.certificate, tls.key)))
+        for name, limit in options.quotas:
+            quotas.set_limit(store, name, limit)
+        scheduler = Scheduler(options.state_dir, options.images, (tls.certificate, tls.key), speed=options.speed)
+        composition = Composition(options, store, scheduler)
         dispatch = Dispatch(options, store, Executions(options.state_dir, options.images))
         composition.on_change = dispatch.changed
         operations = Operations(store, options.operation_s)

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from infra.local_azure.runtime.scheduler import Scheduler
-from infra.local_azure.runtime.workload import RevisionStatus, Workload
+from infra.local_azure.runtime.workload import RevisionStatus, Workload, revision_key
 
 # Answers GET with its own facts, streams /stream slowly, echoes POST; SIGTERM is not handled, as in any plain script.
 SERVER = """
@@ -78,10 +78,14 @@ PROBES: tuple[dict[str, Any], ...] = (
 )
 
 
+APP_ID = "/subscriptions/s/resourceGroups/g/providers/Microsoft.App/containerApps/phi"
+
+
 class Stage:
     """The local Azure's folder for one test, and its scheduler, which may be replaced."""
 
-    def __init__(self, folder: Path, request_timeout_s: float) -> None:
+    def __init__(self, folder: Path, request_timeout_s: float, speed: float) -> None:
+        self.speed = speed
         self.folder = folder / "local-azure"
         self.folder.mkdir(mode=0o700)
         self.images = folder / "images.yaml"
@@ -95,7 +99,7 @@ class Stage:
         return replace(
             Workload(
                 app="phi",
-                app_id="/subscriptions/s/resourceGroups/g/providers/Microsoft.App/containerApps/phi",
+                app_id=APP_ID,
                 revision=revision,
                 image="python:3.11-slim",
                 command=("python3", "-c", SERVER),
@@ -128,16 +132,19 @@ class Stage:
     ) -> RevisionStatus:
         """Waits for a state of a revision; fails with the last one seen."""
         end = time.monotonic() + seconds
-        while not condition(status := self.scheduler.status(revision)):
+        while not condition(status := self.status(revision)):
             assert time.monotonic() < end, f"not reached within {seconds} s: {status}\n{self.events()}"
             await asyncio.sleep(0.02)
         return status
 
+    def status(self, revision: str = "phi--one", app_id: str = APP_ID) -> RevisionStatus:
+        return self.scheduler.status(revision_key(app_id, revision))
+
     async def healthy(self, revision: str = "phi--one", replicas: int = 1) -> RevisionStatus:
         return await self.until(lambda status: sum(replica.ready for replica in status.replicas) == replicas, revision)
 
-    def events(self, app: str = "phi") -> str:
-        path = self.scheduler.system_log(app)
+    def events(self, app_id: str = APP_ID) -> str:
+        path = self.scheduler.system_log(app_id)
         return path.read_text() if path.exists() else ""
 
     @asynccontextmanager
@@ -178,13 +185,13 @@ class Stage:
             return False
 
     def _new(self) -> Scheduler:
-        return Scheduler(self.folder, self.images, self.tls, request_timeout_s=self.request_timeout_s)
+        return Scheduler(self.folder, self.images, self.tls, request_timeout_s=self.request_timeout_s, speed=self.speed)
 
 
 @asynccontextmanager
-async def stage(folder: Path, *, request_timeout_s: float = 240.0) -> AsyncIterator[Stage]:
+async def stage(folder: Path, *, request_timeout_s: float = 240.0, speed: float = 1.0) -> AsyncIterator[Stage]:
     """A started stage; at the end every process of it is gone."""
-    made = Stage(folder, request_timeout_s)
+    made = Stage(folder, request_timeout_s, speed)
     await made.scheduler.start()
     try:
         yield made

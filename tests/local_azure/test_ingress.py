@@ -75,7 +75,7 @@ async def test_a_stream_arrives_as_it_is_made_and_ends_upstream_when_the_client_
     async with stage(tmp_path) as scene:
         scene.scheduler.set_workloads([scene.workload()])
         await scene.get()
-        log = scene.scheduler.status("phi--one").replicas[0].log
+        log = scene.status("phi--one").replicas[0].log
         async with scene.client() as client:
             began = time.monotonic()
             async with client.get("/stream") as response:
@@ -157,7 +157,7 @@ async def test_a_sleeping_revision_is_woken_by_a_request_that_waits_for_it(tmp_p
         await scene.restart_scheduler()
         scene.scheduler.set_workloads([scene.workload(min_replicas=0, cooldown_s=5, env={"BOOT_SECONDS": "0.3"})])
         await asyncio.sleep(0.3)
-        assert scene.scheduler.status("phi--one").running_state == "ScaledToZero", "a proven revision is not booted again"
+        assert scene.status("phi--one").running_state == "ScaledToZero", "a proven revision is not booted again"
         async with scene.client() as client, client.get("/") as response:
             assert response.status == 200
         assert '"KEDAScaleTargetDeactivated"' in scene.events()
@@ -201,8 +201,8 @@ async def test_no_request_fails_while_revisions_and_replicas_change(tmp_path):
                 await asyncio.sleep(0.5)
             scene.scheduler.set_workloads([_weighted(new, 100)])
             await scene.until(lambda status: not status.replicas, old.revision)
-        await scene.scheduler.restart("phi--three")
-        names = {replica.name for replica in scene.scheduler.status("phi--three").replicas}
+        await scene.scheduler.restart(third.key)
+        names = {replica.name for replica in scene.status("phi--three").replicas}
         await scene.until(
             lambda status: len(status.replicas) == 2 and not names & {replica.name for replica in status.replicas}, "phi--three"
         )

@@ -1,11 +1,12 @@
 """The runtime's decisions without processes: scale, status, probes' defaults, images, names, console log."""
 
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from infra.local_azure.runtime import probes
+from infra.local_azure.runtime import placement, probes
 from infra.local_azure.runtime.console import Console
 from infra.local_azure.runtime.images import ImagePullError, find
 from infra.local_azure.runtime.memory import Memory
@@ -48,6 +49,22 @@ def test_scaling_in_waits_for_the_cooldown():
     assert _wanted(demand, 321.0, minimum=1) == 1
 
 
+def test_the_cooldown_is_of_the_last_replica_alone():
+    """From many to one takes HPA's five minutes whatever the cooldown says; from one to none takes the cooldown."""
+    demand = Demand()
+    demand.observe(0.0, 40)
+    assert _wanted(demand, 20.0) == 4
+    demand.observe(21.0, 0)
+    assert _wanted(demand, 330.0, cooldown_s=900) == 1
+    assert _wanted(demand, 919.0, cooldown_s=900) == 1
+    assert _wanted(demand, 921.0, cooldown_s=900) == 0
+    demand.observe(1000.0, 40)
+    assert _wanted(demand, 1020.0, cooldown_s=30) == 4
+    demand.observe(1021.0, 0)
+    assert _wanted(demand, 1045.0, cooldown_s=30) == 4
+    assert _wanted(demand, 1051.0, cooldown_s=30) == 0
+
+
 def test_a_boot_longer_than_the_cooldown_is_killed():
     """The cooldown runs from the moment the replica was scheduled, as in Azure."""
     demand = Demand()
@@ -56,34 +73,63 @@ def test_a_boot_longer_than_the_cooldown_is_killed():
     assert _wanted(demand, 16.0, cooldown_s=15) == 0
 
 
-def _observed(*, ready=False, reason="", message="", crashes=0, age_s=5.0):
+def _observed(*, ready=False, reason="", message="", crashes=0, age_s=5.0, placed=True):
     status = ReplicaStatus("r", datetime.now(UTC), ready, ready, crashes, "Running", "", 1, Path("log"))
-    return Observed(status, reason, message, crashes, age_s)
+    return Observed(status, reason, message, crashes, age_s, placed)
+
+
+CRASHING, LATE = "Container crashing: phi", "Deployment Progress Deadline Exceeded. 0/1 replicas ready."
+ASLEEP = "Deployment Progress Deadline Exceeded. The revision was scaled to zero before a replica became ready."
 
 
 @pytest.mark.parametrize(
     ("why", "replicas", "known", "expected"),
     [
-        ("a booting revision has no verdict yet", [_observed()], {}, ("None", "Activating", None)),
-        ("one ready replica is health", [_observed(ready=True)], {}, ("Healthy", "Running", None)),
-        ("all ready at the maximum", [_observed(ready=True)] * 3, {}, ("Healthy", "RunningAtMaxScale", None)),
-        ("a new revision that crashes", [_observed(crashes=1)], {}, ("Unhealthy", "ActivationFailed", "1/1 Container crashing: phi")),
-        ("one crash of a proven revision is a restart", [_observed(crashes=1)], {"proven": True}, ("None", "Activating", None)),
-        ("a crash loop", [_observed(crashes=3)], {"proven": True}, ("Unhealthy", "Degraded", "1/1 Container crashing: phi")),
-        ("one of two broken", [_observed(ready=True), _observed(crashes=2)], {"proven": True}, ("Healthy", "Degraded", "1/2 Container crashing: phi")),
-        ("the image's own reason", [_observed(reason="ImagePullBackOff", message="no such image")], {}, ("Unhealthy", "ActivationFailed", "no such image")),
-        ("asleep after it was proven", [], {"proven": True, "booted": True}, ("Healthy", "ScaledToZero", None)),
-        ("scaled to zero before it was ready", [], {"booted": True}, ("Unhealthy", "ActivationFailed", "Deployment Progress Deadline Exceeded. The revision was scaled to zero before a replica became ready.")),
-        ("slow beyond ten minutes", [_observed(age_s=601)], {}, ("Unhealthy", "ActivationFailed", "Deployment Progress Deadline Exceeded. 0/1 replicas ready.")),
-        ("deactivated", [], {"active": False, "proven": True}, ("Healthy", "Stopped", None)),
-        ("deactivated and still ending", [_observed()], {"active": False}, ("None", "Deprovisioning", None)),
+        ("a booting revision has no verdict yet", [_observed()], {}, ("None", "Activating", None, "")),
+        ("nothing is placed yet", [], {"booted": False}, ("None", "Processing", None, "")),
+        ("no GPU for its only replica", [_observed(placed=False)], {}, ("None", "Processing", None, "")),
+        ("no GPU for ten minutes", [_observed(placed=False, age_s=601)], {}, ("Unhealthy", "ActivationFailed", LATE, LATE)),
+        ("no GPU for the second", [_observed(ready=True), _observed(placed=False)], {}, ("Healthy", "Running", None, "")),
+        ("one ready replica is health", [_observed(ready=True)], {}, ("Healthy", "Running", None, "")),
+        ("all ready at the maximum", [_observed(ready=True)] * 3, {}, ("Healthy", "RunningAtMaxScale", None, "")),
+        ("a new revision that crashes", [_observed(crashes=1)], {}, ("Unhealthy", "Failed", CRASHING, f"1/1 {CRASHING}")),
+        ("one crash of a proven revision is a restart", [_observed(crashes=1)], {"proven": True}, ("None", "Activating", None, "")),
+        ("a crash loop", [_observed(crashes=3)], {"proven": True}, ("Unhealthy", "Degraded", CRASHING, f"1/1 {CRASHING}")),
+        ("one of two broken", [_observed(ready=True), _observed(crashes=2)], {"proven": True}, ("Healthy", "Degraded", CRASHING, f"1/2 {CRASHING}")),
+        ("the image's own reason", [_observed(reason="ImagePullBackOff", message="no such image")], {}, ("Unhealthy", "Failed", "no such image", "1/1 no such image")),
+        ("asleep after it was proven", [], {"proven": True, "booted": True}, ("Healthy", "ScaledToZero", None, "")),
+        ("scaled to zero before it was ready", [], {"booted": True}, ("Unhealthy", "ActivationFailed", ASLEEP, ASLEEP)),
+        ("slow beyond ten minutes", [_observed(age_s=601)], {}, ("Unhealthy", "ActivationFailed", LATE, LATE)),
+        ("deactivated", [], {"active": False, "proven": True}, ("Healthy", "Stopped", None, "")),
+        ("deactivated and still ending", [_observed()], {"active": False}, ("None", "Deprovisioning", None, "")),
     ],
 )  # fmt: skip
 def test_a_revisions_health_is_told_in_azures_words(why, replicas, known, expected):
     """Healthy needs a ready replica (or proof and sleep); everything else says why."""
-    facts = {"active": True, "proven": False, "booted": True, "minimum": 0, "maximum": 3} | known
-    status = revision_status("phi", replicas, **facts)
-    assert (status.health_state, status.running_state, status.provisioning_error) == expected, why
+    facts = {"active": True, "proven": False, "booted": True} | known
+    workload = _workload(max_replicas=3) if facts.pop("active") else None
+    status = revision_status(workload, replicas, **facts)
+    assert (status.health_state, status.running_state, status.provisioning_error, status.details) == expected, why
+
+
+def _workload(**changes):
+    return replace(Workload("phi", "/g/phi", "phi--abc", "i", (), (), {}, (), (), None, None, "", ""), **changes)
+
+
+def test_quota_is_taken_first_come_first_served_and_held_to_the_end():
+    """Each replica takes one of every quota it claims; a claim on a quota that is not set has no limit."""
+
+    @dataclass
+    class Waiting:
+        claims: tuple[str, ...]
+        placed: bool = False
+
+    holder, first, second, other = Waiting(("gpu",), placed=True), Waiting(("gpu",)), Waiting(("gpu",)), Waiting(("cpu",))
+    assert list(placement.place([holder, first, second, other], {"gpu": 2})) == [first, other]
+    assert list(placement.place([holder, first], {"gpu": 1})) == []
+    assert list(placement.place([first], {"gpu": 0})) == []
+    assert list(placement.place([Waiting(("gpu", "region"))], {"gpu": 5, "region": 0})) == []
+    assert placement.used([holder, first]) == {"gpu": 1}
 
 
 def test_container_apps_adds_tcp_probes_when_ingress_is_on():
@@ -94,6 +140,8 @@ def test_container_apps_adds_tcp_probes_when_ingress_is_on():
     assert chosen["Readiness"] == probes.Probe("Readiness", 9000, path="/ok", headers=(("A", "b"),))
     assert chosen["Liveness"].path is None
     assert probes.effective([], None) == {}
+    fast = probes.effective([], 8000, speed=10)["Readiness"]
+    assert (fast.initial_delay_s, fast.period_s, fast.timeout_s, fast.failures) == (0.3, 0.5, 5, 48)
 
 
 def test_command_and_args_replace_the_images_own_as_in_kubernetes(tmp_path):
@@ -138,8 +186,9 @@ def test_the_shipped_images_map_the_two_images_that_moorage_uses(name, environme
 
 def test_replica_names_look_like_container_apps_own():
     """`{revision}-{hash}-{id}`: the hash is the revision's, the id the replica's."""
-    workload = Workload("phi", "", "phi--abc", "i", (), (), {}, (), (), None, None, "", "")
-    first, second = new_record(workload, 0), new_record(workload, 0)
+    first, second = new_record(_workload(), 0), new_record(_workload(), 0)
+    elsewhere = new_record(_workload(app_id="/another/phi"), 0)
+    assert elsewhere.name.split("-")[3] != first.name.split("-")[3]
     assert first.name != second.name
     assert first.name.rpartition("-")[0] == second.name.rpartition("-")[0]
     assert first.name.startswith("phi--abc-")

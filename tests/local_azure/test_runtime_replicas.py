@@ -143,7 +143,7 @@ async def test_a_crash_loop_is_told(tmp_path):
     async with stage(tmp_path) as scene:
         scene.scheduler.set_workloads([scene.workload(command=("python3", "-c", "raise SystemExit(7)"))])
         status = await scene.until(lambda status: status.health_state == "Unhealthy")
-        assert (status.running_state, status.provisioning_error) == ("ActivationFailed", "1/1 Container crashing: phi")
+        assert (status.running_state, status.provisioning_error) == ("Failed", "Container crashing: phi")
         assert status.replicas[0].running_state == "Waiting"
         assert "CrashLoopBackOff" in status.replicas[0].details
         assert "exit code '7'" in scene.events()
@@ -215,7 +215,7 @@ async def test_restarting_a_revision_replaces_its_replicas_new_ones_first(tmp_pa
     async with stage(tmp_path) as scene:
         scene.scheduler.set_workloads([scene.workload(env={"BOOT_SECONDS": "0.3"})])
         before = (await scene.healthy()).replicas[0]
-        await scene.scheduler.restart("phi--one")
+        await scene.scheduler.restart(scene.workload().key)
         ready = []
 
         def replaced(status):

@@ -14,3 +14,8 @@ def answer(request: web.BaseRequest, status: int, text: str) -> web.Response:
     if "application/json" in request.headers.get("Accept", ""):
         return web.json_response({"error": {"code": status, "message": text}}, status=status, headers=headers)
     return web.Response(status=status, text=text, headers=headers)
+
+
+def to_https(request: web.BaseRequest) -> web.Response:
+    """What HTTP gets from an app that does not allow it. A client that follows a POST does so with GET."""
+    return web.Response(status=301, headers={"Location": f"https://{request.headers.get('Host', '')}{request.raw_path}"})

@@ -1,5 +1,7 @@
-"""One HTTPS listener per app on its own loopback port, opened and closed as the table says."""
+"""One listener per app on its own loopback port, opened and closed as the table says. It takes TLS and plain HTTP alike."""
 
+import asyncio
+import socket
 import ssl
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +11,9 @@ from aiohttp import web
 from .proxy import Proxy
 from .table import Table
 
-_HOST = "127.0.0.1"
+_HOST, _BACKLOG = "127.0.0.1", 512
+_GREETING_S = 60.0
+_TLS_HANDSHAKE = b"\x16"  # the first byte of every TLS connection, and of no HTTP request
 
 
 class Listeners:
@@ -19,43 +23,82 @@ class Listeners:
         self._table = table
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._tls.load_cert_chain(certificate, key)
-        self._open: dict[int, web.ServerRunner] = {}
+        self._open: dict[int, _Listener] = {}
 
     async def follow(self) -> dict[int, str]:
         """Opens and closes ports after a change; returns the ports that could not be opened, with the reason."""
         for port in self._open.keys() - self._table.apps.keys():
-            await _close(self._open.pop(port))
+            await self._open.pop(port).close()
         failures = {}
         for port in self._table.apps.keys() - self._open.keys():
             try:
-                self._open[port] = await self._listen(port)
+                self._open[port] = _Listener(self._table, port, self._tls)
             except OSError as error:
                 failures[port] = error.strerror or str(error)
         return failures
 
     async def close(self) -> None:
-        for runner in self._open.values():
-            await _close(runner)
+        for listener in self._open.values():
+            await listener.close()
 
-    async def _listen(self, port: int) -> web.ServerRunner:
-        server = web.Server(
-            Proxy(self._table, port).handle,
+
+class _Listener:
+    """One port. Raises OSError when it cannot be had."""
+
+    def __init__(self, table: Table, port: int, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+        self._socket = socket.create_server((_HOST, port), backlog=_BACKLOG)
+        self._socket.setblocking(False)
+        self._server = web.Server(
+            Proxy(table, port).handle,
             access_log=None,
             handler_cancellation=True,  # a client that leaves ends its request upstream too
             auto_decompress=False,
             max_line_size=65536,
             max_field_size=65536,
         )
-        runner = web.ServerRunner(server, shutdown_timeout=0.5)
-        await runner.setup()
+        self._greetings: set[asyncio.Task[None]] = set()
+        self._accepting = asyncio.create_task(self._accept())
+
+    async def close(self) -> None:
+        self._accepting.cancel()
+        await asyncio.wait([self._accepting])
+        for greeting in self._greetings:
+            greeting.cancel()
+        self._socket.close()
+        self._server.pre_shutdown()
+        await self._server.shutdown(0.5)
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(self._socket)
+            except OSError:  # no descriptors left: some come back
+                await asyncio.sleep(0.1)
+                continue
+            greeting = asyncio.create_task(self._greet(connection))
+            self._greetings.add(greeting)
+            greeting.add_done_callback(self._greetings.discard)
+
+    async def _greet(self, connection: socket.socket) -> None:
+        """Looks at the first byte, without taking it, and hands the connection on."""
         try:
-            await web.TCPSite(runner, _HOST, port, ssl_context=self._tls, reuse_address=True).start()
-        except OSError:
-            await runner.cleanup()
-            raise
-        return runner
+            async with asyncio.timeout(_GREETING_S):
+                first = await _peek(connection)
+            tls = self._tls if first == _TLS_HANDSHAKE else None
+            with suppress(OSError):  # ssl.SSLError is one: the client does not trust us, or left
+                await asyncio.get_running_loop().connect_accepted_socket(self._server, connection, ssl=tls)
+        except (OSError, TimeoutError):
+            connection.close()
 
 
-async def _close(runner: web.ServerRunner) -> None:
-    with suppress(OSError):
-        await runner.cleanup()
+async def _peek(connection: socket.socket) -> bytes:
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(connection, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(connection)
+    return connection.recv(1, socket.MSG_PEEK)

@@ -26,6 +26,7 @@ _HOP_BY_HOP = frozenset({
 })  # fmt: skip
 _READ_AHEAD = 512 * 1024
 _BODILESS = (204, 304)
+_AFFINITY = "acaAffinity"
 _NOT_ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 
@@ -42,7 +43,9 @@ class Proxy:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         app = self._table.apps.get(self._port)
-        revision = app.choose() if app else None
+        if app is not None and not app.allow_insecure and not _is_secure(request):
+            return answers.to_https(request)
+        revision = app.choose(request.headers.get("Host", "")) if app else None
         if app is None or revision is None:
             return answers.answer(request, 404, answers.NO_APP)
         revision.in_flight += 1
@@ -82,16 +85,16 @@ class _Exchange:
             upstream = await self._pick()
             upstream.begin()
             try:
-                return await self._attempt(await upstream.session())
+                return await self._attempt(upstream, await upstream.session())
             except (aiohttp.ClientConnectorError, ShimGoneError):  # not connected, so not delivered
                 self._refused.add(upstream.name)
             finally:
                 upstream.end()
 
-    async def _attempt(self, session: aiohttp.ClientSession) -> web.StreamResponse:
+    async def _attempt(self, upstream: Upstream, session: aiohttp.ClientSession) -> web.StreamResponse:
         if is_websocket(self._request):
             return await tunnel(self._request, session, self._url(), self._headers())
-        return await self._forward(session)
+        return await self._forward(session, upstream.affinity)
 
     def give_up(self, status: int, text: str) -> web.StreamResponse:
         """Answers when nothing was sent yet; afterwards only cutting the connection tells the client the truth."""
@@ -107,6 +110,8 @@ class _Exchange:
         try:
             while True:
                 ready = [replica for replica in self._revision.replicas if not replica.gone and replica.name not in self._refused]
+                if self._app.sticky and (wanted := self._request.cookies.get(_AFFINITY)):
+                    ready = [replica for replica in ready if replica.affinity == wanted] or ready
                 if ready:
                     return min(ready, key=lambda replica: (replica.in_flight, random.random()))
                 if not self._revision.hold:
@@ -116,7 +121,7 @@ class _Exchange:
         finally:
             self._revision.waiting -= 1
 
-    async def _forward(self, session: aiohttp.ClientSession) -> web.StreamResponse:
+    async def _forward(self, session: aiohttp.ClientSession, affinity: str) -> web.StreamResponse:
         request = self._request
         body = self._body if self._body is not None else request.content.iter_any() if request.can_read_body else None
         async with session.request(
@@ -129,6 +134,8 @@ class _Exchange:
         ) as upstream:
             self._response = response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
             response.headers.extend(_end_to_end(upstream.headers))
+            if self._app.sticky and request.cookies.get(_AFFINITY) != affinity:
+                response.headers.add("Set-Cookie", f'{_AFFINITY}="{affinity}"; Path=/; HttpOnly; Secure; SameSite=None')
             if "Content-Length" not in response.headers and _has_body(request, upstream.status):
                 response.enable_chunked_encoding()
             await response.prepare(request)
@@ -147,12 +154,16 @@ class _Exchange:
         headers = _end_to_end(request.headers)
         peer = request.remote or "127.0.0.1"
         headers["X-Forwarded-For"] = ", ".join([*headers.getall("X-Forwarded-For", []), peer])
-        headers["X-Forwarded-Proto"] = "https"
+        headers["X-Forwarded-Proto"] = "https" if _is_secure(request) else "http"
         headers["X-Envoy-External-Address"] = peer
         headers["X-Ms-Containerapp-Name"] = self._app.name
         headers["X-Ms-Containerapp-Revision-Name"] = self._revision.name
         headers.setdefault("X-Request-Id", str(uuid.uuid4()))
         return headers
+
+
+def _is_secure(request: web.BaseRequest) -> bool:
+    return request.transport is None or request.transport.get_extra_info("sslcontext") is not None
 
 
 def _has_body(request: web.BaseRequest, status: int) -> bool:

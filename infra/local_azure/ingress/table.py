@@ -18,6 +18,8 @@ class Revision:
     """A revision of an app. `hold`: requests wait for its first replica (scaled to zero) instead of failing."""
 
     name: str
+    key: str = ""
+    labels: tuple[str, ...] = ()
     weight: int = 0
     hold: bool = False
     replicas: list[Upstream] = field(default_factory=list)
@@ -27,14 +29,21 @@ class Revision:
 
 @dataclass
 class App:
-    """One app with its own loopback port."""
+    """One app with its own loopback port. `sticky`: a client comes back to the replica it had; `allow_insecure`: HTTP too."""
 
     name: str
     port: int
+    sticky: bool = False
+    allow_insecure: bool = False
     revisions: dict[str, Revision] = field(default_factory=dict)
 
-    def choose(self) -> Revision | None:
-        """A revision by weight, or None when none has any."""
+    def choose(self, host: str) -> Revision | None:
+        """The revision that `host` names (`{app}---{label}.…`, `{revision}.…`), else one by weight; None when there is none."""
+        first = host.partition(":")[0].partition(".")[0].lower()
+        if "--" in first:
+            label = first.removeprefix(f"{self.name}---")
+            named = (revision for revision in self.revisions.values() if label in revision.labels or first == revision.name)
+            return next(named, None)
         weighted = [revision for revision in self.revisions.values() if revision.weight > 0]
         if not weighted:
             return None
@@ -48,7 +57,7 @@ class Table:
         self.apps: dict[int, App] = {}
         self.timeout_s = 240.0
         self._changed = asyncio.Event()
-        self._upstreams: dict[str, Upstream] = {}
+        self._upstreams: dict[tuple[str, int], Upstream] = {}
         self._retired: list[Upstream] = []
 
     def replace(self, raw: dict[str, Any]) -> None:
@@ -56,9 +65,9 @@ class Table:
         self.timeout_s = raw["request_timeout_s"]
         self.apps = {app["port"]: self._app(app) for app in raw["apps"]}
         routed = {id(upstream) for upstream in self._routed()}
-        for name, upstream in list(self._upstreams.items()):
+        for known, upstream in list(self._upstreams.items()):
             if id(upstream) not in routed:
-                del self._upstreams[name]
+                del self._upstreams[known]
                 upstream.retire()
                 self._retired.append(upstream)
         self._announce()
@@ -66,7 +75,7 @@ class Table:
     def load(self) -> dict[str, dict[str, int]]:
         """Per revision with requests: how many are in flight, and how many of these wait for a replica."""
         return {
-            revision.name: {"in_flight": revision.in_flight, "waiting": revision.waiting}
+            revision.key: {"in_flight": revision.in_flight, "waiting": revision.waiting}
             for app in self.apps.values()
             for revision in app.revisions.values()
             if revision.in_flight
@@ -75,7 +84,8 @@ class Table:
     def retiring(self) -> dict[str, int]:
         """Requests that replicas without a route still serve."""
         self._retired = [upstream for upstream in self._retired if upstream.in_flight]
-        return {upstream.name: upstream.in_flight for upstream in self._retired}
+        routed = {name for name, _ in self._upstreams}
+        return {upstream.name: upstream.in_flight for upstream in self._retired if upstream.name not in routed}
 
     async def wait_for_change(self) -> None:
         await self._changed.wait()
@@ -86,19 +96,20 @@ class Table:
 
     def _app(self, raw: dict[str, Any]) -> App:
         known = self.apps.get(raw["port"], App("", 0)).revisions
-        app = App(raw["name"], raw["port"])
+        app = App(raw["name"], raw["port"], raw["sticky"], raw["allow_insecure"])
         for item in raw["revisions"]:
             revision = known.get(item["name"], Revision(item["name"]))  # the same object: requests in flight count down on it
+            revision.key, revision.labels = item["key"], tuple(item["labels"])
             revision.weight, revision.hold = item["weight"], item["hold"]
             revision.replicas = [self._upstream(replica) for replica in item["replicas"]]
             app.revisions[revision.name] = revision
         return app
 
     def _upstream(self, raw: dict[str, Any]) -> Upstream:
-        upstream = self._upstreams.get(raw["name"])
+        known = (raw["name"], raw["port"])  # a changed targetPort is another way into the same replica
+        upstream = self._upstreams.get(known)
         if upstream is None or upstream.gone:
-            upstream = Upstream(raw["name"], Path(raw["socket"]), raw["port"])
-            self._upstreams[raw["name"]] = upstream
+            upstream = self._upstreams[known] = Upstream(raw["name"], Path(raw["socket"]), raw["port"])
         return upstream
 
     def _routed(self) -> Iterable[Upstream]:

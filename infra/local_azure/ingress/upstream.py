@@ -1,6 +1,7 @@
 """One ready replica as the ingress sees it: its connection pool and the number of requests it is serving."""
 
 import asyncio
+import hashlib
 from pathlib import Path
 
 import aiohttp
@@ -12,10 +13,14 @@ _CONNECT_S = 10.0
 
 
 class Upstream:
-    """A replica's shim and pool. Retired (no longer routed) it lives until its last request is done."""
+    """A replica's shim and pool. `affinity` is its value in the sticky cookie.
+
+    Retired (no longer routed) it lives until its last request is done.
+    """
 
     def __init__(self, name: str, shim_socket: Path, port: int) -> None:
         self.name = name
+        self.affinity = hashlib.sha256(name.encode()).hexdigest()[:16]
         self.in_flight = 0
         self.gone = False
         self._port = port

@@ -85,8 +85,9 @@ def revision_view(record: Record, *, weight: int, fqdn: str | None, status: Any)
         "trafficWeight": weight,
         **({"provisioningError": status.provisioning_error} if status.provisioning_error else {}),
         "healthState": status.health_state,
-        "provisioningState": "Provisioned" if body["active"] else "Deprovisioned",
+        "provisioningState": status.provisioning_state,
         "runningState": status.running_state,
+        **({"runningStateDetails": status.details} if status.details else {}),
     }
     return {"id": record.id, "name": record.name, "type": "Microsoft.App/containerapps/revisions", "properties": properties}
 

@@ -10,28 +10,27 @@ import logging
 import random
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from infra.local_azure import clock
 from infra.local_azure.options import Options
 from infra.local_azure.runtime.scheduler import Scheduler
-from infra.local_azure.runtime.workload import RevisionStatus, Workload
+from infra.local_azure.runtime.workload import Mount, Refusal, RevisionStatus, Routing, Workload, revision_key
 from infra.local_azure.store import Record, Store
 
-from . import app_view, mounts
+from . import app_view, mounts, quotas
 from .app_view import KIND, REVISION_KIND
 from .job_shape import KIND as JOB_KIND
 from .mounts import MountError, Mounts
 
 Body = dict[str, Any]
-STOPPED = RevisionStatus("None", "Stopped", None, ())
 log = logging.getLogger(__name__)
 
 
 class Composition:
-    """The one owner of the scheduler. `blocked` maps a revision to the reason why no replica of it can start."""
+    """The one owner of the scheduler."""
 
     def __init__(self, options: Options, store: Store, scheduler: Scheduler) -> None:
         self._options = options
@@ -39,7 +38,6 @@ class Composition:
         self.on_change: Callable[[], None] = lambda: None  # jobs mount the same storages
         self._scheduler = scheduler
         self._mounts = Mounts(options, store)
-        self._blocked: dict[str, str] = {}
         self._pending = False
         self._settled = False
         self._composed = 0.0
@@ -65,22 +63,31 @@ class Composition:
         self.on_change()
 
     def status(self, app: Record, revision: Record) -> RevisionStatus:
-        """What the runtime says of a revision; one that cannot even be started says why."""
-        if not revision.body["active"] or app.private["stopped"]:
-            return STOPPED
-        if revision.name in self._blocked:
-            return RevisionStatus("Unhealthy", "Failed", self._blocked[revision.name], ())
-        return self._scheduler.status(revision.name)
+        """What the runtime says of a revision."""
+        return self._scheduler.status(_key(app, revision))
 
     async def restart(self, app: Record, revision: Record) -> None:
         """New replicas, with the app's secrets as they are now."""
         revision.private["secrets"] = {str(entry["name"]): str(entry.get("value") or "") for entry in app.private["secrets"]}
         self._store.put(revision)
         self._compose()
-        await self._scheduler.restart(revision.name)
+        await self._scheduler.restart(_key(app, revision))
 
-    def system_log(self, app: str) -> Path:
-        return self._scheduler.system_log(app)
+    def kill(self, replica: str) -> bool:
+        """Kills one replica's container. False when there is no such replica."""
+        return self._scheduler.kill(replica)
+
+    def ail(self, ailments: dict[str, str]) -> None:
+        """Lets every replica of the named apps "crash", "hang" or stay "unready": app id -> ailment, the whole set."""
+        self._scheduler.set_ailments(ailments)
+
+    def ration(self, name: str, value: int) -> None:
+        """Sets a GPU quota by its usage's name; what runs keeps running. Raises KeyError."""
+        quotas.set_limit(self._store, name, value)
+        self._compose()
+
+    def system_log(self, app: Record) -> Path:
+        return self._scheduler.system_log(app_view.app_id(app))
 
     def weights(self, app: Record, *, routed: bool = False) -> dict[str, int]:
         """Revision -> share of traffic. `routed` says where requests go: to the last ready revision until the newest is ready."""
@@ -98,19 +105,21 @@ class Composition:
             shares[latest if entry.get("latestRevision") else entry["revisionName"]] += entry["weight"]
         return dict(shares)
 
-    def gpus(self, environment: str) -> dict[str, int]:
-        """Replicas now running on each workload profile type of an environment."""
-        record = self._store.get(environment)
-        types = (
-            {entry["name"]: entry["workloadProfileType"].lower() for entry in record.body["properties"]["workloadProfiles"] or []}
-            if record
-            else {}
-        )
-        used: Counter[str] = Counter()
-        for app, revision in self._active():
-            if app.private["environment"] == environment:
-                used[types.get(revision.body["workloadProfileName"] or "", "")] += len(self.status(app, revision).replicas)
-        return dict(used)
+    def gpu_usages(self, scope: str, *, regional: bool) -> list[Body]:
+        """GPUs taken and allowed in an environment (its key) or a region (its normal form)."""
+        return quotas.usages(self._store, self._scheduler.used(), scope, regional=regional)
+
+    def prune(self, app: Record) -> None:
+        """Only so many inactive revisions are kept, the oldest go first; never the newest of all."""
+        properties = app.body["properties"]
+        keep = properties["configuration"]["maxInactiveRevisions"]
+        idle = [
+            record
+            for record in self._store.each(REVISION_KIND, app.id)
+            if not record.body["active"] and record.name != properties.get("latestRevisionName")
+        ]
+        for record in idle[: max(0, len(idle) - (100 if keep is None else int(keep)))]:
+            self._store.delete(record.key)
 
     def storages_in_use(self, environment: str) -> set[str]:
         """The storages that the template of an app or a job or an active revision mounts."""
@@ -152,21 +161,22 @@ class Composition:
     def _compose(self) -> None:
         self._pending = self._settled = False
         self._composed = clock.now()
-        workloads, blocked = [], {}
-        for app, revision in self._active():
-            try:
-                workloads.append(self._workload(app, revision))
-            except MountError as refused:
-                blocked[revision.name] = (
-                    f"Container '{revision.body['template']['containers'][0]['name']}' cannot start: {refused}"
-                )
-        self._blocked = blocked
-        self._scheduler.set_workloads(workloads)
+        workloads = [self._workload(app, revision) for app, revision in self._active()]
+        self._scheduler.set_workloads(workloads, quotas.limits(self._store))
 
     def _workload(self, app: Record, revision: Record) -> Workload:
+        """A volume that cannot be mounted now keeps new replicas from starting, and only those."""
         template, ingress = revision.body["template"], app.body["properties"]["configuration"]["ingress"]
         container, scale = template["containers"][0], template["scale"]
         environment = self._store.get(app.private["environment"])
+        env: Mapping[str, str] = {}
+        volumes: tuple[Mount, ...] = ()
+        refusal = None
+        try:
+            env = mounts.environment(container, revision.private["secrets"])
+            volumes = self._mounts.of(app.private["environment"], template, container)
+        except MountError as failed:
+            refusal = Refusal(failed.reason, str(failed))
         return Workload(
             app=app.name,
             app_id=app_view.app_id(app),
@@ -174,14 +184,8 @@ class Composition:
             image=container["image"],
             command=tuple(container.get("command", ())),
             args=tuple(container.get("args", ())),
-            env=mounts.environment(container, revision.private["secrets"]),
-            mounts=self._mounts.of(
-                app.private["environment"],
-                template,
-                container,
-                self._options.runtime / "empty" / revision.name,
-                mounted=bool(self._scheduler.status(revision.name).replicas),
-            ),
+            env=env,
+            mounts=volumes,
             probes=tuple(container.get("probes", ())),
             target_port=ingress["targetPort"] if ingress else None,
             ingress_port=app.private["port"] if ingress else None,
@@ -194,6 +198,10 @@ class Composition:
             polling_s=float(scale["pollingInterval"]),
             termination_grace_s=float(template["terminationGracePeriodSeconds"] or 30),
             weight=self.weights(app, routed=True).get(revision.name, 0),
+            container=container["name"],
+            claims=quotas.claims(environment, revision.body["workloadProfileName"]) if environment else (),
+            refusal=refusal,
+            routing=_routing(app, revision),
         )
 
     async def _watch(self) -> None:
@@ -236,7 +244,29 @@ class Composition:
         for revision in old:
             revision.body["active"] = False
             self._store.put(revision)
+        if old:
+            self.prune(app)
         return bool(old)
+
+
+def _key(app: Record, revision: Record) -> str:
+    return revision_key(app_view.app_id(app), revision.name)
+
+
+def _routing(app: Record, revision: Record) -> Routing:
+    """Labels name a revision in Multiple mode only, a client sticks to its replica in Single mode only."""
+    properties = app.body["properties"]
+    ingress, newest = properties["configuration"]["ingress"], properties.get("latestRevisionName")
+    if not ingress:
+        return Routing()
+    single = properties["configuration"]["activeRevisionsMode"] == "Single"
+    labels = [
+        str(entry["label"]).lower()
+        for entry in ingress["traffic"] or []
+        if entry.get("label") and revision.name == (newest if entry.get("latestRevision") else entry.get("revisionName"))
+    ]
+    affinity = str((ingress["stickySessions"] or {}).get("affinity") or "none").lower()
+    return Routing(() if single else tuple(labels), single and affinity == "sticky", bool(ingress["allowInsecure"]))
 
 
 def _concurrency(rules: list[Body] | None) -> int:

@@ -122,7 +122,7 @@ def applied(azure: Azure, operation: Operation) -> None:
         properties["latestRevisionName"] = revision
     properties["provisioningState"] = "Succeeded"
     azure.store.put(record)
-    _retire(azure, record)
+    azure.composition.prune(record)
     azure.composition.changed()
 
 
@@ -220,14 +220,6 @@ def _revision(app: Record, name: str) -> Record:
     }
     values = {str(entry["name"]): str(entry.get("value") or "") for entry in app.private["secrets"]}
     return Record(app_view.revision_id(app, name), REVISION_KIND, body, {"secrets": values})
-
-
-def _retire(azure: Azure, app: Record) -> None:
-    """Only so many inactive revisions are kept, oldest go first."""
-    keep = app.body["properties"]["configuration"]["maxInactiveRevisions"]
-    idle = [record for record in azure.store.each(REVISION_KIND, app.id) if not record.body["active"]]
-    for record in idle[: max(0, len(idle) - (100 if keep is None else int(keep)))]:
-        azure.store.delete(record.key)
 
 
 def _switch(call: Call, *, stopped: bool) -> Reply:

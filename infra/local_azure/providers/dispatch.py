@@ -140,9 +140,7 @@ class Dispatch:
             command=tuple(container.get("command", ())),
             args=tuple(container.get("args", ())),
             env=mounts.environment(container, execution.private["secrets"]),
-            mounts=self._mounts.of(
-                job.private["environment"], execution.body["template"], container, Path("empty"), mounted=False
-            ),
+            mounts=self._mounts.of(job.private["environment"], execution.body["template"], container),
         )
 
     def _ended(self, task: Task, outcome: Outcome) -> None:

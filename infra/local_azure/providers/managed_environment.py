@@ -14,7 +14,7 @@ from infra.local_azure.arm.paging import page
 from infra.local_azure.azure import Azure
 from infra.local_azure.store import Record
 
-from . import tracked, workload_profiles
+from . import quotas, tracked, workload_profiles
 from .tracked import Body
 
 TYPE = "Microsoft.App/managedEnvironments"
@@ -146,20 +146,13 @@ def result(call: Call) -> Reply:
 def usages(call: Call) -> Reply:
     """GPU quota counts the replicas that run on GPU profiles now."""
     record = tracked.acted_on(call, TYPE)
-    gpus = call.azure.composition.gpus(record.key)
-    usage = workload_profiles.usage
+    usage = quotas.usage
     value = [
         usage("ManagedEnvironmentGeneralPurposeCores", "Managed Environment General Purpose Cores", 0, 100),
         usage("ManagedEnvironmentMemoryOptimizedCores", "Managed Environment Memory Optimized Cores", 0, 50),
         usage("ManagedEnvironmentConsumptionCores", "Managed Environment Consumption Cores", 0, 100),
     ]
-    for name, kind in (
-        ("ManagedEnvironmentConsumptionNCA100Gpus", "NC24-A100"),
-        ("ManagedEnvironmentConsumptionT4Gpus", "NC8as-T4"),
-    ):
-        used = gpus.get(f"consumption-gpu-{kind.lower()}", 0)
-        value.append(usage(name, f"Managed Environment Consumption {kind} Gpus", used, workload_profiles.GPU_QUOTA))
-    return Reply(200, {"value": value})
+    return Reply(200, {"value": [*value, *call.azure.composition.gpu_usages(record.key, regional=False)]})
 
 
 def profile_states(call: Call) -> Reply:

@@ -12,7 +12,11 @@ Body = dict[str, Any]
 
 
 class MountError(Exception):
-    """A volume that cannot be mounted; the sentence is what Azure's events say."""
+    """A container that cannot start: kubelet's reason, and the sentence of Azure's events."""
+
+    def __init__(self, message: str, reason: str = "FailedMount") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Mounts:
@@ -22,33 +26,33 @@ class Mounts:
         self._options = options
         self._store = store
 
-    def of(self, environment: str, template: Body, container: Body, empty: Path, *, mounted: bool) -> tuple[Mount, ...]:
-        """The mounts of one container. `empty` is where EmptyDir volumes lie; what is `mounted` already keeps a rotated key."""
+    def of(self, environment: str, template: Body, container: Body) -> tuple[Mount, ...]:
+        """The mounts of one container that starts now; what runs keeps what it has. EmptyDir volumes are the replica's own."""
         volumes = {volume["name"]: volume for volume in template["volumes"] or []}
         mounts = []
         for entry in container.get("volumeMounts", []):
             volume = volumes[entry["volumeName"]]
             if (volume.get("storageType") or "EmptyDir") == "EmptyDir":
-                source, read_only = empty / volume["name"], False
+                source, read_only = Path("empty", volume["name"]), False
             else:
-                source, read_only = self._share(environment, volume, mounted=mounted)
+                source, read_only = self._share(environment, volume)
             below = str(entry.get("subPath") or "").strip("/")
             mounts.append(Mount(source / below if below else source, entry["mountPath"], read_only))
         return tuple(mounts)
 
-    def _share(self, environment: str, volume: Body, *, mounted: bool) -> tuple[Path, bool]:
-        """The directory behind an environment storage; what mounted it before keeps it when the key changes."""
+    def _share(self, environment: str, volume: Body) -> tuple[Path, bool]:
+        """The directory behind an environment storage, opened with the key that is registered there."""
         storage = self._store.get(f"{environment}/storages/{volume['storageName']}")
         if storage is None:
-            raise MountError(f"storage '{volume['storageName']}' is not registered in the environment")
+            raise _failed(volume, f"storage '{volume['storageName']}' is not registered in the environment")
         file = storage.body["azureFile"]
         account = self._account(file["accountName"])
-        where = f"//{file['accountName']}.file/{file['shareName']}"
+        where = f"mount //{file['accountName']}.file.core.windows.net/{file['shareName']} failed: exit status 32\nOutput: mount error"
         share = self._store.get(f"{account.id}/fileServices/default/shares/{file['shareName']}") if account else None
         if account is None or share is None:
-            raise MountError(f"mount error(2): No such file or directory ({where})")
-        if not mounted and storage.private["key"] not in (account.private["key1"], account.private["key2"]):
-            raise MountError(f"mount error(13): Permission denied ({where})")
+            raise _failed(volume, f"{where}(2): No such file or directory")
+        if storage.private["key"] not in (account.private["key1"], account.private["key2"]):
+            raise _failed(volume, f"{where}(13): Permission denied")
         return tree.ensure(self._options, account.name, share.name), file["accessMode"] == "ReadOnly"
 
     def _account(self, name: str) -> Record | None:
@@ -56,11 +60,15 @@ class Mounts:
         return next((account for account in accounts if account.name.lower() == name.lower()), None)
 
 
+def _failed(volume: Body, why: str) -> MountError:
+    return MountError(f'MountVolume.SetUp failed for volume "{volume["name"]}" : rpc error: code = Internal desc = {why}')
+
+
 def environment(container: Body, secrets: Body) -> dict[str, str]:
     """Plain values and resolved secrets. A name given twice keeps Azure from starting the container, without a word why."""
     entries = container.get("env", [])
     if len({entry["name"] for entry in entries}) != len(entries):
-        raise MountError("the container could not be created")
+        raise MountError(f"Container '{container['name']}' could not be created.", "CreateContainerError")
     return {
         str(entry["name"]): str(secrets.get(entry["secretRef"], "") if entry.get("secretRef") else entry.get("value", ""))
         for entry in entries

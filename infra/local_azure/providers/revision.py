@@ -63,6 +63,7 @@ def _switch(call: Call, *, active: bool) -> Reply:
     record = _revision(call, app)
     record.body["active"] = active
     call.azure.store.put(record)
+    call.azure.composition.prune(app)
     call.azure.composition.changed()
     return Reply(200, "Activate succeeded" if active else "Deactivate succeeded")
 

@@ -8,6 +8,8 @@ from infra.local_azure import regions
 from infra.local_azure.arm.call import Call, Handler, Reply
 from infra.local_azure.arm.errors import bad_request
 
+from . import quotas
+
 Body = dict[str, Any]
 
 
@@ -33,7 +35,6 @@ _SERVERLESS = [
 ]
 _CONSUMPTION = [Profile("Consumption", "Consumption", "Consumption", 4, 8, serverless=True)]
 PROFILES = {profile.name.lower(): profile for profile in [*_GENERAL, *_MEMORY, *_DEDICATED, *_SERVERLESS, *_CONSUMPTION]}
-GPU_QUOTA = 2
 
 
 def offered(location: str) -> list[Profile]:
@@ -113,16 +114,14 @@ def _properties(profile: Profile) -> Body:
     return {**body, "gpus": profile.gpus} if profile.gpus else body
 
 
-def usage(name: str, shown: str, value: int, limit: int) -> Body:
-    entry = {"name": {"value": name, "localizedValue": shown}, "unit": "Count"}
-    return {**entry, "usage": value, "currentValue": value, "limit": limit}
-
-
 def location_usages(call: Call) -> Reply:
     place = regions.normal(call.target.names[0])
     records = call.azure.store.each("microsoft.app/managedenvironments")
     here = [record for record in records if regions.normal(record.body["location"]) == place]
-    return Reply(200, {"value": [usage("ManagedEnvironmentCount", "Managed Environment Count", len(here), 20)]})
+    value = [quotas.usage("ManagedEnvironmentCount", "Managed Environment Count", len(here), 20)]
+    if call.version >= "2024-10":  # serverless GPUs are younger than the version before
+        value += call.azure.composition.gpu_usages(place, regional=True)
+    return Reply(200, {"value": value})
 
 
 ROUTES: dict[str, Handler] = {

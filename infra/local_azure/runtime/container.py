@@ -67,6 +67,22 @@ def start(command: Command) -> Started:
     return Started(pid, stdout, stderr)
 
 
+def remount(pid: int, volumes: Sequence[rootfs.Volume]) -> None:
+    """Puts volumes into a running container again, whose directories were replaced: a share that was deleted and came back.
+
+    Call it in a process of its own in the shim's namespaces. Raises OSError.
+    """
+    kernel.unshare(kernel.CLONE_NEWNS)  # only the owner of a mount namespace may copy mounts from it
+    kernel.mount("", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
+    trees = [kernel.clone_tree(volume.source) for volume in volumes]
+    kernel.join(f"/proc/{pid}/ns/mnt")
+    for volume, tree in zip(volumes, trees, strict=True):
+        kernel.detach(volume.target)
+        kernel.attach_tree(tree, volume.target)
+        if volume.read_only:
+            kernel.make_read_only(volume.target)
+
+
 def _child(command: Command, shim: int, output: tuple[int, int], report: int) -> int:
     """Only returns when something failed; what failed goes through the report pipe, which exec closes."""
     reason, step = "CreateContainerError", "a mount namespace"

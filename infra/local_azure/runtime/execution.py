@@ -35,6 +35,7 @@ class Attempt(Replica):
     """A replica that is not restarted. Its folder stays, for its log is asked for later; `verdict` is the shim's last word."""
 
     verdict: dict[str, Any] | None = None
+    task: Task | None = None
 
     @classmethod
     async def resume(cls, directory: Path, log: SystemLog, on_change: Callable[[], None]) -> Self:
@@ -61,9 +62,10 @@ class Attempt(Replica):
                 await self._shim.request("kill")
         await self.wait_ended(None)
 
-    def _prepare(self, workload: Any, images: Path, hidden: Path) -> None:
-        first = [self._pull(images, step.image) for step in workload.first]
-        write_task(self._directory, self.record, workload, self._pull(images, workload.image), first, hidden)
+    def _prepare(self, images: Path, hidden: Path) -> None:
+        assert self.task is not None
+        first = [self._pull(images, step.image) for step in self.task.first]
+        write_task(self._directory, self.record, self.task, self._pull(images, self.task.image), first, hidden)
 
     def _lost(self) -> None:
         """The shim has ended; killed together with its container it has left no verdict."""
@@ -147,8 +149,10 @@ class Execution:
 
     def _start(self, record: Record, task: Task, images: Path, hidden: Path) -> None:
         attempt = Attempt(self._directory / record.name, record, self._log, self._wake)
+        attempt.task = task
         self.attempts.append(attempt)
-        attempt.start(task, images, hidden)
+        attempt.announce()
+        attempt.start(images, hidden)
 
     def _tell_blocked(self, task: Task) -> None:
         if task.blocked and task.blocked != self._told:

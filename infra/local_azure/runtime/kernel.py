@@ -13,7 +13,9 @@ _LOCKED_FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC | 1024 | 2048  # the last two: 
 _ST_RELATIME, _MS_RELATIME = 4096, 1 << 21
 _MNT_DETACH = 2
 _MOUNT_ATTR_RDONLY, _AT_RECURSIVE, _AT_FDCWD = 1, 0x8000, -100
-_SYS_MOUNT_SETATTR = 442  # one number on every architecture: the call is younger than the unified table
+# One number on every architecture: these calls are younger than the unified table.
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+_OPEN_TREE_CLONE, _MOVE_MOUNT_F_EMPTY_PATH = 1, 4
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER = 1, 24, 36
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
@@ -44,6 +46,31 @@ def make_read_only(target: str | Path) -> None:
     shown = os.statvfs(target).f_flag
     inherited = shown & _LOCKED_FLAGS | (_MS_RELATIME if shown & _ST_RELATIME else 0)  # a user namespace may not clear these
     mount("", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY | inherited)
+
+
+def clone_tree(source: str | Path) -> int:
+    """A descriptor of a detached copy of the mounts at `source`, as a bind mount would make it (Linux 5.2)."""
+    flags = _OPEN_TREE_CLONE | _AT_RECURSIVE | os.O_CLOEXEC
+    descriptor: int = _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source), flags)
+    _check(min(descriptor, 0), f"open_tree {source}")
+    return descriptor
+
+
+def attach_tree(descriptor: int, target: str | Path) -> None:
+    """Mounts what `clone_tree` gave at `target` of the mount namespace that the caller is in."""
+    arguments = (_SYS_MOVE_MOUNT, descriptor, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+    _check(_libc.syscall(*arguments), f"move_mount {target}")
+
+
+def detach(target: str | Path) -> None:
+    """Unmounts `target`; whoever has a file of it open keeps that."""
+    _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), f"umount {target}")
+
+
+def join(namespace: str | Path) -> None:
+    """Moves the calling process into the namespace behind a /proc/PID/ns file."""
+    with Path(namespace).open("rb") as file:
+        _check(_libc.setns(file.fileno(), 0), f"setns {namespace}")
 
 
 def pivot_root(new_root: Path) -> None:

@@ -15,36 +15,46 @@ from .rootfs import Plan, Volume
 from .workload import Step, Task, Workload
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own: no vowels, so no words
-_BACKOFF_CAP_S = 60.0
+_BACKOFF_S, _BACKOFF_CAP_S = 1.0, 60.0  # before a crashed container starts again: the first wait and the longest
 
 
 @dataclass(frozen=True)
 class Record:
-    """The identity of a replica. `label` marks its processes (see `processes`), `epoch` counts restarts of its revision."""
+    """The identity of a replica. `key` is its revision's, `label` marks its processes (see `processes`), `epoch` counts
+    restarts of its revision. `grace_s` is in seconds of this machine.
+    """
 
     name: str
+    key: str
     app: str
+    app_id: str
     revision: str
+    container: str
     created: str
     epoch: int
     label: str
     target_port: int | None
     grace_s: float
     probes: tuple[Mapping[str, Any], ...]
+    claims: tuple[str, ...]
 
 
-def new_record(workload: Workload, epoch: int) -> Record:
+def new_record(workload: Workload, epoch: int, speed: float = 1.0) -> Record:
     """A record with a fresh name in the form of Container Apps: `{revision}-{hash}-{id}`."""
     return Record(
-        name=f"{workload.revision}-{_template_hash(workload.revision)}-{_random(5)}",
+        name=f"{workload.revision}-{_template_hash(workload.key)}-{_random(5)}",
+        key=workload.key,
         app=workload.app,
+        app_id=workload.app_id,
         revision=workload.revision,
+        container=workload.container or workload.app,
         created=datetime.now(UTC).isoformat(),
         epoch=epoch,
         label=f"replica:{secrets.token_hex(8)}",
         target_port=workload.target_port,
-        grace_s=workload.termination_grace_s,
+        grace_s=workload.termination_grace_s / speed,
         probes=tuple(dict(probe) for probe in workload.probes),
+        claims=workload.claims,
     )
 
 
@@ -52,28 +62,32 @@ def new_attempt(task: Task) -> Record:
     """A record for one replica of an execution: `{execution}-{id}`, as a Kubernetes job names its pods."""
     return Record(
         name=f"{task.execution}-{_random(5)}",
+        key=task.key,
         app=task.job,
+        app_id=task.job,
         revision=task.execution,
+        container=task.job,
         created=datetime.now(UTC).isoformat(),
         epoch=0,
         label=f"replica:{secrets.token_hex(8)}",
         target_port=None,
         grace_s=task.grace_s,
         probes=tuple(dict(probe) for probe in task.probes),
+        claims=(),
     )
 
 
-def write_spec(directory: Path, record: Record, workload: Workload, image: Image, hidden: Path) -> None:
+def write_spec(directory: Path, record: Record, workload: Workload, image: Image, hidden: Path, speed: float = 1.0) -> None:
     """Writes spec.json for the shim and for a later adoption. Secrets are in it: the folder and the file are owner-only."""
     command = _command(directory, record, workload, workload, image, hidden)
-    _write(directory, record, {"command": command, "backoff_cap_s": _BACKOFF_CAP_S})
+    _write(directory, record, {"command": command, "backoff_s": [_BACKOFF_S / speed, _BACKOFF_CAP_S / speed]})
 
 
 def write_task(directory: Path, record: Record, task: Task, image: Image, first: Sequence[Image], hidden: Path) -> None:
     """The same for a job's replica, which runs once; `first` are the images of its init containers."""
     steps = [_command(directory, record, task, step, found, hidden) for step, found in zip(task.first, first, strict=True)]
     command = _command(directory, record, task, task, image, hidden)
-    _write(directory, record, {"command": command, "first": steps, "once": True, "backoff_cap_s": _BACKOFF_CAP_S})
+    _write(directory, record, {"command": command, "first": steps, "once": True, "backoff_s": [_BACKOFF_S, _BACKOFF_CAP_S]})
 
 
 def strip_spec(directory: Path, record: Record) -> None:
@@ -84,7 +98,7 @@ def strip_spec(directory: Path, record: Record) -> None:
 def read_record(directory: Path) -> Record:
     """Raises OSError or ValueError when the folder holds no whole spec."""
     raw = json.loads((directory / "spec.json").read_text())["record"]
-    return replace(Record(**raw), probes=tuple(raw["probes"]))
+    return replace(Record(**raw), probes=tuple(raw["probes"]), claims=tuple(raw["claims"]))
 
 
 def _command(
@@ -107,9 +121,9 @@ def _write(directory: Path, record: Record, more: Mapping[str, Any]) -> None:
     draft.replace(directory / "spec.json")
 
 
-def _template_hash(revision: str) -> str:
+def _template_hash(key: str) -> str:
     """Nine letters, stable per revision, as a ReplicaSet's pod-template-hash is."""
-    return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in hashlib.sha256(revision.encode()).digest()[:9])
+    return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in hashlib.sha256(key.encode()).digest()[:9])
 
 
 def _random(length: int) -> str:

@@ -3,40 +3,66 @@
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
+import signal
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from . import probes, processes
+from . import probes, processes, volumes
 from .images import Image, ImagePullError, find
 from .launch import LaunchError, launch
 from .record import Record, read_record, write_spec
+from .rootfs import Volume
 from .shim_client import ShimClient, ShimGoneError
 from .status import Observed
 from .system_log import SystemLog
-from .workload import ReplicaStatus, Task, Workload
+from .workload import Refusal, ReplicaStatus, Workload
 
 _logger = logging.getLogger(__name__)
-_RETRY_CAP_S = 60.0
+_RETRY_S, _RETRY_CAP_S = 1.0, 60.0
 _KILL_MARGIN_S = 5.0
+_REMOUNT_S = 1.0
+
+
+class _RefusedError(Exception):
+    """The workload says why no replica of it can start."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.reason = refusal.reason
 
 
 class Replica:
     """A replica in `directory` (= its name). `on_change` is called whenever its readiness or its end may have changed.
 
-    `ended`: nothing of it runs any more and the folder is gone. `terminating`: it was told to stop.
+    `placed`: it was given what its quotas ration, and is being created or runs. `ended`: nothing of it runs any more and the
+    folder is gone. `terminating`: it was told to stop. `workload` is what a creation that is tried again takes.
     """
 
-    def __init__(self, directory: Path, record: Record, log: SystemLog, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        record: Record,
+        log: SystemLog,
+        on_change: Callable[[], None],
+        *,
+        speed: float = 1.0,
+        workload: Workload | None = None,
+    ) -> None:
         self.record = record
-        self.ready = self.started = self.terminating = self.ended = False
+        self.workload = workload
+        self.placed = self.ready = self.started = self.terminating = self.ended = False
+        self._speed = speed
+        self._ailment = ""
         self._directory = directory
         self._log = log
         self._on_change = on_change
         self._shim = ShimClient(directory / "shim.sock", self._follow, self._lost)
-        self._probes = probes.effective(record.probes, record.target_port)
+        self._probes = probes.effective(record.probes, record.target_port, speed)
         self._state: dict[str, Any] = {"phase": "Waiting", "reason": "ContainerCreating", "pid": None, "restarts": 0}
         self._crashes = 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -44,10 +70,11 @@ class Replica:
         self._told_to_stop = asyncio.Event()
 
     @classmethod
-    async def adopt(cls, directory: Path, log: SystemLog, on_change: Callable[[], None]) -> Self:
+    async def adopt(cls, directory: Path, log: SystemLog, on_change: Callable[[], None], *, speed: float = 1.0) -> Self:
         """Takes over a living shim with what the last scheduler knew. Raises ShimGoneError, OSError or ValueError."""
-        replica = cls(directory, read_record(directory), log, on_change)
+        replica = cls(directory, read_record(directory), log, on_change, speed=speed)
         state = await replica._shim.connect()
+        replica.placed = True
         replica.started = bool(state["notes"].get("started"))
         replica.ready = bool(state["notes"].get("ready"))
         replica.terminating = bool(state.get("stopping"))
@@ -57,11 +84,15 @@ class Replica:
             replica._start_probes()
         return replica
 
-    def start(self, workload: Workload | Task, images: Path, hidden: Path) -> None:
-        """Begins to create the replica; retries for as long as it is wanted."""
-        self._directory.mkdir(parents=True, mode=0o700)
+    def announce(self) -> None:
+        """Says that it is to be placed. Where quota is lacking that is the last word of it, as in Azure."""
         self._event("AssigningReplica", f"Replica '{self.record.name}' has been scheduled to run on a node.")
-        self._spawn("create", self._create(workload, images, hidden))
+
+    def start(self, images: Path, hidden: Path) -> None:
+        """Begins to create the replica; retries for as long as it is wanted."""
+        self.placed = True
+        self._directory.mkdir(parents=True, mode=0o700)
+        self._spawn("create", self._create(images, hidden))
 
     @property
     def shim_socket(self) -> Path:
@@ -80,13 +111,69 @@ class Replica:
             pid=self._state["pid"],
             log=self._directory / "console.log",
         )
-        return Observed(
-            status, self._state["reason"], self._state.get("message", ""), self._crashes, (now - created).total_seconds()
-        )
+        age = (now - created).total_seconds() * self._speed
+        return Observed(status, self._state["reason"], self._state.get("message", ""), self._crashes, age, self.placed)
+
+    def kill(self) -> None:
+        """Ends its container at once and without a word, as a node that fails does; the shim starts it again."""
+        if self._state["pid"] is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._state["pid"], signal.SIGKILL)
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Stops every process of it, or lets them go on: a replica that hangs."""
+        for pid in processes.labelled(self.record.label):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        return self.record.claims
+
+    def follow(self, workload: Workload) -> None:
+        """Takes the workload as it is now: for a creation that is tried again, and for volumes that came back."""
+        self.workload = workload
+        pid = self._state["pid"]
+        if pid is not None and "remount" not in self._tasks:
+            stale = volumes.stale(pid, workload.mounts)
+            if stale:
+                self._spawn("remount", self._remount(stale))
+
+    async def _remount(self, stale: list[Volume]) -> None:
+        """What a mounted share does by itself when it is there again."""
+        with contextlib.suppress(ShimGoneError):
+            answer = await self._shim.request("remount", volumes=[asdict(volume) for volume in stale])
+            for volume in stale if answer["error"] else ():
+                self._event("FailedMount", f"MountVolume.SetUp failed for {volume.target}: {answer['error']}", warning=True)
+        await asyncio.sleep(_REMOUNT_S)
+        self._tasks.pop("remount", None)
+
+    def suffer(self, ailment: str) -> None:
+        """Makes it ill, or well again with an empty word: "crash" at every start, "hang", or "unready" for ever."""
+        before, self._ailment = self._ailment, ailment
+        if ailment == before:
+            return
+        if before == "hang":
+            self.freeze(frozen=False)
+        if before == "unready" and self._state["pid"] is not None:
+            self._start_probes()  # they speak only when something changes
+        if ailment == "unready":
+            self._set(ready=False)
+        self._strike()
+
+    def _strike(self) -> None:
+        """Lets an ailment take hold of a running container."""
+        if self._ailment == "crash":
+            self.kill()
+        elif self._ailment == "hang":
+            self.freeze(frozen=True)
 
     async def stop(self) -> bool:
         """Ends the container with its grace period. False: it has no SIGTERM handler, so it only deserves to finish requests."""
         self.terminating = True
+        if not self.placed:
+            self._lost()
+            return True
         self._set(ready=False)
         await self._finish_creation()
         self._cancel()
@@ -115,14 +202,18 @@ class Replica:
 
     # -- creation ------------------------------------------------------------------------------------------------------
 
-    async def _create(self, workload: Workload | Task, images: Path, hidden: Path) -> None:
-        delay = 1.0
+    async def _create(self, images: Path, hidden: Path) -> None:
+        delay, cap = _RETRY_S / self._speed, _RETRY_CAP_S / self._speed
         while not self.terminating:
             try:
-                self._prepare(workload, images, hidden)
+                if self.workload is not None and self.workload.refusal is not None:
+                    raise _RefusedError(self.workload.refusal)
+                self._prepare(images, hidden)
                 await launch("infra.local_azure.runtime.shim", str(self._directory))
                 self._follow(await self._shim.connect())
                 return
+            except _RefusedError as error:
+                self._waits(error.reason, str(error))
             except ImagePullError as error:
                 self._waits("ImagePullBackOff", str(error))
             except (LaunchError, ShimGoneError, OSError) as error:
@@ -130,11 +221,13 @@ class Replica:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._told_to_stop.wait()
-            delay = min(delay * 2, _RETRY_CAP_S)
+            delay = min(delay * 2, cap)
 
-    def _prepare(self, workload: Any, images: Path, hidden: Path) -> None:
+    def _prepare(self, images: Path, hidden: Path) -> None:
         """Writes what the shim reads. A subclass runs something else than a Workload."""
-        write_spec(self._directory, self.record, workload, self._pull(images, workload.image), hidden)
+        assert self.workload is not None
+        image = self._pull(images, self.workload.image)
+        write_spec(self._directory, self.record, self.workload, image, hidden, self._speed)
 
     def _pull(self, images: Path, name: str) -> Image:
         self._event("PullingImage", f"Pulling image '{name}'")
@@ -164,10 +257,11 @@ class Replica:
         if before["pid"] is not None and before["pid"] != state["pid"]:
             self._ended_run(state)
         if state["pid"] is not None and before["pid"] != state["pid"]:
-            self._event("ContainerStarted", f"Started container {self.record.app}")
+            self._event("ContainerStarted", f"Started container {self.record.container}")
             self._start_probes()
+            self._strike()
         elif state["phase"] == "Waiting":
-            message = state.get("message") or f"Back-off restarting failed container {self.record.app}"
+            message = state.get("message") or f"Back-off restarting failed container {self.record.container}"
             self._event("ContainerBackOff" if state["reason"] == "CrashLoopBackOff" else state["reason"], message, warning=True)
         self._on_change()
 
@@ -177,9 +271,8 @@ class Replica:
         self.started = False
         self.ready = False
         last = state.get("last", {})
-        message = (
-            f"Container '{self.record.app}' was terminated with exit code '{last.get('code')}' and reason '{last.get('reason')}'"
-        )
+        how = f"exit code '{last.get('code')}' and reason '{last.get('reason')}'"
+        message = f"Container '{self.record.container}' was terminated with {how}"
         self._event("ContainerTerminated", message, warning=not self.terminating)
 
     def _lost(self) -> None:
@@ -202,6 +295,8 @@ class Replica:
             self._spawn("probes", probes.run(self._probes, self._shim, self._judge, started=self.started))
 
     async def _judge(self, verdict: probes.Verdict) -> None:
+        if verdict.kind == "Readiness" and self._ailment == "unready":
+            return
         probe = self._probes.get(verdict.kind)
         exhausted = not verdict.passed and probe is not None and verdict.count >= probe.failures
         if not verdict.passed and (exhausted or verdict.count & (verdict.count - 1) == 0):
@@ -214,7 +309,7 @@ class Replica:
             self._set(ready=False)
             self._event(
                 "ContainerUnhealthy",
-                f"Container {self.record.app} failed its {verdict.kind} probe, will be restarted",
+                f"Container {self.record.container} failed its {verdict.kind} probe, will be restarted",
                 warning=True,
             )
             with contextlib.suppress(ShimGoneError):
@@ -241,13 +336,15 @@ class Replica:
             at = datetime.fromtimestamp(self._state["started_at"]).astimezone()
             return f"Container started at: {at.month}/{at.day}/{at.year} {at.hour % 12 or 12}:{at:%M:%S %p}."
         if self._state["phase"] == "Terminated":
-            return f"Container {self.record.app} was terminated with reason: {self._state['reason']}."
+            return f"Container {self.record.container} was terminated with reason: {self._state['reason']}."
         message = self._state.get("message", "")
         return f"Container is waiting with reason: {self._state['reason']}." + (f" {message}" if message else "")
 
     def _event(self, reason: str, message: str, *, warning: bool = False, count: int = 1) -> None:
         record = self.record
-        self._log.write(record.app, reason, message, revision=record.revision, replica=record.name, warning=warning, count=count)
+        self._log.write(
+            record.app_id, reason, message, revision=record.revision, replica=record.name, warning=warning, count=count
+        )
 
     def _spawn(self, name: str, work: Any) -> None:
         self._cancel(name)

@@ -14,30 +14,35 @@ class Routes:
 
     def __init__(self, request_timeout_s: float) -> None:
         self._request_timeout_s = request_timeout_s
-        self._seen: dict[int, tuple[str, float]] = {}
+        self._seen: dict[int, tuple[dict[str, Any], float]] = {}
 
     def table(self, workloads: Iterable[Workload], replicas: Iterable[Replica], now: float) -> dict[str, Any]:
         ready: dict[str, list[Replica]] = {}
         for replica in replicas:
             if replica.ready:
-                ready.setdefault(replica.record.revision, []).append(replica)
+                ready.setdefault(replica.record.key, []).append(replica)
         revisions: dict[int, list[dict[str, Any]]] = {}
         for workload in workloads:
             if workload.ingress_port is not None and workload.target_port is not None:
-                self._seen[workload.ingress_port] = (workload.app, now)
-                item = _revision(workload, ready.get(workload.revision, []))
+                self._seen[workload.ingress_port] = (_app(workload), now)
+                item = _revision(workload, ready.get(workload.key, []))
                 revisions.setdefault(workload.ingress_port, []).append(item)
         self._seen = {port: (app, seen) for port, (app, seen) in self._seen.items() if now - seen <= _LINGER_S}
-        apps = [
-            {"name": app, "port": port, "revisions": revisions.get(port, [])} for port, (app, _) in sorted(self._seen.items())
-        ]
+        apps = [{**app, "port": port, "revisions": revisions.get(port, [])} for port, (app, _) in sorted(self._seen.items())]
         return {"request_timeout_s": self._request_timeout_s, "apps": apps}
+
+
+def _app(workload: Workload) -> dict[str, Any]:
+    routing = workload.routing
+    return {"name": workload.app, "sticky": routing.sticky, "allow_insecure": routing.allow_insecure}
 
 
 def _revision(workload: Workload, replicas: Iterable[Replica]) -> dict[str, Any]:
     """`hold`: with minReplicas 0 a request waits for the first replica instead of failing."""
     return {
         "name": workload.revision,
+        "key": workload.key,
+        "labels": list(workload.routing.labels),
         "weight": workload.weight,
         "hold": workload.min_replicas == 0,
         "replicas": [

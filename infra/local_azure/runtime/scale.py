@@ -1,7 +1,9 @@
 """How many replicas a revision should have: the HTTP scale rule, pure. `scheduler` feeds it the ingress's counts.
 
-Out: the mean of requests in flight over 15 s, divided by the rule's concurrency; the first request at once. In: what the last
-cooldown period never needed. A boot counts as need at its beginning only: a cooldown shorter than it kills it, as in Azure.
+Out: the mean of requests in flight over 15 s, divided by the rule's concurrency; the first request at once. In: to zero what
+the cooldown period never needed, from many to fewer what five minutes never needed (HPA's own window, not to be set). A boot
+counts as need at its beginning only: a cooldown shorter than it kills it, as in Azure. `pollingInterval` has no part in an
+HTTP rule.
 """
 
 import math
@@ -9,11 +11,12 @@ from collections import deque
 from dataclasses import dataclass, field
 
 _WINDOW_S = 15.0
+_STABILIZATION_S = 300.0
 
 
 @dataclass
 class Demand:
-    """The recent need of one revision. All times are monotonic seconds."""
+    """The recent need of one revision. All times are Azure's seconds on a monotonic clock."""
 
     samples: deque[tuple[float, int]] = field(default_factory=deque)
     needs: deque[tuple[float, int]] = field(default_factory=deque)
@@ -29,6 +32,14 @@ class Demand:
         while self.needs and self.needs[-1][1] <= replicas:
             self.needs.pop()
         self.needs.append((now, replicas))
+
+    def most(self, since: float) -> int:
+        """The most replicas that were needed since then."""
+        return next((replicas for at, replicas in self.needs if at >= since), 0)
+
+    def forget(self, before: float) -> None:
+        while self.needs and self.needs[0][0] < before:
+            self.needs.popleft()
 
     def mean(self, now: float) -> float:
         """Requests in flight averaged over the window; before the first sample there were none."""
@@ -47,7 +58,7 @@ def desired(demand: Demand, now: float, *, minimum: int, maximum: int, concurren
     wanted = min(wanted, maximum)
     if wanted:
         demand.need(now, wanted)
-    while demand.needs and demand.needs[0][0] < now - cooldown_s:
-        demand.needs.popleft()
-    remembered = demand.needs[0][1] if demand.needs else 0
-    return max(minimum, min(max(wanted, remembered), maximum))
+    demand.forget(now - max(cooldown_s, _STABILIZATION_S))
+    active = demand.most(now - cooldown_s) > 0 or minimum > 0
+    kept = max(1, demand.most(now - _STABILIZATION_S)) if active else 0
+    return max(minimum, min(max(wanted, kept), maximum))

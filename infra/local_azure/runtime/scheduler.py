@@ -7,12 +7,12 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import processes, routes
+from . import placement, processes, routes
 from .edge import Edge
 from .memory import Memory
 from .record import new_record, read_record
@@ -34,17 +34,23 @@ class Scheduler:
     """Runs workloads under `state_dir` (the local Azure's own folder: replicas/, system/, ingress.sock are made in it).
 
     `images` is the file that maps images to environments; `tls` is certificate and key of the ingress, which cuts every request
-    after `request_timeout_s` (Azure: 240), also one that waits for a replica.
+    after `request_timeout_s` (Azure: 240), also one that waits for a replica. `speed` is how many of Azure's seconds pass in one
+    of this machine: cooldowns, probes, grace and back-off shrink by it, and so does the ingress's limit.
     """
 
-    def __init__(self, state_dir: Path, images: Path, tls: tuple[Path, Path], *, request_timeout_s: float = 240.0) -> None:
+    def __init__(
+        self, state_dir: Path, images: Path, tls: tuple[Path, Path], *, request_timeout_s: float = 240.0, speed: float = 1.0
+    ) -> None:
         self._state_dir = state_dir.absolute()
         self._images = images
+        self._speed = speed
         self._log = SystemLog(self._state_dir / "system")
         self._memory = Memory(self._state_dir / "revisions.json")
         self._edge = Edge(self._state_dir, tls, self._wake_up)
-        self._routes = routes.Routes(request_timeout_s)
+        self._routes = routes.Routes(request_timeout_s / speed)
         self._workloads: dict[str, Workload] | None = None
+        self._quotas: Mapping[str, int] = {}
+        self._ailments: Mapping[str, str] = {}
         self._replicas: list[Replica] = []
         self._demands: dict[str, Demand] = {}
         self._retiring: set[asyncio.Task[None]] = set()
@@ -78,36 +84,44 @@ class Scheduler:
             replica.release()
         await self._edge.stop(terminate=terminate)
 
-    def set_workloads(self, workloads: Sequence[Workload]) -> None:
-        """Makes `workloads` the whole wanted set."""
-        self._workloads = {workload.revision: workload for workload in workloads}
+    def set_workloads(self, workloads: Sequence[Workload], quotas: Mapping[str, int] | None = None) -> None:
+        """Makes `workloads` the whole wanted set, and `quotas` what their claims may take; what runs keeps what it has."""
+        self._workloads = {workload.key: workload for workload in workloads}
+        self._quotas = quotas or {}
         self._memory.keep_active(self._workloads)
         self._wake_up()
 
-    def status(self, revision: str) -> RevisionStatus:
-        """The revision's health now; of an unknown or inactive revision too."""
-        now = datetime.now(UTC)
-        workload = (self._workloads or {}).get(revision)
-        observed = [replica.observe(now) for replica in self._replicas if replica.record.revision == revision]
-        known = self._memory.of(revision)
-        return revision_status(
-            workload.app if workload else "",
-            observed,
-            active=workload is not None,
-            proven=known.proven,
-            booted=known.booted,
-            minimum=workload.min_replicas if workload else 0,
-            maximum=workload.max_replicas if workload else 0,
-        )
-
-    async def restart(self, revision: str) -> None:
-        """Replaces every replica of the revision: new ones first, the old ones go when those are ready."""
-        self._memory.update(revision, epoch=self._memory.of(revision).epoch + 1)
+    def set_ailments(self, ailments: Mapping[str, str]) -> None:
+        """Makes every replica of an app ill for as long as it is named: app id -> "crash", "hang" or "unready"."""
+        self._ailments = {app_id.lower(): ailment for app_id, ailment in ailments.items()}
         self._wake_up()
 
-    def system_log(self, app: str) -> Path:
+    def kill(self, replica: str) -> bool:
+        """Kills the container of one replica, which its shim starts again. False when no such replica runs."""
+        found = [each for each in self._living() if each.record.name == replica]
+        for each in found:
+            each.kill()
+        return bool(found)
+
+    def status(self, key: str) -> RevisionStatus:
+        """The health now of the revision with this `Workload.key`; of an unknown or inactive revision too."""
+        now = datetime.now(UTC)
+        observed = [replica.observe(now) for replica in self._replicas if replica.record.key == key]
+        known = self._memory.of(key)
+        return revision_status((self._workloads or {}).get(key), observed, proven=known.proven, booted=known.booted)
+
+    def used(self) -> Mapping[str, int]:
+        """How much of each quota is taken now."""
+        return placement.used(self._claimants())
+
+    async def restart(self, key: str) -> None:
+        """Replaces every replica of the revision: new ones first, the old ones go when those are ready."""
+        self._memory.update(key, epoch=self._memory.of(key).epoch + 1)
+        self._wake_up()
+
+    def system_log(self, app_id: str) -> Path:
         """JSON lines of the app's system events; the file may not exist yet."""
-        return self._log.path(app)
+        return self._log.path(app_id)
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
@@ -126,19 +140,22 @@ class Scheduler:
         if self._workloads is None:
             return
         self._replicas = [replica for replica in self._replicas if not replica.ended]
-        self._demands = {revision: demand for revision, demand in self._demands.items() if revision in self._workloads}
-        now = time.monotonic()
+        self._demands = {key: demand for key, demand in self._demands.items() if key in self._workloads}
+        now = time.monotonic() * self._speed
         for workload in self._workloads.values():
             self._scale(workload, now)
         for replica in self._living():
-            if replica.record.revision not in self._workloads:
+            if replica.record.key not in self._workloads:
                 self._retire(replica)
+            replica.suffer(self._ailments.get(replica.record.app_id.lower(), ""))
+        for replica in placement.place(self._claimants(), self._quotas):
+            replica.start(self._images, self._state_dir)
         self._push()
         self._tell_failed_ports(self._workloads.values())
 
     def _scale(self, workload: Workload, now: float) -> None:
         demand = self._demand(workload, now)
-        demand.observe(now, self._edge.load.get(workload.revision, {}).get("in_flight", 0))
+        demand.observe(now, self._edge.load.get(workload.key, {}).get("in_flight", 0))
         wanted = desired(
             demand,
             now,
@@ -147,12 +164,14 @@ class Scheduler:
             concurrency=workload.concurrent_requests,
             cooldown_s=workload.cooldown_s,
         )
-        epoch = self._memory.of(workload.revision).epoch
-        mine = [replica for replica in self._living() if replica.record.revision == workload.revision]
+        epoch = self._memory.of(workload.key).epoch
+        mine = [replica for replica in self._living() if replica.record.key == workload.key]
+        for replica in mine:
+            replica.follow(workload)
         current = [replica for replica in mine if replica.record.epoch == epoch]
-        if any(replica.ready for replica in mine) and self._memory.update(workload.revision, proven=True):
+        if any(replica.ready for replica in mine) and self._memory.update(workload.key, proven=True):
             self._log.write(
-                workload.app,
+                workload.app_id,
                 "RevisionReady",
                 f"Successfully provisioned revision '{workload.revision}'",
                 revision=workload.revision,
@@ -166,25 +185,26 @@ class Scheduler:
                     self._retire(replica)
         if wanted == 0 and current:
             message = f"Deactivated apps/v1.Deployment k8se-apps/{workload.revision} from {len(current)} to 0"
-            self._log.write(workload.app, "KEDAScaleTargetDeactivated", message, revision=workload.revision)
+            self._log.write(workload.app_id, "KEDAScaleTargetDeactivated", message, revision=workload.revision)
 
     def _demand(self, workload: Workload, now: float) -> Demand:
         """The revision's recent need; a new revision needs one replica to prove itself, an adopted one what it has."""
-        demand = self._demands.get(workload.revision)
+        demand = self._demands.get(workload.key)
         if demand is None:
-            demand = self._demands[workload.revision] = Demand()
-            adopted = sum(replica.record.revision == workload.revision for replica in self._living())
-            known = self._memory.of(workload.revision)
+            demand = self._demands[workload.key] = Demand()
+            adopted = sum(replica.record.key == workload.key for replica in self._living())
+            known = self._memory.of(workload.key)
             if adopted or not (known.booted and known.proven):
                 demand.need(now, max(adopted, 1))
-            self._memory.update(workload.revision, booted=True)
+            self._memory.update(workload.key, booted=True)
         return demand
 
     def _create(self, workload: Workload, epoch: int) -> Replica:
-        record = new_record(workload, epoch)
-        replica = Replica(self._state_dir / "replicas" / record.name, record, self._log, self._wake_up)
+        record = new_record(workload, epoch, self._speed)
+        directory = self._state_dir / "replicas" / record.name
+        replica = Replica(directory, record, self._log, self._wake_up, speed=self._speed, workload=workload)
         self._replicas.append(replica)
-        replica.start(workload, self._images, self._state_dir)
+        replica.announce()
         return replica
 
     # -- leaving -------------------------------------------------------------------------------------------------------
@@ -210,6 +230,10 @@ class Scheduler:
     def _living(self) -> list[Replica]:
         return [replica for replica in self._replicas if not replica.ended and not replica.terminating]
 
+    def _claimants(self) -> list[Replica]:
+        """What holds quota or waits for it: one that was told to stop holds it to its end."""
+        return [replica for replica in self._replicas if not replica.ended and (replica.placed or not replica.terminating)]
+
     def _push(self) -> None:
         if self._workloads is not None:
             self._edge.push(self._routes.table(self._workloads.values(), self._living(), time.monotonic()))
@@ -220,7 +244,7 @@ class Scheduler:
             port = str(workload.ingress_port)
             if port in failed and self._told_ports.get(port) != failed[port]:
                 message = f"The ingress cannot listen on port {port}: {failed[port]}"
-                self._log.write(workload.app, "IngressPortUnavailable", message, warning=True)
+                self._log.write(workload.app_id, "IngressPortUnavailable", message, warning=True)
         self._told_ports = dict(failed)
 
     def _wake_up(self) -> None:
@@ -229,7 +253,7 @@ class Scheduler:
     async def _adopt(self) -> None:
         for directory in sorted((self._state_dir / "replicas").glob("*")):
             try:
-                replica = await Replica.adopt(directory, self._log, self._wake_up)
+                replica = await Replica.adopt(directory, self._log, self._wake_up, speed=self._speed)
             except (ShimGoneError, OSError, ValueError, TypeError, KeyError):
                 with suppress(OSError, ValueError, TypeError, KeyError):
                     processes.kill_all(read_record(directory).label)

@@ -18,8 +18,9 @@ from typing import Any
 
 from . import kernel, namespace
 from .console import Console
-from .container import Command, StartError, start
+from .container import Command, StartError, remount, start
 from .processes import catches_sigterm, kill_all
+from .rootfs import Volume
 from .shim_control import Control
 
 _LAST_READS = 32
@@ -35,7 +36,7 @@ class Shim:
         self._once: bool = spec.get("once", False)
         self._first = [Command.from_json(raw) for raw in spec.get("first", ())]  # init containers still to be run
         self._grace_s: float = spec["grace_s"]
-        self._backoff_cap_s: float = spec["backoff_cap_s"]
+        self._backoff_s, self._backoff_cap_s = spec["backoff_s"]
         self._console = Console(directory / "console.log")
         self._selector = selectors.DefaultSelector()
         self._control = Control(directory / "shim.sock", self._selector, self._handle)
@@ -131,7 +132,7 @@ class Shim:
             self._drain_output()
             self._done = True
             return
-        delay = min(2.0**self._crashes, self._backoff_cap_s)
+        delay = min(self._backoff_s * 2.0**self._crashes, self._backoff_cap_s)
         self._crashes += 1
         waiting = reason if reason in ("CreateContainerError", "StartError") else "CrashLoopBackOff"
         self._publish(
@@ -165,6 +166,8 @@ class Shim:
                 return {"caught": self._stop(request["grace_s"])}
             case "kill":
                 self._kill()
+            case "remount":
+                return {"error": self._remount([Volume(**volume) for volume in request["volumes"]])}
             case "restart":
                 self._terminate(request["grace_s"])
         return self._state
@@ -192,6 +195,24 @@ class Shim:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
         kill_all(self._command.plan.label)
+
+    def _remount(self, volumes: list[Volume]) -> str:
+        """Why it could not be done; empty when it was, or when nothing runs and the next start mounts anew."""
+        if self._pid is None:
+            return ""
+        report, report_end = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                remount(self._pid, volumes)
+            except Exception as error:  # noqa: BLE001 - a forked child must never return into the shim's own code
+                os.write(report_end, str(error).encode())
+            os._exit(0)
+        os.close(report_end)
+        with os.fdopen(report, "rb") as reader:
+            refused = reader.read().decode()
+        os.waitpid(child, 0)
+        return refused
 
     def _publish(self, **changes: Any) -> None:
         self._state.update(changes)

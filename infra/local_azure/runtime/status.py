@@ -3,43 +3,48 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .workload import ReplicaStatus, RevisionStatus
+from .workload import ReplicaStatus, RevisionStatus, Workload
 
 PROGRESS_DEADLINE_S = 600.0
-_PULL = ("ErrImagePull", "ImagePullBackOff", "CreateContainerError", "StartError")
+_NEVER_STARTED = ("ErrImagePull", "ImagePullBackOff", "CreateContainerError", "StartError", "FailedMount")
 
 
 @dataclass(frozen=True)
 class Observed:
-    """One replica: its status, kubelet's reason why it does not run, and its crashes since it was ready."""
+    """One replica: its status, kubelet's reason why it does not run, its crashes since it was ready, and its age for Azure.
+
+    `placed` is False while it waits for quota: nobody sees such a replica but the system log.
+    """
 
     status: ReplicaStatus
     reason: str
     message: str
     crashes: int
     age_s: float
+    placed: bool = True
 
 
-def revision_status(
-    app: str, replicas: Sequence[Observed], *, active: bool, proven: bool, booted: bool, minimum: int, maximum: int
-) -> RevisionStatus:
-    """`proven`: some replica of it was ready once. `booted`: it was given its first replica."""
-    statuses = tuple(replica.status for replica in replicas)
-    if not active:
-        return RevisionStatus("Healthy" if proven else "None", "Deprovisioning" if replicas else "Stopped", None, statuses)
+def revision_status(workload: Workload | None, replicas: Sequence[Observed], *, proven: bool, booted: bool) -> RevisionStatus:
+    """`workload` is None for an inactive revision. `proven`: some replica was ready once. `booted`: it was given its first."""
+    placed = [replica for replica in replicas if replica.placed]
+    statuses = tuple(replica.status for replica in placed)
+    if workload is None:
+        return RevisionStatus("Healthy" if proven else "None", "Deprovisioning" if placed else "Stopped", None, statuses)
     if not replicas:
-        return _without_replicas(proven=proven, booted=booted, minimum=minimum)
-    broken = [replica for replica in replicas if _broken(replica, proven=proven)]
-    error = _error(app, broken, len(replicas))
+        return _without_replicas(proven=proven, booted=booted, minimum=workload.min_replicas)
+    broken = [replica for replica in placed if _broken(replica, proven=proven)]
+    error = _error(workload, broken)
+    details = f"{len(broken)}/{len(replicas)} {error}" if error else ""
     if any(status.ready for status in statuses):
-        full = len(replicas) >= maximum and all(status.ready for status in statuses)
-        return RevisionStatus("Healthy", "Degraded" if broken else "RunningAtMaxScale" if full else "Running", error, statuses)
+        full = len(placed) >= workload.max_replicas and all(status.ready for status in statuses)
+        running = "Degraded" if broken else "RunningAtMaxScale" if full else "Running"
+        return RevisionStatus("Healthy", running, error, statuses, details)
     if broken:
-        return RevisionStatus("Unhealthy", "Degraded" if proven else "ActivationFailed", error, statuses)
+        return RevisionStatus("Unhealthy", "Degraded" if proven else "Failed", error, statuses, details)
     if not proven and min(replica.age_s for replica in replicas) > PROGRESS_DEADLINE_S:
         late = f"Deployment Progress Deadline Exceeded. 0/{len(replicas)} replicas ready."
-        return RevisionStatus("Unhealthy", "ActivationFailed", late, statuses)
-    return RevisionStatus("None", "Activating", None, statuses)
+        return RevisionStatus("Unhealthy", "ActivationFailed", late, statuses, late)
+    return RevisionStatus("None", "Activating" if placed else "Processing", None, statuses)
 
 
 def _without_replicas(*, proven: bool, booted: bool, minimum: int) -> RevisionStatus:
@@ -47,17 +52,17 @@ def _without_replicas(*, proven: bool, booted: bool, minimum: int) -> RevisionSt
         return RevisionStatus("Healthy", "ScaledToZero", None, ())
     if booted and minimum == 0:
         late = "Deployment Progress Deadline Exceeded. The revision was scaled to zero before a replica became ready."
-        return RevisionStatus("Unhealthy", "ActivationFailed", late, ())
-    return RevisionStatus("None", "Activating", None, ())
+        return RevisionStatus("Unhealthy", "ActivationFailed", late, (), late)
+    return RevisionStatus("None", "Processing", None, ())
 
 
 def _broken(replica: Observed, *, proven: bool) -> bool:
     """One crash of a revision that has worked is a restart; more, or a container that never started, is a failure."""
-    return not replica.status.ready and (replica.reason in _PULL or replica.crashes > (1 if proven else 0))
+    return not replica.status.ready and (replica.reason in _NEVER_STARTED or replica.crashes > (1 if proven else 0))
 
 
-def _error(app: str, broken: Sequence[Observed], total: int) -> str | None:
+def _error(workload: Workload, broken: Sequence[Observed]) -> str | None:
     if not broken:
         return None
-    told = next((replica for replica in broken if replica.reason in _PULL and replica.message), None)
-    return told.message if told else f"{len(broken)}/{total} Container crashing: {app}"
+    told = next((replica for replica in broken if replica.reason in _NEVER_STARTED and replica.message), None)
+    return told.message if told else f"Container crashing: {workload.container or workload.app}"

@@ -12,7 +12,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Mount:
-    """One volume mount: `source` is a directory of this machine (subPath applied, made when missing), `target` the mountPath."""
+    """One volume mount: `source` is a directory of this machine (subPath applied, made when missing), `target` the mountPath.
+
+    A relative `source` lies in the replica's own folder and goes with it (EmptyDir).
+    """
 
     source: Path
     target: str
@@ -20,12 +23,30 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """Why no further replica can start: kubelet's reason and its sentence. Replicas that run are not touched."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Routing:
+    """How the ingress treats the app. `labels` are those of this revision; with `sticky` a client keeps its replica."""
+
+    labels: tuple[str, ...] = ()
+    sticky: bool = False
+    allow_insecure: bool = False
+
+
+@dataclass(frozen=True)
 class Workload:
-    """One *active* revision, exactly as it must run.
+    """One *active* revision, exactly as it must run. All times are Azure's: the scheduler's `speed` is applied by it.
 
     `env` has its secretRefs resolved; Azure's own CONTAINER_APP_* variables are added by the runtime. `probes` keep their ARM
     shape ({"type", "httpGet" | "tcpSocket", "initialDelaySeconds", ...}). `ingress_port` is the app's loopback port, the same in
-    every revision of the app, or None without ingress. `weight` is the revision's share of traffic, 0..100.
+    every revision of the app, or None without ingress. `weight` is the revision's share of traffic, 0..100. `claims` name the
+    quotas of which each replica takes one (a GPU of the environment, a GPU of the region).
     """
 
     app: str
@@ -48,6 +69,15 @@ class Workload:
     polling_s: float = 30.0
     termination_grace_s: float = 30.0
     weight: int = 0
+    container: str = ""
+    claims: tuple[str, ...] = ()
+    refusal: Refusal | None = None
+    routing: Routing = Routing()
+
+    @property
+    def key(self) -> str:
+        """The revision's id in lower case: names are unique in a resource group only."""
+        return revision_key(self.app_id, self.revision)
 
     def own_environment(self, replica: str) -> dict[str, str]:
         """Exactly the variables that Container Apps adds to a replica of an app."""
@@ -133,11 +163,22 @@ class ReplicaStatus:
 class RevisionStatus:
     """The health of one revision, in Azure's words.
 
-    `health_state` is Healthy, Unhealthy or None (the string: not known yet); `running_state` one of Activating, Running,
-    RunningAtMaxScale, ScaledToZero, Degraded, ActivationFailed, Deprovisioning, Stopped.
+    `health_state` is Healthy, Unhealthy or None (the string: not known yet); `running_state` one of Processing (no replica was
+    placed yet), Activating, Running, RunningAtMaxScale, ScaledToZero, Degraded, Failed, ActivationFailed, Deprovisioning,
+    Stopped. `details` is its runningStateDetails.
     """
 
     health_state: str
     running_state: str
     provisioning_error: str | None
     replicas: tuple[ReplicaStatus, ...]
+    details: str = ""
+
+    @property
+    def provisioning_state(self) -> str:
+        return "Provisioning" if self.running_state == "Processing" else "Provisioned"
+
+
+def revision_key(app_id: str, revision: str) -> str:
+    """What the scheduler knows a revision by."""
+    return f"{app_id}/revisions/{revision}".lower()

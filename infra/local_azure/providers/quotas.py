@@ -1,0 +1,79 @@
+"""GPU quota: what the serverless GPU profiles ration in an environment and in a region, and the usages that show it.
+
+Nothing is refused by it: the scheduler leaves a replica that finds none unplaced. Limits are settings of the store.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from infra.local_azure import regions
+from infra.local_azure.store import Record, Store
+
+Body = dict[str, Any]
+_DEFAULT = 2
+
+
+@dataclass(frozen=True)
+class Ration:
+    """A usage: Azure's name, the words it shows, and whether it counts in one environment or in the whole region."""
+
+    name: str
+    shown: str
+    regional: bool
+
+
+_PROFILES = {
+    "consumption-gpu-nc24-a100": (
+        Ration("ManagedEnvironmentConsumptionNCA100Gpus", "Managed Environment Consumption NCA 100 Gpus", regional=False),
+        Ration("SubscriptionConsumptionNCA100Gpus", "Subscription Consumption NCA 100 Gpus", regional=True),
+    ),
+    "consumption-gpu-nc8as-t4": (
+        Ration("ManagedEnvironmentConsumptionT4Gpus", "Managed Environment Consumption T4 Gpus", regional=False),
+        Ration("SubscriptionConsumptionT4Gpus", "Subscription Consumption T4 Gpus", regional=True),
+    ),
+}
+RATIONS = [ration for rations in _PROFILES.values() for ration in rations]
+
+
+def limit(store: Store, name: str) -> int:
+    kept = store.read(f"quota:{name}")
+    return _DEFAULT if kept is None else int(kept)
+
+
+def set_limit(store: Store, name: str, value: int) -> None:
+    """Keeps a limit by the usage's name. Raises KeyError with the names there are."""
+    if name not in {ration.name for ration in RATIONS}:
+        raise KeyError(f"there is no quota {name!r}; there are {', '.join(ration.name for ration in RATIONS)}")
+    store.keep(f"quota:{name}", str(max(0, value)))
+
+
+def claims(environment: Record, profile: str | None) -> tuple[str, ...]:
+    """What a replica on this profile of the environment takes one of each."""
+    types = {entry["name"]: entry["workloadProfileType"] for entry in environment.body["properties"]["workloadProfiles"] or []}
+    return tuple(_claim(ration, environment) for ration in _PROFILES.get(types.get(profile, "").lower(), ()))
+
+
+def limits(store: Store) -> dict[str, int]:
+    """Every claim there can be, with its limit."""
+    environments = store.each("microsoft.app/managedenvironments")
+    known = {ration: limit(store, ration.name) for ration in RATIONS}
+    return {_claim(ration, environment): value for environment in environments for ration, value in known.items()}
+
+
+def usages(store: Store, used: Mapping[str, int], scope: str, *, regional: bool) -> list[Body]:
+    """The GPU usages of an environment (its key) or a region (its normal form)."""
+    return [
+        usage(ration.name, ration.shown, used.get(f"{scope}/{ration.name}", 0), limit(store, ration.name))
+        for ration in RATIONS
+        if ration.regional == regional
+    ]
+
+
+def usage(name: str, shown: str, value: int, limit: int) -> Body:
+    entry = {"name": {"value": name, "localizedValue": shown}, "unit": "Count"}
+    return {**entry, "usage": value, "currentValue": value, "limit": limit}
+
+
+def _claim(ration: Ration, environment: Record) -> str:
+    return f"{regions.normal(environment.body['location']) if ration.regional else environment.key}/{ration.name}"
