@@ -182,11 +182,7 @@ LOSSES = [
             **BELOW,
         },
     ),
-    pytest.param(
-        delete_share,
-        BELOW,
-        marks=pytest.mark.xfail(reason="the local Azure does not mount a share again that came back", strict=False),
-    ),
+    (delete_share, BELOW),
 ]
 
 

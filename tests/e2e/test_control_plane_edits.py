@@ -82,7 +82,6 @@ async def test_tags_are_merged(stage, up):
     assert "Drift" not in str(reasons(stage))
 
 
-@pytest.mark.xfail(reason="the local Azure's ingress keeps a replica's first port", strict=False)
 async def test_the_port_moves_with_the_traffic(stage, up):
     """A changed targetPort reaches the ingress together with the revision that listens there."""
     stage.save(service("web", targetPort=9100))

@@ -5,6 +5,7 @@ import os
 import ssl
 import subprocess
 import sys
+import venv
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -123,6 +124,23 @@ def make_azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
     yield make
     for azure in made:
         azure.stop()
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with one image: plain Python in an environment of its own."""
+    folder = tmp_path_factory.mktemp("images")
+    venv.create(folder / "python", with_pip=False)
+    file = folder / "images.yaml"
+    file.write_text(f'- image: ["python:3.11"]\n  environment: {folder / "python"}\n  cmd: [python3]\n')
+    return file
+
+
+@pytest_asyncio.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    """What a test opens; closed at its end."""
+    async with AsyncExitStack() as open_things:
+        yield open_things
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,13 @@ async def test_profile_types_and_quotas_of_a_region(clients):
     assert found["Consumption-GPU-NC24-A100"] == 1
     elsewhere = [item.name async for item in clients.apps.available_workload_profiles.get("northeurope")]
     assert "Consumption-GPU-NC24-A100" not in elsewhere
-    assert [usage.name.value async for usage in clients.apps.usages.list("swedencentral")] == ["ManagedEnvironmentCount"]
+    usages = {usage.name.value: usage.limit async for usage in clients.apps.usages.list("swedencentral")}
+    gpus = {"SubscriptionConsumptionNCA100Gpus": 2, "SubscriptionConsumptionT4Gpus": 2}
+    assert usages == {"ManagedEnvironmentCount": 20, **gpus}
+    _, _, older = await clients.raw(
+        "GET", f"{clients.azure.subscription}/providers/Microsoft.App/locations/eastus/usages", version="2024-03-01"
+    )
+    assert [usage["name"]["value"] for usage in older["value"]] == ["ManagedEnvironmentCount"]
 
 
 async def test_an_environment_storage_is_almost_immutable(clients, environment):

@@ -1,37 +1,11 @@
 """A container app that really runs: from the ARM write to its answers, its logs and its end."""
 
-import asyncio
 import json
-import venv
-from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
 
-SERVER = """
-import json, os, sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        share = sorted(os.listdir("/mnt/share")) if os.path.isdir("/mnt/share") else None
-        body = json.dumps({"env": dict(os.environ), "share": share}).encode()
-        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
-    def log_message(self, *arguments): pass
-print("listening", os.environ.get("COLOUR"), flush=True)
-HTTPServer(("", 8000), Handler).serve_forever()
-"""
-PROBES = [
-    {"type": kind, "httpGet": {"path": "/", "port": 8000}, "periodSeconds": 1} for kind in ("Startup", "Readiness", "Liveness")
-]
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """One image: plain Python in an environment of its own."""
-    folder = tmp_path_factory.mktemp("images")
-    venv.create(folder / "python", with_pip=False)
-    (folder / "images.yaml").write_text(f'- image: ["python:3.11"]\n  environment: {folder / "python"}\n  cmd: [python3]\n')
-    return folder / "images.yaml"
+from tests.local_azure.ground import app_body, lay_ground, template, until
 
 
 @pytest.fixture(scope="module")
@@ -39,70 +13,12 @@ def running(make_azure, images):
     return make_azure("--operation-seconds", "0.05", "--images", str(images))
 
 
-@pytest.fixture
-async def stack():
-    async with AsyncExitStack() as open_things:
-        yield open_things
-
-
-def template(colour, **more):
-    container = {
-        "name": "web",
-        "image": "python:3.11",
-        "command": ["python3", "-c", SERVER],
-        "env": [{"name": "COLOUR", "value": colour}, {"name": "KEY", "secretRef": "key"}],
-        "probes": PROBES,
-        "volumeMounts": [{"volumeName": "share", "mountPath": "/mnt/share", "subPath": "sub"}],
-    }
-    volumes = [{"name": "share", "storageType": "AzureFile", "storageName": "phi"}]
-    return {"containers": [container], "volumes": volumes, "scale": {"minReplicas": 1, "maxReplicas": 1}, **more}
-
-
-async def lay_ground(clients, group, account):
-    """Group, account, share with one file, environment, its storage; gives the environment's id."""
-    await clients.resources.resource_groups.create_or_update(group, {"location": "swedencentral"})
-    body = {"location": "swedencentral", "kind": "StorageV2", "sku": {"name": "Standard_LRS"}}
-    await (await clients.storage.storage_accounts.begin_create(group, account, body)).result()
-    await clients.storage.file_shares.create(group, account, "phi", {"properties": {}})
-    folder = clients.azure.state / "files" / account / "phi" / "sub"
-    folder.mkdir(parents=True)
-    (folder / "model.bin").write_text("weights")
-    key = (await clients.storage.storage_accounts.list_keys(group, account))["keys"][0]["value"]
-    environment = await (
-        await clients.apps.managed_environments.begin_create_or_update(
-            group, "cae", {"location": "swedencentral", "properties": {}}
-        )
-    ).result()
-    file = {"accountName": account, "accountKey": key, "shareName": "phi", "accessMode": "ReadOnly"}
-    await clients.apps.managed_environments_storages.create_or_update(group, "cae", "phi", {"properties": {"azureFile": file}})
-    return environment.id
-
-
-def app_body(environment, colour):
-    return {
-        "location": "swedencentral",
-        "properties": {
-            "environmentId": environment,
-            "configuration": {"secrets": [{"name": "key", "value": "s3cret"}], "ingress": {"targetPort": 8000, "external": True}},
-            "template": template(colour),
-        },
-    }
-
-
-async def until(predicate, seconds=30.0):
-    """Wait for a coroutine function to give something true."""
-    async with asyncio.timeout(seconds):
-        while not (found := await predicate()):
-            await asyncio.sleep(0.1)
-        return found
-
-
 async def test_an_app_serves_logs_is_replaced_and_goes(running, connected_to, stack):
     """Single mode: the replica answers behind HTTPS, sees the share and its secret; an update takes over; delete ends it."""
     clients = await connected_to(running, stack)
     environment = await lay_ground(clients, "rg-run", "strun")
     apps, revisions = clients.apps.container_apps, clients.apps.container_apps_revisions
-    app = await (await apps.begin_create_or_update("rg-run", "web", app_body(environment, "blue"))).result()
+    app = await (await apps.begin_create_or_update("rg-run", "web", app_body(environment, "blue", mounted=True))).result()
     first = app.latest_revision_name
 
     async def ready(name):
@@ -137,7 +53,9 @@ async def test_an_app_serves_logs_is_replaced_and_goes(running, connected_to, st
         reasons = {json.loads(line)["Reason"] for line in (await answer.text()).splitlines()}
     assert "ContainerStarted" in reasons
 
-    changed = await (await apps.begin_update("rg-run", "web", {"properties": {"template": template("green")}})).result()
+    changed = await (
+        await apps.begin_update("rg-run", "web", {"properties": {"template": template("green", mounted=True)}})
+    ).result()
     second = (await apps.get("rg-run", "web")).latest_revision_name
     assert changed is not None
     assert second != first
@@ -164,7 +82,7 @@ async def test_a_replica_outlives_a_killed_server(running, connected_to, stack):
     clients = await connected_to(running, stack)
     environment = await lay_ground(clients, "rg-kill", "stkill")
     app = await (
-        await clients.apps.container_apps.begin_create_or_update("rg-kill", "web", app_body(environment, "red"))
+        await clients.apps.container_apps.begin_create_or_update("rg-kill", "web", app_body(environment, "red", mounted=True))
     ).result()
     name = app.latest_revision_name
 
@@ -188,7 +106,9 @@ async def test_a_mount_with_a_dead_key_says_so(running, connected_to, stack):
     clients = await connected_to(running, stack)
     environment = await lay_ground(clients, "rg-key", "stkey")
     await clients.storage.storage_accounts.regenerate_key("rg-key", "stkey", {"keyName": "key1"})
-    app = await (await clients.apps.container_apps.begin_create_or_update("rg-key", "web", app_body(environment, "red"))).result()
+    app = await (
+        await clients.apps.container_apps.begin_create_or_update("rg-key", "web", app_body(environment, "red", mounted=True))
+    ).result()
     shown = await clients.apps.container_apps_revisions.get_revision("rg-key", "web", app.latest_revision_name)
     assert (shown.health_state, app.provisioning_state) == ("Unhealthy", "Succeeded")
     assert "Permission denied" in shown.provisioning_error

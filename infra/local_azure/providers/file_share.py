@@ -108,6 +108,7 @@ def create(azure: Azure, account: Record, name: str) -> Record:
         )
         raise bad_request("InvalidResourceName" if 3 <= len(name) <= 63 else "OutOfRangeInput", text)
     tree.ensure(azure.options, account.name, name)
+    azure.composition.changed()  # a replica that had the share of this name mounts it again
     return Record(f"{account.id}/fileServices/default/shares/{name}", KIND, {"created": clock.now()})
 
 
