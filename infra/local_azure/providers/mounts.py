@@ -47,7 +47,9 @@ class Mounts:
             raise _failed(volume, f"storage '{volume['storageName']}' is not registered in the environment")
         file = storage.body["azureFile"]
         account = self._account(file["accountName"])
-        where = f"mount //{file['accountName']}.file.core.windows.net/{file['shareName']} failed: exit status 32\nOutput: mount error"
+        where = (
+            f"mount //{file['accountName']}.file.core.windows.net/{file['shareName']} failed: exit status 32\nOutput: mount error"
+        )
         share = self._store.get(f"{account.id}/fileServices/default/shares/{file['shareName']}") if account else None
         if account is None or share is None:
             raise _failed(volume, f"{where}(2): No such file or directory")
