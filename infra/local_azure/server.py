@@ -23,7 +23,7 @@ from .files.front import Front as FilesFront
 from .journal import Journal
 from .login import Login
 from .options import Options
-from .providers import catalogue, quotas
+from .providers import catalogue, deployment_run, quotas
 from .providers.composition import Composition
 from .providers.dispatch import Dispatch
 from .runtime.executions import Executions
@@ -53,7 +53,7 @@ class Server:
         self.azure.unregistered |= set(filter(None, (store.read("unregistered") or "").split(",")))
         operations.finishers = catalogue.finishers(self.azure)
         self._journal = Journal(options.journal)
-        self._arm = ArmFront(self.azure, catalogue.ROUTES)
+        self._arm = self.azure.front = ArmFront(self.azure, catalogue.ROUTES)
         self._files = FilesFront(self.azure)
         self._runner: web.ServerRunner | None = None
 
@@ -69,6 +69,7 @@ class Server:
         await self.azure.composition.start()
         await self.azure.dispatch.start()
         self.azure.operations.resume()
+        deployment_run.resume(self.azure)
         site = web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=context, reuse_address=True, backlog=512)
         await site.start()
 

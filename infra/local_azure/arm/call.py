@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Call:
-    """`body` is the parsed JSON (None when there was none); `base` is this server's URL without a slash at the end."""
+    """`body` is the parsed JSON (None when there was none), `raw` what it was parsed from; `base` is this server's URL without
+    a slash at the end.
+    """
 
     azure: "Azure"
     method: str
@@ -23,6 +25,7 @@ class Call:
     body: Any
     base: str
     principal: str = "local"
+    raw: bytes = b""
 
     def document(self) -> dict[str, Any]:
         """The body as an object; anything else is ARM's 400."""

@@ -74,6 +74,9 @@ class Operations:
     def resume(self) -> None:
         """Take up what a previous server left unfinished, and forget what is a day old."""
         self._store.execute("delete from operations where status <> 'InProgress' and due < ?", (clock.now() - 86400,))
+        self._store.execute(
+            "delete from settings where name like 'result:%' and substr(name, 8) not in (select id from operations)"
+        )
         for row in self._store.execute("select * from operations where status = 'InProgress' order by started"):
             self._schedule(_operation(row))
 

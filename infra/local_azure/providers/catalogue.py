@@ -8,6 +8,7 @@ from infra.local_azure.azure import Azure
 
 from . import (
     container_app,
+    deployment,
     environment_storage,
     execution,
     file_share,
@@ -34,6 +35,7 @@ ROUTES: dict[str, Handler] = {
     **revision.ROUTES,
     **job.ROUTES,
     **execution.ROUTES,
+    **deployment.ROUTES,
 }
 
 
@@ -48,6 +50,8 @@ def finishers(azure: Azure) -> dict[str, Finisher]:
         "environment.deleted": partial(managed_environment.deleted, azure),
         "app.applied": partial(container_app.applied, azure),
         "app.deleted": partial(container_app.deleted, azure),
+        "deployment.foretold": partial(deployment.foretold, azure),
+        "deployment.deleted": partial(deployment.deleted, azure),
         "app.switched": partial(container_app.switched, azure),
         "job.applied": partial(job.applied, azure),
         "job.deleted": partial(job.deleted, azure),

@@ -191,6 +191,7 @@ ROUTES: dict[str, Handler] = {
     "delete microsoft.operationalinsights/workspaces/{}": delete,
     "get microsoft.operationalinsights/workspaces": listing,
     "post microsoft.operationalinsights/workspaces/{}/sharedkeys": shared_keys,
+    "post microsoft.operationalinsights/workspaces/{}/listkeys": shared_keys,
     "get microsoft.operationalinsights/locations/{}/operationstatuses/{}": status,
     "get microsoft.operationalinsights/workspaces/{}/operationresults/{}": result,
 }

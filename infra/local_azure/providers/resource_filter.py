@@ -58,3 +58,16 @@ def _values(item: Body, field: str) -> list[str]:
     if field.lower() not in known:
         raise bad_request("InvalidFilterInQueryString", f"The property '{field}' in $filter is not supported.")
     return [value.lower() for value in known[field.lower()]]
+
+
+def compared(text: str | None) -> Test:
+    """A filter over fields of any name, all of them equal to a text, as lists of deployments take it."""
+    wanted = {
+        match[1].lower(): match[3].replace("''", "'") for match in _COMPARE.finditer(text or "") if match[2].lower() == "eq"
+    }
+    if text and not wanted:
+        raise bad_request("InvalidFilterInQueryString", f"Invalid $filter '{text}' specified in the query string.")
+    return lambda item: all(
+        any(str(value).lower() == want.lower() for name, value in item.items() if name.lower() == field)
+        for field, want in wanted.items()
+    )

@@ -1,6 +1,7 @@
 """Resource groups and the list of what they hold."""
 
 import base64
+import json
 import re
 
 from infra.local_azure.arm import operations
@@ -17,7 +18,7 @@ from .resource_filter import matcher
 from .tracked import GROUPS, Body
 
 _NAME = re.compile(r"[-\w().]{0,89}[-\w()]")
-_SHOWN = {
+SHOWN = {
     "microsoft.app/containerapps": "Microsoft.App/containerApps",
     "microsoft.app/jobs": "Microsoft.App/jobs",
     "microsoft.app/managedenvironments": "Microsoft.App/managedEnvironments",
@@ -45,11 +46,11 @@ def put(call: Call) -> Reply:
         shown["tags"] = tracked.tags(body) or {}
     record = Record(known.id if known else call.target.group_id, GROUPS, shown)
     call.azure.store.put(record)
-    return Reply(200 if known else 201, _view(record))
+    return Reply(200 if known else 201, view(record))
 
 
 def get(call: Call) -> Reply:
-    return Reply(200, _view(tracked.require_group(call)))
+    return Reply(200, view(tracked.require_group(call)))
 
 
 def head(call: Call) -> Reply:
@@ -63,11 +64,11 @@ def patch(call: Call) -> Reply:
     if "tags" in body:
         record.body["tags"] = tracked.tags(body) or {}
     call.azure.store.put(record)
-    return Reply(200, _view(record))
+    return Reply(200, view(record))
 
 
 def listing(call: Call) -> Reply:
-    groups = [_view(record) for record in call.azure.store.each(GROUPS)]
+    groups = [view(record) for record in call.azure.store.each(GROUPS)]
     wanted = matcher(call.query.get("$filter"))
     return page(call, [group for group in groups if wanted(group)])
 
@@ -85,6 +86,11 @@ def delete(call: Call) -> Reply:
             azure.store.put(record)
             running = azure.operations.begin(record.key, "group.deleted", factor=2)
         azure.composition.changed()
+    return accepted(call, running)
+
+
+def accepted(call: Call, running: Operation) -> Reply:
+    """202 and the place where the result will be."""
     token = base64.urlsafe_b64encode(running.id.encode()).decode().rstrip("=")
     where = f"{call.base}/subscriptions/{call.target.subscription}/operationresults/{token}?api-version={call.version}"
     return Reply(202, None, {"Location": where, **operations.waiting(call)})
@@ -98,14 +104,15 @@ def deleted(azure: Azure, operation: Operation) -> None:
 
 
 def result(call: Call) -> Reply:
-    """Where a group's deletion is asked about: 202 until it is gone, then 200 with nothing."""
+    """Where a group's deletion is asked about: 202 until it is gone, then 200 with nothing; what-if leaves its result there."""
     token = call.target.path.rsplit("/", 1)[-1]
     identifier = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode("utf-8", "replace")
     operation = call.azure.operations.get(identifier)
     if operation is None:
         raise bad_request("InvalidOperationId", f"The operation '{token}' is not known.")
     if operation.done:
-        return Reply(200)
+        kept = call.azure.store.read(f"result:{operation.id}")
+        return Reply(200, json.loads(kept) if kept else None)
     return Reply(202, None, {"Location": f"{call.base}{call.target.path}?api-version={call.version}", **operations.waiting(call)})
 
 
@@ -113,11 +120,11 @@ def resources(call: Call) -> Reply:
     """The tracked resources of a group or of the subscription, with ARM's $filter."""
     prefix = tracked.scope(call) or f"/subscriptions/{call.target.subscription}"
     wanted = matcher(call.query.get("$filter"))
-    items = [_item(record) for record in call.azure.store.below(prefix) if record.kind in _SHOWN]
+    items = [_item(record) for record in call.azure.store.below(prefix) if record.kind in SHOWN]
     return page(call, [item for item in items if wanted(item)])
 
 
-def _view(record: Record) -> Body:
+def view(record: Record) -> Body:
     body = {
         "id": record.id,
         "name": record.name,
@@ -129,7 +136,7 @@ def _view(record: Record) -> Body:
 
 def _item(record: Record) -> Body:
     body = record.body
-    item: Body = {"id": record.id, "name": record.name, "type": _SHOWN[record.kind]}
+    item: Body = {"id": record.id, "name": record.name, "type": SHOWN[record.kind]}
     item["location"] = body["location"].replace(" ", "").lower()
     return {**item, **{key: body[key] for key in ("sku", "kind", "tags", "identity", "systemData") if key in body}}
 

@@ -16,7 +16,7 @@ _TYPES = {
         "locations/availableManagedEnvironmentsWorkloadProfileTypes",
     ),
     "Microsoft.OperationalInsights": ("workspaces", "deletedWorkspaces", "locations", "locations/operationStatuses"),
-    "Microsoft.Resources": ("resourceGroups", "subscriptions", "tags", "resources"),
+    "Microsoft.Resources": ("deployments", "deployments/operations", "resourceGroups", "subscriptions", "tags", "resources"),
     "Microsoft.Storage": (
         "storageAccounts", "storageAccounts/fileServices", "storageAccounts/fileServices/shares", "checkNameAvailability",
         "locations",
@@ -30,8 +30,13 @@ _VERSIONS = [
 
 def metadata(call: Call) -> Reply:
     """What `az cloud register` reads. Before 2022-09-01 the document was a list with one entry."""
-    base, tenant = call.base, call.azure.login.identity.tenant
-    cloud: Body = {
+    described = cloud(call.base, call.azure.login.identity.tenant)
+    return Reply(200, described if call.version >= "2022-09-01" else [described])
+
+
+def cloud(base: str, tenant: str) -> Body:
+    """The cloud's names and addresses; templates see them as environment()."""
+    return {
         "name": "Local",
         "portal": base,
         "authentication": {
@@ -50,7 +55,6 @@ def metadata(call: Call) -> Reply:
         "sqlManagement": base,
         "suffixes": {"storage": "localhost", "keyVaultDns": "vault.localhost", "acrLoginServer": "azurecr.localhost"},
     }
-    return Reply(200, cloud if call.version >= "2022-09-01" else [cloud])
 
 
 def tenants(call: Call) -> Reply:

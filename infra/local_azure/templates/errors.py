@@ -1,0 +1,40 @@
+"""What can be wrong with a template. The deployment provider turns it into ARM's answer.
+
+TemplateError      the template or its parameters are invalid; `path` says where
+Needed             not an error: a value that only the running deployment can fetch
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class TemplateError(Exception):
+    """`path` is where in the request, as Newtonsoft writes paths; {at} in the text becomes its line and column."""
+
+    def __init__(self, text: str, path: str = "") -> None:
+        super().__init__(text)
+        self.text = text
+        self.path = path
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `reference` and `list*` ask Azure for."""
+
+    method: str
+    path: str
+    version: str
+    body: str = ""
+
+
+class Needed(Exception):
+    """Raised by an evaluation that lacks the answer to `request`; ask, remember the answer, evaluate again."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request.path)
+        self.request = request
+
+
+Json = Any
+Object = Mapping[str, Any]
