@@ -1,15 +1,18 @@
-"""`python -m infra.local_azure {serve,start,stop,status,journal} --state-dir DIR`: one local Azure per state folder."""
+"""`python -m infra.local_azure {serve,start,stop,status,journal,faults} --state-dir DIR`: one local Azure per state folder."""
 
 import argparse
 import asyncio
 import json
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from . import control, journal
+from .arm.limits import OFF, Bucket, Buckets
+from .faults import commands
 from .options import Options
 from .providers import quotas
 
@@ -18,13 +21,17 @@ def main() -> int:
     arguments = _parser().parse_args()
     options = _options(arguments)
     os.umask(0o077)
+    if arguments.command == "faults":
+        return commands.run(options.faults, arguments)
+    if getattr(arguments, "faults", None) and (code := commands.load(options.faults, arguments.faults)):
+        return code
     command = {"serve": _serve, "start": _start, "stop": _stop, "status": _status, "journal": _journal}[arguments.command]
     return command(options, arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m infra.local_azure", description="A stand-in for Azure on this machine.")
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands_of = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("serve", "run the server in the foreground"),
         ("start", "run the server in the background; at once when it runs already"),
@@ -32,12 +39,13 @@ def _parser() -> argparse.ArgumentParser:
         ("status", "is it running, and where"),
         ("journal", "every request that was answered"),
     ):
-        command = commands.add_parser(name, help=text, description=text)
+        command = commands_of.add_parser(name, help=text, description=text)
         command.add_argument("--state-dir", type=Path, required=True, help="the folder of this Azure's state (made when missing)")
         if name != "serve":
             command.add_argument("-o", "--output", choices=("text", "json"), default="text")
         if name in {"serve", "start"}:
             _timing(command)
+    commands.declare(commands_of, "--state-dir")
     return parser
 
 
@@ -47,6 +55,11 @@ def _timing(command: argparse.ArgumentParser) -> None:
     command.add_argument("--retry-after", type=int, default=0, help="send Retry-After in whole seconds; 0 sends retry-after-ms")
     command.add_argument("--page-size", type=int, default=100, help="items per page of a list (100)")
     command.add_argument("--token-seconds", type=int, default=3600, help="life of an access token (3600)")
+    command.add_argument(
+        "--pace", choices=("fast", "real"), default="fast", help="real: operations take Azure's minutes (fast: tenths of seconds)"
+    )
+    command.add_argument("--rate-limits", type=_rates, metavar="KIND=SIZE/PER_SECOND,...", help="request limits; off for none")
+    command.add_argument("--faults", type=Path, metavar="FILE", help="a script of faults that replaces the one in force")
     command.add_argument("--images", type=Path, help="the file that maps image names to Python environments")
     command.add_argument("--speed", type=float, default=1.0, help="run replicas' timers this many times as fast (1)")
     command.add_argument(
@@ -67,6 +80,19 @@ def _quota(text: str) -> tuple[str, int]:
     return name, int(value)
 
 
+def _rates(text: str) -> Buckets:
+    """`reads=250/25,writes=200/10,deletes=200/10`; what is left out is as on Azure."""
+    if text == "off":
+        return OFF
+    sizes: dict[str, Bucket] = {}
+    for part in text.split(","):
+        match = re.fullmatch(r"(reads|writes|deletes)=([1-9]\d*)/(\d+(?:\.\d+)?)", part.strip())
+        if match is None or float(match[3]) <= 0:
+            raise argparse.ArgumentTypeError(f"{part!r} is not KIND=SIZE/PER_SECOND with a KIND of reads, writes, deletes")
+        sizes[match[1]] = Bucket(int(match[2]), float(match[3]))
+    return Buckets(**sizes)
+
+
 def _options(arguments: argparse.Namespace) -> Options:
     state = arguments.state_dir.absolute()
     if "operation_seconds" not in arguments:
@@ -81,6 +107,8 @@ def _options(arguments: argparse.Namespace) -> Options:
         token_s=max(1, arguments.token_seconds),
         speed=max(0.01, arguments.speed),
         quotas=tuple(arguments.quota),
+        real=arguments.pace == "real",
+        rates=arguments.rate_limits,
         **more,
     )
 
@@ -150,8 +178,11 @@ def _show(facts: dict[str, Any], arguments: argparse.Namespace) -> None:
 def _passed_on(arguments: argparse.Namespace) -> list[str]:
     """The options that the detached server must be given."""
     passed = []
-    for name in ("port", "operation_seconds", "retry_after", "page_size", "token_seconds", "images", "speed"):
+    names = ("port", "operation_seconds", "retry_after", "page_size", "token_seconds", "pace", "rate_limits", "images", "speed")
+    for name in names:
         value = getattr(arguments, name)
+        if isinstance(value, Buckets):
+            value = ",".join(f"{kind}={value.of(kind).size}/{value.of(kind).rate:f}" for kind in ("reads", "writes", "deletes"))
         if value is not None:
             passed += ["--" + name.replace("_", "-"), str(value.absolute() if isinstance(value, Path) else value)]
     return passed + [word for name, limit in arguments.quota for word in ("--quota", f"{name}={limit}")]

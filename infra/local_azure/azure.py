@@ -1,9 +1,13 @@
-"""Everything a provider may touch, in one object that the server builds: store, operations, login, runtime."""
+"""Everything a provider may touch, in one object that the server builds: store, operations, login, runtime, faults."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from . import clock
 from .arm.operations import Operations
+from .faults.book import Book
+from .faults.hooks import Hooks
 from .login import Login
 from .options import Options
 from .providers.composition import Composition
@@ -24,6 +28,17 @@ class Azure:
     operations: Operations
     composition: Composition
     dispatch: Dispatch
+    faults: Book
     base: str = ""
-    unregistered: set[str] = field(default_factory=set)
     front: "Front" = field(init=False)
+
+    @cached_property
+    def hooks(self) -> Hooks:
+        return Hooks(self)
+
+    def registration(self, namespace: str) -> str:
+        """Registered, Registering or NotRegistered; all are registered until somebody unregisters one."""
+        until = self.store.read(f"registration:{namespace}")
+        if until is None or (until != "never" and float(until) <= clock.now()):
+            return "Registered"
+        return "NotRegistered" if until == "never" else "Registering"

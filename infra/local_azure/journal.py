@@ -5,7 +5,7 @@ The server appends; `python -m infra.local_azure journal` reads the file itself,
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,19 @@ class Journal:
         self._path = path
         self._file = self._open()
 
-    def write(self, *, client: str, method: str, path: str, query: str, status: int, plane: str, seconds: float) -> None:
+    def write(
+        self,
+        *,
+        client: str,
+        method: str,
+        path: str,
+        query: str,
+        status: int,
+        plane: str,
+        seconds: float,
+        faults: Sequence[str] = (),
+    ) -> None:
+        """`status` 0: the connection was cut before anything was done. `faults`: the scripted ones that hit."""
         entry = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "client": short_client(client),
@@ -32,6 +44,7 @@ class Journal:
             "plane": plane,
             "query": _harmless(query),
             "ms": round(seconds * 1000, 2),
+            **({"faults": list(faults)} if faults else {}),
         }
         os.write(self._file, (json.dumps(entry) + "\n").encode())
         if os.fstat(self._file).st_size > LIMIT:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from .arm.limits import Buckets
+from .arm.pace import Pace
+
 IMAGES = Path(__file__).with_name("images.yaml")
 
 
@@ -11,8 +14,8 @@ class Options:
     """`operation_s` is the base length of a long-running operation; slow resources take a multiple of it.
 
     `retry_after_s` 0 means "answer with retry-after-ms", which the SDKs honour below one second; a whole number of seconds is
-    sent as Retry-After, as Azure does. `speed` is how many of Azure's seconds pass for replicas in one of ours; `quotas` sets GPU
-    quotas by the usage's name.
+    sent as Retry-After, as Azure does. `real` takes Azure's own lengths instead; `rates` replaces Azure's request limits. `speed`
+    is how many of Azure's seconds pass for replicas in one of ours; `quotas` sets GPU quotas by the usage's name.
     """
 
     state_dir: Path
@@ -21,9 +24,19 @@ class Options:
     retry_after_s: int = 0
     page_size: int = 100
     token_s: int = 3600
+    real: bool = False
+    rates: Buckets | None = None
     images: Path = IMAGES
     speed: float = 1.0
     quotas: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def pace(self) -> Pace:
+        return Pace(self.operation_s, self.real)
+
+    @property
+    def faults(self) -> Path:
+        return self.state_dir / "faults.db"
 
     @property
     def database(self) -> Path:

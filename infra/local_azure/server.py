@@ -5,7 +5,9 @@ import contextlib
 import json
 import re
 import signal
+import socket
 import ssl
+import struct
 import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl
@@ -18,12 +20,15 @@ from .arm.errors import ArmError
 from .arm.front import Front as ArmFront
 from .arm.operations import Operations
 from .azure import Azure
+from .faults import events
+from .faults.book import Book
+from .faults.hooks import Cut
 from .files import tree
 from .files.front import Front as FilesFront
 from .journal import Journal
 from .login import Login
 from .options import Options
-from .providers import catalogue, deployment_run, quotas
+from .providers import catalogue, deployment_run, lock, quotas
 from .providers.composition import Composition
 from .providers.dispatch import Dispatch
 from .runtime.executions import Executions
@@ -48,12 +53,13 @@ class Server:
         composition = Composition(options, store, scheduler)
         dispatch = Dispatch(options, store, Executions(options.state_dir, options.images))
         composition.on_change = dispatch.changed
-        operations = Operations(store, options.operation_s)
-        self.azure = Azure(options, store, Login(store, options.token_s), operations, composition, dispatch)
-        self.azure.unregistered |= set(filter(None, (store.read("unregistered") or "").split(",")))
+        book = Book(options.faults)
+        operations = Operations(store, options.pace, book)
+        self.azure = Azure(options, store, Login(store, options.token_s), operations, composition, dispatch, book)
+        operations.changed = composition.changed
         operations.finishers = catalogue.finishers(self.azure)
         self._journal = Journal(options.journal)
-        self._arm = self.azure.front = ArmFront(self.azure, catalogue.ROUTES)
+        self._arm = self.azure.front = ArmFront(self.azure, catalogue.ROUTES, lock.check)
         self._files = FilesFront(self.azure)
         self._runner: web.ServerRunner | None = None
 
@@ -79,6 +85,7 @@ class Server:
         await asyncio.gather(self.azure.composition.stop(terminate=terminate), self.azure.dispatch.stop(terminate=terminate))
         self._files.close()
         self._journal.close()
+        self.azure.faults.close()
         self.azure.store.close()
 
     def _port(self) -> int:
@@ -92,21 +99,39 @@ class Server:
         begun = time.perf_counter()
         path, _, query = request.message.path.partition("?")
         plane, answer = self._plane(path)
-        status = 0
+        event = events.of_request(plane, request.method, path, query) if self.azure.faults else None
+        events.CURRENT.set(event)
+        status = -1
 
         def done(code: int) -> None:
             nonlocal status
             status = code
-            agent = request.headers.get("User-Agent", "")
+            agent, hits = request.headers.get("User-Agent", ""), event.hits if event else ()
             seconds = time.perf_counter() - begun
             self._journal.write(
-                client=agent, method=request.method, path=path, query=query, status=code, plane=plane, seconds=seconds
+                client=agent,
+                method=request.method,
+                path=path,
+                query=query,
+                status=code,
+                plane=plane,
+                seconds=seconds,
+                faults=hits,
             )
 
         try:
-            return await answer(request, path, query, done)
+            cut_after = await self.azure.hooks.connection() if event else False
+            response = await answer(request, path, query, done)
+            if cut_after:
+                raise Cut
+            return response
+        except Cut:
+            if status < 0:
+                done(0)
+            reset(request.transport)
+            return web.Response()  # to nobody
         except ConnectionError:
-            if not status:
+            if status < 0:
                 done(499)
             raise
 
@@ -131,7 +156,12 @@ class Server:
     async def _login(self, request: web.BaseRequest, path: str, _query: str, done: Callable[[int], None]) -> web.StreamResponse:
         body = await request.content.read() if request.can_read_body else b""
         missing = Reply(404, {"error": "invalid_request", "error_description": "AADSTS90023: There is nothing at this address."})
-        reply = self.azure.login.route(request.method, path, body, self._base(request)) or missing
+        refused = self.azure.hooks.login() if path.endswith("/token") else None
+        reply = (
+            (Reply(*refused) if refused else None)
+            or self.azure.login.route(request.method, path, body, self._base(request))
+            or missing
+        )
         done(reply.status)
         return _json(reply)
 
@@ -143,15 +173,16 @@ class Server:
             request.method, path, query, request.headers, pairs, request.content, self._base(request), request.remote or ""
         )
         done(answer.status)
-        if isinstance(answer.body, bytes):
-            response = web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+        content = self.azure.hooks.content(path, answer.body, answer.length) if answer.status < 300 else answer.body
+        if isinstance(content, bytes):
+            response = web.Response(status=answer.status, headers=answer.headers, body=content)
             if request.method == "HEAD" and answer.length is not None:
                 response.headers["Content-Length"] = str(answer.length)
             return response
         stream = web.StreamResponse(status=answer.status, headers=answer.headers)
         stream.content_length = answer.length
         await stream.prepare(request)
-        async with contextlib.aclosing(answer.body) as chunks:  # type: ignore[type-var]
+        async with contextlib.aclosing(content) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 await stream.write(chunk)
         await stream.write_eof()
@@ -181,6 +212,16 @@ def _json(reply: Reply) -> web.Response:
         return web.Response(status=reply.status, headers=dict(reply.headers))
     text = json.dumps(reply.body, ensure_ascii=False, separators=(",", ":"))
     return web.Response(status=reply.status, headers=dict(reply.headers), text=text, content_type="application/json")
+
+
+def reset(transport: asyncio.Transport | None) -> None:
+    """End a connection as a crash does: RST, no farewell."""
+    if transport is None:
+        return
+    raw = transport.get_extra_info("socket")
+    if raw is not None:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 async def run(options: Options, ready: Callable[[], None]) -> None:

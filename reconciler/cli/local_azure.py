@@ -13,6 +13,7 @@ import typer
 
 from reconciler.cli.exits import CommandError, Exit
 
+faults_app = typer.Typer(no_args_is_help=True, help="Script misbehaviour: errors, resets, failing operations, sick replicas.")
 app = typer.Typer(no_args_is_help=True, help="The Azure on this machine. A separate process that speaks what Azure speaks.")
 
 Output = Annotated[str, typer.Option("--output", "-o", help="text or json", metavar="FORMAT")]
@@ -49,14 +50,21 @@ def _pass_on(command: str, state_dir: Path | None, output: str, *options: str) -
 
     if output not in ("text", "json"):
         raise CommandError(f"--output must be text or json, not {output!r}", Exit.INVALID)
-    line = [sys.executable, "-m", "infra.local_azure", command, "--state-dir", str(folder(default(given=state_dir)))]
+    line = [sys.executable, "-m", "infra.local_azure", *command.split(), "--state-dir", str(folder(default(given=state_dir)))]
     raise typer.Exit(subprocess.call([*line, "-o", output, *options]))
 
 
 @app.command()
-def start(output: Output = "text", state_dir: StateDir = None) -> None:
+def start(
+    faults: Annotated[
+        Path | None, typer.Option("--faults", help="A file of faults that replaces those in force.", metavar="FILE")
+    ] = None,
+    pace: Annotated[str, typer.Option("--pace", help="fast, or real: operations take the minutes they take on Azure")] = "fast",
+    output: Output = "text",
+    state_dir: StateDir = None,
+) -> None:
     """Start it in the background and print how to reach it. At once when it runs already."""
-    _pass_on("start", state_dir, output)
+    _pass_on("start", state_dir, output, "--pace", pace, *(("--faults", str(faults.absolute())) if faults else ()))
 
 
 @app.command()
@@ -75,3 +83,47 @@ def status(output: Output = "text", state_dir: StateDir = None) -> None:
 def journal(output: Output = "text", state_dir: StateDir = None) -> None:
     """Print every request it has answered."""
     _pass_on("journal", state_dir, output)
+
+
+@faults_app.command(
+    "add",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    options_metavar="[--FIELD VALUE]...",
+)
+def add_fault(
+    context: typer.Context,
+    fault: Annotated[str, typer.Argument(help="What happens; docs/local-azure.md has the table.", metavar="FAULT")],
+    output: Output = "text",
+    state_dir: StateDir = None,
+) -> None:
+    """Add one fault. Its fields are options: --operation Microsoft.App/containerApps --name 'web*' --times 3."""
+    _pass_on("faults add", state_dir, output, fault, *context.args)
+
+
+@faults_app.command("load")
+def load_faults(
+    file: Annotated[Path, typer.Argument(help="A YAML file of faults.", metavar="FILE")],
+    output: Output = "text",
+    state_dir: StateDir = None,
+) -> None:
+    """Replace all faults by those of a file. Exit code 2 with file:line:column of what is wrong, and nothing changed."""
+    _pass_on("faults load", state_dir, output, str(file))
+
+
+@faults_app.command("list")
+def list_faults(output: Output = "text", state_dir: StateDir = None) -> None:
+    """Show the faults in force and how often each hit."""
+    _pass_on("faults list", state_dir, output)
+
+
+@faults_app.command("clear")
+def clear_faults(
+    ids: Annotated[list[str] | None, typer.Argument(help="Which ones; all, if left out.", metavar="ID...")] = None,
+    output: Output = "text",
+    state_dir: StateDir = None,
+) -> None:
+    """Remove faults."""
+    _pass_on("faults clear", state_dir, output, *(ids or ()))
+
+
+app.add_typer(faults_app, name="faults")

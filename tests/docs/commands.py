@@ -21,9 +21,15 @@ Written from the commands' own help by `python -m tests.docs.commands`. `-h` and
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Every command with its full name after `moorage`, in the order of the help."""
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
-        inner = getattr(command, "commands", None)
-        yield from ((f"{name} {each}", one) for each, one in inner.items()) if inner else [(name, command)]
+    yield from _below(typer.main.get_command(app), "")
+
+
+def _below(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _below(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
 
 
 def page() -> str:

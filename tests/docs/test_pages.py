@@ -16,6 +16,8 @@ from reconciler.engine.plan import PlanLine
 from reconciler.engine.record import Phase
 from tests.docs.commands import PAGE as COMMANDS_PAGE
 from tests.docs.commands import page as commands_page
+from tests.docs.faults import PAGE as FAULTS_PAGE
+from tests.docs.faults import page as faults_page
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -50,6 +52,12 @@ def test_every_relative_link_leads_somewhere(page):
 def test_every_command_and_option_is_described():
     """docs/commands.md is what the commands say of themselves; `python -m tests.docs.commands` writes it."""
     assert COMMANDS_PAGE.read_text() == commands_page()
+
+
+def test_every_fault_is_described():
+    """The table in docs/local-azure.md is the one in the code; `python -m tests.docs.faults` writes it."""
+    text = FAULTS_PAGE.read_text()
+    assert text == faults_page(text)
 
 
 def test_the_readme_shows_the_help_as_it_is(tmp_path):

@@ -16,10 +16,17 @@ GATEWAY = {"x-ms-failure-cause": "gateway"}
 
 
 class ArmError(Exception):
-    """An answer of 4xx or 5xx; `bare` leaves out the `error` wrapper, as some Microsoft.App errors do."""
+    """An answer of 4xx or 5xx; `bare` leaves out the `error` wrapper, as some Microsoft.App errors do; `more`: details."""
 
     def __init__(
-        self, status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None, bare: bool = False
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        bare: bool = False,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status
@@ -27,9 +34,10 @@ class ArmError(Exception):
         self.message = message
         self.headers = dict(headers or {})
         self.bare = bare
+        self.more = dict(more or {})
 
     def body(self) -> dict[str, Any]:
-        inner = {"code": self.code, "message": self.message}
+        inner = {"code": self.code, "message": self.message, **self.more}
         return inner if self.bare else {"error": inner}
 
 

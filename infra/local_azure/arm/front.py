@@ -4,7 +4,8 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,9 @@ from infra.local_azure.login import TokenError
 from infra.local_azure.templates import relaxed
 
 from . import ids
-from .call import Call, Reply, Routes
-from .errors import ArmError, bad_request, not_implemented
-from .limits import Limits
+from .call import Call, Handler, Reply, Routes
+from .errors import GATEWAY, ArmError, bad_request, not_implemented
+from .limits import APP_INTERVAL_S, OFF, Buckets, Limits
 
 if TYPE_CHECKING:
     from infra.local_azure.azure import Azure
@@ -24,16 +25,21 @@ if TYPE_CHECKING:
 OPEN = {"get metadata/endpoints"}
 _VERSION = re.compile(r"(\d{4}-\d{2}-\d{2})(-preview|-privatepreview|-alpha|-beta)?", re.IGNORECASE)
 _AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
+_OWN_COUNT = "x-ms-ratelimit-remaining-subscription-resource-requests"
 log = logging.getLogger(__name__)
 
 
 class Front:
     """Answers one ARM request; never raises."""
 
-    def __init__(self, azure: "Azure", routes: Routes) -> None:
+    def __init__(self, azure: "Azure", routes: Routes, gate: Callable[[Call], None]) -> None:
+        """`gate` refuses a known request before its provider sees it: locks."""
         self._azure = azure
         self._routes = routes
-        self._limits = Limits()
+        self._gate = gate
+        pace = azure.options.pace
+        buckets = azure.options.rates or Buckets().faster(pace.speed)
+        self._limits = Limits(buckets, 0 if buckets == OFF else pace.scaled(APP_INTERVAL_S))
 
     async def answer(
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes, base: str
@@ -47,7 +53,9 @@ class Front:
             log.exception("%s %s failed", method, path)
             text = {"error": {"code": "InternalServerError", "message": "The local Azure failed; see its log."}}
             reply = Reply(500, text)
-        return Reply(reply.status, reply.body, {**self._common(method, headers), **reply.headers})
+        return Reply(
+            reply.status, reply.body, {**self._common(headers), **self._remaining(method, headers, reply), **reply.headers}
+        )
 
     async def _dispatch(
         self, method: str, target: ids.Target, query: Mapping[str, str], headers: Mapping[str, str], body: bytes, base: str
@@ -59,18 +67,49 @@ class Front:
         self, method: str, target: ids.Target, query: Mapping[str, str], body: bytes, base: str, principal: str
     ) -> Reply:
         self._subscription(target)
+        self._limits.take(method, principal, self._azure.login.identity.subscription)
+        self._azure.hooks.arm(principal)
         version = _version(query)
-        handler = self._routes.get(f"{method.lower()} {target.route}")
-        if handler is None and method == "HEAD" and f"get {target.route}" in self._routes:
-            found = await self._serve("GET", target, query, body, base, principal)
-            return Reply(204 if found.status == 200 else found.status)
-        if handler is None:
-            raise self._unknown(method, target)
-        if target.namespace and method != "GET":
+        handler, only_head = self._handler(method, target)
+        if target.namespace and method not in {"GET", "HEAD"}:
             self._registered(target)
         call = Call(self._azure, method, target, query, version, _parse(body, target), base, principal, body)
+        self._gate(call)
+        counted = self._app_write(method, target)
+        self._azure.hooks.about_to_write(target, lambda: self._look(call))
         answer = handler(call)
-        return await answer if isawaitable(answer) else answer
+        reply = await answer if isawaitable(answer) else answer
+        self._azure.hooks.settled(target.key)
+        if only_head:
+            return Reply(204 if reply.status == 200 else reply.status)
+        return Reply(reply.status, self._listed(reply.body, target), {**counted, **reply.headers})
+
+    def _handler(self, method: str, target: ids.Target) -> tuple[Handler, bool]:
+        """The provider's function, and whether a GET's stands in for a HEAD."""
+        handler = self._routes.get(f"{method.lower()} {target.route}")
+        if handler is None and method == "HEAD" and (found := self._routes.get(f"get {target.route}")):
+            return found, True
+        if handler is None:
+            raise self._unknown(method, target)
+        return handler, False
+
+    def _look(self, call: Call) -> dict[str, Any] | None:
+        """The resource as its GET shows it, before a write changes it."""
+        handler = self._routes.get(f"get {call.target.route}")
+        answer = handler(replace(call, method="GET", body=None)) if handler else None
+        return answer.body if isinstance(answer, Reply) and isinstance(answer.body, dict) else None
+
+    def _listed(self, body: Any, target: ids.Target) -> Any:
+        if isinstance(body, dict) and isinstance(body.get("value"), list):
+            return {**body, "value": self._azure.hooks.listed(body["value"], target)}
+        return body
+
+    def _app_write(self, method: str, target: ids.Target) -> dict[str, str]:
+        """Microsoft.App counts its writes itself, and shows its own count only."""
+        if method not in {"PUT", "PATCH"} or len(target.names) != 1:
+            return {}
+        kind = target.route.removesuffix("/{}")
+        return self._limits.app_write(kind, f"{kind}/write")
 
     async def send(self, method: str, path: str, version: str, body: Any, principal: str) -> Reply:
         """A request that this Azure makes itself on a caller's behalf; it meets every rule that the caller's own would."""
@@ -115,9 +154,12 @@ class Front:
             raise ArmError(404, "SubscriptionNotFound", message, headers={"x-ms-failure-cause": "gateway"})
 
     def _registered(self, target: ids.Target) -> None:
-        if target.namespace in self._azure.unregistered and "register" not in target.route:
-            message = f"The subscription is not registered to use namespace '{target.namespace}'."
-            raise ArmError(409, "MissingSubscriptionRegistration", message)
+        namespace = target.namespace or ""
+        if "register" not in target.route and self._azure.registration(namespace) != "Registered":
+            message = f"The subscription is not registered to use namespace '{namespace}'."
+            message += " See https://aka.ms/rps-not-found for how to register subscriptions."
+            detail = {"code": "MissingSubscriptionRegistration", "target": namespace, "message": message}
+            raise ArmError(409, "MissingSubscriptionRegistration", message, headers=GATEWAY, more={"details": [detail]})
 
     def _unknown(self, method: str, target: ids.Target) -> ArmError:
         """A known path with another method is 405; everything else is honestly not there."""
@@ -127,7 +169,18 @@ class Front:
             return ArmError(405, "MethodNotAllowed", message, headers={"Allow": ", ".join(sorted(known))})
         return not_implemented(f"{method} {target.path}")
 
-    def _common(self, method: str, headers: Mapping[str, str]) -> dict[str, str]:
+    def _remaining(self, method: str, headers: Mapping[str, str], reply: Reply) -> Mapping[str, str]:
+        """The caller's buckets, unless the provider shows its own count."""
+        if _OWN_COUNT in reply.headers:
+            return {}
+        token = headers.get("Authorization", "").partition(" ")[2]
+        try:
+            principal = str(self._azure.login.verify(token)["oid"]) if token else ""
+        except TokenError:
+            principal = ""
+        return self._limits.headers(method, principal)
+
+    def _common(self, headers: Mapping[str, str]) -> dict[str, str]:
         request = str(uuid.uuid4())
         common = {
             "x-ms-request-id": request,
@@ -136,7 +189,6 @@ class Front:
             "Cache-Control": "no-cache",
             "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
             "X-Content-Type-Options": "nosniff",
-            **self._limits.headers(method),
         }
         if "x-ms-client-request-id" in headers:
             common["x-ms-client-request-id"] = headers["x-ms-client-request-id"]

@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-NAMESPACES = ("Microsoft.App", "Microsoft.OperationalInsights", "Microsoft.Resources", "Microsoft.Storage")
+NAMESPACES = (
+    "Microsoft.App",
+    "Microsoft.Authorization",
+    "Microsoft.OperationalInsights",
+    "Microsoft.Resources",
+    "Microsoft.Storage",
+)
 _SPELLING = {name.lower(): name for name in NAMESPACES}
 
 
@@ -55,6 +61,12 @@ def parse(path: str) -> Target:
         # `…/operationresults/{id}` is the one thing at this level that has a name.
         shape = [part.lower() if index % 2 == 0 else "{}" for index, part in enumerate(rest)]
         return Target(clean, "/".join([scope, *shape]), subscription, group)
+    if "providers" in (later := [part.lower() for part in rest[2:]]):
+        # A resource that extends another, as a lock does: its own provider is the last one named.
+        rest = rest[2 + len(later) - 1 - later[::-1].index("providers") :]
+        if len(rest) < 2:
+            return Target(clean, "/".join([scope, *later]), subscription, group)
+        return _resource(clean, subscription, group, _SPELLING.get(rest[1].lower(), rest[1]), rest[2:])
     namespace = _SPELLING.get(rest[1].lower(), rest[1])
     if group is None and len(rest) <= 3 and (len(rest) == 2 or rest[2].lower() in {"register", "unregister"}):
         return Target(

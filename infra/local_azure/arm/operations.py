@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.local_azure import clock, regions
+from infra.local_azure.faults import endings, events
+from infra.local_azure.faults.book import Book
+from infra.local_azure.faults.kinds import OPERATIONS
 from infra.local_azure.store import Store
 
 from .call import Call
 from .errors import ArmError
+from .pace import Pace
 
 Finisher = Callable[["Operation"], None]
 log = logging.getLogger(__name__)
@@ -40,19 +44,28 @@ class Operation:
 
 
 class Operations:
-    """`finishers` maps the stored names to functions; `base_s` is the length of an ordinary operation."""
+    """`finishers` maps the stored names to functions; `pace` says how long they take, `faults` how they may end otherwise.
 
-    def __init__(self, store: Store, base_s: float) -> None:
+    `changed` is called when one ended otherwise than its finisher would have it.
+    """
+
+    def __init__(self, store: Store, pace: Pace, faults: Book) -> None:
         self._store = store
-        self._base = base_s
+        self._pace = pace
+        self._faults = faults
         self.finishers: Mapping[str, Finisher] = {}
+        self.changed: Callable[[], None] = lambda: None
 
     def begin(self, resource: str, finish: str, *, factor: float = 1.0, argument: dict[str, Any] | None = None) -> Operation:
-        """Start one; it finishes `factor` times the base length from now."""
-        now = clock.now()
-        operation = Operation(
-            str(uuid.uuid4()), resource.lower(), finish, argument or {}, now, now + self._base * factor, "InProgress", None
-        )
+        """Start one; it finishes `factor` times its ordinary length from now."""
+        now, whole, late = clock.now(), dict(argument or {}), 0.0
+        event = events.CURRENT.get()
+        fresh = finish == "environment.done" and factor > 1
+        kinds = OPERATIONS if fresh else OPERATIONS - {"NoCapacity"}
+        if event is not None and (fault := self._faults.draw(event, kinds)) is not None:
+            whole["ending"], late = endings.ending(fault, finish, resource), fault["seconds"]
+        due = now + self._pace.seconds(finish, factor) + late
+        operation = Operation(str(uuid.uuid4()), resource.lower(), finish, whole, now, due, "InProgress", None)
         self._store.execute(
             "insert into operations values (?, ?, ?, ?, ?, ?, 'InProgress', null)",
             (operation.id, operation.resource, finish, json.dumps(operation.argument), now, operation.due),
@@ -92,8 +105,11 @@ class Operations:
             return  # the write that began it was rolled back
         try:
             with self._store.transaction():
-                self.finishers[operation.finish](operation)
-                self._mark(operation, status, None)
+                if (ending := operation.argument.get("ending")) is None:
+                    self.finishers[operation.finish](operation)
+                    self._mark(operation, status, None)
+                else:
+                    self._end_badly(operation, ending)
         except ArmError as refused:
             status, error = "Failed", {"code": refused.code, "message": refused.message}
         except Exception:
@@ -101,6 +117,16 @@ class Operations:
             status, error = "Failed", {"code": "InternalServerError", "message": "The local Azure failed; see its log."}
         if error:
             self._mark(operation, status, error)
+
+    def _end_badly(self, operation: Operation, ending: dict[str, Any]) -> None:
+        """As a fault wants it: the change made and the resource Failed all the same, or not even made."""
+        deceived = ending["status"] == "Succeeded"
+        if deceived:
+            self.finishers[operation.finish](operation)
+        endings.leave(self._store, operation.finish, operation.resource, ending)
+        self.changed()
+        error = None if deceived else {"code": ending["code"], "message": ending["message"]}
+        self._mark(operation, ending["status"], error)
 
     def _mark(self, operation: Operation, status: str, error: dict[str, str] | None) -> None:
         self._store.execute(
@@ -128,7 +154,16 @@ def waiting(call: Call) -> dict[str, str]:
     options = call.azure.options
     if options.retry_after_s:
         return {"Retry-After": str(options.retry_after_s)}
+    if options.pace.real:
+        wait = options.pace.retry_after(call.target.namespace or "Microsoft.Resources")
+        return {"Retry-After": str(wait)} if wait else {}
     return {"retry-after-ms": str(max(20, int(options.operation_s * 500)))}
+
+
+def refuse_failed(operation: Operation) -> None:
+    """What a Location answers when the operation behind it failed: the operation's error."""
+    if operation.error:
+        raise ArmError(409, operation.error["code"], operation.error["message"])
 
 
 def status_body(call: Call, operation: Operation) -> dict[str, Any]:

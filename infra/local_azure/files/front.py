@@ -67,6 +67,7 @@ class Front:
         if "x-ms-client-request-id" in headers:
             common["x-ms-client-request-id"] = headers["x-ms-client-request-id"]
         try:
+            self._azure.hooks.files()
             answer = await self._dispatch(method, path, query, headers, pairs, body, base, remote)
         except FilesError as refused:
             text = b"" if method == "HEAD" else refused.body(request, clock.zulu())

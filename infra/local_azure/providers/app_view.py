@@ -6,7 +6,7 @@ from infra.local_azure import clock
 from infra.local_azure.arm.call import Call
 from infra.local_azure.store import Record
 
-from . import app_shape
+from . import app_shape, tracked
 
 TYPE = "Microsoft.App/containerApps"
 KIND = TYPE.lower()
@@ -30,6 +30,7 @@ def view(call: Call, record: Record) -> Body:
     properties: Body = {
         **_head(call, record),
         "provisioningState": state,
+        **tracked.failure(record),
         **({"runningStatus": running} if latest else {}),
         **({"latestRevisionName": latest} if latest else {}),
         "latestReadyRevisionName": stored.get("latestReadyRevisionName"),

@@ -13,6 +13,7 @@ from . import (
     execution,
     file_share,
     job,
+    lock,
     log_analytics,
     managed_environment,
     resource_group,
@@ -25,6 +26,7 @@ from . import (
 ROUTES: dict[str, Handler] = {
     **subscriptions.ROUTES,
     **resource_group.ROUTES,
+    **lock.ROUTES,
     **log_analytics.ROUTES,
     **storage_account.ROUTES,
     **file_share.ROUTES,

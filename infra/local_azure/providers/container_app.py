@@ -201,7 +201,8 @@ def _next_revision(azure: Azure, record: Record, known: Record | None, propertie
         same = app_shape.substance(template, properties["workloadProfileName"]) == app_shape.substance(
             old["template"], old["workloadProfileName"]
         )
-        if same and (not suffix or suffix == old["template"]["revisionSuffix"]):
+        applied = old["provisioningState"] not in {"Failed", "Canceled"}  # else what it asks for may never have been made
+        if applied and same and (not suffix or suffix == old["template"]["revisionSuffix"]):
             return None
     if not suffix:
         return f"{record.name}--{''.join(secrets.choice(_ALPHABET) for _ in range(7))}"

@@ -241,6 +241,7 @@ def _view(call: Call, record: Record, *, created: bool = False) -> Body:
     )
     properties: dict[str, Any] = {
         "provisioningState": record.body["properties"]["provisioningState"],
+        **tracked.failure(record),
         "daprAIInstrumentationKey": None,
         "daprAIConnectionString": None,
         **_own(record.body["properties"]),

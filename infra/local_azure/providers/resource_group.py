@@ -106,10 +106,14 @@ def deleted(azure: Azure, operation: Operation) -> None:
 def result(call: Call) -> Reply:
     """Where a group's deletion is asked about: 202 until it is gone, then 200 with nothing; what-if leaves its result there."""
     token = call.target.path.rsplit("/", 1)[-1]
-    identifier = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode("utf-8", "replace")
+    try:
+        identifier = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+    except ValueError:
+        identifier = ""
     operation = call.azure.operations.get(identifier)
     if operation is None:
         raise bad_request("InvalidOperationId", f"The operation '{token}' is not known.")
+    operations.refuse_failed(operation)
     if operation.done:
         kept = call.azure.store.read(f"result:{operation.id}")
         return Reply(200, json.loads(kept) if kept else None)

@@ -71,6 +71,7 @@ def result(call: Call) -> Reply:
     if not running.done:
         where = f"{call.base}{call.target.path}?monitor=true&api-version={call.version}"
         return Reply(202, None, {"Location": where, **operations.waiting(call)})
+    operations.refuse_failed(running)
     record = call.azure.store.get(running.resource)
     return Reply(200, _view(call, record)) if record else Reply(204)
 

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from infra.local_azure import clock
 from infra.local_azure.arm.call import Call, Handler, Reply
 from infra.local_azure.arm.errors import ArmError
 from infra.local_azure.arm.ids import NAMESPACES
 from infra.local_azure.regions import REGIONS
 
 Body = dict[str, Any]
+_REGISTERING_S = 60.0
 _TYPES = {
     "Microsoft.App": (
         "containerApps", "containerApps/revisions", "jobs", "jobs/executions", "managedEnvironments",
@@ -15,6 +17,7 @@ _TYPES = {
         "locations/managedEnvironmentOperationStatuses", "locations/containerappOperationStatuses",
         "locations/availableManagedEnvironmentsWorkloadProfileTypes",
     ),
+    "Microsoft.Authorization": ("locks",),
     "Microsoft.OperationalInsights": ("workspaces", "deletedWorkspaces", "locations", "locations/operationStatuses"),
     "Microsoft.Resources": ("deployments", "deployments/operations", "resourceGroups", "subscriptions", "tags", "resources"),
     "Microsoft.Storage": (
@@ -89,16 +92,16 @@ def provider(call: Call) -> Reply:
 
 
 def register(call: Call) -> Reply:
+    """Takes a while: Registering, in which writes are still refused, then Registered."""
     name = _known(call)
-    call.azure.unregistered.discard(name)
-    call.azure.store.keep("unregistered", ",".join(sorted(call.azure.unregistered)))
+    if call.azure.registration(name) == "NotRegistered":
+        call.azure.store.keep(f"registration:{name}", str(clock.now() + call.azure.options.pace.scaled(_REGISTERING_S)))
     return Reply(200, _provider(call, name))
 
 
 def unregister(call: Call) -> Reply:
     name = _known(call)
-    call.azure.unregistered.add(name)
-    call.azure.store.keep("unregistered", ",".join(sorted(call.azure.unregistered)))
+    call.azure.store.keep(f"registration:{name}", "never")
     return Reply(200, _provider(call, name))
 
 
@@ -129,7 +132,7 @@ def _subscription(call: Call) -> Body:
 
 
 def _provider(call: Call, name: str) -> Body:
-    state = "NotRegistered" if name in call.azure.unregistered else "Registered"
+    state = call.azure.registration(name)
     shown = list(REGIONS.values())
     types = [
         {"resourceType": kind, "locations": shown, "apiVersions": _VERSIONS, "capabilities": "None"} for kind in _TYPES[name]

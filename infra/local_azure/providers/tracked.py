@@ -103,6 +103,13 @@ def tags(body: Body) -> dict[str, str] | None:
     return dict(sent)
 
 
+def failure(record: Record) -> Body:
+    """Why the last operation on it did not work; shown while it is Failed."""
+    text = record.private.get("deploymentErrors")
+    failed = record.body["properties"]["provisioningState"] in {"Failed", "Canceled"}
+    return {"deploymentErrors": text} if text and failed else {}
+
+
 def stamp(call: Call, previous: Body | None) -> Body:
     """SystemData after a write: the creator stays, the modification moves."""
     author, instant = call.azure.login.identity.client, clock.ticks()

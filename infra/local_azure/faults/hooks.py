@@ -1,0 +1,184 @@
+"""Where faults meet requests: the fronts and the server call these, each at its own moment. What is drawn happens here."""
+
+import asyncio
+import base64
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infra.local_azure import clock
+from infra.local_azure.arm.ids import Target
+from infra.local_azure.store import Record
+
+from . import answers
+from .events import CURRENT
+from .fault import Fault
+from .kinds import CONNECTION, REFUSALS
+
+if TYPE_CHECKING:
+    from infra.local_azure.azure import Azure
+
+_ENVIRONMENTS = "microsoft.app/managedenvironments"
+_ACCOUNTS = "microsoft.storage/storageaccounts"
+_ENTRY = re.compile(rb"<(File|Directory)>.*?<Name>([^<]*)</Name>.*?</\1>", re.DOTALL)
+Body = dict[str, Any]
+
+
+class Cut(ConnectionResetError):
+    """The connection is to be reset without an answer."""
+
+
+@dataclass
+class _Ghost:
+    """A resource that was deleted: the list it was in, how it looked, and when a list first missed it."""
+
+    collection: str
+    body: Body
+    gone: float | None = None
+
+
+class Hooks:
+    """One per server. `born` and `ghosts` serve the late lists and live as long as the process."""
+
+    def __init__(self, azure: "Azure") -> None:
+        self._azure = azure
+        self._born: dict[str, float] = {}
+        self._ghosts: dict[str, _Ghost] = {}
+
+    async def connection(self) -> bool:
+        """Before a request is looked at. Whether it is to be cut off after it took effect; raises Cut when before."""
+        self._rotate()
+        fault = self._draw(CONNECTION)
+        if fault is None:
+            return False
+        if fault.kind == "Slow":
+            await asyncio.sleep(fault["seconds"])
+        elif fault.kind != "ResetAfter":
+            raise Cut
+        return fault.kind == "ResetAfter"
+
+    def arm(self, principal: str) -> None:
+        """Before a Resource Manager request is dispatched. Raises ArmError."""
+        event = CURRENT.get()
+        if event is not None and (fault := self._draw(REFUSALS)) is not None:
+            identity = self._azure.login.identity
+            raise answers.arm(fault, event, identity.subscription, identity.client, principal)
+
+    def files(self) -> None:
+        """Before a Files request is dispatched. Raises FilesError."""
+        if (fault := self._draw(REFUSALS)) is not None:
+            raise answers.files(fault)
+
+    def login(self) -> tuple[int, Body, dict[str, str]] | None:
+        """Instead of a token."""
+        fault = self._draw(REFUSALS)
+        return answers.login(fault) if fault else None
+
+    def about_to_write(self, target: Target, look: Callable[[], Body | None]) -> None:
+        """Before a write is dispatched: what late lists must know. `look` is the resource as a GET shows it."""
+        event = CURRENT.get()
+        if event is None or event.method not in {"PUT", "DELETE"}:
+            return
+        key = target.key
+        there = self._azure.store.get(key) is not None
+        if event.method == "PUT" and not there:
+            self._born[key] = time.monotonic()
+        elif event.method == "DELETE" and there and (body := look()) is not None:
+            self._ghosts[key] = _Ghost(target.route.removesuffix("/{}"), body)
+
+    def listed(self, items: list[Body], target: Target) -> list[Body]:
+        """The items of a list as a late index shows them."""
+        fault = self._draw({"StaleList"})
+        if fault is None:
+            return items
+        now, late = time.monotonic(), fault["seconds"]
+        shown = [item for item in items if now - self._born.get(_key(item), now - late) >= late]
+        scope = target.key.split("/providers/")[0]
+        for key, ghost in list(self._ghosts.items()):
+            if self._azure.store.get(key) is not None:
+                continue
+            if ghost.gone is None:
+                ghost.gone = now
+            if now - ghost.gone >= late:
+                del self._ghosts[key]
+            elif ghost.collection == target.route and key.startswith(f"{scope}/"):
+                shown.append(ghost.body)
+        return shown
+
+    def settled(self, key: str) -> None:
+        """After an environment's request was answered: it may turn Failed without anybody's doing."""
+        event = CURRENT.get()
+        if event is None or not event.operation.startswith(_ENVIRONMENTS) or self._azure.operations.busy(key):
+            return
+        record = self._azure.store.get(key)
+        if record is None or record.kind != _ENVIRONMENTS or self._draw({"EnvironmentFails"}) is None:
+            return
+        record.body["properties"]["provisioningState"] = "Failed"
+        record.private["deploymentErrors"] = (
+            "ErrorCode: ManagedEnvironmentUpgradeError, Message: Update the managed environment failed."
+        )
+        self._azure.store.put(record)
+
+    def content(self, path: str, body: bytes | AsyncIterator[bytes], length: int | None) -> bytes | AsyncIterator[bytes]:
+        """A Files answer's body: torn, or a listing without what is new."""
+        event = CURRENT.get()
+        if event is None or event.plane != "files":
+            return body
+        if event.operation == "getfile" and self._draw({"TornRead"}) is not None:
+            return _torn(body, length or 0)
+        if event.operation == "listdirectory" and isinstance(body, bytes) and (fault := self._draw({"StaleList"})) is not None:
+            return _without_new(body, self._azure.options.files / event.names[0].lower(), fault["seconds"])
+        return body
+
+    def _rotate(self) -> None:
+        fault = self._draw({"RotateKey"})
+        if fault is None:
+            return
+        for record in self._azure.store.each(_ACCOUNTS):
+            if not fault.name or record.name in _account_names():
+                self._renew(record, fault["key"])
+
+    def _renew(self, record: Record, key: str) -> None:
+        record.private[key] = base64.b64encode(secrets.token_bytes(64)).decode()
+        record.body["properties"]["keyCreationTime"][key] = clock.zulu()
+        self._azure.store.put(record)
+        self._azure.composition.changed()
+
+    def _draw(self, kinds: Iterable[str]) -> Fault | None:
+        event = CURRENT.get()
+        return self._azure.faults.draw(event, kinds) if event is not None else None
+
+
+def _key(item: Body) -> str:
+    return str(item.get("id", "")).lower()
+
+
+def _account_names() -> set[str]:
+    """The storage account that the request is about."""
+    event = CURRENT.get()
+    names = event.names if event else ()
+    return {part for name in names for part in name.lower().split("/")}
+
+
+def _torn(body: bytes | AsyncIterator[bytes], length: int) -> bytes | AsyncIterator[bytes]:
+    whole = length // 2
+    if isinstance(body, bytes):
+        return body[:whole] + bytes(len(body) - whole)
+    return _torn_stream(body, whole)
+
+
+async def _torn_stream(body: AsyncIterator[bytes], whole: int) -> AsyncIterator[bytes]:
+    async for chunk in body:
+        kept = chunk[: max(0, whole)]
+        whole -= len(chunk)
+        yield kept + bytes(len(chunk) - len(kept))
+
+
+def _without_new(body: bytes, directory: Path, seconds: float) -> bytes:
+    """The listing's XML without the entries that came into being within the last `seconds`."""
+    young = {entry.name.encode() for entry in directory.iterdir() if time.time() - entry.lstat().st_ctime < seconds}
+    return _ENTRY.sub(lambda match: b"" if match[2] in young else match[0], body)
