@@ -110,7 +110,13 @@ async def test_tokens_run_out(make_azure):
             "ResourceGroupNotFound",
             "group first",
         ),
-        ("/resourceGroups/g/providers/Microsoft.App/sessionPools/j", "2025-01-01", 501, "NotImplemented", "never a wrong success"),
+        (
+            "/resourceGroups/g/providers/Microsoft.App/sessionPools/j",
+            "2025-01-01",
+            501,
+            "NotImplemented",
+            "never a wrong success",
+        ),
         ("/providers/Microsoft.Nothing", "2021-04-01", 404, "InvalidResourceNamespace", "an unknown provider"),
     ],
 )
