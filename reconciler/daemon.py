@@ -19,6 +19,7 @@ import structlog
 
 from reconciler.api import resources
 from reconciler.api.documents import Environment
+from reconciler.api.hub import HubAccess
 from reconciler.api.loaded import Loaded
 from reconciler.api.problems import ManifestError
 from reconciler.arm.clients import Arm
@@ -55,7 +56,7 @@ log = structlog.get_logger(__name__)
 
 CODEC = SpecCodec(
     resources.ResourceSpec, resources.ShareSpec, resources.EnvironmentStorageSpec, resources.FolderSpec,
-    resources.CatalogueSpec, resources.ContainerAppSpec,
+    resources.CatalogueSpec, resources.ContainerAppSpec, resources.JobSpec,
 )  # fmt: skip
 OWNED_EVERY = 600.0  # seconds between looks for resources of ours that nobody asks for
 APPROVAL_EVERY = 0.5
@@ -83,7 +84,7 @@ class Daemon:
         self.pacing = pacing or Pacing(resync=settings.resync)
         self.watcher = watcher
         self.listen = listen
-        self.remote = RemoteSources(settings.state_dir / "cache")
+        self.remote = RemoteSources(settings.state_dir / "cache", settings.hf_endpoint, settings.hf_token)
         self.composition = Composition(())
         self._owned: list[owned.Owned] | None = None
         self._loading = asyncio.Lock()
@@ -264,6 +265,8 @@ class Daemon:
             homes=owned.homes(self._owned or ()),
             fetched=snapshot.fetched,
             missing=self.remote.problems,
+            models=self.remote.models,
+            hub=HubAccess(self.settings.hf_endpoint, bool(self.settings.hf_token)),
         )
         return compose(snapshot.manifest.documents, world)
 

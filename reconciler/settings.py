@@ -62,6 +62,8 @@ class Settings:
     location: str = DEFAULT_LOCATION
     owner: str = ""
     resync: float = 60.0
+    hf_endpoint: str = ""
+    hf_token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -198,6 +200,8 @@ def _common(environ: Mapping[str, str]) -> dict[str, Any]:
         "state_dir": state_dir(environ),
         "location": environ.get("MOORAGE_LOCATION") or DEFAULT_LOCATION,
         "owner": environ.get("MOORAGE_OWNER", ""),
+        "hf_endpoint": environ.get("HF_ENDPOINT", ""),
+        "hf_token": environ.get("HF_TOKEN", ""),
         "resync": environ.get("MOORAGE_RESYNC") or 60.0,
     }
 

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     STARTING = "Starting"
     LOADING = "Loading"
+    FETCHING = "Fetching"
 
     # known limits of what can be said
     SCALED_TO_ZERO = "ScaledToZero"
@@ -70,6 +71,7 @@ class Reason(StrEnum):
     MISSING = "Missing"
     PUBLISH_FAILED = "PublishFailed"
     PUBLISH_INCOMPLETE = "PublishIncomplete"
+    FETCH_FAILED = "FetchFailed"
     CONTENT_DAMAGED = "ContentDamaged"
     REVISION_FAILED = "RevisionFailed"
     REPLICA_FAILED = "ReplicaFailed"

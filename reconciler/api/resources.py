@@ -72,6 +72,16 @@ class FolderSpec:
 
 
 @dataclass(frozen=True)
+class JobSpec(ResourceSpec):
+    """A container-apps job that fetches the hub's model `source` (`size` bytes, 0 if unknown) to `folder` on the share."""
+
+    share: ShareRef | None = None
+    folder: str = ""
+    source: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True)
 class CatalogueAdapter:
     """One adapter as the document wants it, published at `path` on the share."""
 

@@ -37,6 +37,10 @@ def app(subscription_id: str, group: str, name: str) -> str:
     return f"{resource_group(subscription_id, group)}/providers/Microsoft.App/containerApps/{quote(name)}"
 
 
+def job(subscription_id: str, group: str, name: str) -> str:
+    return f"{resource_group(subscription_id, group)}/providers/Microsoft.App/jobs/{quote(name)}"
+
+
 def revision(subscription_id: str, group: str, app_name: str, name: str) -> str:
     return f"{app(subscription_id, group, app_name)}/revisions/{quote(name)}"
 

@@ -33,6 +33,8 @@ class Type(Enum):
     ENVIRONMENT = _Listing("providers/Microsoft.App/managedEnvironments", versions.APP)  # a resource group
     ENVIRONMENT_STORAGE = _Listing("storages", versions.APP)  # a managed environment
     APP = _Listing("providers/Microsoft.App/containerApps", versions.APP)  # a resource group
+    JOB = _Listing("providers/Microsoft.App/jobs", versions.APP)  # a resource group
+    EXECUTION = _Listing("executions", versions.APP)  # a job
     REVISION = _Listing("revisions", versions.APP)  # a container app
     REPLICA = _Listing("replicas", versions.APP)  # a revision
 

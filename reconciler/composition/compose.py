@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from reconciler.api.documents import Environment, InferenceService
 from reconciler.api.manifest import Loaded
 from reconciler.composition import environment as environments
+from reconciler.composition.download import Downloads
 from reconciler.composition.names import Names, names_of
 from reconciler.composition.service import Place, ServiceComposer, SourceMissingError
 from reconciler.composition.world import DOCUMENT_TAG, ENVIRONMENT_TAG, OWNER_TAG, World
-from reconciler.engine.external import Desired, DocumentRef
+from reconciler.engine.external import Desired, DocumentRef, Policy
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,11 @@ def compose(documents: Sequence[Loaded], world: World) -> Composition:
     desired: list[Desired] = []
     for name, document in wanted.items():
         reference = DocumentRef("Environment", name)
-        desired += environments.expand(document, names[name], _tags(reference, name, world), world.generation(reference))
+        tags, generation = _tags(reference, name, world), world.generation(reference)
+        desired += environments.expand(document, names[name], tags, generation)
+        policy = Policy(document.spec.reconcile_policy.value)
+        share = environments.share_of(names[name])
+        desired += Downloads(names[name], share, tags, generation, policy, world).expand(_hub_models(services, name))
     for loaded, service in services:
         if service.spec.environment in wanted and _ref(service) not in refusals:
             try:
@@ -77,6 +82,14 @@ def _expand_service(
         tags=_tags(_ref(service), environment, world),
     )
     return ServiceComposer(service, place, world).expand()
+
+
+def _hub_models(services: Services, environment: str) -> set[str]:
+    return {
+        service.spec.model.source
+        for _, service in services
+        if service.spec.environment == environment and service.spec.model and service.spec.model.source.startswith("hf://")
+    }
 
 
 def _elsewhere(declared: dict[str, Environment], world: World) -> dict[DocumentRef, Refusal]:

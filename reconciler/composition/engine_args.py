@@ -26,6 +26,8 @@ def engine_args(model: str, served_name: str, ranks: Sequence[int], user: Mappin
         }
         args += ["--enable-lora", *_flags({**capacity, **{k: user[k] for k in capacity if k in user}})]
         user = {flag: value for flag, value in user.items() if flag not in capacity}
+    if not {"safetensors-load-strategy", "load-format"} & user.keys():
+        user = {**user, "safetensors-load-strategy": "prefetch"}  # vLLM does it by itself on NFS, and the share is SMB
     return args + _flags(user)
 
 

@@ -19,7 +19,7 @@ from reconciler.api.resources import (
     FolderSpec,
     ShareRef,
 )
-from reconciler.composition import template
+from reconciler.composition import download, template
 from reconciler.composition.engine_args import engine_args
 from reconciler.composition.names import Names, digest
 from reconciler.composition.world import World
@@ -59,6 +59,7 @@ class ServiceComposer:
         self.policy = Policy(service.spec.reconcile_policy.value)
         self.environment = place.names.environment
         self.folders: list[Desired] = []
+        self.jobs: list[ObjectKey] = []
         self._digests: dict[str, str] = {}  # of published folders, by their path on the share
 
     def expand(self) -> list[Desired]:
@@ -100,7 +101,7 @@ class ServiceComposer:
             "probes": template.model_probes(model_bytes),
             "volumeMounts": template.model_mounts(f"{catalogue.folder}/replicas"),
         }
-        refs = tuple(folder.key for folder in self.folders)
+        refs = (*(folder.key for folder in self.folders), *self.jobs)
         return [
             *self.folders,
             Desired(
@@ -190,10 +191,20 @@ class ServiceComposer:
             path = source.removeprefix("share://").strip("/")
             self._folder(path, digest(path), None)
             return path, 0
+        if source.startswith("hf://") and kind == "models":
+            return self._hub_model(source)
         folder = self._local(source)
         tree = self.world.trees[folder]
         path = f"{kind}/{name or folder.name.lower()}/{tree.digest[:SHORT]}"
         return self._publish(path, tree), sum(file.size for file in tree.files.values())
+
+    def _hub_model(self, source: str) -> tuple[str, int]:
+        """A job of the Environment brings it; see download.py."""
+        model = self.world.models.get(source)
+        if model is None:
+            raise SourceMissingError(self.world.missing.get(source, f"{source} is being looked up"))
+        self.jobs.append(download.key_of(self.environment, source, model))
+        return download.folder_of(source, model), model.size
 
     def _publish(self, prefix: str, tree: Tree) -> str:
         return self._folder(prefix, tree.digest, tree)

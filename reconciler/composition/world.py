@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.api.digest import Tree
+from reconciler.api.hub import HubAccess, HubModel
 from reconciler.engine.external import DocumentRef
 
 OWNER_TAG = "moorage-owner"
@@ -17,7 +18,8 @@ ENVIRONMENT_TAG = "moorage-environment"
 @dataclass(frozen=True)
 class World:
     """`trees` and `ranks` are keyed by absolute folder; `homes` says in which Environment a service's app exists now, by
-    the tags in Azure; `remote` holds digests of `share://` folders, once known.
+    the tags in Azure; `fetched` has the folders here of adapters from elsewhere, `models` what the hub says of models, both by
+    source, and `missing` why a source is in neither.
     """
 
     subscription: str
@@ -30,6 +32,8 @@ class World:
     homes: Mapping[str, str] = field(default_factory=dict)
     fetched: Mapping[str, Path] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, HubModel] = field(default_factory=dict)
+    hub: HubAccess = field(default_factory=HubAccess)
 
     def generation(self, document: DocumentRef) -> int:
         return self.generations.get(document, 1)

@@ -13,6 +13,7 @@ from reconciler.kinds.container_app import ContainerApp
 from reconciler.kinds.environment import ManagedEnvironment
 from reconciler.kinds.environment_storage import EnvironmentStorage
 from reconciler.kinds.file_share import FileShare
+from reconciler.kinds.job import Job
 from reconciler.kinds.log_analytics import LogAnalyticsWorkspace
 from reconciler.kinds.published_folder import PublishedFolder
 from reconciler.kinds.replicas import Looks
@@ -34,6 +35,7 @@ def kinds_for(arm: Arm, owner_of: OwnerOf, shares: Shares) -> Mapping[str, Exter
         ManagedEnvironment(arm, owner_of),
         EnvironmentStorage(arm, owner_of, shares),
         PublishedFolder(shares),
+        Job(arm, owner_of, shares),
         AdapterCatalogue(shares, reports),
         ContainerApp(arm, owner_of, looks),
     ]

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from reconciler.api.resources import ContainerAppSpec, ResourceSpec
+from reconciler.api.resources import ContainerAppSpec, JobSpec, ResourceSpec
 from reconciler.arm import ids, tags, versions
 from reconciler.arm.clients import Arm
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey
@@ -26,6 +26,7 @@ class Owned(NamedTuple):
 
 _LISTS = (
     ("ContainerApp", "providers/Microsoft.App/containerApps", versions.APP),
+    ("Job", "providers/Microsoft.App/jobs", versions.APP),
     ("ManagedEnvironment", "providers/Microsoft.App/managedEnvironments", versions.APP),
     ("LogAnalyticsWorkspace", "providers/Microsoft.OperationalInsights/workspaces", versions.LOG_ANALYTICS),
 )
@@ -36,7 +37,7 @@ _WITH_DATA = (
 
 
 async def list_owned(arm: Arm, *, data: bool = False) -> list[Owned]:
-    """Every tagged resource in the subscription that this owner may delete: three calls. With `data` also what holds data,
+    """Every tagged resource in the subscription that this owner may delete: four calls. With `data` also what holds data,
     and the resource groups around it.
     """
     lists = (*_LISTS, *(_WITH_DATA if data else ()))
@@ -70,5 +71,8 @@ def _orphan(owned: Owned) -> Desired:
         name = owned.document.name
         spec = ContainerAppSpec(azure_name, group, owned.environment, {}, service=name, template={"scale": {}})
         return Desired(ObjectKey("ContainerApp", name), owned.document, spec, (environment, *around))
+    if owned.kind == "Job":
+        job = JobSpec(azure_name, group, owned.environment, {})
+        return Desired(ObjectKey("Job", f"{owned.environment}/{azure_name}"), owned.document, job, (environment, *around))
     plain = ResourceSpec(azure_name, group, owned.environment, {})
     return Desired(ObjectKey(owned.kind, owned.environment), owned.document, plain, around)

@@ -1,17 +1,20 @@
-"""Folders that are not on this machine: models of a hub, and adapters that somebody put on the share. Both are brought into
-the cache and from there on treated as local folders: hashed, checked, published under their digest.
+"""Sources that are not on this machine. Adapters of a hub or of the share are brought into the cache and from there on treated as
+local folders: hashed, checked, published. Of a hub's model only commit and size are asked: a job fetches it (kinds/job).
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from reconciler.api.documents import InferenceService
+from reconciler.api.hub import HubModel
 from reconciler.api.loaded import Loaded
 from reconciler.api.source import Source, SourceKind, parse_source
 from reconciler.arm import files
@@ -24,12 +27,14 @@ COMPLETE = ".moorage-complete.tmp"  # its ending keeps it out of the digest
 
 
 class RemoteSources:
-    """Fetches in the background, one task per source; `ready` gives what is there."""
+    """Fetches in the background, one task per source; `ready` gives what is there. `endpoint` empty means the public hub."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, endpoint: str = "", token: str = "") -> None:
         self.cache = cache
+        self.models: dict[str, HubModel] = {}
+        self._hub = (endpoint or None, token or None)
         self.problems: dict[str, str] = {}
-        self._tasks: dict[str, asyncio.Task[Path]] = {}
+        self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._stamps: dict[str, Mapping[str, str]] = {}
         self.arrived = asyncio.Event()
         self.named = False  # whether documents name any
@@ -37,26 +42,23 @@ class RemoteSources:
     async def ready(self, documents: Sequence[Loaded], shares: Mapping[str, Share]) -> dict[str, Path]:
         """Local folders by source text, as far as they have arrived; `problems` says why others have not.
 
-        `shares` are the Environments' shares by name. A hub model is fetched once per revision, a share's folder whenever
-        its listing changes.
+        `shares` are the Environments' shares by name. A hub is asked once per revision, a share's folder is fetched again
+        whenever its listing changes.
         """
         found: dict[str, Path] = {}
         self.problems = {}
         self.named = False
-        for environment, text, source in _remote(documents):
+        for environment, text, source, model in _remote(documents):
             self.named = True
             try:
-                if source.kind is SourceKind.HUB:
-                    folder = self._hub(text, source)
-                else:
-                    folder = await self._mirror(text, source, shares[environment])
+                if model:
+                    self._look_up(text, source)
+                elif source.kind is SourceKind.SHARE:
+                    found[text] = await self._mirror(text, source, shares[environment])
+                elif folder := self._adapter(text, source):
+                    found[text] = folder
             except ReconcileError as error:
                 self.problems[text] = f"{text}: {error.message}"
-                continue
-            if folder is not None:
-                found[text] = folder
-            else:
-                self.problems[text] = f"{text} is being fetched"
         return found
 
     async def close(self) -> None:
@@ -64,18 +66,36 @@ class RemoteSources:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    def _hub(self, text: str, source: Source) -> Path | None:
-        folder = self.cache / "hub" / f"{source.path.replace('/', '--')}@{source.revision.replace('/', '--')}"
+    def _look_up(self, text: str, source: Source) -> None:
+        """Commit and size of a model; remembered on disk, so that a daemon that starts while the hub is away goes on."""
+        folder = self._folder(source)
+        remembered = folder.with_name(folder.name + ".json")
+        if text not in self.models:
+            try:
+                self.models[text] = HubModel(*json.loads(remembered.read_bytes()))
+            except (OSError, ValueError, TypeError):
+                self._in_background(text, _describe, source, remembered, *self._hub)
+
+    def _adapter(self, text: str, source: Source) -> Path | None:
+        folder = self._folder(source)
         if (folder / COMPLETE).exists():
             return folder
-        task = self._tasks.get(text)
-        if task is None or (task.done() and task.exception()):
-            if task is not None:
-                log.warning("model not fetched", source=text, error=str(task.exception()))
-                self.problems[text] = f"{text}: {task.exception()}"
-            self._tasks[text] = task = asyncio.create_task(asyncio.to_thread(_download, source, folder))
-            task.add_done_callback(lambda _: self.arrived.set())
+        self._in_background(text, _download, source, folder, *self._hub)
         return None
+
+    def _folder(self, source: Source) -> Path:
+        return self.cache / "hub" / f"{source.path.replace('/', '--')}@{source.revision.replace('/', '--')}"
+
+    def _in_background(self, text: str, work: Callable[..., object], *arguments: object) -> None:
+        """Begin, or begin again after a failure, which is told."""
+        task = self._tasks.get(text)
+        self.problems[text] = f"{text} is being looked up"
+        if task is None or task.done():
+            if task is not None and (error := task.exception()):
+                self.problems[text] = f"{text}: {_sentence(error)}"
+                log.warning("the hub did not answer", source=text, error=_sentence(error))
+            self._tasks[text] = task = asyncio.create_task(asyncio.to_thread(work, *arguments))
+            task.add_done_callback(lambda _: self.arrived.set())
 
     async def _mirror(self, text: str, source: Source, share: Share) -> Path:
         """Copy a folder of the share that is adapter-sized, each file again only when its etag changed."""
@@ -96,26 +116,39 @@ class RemoteSources:
         return folder
 
 
-def _remote(documents: Sequence[Loaded]) -> Iterator[tuple[str, str, Source]]:
-    """(Environment, source text, source) of everything that has to be fetched; a model on the share is used where it is."""
+def _remote(documents: Sequence[Loaded]) -> Iterator[tuple[str, str, Source, bool]]:
+    """(Environment, source text, source, is it a model) of what is elsewhere; a model on the share is used where it is."""
     for loaded in documents:
         if isinstance(loaded.document, InferenceService):
             for path, text in loaded.sources():
                 source = parse_source(text)
                 adapter = path[:2] == ("spec", "adapters")
                 if source.kind is SourceKind.HUB or (source.kind is SourceKind.SHARE and adapter):
-                    yield loaded.document.spec.environment, text, source
+                    yield loaded.document.spec.environment, text, source, not adapter
 
 
-def _download(source: Source, folder: Path) -> Path:
+def _describe(source: Source, remembered: Path, endpoint: str | None, token: str | None) -> None:
+    from huggingface_hub import HfApi
+
+    info = HfApi(endpoint=endpoint, token=token or False).model_info(source.path, revision=source.revision, files_metadata=True)
+    files = {each.rfilename: each.size or 0 for each in info.siblings or ()}
+    size = sum(size for path, size in files.items() if any(fnmatch(path, pattern) for pattern in SAFE_FILES))
+    remembered.parent.mkdir(parents=True, exist_ok=True)
+    scratch = remembered.with_name(remembered.name + ".tmp")
+    scratch.write_text(json.dumps([info.sha, size]), encoding="utf-8")
+    scratch.replace(remembered)
+
+
+def _download(source: Source, folder: Path, endpoint: str | None, token: str | None) -> None:
     from huggingface_hub import snapshot_download
 
+    patterns = list(SAFE_FILES)
     snapshot_download(
-        source.path,
-        revision=source.revision,
-        local_dir=folder,
-        allow_patterns=list(SAFE_FILES),
-        endpoint=os.environ.get("HF_ENDPOINT") or None,
+        source.path, revision=source.revision, local_dir=folder, allow_patterns=patterns, endpoint=endpoint, token=token or False
     )
     (folder / COMPLETE).touch()
-    return folder
+
+
+def _sentence(error: BaseException) -> str:
+    """The first line: the hub's client adds request ids and advice for programmers below it."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

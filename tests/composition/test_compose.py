@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.api.digest import File, Tree
+from reconciler.api.hub import HubAccess, HubModel
 from reconciler.api.manifest import load
 from reconciler.composition import compose
 from reconciler.composition.engine_args import engine_args
@@ -96,4 +97,58 @@ def test_a_service_cannot_move_to_another_environment(tmp_path):
 def test_capacity_has_head_room(ranks, user, expected, reason):
     """One adapter more, or its next version, must not need a new revision."""
     args = engine_args("/m", "phi", ranks, user)[6:]
-    assert [arg for arg in args if arg != "--enable-lora"] == expected, reason
+    assert [arg for arg in args if arg != "--enable-lora"][: len(expected)] == expected, reason
+
+
+@pytest.mark.parametrize(
+    ("user", "ahead", "reason"),
+    [
+        ({}, True, "vLLM reads ahead by itself on NFS only, and a share is SMB"),
+        ({"safetensors-load-strategy": "lazy"}, False, "the user's word"),
+        ({"load-format": "runai_streamer"}, False, "another loader has no such strategy"),
+    ],
+)
+def test_weights_are_read_ahead_from_the_share(user, ahead, reason):
+    """Prefetch is on unless the document chooses how weights are read."""
+    args = engine_args("/m", "phi", [], user)
+    assert (args[-2:] == ["--safetensors-load-strategy", "prefetch"]) is ahead, reason
+
+
+HUB = "kind: InferenceService\nmetadata: {{name: {name}}}\nspec: {{model: {{source: 'hf://Org/Tiny-3.5@v1'}}}}\n"
+TINY = HubModel("c0ffee" + "0" * 34, 5 << 30)
+
+
+def test_services_with_one_hub_model_share_one_job(tmp_path):
+    """The job belongs to the Environment, writes below models/<repository>/<commit>, and both services wait for it."""
+    text = "---\n".join(HUB.format(name=name) for name in ("one", "two"))
+    found = composed(tmp_path, text, models={"hf://Org/Tiny-3.5@v1": TINY}, hub=HubAccess("http://hub", token=True))
+    (job,) = [item for item in found.desired if item.key.kind == "Job"]
+    assert (str(job.document), job.spec.folder) == ("Environment/default", "models/org--tiny-3.5/c0ffee000000")
+    container = job.spec.body["properties"]["template"]["containers"][0]
+    env = {each["name"]: each.get("value", each.get("secretRef")) for each in container["env"]}
+    assert env["MOORAGE_REVISION"] == TINY.commit
+    assert (env["HF_ENDPOINT"], env["HF_TOKEN"]) == ("http://hub", "hf-token")
+    apps = [item for item in found.desired if item.key.kind == "ContainerApp"]
+    assert all(job.key in app.refs for app in apps)
+    assert f"/mnt/moorage/{job.spec.folder}" in apps[0].spec.template["containers"][0]["args"]
+    seen = set()
+    for item in found.desired:
+        assert set(item.refs) <= seen
+        seen.add(item.key)
+
+
+def test_a_hub_model_that_nobody_knows_yet_holds_its_service(tmp_path):
+    """Nothing of the service is written before commit and size are known; its Environment goes ahead."""
+    found = composed(tmp_path, HUB.format(name="one"), missing={"hf://Org/Tiny-3.5@v1": "the hub does not answer"})
+    assert [refusal.message for refusal in found.refusals.values()] == ["the hub does not answer"]
+    assert {item.document.kind for item in found.desired} == {"Environment"}
+
+
+def test_probes_and_cooldown_follow_from_the_size(tmp_path):
+    """Five GiB at a standard share's slowest are read within the startup budget, and KEDA does not end the replica before."""
+    found = composed(tmp_path, HUB.format(name="one"), models={"hf://Org/Tiny-3.5@v1": TINY})
+    template = next(item for item in found.desired if item.key.kind == "ContainerApp").spec.template
+    startup = next(probe for probe in template["containers"][0]["probes"] if probe["type"] == "Startup")
+    seconds = TINY.size / (60 << 20)
+    assert startup["periodSeconds"] * startup["failureThreshold"] > 2 * seconds
+    assert template["scale"]["cooldownPeriod"] > seconds + 300

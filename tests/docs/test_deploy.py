@@ -28,6 +28,7 @@ GROUPS = {
     "storage.file_shares": "Microsoft.Storage/storageAccounts/fileServices/shares",
     "apps.managed_environments": "Microsoft.App/managedEnvironments",
     "apps.managed_environments_storages": "Microsoft.App/managedEnvironments/storages",
+    "apps.jobs": "Microsoft.App/jobs",
     "apps.container_apps": "Microsoft.App/containerApps",
     "apps.container_apps_revisions": "Microsoft.App/containerApps/revisions",
 }
@@ -41,12 +42,15 @@ LISTED = {
     Type.ENVIRONMENT: "Microsoft.App/managedEnvironments",
     Type.ENVIRONMENT_STORAGE: "Microsoft.App/managedEnvironments/storages",
     Type.APP: "Microsoft.App/containerApps",
+    Type.JOB: "Microsoft.App/jobs",
+    Type.EXECUTION: "Microsoft.App/jobs/executions",
     Type.REVISION: "Microsoft.App/containerApps/revisions",
     Type.REPLICA: "Microsoft.App/containerApps/revisions/replicas",
 }
 # ids.py: which type an id that a raw request begins with is of.
 IDS = {
     "app": "Microsoft.App/containerApps",
+    "job": "Microsoft.App/jobs",
     "environment": "Microsoft.App/managedEnvironments",
     "storage_account": "Microsoft.Storage/storageAccounts",
     "workspace": "Microsoft.OperationalInsights/workspaces",
@@ -100,7 +104,7 @@ def _needed():
         if not _used(module, function.name):
             continue
         for group, method in _sdk_calls(function):
-            verb = VERBS.get(method.removeprefix("begin_")) or method.removesuffix("_revision") + "/action"
+            verb = VERBS.get(method.removeprefix("begin_")) or method.removeprefix("begin_").removesuffix("_revision") + "/action"
             found[f"{GROUPS[group]}/{verb}"] = f"{module}.{function.name}"
         for action in _raw_calls(function):
             found[action] = f"{module}.{function.name}"

@@ -11,18 +11,24 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from reconciler.api.digest import digest_tree
+from reconciler.api.hub import HubAccess, HubModel
 from reconciler.api.resources import CatalogueAdapter, CatalogueSpec, ShareRef
 from reconciler.arm import files
 from reconciler.arm.clients import Arm
+from reconciler.composition.download import Downloads
 from reconciler.composition.environment import share_of
+from reconciler.composition.world import DOCUMENT_TAG, ENVIRONMENT_TAG, OWNER_TAG, World
 from reconciler.daemon import Daemon
 from reconciler.engine.errors import NotReadyYet, ReconcileError
-from reconciler.engine.external import Desired, DocumentRef, ObjectKey
+from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
 from reconciler.engine.store import MEMORY, Store
 from reconciler.kinds import kinds_for
 from reconciler.kinds.shares import Shares
 from reconciler.settings import Settings
+from reconciler.sources.runtime import build_runtime
 from tests.e2e.stage import Stage, environment, is_write, service
+from tests.hub import HubStandIn
 
 SETTINGS = Settings(target="azure", subscription_id="00000000-0000-0000-0000-000000000001", credential="managed-identity")
 ARM = Arm(SETTINGS)
@@ -104,8 +110,17 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory):
+def hub():
+    with HubStandIn(
+        "org/tiny", {"config.json": b"{}", "model.safetensors": b"x" * 98}, {"v1": "c0ffee" + "0" * 34}
+    ).serving() as standing:
+        yield standing
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory, hub):
     stage = Stage(tmp_path_factory.mktemp("contract"))
+    stage.env |= {"HF_ENDPOINT": hub.endpoint}
     stage.code("web")
     stage.start_azure()
     yield stage
@@ -115,14 +130,25 @@ def stage(tmp_path_factory):
 @asynccontextmanager
 async def bench_of(stage, documents) -> AsyncIterator[Bench]:
     stage.save(*documents)
-    settings = Settings.for_local(stage.facts, {}, state_dir=stage.state)
+    hub = {"HF_ENDPOINT": stage.env["HF_ENDPOINT"], "HF_TOKEN": "hf_secret" if documents is CHANGED else ""}
+    settings = Settings.for_local(stage.facts, hub, state_dir=stage.state)
     async with Daemon(settings, [stage.manifest], store=Store.open(MEMORY, "local")) as daemon:
         await daemon.load()
         (names,) = daemon.composition.names.values()
         spec = CatalogueSpec(share_of(names), "models", "engine", adapters_of(documents), ())
         document = DocumentRef("InferenceService", "models")
         catalogue = Desired(ObjectKey("AdapterCatalogue", "models"), document, spec, (ObjectKey("FileShare", "dev"),))
-        yield Bench(daemon, stage, [*daemon.composition.desired, catalogue], Known())
+        yield Bench(daemon, stage, [*daemon.composition.desired, catalogue, *downloads_of(daemon, names, documents)], Known())
+
+
+def downloads_of(daemon, names, documents):
+    """The job that would fetch a hub's model, made by hand like the catalogue: a service with a model needs vLLM."""
+    tags = {OWNER_TAG: daemon.settings.owner_of("dev"), DOCUMENT_TAG: "Environment/dev", ENVIRONMENT_TAG: "dev"}
+    tree = digest_tree(build_runtime(daemon.settings.state_dir / "cache"))
+    hub = HubAccess(daemon.settings.hf_endpoint, token=bool(daemon.settings.hf_token))
+    models = {"hf://org/tiny@v1": HubModel("c0ffee" + "0" * 34, 100)}
+    world = World(daemon.settings.subscription_id, names.location, daemon.settings.owner_of, tree, models=models, hub=hub)
+    return Downloads(names, share_of(names), tags, 1, Policy.MANAGE, world).expand({"hf://org/tiny@v1"})
 
 
 def adapters_of(documents):
@@ -175,13 +201,28 @@ def test_a_plan_and_the_run_after_it_agree(stage):
     stage.once()
     created = [event.object for event in stage.events() if event.reason == "Creating"]
     assert sorted(created) == sorted(line["object"] for line in plan)
-    assert {name.split("/")[0] for name in created} == set(KINDS) - {"AdapterCatalogue"}
+    assert {name.split("/")[0] for name in created} == set(KINDS) - {"AdapterCatalogue", "Job"}
 
 
 async def test_the_catalogue_is_made(bench):
     """Documents with adapters need vLLM; here the catalogue is made by hand, to be held to the contract like the others."""
     kind, item = bench.of("AdapterCatalogue")
     await bench.ended(item, await kind.create(item, bench.facts))
+
+
+async def test_the_model_is_fetched(bench):
+    """The job is made, then started, and is ready when the model is on the share."""
+    runtime = next(item for item in bench.desired if item.key.name.startswith("environments/"))
+    await bench.daemon.kinds["PublishedFolder"].create(runtime, bench.facts)
+    await bench.learn()
+    kind, item = bench.of("Job")
+    await bench.ended(item, await kind.create(item, bench.facts))
+    async with asyncio.timeout(60):
+        while not (seen := await bench.settled(item)).ready:
+            if seen.changes:
+                await bench.ended(item, await kind.update(item, seen, bench.facts))
+            await asyncio.sleep(0.1)
+    assert seen.outputs["files"] == 2
 
 
 @every_kind
@@ -255,8 +296,16 @@ async def lose_a_file(bench, item):
     await files.delete(bench.daemon.shares.open(item.spec.share), f"{item.spec.prefix}/app.py")
 
 
+async def lose_the_model(bench, item):
+    """The key was rotated by now, and a storage that has the old one can be mounted no more."""
+    kind = bench.daemon.kinds["EnvironmentStorage"]
+    for storage in [each for each in bench.desired if each.key.kind == kind.name]:
+        await bench.ended(storage, await kind.create(storage, bench.facts))
+    await files.delete(bench.daemon.shares.open(item.spec.share), f"{item.spec.folder}/.moorage.json")
+
+
 # What no edit can change: it is another object then, or only Azure knows it.
-DISTURB = {"EnvironmentStorage": rotate_key, "PublishedFolder": lose_a_file}
+DISTURB = {"EnvironmentStorage": rotate_key, "PublishedFolder": lose_a_file, "Job": lose_the_model}
 
 
 @pytest.mark.parametrize("kind", reversed(KINDS))

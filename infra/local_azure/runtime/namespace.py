@@ -23,19 +23,22 @@ class NamespaceError(OSError):
     """The kernel does not let this user have namespaces; the message says what was refused and how to allow it."""
 
 
-def enter(hostname: str) -> None:
-    """Enters fresh namespaces with loopback up. Call it in a process with one thread.
+def enter(hostname: str, *, network: bool = True) -> None:
+    """Enters fresh namespaces, with loopback up. Call it in a process with one thread.
 
+    Without `network` the machine's own network stays: what listens on no port needs no ports of its own, but a way out.
     Raises NamespaceError with a single line for a person.
     """
     step = "user, network, UTS and IPC namespaces"
+    flags = kernel.CLONE_NEWUSER | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC | (kernel.CLONE_NEWNET if network else 0)
     try:
         extents = _identity_map() if os.geteuid() == 0 else None
-        _unshare_mapped(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNET | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC, extents)
+        _unshare_mapped(flags, extents)
         step = "the replica's host name"
         kernel.set_hostname(hostname)
         step = "the loopback interface of a network namespace"
-        kernel.bring_loopback_up()
+        if network:
+            kernel.bring_loopback_up()
     except OSError as error:
         raise NamespaceError(refusal(step, error)) from error
 

@@ -79,6 +79,7 @@ class Root:
             self._link("/var/run", "/run")
         kernel.mount("shm", self._path / "dev/shm", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=1777")
         self._name_host(hostname)
+        self._find_names()
 
     def show(self, path: str) -> None:
         """Shows a path of the machine, read-only, unless a system directory already holds it."""
@@ -155,6 +156,14 @@ class Root:
 
     def _link(self, path: str, target: str) -> None:
         (self._path / path.lstrip("/")).symlink_to(target)
+
+    def _find_names(self) -> None:
+        """/etc/resolv.conf is often a link into /run, which is the replica's own."""
+        real = Path("/etc/resolv.conf").resolve()
+        inside = self._path / str(real).lstrip("/")
+        if real.is_file() and not inside.exists():
+            inside.parent.mkdir(parents=True, exist_ok=True)
+            inside.write_bytes(real.read_bytes())
 
     def _name_host(self, hostname: str) -> None:
         """Replaces /etc/hosts, so that the replica can resolve its own name as it can on Azure."""

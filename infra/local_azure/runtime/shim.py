@@ -262,7 +262,7 @@ def _run_detached(directory: Path, report: int) -> None:
         os.dup2(source, target)
     try:
         spec = json.loads(Path("spec.json").read_text())
-        namespace.enter(spec["command"]["plan"]["hostname"])
+        namespace.enter(spec["command"]["plan"]["hostname"], network=not spec.get("once"))
         kernel.adopt_orphans()
         shim = Shim(spec, Path())
         os.write(report, b"ready")

@@ -1,0 +1,175 @@
+"""Microsoft.App/jobs: brings a hub's model onto the share (serving/fetch.py runs in it). Ready when it is complete there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from reconciler.api.hub import TOKEN_SECRET
+from reconciler.api.reasons import Reason
+from reconciler.api.resources import JobSpec
+from reconciler.arm import files, ids, jobs
+from reconciler.arm.clients import Arm
+from reconciler.arm.inventory import Type
+from reconciler.arm.publish import MANIFEST
+from reconciler.arm.share import Share
+from reconciler.arm.sharedkey import key_fingerprint
+from reconciler.engine.diff import Rules
+from reconciler.engine.errors import WaitingForHuman
+from reconciler.engine.external import Change, Desired, Facts, Mark, ObjectKey, Observation, Wrote
+from reconciler.kinds.arm_resource import ArmResource, OwnerOf
+from reconciler.kinds.shares import Shares
+
+PROGRESS = "progress.jsonl.tmp"
+START, SECRET = "execution", "properties.configuration.secrets"
+RUNNING = frozenset({"running", "processing", "unknown"})
+FINAL = frozenset({"RepoNotFound", "GatedRepo", "RevisionNotFound", "Unauthorized", "NoWeights", "BadName"})
+PAUSE, LONG_PAUSE = 30.0, 300.0  # seconds before a failed download is tried again; longer where a person must act first
+
+
+class Job(ArmResource):
+    """A finished job stays: it costs nothing, and its executions are the record of what was fetched."""
+
+    name = "Job"
+    type = Type.JOB
+    rules = Rules(
+        lists={
+            "properties.template.containers": "name",
+            "properties.template.containers.env": "name",
+            "properties.template.containers.volumeMounts": "mountPath",
+            "properties.template.volumes": "name",
+        },
+        whole=("properties.template.containers.env",),
+        quantities=("properties.template.containers.resources.cpu",),
+        ignore_case=("location",),
+        ignored=("properties.template.volumes.mountOptions",),
+    )
+
+    def __init__(self, arm: Arm, owner_of: OwnerOf, shares: Shares) -> None:
+        super().__init__(arm, owner_of)
+        self.shares = shares
+        # Fingerprint of the token that this process gave each job, and when: an older failure says nothing about it.
+        self._given: dict[ObjectKey, tuple[str, datetime]] = {}
+
+    async def observe(self, desired: Desired, facts: Facts) -> Observation:
+        spec: JobSpec = desired.spec
+        seen = await super().observe(desired, facts)
+        if not seen.exists or seen.busy:
+            return seen
+        manifest = await self._manifest(spec)
+        if manifest is not None:
+            return self._complete(seen, spec, manifest)
+        if seen.changes:
+            return replace(seen, ready=False)
+        fingerprint, given = self._given.get(desired.key, ("", None))
+        if fingerprint != self._token or given is None:
+            return _with(seen, Change(SECRET, "(secret)", "(secret)"), Reason.UPDATING, "")
+        return await self._executing(seen, spec, given)
+
+    async def update(self, desired: Desired, observed: Observation, facts: Facts) -> Wrote:
+        if [change.path for change in observed.changes] != [START]:
+            return await super().update(desired, observed, facts)
+        spec: JobSpec = desired.spec
+        await files.make_parents(self._share(spec), [f"{spec.folder}/x"])
+        operation = await jobs.start_job(self.arm, spec.resource_group, spec.name)
+        return Wrote(f"fetch {spec.source} to {spec.folder}", operation)
+
+    async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
+        spec, properties = desired.spec, body["properties"]
+        secrets = [{"name": TOKEN_SECRET, "value": self.arm.settings.hf_token}] if self.arm.settings.hf_token else []
+        whole = {
+            **body,
+            "properties": {
+                **properties,
+                "environmentId": facts.outputs(ObjectKey("ManagedEnvironment", spec.environment))["id"],
+                "configuration": {**properties["configuration"], "secrets": secrets},
+            },
+        }
+        operation = await jobs.put_job(self.arm, spec.resource_group, spec.name, whole)
+        self._given[desired.key] = (self._token, datetime.now(UTC))
+        return operation
+
+    async def remove(self, desired: Desired) -> str | None:
+        return await jobs.delete_job(self.arm, desired.spec.resource_group, desired.spec.name)
+
+    @property
+    def _token(self) -> str:
+        return key_fingerprint(self.arm.settings.hf_token)
+
+    def _share(self, spec: JobSpec) -> Share:
+        assert spec.share is not None  # only what is deleted by its tags has none
+        return self.shares.open(spec.share)
+
+    async def _manifest(self, spec: JobSpec) -> Mapping[str, Any] | None:
+        data = await files.read(self._share(spec), f"{spec.folder}/{MANIFEST}")
+        try:
+            manifest = json.loads(data or b"")
+            return manifest if isinstance(manifest.get("files"), dict) else None
+        except ValueError:
+            return None
+
+    def _complete(self, seen: Observation, spec: JobSpec, manifest: Mapping[str, Any]) -> Observation:
+        outputs = {**seen.outputs, "path": spec.folder, "digest": manifest["digest"], "files": len(manifest["files"])}
+        mark = Mark("Published", "True", Reason.PUBLISHED, f"{spec.source} is at {spec.folder}")
+        return replace(seen, ready=True, outputs=outputs, marks=(mark,))
+
+    async def _executing(self, seen: Observation, spec: JobSpec, given: datetime) -> Observation:
+        """What the newest execution is at; the next one when there is none or when it failed long enough ago.
+
+        Raises:
+            WaitingForHuman: the hub refused, and a person must change that; tried again now and then.
+        """
+        scope = ids.job(self.arm.subscription_id, spec.resource_group, spec.name)
+        executions = await self.arm.inventory.list(Type.EXECUTION, scope)
+        newest = max(executions, key=lambda each: str(each["properties"].get("startTime") or ""), default=None)
+        start = Change(START, None, "start", "fetch")
+        if newest is None:
+            return _with(seen, start, Reason.FETCHING, f"{spec.source} is to be fetched")
+        line = await self._progress(spec)
+        if str(newest["properties"].get("status")).lower() in RUNNING:
+            message = f"{_gib(line.get('done', 0))} of {_gib(line.get('total') or spec.size)} of {spec.source} fetched"
+            mark = Mark("Published", "False", Reason.FETCHING, message)
+            return replace(seen, ready=False, busy=True, reason=Reason.FETCHING, message=message, marks=(mark,), poll_after=2.0)
+        error = line.get("error") or {
+            "reason": Reason.FETCH_FAILED,
+            "message": f"the job ended and {spec.folder} is not complete",
+        }
+        final = error["reason"] in FINAL
+        ended = _moment(newest["properties"].get("endTime"))
+        if ended > given and (datetime.now(UTC) - ended).total_seconds() < (LONG_PAUSE if final else PAUSE):
+            message = f"{spec.source} cannot be fetched: {error['message']}"
+            if final:
+                raise WaitingForHuman(str(error["reason"]), message)
+            mark = Mark("Published", "False", Reason.FETCH_FAILED, message)
+            return replace(seen, ready=False, reason=Reason.FETCH_FAILED, message=message, marks=(mark,), poll_after=5.0)
+        return _with(seen, start, Reason.FETCH_FAILED, str(error["message"]))
+
+    async def _progress(self, spec: JobSpec) -> Mapping[str, Any]:
+        """The last whole line that the execution appended."""
+        data = await files.read(self._share(spec), f"{spec.folder}/{PROGRESS}") or b""
+        for line in reversed(data.decode("utf-8", "replace").splitlines()):
+            try:
+                return dict(json.loads(line))
+            except ValueError:
+                continue
+        return {}
+
+
+def _with(seen: Observation, change: Change, reason: str, message: str) -> Observation:
+    return replace(seen, ready=False, changes=(change,), reason=reason, message=message)
+
+
+def _moment(text: str | None) -> datetime:
+    """An ARM time, which may lack its zone; long ago when there is none."""
+    try:
+        then = datetime.fromisoformat(str(text))
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return then if then.tzinfo else then.replace(tzinfo=UTC)
+
+
+def _gib(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
