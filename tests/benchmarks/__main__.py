@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks [NAME ...] [--out FOLDER]
 
-NAME is one of saves, resync, models, publish, startup, ingress, adapter_change; all of them without one (half an hour).
+NAME is one of those in NAMES below; all of them without one (an hour).
 """
 
 from __future__ import annotations
@@ -15,8 +15,20 @@ from pathlib import Path
 
 from tests.benchmarks import report
 
-# The one that needs vLLM comes last: it is the longest, and the others are worth having without it.
-NAMES = ("startup", "saves", "publish", "ingress", "resync", "models", "adapter_change")
+# Those that need vLLM come last: they are the longest, and the others are worth having without them.
+NAMES = (
+    "startup",
+    "saves",
+    "publish",
+    "ingress",
+    "resync",
+    "models",
+    "adapter_change",
+    "swaps",
+    "overhead",
+    "many_adapters",
+    "replicas",
+)
 
 
 def main() -> int:

@@ -1,0 +1,98 @@
+"""Moorage's server against plain vLLM, both up at once, asked in turns: what gate, plugin and adapter loop cost."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import aiohttp
+
+from tests import tiny_model
+from tests.benchmarks.replica import Answer, Replica, stream
+from tests.benchmarks.report import Figure, Section, median
+
+ROUNDS = 12
+CLIENTS = (1, 8, 32)
+TOKENS = 48
+EACH = {1: 6, 8: 16, 32: 64}  # answers in a round
+
+
+def measure() -> Section:
+    return asyncio.run(_measure())
+
+
+async def _measure() -> Section:
+    with tempfile.TemporaryDirectory() as folder:
+        ours, plain = Replica(Path(folder) / "ours"), Replica(Path(folder) / "plain", wrapped=False)
+        ours.share.write(ours.adapter("red", "red"))
+        red = tiny_model.make_adapter(plain.folder / "red", "red", model=plain.model)
+        try:
+            ours.start()
+            async with ours.session() as first, plain.session() as second:
+                await ours.ready(first)
+                plain.start({"red": red})
+                await plain.ready(second)
+                return await _compare(first, second)
+        finally:
+            ours.stop()
+            plain.stop()
+
+
+async def _compare(ours: aiohttp.ClientSession, plain: aiohttp.ClientSession) -> Section:
+    for http in (ours, plain):
+        await _round(http, 8)  # warm
+    rows, figures = [], []
+    for clients in CLIENTS:
+        pairs = []
+        for turn in range(ROUNDS):
+            order = (ours, plain) if turn % 2 else (plain, ours)
+            found = {id(http): await _round(http, clients) for http in order}
+            pairs.append((found[id(ours)], found[id(plain)]))
+        first = _ratio([(one.first, other.first) for one, other in pairs])
+        speed = _ratio([(one.speed, other.speed) for one, other in pairs])
+        rows += [(clients, "time to first token", *_texts(first)), (clients, "tokens per second", *_texts(speed))]
+        # A loss shows when even the favourable end of the interval is beyond 2 %.
+        figures.append(Figure(f"first token at {clients} streams, lower end of ours/plain", first[1], "", 1.02, "at most"))
+        figures.append(Figure(f"tokens/s at {clients} streams, upper end of ours/plain", speed[2], "", 0.98, "at least"))
+    notes = [f"{ROUNDS} rounds in turns, both servers up; geometric mean of ours/plain with a 95 % bootstrap interval."]
+    return Section("Moorage's server against plain vLLM", figures, ("streams", "what", "ours/plain", "from", "to"), rows, notes)
+
+
+class _Round:
+    def __init__(self, answers: Sequence[Answer], seconds: float) -> None:
+        self.first = median([answer.first for answer in answers])
+        self.speed = sum(answer.tokens for answer in answers) / seconds
+
+
+async def _round(http: aiohttp.ClientSession, clients: int) -> _Round:
+    answers: list[Answer] = []
+    left = EACH[clients]
+
+    async def ask_on() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            answers.append(await stream(http, "red", TOKENS))
+
+    began = time.perf_counter()
+    await asyncio.gather(*(ask_on() for _ in range(clients)))
+    return _Round(answers, time.perf_counter() - began)
+
+
+def _ratio(pairs: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
+    """Geometric mean of the pairs' ratios, and its 95 % interval by resampling the pairs."""
+    logs = [math.log(one / other) for one, other in pairs]
+    draw = random.Random(1)
+    means = sorted(statistics.fmean(draw.choices(logs, k=len(logs))) for _ in range(4000))
+    return math.exp(statistics.fmean(logs)), math.exp(means[100]), math.exp(means[3899])
+
+
+def _texts(ratio: tuple[float, float, float]) -> tuple[str, str, str]:
+    mean, low, high = (f"{value:.3f}" for value in ratio)
+    return mean, low, high
