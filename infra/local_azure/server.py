@@ -23,6 +23,7 @@ from .azure import Azure
 from .faults import events
 from .faults.book import Book
 from .faults.hooks import Cut
+from .faults.sickness import Sickness
 from .files import tree
 from .files.front import Front as FilesFront
 from .journal import Journal
@@ -61,6 +62,7 @@ class Server:
         self._journal = Journal(options.journal)
         self._arm = self.azure.front = ArmFront(self.azure, catalogue.ROUTES, lock.check)
         self._files = FilesFront(self.azure)
+        self._sickness = Sickness(self.azure)
         self._runner: web.ServerRunner | None = None
 
     async def start(self) -> None:
@@ -75,6 +77,7 @@ class Server:
         await self.azure.composition.start()
         await self.azure.dispatch.start()
         self.azure.operations.resume()
+        self._sickness.start()
         deployment_run.resume(self.azure)
         site = web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=context, reuse_address=True, backlog=512)
         await site.start()
@@ -82,6 +85,7 @@ class Server:
     async def stop(self, *, terminate: bool) -> None:
         if self._runner:
             await self._runner.cleanup()
+        self._sickness.stop()
         await asyncio.gather(self.azure.composition.stop(terminate=terminate), self.azure.dispatch.stop(terminate=terminate))
         self._files.close()
         self._journal.close()

@@ -15,7 +15,7 @@ from yarl import URL
 
 from infra.local_azure.runtime.shim_client import ShimGoneError
 
-from . import answers
+from . import answers, faults
 from .table import App, Revision, Table
 from .upstream import Upstream
 from .websocket import is_websocket, tunnel
@@ -48,8 +48,11 @@ class Proxy:
         revision = app.choose(request.headers.get("Host", "")) if app else None
         if app is None or revision is None:
             return answers.answer(request, 404, answers.NO_APP)
+        instead, cut = await faults.strike(self._table.faults, app.name, request)
+        if instead is not None:
+            return instead
         revision.in_flight += 1
-        exchange = _Exchange(self._table, app, revision, request)
+        exchange = _Exchange(self._table, app, revision, request, cut=cut)
         try:
             async with asyncio.timeout(self._table.timeout_s):
                 return await exchange.run()
@@ -66,11 +69,12 @@ class Proxy:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, table: Table, app: App, revision: Revision, request: web.BaseRequest) -> None:
+    def __init__(self, table: Table, app: App, revision: Revision, request: web.BaseRequest, *, cut: bool) -> None:
         self._table = table
         self._app = app
         self._revision = revision
         self._request = request
+        self._cut = cut
         self._refused: set[str] = set()
         self._response: web.StreamResponse | None = None
         self._body: bytes | None = None
@@ -140,6 +144,10 @@ class _Exchange:
                 response.enable_chunked_encoding()
             await response.prepare(request)
             async for chunk in upstream.content.iter_any():
+                if self._cut:
+                    await response.write(chunk[: len(chunk) // 2])
+                    faults.cut(request)
+                    return response
                 await response.write(chunk)
             with suppress(ConnectionResetError):  # the client left after the last byte
                 await response.write_eof()

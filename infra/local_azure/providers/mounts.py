@@ -1,5 +1,7 @@
 """Where the volumes of an app or a job lie on this machine, and its environment variables. For `composition` and `dispatch`."""
 
+import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,11 @@ class Mounts:
         share = self._store.get(f"{account.id}/fileServices/default/shares/{file['shareName']}") if account else None
         if account is None or share is None:
             raise _failed(volume, f"{where}(2): No such file or directory")
+        if any(
+            fnmatchcase(f"{account.name}/{share.name}", pattern)
+            for pattern in json.loads(self._store.read("unreachable") or "[]")
+        ):
+            raise _failed(volume, f"{where}(112): Host is down")
         if storage.private["key"] not in (account.private["key1"], account.private["key2"]):
             raise _failed(volume, f"{where}(13): Permission denied")
         return tree.ensure(self._options, account.name, share.name), file["accessMode"] == "ReadOnly"

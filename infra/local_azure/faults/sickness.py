@@ -1,0 +1,88 @@
+"""Faults that have no request: sick replicas, no GPU quota, shares that cannot be mounted. A task compares script and runtime.
+
+Level-triggered: what the script says now is what the runtime is told, also after a restart and when it is cleared.
+"""
+
+import asyncio
+import json
+import logging
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from infra.local_azure.providers import app_view
+
+from .fault import Event, Fault
+
+if TYPE_CHECKING:
+    from infra.local_azure.azure import Azure
+
+_LOOK_S = 0.2
+_AILMENTS = {"ReplicaCrashes": "crash", "ReplicaHangs": "hang", "ReplicaNeverReady": "unready"}
+log = logging.getLogger(__name__)
+
+
+class Sickness:
+    """One per server."""
+
+    def __init__(self, azure: "Azure") -> None:
+        self._azure = azure
+        self._ailments: dict[str, str] = {}
+        self._killed: set[tuple[str, int | None]] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._watch())
+
+    def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                self._look()
+            except Exception:
+                log.exception("looking after sick replicas failed")
+            await asyncio.sleep(_LOOK_S)
+
+    def _look(self) -> None:
+        azure, faults = self._azure, self._azure.faults
+        ailments = self._found(faults.standing(_AILMENTS))
+        if ailments != self._ailments:
+            self._ailments = ailments
+            azure.composition.ail(ailments)
+        self._keep("quota:none", "1" if faults.standing({"NoGpuQuota"}) else None)
+        unmounted = [fault.name or "*" for fault in faults.standing({"ShareUnreachable"}) if fault.plane in {"", "mount"}]
+        self._keep("unreachable", json.dumps(unmounted) if unmounted else None)
+        if faults.standing({"ReplicaKilled"}):
+            self._kill()
+        else:
+            self._killed.clear()
+
+    def _found(self, faults: list[Fault]) -> dict[str, str]:
+        """The apps that the script makes ill; the first fault that names one decides."""
+        ailments: dict[str, str] = {}
+        for app in self._azure.store.each(app_view.KIND) if faults else []:
+            fault = next((each for each in faults if fnmatchcase(app.name, each.name.lower() or "*")), None)
+            if fault is not None:
+                ailments[app_view.app_id(app)] = _AILMENTS[fault.kind]
+        return ailments
+
+    def _kill(self) -> None:
+        """Each run of a container is one event: it is killed at most once."""
+        for app in self._azure.store.each(app_view.KIND):
+            for revision in self._azure.store.each(app_view.REVISION_KIND, app.id):
+                for replica in self._azure.composition.status(app, revision).replicas:
+                    run = (replica.name, replica.pid)
+                    if replica.pid is None or run in self._killed:
+                        continue
+                    self._killed.add(run)
+                    event = Event("runtime", names=(app.name, revision.name, replica.name))
+                    if self._azure.faults.draw(event, {"ReplicaKilled"}) is not None:
+                        self._azure.composition.kill(replica.name)
+
+    def _keep(self, name: str, value: str | None) -> None:
+        if self._azure.store.read(name) != value:
+            self._azure.store.keep(name, value)
+            self._azure.composition.changed()
+            self._azure.dispatch.changed()
