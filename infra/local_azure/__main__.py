@@ -60,6 +60,8 @@ def _timing(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--rate-limits", type=_rates, metavar="KIND=SIZE/PER_SECOND,...", help="request limits; off for none")
     command.add_argument("--faults", type=Path, metavar="FILE", help="a script of faults that replaces the one in force")
+    shown = "how replicas see a share: plain as a directory, smb as SMB shows it, caches and refusals included (needs FUSE)"
+    command.add_argument("--share-view", choices=("plain", "smb"), default="plain", help=shown)
     command.add_argument("--images", type=Path, help="the file that maps image names to Python environments")
     command.add_argument("--speed", type=float, default=1.0, help="run replicas' timers this many times as fast (1)")
     command.add_argument(
@@ -109,6 +111,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         quotas=tuple(arguments.quota),
         real=arguments.pace == "real",
         rates=arguments.rate_limits,
+        share_view=arguments.share_view,
         **more,
     )
 
@@ -179,6 +182,7 @@ def _passed_on(arguments: argparse.Namespace) -> list[str]:
     """The options that the detached server must be given."""
     passed = []
     names = ("port", "operation_seconds", "retry_after", "page_size", "token_seconds", "pace", "rate_limits", "images", "speed")
+    names += ("share_view",)
     for name in names:
         value = getattr(arguments, name)
         if isinstance(value, Buckets):

@@ -35,11 +35,12 @@ class Mounts:
         for entry in container.get("volumeMounts", []):
             volume = volumes[entry["volumeName"]]
             if (volume.get("storageType") or "EmptyDir") == "EmptyDir":
-                source, read_only = Path("empty", volume["name"]), False
+                source, read_only, smb = Path("empty", volume["name"]), False, None
             else:
                 source, read_only = self._share(environment, volume)
+                smb = str(volume.get("mountOptions") or "") if self._options.share_view == "smb" else None
             below = str(entry.get("subPath") or "").strip("/")
-            mounts.append(Mount(source / below if below else source, entry["mountPath"], read_only))
+            mounts.append(Mount(source / below if below else source, entry["mountPath"], read_only, smb))
         return tuple(mounts)
 
     def _share(self, environment: str, volume: Body) -> tuple[Path, bool]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from . import kernel, rootfs
+from . import kernel, rootfs, share_view
 from .namespace import refusal
 
 
@@ -50,12 +50,13 @@ class StartError(Exception):
 
 def start(command: Command) -> Started:
     """Starts the container and returns once it has exec'ed. Raises StartError."""
+    views = _views(command.plan)
     (stdout, stdout_end), (stderr, stderr_end), (report, report_end) = os.pipe(), os.pipe(), os.pipe()
     shim = os.getpid()
     pid = os.fork()
     if pid == 0:
-        os._exit(_child(command, shim, (stdout_end, stderr_end), report_end))
-    for descriptor in (stdout_end, stderr_end, report_end):
+        os._exit(_child(command, shim, (stdout_end, stderr_end), report_end, views))
+    for descriptor in (stdout_end, stderr_end, report_end, *views.values()):
         os.close(descriptor)
     with os.fdopen(report, "rb") as reader:
         failure = reader.read()
@@ -72,6 +73,7 @@ def remount(pid: int, volumes: Sequence[rootfs.Volume]) -> None:
 
     Call it in a process of its own in the shim's namespaces. Raises OSError.
     """
+    volumes = [volume for volume in volumes if volume.smb is None]  # a view follows the path by itself
     kernel.unshare(kernel.CLONE_NEWNS)  # only the owner of a mount namespace may copy mounts from it
     kernel.mount("", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
     trees = [kernel.clone_tree(volume.source) for volume in volumes]
@@ -83,7 +85,22 @@ def remount(pid: int, volumes: Sequence[rootfs.Volume]) -> None:
             kernel.make_read_only(volume.target)
 
 
-def _child(command: Command, shim: int, output: tuple[int, int], report: int) -> int:
+def _views(plan: rootfs.Plan) -> dict[str, int]:
+    """The FUSE devices of the volumes that are shown as SMB shows them, by target."""
+    views: dict[str, int] = {}
+    try:
+        for volume in plan.volumes:
+            if volume.smb is not None:
+                views[volume.target] = share_view.attach(volume.source, volume.smb)
+    except OSError as error:
+        for device in views.values():
+            os.close(device)
+        message = f"--share-view smb needs FUSE, and /dev/fuse cannot be opened: {error.strerror}"
+        raise StartError("CreateContainerError", message) from error
+    return views
+
+
+def _child(command: Command, shim: int, output: tuple[int, int], report: int, views: Mapping[str, int]) -> int:
     """Only returns when something failed; what failed goes through the report pipe, which exec closes."""
     reason, step = "CreateContainerError", "a mount namespace"
     try:
@@ -94,7 +111,7 @@ def _child(command: Command, shim: int, output: tuple[int, int], report: int) ->
             return 1
         kernel.unshare(kernel.CLONE_NEWNS)
         step = "the replica's root directory"
-        rootfs.enter(command.plan)
+        rootfs.enter(command.plan, views)
         kernel.drop_capabilities()
         _inherit_nothing(output)
         reason, step = "StartError", "exec"

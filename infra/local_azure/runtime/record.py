@@ -105,7 +105,7 @@ def _command(
     directory: Path, record: Record, owner: Workload | Task, run: Workload | Task | Step, image: Image, hidden: Path
 ) -> dict[str, Any]:
     """A container of the replica: the image's variables, the template's, and exactly those that Container Apps adds."""
-    volumes = [Volume(str(directory / mount.source), mount.target, mount.read_only) for mount in run.mounts]
+    volumes = [Volume(str(directory / mount.source), mount.target, mount.read_only, mount.smb) for mount in run.mounts]
     for volume in volumes:
         Path(volume.source).mkdir(parents=True, exist_ok=True)
     plan = Plan(str(directory / "root"), record.label, record.name[:63], image.visible, (str(hidden),), volumes)

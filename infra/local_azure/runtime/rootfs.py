@@ -6,12 +6,12 @@ anywhere and nothing the container writes reaches the machine, except through it
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import kernel
+from . import kernel, share_view
 
 _SYSTEM = ("bin", "etc", "gnu", "lib", "lib32", "lib64", "libx32", "nix", "opt", "sbin", "usr")
 _DEVICES = ("dev", "proc", "sys")
@@ -21,11 +21,12 @@ _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 @dataclass(frozen=True)
 class Volume:
-    """A directory of the machine at a path of the container."""
+    """A directory of the machine at a path of the container; with `smb` (mount options) as an SMB client would see it."""
 
     source: str
     target: str
     read_only: bool
+    smb: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,11 @@ class Plan:
     volumes: Sequence[Volume]
 
 
-def enter(plan: Plan) -> None:
-    """Makes `plan` the root directory of the calling process, which must own a fresh mount namespace. Raises OSError."""
+def enter(plan: Plan, views: Mapping[str, int]) -> None:
+    """Makes `plan` the root directory of the calling process, which must own a fresh mount namespace. Raises OSError.
+
+    `views` are the open FUSE devices of the volumes that have one, by target.
+    """
     kernel.mount("", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
     root = Root(Path(plan.root), plan.label)
     root.add_system(plan.hostname)
@@ -53,7 +57,7 @@ def enter(plan: Plan) -> None:
     for path in plan.visible:
         root.show(path)
     for volume in sorted(plan.volumes, key=lambda volume: volume.target.count("/")):
-        root.add_volume(volume)
+        root.add_volume(volume, views.get(volume.target))
     kernel.pivot_root(Path(plan.root))
 
 
@@ -94,9 +98,12 @@ class Root:
         if inside.is_dir():
             kernel.mount("hidden", inside, "tmpfs", kernel.MS_NODEV, "mode=0755")
 
-    def add_volume(self, volume: Volume) -> None:
+    def add_volume(self, volume: Volume, view: int | None) -> None:
         target = self.directory(volume.target)
-        kernel.mount(volume.source, target, flags=kernel.MS_BIND | kernel.MS_REC)
+        if view is None:
+            kernel.mount(volume.source, target, flags=kernel.MS_BIND | kernel.MS_REC)
+        else:
+            share_view.mount(view, target)
         if volume.read_only:
             kernel.make_read_only(target)
         self._volumes.append(volume.target.rstrip("/"))

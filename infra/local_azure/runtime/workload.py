@@ -15,11 +15,13 @@ class Mount:
     """One volume mount: `source` is a directory of this machine (subPath applied, made when missing), `target` the mountPath.
 
     A relative `source` lies in the replica's own folder and goes with it (EmptyDir).
+    `smb` has the mount options of a share that is to be seen as an SMB client sees it; None is a plain directory.
     """
 
     source: Path
     target: str
     read_only: bool
+    smb: str | None = None
 
 
 @dataclass(frozen=True)
