@@ -60,11 +60,26 @@ def start(
         Path | None, typer.Option("--faults", help="A file of faults that replaces those in force.", metavar="FILE")
     ] = None,
     pace: Annotated[str, typer.Option("--pace", help="fast, or real: operations take the minutes they take on Azure")] = "fast",
+    share_view: Annotated[
+        str,
+        typer.Option(
+            "--share-view", help="How replicas see a share: plain, or smb with its caches and refusals.", metavar="VIEW"
+        ),
+    ] = "plain",
     output: Output = "text",
     state_dir: StateDir = None,
 ) -> None:
     """Start it in the background and print how to reach it. At once when it runs already."""
-    _pass_on("start", state_dir, output, "--pace", pace, *(("--faults", str(faults.absolute())) if faults else ()))
+    _pass_on(
+        "start",
+        state_dir,
+        output,
+        "--pace",
+        pace,
+        "--share-view",
+        share_view,
+        *(("--faults", str(faults.absolute())) if faults else ()),
+    )
 
 
 @app.command()

@@ -1,0 +1,62 @@
+"""`start --share-view smb`: the replicas of a local Azure see their share as SMB shows it, each through a mount of its own."""
+
+import venv
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.local_azure.smb_mount import FUSE
+from tests.local_azure.test_running_apps import app_body, lay_ground, until
+
+pytestmark = pytest.mark.skipif(not FUSE, reason="/dev/fuse cannot be opened by this user; root can, or `chmod 666 /dev/fuse`")
+
+SERVER = """
+import json, os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+def attempt(action):
+    try: return action()
+    except OSError as error: return type(error).__name__
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        mounted = [line.split()[2] for line in open("/proc/mounts") if line.split()[1] == "/mnt/share"]
+        seen = {"type": mounted[-1], "names": sorted(os.listdir("/mnt/share")), "other case": open("/mnt/share/MODEL.bin").read(),
+                "write": attempt(lambda: open("/mnt/share/own", "w").write("x"))}
+        body = json.dumps(seen).encode()
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+    def log_message(self, *arguments): pass
+HTTPServer(("", 8000), Handler).serve_forever()
+"""
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    venv.create(folder / "python", with_pip=False)
+    (folder / "images.yaml").write_text(f'- image: ["python:3.11"]\n  environment: {folder / "python"}\n  cmd: [python3]\n')
+    return folder / "images.yaml"
+
+
+async def test_a_replica_sees_the_share_as_over_smb(make_azure, images, connected_to) -> None:
+    """The mount is SMB's view: any case, read-only as registered, and a listing as old as the volume's actimeo."""
+    azure = make_azure("--operation-seconds", "0.05", "--images", str(images), "--share-view", "smb")
+    async with AsyncExitStack() as stack:
+        clients = await connected_to(azure, stack)
+        body = app_body(await lay_ground(clients, "rg-smb", "stsmb"), "blue")
+        template = body["properties"]["template"]
+        template["containers"][0]["command"] = ["python3", "-c", SERVER]
+        template["volumes"][0]["mountOptions"] = "actimeo=3600,file_mode=0644"
+        app = await (await clients.apps.container_apps.begin_create_or_update("rg-smb", "web", body)).result()
+        http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=azure.tls())))
+
+        async def ask():
+            with suppress(aiohttp.ClientConnectionError):  # the ingress listens once it has heard of the app
+                async with http.get(f"https://{app.configuration.ingress.fqdn}/") as answer:
+                    return answer.status == 200 and await answer.json(content_type=None)
+            return None
+
+        seen = await until(ask)
+        assert seen == {"type": "fuse.smb", "names": ["model.bin"], "other case": "weights", "write": "OSError"}
+        (azure.state / "files" / "stsmb" / "phi" / "sub" / "late").write_text("late")
+        assert (await ask())["names"] == ["model.bin"]
