@@ -181,9 +181,8 @@ def _show(facts: dict[str, Any], arguments: argparse.Namespace) -> None:
 def _passed_on(arguments: argparse.Namespace) -> list[str]:
     """The options that the detached server must be given."""
     passed = []
-    names = ("port", "operation_seconds", "retry_after", "page_size", "token_seconds", "pace", "rate_limits", "images", "speed")
-    names += ("share_view",)
-    for name in names:
+    timing = ("operation_seconds", "retry_after", "page_size", "token_seconds", "pace", "rate_limits", "speed")
+    for name in ("port", "images", "share_view", *timing):
         value = getattr(arguments, name)
         if isinstance(value, Buckets):
             value = ",".join(f"{kind}={value.of(kind).size}/{value.of(kind).rate:f}" for kind in ("reads", "writes", "deletes"))

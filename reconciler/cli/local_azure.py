@@ -70,16 +70,8 @@ def start(
     state_dir: StateDir = None,
 ) -> None:
     """Start it in the background and print how to reach it. At once when it runs already."""
-    _pass_on(
-        "start",
-        state_dir,
-        output,
-        "--pace",
-        pace,
-        "--share-view",
-        share_view,
-        *(("--faults", str(faults.absolute())) if faults else ()),
-    )
+    more = ("--faults", str(faults.absolute())) if faults else ()
+    _pass_on("start", state_dir, output, "--pace", pace, "--share-view", share_view, *more)
 
 
 @app.command()

@@ -1,14 +1,12 @@
 """`start --share-view smb`: the replicas of a local Azure see their share as SMB shows it, each through a mount of its own."""
 
-import venv
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 
 import aiohttp
 import pytest
 
+from tests.local_azure.ground import app_body, lay_ground, until
 from tests.local_azure.smb_mount import FUSE
-from tests.local_azure.test_running_apps import app_body, lay_ground, until
 
 pytestmark = pytest.mark.skipif(not FUSE, reason="/dev/fuse cannot be opened by this user; root can, or `chmod 666 /dev/fuse`")
 
@@ -30,20 +28,12 @@ HTTPServer(("", 8000), Handler).serve_forever()
 """
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("images")
-    venv.create(folder / "python", with_pip=False)
-    (folder / "images.yaml").write_text(f'- image: ["python:3.11"]\n  environment: {folder / "python"}\n  cmd: [python3]\n')
-    return folder / "images.yaml"
-
-
 async def test_a_replica_sees_the_share_as_over_smb(make_azure, images, connected_to) -> None:
     """The mount is SMB's view: any case, read-only as registered, and a listing as old as the volume's actimeo."""
     azure = make_azure("--operation-seconds", "0.05", "--images", str(images), "--share-view", "smb")
     async with AsyncExitStack() as stack:
         clients = await connected_to(azure, stack)
-        body = app_body(await lay_ground(clients, "rg-smb", "stsmb"), "blue")
+        body = app_body(await lay_ground(clients, "rg-smb", "stsmb"), mounted=True)
         template = body["properties"]["template"]
         template["containers"][0]["command"] = ["python3", "-c", SERVER]
         template["volumes"][0]["mountOptions"] = "actimeo=3600,file_mode=0644"
