@@ -12,6 +12,12 @@ _MADE = {
     *("logStreamEndpoint", "execEndpoint", "customDomainVerificationId", "containerId", "token", "message", "version"),
     *("outboundIpAddresses", "sharedKey", "primarySharedKey", "secondarySharedKey", "quotaNextResetTime", "runningStateDetails"),
     *("deploymentErrors", "provisioningError", "nextLink", "startTime", "endTime"),
+    *("latestReadyRevisionName", "infrastructureResourceGroup", "debugEndpoint"),
+}
+_ON_THE_WAY = {"Activating", "Deprovisioning", "Processing", "Provisioning", "NotRunning"}
+_STATE = {
+    *("active", "replicas", "healthState", "provisioningState", "runningState", "runningStateDetails", "provisioningError"),
+    *("lastActiveTime", "trafficWeight", "ready", "started", "containerId", "restartCount"),
 }
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d|[A-Z][a-z]{2}, \d\d? [A-Z][a-z]{2} \d{4}")
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -49,6 +55,34 @@ def compare(recorded: Any, local: Any, path: str = "", key: str = "") -> Iterato
         yield Field(path, f"is {_short(local)}, was {_short(recorded)}")
 
 
+def moved_on(recorded: Any, local: Any) -> tuple[Any, Any]:
+    """Both without what a revision or replica says of its state, where the recording caught it on its way and it has arrived here."""
+    if isinstance(recorded, dict) and isinstance(local, dict):
+        if _state(recorded) in _ON_THE_WAY and _state(local) not in {None, _state(recorded)}:
+            return _still(recorded), _still(local)
+        if "value" in recorded and "value" in local:
+            one, other = moved_on(recorded["value"], local["value"])
+            return {**recorded, "value": one}, {**local, "value": other}
+    if isinstance(recorded, list) and isinstance(local, list):
+        pairs = [moved_on(one, other) for one, other in pair(recorded, local) if other is not None or _state(one) != "NotRunning"]
+        return [one for one, _ in pairs if one is not None], [other for _, other in pairs if other is not None]
+    return recorded, local
+
+
+def _state(document: Any) -> Any:
+    properties = document.get("properties") if isinstance(document, dict) else None
+    return properties.get("runningState") if isinstance(properties, dict) else None
+
+
+def _still(document: dict[str, Any]) -> dict[str, Any]:
+    properties = {key: value for key, value in document["properties"].items() if key not in _STATE}
+    if "containers" in properties:
+        properties["containers"] = [
+            {key: value for key, value in entry.items() if key not in _STATE} for entry in properties["containers"]
+        ]
+    return {**document, "properties": properties}
+
+
 def leaves(value: Any, path: str) -> Iterator[str]:
     if isinstance(value, dict) and value:
         for name, inner in value.items():
@@ -66,7 +100,7 @@ def pair(recorded: list[Any], local: list[Any]) -> list[tuple[Any, Any]]:
         shorter = max(len(recorded), len(local))
         return list(zip(recorded + [None] * (shorter - len(recorded)), local + [None] * (shorter - len(local)), strict=True))
     rest, pairs, late = list(local), [], []
-    for entry in recorded:
+    for entry in sorted(recorded, key=lambda entry: _state(entry) == "NotRunning"):
         found = next((other for other in rest if name_of(entry) is not None and name_of(other) == name_of(entry)), None)
         if found is None:
             late.append(entry)

@@ -8,8 +8,8 @@ from . import fields
 from .recordings import MANAGEMENT, Exchange
 
 LRO = ("azure-asyncoperation", "location")
-_LEARNED = {"latestRevisionName", "latestReadyRevisionName", "revisionName"}
-_GENERATED = re.compile(r"/(revisions|replicas|executions)$", re.IGNORECASE)
+_LEARNED = {"latestRevisionName", "revisionName"}
+_GENERATED = re.compile(r"/(revisions|replicas|executions)(/[^/]+)?$", re.IGNORECASE)
 
 
 class Names:
@@ -46,8 +46,10 @@ class Names:
     def _pair(self, recorded: Any, local: Any) -> None:
         if isinstance(recorded, dict) and isinstance(local, dict):
             for name in recorded.keys() & local.keys():
-                if name in _LEARNED or (name == "name" and _GENERATED.search(str(recorded.get("type") or recorded.get("id")))):
+                if name in _LEARNED:
                     self._word(recorded[name], local[name])
+                elif name == "name" and _GENERATED.search(str(recorded.get("type") or recorded.get("id"))):
+                    self._word(recorded[name], local[name], again=True)
                 else:
                     self._pair(recorded[name], local[name])
         elif isinstance(recorded, list) and isinstance(local, list):
@@ -55,8 +57,11 @@ class Names:
                 original = next((entry for entry in recorded if self.translate(entry) == left), None)
                 self._pair(original, right)
 
-    def _word(self, recorded: Any, local: Any) -> None:
-        if isinstance(recorded, str) and isinstance(local, str) and len(recorded) > 5 and self.translate(recorded) != local:
+    def _word(self, recorded: Any, local: Any, *, again: bool = False) -> None:
+        """Each name stands for one of the other side, so that what lags behind teaches nothing; `again` where Azure replaced one."""
+        if not isinstance(recorded, str) or not isinstance(local, str) or len(recorded) < 6 or not local:
+            return
+        if recorded not in self._words and (again or local not in self._words.values()) and self.translate(recorded) != local:
             self._words[recorded] = local
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from . import fields, scope, seeds
+from . import fields, redacted, scope, seeds
 from .fields import Field
 from .names import LRO, Names
 from .recordings import ROOT, Exchange, Recording
@@ -21,7 +21,7 @@ from .scope import Subject
 
 OPERATION_SECONDS = "0.4"
 PATIENCE = 30.0
-SETTLING = 6.0
+SETTLING, GIVING_UP = 10.0, 2
 _PENDING = {
     *("InProgress", "Waiting", "Creating", "UpgradeRequested", "Updating", "Provisioning", "ScheduledForDelete", "Deleting"),
     *("ResolvingDns", "ProvisioningAccount", "Running", "Accepted", "Activating"),
@@ -75,7 +75,9 @@ class Replay:
         self._names = Names(recording.subscription, facts["subscriptionId"], facts["armEndpoint"])
         self._present: set[str] = set()
         self._made: set[str] = set()
+        self._waited: dict[str, int] = {}
         self._seeded: list[str] = []
+        self._keys: dict[str, str] = {}
         self._token = ""
 
     async def run(self) -> Replayed:
@@ -97,6 +99,7 @@ class Replay:
         self._follow(exchange)
         score.status, score.refusal = answer.status, refusal(answer.body)
         self._names.learn(exchange, answer.headers, answer.body)
+        self._keys |= redacted.keys(exchange.path, answer.body)
         there, here = (
             pending(exchange.method, exchange.status, exchange.body),
             pending(exchange.method, answer.status, answer.body),
@@ -125,7 +128,7 @@ class Replay:
             passed = time.monotonic() - begun
             if not self._early(exchange, answer, passed):
                 return answer
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
 
     def _early(self, exchange: Exchange, answer: Answer, passed: float) -> bool:
         if exchange.method not in {"GET", "HEAD"}:
@@ -136,15 +139,19 @@ class Replay:
             return False
         if pending("GET", answer.status, answer.body):
             return passed < PATIENCE
-        if passed > SETTLING or answer.status != exchange.status:
+        if answer.status != exchange.status or self._waited.get(exchange.path, 0) >= GIVING_UP:
             return False
         differing = [entry.path for entry in self._compare(exchange, answer.body) if entry.wrong]
-        return any(path.rsplit(".", 1)[-1] in _MOVING for path in differing)
+        moving = any(path.rsplit(".", 1)[-1] in _MOVING for path in differing)
+        if moving and passed > SETTLING:
+            self._waited[exchange.path] = self._waited.get(exchange.path, 0) + 1
+        return moving and passed <= SETTLING
 
     def _compare(self, exchange: Exchange, body: Any) -> list[Field]:
         recorded = self._names.translate(exchange.body)
         if isinstance(recorded, dict) and isinstance(body, dict):
             recorded, body = self._own(recorded, body)
+            recorded, body = fields.moved_on(recorded, body)
         return list(fields.compare(recorded, body)) if recorded is not None or body is not None else []
 
     def _own(self, recorded: dict[str, Any], local: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -178,27 +185,33 @@ class Replay:
 
     async def _seed(self, place: int, exchange: Exchange) -> None:
         for key in seeds.needed(exchange):
-            if key in self._present | self._made:
-                continue  # what was made and deleted here may come back only by itself
-            self._present.add(key)
-            body, version = seeds.document(self._recording, place, key, exchange)
-            url = f"{self._facts['armEndpoint']}{self._names.translate(_spelled(self._recording, key))}"
-            query = {"api-version": version or seeds.VERSIONS["microsoft.resources"]}
-            if (await self._send("GET", url, None, query)).status == 200:
-                continue
-            answer = await self._send("PUT", url, body, query)
-            self._seeded.append(f"{key} {answer.status}")
-            begun = time.monotonic()
-            while time.monotonic() - begun < PATIENCE:
-                shown = await self._send("GET", url, None, query)
-                if shown.status >= 400 or not pending("GET", shown.status, shown.body):
-                    break
-                await asyncio.sleep(0.05)
+            if key not in self._present | self._made:  # what was made and deleted here may come back only by itself
+                await self._put_there(place, exchange, key)
+
+    async def _put_there(self, place: int, exchange: Exchange, key: str) -> None:
+        """One resource that was there before the recording began, after what it stands on."""
+        self._present.add(key)
+        body, version = seeds.document(self._recording, place, key, exchange)
+        url = f"{self._facts['armEndpoint']}{self._names.translate(_spelled(self._recording, key))}"
+        query = {"api-version": version or seeds.VERSIONS["microsoft.resources"]}
+        if (await self._send("GET", url, None, query)).status == 200:
+            return
+        for below in seeds.prerequisites(body):
+            if below not in self._present | self._made:
+                await self._put_there(place, exchange, below)
+        answer = await self._send("PUT", url, body, query)
+        self._seeded.append(f"{key} {answer.status} {refusal(answer.body)}".strip())
+        begun = time.monotonic()
+        while time.monotonic() - begun < PATIENCE:
+            shown = await self._send("GET", url, None, query)
+            if shown.status >= 400 or not pending("GET", shown.status, shown.body):
+                break
+            await asyncio.sleep(0.1)
 
     async def _send(self, method: str, url: str, body: Any, query: dict[str, str]) -> Answer:
         if "?" not in url:
             url += "?" + "&".join(f"{key}={value}" for key, value in query.items())
-        data = None if body is None else json.dumps(self._names.translate(body))
+        data = None if body is None else json.dumps(redacted.restored(self._names.translate(body), self._keys))
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         async with self._session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
             text = await response.text()

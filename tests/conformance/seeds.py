@@ -62,9 +62,15 @@ def needed(exchange: Exchange) -> Iterator[str]:
     for key in keep:
         if _is_group(key) or scope.route(key) in _KINDS:
             yield key
-    named = ((exchange.sent or {}).get("properties") or {}) if isinstance(exchange.sent, dict) else {}
+    if exchange.succeeded:
+        yield from prerequisites(exchange.sent)
+
+
+def prerequisites(document: Any) -> Iterator[str]:
+    """The ids of what a document stands on: an app's environment and its group."""
+    named = (document.get("properties") or {}) if isinstance(document, dict) else {}
     environment = named.get("environmentId") or named.get("managedEnvironmentId")
-    if exchange.succeeded and environment:
+    if environment:
         yield from (key for key in scope.resources(environment) if _is_group(key) or scope.route(key) in _KINDS)
 
 
@@ -87,7 +93,7 @@ def document(recording: Recording, start: int, key: str, named: Exchange) -> tup
     provider = kind.split("/")[0] if not _is_group(key) else "microsoft.resources"
     body: dict[str, Any] = {"location": place}
     if kind == "microsoft.app/managedenvironments/{}":
-        body["properties"] = {"workloadProfiles": [{"name": "Consumption", "workloadProfileType": "Consumption"}]}
+        body["properties"] = {"workloadProfiles": _profiles(recording, key)}
     elif kind == "microsoft.storage/storageaccounts/{}":
         body |= {"kind": "StorageV2", "sku": {"name": "Standard_LRS"}}
     elif kind.endswith("/shares/{}"):
@@ -148,6 +154,17 @@ def _location(recording: Recording, named: Exchange) -> str:
             if isinstance(side, dict) and isinstance(side.get("location"), str) and side["location"]:
                 return str(side["location"])
     return "eastus"
+
+
+def _profiles(recording: Recording, environment: str) -> list[dict[str, str]] | None:
+    """An app without a profile name tells of an environment without profiles."""
+    for exchange in recording.exchanges:
+        for shown in _documents(exchange.body):
+            properties = shown.get("properties")
+            named = properties.get("environmentId") if isinstance(properties, dict) else None
+            if isinstance(named, str) and named.lower() == environment and properties["workloadProfileName"] is None:
+                return None
+    return [{"name": "Consumption", "workloadProfileType": "Consumption"}]
 
 
 def _is_group(key: str) -> bool:

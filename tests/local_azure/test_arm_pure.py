@@ -14,7 +14,7 @@ from infra.local_azure.arm.ids import parse
 from infra.local_azure.arm.merge import merge
 from infra.local_azure.files import names, signature
 from infra.local_azure.files.errors import FilesError
-from infra.local_azure.providers import app_shape
+from infra.local_azure.providers import app_fields, app_shape
 from infra.local_azure.providers.resource_filter import matcher
 
 
@@ -103,12 +103,46 @@ def test_azures_spelling_of_an_app():
         ]
     }
     container = app_shape.template(sent, fill=True)["containers"][0]
-    assert container == {"name": "a", "image": "i", "resources": {"cpu": 1.25, "memory": "2.5Gi", "ephemeralStorage": "8Gi"}}
-    traffic = app_shape.ingress(
-        {"traffic": [{"revisionName": "a--b", "weight": "50", "latestRevision": False, "label": None}]}, fill=True
-    )
-    assert traffic["traffic"] == [{"revisionName": "a--b", "weight": 50}]
-    assert app_shape.identity({"type": "SystemAssigned,UserAssigned"})["type"] == "SystemAssigned, UserAssigned"
+    resources = {"cpu": 1.25, "memory": "2.5Gi", "ephemeralStorage": "8Gi"}
+    shown = app_fields.TEMPLATE.render({"containers": [container]}, "2025-01-01")["containers"]
+    assert shown == [{"name": "a", "image": "i", "resources": resources}]
+    entry = {"revisionName": "a--b", "weight": "50", "latestRevision": False, "label": None}
+    ingress = app_shape.configuration({"ingress": {"traffic": [entry]}}, fill=True)["ingress"]
+    assert ingress["traffic"] == [{"revisionName": "a--b", "weight": 50}]
+
+
+@pytest.mark.parametrize(
+    ("version", "fields", "reason"),
+    [
+        ("2024-03-01", {"minReplicas", "maxReplicas", "rules"}, "before the cooldown could be set"),
+        (
+            "2024-10-02-preview",
+            {"minReplicas", "maxReplicas", "cooldownPeriod", "pollingInterval", "rules"},
+            "a preview has it first",
+        ),
+        ("2025-01-01", {"minReplicas", "maxReplicas", "cooldownPeriod", "pollingInterval", "rules"}, "then the stable one"),
+    ],
+)
+def test_an_api_version_shows_its_own_fields(version, fields, reason):
+    """A document is written for the api-version that asks."""
+    scale = app_shape.template({}, fill=True)["scale"]
+    assert set(app_fields.SCALE.render(scale, version)) == fields, reason
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        ({"containers": {"name": "a"}}, "an object where a list belongs"),
+        ({"scale": {"minReplicas": "some"}}, "a word where a number belongs"),
+        ({"terminationGracePeriodSeconds": 1.5}, "a fraction where an integer belongs"),
+        ({"containers": [{"name": {"a": 1}}]}, "an object where a string belongs"),
+    ],
+)
+def test_a_document_of_another_type_is_refused(sent, reason):
+    """What cannot be read as the field's type is ARM's 400, never a fault of the server."""
+    with pytest.raises(ArmError) as refused:
+        app_shape.template(sent, fill=True)
+    assert (refused.value.status, refused.value.code) == (400, "InvalidRequestContent"), reason
 
 
 @given(st.text(max_size=30))

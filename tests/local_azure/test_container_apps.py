@@ -324,7 +324,7 @@ BAD = [
     ("phi", change("environmentId", "/subscriptions/x"), "ManagedEnvironmentNotFound", "no such environment"),
     ("phi", change("configuration.secrets", [{"name": "key"}]), "ContainerAppSecretInvalid", "a secret without a value"),
     ("phi", change("configuration.secrets", []), "ContainerAppSecretRefNotFound", "env refers to a secret that is gone"),
-    ("phi", change("configuration.ingress.targetPort", 0), "ContainerAppInvalidIngressTargetPort", "no port"),
+    ("phi", change("configuration.ingress.targetPort", 70000), "ContainerAppInvalidIngressTargetPort", "no such port"),
     ("phi", change("template.revisionSuffix", "x" * 60), "ContainerAppInvalidRevisionName", "54 characters in all"),
     ("phi", change("template.containers", []), "ContainerAppContainersRequired", "nothing to run"),
     ("phi", change("template.volumes", [{"name": "v", "storageType": "AzureFile", "storageName": "s"}]),

@@ -38,7 +38,7 @@ def document(app: str, properties: Body, secrets: list[Body], storages: set[str]
 
 def run(properties: Body, secrets: list[Body], storages: set[str], profiles: list[Body] | None) -> None:
     """What is wrong with the secrets, containers, registries, volumes and profile of an app or a job."""
-    template, names = properties["template"], {str(secret["name"]) for secret in secrets}
+    template, names = properties["template"], {str(secret.get("name")) for secret in secrets}
     _secrets(secrets)
     _containers(template, names)
     _registries(properties["configuration"]["registries"], names)
@@ -83,7 +83,7 @@ def _secrets(secrets: list[Body]) -> None:
         label = str(secret.get("name") or "")
         if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", label):
             raise bad_request("ContainerAppSecretInvalidName", f"Invalid secret name '{label}'.")
-    empty = [str(secret["name"]) for secret in secrets if not secret.get("value") and not secret.get("keyVaultUrl")]
+    empty = [str(secret.get("name")) for secret in secrets if not secret.get("value") and not secret.get("keyVaultUrl")]
     if empty:
         text = (
             f"Invalid Request: Container app secret(s) with name(s) '{', '.join(empty)}' are invalid: "
@@ -106,6 +106,8 @@ def _containers(template: Body, secrets: set[str]) -> None:
                 "ContainerAppImageRequired", f"Container with name '{label}' must have an 'Image' property specified."
             )
         for entry in container.get("env", []):
+            if not entry.get("name"):
+                raise bad_request("ContainerAppInvalidEnvVarName", f"An environment variable of container '{label}' has no name.")
             if entry.get("secretRef") and entry["secretRef"] not in secrets:
                 text = f"SecretRef '{entry['secretRef']}' defined for container '{label}' not found."
                 raise bad_request("ContainerAppSecretRefNotFound", text)
@@ -136,7 +138,7 @@ def _registries(registries: list[Body] | None, secrets: set[str]) -> None:
     for registry in registries or []:
         reference = registry.get("passwordSecretRef")
         if reference and reference not in secrets:
-            text = f"PasswordSecretRef '{reference}' defined for registry server '{registry['server']}' not found."
+            text = f"PasswordSecretRef '{reference}' defined for registry server '{registry.get('server')}' not found."
             raise bad_request("ContainerAppRegistriesPasswordSecretRefNotFound", text)
 
 
@@ -201,9 +203,8 @@ def _scale(scale: Body) -> None:
 
 
 def _ingress(ingress: Body | None) -> None:
-    if ingress and not 1 <= int(ingress["targetPort"] or 0) <= 65535:
+    """Port 0 lets Azure find the port that the container listens on."""
+    if ingress and not 0 <= int(ingress["targetPort"]) <= 65535:
         raise bad_request("ContainerAppInvalidIngressTargetPort", "The ingress target port must be between 1 and 65535.")
-    if ingress and ingress["transport"] not in {"Auto", "Http", "Http2"}:
-        raise bad_request(
-            "IngressTransportNotSupported", f"The local Azure does not implement ingress transport '{ingress['transport']}'."
-        )
+    if ingress and ingress["transport"] not in {"Auto", "Http", "Http2", "Tcp"}:
+        raise bad_request("ContainerAppInvalidIngressTransport", f"The ingress transport '{ingress['transport']}' is invalid.")

@@ -1,159 +1,101 @@
-"""A container app's document: what was sent, spelled as Azure spells it. `fill` adds the defaults that a later GET shows.
+"""A container app's document between client and store: `configuration` and `template` read what was sent, `fill` adds the state.
 
-The answer to a PUT is the same document without them: an echo, not the state. Secrets' values are taken out by `secrets`.
+What a PUT answers is the sent document in Azure's spelling; what a later GET answers has the defaults as well. `app_fields` says
+which fields there are.
 """
 
 import re
 from typing import Any
 
+from . import app_fields
+
 Body = dict[str, Any]
-_MODES = {"single": "Single", "multiple": "Multiple"}
-_TRANSPORTS = {"auto": "Auto", "http": "Http", "http2": "Http2", "tcp": "Tcp"}
 
 
 def configuration(sent: Body | None, *, fill: bool) -> Body:
     """`properties.configuration` without secret values; `fqdn` is the view's business."""
-    given = sent or {}
-    mode = given.get("activeRevisionsMode")
-    shown: Body = {
-        "secrets": [_secret_name(entry) for entry in given.get("secrets") or []] or None,
-        "activeRevisionsMode": _MODES.get(str(mode).lower(), mode) if mode else ("Single" if fill else None),
-        "ingress": ingress(given["ingress"], fill=fill) if given.get("ingress") else None,
-        "registries": [_registry(entry) for entry in given.get("registries") or []] or None,
-        "dapr": given.get("dapr"),
-        "maxInactiveRevisions": given.get("maxInactiveRevisions"),
-        "service": given.get("service"),
-    }
-    if not fill and given.get("secrets") == []:
-        shown["secrets"] = []
-    for name in ("runtime", "identitySettings"):
-        if given.get(name):
-            shown[name] = given[name]
-    return shown
-
-
-def ingress(sent: Body, *, fill: bool) -> Body:
-    transport, traffic = sent.get("transport"), sent.get("traffic")
-    default = [{"weight": 100, "latestRevision": True}] if fill else None
-    return {
-        "fqdn": None,
-        "external": bool(sent.get("external")),
-        "targetPort": sent.get("targetPort") if sent.get("targetPort") is not None else (0 if fill else None),
-        "exposedPort": sent.get("exposedPort") if sent.get("exposedPort") is not None else (0 if fill else None),
-        "transport": _TRANSPORTS.get(str(transport).lower(), transport) if transport else ("Auto" if fill else None),
-        "traffic": [_weight(entry) for entry in traffic] if traffic else default,
-        "customDomains": sent.get("customDomains"),
-        "allowInsecure": bool(sent.get("allowInsecure")),
-        "ipSecurityRestrictions": sent.get("ipSecurityRestrictions"),
-        "corsPolicy": sent.get("corsPolicy"),
-        "clientCertificateMode": sent.get("clientCertificateMode"),
-        "stickySessions": sent.get("stickySessions"),
-        "additionalPortMappings": sent.get("additionalPortMappings"),
-    }
+    given = app_fields.CONFIGURATION.read(sent or {}, "properties.configuration")
+    for entry in given.get("secrets", []):
+        entry.pop("value", None)
+    if "ingress" in given:
+        given["ingress"] = _ingress(given["ingress"], fill=fill)
+    given.setdefault("identitySettings", [])
+    if not fill:
+        return given
+    given = {**app_fields.CONFIGURATION.blank(), "targetLabel": "", "activeRevisionsMode": "Single", **given}
+    return given | {name: given[name] or None for name in ("secrets", "registries")}
 
 
 def template(sent: Body | None, *, fill: bool) -> Body:
     """`properties.template`; `revisionSuffix` stays what was given, empty when nothing was."""
-    given = sent or {}
-    first = given.get("initContainers") or None
-    return {
-        "revisionSuffix": given.get("revisionSuffix") or ("" if fill else None),
-        "terminationGracePeriodSeconds": given.get("terminationGracePeriodSeconds"),
-        "containers": [_container(entry, fill=fill) for entry in given.get("containers") or []],
-        "initContainers": [_container(entry, fill=fill) for entry in first] if first else None,
-        "scale": _scale(given.get("scale"), fill=fill),
-        "volumes": [_without_nulls(entry) for entry in given.get("volumes") or []] or None,
-        "serviceBinds": given.get("serviceBinds") or None,
-    }
-
-
-def substance(sent: Body, profile: str | None) -> Body:
-    """What makes a revision: the filled template without its suffix, and the profile it runs on."""
-    return {**sent, "revisionSuffix": "", "workloadProfileName": profile}
-
-
-def revision_template(filled: Body) -> Body:
-    """The template as a revision shows it: probes always there, ephemeralStorage never."""
-    shown = {**filled, "revisionSuffix": None}
+    given = app_fields.TEMPLATE.read(sent or {}, "properties.template")
     for name in ("containers", "initContainers"):
-        entries = [{"probes": [], **entry} for entry in filled.get(name) or []]
-        for entry in entries:
-            entry["resources"] = {key: value for key, value in entry["resources"].items() if key != "ephemeralStorage"}
-        shown[name] = entries or None
-    return shown
+        for entry in given.get(name) or []:
+            _complete(entry, fill=fill)
+    if not fill:
+        return given
+    given = {**app_fields.TEMPLATE.blank(), "revisionSuffix": "", "containers": [], **given}
+    given["scale"] = _scale(given["scale"] or {})
+    return given | {name: given[name] or None for name in ("initContainers", "volumes", "serviceBinds")}
+
+
+def substance(filled: Body, profile: str | None) -> Body:
+    """What makes a revision: the filled template without its suffix, and the profile it runs on."""
+    return {**filled, "revisionSuffix": "", "workloadProfileName": profile}
 
 
 def secrets(sent: Body | None) -> list[Body]:
     """The secrets with their values, for the private part of the record."""
-    return [_without_nulls(entry) for entry in (sent or {}).get("secrets") or []]
+    read = [app_fields.SECRET.read(entry, "properties.configuration.secrets") for entry in (sent or {}).get("secrets") or []]
+    return [{name: value for name, value in entry.items() if value or name in {"name", "value"}} for entry in read]
 
 
-def identity(sent: Body | None) -> Body:
-    if not sent or str(sent.get("type") or "None").lower() == "none":
-        return {"type": "None"}
-    kinds = [part.strip() for part in str(sent["type"]).split(",")]
-    shown: Body = {"type": ", ".join(kinds)}
-    if sent.get("userAssignedIdentities"):
-        shown["userAssignedIdentities"] = sent["userAssignedIdentities"]
-    return shown
+def memory(text: str) -> str:
+    """`2.0Gi` is `2Gi` to Azure."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)Gi", text)
+    return f"{float(match[1]):g}Gi" if match else text
 
 
-def _container(sent: Body, *, fill: bool) -> Body:
-    shown: Body = {"image": sent.get("image"), "name": sent.get("name")}
-    for name in ("command", "args", "probes", "volumeMounts"):
-        if sent.get(name):
-            shown[name] = [_without_nulls(entry) if isinstance(entry, dict) else str(entry) for entry in sent[name]]
-    if sent.get("env"):
-        shown["env"] = [_without_nulls(entry) for entry in sent["env"]]
-    if sent.get("resources") or fill:
-        shown["resources"] = _resources(sent.get("resources") or {})
-    return shown
+def disk(cores: float) -> str:
+    """The ephemeral storage that comes with so many cores; nobody can ask for another."""
+    return "1Gi" if cores <= 0.25 else "2Gi" if cores <= 0.5 else "4Gi" if cores <= 1 else "8Gi"
 
 
-def _resources(sent: Body) -> Body:
-    cpu = float(sent.get("cpu") or 0.5)
-    memory = str(sent.get("memory") or "1Gi")
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?)Gi", memory):
-        memory = f"{float(match[1]):g}Gi"
-    disk = "1Gi" if cpu <= 0.25 else "2Gi" if cpu <= 0.5 else "4Gi" if cpu <= 1 else "8Gi"
-    return {"cpu": int(cpu) if cpu.is_integer() else cpu, "memory": memory, "ephemeralStorage": disk}
-
-
-def _scale(sent: Body | None, *, fill: bool) -> Body | None:
+def _ingress(given: Body, *, fill: bool) -> Body:
+    given = {"external": False, "allowInsecure": False, **given}
     if not fill:
-        return {name: (sent or {}).get(name) for name in ("minReplicas", "maxReplicas", "rules")} if sent else None
-    given = sent or {}
-    return {
-        "minReplicas": given.get("minReplicas"),
-        "maxReplicas": _number(given.get("maxReplicas"), 10),
-        "rules": [_rule(entry) for entry in given.get("rules") or []] or None,
-        "cooldownPeriod": _number(given.get("cooldownPeriod"), 300),
-        "pollingInterval": _number(given.get("pollingInterval"), 30),
-    }
+        return given
+    given = {**app_fields.INGRESS.blank(), "targetPort": 0, "exposedPort": 0, "transport": "Auto", **given, "fqdn": None}
+    traffic = [_weight(entry) for entry in given["traffic"] or [{"weight": 100, "latestRevision": True}]]
+    lists = {name: given[name] or None for name in ("customDomains", "ipSecurityRestrictions", "additionalPortMappings")}
+    return given | lists | {"traffic": traffic}
 
 
-def _rule(sent: Body) -> Body:
-    """A scale rule names its own kind alone; a client's explicit nulls for the others are not kept."""
-    return {name: _without_nulls(value) if isinstance(value, dict) else value for name, value in _without_nulls(sent).items()}
+def _weight(entry: Body) -> Body:
+    return {name: value for name, value in {"weight": 0, **entry}.items() if value is not False}
 
 
-def _weight(sent: Body) -> Body:
-    shown: Body = {"revisionName": sent.get("revisionName"), "weight": int(sent.get("weight") or 0)}
-    shown |= {"latestRevision": True} if sent.get("latestRevision") else {}
-    return _without_nulls({**shown, "label": sent.get("label")})
+def _complete(container: Body, *, fill: bool) -> None:
+    container.setdefault("imageType", "ContainerImage" if fill else "CloudBuild")
+    if fill or "resources" in container:
+        given = container.get("resources") or {}
+        cores = given.get("cpu", 0.5)
+        size = {"cpu": cores, "memory": memory(given.get("memory") or "1Gi"), "ephemeralStorage": disk(cores)}
+        container["resources"] = {**size, **({"gpu": given["gpu"]} if "gpu" in given else {})}
 
 
-def _secret_name(sent: Body) -> Body:
-    return {key: sent[key] for key in ("name", "keyVaultUrl", "identity") if sent.get(key)}
+def _scale(given: Body) -> Body:
+    """Queue rules of the custom kind become rules of their own kind."""
+    rules = [_queue(rule) for rule in given.get("rules") or []] or None
+    return {"minReplicas": None, "maxReplicas": 10, "cooldownPeriod": 300, "pollingInterval": 30, **given, "rules": rules}
 
 
-def _registry(sent: Body) -> Body:
-    return {name: sent.get(name) or "" for name in ("server", "username", "passwordSecretRef", "identity")}
-
-
-def _number(value: Any, default: int) -> int:
-    return default if value is None else int(value)
-
-
-def _without_nulls(entry: Body) -> Body:
-    return {key: value for key, value in entry.items() if value is not None}
+def _queue(rule: Body) -> Body:
+    custom = rule.get("custom") or {}
+    if custom.get("type") != "azure-queue":
+        return rule
+    metadata = custom.get("metadata") or {}
+    known: Body = {name: metadata[name] for name in ("accountName", "queueName") if metadata.get(name)}
+    length = str(metadata.get("queueLength") or "")
+    known |= {"queueLength": int(length)} if length.isdigit() else {}
+    return {"name": rule.get("name"), "azureQueue": known | {key: custom[key] for key in ("auth", "identity") if custom.get(key)}}

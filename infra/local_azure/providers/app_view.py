@@ -6,7 +6,7 @@ from infra.local_azure import clock
 from infra.local_azure.arm.call import Call
 from infra.local_azure.store import Record
 
-from . import app_shape, tracked
+from . import app_fields, app_shape, tracked
 
 TYPE = "Microsoft.App/containerApps"
 KIND = TYPE.lower()
@@ -16,53 +16,59 @@ Body = dict[str, Any]
 
 def view(call: Call, record: Record) -> Body:
     """The app as a GET returns it in this api-version."""
-    stored, call_version = record.body["properties"], call.version
-    state = stored["provisioningState"]
-    latest = stored.get("latestRevisionName")
-    configuration, template = dict(stored["configuration"]), dict(stored["template"])
+    stored = record.body["properties"]
+    configuration = dict(stored["configuration"])
     if configuration["ingress"]:
         configuration["ingress"] = {**configuration["ingress"], "fqdn": fqdn(record)}
-    if call_version < "2024-08-02":
-        template["scale"] = {key: template["scale"][key] for key in ("minReplicas", "maxReplicas", "rules")}
-    elif call_version >= "2024-10":
-        configuration = {"runtime": None, "identitySettings": [], **configuration}
-    running = "Stopped" if record.private["stopped"] else "Progressing" if not latest else "Running"
-    properties: Body = {
-        **_head(call, record),
-        "provisioningState": state,
+    latest = stored.get("latestRevisionName") or ""
+    document = {
+        **_known(call, record),
+        "provisioningState": stored["provisioningState"],
+        "runningStatus": "Stopped" if record.private["stopped"] else "Running",
         **tracked.failure(record),
-        **({"runningStatus": running} if latest else {}),
-        **({"latestRevisionName": latest} if latest else {}),
-        "latestReadyRevisionName": stored.get("latestReadyRevisionName"),
-        **({"latestRevisionFqdn": fqdn(record) if configuration["ingress"] else ""} if latest else {}),
+        "latestRevisionName": latest,
+        "latestReadyRevisionName": stored.get("latestReadyRevisionName") or "",
+        "latestRevisionFqdn": revision_fqdn(call, record, latest) if configuration["ingress"] and latest else "",
         "configuration": configuration,
-        "template": template,
+        "template": stored["template"],
         "eventStreamEndpoint": f"{call.base}{_stream_id(record)}/eventstream",
-        "delegatedIdentities": [],
     }
-    return _frame(record, record.body["systemData"], properties)
+    return _frame(record, record.body["systemData"], app_fields.APP.render(document, call.version))
 
 
 def echo(call: Call, record: Record, sent: Body) -> Body:
-    """The answer to a PUT: what was sent in Azure's spelling, null where nothing was, and nothing that is known only later."""
-    configuration = app_shape.configuration(sent.get("configuration"), fill=False)
-    properties: Body = {
-        **_head(call, record),
+    """The answer to a PUT: what was sent in Azure's spelling, null where nothing was, and nothing that is known only later.
+
+    The api-versions of 2023 answer with the state instead.
+    """
+    data = record.body["systemData"]
+    moved = "At" if data["createdAt"] == data["lastModifiedAt"] else "lastModifiedAt"
+    data = {key: f"{value}Z" if key.endswith(moved) else value for key, value in data.items()}
+    if call.version < "2024-02":
+        return {**view(call, record), "systemData": data}
+    document = {
+        **_known(call, record),
         "provisioningState": "InProgress",
-        "configuration": configuration,
+        "configuration": app_shape.configuration(sent.get("configuration"), fill=False),
         "template": app_shape.template(sent.get("template"), fill=False),
-        "delegatedIdentities": [],
     }
-    for name in ("latestRevisionName", "latestReadyRevisionName", "runningStatus", "eventStreamEndpoint"):
-        if sent.get(name) is not None:
-            properties[name] = sent[name]
-    data = {key: f"{value}Z" if key.endswith("At") else value for key, value in record.body["systemData"].items()}
-    return _frame(record, data, properties)
+    ingress, given = document["configuration"].get("ingress"), (sent.get("configuration") or {}).get("ingress") or {}
+    if ingress and given.get("fqdn"):
+        ingress["fqdn"] = given["fqdn"]
+    return _frame(record, data, app_fields.APP.render(document, call.version))
 
 
 def fqdn(record: Record) -> str:
     """Each app with ingress has a loopback port of its own, the same for as long as the app lives."""
     return f"localhost:{record.private['port']}"
+
+
+def revision_fqdn(call: Call, record: Record, revision: str) -> str:
+    """Names below localhost lead to this machine as well, so a revision's name is one at the app's port, where it has one."""
+    if record.body["properties"]["configuration"]["ingress"]:
+        return f"{revision}.{fqdn(record)}"
+    environment = call.azure.store.get(record.private["environment"])
+    return f"{revision}.{environment.private['domain']}" if environment else ""
 
 
 def app_id(record: Record) -> str:
@@ -74,13 +80,18 @@ def revision_id(record: Record, name: str) -> str:
     return f"{app_id(record)}/revisions/{name}"
 
 
-def revision_view(record: Record, *, weight: int, fqdn: str | None, status: Any) -> Body:
+def revision_view(call: Call, app: Record, record: Record, *, weight: int, status: Any) -> Body:
     """A revision with the runtime's word on its health. `status` is a RevisionStatus."""
     body = record.body
+    template = {**body["template"], "revisionSuffix": None}
+    template["scale"] = {**template["scale"], "cooldownPeriod": None, "pollingInterval": None}
+    for name in ("containers", "initContainers"):
+        template[name] = [{"probes": [], **entry} for entry in template[name] or []] or None
     properties: Body = {
         "createdTime": clock.offset(body["created"]),
-        "fqdn": fqdn,
-        "template": app_shape.revision_template(body["template"]),
+        **({"lastActiveTime": clock.offset(body["lastActive"])} if body.get("lastActive") and not body["active"] else {}),
+        "fqdn": revision_fqdn(call, app, record.name),
+        "template": app_fields.REVISION_TEMPLATE.render(template, call.version),
         "active": body["active"],
         "replicas": len(status.replicas),
         "trafficWeight": weight,
@@ -93,15 +104,19 @@ def revision_view(record: Record, *, weight: int, fqdn: str | None, status: Any)
     return {"id": record.id, "name": record.name, "type": "Microsoft.App/containerapps/revisions", "properties": properties}
 
 
-def _head(call: Call, record: Record) -> Body:
+def _known(call: Call, record: Record) -> Body:
+    """What is true of an app from the first moment on. Apps of an environment in a network of the user's have its addresses."""
     stored = record.body["properties"]
     environment = call.azure.store.get(record.private["environment"])
+    network = environment.body["properties"].get("vnetConfiguration") if environment else None
     return {
         "managedEnvironmentId": stored["environmentId"],
         "environmentId": stored["environmentId"],
         "workloadProfileName": stored["workloadProfileName"],
-        "outboundIpAddresses": ["127.0.0.1"],
+        "patchingMode": "Automatic",
+        "outboundIpAddresses": None if network else ["127.0.0.1"],
         "customDomainVerificationId": environment.private["verification"] if environment else None,
+        "delegatedIdentities": [],
     }
 
 

@@ -29,10 +29,9 @@ def put(call: Call) -> Reply:
     known = azure.store.get(call.target.key)
     _idle(azure, call.target.key, call.target.name)
     sent = body.get("properties") or {}
-    if known is None and sent.get("configuration") is not None and "maxInactiveRevisions" not in (sent["configuration"] or {}):
-        sent = {**sent, "configuration": {**sent["configuration"], "maxInactiveRevisions": 100}}
-    elif known is None and not sent.get("configuration"):
-        sent = {**sent, "configuration": {"maxInactiveRevisions": 100}}
+    settings = sent.get("configuration") or {}
+    if known is None and settings.get("maxInactiveRevisions") is None and call.version >= "2024-02":
+        sent = {**sent, "configuration": {**settings, "maxInactiveRevisions": 100}}
     record, running = _accept(call, known, {**body, "properties": sent})
     where = operations.url(call, "Microsoft.App", record.body["location"], "containerappOperationStatuses", running, status=True)
     headers = {"Azure-AsyncOperation": where, "x-ms-async-operation-timeout": "PT15M", **operations.waiting(call)}
@@ -120,6 +119,7 @@ def applied(azure: Azure, operation: Operation) -> None:
     if revision:
         azure.store.put(_revision(record, revision))
         properties["latestRevisionName"] = revision
+        properties.setdefault("latestReadyRevisionName", revision)  # the first counts as ready, whatever becomes of it
     properties["provisioningState"] = "Succeeded"
     azure.store.put(record)
     azure.composition.prune(record)
@@ -167,7 +167,7 @@ def _accept(call: Call, known: Record | None, body: Body) -> tuple[Record, Opera
     old = known.body["properties"] if known else {}
     properties |= {name: old[name] for name in ("latestRevisionName", "latestReadyRevisionName") if name in old}
     record.private |= {"environment": environment.key, "secrets": values}
-    record.body = {"location": display(place), "identity": app_shape.identity(body.get("identity")), "properties": properties}
+    record.body = {"location": display(place), "identity": tracked.identity(call, body, record.id), "properties": properties}
     record.body["systemData"] = tracked.stamp(call, known.body["systemData"] if known else None)
     record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
     return record, _write(azure, record, "app.applied", {"revision": revision})

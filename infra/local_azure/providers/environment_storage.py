@@ -7,7 +7,7 @@ from infra.local_azure.arm.errors import ArmError, bad_request, conflict
 from infra.local_azure.arm.paging import page
 from infra.local_azure.store import Record
 
-from . import managed_environment, tracked
+from . import environment_shape, managed_environment, tracked
 from .tracked import Body
 
 TYPE = "Microsoft.App/managedEnvironments/storages"
@@ -74,7 +74,7 @@ def _environment(call: Call) -> Record:
 
 
 def _missing(call: Call) -> str:
-    resource = f"{managed_environment.TYPE}/{call.target.names[0]}"
+    resource = f"{environment_shape.TYPE}/{call.target.names[0]}"
     return (
         f"The Resource '{resource}' under resource group '{call.target.group}' was not found. "
         "For more details please go to https://aka.ms/ARMResourceNotFoundFix"

@@ -168,7 +168,7 @@ def _accept(call: Call, known: Record | None, body: Body) -> tuple[Record, Opera
     private = {"environment": environment.key, "secrets": secrets, "fresh": known is None, "fired": clock.now()}
     private["suspended"] = bool(known and known.private["suspended"])
     record = Record(known.id if known else tracked.new_id(call, TYPE), KIND, {}, private)
-    record.body = {"location": display(place), "identity": app_shape.identity(body.get("identity")), "properties": properties}
+    record.body = {"location": display(place), "identity": tracked.identity(call, body, record.id), "properties": properties}
     record.body["systemData"] = tracked.stamp(call, known.body["systemData"] if known else None)
     record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
     return record, _write(azure, record, "job.applied")

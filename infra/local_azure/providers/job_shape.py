@@ -120,6 +120,7 @@ def shown_template(stored: Body, disk: str | None, image_type: str | None) -> Bo
     for name in ("containers", "initContainers"):
         entries = [dict(entry) for entry in stored[name] or []]
         for entry in entries:
+            entry.pop("imageType", None)
             if image_type:
                 entry["imageType"] = image_type
             resources = {key: value for key, value in entry["resources"].items() if key != "ephemeralStorage"}

@@ -2,7 +2,6 @@
 
 import re
 import secrets
-from typing import Any
 
 from infra.local_azure import regions
 from infra.local_azure.arm import operations
@@ -14,18 +13,13 @@ from infra.local_azure.arm.paging import page
 from infra.local_azure.azure import Azure
 from infra.local_azure.store import Record
 
-from . import quotas, tracked, workload_profiles
+from . import environment_shape, quotas, tracked, workload_profiles
+from .environment_shape import TYPE, label, view
 from .tracked import Body
 
-TYPE = "Microsoft.App/managedEnvironments"
 KIND = TYPE.lower()
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,58}[a-z0-9]")
 _WORDS = ("bluesky", "whitebeach", "greenfield", "calmsea", "redstone", "goldriver", "silverlake", "happytree")
-_SETTINGS = (
-    "daprAIInstrumentationKey", "daprAIConnectionString", "vnetConfiguration", "appLogsConfiguration", "zoneRedundant",
-    "kedaConfiguration", "daprConfiguration", "customDomainConfiguration", "workloadProfiles",
-    "infrastructureResourceGroup", "peerAuthentication", "peerTrafficConfiguration", "publicNetworkAccess",
-)  # fmt: skip
 
 
 def put(call: Call) -> Reply:
@@ -41,14 +35,15 @@ def put(call: Call) -> Reply:
     known = azure.store.get(call.target.key)
     place = tracked.location(body, known, TYPE)
     idle(azure, call.target.key, call.target.name)
-    sent = {key: value for key, value in (body.get("properties") or {}).items() if key in _SETTINGS}
+    sent = body.get("properties") or {}
     before = known.body if known else {}
     record = known or Record(tracked.new_id(call, TYPE), KIND, {}, _private(place))
-    settings = _settings(sent, place, before.get("properties"), record)
-    if known and settings == _own(before["properties"]) and _label(body) == _label(before):
-        return Reply(200, _view(call, record))
+    settings = environment_shape.settings(sent, place, before.get("properties"), record)
+    labels = label(call, body, record)
+    if known and settings == _own(before["properties"]) and labels == label(call, before, record):
+        return Reply(200, view(call, record))
     record.body = {
-        **_label(body),
+        **labels,
         "location": regions.display(place),
         "systemData": tracked.stamp(call, before.get("systemData")),
     }
@@ -56,7 +51,7 @@ def put(call: Call) -> Reply:
     running = _write(azure, record, "environment.done", factor=3 if not known else 1)
     where = operations.url(call, "Microsoft.App", place, "managedEnvironmentOperationStatuses", running, status=True)
     headers = {"Azure-AsyncOperation": where, "x-ms-async-operation-timeout": "PT15M", **operations.waiting(call)}
-    return Reply(201, _view(call, record, created=not known), headers)
+    return Reply(201, view(call, record, created=not known), headers)
 
 
 def patch(call: Call) -> Reply:
@@ -65,11 +60,12 @@ def patch(call: Call) -> Reply:
     record = tracked.find(call, TYPE)
     place = tracked.location(body, record, TYPE)
     idle(azure, record.key, record.name)
-    sent = {key: value for key, value in (body.get("properties") or {}).items() if key in _SETTINGS}
-    merged = merge(_own(record.body["properties"]), sent)
-    settings = _settings(merged, place, record.body["properties"], record)
+    merged = merge(_own(record.body["properties"]), body.get("properties") or {})
+    settings = environment_shape.settings(merged, place, record.body["properties"], record)
     structural = settings != _own(record.body["properties"])
-    labels = _label(merge(_label(record.body), {key: body[key] for key in ("tags", "identity") if key in body}))
+    named = ("tags", "identity")
+    before = {key: record.body[key] for key in named if key in record.body}
+    labels = label(call, merge(before, {key: body[key] for key in named if key in body}), record)
     record.body = {
         **labels,
         "location": record.body["location"],
@@ -77,18 +73,18 @@ def patch(call: Call) -> Reply:
     } | {"properties": {**settings, "provisioningState": "UpgradeRequested" if structural else "Succeeded"}}
     if not structural:
         azure.store.put(record)
-        return Reply(200, _view(call, record))
+        return Reply(200, view(call, record))
     running = _write(azure, record, "environment.done")
     where = operations.url(call, "Microsoft.App", place, "managedEnvironmentOperationResults", running, status=False)
     return Reply(202, None, {"Location": where, **operations.waiting(call)})
 
 
 def get(call: Call) -> Reply:
-    return Reply(200, _view(call, tracked.find(call, TYPE)))
+    return Reply(200, view(call, tracked.find(call, TYPE)))
 
 
 def listing(call: Call) -> Reply:
-    return page(call, [_view(call, record) for record in call.azure.store.each(KIND, tracked.scope(call))])
+    return page(call, [view(call, record) for record in call.azure.store.each(KIND, tracked.scope(call))])
 
 
 def delete(call: Call) -> Reply:
@@ -140,7 +136,7 @@ def result(call: Call) -> Reply:
         where = f"{call.base}{call.target.path}?api-version={call.version}"
         return Reply(202, None, {"Location": where, **operations.waiting(call)})
     record = call.azure.store.get(running.resource)
-    return Reply(200, _view(call, record)) if record else Reply(204)
+    return Reply(200, view(call, record)) if record else Reply(204)
 
 
 def usages(call: Call) -> Reply:
@@ -152,7 +148,7 @@ def usages(call: Call) -> Reply:
         usage("ManagedEnvironmentMemoryOptimizedCores", "Managed Environment Memory Optimized Cores", 0, 50),
         usage("ManagedEnvironmentConsumptionCores", "Managed Environment Consumption Cores", 0, 100),
     ]
-    return Reply(200, {"value": [*value, *call.azure.composition.gpu_usages(record.key, regional=False)]})
+    return workload_profiles.counted(call, [*value, *call.azure.composition.gpu_usages(record.key, regional=False)])
 
 
 def profile_states(call: Call) -> Reply:
@@ -195,70 +191,8 @@ def _private(place: str) -> Body:
     return {"domain": domain, "verification": secrets.token_hex(32).upper(), "sharedKey": None}
 
 
-def _settings(sent: Body, place: str, before: Body | None, record: Record) -> Body:
-    """The settings as stored: normalised, secrets moved aside, immutables checked."""
-    logs = sent.get("appLogsConfiguration") or {}
-    analytics = logs.get("logAnalyticsConfiguration")
-    if logs.get("destination") == "log-analytics":
-        key = (analytics or {}).get("sharedKey") or record.private.get("sharedKey")
-        if not (analytics or {}).get("customerId") or not key:
-            text = "LogAnalyticsConfiguration is invalid. Must provide a valid LogAnalyticsConfiguration"
-            raise bad_request("InvalidLogAnalyticsConfiguration", text)
-        record.private["sharedKey"] = key
-    shown = {"customerId": analytics["customerId"], "sharedKey": None} if analytics else None
-    settings: Body = {
-        "vnetConfiguration": sent.get("vnetConfiguration"),
-        "appLogsConfiguration": {"destination": logs.get("destination"), "logAnalyticsConfiguration": shown},
-        "zoneRedundant": bool(sent.get("zoneRedundant")),
-        "workloadProfiles": workload_profiles.settle(sent.get("workloadProfiles"), place),
-        "infrastructureResourceGroup": sent.get("infrastructureResourceGroup"),
-        "peerAuthentication": sent.get("peerAuthentication") or {"mtls": {"enabled": False}},
-        "peerTrafficConfiguration": sent.get("peerTrafficConfiguration") or {"encryption": {"enabled": False}},
-        "publicNetworkAccess": sent.get("publicNetworkAccess") or "Enabled",
-    }
-    for name in ("vnetConfiguration", "zoneRedundant"):
-        if before is not None and sent.get(name) is not None and settings[name] != before[name]:
-            text = f"The property '{name}' of a managed environment cannot be changed after it was created."
-            raise bad_request("ManagedEnvironmentPropertyCannotBeChanged", text)
-        if before is not None:
-            settings[name] = before[name]
-    return settings
-
-
 def _own(properties: Body) -> Body:
     return {key: value for key, value in properties.items() if key != "provisioningState"}
-
-
-def _label(body: Body) -> Body:
-    return {key: value for key in ("tags", "identity") if (value := tracked.tags(body) if key == "tags" else body.get(key))}
-
-
-def _view(call: Call, record: Record, *, created: bool = False) -> Body:
-    """What a GET returns; the answer to a creation does not know its versions yet."""
-    domain, where = record.private["domain"], f"{call.base}{record.id.replace('/providers/Microsoft.App', '')}/eventstream"
-    custom = dict.fromkeys(
-        ("dnsSuffix", "certificateValue", "certificatePassword", "thumbprint", "subjectName", "expirationDate")
-    )
-    properties: dict[str, Any] = {
-        "provisioningState": record.body["properties"]["provisioningState"],
-        **tracked.failure(record),
-        "daprAIInstrumentationKey": None,
-        "daprAIConnectionString": None,
-        **_own(record.body["properties"]),
-        "defaultDomain": domain,
-        "staticIp": "127.0.0.1",
-        "kedaConfiguration": {"version": None if created else "2.17.2"},
-        "daprConfiguration": {"version": None if created else "1.13.6"},
-        "eventStreamEndpoint": where,
-        "customDomainConfiguration": {"customDomainVerificationId": record.private["verification"], **custom},
-    }
-    if properties["workloadProfiles"] and call.version >= "2024-10":
-        properties["workloadProfiles"] = [{**entry, "enableFips": False} for entry in properties["workloadProfiles"]]
-    if call.version < "2024-10":
-        del properties["publicNetworkAccess"]
-    shown = {"id": record.id, "name": record.name, "type": TYPE, "location": record.body["location"]}
-    rest = {key: record.body[key] for key in ("tags", "identity", "systemData") if record.body.get(key)}
-    return {**shown, **rest, "properties": properties}
 
 
 ROUTES: dict[str, Handler] = {

@@ -2,6 +2,7 @@
 
 import hashlib
 
+from infra.local_azure import clock
 from infra.local_azure.arm.call import Call, Handler, Reply
 from infra.local_azure.arm.errors import ArmError, not_found
 from infra.local_azure.arm.paging import page
@@ -61,7 +62,7 @@ def replica(call: Call) -> Reply:
 def _switch(call: Call, *, active: bool) -> Reply:
     app = _app(call)
     record = _revision(call, app)
-    record.body["active"] = active
+    record.body |= {"active": active} if active else {"active": active, "lastActive": clock.now()}
     call.azure.store.put(record)
     call.azure.composition.prune(app)
     call.azure.composition.changed()
@@ -86,7 +87,7 @@ def _revision(call: Call, app: Record) -> Record:
 
 def _view(call: Call, app: Record, record: Record) -> Body:
     weight = call.azure.composition.weights(app).get(record.name, 0)
-    return app_view.revision_view(record, weight=weight, fqdn=None, status=call.azure.composition.status(app, record))
+    return app_view.revision_view(call, app, record, weight=weight, status=call.azure.composition.status(app, record))
 
 
 def _replica(call: Call, revision: Record, status: ReplicaStatus) -> Body:
@@ -107,6 +108,7 @@ def _replica(call: Call, revision: Record, status: ReplicaStatus) -> Body:
                 "runningStateDetails": status.details,
                 "logStreamEndpoint": f"{where}/logstream",
                 "execEndpoint": f"{where.replace('https://', 'wss://')}/exec",
+                **({"debugEndpoint": f"{stream.replace('https://', 'wss://')}/debug"} if _debugs(call.version) else {}),
             }
         )
     state = "Running" if status.running_state == "Running" else "NotRunning"
@@ -119,6 +121,10 @@ def _replica(call: Call, revision: Record, status: ReplicaStatus) -> Body:
     }
     kind = "Microsoft.App/containerapps/revisions/replicas"
     return {"id": f"{revision.id}/replicas/{status.name}", "name": status.name, "type": kind, "properties": properties}
+
+
+def _debugs(version: str) -> bool:
+    return version.endswith("preview") and version >= "2024-08"
 
 
 _BASE = "microsoft.app/containerapps/{}/revisions"

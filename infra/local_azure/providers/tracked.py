@@ -1,5 +1,6 @@
 """What every located resource shares: its group, region, tags and systemData. Used by all providers."""
 
+import uuid
 from typing import Any
 
 from infra.local_azure import clock, regions
@@ -108,6 +109,43 @@ def failure(record: Record) -> Body:
     text = record.private.get("deploymentErrors")
     failed = record.body["properties"]["provisioningState"] in {"Failed", "Canceled"}
     return {"deploymentErrors": text} if text and failed else {}
+
+
+def identity(call: Call, body: Body, owner: str) -> Body:
+    """The managed identities of a resource: one of its own and any of the user's, with the ids that the directory gave them."""
+    sent = body.get("identity") or {}
+    kinds = [part.strip() for part in str(sent.get("type") or "None").split(",")]
+    spelled = {"none": "None", "systemassigned": "SystemAssigned", "userassigned": "UserAssigned"}
+    if wrong := [kind for kind in kinds if kind.lower() not in spelled]:
+        raise bad_request("InvalidIdentityType", f"The identity type '{wrong[0]}' is invalid.")
+    shown: Body = {"type": ", ".join(spelled[kind.lower()] for kind in kinds)}
+    if "SystemAssigned" in shown["type"]:
+        shown |= {"principalId": _directory_id(owner, "principal"), "tenantId": call.azure.login.identity.tenant}
+    if "UserAssigned" in shown["type"]:
+        users = [_identity_id(str(key)) for key in sent.get("userAssignedIdentities") or {}]
+        if not users:
+            text = "The identity type 'UserAssigned' requires the 'userAssignedIdentities' property to be specified."
+            raise bad_request("InvalidIdentityValues", text)
+        shown["userAssignedIdentities"] = {
+            user: {"principalId": _directory_id(user, "principal"), "clientId": _directory_id(user, "client")} for user in users
+        }
+    return shown
+
+
+def _identity_id(text: str) -> str:
+    """Resource providers write an identity's id with `resourcegroups` and the type in its own spelling."""
+    parts = text.split("/")
+    if len(parts) != 9:
+        raise bad_request(
+            "LinkedInvalidPropertyId", f"Property id '{text}' at path 'identity.userAssignedIdentities' is invalid."
+        )
+    kept = (parts[2], "resourcegroups", parts[4], "providers", "Microsoft.ManagedIdentity", "userAssignedIdentities", parts[8])
+    return "/".join(("", "subscriptions", *kept))
+
+
+def _directory_id(owner: str, role: str) -> str:
+    """The same for the same identity for ever, as a directory's ids are."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{owner.lower()}#{role}"))
 
 
 def stamp(call: Call, previous: Body | None) -> Body:

@@ -93,24 +93,30 @@ def available(call: Call) -> Reply:
     items = [
         {
             "location": place,
-            "properties": _properties(profile),
+            "properties": _properties(profile, call.version),
             "id": f"{root}/{profile.name}",
             "name": profile.name,
             "type": kind,
         }
         for profile in offered(place)
+        if serverless(call.version) or profile.name == "Consumption" or not profile.serverless
     ]
     return Reply(200, {"value": items})
 
 
-def _properties(profile: Profile) -> Body:
+def serverless(version: str) -> bool:
+    """Serverless GPUs came in 2025: the api-versions before know nothing of them, nor of units and applicability."""
+    return version >= "2025"
+
+
+def _properties(profile: Profile, version: str) -> Body:
     body: Body = {
         "displayName": profile.shown,
         "category": profile.category,
         "cores": profile.cores,
         "memoryGiB": profile.memory,
-        "applicability": "LocationDefault",
     }
+    body |= {"applicability": "LocationDefault"} if serverless(version) else {}
     return {**body, "gpus": profile.gpus} if profile.gpus else body
 
 
@@ -119,9 +125,15 @@ def location_usages(call: Call) -> Reply:
     records = call.azure.store.each("microsoft.app/managedenvironments")
     here = [record for record in records if regions.normal(record.body["location"]) == place]
     value = [quotas.usage("ManagedEnvironmentCount", "Managed Environment Count", len(here), 20)]
-    if call.version >= "2024-10":  # serverless GPUs are younger than the version before
-        value += call.azure.composition.gpu_usages(place, regional=True)
-    return Reply(200, {"value": value})
+    return counted(call, [*value, *call.azure.composition.gpu_usages(place, regional=True)])
+
+
+def counted(call: Call, usages: list[Body]) -> Reply:
+    """Usages as this api-version has them."""
+    if not serverless(call.version):
+        usages = [{key: value for key, value in entry.items() if key != "unit"} for entry in usages]
+        usages = [entry for entry in usages if not entry["name"]["value"].endswith("Gpus")]
+    return Reply(200, {"value": usages})
 
 
 ROUTES: dict[str, Handler] = {
