@@ -20,6 +20,7 @@ NAMES = (
     "startup",
     "saves",
     "publish",
+    "arm",
     "ingress",
     "resync",
     "models",

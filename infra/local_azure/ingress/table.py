@@ -47,8 +47,8 @@ class App:
             named = (revision for revision in self.revisions.values() if label in revision.labels or first == revision.name)
             return next(named, None)
         weighted = [revision for revision in self.revisions.values() if revision.weight > 0]
-        if not weighted:
-            return None
+        if len(weighted) < 2:
+            return weighted[0] if weighted else None
         return random.choices(weighted, [revision.weight for revision in weighted])[0]
 
 
