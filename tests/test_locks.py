@@ -20,7 +20,7 @@ class Usage(NamedTuple):
     free: int
 
 
-PRODUCT = ("tools", "product", "train", "dev")
+PRODUCT = ("tools", "product", "train", "chat", "dev")
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +57,10 @@ def test_one_environment_has_one_version_of_each_package(install):
 
 
 def test_every_dependency_of_the_project_is_locked(install):
-    """What pyproject.toml asks for is in product.txt, its training extra in train.txt."""
+    """What pyproject.toml asks for is in product.txt, its training extra in train.txt, its chat in chat.txt."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for wanted, name in ((project["dependencies"], "product"), (project["optional-dependencies"]["train"], "train")):
+    extras = project["optional-dependencies"]
+    for wanted, name in ((project["dependencies"], "product"), (extras["train"], "train"), (extras["chat"], "chat")):
         locked = {pin.partition("==")[0] for pin in install.read_lock(name)}
         assert {re.split(r"[><=~]", line)[0].replace(".", "-") for line in wanted} <= locked
 

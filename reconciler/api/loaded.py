@@ -60,9 +60,10 @@ class Loaded:
 
 def written_sources(node: Node) -> Iterator[tuple[Steps, str]]:
     """The sources in a service as written, whether or not the rest of it is valid."""
-    adapters = node.at(("spec", "adapters"))
     paths: list[Steps] = [("spec", "model", "source"), ("spec", "code")]
-    paths += [("spec", "adapters", i, "source") for i in range(len(adapters.items) if adapters else 0)]
+    for name in ("adapters", "mounts"):
+        listed = node.at(("spec", name))
+        paths += [("spec", name, i, "source") for i in range(len(listed.items) if listed else 0)]
     for path in paths:
         found = node.at(path)
         if found and isinstance(found.scalar, str):

@@ -12,8 +12,9 @@ from reconciler.api import names
 from reconciler.api.engine_flags import EngineArgs
 from reconciler.api.environment_variables import Variables, model_variable_faults
 from reconciler.api.fields import Bool, Fault, Int, Items, Model, Word, bounded, refuse_any, unique
+from reconciler.api.mounts import CODE_PATH, Mount, MountPath, mount_faults
 from reconciler.api.policies import DeletionPolicy, ReconcilePolicy
-from reconciler.api.source import CodeText, SourceText
+from reconciler.api.source import AdapterText, CodeText, SourceText
 from reconciler.api.vllm_versions import flag_faults, image_faults
 
 
@@ -34,8 +35,8 @@ class BaseModelSource(Model):
 class Adapter(Model):
     name: Annotated[str, names.MODEL]
     """What clients send as `model`."""
-    source: SourceText
-    """./folder, share://path or hf://org/name@revision, as peft saves an adapter."""
+    source: AdapterText
+    """./folder, share://path, share://path/** (the newest below it) or hf://org/name@revision, as peft saves an adapter."""
     required: Bool = True
     """Whether a replica without this adapter is not ready."""
 
@@ -137,6 +138,12 @@ class InferenceServiceSpec(Model):
     """With `code`: arguments of `command`."""
     target_port: Annotated[Int, Field(ge=1, le=65_535)] | None = None
     """With `code`: the port it listens on."""
+    mount_path: MountPath | None = None
+    """With `code`: where its folder is in the container and `command` runs; `/app` when left out."""
+    mounts: Items[Mount] = ()
+    """With `code`: more folders for it."""
+    progress_deadline_seconds: Annotated[Int, Field(ge=10, le=57_600)] | None = None
+    """With `code`: seconds until it must listen; 240 when left out."""
     engine: Engine = Engine()
     """The container image and, with `model`, vLLM's flags."""
     env: Variables = ()
@@ -183,6 +190,9 @@ class InferenceServiceSpec(Model):
                     ("command", "command", "leave it out: Moorage starts vLLM"),
                     ("args", "args", "write vLLM's flags under engine.args"),
                     ("target_port", "targetPort", "leave it out: vLLM listens on 8000"),
+                    ("mount_path", "mountPath", "leave it out: Moorage mounts what vLLM reads"),
+                    ("mounts", "mounts", "leave it out: Moorage mounts what vLLM reads"),
+                    ("progress_deadline_seconds", "progressDeadlineSeconds", "leave it out: it follows from the model's size"),
                 )
                 if field in given
             )
@@ -197,6 +207,7 @@ class InferenceServiceSpec(Model):
         for field, why in (("adapters", "they are vLLM's"), ("auth", "Moorage's gate stands in front of vLLM only")):
             if field in given:
                 yield Fault(f"{field} cannot be used with code: {why}", "leave it out", (field,), key=True)
+        yield from mount_faults(self.mount_path or CODE_PATH, self.mounts)
         if self.engine.args:
             yield Fault("engine.args are vLLM's flags and there is no vLLM", "write args", ("engine", "args"), key=True)
 

@@ -12,6 +12,7 @@ from reconciler.api.fields import Fault, refusal
 
 _HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+(/[\w.-]+)*))?", re.ASCII)
 _NOT_ON_SMB = re.compile(r'[\x00-\x1f"\\:|<>*?]')
+NEWEST = "/**"  # the ending of an adapter's source that means: the newest one below this folder of the share
 FORMS = "./folder, share://path or hf://org/name@revision"
 
 
@@ -61,7 +62,7 @@ def _share(path: str) -> Source:
     parts = path.strip("/").split("/")
     if not path.strip("/"):
         raise refusal(Fault("share:// names no folder", "write the path below the share's root, such as share://models/phi"))
-    for part in parts:
+    for part in parts[:-1] if len(parts) > 1 and parts[-1] == "**" else parts:
         if part in {"", ".", ".."} or _NOT_ON_SMB.search(part) or part[-1] in " .":
             raise refusal(
                 Fault(
@@ -90,11 +91,18 @@ def _checked(text: str) -> str:
     return text
 
 
-def _checked_code(text: str) -> str:
-    if parse_source(text).kind is SourceKind.HUB:
-        raise refusal(Fault(f"code cannot come from {text}", "write ./folder or share://path"))
+def _checked_fixed(text: str) -> str:
+    if parse_source(text).kind is SourceKind.SHARE and text.endswith(NEWEST):
+        raise refusal(Fault(f"{text} means the newest adapter there, and this is none", "name the folder"))
     return text
 
 
-SourceText = Annotated[str, AfterValidator(_checked)]
+def _checked_code(text: str) -> str:
+    if parse_source(text).kind is SourceKind.HUB:
+        raise refusal(Fault(f"code cannot come from {text}", "write ./folder or share://path"))
+    return _checked_fixed(text)
+
+
+AdapterText = Annotated[str, AfterValidator(_checked)]
+SourceText = Annotated[str, AfterValidator(_checked_fixed)]
 CodeText = Annotated[str, AfterValidator(_checked_code)]

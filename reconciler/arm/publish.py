@@ -111,6 +111,12 @@ async def verify(
     return Verification(MANIFEST in present, tuple(sorted(missing)), tuple(sorted(changed)), seen)
 
 
+async def send(share: Share, prefix: str, todo: Mapping[str, LocalFile], present: Collection[str]) -> None:
+    """Upload files in place, each replaced at once, and nothing else: no manifest, nothing is removed."""
+    if todo:
+        await _upload(share, prefix, todo, present, _Meter(lambda _done, _all: None, todo, todo))
+
+
 async def is_published(share: Share, prefix: str) -> bool:
     """Whether the folder at `prefix` is complete: one request."""
     return await files.exists(share, f"{prefix}/{MANIFEST}")

@@ -4,15 +4,50 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from reconciler.cli import adapter, approve, down, events, key, local_azure, logs, plan, schema, status, train, up, validate
+from reconciler.cli import (
+    adapter,
+    approve,
+    chat,
+    down,
+    events,
+    import_project,
+    key,
+    local_azure,
+    logs,
+    plan,
+    schema,
+    status,
+    toolkit,
+    train,
+    up,
+    validate,
+)
 from reconciler.cli.exits import CommandError, Exit
+
+
+class _Grouped(TyperGroup):
+    """Help with a heading for each group of commands; `rich_help_panel` is what typer calls the group."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        width = formatter.width - 6 - max(map(len, self.commands))
+        for name, one in self.commands.items():
+            panel = getattr(one, "rich_help_panel", None)
+            groups.setdefault(panel if isinstance(panel, str) else "Commands", []).append((name, one.get_short_help_str(width)))
+        for title, rows in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
 
 app = typer.Typer(
     name="moorage",
+    cls=_Grouped,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -22,11 +57,14 @@ app = typer.Typer(
 )
 for command in (up.up, validate.validate, plan.plan, approve.approve, status.status, events.events, logs.logs, key.key):
     app.command()(command)
+app.command()(chat.chat)
 app.command()(down.down)
 app.command()(train.train)
 app.command()(schema.schema)
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(local_azure.app, name="local-azure")
+for name, one in (("import", import_project.import_project), ("provision", toolkit.provision), ("deploy", toolkit.deploy)):
+    app.command(name, rich_help_panel="AI Toolkit projects")(one)
 
 
 def run(arguments: Sequence[str]) -> int:

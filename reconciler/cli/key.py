@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.cli.context import Service, StateDir, Target, settings_of
 from reconciler.cli.exits import CommandError
+
+if TYPE_CHECKING:
+    from reconciler.arm.clients import Arm
 
 
 def key(
@@ -22,14 +25,20 @@ def key(
 
 
 async def _read(service: str, name: str, target: Target, state_dir: StateDir) -> str:
-    from reconciler.arm.apps import list_secrets
     from reconciler.arm.clients import Arm
+
+    async with Arm(settings_of(target, state_dir)) as arm:
+        return await read_key(arm, service, name)
+
+
+async def read_key(arm: Arm, service: str, name: str) -> str:
+    """The key called `name`; the default one, or the only one, if that is empty."""
+    from reconciler.arm.apps import list_secrets
     from reconciler.cli.apps import find_app
     from reconciler.kinds.container_app import KEY_PREFIX
 
-    async with Arm(settings_of(target, state_dir)) as arm:
-        group, app = await find_app(arm, service)
-        values = await list_secrets(arm, group, str(app["name"]))
+    group, app = await find_app(arm, service)
+    values = await list_secrets(arm, group, str(app["name"]))
     keys = {each.removeprefix(KEY_PREFIX): value for each, value in values.items() if each.startswith(KEY_PREFIX)}
     if not keys:
         raise CommandError(f"Service {service} has no API keys: it runs its own code.")

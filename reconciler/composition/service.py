@@ -10,6 +10,7 @@ from typing import Any
 
 from reconciler.api.digest import Tree
 from reconciler.api.documents import InferenceService
+from reconciler.api.mounts import CODE_PATH
 from reconciler.api.resources import (
     MOUNT_PATH,
     REPORTS_PATH,
@@ -118,17 +119,19 @@ class ServiceComposer:
 
     def _code_service(self, source: str) -> list[Desired]:
         spec = self.spec
-        code, _ = self._source("code", source, self.name)
+        home = spec.mount_path or CODE_PATH
+        wanted = {home: source, **{mount.mount_path: mount.source for mount in spec.mounts}}
+        folders = {path: self._source("code", each, self.name)[0] for path, each in wanted.items()}
         port = spec.target_port or template.PORT
         container = {
             "name": "app",
             "image": (spec.engine.image if spec.engine else None) or CODE_IMAGE,
-            "command": template.in_folder(spec.command or ()),
+            "command": template.in_folder(home, spec.command or ()),
             "args": list(spec.args or []),
             "env": self._env({}),
             "resources": self._resources(model=False),
-            "probes": template.port_probes(port),
-            "volumeMounts": template.code_mounts(code),
+            "probes": template.port_probes(port, spec.progress_deadline_seconds),
+            "volumeMounts": template.code_mounts(folders),
         }
         return [*self.folders, self._app(container, port, None, 300, tuple(folder.key for folder in self.folders))]
 
@@ -210,6 +213,8 @@ class ServiceComposer:
         return self._folder(prefix, tree.digest, tree)
 
     def _folder(self, prefix: str, folder_digest: str, tree: Tree | None) -> str:
+        if prefix in self._digests:
+            return prefix
         self._digests[prefix] = folder_digest
         spec = FolderSpec(self.place.share, prefix, folder_digest, tree)
         # Two services that share a folder must not share a key: each document speaks for itself.

@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.api.resources import MOUNT_PATH, REPORTS_PATH
 
 PORT = 8000
-CODE_PATH = "/app"
+STARTUP_SECONDS = 240
 GPU_SIZES = {
     "Consumption-GPU-NC24-A100": {"cpu": 24, "memory": "220Gi"},
     "Consumption-GPU-NC8as-T4": {"cpu": 8, "memory": "56Gi"},
@@ -40,11 +40,13 @@ def model_probes(model_bytes: int) -> list[dict[str, Any]]:
     ]
 
 
-def port_probes(port: int) -> list[dict[str, Any]]:
+def port_probes(port: int, deadline: int | None) -> list[dict[str, Any]]:
     """Probes for a user's own web API: it listens, nothing more is known of it."""
     socket = {"tcpSocket": {"port": port}}
+    period = math.ceil((deadline or STARTUP_SECONDS) / 240)
+    failures = math.ceil((deadline or STARTUP_SECONDS) / period)
     return [
-        {"type": "Startup", **socket, "periodSeconds": 1, "failureThreshold": 240, "timeoutSeconds": 3},
+        {"type": "Startup", **socket, "periodSeconds": period, "failureThreshold": failures, "timeoutSeconds": 3},
         {"type": "Readiness", **socket, "periodSeconds": 5, "failureThreshold": 48, "timeoutSeconds": 5},
         {"type": "Liveness", **socket, "periodSeconds": 10, "failureThreshold": 3, "timeoutSeconds": 5},
     ]
@@ -68,13 +70,14 @@ def model_mounts(reports_folder: str) -> list[dict[str, Any]]:
     ]
 
 
-def code_mounts(code_folder: str) -> list[dict[str, Any]]:
-    return [{"volumeName": "share", "mountPath": CODE_PATH, "subPath": code_folder}]
+def code_mounts(folders: Mapping[str, str]) -> list[dict[str, Any]]:
+    """`folders` are paths on the share by where they are in the container."""
+    return [{"volumeName": "share", "mountPath": path, "subPath": folder} for path, folder in folders.items()]
 
 
-def in_folder(command: Sequence[str]) -> list[str]:
+def in_folder(folder: str, command: Sequence[str]) -> list[str]:
     """ACA has no working directory: a shell steps into the code first, and becomes the command."""
-    return ["/bin/sh", "-c", f'cd {CODE_PATH} && exec "$@"', "sh", *command]
+    return ["/bin/sh", "-c", f'cd {folder} && exec "$@"', "sh", *command]
 
 
 def scale(minimum: int, maximum: int, concurrent_requests: int, cooldown_seconds: int) -> dict[str, Any]:

@@ -43,6 +43,15 @@ class EnvironmentStorage(ArmResource):
             seen = replace(seen, changes=(*seen.changes, changed))
         return replace(seen, outputs={**seen.outputs, "keyFingerprint": written or current})
 
+    def _owned(self, spec: Any, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        if not _adopted(spec, found):
+            return super()._owned(spec, found)
+        file = {name: value for name, value in spec.body["properties"]["azureFile"].items() if name != "accessMode"}
+        return {"properties": {"azureFile": file}}
+
+    def is_ours(self, spec: Any, found: Mapping[str, Any]) -> bool:
+        return not _adopted(spec, found)
+
     async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
         spec = desired.spec
         key = (await storage.storage_keys(self.arm, spec.resource_group, spec.account))[0]
@@ -61,3 +70,12 @@ class EnvironmentStorage(ArmResource):
         """
         name = spec.body["properties"]["azureFile"]["shareName"]
         return await self.shares.open(ShareRef(spec.environment, spec.resource_group, spec.account, name)).fingerprint()
+
+
+def _adopted(spec: Any, found: Mapping[str, Any] | None) -> bool:
+    """A writable storage under a name that the document gives: somebody registered it before, and others mount it. It can
+    be read from as well as ours; writable is the one thing that tells it apart, for it has no tags.
+    """
+    wanted = spec.body.get("properties", {}).get("azureFile", {}).get("accessMode")
+    mode = ((found or {}).get("properties", {}).get("azureFile") or {}).get("accessMode")
+    return bool(spec.named and wanted == "ReadOnly" and mode == "ReadWrite")

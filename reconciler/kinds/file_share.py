@@ -25,6 +25,11 @@ class FileShare(ArmResource):
     def scope(self, spec: Any) -> str:
         return ids.storage_account(self.arm.subscription_id, spec.resource_group, spec.account)
 
+    def _owned(self, spec: Any, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """A share that the document names and that was there before keeps its quota, unless the document sets one."""
+        adopted = found is not None and spec.named and SHARE_OWNER not in (found["properties"].get("metadata") or {})
+        return spec.asked if adopted else super()._owned(spec, found)
+
     async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
         spec = desired.spec
         write = storage.put_share if found is None else storage.patch_share

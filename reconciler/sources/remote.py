@@ -16,10 +16,12 @@ import structlog
 from reconciler.api.documents import InferenceService
 from reconciler.api.hub import HubModel
 from reconciler.api.loaded import Loaded
-from reconciler.api.source import Source, SourceKind, parse_source
+from reconciler.api.reasons import Reason
+from reconciler.api.source import NEWEST, Source, SourceKind, parse_source
 from reconciler.arm import files
 from reconciler.arm.share import Share
 from reconciler.engine.errors import NotReadyYet, ReconcileError
+from reconciler.sources.newest import candidates, faults
 
 log = structlog.get_logger(__name__)
 SAFE_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")  # no pickles
@@ -29,13 +31,16 @@ COMPLETE = ".moorage-complete.tmp"  # its ending keeps it out of the digest
 class RemoteSources:
     """Fetches in the background, one task per source; `ready` gives what is there. `endpoint` empty means the public hub."""
 
-    def __init__(self, cache: Path, endpoint: str = "", token: str = "") -> None:
+    def __init__(self, cache: Path, endpoint: str = "", token: str = "", *, quiet: float = 10.0) -> None:
         self.cache = cache
         self.models: dict[str, HubModel] = {}
         self._hub = (endpoint or None, token or None)
+        self.quiet = quiet  # seconds that a new adapter on the share must rest, for its writer may not be done
         self.problems: dict[str, str] = {}
+        self.refused: dict[str, str] = {}  # why adapters that were found are not served, by their path on the share
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._stamps: dict[str, Mapping[str, str]] = {}
+        self._chosen: dict[tuple[Share, str], Path] = {}  # what `_newest` gave last
         self.arrived = asyncio.Event()
         self.named = False  # whether documents name any
 
@@ -46,15 +51,18 @@ class RemoteSources:
         whenever its listing changes.
         """
         found: dict[str, Path] = {}
-        self.problems = {}
+        self.problems, self.refused = {}, {}
         self.named = False
-        for environment, text, source, model in _remote(documents):
+        for loaded, text, source, model in _remote(documents):
             self.named = True
+            environment = loaded.document.spec.environment
             try:
                 if model:
                     self._look_up(text, source)
+                elif source.kind is SourceKind.SHARE and text.endswith(NEWEST):
+                    found[text] = await self._newest(source.path.removesuffix(NEWEST), shares[environment], loaded)
                 elif source.kind is SourceKind.SHARE:
-                    found[text] = await self._mirror(text, source, shares[environment])
+                    found[text] = await self._mirror(source.path, shares[environment])
                 elif folder := self._adapter(text, source):
                     found[text] = folder
             except ReconcileError as error:
@@ -97,34 +105,53 @@ class RemoteSources:
             self._tasks[text] = task = asyncio.create_task(asyncio.to_thread(work, *arguments))
             task.add_done_callback(lambda _: self.arrived.set())
 
-    async def _mirror(self, text: str, source: Source, share: Share) -> Path:
+    async def _newest(self, below: str, share: Share, loaded: Loaded) -> Path:
+        """The newest adapter below a folder of the share that can be served: each fine-tuning run leaves one of its own."""
+        found, resting = candidates(await files.list_tree(share, below), self.quiet)
+        if resting:  # an older one must not come in between
+            asyncio.get_running_loop().call_later(self.quiet, self.arrived.set)
+            if (share, below) in self._chosen:
+                return self._chosen[share, below]
+        for path in found:
+            folder = await self._mirror(f"{below}/{path}".rstrip("/"), share)
+            problems = await asyncio.to_thread(faults, folder, loaded)
+            if not problems:
+                self._chosen[share, below] = folder
+                return folder
+            self.refused[f"{below}/{path}"] = "; ".join(problems)
+        if self.refused:
+            raise NotReadyYet(Reason.ADAPTER_FAILED, "; ".join(f"{path}: {why}" for path, why in self.refused.items()))
+        waits = "one is being written" if resting else "it holds no adapter_config.json"
+        raise NotReadyYet(Reason.MISSING, f"there is no adapter below {below} on the share {share.name} yet: {waits}")
+
+    async def _mirror(self, path: str, share: Share) -> Path:
         """Copy a folder of the share that is adapter-sized, each file again only when its etag changed."""
-        folder = self.cache / "share" / share.account / share.name / source.path
-        listed = await files.list_tree(share, source.path)
+        folder = self.cache / "share" / share.account / share.name / path
+        listed = await files.list_tree(share, path)
         if not listed:
-            raise NotReadyYet("Missing", f"there is no folder {source.path} on the share {share.name}")
-        known = self._stamps.get(text, {})
-        for path, entry in listed.items():
-            if known.get(path) != entry.etag or not (folder / path).is_file():
-                data = await files.read(share, f"{source.path}/{path}")
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                await asyncio.to_thread((folder / path).write_bytes, data or b"")
+            raise NotReadyYet("Missing", f"there is no folder {path} on the share {share.name}")
+        known = self._stamps.get(str(folder), {})
+        for name, entry in listed.items():
+            if known.get(name) != entry.etag or not (folder / name).is_file():
+                data = await files.read(share, f"{path}/{name}")
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                await asyncio.to_thread((folder / name).write_bytes, data or b"")
         for here in [each for each in folder.rglob("*") if each.is_file()]:
             if here.relative_to(folder).as_posix() not in listed:
                 here.unlink()
-        self._stamps[text] = {path: entry.etag for path, entry in listed.items()}
+        self._stamps[str(folder)] = {name: entry.etag for name, entry in listed.items()}
         return folder
 
 
-def _remote(documents: Sequence[Loaded]) -> Iterator[tuple[str, str, Source, bool]]:
-    """(Environment, source text, source, is it a model) of what is elsewhere; a model on the share is used where it is."""
+def _remote(documents: Sequence[Loaded]) -> Iterator[tuple[Loaded, str, Source, bool]]:
+    """(document, source text, source, is it a model) of what is elsewhere; a model on the share is used where it is."""
     for loaded in documents:
         if isinstance(loaded.document, InferenceService):
             for path, text in loaded.sources():
                 source = parse_source(text)
                 adapter = path[:2] == ("spec", "adapters")
                 if source.kind is SourceKind.HUB or (source.kind is SourceKind.SHARE and adapter):
-                    yield loaded.document.spec.environment, text, source, not adapter
+                    yield loaded, text, source, not adapter
 
 
 def _describe(source: Source, remembered: Path, endpoint: str | None, token: str | None) -> None:

@@ -25,7 +25,8 @@ BEFORE = {
         "adapters": [{"name": "a", "source": "share://a"}],
         "env": [{"name": "A", "value": "1"}], "auth": {"apiKeys": [{"name": "default"}]}}},
     "code": {"kind": "InferenceService", "metadata": {"name": "web"}, "spec": {
-        "environment": "dev", "code": "share://c", "command": ["run"], "args": ["one"], "targetPort": 80}},
+        "environment": "dev", "code": "share://c", "command": ["run"], "args": ["one"], "targetPort": 80,
+        "mounts": [{"source": "share://m", "mountPath": "/m"}]}},
 }  # fmt: skip
 CHANGES = {
     "Environment": {
@@ -84,7 +85,16 @@ CHANGES = {
         "spec.deletionPolicy": "Retain",
         "spec.terminationGracePeriodSeconds": 90,
     },
-    "code": {"spec.code": "share://d", "spec.command": ["walk"], "spec.args": ["two"], "spec.targetPort": 81},
+    "code": {
+        "spec.code": "share://d",
+        "spec.command": ["walk"],
+        "spec.args": ["two"],
+        "spec.targetPort": 81,
+        "spec.mountPath": "/code",
+        "spec.mounts[].source": "share://n",
+        "spec.mounts[].mountPath": "/n",
+        "spec.progressDeadlineSeconds": 600,
+    },
 }
 CASES = [(what, path, value) for what, changes in CHANGES.items() for path, value in changes.items()]
 

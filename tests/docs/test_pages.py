@@ -63,7 +63,7 @@ def test_every_fault_is_described():
 def test_the_readme_shows_the_help_as_it_is(tmp_path):
     """The list of commands in the README is what `moorage --help` prints."""
     shown = re.search(r"^\$ moorage --help\n(.*?)```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)[1]
-    summaries = {line.split(None, 1)[0]: line.split(None, 1)[1] for line in shown.splitlines()[1:]}
+    summaries = {line.split(None, 1)[0]: line.split(None, 1)[1] for line in shown.splitlines() if line.startswith("  ")}
 
     assert summaries == {name: command.get_short_help_str(65) for name, command in typer.main.get_command(app).commands.items()}
 

@@ -1,0 +1,1 @@
+"""The chat page: what `moorage chat` serves to a browser. Gradio is imported by `page` alone."""

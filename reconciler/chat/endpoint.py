@@ -1,0 +1,120 @@
+"""A service's OpenAI API as the chat page uses it: the models there are, and answers as they come, with their pace."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+PATIENCE = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=240)  # Azure cuts a request after 240 s
+
+
+class EndpointError(Exception):
+    """No answer, or none that can be used; the message is for the person who asked."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What has come of an answer. `first` is the time to the first token and `pace` tokens per second since then, both
+    None until they are known.
+    """
+
+    text: str
+    first: float | None = None
+    pace: float | None = None
+    tokens: int = 0
+    done: bool = False
+
+
+class Endpoint:
+    """One service. `session` trusts its certificate; `key` goes into the header and nowhere else."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, key: str) -> None:
+        self.session = session
+        self.url = url
+        self._headers = {"Authorization": f"Bearer {key}"}
+
+    async def models(self) -> list[str]:
+        """The base model first, then its adapters. A request: it wakes a service that sleeps.
+
+        Raises:
+            EndpointError: it did not answer.
+        """
+        try:
+            async with self.session.get(f"{self.url}/v1/models", headers=self._headers, timeout=PATIENCE) as answer:
+                await _check(answer)
+                listed = (await answer.json())["data"]
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
+            raise EndpointError(_why(error)) from None
+        return [each["id"] for each in sorted(listed, key=lambda each: each.get("parent") is not None)]
+
+    async def stream(self, model: str, messages: Sequence[Mapping[str, str]], **sampling: Any) -> AsyncIterator[Answer]:
+        """The answer, longer each time; the last one is `done` and has vLLM's own count of tokens.
+
+        Raises:
+            EndpointError: it did not answer, or stopped in the middle.
+        """
+        body = {"model": model, "messages": list(messages), "stream": True, "stream_options": {"include_usage": True}, **sampling}
+        began = time.monotonic()
+        first = now = 0.0
+        text, tokens = "", 0
+        try:
+            async with self.session.post(
+                f"{self.url}/v1/chat/completions", json=body, headers=self._headers, timeout=PATIENCE
+            ) as answer:
+                await _check(answer)
+                async for event in _events(answer):
+                    if usage := event.get("usage"):
+                        tokens = int(usage["completion_tokens"])
+                    piece = ((event.get("choices") or [{}])[0].get("delta") or {}).get("content") or ""
+                    if not piece:
+                        continue
+                    now = time.monotonic()
+                    first = first or now
+                    text, tokens = text + piece, tokens + 1
+                    yield Answer(text, first - began, _pace(tokens, now - first), tokens)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise EndpointError(_why(error)) from None
+        yield Answer(text, first - began if first else None, _pace(tokens, now - first), tokens, done=True)
+
+
+async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
+    async for line in answer.content:
+        data = line.decode(errors="replace").strip().removeprefix("data:").strip()
+        if data == "[DONE]":
+            return
+        if data.startswith("{"):
+            event: dict[str, Any] = json.loads(data)
+            if problem := event.get("error"):
+                raise EndpointError(f"the service says: {_text(problem)}")
+            yield event
+
+
+async def _check(answer: aiohttp.ClientResponse) -> None:
+    if answer.status == 200:
+        return
+    body = (await answer.text())[:2000]
+    try:
+        said = _text(json.loads(body).get("error", body))
+    except (ValueError, AttributeError):
+        said = body.strip()[:200]
+    raise EndpointError(f"the service answered {answer.status}{': ' + said if said else ''}")
+
+
+def _text(problem: Any) -> str:
+    return str(problem.get("message", problem)) if isinstance(problem, dict) else str(problem)
+
+
+def _pace(tokens: int, seconds: float) -> float | None:
+    """The first token is where the clock starts, so it is not counted."""
+    return (tokens - 1) / seconds if tokens > 1 and seconds > 0 else None
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "the service did not answer in time"
+    return f"the service cannot be reached ({type(error).__name__})"

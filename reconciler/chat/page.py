@@ -1,0 +1,234 @@
+"""The page itself, in Gradio: a conversation, and base and adapter side by side. Nothing it shows comes from elsewhere."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from reconciler.chat import wording
+from reconciler.chat.endpoint import Answer, Endpoint, EndpointError
+from reconciler.chat.state import Kind, Look, State
+
+EVERY = 3.0  # seconds between looks
+CSS = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
+FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # no font is fetched
+THEME = gr.themes.Base(primary_hue="indigo", neutral_hue="slate", radius_size="md", **FONTS)
+UNSEEN = State(Kind.UNKNOWN, "Looking …")
+
+Messages = list[dict[str, Any]]
+
+
+class Page:
+    """One service's page. `look` says how it is without a request to it; `endpoint` is asked when a person does something."""
+
+    def __init__(self, service: str, target: str, endpoint: Endpoint, look: Look) -> None:
+        self.service, self.target = service, target
+        self.endpoint, self.look = endpoint, look
+        self._models: list[str] = []
+        self._waking: asyncio.Task[Any] | None = None
+
+    def build(self) -> gr.Blocks:
+        """The whole page."""
+        with gr.Blocks(title=f"{self.service} · Moorage", analytics_enabled=False) as page:
+            seen = gr.State(None)
+            head = gr.HTML(wording.head(self.service, self.target, UNSEEN), padding=False)
+            with gr.Column(visible=False) as closed:
+                notice = gr.HTML(padding=False)
+                wake = gr.Button("Wake it", variant="primary", visible=False, elem_id="wake")
+            with gr.Tabs(visible=False) as opened:
+                with gr.Tab("Chat"):
+                    model = self._chat()
+                with gr.Tab("Compare"):
+                    sides = self._compare()
+            shown = [seen, head, closed, notice, wake, opened, model, *sides]
+            timer = gr.Timer(EVERY)
+            page.load(self._open, seen, shown, show_progress="hidden")
+            timer.tick(self._refresh, seen, shown, show_progress="hidden")
+            wake.click(self._wake, None, [notice, wake], show_progress="hidden")
+        return page
+
+    def _chat(self) -> gr.Dropdown:
+        with gr.Row():
+            with gr.Column(scale=3, min_width=420):
+                history = gr.Chatbot(
+                    label="Conversation",
+                    height=460,
+                    buttons=["copy"],
+                    feedback_options=None,
+                    elem_id="talk",
+                    placeholder="Ask something; the conversation is kept until you start a new one.",
+                )
+                speed = gr.HTML(wording.pace(None), elem_id="pace", padding=False)
+                with gr.Row():
+                    ask = gr.Textbox(
+                        show_label=False, container=False, placeholder="Message", scale=6, lines=1, max_lines=6, elem_id="ask"
+                    )
+                    send = gr.Button("Send", variant="primary", scale=1, min_width=90, elem_id="send")
+                    stop = gr.Button("Stop", scale=1, min_width=80, elem_id="stop")
+            with gr.Column(scale=1, min_width=240):
+                model = gr.Dropdown(label="Model", info="the base, or one of its adapters", choices=[], elem_id="model")
+                system = gr.Textbox(label="System message", lines=2, elem_id="system")
+                temperature, top_p, length = _sampling()
+                fresh = gr.Button("New conversation", elem_id="fresh")
+        inputs = [history, model, system, temperature, top_p, length]
+        asked = gr.on([ask.submit, send.click], _said, [ask, history], [ask, history], show_progress="hidden", queue=False)
+        answering = asked.then(self._answer, inputs, [history, speed], show_progress="hidden")
+        stop.click(None, cancels=[answering])
+        fresh.click(lambda: ([], wording.pace(None)), None, [history, speed], show_progress="hidden", cancels=[answering])
+        return model
+
+    def _compare(self) -> tuple[gr.Dropdown, gr.Dropdown]:
+        with gr.Row(equal_height=True):
+            prompt = gr.Textbox(
+                label="Prompt", placeholder="One prompt for both", lines=1, max_lines=6, scale=6, elem_id="prompt"
+            )
+            both = gr.Button("Ask both", variant="primary", scale=1, min_width=130, elem_id="both")
+        with gr.Row():
+            temperature, top_p, length = _sampling("compare-")
+        with gr.Row():
+            left, right = _side("left"), _side("right")
+        inputs = [prompt, left[0], right[0], temperature, top_p, length]
+        outputs = [*left[1:], *right[1:]]
+        gr.on([both.click, prompt.submit], self._answer_both, inputs, outputs, show_progress="hidden")
+        return left[0], right[0]
+
+    async def _open(self, seen: tuple[str, str] | None) -> list[Any]:
+        self._models = []  # there may be others by now
+        return await self._refresh(seen)
+
+    async def _refresh(self, seen: tuple[str, str] | None) -> list[Any]:
+        """What has changed since the page last looked; nothing is sent to the browser if nothing has."""
+        state = await self.look()
+        if state.kind is Kind.READY:
+            state = await self._with_models(state)
+        now = (state.kind.value, state.message)
+        if seen is not None and tuple(seen) == now:
+            return [gr.skip()] * 9
+        ready = state.kind is Kind.READY
+        base = self._models[0] if self._models else None
+        tuned = self._models[1] if len(self._models) > 1 else base
+
+        def chosen(model: str | None) -> Any:
+            return gr.update(choices=self._models, value=model) if ready else gr.skip()
+
+        return [
+            now,
+            wording.head(self.service, self.target, state),
+            gr.update(visible=not ready),
+            wording.notice(state),
+            gr.update(visible=state.kind is Kind.ASLEEP, interactive=True),
+            gr.update(visible=ready),
+            chosen(tuned),
+            chosen(base),
+            chosen(tuned),
+        ]
+
+    async def _with_models(self, state: State) -> State:
+        """A replica runs, so asking wakes nobody; asked once, because asking again and again would keep it awake."""
+        if self._models:
+            return state
+        try:
+            self._models = await self.endpoint.models()
+        except EndpointError as error:
+            return State(Kind.STARTING, f"A replica runs, but {error}.")
+        return state
+
+    async def _wake(self) -> tuple[Any, Any]:
+        """A person wants it awake: one request, which Azure holds until a replica is there."""
+        if self._waking is None or self._waking.done():
+            self._waking = asyncio.create_task(self.endpoint.models())
+            self._waking.add_done_callback(lambda task: task.cancelled() or task.exception())  # the next look says how it went
+        return wording.notice(State(Kind.STARTING, "It was asked to wake; a replica is being started.")), gr.update(visible=False)
+
+    async def _answer(
+        self, history: Messages, model: str, system: str, temperature: float, top_p: float, length: float
+    ) -> AsyncIterator[Any]:
+        if not history or history[-1]["role"] != "user":
+            yield gr.skip(), gr.skip()
+            return
+        messages = _plain(history, system)
+        told: Messages = [*history, {"role": "assistant", "content": ""}]
+        try:
+            async for answer in self._stream(model, messages, temperature, top_p, length):
+                told[-1] = {"role": "assistant", "content": answer.text}
+                yield told, wording.pace(answer)
+        except EndpointError as error:
+            yield told if told[-1]["content"] else history, wording.trouble(str(error))
+
+    async def _answer_both(
+        self, prompt: str, left: str, right: str, temperature: float, top_p: float, length: float
+    ) -> AsyncIterator[list[Any]]:
+        """Both at once; the page is updated with whichever has something new."""
+        if not prompt.strip():
+            yield [gr.skip()] * 4
+            return
+        messages = [{"role": "user", "content": prompt}]
+        shown: list[Any] = ["", wording.pace(None)] * 2
+        news: asyncio.Queue[tuple[int, Answer | None, str]] = asyncio.Queue()
+
+        async def one(side: int, model: str) -> None:
+            problem = ""
+            try:
+                async for answer in self._stream(model, messages, temperature, top_p, length):
+                    news.put_nowait((side, answer, ""))
+            except EndpointError as error:
+                problem = str(error)
+            news.put_nowait((side, None, problem))
+
+        running = [asyncio.create_task(one(side, model)) for side, model in enumerate((left, right))]
+        try:
+            yield shown
+            left_to_come = len(running)
+            while left_to_come:
+                side, answer, problem = await news.get()
+                left_to_come -= answer is None
+                if answer is not None:
+                    shown[2 * side : 2 * side + 2] = [answer.text, wording.pace(answer)]
+                elif problem:
+                    shown[2 * side + 1] = wording.trouble(problem)
+                yield [*shown]
+        finally:
+            for task in running:
+                task.cancel()
+
+    def _stream(self, model: str, messages: Messages, temperature: float, top_p: float, length: float) -> AsyncIterator[Answer]:
+        return self.endpoint.stream(model, messages, temperature=temperature, top_p=top_p, max_tokens=int(length))
+
+
+def _sampling(prefix: str = "") -> tuple[gr.Slider, gr.Slider, gr.Slider]:
+    return (
+        gr.Slider(0.0, 2.0, value=0.7, step=0.05, label="Temperature", elem_id=f"{prefix}temperature"),
+        gr.Slider(0.05, 1.0, value=0.95, step=0.05, label="Top p", elem_id=f"{prefix}top-p"),
+        gr.Slider(1, 2048, value=256, step=1, label="Max tokens", elem_id=f"{prefix}length"),
+    )
+
+
+def _side(name: str) -> tuple[gr.Dropdown, gr.Textbox, gr.HTML]:
+    with gr.Column(min_width=320):
+        model = gr.Dropdown(label="Model", choices=[], elem_id=f"{name}-model")
+        text = gr.Textbox(label="Answer", lines=9, max_lines=24, interactive=False, elem_id=f"{name}-answer")
+        return model, text, gr.HTML(wording.pace(None), elem_id=f"{name}-pace", padding=False)
+
+
+def _said(text: str, history: Messages) -> tuple[str, Messages]:
+    return "", [*history, {"role": "user", "content": text.strip()}] if text.strip() else history
+
+
+def _plain(history: Messages, system: str) -> list[dict[str, str]]:
+    """The conversation as the API takes it: Gradio keeps a message's content in parts."""
+    messages = [{"role": "system", "content": system.strip()}] if system.strip() else []
+    for each in history:
+        content = each["content"]
+        parts = content if isinstance(content, list) else [content]
+        text = "".join(part if isinstance(part, str) else str(part.get("text", "")) for part in parts)
+        messages.append({"role": str(each["role"]), "content": text})
+    return messages

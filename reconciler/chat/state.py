@@ -1,0 +1,70 @@
+"""Whether a service can be talked to, from what Azure says of its replicas: looking never wakes one that sleeps."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from reconciler.arm import apps, ids
+from reconciler.arm.clients import Arm
+from reconciler.arm.inventory import Type
+from reconciler.engine.errors import ReconcileError
+
+
+class Kind(StrEnum):
+    """What a person can do with it."""
+
+    READY = "ready"
+    ASLEEP = "asleep"  # no replica runs, and the next request starts one
+    STARTING = "starting"
+    DOWN = "down"
+    UNKNOWN = "unknown"  # Azure does not say
+
+
+class State(NamedTuple):
+    kind: Kind
+    message: str
+
+
+Look = Callable[[], Awaitable[State]]
+WORDS = {
+    Kind.READY: "ready",
+    Kind.ASLEEP: "No replica runs. Waking it starts one, which takes a minute or more and is billed while it runs.",
+    Kind.STARTING: "A replica is starting: it loads the model.",
+}
+
+
+async def look(arm: Arm, group: str, name: str) -> State:
+    """One look: the app, its revisions and their replicas, through Azure alone."""
+    try:
+        app = await arm.inventory.find(Type.APP, ids.resource_group(arm.subscription_id, group), name)
+        if app is None:
+            return State(Kind.DOWN, f"The container app {name} does not exist any more.")
+        revisions = [each for each in await apps.list_revisions(arm, group, name) if each["properties"].get("active")]
+        replicas = [replica for each in revisions for replica in await apps.list_replicas(arm, group, name, str(each["name"]))]
+    except ReconcileError as error:
+        return State(Kind.UNKNOWN, f"{arm.settings.target_title} does not say how it is: {error.message}")
+    if any(_ready(replica) for replica in replicas):
+        return State(Kind.READY, WORDS[Kind.READY])
+    if trouble := _trouble(revisions):
+        return State(Kind.DOWN, trouble)
+    if replicas:
+        return State(Kind.STARTING, WORDS[Kind.STARTING])
+    if any(not (((each["properties"].get("template") or {}).get("scale") or {}).get("minReplicas")) for each in revisions):
+        return State(Kind.ASLEEP, WORDS[Kind.ASLEEP])
+    return State(Kind.DOWN, "No replica runs, and none is being started." if revisions else "No revision of it is active.")
+
+
+def _ready(replica: dict[str, Any]) -> bool:
+    containers = (replica.get("properties") or {}).get("containers") or []
+    return bool(containers) and all(container.get("ready") for container in containers)
+
+
+def _trouble(revisions: list[dict[str, Any]]) -> str:
+    for each in revisions:
+        properties = each["properties"]
+        if properties.get("runningState") in ("Failed", "Degraded") or properties.get("healthState") == "Unhealthy":
+            why = properties.get("runningStateDetails") or properties.get("provisioningError") or "its log says why"
+            return f"Revision {each['name']} does not run: {why}"
+    return ""

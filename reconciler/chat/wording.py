@@ -1,0 +1,43 @@
+"""The page's small pieces of HTML. Everything that comes from outside is escaped here."""
+
+from __future__ import annotations
+
+from html import escape
+
+from reconciler.chat.endpoint import Answer
+from reconciler.chat.state import Kind, State
+
+TITLES = {
+    Kind.ASLEEP: "Asleep",
+    Kind.STARTING: "Starting",
+    Kind.DOWN: "Not running",
+    Kind.UNKNOWN: "Unknown",
+}
+
+
+def head(service: str, target: str, state: State) -> str:
+    return (
+        f'<div id="head"><h1>{escape(service)}</h1><span class="where">on the {escape(target)}</span>'
+        f'<span class="badge {state.kind}">{escape(state.kind)}</span></div>'
+    )
+
+
+def notice(state: State) -> str:
+    """What a person sees instead of the chat."""
+    title = TITLES.get(state.kind, "")
+    return f'<div class="notice {state.kind}"><h2>{title}</h2><p>{escape(state.message)}</p></div>' if title else ""
+
+
+def pace(answer: Answer | None) -> str:
+    """How fast an answer came."""
+    if answer is None or answer.first is None:
+        return '<div class="pace"></div>'
+    parts = [f"first token after {answer.first:.2f} s"]
+    if answer.pace is not None:
+        parts.append(f"{answer.pace:.1f} tokens/s")
+    parts.append(f"{answer.tokens} token{'s' if answer.tokens != 1 else ''}{'' if answer.done else ' …'}")
+    return f'<div class="pace">{" · ".join(parts)}</div>'
+
+
+def trouble(message: str) -> str:
+    return f'<div class="pace trouble">{escape(message[:1].upper() + message[1:])}</div>'

@@ -1,0 +1,73 @@
+"""`moorage chat`: a page on this machine to talk to a service, and to compare its base model with its adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reconciler.cli.context import Service, StateDir, Target, settings_of
+from reconciler.cli.exits import CommandError, Exit
+
+if TYPE_CHECKING:
+    from reconciler.settings import Settings
+
+
+def chat(
+    service: Service,
+    listen: Annotated[str, typer.Option(help="Serve the page on HOST:PORT; port 0 takes a free one.", metavar="HOST:PORT")] = (
+        "127.0.0.1:7861"
+    ),
+    name: Annotated[str, typer.Option(help="Which of the service's API keys.", metavar="NAME")] = "",
+    target: Target = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Open a chat page for a service. Base and adapters, alone or side by side; Ctrl-C ends it."""
+    import importlib.util
+
+    if importlib.util.find_spec("gradio") is None:
+        raise CommandError("The chat page needs Gradio: pip install 'moorage[chat]' (make install brings it).")
+    asyncio.run(_chat(settings_of(target, state_dir), service, name, _listening(listen)))
+
+
+def _listening(text: str) -> socket.socket:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise CommandError(f"--listen must be HOST:PORT, such as 127.0.0.1:7861, not {text!r}", Exit.INVALID)
+    try:
+        return socket.create_server((host, int(port)))
+    except (OSError, OverflowError) as error:
+        raise CommandError(
+            f"{text} cannot be listened on ({getattr(error, 'strerror', error)}); choose another: --listen"
+        ) from None
+
+
+async def _chat(settings: Settings, service: str, name: str, listening: socket.socket) -> None:
+    from reconciler.arm.clients import Arm
+    from reconciler.chat.endpoint import Endpoint
+    from reconciler.chat.page import Page
+    from reconciler.chat.server import serve
+    from reconciler.chat.state import look
+    from reconciler.cli.apps import find_app
+    from reconciler.cli.key import read_key
+
+    async with Arm(settings) as arm:
+        group, app = await find_app(arm, service)
+        fqdn = ((app["properties"].get("configuration") or {}).get("ingress") or {}).get("fqdn")
+        if not fqdn:
+            raise CommandError(f"Service {service} has no endpoint.")
+        try:
+            key = await read_key(arm, service, name)
+        except CommandError as error:
+            raise CommandError(f"{error} Its own page, if it has one, is at https://{fqdn}.") from None
+        page = Page(
+            service,
+            settings.target_title,
+            Endpoint(arm.session, f"https://{fqdn}", key),
+            lambda: look(arm, group, str(app["name"])),
+        )
+        host, port = listening.getsockname()[:2]
+        print(f"{service} on the {settings.target_title}: http://{host}:{port}   (Ctrl-C ends the page)", flush=True)
+        await serve(page, listening)

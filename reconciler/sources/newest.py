@@ -1,0 +1,39 @@
+"""Which of the adapters below a folder of the share is the newest, and whether it can be served. Used by `remote`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from reconciler.api.adapters import findings
+from reconciler.api.documents import InferenceService
+from reconciler.api.engine_flags import MAX_LORA_RANK
+from reconciler.api.loaded import Loaded
+from reconciler.arm.files import Entry
+
+CONFIG = "adapter_config.json"
+UNKNOWN = datetime.min.replace(tzinfo=UTC)
+
+
+def candidates(listed: Mapping[str, Entry], quiet: float) -> tuple[list[str], bool]:
+    """The folders in `listed` that hold an adapter, newest first, and whether one is left out because it was written to
+    within the last `quiet` seconds. A trainer's checkpoints hold adapters too, which are no results.
+    """
+    written: dict[str, datetime] = {}
+    for path in listed:
+        folder, _, name = f"/{path}".rpartition("/")
+        if name == CONFIG and not any(part.startswith("checkpoint") for part in folder.split("/")):
+            inside = [entry.modified or UNKNOWN for other, entry in listed.items() if f"/{other}".startswith(f"{folder}/")]
+            written[folder.strip("/")] = max(inside)
+    rested = {folder: at for folder, at in written.items() if datetime.now(UTC) - at >= timedelta(seconds=quiet)}
+    return sorted(rested, key=lambda folder: (rested[folder], folder), reverse=True), len(rested) < len(written)
+
+
+def faults(folder: Path, loaded: Loaded) -> tuple[str, ...]:
+    """Why the adapter in `folder` cannot be served with the base model of this document."""
+    service = loaded.document
+    assert isinstance(service, InferenceService)
+    assert service.spec.model is not None
+    limit = service.spec.engine.args.get("max-lora-rank", MAX_LORA_RANK)
+    return findings(folder, loaded.folder(service.spec.model.source), limit).problems

@@ -1,0 +1,1 @@
+"""AI Toolkit projects: their files read with places, what was provisioned for them found, a document made of both."""

@@ -1,0 +1,103 @@
+"""What of a project becomes a service: everything decided, nothing guessed. `document` writes it down."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reconciler.api import names
+from reconciler.api.adapters import findings
+from reconciler.api.engine_flags import MAX_LORA_RANK
+from reconciler.toolkit.existing import Existing
+from reconciler.toolkit.project import MODELS, Project
+
+DEDICATED = "NC24-A100"
+DEDICATED_REGIONS = ("northeurope", "uksouth", "westus3")  # where dedicated A100 nodes exist
+SERVERLESS = "Consumption-GPU-NC24-A100"
+NEWEST = f"share://{MODELS}/**"
+PORT = 7860
+STARTUP_SECONDS = 1260  # what the templates' startup probe allows: 60 s, then 10 times 120 s
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """`source` as a document writes it, but for a local one its path below the project's root, with `here`."""
+
+    name: str
+    source: str
+    here: bool
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A decided import. `model` is a source like an adapter's; `model_here` that it is below the project's root."""
+
+    project: Project
+    existing: Existing
+    engine: str
+    name: str
+    adapters: tuple[Adapter, ...]
+    model: str | None
+    model_here: bool
+    location: str | None
+
+    @property
+    def instances(self) -> int:
+        value = self.project.settings.parameters.get("maximumInstanceCount")
+        return int(value.value) if value else 1
+
+    def resource(self, parameter: str) -> str | None:
+        """The name of a resource: as the files give it, or as it was found."""
+        given = self.project.settings.name(parameter)
+        return str(given.value) if given else self.existing.names.get(parameter)
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        """The workload profile: the environment's own GPU profile, the templates' where its region has it and the web API
+        is kept, else the same GPU without nodes of its own.
+        """
+        there = next((each for each in self.existing.profiles if "A100" in each["workloadProfileType"]), None)
+        dedicated = self.engine == "code" and self.location in DEDICATED_REGIONS
+        profile = dict(there or {"name": "GPU", "workloadProfileType": DEDICATED if dedicated else SERVERLESS})
+        kept = {key: profile[key] for key in ("name", "workloadProfileType")}
+        if kept["workloadProfileType"].lower().startswith("consumption"):
+            return kept
+        return {**kept, "minimumCount": int(profile.get("minimumCount") or 0), "maximumCount": self.instances}
+
+
+def service_name(wanted: str) -> str | None:
+    """`wanted` as a container app may be called; None when nothing is left of it."""
+    plain = re.sub(r"-{2,}", "-", re.sub(r"[^a-z0-9]+", "-", wanted.lower())).strip("-")[:32].strip("-")
+    try:
+        return names.CONTAINER_APP(plain)
+    except ValueError:
+        return None
+
+
+def adapter_names(paths: Sequence[str], taken: Collection[str]) -> list[str]:
+    """A name for each folder below models/: the first part of its path that tells it from the others."""
+    chosen: list[str] = []
+    for path in paths:
+        parts = [part for part in path.removeprefix("share://").split("/")[1:] if part not in ("**", "adapter", "adapters")]
+        base = re.sub(r"[^A-Za-z0-9._-]+", "-", parts[0]).strip("._-")[:50] if parts else ""
+        base = base or "tuned"
+        free = (name for name in (base, *(f"{base}-{n}" for n in range(2, 100))) if name.lower() not in {*taken, *chosen})
+        chosen.append(next(free))
+    return chosen
+
+
+def adapter_faults(folder: Path, base: Path | None, *, engine: str) -> tuple[list[str], list[str], int]:
+    """What makes an adapter useless for `engine`, what is worth saying about it, and its rank.
+
+    PEFT loads more than vLLM does, so for the web API only a broken adapter is a fault.
+    """
+    found = findings(folder, base, MAX_LORA_RANK)
+    if engine == "vllm":
+        return list(found.problems), [], found.rank
+    pickled = any("pickle" in problem for problem in found.problems)
+    broken = [p for p in found.problems if not pickled and (found.rank == 0 or "not finite" in p)]
+    return broken, [problem for problem in found.problems if problem not in broken], found.rank

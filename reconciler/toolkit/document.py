@@ -1,0 +1,126 @@
+"""A decided import as YAML, with the reasons beside the values."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from reconciler.toolkit.choice import PORT, STARTUP_SECONDS, Choice
+from reconciler.toolkit.config_file import NOTE
+from reconciler.toolkit.project import INFERENCE
+from reconciler.toolkit.settings_files import CONFIG
+
+_PLAIN = re.compile(r"[A-Za-z0-9./][A-Za-z0-9._/-]*")
+_NOT_TEXT = re.compile(r"(?i)(true|false|null|yes|no|on|off|[\d._]+|\d.*)")
+
+
+def render(choice: Choice, folder: Path) -> str:
+    """The documents; paths are relative to `folder`, where the file will lie."""
+    return "\n".join([*_environment(choice), "---", *_service(choice, folder), ""])
+
+
+def _environment(choice: Choice) -> Iterator[str]:
+    files = choice.project.settings
+    yield "# An AI Toolkit project as Moorage serves it. `moorage import` wrote this once; from here on it is yours to edit."
+    yield "apiVersion: moorage.dev/v1alpha1"
+    yield "kind: Environment"
+    yield f"metadata: {{name: {_text(choice.name)}}}"
+    yield "spec:"
+    for key, field in (("SUBSCRIPTION_ID", "subscriptionId"), ("RESOURCE_GROUP_NAME", "resourceGroup")):
+        value = files.place(key)
+        if value is not None:
+            yield f"  {field}: {_text(str(value.value))}"
+        elif key == "RESOURCE_GROUP_NAME" and choice.existing.group:
+            yield f"  {field}: {_text(choice.existing.group)}"
+    if choice.location:
+        yield f"  location: {_text(choice.location)}"
+    log, account, share = (choice.resource(each) for each in ("acaLogAnalyticsName", "storageAccountName", "fileShareName"))
+    managed, storage = (choice.resource(each) for each in ("acaEnvironmentName", "acaEnvironmentStorageName"))
+    if log:
+        yield f"  logAnalytics: {{name: {_text(log)}}}"
+    quota = [] if "fileShareName" in choice.existing.names else ["quotaGiB: 1024"]  # a share that is there keeps its own
+    parts = [*(f"{key}: {_text(name)}" for key, name in (("accountName", account), ("shareName", share)) if name), *quota]
+    if parts:
+        yield f"  storage: {{{', '.join(parts)}}}"
+    parts = [f"{key}: {_text(name)}" for key, name in (("name", managed), ("storageName", storage)) if name]
+    if parts:
+        yield f"  managedEnvironment: {{{', '.join(parts)}}}"
+    profile = ", ".join(
+        f"{key}: {_text(str(value)) if isinstance(value, str) else value}" for key, value in choice.profile.items()
+    )
+    counted = "   # maximumCount is maximumInstanceCount" if "maximumCount" in choice.profile else ""
+    yield "  workloadProfiles:"
+    yield f"    - {{{profile}}}{counted}"
+
+
+def _service(choice: Choice, folder: Path) -> Iterator[str]:
+    yield "apiVersion: moorage.dev/v1alpha1"
+    yield "kind: InferenceService"
+    yield "metadata:"
+    yield f"  name: {_text(choice.name)}"
+    config = os.path.relpath(choice.project.root / CONFIG, folder)
+    yield f"  annotations: {{{NOTE}: {_text(config)}}}   # written whenever the service is as this file says"
+    yield "spec:"
+    yield f"  environment: {_text(choice.name)}"
+    yield from _vllm(choice, folder) if choice.engine == "vllm" else _code(choice, folder)
+
+
+def _code(choice: Choice, folder: Path) -> Iterator[str]:
+    project = choice.project
+    yield f"  code: {_local(choice, INFERENCE, folder)}"
+    yield "  mountPath: /mount/inference     # each folder where the project's own code expects it, read-only"
+    mounts = list(_mounts(choice, folder))
+    yield from ["  mounts:", *mounts] if mounts else []
+    yield f"  engine: {{image: {_text(project.image)}}}"
+    yield "  command:                        # defaultCommands, joined as the template joins them: a failed one does not stop it"
+    yield "    - /bin/bash"
+    yield "    - -c"
+    commands = project.settings.parameters["defaultCommands"].value
+    yield f"    - {json.dumps('; '.join(commands), ensure_ascii=False)}"
+    yield f"  targetPort: {PORT}"
+    yield f"  progressDeadlineSeconds: {STARTUP_SECONDS}   # packages are installed and the model is loaded at every start"
+    yield f"  workloadProfileName: {choice.profile['name']}"
+    yield "  scale: {minReplicas: 1, maxReplicas: 1}   # as the template: one replica, always; 0 costs nothing while nobody asks"
+    yield "  ingress: {external: true}       # as the template: anyone who knows the address; the web API asks for no key"
+
+
+def _mounts(choice: Choice, folder: Path) -> Iterator[str]:
+    project = choice.project
+    if choice.model:
+        path = project.code_model or choice.model.removeprefix("share://")
+        yield f"    - {{source: {_source(choice, choice.model, folder, here=choice.model_here)}, mountPath: /mount/{path}}}"
+    for adapter in choice.adapters:
+        path = project.code_adapter or adapter.source.removeprefix("share://")
+        yield f"    - {{source: {_source(choice, adapter.source, folder, here=adapter.here)}, mountPath: /mount/{path}}}"
+
+
+def _vllm(choice: Choice, folder: Path) -> Iterator[str]:
+    assert choice.model is not None
+    yield f"  model: {{source: {_source(choice, choice.model, folder, here=choice.model_here)}}}"
+    if choice.adapters:
+        yield "  adapters:"
+    for adapter in choice.adapters:
+        source = _source(choice, adapter.source, folder, here=adapter.here)
+        newest = "   # the newest that fine-tuning has put there" if adapter.source.endswith("/**") else ""
+        yield f"    - {{name: {_text(adapter.name)}, source: {source}}}{newest}"
+    yield f"  workloadProfileName: {choice.profile['name']}"
+    yield f"  scale: {{minReplicas: 0, maxReplicas: {choice.instances}}}   # maximumInstanceCount; none while nobody asks"
+
+
+def _source(choice: Choice, source: str, folder: Path, *, here: bool) -> str:
+    return _local(choice, source, folder) if here else _text(source)
+
+
+def _local(choice: Choice, path: str, folder: Path) -> str:
+    relative = os.path.relpath(choice.project.root / path, folder)
+    return _text(relative if relative.startswith("..") else f"./{relative}")
+
+
+def _text(value: str) -> str:
+    """A YAML scalar that is read as this text."""
+    if _PLAIN.fullmatch(value) and not _NOT_TEXT.fullmatch(value):
+        return value
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,106 @@
+"""What a fine-tuning run, or somebody by hand, has put into the resource group already: looked at, never touched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.arm import files, ids, tags
+from reconciler.arm.clients import Arm
+from reconciler.arm.inventory import Type
+from reconciler.arm.share import Share
+from reconciler.toolkit.project import MODELS, adapter_folders
+
+# The templates name a resource by a prefix and five characters that follow from the resource group.
+_DERIVED = {
+    "storageAccountName": "aistorage",
+    "fileShareName": "aifileshare",
+    "acaEnvironmentName": "aienv",
+    "acaEnvironmentStorageName": "aienvstorage",
+    "acaLogAnalyticsName": "ailog",
+}
+
+
+class AmbiguousError(Exception):
+    """Several resources could be meant."""
+
+    def __init__(self, parameter: str, found: list[str]) -> None:
+        super().__init__(f"the resource group holds {', '.join(found)}; say which in {parameter} of inference.parameters.json")
+
+
+@dataclass(frozen=True)
+class Existing:
+    """`names` are of resources that exist, by parameter; `found` those among them that no file names. `profiles` are the
+    environment's; `adapters` and `model` are on the share; `foreign_app` is an app under the wanted name that is not ours.
+    """
+
+    group: str = ""
+    location: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    found: tuple[str, ...] = ()
+    profiles: tuple[Mapping[str, Any], ...] = ()
+    adapters: tuple[str, ...] = ()
+    model: str | None = None
+    foreign_app: str | None = None
+
+
+async def look(arm: Arm, group: str, given: Mapping[str, str], model: str | None) -> Existing:
+    """Find what `given` names and, where it names nothing, what the templates would have called it.
+
+    Raises:
+        AmbiguousError: two resources fit one parameter.
+        ReconcileError: Azure refuses to answer.
+    """
+    there = await arm.inventory.find(Type.RESOURCE_GROUP, ids.subscription(arm.subscription_id), group)
+    if there is None:
+        return Existing(group)
+    scope = ids.resource_group(arm.subscription_id, group)
+    names: dict[str, str] = {}
+    environment: Mapping[str, Any] = {}
+    for parameter, kind, below in (
+        ("storageAccountName", Type.STORAGE_ACCOUNT, scope),
+        ("acaLogAnalyticsName", Type.WORKSPACE, scope),
+        ("acaEnvironmentName", Type.ENVIRONMENT, scope),
+        ("fileShareName", Type.SHARE, "storageAccountName"),
+        ("acaEnvironmentStorageName", Type.ENVIRONMENT_STORAGE, "acaEnvironmentName"),
+    ):
+        if below != scope:
+            if below not in names:
+                continue
+            parent = ids.storage_account if kind is Type.SHARE else ids.environment
+            below = parent(arm.subscription_id, group, names[below])  # noqa: PLW2901
+        found = _pick(parameter, given.get(parameter), await arm.inventory.list(kind, below))
+        if found is not None:
+            names[parameter] = str(found["name"])
+            environment = found if kind is Type.ENVIRONMENT else environment
+    app = await arm.inventory.find(Type.APP, scope, given["acaAppName"]) if given.get("acaAppName") else None
+    return Existing(
+        group=group,
+        location=str(there["location"]),
+        names=names,
+        found=tuple(name for parameter, name in names.items() if not given.get(parameter)),
+        profiles=tuple((environment.get("properties") or {}).get("workloadProfiles") or ()),
+        foreign_app=str(app["name"]) if app and not tags.tag(app, tags.DOCUMENT) else None,
+        **await _on_share(arm, group, names, model),
+    )
+
+
+def _pick(parameter: str, given: str | None, listed: list[dict[str, Any]]) -> dict[str, Any] | None:
+    if given:
+        return next((each for each in listed if str(each["name"]).lower() == given.lower()), None)
+    shape = re.compile(rf"{_DERIVED[parameter]}[a-z0-9]{{5}}")
+    fitting = [each for each in listed if shape.fullmatch(str(each["name"]).lower())]
+    if len(fitting) > 1:
+        raise AmbiguousError(parameter, [str(each["name"]) for each in fitting])
+    return fitting[0] if fitting else None
+
+
+async def _on_share(arm: Arm, group: str, names: Mapping[str, str], model: str | None) -> dict[str, Any]:
+    if "fileShareName" not in names:
+        return {}
+    share = Share(arm, group, names["storageAccountName"], names["fileShareName"])
+    below = [f"{MODELS}/{path}" for path in await files.list_tree(share, MODELS)]
+    entries, folders = await files.list_directory(share, model) if model else ([], [])
+    return {"adapters": tuple(adapter_folders(below)), "model": model if entries or folders else None}
