@@ -19,9 +19,15 @@ import aiohttp
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = (
-    "--headless=new --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
-    "--disable-sync --disable-dev-shm-usage --hide-scrollbars --remote-debugging-port=0"
-).split()
+    *("--headless=new", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *(
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+        "--remote-debugging-port=0",
+    ),
+)
 
 
 class Browser:
@@ -115,8 +121,9 @@ async def browser(url: str) -> AsyncIterator[Browser]:
     assert PROGRAM
     profile = tempfile.mkdtemp(prefix="chromium-")
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # it refuses to run as root with one
-    call = [PROGRAM, *QUIET, *sandbox, f"--user-data-dir={profile}", "about:blank"]
-    process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    call = [*QUIET, *sandbox, f"--user-data-dir={profile}", "about:blank"]
+    nowhere = subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(PROGRAM, *call, stdout=nowhere, stderr=nowhere, start_new_session=True)
     try:
         port = await _port(Path(profile) / "DevToolsActivePort")
         async with aiohttp.ClientSession() as session:
@@ -129,7 +136,7 @@ async def browser(url: str) -> AsyncIterator[Browser]:
                 one._reader.cancel()
     finally:
         os.killpg(process.pid, 9)
-        process.wait()
+        await process.wait()
         shutil.rmtree(profile, ignore_errors=True)
 
 

@@ -23,13 +23,13 @@ async def serve(page: Page, listening: socket.socket) -> None:
     """Answer requests on `listening` until a signal ends it."""
     app = FastAPI(openapi_url=None)
 
-    @app.middleware("http")
     async def at_home(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         answer = await call_next(request)
         answer.headers["Content-Security-Policy"] = POLICY
         answer.headers["Referrer-Policy"] = "no-referrer"
         return answer
 
+    app.middleware("http")(at_home)
     host = listening.getsockname()[0]
     # A page elsewhere must not reach this one, and the key behind it, under a name that resolves to this machine.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", host] if host != "0.0.0.0" else ["*"])

@@ -25,10 +25,15 @@ class FileShare(ArmResource):
     def scope(self, spec: Any) -> str:
         return ids.storage_account(self.arm.subscription_id, spec.resource_group, spec.account)
 
+    def is_ours(self, spec: Any, found: Mapping[str, Any]) -> bool:
+        """By its metadata, because only that stays what it was: what a document merely names holds others' data."""
+        return SHARE_OWNER in (found["properties"].get("metadata") or {})
+
     def _owned(self, spec: Any, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """A share that the document names and that was there before keeps its quota, unless the document sets one."""
-        adopted = found is not None and spec.named and SHARE_OWNER not in (found["properties"].get("metadata") or {})
-        return spec.asked if adopted else super()._owned(spec, found)
+        adopted = found is not None and spec.named and not self.is_ours(spec, found)
+        owned: Mapping[str, Any] = spec.asked if adopted else spec.body
+        return owned
 
     async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
         spec = desired.spec

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -21,7 +21,7 @@ class Answers:
     def __init__(self) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(MODEL)
         model: Any = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
-        self.uses_adapter = os.path.exists(ADAPTER)
+        self.uses_adapter = Path(ADAPTER).exists()
         self.model = PeftModel.from_pretrained(model, ADAPTER) if self.uses_adapter else model
 
     def stream(self, message: str, max_new_tokens: int, top_p: float, temperature: float, top_k: int = 50) -> Iterator[str]:
