@@ -53,9 +53,8 @@ class RemoteSources:
         found: dict[str, Path] = {}
         self.problems, self.refused = {}, {}
         self.named = False
-        for loaded, text, source, model in _remote(documents):
+        for loaded, environment, text, source, model in _remote(documents):
             self.named = True
-            environment = loaded.document.spec.environment
             try:
                 if model:
                     self._look_up(text, source)
@@ -143,15 +142,15 @@ class RemoteSources:
         return folder
 
 
-def _remote(documents: Sequence[Loaded]) -> Iterator[tuple[Loaded, str, Source, bool]]:
-    """(document, source text, source, is it a model) of what is elsewhere; a model on the share is used where it is."""
+def _remote(documents: Sequence[Loaded]) -> Iterator[tuple[Loaded, str, str, Source, bool]]:
+    """(document, Environment, source text, source, is it a model) of what is elsewhere, less models on the share: those stay."""
     for loaded in documents:
         if isinstance(loaded.document, InferenceService):
             for path, text in loaded.sources():
                 source = parse_source(text)
                 adapter = path[:2] == ("spec", "adapters")
                 if source.kind is SourceKind.HUB or (source.kind is SourceKind.SHARE and adapter):
-                    yield loaded, text, source, not adapter
+                    yield loaded, loaded.document.spec.environment, text, source, not adapter
 
 
 def _describe(source: Source, remembered: Path, endpoint: str | None, token: str | None) -> None:
