@@ -110,6 +110,8 @@ class Page:
         state = await self.look()
         if state.kind is Kind.READY:
             state = await self._with_models(state)
+        if state.kind is Kind.ASLEEP and (failed := self._failed_to_wake()):
+            state = State(Kind.ASLEEP, f"{state.message} The last attempt: {failed}.")
         now = (state.kind.value, state.message)
         if seen is not None and tuple(seen) == now:
             return [gr.skip()] * 9
@@ -148,6 +150,10 @@ class Page:
             self._waking = asyncio.create_task(self.endpoint.models())
             self._waking.add_done_callback(lambda task: task.cancelled() or task.exception())  # the next look says how it went
         return wording.notice(State(Kind.STARTING, "It was asked to wake; a replica is being started.")), gr.update(visible=False)
+
+    def _failed_to_wake(self) -> str:
+        done = self._waking is not None and self._waking.done() and not self._waking.cancelled()
+        return str(self._waking.exception() or "") if self._waking is not None and done else ""
 
     async def _answer(
         self, history: Messages, model: str, system: str, temperature: float, top_p: float, length: float

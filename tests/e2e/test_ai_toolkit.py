@@ -95,6 +95,7 @@ def test_the_web_api_is_kept(walk):
     assert "nothing to do" in walk.type("moorage plan -f moorage.yaml --detailed-exitcode")
 
 
+@pytest.mark.slow
 def test_changed_code_is_published_and_runs(walk):
     """A changed file under inference/: a new revision, and no other folder goes up again."""
     file = walk.project / "inference" / "gradio_chat.py"
@@ -211,6 +212,7 @@ def test_all_of_it_is_taken_away(walk):
     assert "There is no service" in walk.type("moorage key my-project", code=1)
 
 
+@pytest.mark.slow
 def test_no_command_of_the_page_is_left_out(walk):
     """Every block of the page was typed, but for the chat, which has its visit, and the one for a subscription."""
     blocks = re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
