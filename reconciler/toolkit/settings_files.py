@@ -86,11 +86,10 @@ def read_settings(root: Path, problems: list[Problem]) -> SettingsFiles:
     tuning = _first(root, _TUNING_PARAMETER_FILES)
     config = _first(root, _CONFIG_FILES)
     tuning_config = _first(root, _TUNING_CONFIG_FILES)
-    checks: Mapping[str, Check] = _INFERENCE
     if parameters is None and tuning is not None and not _is_tuning(tuning):
         parameters, tuning = tuning, None  # the documents show inference parameters under this name
     found = SettingsFiles(
-        parameters=_parameters(parameters, checks, problems),
+        parameters=_parameters(parameters, _INFERENCE, problems),
         config=_config(config, _CONFIG_CHECKS, problems),
         tuning=_parameters(tuning, _TUNING, problems),
         tuning_config=_config(tuning_config, _TUNING_CONFIG_CHECKS, problems),

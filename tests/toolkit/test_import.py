@@ -291,3 +291,12 @@ def test_a_person_at_a_terminal_is_asked(project):
     assert documents(project / "moorage.yaml")[1].spec.adapters[0].source == "./models/run2/adapter"
     os.close(leader)
     os.close(follower)
+
+
+@pytest.mark.slow
+def test_what_the_projects_own_fine_tuning_makes_is_taken(run, project):
+    """The example's script trains with PEFT; its result passes the same check as everybody's."""
+    shutil.rmtree(project / "models")
+    subprocess.run([sys.executable, "finetuning/tune.py"], cwd=project, check=True, capture_output=True, timeout=110)
+    run(project, "--engine", "vllm")
+    assert documents(project / "moorage.yaml")[1].spec.adapters[0].source == f"./{ADAPTER}"
