@@ -130,6 +130,17 @@ async def test_what_cannot_be_served_is_answered_clearly(tmp_path):
         await _until_answered(scene, 404, "stopped or does not exist")
 
 
+async def test_a_stream_is_cut_at_the_limit(tmp_path):
+    """Tokens that keep coming do not prolong a request: the connection is cut, for its status was sent long ago."""
+    async with stage(tmp_path, request_timeout_s=12, speed=60) as scene:
+        scene.scheduler.set_workloads([scene.workload()])
+        await scene.reach()
+        async with scene.client() as client, client.get("/stream") as response:
+            assert response.status == 200
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await response.read()
+
+
 async def _until_answered(scene, status, text, seconds=5):
     end = time.monotonic() + seconds
     seen = None

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from infra.local_azure.runtime import record
 from infra.local_azure.runtime.processes import labelled
 from infra.local_azure.runtime.workload import Mount
-from tests.local_azure.stage import PROBES, SERVER, stage
+from tests.local_azure.stage import APP_ID, PROBES, SERVER, stage
 
 _LOOK = """
 import os, json, pathlib, socket, subprocess
@@ -226,6 +227,52 @@ async def test_restarting_a_revision_replaces_its_replicas_new_ones_first(tmp_pa
 
         await scene.until(replaced)
         assert all(ready)
+
+
+async def test_a_replica_falls_ill_and_gets_well_on_demand(tmp_path):
+    """Crashing, hanging and never ready, for as long as the app is named; a kill is one restart."""
+    async with stage(tmp_path, speed=10) as scene:
+        scene.scheduler.set_workloads([scene.workload()])
+        first = (await scene.healthy()).replicas[0]
+        assert scene.scheduler.kill(first.name)
+        assert not scene.scheduler.kill("no-such-replica")
+        await scene.until(lambda status: status.replicas[0].restart_count == 1)
+        await scene.healthy()
+        scene.scheduler.set_ailments({APP_ID: "unready"})
+        sick = await scene.until(lambda status: not status.replicas[0].ready)
+        assert (sick.replicas[0].started, sick.replicas[0].running_state) == (True, "Running")
+        scene.scheduler.set_ailments({})
+        await scene.healthy()
+        scene.scheduler.set_ailments({APP_ID: "hang"})
+        hung = await scene.until(lambda status: not status.replicas[0].ready)
+        assert hung.replicas[0].running_state == "Running"
+        scene.scheduler.set_ailments({})
+        await scene.healthy()
+        scene.scheduler.set_ailments({APP_ID: "crash"})
+        await scene.until(lambda status: status.running_state == "Degraded")
+        scene.scheduler.set_ailments({})
+        await scene.healthy()
+
+
+async def test_a_port_that_is_not_the_target_port_is_told(tmp_path):
+    """A container that is up and listens elsewhere explains why its revision does not get ready."""
+    async with stage(tmp_path) as scene:
+        probe = {"type": "Startup", "tcpSocket": {"port": 9000}, "periodSeconds": 1, "failureThreshold": 240}
+        scene.scheduler.set_workloads([scene.workload(target_port=9000, probes=(probe,))])
+        told = "The TargetPort 9000 does not match the listening port 8000."
+        status = await scene.until(lambda status: status.details == told)
+        assert (status.running_state, status.health_state, status.provisioning_error) == ("Activating", "None", None)
+
+
+async def test_only_a_gpu_profile_shows_the_machines_gpus(tmp_path, monkeypatch):
+    """A device that stands for a GPU can be read with one and is empty without."""
+    monkeypatch.setattr(record, "GPU_DEVICES", ("/dev/zer[o]",))
+    look = "import pathlib; print('sees', len(open('/dev/zero', 'rb').read(3)), flush=True)\n"
+    async with stage(tmp_path) as scene:
+        for revision, gpu, seen in (("phi--gpu", True, "sees 3"), ("phi--cpu", False, "sees 0")):
+            scene.scheduler.set_workloads([scene.workload(revision, command=("python3", "-c", look + SERVER), gpu=gpu)])
+            status = await scene.healthy(revision)
+            assert seen in status.replicas[0].log.read_text()
 
 
 def test_a_kernel_that_refuses_is_answered_with_one_line(tmp_path):

@@ -200,6 +200,7 @@ class Composition:
             weight=self.weights(app, routed=True).get(revision.name, 0),
             container=container["name"],
             claims=quotas.claims(environment, revision.body["workloadProfileName"]) if environment else (),
+            gpu=quotas.has_gpu(environment, revision.body["workloadProfileName"]) if environment else False,
             refusal=refusal,
             routing=_routing(app, revision),
         )

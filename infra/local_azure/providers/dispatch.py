@@ -20,7 +20,7 @@ from infra.local_azure.runtime.executions import Executions
 from infra.local_azure.runtime.workload import Step, Task
 from infra.local_azure.store import Record, Store
 
-from . import mounts
+from . import mounts, quotas
 from .job_shape import EXECUTION_KIND, KIND, Body
 from .mounts import MountError, Mounts
 
@@ -108,6 +108,7 @@ class Dispatch:
 
     def _compose_task(self, job: Record, execution: Record) -> Task:
         template, private = execution.body["template"], execution.private
+        environment = self._store.get(job.private["environment"])
         container, blocked, steps = template["containers"][0], "", []
         try:
             steps = [self._step(job, execution, entry) for entry in [*(template["initContainers"] or []), container]]
@@ -131,6 +132,7 @@ class Dispatch:
             completions=int(private["replicaCompletionCount"]),
             probes=tuple(container.get("probes", ())),
             blocked=blocked,
+            gpu=environment is not None and quotas.has_gpu(environment, job.body["properties"]["workloadProfileName"]),
         )
 
     def _step(self, job: Record, execution: Record, container: Body) -> Step:

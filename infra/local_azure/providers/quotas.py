@@ -53,8 +53,12 @@ def set_limit(store: Store, name: str, value: int) -> None:
 
 def claims(environment: Record, profile: str | None) -> tuple[str, ...]:
     """What a replica on this profile of the environment takes one of each."""
-    types = {entry["name"]: entry["workloadProfileType"] for entry in environment.body["properties"]["workloadProfiles"] or []}
-    return tuple(_claim(ration, environment) for ration in _PROFILES.get(types.get(profile, "").lower(), ()))
+    return tuple(_claim(ration, environment) for ration in _PROFILES.get(_type(environment, profile), ()))
+
+
+def has_gpu(environment: Record, profile: str | None) -> bool:
+    """Whether replicas on this profile get a GPU, rationed or of a node of their own."""
+    return _type(environment, profile).startswith(("consumption-gpu-", "nc"))
 
 
 def limits(store: Store) -> dict[str, int]:
@@ -76,6 +80,12 @@ def usages(store: Store, used: Mapping[str, int], scope: str, *, regional: bool)
 def usage(name: str, shown: str, value: int, limit: int) -> Body:
     entry = {"name": {"value": name, "localizedValue": shown}, "unit": "Count"}
     return {**entry, "usage": value, "currentValue": value, "limit": limit}
+
+
+def _type(environment: Record, profile: str | None) -> str:
+    """The type behind a profile's name, in lower case; an environment without profiles has Consumption alone."""
+    types = {entry["name"]: entry["workloadProfileType"] for entry in environment.body["properties"]["workloadProfiles"] or []}
+    return str(types.get(profile, "Consumption")).lower()
 
 
 def _claim(ration: Ration, environment: Record) -> str:

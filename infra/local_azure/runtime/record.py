@@ -1,5 +1,6 @@
 """A replica's spec.json (owner-only): the command for its shim, and what the next scheduler must know to adopt it."""
 
+import glob
 import hashlib
 import json
 import secrets
@@ -15,6 +16,7 @@ from .rootfs import Plan, Volume
 from .workload import Step, Task, Workload
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own: no vowels, so no words
+GPU_DEVICES = ("/dev/nvidia*", "/dev/dri", "/dev/kfd")
 _BACKOFF_S, _BACKOFF_CAP_S = 1.0, 60.0  # before a crashed container starts again: the first wait and the longest
 
 
@@ -108,7 +110,8 @@ def _command(
     volumes = [Volume(str(directory / mount.source), mount.target, mount.read_only, mount.smb) for mount in run.mounts]
     for volume in volumes:
         Path(volume.source).mkdir(parents=True, exist_ok=True)
-    plan = Plan(str(directory / "root"), record.label, record.name[:63], image.visible, (str(hidden),), volumes)
+    unseen = [str(hidden), *([] if owner.gpu else _gpus())]
+    plan = Plan(str(directory / "root"), record.label, record.name[:63], image.visible, unseen, volumes)
     own = owner.own_environment(record.name)
     environment = {"PATH": image.path, "HOME": "/root", "LANG": "C.UTF-8", **run.env, **own}
     return Command(image.argv(run.command, run.args), environment, plan).to_json()
@@ -119,6 +122,11 @@ def _write(directory: Path, record: Record, more: Mapping[str, Any]) -> None:
     draft.touch(0o600)
     draft.write_text(json.dumps({"record": asdict(record), "grace_s": record.grace_s, **more}))
     draft.replace(directory / "spec.json")
+
+
+def _gpus() -> list[str]:
+    """The devices of this machine that only a GPU profile gives."""
+    return [path for pattern in GPU_DEVICES for path in glob.glob(pattern)]  # noqa: PTH207 - absolute patterns
 
 
 def _template_hash(key: str) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from . import probes, processes, volumes
+from . import listening, probes, processes, volumes
 from .images import Image, ImagePullError, find
 from .launch import LaunchError, launch
 from .record import Record, read_record, write_spec
@@ -112,7 +112,18 @@ class Replica:
             log=self._directory / "console.log",
         )
         age = (now - created).total_seconds() * self._speed
-        return Observed(status, self._state["reason"], self._state.get("message", ""), self._crashes, age, self.placed)
+        message = self._state.get("message", "")
+        return Observed(status, self._state["reason"], message, self._crashes, age, self.placed, self._mismatch())
+
+    def _mismatch(self) -> str:
+        """What Azure says of a container that is up and listens elsewhere."""
+        target, pid = self.record.target_port, self._state["pid"]
+        if self.started or target is None or pid is None:
+            return ""
+        found = listening.ports(pid)
+        if not found or target in found:
+            return ""
+        return f"The TargetPort {target} does not match the listening port {min(found)}."
 
     def kill(self) -> None:
         """Ends its container at once and without a word, as a node that fails does; the shim starts it again."""

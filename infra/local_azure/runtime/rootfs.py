@@ -94,9 +94,12 @@ class Root:
         self._replicate(Path(path))
 
     def hide(self, path: str) -> None:
+        """Puts an empty directory over a directory, and nothing over anything else."""
         inside = self._path / path.lstrip("/")
         if inside.is_dir():
             kernel.mount("hidden", inside, "tmpfs", kernel.MS_NODEV, "mode=0755")
+        elif inside.exists():
+            kernel.mount("/dev/null", inside, flags=kernel.MS_BIND)
 
     def add_volume(self, volume: Volume, view: int | None) -> None:
         target = self.directory(volume.target)

@@ -13,7 +13,8 @@ _NEVER_STARTED = ("ErrImagePull", "ImagePullBackOff", "CreateContainerError", "S
 class Observed:
     """One replica: its status, kubelet's reason why it does not run, its crashes since it was ready, and its age for Azure.
 
-    `placed` is False while it waits for quota: nobody sees such a replica but the system log.
+    `placed` is False while it waits for quota: nobody sees such a replica but the system log. `hint` is a guess why it does
+    not get ready.
     """
 
     status: ReplicaStatus
@@ -22,6 +23,7 @@ class Observed:
     crashes: int
     age_s: float
     placed: bool = True
+    hint: str = ""
 
 
 def revision_status(workload: Workload | None, replicas: Sequence[Observed], *, proven: bool, booted: bool) -> RevisionStatus:
@@ -44,7 +46,8 @@ def revision_status(workload: Workload | None, replicas: Sequence[Observed], *, 
     if not proven and min(replica.age_s for replica in replicas) > PROGRESS_DEADLINE_S:
         late = f"Deployment Progress Deadline Exceeded. 0/{len(replicas)} replicas ready."
         return RevisionStatus("Unhealthy", "ActivationFailed", late, statuses, late)
-    return RevisionStatus("None", "Activating" if placed else "Processing", None, statuses)
+    hint = next((replica.hint for replica in placed if replica.hint), "")
+    return RevisionStatus("None", "Activating" if placed else "Processing", None, statuses, hint)
 
 
 def _without_replicas(*, proven: bool, booted: bool, minimum: int) -> RevisionStatus:

@@ -48,7 +48,8 @@ class Workload:
     `env` has its secretRefs resolved; Azure's own CONTAINER_APP_* variables are added by the runtime. `probes` keep their ARM
     shape ({"type", "httpGet" | "tcpSocket", "initialDelaySeconds", ...}). `ingress_port` is the app's loopback port, the same in
     every revision of the app, or None without ingress. `weight` is the revision's share of traffic, 0..100. `claims` name the
-    quotas of which each replica takes one (a GPU of the environment, a GPU of the region).
+    quotas of which each replica takes one (a GPU of the environment, a GPU of the region); without `gpu` it sees no GPU of this
+    machine.
     """
 
     app: str
@@ -73,6 +74,7 @@ class Workload:
     weight: int = 0
     container: str = ""
     claims: tuple[str, ...] = ()
+    gpu: bool = False
     refusal: Refusal | None = None
     routing: Routing = Routing()
 
@@ -131,6 +133,7 @@ class Task:
     probes: tuple[Mapping[str, Any], ...] = ()
     grace_s: float = 30.0
     blocked: str = ""
+    gpu: bool = False
 
     def own_environment(self, replica: str) -> dict[str, str]:
         """Exactly the variables that Container Apps adds to a replica of a job."""
