@@ -73,7 +73,6 @@ def remount(pid: int, volumes: Sequence[rootfs.Volume]) -> None:
 
     Call it in a process of its own in the shim's namespaces. Raises OSError.
     """
-    volumes = [volume for volume in volumes if volume.smb is None]  # a view follows the path by itself
     kernel.unshare(kernel.CLONE_NEWNS)  # only the owner of a mount namespace may copy mounts from it
     kernel.mount("", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
     trees = [kernel.clone_tree(volume.source) for volume in volumes]

@@ -8,11 +8,14 @@ from .workload import Mount
 
 
 def stale(pid: int, mounts: Iterable[Mount]) -> list[Volume]:
-    """What the container of process `pid` still sees of directories that were removed and made again."""
+    """What the container of process `pid` still sees of directories that were removed and made again.
+
+    EmptyDir volumes are nobody else's, and a share as SMB shows it follows the path by itself.
+    """
     return [
         Volume(str(mount.source), mount.target, mount.read_only)
         for mount in mounts
-        if mount.source.is_absolute() and _differ(mount.source, Path(f"/proc/{pid}/root{mount.target}"))
+        if mount.source.is_absolute() and mount.smb is None and _differ(mount.source, Path(f"/proc/{pid}/root{mount.target}"))
     ]
 
 
