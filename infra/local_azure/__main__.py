@@ -16,6 +16,11 @@ from .faults import commands
 from .options import Options
 from .providers import quotas
 
+_PASSED_ON = (
+    "port", "operation_seconds", "retry_after", "page_size", "token_seconds", "idle_seconds", "pace", "rate_limits", "images",
+    "share_view", "speed",
+)  # fmt: skip
+
 
 def main() -> int:
     arguments = _parser().parse_args()
@@ -62,6 +67,7 @@ def _timing(command: argparse.ArgumentParser) -> None:
     command.add_argument("--faults", type=Path, metavar="FILE", help="a script of faults that replaces the one in force")
     shown = "how replicas see a share: plain as a directory, smb as SMB shows it, caches and refusals included (needs FUSE)"
     command.add_argument("--share-view", choices=("plain", "smb"), default="plain", help=shown)
+    command.add_argument("--idle-seconds", type=float, default=120.0, help="how long a connection may be silent (120)")
     command.add_argument("--images", type=Path, help="the file that maps image names to Python environments")
     command.add_argument("--speed", type=float, default=1.0, help="run replicas' timers this many times as fast (1)")
     command.add_argument(
@@ -109,6 +115,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         token_s=max(1, arguments.token_seconds),
         speed=max(0.01, arguments.speed),
         quotas=tuple(arguments.quota),
+        idle_s=max(0.1, arguments.idle_seconds),
         real=arguments.pace == "real",
         rates=arguments.rate_limits,
         share_view=arguments.share_view,
@@ -181,8 +188,7 @@ def _show(facts: dict[str, Any], arguments: argparse.Namespace) -> None:
 def _passed_on(arguments: argparse.Namespace) -> list[str]:
     """The options that the detached server must be given."""
     passed = []
-    timing = ("operation_seconds", "retry_after", "page_size", "token_seconds", "pace", "rate_limits", "speed")
-    for name in ("port", "images", "share_view", *timing):
+    for name in _PASSED_ON:
         value = getattr(arguments, name)
         if isinstance(value, Buckets):
             value = ",".join(f"{kind}={value.of(kind).size}/{value.of(kind).rate:f}" for kind in ("reads", "writes", "deletes"))

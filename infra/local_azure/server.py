@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from . import certificates, logstream
+from . import certificates, listener, logstream
 from .arm.call import Reply
 from .arm.errors import ArmError
 from .arm.front import Front as ArmFront
@@ -37,6 +37,7 @@ from .runtime.scheduler import Scheduler
 from .store import Store
 
 _ARM = re.compile(r"/+(subscriptions|providers|metadata|tenants)(/|$)", re.IGNORECASE)
+MOST_ARM, MOST_LOGIN = 4 * 1024 * 1024, 256 * 1024
 _LOGIN = re.compile(r"/([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|common|organizations)/", re.IGNORECASE)
 
 
@@ -64,6 +65,7 @@ class Server:
         self._files = FilesFront(self.azure)
         self._sickness = Sickness(self.azure)
         self._runner: web.ServerRunner | None = None
+        self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         self.options.files.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -71,7 +73,7 @@ class Server:
         port = self._port()
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.certificates.certificate, self.certificates.key)
-        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None), shutdown_timeout=1.0)
+        self._runner = web.ServerRunner(listener.Listener(self._handle, idle_s=self.options.idle_s), shutdown_timeout=1.0)
         await self._runner.setup()
         self.azure.base = f"https://127.0.0.1:{port}"
         await self.azure.composition.start()
@@ -79,10 +81,19 @@ class Server:
         self.azure.operations.resume()
         self._sickness.start()
         deployment_run.resume(self.azure)
-        site = web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=context, reuse_address=True, backlog=512)
-        await site.start()
+        self._server = await asyncio.get_running_loop().create_server(
+            self._runner.server,  # type: ignore[arg-type]
+            "127.0.0.1",
+            port,
+            ssl=context,
+            ssl_handshake_timeout=min(10.0, self.options.idle_s),
+            reuse_address=True,
+            backlog=512,
+        )
 
     async def stop(self, *, terminate: bool) -> None:
+        if self._server:
+            self._server.close()
         if self._runner:
             await self._runner.cleanup()
         self._sickness.stop()
@@ -103,6 +114,8 @@ class Server:
         begun = time.perf_counter()
         path, _, query = request.message.path.partition("?")
         plane, answer = self._plane(path)
+        if not listener.is_clean(path):
+            return listener.refusal(400, "Invalid URL", "The request URL is invalid.")
         event = events.of_request(plane, request.method, path, query) if self.azure.faults else None
         events.CURRENT.set(event)
         status = -1
@@ -134,10 +147,13 @@ class Server:
                 done(0)
             reset(request.transport)
             return web.Response()  # to nobody
+        except listener.TooSlow:
+            done(408)
+            return listener.refusal(408, "Request Timeout", "The request took too long.")
         except ConnectionError:
             if status < 0:
                 done(499)
-            raise
+            return web.Response()  # to nobody
 
     def _plane(self, path: str) -> "tuple[str, Plane]":
         if logstream.PATH.fullmatch(path):
@@ -151,14 +167,24 @@ class Server:
     async def _resource_manager(
         self, request: web.BaseRequest, path: str, query: str, done: Callable[[int], None]
     ) -> web.StreamResponse:
-        body = await request.content.read() if request.can_read_body else b""
+        try:
+            body = await listener.body(request, MOST_ARM, self.options.idle_s)
+        except listener.TooLarge:
+            text = "The request content size exceeds the maximum size of 4 MB."
+            done(413)
+            return _json(Reply(413, ArmError(413, "RequestContentTooLarge", text).body(), {"Connection": "close"}))
         parameters = dict(parse_qsl(query, keep_blank_values=True))
         reply = await self._arm.answer(request.method, path, parameters, request.headers, body, self._base(request))
         done(reply.status)
         return _json(reply)
 
     async def _login(self, request: web.BaseRequest, path: str, _query: str, done: Callable[[int], None]) -> web.StreamResponse:
-        body = await request.content.read() if request.can_read_body else b""
+        try:
+            body = await listener.body(request, MOST_LOGIN, self.options.idle_s)
+        except listener.TooLarge:
+            done(413)
+            text = "AADSTS90100: The request body is too large."
+            return _json(Reply(413, {"error": "invalid_request", "error_description": text}, {"Connection": "close"}))
         missing = Reply(404, {"error": "invalid_request", "error_description": "AADSTS90023: There is nothing at this address."})
         refused = self.azure.hooks.login() if path.endswith("/token") else None
         reply = (

@@ -117,6 +117,8 @@ async def test_tokens_run_out(make_azure):
             "NotImplemented",
             "never a wrong success",
         ),
+        ("/resourceGroups/g/providers/Microsoft.App/nothings/j", "2025-01-01", 404, "InvalidResourceType", "no such type"),
+        ("/resourceGroups/g/providers/Microsoft.App/jobs/j", "2020-01-01", 400, "NoRegisteredProviderFound", "before its time"),
         ("/providers/Microsoft.Nothing", "2021-04-01", 404, "InvalidResourceNamespace", "an unknown provider"),
     ],
 )

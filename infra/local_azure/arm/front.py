@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 import uuid
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from urllib.parse import quote
 from infra.local_azure.login import TokenError
 from infra.local_azure.templates import relaxed
 
-from . import ids
+from . import ids, shapes, types
 from .call import Call, Handler, Reply, Routes
 from .errors import GATEWAY, ArmError, bad_request, not_implemented
 from .limits import APP_INTERVAL_S, OFF, Buckets, Limits
@@ -70,6 +71,7 @@ class Front:
         self._limits.take(method, principal, self._azure.login.identity.subscription)
         self._azure.hooks.arm(principal)
         version = _version(query)
+        types.check(target, version)
         handler, only_head = self._handler(method, target)
         if target.namespace and method not in {"GET", "HEAD"}:
             self._registered(target)
@@ -220,7 +222,18 @@ def _parse(body: bytes, target: ids.Target) -> Any:
     try:
         if target.namespace == "Microsoft.Resources":
             return relaxed.read(body.decode("utf-8-sig")).value
-        return json.loads(body)
-    except ValueError as wrong:
+        parsed = json.loads(body, parse_constant=_no_number, parse_float=_finite)
+        if b"\\u" in body:
+            json.dumps(parsed, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (ValueError, RecursionError) as wrong:
         message = f"The request content was invalid and could not be deserialized: '{wrong}'."
         raise bad_request("InvalidRequestContent", message) from None
+    return shapes.read(target.route, parsed)
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"Unexpected character encountered while parsing value: {text}.")
+
+
+def _finite(text: str) -> float:
+    return float(text) if math.isfinite(float(text)) else _no_number(text)

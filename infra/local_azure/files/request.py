@@ -1,6 +1,8 @@
 """One Files request, taken apart. The operations in `content`, `directories`, `shares` use nothing else."""
 
+import asyncio
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,8 @@ from . import leases, names, tree
 from .errors import FilesError, bad_header
 from .sidecar import Sidecar
 from .usage import Usage
+
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class Request:
         text = self.headers.get(name)
         if text is None and default is not None:
             return default
-        if text is None or not text.lstrip("-").isdigit():
+        if text is None or not _NUMBER.fullmatch(text):
             raise bad_header(name)
         return int(text)
 
@@ -94,7 +98,12 @@ class Request:
 
     async def content(self, length: int) -> bytes:
         """The whole body, which must be `length` bytes; ranges are small (4 MiB at most)."""
-        data = await self.body.read() if length else b""
+        try:
+            async with asyncio.timeout(self.azure.options.idle_s):
+                data = await self.body.read() if length else b""
+        except TimeoutError:
+            text = "Operation could not be completed within the permitted time."
+            raise FilesError(500, "OperationTimedOut", text) from None
         if len(data) != length:
             raise FilesError(400, "IncompleteBody", "The request body is incomplete.")
         return data

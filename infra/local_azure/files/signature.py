@@ -51,7 +51,7 @@ def _text(method: str, headers: dict[str, str], canonical: str, resource: str) -
         if (name == "content-length" and value == "0") or (name == "date" and "x-ms-date" in headers):
             value = ""
         lines.append(value)
-    return ("\n".join(lines) + "\n" + canonical + resource).encode()
+    return ("\n".join(lines) + "\n" + canonical + resource).encode("utf-8", "surrogateescape")
 
 
 def _canonical_headers(headers: Sequence[tuple[str, str]]) -> list[str]:
