@@ -15,8 +15,8 @@ class Options:
 
     `retry_after_s` 0 means "answer with retry-after-ms", which the SDKs honour below one second; a whole number of seconds is
     sent as Retry-After, as Azure does. `real` takes Azure's own lengths instead; `rates` replaces Azure's request limits.
-    `idle_s` is how long a connection may be silent. `speed` is how many of Azure's seconds pass for replicas in one of ours; `quotas` sets
-    GPU quotas by the usage's name. `share_view` is how replicas see a share: `plain` as a directory, `smb` as over SMB.
+    `idle_s` is how long a connection may be silent. `speed` is how many of Azure's seconds pass for replicas in one of ours;
+    `quotas` sets GPU quotas by the usage's name. `share_view` is how replicas see a share: `plain`, or `smb` as over SMB.
     """
 
     state_dir: Path
