@@ -1,7 +1,7 @@
 """Taking an ARM path apart. Types and names are compared without case; names keep the case they were sent in."""
 
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 NAMESPACES = (
     "Microsoft.App",
@@ -57,6 +57,9 @@ def parse(path: str) -> Target:
         group = rest[1] if len(rest) > 1 else None
         scope += "/resourcegroups/{}" if group else "/resourcegroups"
         rest = rest[2:]
+    if rest and rest[0].lower() == "deployments":  # the old way of naming them, which az still uses for their operations
+        above = parts[: len(parts) - len(rest)]
+        return parse("/".join(map(quote, [*above, "providers", "Microsoft.Resources", *rest])))
     if len(rest) < 2 or rest[0].lower() != "providers":
         # `…/operationresults/{id}` is the one thing at this level that has a name.
         shape = [part.lower() if index % 2 == 0 else "{}" for index, part in enumerate(rest)]
