@@ -79,12 +79,13 @@ async def listing(request: Request) -> Answer:
     shown = "/".join(request.segments)
     sizes = f"<MaxResults>{size}</MaxResults>" if "maxresults" in request.query else ""
     marks = f"<Marker>{escape(request.query['marker'])}</Marker>" if request.query.get("marker") else ""
-    number = f"<DirectoryId>{os.lstat(path).st_ino}</DirectoryId>" if extended else ""
+    number = f"<DirectoryId>{os.lstat(path).st_ino if request.segments else 0}</DirectoryId>" if extended else ""
+    begins = f"<Prefix>{escape(prefix)}</Prefix>" if prefix else ""
     body = (
         '<?xml version="1.0" encoding="utf-8"?>'
         f"<EnumerationResults ServiceEndpoint={quoteattr(f'{request.base}/{request.account.name}/')} "
         f"ShareName={quoteattr(request.share)} DirectoryPath={quoteattr(shown)}>"
-        f"<Prefix>{escape(prefix)}</Prefix>{marks}{sizes}{number}<Entries>{''.join(entries)}</Entries>"
+        f"{begins}{marks}{sizes}{number}<Entries>{''.join(entries)}</Entries>"
         f"<NextMarker>{_mark(following)}</NextMarker></EnumerationResults>"
     )
     return Answer(200, {"Content-Type": "application/xml"}, body.encode())

@@ -91,10 +91,12 @@ async def listing(request: Request) -> Answer:
     records = sorted((r for r in found if r.name.startswith(prefix) and r.name >= marker), key=lambda record: record.name)
     entries = "".join(_entry(request, record, metadata="metadata" in wanted) for record in records[:size])
     following = records[size].name if len(records) > size else ""
+    begins = f"<Prefix>{escape(prefix)}</Prefix>" if prefix else ""
+    sizes = f"<MaxResults>{size}</MaxResults>" if "maxresults" in request.query else ""
     body = (
         '<?xml version="1.0" encoding="utf-8"?>'
         f"<EnumerationResults ServiceEndpoint={quoteattr(f'{request.base}/{request.account.name}/')}>"
-        f"<Prefix>{escape(prefix)}</Prefix><MaxResults>{size}</MaxResults><Shares>{entries}</Shares>"
+        f"{begins}{sizes}<Shares>{entries}</Shares>"
         f"<NextMarker>{escape(following)}</NextMarker></EnumerationResults>"
     )
     return Answer(200, {"Content-Type": "application/xml"}, body.encode())
@@ -131,8 +133,10 @@ def _entry(request: Request, record: Record, *, metadata: bool) -> str:
     inner = (
         f"<Last-Modified>{clock.http(record.body['modified'])}</Last-Modified><Etag>{escape(record.body['etag'])}</Etag>"
         f"<Quota>{record.body['shareQuota']}</Quota><AccessTier>{record.body['accessTier']}</AccessTier>"
+        f"<AccessTierChangeTime>{clock.http(record.body['created'])}</AccessTierChangeTime>"
         f"<LeaseStatus>{lease['leaseStatus']}</LeaseStatus><LeaseState>{lease['leaseState']}</LeaseState>"
-        "<EnabledProtocols>SMB</EnabledProtocols>"
+        "<EnabledProtocols>SMB</EnabledProtocols><DefaultEncryptionScope>$account-encryption-key</DefaultEncryptionScope>"
+        "<DenyEncryptionScopeOverride>false</DenyEncryptionScopeOverride>"
     )
     known = record.body.get("metadata", {}) if metadata else {}
     extra = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in known.items())
