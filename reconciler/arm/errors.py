@@ -86,6 +86,7 @@ TABLE: Mapping[str, Rule] = {
     "AuthorizationFailure": Rule(WaitingForHuman, "Open the storage account's network rules for the daemon."),
     "InsufficientAccountPermissions": Rule(WaitingForHuman, _ROLE),
     "KeyBasedAuthenticationNotPermitted": Rule(WaitingForHuman, _SHARED_KEY),
+    "ShareSizeLimitReached": Rule(WaitingForHuman, "The share is full: raise storage.quotaGiB, or delete what nobody needs."),
     "RequestDisallowedByPolicy": Rule(WaitingForHuman, "An Azure Policy forbids this; change the document or the policy."),
     "RequestDisallowedByAzure": Rule(WaitingForHuman, "The subscription may not use this region; take another location."),
     "ScopeLocked": Rule(WaitingForHuman, "Remove the lock, or set reconcilePolicy: Observe."),

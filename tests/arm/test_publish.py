@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.arm import files
 from reconciler.arm.publish import MANIFEST, LocalFile, is_published, publish, verify
-from reconciler.engine.errors import RetryableError
+from reconciler.engine.errors import RetryableError, WaitingForHuman
 
 PREFIX = "adapters/support/abc123"
 
@@ -100,4 +100,17 @@ async def test_a_folder_without_its_manifest_is_not_complete(share, tree):
     await files.delete(share, f"{PREFIX}/{MANIFEST}")
     assert not (await verify(share, PREFIX, tree)).complete
     assert (await publish(share, tree, PREFIX, "abc123")).uploaded == 0
+    assert await is_published(share, PREFIX)
+
+
+async def test_a_full_share_is_told_as_that(share, tree):
+    """A person is told to make room, not to look for a missing role; with room the same publish goes on."""
+    filler = {"x-ms-type": "file", "x-ms-content-length": str(10 * 1024**3 - 1000)}
+    await share.request("PUT", "filler", filler)
+    with pytest.raises(WaitingForHuman, match="The share is full") as refused:
+        await publish(share, tree, PREFIX, "abc123")
+    assert refused.value.reason == "ShareSizeLimitReached"
+    assert not await is_published(share, PREFIX)
+    await files.delete(share, "filler")
+    await publish(share, tree, PREFIX, "abc123")
     assert await is_published(share, PREFIX)
