@@ -22,7 +22,7 @@ Options = dict[str, Any]
 
 
 def choose(read: Project, existing: Existing, options: Options) -> Choice:
-    """`options` are engine, adapter, base_only, model and name as the command line gave them.
+    """`options` are engine, adapter, base_only and model as the command line gave them, and the service's name.
 
     Raises:
         CommandError: something cannot be decided.
@@ -36,14 +36,15 @@ def choose(read: Project, existing: Existing, options: Options) -> Choice:
         raise CommandError(
             f"{read.root} has no web API of its own ({missing}); serve its model with --engine vllm.", Exit.INVALID
         )
-    name = _name(read, options["name"])
+    name = options["name"]
     source, here = _model(read, options)
     where = str(location.value).replace(" ", "").lower() if location else existing.location
     choice = Choice(read, existing, engine, name, (), source, here, where)
     return replace(choice, adapters=_adapters(choice, options))
 
 
-def _name(read: Project, asked: str) -> str:
+def name_of(read: Project, asked: str) -> str:
+    """The service's name: as asked, acaAppName, or the folder's."""
     from reconciler.toolkit.choice import service_name
 
     given = read.settings.name("acaAppName")

@@ -42,7 +42,7 @@ def import_project(
     state_dir: StateDir = None,
 ) -> None:
     """Make documents of an AI Toolkit project. Looks at what its fine-tuning has created; creates nothing."""
-    from reconciler.cli.import_choices import choose
+    from reconciler.cli.import_choices import choose, name_of
     from reconciler.toolkit.document import render
     from reconciler.toolkit.project import read_project
 
@@ -52,10 +52,10 @@ def import_project(
     file = None if str(output) == "-" else output or project / "moorage.yaml"
     if file is not None and file.exists() and not force:
         raise CommandError(f"{file} exists; say --force to replace it, or -o FILE to write another.", Exit.INVALID)
-    existing, notes = _look(read, resource_group, target, state_dir)
-    choice = choose(
-        read, existing, {"engine": engine, "adapter": adapter or [], "base_only": base_only, "model": model, "name": name}
-    )
+    service = name_of(read, name)
+    existing, notes = _look(read, service, resource_group, target, state_dir)
+    options = {"engine": engine, "adapter": adapter or [], "base_only": base_only, "model": model, "name": service}
+    choice = choose(read, existing, options)
     folder = file.absolute().parent if file else Path.cwd()
     text = render(choice, folder)
     _check(text, folder)
@@ -66,7 +66,7 @@ def import_project(
     _report(choice, notes, file)
 
 
-def _look(read: Project, resource_group: str, target: Target, state_dir: StateDir) -> tuple[Existing, list[str]]:
+def _look(read: Project, service: str, resource_group: str, target: Target, state_dir: StateDir) -> tuple[Existing, list[str]]:
     """What is in the resource group, if one is known; and what could not be seen."""
     from reconciler.toolkit.existing import AmbiguousError, Existing, look
 
@@ -84,12 +84,11 @@ def _look(read: Project, resource_group: str, target: Target, state_dir: StateDi
 
     async def looked() -> Existing:
         from reconciler.arm.clients import Arm
-        from reconciler.toolkit.settings_files import SAME
+        from reconciler.toolkit.existing import SEARCHED
 
-        parameters = ("acaEnvironmentName", "acaEnvironmentStorageName", "acaLogAnalyticsName", *SAME.values())
-        names = {p: str(value.value) for p in parameters if (value := read.settings.name(p))}
+        names = {parameter: str(value.value) for parameter in SEARCHED if (value := read.settings.name(parameter))}
         async with Arm(settings) as arm:
-            return await look(arm, group, names, read.model)
+            return await look(arm, group, {**names, "acaAppName": service}, read.model)
 
     try:
         found = asyncio.run(looked())

@@ -14,7 +14,7 @@ from reconciler.arm.share import Share
 from reconciler.toolkit.project import MODELS, adapter_folders
 
 # The templates name a resource by a prefix and five characters that follow from the resource group.
-_DERIVED = {
+SEARCHED = {
     "storageAccountName": "aistorage",
     "fileShareName": "aifileshare",
     "acaEnvironmentName": "aienv",
@@ -47,7 +47,8 @@ class Existing:
 
 
 async def look(arm: Arm, group: str, given: Mapping[str, str], model: str | None) -> Existing:
-    """Find what `given` names and, where it names nothing, what the templates would have called it.
+    """Find what `given` (by parameter, the app's always) names and, where it names nothing, what the templates would have
+    called it.
 
     Raises:
         AmbiguousError: two resources fit one parameter.
@@ -75,7 +76,7 @@ async def look(arm: Arm, group: str, given: Mapping[str, str], model: str | None
         if found is not None:
             names[parameter] = str(found["name"])
             environment = found if kind is Type.ENVIRONMENT else environment
-    app = await arm.inventory.find(Type.APP, scope, given["acaAppName"]) if given.get("acaAppName") else None
+    app = await arm.inventory.find(Type.APP, scope, given["acaAppName"])
     return Existing(
         group=group,
         location=str(there["location"]),
@@ -90,7 +91,7 @@ async def look(arm: Arm, group: str, given: Mapping[str, str], model: str | None
 def _pick(parameter: str, given: str | None, listed: list[dict[str, Any]]) -> dict[str, Any] | None:
     if given:
         return next((each for each in listed if str(each["name"]).lower() == given.lower()), None)
-    shape = re.compile(rf"{_DERIVED[parameter]}[a-z0-9]{{5}}")
+    shape = re.compile(rf"{SEARCHED[parameter]}[a-z0-9]{{5}}")
     fitting = [each for each in listed if shape.fullmatch(str(each["name"]).lower())]
     if len(fitting) > 1:
         raise AmbiguousError(parameter, [str(each["name"]) for each in fitting])

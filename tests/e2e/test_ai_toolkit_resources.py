@@ -118,6 +118,18 @@ def test_two_that_fit_are_a_question(tuned):
     asyncio.run(gone())
 
 
+def test_what_the_parameters_ask_is_changed_and_nothing_else(tuned):
+    """maximumInstanceCount: the one field of the found environment that differs is the one that would be written."""
+    parameters = tuned.root / "phi/infra/provision/inference.parameters.json"
+    text = parameters.read_text()
+    parameters.write_text(text.replace('"value": 2', '"value": 3'))
+    imported(tuned, "--engine", "vllm", name="three.yaml")
+    parameters.write_text(text)
+    changes = tuned.json("plan", "-f", str(tuned.root / "three.yaml"))["changes"]
+    written = {each["object"]: [field["path"] for field in each["fields"]] for each in changes if each["action"] == "update"}
+    assert written == {"ManagedEnvironment/phi": ["properties.workloadProfiles[GPU].maximumCount"]}
+
+
 async def test_what_is_adopted_is_used_and_not_overwritten(tuned):
     """A service in the found environment: only what was missing is created, and `down` leaves all that was there."""
     imported(tuned, "--engine", "vllm")
@@ -133,6 +145,8 @@ async def test_what_is_adopted_is_used_and_not_overwritten(tuned):
     assert wrote
     assert not set(wrote) & set(kept)
     assert f"{STORAGE}-rw" in wrote
+    told = tuned.moorage("chat", "web", "--listen", "127.0.0.1:0", code=1).stderr
+    assert "it runs its own code. Its own page, if it has one, is at https://" in told
     tuned.moorage("down", "-y", "--purge-data")
     async with Arm(settings(tuned)) as arm:
         scope = ids.resource_group(arm.subscription_id, GROUP)
@@ -216,6 +230,13 @@ async def test_code_goes_to_an_app_that_somebody_else_provisioned(tuned):
     assert len(set(re.search(r"published (\d+) of (\d+) files", first).groups())) == 1
     assert "published 1 of " in second
     assert ": ready" in second
+    again = tuned.moorage(
+        "import", "own", "-o", str(tuned.root / "own.yaml"), "--engine", "vllm", "--base-only", "--model", "share://m"
+    ).stderr
+    made, served = (loaded.document for loaded in load([tuned.root / "own.yaml"]).documents)
+    assert (made.spec.subscription_id, made.spec.resource_group, made.spec.storage.share_name) == (filled[0], GROUP, SHARE)
+    assert served.metadata.name == APP
+    assert f"{APP} exists and was not made by Moorage" in again
 
 
 def test_a_project_with_nothing_to_deploy_to_says_both_ways(tuned):
