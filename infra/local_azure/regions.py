@@ -34,3 +34,21 @@ T4 = A100 | {
 
 def display(location: str) -> str:
     return REGIONS.get(normal(location), location)
+
+
+# Where geo-redundant storage keeps its second copy. The others have no pair and are their own.
+_PAIRS = (
+    "australiaeast australiasoutheast, canadacentral canadaeast, centralindia southindia, "
+    "centralus eastus2, eastasia southeastasia, eastus westus, francecentral francesouth, germanywestcentral germanynorth, "
+    "japaneast japanwest, koreacentral koreasouth, northcentralus southcentralus, northeurope westeurope, norwayeast norwaywest, "
+    "southafricanorth southafricawest, swedencentral swedensouth, switzerlandnorth switzerlandwest, uaenorth uaecentral, "
+    "uksouth ukwest, westcentralus westus2, westus eastus, westus3 eastus, brazilsouth southcentralus"
+)
+_PAIR: dict[str, str] = {}
+for _first, _second in (entry.split() for entry in _PAIRS.split(", ")):
+    _PAIR.setdefault(_first, _second)
+    _PAIR.setdefault(_second, _first)
+
+
+def pair(location: str) -> str:
+    return _PAIR.get(normal(location), normal(location))

@@ -103,7 +103,7 @@ async def test_shares_in_arm(clients, group):
     status, headers, body = await clients.raw("PUT", f"{base}/phi", {"properties": {}}, version="2026-09-01")
     assert (status, body["properties"]) == (201, {})
     _, _, shown = await clients.raw("GET", f"{base}/phi", version="2026-09-01")
-    assert (shown["etag"], shown["properties"]["shareQuota"]) == (headers["ETag"], 5120)
+    assert (shown["etag"], shown["properties"]["shareQuota"]) == (headers["ETag"], 102400)
     assert shown["properties"]["leaseState"] == "available"
     for metadata in ({"k1": "v"}, {"k2": "v"}):
         _, _, body = await clients.raw("PATCH", f"{base}/phi", {"properties": {"metadata": metadata}}, version="2026-09-01")
@@ -115,19 +115,6 @@ async def test_shares_in_arm(clients, group):
     assert (await clients.raw("DELETE", f"{base}/phi", version="2026-09-01"))[0] == 204
     _, _, body = await clients.raw("DELETE", f"{base.replace(name, 'stnone')}/phi", version="2026-09-01")
     assert body["error"]["code"] == "ParentResourceNotFound"
-
-
-async def test_file_services_tell_what_they_keep(clients, group):
-    """Deleted shares are not kept, and asking for it is a plain no."""
-    name = f"st{group[3:]}"
-    await (await clients.storage.storage_accounts.begin_create(group, name, ACCOUNT)).result()
-    shown = await clients.storage.file_services.get_service_properties(group, name)
-    assert shown.share_delete_retention_policy.enabled is False
-    with pytest.raises(HttpResponseError) as failure:
-        await clients.storage.file_services.set_service_properties(
-            group, name, {"properties": {"shareDeleteRetentionPolicy": {"enabled": True, "days": 7}}}
-        )
-    assert failure.value.status_code == 501
 
 
 async def test_a_workspace_is_created_recovered_and_purged(clients, group):
@@ -145,8 +132,14 @@ async def test_a_workspace_is_created_recovered_and_purged(clients, group):
     assert keys.primary_shared_key
     await (await workspaces.begin_delete(group, "law-x")).result()
     assert (await clients.raw("GET", path, version="2025-07-01"))[0] == 404
+    gone = clients.logs.deleted_workspaces.list_by_resource_group(group)
+    assert [entry.customer_id async for entry in gone] == [shown.customer_id]
     status, _, back = await clients.raw("PUT", path, {"location": "swedencentral"}, version="2025-07-01")
     assert (status, back["properties"]["customerId"]) == (200, shown.customer_id)
+    before = keys.primary_shared_key
+    assert (await clients.logs.shared_keys.regenerate(group, "law-x")).primary_shared_key != before
+    assert [usage.limit async for usage in clients.logs.usages.list(group, "law-x")] == [-1.0]
+    assert [entry async for entry in clients.logs.management_groups.list(group, "law-x")] == []
     await (await workspaces.begin_delete(group, "law-x", force=True)).result()
     status, _, fresh = await clients.raw("PUT", path, {"location": "swedencentral"}, version="2025-07-01")
     assert status == 201

@@ -26,6 +26,7 @@ class Call:
     base: str
     principal: str = "local"
     raw: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """The body as an object; anything else is ARM's 400."""

@@ -62,10 +62,17 @@ class Front:
         self, method: str, target: ids.Target, query: Mapping[str, str], headers: Mapping[str, str], body: bytes, base: str
     ) -> Reply:
         principal = "" if f"{method.lower()} {target.route}" in OPEN else self._authenticate(headers, base)
-        return await self._serve(method, target, query, body, base, principal)
+        return await self._serve(method, target, query, body, base, principal, headers)
 
     async def _serve(
-        self, method: str, target: ids.Target, query: Mapping[str, str], body: bytes, base: str, principal: str
+        self,
+        method: str,
+        target: ids.Target,
+        query: Mapping[str, str],
+        body: bytes,
+        base: str,
+        principal: str,
+        headers: Mapping[str, str],
     ) -> Reply:
         self._subscription(target)
         self._limits.take(method, principal, self._azure.login.identity.subscription)
@@ -75,7 +82,7 @@ class Front:
         handler, only_head = self._handler(method, target)
         if target.namespace and method not in {"GET", "HEAD"}:
             self._registered(target)
-        call = Call(self._azure, method, target, query, version, _parse(body, target), base, principal, body)
+        call = Call(self._azure, method, target, query, version, _parse(body, target), base, principal, body, headers)
         self._gate(call)
         counted = self._app_write(method, target)
         self._azure.hooks.about_to_write(target, lambda: self._look(call))
@@ -117,7 +124,7 @@ class Front:
         """A request that this Azure makes itself on a caller's behalf; it meets every rule that the caller's own would."""
         raw = b"" if body is None else json.dumps(body).encode()
         try:
-            return await self._serve(method, ids.parse(quote(path)), {"api-version": version}, raw, self._azure.base, principal)
+            return await self._serve(method, ids.parse(quote(path)), {"api-version": version}, raw, self._azure.base, principal, {})
         except ArmError as refused:
             return Reply(refused.status, refused.body(), refused.headers)
 

@@ -24,6 +24,12 @@ def ensure(options: Options, account_name: str, share_name: str) -> Path:
     return path
 
 
+def keep(path: Path, beside: Path) -> None:
+    """Take a tree out of its place without losing it, or put it back."""
+    if path.exists():
+        path.rename(beside)
+
+
 def discard(path: Path) -> None:
     """Take a tree out of sight at once and remove it in the background; a big one takes seconds."""
     if not path.exists():

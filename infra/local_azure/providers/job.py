@@ -163,7 +163,7 @@ def _accept(call: Call, known: Record | None, body: Body) -> tuple[Record, Opera
         "configuration": configuration,
         "template": job_shape.template(sent.get("template")),
     }
-    secrets = app_shape.secrets(sent.get("configuration"))
+    secrets = [_given(entry) for entry in app_shape.secrets(sent.get("configuration"))]
     template_rules(azure, environment.key, properties, secrets)
     private = {"environment": environment.key, "secrets": secrets, "fresh": known is None, "fired": clock.now()}
     private["suspended"] = bool(known and known.private["suspended"])
@@ -172,6 +172,11 @@ def _accept(call: Call, known: Record | None, body: Body) -> tuple[Record, Opera
     record.body["systemData"] = tracked.stamp(call, known.body["systemData"] if known else None)
     record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
     return record, _write(azure, record, "job.applied")
+
+
+def _given(secret: Body) -> Body:
+    """Clients send empty strings for what a secret does not have."""
+    return {name: value for name, value in secret.items() if value or name == "value"}
 
 
 def _configuration(configuration: Body) -> None:

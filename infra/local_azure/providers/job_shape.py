@@ -23,7 +23,7 @@ def configuration(sent: Body) -> Body:
     trigger = _TRIGGERS.get(trigger.lower(), trigger)
     secrets, registries = sent.get("secrets"), sent.get("registries")
     return {
-        "secrets": None if secrets is None else [_known(entry, "name", "keyVaultUrl", "identity") for entry in secrets],
+        "secrets": [_known(entry, "name", "keyVaultUrl", "identity") for entry in secrets or []] or None,
         "triggerType": trigger,
         "replicaTimeout": sent.get("replicaTimeout"),
         "replicaRetryLimit": sent.get("replicaRetryLimit") or 0,

@@ -4,6 +4,7 @@ import base64
 import re
 import secrets
 import uuid
+from datetime import timedelta
 
 from infra.local_azure import clock
 from infra.local_azure.arm import operations
@@ -21,6 +22,7 @@ TYPE = "Microsoft.OperationalInsights/workspaces"
 KIND = TYPE.lower()
 DELETED = "microsoft.operationalinsights/deletedworkspaces"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{2,61}[A-Za-z0-9]")
+_KEPT_S = 14 * 86400
 _SKUS = {"pergb2018": "PerGB2018", "standalone": "PerGB2018", "free": "Free", "capacityreservation": "CapacityReservation"}
 
 
@@ -85,7 +87,7 @@ def delete(call: Call) -> Reply:
     with azure.store.transaction():
         azure.store.delete(record.key)
         if call.query.get("force", "").lower() != "true":
-            azure.store.put(Record(_deleted_id(record.id), DELETED, record.body, record.private))
+            azure.store.put(Record(_deleted_id(record.id), DELETED, record.body, {**record.private, "deleted": clock.now()}))
         if call.version < "2025-07-01":
             return Reply(200)
         running = azure.operations.begin(record.key, "workspace.deleted")
@@ -109,7 +111,7 @@ def status(call: Call) -> Reply:
         "startTime": clock.zulu(running.started),
     }
     if running.done:
-        return Reply(200, {**body, "endTime": clock.zulu(running.due), "properties": None})
+        return Reply(200, {**body, "endTime": clock.zulu(running.due), "properties": {}})
     return Reply(200, body, operations.waiting(call))
 
 
@@ -123,6 +125,41 @@ def result(call: Call) -> Reply:
 def shared_keys(call: Call) -> Reply:
     record = tracked.acted_on(call, TYPE)
     return Reply(200, {"primarySharedKey": record.private["primary"], "secondarySharedKey": record.private["secondary"]})
+
+
+def regenerate(call: Call) -> Reply:
+    """Both keys anew; whoever sends logs with the old ones is refused on Azure."""
+    record = tracked.acted_on(call, TYPE)
+    record.private |= _keys()
+    call.azure.store.put(record)
+    return shared_keys(call)
+
+
+def usages(call: Call) -> Reply:
+    properties = tracked.acted_on(call, TYPE).body["properties"]
+    cap = float(properties["workspaceCapping"]["dailyQuotaGb"])
+    analyzed = {"name": {"value": "DataAnalyzed", "localizedValue": "Data Analyzed"}, "unit": "Bytes", "currentValue": 0.0}
+    limits = {"limit": cap if cap < 0 else cap * 1e9, "nextResetTime": properties["workspaceCapping"]["quotaNextResetTime"]}
+    return Reply(200, {"value": [{**analyzed, **limits, "quotaPeriod": "P1D"}]})
+
+
+def management_groups(call: Call) -> Reply:
+    """Operations Manager's, of which there is none."""
+    tracked.acted_on(call, TYPE)
+    return Reply(200, {"value": []})
+
+
+def deleted_ones(call: Call) -> Reply:
+    """What can be had back by creating it again."""
+    kept = []
+    for record in call.azure.store.each(DELETED, tracked.scope(call)):
+        if clock.now() - record.private.get("deleted", clock.now()) > _KEPT_S:
+            call.azure.store.delete(record.key)
+            continue
+        shown = {**record.body, "properties": {**record.body["properties"], "provisioningState": "Deleting"}}
+        identifier = record.id.replace("/deletedWorkspaces/", "/workspaces/")
+        kept.append({**shown, "id": identifier, "name": record.name, "type": TYPE})
+    return page(call, kept)
 
 
 def _operation(call: Call) -> Operation:
@@ -156,15 +193,22 @@ def _shape(body: Body, before: Body, place: str) -> Body:
             **(old.get("features") or {}),
             **(sent.get("features") or {}),
         },
-        "workspaceCapping": {"dailyQuotaGb": cap, "quotaNextResetTime": now, "dataIngestionStatus": "RespectQuota"},
+        "workspaceCapping": {"dailyQuotaGb": cap, "quotaNextResetTime": _reset(place), "dataIngestionStatus": "RespectQuota"},
         "createdDate": old.get("createdDate") or now,
         "modifiedDate": now,
     }
     for name in ("publicNetworkAccessForIngestion", "publicNetworkAccessForQuery"):
         properties[name] = sent.get(name) or old.get(name) or "Enabled"
     shaped: Body = {"properties": properties, "location": place, "etag": _etag()}
-    kept = tracked.tags(body) if "tags" in body else before.get("tags")
-    return {**shaped, "tags": kept} if kept else shaped
+    kept = before.get("tags") if body.get("tags") is None else tracked.tags(body) or {}
+    return shaped if kept is None else {**shaped, "tags": kept}
+
+
+def _reset(place: str) -> str:
+    """The cap counts anew once a day, at an hour that a region keeps."""
+    now = clock.moment()
+    due = now.replace(hour=sum(place.encode()) % 24, minute=0, second=0, microsecond=0)
+    return f"{due if due > now else due + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _view(record: Record) -> Body:
@@ -192,6 +236,10 @@ ROUTES: dict[str, Handler] = {
     "get microsoft.operationalinsights/workspaces": listing,
     "post microsoft.operationalinsights/workspaces/{}/sharedkeys": shared_keys,
     "post microsoft.operationalinsights/workspaces/{}/listkeys": shared_keys,
+    "post microsoft.operationalinsights/workspaces/{}/regeneratesharedkey": regenerate,
+    "get microsoft.operationalinsights/workspaces/{}/usages": usages,
+    "get microsoft.operationalinsights/workspaces/{}/managementgroups": management_groups,
+    "get microsoft.operationalinsights/deletedworkspaces": deleted_ones,
     "get microsoft.operationalinsights/locations/{}/operationstatuses/{}": status,
     "get microsoft.operationalinsights/workspaces/{}/operationresults/{}": result,
 }

@@ -42,6 +42,8 @@ def put(call: Call) -> Reply:
             raise bad_request("LocationNotAvailableForResourceGroup", text) from None
         raise
     shown: Body = {"location": place, "properties": {"provisioningState": "Succeeded"}}
+    if manager := body.get("managedBy") or (known.body.get("managedBy") if known else None):
+        shown["managedBy"] = str(manager)
     if body.get("tags") is not None:
         shown["tags"] = tracked.tags(body) or {}
     record = Record(known.id if known else call.target.group_id, GROUPS, shown)
@@ -84,7 +86,7 @@ def delete(call: Call) -> Reply:
         with azure.store.transaction():
             record.body["properties"]["provisioningState"] = "Deleting"
             azure.store.put(record)
-            running = azure.operations.begin(record.key, "group.deleted", factor=2)
+            running = azure.operations.begin(record.key, "group.deleted", factor=4)
         azure.composition.changed()
     return accepted(call, running)
 
@@ -135,7 +137,7 @@ def view(record: Record) -> Body:
         "type": "Microsoft.Resources/resourceGroups",
         "location": record.body["location"],
     }
-    return {**body, **{key: record.body[key] for key in ("tags", "properties") if key in record.body}}
+    return {**body, **{key: record.body[key] for key in ("managedBy", "tags", "properties") if key in record.body}}
 
 
 def _item(record: Record) -> Body:

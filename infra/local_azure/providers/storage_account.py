@@ -8,26 +8,18 @@ from infra.local_azure import clock
 from infra.local_azure.arm import operations
 from infra.local_azure.arm.call import Call, Handler, Reply
 from infra.local_azure.arm.errors import ArmError, bad_request, conflict, not_found
-from infra.local_azure.arm.merge import merge
 from infra.local_azure.arm.operations import Operation
 from infra.local_azure.arm.paging import page
 from infra.local_azure.azure import Azure
 from infra.local_azure.files import tree
 from infra.local_azure.store import Record
 
-from . import tracked
+from . import account_shape, tracked
+from .account_shape import TYPE
 from .tracked import Body
 
-TYPE = "Microsoft.Storage/storageAccounts"
 KIND = TYPE.lower()
 _NAME = re.compile(r"[a-z0-9]{3,24}")
-_KINDS = {"StorageV2", "FileStorage", "BlobStorage", "BlockBlobStorage", "Storage"}
-_WRITABLE = (
-    "accessTier", "allowBlobPublicAccess", "allowCrossTenantReplication", "allowSharedKeyAccess",
-    "azureFilesIdentityBasedAuthentication", "defaultToOAuthAuthentication", "dnsEndpointType", "isHnsEnabled",
-    "largeFileSharesState", "minimumTlsVersion", "networkAcls", "publicNetworkAccess", "supportsHttpsTrafficOnly",
-    "isLocalUserEnabled", "isSftpEnabled", "sasPolicy", "keyPolicy",
-)  # fmt: skip
 
 
 def put(call: Call) -> Reply:
@@ -45,11 +37,11 @@ def put(call: Call) -> Reply:
     sku, kind = (body.get("sku") or {}).get("name"), body.get("kind")
     if not sku or not kind:
         raise bad_request("InvalidRequestContent", "Required properties 'sku' and 'kind' must be specified.")
-    if kind not in _KINDS or not re.fullmatch(r"(Standard|Premium)(V2)?_\w+", str(sku)):
-        raise bad_request(
-            "InvalidRequestPropertyValue", f"The value '{sku}' or '{kind}' is not allowed for property sku or kind."
-        )
-    record = Record(tracked.new_id(call, TYPE), KIND, _fresh(body, place), _new_keys())
+    account_shape.check(sku, kind, body.get("properties") or {})
+    shown: Body = {"sku": account_shape.sku(sku), "kind": kind, "location": place, "tags": tracked.tags(body) or {}}
+    shown["properties"] = account_shape.fresh(call, body, place)
+    record = Record(tracked.new_id(call, TYPE), KIND, shown, {**_new_keys(), "set": sorted(body.get("properties") or {})})
+    _identify(call, record, body)
     with azure.store.transaction():
         azure.store.put(record)
         running = azure.operations.begin(record.key, "account.created", factor=2)
@@ -73,11 +65,16 @@ def result(call: Call) -> Reply:
         return Reply(202, None, {"Location": where, **operations.waiting(call)})
     operations.refuse_failed(running)
     record = call.azure.store.get(running.resource)
-    return Reply(200, _view(call, record)) if record else Reply(204)
+    return Reply(200, account_shape.view(call, record)) if record else Reply(204)
 
 
 def get(call: Call) -> Reply:
-    return Reply(200, _view(call, tracked.find(call, TYPE)))
+    """On its way an account is `Creating`, then `ResolvingDns`."""
+    record = tracked.find(call, TYPE)
+    running = call.azure.operations.busy(record.key)
+    if running is not None and clock.now() > (running.started + running.due) / 2:
+        record.body["properties"]["provisioningState"] = "ResolvingDns"
+    return Reply(200, account_shape.view(call, record))
 
 
 def patch(call: Call) -> Reply:
@@ -86,7 +83,7 @@ def patch(call: Call) -> Reply:
 
 
 def listing(call: Call) -> Reply:
-    return page(call, [_view(call, record) for record in call.azure.store.each(KIND, tracked.scope(call))])
+    return page(call, [account_shape.view(call, record) for record in call.azure.store.each(KIND, tracked.scope(call))])
 
 
 def delete(call: Call) -> Reply:
@@ -127,22 +124,30 @@ def check_name(call: Call) -> Reply:
 
 
 def _update(call: Call, record: Record, body: Body, place: str) -> Reply:
+    """What is sent is merged over what is there; tags and identity are replaced."""
     if call.azure.operations.busy(record.key):
         text = "An operation is currently performing on this storage account that requires exclusive access."
         raise conflict("StorageAccountOperationInProgress", text)
-    shown = record.body
-    kind = body.get("kind") or shown["kind"]
-    if kind != shown["kind"] and (shown["kind"], kind) != ("Storage", "StorageV2"):
+    shown, sent = record.body, body.get("properties") or {}
+    kind, sku = body.get("kind") or shown["kind"], (body.get("sku") or shown["sku"])["name"]
+    if kind != shown["kind"] and (shown["kind"] not in {"Storage", "BlobStorage"} or kind != "StorageV2"):
         raise bad_request(
             "AccountPropertyCannotBeUpdated", "The property 'kind' was specified in the input, but it cannot be updated."
         )
-    sent = {key: value for key, value in (body.get("properties") or {}).items() if key in _WRITABLE}
-    shown["properties"] = {**shown["properties"], **merge({k: shown["properties"].get(k) for k in sent}, sent)}
-    shown.update(kind=kind, location=place, sku=_sku((body.get("sku") or shown["sku"])["name"]))
+    account_shape.check(sku, kind, sent)
+    shown["properties"] = account_shape.settled(shown["properties"], sent, kind)
+    shown.update(kind=kind, location=place, sku=account_shape.sku(sku))
+    record.private["set"] = sorted({*record.private.get("set", ()), *sent})
     if body.get("tags") is not None:
         shown["tags"] = tracked.tags(body) or {}
+    _identify(call, record, body)
     call.azure.store.put(record)
-    return Reply(200, _view(call, record))
+    return Reply(200, account_shape.view(call, record))
+
+
+def _identify(call: Call, record: Record, body: Body) -> None:
+    if body.get("identity") is not None:
+        record.body["identity"] = tracked.identity(call, body, record.id)
 
 
 def _provisioned(call: Call) -> Record:
@@ -157,49 +162,12 @@ def _taken(azure: Azure, name: str) -> bool:
     return any(record.name.lower() == name.lower() for record in azure.store.each(KIND))
 
 
-def _fresh(body: Body, place: str) -> Body:
-    """A new account with everything Azure fills in."""
-    now, sent, kind = clock.zulu(), body.get("properties") or {}, str(body["kind"])
-    service = {"keyType": "Account", "enabled": True, "lastEnabledTime": now}
-    acls = {"ipv6Rules": [], "bypass": "AzureServices", "virtualNetworkRules": [], "ipRules": [], "defaultAction": "Allow"}
-    properties: Body = {
-        "keyCreationTime": {"key1": now, "key2": now},
-        "allowCrossTenantReplication": False,
-        "privateEndpointConnections": [],
-        "minimumTlsVersion": "TLS1_2",
-        "allowBlobPublicAccess": False,
-        "networkAcls": acls,
-        "supportsHttpsTrafficOnly": True,
-        "encryption": {"services": {"file": service, "blob": service}, "keySource": "Microsoft.Storage"},
-        **({"accessTier": "Hot"} if kind in {"StorageV2", "BlobStorage"} else {}),
-        "provisioningState": "Creating",
-        "creationTime": now,
-        "primaryLocation": place,
-        "statusOfPrimary": "available",
-    }
-    properties |= {key: sent[key] for key in _WRITABLE if sent.get(key) is not None}
-    shown: Body = {"sku": _sku(body["sku"]["name"]), "kind": kind, "location": place, "tags": tracked.tags(body) or {}}
-    identity = body.get("identity")
-    return {**shown, **({"identity": identity} if identity else {}), "properties": properties}
-
-
-def _view(call: Call, record: Record) -> Body:
-    """The file endpoint is this server; services that it does not have are not listed."""
-    endpoints = {"file": f"{call.base}/{record.name}/"}
-    body = {**record.body, "properties": {**record.body["properties"], "primaryEndpoints": endpoints}}
-    return {**body, "id": record.id, "name": record.name, "type": TYPE}
-
-
 def _keys(record: Record) -> list[Body]:
     made = record.body["properties"]["keyCreationTime"]
     return [
         {"creationTime": made[name], "keyName": name, "value": record.private[name], "permissions": "FULL"}
         for name in ("key1", "key2")
     ]
-
-
-def _sku(name: str) -> Body:
-    return {"name": name, "tier": name.split("_", 1)[0].removesuffix("V2")}
 
 
 def _name_text(name: str) -> str:

@@ -42,13 +42,15 @@ def acted_on(call: Call, kind: str) -> Record:
 
 
 def parent(call: Call, kind: str, depth: int = 1) -> Record:
-    """The resource that a nested one, or a collection of them, hangs on: `depth` type/name pairs up."""
+    """The resource that a nested one, or a collection of them, hangs on: `depth` type/name pairs up.
+
+    The gateway asks for the parent before the group.
+    """
     parts = call.target.path.split("/")
     up = 2 * depth - (len(parts) % 2 == 0)  # a collection's path lacks the last name
     key = "/".join(parts[:-up])
     record = call.azure.store.get(key)
     if record is None or record.kind != kind.lower():
-        require_group(call)
         raise parent_not_found(key.rsplit("/", 1)[-1])
     return record
 
