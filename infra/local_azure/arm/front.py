@@ -124,7 +124,9 @@ class Front:
         """A request that this Azure makes itself on a caller's behalf; it meets every rule that the caller's own would."""
         raw = b"" if body is None else json.dumps(body).encode()
         try:
-            return await self._serve(method, ids.parse(quote(path)), {"api-version": version}, raw, self._azure.base, principal, {})
+            return await self._serve(
+                method, ids.parse(quote(path)), {"api-version": version}, raw, self._azure.base, principal, {}
+            )
         except ArmError as refused:
             return Reply(refused.status, refused.body(), refused.headers)
 

@@ -1,6 +1,7 @@
 """Where share content lives: `files/<account>/<share>/…`, a plain directory that a replica mounts as it is."""
 
 import contextlib
+import os
 import shutil
 import threading
 import uuid
@@ -25,9 +26,13 @@ def ensure(options: Options, account_name: str, share_name: str) -> Path:
 
 
 def keep(path: Path, beside: Path) -> None:
-    """Take a tree out of its place without losing it, or put it back."""
-    if path.exists():
-        path.rename(beside)
+    """Take a tree out of its place with all its files. The directories are new ones: who has mounted the old sees nothing."""
+    for folder, directories, names in os.walk(path):
+        target = beside / os.path.relpath(folder, path)
+        target.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for name in [*names, *(name for name in directories if os.path.islink(f"{folder}/{name}"))]:  # noqa: PTH114
+            os.rename(f"{folder}/{name}", target / name)  # noqa: PTH104
+    discard(path)
 
 
 def discard(path: Path) -> None:
