@@ -140,7 +140,9 @@ async def test_start_may_override_the_container_and_keeps_its_mounts(clients, gr
     with pytest.raises(HttpResponseError) as refused:
         await start(clients, "override", wrong)
     assert refused.value.error.code == "ContainerAppSecretRefNotFound"
-    assert await start(clients, "override") != execution  # the job itself is as it was
+    bare = await start(clients, "override", {"containers": [{"command": ["python3", "-c", REPORT], "args": ["b"]}]})
+    await until_ended(clients, "override", bare)
+    assert written(clients, bare)["argv"] == ["b"]  # name and image are the job's when none is sent
 
 
 async def test_the_log_of_an_ended_replica_can_be_read(clients, ground):

@@ -49,13 +49,12 @@ def overridden(job: Body, sent: Body | None) -> Body:
         return job
     chosen = template({**job, **{name: sent[name] for name in ("containers", "initContainers") if sent.get(name)}})
     for name in ("containers", "initContainers"):
-        before = {entry["name"]: entry for entry in job[name] or []}
+        before = {entry.get("name"): entry for entry in job[name] or []}
         for index, entry in enumerate(chosen[name] or []):
-            old = before.get(entry["name"]) or (job[name][index] if index < len(job[name] or []) else {})
-            entry["name"] = entry["name"] or old.get("name")
-            entry["image"] = entry["image"] or old.get("image")
-            if old.get("volumeMounts"):
-                entry.setdefault("volumeMounts", old["volumeMounts"])
+            old = before.get(entry.get("name")) or (job[name][index] if index < len(job[name] or []) else {})
+            for inherited in ("name", "image", "volumeMounts"):
+                if old.get(inherited) and not entry.get(inherited):
+                    entry[inherited] = old[inherited]
     return chosen
 
 
@@ -79,7 +78,9 @@ def view(call: Call, record: Record, *, echo: bool = False) -> Body:
         "environmentId": stored["environmentId"],
         "workloadProfileName": stored["workloadProfileName"],
         "configuration": settings,
-        "template": shown_template(stored["template"], disk, "ContainerImage" if version >= "2024-10" else None),
+        "template": shown_template(
+            stored["template"], disk, "ContainerImage" if version.endswith("preview") and version >= "2024-10" else None
+        ),
         "eventStreamEndpoint": where,
     }
     data = dict(record.body["systemData"])
