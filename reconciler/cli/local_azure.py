@@ -66,11 +66,20 @@ def start(
             "--share-view", help="How replicas see a share: plain, or smb with its caches and refusals.", metavar="VIEW"
         ),
     ] = "plain",
+    quota: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--quota",
+            help="A GPU quota by the name of its usage, such as ManagedEnvironmentConsumptionNCA100Gpus=3; each is 2 at first.",
+            metavar="NAME=GPUS",
+        ),
+    ] = None,
     output: Output = "text",
     state_dir: StateDir = None,
 ) -> None:
     """Start it in the background and print how to reach it. At once when it runs already."""
-    more = ("--faults", str(faults.absolute())) if faults else ()
+    more = ["--faults", str(faults.absolute())] if faults else []
+    more += [word for limit in quota or () for word in ("--quota", limit)]
     _pass_on("start", state_dir, output, "--pace", pace, "--share-view", share_view, *more)
 
 

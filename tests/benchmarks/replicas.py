@@ -24,7 +24,9 @@ def measure() -> Section:
 
 async def _measure() -> Section:
     with tempfile.TemporaryDirectory() as folder:
-        stage = Stage(Path(folder))
+        # One more than there are: a changed template boots its replica before the old ones go.
+        quotas = (f"{scope}ConsumptionNCA100Gpus={REPLICAS + 1}" for scope in ("ManagedEnvironment", "Subscription"))
+        stage = Stage(Path(folder), *(word for quota in quotas for word in ("--quota", quota)))
         try:
             stage.start_azure()
             tiny_model.build(stage.root)
