@@ -2,7 +2,8 @@
 
 `…/containerApps/{app}/revisions/{rev}/replicas/{replica}/containers/{c}/logstream`, the same below
 `…/jobs/{job}/executions/{execution}`, and `…/containerApps/{app or job}/eventstream`; with `follow`, `tailLines` (0..300) and
-`output` (json or text). The shim writes console lines in the CRI format.
+`output` (json or text). `…/managedEnvironments/{environment}/eventstream` has the events of all its apps. The shim writes console
+lines in the CRI format.
 """
 
 import asyncio
@@ -22,7 +23,8 @@ from .providers import app_view, job_shape
 from .store import Record
 
 PATH = re.compile(
-    r"/subscriptions/(?P<subscription>[^/]+)/resourcegroups/(?P<group>[^/]+)/(?P<kind>containerapps|jobs)/(?P<app>[^/]+)/"
+    r"/subscriptions/(?P<subscription>[^/]+)/resourcegroups/(?P<group>[^/]+)/"
+    r"(?P<kind>containerapps|jobs|managedenvironments)/(?P<app>[^/]+)/"
     r"(?:eventstream|(?:revisions|executions)/(?P<revision>[^/]+)/replicas/(?P<replica>[^/]+)"
     r"/containers/(?P<container>[^/]+)/logstream)",
     re.IGNORECASE,
@@ -33,9 +35,9 @@ _TAIL_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Source:
-    """What to stream: the last `tail` lines of a file, more as they come with `follow`, each put through `shape`."""
+    """What to stream: the last `tail` lines of each file, more as they come with `follow`, each put through `shape`."""
 
-    path: Path
+    paths: tuple[Path, ...]
     tail: int
     follow: bool
     shape: Callable[[str], str]
@@ -50,15 +52,14 @@ def open_source(azure: Azure, request: web.BaseRequest, match: re.Match[str], qu
     asked = query.get("tailLines") or "20"
     tail = min(int(asked), 300) if asked.isdigit() else 20
     if match["revision"] is None:
-        log = azure.dispatch.system_log(app.name) if app.kind == job_shape.KIND else azure.composition.system_log(app)
-        return Source(log, tail, follow, _as_it_is)
+        return Source(_events(azure, app), tail, follow, _as_it_is)
     shape = _console_text if query.get("output", "json").lower() == "text" else _console_json
     what = "Execution" if app.kind == job_shape.KIND else "Revision"
     where = f"[{what}: '{match['revision']}', Replica: '{match['replica']}']"
     connecting = f"Connecting to the container '{match['container']}'..."
     connected = f"Successfully Connected to container: '{match['container']}' {where}"
     greeting = tuple(shape(f"{clock.zulu()} stdout F {text}") for text in (connecting, connected))
-    return Source(_console(azure, app, match), tail, follow, shape, greeting)
+    return Source((_console(azure, app, match),), tail, follow, shape, greeting)
 
 
 async def stream(request: web.BaseRequest, source: Source) -> web.StreamResponse:
@@ -66,32 +67,49 @@ async def stream(request: web.BaseRequest, source: Source) -> web.StreamResponse
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-cache"})
     await response.prepare(request)
     await _send(response, list(source.greeting))
-    async for lines in _lines(source.path, source.tail, follow=source.follow):
-        await _send(response, [source.shape(line) for line in lines])
+    async with asyncio.TaskGroup() as files:
+        for path in source.paths:
+            files.create_task(_pour(response, path, source))
     await response.write_eof()
     return response
+
+
+async def _pour(response: web.StreamResponse, path: Path, source: Source) -> None:
+    async for lines in _lines(path, source.tail, follow=source.follow):
+        await _send(response, [source.shape(line) for line in lines])
+
+
+def _events(azure: Azure, owner: Record) -> tuple[Path, ...]:
+    """The system logs of an app, a job, or all apps of an environment."""
+    if owner.kind == job_shape.KIND:
+        return (azure.dispatch.system_log(owner.name),)
+    if owner.kind == app_view.KIND:
+        return (azure.composition.system_log(owner),)
+    apps = [app for app in azure.store.each(app_view.KIND) if app.private["environment"] == owner.key]
+    return tuple(azure.composition.system_log(app) for app in apps)
 
 
 def _app(azure: Azure, match: re.Match[str]) -> Record:
     group = f"/subscriptions/{match['subscription']}/resourceGroups/{match['group']}"
     # A job's event stream has the address of an app's: the first of that name has it.
-    kinds = ("containerapps", "jobs") if match["revision"] is None else (match["kind"].lower(),)
+    kind = match["kind"].lower()
+    kinds = ("containerapps", "jobs") if match["revision"] is None and kind == "containerapps" else (kind,)
     for kind in kinds:
         record = azure.store.get(f"{group}/providers/Microsoft.App/{kind}/{match['app']}")
         if record is not None:
             return record
-    raise ArmError(404, "ResourceNotFound", f"The container app '{match['app']}' was not found.")
+    raise ArmError(404, "ResourceNotFound", f"The resource '{match['app']}' was not found.")
 
 
 def _authenticate(azure: Azure, request: web.BaseRequest, app: Record) -> None:
-    """Only a token made by this very app's getAuthtoken opens its logs."""
+    """Only a token made by getAuthtoken of this very app, job or environment opens its logs."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     try:
         claims = azure.login.verify(token) if scheme.lower() == "bearer" else {}
     except TokenError as refused:
         raise ArmError(401, refused.code, refused.message) from None
     if claims.get("aud") != "containerapps" or claims.get("app") != app.key:
-        raise ArmError(401, "Unauthorized", "A token from getAuthtoken of this container app is required.")
+        raise ArmError(401, "Unauthorized", "A token from getAuthtoken of this resource is required.")
 
 
 def _console(azure: Azure, app: Record, match: re.Match[str]) -> Path:

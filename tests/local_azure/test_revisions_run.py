@@ -168,6 +168,13 @@ async def test_two_apps_of_one_name_live_apart(clients, http):
         await app.put(app_body(await lay_ground(clients, group), group, revisionSuffix="one"))
     for group, app in apps.items():
         await app.served(http, group)
+    token = (await clients.apps.managed_environments.get_auth_token("rg-twin-a", "cae")).token
+    environment = await clients.apps.managed_environments.get("rg-twin-a", "cae")
+    bearer = {"Authorization": f"Bearer {token}"}
+    async with http.get(environment.event_stream_endpoint, params={"tailLines": "300"}, headers=bearer) as answer:
+        assert [line for line in (await answer.text()).splitlines() if '"ContainerStarted"' in line], "its app's events"
+    async with http.get((await apps["rg-twin-b"].get()).event_stream_endpoint, headers=bearer) as answer:
+        assert answer.status == 401
     await apps["rg-twin-a"].delete()
     assert (await apps["rg-twin-b"].ask(http))["env"]["COLOUR"] == "rg-twin-b"
     assert (await apps["rg-twin-b"].healthy())["replicas"] == 1

@@ -3,7 +3,7 @@
 import re
 import secrets
 
-from infra.local_azure import regions
+from infra.local_azure import clock, regions
 from infra.local_azure.arm import operations
 from infra.local_azure.arm.call import Call, Handler, Reply
 from infra.local_azure.arm.errors import bad_request, conflict, not_found
@@ -151,6 +151,15 @@ def usages(call: Call) -> Reply:
     return workload_profiles.counted(call, [*value, *call.azure.composition.gpu_usages(record.key, regional=False)])
 
 
+def auth_token(call: Call) -> Reply:
+    """A short-lived token for this environment's event stream."""
+    record = tracked.acted_on(call, TYPE)
+    token, lifetime = call.azure.login.issue("containerapps", call.base, app=record.key)
+    shown = {"token": token, "expires": clock.zulu(clock.now() + lifetime)}
+    named = {"id": record.id, "name": record.name, "type": f"{TYPE}/accesstoken"}
+    return Reply(200, {"location": record.body["location"], "properties": shown, **named})
+
+
 def profile_states(call: Call) -> Reply:
     record = tracked.acted_on(call, TYPE)
     value = []
@@ -201,6 +210,7 @@ ROUTES: dict[str, Handler] = {
     "patch microsoft.app/managedenvironments/{}": patch,
     "delete microsoft.app/managedenvironments/{}": delete,
     "get microsoft.app/managedenvironments": listing,
+    "post microsoft.app/managedenvironments/{}/getauthtoken": auth_token,
     "get microsoft.app/managedenvironments/{}/usages": usages,
     "get microsoft.app/managedenvironments/{}/workloadprofilestates": profile_states,
     "get microsoft.app/locations/{}/managedenvironmentoperationstatuses/{}": status,
