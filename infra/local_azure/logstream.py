@@ -120,7 +120,8 @@ def _console(azure: Azure, app: Record, match: re.Match[str]) -> Path:
         raise ArmError(404, "RevisionNotFound", f"The revision '{match['revision']}' was not found.")
     for replica in azure.composition.status(app, revision).replicas:
         if replica.name == match["replica"]:
-            return replica.log
+            beside = {sidecar.name: sidecar.log for sidecar in replica.beside}
+            return beside.get(match["container"], replica.log)
     raise ArmError(404, "ReplicaNotFound", f"The replica '{match['replica']}' was not found.")
 
 

@@ -1,7 +1,7 @@
 """Environments, storages and container apps in ARM: what is accepted, what is shown, what makes a revision. No replica is needed."""
 
 import pytest
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 
 VERSION = "2026-07-01"
 
@@ -366,14 +366,28 @@ async def test_an_environment_must_stand_before_apps(clients, environment):
     assert await refused(clients, group, app_body(path)) == (409, "ManagedEnvironmentNotProvisioned")
 
 
-async def test_several_containers_are_not_pretended(clients, environment):
-    """What the local Azure cannot run it refuses as not implemented."""
+@pytest.mark.parametrize(
+    ("template", "expected", "reason"),
+    [
+        ({"volumes": [{"name": "v", "storageType": "NfsAzureFile"}]}, (501, "NotImplemented"), "nothing here speaks NFS"),
+        (
+            {"initContainers": [{"name": "web", "image": "i"}]},
+            (400, "ContainerAppDuplicateContainerName"),
+            "two containers of one name",
+        ),
+        (
+            {"volumes": [{"name": "v", "storageType": "Secret", "secrets": [{"secretRef": "key", "path": "../key"}]}]},
+            (400, "ContainerAppInvalidSecretVolume"),
+            "a secret outside its volume",
+        ),
+    ],
+)
+async def test_a_template_that_cannot_run_is_refused(clients, environment, template, expected, reason):
+    """What the local Azure cannot run it refuses as not implemented, what Azure refuses with Azure's word."""
     group, identifier = environment
     body = app_body(identifier)
-    body["properties"]["template"]["containers"].append({"name": "side", "image": "i"})
-    with pytest.raises(HttpResponseError) as failure:
-        await clients.apps.container_apps.begin_create_or_update(group, "phi", body)
-    assert failure.value.status_code == 501
+    body["properties"]["template"] |= template
+    assert await refused(clients, group, body) == expected, reason
 
 
 async def test_lists_come_in_pages(connected):

@@ -1,5 +1,6 @@
 """A container app that really runs: from the ARM write to its answers, its logs and its end."""
 
+import asyncio
 import json
 
 import aiohttp
@@ -115,3 +116,82 @@ async def test_a_mount_with_a_dead_key_says_so(running, connected_to, stack):
     shown = await clients.apps.container_apps_revisions.get_revision("rg-key", "web", app.latest_revision_name)
     assert (shown.health_state, app.provisioning_state) == ("Unhealthy", "Succeeded")
     assert "Permission denied" in shown.provisioning_error
+
+
+async def test_containers_of_a_replica_share_its_network_and_folders(running, connected_to, stack):
+    """An init container runs to its end first, a sidecar beside the first container, and secrets lie in files."""
+    clients = await connected_to(running, stack)
+    environment = await lay_ground(clients, "rg-side")
+    body = app_body(environment, "blue")
+    shared = {"volumeMounts": [{"volumeName": "work", "mountPath": "/work"}, {"volumeName": "keys", "mountPath": "/keys"}]}
+    write = "import pathlib; pathlib.Path('/work/said').write_text(pathlib.Path('/keys/key').read_text())"
+    serve = "import http.server, os; os.chdir('/work'); print('beside', flush=True); http.server.test(http.server.SimpleHTTPRequestHandler, port=9000)"
+    show = (
+        "import http.server, urllib.request\n"
+        "class Handler(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        text = urllib.request.urlopen('http://127.0.0.1:9000/said').read()\n"
+        "        self.send_response(200); self.end_headers(); self.wfile.write(text)\n"
+        "http.server.HTTPServer(('', 8000), Handler).serve_forever()"
+    )
+    tcp = [{"type": kind, "tcpSocket": {"port": 8000}, "periodSeconds": 1} for kind in ("Startup", "Readiness")]
+    body["properties"]["template"] |= {
+        "initContainers": [{"name": "init", "image": "python:3.11", "command": ["python3", "-c", write], **shared}],
+        "containers": [
+            {"name": "web", "image": "python:3.11", "command": ["python3", "-c", show], "probes": tcp},
+            {"name": "side", "image": "python:3.11", "command": ["python3", "-c", serve], **shared},
+        ],
+        "volumes": [{"name": "work", "storageType": "EmptyDir"}, {"name": "keys", "storageType": "Secret"}],
+    }
+    app = await (await clients.apps.container_apps.begin_create_or_update("rg-side", "web", body)).result()
+    http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=running.tls())))
+
+    async def ask():
+        try:
+            async with http.get(f"https://{app.configuration.ingress.fqdn}/") as answer:
+                return answer.status == 200 and await answer.text()
+        except aiohttp.ClientError:
+            return None
+
+    assert await until(ask) == "s3cret"
+    listing = clients.apps.container_apps_revision_replicas.list_replicas
+    replica = (await listing("rg-side", "web", app.latest_revision_name)).value[0]
+    shown = {container.name: container.running_state for container in (*replica.init_containers, *replica.containers)}
+    assert shown == {"init": "Terminated", "web": "Running", "side": "Running"}
+    token = (await clients.apps.container_apps.get_auth_token("rg-side", "web")).token
+    side = next(container for container in replica.containers if container.name == "side")
+    bearer = {"Authorization": f"Bearer {token}"}
+    async with http.get(side.log_stream_endpoint, params={"output": "text"}, headers=bearer) as answer:
+        assert "beside" in await answer.text()
+
+
+async def test_tcp_ingress_hands_bytes_on(running, connected_to, stack):
+    """With transport Tcp the port takes whatever the client sends, before a word of HTTP or TLS."""
+    clients = await connected_to(running, stack)
+    environment = await lay_ground(clients, "rg-tcp")
+    echo = (
+        "import socketserver\n"
+        "class Handler(socketserver.StreamRequestHandler):\n"
+        "    def handle(self):\n"
+        "        self.wfile.write(self.rfile.readline().upper())\n"
+        "socketserver.ThreadingTCPServer(('', 8000), Handler).serve_forever()"
+    )
+    body = app_body(environment, "blue", ingress={"transport": "tcp", "exposedPort": 8000})
+    tcp = [{"type": kind, "tcpSocket": {"port": 8000}, "periodSeconds": 1} for kind in ("Startup", "Readiness")]
+    container = {"name": "web", "image": "python:3.11", "command": ["python3", "-c", echo], "probes": tcp}
+    body["properties"]["template"]["containers"] = [container]
+    app = await (await clients.apps.container_apps.begin_create_or_update("rg-tcp", "web", body)).result()
+    host, _, port = app.configuration.ingress.fqdn.partition(":")
+
+    async def ask():
+        try:
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"hello\n")
+            said = await reader.read()
+            writer.close()
+        except OSError:
+            return None
+        else:
+            return said
+
+    assert await until(ask) == b"HELLO\n"

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from .proxy import Proxy
 from .table import Table
+from .tcp import splice
 
 _HOST, _BACKLOG = "127.0.0.1", 512
 _GREETING_S = 60.0
@@ -47,6 +48,7 @@ class _Listener:
 
     def __init__(self, table: Table, port: int, tls: ssl.SSLContext) -> None:
         self._tls = tls
+        self._table, self._port = table, port
         self._socket = socket.create_server((_HOST, port), backlog=_BACKLOG)
         self._socket.setblocking(False)
         self._server = web.Server(
@@ -83,6 +85,10 @@ class _Listener:
 
     async def _greet(self, connection: socket.socket) -> None:
         """Looks at the first byte, without taking it, and hands the connection on."""
+        app = self._table.apps.get(self._port)
+        if app is not None and app.tcp:
+            await splice(self._table, self._port, connection)
+            return
         try:
             async with asyncio.timeout(_GREETING_S):
                 first = await _peek(connection)

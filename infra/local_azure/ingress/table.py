@@ -31,12 +31,16 @@ class Revision:
 
 @dataclass
 class App:
-    """One app with its own loopback port. `sticky`: a client comes back to the replica it had; `allow_insecure`: HTTP too."""
+    """One app with its own loopback port.
+
+    `sticky`: a client comes back to the replica it had; `allow_insecure`: HTTP too; `tcp`: bytes pass as they are.
+    """
 
     name: str
     port: int
     sticky: bool = False
     allow_insecure: bool = False
+    tcp: bool = False
     revisions: dict[str, Revision] = field(default_factory=dict)
 
     def choose(self, host: str) -> Revision | None:
@@ -99,7 +103,7 @@ class Table:
 
     def _app(self, raw: dict[str, Any]) -> App:
         known = self.apps.get(raw["port"], App("", 0)).revisions
-        app = App(raw["name"], raw["port"], raw["sticky"], raw["allow_insecure"])
+        app = App(raw["name"], raw["port"], raw["sticky"], raw["allow_insecure"], raw["tcp"])
         for item in raw["revisions"]:
             revision = known.get(item["name"], Revision(item["name"]))  # the same object: requests in flight count down on it
             revision.key, revision.labels = item["key"], tuple(item["labels"])

@@ -2,11 +2,12 @@
 
 import asyncio
 import hashlib
+import socket
 from pathlib import Path
 
 import aiohttp
 
-from infra.local_azure.runtime.connector import ReplicaConnector
+from infra.local_azure.runtime.connector import ReplicaConnector, open_socket
 from infra.local_azure.runtime.shim_client import ShimClient
 
 _CONNECT_S = 10.0
@@ -44,6 +45,11 @@ class Upstream:
                         max_field_size=65536,
                     )
         return self._session
+
+    async def socket(self) -> socket.socket:
+        """A connection of its own, for bytes that are not HTTP. Raises OSError."""
+        await self.session()  # which connects to the shim
+        return await open_socket(self._shim, self._port)
 
     def begin(self) -> None:
         self.in_flight += 1

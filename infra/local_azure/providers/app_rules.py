@@ -29,8 +29,6 @@ def document(app: str, properties: Body, secrets: list[Body], storages: set[str]
     template, configuration = properties["template"], properties["configuration"]
     _mode(configuration["activeRevisionsMode"])
     _suffix(app, template["revisionSuffix"])
-    if template["initContainers"]:
-        raise not_implemented("container apps with init containers")
     run(properties, secrets, storages, profiles)
     _scale(template["scale"])
     _ingress(configuration["ingress"])
@@ -95,8 +93,9 @@ def _secrets(secrets: list[Body]) -> None:
 def _containers(template: Body, secrets: set[str]) -> None:
     if not template["containers"]:
         raise bad_request("ContainerAppContainersRequired", "The template of a container app must have at least one container.")
-    if len(template["containers"]) > 1:
-        raise not_implemented("container apps with several containers")
+    names = [container.get("name") for container in [*template["containers"], *(template["initContainers"] or [])]]
+    if len(set(names)) != len(names):
+        raise bad_request("ContainerAppDuplicateContainerName", "The names of the containers of a container app must be unique.")
     for container in [*(template["initContainers"] or []), *template["containers"]]:
         label = container.get("name")
         if not label or not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", str(label)):
@@ -146,10 +145,13 @@ def _volumes(template: Body, storages: set[str]) -> None:
     volumes = {volume.get("name"): volume for volume in template["volumes"] or []}
     for label, volume in volumes.items():
         kind = volume.get("storageType") or "EmptyDir"
-        if kind not in {"AzureFile", "EmptyDir"}:
-            raise bad_request(
-                "ContainerAppVolumeTypeNotSupported", f"The local Azure does not implement volumes of type '{kind}'."
-            )
+        if kind not in {"AzureFile", "EmptyDir", "Secret"}:
+            raise not_implemented(f"volumes of type '{kind}'")
+        for item in volume.get("secrets", []):
+            if not item.get("secretRef") or _leaves(str(item.get("path") or "")):
+                raise bad_request(
+                    "ContainerAppInvalidSecretVolume", f"A secret of volume '{label}' has no name or a path that leaves it."
+                )
         if kind == "AzureFile" and volume.get("storageName") not in storages:
             text = f"The storage '{volume.get('storageName')}' of volume '{label}' was not found in the managed environment."
             raise bad_request("ContainerAppVolumeStorageNotFound", text)
@@ -159,10 +161,14 @@ def _volumes(template: Body, storages: set[str]) -> None:
                 text = f"The volume '{mount.get('volumeName')}' mounted by container '{container['name']}' is not defined."
                 raise bad_request("ContainerAppVolumeMountNotFound", text)
             path, below = str(mount.get("mountPath") or ""), str(mount.get("subPath") or "")
-            if not path.startswith("/") or ":" in path or below.startswith("/") or ".." in below.split("/"):
+            if not path or ":" in path or ".." in path.split("/") or _leaves(below):
                 raise bad_request(
                     "ContainerAppInvalidVolumeMount", f"The mount path '{path}' or its subPath '{below}' is invalid."
                 )
+
+
+def _leaves(path: str) -> bool:
+    return path.startswith("/") or ".." in path.split("/")
 
 
 def _profile(label: str | None, template: Body, profiles: list[Body] | None) -> None:

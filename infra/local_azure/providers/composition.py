@@ -17,7 +17,7 @@ from typing import Any
 from infra.local_azure import clock
 from infra.local_azure.options import Options
 from infra.local_azure.runtime.scheduler import Scheduler
-from infra.local_azure.runtime.workload import Mount, Refusal, RevisionStatus, Routing, Workload, revision_key
+from infra.local_azure.runtime.workload import Mount, Refusal, RevisionStatus, Routing, Step, Workload, revision_key
 from infra.local_azure.store import Record, Store
 
 from . import app_view, mounts, quotas
@@ -26,6 +26,7 @@ from .job_shape import KIND as JOB_KIND
 from .mounts import MountError, Mounts
 
 Body = dict[str, Any]
+_GUESSED_PORT = 80  # Azure looks where the container listens when no port is named
 log = logging.getLogger(__name__)
 
 
@@ -171,10 +172,14 @@ class Composition:
         environment = self._store.get(app.private["environment"])
         env: Mapping[str, str] = {}
         volumes: tuple[Mount, ...] = ()
+        first: tuple[Step, ...] = ()
+        beside: tuple[Step, ...] = ()
         refusal = None
         try:
             env = mounts.environment(container, revision.private["secrets"])
-            volumes = self._mounts.of(app.private["environment"], template, container)
+            volumes = self._mounts.of(app.private["environment"], template, container, revision.private["secrets"])
+            first = tuple(self._step(app, revision, entry) for entry in template["initContainers"] or [])
+            beside = tuple(self._step(app, revision, entry) for entry in template["containers"][1:])
         except MountError as failed:
             refusal = Refusal(failed.reason, str(failed))
         return Workload(
@@ -187,7 +192,7 @@ class Composition:
             env=env,
             mounts=volumes,
             probes=tuple(container.get("probes", ())),
-            target_port=ingress["targetPort"] if ingress else None,
+            target_port=ingress["targetPort"] or _GUESSED_PORT if ingress else None,
             ingress_port=app.private["port"] if ingress else None,
             fqdn=app_view.fqdn(app) if ingress else "",
             dns_suffix=environment.private["domain"] if environment else "",
@@ -203,6 +208,19 @@ class Composition:
             gpu=quotas.has_gpu(environment, revision.body["workloadProfileName"]) if environment else False,
             refusal=refusal,
             routing=_routing(app, revision),
+            first=first,
+            beside=beside,
+        )
+
+    def _step(self, app: Record, revision: Record, container: Body) -> Step:
+        secrets = revision.private["secrets"]
+        return Step(
+            name=container["name"],
+            image=container["image"],
+            command=tuple(container.get("command", ())),
+            args=tuple(container.get("args", ())),
+            env=mounts.environment(container, secrets),
+            mounts=self._mounts.of(app.private["environment"], revision.body["template"], container, secrets),
         )
 
     async def _watch(self) -> None:
@@ -267,12 +285,18 @@ def _routing(app: Record, revision: Record) -> Routing:
         if entry.get("label") and revision.name == (newest if entry.get("latestRevision") else entry.get("revisionName"))
     ]
     affinity = str((ingress["stickySessions"] or {}).get("affinity") or "none").lower()
-    return Routing(() if single else tuple(labels), single and affinity == "sticky", bool(ingress["allowInsecure"]))
+    return Routing(
+        labels=() if single else tuple(labels),
+        sticky=single and affinity == "sticky",
+        allow_insecure=bool(ingress["allowInsecure"]),
+        tcp=ingress["transport"] == "Tcp",
+    )
 
 
 def _concurrency(rules: list[Body] | None) -> int:
-    """The first http rule's concurrentRequests; Azure's default rule has ten."""
+    """What the first http or tcp rule allows one replica; Azure's default rule has ten."""
     for rule in rules or []:
-        if rule.get("http"):
-            return int((rule["http"].get("metadata") or {}).get("concurrentRequests", 10))
+        for kind, name in (("http", "concurrentRequests"), ("tcp", "concurrentConnections")):
+            if rule.get(kind):
+                return int((rule[kind].get("metadata") or {}).get(name, 10))
     return 10

@@ -114,7 +114,7 @@ class Dispatch:
             steps = [self._step(job, execution, entry) for entry in [*(template["initContainers"] or []), container]]
         except MountError as refused:
             blocked = f"Container '{container['name']}' cannot start: {refused}"
-        last = steps[-1] if steps else Step(container["image"], (), (), {}, ())
+        last = steps[-1] if steps else Step(container["name"], container["image"], (), (), {}, ())
         return Task(
             key=_key(execution),
             job=job.name,
@@ -138,11 +138,14 @@ class Dispatch:
     def _step(self, job: Record, execution: Record, container: Body) -> Step:
         """One container of an execution; each of its replicas has EmptyDir volumes of its own."""
         return Step(
+            name=container["name"],
             image=container["image"],
             command=tuple(container.get("command", ())),
             args=tuple(container.get("args", ())),
             env=mounts.environment(container, execution.private["secrets"]),
-            mounts=self._mounts.of(job.private["environment"], execution.body["template"], container),
+            mounts=self._mounts.of(
+                job.private["environment"], execution.body["template"], container, execution.private["secrets"]
+            ),
         )
 
     def _ended(self, task: Task, outcome: Outcome) -> None:

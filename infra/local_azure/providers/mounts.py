@@ -28,19 +28,25 @@ class Mounts:
         self._options = options
         self._store = store
 
-    def of(self, environment: str, template: Body, container: Body) -> tuple[Mount, ...]:
-        """The mounts of one container that starts now; what runs keeps what it has. EmptyDir volumes are the replica's own."""
+    def of(self, environment: str, template: Body, container: Body, secrets: Body) -> tuple[Mount, ...]:
+        """The mounts of one container that starts now; what runs keeps what it has.
+
+        EmptyDir volumes are the replica's own, and so are those with the `secrets` as files.
+        """
         volumes = {volume["name"]: volume for volume in template["volumes"] or []}
         mounts = []
         for entry in container.get("volumeMounts", []):
             volume = volumes[entry["volumeName"]]
-            if (volume.get("storageType") or "EmptyDir") == "EmptyDir":
-                source, read_only, smb = Path("empty", volume["name"]), False, None
+            kind = volume.get("storageType") or "EmptyDir"
+            files = _files(volume, secrets) if kind == "Secret" else ()
+            if kind in {"EmptyDir", "Secret"}:
+                source, read_only, smb = Path("secret" if files else "empty", volume["name"]), kind == "Secret", None
             else:
                 source, read_only = self._share(environment, volume)
                 smb = str(volume.get("mountOptions") or "") if self._options.share_view == "smb" else None
             below = str(entry.get("subPath") or "").strip("/")
-            mounts.append(Mount(source / below if below else source, entry["mountPath"], read_only, smb))
+            target = "/" + entry["mountPath"].lstrip("/")
+            mounts.append(Mount(source / below if below else source, target, read_only, smb, files))
         return tuple(mounts)
 
     def _share(self, environment: str, volume: Body) -> tuple[Path, bool]:
@@ -68,6 +74,12 @@ class Mounts:
     def _account(self, name: str) -> Record | None:
         accounts = self._store.each("microsoft.storage/storageaccounts")
         return next((account for account in accounts if account.name.lower() == name.lower()), None)
+
+
+def _files(volume: Body, secrets: Body) -> tuple[tuple[str, str], ...]:
+    """The secrets that a volume names, each under its path; all of them under their names when it names none."""
+    chosen = volume.get("secrets") or [{"secretRef": name} for name in secrets]
+    return tuple((str(item.get("path") or item["secretRef"]), str(secrets.get(item["secretRef"], ""))) for item in chosen)
 
 
 def _failed(volume: Body, why: str) -> MountError:

@@ -91,36 +91,58 @@ def _view(call: Call, app: Record, record: Record) -> Body:
 
 
 def _replica(call: Call, revision: Record, status: ReplicaStatus) -> Body:
-    """One replica with its container; `app_rules` lets no template have more than one."""
+    """One replica with its containers: the first as the probes know it, the others as they run."""
     stream = f"{call.base}{revision.id.replace('/providers/Microsoft.App', '')}/replicas/{status.name}"
+    template, beside = revision.body["template"], {sidecar.name: sidecar for sidecar in status.beside}
     containers = []
-    for container in revision.body["template"]["containers"]:
-        where = f"{stream}/containers/{container['name']}"
-        digest = hashlib.sha256(f"{status.name}/{container['name']}/{status.restart_count}".encode()).hexdigest()[:32]
+    for container in template["containers"]:
+        sidecar = beside.get(container["name"])
+        runs = sidecar.running_state == "Running" if sidecar else False
         containers.append(
-            {
-                "name": container["name"],
-                "containerId": f"containerd://{digest}",
-                "ready": status.ready,
-                "started": status.started,
-                "restartCount": status.restart_count,
-                "runningState": status.running_state,
-                "runningStateDetails": status.details,
-                "logStreamEndpoint": f"{where}/logstream",
-                "execEndpoint": f"{where.replace('https://', 'wss://')}/exec",
-                **({"debugEndpoint": f"{stream.replace('https://', 'wss://')}/debug"} if _debugs(call.version) else {}),
-            }
+            _container(
+                call.version,
+                stream,
+                container["name"],
+                ready=runs if sidecar else status.ready,
+                started=runs if sidecar else status.started,
+                restarts=sidecar.restart_count if sidecar else status.restart_count,
+                state=sidecar.running_state if sidecar else status.running_state,
+                details=sidecar.details if sidecar else status.details,
+            )
         )
+    first = [
+        _container(call.version, stream, entry["name"], ready=done, started=False, restarts=0, state=state, details="")
+        for entry in template["initContainers"] or []
+        for done, state in [(True, "Terminated") if status.running_state == "Running" else (False, "Waiting")]
+    ]
     state = "Running" if status.running_state == "Running" else "NotRunning"
     properties: Body = {
         "createdTime": status.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "runningState": state,
         "runningStateDetails": "",
         "containers": containers,
-        "initContainers": [],
+        "initContainers": first,
     }
     kind = "Microsoft.App/containerapps/revisions/replicas"
     return {"id": f"{revision.id}/replicas/{status.name}", "name": status.name, "type": kind, "properties": properties}
+
+
+def _container(
+    version: str, stream: str, name: str, *, ready: bool, started: bool, restarts: int, state: str, details: str
+) -> Body:
+    where = f"{stream}/containers/{name}"
+    return {
+        "name": name,
+        "containerId": f"containerd://{hashlib.sha256(f'{where}/{restarts}'.encode()).hexdigest()[:32]}",
+        "ready": ready,
+        "started": started,
+        "restartCount": restarts,
+        "runningState": state,
+        "runningStateDetails": details,
+        "logStreamEndpoint": f"{where}/logstream",
+        "execEndpoint": f"{where.replace('https://', 'wss://')}/exec",
+        **({"debugEndpoint": f"{stream.replace('https://', 'wss://')}/debug"} if _debugs(version) else {}),
+    }
 
 
 def _debugs(version: str) -> bool:

@@ -81,7 +81,8 @@ class Attempt(Replica):
         self.verdict = json.loads(path.read_text())
         self._state |= {"phase": "Terminated", "reason": self.verdict["reason"], "pid": None}
         strip_spec(self._directory, self.record)
-        shutil.rmtree(self._directory / "empty", ignore_errors=True)
+        for own in ("empty", "secret"):
+            shutil.rmtree(self._directory / own, ignore_errors=True)
         self._gone.set()
         self._on_change()
 

@@ -14,11 +14,11 @@ _ROUNDS = 50
 
 
 def labelled(label: str) -> Iterator[int]:
-    """The pids of all processes whose root mount carries `label`."""
+    """The pids of all processes whose root mount carries `label`, or one of its containers' labels (`label+name`)."""
     mine = _namespace("self")
     for entry in [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]:
         with suppress(OSError):
-            if _namespace(entry) != mine and _root_label(entry) == label:
+            if _namespace(entry) != mine and _below(_root_label(entry), label):
                 yield int(entry)
 
 
@@ -56,6 +56,10 @@ def _root_label(pid: str) -> str | None:
             if fields[4] == "/":
                 return fields[fields.index("-") + 2]
     return None
+
+
+def _below(found: str | None, label: str) -> bool:
+    return found is not None and (found == label or found.startswith(f"{label}+"))
 
 
 def _is_zombie(pid: int) -> bool:

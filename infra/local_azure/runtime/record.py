@@ -79,10 +79,23 @@ def new_attempt(task: Task) -> Record:
     )
 
 
-def write_spec(directory: Path, record: Record, workload: Workload, image: Image, hidden: Path, speed: float = 1.0) -> None:
-    """Writes spec.json for the shim and for a later adoption. Secrets are in it: the folder and the file are owner-only."""
-    command = _command(directory, record, workload, workload, image, hidden)
-    _write(directory, record, {"command": command, "backoff_s": [_BACKOFF_S / speed, _BACKOFF_CAP_S / speed]})
+def write_spec(
+    directory: Path, record: Record, workload: Workload, images: Mapping[str, Image], hidden: Path, speed: float = 1.0
+) -> None:
+    """Writes spec.json for the shim and for a later adoption. Secrets are in it: the folder and the file are owner-only.
+
+    `images` are those of all its containers, by name.
+    """
+    image = images[workload.image]
+    command = _command(directory, record, workload, workload, image, hidden, record.container if workload.beside else "")
+    more = {
+        "first": [_command(directory, record, workload, step, images[step.image], hidden) for step in workload.first],
+        "beside": [
+            {"name": step.name, "command": _command(directory, record, workload, step, images[step.image], hidden, step.name)}
+            for step in workload.beside
+        ],
+    }
+    _write(directory, record, {"command": command, **more, "backoff_s": [_BACKOFF_S / speed, _BACKOFF_CAP_S / speed]})
 
 
 def write_task(directory: Path, record: Record, task: Task, image: Image, first: Sequence[Image], hidden: Path) -> None:
@@ -104,14 +117,26 @@ def read_record(directory: Path) -> Record:
 
 
 def _command(
-    directory: Path, record: Record, owner: Workload | Task, run: Workload | Task | Step, image: Image, hidden: Path
+    directory: Path,
+    record: Record,
+    owner: Workload | Task,
+    run: Workload | Task | Step,
+    image: Image,
+    hidden: Path,
+    name: str = "",
 ) -> dict[str, Any]:
-    """A container of the replica: the image's variables, the template's, and exactly those that Container Apps adds."""
+    """A container of the replica: the image's variables, the template's, and exactly those that Container Apps adds.
+
+    One of several gets a label with its `name`, so that its end leaves the others alone.
+    """
     volumes = [Volume(str(directory / mount.source), mount.target, mount.read_only, mount.smb) for mount in run.mounts]
-    for volume in volumes:
+    for volume, mount in zip(volumes, run.mounts, strict=True):
         Path(volume.source).mkdir(parents=True, exist_ok=True)
+        for path, text in mount.files:
+            (Path(volume.source) / path).write_text(text)
     unseen = [str(hidden), *([] if owner.gpu else _gpus())]
-    plan = Plan(str(directory / "root"), record.label, record.name[:63], image.visible, unseen, volumes)
+    label = f"{record.label}+{name}" if name else record.label
+    plan = Plan(str(directory / "root"), label, record.name[:63], image.visible, unseen, volumes)
     own = owner.own_environment(record.name)
     environment = {"PATH": image.path, "HOME": "/root", "LANG": "C.UTF-8", **run.env, **own}
     return Command(image.argv(run.command, run.args), environment, plan).to_json()

@@ -18,9 +18,10 @@ from .launch import LaunchError, launch
 from .record import Record, read_record, write_spec
 from .rootfs import Volume
 from .shim_client import ShimClient, ShimGoneError
-from .status import Observed
+from .sidecar import console_name
+from .status import Observed, container_details
 from .system_log import SystemLog
-from .workload import Refusal, ReplicaStatus, Workload
+from .workload import Refusal, ReplicaStatus, SidecarStatus, Workload
 
 _logger = logging.getLogger(__name__)
 _RETRY_S, _RETRY_CAP_S = 1.0, 60.0
@@ -65,6 +66,7 @@ class Replica:
         self._probes = probes.effective(record.probes, record.target_port, speed)
         self._state: dict[str, Any] = {"phase": "Waiting", "reason": "ContainerCreating", "pid": None, "restarts": 0}
         self._crashes = 0
+        self._passed = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._gone = asyncio.Event()
         self._told_to_stop = asyncio.Event()
@@ -76,7 +78,7 @@ class Replica:
         state = await replica._shim.connect()
         replica.placed = True
         replica.started = bool(state["notes"].get("started"))
-        replica.ready = bool(state["notes"].get("ready"))
+        replica.ready = replica._passed = bool(state["notes"].get("ready"))
         replica.terminating = bool(state.get("stopping"))
         replica._state = state
         replica._crashes = 0 if replica.ready else state["restarts"]
@@ -107,13 +109,16 @@ class Replica:
             started=self.started,
             restart_count=self._state["restarts"],
             running_state=self._state["phase"],
-            details=self._details(),
+            details=container_details(self._state, self.record.container),
             pid=self._state["pid"],
             log=self._directory / "console.log",
+            beside=tuple(self._sidecar(entry) for entry in self._state.get("beside", ())),
         )
+        crashes = max(self._crashes, int(self._state["reason"] == "CrashLoopBackOff"))
+        crashes = max([crashes, *(entry["restarts"] for entry in self._state.get("beside", ()) if not self.ready)])
         age = (now - created).total_seconds() * self._speed
         message = self._state.get("message", "")
-        return Observed(status, self._state["reason"], message, self._crashes, age, self.placed, self._mismatch())
+        return Observed(status, self._state["reason"], message, crashes, age, self.placed, self._mismatch())
 
     def _mismatch(self) -> str:
         """What Azure says of a container that is up and listens elsewhere."""
@@ -237,8 +242,9 @@ class Replica:
     def _prepare(self, images: Path, hidden: Path) -> None:
         """Writes what the shim reads. A subclass runs something else than a Workload."""
         assert self.workload is not None
-        image = self._pull(images, self.workload.image)
-        write_spec(self._directory, self.record, self.workload, image, hidden, self._speed)
+        names = (self.workload.image, *(step.image for step in (*self.workload.first, *self.workload.beside)))
+        found = {name: self._pull(images, name) for name in names}
+        write_spec(self._directory, self.record, self.workload, found, hidden, self._speed)
 
     def _pull(self, images: Path, name: str) -> Image:
         self._event("PullingImage", f"Pulling image '{name}'")
@@ -263,6 +269,8 @@ class Replica:
     def _follow(self, state: dict[str, Any]) -> None:
         """Takes a state from the shim; the container's pid tells one run from the next."""
         before, self._state = self._state, state
+        if before.get("beside") != state.get("beside"):
+            self._set(ready=self._passed and self._complete())
         if before["pid"] == state["pid"] and before["phase"] == state["phase"] and before["reason"] == state["reason"]:
             return
         if before["pid"] is not None and before["pid"] != state["pid"]:
@@ -271,7 +279,7 @@ class Replica:
             self._event("ContainerStarted", f"Started container {self.record.container}")
             self._start_probes()
             self._strike()
-        elif state["phase"] == "Waiting":
+        elif state["phase"] == "Waiting" and state["reason"] != "PodInitializing":
             message = state.get("message") or f"Back-off restarting failed container {self.record.container}"
             self._event("ContainerBackOff" if state["reason"] == "CrashLoopBackOff" else state["reason"], message, warning=True)
         self._on_change()
@@ -280,7 +288,7 @@ class Replica:
         self._cancel("probes")
         self._crashes += 1
         self.started = False
-        self.ready = False
+        self.ready = self._passed = False
         last = state.get("last", {})
         how = f"exit code '{last.get('code')}' and reason '{last.get('reason')}'"
         message = f"Container '{self.record.container}' was terminated with {how}"
@@ -313,7 +321,8 @@ class Replica:
         if not verdict.passed and (exhausted or verdict.count & (verdict.count - 1) == 0):
             self._event("ProbeFailed", f"Probe of {verdict.kind} failed: {verdict.message}", warning=True, count=verdict.count)
         if verdict.kind == "Readiness" and (verdict.passed or exhausted):
-            self._set(ready=verdict.passed)
+            self._passed = verdict.passed
+            self._set(ready=verdict.passed and self._complete())
         elif verdict.kind == "Startup" and verdict.passed:
             self._set(started=True)
         elif exhausted:
@@ -338,18 +347,17 @@ class Replica:
         self._spawn("note", self._note())
         self._on_change()
 
+    def _complete(self) -> bool:
+        """Whether the containers beside the first one run, as a pod's readiness asks."""
+        return all(entry["phase"] == "Running" for entry in self._state.get("beside", ()))
+
+    def _sidecar(self, state: dict[str, Any]) -> SidecarStatus:
+        log = self._directory / console_name(state["name"])
+        return SidecarStatus(state["name"], state["restarts"], state["phase"], container_details(state, state["name"]), log)
+
     async def _note(self) -> None:
         with contextlib.suppress(ShimGoneError):
             await self._shim.request("note", notes={"ready": self.ready, "started": self.started})
-
-    def _details(self) -> str:
-        if self._state["phase"] == "Running":
-            at = datetime.fromtimestamp(self._state["started_at"]).astimezone()
-            return f"Container started at: {at.month}/{at.day}/{at.year} {at.hour % 12 or 12}:{at:%M:%S %p}."
-        if self._state["phase"] == "Terminated":
-            return f"Container {self.record.container} was terminated with reason: {self._state['reason']}."
-        message = self._state.get("message", "")
-        return f"Container is waiting with reason: {self._state['reason']}." + (f" {message}" if message else "")
 
     def _event(self, reason: str, message: str, *, warning: bool = False, count: int = 1) -> None:
         record = self.record

@@ -34,7 +34,7 @@ class Routes:
 
 def _app(workload: Workload) -> dict[str, Any]:
     routing = workload.routing
-    return {"name": workload.app, "sticky": routing.sticky, "allow_insecure": routing.allow_insecure}
+    return {"name": workload.app, "sticky": routing.sticky, "allow_insecure": routing.allow_insecure, "tcp": routing.tcp}
 
 
 def _revision(workload: Workload, replicas: Iterable[Replica]) -> dict[str, Any]:

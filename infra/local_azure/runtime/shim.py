@@ -18,10 +18,11 @@ from typing import Any
 
 from . import kernel, namespace
 from .console import Console
-from .container import Command, StartError, remount, start
+from .container import Command, Started, StartError, remount, start
 from .processes import catches_sigterm, kill_all
 from .rootfs import Volume
 from .shim_control import Control
+from .sidecar import Sidecar
 
 _LAST_READS = 32
 _CHECK_S = 10.0
@@ -41,11 +42,16 @@ class Shim:
         self._selector = selectors.DefaultSelector()
         self._control = Control(directory / "shim.sock", self._selector, self._handle)
         self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
+        self._beside = [
+            Sidecar(raw["name"], Command.from_json(raw["command"]), tuple(spec["backoff_s"]), self)
+            for raw in spec.get("beside", ())
+        ]
         self._pid: int | None = None
         self._started_at = 0.0
         self._crashes = 0
         self._stopping = self._done = False
         self._state: dict[str, Any] = {"phase": "Waiting", "reason": "ContainerCreating", "pid": None, "restarts": 0, "notes": {}}
+        self._state |= {"beside": [sidecar.state for sidecar in self._beside]} if self._beside else {}
 
     def run(self) -> None:
         wakeup, wakeup_end = os.pipe()
@@ -78,19 +84,31 @@ class Shim:
             self._crashed(reason=refused.reason, message=str(refused), code=128)
             return
         self._pid, self._started_at = started.pid, time.monotonic()
+        self.watch(started, self._console)
+        if self._first and not self._once:
+            self._publish(phase="Waiting", reason="PodInitializing", message="", pid=None, notes={})
+            return
+        self._publish(phase="Running", reason="", message="", pid=started.pid, started_at=time.time(), notes={})
+        for sidecar in self._beside:
+            sidecar.begin()
+
+    def watch(self, started: Started, console: Console) -> None:
+        """Follows a container's output."""
         for stream, descriptor in (("stdout", started.stdout), ("stderr", started.stderr)):
             os.set_blocking(descriptor, False)
-            self._selector.register(descriptor, selectors.EVENT_READ, self._reader(stream, descriptor))
-        self._publish(phase="Running", reason="", message="", pid=started.pid, started_at=time.time(), notes={})
+            self._selector.register(descriptor, selectors.EVENT_READ, self._reader(console, stream, descriptor))
 
-    def _reader(self, stream: str, descriptor: int) -> Callable[[], None]:
+    def changed(self) -> None:
+        self._publish(beside=[sidecar.state for sidecar in self._beside])
+
+    def _reader(self, console: Console, stream: str, descriptor: int) -> Callable[[], None]:
         def read() -> None:
             try:
                 data = os.read(descriptor, 65536)
             except BlockingIOError:
                 return
             if data:
-                self._console.feed(stream, data)
+                console.feed(stream, data)
             else:
                 self._selector.unregister(descriptor)
                 os.close(descriptor)
@@ -99,7 +117,8 @@ class Shim:
 
     def _reap(self) -> None:
         """Collects ended children; the end of the first process is the end of the container, as with a PID namespace."""
-        ended = None
+        ended, beside = None, {sidecar.pid: sidecar for sidecar in self._beside if sidecar.pid is not None}
+        gone = []
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -109,6 +128,10 @@ class Shim:
                 break
             if pid == self._pid:
                 ended = status
+            elif pid in beside:
+                gone.append(beside[pid])
+        for sidecar in gone:
+            sidecar.ended()
         if ended is None:
             return
         self._pid = None
@@ -128,6 +151,8 @@ class Shim:
         if self._stopping or self._once:
             if self._once:
                 _write("ended.json", {**last, "message": message})
+            for sidecar in self._beside:
+                sidecar.kill()
             self._publish(phase="Terminated", reason=reason, message=message, pid=None, last=last, notes={})
             self._drain_output()
             self._done = True
@@ -138,7 +163,7 @@ class Shim:
         self._publish(
             phase="Waiting", reason=waiting, message=message, pid=None, last=last, next_start_at=time.time() + delay, notes={}
         )
-        self._after("start", delay, self._restart)
+        self.after("start", delay, self._restart)
 
     def _restart(self) -> None:
         self._state["restarts"] += 1
@@ -148,13 +173,14 @@ class Shim:
         for _ in range(_LAST_READS):
             for key, _ in self._selector.select(0):
                 key.data()
-        self._console.flush()
+        for console in (self._console, *(sidecar.console for sidecar in self._beside)):
+            console.flush()
 
     def _check_wanted(self) -> None:
         """A removed folder means that the scheduler gave this replica up while the shim was starting."""
         if Path().stat().st_nlink == 0 and not self._stopping:
             self._stop(0.0)
-        self._after("check", _CHECK_S, self._check_wanted)
+        self.after("check", _CHECK_S, self._check_wanted)
 
     # -- orders --------------------------------------------------------------------------------------------------------
 
@@ -175,6 +201,8 @@ class Shim:
     def _stop(self, grace_s: float) -> bool:
         """Ends the container for good. True when its first process handles SIGTERM and so may finish its requests itself."""
         self._stopping = self._state["stopping"] = True
+        for sidecar in self._beside:
+            sidecar.stop(grace_s)
         if self._pid is None:
             self._timers.pop("start", None)
             self._crashed(reason="Completed", message="", code=0)
@@ -184,7 +212,7 @@ class Shim:
     def _terminate(self, grace_s: float) -> bool:
         if self._pid is None:
             return True
-        self._after("kill", grace_s, self._kill)
+        self.after("kill", grace_s, self._kill)
         caught = catches_sigterm(self._pid)
         if caught:  # process 1 of a container never sees a signal that it does not handle
             os.kill(self._pid, signal.SIGTERM)
@@ -195,6 +223,8 @@ class Shim:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
         kill_all(self._command.plan.label)
+        for sidecar in self._beside if self._stopping else ():
+            sidecar.kill()
 
     def _remount(self, volumes: list[Volume]) -> str:
         """Why it could not be done; empty when it was, or when nothing runs and the next start mounts anew."""
@@ -218,7 +248,7 @@ class Shim:
         self._state.update(changes)
         self._control.publish(self._state)
 
-    def _after(self, name: str, delay: float, action: Callable[[], None]) -> None:
+    def after(self, name: str, delay: float, action: Callable[[], None]) -> None:
         self._timers[name] = (time.monotonic() + delay, action)
 
     def _fire_timers(self) -> None:

@@ -1,7 +1,9 @@
 """A revision's health in Azure's words, from what is known of its replicas. Pure; called by `scheduler`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from .workload import ReplicaStatus, RevisionStatus, Workload
 
@@ -69,3 +71,14 @@ def _error(workload: Workload, broken: Sequence[Observed]) -> str | None:
         return None
     told = next((replica for replica in broken if replica.reason in _NEVER_STARTED and replica.message), None)
     return told.message if told else f"Container crashing: {workload.container or workload.app}"
+
+
+def container_details(state: Mapping[str, Any], container: str) -> str:
+    """Azure's sentence on a container, from the shim's state of it."""
+    if state["phase"] == "Running":
+        at = datetime.fromtimestamp(state["started_at"]).astimezone()
+        return f"Container started at: {at.month}/{at.day}/{at.year} {at.hour % 12 or 12}:{at:%M:%S %p}."
+    if state["phase"] == "Terminated":
+        return f"Container {container} was terminated with reason: {state['reason']}."
+    message = state.get("message", "")
+    return f"Container is waiting with reason: {state['reason']}." + (f" {message}" if message else "")

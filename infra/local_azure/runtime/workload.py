@@ -14,7 +14,7 @@ from typing import Any
 class Mount:
     """One volume mount: `source` is a directory of this machine (subPath applied, made when missing), `target` the mountPath.
 
-    A relative `source` lies in the replica's own folder and goes with it (EmptyDir).
+    A relative `source` lies in the replica's own folder and goes with it (EmptyDir, secrets); `files` are put into it.
     `smb` has the mount options of a share that is to be seen as an SMB client sees it; None is a plain directory.
     """
 
@@ -22,6 +22,7 @@ class Mount:
     target: str
     read_only: bool
     smb: str | None = None
+    files: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,27 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Routing:
-    """How the ingress treats the app. `labels` are those of this revision; with `sticky` a client keeps its replica."""
+    """How the ingress treats the app: with `sticky` a client keeps its replica, `tcp` is not HTTP.
+
+    `labels` are those of this revision.
+    """
 
     labels: tuple[str, ...] = ()
     sticky: bool = False
     allow_insecure: bool = False
+    tcp: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """A container beside the first one of a replica, or one that runs to its end before it."""
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    mounts: tuple[Mount, ...]
 
 
 @dataclass(frozen=True)
@@ -49,7 +66,7 @@ class Workload:
     shape ({"type", "httpGet" | "tcpSocket", "initialDelaySeconds", ...}). `ingress_port` is the app's loopback port, the same in
     every revision of the app, or None without ingress. `weight` is the revision's share of traffic, 0..100. `claims` name the
     quotas of which each replica takes one (a GPU of the environment, a GPU of the region); without `gpu` it sees no GPU of this
-    machine.
+    machine. `first` are the init containers, `beside` the containers after the first; probes and ingress know the first alone.
     """
 
     app: str
@@ -77,6 +94,8 @@ class Workload:
     gpu: bool = False
     refusal: Refusal | None = None
     routing: Routing = Routing()
+    first: tuple[Step, ...] = ()
+    beside: tuple[Step, ...] = ()
 
     @property
     def key(self) -> str:
@@ -94,17 +113,6 @@ class Workload:
             "CONTAINER_APP_REPLICA_NAME": replica,
             **port,
         }
-
-
-@dataclass(frozen=True)
-class Step:
-    """An init container of a task."""
-
-    image: str
-    command: tuple[str, ...]
-    args: tuple[str, ...]
-    env: Mapping[str, str]
-    mounts: tuple[Mount, ...]
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,17 @@ class Task:
 
 
 @dataclass(frozen=True)
+class SidecarStatus:
+    """A container beside the first one: `running_state` and `log` as in ReplicaStatus."""
+
+    name: str
+    restart_count: int
+    running_state: str
+    details: str
+    log: Path
+
+
+@dataclass(frozen=True)
 class ReplicaStatus:
     """One replica as seen now.
 
@@ -162,6 +181,7 @@ class ReplicaStatus:
     details: str
     pid: int | None
     log: Path
+    beside: tuple[SidecarStatus, ...] = ()
 
 
 @dataclass(frozen=True)
