@@ -6,7 +6,7 @@ import json
 import aiohttp
 import pytest
 
-from tests.local_azure.ground import app_body, lay_ground, template, until
+from tests.local_azure.ground import App, app_body, lay_ground, template, until
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +195,26 @@ async def test_tcp_ingress_hands_bytes_on(running, connected_to, stack):
             return said
 
     assert await until(ask) == b"HELLO\n"
+
+
+async def test_a_revision_activated_by_hand_stays_in_single_mode(running, connected_to, stack):
+    """Single mode retires the older revision once, when its successor is ready, and not again behind a person's back."""
+    clients = await connected_to(running, stack)
+    environment = await lay_ground(clients, "rg-hand")
+    app = App(clients, "rg-hand", "web")
+    first = (await app.put(app_body(environment, "blue"))).latest_revision_name
+    await app.patch(template=template("green"))
+    second = (await app.get()).latest_revision_name
+    assert second != first
+
+    async def active():
+        return not (await app.revision(first))["active"]
+
+    await until(active)
+    await clients.apps.container_apps_revisions.activate_revision("rg-hand", "web", first)
+
+    async def serves():
+        return (await app.revision(first))["healthState"] == "Healthy"
+
+    await until(serves)
+    assert (await app.revision(first))["active"]

@@ -186,6 +186,7 @@ SECRET = Shape(
     (Field("name"), Field("value", empty=OMITTED), Field("keyVaultUrl", empty=OMITTED), Field("identity", empty=OMITTED))
 )
 _SETTING = Shape((Field("identity"), Field("lifecycle", words=("All", "Init", "Main", "None"))))
+_RUNTIME = Shape((Field("java", "any", OMITTED), Field("dotnet", "any", OMITTED, stable=NEVER, preview=_TRIAL)))
 CONFIGURATION = Shape(
     (
         Field("secrets", of=SECRET, many=True),
@@ -194,7 +195,7 @@ CONFIGURATION = Shape(
         Field("ingress", of=INGRESS),
         Field("registries", of=_REGISTRY, many=True),
         Field("dapr", of=_DAPR),
-        Field("runtime", "any", stable="2025-01", preview=_TRIAL),
+        Field("runtime", of=_RUNTIME, stable="2025-01", preview=_TRIAL),
         Field("maxInactiveRevisions", "whole"),
         Field("revisionTransitionThreshold", "whole", stable=NEVER, preview="2024-10-02"),
         Field("service", "any"),

@@ -174,11 +174,12 @@ def _leaves(path: str) -> bool:
 def _profile(label: str | None, template: Body, profiles: list[Body] | None) -> None:
     cores = sum(float(container["resources"]["cpu"]) for container in template["containers"])
     memory = sum(_gigabytes(container["resources"]["memory"]) for container in template["containers"])
-    kinds = {entry["name"]: entry["workloadProfileType"] for entry in profiles or []}
-    if profiles and label not in kinds:
-        text = f"Workload profile '{label}' was not found in the managed environment. Known profiles: {', '.join(kinds)}."
+    kinds = {entry["name"].lower(): entry["workloadProfileType"] for entry in profiles or []}
+    if profiles and str(label).lower() not in kinds:
+        known = ", ".join(entry["name"] for entry in profiles)
+        text = f"Workload profile '{label}' was not found in the managed environment. Known profiles: {known}."
         raise bad_request("WorkloadProfileNotFound", text)
-    kind = PROFILES[kinds.get(label or "", "Consumption").lower()]
+    kind = PROFILES[kinds.get((label or "").lower(), "Consumption").lower()]
     if kind.category == "Consumption":
         if cores * 4 % 1 or not 0.25 <= cores <= 4 or abs(memory - 2 * cores) > 0.001:
             text = (

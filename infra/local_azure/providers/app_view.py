@@ -85,6 +85,7 @@ def revision_view(call: Call, app: Record, record: Record, *, weight: int, statu
     body = record.body
     template = {**body["template"], "revisionSuffix": None}
     template["scale"] = {**template["scale"], "cooldownPeriod": None, "pollingInterval": None}
+    template["scale"]["rules"] = [_scaler(rule) for rule in template["scale"]["rules"] or []] or None
     for name in ("containers", "initContainers"):
         template[name] = [{"probes": [], **entry} for entry in template[name] or []] or None
     properties: Body = {
@@ -102,6 +103,14 @@ def revision_view(call: Call, app: Record, record: Record, *, weight: int, statu
         **({"runningStateDetails": status.details} if status.details else {}),
     }
     return {"id": record.id, "name": record.name, "type": "Microsoft.App/containerapps/revisions", "properties": properties}
+
+
+def _scaler(rule: Body) -> Body:
+    """An HTTP rule as a revision shows it: what its scaler was told, and no more."""
+    if not rule.get("http"):
+        return rule
+    told = {key: value for key, value in (rule["http"].get("metadata") or {}).items() if key == "concurrentRequests"}
+    return {**rule, "http": {"metadata": told}}
 
 
 def _known(call: Call, record: Record) -> Body:

@@ -251,21 +251,25 @@ class Composition:
                 properties["latestReadyRevisionName"] = newest
                 self._store.put(app)
                 moved = True
-            moved = self._single(app, newest) or moved
+            if app.private.get("settling", True):
+                moved = self._single(app, newest) or moved
         self._settled = not waiting
         if moved:
             self._compose()
 
     def _single(self, app: Record, newest: str) -> bool:
-        if app.body["properties"]["configuration"]["activeRevisionsMode"] != "Single":
-            return False
-        old = [r for r in self._store.each(REVISION_KIND, app.id) if r.body["active"] and r.name != newest]
-        for revision in old:
-            revision.body["active"] = False
-            self._store.put(revision)
-        if old:
-            self.prune(app)
-        return bool(old)
+        """The end of a write in Single mode. What somebody activates by hand afterwards stays, as on Azure."""
+        single = app.body["properties"]["configuration"]["activeRevisionsMode"] == "Single"
+        older = [record for record in self._store.each(REVISION_KIND, app.id) if record.body["active"] and record.name != newest]
+        with self._store.transaction():
+            app.private["settling"] = False
+            self._store.put(app)
+            for revision in older if single else ():
+                revision.body |= {"active": False, "lastActive": clock.now()}
+                self._store.put(revision)
+            if single and older:
+                self.prune(app)
+        return single and bool(older)
 
 
 def _key(app: Record, revision: Record) -> str:

@@ -84,8 +84,9 @@ def usage(name: str, shown: str, value: int, limit: int) -> Body:
 
 def _type(environment: Record, profile: str | None) -> str:
     """The type behind a profile's name, in lower case; an environment without profiles has Consumption alone."""
-    types = {entry["name"]: entry["workloadProfileType"] for entry in environment.body["properties"]["workloadProfiles"] or []}
-    return str(types.get(profile, "Consumption")).lower()
+    profiles = environment.body["properties"]["workloadProfiles"] or []
+    types = {entry["name"].lower(): entry["workloadProfileType"] for entry in profiles}
+    return str(types.get((profile or "").lower(), "Consumption")).lower()
 
 
 def _claim(ration: Ration, environment: Record) -> str:
