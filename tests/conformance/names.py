@@ -18,6 +18,11 @@ class Names:
     def __init__(self, subscription: str, here: str, endpoint: str) -> None:
         self._words = {subscription: here, f"https://{MANAGEMENT}": endpoint}
         self._polls: dict[str, str] = {}
+        self._snapshot = ""
+
+    def headers(self, exchange: Exchange) -> dict[str, str]:
+        """What the recorder did not keep: which snapshot was meant."""
+        return {"x-ms-snapshot": self._snapshot} if exchange.snapshot and self._snapshot else {}
 
     def translate(self, value: Any) -> Any:
         if isinstance(value, dict):
@@ -46,7 +51,9 @@ class Names:
     def _pair(self, recorded: Any, local: Any) -> None:
         if isinstance(recorded, dict) and isinstance(local, dict):
             for name in recorded.keys() & local.keys():
-                if name in _LEARNED:
+                if name == "snapshotTime":
+                    self._snapshot = str(local[name])
+                elif name in _LEARNED or (name == "version" and recorded.get("deleted")):
                     self._word(recorded[name], local[name])
                 elif name == "name" and _GENERATED.search(str(recorded.get("type") or recorded.get("id"))):
                     self._word(recorded[name], local[name], again=True)

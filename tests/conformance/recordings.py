@@ -15,7 +15,10 @@ _TEXT = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and what Azure answered. `sent` and `body` are parsed JSON, or text where it was none."""
+    """One request and what Azure answered. `sent` and `body` are parsed JSON, or text where it was none.
+
+    `snapshot`: the command meant a share's snapshot, which it said in a header that the recorder did not keep.
+    """
 
     index: int
     method: str
@@ -24,6 +27,7 @@ class Exchange:
     status: int
     headers: dict[str, str]
     body: Any
+    snapshot: bool = False
 
     @cached_property
     def host(self) -> str:
@@ -63,7 +67,14 @@ def load(path: Path) -> Recording:
     lines = [json.loads(line) for line in text.splitlines() if line.strip()]
     exchanges = [
         Exchange(
-            line["i"], line["method"], line["url"], line.get("reqBody"), line["status"], line.get("headers", {}), line.get("body")
+            line["i"],
+            line["method"],
+            line["url"],
+            line.get("reqBody"),
+            line["status"],
+            line.get("headers", {}),
+            line.get("body"),
+            "--snapshot" in (line.get("args") or "").split() and line["method"] != "PUT",
         )
         for line in lines
     ]

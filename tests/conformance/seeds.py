@@ -95,10 +95,19 @@ def document(recording: Recording, start: int, key: str, named: Exchange) -> tup
     if kind == "microsoft.app/managedenvironments/{}":
         body["properties"] = {"workloadProfiles": _profiles(recording, key)}
     elif kind == "microsoft.storage/storageaccounts/{}":
-        body |= {"kind": "StorageV2", "sku": {"name": "Standard_LRS"}}
+        body |= {"kind": "StorageV2", "sku": {"name": "Standard_LRS"}, **_service(recording, key)}
     elif kind.endswith("/shares/{}"):
         body = {}
     return body, VERSIONS[provider]
+
+
+def _service(recording: Recording, key: str) -> dict[str, Any]:
+    """What an account's file service says of the account: its SKU, and by multichannel that it is one for files alone."""
+    for exchange in recording.exchanges:
+        if exchange.path.lower() == f"{key}/fileservices/default" and isinstance(exchange.body, dict) and "sku" in exchange.body:
+            sku = exchange.body["sku"]["name"]
+            return {"sku": {"name": sku}, "kind": "FileStorage" if sku.startswith("Premium") else "StorageV2"}
+    return {}
 
 
 def _writable(recording: Recording, start: int, key: str, shown: dict[str, Any]) -> dict[str, Any]:

@@ -188,4 +188,4 @@ async def test_an_account_without_files_has_no_shares(clients, make):
     group, name = await make("BlobStorage")
     with pytest.raises(HttpResponseError) as refused:
         await clients.storage.file_shares.create(group, name, "phi", {"properties": {}})
-    assert refused.value.error.code == "FeatureNotSupportedForAccount"
+    assert (refused.value.status_code, refused.value.error.code) == (409, "FeatureNotSupportedForAccount")

@@ -48,7 +48,7 @@ def account(call: Call, depth: int) -> Record:
         text = "The storage account provisioning state must be 'Succeeded' before executing the operation."
         raise conflict("StorageAccountIsNotProvisioned", text)
     if not account_shape.has_files(record.body["kind"]):
-        raise bad_request("FeatureNotSupportedForAccount", "File is not supported for the account.")
+        raise conflict("FeatureNotSupportedForAccount", "File is not supported for the account.")
     return record
 
 
@@ -84,7 +84,7 @@ def _check(sent: Body, owner: Record) -> None:
         raise bad_request("InvalidRequestPropertyValue", f"The value '{days}' is not allowed for property days.")
     multichannel = ((sent.get("protocolSettings") or {}).get("smb") or {}).get("multichannel") or {}
     if multichannel.get("enabled") and owner.body["kind"] != "FileStorage":
-        raise bad_request("FeatureNotSupportedForAccount", "Multichannel is not supported for the account.")
+        raise conflict("FeatureNotSupportedForAccount", "SMB Multichannel is not supported for the account.")
     for rule in (sent.get("cors") or {}).get("corsRules") or []:
         if wrong := [method for method in rule.get("allowedMethods") or [] if method not in _METHODS]:
             raise bad_request(

@@ -197,7 +197,7 @@ def _write(call: Call, record: Record, owner: Record, sent: Body) -> None:
     if protocol is not None and protocol not in {"SMB", "NFS"}:
         raise bad_request("InvalidRequestPropertyValue", f"The value '{protocol}' is not allowed for property enabledProtocols.")
     if protocol == "NFS" and owner.body["kind"] != "FileStorage":
-        raise bad_request("FeatureNotSupportedForAccount", "NFS is not supported for the account.")
+        raise conflict("FeatureNotSupportedForAccount", "NFS is not supported for the account.")
     default = 5120 if call.version < "2023-05-01" else None
     settings = {"quota": sent.get("shareQuota"), "metadata": sent.get("metadata"), "tier": sent.get("accessTier")}
     settle(record, owner, **settings, default=default)
