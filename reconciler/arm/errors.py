@@ -196,6 +196,9 @@ def _sign_in_failed(error: ClientAuthenticationError) -> ReconcileError:
         if isinstance(cause, (ServiceRequestError, ServiceResponseError, aiohttp.ClientError)):
             return TransportFailed("LoginUnreachable", _short(cause))
         cause = cause.__cause__ or cause.__context__
+    status = int(getattr(error.response, "status_code", 0) or 0)
+    if status == 429 or status >= 500:
+        return TransportFailed("LoginUnreachable", _short(error))
     return WaitingForHuman("SignInFailed", _short(error))
 
 

@@ -18,9 +18,11 @@ from azure.mgmt.core.polling.async_arm_polling import AsyncARMPolling
 from reconciler.arm.clients import Arm
 from reconciler.arm.errors import translate, translate_operation
 from reconciler.arm.faults import retry_after
+from reconciler.engine.errors import Busy
 from reconciler.engine.external import Progress
 
 _UNDER_WAY = {"accepted", "creating", "updating", "deleting", "inprogress", "running", "provisioning", "resolvingdns"}
+_REFUSED = {400, 409, 412, 422}  # what a Location answers when the operation behind it failed
 _FAILED = {"failed", "canceled", "cancelled"}
 
 
@@ -107,10 +109,15 @@ def _progress(status: str, body: dict[str, Any], wait: float | None) -> Progress
 
 
 def _unanswered(response: Any) -> Progress:
-    """The operation's URL refused. Azure forgets operations after a while; anything else is asked again."""
+    """The operation's URL refused. Azure forgets operations after a while, and a Location answers with the error of one that
+    failed; anything else is asked again.
+    """
     if response.status_code in (404, 410) or response.status_code < 300:
         return Progress(done=True)
-    raise translate(HttpResponseError(response=response))
+    error = translate(HttpResponseError(response=response))
+    if response.status_code in _REFUSED and not isinstance(error, Busy):
+        return Progress(done=True, error=error)
+    raise error
 
 
 def _body(text: str) -> dict[str, Any]:

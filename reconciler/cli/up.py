@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from reconciler.cli.narrator import Narrator
     from reconciler.settings import Settings
 
+FIRST_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds
+MOST_PAUSE = 30.0
+
 
 def up(
     file: Files = None,
@@ -74,8 +77,22 @@ async def _run(
             logs.configure(sys.stderr if log_json else file)
             async with Daemon(settings, files, watcher=narrator.saw, listen=listen) as daemon:
                 narrator.begin(daemon)
-                await daemon.load()
+                await _load(daemon)
                 return await _serve(daemon, narrator, once=once, timeout=timeout)
+
+
+async def _load(daemon: Any) -> None:
+    """The first look at Azure, tried again a few times: one 503 must not end a daemon that would live through a thousand."""
+    from reconciler.engine.errors import RetryableError, Throttled
+
+    for pause in FIRST_PAUSES:
+        try:
+            await daemon.load()
+            return
+        except RetryableError as error:
+            told = error.retry_after if isinstance(error, Throttled) else None
+            await asyncio.sleep(min(told or pause, MOST_PAUSE))
+    await daemon.load()
 
 
 def _address(text: str) -> tuple[str, int] | None:

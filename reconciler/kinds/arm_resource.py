@@ -14,6 +14,7 @@ from reconciler.engine.diff import Rules, diff
 from reconciler.engine.errors import NotOwned, TerminalError
 from reconciler.engine.external import Change, Desired, Facts, Observation, Progress, Wrote
 
+UNWELL = frozenset({"failed", "canceled"})
 SETTLED = frozenset({"succeeded", "failed", "canceled", ""})
 
 
@@ -63,6 +64,9 @@ class ArmResource:
         changes = diff(self._owned(spec, found), found, self.rules)
         self._refuse_immutable(spec, changes)
         state = self.state(found)
+        if state in UNWELL and not changes:
+            # Azure brings it back with a write that changes nothing, and with nothing else.
+            changes = (Change("provisioningState", state.capitalize(), "Succeeded", "write again what is there"),)
         return Observation(
             exists=True,
             ready=self.ready(found),

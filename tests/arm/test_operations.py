@@ -112,6 +112,14 @@ async def test_a_write_that_changes_nothing_is_done_at_once(arm, scripted, path,
     assert await write(arm, "rg", path.rpartition("/")[2], {}) is None
 
 
+async def test_a_location_that_answers_with_an_error_tells_of_the_failure(arm, scripted):
+    """The operation is over, with the error of its answer."""
+    scripted.on("PUT", APP, 201, {"properties": {}}, ASYNC)
+    scripted.on("GET", STATUS, 409, {"error": {"code": "InternalServerError", "message": "It did not work."}})
+    progress = await operations.poll(arm, await apps.put_app(arm, "rg", "phi", {}))
+    assert (progress.done, progress.error.reason) == (True, "InternalServerError")
+
+
 @pytest.mark.parametrize(
     ("code", "headers", "expected"),
     [
