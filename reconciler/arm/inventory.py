@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class _Listing(NamedTuple):
     collection: str  # below the scope
     api_version: str
+    query: str = ""
 
 
 class Type(Enum):
@@ -29,7 +30,7 @@ class Type(Enum):
     RESOURCE_GROUP = _Listing("resourcegroups", versions.RESOURCES)  # scope: the subscription
     WORKSPACE = _Listing("providers/Microsoft.OperationalInsights/workspaces", versions.LOG_ANALYTICS)  # a resource group
     STORAGE_ACCOUNT = _Listing("providers/Microsoft.Storage/storageAccounts", versions.STORAGE)  # a resource group
-    SHARE = _Listing("fileServices/default/shares", versions.STORAGE)  # a storage account
+    SHARE = _Listing("fileServices/default/shares", versions.STORAGE, "?$expand=metadata")  # a storage account
     ENVIRONMENT = _Listing("providers/Microsoft.App/managedEnvironments", versions.APP)  # a resource group
     ENVIRONMENT_STORAGE = _Listing("storages", versions.APP)  # a managed environment
     APP = _Listing("providers/Microsoft.App/containerApps", versions.APP)  # a resource group
@@ -85,7 +86,7 @@ class Inventory:
         return await asyncio.shield(entry.task)
 
     async def _read(self, type: Type, scope: str) -> dict[str, dict[str, Any]]:  # noqa: A002
-        items = await self._arm.list_json(f"{scope}/{type.value.collection}", type.value.api_version)
+        items = await self._arm.list_json(f"{scope}/{type.value.collection}{type.value.query}", type.value.api_version)
         return {str(item.get("name", "")).lower(): item for item in items}
 
 
