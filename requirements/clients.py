@@ -56,7 +56,7 @@ def install_azcopy() -> None:
             raise InstallError(f"{tool} is not there ({source})")
     shutil.rmtree(AZCOPY, ignore_errors=True)
     AZCOPY.mkdir(parents=True)
-    run("azcopy", ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", AZCOPY, PACKAGE])
+    run("azcopy", ["npm", "install", "--loglevel=error", "--no-audit", "--no-fund", "--prefix", AZCOPY, PACKAGE])
     found = next(AZCOPY.glob("node_modules/@azure-tools/*/dist/bin/azcopy_linux_amd64"), None)
     if found is None:
         raise InstallError(f"{PACKAGE} holds no binary for Linux on x86-64")

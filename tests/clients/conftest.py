@@ -33,7 +33,7 @@ class Tool:
         """Run it to the end; what it printed on stdout, or on stderr when it was to fail."""
         call = [*self.command, *arguments]
         environment = {"PATH": os.environ["PATH"], **self.environment}
-        done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=110, check=False)
+        done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == status, f"{shlex.join(arguments)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout if status == 0 else done.stderr + done.stdout
 

@@ -7,7 +7,7 @@ import pytest
 
 from .conftest import IMAGE, SERVER, Az
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def _profiles(az: Az, group: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pytest
 
 from .conftest import IMAGE, Az
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def _ended(az: Az, group: str, job: str, execution: str) -> str:

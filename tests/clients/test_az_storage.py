@@ -6,7 +6,7 @@ import pytest
 
 from .conftest import Az
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_logs_in_and_sees_one_subscription(az: Az, group: str) -> None:

@@ -23,7 +23,7 @@ from tests.local_azure.conftest import LocalAzure, connect
 
 from .conftest import Tool
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @dataclass
