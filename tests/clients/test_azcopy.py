@@ -65,6 +65,8 @@ def source(tmp_path: Path) -> Path:
     (source / "empty").touch()
     (source / "below" / "größe ü+& =1.txt").write_text("text")
     (source / "below" / "deeper" / "big.bin").write_bytes(os.urandom(9_000_000))
+    for path in source.rglob("*"):  # Last-Modified has whole seconds: what is of the same second a sync takes for newer
+        os.utime(path, (1_700_000_000, 1_700_000_000))
     return source
 
 
