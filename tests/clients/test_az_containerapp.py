@@ -98,7 +98,7 @@ def test_storages_are_set_shown_listed_and_removed(az: Az, group: str, environme
 
 
 def test_an_app_serves_and_shows_what_it_runs(az: Az, group: str, app: str) -> None:
-    """The app's address answers, its replica is listed, and both logs can be read."""
+    """The app's address answers, its replica is listed, and its logs and the environment's can be read."""
     shown = az(f"containerapp show -n app -g {group}")["properties"]
     assert shown["latestReadyRevisionName"] == "app--one"
     assert shown["configuration"]["secrets"] == [{"name": "first"}]
@@ -111,6 +111,7 @@ def test_an_app_serves_and_shows_what_it_runs(az: Az, group: str, app: str) -> N
     assert "serving" in az.run("containerapp", "logs", "show", "-n", "app", "-g", group, "--tail", "50")
     system = az.run("containerapp", "logs", "show", "-n", "app", "-g", group, "--type", "system")
     assert "ContainerStarted" in system
+    assert "app--one" in az.run("containerapp", "env", "logs", "show", "-n", "cae", "-g", group, "--tail", "100")
     assert "app" in {entry["name"] for entry in az(f"containerapp list -g {group}")}
 
 
