@@ -123,9 +123,9 @@ async def test_containers_of_a_replica_share_its_network_and_folders(running, co
     clients = await connected_to(running, stack)
     environment = await lay_ground(clients, "rg-side")
     body = app_body(environment, "blue")
-    shared = {"volumeMounts": [{"volumeName": "work", "mountPath": "/work"}, {"volumeName": "keys", "mountPath": "/keys"}]}
-    write = "import pathlib; pathlib.Path('/work/said').write_text(pathlib.Path('/keys/key').read_text())"
-    serve = "import http.server, os; os.chdir('/work'); print('beside', flush=True); http.server.test(http.server.SimpleHTTPRequestHandler, port=9000)"
+    shared = {"volumeMounts": [{"volumeName": "work", "mountPath": "/scratch"}, {"volumeName": "keys", "mountPath": "/keys"}]}
+    write = "import pathlib; pathlib.Path('/scratch/said').write_text(pathlib.Path('/keys/key').read_text())"
+    serve = "import http.server, os; os.chdir('/scratch'); print('beside', flush=True); http.server.test(http.server.SimpleHTTPRequestHandler, port=9000)"
     show = (
         "import http.server, urllib.request\n"
         "class Handler(http.server.BaseHTTPRequestHandler):\n"
