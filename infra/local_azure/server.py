@@ -20,6 +20,7 @@ from .arm.errors import ArmError
 from .arm.front import Front as ArmFront
 from .arm.operations import Operations
 from .azure import Azure
+from .exchanges import Exchanges
 from .faults import events
 from .faults.book import Book
 from .faults.hooks import Cut
@@ -61,6 +62,7 @@ class Server:
         operations.changed = composition.changed
         operations.finishers = catalogue.finishers(self.azure)
         self._journal = Journal(options.journal)
+        self._exchanges = Exchanges()
         self._arm = self.azure.front = ArmFront(self.azure, catalogue.ROUTES, lock.check)
         self._files = FilesFront(self.azure)
         self._sickness = Sickness(self.azure)
@@ -176,6 +178,8 @@ class Server:
         parameters = dict(parse_qsl(query, keep_blank_values=True))
         reply = await self._arm.answer(request.method, path, parameters, request.headers, body, self._base(request))
         done(reply.status)
+        agent = request.headers.get("User-Agent", "")
+        self._exchanges.write(request.method, path, query, agent, body, reply.status, reply.body)
         return _json(reply)
 
     async def _login(self, request: web.BaseRequest, path: str, _query: str, done: Callable[[int], None]) -> web.StreamResponse:

@@ -107,7 +107,8 @@ def execution_view(call: Call, record: Record, replicas: list[Body]) -> Body:
     ]
     properties: Body = {"status": body["status"], "startTime": clock.offset(body["started"])}
     properties |= {"endTime": clock.offset(body["ended"])} if body.get("ended") else {}
-    properties["template"] = {"containers": containers, "initContainers": shown["initContainers"] or []}
+    inits = [{key: value for key, value in entry.items() if key != "volumeMounts"} for entry in shown["initContainers"] or []]
+    properties["template"] = {"containers": containers, "initContainers": inits}
     if call.version >= "2026-03" or (call.version >= "2024-08" and call.version.endswith("-preview")):
         properties["detailedStatus"] = {"replicas": replicas}
     if call.version >= "2026-03" and body.get("reason"):
