@@ -215,6 +215,7 @@ WRONG = [
     ({"name": 3}, [ACCOUNT], "Expected 'String, Uri'. Actual 'Integer'", "a parameter of another type"),
     ({"name": "a"}, [ACCOUNT], "greater than or equal to '3'", "too short"),
     ({"name": "abc", "x": 1}, [ACCOUNT], "'x' in the parameters file are not valid", "no such parameter"),
+    ({"name": None}, [ACCOUNT], "The value of deployment parameter 'name'", "a null where none may be"),
     ({}, [ACCOUNT], "The value for the template parameter 'name'", "a missing parameter"),
     ({"name": "abc"}, [account("[variables('x')]")], "The template variable 'x' is not found", "an unknown variable"),
     ({"name": "abc"}, [account("a/b")], "incorrect segment lengths", "a name of another depth"),

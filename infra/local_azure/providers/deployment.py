@@ -3,9 +3,12 @@
 """
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import quote
 
 from infra.local_azure import clock
-from infra.local_azure.arm import operations
+from infra.local_azure.arm import ids, operations
 from infra.local_azure.arm.call import Call, Handler, Reply
 from infra.local_azure.arm.errors import GATEWAY, ArmError, bad_request, conflict
 from infra.local_azure.arm.operations import Operation
@@ -143,6 +146,16 @@ def step(call: Call) -> Reply:
     raise ArmError(404, "DeploymentOperationNotFound", f"The operation '{call.target.name}' could not be found.", headers=GATEWAY)
 
 
+def short(handler: Callable[[Call], Reply]) -> Handler:
+    """Operations of a group's deployment have an address without `providers/Microsoft.Resources` as well."""
+
+    def answer(call: Call) -> Reply:
+        whole = call.target.path.replace("/deployments/", "/providers/Microsoft.Resources/deployments/", 1)
+        return handler(replace(call, target=ids.parse(quote(whole))))
+
+    return answer
+
+
 def calculate_hash(call: Call) -> Reply:
     if not isinstance(call.body, dict):
         raise bad_request("InvalidTemplate", "The template is not a JSON object.")
@@ -178,5 +191,7 @@ ROUTES: dict[str, Handler] = {
     "get microsoft.resources/deployments/{}/operationstatuses/{}": status,
     "get microsoft.resources/deployments/{}/operations": steps,
     "get microsoft.resources/deployments/{}/operations/{}": step,
+    "get subscriptions/{}/resourcegroups/{}/deployments/{}/operations": short(steps),
+    "get subscriptions/{}/resourcegroups/{}/deployments/{}/operations/{}": short(step),
     "post providers/microsoft.resources/calculatetemplatehash": calculate_hash,
 }

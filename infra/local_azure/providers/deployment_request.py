@@ -69,7 +69,7 @@ def opened(call: Call) -> Opened:
         raise bad_request("InvalidDeploymentMode", "The deployment mode 'Complete' is not supported at subscription scope.")
     identifier = deployment_id(call)
     try:
-        template = reopened(call.azure, identifier, properties)
+        template = reopened(call.azure, identifier, properties, location=call.document().get("location"))
         groups = {one.key: _planned(one) for one in template.resources if one.kind.lower() == GROUPS}
         for resource in template.resources:
             _reachable(call.azure, resource, groups)
@@ -98,6 +98,7 @@ def reopened(
     properties: Body,
     answers: Mapping[Request, Any] | None = None,
     groups: Mapping[str, Body] | None = None,
+    location: str | None = None,
 ) -> Template:
     """The template of a request; `answers` is what its expressions may read, `groups` are those that are still to be made."""
     target = ids.parse(identifier)
@@ -120,7 +121,7 @@ def reopened(
         },
         tenant={"tenantId": identity.tenant, "displayName": "Local Azure"},
         environment=cloud(azure.base, identity.tenant),
-        deployment={"name": target.name, "properties": shown},
+        deployment={"name": target.name, **({"location": location} if location else {}), "properties": shown},
         group=group_view(group) if group else planned,
         answers={} if answers is None else answers,
     )

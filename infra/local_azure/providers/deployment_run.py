@@ -220,7 +220,7 @@ class _Run:
 
     def _template(self, record: Record) -> Template:
         """The template with this run's answers in reach of its expressions."""
-        return reopened(self.azure, record.id, record.private["request"], self.answers)
+        return reopened(self.azure, record.id, record.private["request"], self.answers, location=record.body.get("location"))
 
     def _keep(self, identifier: str, done: Body) -> None:
         if record := self.record():

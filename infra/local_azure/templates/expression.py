@@ -42,7 +42,7 @@ def is_expression(value: object) -> bool:
 
 def literal(text: str) -> str:
     """A text that is no expression, with the doubled bracket that says so undone."""
-    return text[1:] if text.startswith("[[") else text
+    return text[1:] if text.startswith("[[") and text.endswith("]") else text
 
 
 @lru_cache(maxsize=4096)

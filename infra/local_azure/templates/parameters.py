@@ -69,7 +69,7 @@ class Parameters:
 
         def make() -> Any:
             if name.lower() in self._given:
-                value = self._value(name)
+                value = self._value(name, nullable=bool(one.get("nullable")))
             elif "defaultValue" in one:
                 value = _located(path, lambda: render(one["defaultValue"], self._scope))
             elif one.get("nullable"):
@@ -82,16 +82,22 @@ class Parameters:
 
         return make
 
-    def _value(self, name: str) -> Any:
+    def _value(self, name: str, *, nullable: bool) -> Any:
+        """What was sent; the az CLI leaves `value` out where it is null."""
         sent = self._given[name.lower()]
         path = f"properties.parameters.{name}"
-        if not isinstance(sent, dict) or ("value" not in sent and not sent.get("reference")):
-            raise TemplateError(f"The template parameter '{name}' {{at}} is not valid: it has no value. {_HELP}", path)
-        if sent.get("reference"):
+        if isinstance(sent, dict) and sent.get("reference"):
             raise TemplateError(
                 f"The template parameter '{name}' {{at}} refers to a key vault, which is not supported here.", path
             )
-        return sent["value"]
+        if not isinstance(sent, dict) or (sent.get("value") is None and not nullable):
+            raise TemplateError(
+                f"The value of deployment parameter '{name}' {{at}} is null. Please specify the value or use the parameter "
+                "reference. "
+                "See https://aka.ms/arm-create-parameter-file for details.",
+                path,
+            )
+        return sent.get("value")
 
 
 def _located(path: str, make: Callable[[], Any]) -> Any:
