@@ -16,6 +16,7 @@ from reconciler.cli import (
     chat,
     down,
     events,
+    export,
     import_project,
     key,
     local_azure,
@@ -62,6 +63,7 @@ app.command()(down.down)
 app.command()(train.train)
 app.command()(schema.schema)
 app.add_typer(adapter.app, name="adapter")
+app.add_typer(export.app, name="export")
 app.add_typer(local_azure.app, name="local-azure")
 for name, one in (("import", import_project.import_project), ("provision", toolkit.provision), ("deploy", toolkit.deploy)):
     app.command(name, rich_help_panel="AI Toolkit projects")(one)

@@ -107,10 +107,7 @@ class ContainerApp(ArmResource):
 
     async def create(self, desired: Desired, facts: Facts) -> Wrote:
         spec: ContainerAppSpec = desired.spec
-        body = self._body(spec, facts)
-        configuration = body["properties"]["configuration"]
-        configuration["secrets"] = [{"name": KEY_PREFIX + name, "value": new_key()} for name in spec.key_names]
-        configuration["ingress"]["traffic"] = [{"revisionName": spec.revision, "weight": 100}]
+        body = creation(spec, self._environment(spec, facts), {name: new_key() for name in spec.key_names})
         operation = await apps.put_app(self.arm, spec.resource_group, spec.name, body)
         return Wrote(f"create container app {spec.name} with revision {spec.revision}", operation)
 
@@ -122,7 +119,7 @@ class ContainerApp(ArmResource):
         if observed.configuration or step.action in (Action.WRITE, Action.SHIFT):
             patch = await self._configuration_patch(spec, observed) if observed.configuration else {"properties": {}}
             if step.action is Action.WRITE:
-                body = self._body(spec, facts)["properties"]
+                body = _body(spec, self._environment(spec, facts))["properties"]
                 patch["properties"] |= {"workloadProfileName": body["workloadProfileName"], "template": body["template"]}
             elif step.action is Action.SHIFT:
                 traffic = [{"revisionName": revision, "weight": weight} for revision, weight in (step.weights or {}).items()]
@@ -143,15 +140,9 @@ class ContainerApp(ArmResource):
         fqdn = ((found["properties"].get("configuration") or {}).get("ingress") or {}).get("fqdn")
         return {"id": found.get("id"), "endpoint": f"https://{fqdn}" if fqdn else None}
 
-    def _body(self, spec: ContainerAppSpec, facts: Facts) -> dict[str, Any]:
-        properties = spec.body["properties"]
-        configuration = {**properties["configuration"], "ingress": dict(properties["configuration"]["ingress"])}
-        managed = facts.outputs(ObjectKey("ManagedEnvironment", spec.environment))["id"]
-        template = {"revisionSuffix": spec.suffix, **spec.template}
-        return {
-            **spec.body,
-            "properties": {**properties, "environmentId": managed, "configuration": configuration, "template": template},
-        }
+    @staticmethod
+    def _environment(spec: ContainerAppSpec, facts: Facts) -> str:
+        return str(facts.outputs(ObjectKey("ManagedEnvironment", spec.environment))["id"])
 
     async def _configuration_patch(self, spec: ContainerAppSpec, observed: AppObservation) -> dict[str, Any]:
         """Everything outside the template as a merge patch. Secrets are a list, which ARM replaces whole: those that
@@ -195,6 +186,23 @@ class ContainerApp(ArmResource):
                 f"container app {spec.name} runs in {actual.rsplit('/', 1)[-1]}; "
                 f"Azure cannot move it to {wanted.rsplit('/', 1)[-1]}",
             )
+
+
+def creation(spec: ContainerAppSpec, environment: str, keys: Mapping[str, str]) -> dict[str, Any]:
+    """What creates the app in the managed environment of that id, with its API keys by name."""
+    body = _body(spec, environment)
+    configuration = body["properties"]["configuration"]
+    configuration["secrets"] = [{"name": KEY_PREFIX + name, "value": value} for name, value in keys.items()]
+    configuration["ingress"]["traffic"] = [{"revisionName": spec.revision, "weight": 100}]
+    return body
+
+
+def _body(spec: ContainerAppSpec, environment: str) -> dict[str, Any]:
+    properties = spec.body["properties"]
+    configuration = {**properties["configuration"], "ingress": dict(properties["configuration"]["ingress"])}
+    template = {"revisionSuffix": spec.suffix, **spec.template}
+    own = {"environmentId": environment, "configuration": configuration, "template": template}
+    return {**spec.body, "properties": {**properties, **own}}
 
 
 def _with_the_traffic(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reconciler.api.resources import ResourceSpec
 from reconciler.arm import environments, resources
 from reconciler.arm.inventory import Type
 from reconciler.engine.diff import Rules
@@ -47,8 +48,13 @@ class ManagedEnvironment(ArmResource):
         workspace = facts.outputs(ObjectKey("LogAnalyticsWorkspace", desired.key.name))
         name = str(workspace["id"]).rsplit("/", 1)[-1]
         key = await resources.workspace_shared_key(self.arm, spec.resource_group, name)
-        logs = {
-            "destination": "log-analytics",
-            "logAnalyticsConfiguration": {"customerId": workspace["customerId"], "sharedKey": key},
-        }
-        return {**spec.body, "properties": {**spec.body["properties"], "appLogsConfiguration": logs}}
+        return creation(spec, str(workspace["customerId"]), key)
+
+
+def creation(spec: ResourceSpec, customer_id: str, shared_key: str) -> dict[str, Any]:
+    """What creates the environment, sending its logs to that workspace."""
+    logs = {
+        "destination": "log-analytics",
+        "logAnalyticsConfiguration": {"customerId": customer_id, "sharedKey": shared_key},
+    }
+    return {**spec.body, "properties": {**spec.body["properties"], "appLogsConfiguration": logs}}

@@ -55,7 +55,7 @@ class EnvironmentStorage(ArmResource):
     async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
         spec = desired.spec
         key = (await storage.storage_keys(self.arm, spec.resource_group, spec.account))[0]
-        write = {"properties": {"azureFile": {**body["properties"]["azureFile"], "accountKey": key}}}
+        write = creation(body, key)
         await environments.put_env_storage(self.arm, spec.resource_group, spec.managed_environment, spec.name, write)
         self._written[desired.key] = key_fingerprint(key)
         return None
@@ -79,3 +79,8 @@ def _adopted(spec: Any, found: Mapping[str, Any] | None) -> bool:
     wanted = spec.body.get("properties", {}).get("azureFile", {}).get("accessMode")
     mode = ((found or {}).get("properties", {}).get("azureFile") or {}).get("accessMode")
     return bool(spec.named and wanted == "ReadOnly" and mode == "ReadWrite")
+
+
+def creation(body: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """What registers the share, with the key that opens it."""
+    return {"properties": {"azureFile": {**body["properties"]["azureFile"], "accountKey": key}}}

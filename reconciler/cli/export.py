@@ -1,0 +1,74 @@
+"""`moorage export`: what the documents ask for, in a form that others can deploy."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from reconciler.cli.context import Files, StateDir, Target, manifest_of, print_json, settings_of
+from reconciler.cli.exits import CommandError, Exit
+
+if TYPE_CHECKING:
+    from reconciler.composition import Composition
+    from reconciler.engine.external import Desired
+
+app = typer.Typer(no_args_is_help=True, help="What the documents ask for, for other tools.")
+
+
+@app.callback()
+def export() -> None:
+    """What the documents ask for, for other tools."""
+
+
+@app.command()
+def arm(file: Files = None, target: Target = None, state_dir: StateDir = None) -> None:
+    """Print an ARM template that creates the documents' resources in their resource group. API keys are its parameters;
+    folders are published by the daemon, which takes the resources over.
+    """
+    from reconciler.kinds.arm_template import arm_template
+
+    manifest_of(file)
+    settings = settings_of(target, state_dir)
+    composition = asyncio.run(_compose(settings, file or []))
+    if composition.refusals:
+        raise CommandError("\n".join(f"{ref}: {each.message}" for ref, each in composition.refusals.items()), Exit.INVALID)
+    group = _group(composition)
+    print_json(arm_template(composition.desired))
+    print(f"# {_creation(group)}\n# {_deployment(group.spec.name)}", file=sys.stderr)
+
+
+async def _compose(settings: Any, files: Any) -> Composition:
+    """What a run would want, with the same code, on a copy of the daemon's memory."""
+    from reconciler.daemon import Daemon
+    from reconciler.engine.store import Store
+
+    store = Store.copy(settings.daemon_dir / "state.db", settings.target_key)
+    async with Daemon(settings, files, store=store) as daemon:
+        return await daemon.load()
+
+
+def _group(composition: Composition) -> Desired:
+    """The one resource group of all documents: a template is deployed into one."""
+    groups = {each.spec.name: each for each in composition.desired if each.key.kind == "ResourceGroup"}
+    if len(groups) != 1:
+        names = ", ".join(sorted(groups)) or "none"
+        raise CommandError(
+            f"A template is deployed into one resource group, and these documents ask for {names}; "
+            "say -f for the files of one Environment.",
+            Exit.INVALID,
+        )
+    return next(iter(groups.values()))
+
+
+def _creation(group: Desired) -> str:
+    labels = [f"{name}={value}" for name, value in group.spec.body["tags"].items()]
+    head = ["az", "group", "create", "--name", group.spec.name, "--location", group.spec.body["location"]]
+    return shlex.join([*head, "--tags", *labels])
+
+
+def _deployment(group: str) -> str:
+    return shlex.join(["az", "deployment", "group", "create", "--resource-group", group, "--template-file", "FILE"])

@@ -1,0 +1,124 @@
+"""Desired resources as an ARM template: the bodies that each kind would write, with expressions for what it reads first.
+
+Pure. What is no ARM resource (folders and catalogues on the share) stays the daemon's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from reconciler.api.resources import ContainerAppSpec
+from reconciler.arm import versions
+from reconciler.engine.external import Desired, ObjectKey
+from reconciler.kinds import container_app, environment, environment_storage
+
+SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
+WORKSPACE_KEYS = "2023-09-01"  # the latest version whose workspaces answer `listKeys`; later ones say `sharedKeys`
+_NAME = re.compile(r"\W")
+
+
+class Expression(str):
+    """The inside of a template expression; every other text is meant as it stands."""
+
+    __slots__ = ()
+
+
+class _Type(NamedTuple):
+    name: str
+    version: str
+
+
+TYPES = {
+    "LogAnalyticsWorkspace": _Type("Microsoft.OperationalInsights/workspaces", versions.LOG_ANALYTICS),
+    "StorageAccount": _Type("Microsoft.Storage/storageAccounts", versions.STORAGE),
+    "FileShare": _Type("Microsoft.Storage/storageAccounts/fileServices/shares", versions.STORAGE),
+    "ManagedEnvironment": _Type("Microsoft.App/managedEnvironments", versions.APP),
+    "EnvironmentStorage": _Type("Microsoft.App/managedEnvironments/storages", versions.APP),
+    "ContainerApp": _Type("Microsoft.App/containerApps", versions.APP),
+}
+
+
+def arm_template(desired: Sequence[Desired]) -> dict[str, Any]:
+    """The template that creates `desired` in their resource group; API keys are its parameters, endpoints its outputs."""
+    by_key = {each.key: each for each in desired if each.key.kind in TYPES}
+    apps = [each for each in by_key.values() if each.key.kind == "ContainerApp"]
+    keys = {key_parameter(app.spec.name, name): app for app in apps for name in app.spec.key_names}
+    return {
+        "$schema": SCHEMA,
+        "contentVersion": "1.0.0.0",
+        "parameters": {
+            name: {"type": "securestring", "metadata": {"description": f"An API key of {app.spec.name}: a long random text."}}
+            for name, app in keys.items()
+        },
+        "resources": [_resource(each, by_key) for each in by_key.values()],
+        "outputs": {
+            _NAME.sub("_", f"{app.spec.name}_endpoint"): {"type": "string", "value": _rendered(_endpoint(app))} for app in apps
+        },
+    }
+
+
+def key_parameter(service: str, key: str) -> str:
+    """The parameter that holds an API key."""
+    return _NAME.sub("_", f"{service}_{key}_apiKey")
+
+
+def _resource(desired: Desired, by_key: Mapping[ObjectKey, Desired]) -> dict[str, Any]:
+    kind = TYPES[desired.key.kind]
+    waits = [_id(by_key[ref]) for ref in desired.refs if ref in by_key]
+    head = {"type": kind.name, "apiVersion": kind.version, "name": "/".join(_names(desired))}
+    body = _rendered({**_body(desired, by_key), **({"dependsOn": waits} if waits else {})})
+    return {**head, **body}
+
+
+def _body(desired: Desired, by_key: Mapping[ObjectKey, Desired]) -> Mapping[str, Any]:
+    """The kind's own creation, with expressions in the place of what the daemon would have read."""
+    spec, kind = desired.spec, desired.key.kind
+    if kind == "ManagedEnvironment":
+        workspace = _id(by_key[ObjectKey("LogAnalyticsWorkspace", desired.key.name)])
+        customer = Expression(f"reference({workspace}, '{versions.LOG_ANALYTICS}').customerId")
+        return environment.creation(spec, customer, Expression(f"listKeys({workspace}, '{WORKSPACE_KEYS}').primarySharedKey"))
+    if kind == "EnvironmentStorage":
+        account = _id(by_key[ObjectKey("StorageAccount", spec.environment)])
+        return environment_storage.creation(spec.body, Expression(f"listKeys({account}, '{versions.STORAGE}').keys[0].value"))
+    if isinstance(spec, ContainerAppSpec):
+        managed = _id(by_key[ObjectKey("ManagedEnvironment", spec.environment)])
+        keys = {name: Expression(f"parameters({_quoted(key_parameter(spec.name, name))})") for name in spec.key_names}
+        return container_app.creation(spec, managed, keys)
+    return dict(spec.body)
+
+
+def _names(desired: Desired) -> Iterator[str]:
+    """The names that the segments of the type stand for."""
+    spec = desired.spec
+    if desired.key.kind == "FileShare":
+        yield from (spec.account, "default")
+    if desired.key.kind == "EnvironmentStorage":
+        yield spec.managed_environment
+    yield spec.name
+
+
+def _id(desired: Desired) -> Expression:
+    names = ", ".join(map(_quoted, (TYPES[desired.key.kind].name, *_names(desired))))
+    return Expression(f"resourceId({names})")
+
+
+def _endpoint(app: Desired) -> Expression:
+    domain = f"reference({_id(app)}, '{versions.APP}').configuration.ingress.fqdn"
+    return Expression(f"format('https://{{0}}', {domain})")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _rendered(value: Any) -> Any:
+    """Expressions in brackets; a text that only looks like one gets a second bracket."""
+    if isinstance(value, Expression):
+        return f"[{value}]"
+    if isinstance(value, str):
+        return f"[{value}" if value.startswith("[") and value.endswith("]") else value
+    if isinstance(value, Mapping):
+        return {key: _rendered(item) for key, item in value.items()}
+    return [_rendered(item) for item in value] if isinstance(value, list | tuple) else value
