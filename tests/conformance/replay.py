@@ -95,10 +95,12 @@ class Replay:
         if score.subject.kind == "Azure Files data plane":
             score.apart = "the data plane has its own tests"
             return score
-        if scope.OPERATION.search(exchange.path) and not self._names.polled(exchange):
-            score.apart = "" if self._begun_here(place, exchange) else "an operation that began outside the recording"
-            score.fields = [Field("(no operation to ask about)", "was never begun here")] if not score.apart else []
-            return score
+        if scope.OPERATION.search(exchange.path):
+            if not self._begun_here(place, exchange):
+                score.apart = "operations of what is listed apart, or that began outside the recording"
+            if not self._names.polled(exchange):
+                score.fields = [Field("(no operation to ask about)", "was never begun here")]
+                return score
         await self._seed(place, exchange)
         answer = await self._settled(exchange)
         self._follow(exchange)

@@ -11,7 +11,13 @@ from tests.conformance.__main__ import replay_all
 STATUS, FIELDS = 98.0, 97.0
 FOLDER = recordings.folder()
 pytestmark = pytest.mark.skipif(FOLDER is None, reason="there is no folder of recordings (MOORAGE_RECORDINGS)")
-SLICE = (("aso__Test_Resources_ResourceGroup_CRUD", "a resource group's life"),)
+SLICE = (
+    ("aso__Test_Resources_ResourceGroup_CRUD", "a resource group's life"),
+    ("aso__Test_OperationalInsights_Workspace_CRUD", "a workspace's life, with the SKU spelled anew"),
+    ("cli-containerapp__test_containerapp_e2e", "an app's life: created, updated three times, listed, one more"),
+    ("cli-containerapp__test_containerapp_env_storage", "storages of an environment"),
+    ("cli-storage__test_create_storage_account", "an account's life"),
+)
 
 
 def _score(paths: list[Path], at_a_time: int) -> tuple[float, float, str]:
@@ -30,7 +36,6 @@ def test_a_recording_is_answered_as_azure_did(name: str, reason: str) -> None:
     assert min(status - STATUS, fields - FIELDS) >= 0, f"{status:.1f} % and {fields:.1f} % of {reason}:\n{differences}"
 
 
-@pytest.mark.xfail(reason="jobs and much of the container apps' shape are not there yet", strict=True)
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_all_recordings_are_answered_as_azure_did() -> None:
