@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class _Listing(NamedTuple):
     collection: str  # below the scope
     api_version: str
-    query: str = ""
+    in_detail: bool = False  # the list leaves out what we own, so each item is read as well
 
 
 class Type(Enum):
@@ -30,7 +30,7 @@ class Type(Enum):
     RESOURCE_GROUP = _Listing("resourcegroups", versions.RESOURCES)  # scope: the subscription
     WORKSPACE = _Listing("providers/Microsoft.OperationalInsights/workspaces", versions.LOG_ANALYTICS)  # a resource group
     STORAGE_ACCOUNT = _Listing("providers/Microsoft.Storage/storageAccounts", versions.STORAGE)  # a resource group
-    SHARE = _Listing("fileServices/default/shares", versions.STORAGE, "?$expand=metadata")  # a storage account
+    SHARE = _Listing("fileServices/default/shares", versions.STORAGE, in_detail=True)  # a storage account; lists have no metadata
     ENVIRONMENT = _Listing("providers/Microsoft.App/managedEnvironments", versions.APP)  # a resource group
     ENVIRONMENT_STORAGE = _Listing("storages", versions.APP)  # a managed environment
     APP = _Listing("providers/Microsoft.App/containerApps", versions.APP)  # a resource group
@@ -86,7 +86,11 @@ class Inventory:
         return await asyncio.shield(entry.task)
 
     async def _read(self, type: Type, scope: str) -> dict[str, dict[str, Any]]:  # noqa: A002
-        items = await self._arm.list_json(f"{scope}/{type.value.collection}{type.value.query}", type.value.api_version)
+        path, version = f"{scope}/{type.value.collection}", type.value.api_version
+        items = await self._arm.list_json(path, version)
+        if type.value.in_detail:
+            read = await asyncio.gather(*(self._arm.get_json(f"{path}/{quote(item['name'])}", version) for item in items))
+            items = [item for item in read if item is not None]
         return {str(item.get("name", "")).lower(): item for item in items}
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import uuid
-from collections.abc import Collection
 
 from infra.local_azure import clock
 from infra.local_azure.arm.call import Call, Handler, Reply
@@ -84,15 +83,15 @@ def delete(call: Call) -> Reply:
 
 
 def listing(call: Call) -> Reply:
-    """In the order of their names; snapshots before their share, deleted ones and metadata only when asked for."""
+    """In the order of their names; snapshots before their share, deleted ones only when asked for, metadata never."""
     owner, wanted, azure = account(call, 2), _expanded(call), call.azure
     match = re.fullmatch(r"startswith\(name,\s*'?([^')]*)'?\)", call.query.get("$filter", ""))
     entries = []
     for share in azure.store.each(KIND, owner.id):
         copies = share_copies.snapshots(azure, share) if "snapshots" in wanted else []
-        entries += [(share.name, _entry(call, share.id, share.name, record, wanted)) for record in (*copies, share)]
+        entries += [(share.name, _entry(call, share.id, share.name, record)) for record in (*copies, share)]
     for grave in share_copies.buried(azure, owner) if "deleted" in wanted else []:
-        entries.append((grave.body["name"], _entry(call, grave.id, grave.body["name"], grave, wanted)))
+        entries.append((grave.body["name"], _entry(call, grave.id, grave.body["name"], grave)))
     entries.sort(key=lambda entry: entry[0])
     return page(call, [shown for name, shown in entries if not match or name.startswith(match[1])])
 
@@ -234,10 +233,8 @@ def _expanded(call: Call) -> set[str]:
     return {part.strip().lower() for part in call.query.get("$expand", "").split(",")}
 
 
-def _entry(call: Call, identifier: str, name: str, record: Record, wanted: Collection[str]) -> Body:
+def _entry(call: Call, identifier: str, name: str, record: Record) -> Body:
     properties = _properties(call, record)
-    if "metadata" in wanted and record.body.get("metadata"):
-        properties["metadata"] = record.body["metadata"]
     if "snapshot" in record.body:
         properties.pop("accessTierChangeTime", None)
     return {**_named(identifier), "name": name, "etag": record.body["etag"], "properties": properties}
