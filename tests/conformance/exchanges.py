@@ -25,6 +25,7 @@ ALLOWED = {
         "recorded with `containerapps` and `managedenvironments` in small letters"
     ),
     r"answered Microsoft\.Storage/storageAccounts (listKeys|regenerateKey) .*permissions: 'FULL'": "recorded in capitals",
+    r"answered Microsoft\.Storage/storageAccounts .*networkAcls\.ipv6Rules: is not": "recorded; newer than the type data",
     r"answered Microsoft\.Storage/.*/fileServices .*shareDeleteRetentionPolicy\.days: 0": "recorded while retention is off",
     r"answered Microsoft\.Resources/deployments .*\.dependsOn\[\]\.(apiVersion|actionName): is not": "recorded where an expression reads",
     r"answered Microsoft\.Resources/deployments .*properties\.parameters\.\w+\.type: is not": "recorded with every parameter",
