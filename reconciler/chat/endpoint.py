@@ -47,8 +47,8 @@ class Endpoint:
         try:
             async with self.session.get(f"{self.url}/v1/models", headers=self._headers, timeout=PATIENCE) as answer:
                 await _check(answer)
-                listed = (await answer.json())["data"]
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
+                listed = (await answer.json(content_type=None))["data"]
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
             raise EndpointError(_why(error)) from None
         return [each["id"] for each in sorted(listed, key=lambda each: each.get("parent") is not None)]
 
@@ -117,4 +117,6 @@ def _pace(tokens: int, seconds: float) -> float | None:
 def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "the service did not answer in time"
+    if isinstance(error, (ValueError, KeyError, TypeError)):
+        return "the service answers something else than the OpenAI API"
     return f"the service cannot be reached ({type(error).__name__})"

@@ -29,7 +29,10 @@ def chat(
 
     if importlib.util.find_spec("gradio") is None:
         raise CommandError("The chat page needs Gradio: pip install 'moorage[chat]' (make install brings it).")
-    asyncio.run(_chat(settings_of(target, state_dir), service, name, _listening(listen)))
+    try:
+        asyncio.run(_chat(settings_of(target, state_dir), service, name, _listening(listen)))
+    except KeyboardInterrupt:  # how the page is closed
+        print("\nthe page is closed; the service goes on")
 
 
 def _listening(text: str) -> socket.socket:

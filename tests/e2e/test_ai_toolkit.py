@@ -28,6 +28,11 @@ KEYS = ["SUBSCRIPTION_ID", "RESOURCE_GROUP_NAME", "STORAGE_ACCOUNT_NAME", "FILE_
 ASIDE = "moorage chat"  # stays until it is interrupted: visited by a test of its own
 
 
+def commands(text: str) -> list[str]:
+    """The blocks that name no language: what a person types."""
+    return [block for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if not language]
+
+
 class Walk:
     """A shell in the project's folder that types what a section of the page says."""
 
@@ -40,7 +45,7 @@ class Walk:
 
     def section(self, title: str) -> str:
         """Type all commands of the section; what they printed. Variables set before are still set."""
-        blocks = [b for b in re.findall(r"^```\n(.*?)^```", SECTIONS[title], re.MULTILINE | re.DOTALL) if not b.startswith(ASIDE)]
+        blocks = [block for block in commands(SECTIONS[title]) if not block.startswith(ASIDE)]
         assert blocks
         kept = re.findall(r"^[A-Z_]+=.*$", "\n".join(self.typed), re.MULTILINE)
         self.typed += blocks
@@ -108,10 +113,7 @@ def test_changed_code_is_published_and_runs(walk):
 def test_vllm_serves_the_same_model(walk):
     """Imported again with the other engine: the app becomes vLLM with a key, and the adapter answers as it did."""
     told = walk.section("Let vLLM serve the same model")
-    assert (
-        json.loads(next(line for line in told.splitlines() if line.startswith('{"id"')))["choices"][0]["message"]["content"]
-        == "red"
-    )
+    assert '"content":"red"' in told
     assert "models            my-project, qlora" in told
 
 
@@ -163,7 +165,7 @@ async def test_a_visit_to_the_chat_page(walk, tmp_path):
 async def test_a_visit_while_it_sleeps_and_after_it_is_gone(walk):
     """The page of a service at rest says so, wakes nobody by being looked at, and wakes it when asked; then the app goes."""
     document = walk.project / "moorage.yaml"
-    document.write_text(document.read_text().replace("{minReplicas: 0,", "{cooldownPeriod: 10, minReplicas: 0,"))
+    document.write_text(document.read_text().replace("{minReplicas: 0,", "{cooldownPeriod: 300, minReplicas: 0,"))
     walk.type("moorage deploy")
     page = walk.start("chat", "my-project", "--listen", "127.0.0.1:0")
     try:
@@ -200,7 +202,7 @@ def _asleep(walk):
 
 
 def _until_asleep(walk):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 500
     while not _asleep(walk):
         assert time.monotonic() < deadline
         time.sleep(1)
@@ -215,5 +217,4 @@ def test_all_of_it_is_taken_away(walk):
 @pytest.mark.slow
 def test_no_command_of_the_page_is_left_out(walk):
     """Every block of the page was typed, but for the chat, which has its visit, and the one for a subscription."""
-    blocks = re.findall(r"^```\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    assert [block for block in blocks if block not in walk.typed and not block.startswith(ASIDE)] == []
+    assert [block for block in commands(PAGE) if block not in walk.typed and not block.startswith(ASIDE)] == []
