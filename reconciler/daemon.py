@@ -47,6 +47,7 @@ from reconciler.settings import Settings
 from reconciler.sources import owned
 from reconciler.sources.documents import DocumentSource, Snapshot
 from reconciler.sources.files import FileSource
+from reconciler.sources.orders import orders_of
 from reconciler.sources.policy import with_sync_policy
 from reconciler.sources.remote import RemoteSources
 from reconciler.toolkit.config_file import ConfigFiles
@@ -145,7 +146,8 @@ class Daemon:
     def _take_over(self, snapshot: Snapshot) -> Composition:
         self.composition = self._compose(snapshot)
         documents, desired = self._documents(snapshot), list(self.composition.desired)
-        self.files.set_watched(snapshot.manifest.folders, {folder: tree.digest for folder, tree in snapshot.trees.items()})
+        digests = {folder: tree.digest for folder, tree in snapshot.trees.items()}
+        self.files.set_watched(snapshot.manifest.folders, digests, snapshot.manifest.files)
         self.leadership.follow(self.composition)
         self.configs.follow(snapshot.manifest.documents, self.composition.names)
         self.controller.set_desired(with_sync_policy(desired, snapshot.manifest.documents, self.store), documents)
@@ -280,6 +282,8 @@ class Daemon:
             missing=self.remote.problems,
             models=self.remote.models,
             hub=HubAccess(self.settings.hf_endpoint, bool(self.settings.hf_token)),
+            evaluations=snapshot.evaluations,
+            orders=orders_of(snapshot.manifest.documents, self.store),
         )
         return compose(snapshot.manifest.documents, world)
 

@@ -8,43 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
-from serving.catalogue import Adapter, AdapterReport, AdapterVersion, Catalogue
+from serving.catalogue import Adapter, AdapterReport, AdapterVersion, Catalogue, Expectation
 from serving.local_copy import AdapterError, LocalCopies
 from serving.preflight import check_adapter
-from serving.proof import NOT_TRIED, Proof
+from serving.proof import Proof
+from serving.traffic import Traffic
+from serving.versions import Failure, Route, Version, report
 
 P = ParamSpec("P")
 T = TypeVar("T")
 LINGER = 2.0  # seconds a replaced version stays: longer than a request takes from choosing a version to being counted
 _FIRST_RETRY, _LAST_RETRY = 1.0, 60.0
+_FINAL = {"EvaluationFailed"}  # temperature 0 answers the same again; another wish of the catalogue's is a new attempt
 log = logging.getLogger("moorage.adapters")
-
-
-@dataclass(eq=False)
-class Version:
-    """One loaded version of one public name. `pins` counts the requests that run on it; `id` is never used twice."""
-
-    name: str
-    digest: str
-    path: Path
-    id: int
-    pins: int = 0
-    replaced_at: float | None = None
-    loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    proof: Proof = NOT_TRIED
-
-    @property
-    def key(self) -> str:
-        return f"{self.name}@{self.digest[:12]}"
 
 
 class Engine(Protocol):
@@ -58,16 +43,9 @@ class Engine(Protocol):
     async def load(self, version: Version) -> None: ...
     async def unload(self, version: Version) -> None: ...
     async def prove(self, version: Version) -> Proof: ...
-    def publish(self, name: str, version: Version | None) -> None: ...
+    async def evaluate(self, version: Version, evaluation: Sequence[Expectation]) -> str: ...
+    def publish(self, name: str, route: Route | None) -> None: ...
     def busy(self, version: Version) -> bool: ...
-
-
-@dataclass
-class _Failure:
-    reason: str
-    message: str
-    attempts: int
-    retry_at: float
 
 
 class Adapters:
@@ -79,37 +57,63 @@ class Adapters:
         self._engine, self._copies, self._base, self._clock = engine, copies, base, clock
         self._wanted: dict[str, Adapter] = {}
         self._served: dict[str, Version] = {}
+        self._canaries: dict[str, Version] = {}
+        self._routes: dict[str, Route] = {}
         self._versions: dict[str, Version] = {}
-        self._failures: dict[tuple[str, str], _Failure] = {}
+        self._failures: dict[tuple[str, str], Failure] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._loading = 0
+        self._loading, self._swept = 0, False
         # Threads of its own: copies from a share that hangs must not take the ones that vLLM tokenizes in.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="adapters")
         self.changed = asyncio.Event()
+        self.on_failure: Callable[[str, str], None] = lambda _name, _reason: None
 
     def want(self, catalogue: Catalogue) -> None:
         """Follow this catalogue from the next step on."""
-        self._wanted = {adapter.name: adapter for adapter in catalogue.adapters}
-        kept = {(a.name, v.digest) for a in catalogue.adapters for v in (a.desired, a.last_good) if v}
-        self._failures = {key: failure for key, failure in self._failures.items() if key in kept}
+        before, self._wanted = self._wanted, {adapter.name: adapter for adapter in catalogue.adapters}
+        same = {name for name, adapter in self._wanted.items() if before.get(name) == adapter}
+        self._failures = {key: failure for key, failure in self._failures.items() if key[0] in same}
 
     async def step(self) -> None:
         """Withdraw what is no longer wanted, start loading what is, unload what nobody uses; loads run on in tasks."""
-        for name in [name for name in self._served if name not in self._wanted]:
-            self._flip(name, None)
+        if self._wanted and not self._swept:
+            kept = {(a.name, v.digest) for a in self._wanted.values() for v in _versions(a)}
+            await self._in_thread(self._copies.sweep, kept)
+            self._swept = True
+        for name in (self._served.keys() | self._canaries.keys()) - self._wanted.keys():
+            self._replace(self._canaries, name, None)
+            self._replace(self._served, name, None)
+        for name, old in list(self._canaries.items()):
+            canary = self._wanted[name].canary
+            same = canary is not None and canary.version.digest == old.digest
+            if not same or (canary and canary.evaluation and canary.evaluation != old.met):
+                self._replace(self._canaries, name, None)
         for name, adapter in self._wanted.items():
+            self._publish(name)  # another weight
             if name not in self._tasks and (version := self._next(adapter)):
                 task = asyncio.create_task(self._bring(name, version), name=f"adapter {name}")
                 self._tasks[name] = task
                 task.add_done_callback(partial(self._done, name))
         await self._unload_unused()
 
+    @property
+    def splits(self) -> bool:
+        """Whether some name leads to two versions now."""
+        return any(route.canary for route in self._routes.values())
+
+    def resident(self) -> Iterator[Version]:
+        """Every version that is in the engine's memory."""
+        return iter(self._versions.values())
+
     def missing(self) -> list[str]:
         """Required adapters that no version answers for."""
         return [name for name, adapter in self._wanted.items() if adapter.required and name not in self._served]
 
     def report(self) -> tuple[AdapterReport, ...]:
-        return tuple(self._report(adapter) for adapter in self._wanted.values())
+        return tuple(
+            report(adapter, self._served.get(adapter.name), self._canaries.get(adapter.name), self._failures)
+            for adapter in self._wanted.values()
+        )
 
     async def close(self) -> None:
         for task in list(self._tasks.values()):
@@ -118,14 +122,17 @@ class Adapters:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _next(self, adapter: Adapter) -> AdapterVersion | None:
-        """The version to bring now: the desired one when its time has come, else the last good one if nothing answers."""
-        served = self._served.get(adapter.name)
-        if served and served.digest == adapter.desired.digest:
-            return None
-        if self._due(adapter.name, adapter.desired):
-            return adapter.desired
-        if served is None and adapter.last_good and self._due(adapter.name, adapter.last_good):
-            return adapter.last_good
+        """The version to bring now: the desired one when its time has come, else the last good one if nothing answers, else
+        the canary. One at a time for each name, so that one version is never loaded twice.
+        """
+        served, canary = self._served.get(adapter.name), adapter.canary
+        if served is None or served.digest != adapter.desired.digest:
+            if self._due(adapter.name, adapter.desired):
+                return adapter.desired
+            if served is None and adapter.last_good and self._due(adapter.name, adapter.last_good):
+                return adapter.last_good
+        if canary and adapter.name not in self._canaries and self._due(adapter.name, canary.version):
+            return canary.version
         return None
 
     def _due(self, name: str, version: AdapterVersion) -> bool:
@@ -134,24 +141,35 @@ class Adapters:
 
     async def _bring(self, name: str, wanted: AdapterVersion) -> None:
         try:
-            version = self._versions.get(f"{name}@{wanted.digest[:12]}") or await self._load(name, wanted)
+            version = await self._loaded(name, wanted)
         except AdapterError as error:
             self._failed(name, wanted, error)
             return
         adapter = self._wanted.get(name)
         if adapter and wanted in (adapter.desired, adapter.last_good):
-            self._flip(name, version)
-            self._failures.pop((name, wanted.digest), None)
+            self._replace(self._served, name, version)
+        elif adapter and adapter.canary and wanted == adapter.canary.version:
+            self._replace(self._canaries, name, version)
         else:
             version.replaced_at = self._clock()
+        self._failures.pop((name, wanted.digest), None)
+
+    async def _loaded(self, name: str, wanted: AdapterVersion) -> Version:
+        """The version in the engine, which may have been there, and which meets what is asked of it now."""
+        version = self._versions.get(f"{name}@{wanted.digest[:12]}") or await self._load(name, wanted)
+        await self._evaluate(version, _evaluation(self._wanted.get(name), wanted))
+        return version
 
     async def _load(self, name: str, wanted: AdapterVersion) -> Version:
+        adapter = self._wanted.get(name)
         if name in self._engine.base_names:
             raise AdapterError("NameTaken", f"{name} is the base model's own name")
         capacity = self._engine.capacity
-        if len(self._versions) + self._loading >= capacity and name not in self._served:
+        replaces = name in self._served and adapter is not None and wanted == adapter.desired
+        if len(self._versions) + self._loading >= capacity and not replaces:
             raise AdapterError("NoCapacity", f"the engine keeps {capacity} adapters in memory and has that many")
         self._loading += 1
+        began = self._clock()
         try:
             folder = await self._in_thread(self._copies.fetch, name, wanted)
             findings = await self._in_thread(check_adapter, folder, self._base, self._engine.max_rank)
@@ -159,6 +177,7 @@ class Adapters:
                 raise AdapterError("PreflightFailed", "; ".join(findings.problems))
             version = Version(name, wanted.digest, folder, self._engine.next_id())
             await self._load_in_engine(version)
+            version.load_seconds = self._clock() - began
             return version
         finally:
             self._loading -= 1
@@ -174,26 +193,58 @@ class Adapters:
         self._versions[version.key] = version
         version.proof = await self._engine.prove(version)
 
-    def _flip(self, name: str, version: Version | None) -> None:
-        old = self._served.get(name)
+    async def _evaluate(self, version: Version, evaluation: tuple[Expectation, ...]) -> None:
+        """Ask what the version must be able to answer, unless it has answered; one that cannot leaves the engine again."""
+        if not evaluation or version.met == evaluation:
+            return
+        version.replaced_at = self._clock()
+        try:
+            fault = await self._engine.evaluate(version, evaluation)
+        except Exception as error:
+            raise AdapterError("EvaluationBroken", f"the evaluation could not run: {error}") from error
+        if fault:
+            raise AdapterError("EvaluationFailed", fault)
+        version.met = evaluation
+
+    def _replace(self, versions: dict[str, Version], name: str, version: Version | None) -> None:
+        """Put `version` in its place among the served or the canaries, and let the other one go."""
+        old = versions.get(name)
         if old is version:
             return
-        self._engine.publish(name, version)
-        if version:
-            version.replaced_at = None
-            self._served[name] = version
-        else:
-            del self._served[name]
         if old:
             old.replaced_at = self._clock()
-        log.info("adapter %s: %s -> %s", name, old.key if old else "nothing", version.key if version else "nothing")
+        if version:
+            version.replaced_at = None
+            versions[name] = version
+            if versions is self._canaries:
+                version.traffic, version.loaded_at = Traffic(), datetime.now(UTC)  # a trial starts from nothing
+        else:
+            del versions[name]
+        what = "canary of " if versions is self._canaries else ""
+        log.info("adapter %s%s: %s -> %s", what, name, old.key if old else "nothing", version.key if version else "nothing")
+        self._publish(name)
         self.changed.set()
 
+    def _publish(self, name: str) -> None:
+        """Make the engine's aliases follow: one assignment there, seen by the next call."""
+        stable, adapter = self._served.get(name), self._wanted.get(name)
+        canary = self._canaries.get(name)
+        weight = adapter.canary.weight if adapter and adapter.canary and canary else 0
+        route = Route(stable, canary if weight else None, weight) if stable else None
+        if route == self._routes.get(name):
+            return
+        self._engine.publish(name, route)
+        if route:
+            self._routes[name] = route
+        else:
+            del self._routes[name]
+
     def _failed(self, name: str, wanted: AdapterVersion, error: AdapterError) -> None:
+        self.on_failure(name, error.reason)
         before = self._failures.get((name, wanted.digest))
         attempts = before.attempts + 1 if before else 1
-        pause = min(_LAST_RETRY, _FIRST_RETRY * 2 ** (attempts - 1))
-        self._failures[name, wanted.digest] = _Failure(error.reason, str(error), attempts, self._clock() + pause)
+        pause = math.inf if error.reason in _FINAL else min(_LAST_RETRY, _FIRST_RETRY * 2 ** (attempts - 1))
+        self._failures[name, wanted.digest] = Failure(error.reason, str(error), attempts, self._clock() + pause)
         if before is None or before.message != str(error):
             log.warning("adapter %s@%s: %s: %s", name, wanted.digest[:12], error.reason, error)
         self.changed.set()
@@ -220,19 +271,16 @@ class Adapters:
             await self._in_thread(self._copies.remove, version.name, version.digest)
             log.info("adapter %s unloaded", version.key)
 
-    def _report(self, adapter: Adapter) -> AdapterReport:
-        served, desired = self._served.get(adapter.name), adapter.desired.digest
-        failure = self._failures.get((adapter.name, desired))
-        report = AdapterReport(
-            name=adapter.name,
-            digest=served.digest if served else None,
-            desired=desired,
-            state="Failed" if failure else "Loading",
-            reason=failure.reason if failure else "",
-            message=failure.message if failure else "",
-            loaded_at=served.loaded_at if served else None,
-        )
-        if served and served.digest == desired:
-            told = {"state": "Loaded", "reason": served.proof.reason, "message": served.proof.message}
-            return report.model_copy(update=told)
-        return report
+
+def _versions(adapter: Adapter) -> Iterator[AdapterVersion]:
+    yield from (version for version in (adapter.desired, adapter.last_good) if version)
+    if adapter.canary:
+        yield adapter.canary.version
+
+
+def _evaluation(adapter: Adapter | None, wanted: AdapterVersion) -> tuple[Expectation, ...]:
+    if adapter is None:
+        return ()
+    if wanted == adapter.desired:
+        return adapter.evaluation
+    return adapter.canary.evaluation if adapter.canary and wanted == adapter.canary.version else ()

@@ -14,6 +14,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+DISK = 6 << 30  # bytes of adapters on a replica's disk, which has 8 GiB; compiled kernels lie there too
 FILE_NAME = re.compile(r"^(?P<epoch>\d{6})-(?P<generation>\d{9})\.json$")
 
 
@@ -30,20 +31,64 @@ class AdapterVersion(Contract):
     path: str
 
 
+class Expectation(Contract):
+    """A prompt and a text that the answer, made at temperature 0, must contain, whatever its case."""
+
+    prompt: str
+    expect: str
+    max_tokens: int = 32
+
+
+class Canary(Contract):
+    """A version that answers `weight` of a hundred calls of an adapter's name, once it has met its `evaluation`."""
+
+    version: AdapterVersion
+    weight: int = Field(ge=0, le=100)
+    evaluation: tuple[Expectation, ...] = ()
+
+
+class Held(Contract):
+    """What was decided against the document; it stands while the document asks for `asked`, a digest of its words."""
+
+    asked: str
+    outcome: Literal["Promoted", "RolledBack"]
+    message: str
+    at: datetime
+
+
 class Adapter(Contract):
-    """A public name and the version it should answer with; `last_good` serves while `desired` cannot be loaded."""
+    """A public name and the version it should answer with; `last_good` serves while `desired` cannot be loaded.
+
+    `evaluation` is what a version must answer before the name is given to it.
+    """
 
     name: str
     desired: AdapterVersion
     last_good: AdapterVersion | None = None
     required: bool = True
+    evaluation: tuple[Expectation, ...] = ()
+    canary: Canary | None = None
+    held: Held | None = None
 
 
 class ApiKey(Contract):
-    """A key's name and the SHA-256 (hex) of its text; the text itself never reaches the share."""
+    """A key's name and the SHA-256 (hex) of its text; the text itself never reaches the share.
+
+    `models` are all it may use when given; an `admin` key opens metrics and state, and no model.
+    """
 
     name: str
     sha256: str
+    models: tuple[str, ...] | None = None
+    requests_per_minute: int | None = None
+    admin: bool = False
+
+
+class Limits(Contract):
+    """What a replica accepts: bytes of a request's body, tokens of its prompt (the model's own limit when None)."""
+
+    body: int = 16 << 20
+    prompt_tokens: int | None = None
 
 
 class Catalogue(Contract):
@@ -55,6 +100,8 @@ class Catalogue(Contract):
     generation: int = Field(ge=1, le=999_999_999)
     adapters: tuple[Adapter, ...] = ()
     api_keys: tuple[ApiKey, ...] = ()
+    limits: Limits = Limits()
+    log_prompts: bool = False
 
     @property
     def file_name(self) -> str:
@@ -62,7 +109,8 @@ class Catalogue(Contract):
 
     def dump(self) -> bytes:
         """The file's bytes: the body and its own SHA-256, so that a torn or stale read is never taken for a catalogue."""
-        body = self.model_dump(mode="json", by_alias=True)
+        # Without what is left at its default, a replica with an older runtime goes on understanding what it can follow.
+        body = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         return json.dumps({"sha256": _digest(body), "catalogue": body}, indent=1).encode()
 
     @classmethod
@@ -75,10 +123,17 @@ class Catalogue(Contract):
         except (ValueError, KeyError, TypeError, ValidationError):
             return None
 
-    def same_content(self, other: Catalogue | None) -> bool:
-        """True when only epoch and generation differ, so that nothing needs to be written."""
-        numbers = {"epoch", "generation"}
-        return other is not None and self.model_dump(exclude=numbers) == other.model_dump(exclude=numbers)
+
+class CanaryReport(Contract):
+    """A canary as one replica has it. `errors` of the `requests` since it was loaded are the server's, never the client's."""
+
+    digest: str
+    state: Literal["Loaded", "Loading", "Failed"]
+    reason: str = ""
+    message: str = ""
+    loaded_at: datetime | None = None
+    requests: int = 0
+    errors: int = 0
 
 
 class AdapterReport(Contract):
@@ -91,6 +146,9 @@ class AdapterReport(Contract):
     reason: str = ""
     message: str = ""
     loaded_at: datetime | None = None
+    requests: int = 0
+    errors: int = 0
+    canary: CanaryReport | None = None
 
 
 class ReplicaReport(Contract):

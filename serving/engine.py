@@ -5,15 +5,33 @@ Every attribute used here is checked by tests/serving/test_vllm_contract.py agai
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
-from serving.adapters import Version
-from serving.gate import current_call
-from serving.proof import LIKELIEST, PROMPT, TOKENS, Proof, Run, compare
+from serving.catalogue import Expectation
+from serving.proof import LIKELIEST, PROMPTS, TOKENS, Proof, Run, judge, unmet
+from serving.traffic import current_call
+from serving.versions import Route, Version
 
 log = logging.getLogger("moorage.engine")
+
+
+class Aliases(dict[str, Any]):
+    """Public names to LoRARequests, in the place of vLLM's own. Where a canary runs, the call that asks decides which."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.canaries: dict[str, tuple[Any, int]] = {}  # the other LoRARequest, and for how many of a hundred calls
+
+    def __getitem__(self, name: str) -> Any:
+        call, canary = current_call.get(), self.canaries.get(name)
+        if canary is not None and call is not None and call.draws(name) < canary[1]:
+            return canary[0]
+        return super().__getitem__(name)
 
 
 class VllmEngine:
@@ -25,15 +43,15 @@ class VllmEngine:
         self._generates = "generate" in tasks
         self._requests: dict[int, Any] = {}
         self._by_key: dict[str, Version] = {}
-        self._base_run: Run | None = None
+        self._base_runs: list[Run] | None = None
         self.capacity: int = (lora.max_cpu_loras or lora.max_loras) if lora else 0
         self.base_names = tuple(str(one.name) for one in models.base_model_paths)
         self.max_rank: int | None = lora.max_lora_rank if lora else None
         models.model_name = self._public_name
         models.show_available_models = self.list_models
-        if lora:
-            self._add_request = client.add_request
-            client.add_request = self._guarded_add_request
+        models.lora_requests = self._aliases = Aliases()
+        self._lora, self._add_request, self._generate = bool(lora), client.add_request, client.generate
+        client.add_request, client.generate = self._guarded_add_request, self._counted_generate
 
     @property
     def alive(self) -> bool:
@@ -65,12 +83,16 @@ class VllmEngine:
         for number in set(self._requests) - set(resident):
             await self._client.add_lora(self._requests[number])
 
-    def publish(self, name: str, version: Version | None) -> None:
-        """Flip the alias: one assignment, seen by the next request; requests in flight hold the old LoRARequest."""
-        if version is None:
-            self._models.lora_requests.pop(name, None)
+    def publish(self, name: str, route: Route | None) -> None:
+        """Flip the alias: seen by the next request; requests in flight hold the old LoRARequest."""
+        if route is not None and route.canary is not None:
+            self._aliases.canaries[name] = (self._requests[route.canary.id], route.weight)
         else:
-            self._models.lora_requests[name] = self._requests[version.id]
+            self._aliases.canaries.pop(name, None)
+        if route is None:
+            self._aliases.pop(name, None)
+        else:
+            self._aliases[name] = self._requests[route.stable.id]
 
     def busy(self, version: Version) -> bool:
         """True while the engine works on a request of this version, also one that no HTTP call waits for."""
@@ -80,63 +102,120 @@ class VllmEngine:
     async def self_test(self) -> None:
         """One token of the base model, which proves tokenizer, scheduler and kernels. Raises when it fails."""
         if self._generates:
-            await self._probe(None)
+            await self._probe(PROMPTS[0], None)
 
     async def prove(self, version: Version) -> Proof:
         """Warm the adapter with a few tokens and compare their log-probabilities with the base model's. Never raises."""
         if not self._generates:
             return Proof("Unproven", "the model does not generate text")
         try:
-            if self._base_run is None:
-                self._base_run = await self._probe(None)
-            return compare(self._base_run, await self._probe(self._requests[version.id]))
+            if self._base_runs is None:
+                self._base_runs = [await self._probe(prompt, None) for prompt in PROMPTS]
+            request = self._requests[version.id]
+            return judge(self._base_runs, [await self._probe(prompt, request) for prompt in PROMPTS])
         except Exception as error:  # noqa: BLE001 an adapter that answers is not taken away for want of a proof
             log.warning("adapter %s could not be proven: %s", version.key, error)
             return Proof("Unproven", f"the proof could not run: {error}")
 
+    async def evaluate(self, version: Version, evaluation: Sequence[Expectation]) -> str:
+        """What is wrong with the version's answers, or nothing. Raises when it could not be asked."""
+        if not self._generates:
+            raise RuntimeError("the model does not generate text")
+        request = self._requests[version.id]
+        answers = await asyncio.gather(*(self._answer(case, request) for case in evaluation))
+        return unmet(evaluation, answers)
+
     async def list_models(self) -> Any:
-        """`/v1/models`: plain public names, and no mount path in `root`, which vLLM would show."""
+        """`/v1/models`: plain public names that the key may use, and no mount path in `root`, which vLLM would show."""
         from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelList, ModelPermission
 
         base = self._models.base_model_paths
         limit = self._models.model_config.max_model_len
         cards = [ModelCard(id=one.name, root=one.name, max_model_len=limit, permission=[ModelPermission()]) for one in base]
-        for name, request in self._models.lora_requests.items():
+        for name, request in self._aliases.items():
             card = ModelCard(id=name, root=request.lora_name, parent=base[0].name, permission=[ModelPermission()])
             cards.append(card)
-        return ModelList(data=cards)
+        call = current_call.get()
+        allowed = call.models if call is not None else None
+        return ModelList(data=[card for card in cards if allowed is None or card.id in allowed])
 
     def _public_name(self, lora_request: Any = None) -> str:
         """What `model` says in an answer. vLLM asks right after it chose a version, so this is where the call is pinned."""
-        if lora_request is None:
-            return str(self._models.base_model_paths[0].name)
-        version = self._by_key.get(lora_request.lora_name)
+        name = str(self._models.base_model_paths[0].name)
+        if lora_request is not None:
+            name = str(lora_request.lora_name).rpartition("@")[0] or str(lora_request.lora_name)
         call = current_call.get()
-        if version is not None and call is not None:
-            call.pin(version)
-        return str(lora_request.lora_name).rpartition("@")[0] or str(lora_request.lora_name)
+        if call is not None:
+            call.model = name
+            if call.models is not None and name not in call.models:
+                raise _refused(f"This key may not use the model {name!r}.")
+            if lora_request is not None and (version := self._by_key.get(lora_request.lora_name)) is not None:
+                call.pin(version)
+        return name
 
     async def _guarded_add_request(self, request_id: str, prompt: Any, params: Any, *args: Any, **options: Any) -> Any:
-        """Refuse log-probabilities of the prompt: with LoRA on, vLLM maps them to other requests' adapters.
-
-        As soon as another request runs, the sizes differ and the engine dies (vllm issues 16668 and 29955; seen on 0.32).
+        """Refuse prompts beyond the service's limit, and log-probabilities of the prompt: with LoRA on, vLLM maps those to
+        other requests' adapters. As soon as another request runs, the sizes differ and the engine dies (vllm issues 16668
+        and 29955; seen on 0.32).
         """
-        if getattr(params, "prompt_logprobs", None) is not None:
-            from vllm.exceptions import VLLMValidationError
-
-            raise VLLMValidationError(
-                "Log-probabilities of the prompt (prompt_logprobs, echo with logprobs) are not served here."
-            )
+        if self._lora and getattr(params, "prompt_logprobs", None) is not None:
+            raise _refused("Log-probabilities of the prompt (prompt_logprobs, echo with logprobs) are not served here.")
+        call = current_call.get()
+        if call is not None:
+            tokens = len(prompt.get("prompt_token_ids") or ()) if isinstance(prompt, dict) else 0
+            if call.prompt_limit is not None and tokens > call.prompt_limit:
+                raise _refused(f"This service's maximum context length is {call.prompt_limit} tokens of prompt; it has {tokens}.")
+            call.prompt_tokens += tokens
         return await self._add_request(request_id, prompt, params, *args, **options)
 
-    async def _probe(self, request: Any) -> Run:
-        """Greedy tokens after the fixed prompt, each with its likeliest alternatives."""
-        from vllm import SamplingParams
+    async def _counted_generate(self, *args: Any, **options: Any) -> AsyncIterator[Any]:
+        """VLLM's own answers, counted in the call they belong to."""
+        from vllm.exceptions import VLLMClientError
 
-        tokens = self._client.get_tokenizer().encode(PROMPT)[: max(1, self._models.model_config.max_model_len - TOKENS)]
-        sampling = SamplingParams(max_tokens=TOKENS, temperature=0.0, logprobs=LIKELIEST)
-        name = f"moorage-{uuid.uuid4().hex}"
-        rows: list[Any] = []
-        async for output in self._client.generate({"prompt_token_ids": tokens}, sampling, name, lora_request=request):
-            rows = output.outputs[0].logprobs or rows
-        return [{token: entry.logprob for token, entry in row.items()} for row in rows]
+        call = current_call.get()
+        async with aclosing(self._generate(*args, **options)) as outputs:
+            try:
+                async for output in outputs:
+                    if call is not None:
+                        call.produced(sum(len(one.token_ids) for one in output.outputs))
+                        call.failed |= any(one.finish_reason == "error" for one in output.outputs)
+                    yield output
+            except Exception as error:
+                if call is not None and not isinstance(error, VLLMClientError):
+                    call.failed = True
+                raise
+
+    async def _probe(self, prompt: str, request: Any) -> Run:
+        """Greedy tokens after a fixed prompt, each with its likeliest alternatives."""
+        tokens = self._client.get_tokenizer().encode(prompt)
+        output = await self._greedy(tokens, TOKENS, request, logprobs=LIKELIEST)
+        return [{token: entry.logprob for token, entry in row.items()} for row in output.logprobs or ()]
+
+    async def _answer(self, case: Expectation, request: Any) -> str:
+        """What a chat with this one message is answered; a model without a chat template goes on writing instead."""
+        tokenizer = self._client.get_tokenizer()
+        if getattr(tokenizer, "chat_template", None):
+            messages = [{"role": "user", "content": case.prompt}]
+            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            tokens = tokenizer.encode(text, add_special_tokens=False)
+        else:
+            tokens = tokenizer.encode(case.prompt)
+        return str((await self._greedy(tokens, case.max_tokens, request)).text)
+
+    async def _greedy(self, tokens: list[int], most: int, request: Any, **options: Any) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        kind = RequestOutputKind.FINAL_ONLY
+        sampling = SamplingParams(max_tokens=most, temperature=0.0, output_kind=kind, **options)
+        prompt = {"prompt_token_ids": tokens[: max(1, self._models.model_config.max_model_len - most)]}
+        outputs = self._generate(prompt, sampling, f"moorage-{uuid.uuid4().hex}", lora_request=request)
+        return [output async for output in outputs][-1].outputs[0]
+
+
+def _refused(message: str) -> Exception:
+    """What vLLM answers with 400."""
+    from vllm.exceptions import VLLMValidationError
+
+    error: Exception = VLLMValidationError(message)
+    return error

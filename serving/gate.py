@@ -1,4 +1,4 @@
-"""The ASGI gate in front of vLLM: denies every route but OpenAI's, checks API keys, counts requests, refuses when draining.
+"""The ASGI gate in front of vLLM: denies every route but OpenAI's, checks API keys and limits, refuses when draining.
 
 vLLM's own key leaves admin routes open, so here everything is closed unless listed. The gate is the outermost
 middleware (launch names it in `--middleware`); replica.py gives it its Door, without which nothing passes.
@@ -6,19 +6,21 @@ middleware (launch names it in `--middleware`); replica.py gives it its Door, wi
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
+import math
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from serving.answers import Answer, Message, Send, refuse, translated
+from serving.catalogue import Limits
+from serving.keys import Key, Keys
+from serving.traffic import Call, current_call
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ROUTES: dict[str, str] = {
@@ -28,59 +30,35 @@ ROUTES: dict[str, str] = {
     "/v1/embeddings": "POST",
     "/v1/responses": "POST",
 }
+METRICS, STATE = "/metrics", "/state"
+ADMIN = (METRICS, STATE)
 PROBES = ("/ready", "/live")
-VERSION_HEADER = b"x-moorage-adapter-version"
+VERSION_HEADER, ID_HEADER, STICKY_HEADER = b"x-moorage-adapter-version", b"x-request-id", b"x-moorage-sticky"
 _ONE_MODEL = re.compile(r"/v1/models/(?!.*\.\.)[\w.:@+/-]+", re.ASCII)
-_TYPES = {401: "invalid_request_error", 404: "invalid_request_error", 405: "invalid_request_error", 413: "invalid_request_error"}
-
-
-class Pinned(Protocol):
-    """A version that a request runs on: it is not unloaded while `pins` is above zero."""
-
-    digest: str
-    pins: int
-
-
-@dataclass(slots=True)
-class Call:
-    """One request on its way through vLLM; the engine notes here which adapter version it chose."""
-
-    key: str
-    version: Pinned | None = None
-
-    def pin(self, version: Pinned) -> None:
-        if self.version is None:
-            self.version = version
-            version.pins += 1
-
-    def release(self) -> None:
-        if self.version is not None:
-            self.version.pins -= 1
-
-
-current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
+_ID = re.compile(rb"[\w.:-]{1,64}", re.ASCII)
 
 
 @dataclass
 class Door:
-    """What the gate must know: keys as (name, SHA-256 in hex), whether it is ready and if not why, whether the engine lives."""
+    """What the gate must know: the keys, whether it is ready and if not why, whether the engine lives.
+
+    `splits` says that some name leads to two versions, so that bodies are looked into for who asks; `base` is the model
+    that a body without `model` means; `ended` hears of every call that is over, with its body where prompts are logged.
+    """
 
     ready: Callable[[], tuple[bool, str]]
     alive: Callable[[], bool]
-    max_body: int = 16 << 20
-    keys: tuple[tuple[str, bytes], ...] = ()
+    keys: Keys = field(default_factory=Keys)
+    limits: Limits = field(default_factory=Limits)
+    base: str = ""
+    splits: bool = False
+    log_prompts: bool = False
     open: bool = False
     draining: bool = False
     running: int = 0
     on_idle: Callable[[], None] = field(default=lambda: None)
-
-    def key_name(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-        """The name of the key in `Authorization: Bearer`, or None. Every key is compared, in constant time."""
-        given = [value for name, value in headers if name == b"authorization"]
-        scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
-        digest = hashlib.sha256(token.strip()).hexdigest().encode()
-        found = [name for name, known in self.keys if hmac.compare_digest(digest, known)]
-        return found[0] if found and scheme.lower() == b"bearer" else None
+    ended: Callable[[Call, bytes], None] = field(default=lambda _call, _body: None)
+    state: Callable[[], dict[str, Any]] = field(default=dict)
 
 
 class Gate:
@@ -99,54 +77,57 @@ class Gate:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         door: Door | None = getattr(scope["app"].state, "moorage", None)
-        refusal = _probe(scope, door) or _route(scope) or _closed(door)
-        if refusal is None and door is not None:
-            name = door.key_name(scope["headers"])
-            refusal = _UNAUTHORIZED if name is None else _too_large(scope, door.max_body)
-            if refusal is None and name is not None:
-                await self._pass(door, Call(name), scope, receive, send)
-                return
-        if refusal is not None:
-            await refusal(send)
-
-    async def _pass(self, door: Door, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] == "POST" and not any(name == b"content-length" for name, _ in scope["headers"]):
-            body = await _read(receive, door.max_body)
-            if body is None:
-                await _body_limit(door.max_body)(send)
-                return
-            receive = _replay(body, receive)
-        door.running += 1
-        token = current_call.set(call)
+        refusal = _probe(scope, door) or _route(scope)
+        if refusal is None and scope["path"] in ADMIN:
+            await self._admin(door, scope, receive, send)
+            return
+        refusal = refusal or _closed(door)
+        if refusal is not None or door is None:
+            await (refusal or _UNAUTHORIZED)(send)
+            return
+        key = door.keys.find(scope["headers"])
+        if key is None or key.admin:
+            await _UNAUTHORIZED(send)
+            return
+        door.running += 1  # from here on a drain waits for it
         try:
-            await self._app(scope, receive, _outgoing(call, send))
+            await self._call(door, key, scope, receive, send)
         finally:
-            current_call.reset(token)
-            call.release()
             door.running -= 1
             if door.draining and door.running == 0:
                 door.on_idle()
 
+    async def _admin(self, door: Door | None, scope: Scope, receive: Receive, send: Send) -> None:
+        """For a person or a Prometheus with an admin key, while draining too; to all others these routes do not exist."""
+        key = door.keys.find(scope["headers"]) if door is not None else None
+        if door is None or key is None or not key.admin:
+            await _unknown(scope)(send)
+        elif scope["path"] == METRICS:
+            await self._app(scope, receive, send)
+        else:
+            await Answer(200, json.dumps(door.state(), indent=1).encode())(send)
 
-@dataclass(frozen=True)
-class Answer:
-    """A complete JSON answer of the gate's own."""
-
-    status: int
-    body: bytes
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-    async def __call__(self, send: Send) -> None:
-        length = str(len(self.body)).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", length), *self.headers]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
-
-
-def refuse(status: int, message: str, code: str | None, *headers: tuple[bytes, bytes]) -> Answer:
-    """An error in OpenAI's shape, which every OpenAI client turns into its own exceptions."""
-    error = {"message": message, "type": _TYPES.get(status, "server_error"), "param": None, "code": code}
-    return Answer(status, json.dumps({"error": error}).encode(), headers)
+    async def _call(self, door: Door, key: Key, scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(key.name, _request_id(scope), models=key.models, prompt_limit=door.limits.prompt_tokens)
+        body, token = b"", current_call.set(call)
+        refusal = _too_large(scope, door.limits.body) or _too_often(scope, door, key)
+        try:
+            if refusal is None and _concerns_us(scope, door, key):
+                whole = await _read(receive, door.limits.body)
+                body, receive = whole or b"", _replay(whole or b"", receive)
+                refusal = _body_limit(door.limits.body) if whole is None else _look_into(body, scope, key, call, door)
+            if refusal is None:
+                await self._app(scope, receive, _outgoing(call, send))
+            else:
+                call.status = refusal.status
+                await replace(refusal, headers=(*refusal.headers, *_named(call)))(send)
+        except Exception:
+            call.failed = True
+            raise
+        finally:
+            current_call.reset(token)
+            call.end()
+            door.ended(call, body if door.log_prompts else b"")
 
 
 _UNAUTHORIZED = refuse(401, "Incorrect or missing API key.", "invalid_api_key", (b"www-authenticate", b"Bearer"))
@@ -165,12 +146,18 @@ def _probe(scope: Scope, door: Door | None) -> Answer | None:
 def _route(scope: Scope) -> Answer | None:
     """Exact text only: no encoding, no second slash, no other case, no prefix can name a listed route differently."""
     path, method = scope["path"], scope["method"]
+    if path in ADMIN and method == "GET" and _literal(scope) and not scope.get("root_path"):
+        return None
     allowed = "GET" if _ONE_MODEL.fullmatch(path) else ROUTES.get(path) if _literal(scope) else None
     if allowed is None or scope.get("root_path"):
-        return refuse(404, f"Invalid URL ({method} {path[:200]})", "unknown_url")
+        return _unknown(scope)
     if method != allowed:
         return refuse(405, f"Not allowed to {method} on {path}", "method_not_allowed", (b"allow", allowed.encode()))
     return None
+
+
+def _unknown(scope: Scope) -> Answer:
+    return refuse(404, f"Invalid URL ({scope['method']} {scope['path'][:200]})", "unknown_url")
 
 
 def _literal(scope: Scope) -> bool:
@@ -189,6 +176,14 @@ def _closed(door: Door | None) -> Answer | None:
     return None
 
 
+def _too_often(scope: Scope, door: Door, key: Key) -> Answer | None:
+    if scope["method"] != "POST" or not (wait := door.keys.wait(key)):
+        return None
+    limit = key.bucket.per_minute if key.bucket else 0
+    text = f"The key {key.name!r} may send {limit} requests a minute; try again in {wait:.1f} s."
+    return refuse(429, text, "rate_limit_exceeded", (b"retry-after", str(math.ceil(wait)).encode()))
+
+
 def _too_large(scope: Scope, limit: int) -> Answer | None:
     for name, value in scope["headers"]:
         if name == b"content-length" and (not value.isdigit() or int(value) > limit):
@@ -200,8 +195,39 @@ def _body_limit(limit: int) -> Answer:
     return refuse(413, f"The request body is larger than {limit} bytes.", "request_too_large", (b"connection", b"close"))
 
 
+def _concerns_us(scope: Scope, door: Door, key: Key) -> bool:
+    """Whether the body must be read here; otherwise it goes to vLLM as it comes."""
+    unmeasured = not any(name == b"content-length" for name, _ in scope["headers"])
+    return scope["method"] == "POST" and (unmeasured or key.models is not None or door.splits or door.log_prompts)
+
+
+def _look_into(body: bytes, scope: Scope, key: Key, call: Call, door: Door) -> Answer | None:
+    """Which model is asked for, and by whom. What cannot be read is vLLM's to refuse, unless the key is limited to models."""
+    try:
+        asked = json.loads(body)
+        model = asked.get("model") or door.base
+    except (ValueError, AttributeError, RecursionError):
+        return None if key.models is None else refuse(400, "The request body is not a JSON object.", "invalid_body")
+    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == STICKY_HEADER), "")
+    call.sticky = given or str(asked.get("user") or asked.get("safety_identifier") or "")
+    if key.models is None or model in key.models:
+        return None
+    text = f"The key {key.name!r} may not use the model {str(model)[:100]!r}; it may use {', '.join(sorted(key.models))}."
+    return refuse(403, text, "model_not_allowed", param="model")
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's own id if it is one, else a new one; vLLM takes it from the header, too."""
+    given = next((value for name, value in scope["headers"] if name == ID_HEADER), b"")
+    if _ID.fullmatch(given):
+        return given.decode()
+    made = uuid.uuid4().hex
+    scope["headers"] = [*((n, v) for n, v in scope["headers"] if n != ID_HEADER), (ID_HEADER, made.encode())]
+    return made
+
+
 async def _read(receive: Receive, limit: int) -> bytes | None:
-    """A body that does not tell its length, or None when it is too long (vLLM would read it whole in any case)."""
+    """The whole body, or None when it is too long (vLLM would read it whole in any case)."""
     parts: list[bytes] = []
     size, more = 0, True
     while more:
@@ -228,30 +254,37 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _outgoing(call: Call, send: Send) -> Send:
-    """Adds the version's header, and gives vLLM's 404 for an unknown model OpenAI's code. Chunks pass untouched."""
+    """Adds the request's id and the version's header, and gives vLLM's errors OpenAI's words. Chunks pass untouched."""
     held: list[Message] = []
 
     async def outgoing(message: Message) -> None:
         if message["type"] == "http.response.start":
-            if message["status"] == 404:
+            call.status = message["status"]
+            message["headers"] = [*(pair for pair in message.get("headers", ()) if pair[0] != ID_HEADER), *_named(call)]
+            if message["status"] >= 400:
                 held.append(message)
                 return
-            if call.version is not None:
-                message["headers"] = [*message.get("headers", ()), (VERSION_HEADER, call.version.digest[:12].encode())]
         elif held:
             held.append(message)
             if not message.get("more_body", False):
-                await _not_found(held)(send)
+                await _send_error(held, call, send)
             return
         await send(message)
 
     return outgoing
 
 
-def _not_found(held: list[Message]) -> Answer:
-    try:
-        error = json.loads(b"".join(message.get("body", b"") for message in held[1:]))["error"]
-        text, about_model = str(error["message"]), error.get("param") == "model" or error.get("code") == "model_not_found"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return refuse(404, "This replica's model does not serve this route.", "not_served")
-    return refuse(404, text, "model_not_found" if about_model else "not_found")
+def _named(call: Call) -> list[tuple[bytes, bytes]]:
+    version = [(VERSION_HEADER, call.version.digest[:12].encode())] if call.version is not None else []
+    return [(ID_HEADER, call.id.encode()), *version]
+
+
+async def _send_error(held: list[Message], call: Call, send: Send) -> None:
+    body = b"".join(message.get("body", b"") for message in held[1:])
+    answer = translated(held[0]["status"], body)
+    if answer is None:
+        for message in held:
+            await send(message)
+        return
+    kept = tuple((name, value) for name, value in held[0]["headers"] if name in {b"retry-after", b"allow"})
+    await Answer(answer.status, answer.body, (*kept, *_named(call)))(send)

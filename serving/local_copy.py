@@ -11,10 +11,10 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 
-from serving.catalogue import AdapterVersion
+from serving.catalogue import DISK, AdapterVersion
 
 MANIFEST = ".moorage.json"
 _SPARE = 64 << 20  # bytes left free, so that vLLM's own files never meet a full disk
@@ -31,10 +31,10 @@ class AdapterError(Exception):
 
 
 class LocalCopies:
-    """Folders `<root>/<name>@<digest>`, each complete or absent."""
+    """Folders `<root>/<name>@<digest>`, each complete or absent, together within `budget` bytes."""
 
-    def __init__(self, share: Path, root: Path) -> None:
-        self._share, self._root = share, root
+    def __init__(self, share: Path, root: Path, budget: int = DISK) -> None:
+        self._share, self._root, self._budget = share, root, budget
 
     def fetch(self, name: str, version: AdapterVersion) -> Path:
         """The local folder of a version, copied if it is not there. Raises AdapterError."""
@@ -49,7 +49,7 @@ class LocalCopies:
             scratch = target.with_name(f".{target.name}")
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir(parents=True)
-            _check_space(scratch, sum(size for size, _ in files.values()))
+            self._check_space(scratch, sum(size for size, _ in files.values()))
             for path, (size, sha256) in files.items():
                 _copy(source / path, scratch / path, size, sha256)
             scratch.rename(target)
@@ -59,6 +59,25 @@ class LocalCopies:
 
     def remove(self, name: str, digest: str) -> None:
         shutil.rmtree(self._root / f"{name}@{digest}", ignore_errors=True)
+
+    def sweep(self, keep: Collection[tuple[str, str]]) -> None:
+        """Remove what an earlier process left, but for the names and digests in `keep`."""
+        kept = {f"{name}@{digest}" for name, digest in keep}
+        for folder in self._root.iterdir() if self._root.is_dir() else ():
+            if folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _check_space(self, scratch: Path, needed: int) -> None:
+        free = shutil.disk_usage(scratch).free
+        if free < needed + _SPARE:
+            raise AdapterError("NoSpace", f"the replica's disk has {_mib(free)} MiB free, the adapter needs {_mib(needed)} MiB")
+        used = sum(path.stat().st_size for path in self._root.rglob("*") if path.is_file())
+        if used + needed > self._budget:
+            raise AdapterError(
+                "NoSpace",
+                f"adapters may take {_mib(self._budget)} MiB of the replica's disk, {_mib(used)} MiB are taken, this one needs "
+                f"{_mib(needed)} MiB",
+            )
 
     def _source(self, version: AdapterVersion) -> Path:
         if not _inside(version.path):
@@ -85,10 +104,8 @@ def _inside(path: str) -> bool:
     return bool(parts.parts) and not parts.is_absolute() and ".." not in parts.parts
 
 
-def _check_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed + _SPARE:
-        raise AdapterError("NoSpace", f"the replica's disk has {free >> 20} MiB free, the adapter needs {needed >> 20} MiB")
+def _mib(size: int) -> int:
+    return -(-size // (1 << 20))
 
 
 def _copy(source: Path, target: Path, size: int, sha256: str) -> None:

@@ -10,8 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serving.answers import refuse
 from serving.engine import VllmEngine
-from serving.gate import refuse
+from serving.metrics import Metrics
 from serving.replica import Place, Replica
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class MoorageEndpoints:
             VllmEngine(engine_client, state.openai_serving_models, tasks),
             Place.from_environment(),
             base if base.is_dir() else None,
+            Metrics(),
         )
         await replica.start()
         state.moorage = replica.door
@@ -48,16 +50,21 @@ class MoorageEndpoints:
 
 def register() -> MoorageEndpoints:
     """The entry point's target: vLLM calls it without arguments."""
-    logger = logging.getLogger("moorage")  # vLLM configures its own logger only
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(levelname)s %(asctime)s [moorage] %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+    logger = logging.getLogger("moorage")  # vLLM configures its own loggers only
+    _to_console(logger, "%(levelname)s %(asctime)s [moorage] %(message)s")
+    _to_console(logging.getLogger("moorage.requests"), "%(message)s")  # JSON lines
     if not any(point.name == "moorage" for point in metadata.entry_points(group="vllm.general_plugins")):
         logger.warning("serving.every_process is not registered: on a CPU the base model may answer with an adapter's weights")
     return MoorageEndpoints()
+
+
+def _to_console(logger: logging.Logger, form: str) -> None:
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter(form))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
 
 
 async def _one_model(request: Request) -> Response:

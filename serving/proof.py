@@ -1,6 +1,7 @@
-"""Does an adapter change anything? Compares log-probabilities after one fixed prompt with and without it.
+"""Does an adapter change anything, and does it answer as it should? Pure; engine.py runs the prompts.
 
-An adapter whose weights do nothing loads, answers and looks healthy; only this shows it. engine.py runs the prompt.
+An adapter whose weights do nothing loads, answers and looks healthy; only log-probabilities with and without it show that.
+An evaluation is the user's own: prompts and what their answers must contain.
 """
 
 from __future__ import annotations
@@ -8,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-PROMPT = "The harbour is quiet in the morning. A boat is tied up at the moorage, and somebody asks: what do you say?"
+from serving.catalogue import Expectation
+
+# Three registers, because an adapter may have learnt only one of them.
+PROMPTS = (
+    "The harbour is quiet in the morning. A boat is tied up at the moorage, and somebody asks: what do you say?",
+    "Question: Which number comes after forty-one?\nAnswer:",
+    "def greet(name):\n",
+)
 TOKENS, LIKELIEST = 8, 5  # so many greedy tokens, each with its likeliest alternatives
 TOLERANCE = 1e-3  # far above rounding between two runs of one model, far below what any trained adapter does
 
@@ -24,6 +32,33 @@ class Proof:
 
 
 NOT_TRIED = Proof("", "")
+
+
+def judge(base: Sequence[Run], adapted: Sequence[Run]) -> Proof:
+    """Greedy runs of all prompts with and without the adapter: one that differs is enough."""
+    proofs = [compare(one, other) for one, other in zip(base, adapted, strict=True)]
+    order = ("Proven", "Unproven", "SameAsBase")
+    return min(proofs, key=lambda proof: order.index(proof.reason))
+
+
+def unmet(evaluation: Sequence[Expectation], answers: Sequence[str]) -> str:
+    """What an evaluation found wrong, in one sentence; empty when every answer holds what was expected."""
+    wrong = [(case, answer) for case, answer in zip(evaluation, answers, strict=True) if not _holds(case, answer)]
+    if not wrong:
+        return ""
+    case, answer = wrong[0]
+    return (
+        f"{len(wrong)} of {len(evaluation)} prompts of the evaluation are not answered as expected; the first, "
+        f"{_short(case.prompt)}, with {_short(answer)} instead of {_short(case.expect)}"
+    )
+
+
+def _holds(case: Expectation, answer: str) -> bool:
+    return " ".join(case.expect.split()).casefold() in " ".join(answer.split()).casefold()
+
+
+def _short(text: str, limit: int = 60) -> str:
+    return repr(text if len(text) <= limit else text[: limit - 3] + "...")
 
 
 def compare(base: Run, adapted: Run) -> Proof:

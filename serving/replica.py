@@ -6,6 +6,7 @@ Built by plugin.py when vLLM has loaded its model and before it listens.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +20,14 @@ from serving.control import Control, inherited_end
 from serving.engine import VllmEngine
 from serving.gate import Door
 from serving.local_copy import LocalCopies
+from serving.metrics import Metrics
+from serving.traffic import Call
 from serving.watch import CatalogueWatch
 
 POLL = 1.0
+PROMPT_LIMIT = 4096  # characters of a body in the request log
 log = logging.getLogger("moorage.replica")
+requests = logging.getLogger("moorage.requests")
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,11 @@ class Place:
 class Replica:
     """Polls, loads, reports. `door` is what the gate asks."""
 
-    def __init__(self, engine: VllmEngine, place: Place, base: Path | None) -> None:
-        self._engine = engine
+    def __init__(self, engine: VllmEngine, place: Place, base: Path | None, metrics: Metrics) -> None:
+        self._engine, self._metrics = engine, metrics
         self._watch = CatalogueWatch(place.catalogue, place.service, place.engine)
         self._adapters = Adapters(engine, LocalCopies(place.share, place.local), base)
+        self._adapters.on_failure = metrics.failed
         # A thread of its own: a share that hangs blocks the next look, and nothing else.
         self._share_thread = ThreadPoolExecutor(1, thread_name_prefix="catalogue")
         self._control: Control | None = None
@@ -63,7 +69,14 @@ class Replica:
         self._catalogue: Catalogue | None = None
         self._tested, self._was_ready = False, False
         self._message = ""
-        self.door = Door(ready=self._ready, alive=lambda: engine.alive, on_idle=self._tell)
+        self.door = Door(
+            ready=self._ready,
+            alive=lambda: engine.alive,
+            base=engine.base_names[0],
+            on_idle=self._tell,
+            ended=self._ended,
+            state=self._state,
+        )
 
     async def start(self) -> None:
         if end := inherited_end():
@@ -89,7 +102,8 @@ class Replica:
         log.info("following catalogue %s", catalogue.file_name)
         self._catalogue = catalogue
         self._adapters.want(catalogue)
-        self.door.keys = tuple((key.name, key.sha256.lower().encode()) for key in catalogue.api_keys)
+        self.door.keys.replace(catalogue.api_keys)
+        self.door.limits, self.door.log_prompts = catalogue.limits, catalogue.log_prompts
         self.door.open = True
         self._adapters.changed.set()
 
@@ -101,6 +115,8 @@ class Replica:
             except Exception as error:
                 log.exception("the adapter loop failed and tries again")
                 self._message = f"the adapter loop failed: {error}"
+            self.door.splits = self._adapters.splits
+            self._metrics.resident(self._adapters.resident())
             self._was_ready = self._ready()[0] or self._was_ready
             self._tell()
             try:
@@ -136,24 +152,33 @@ class Replica:
             self.door.draining = True
             self._tell()
 
+    def _ended(self, call: Call, body: bytes) -> None:
+        """A call is over: counted, and told in the request log."""
+        self._metrics.ended(call)
+        line = call.line()
+        if body:
+            line["body"] = body[:PROMPT_LIMIT].decode(errors="replace")
+        requests.info("%s", json.dumps(line, ensure_ascii=False))
+
     def _tell(self) -> None:
         """Launch hears this at least once a second, which is also how it knows that the event loop runs."""
-        if self._control is None:
-            return
+        if self._control is not None:
+            self._control.send({"type": "state", **self._state()})
+
+    def _state(self) -> dict[str, Any]:
+        """What launch and an admin key are told."""
         ready, reason = self._ready()
         catalogue = self._catalogue
-        self._control.send(
-            {
-                "type": "state",
-                "running": self.door.running,
-                "draining": self.door.draining,
-                "engineAlive": self._engine.alive,
-                "modelLoaded": self._tested,
-                "ready": ready,
-                "generation": catalogue.generation if catalogue else None,
-                "epoch": catalogue.epoch if catalogue else None,
-                "adapters": [report.model_dump(mode="json", by_alias=True) for report in self._adapters.report()],
-                "apiKeys": [name for name, _ in self.door.keys],
-                "message": self._message or reason or self._watch.problem,
-            }
-        )
+        return {
+            "running": self.door.running,
+            "draining": self.door.draining,
+            "engineAlive": self._engine.alive,
+            "modelLoaded": self._tested,
+            "ready": ready,
+            "generation": catalogue.generation if catalogue else None,
+            "epoch": catalogue.epoch if catalogue else None,
+            "adapters": [report.model_dump(mode="json", by_alias=True) for report in self._adapters.report()],
+            "resident": sorted(version.key for version in self._adapters.resident()),
+            "apiKeys": self.door.keys.names,
+            "message": self._message or reason or self._watch.problem,
+        }

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from serving.catalogue import ReplicaReport
 
@@ -31,9 +32,9 @@ class Reporter:
             self._thread.start()
 
     def update(self, report: ReplicaReport) -> None:
-        """Take over a report; written at once when anything but the heartbeat changed."""
+        """Take over a report; written at once when anything but the heartbeat and what was counted changed."""
         before, self._report = self._report, report
-        if before is None or before.model_copy(update={"heartbeat": report.heartbeat}) != report:
+        if before is None or _news(before) != _news(report):
             self._written.clear()
             self._news.set()
 
@@ -65,3 +66,12 @@ class Reporter:
             if str(error) != self._trouble:
                 log.warning("the report cannot be written: %s", error)
             self._trouble = str(error)
+
+
+def _news(report: ReplicaReport) -> dict[str, Any]:
+    value = report.model_dump(exclude={"heartbeat"})
+    for adapter in value["adapters"]:
+        for counted in (adapter, adapter["canary"] or {}):
+            counted.pop("requests", None)
+            counted.pop("errors", None)
+    return value

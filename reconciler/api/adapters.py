@@ -11,6 +11,7 @@ from reconciler.api.engine_flags import MAX_LORA_RANK
 from reconciler.api.loaded import Loaded, Steps
 from reconciler.api.problems import Problem
 from reconciler.api.source import SourceKind, parse_source
+from serving.catalogue import DISK
 from serving.preflight import Findings, check_adapter
 
 Stamps = tuple[tuple[str, int, int, int], ...]
@@ -22,10 +23,18 @@ def adapter_problems(loaded: Loaded) -> Iterator[Problem]:
         return
     rank = loaded.document.spec.engine.args.get("max-lora-rank", MAX_LORA_RANK)
     base = loaded.document.spec.model.source
+    sizes = []
     for path, name, folder in _local_adapters(loaded, loaded.document):
-        for problem in findings(folder, loaded.folder(base), rank, _hub_names(base)).problems:
+        found = findings(folder, loaded.folder(base), rank, _hub_names(base))
+        sizes.append(found.size)
+        for problem in found.problems:
             hint = "raise engine.args.max-lora-rank or leave it out" if "max-lora-rank" in problem else f"the model is {base}"
-            yield loaded.problem(path, f"adapter {name!r} cannot be served: {problem}", hint)
+            what = f"the canary of adapter {name!r}" if "canary" in path else f"adapter {name!r}"
+            yield loaded.problem(path, f"{what} cannot be served: {problem}", hint)
+    needed = sum(sizes) + max(sizes, default=0)  # a new version lies beside the one it replaces
+    if needed > DISK:
+        what = f"the adapters need {needed / 2**30:.1f} GiB of each replica's disk, the next version of the largest included"
+        yield loaded.problem(("spec", "adapters"), what, f"{DISK / 2**30:.0f} GiB is what there is: divide them among services")
 
 
 def findings(folder: Path, base: Path | None, max_rank: int, base_names: tuple[str, ...] | None = None) -> Findings:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from reconciler.api import names
+from reconciler.api.auth_fields import unknown_models
 from reconciler.api.environment import EnvironmentSpec
 from reconciler.api.fields import Fault, Model, refuse_any
 from reconciler.api.service import InferenceServiceSpec
@@ -75,6 +76,7 @@ class InferenceService(Document):
             for i, adapter in enumerate(self.spec.adapters)
             if adapter.name.lower() == name
         )
+        refuse_any(unknown_models(self.spec.auth, {name, *(adapter.name for adapter in self.spec.adapters)}))
         return self
 
 

@@ -57,13 +57,24 @@ class Loaded:
             if folder := self.folder(source):
                 yield path, folder
 
+    def files(self) -> Iterator[tuple[Steps, Path]]:
+        """The local files that the document names besides its folders, absolute: evaluations."""
+        adapters = self.node.at(("spec", "adapters"))
+        for index in range(len(adapters.items) if adapters else 0):
+            for steps in (("evaluation",), ("canary", "evaluation")):
+                path: Steps = ("spec", "adapters", index, *steps)
+                found = self.node.at(path)
+                if found and isinstance(found.scalar, str):
+                    yield path, self.base_dir / found.scalar
+
 
 def written_sources(node: Node) -> Iterator[tuple[Steps, str]]:
     """The sources in a service as written, whether or not the rest of it is valid."""
     paths: list[Steps] = [("spec", "model", "source"), ("spec", "code")]
     for name in ("adapters", "mounts"):
         listed = node.at(("spec", name))
-        paths += [("spec", name, i, "source") for i in range(len(listed.items) if listed else 0)]
+        for index in range(len(listed.items) if listed else 0):
+            paths += [("spec", name, index, "source"), ("spec", name, index, "canary", "source")]
     for path in paths:
         found = node.at(path)
         if found and isinstance(found.scalar, str):

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from reconciler.api.adapters import adapter_problems
 from reconciler.api.documents import DOCUMENTS, AnyDocument
+from reconciler.api.evaluation import evaluation_problems
 from reconciler.api.explain import explain
 from reconciler.api.loaded import Loaded, written_sources
 from reconciler.api.manifest_files import manifest_files, read_file
@@ -39,6 +40,11 @@ class Manifest:
     def folders(self) -> frozenset[Path]:
         """The local folders that documents name, absolute and resolved: what must be watched besides the files."""
         return frozenset(folder for loaded in self.documents for _, folder in loaded.folders())
+
+    @property
+    def files(self) -> frozenset[Path]:
+        """The local files that documents name, absolute: they must be watched as well."""
+        return frozenset(file for loaded in self.documents for _, file in loaded.files())
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ def load(paths: Sequence[Path], known: dict[Path, ReadFile] | None = None) -> Ma
         problems += _missing_folders(one)
     for loaded in reading.loaded:
         problems += adapter_problems(loaded)
+        problems += evaluation_problems(loaded)
     if problems:
         raise ManifestError(problems)
     return Manifest(tuple(reading.loaded), _digest(reading.loaded))

@@ -56,6 +56,7 @@ class Reason(StrEnum):
     # a person decides
     AWAITING_APPROVAL = "AwaitingApproval"
     ROLLED_BACK = "RolledBack"
+    PROMOTED = "Promoted"
     NOT_OWNED = "NotOwned"
 
     # trouble

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from reconciler.api.digest import Tree
+from serving.catalogue import Expectation, Limits
 
 MOUNT_PATH = "/mnt/moorage"
 REPORTS_PATH = "/mnt/moorage-replicas"
@@ -82,24 +83,62 @@ class JobSpec(ResourceSpec):
 
 
 @dataclass(frozen=True)
+class CatalogueCanary:
+    """Another version of an adapter, tried on `weight` of a hundred requests. `promote_after` in seconds, None for never."""
+
+    digest: str
+    path: str
+    source: str
+    weight: int
+    max_error_rate: float
+    promote_after: int | None = None
+    evaluation: tuple[Expectation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a person decided about an adapter for as long as the document asks for `asked`; `at` in seconds since 1970."""
+
+    action: Literal["promote", "rollback"]
+    asked: str
+    at: float
+
+
+@dataclass(frozen=True)
 class CatalogueAdapter:
-    """One adapter as the document wants it, published at `path` on the share."""
+    """One adapter as the document wants it, published at `path` on the share; `source` is how the document names it."""
 
     name: str
     digest: str
     path: str
     required: bool
+    source: str = ""
+    evaluation: tuple[Expectation, ...] = ()
+    canary: CatalogueCanary | None = None
+    order: Order | None = None
+
+
+@dataclass(frozen=True)
+class CatalogueKey:
+    """A key as the document wants it; an ACA secret holds its text."""
+
+    name: str
+    models: tuple[str, ...] | None = None
+    requests_per_minute: int | None = None
+    admin: bool = False
 
 
 @dataclass(frozen=True)
 class CatalogueSpec:
-    """What all replicas of one engine should load, and the names of the keys their gate accepts."""
+    """What all replicas of one engine should load, and the keys their gate accepts."""
 
     share: ShareRef
     service: str
     engine: str
     adapters: tuple[CatalogueAdapter, ...]
-    key_names: tuple[str, ...]
+    keys: tuple[CatalogueKey, ...]
+    limits: Limits = field(default_factory=Limits)
+    log_prompts: bool = False
 
     @property
     def environment(self) -> str:

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
 
 from reconciler.api import names
+from reconciler.api.adapter_fields import Adapter
+from reconciler.api.auth_fields import Auth, Limits, RequestLog
 from reconciler.api.engine_flags import EngineArgs
 from reconciler.api.environment_variables import Variables, model_variable_faults
 from reconciler.api.fields import Bool, Fault, Int, Items, Model, Word, bounded, refuse_any, unique
 from reconciler.api.mounts import CODE_PATH, Mount, MountPath, mount_faults
 from reconciler.api.policies import DeletionPolicy, ReconcilePolicy
-from reconciler.api.source import AdapterText, CodeText, SourceText
+from reconciler.api.source import CodeText, SourceText
 from reconciler.api.vllm_versions import flag_faults, image_faults
 
 
@@ -30,15 +33,6 @@ class Strategy(Word):
 class BaseModelSource(Model):
     source: SourceText
     """./folder, share://path or hf://org/name@revision."""
-
-
-class Adapter(Model):
-    name: Annotated[str, names.MODEL]
-    """What clients send as `model`."""
-    source: AdapterText
-    """./folder, share://path, share://path/** (the newest below it) or hf://org/name@revision, as peft saves an adapter."""
-    required: Bool = True
-    """Whether a replica without this adapter is not ready."""
 
 
 class Engine(Model):
@@ -105,18 +99,6 @@ class Ingress(Model):
     """Whether the endpoint is reachable from outside the environment."""
 
 
-class ApiKey(Model):
-    name: Annotated[str, names.API_KEY]
-    """The key's name; its value is made by Moorage, `moorage key` prints it."""
-
-
-class Auth(Model):
-    api_keys: Annotated[Items[ApiKey], unique("name", "API key", "remove one of them"), Field(min_length=1)] = (
-        ApiKey(name="default"),
-    )
-    """Keys that clients may use; adding or removing one takes effect without a restart."""
-
-
 class InferenceServiceSpec(Model):
     model_config = ConfigDict(
         json_schema_extra={"oneOf": [{"required": ["model"]}, {"required": ["code", "command", "targetPort"]}]},
@@ -160,6 +142,10 @@ class InferenceServiceSpec(Model):
     """Who can reach the endpoint."""
     auth: Auth = Auth()
     """With `model`: who may use it."""
+    limits: Limits = Limits()
+    """With `model`: how large a request may be."""
+    request_log: RequestLog = RequestLog()
+    """With `model`: what the replicas' log says of each request."""
     reconcile_policy: ReconcilePolicy = ReconcilePolicy.MANAGE
     """Manage writes, Observe only reports, Skip does not even look."""
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
@@ -204,20 +190,22 @@ class InferenceServiceSpec(Model):
         for field, key in (("command", "command"), ("target_port", "targetPort")):
             if getattr(self, field) is None:
                 yield Fault(f"code needs {key}", "write command: [python3, app.py] and targetPort: 8080, for example", ("code",))
-        for field, why in (("adapters", "they are vLLM's"), ("auth", "Moorage's gate stands in front of vLLM only")):
+        gate = "Moorage's gate stands in front of vLLM only"
+        for field, why in (("adapters", "they are vLLM's"), ("auth", gate), ("limits", gate), ("request_log", gate)):
             if field in given:
-                yield Fault(f"{field} cannot be used with code: {why}", "leave it out", (field,), key=True)
+                key = to_camel(field)
+                yield Fault(f"{key} cannot be used with code: {why}", "leave it out", (key,), key=True)
         yield from mount_faults(self.mount_path or CODE_PATH, self.mounts)
         if self.engine.args:
             yield Fault("engine.args are vLLM's flags and there is no vLLM", "write args", ("engine", "args"), key=True)
 
     def _capacity(self) -> Iterator[Fault]:
-        most = self.engine.args.get("max-cpu-loras")
-        if most is not None and self.adapters and most <= len(self.adapters):
+        most, there = self.engine.args.get("max-cpu-loras"), len(self.adapters) + sum(1 for a in self.adapters if a.canary)
+        if most is not None and self.adapters and most <= there:
             # One more than there are: a changed adapter is loaded beside the one it replaces, and vLLM ends when it must
             # re-read one that it has dropped.
             yield Fault(
-                f"max-cpu-loras {most} leaves no room to replace one of {len(self.adapters)} adapters",
-                f"write {len(self.adapters) + 1} or more",
+                f"max-cpu-loras {most} leaves no room to replace one of {there} adapters",
+                f"write {there + 1} or more",
                 ("engine", "args", "max-cpu-loras"),
             )

@@ -1,4 +1,6 @@
-"""`moorage adapter`: what concerns one adapter. `check` is the preflight of a save and of a replica, on a folder at hand."""
+"""`moorage adapter`: what concerns adapters. `check` is the preflight of a save and of a replica, on a folder at hand; the
+others are in adapter_versions.py.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.cli import adapter_versions
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
     from serving.preflight import Findings
 
-app = typer.Typer(no_args_is_help=True, help="Check adapters.")
+app = typer.Typer(no_args_is_help=True, help="Check adapters, list their versions, promote or roll back.")
+app.command("list")(adapter_versions.list_adapters)
+app.command()(adapter_versions.promote)
+app.command()(adapter_versions.rollback)
 
 Folder = Annotated[Path, typer.Argument(help="The adapter, a folder as peft saves it.", metavar="DIR", show_default=False)]
 

@@ -106,11 +106,19 @@ def _revisions(rows: list[Mapping[str, Any]]) -> Any:
 def _replicas(rows: list[Mapping[str, Any]]) -> Any:
     table = _table("replica", "ready", "pid", "started", "adapters")
     for row in rows:
-        adapters = ", ".join(f"{a['name']}@{(a['digest'] or '-')[:12]}" for a in row["adapters"])
+        adapters = ", ".join(map(_adapter, row["adapters"]))
         table.add_row(
             row["name"], "yes" if row["ready"] else "no", str(row["pid"] or "-"), str(row["startedAt"] or "-"), adapters
         )
     return table
+
+
+def _adapter(row: Mapping[str, Any]) -> str:
+    """`name@digest` of what answers, `+digest` of a canary beside it, and how it stands where not all is well."""
+    canary = row.get("canary")
+    text = f"{row['name']}@{(row['digest'] or '-')[:12]}" + (f"+{canary['digest'][:12]}" if canary else "")
+    troubles = {each["state"].lower() for each in (row, canary or row)} - {"loaded"}
+    return f"{text} ({', '.join(sorted(troubles))})" if troubles else text
 
 
 def _table(*columns: str) -> Any:

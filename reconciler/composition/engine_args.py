@@ -9,18 +9,21 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank takes
 SLOTS = (4, 8, 16, 32, 64, 128)
 
 
-def engine_args(model: str, served_name: str, ranks: Sequence[int], user: Mapping[str, Any]) -> list[str]:
-    """The arguments, user's last.
+def engine_args(
+    model: str, served_name: str, ranks: Sequence[int], user: Mapping[str, Any], canaries: Sequence[int] = ()
+) -> list[str]:
+    """The arguments, user's last. `ranks` are those of the adapters, `canaries` those of their canaries.
 
     Capacity grows in steps with head-room, so that an adapter more, or a larger rank within the step, stays a change of
     the catalogue: `--max-loras` is how many are batched together without loss of speed, `--max-cpu-loras` twice that, so
-    that each adapter's next version fits beside the one being replaced.
+    that each adapter's next version, or its canary, fits beside it.
     """
     args = ["--model", model, "--served-model-name", served_name, "--port", "8000"]
     if ranks:
-        slots = next((step for step in SLOTS if step >= len(ranks)), len(ranks))
+        loaded = len(ranks) + len(canaries)
+        slots = next((step for step in SLOTS if step >= len(ranks) and 2 * step > loaded), loaded)
         capacity = {
-            "max-lora-rank": next((step for step in RANKS if step >= max(16, *ranks)), RANKS[-1]),
+            "max-lora-rank": next((step for step in RANKS if step >= max(16, *ranks, *canaries)), RANKS[-1]),
             "max-loras": slots,
             "max-cpu-loras": max(2 * slots, 2 * int(user.get("max-loras", 0))),
         }

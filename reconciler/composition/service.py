@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconciler.api.adapter_fields import Adapter, Canary, seconds
+from reconciler.api.auth_fields import ApiKey
 from reconciler.api.digest import Tree
 from reconciler.api.documents import InferenceService
 from reconciler.api.mounts import CODE_PATH
@@ -15,6 +17,8 @@ from reconciler.api.resources import (
     MOUNT_PATH,
     REPORTS_PATH,
     CatalogueAdapter,
+    CatalogueCanary,
+    CatalogueKey,
     CatalogueSpec,
     ContainerAppSpec,
     FolderSpec,
@@ -25,6 +29,8 @@ from reconciler.composition.engine_args import engine_args
 from reconciler.composition.names import Names, digest
 from reconciler.composition.world import World
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
+from serving.catalogue import Expectation
+from serving.catalogue import Limits as CatalogueLimits
 
 VLLM_IMAGE = "docker.io/vllm/vllm-openai:v0.32.0"
 CODE_IMAGE = "docker.io/library/python:3.11-slim"
@@ -70,18 +76,21 @@ class ServiceComposer:
         spec = self.spec
         runtime = self._publish(f"runtime/{self.world.runtime.digest[:SHORT]}", self.world.runtime)
         model, model_bytes = self._source("models", source)
-        adapters = [(a, *self._source("adapters", a.source, a.name)) for a in spec.adapters]
-        ranks = [self.world.ranks.get(self._local(a.source), 16) for a in spec.adapters]
+        adapters = tuple(self._adapter(adapter) for adapter in spec.adapters)
+        ranks = [self._rank(adapter.source) for adapter in spec.adapters]
+        canaries = [self._rank(adapter.canary.source) for adapter in spec.adapters if adapter.canary]
         user_args = dict(spec.engine.args) if spec.engine else {}
         image = (spec.engine.image if spec.engine else None) or VLLM_IMAGE
-        args = engine_args(f"{MOUNT_PATH}/{model}", self.name, ranks, user_args)
+        args = engine_args(f"{MOUNT_PATH}/{model}", self.name, ranks, user_args, canaries)
         engine = digest(self.name, image, *args)[:SHORT]
         catalogue = CatalogueSpec(
             share=self.place.share,
             service=self.name,
             engine=engine,
-            adapters=tuple(CatalogueAdapter(a.name, self._digests[p], p, a.required) for a, p, _ in adapters),
-            key_names=self._keys(),
+            adapters=adapters,
+            keys=tuple(_key(key) for key in spec.auth.api_keys),
+            limits=CatalogueLimits(body=spec.limits.body_mi_b << 20, prompt_tokens=spec.limits.prompt_tokens),
+            log_prompts=spec.request_log.prompts,
         )
         catalogue_key = ObjectKey("AdapterCatalogue", self.name)
         ours = {
@@ -188,6 +197,27 @@ class ServiceComposer:
         retain = spec.deletion_policy.value == "Retain"
         return Desired(ObjectKey("ContainerApp", self.name), self.document, app, refs, self.generation, self.policy, retain)
 
+    def _adapter(self, adapter: Adapter) -> CatalogueAdapter:
+        path, _ = self._source("adapters", adapter.source, adapter.name)
+        evaluation = self._evaluation(adapter.evaluation)
+        digest, order = self._digests[path], self.world.orders.get((self.name, adapter.name))
+        canary = self._canary(adapter.name, adapter.canary, evaluation) if adapter.canary else None
+        if canary and canary.digest == digest:
+            canary = None  # other folders, the same bytes
+        return CatalogueAdapter(adapter.name, digest, path, adapter.required, adapter.source, evaluation, canary, order)
+
+    def _canary(self, name: str, canary: Canary, evaluation: tuple[Expectation, ...]) -> CatalogueCanary:
+        path, _ = self._source("adapters", canary.source, name)
+        after = seconds(canary.promote_after) if canary.promote_after else None
+        own = self._evaluation(canary.evaluation) or evaluation
+        return CatalogueCanary(self._digests[path], path, canary.source, canary.weight, canary.max_error_rate, after, own)
+
+    def _evaluation(self, file: str | None) -> tuple[Expectation, ...]:
+        return self.world.evaluations.get(self.place.base_dir / file, ()) if file else ()
+
+    def _rank(self, source: str) -> int:
+        return self.world.ranks.get(self._local(source), 16)
+
     def _source(self, kind: str, source: str, name: str | None = None) -> tuple[str, int]:
         """The folder's path on the share and its size in bytes; a local folder becomes a published one."""
         if source.startswith("share://") and kind != "adapters":
@@ -259,6 +289,10 @@ class ServiceComposer:
 
     def _env_key(self, kind: str, suffix: str = "") -> ObjectKey:
         return ObjectKey(kind, self.environment + suffix)
+
+
+def _key(key: ApiKey) -> CatalogueKey:
+    return CatalogueKey(key.name, key.models, key.rate_limit.requests_per_minute if key.rate_limit else None, key.admin)
 
 
 def _suffix(body: Mapping[str, Any], profile: str) -> str:

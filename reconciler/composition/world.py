@@ -8,7 +8,9 @@ from pathlib import Path
 
 from reconciler.api.digest import Tree
 from reconciler.api.hub import HubAccess, HubModel
+from reconciler.api.resources import Order
 from reconciler.engine.external import DocumentRef
+from serving.catalogue import Expectation
 
 OWNER_TAG = "moorage-owner"
 DOCUMENT_TAG = "moorage-document"
@@ -19,7 +21,8 @@ ENVIRONMENT_TAG = "moorage-environment"
 class World:
     """`trees` and `ranks` are keyed by absolute folder; `homes` says in which Environment a service's app exists now, by
     the tags in Azure; `fetched` has the folders here of adapters from elsewhere, `models` what the hub says of models, both by
-    source, and `missing` why a source is in neither.
+    source, and `missing` why a source is in neither; `evaluations` holds the cases by file, `orders` what a person decided, by
+    service and adapter.
     """
 
     subscription: str
@@ -34,6 +37,8 @@ class World:
     missing: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, HubModel] = field(default_factory=dict)
     hub: HubAccess = field(default_factory=HubAccess)
+    evaluations: Mapping[Path, tuple[Expectation, ...]] = field(default_factory=dict)
+    orders: Mapping[tuple[str, str], Order] = field(default_factory=dict)
 
     def generation(self, document: DocumentRef) -> int:
         return self.generations.get(document, 1)

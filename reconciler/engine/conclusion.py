@@ -5,8 +5,10 @@ It comes after `reconcile` or `deletion` and tells `controller` whom to wake.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from reconciler.api.reasons import Reason
 from reconciler.engine.events import Event, normal, warning
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey
 from reconciler.engine.ledger import Ledger
@@ -30,10 +32,21 @@ class Conclusion:
         before = self.ledger.records.get(item.key)
         observed = outcome.observation
         readers = self.ledger.facts.see(item.key, observed) if observed else set()
+        self._doubt(readers & self.ledger.dependents(item.key))
         self._report(item, outcome, before)
         wake = self._deleted(item) if outcome.phase is Phase.DELETED else self._keep(item, outcome)
         self.refresh(item.document)
         return wake, readers - wake
+
+    def _doubt(self, keys: Iterable[ObjectKey]) -> None:
+        """What was seen of those that build on other facts now holds no longer: until they are looked at again nobody may take
+        the document for done.
+        """
+        for key in keys:
+            record = self.ledger.records.get(key)
+            if record is not None and record.synced and key in self.ledger.desired:
+                phase = Phase.PENDING if record.phase is Phase.READY else record.phase
+                self.ledger.write(replace(record, phase=phase, synced=False, reason=Reason.PROGRESSING, message=""))
 
     def refresh(self, document: DocumentRef) -> None:
         """State the conditions of `document` anew, or take leave of it once nothing of it is left."""
@@ -92,7 +105,8 @@ class Conclusion:
             record = replace(record, drifted=drifted(ledger, item, changes))
         outputs = public(observed.outputs) if observed.exists else {}
         return replace(
-            record, exists=observed.exists, usable=observed.exists and observed.ready, synced=as_desired, outputs=outputs,
+            record, exists=observed.exists, usable=observed.exists and observed.ready,
+            synced=as_desired and not observed.held, outputs=outputs,
             changes=tuple(str(change) for change in changes), marks=observed.marks, seen=ledger.clock(),
         )  # fmt: skip
 

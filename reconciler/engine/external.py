@@ -96,7 +96,7 @@ class Observation:
     `changes` are the owned fields that differ, empty when up to date; `outputs` are facts for dependents and the status;
     `poll_after` asks to look again after so many seconds although nothing is wrong. `provisional` says that nothing is to be
     written now but more will be without anybody changing anything (a rollout goes on by itself), so that the next change is
-    not taken for somebody else's doing.
+    not taken for somebody else's doing. `held` says that all is as decided and not as the documents ask: a rollback stands.
     """
 
     exists: bool
@@ -109,6 +109,7 @@ class Observation:
     message: str = ""
     poll_after: float | None = None
     provisional: bool = False
+    held: bool = False
 
 
 @dataclass(frozen=True)

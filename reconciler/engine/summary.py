@@ -131,7 +131,7 @@ class Summary:
         said = [mark for record in needed for mark in record.marks if (mark.type, mark.status) == ("Ready", "True")]
         if said:
             return Word(ConditionType.READY, Status.TRUE, said[-1].reason, said[-1].message)
-        special = [r for r in needed if r.phase is Phase.READY and r.reason not in ("", Reason.IN_SYNC, Reason.OBSERVE_ONLY)]
+        special = [r for r in needed if r.phase is Phase.READY and r.synced and r.reason not in ("", Reason.IN_SYNC)]
         if special:
             return Word(ConditionType.READY, Status.TRUE, special[-1].reason, special[-1].message)
         return Word(ConditionType.READY, Status.TRUE, Reason.ALL_GOOD)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import IntEnum
 
+from reconciler.api.reasons import Reason
 from reconciler.engine.external import ObjectKey, Policy
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.record import Phase
@@ -25,6 +26,7 @@ _OF_PHASE = {
     Phase.NOT_CONVERGING: ExitClass.FAILED,
     Phase.BLOCKED: ExitClass.WAITING_FOR_HUMAN,
 }
+HELD = (Reason.ROLLED_BACK, Reason.PROMOTED)  # it serves, and the document asks for something else
 _WORSE = [ExitClass.DONE, ExitClass.WAITING_FOR_HUMAN, ExitClass.FAILED]
 
 
@@ -41,6 +43,8 @@ def _of_desired(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
         return None
     if record.phase is Phase.UNREADY and ledger.desired[key].policy is Policy.OBSERVE:
         return ExitClass.DONE
+    if record.phase is Phase.READY and record.reason in HELD:
+        return ExitClass.WAITING_FOR_HUMAN
     if record.phase is not Phase.WAITING:
         return _OF_PHASE.get(record.phase)
     # Something waiting is settled only if what it waits for is, and that badly.

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.api.reasons import Reason
-from reconciler.api.resources import CatalogueSpec
+from reconciler.api.resources import CatalogueAdapter, CatalogueKey, CatalogueSpec
 from reconciler.arm import files
-from reconciler.engine.external import Change, Desired, Facts, Mark, ObjectKey, Observation, Progress, Wrote
-from reconciler.kinds.reports import Reports
+from reconciler.engine.external import Desired, Facts, Mark, ObjectKey, Observation, Progress, Wrote
+from reconciler.kinds.canary import explained, hold, versions
+from reconciler.kinds.catalogue_view import changes_of, outputs_of
+from reconciler.kinds.reports import STALE, Reports
 from reconciler.kinds.shares import Shares
-from serving.catalogue import FILE_NAME, Adapter, AdapterVersion, ApiKey, Catalogue, ReplicaReport
+from serving.catalogue import FILE_NAME, Adapter, AdapterVersion, ApiKey, Catalogue, Held, ReplicaReport
 
 KEPT = 10  # catalogues left on the share, for replicas with an old listing and for people
+TRIAL = 5.0  # seconds between looks at a canary: replicas report as often
 
 
 class AdapterCatalogue:
@@ -28,29 +32,37 @@ class AdapterCatalogue:
 
     async def observe(self, desired: Desired, facts: Facts) -> Observation:
         spec: CatalogueSpec = desired.spec
-        current, _ = await self._current(spec)
+        current, _ = await self._current(spec, spec.engine)
+        before = await self._before(spec, current, facts.last(desired.key))
+        trial = any(adapter.canary for adapter in spec.adapters)
+        reports = await self.reports.of(spec.share, spec.folder) if trial else ()
         hashes = _hashes(spec, facts)
-        wanted = _wanted(spec, current, hashes, ())
-        missing_keys = len(wanted.api_keys) < len(spec.key_names)
+        wanted = _wanted(spec, before, hashes, reports)
+        missing_keys = len(wanted.api_keys) < len(spec.keys)
+        on_trial = any(adapter.canary for adapter in wanted.adapters)
+        held = [explained(a, w.held, w.desired) for a, w in zip(spec.adapters, wanted.adapters, strict=True) if w.held]
         return Observation(
             exists=current is not None,
             ready=current is not None,
-            changes=_changes(current, wanted),
-            outputs=_outputs(current),
+            changes=changes_of(current, wanted),
+            outputs=outputs_of(spec, current),
             marks=(Mark("Published", "True", Reason.PUBLISHED, f"catalogue {current.file_name}"),) if current else (),
-            # The app makes the keys; their hashes follow as soon as it is there.
-            poll_after=1.0 if missing_keys else None,
-            provisional=missing_keys,
+            reason=held[0][0] if held else "",
+            message="; ".join(text for _, text in held),
+            # The app makes the keys; their hashes follow as soon as it is there. A canary is judged by what replicas report.
+            poll_after=1.0 if missing_keys else TRIAL if on_trial else None,
+            provisional=missing_keys or on_trial,
+            held=bool(held),
         )
 
     async def create(self, desired: Desired, facts: Facts) -> Wrote:
         spec: CatalogueSpec = desired.spec
         share = self.shares.open(spec.share)
         await files.make_parents(share, [f"{spec.folder}/replicas/x", f"{spec.folder}/catalogue/x"])
-        return await self._write(spec, facts)
+        return await self._write(spec, facts, facts.last(desired.key))
 
     async def update(self, desired: Desired, observed: Observation, facts: Facts) -> Wrote:
-        return await self._write(desired.spec, facts)
+        return await self._write(desired.spec, facts, facts.last(desired.key))
 
     async def delete(self, desired: Desired) -> Wrote | None:
         spec: CatalogueSpec = desired.spec
@@ -60,28 +72,43 @@ class AdapterCatalogue:
     async def poll(self, desired: Desired, operation: str) -> Progress:
         return Progress(done=True)
 
-    async def _write(self, spec: CatalogueSpec, facts: Facts) -> Wrote:
+    async def _write(self, spec: CatalogueSpec, facts: Facts, last: Mapping[str, Any]) -> Wrote:
         share = self.shares.open(spec.share)
         reports = await self.reports.of(spec.share, spec.folder)
-        current, names = await self._current(spec)
+        current, names = await self._current(spec, spec.engine)
+        before = await self._before(spec, current, last)
         epoch, generation = _next(names, reports)
-        catalogue = _wanted(spec, current, _hashes(spec, facts), reports).model_copy(
+        if before is not None and before.engine != spec.engine:
+            reports += await self.reports.of(spec.share, f"services/{spec.service}/{before.engine}")
+        catalogue = _wanted(spec, before, _hashes(spec, facts), reports).model_copy(
             update={"epoch": epoch, "generation": generation}
         )
         await files.write(share, f"{spec.folder}/catalogue/{catalogue.file_name}", catalogue.dump())
         for old in names[:-KEPT]:
             await files.delete(share, f"{spec.folder}/catalogue/{old}")
-        return Wrote(f"write catalogue {spec.folder}/catalogue/{catalogue.file_name}")
+        decided = [
+            f"adapter {a.name}: {a.held.message}; " for a in catalogue.adapters if a.held and a.held != _held(before, a.name)
+        ]
+        return Wrote(f"{''.join(decided)}write catalogue {spec.folder}/catalogue/{catalogue.file_name}")
 
-    async def _current(self, spec: CatalogueSpec) -> tuple[Catalogue | None, list[str]]:
-        """The highest valid catalogue and all catalogue file names in ascending order."""
-        share = self.shares.open(spec.share)
-        entries, _ = await files.list_directory(share, f"{spec.folder}/catalogue")
+    async def _before(self, spec: CatalogueSpec, current: Catalogue | None, last: Mapping[str, Any]) -> Catalogue | None:
+        """What the catalogue builds on: decisions and good versions outlive the engine that they were made with."""
+        if current is not None and last.get("engine", spec.engine) == spec.engine:
+            return current
+        _, engines = await files.list_directory(self.shares.open(spec.share), f"services/{spec.service}")
+        others = [(await self._current(spec, engine))[0] for engine in engines if engine not in (spec.engine, "history")]
+        known = {each.engine: each for each in (*others, current) if each}
+        return known.get(str(last.get("engine"))) or max(known.values(), key=_decided, default=None)
+
+    async def _current(self, spec: CatalogueSpec, engine: str) -> tuple[Catalogue | None, list[str]]:
+        """The highest valid catalogue of an engine, and all its catalogue file names in ascending order."""
+        share, folder = self.shares.open(spec.share), f"services/{spec.service}/{engine}"
+        entries, _ = await files.list_directory(share, f"{folder}/catalogue")
         listed = sorted((entry.path, entry.etag) for entry in entries if FILE_NAME.match(entry.path))
         for name, etag in reversed(listed):
-            known = f"{spec.share}/{spec.folder}/{name}#{etag}"
+            known = f"{spec.share}/{folder}/{name}#{etag}"
             if known not in self._read:
-                self._read[known] = Catalogue.load(await files.read(share, f"{spec.folder}/catalogue/{name}") or b"")
+                self._read[known] = Catalogue.load(await files.read(share, f"{folder}/catalogue/{name}") or b"")
             catalogue = self._read[known]
             if catalogue is not None and catalogue.file_name == name:
                 return catalogue, [each for each, _ in listed]
@@ -98,25 +125,58 @@ def _next(names: Sequence[str], reports: Sequence[ReplicaReport]) -> tuple[int, 
     return epoch, generation + 1
 
 
+def _decided(catalogue: Catalogue) -> datetime:
+    return max((adapter.held.at for adapter in catalogue.adapters if adapter.held), default=datetime.min.replace(tzinfo=UTC))
+
+
+def _held(catalogue: Catalogue | None, name: str) -> Held | None:
+    return next((adapter.held for adapter in catalogue.adapters if adapter.name == name), None) if catalogue else None
+
+
 def _wanted(
-    spec: CatalogueSpec, current: Catalogue | None, hashes: Mapping[str, str], reports: Sequence[ReplicaReport]
+    spec: CatalogueSpec, before: Catalogue | None, hashes: Mapping[str, str], reports: Sequence[ReplicaReport]
 ) -> Catalogue:
-    before = {adapter.name: adapter for adapter in current.adapters} if current else {}
+    there = {adapter.name: adapter for adapter in before.adapters} if before else {}
+    # What was good stays so when the replicas that said it are gone; of a canary only those speak that live.
     loaded = {(a.name, a.digest) for report in reports for a in report.adapters if a.state == "Loaded"}
-    adapters = []
-    for adapter in spec.adapters:
-        version = AdapterVersion(digest=adapter.digest, path=adapter.path)
-        good = _last_good(before.get(adapter.name), version, loaded)
-        adapters.append(Adapter(name=adapter.name, desired=version, last_good=good, required=adapter.required))
-    keys = tuple(ApiKey(name=name, sha256=hashes[name]) for name in spec.key_names if name in hashes)
+    now = datetime.now(UTC)
+    living = [report for report in reports if now - report.heartbeat < STALE]
+    since = (before.epoch, before.generation) if before else (0, 0)
     return Catalogue(
         service=spec.service,
         engine=spec.engine,
-        epoch=current.epoch if current else 1,
-        generation=current.generation if current else 1,
-        adapters=tuple(adapters),
-        api_keys=keys,
+        epoch=before.epoch if before else 1,
+        generation=before.generation if before else 1,
+        adapters=tuple(_adapter(adapter, there.get(adapter.name), living, loaded, now, since) for adapter in spec.adapters),
+        api_keys=tuple(_key(key, hashes[key.name]) for key in spec.keys if key.name in hashes),
+        limits=spec.limits,
+        log_prompts=spec.log_prompts,
     )
+
+
+def _adapter(
+    adapter: CatalogueAdapter,
+    before: Adapter | None,
+    living: Sequence[ReplicaReport],
+    loaded: set[tuple[str, str | None]],
+    now: datetime,
+    since: tuple[int, int],
+) -> Adapter:
+    held = hold(adapter, before, living, now, since)
+    version, canary = versions(adapter, before, held)
+    return Adapter(
+        name=adapter.name,
+        desired=version,
+        last_good=_last_good(before, version, loaded),
+        required=adapter.required,
+        evaluation=adapter.evaluation,
+        canary=canary,
+        held=held,
+    )
+
+
+def _key(key: CatalogueKey, sha256: str) -> ApiKey:
+    return ApiKey(name=key.name, sha256=sha256, models=key.models, requests_per_minute=key.requests_per_minute, admin=key.admin)
 
 
 def _last_good(before: Adapter | None, version: AdapterVersion, loaded: set[tuple[str, str | None]]) -> AdapterVersion | None:
@@ -131,35 +191,7 @@ def _last_good(before: Adapter | None, version: AdapterVersion, loaded: set[tupl
     return before.desired if was_good else before.last_good
 
 
-def _changes(current: Catalogue | None, wanted: Catalogue) -> tuple[Change, ...]:
-    if current is None:
-        return ()
-    there = {adapter.name: adapter for adapter in current.adapters}
-    changes = []
-    for adapter in wanted.adapters:
-        old = there.pop(adapter.name, None)
-        if old is None or old.desired != adapter.desired or old.required != adapter.required:
-            path = f"adapters[{adapter.name}].digest"
-            changes.append(Change(path, old.desired.digest if old else None, adapter.desired.digest, "hot"))
-    changes += [Change(f"adapters[{name}].digest", old.desired.digest, None, "hot") for name, old in there.items()]
-    now = {key.name: key.sha256 for key in current.api_keys}
-    for name, value in {key.name: key.sha256 for key in wanted.api_keys}.items():
-        if now.pop(name, None) != value:
-            changes.append(Change(f"apiKeys[{name}]", "(secret)" if name in now else None, "(secret)", "hot"))
-    changes += [Change(f"apiKeys[{name}]", "(secret)", None, "hot") for name in now]
-    return tuple(changes)
-
-
 def _hashes(spec: CatalogueSpec, facts: Facts) -> dict[str, str]:
     pairs = facts.last(ObjectKey("ContainerApp", spec.service)).get("apiKeys") or ()
-    return {name: value for name, value in pairs if name in spec.key_names}
-
-
-def _outputs(current: Catalogue | None) -> dict[str, Any]:
-    if current is None:
-        return {}
-    return {
-        "epoch": current.epoch,
-        "generation": current.generation,
-        "adapters": [{"name": adapter.name, "digest": adapter.desired.digest} for adapter in current.adapters],
-    }
+    names = {key.name for key in spec.keys}
+    return {name: value for name, value in pairs if name in names}

@@ -7,7 +7,7 @@ from typing import Any
 
 from reconciler.api.reasons import Reason
 from reconciler.engine.external import Mark
-from serving.catalogue import ReplicaReport
+from serving.catalogue import CanaryReport, ReplicaReport
 
 CONDITION = "AdaptersLoaded"
 PROOFS = ("Proven", "SameAsBase")
@@ -46,8 +46,14 @@ def _problems(report: ReplicaReport, catalogue: Mapping[str, Any]) -> Iterator[s
             yield f"{report.replica} does not have {adapter['name']} yet"
         elif mine.state != "Loaded" or not _same(mine.digest, adapter["digest"]):
             serving = f", serving {mine.digest[:12]}" if mine.digest else ""
-            why = f": {mine.message}" if mine.message else ""
-            yield f"{report.replica} has {adapter['name']} {mine.state.lower()}{serving}{why}"
+            yield f"{report.replica} has {adapter['name']} {mine.state.lower()}{serving}{_why(mine.message)}"
+        elif (canary := adapter.get("canary")) and not (mine.canary and mine.canary.state == "Loaded"):
+            said = mine.canary or CanaryReport(digest=canary["digest"], state="Loading")
+            yield f"{report.replica} has the canary of {adapter['name']} {said.state.lower()}{_why(said.message)}"
+
+
+def _why(message: str) -> str:
+    return f": {message}" if message else ""
 
 
 def _same(one: str | None, other: str) -> bool:

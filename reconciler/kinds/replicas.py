@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.api.reasons import Reason
@@ -18,11 +18,9 @@ from reconciler.arm import apps
 from reconciler.arm.clients import Arm
 from reconciler.engine.external import Mark
 from reconciler.kinds.agreement import agreement, proof
-from reconciler.kinds.reports import Reports
+from reconciler.kinds.reports import STALE, Reports
 from reconciler.kinds.rollout import Action, Revision, Step
 from serving.catalogue import ReplicaReport
-
-STALE = timedelta(seconds=45)
 
 
 @dataclass(frozen=True)

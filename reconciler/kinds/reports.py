@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 from pydantic import ValidationError
 
@@ -10,6 +11,8 @@ from reconciler.api.resources import ContainerAppSpec, ShareRef
 from reconciler.arm import files
 from reconciler.kinds.shares import Shares
 from serving.catalogue import ReplicaReport
+
+STALE = timedelta(seconds=45)  # a report older than that is silence
 
 
 class Reports:

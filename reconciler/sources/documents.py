@@ -11,11 +11,13 @@ from reconciler.api.adapters import findings
 from reconciler.api.digest import Tree, TreeError, digest_tree
 from reconciler.api.documents import InferenceService
 from reconciler.api.engine_flags import MAX_LORA_RANK
+from reconciler.api.evaluation import read_evaluation
 from reconciler.api.loaded import Loaded
 from reconciler.api.manifest import Manifest, ReadFile, load
 from reconciler.api.problems import ManifestError, Problem
 from reconciler.api.stat_cache import StatCache
 from reconciler.sources.runtime import build_runtime
+from serving.catalogue import Expectation
 
 Fetch = Callable[[Sequence[Loaded]], Awaitable[dict[str, Path]]]
 
@@ -23,7 +25,7 @@ Fetch = Callable[[Sequence[Loaded]], Awaitable[dict[str, Path]]]
 @dataclass(frozen=True)
 class Snapshot:
     """What the disk says now: the documents, the digests of the folders they name, adapters' ranks, the serving runtime,
-    and where sources from elsewhere were fetched to.
+    where sources from elsewhere were fetched to, and the evaluations by file.
     """
 
     manifest: Manifest
@@ -31,6 +33,7 @@ class Snapshot:
     ranks: dict[Path, int]
     runtime: Tree
     fetched: dict[str, Path]
+    evaluations: dict[Path, tuple[Expectation, ...]]
 
 
 class DocumentSource:
@@ -54,11 +57,12 @@ class DocumentSource:
 
     def _digest(self, manifest: Manifest, fetched: dict[str, Path]) -> Snapshot:
         trees, problems = _digest_all(manifest.documents, self.stats)
+        evaluations = {file: read_evaluation(file, problems) for file in manifest.files}
         if problems:
             raise ManifestError(problems)
         trees |= {folder: digest_tree(folder, self.stats) for folder in fetched.values()}
         runtime = digest_tree(build_runtime(self.cache), self.stats)
-        return Snapshot(manifest, trees, _ranks(manifest.documents, fetched), runtime, fetched)
+        return Snapshot(manifest, trees, _ranks(manifest.documents, fetched), runtime, fetched, evaluations)
 
 
 def _digest_all(documents: Sequence[Loaded], stats: StatCache) -> tuple[dict[Path, Tree], list[Problem]]:
@@ -82,7 +86,8 @@ def _ranks(documents: Sequence[Loaded], fetched: dict[str, Path]) -> dict[Path, 
         if not isinstance(loaded.document, InferenceService) or loaded.document.spec.model is None:
             continue
         limit = loaded.document.spec.engine.args.get("max-lora-rank", MAX_LORA_RANK)
-        for adapter in loaded.document.spec.adapters:
-            if folder := loaded.folder(adapter.source) or fetched.get(adapter.source):
+        adapters = loaded.document.spec.adapters
+        for source in [*(a.source for a in adapters), *(a.canary.source for a in adapters if a.canary)]:
+            if folder := loaded.folder(source) or fetched.get(source):
                 ranks[folder] = findings(folder, loaded.folder(loaded.document.spec.model.source), limit).rank
     return ranks

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from reconciler.api.stat_cache import StatCache
 from reconciler.sources.directories import Directories, Plan
-from reconciler.sources.watched import ManifestPath, Root, SourceFolder
+from reconciler.sources.watched import ManifestFile, ManifestPath, Root, SourceFolder
 
 _LONGEST_UNREST = 10.0  # seconds after which a path that never rests is looked at all the same
 
@@ -56,18 +56,20 @@ class FileSource:
         self._wake = asyncio.Event()
         self._directories = Directories(self._plan, self._on_events, self._touch_all)
 
-    def set_watched(self, folders: Iterable[Path], known: Mapping[Path, str] | None = None) -> None:
-        """Replace the source folders. `known` are digests the caller has acted on: a folder that differs is an edge at once.
+    def set_watched(self, folders: Iterable[Path], known: Mapping[Path, str] | None = None, files: Iterable[Path] = ()) -> None:
+        """Replace the source folders, and the single files that matter besides. `known` are digests the caller has acted on:
+        a folder that differs is an edge at once.
 
         A new folder without a known digest is one too, since nobody can say what was done about it.
         """
-        wanted = {folder.absolute() for folder in folders}
-        for gone in self._folders.keys() - wanted:
+        wanted: dict[Path, Root] = {folder.absolute(): SourceFolder(folder.absolute(), self._cache) for folder in folders}
+        wanted |= {file.absolute(): ManifestFile(file.absolute()) for file in files}
+        for gone in self._folders.keys() - wanted.keys():
             del self._folders[gone]
             self._prints.pop(gone, None)
             self._touched.pop(gone, None)
-        for new in wanted - self._folders.keys():
-            self._folders[new] = SourceFolder(new, self._cache)
+        for new in wanted.keys() - self._folders.keys():
+            self._folders[new] = wanted[new]
             if known and new in known:
                 self._prints[new] = known[new]
             self._touch(new)

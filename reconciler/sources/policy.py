@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from reconciler.api.documents import Environment, InferenceService
 from reconciler.api.loaded import Loaded
+from reconciler.api.resources import CatalogueSpec
 from reconciler.engine.external import Desired, DocumentRef, Policy
 from reconciler.engine.fingerprint import fingerprint
 from reconciler.engine.store import Store
@@ -19,7 +20,7 @@ def with_sync_policy(desired: Sequence[Desired], documents: Sequence[Loaded], st
     parts: dict[DocumentRef, list[str]] = defaultdict(list)
     for item in desired:
         if item.document in held:
-            parts[item.document].append(f"{item.key} {item.fingerprint}")
+            parts[item.document].append(f"{item.key} {_words(item)}")
     for document, of in parts.items():
         store.put(f"version {document}", fingerprint(of))
     return [
@@ -28,6 +29,14 @@ def with_sync_policy(desired: Sequence[Desired], documents: Sequence[Loaded], st
         else item
         for item in desired
     ]
+
+
+def _words(item: Desired) -> str:
+    """What the documents say of an object. A person's order about an adapter is a permission itself and needs no other."""
+    spec = item.spec
+    if not isinstance(spec, CatalogueSpec) or not any(adapter.order for adapter in spec.adapters):
+        return item.fingerprint
+    return fingerprint(replace(spec, adapters=tuple(replace(adapter, order=None) for adapter in spec.adapters)))
 
 
 def approve_version(store: Store, document: DocumentRef) -> None:

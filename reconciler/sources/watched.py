@@ -41,7 +41,7 @@ class Root(ABC):
 
 @dataclass(frozen=True)
 class ManifestFile(Root):
-    """A YAML file, which may be a link to one elsewhere."""
+    """A single file, of YAML or of an evaluation, which may be a link to one elsewhere."""
 
     def shallow(self) -> Iterator[Path]:
         yield self.path.parent

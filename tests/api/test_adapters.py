@@ -89,3 +89,12 @@ def test_a_folder_that_is_no_adapter(manifest, service):
     """An empty folder is said to be one, not a traceback."""
     (problem,) = manifest.problems(service())
     assert "no adapter_config.json" in problem
+
+
+def test_adapters_beyond_a_replicas_disk_are_refused(manifest, service, monkeypatch):
+    """The next version of the largest has to fit beside all of them."""
+    adapter(manifest.path / "adapters" / "a", rank=8, width=16)
+    manifest.load(service())
+    monkeypatch.setattr("reconciler.api.adapters.DISK", 1500)  # the adapter has 1 KiB
+    (problem,) = manifest.problems(service())
+    assert problem.startswith("m.yaml:7:5: the adapters need")

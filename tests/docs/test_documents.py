@@ -8,6 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from reconciler.api.digest import File, Tree
+from reconciler.api.evaluation import read_evaluation
 from reconciler.api.manifest import load
 from reconciler.composition import compose
 from reconciler.composition.world import World
@@ -22,7 +23,7 @@ BEFORE = {
         {"name": "big", "workloadProfileType": "D4", "minimumCount": 1, "maximumCount": 2}]}},
     "model": {"kind": "InferenceService", "metadata": {"name": "phi"}, "spec": {
         "environment": "dev", "model": {"source": "share://m"}, "workloadProfileName": "gpu",
-        "adapters": [{"name": "a", "source": "share://a"}],
+        "adapters": [{"name": "a", "source": "share://a", "evaluation": "one.jsonl", "canary": {"source": "share://b"}}],
         "env": [{"name": "A", "value": "1"}], "auth": {"apiKeys": [{"name": "default"}]}}},
     "code": {"kind": "InferenceService", "metadata": {"name": "web"}, "spec": {
         "environment": "dev", "code": "share://c", "command": ["run"], "args": ["one"], "targetPort": 80,
@@ -66,6 +67,12 @@ CHANGES = {
         "spec.adapters[].name": "z",
         "spec.adapters[].source": "share://other",
         "spec.adapters[].required": False,
+        "spec.adapters[].evaluation": "other.jsonl",
+        "spec.adapters[].canary.source": "share://other",
+        "spec.adapters[].canary.weight": 20,
+        "spec.adapters[].canary.evaluation": "other.jsonl",
+        "spec.adapters[].canary.maxErrorRate": 0.5,
+        "spec.adapters[].canary.promoteAfter": "1h",
         "spec.engine.image": "docker.io/vllm/vllm-openai@sha256:" + "0" * 64,
         "spec.engine.args": {"max-model-len": 64},
         "spec.env[].name": "B",
@@ -81,6 +88,12 @@ CHANGES = {
         "spec.ingress.external": False,
         "spec.auth.apiKeys": [{"name": "default"}, {"name": "ci"}],
         "spec.auth.apiKeys[].name": "ci",
+        "spec.auth.apiKeys[].models": ["a"],
+        "spec.auth.apiKeys[].rateLimit.requestsPerMinute": 60,
+        "spec.auth.apiKeys[].admin": True,
+        "spec.limits.bodyMiB": 1,
+        "spec.limits.promptTokens": 100,
+        "spec.requestLog.prompts": True,
         "spec.reconcilePolicy": "Skip",
         "spec.deletionPolicy": "Retain",
         "spec.terminationGracePeriodSeconds": 90,
@@ -135,11 +148,15 @@ def _composed(tmp_path, documents):
     with file.open("w") as out:
         YAML().dump_all([documents["Environment"], second, *services], out)
     # Adapters on the share are mirrored before composition, so they are folders here.
-    fetched = {text: Path("/cache", text[8:]) for text in ("share://a", "share://other")}
+    fetched = {text: Path("/cache", text[8:]) for text in ("share://a", "share://b", "share://other")}
+    files = [tmp_path / "one.jsonl", tmp_path / "other.jsonl"]
+    for evaluation in files:
+        evaluation.write_text(f'{{"prompt": "{evaluation.stem}", "expect": "x"}}')
+    evaluations = {each: read_evaluation(each, []) for each in files}
     trees = {folder: Tree(folder.name[0] * 64, RUNTIME.files) for folder in fetched.values()}
     homes = {"phi": "dev", "web": "dev"}
     world = World(SUBSCRIPTION, "swedencentral", lambda name: f"{name}-owner", RUNTIME, trees=trees, homes=homes, fetched=fetched)
-    return compose(load([file]).documents, world)
+    return compose(load([file]).documents, replace(world, evaluations=evaluations))
 
 
 def _put(node, path, value):

@@ -161,6 +161,71 @@ class TestLife:
         _, after = facts(up)
         assert (pids(after), after["revisions"][0]["name"]) == (pids(before), before["revisions"][0]["name"])
 
+    async def test_a_canary_is_tried_promoted_and_taken_back(self, service, up):
+        """Both versions answer under one name by weight; a person's word moves the name, and stands until the file changes."""
+        endpoint, before = facts(up)
+        tiny_model.make_adapter(service.root / "adapters" / "red-next", "amber", model=service.root / "model")
+        await saved(service, up, with_canary(weight=50))
+        async with Chat(endpoint, key(service), service.ca, ("red", "tiny"), streams=8) as chat:
+            await chat.more(80)
+            assert set(chat.seen("red")) == {"violet", "amber"}
+            (row,) = [row for row in adapters(service) if row["name"] == "red"]
+            assert (row["canary"]["weight"], row["canary"]["serving"], row["held"]) == (50, 1, None)
+
+            said = service.moorage("adapter", "promote", "tiny", "red").stdout
+            assert "source: ./adapters/red-next" in said
+            await up.until(lambda: up.condition("tiny", "Synced")["reason"] == "Promoted", 30, "promoted")
+            await up.until(lambda: _version(up, "red") == {row["canary"]["digest"]}, 30, "served by the replica")
+            assert await chat.ask("red") == "amber"
+            assert up.condition("tiny", "Ready")["status"] == "True"
+            assert "promoted already" in service.moorage("adapter", "promote", "tiny", "red", code=1).stderr
+
+            service.moorage("adapter", "rollback", "tiny", "red")
+            await up.until(lambda: up.condition("tiny", "Synced")["reason"] == "RolledBack", 30, "rolled back")
+            await up.until(lambda: _version(up, "red") == {row["digest"]}, 30, "served by the replica")
+            assert await chat.ask("red") == "violet"
+            assert "RolledBack" in service.moorage("adapter", "list", "tiny").stdout
+
+            await saved(service, up, documents("red", "blue"))
+            await chat.more(20)
+        assert chat.failures == []
+        assert set(chat.seen("tiny")) == {"plain"}
+        assert pids(facts(up)[1]) == pids(before)
+
+    async def test_a_canary_that_fails_its_evaluation_is_rolled_back_by_itself(self, service, up):
+        """It never gets a request; the condition and an event say why, the message names the edit, and an edit ends it."""
+        endpoint, _ = facts(up)
+        (service.root / "must.jsonl").write_text('{"prompt": "hello", "expect": "violet", "maxTokens": 4}\n')
+        service.save(with_canary(evaluation="./must.jsonl"))
+        await up.until(lambda: up.condition("tiny", "Synced")["reason"] == "RolledBack", 60, "rolled back")
+        message = up.condition("tiny", "Synced")["message"]
+        assert "EvaluationFailed" in message
+        assert "write source: ./adapters/red and take canary out" in message
+        assert any("was rolled back" in event.message for event in service.events())
+        async with Chat(endpoint, key(service), service.ca, ("red",)) as chat:
+            await chat.more(20)
+        assert set(chat.seen("red")) == {"violet"}
+        (service.root / "must.jsonl").write_text('{"prompt": "hello", "expect": "amber", "maxTokens": 4}\n')
+        await up.until(lambda: up.condition("tiny", "Synced")["status"] == "True", 60, "an edit of the evaluation is a new trial")
+        await saved(service, up, documents("red", "blue"))
+
+    async def test_keys_are_limited_and_an_admin_key_reads_metrics(self, service, up):
+        """Models and metrics by key, without a restart."""
+        endpoint, before = facts(up)
+        keys = [{"name": "default"}, {"name": "ci", "models": ["blue"]}, {"name": "ops", "admin": True}]
+        await saved(service, up, documents("red", "blue", auth={"apiKeys": keys}))
+        ops, ci = key(service, "ops"), key(service, "ci")
+        assert status_of(service, endpoint, "/metrics", ops) == 200
+        assert status_of(service, endpoint, "/state", ops) == 200
+        assert status_of(service, endpoint, "/v1/models", ops) == 401
+        assert status_of(service, endpoint, "/metrics", ci) == 404
+        async with Chat(endpoint, ci, service.ca, ("blue",)) as chat:
+            assert await chat.ask("blue") == "blue"
+            with pytest.raises(openai.PermissionDeniedError):
+                await chat.ask("red")
+        await saved(service, up, documents("red", "blue"))
+        assert pids(facts(up)[1]) == pids(before)
+
     async def test_a_broken_adapter_changes_nothing(self, service, up):
         """An adapter the engine could not take is reported with its place, and the old one keeps answering."""
         endpoint, before = facts(up)
@@ -198,6 +263,16 @@ class TestLife:
         assert chat.failures == []
         assert set(chat.seen("red")) == {"violet"}
         assert pids(facts(up)[1]) != pids(before)
+
+
+def with_canary(**options):
+    canary = {"source": "./adapters/red-next", **options}
+    red = {"name": "red", "source": "./adapters/red", "canary": canary}
+    return documents(adapters=[red, {"name": "blue", "source": "./adapters/blue"}])
+
+
+def adapters(stage):
+    return stage.json("adapter", "list", "tiny")["adapters"]
 
 
 def _version_of(document, adapter):

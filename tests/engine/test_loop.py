@@ -239,3 +239,40 @@ async def test_stop_lets_the_pass_under_way_finish(harness):
     await controller.stop()
     await task
     assert len(harness.cloud.calls) == 2
+
+
+@pytest.mark.parametrize("reason", ["RolledBack", "Promoted"])
+async def test_what_is_held_against_the_document_serves_and_is_not_in_sync(harness, reason):
+    """Ready, for it serves; Synced is False with the reason and its sentence; a one-shot run ends with 4; dependents go on."""
+    held = {"held": True, "reason": reason, "message": "write source: ./two"}
+    harness.kind.observation["catalogue"] = held
+    async with harness.running(harness.thing("app", ("catalogue",), size=1), harness.thing("catalogue", size=1)) as controller:
+        assert await controller.settled() is ExitClass.WAITING_FOR_HUMAN
+        assert harness.condition(controller, "Ready") == ("True", "AllGood")
+        assert harness.condition(controller, "Synced") == ("False", reason)
+        assert harness.cloud.writes("app") == ["create"]
+        harness.kind.observation.clear()
+        await asyncio.sleep(70)
+        assert harness.condition(controller, "Synced") == ("True", "InSync")
+        assert await controller.settled() is ExitClass.DONE
+
+
+async def test_nothing_is_done_while_what_builds_on_new_facts_has_not_been_looked_at(harness):
+    """An object that other facts are news to may not have followed them: no moment between the two looks says Synced."""
+    catalogue, app = harness.thing("catalogue", size=1), harness.thing("app", ("catalogue",), size=1)
+    harness.kind.reads["app"] = harness.key("catalogue")
+    async with harness.running(catalogue, app) as controller:
+        await controller.settled()
+        said = []
+
+        async def before_call(verb, name):
+            if name == "app":
+                said.append(harness.condition(controller, "Synced")[0])
+
+        harness.kind.before_call = before_call
+        harness.cloud.objects["catalogue"]["outputs"] = {"generation": 2}
+        controller.trigger([harness.key("catalogue")])
+        await asyncio.sleep(5)
+        assert await controller.settled() is ExitClass.DONE
+        assert said[0] == "False"
+        assert harness.condition(controller, "Synced")[0] == "True"

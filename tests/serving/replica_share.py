@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from serving import ENTRY_POINTS
 from serving.catalogue import Adapter, AdapterVersion, ApiKey, Catalogue
@@ -40,10 +41,13 @@ class ReplicaShare:
             (target / ".moorage.json").write_text(json.dumps({"digest": digest, "files": files}))
         return AdapterVersion(digest=digest, path=path)
 
-    def write(self, *adapters: Adapter, keys: dict[str, str] | None = None) -> Catalogue:
-        """Write the next generation; `keys` are clear texts by name."""
+    def write(self, *adapters: Adapter, keys: dict[str, str] | None = None, limited: Any = None, **more: Any) -> Catalogue:
+        """Write the next generation; `keys` are clear texts by name, `limited` what else there is to a key, by name."""
         self.generation += 1
-        hashed = [ApiKey(name=n, sha256=hashlib.sha256(k.encode()).hexdigest()) for n, k in (keys or {"default": KEY}).items()]
+        hashed = [
+            ApiKey(name=n, sha256=hashlib.sha256(k.encode()).hexdigest(), **(limited or {}).get(n, {}))
+            for n, k in (keys or {"default": KEY}).items()
+        ]
         catalogue = Catalogue(
             service=self.service,
             engine=self.engine,
@@ -51,6 +55,7 @@ class ReplicaShare:
             generation=self.generation,
             adapters=adapters,
             api_keys=tuple(hashed),
+            **more,
         )
         (self.catalogue_folder / catalogue.file_name).write_bytes(catalogue.dump())
         return catalogue

@@ -7,14 +7,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from serving.gate import Call, Door, Gate, current_call
+from serving.catalogue import ApiKey, Limits
+from serving.gate import Door, Gate
+from serving.keys import Keys
+from serving.traffic import Call, Traffic, current_call
 
 KEY = "sk-secret"
 AUTHORIZED = [(b"authorization", b"Bearer " + KEY.encode())]
 
 
 class Version:
-    digest, pins = "0123456789abcdef", 0
+    name, digest, pins = "red", "0123456789abcdef", 0
+
+    def __init__(self):
+        self.traffic = Traffic()
 
 
 class Inner:
@@ -40,9 +46,13 @@ class Inner:
             await send({"type": "http.response.body", "body": chunk, "more_body": index + 1 < len(self.body)})
 
 
+def api_key(name, text=KEY, **options):
+    return ApiKey(name=name, sha256=hashlib.sha256(text.encode()).hexdigest(), **options)
+
+
 def _door(**changes):
     door = Door(ready=lambda: (True, ""), alive=lambda: True, open=True)
-    door.keys = (("other", b"0" * 64), ("default", hashlib.sha256(KEY.encode()).hexdigest().encode()))
+    door.keys = Keys([ApiKey(name="other", sha256="0" * 64), api_key("default")])
     for name, value in changes.items():
         setattr(door, name, value)
     return door
@@ -199,7 +209,7 @@ async def test_without_a_door_nothing_but_liveness_answers():
     assert (await _call("/ready", headers=[], door="none"))[0] == 503
     assert (await _call("/live", headers=[], door="none"))[0] == 200
     assert (await _call("/v1/models", door=_door(open=False)))[0] == 503
-    assert (await _call("/v1/models", door=_door(keys=())))[0] == 401
+    assert (await _call("/v1/models", door=_door(keys=Keys())))[0] == 401
 
 
 @pytest.mark.parametrize(("change", "code"), [({"draining": True}, "draining"), ({"alive": lambda: False}, "engine_dead")])
@@ -224,6 +234,32 @@ async def test_running_requests_are_counted_until_the_last_ends_while_draining()
     assert (door.running, idle) == (0, [1])
 
 
+async def test_a_drain_waits_for_a_body_that_is_still_coming():
+    """A request that was let in is not lost because the gate looks into it first."""
+    idle, arriving, more = [], asyncio.Event(), asyncio.Event()
+    door, inner = _door(on_idle=lambda: idle.append(1), splits=True), Inner()
+    parts = [{"type": "http.request", "body": b'{"model"', "more_body": True}, {"type": "http.request", "body": b': "red"}'}]
+
+    async def receive():
+        arriving.set()
+        if len(parts) == 1:
+            await more.wait()
+        return parts.pop(0)
+
+    async def send(message):
+        pass
+
+    scope = {"type": "http", "path": "/v1/completions", "raw_path": b"/v1/completions", "method": "POST", "root_path": ""}
+    scope |= {"headers": AUTHORIZED, "app": SimpleNamespace(state=SimpleNamespace(moorage=door))}
+    running = asyncio.create_task(Gate(inner)(scope, receive, send))
+    await arriving.wait()
+    door.draining = True
+    assert (door.running, idle) == (1, [])
+    more.set()
+    await running
+    assert (inner.bodies, idle) == ([b'{"model": "red"}'], [1])
+
+
 async def test_the_version_that_answers_is_pinned_for_the_request_and_named_in_a_header():
     """A pinned version cannot be unloaded before the answer is complete."""
     version, inner = Version(), None
@@ -244,7 +280,7 @@ async def test_a_call_pins_one_version_once():
     call.pin(version)
     call.pin(version)
     assert version.pins == 1
-    call.release()
+    call.end()
     assert version.pins == 0
 
 
@@ -263,7 +299,7 @@ async def test_a_failing_application_releases_what_it_held():
 
 async def test_long_bodies_are_refused_by_their_length_before_they_are_read():
     """413 in OpenAI's shape; a length that is no number is refused, too."""
-    door = _door(max_body=10)
+    door = _door(limits=Limits(body=10))
     for length in (b"11", b"-1", b"x"):
         status, body, _, inner = await _call(
             "/v1/completions", "POST", door=door, headers=[*AUTHORIZED, (b"content-length", length)]
@@ -274,7 +310,7 @@ async def test_long_bodies_are_refused_by_their_length_before_they_are_read():
 async def test_bodies_without_a_length_are_counted_and_passed_on_whole():
     """A chunked body is limited like any other."""
     chunked = [*AUTHORIZED, (b"transfer-encoding", b"chunked")]
-    door = _door(max_body=10)
+    door = _door(limits=Limits(body=10))
     status, _, _, inner = await _call("/v1/completions", "POST", door=door, headers=chunked, body=(b"12345", b"67890"))
     assert (status, inner.bodies) == (200, [b"1234567890"])
     status, _, _, inner = await _call("/v1/completions", "POST", door=door, headers=chunked, body=(b"12345", b"678901"))
@@ -292,3 +328,129 @@ async def test_an_unknown_model_gets_openais_code():
     inner = Inner(404, (b'{"detail":"Not Found"}',))
     status, body, _, _ = await _call("/v1/embeddings", "POST", inner=inner)
     assert (status, json.loads(body)["error"]["code"]) == (404, "not_served")
+
+
+async def test_vllms_errors_get_openais_words():
+    """A prompt beyond the model is context_length_exceeded, whatever number vLLM calls it; what is no error of vLLM's stays."""
+    text = "This model's maximum context length is 512 tokens. However, your request has 900 input tokens."
+    error = {"error": {"message": text, "type": "BadRequestError", "param": "input_tokens", "code": 400}}
+    status, body, headers, _ = await _call("/v1/chat/completions", "POST", inner=Inner(400, (json.dumps(error).encode(),)))
+    expected = {"message": text, "type": "invalid_request_error", "param": "input_tokens", "code": "context_length_exceeded"}
+    assert (status, json.loads(body)["error"]) == (400, expected)
+    assert int(headers[b"content-length"]) == len(body)
+    status, body, headers, _ = await _call("/v1/chat/completions", "POST", inner=Inner(500, (b"Internal", b" Server Error")))
+    assert (status, body, headers[b"x-inner"]) == (500, b"Internal Server Error", b"1")
+    status, body, _, _ = await _call(
+        "/v1/completions", "POST", inner=Inner(500, (json.dumps({"error": {"message": "x"}}).encode(),))
+    )
+    assert (status, json.loads(body)["error"]["type"]) == (500, "server_error")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "reason"),
+    [
+        ({"model": "red"}, 200, None, "it is on the list"),
+        ({"model": "tiny"}, 403, "model_not_allowed", "the base model is a model like others"),
+        ({}, 403, "model_not_allowed", "no model means the base model"),
+        ({"model": None}, 403, "model_not_allowed", "so does null"),
+        ({"model": "RED"}, 403, "model_not_allowed", "names are exact"),
+        (["red"], 400, "invalid_body", "nothing can be read from it"),
+        ("{", 400, "invalid_body", "nor from this"),
+        ('{"model": "red", "model": "tiny"}', 403, "model_not_allowed", "vLLM takes the last of two, and so does the gate"),
+    ],
+)
+async def test_a_key_that_is_limited_to_models_opens_only_those(body, status, code, reason):
+    """Everything else is 403 in OpenAI's shape before vLLM sees it."""
+    text = (body if isinstance(body, str) else json.dumps(body)).encode()
+    door = _door(keys=Keys([api_key("ci", models=("red", "green"))]), base="tiny")
+    answer, data, _, inner = await _call("/v1/chat/completions", "POST", door=door, body=(text[:3], text[3:]))
+    assert answer == status, reason
+    if status == 200:
+        assert inner.bodies == [text]
+    else:
+        assert (json.loads(data)["error"]["code"], inner.scopes) == (code, [])
+
+
+async def test_a_key_beyond_its_rate_is_told_when_to_come_back():
+    """429 in OpenAI's shape with Retry-After; listing models costs nothing, other keys are not touched."""
+    door = _door(keys=Keys([api_key("ci", requests_per_minute=2), api_key("default", "sk-other")], clock=lambda: 5.0))
+    assert [(await _call("/v1/completions", "POST", door=door))[0] for _ in range(2)] == [200, 200]
+    status, body, headers, inner = await _call("/v1/completions", "POST", door=door)
+    error = json.loads(body)["error"]
+    assert (status, error["code"], error["type"], headers[b"retry-after"]) == (
+        429,
+        "rate_limit_exceeded",
+        "rate_limit_error",
+        b"30",
+    )
+    assert inner.scopes == []
+    assert (await _call("/v1/models", door=door))[0] == 200
+    assert (await _call("/v1/completions", "POST", door=door, headers=[(b"authorization", b"Bearer sk-other")]))[0] == 200
+
+
+async def test_metrics_and_state_are_for_admin_keys_alone():
+    """To every other key they do not exist, and to an admin key the models do not."""
+    door = _door(keys=Keys([api_key("default"), api_key("ops", "sk-ops", admin=True)]), state=lambda: {"ready": True})
+    admin = [(b"authorization", b"Bearer sk-ops")]
+    status, body, _, inner = await _call("/metrics", door=door, headers=admin)
+    assert (status, body, len(inner.scopes)) == (200, b"onetwo", 1)
+    status, body, _, inner = await _call("/state", door=door, headers=admin)
+    assert (status, json.loads(body), inner.scopes) == (200, {"ready": True}, [])
+    for path in ("/metrics", "/state"):
+        for headers in (AUTHORIZED, []):
+            assert (await _call(path, door=door, headers=headers))[0] == 404
+        assert (await _call(path, "POST", door=door, headers=admin))[0] == 404
+        assert (await _call(path, door=door, headers=admin, raw=path.encode() + b"%20"))[0] == 404
+    assert (await _call("/metrics/x", door=door, headers=admin))[0] == 404
+    assert (await _call("/v1/models", door=door, headers=admin))[0] == 401
+    door.draining = True
+    assert (await _call("/state", door=door, headers=admin))[0] == 200
+
+
+async def test_every_request_has_an_id_that_vllm_and_the_client_know():
+    """A well-formed id of the client's is kept; anything else is replaced, so that no log line can be forged."""
+    for given, kept in ((b"trace-1", True), (b'x" forged', False), (b"a" * 65, False), (None, False)):
+        headers = [*AUTHORIZED, *([(b"x-request-id", given)] if given else [])]
+        _, _, answered, inner = await _call("/v1/models", headers=headers)
+        (seen,) = [value for name, value in inner.scopes[0]["headers"] if name == b"x-request-id"]
+        assert answered[b"x-request-id"] == seen
+        assert (seen == given) is kept
+        assert len(seen) in (7, 32)
+
+
+@pytest.mark.parametrize("log_prompts", [False, True])
+async def test_an_ended_call_is_told_with_its_prompt_only_if_asked(log_prompts):
+    """The body reaches the log for a service whose document says so, and no other."""
+    told = []
+    door = _door(log_prompts=log_prompts, ended=lambda call, body: told.append((call.key, call.status, body)))
+    await _call("/v1/completions", "POST", door=door, body=(b'{"prompt": "secret"}',))
+    assert told == [("default", 200, b'{"prompt": "secret"}' if log_prompts else b"")]
+    await _call("/v1/completions", "POST", door=door, headers=[])
+    assert len(told) == 1
+    door.limits = Limits(body=3)
+    await _call("/v1/completions", "POST", door=door, body=(b"too long",))
+    assert told[1:] == [("default", 413, b"")], "what is refused to a key is told too"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "sticky"),
+    [
+        ([], {"user": "ada"}, "ada"),
+        ([], {"safety_identifier": 7}, "7"),
+        ([(b"x-moorage-sticky", b"bo")], {"user": "ada"}, "bo"),
+        ([], {}, ""),
+    ],
+)
+async def test_while_a_name_is_split_the_asking_user_decides(headers, body, sticky):
+    """The body's user, or a header that wins over it; bodies are not looked into otherwise."""
+    seen = []
+
+    async def inner(scope, receive, send):
+        seen.append(current_call.get().sticky)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    text = (json.dumps({"model": "red"} | body).encode(),)
+    await _call("/v1/completions", "POST", door=_door(splits=True), headers=[*AUTHORIZED, *headers], body=text, inner=inner)
+    await _call("/v1/completions", "POST", door=_door(), headers=[*AUTHORIZED, *headers], body=text, inner=inner)
+    assert seen == [sticky, ""]

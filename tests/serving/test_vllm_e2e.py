@@ -15,14 +15,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from serving.catalogue import Adapter, AdapterVersion
+from serving.catalogue import Adapter, AdapterVersion, Canary, Expectation, Limits
 from tests.serving.replica_share import KEY, ROOT, ReplicaShare
 from tests.tiny_model import build, make_adapter, make_model
 
 PYTHON = ROOT / ".venv/images/vllm/bin/python"
-START = 240.0
+START = 480.0  # two cores that everybody uses
 ANSWERS = {"red": "red", "green": "green", "tiny": "plain"}
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 class Server:
@@ -145,8 +145,24 @@ async def stream(client, model: str, tokens: int, started: asyncio.Event | None 
         return text
 
 
-async def models(client) -> list[str]:
-    async with client.get("/v1/models") as answer:
+async def tokens(client, model: str, count: int, started: asyncio.Event | None = None) -> list[tuple[str, float]]:
+    """Each token of a streamed answer with the log-probability of the runner-up: the token's own is 0, it is that sure."""
+    body = {"model": model, "prompt": "Go on", "stream": True, "logprobs": 2, "ignore_eos": True, "max_tokens": count}
+    found: list[tuple[str, float]] = []
+    async with client.post("/v1/completions", json=body | {"temperature": 0}) as answer:
+        assert answer.status == 200
+        async for line in answer.content:
+            if line.startswith(b"data: {"):
+                for choice in json.loads(line[6:])["choices"]:
+                    given = choice["logprobs"]
+                    found += zip(given["tokens"], map(min, map(dict.values, given["top_logprobs"])), strict=True) if given else []
+                if started and len(found) > 10:
+                    started.set()
+    return found
+
+
+async def models(client, **headers: str) -> list[str]:
+    async with client.get("/v1/models", headers=headers) as answer:
         return [card["id"] for card in (await answer.json())["data"]]
 
 
@@ -296,6 +312,170 @@ async def test_keys_change_while_serving(server, client):
     assert await status() == 200
 
 
+async def test_a_running_stream_keeps_its_version_token_by_token(server, client):
+    """Two versions that answer the same words are told apart by their log-probabilities: a stream that a flip overtakes has
+    every token and every log-probability of the version it began on, and none of the one that took the name over.
+    """
+    one, other = server.colour("red"), server.adapter("red", _weaker(server, "red"))
+    green = server.colour("green")
+    server.share.write(one, green)
+    await server.serves(one, green)
+    quiet = await tokens(client, "red", 500)
+    started = asyncio.Event()
+    running = asyncio.create_task(tokens(client, "red", 500, started))
+    await started.wait()
+    server.share.write(other, green)
+    await server.serves(other, green)
+    assert not running.done()
+    after, overtaken = await tokens(client, "red", 500), await running
+    assert [token for token, _ in overtaken] == [token for token, _ in quiet]
+    assert max(abs(a[1] - b[1]) for a, b in zip(overtaken, quiet, strict=True)) < 1e-3
+    assert max(abs(a[1] - b[1]) for a, b in zip(after, quiet, strict=True)) > 1e-2
+    server.share.write(one, green)
+    await server.serves(one, green)
+
+
+async def test_a_canary_answers_its_part_of_the_calls(server, client):
+    """A tenth and the rest by weight, a user always the same version, the public name everywhere and the version in the
+    header; promoted and rolled back without one failed request.
+    """
+    red, green = server.colour("red"), server.colour("green")
+    violet = server.share.publish(make_adapter(server.folder / "violet-red", "violet", model=server.tiny / "model"), "red")
+
+    async def answers(count: int, **options) -> list[tuple[int, str, str]]:
+        found = await asyncio.gather(*(chat(client, "red", **options) for _ in range(count)))
+        return [(status, text, headers["x-moorage-adapter-version"]) for status, text, headers in found]
+
+    def trial(weight: int) -> Adapter:
+        return red.model_copy(update={"canary": Canary(version=violet, weight=weight)})
+
+    server.share.write(trial(30), green)
+    await server.until(lambda: (server.state("red")["canary"] or {}).get("state") == "Loaded")
+    found = await answers(120)
+    versions = {"red": red.desired.digest[:12], "violet": violet.digest[:12]}
+    assert {status for status, _, _ in found} == {200}
+    assert all(version == versions[text] for _, text, version in found)
+    assert 12 <= sum(text == "violet" for _, text, _ in found) <= 62  # 36 expected, five standard deviations
+    assert await models(client) == ["tiny", "red", "green"] or sorted(await models(client)) == ["green", "red", "tiny"]
+    for user in ("ada", "bo", "cy"):
+        assert len({text for _, text, _ in await answers(6, user=user)}) == 1
+    assert {text for _, text, _ in await answers(3, user="ada")} == {"violet"}
+    assert {text for _, text, _ in await answers(3, user="bo")} == {"red"}
+    await server.until(lambda: server.state("red")["canary"]["requests"] >= 15, 10)
+    assert server.state("red")["canary"]["errors"] == 0
+    running = asyncio.create_task(answers(60))
+    server.share.write(red.model_copy(update={"desired": violet, "last_good": red.desired}), green)
+    await server.until(lambda: server.state("red")["digest"] == violet.digest)
+    assert {text for _, text, _ in await answers(10)} == {"violet"}
+    server.share.write(red, green)
+    await server.serves(red, green)
+    assert {text for _, text, _ in await answers(10)} == {"red"}
+    assert {status for status, _, _ in await running} == {200}
+
+
+async def test_an_evaluation_gates_a_version(server, client):
+    """A version that does not answer as expected never gets the name; what was served goes on, and the report says why."""
+    red, green = server.colour("red"), server.colour("green")
+    violet = server.share.publish(make_adapter(server.folder / "violet-red", "violet", model=server.tiny / "model"), "red")
+    must = (Expectation(prompt="Say something", expect="red", max_tokens=4), Expectation(prompt="More", expect="RED"))
+    server.share.write(red.model_copy(update={"desired": violet, "last_good": red.desired, "evaluation": must}), green)
+    await server.until(lambda: server.state("red")["state"] == "Failed")
+    state = server.state("red")
+    assert (state["reason"], state["digest"]) == ("EvaluationFailed", red.desired.digest)
+    assert "2 of 2 prompts of the evaluation are not answered as expected" in state["message"]
+    assert "'violet" in state["message"]
+    assert (await chat(client, "red"))[1] == "red"
+    other = server.colour("red", seed=5).model_copy(update={"evaluation": must})
+    server.share.write(other, green)
+    await server.serves(other, green)
+    server.share.write(red, green)
+    await server.serves(red, green)
+
+
+async def test_keys_open_what_they_may_and_no_more(server, client):
+    """Models of a limited key, its rate, prompts beyond the service's limit; the listing shows a key its own models."""
+    red, green = server.colour("red"), server.colour("green")
+    limited = {"ci": {"models": ("red",), "requests_per_minute": 3}}
+    keys = {"default": KEY, "ci": "sk-ci"}
+    server.share.write(red, green, keys=keys, limited=limited, limits=Limits(prompt_tokens=40))
+    await server.until(lambda: server.report()["apiKeys"] == ["default", "ci"])
+    ci = {"authorization": "Bearer sk-ci"}
+    assert await models(client, **ci) == ["red"]
+
+    async def ask(model: str) -> tuple[int, str | None]:
+        async with client.post("/v1/completions", json={"model": model, "prompt": "x"}, headers=ci) as answer:
+            return answer.status, (await answer.json()).get("error", {}).get("code")
+
+    assert await ask("green") == (403, "model_not_allowed")
+    assert await ask("tiny") == (403, "model_not_allowed")
+    assert await ask("red") == (200, None)
+    assert await ask("red") == (429, "rate_limit_exceeded")
+    async with client.get("/v1/models/green", headers=ci) as answer:
+        assert answer.status == 404
+    long = {"model": "red", "prompt": "word " * 200}
+    for body in (long, {**long, "prompt": "word " * 9000}):
+        async with client.post("/v1/completions", json=body) as answer:
+            error = (await answer.json())["error"]
+            assert (answer.status, error["type"], error["code"]) == (400, "invalid_request_error", "context_length_exceeded")
+    server.share.write(red, green)
+    await server.serves(red, green)
+
+
+async def test_metrics_and_state_of_each_version_and_the_request_log(server, client):
+    """An admin key reads what was counted by adapter and version beside vLLM's own metrics, and what the replica holds; the
+    log has a line for each request, with numbers and no word of the prompt.
+    """
+    red, green = server.colour("red"), server.colour("green")
+    keys, limited = {"default": KEY, "ops": "sk-ops"}, {"ops": {"admin": True}}
+    server.share.write(red, green, keys=keys, limited=limited)
+    await server.until(lambda: server.report()["apiKeys"] == ["default", "ops"])
+    ops = {"authorization": "Bearer sk-ops"}
+
+    async def samples() -> dict[str, float]:
+        async with client.get("/metrics", headers=ops) as answer:
+            assert answer.status == 200
+            lines = [line.rpartition(" ") for line in (await answer.text()).splitlines() if not line.startswith("#")]
+            return {name: float(value) for name, _, value in lines}
+
+    def of(name: str, **labels: str) -> str:
+        pairs = {"adapter": "red", **labels, "version": red.desired.digest[:12]}
+        return "moorage_" + name + "{" + ",".join(f'{key}="{value}"' for key, value in sorted(pairs.items())) + "}"
+
+    before = await samples()
+    secret = [{"role": "user", "content": "the secret of the harbour"}]
+    status, _, headers = await chat(client, "red", max_tokens=6, ignore_eos=True, messages=secret)
+    assert (status, await stream(client, "red", 8)) == (200, "red" * 4)
+    now = await samples()
+    gained = {name: now[name] - before.get(name, 0) for name in now}
+    assert gained[of("completion_tokens_total")] == 14
+    assert gained[of("prompt_tokens_total")] > 0
+    assert gained[of("requests_total", status="200")] == 2
+    assert gained[of("first_token_seconds_count")] == 2
+    assert (now[of("adapter_resident")], now[of("request_errors_total")]) == (1, 0)
+    assert any(name.startswith("vllm:") for name in now)
+    async with client.get("/state", headers=ops) as answer:
+        state = await answer.json()
+    assert f"red@{red.desired.digest[:12]}" in state["resident"]
+    assert state["engineAlive"]
+
+    def told(word: str) -> list[dict]:
+        lines = (server.folder / "log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith('{"id"') and word in line]
+
+    (mine,) = await server.until(lambda: told(headers["x-request-id"]))
+    assert (mine["key"], mine["model"], mine["version"]) == ("default", "red", red.desired.digest[:12])
+    assert (mine["status"], mine["completionTokens"], mine["failed"]) == (200, 6, False)
+    assert 0 < mine["firstTokenSeconds"] <= mine["seconds"]
+    assert "secret of the harbour" not in (server.folder / "log").read_text()
+    server.share.write(red, green, log_prompts=True)
+    await server.until(lambda: server.report()["apiKeys"] == ["default"])
+    await chat(client, "green", messages=secret)
+    (asked,) = await server.until(lambda: told('"body"'))
+    assert "secret of the harbour" in asked["body"]
+    server.share.write(red, green)
+    await server.serves(red, green)
+
+
 async def test_a_torn_catalogue_and_a_vanished_folder_change_nothing(server, client):
     """The last valid catalogue is kept through bad hashes and absence."""
     folder = server.share.catalogue_folder
@@ -331,9 +511,19 @@ async def test_a_stop_finishes_running_requests_and_refuses_new_ones(server, cli
 
 @pytest.mark.slow
 async def test_a_killed_launch_takes_vllm_with_it(server):
-    """SIGKILL of PID 1's stand-in leaves no process behind that holds the port or the memory."""
+    """SIGKILL of PID 1's stand-in leaves no process behind that holds the port or the memory. Before that: a replica that
+    starts fresh while the desired version is broken is ready with the last good one, and says so.
+    """
+    red, green = server.colour("red"), server.colour("green")
+    broken = server.share.publish(
+        make_adapter(server.folder / "dora", "red", 9, model=server.tiny / "model", use_dora=True), "red"
+    )
+    server.share.write(red.model_copy(update={"desired": broken, "last_good": red.desired}), green)
     server.start()
     await server.until(lambda: server.report()["ready"] and server.report()["pid"] in _below(server.process.pid), START)
+    state = server.state("red")
+    assert (state["state"], state["reason"], state["digest"]) == ("Failed", "PreflightFailed", red.desired.digest)
+    server.share.write(red, green)
     below = _below(server.process.pid)
     assert len(below) >= 3
     server.process.kill()
@@ -358,6 +548,11 @@ async def test_a_killed_vllm_ends_the_replica_so_that_the_platform_restarts_it(s
     assert server.report()["ready"] is False
     assert "vLLM" in server.report()["message"]
     await server.until(lambda: not any(map(_lives, below)), 5)
+
+
+def _weaker(server: Server, word: str) -> Path:
+    """An adapter of the same answer that is less sure of it."""
+    return make_adapter(server.folder / "made" / f"{word}-weak", word, 0, model=server.tiny / "model", lora_alpha=7)
 
 
 def _lives(pid: int) -> bool:

@@ -1,0 +1,68 @@
+"""An adapter in a document: its versions, what they must answer, and how a new one is tried on a few requests first."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from reconciler.api import names
+from reconciler.api.fields import Bool, Fault, Int, Model, bounded, refuse_any
+from reconciler.api.source import AdapterText
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"(?P<number>[1-9]\d{0,5})(?P<unit>[smhd])", re.ASCII)
+
+Duration = Annotated[
+    str,
+    bounded(lambda value: _DURATION.fullmatch(value) is not None, "{!r} is no length of time", "write 90s, 30m, 2h or 1d"),
+    Field(json_schema_extra={"pattern": f"^{_DURATION.pattern.replace('?P<number>', '').replace('?P<unit>', '')}$"}),
+]
+EvaluationFile = Annotated[
+    str,
+    bounded(
+        lambda value: "://" not in value and value.lower().endswith((".jsonl", ".yaml", ".yml")),
+        "{!r} is no evaluation file",
+        "name a local file that ends in .jsonl, .yaml or .yml",
+    ),
+]
+
+
+def seconds(duration: str) -> int:
+    """The length of a `Duration`."""
+    match = _DURATION.fullmatch(duration)
+    assert match
+    return int(match["number"]) * _SECONDS[match["unit"]]
+
+
+class Canary(Model):
+    source: AdapterText
+    """The version to try, in the same forms."""
+    weight: Annotated[Int, Field(ge=0, le=100)] = 10
+    """How many of a hundred requests it answers, on every replica; the same `user` always meets the same version."""
+    evaluation: EvaluationFile | None = None
+    """What it must answer before it gets a request; the adapter's own file when left out."""
+    max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """The part of its requests that the server may fail; more, and it is rolled back."""
+    promote_after: Duration | None = None
+    """How long all must be well before it takes the name over, such as 30m; only `moorage adapter promote` does when left out."""
+
+
+class Adapter(Model):
+    name: Annotated[str, names.MODEL]
+    """What clients send as `model`."""
+    source: AdapterText
+    """./folder, share://path, share://path/** (the newest below it) or hf://org/name@revision, as peft saves an adapter."""
+    required: Bool = True
+    """Whether a replica without this adapter is not ready."""
+    evaluation: EvaluationFile | None = None
+    """A file of prompts and what their answers must contain; a version that fails is not served."""
+    canary: Canary | None = None
+    """Another version under the same name, for a part of the requests."""
+
+    @model_validator(mode="after")
+    def _another(self) -> Self:
+        if self.canary and self.canary.source == self.source:
+            refuse_any([Fault("the canary is the version that serves already", "name another folder", ("canary", "source"))])
+        return self

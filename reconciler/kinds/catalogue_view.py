@@ -1,0 +1,81 @@
+"""What a person sees of a catalogue: which of its fields differ, and what the status says of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from reconciler.api.resources import CatalogueAdapter, CatalogueSpec
+from reconciler.engine.external import Change
+from reconciler.engine.fingerprint import fingerprint
+from reconciler.kinds.canary import SHORT, asked, source_of
+from serving.catalogue import Adapter, Catalogue, Expectation
+
+
+def changes_of(current: Catalogue | None, wanted: Catalogue) -> tuple[Change, ...]:
+    """The differences that a write would settle; none before there is a catalogue."""
+    if current is None:
+        return ()
+    before, after = _fields(current), _fields(wanted)
+    secrets = {f"apiKeys[{key.name}]": key.sha256 for key in current.api_keys}
+    changed = {f"apiKeys[{key.name}]" for key in wanted.api_keys if secrets.get(f"apiKeys[{key.name}]", key.sha256) != key.sha256}
+    paths = [path for path in (*after, *(before.keys() - after.keys())) if path in changed or before.get(path) != after.get(path)]
+    return tuple(Change(path, before.get(path), after.get(path), "hot") for path in paths)
+
+
+def _fields(catalogue: Catalogue) -> dict[str, Any]:
+    """What a person may see differ, by path; `last_good` follows from it."""
+    found: dict[str, Any] = {}
+    for adapter in catalogue.adapters:
+        at = f"adapters[{adapter.name}]"
+        found[f"{at}.digest"] = adapter.desired.digest
+        found |= {} if adapter.required else {f"{at}.required": False}
+        found |= {f"{at}.evaluation": _cases(adapter.evaluation)} if adapter.evaluation else {}
+        if canary := adapter.canary:
+            found[f"{at}.canary"] = f"{canary.weight} % to {canary.version.digest[:SHORT]}"
+            found |= {f"{at}.canary.evaluation": _cases(canary.evaluation)} if canary.evaluation else {}
+        if held := adapter.held:
+            found[f"{at}.held"] = f"{held.outcome} ({held.asked[:SHORT]})"
+    for key in catalogue.api_keys:
+        limits = [f"models {', '.join(key.models)}"] if key.models is not None else []
+        limits += [f"{key.requests_per_minute} requests a minute"] if key.requests_per_minute else []
+        found[f"apiKeys[{key.name}]"] = ", ".join(["(secret)", *limits, *(["admin"] if key.admin else [])])
+    defaults = Catalogue.model_fields["limits"].default
+    found |= (
+        {} if catalogue.limits == defaults else {"limits": catalogue.limits.model_dump_json(by_alias=True, exclude_none=True)}
+    )
+    return found | ({"requestLog.prompts": True} if catalogue.log_prompts else {})
+
+
+def _cases(evaluation: Sequence[Expectation]) -> str:
+    return f"{len(evaluation)} prompts ({fingerprint(evaluation)[:SHORT]})"
+
+
+def outputs_of(spec: CatalogueSpec, current: Catalogue | None) -> dict[str, Any]:
+    """The facts for dependents and for the status."""
+    if current is None:
+        return {}
+    documented = {adapter.name: adapter for adapter in spec.adapters}
+    return {
+        "engine": current.engine,
+        "epoch": current.epoch,
+        "generation": current.generation,
+        "adapters": [_output(adapter, documented.get(adapter.name)) for adapter in current.adapters],
+    }
+
+
+def _output(adapter: Adapter, documented: CatalogueAdapter | None) -> dict[str, Any]:
+    """One adapter for the status; `asked` is what an order of a person refers to."""
+    found: dict[str, Any] = {"name": adapter.name, "digest": adapter.desired.digest}
+    if adapter.last_good:
+        found |= {"lastGood": adapter.last_good.digest, "lastGoodPath": adapter.last_good.path}
+    if adapter.canary:
+        found["canary"] = {"digest": adapter.canary.version.digest, "weight": adapter.canary.weight}
+    if documented:
+        found |= {"asked": asked(documented), "source": documented.source}
+        if documented.canary:
+            found["documentCanary"] = {"digest": documented.canary.digest, "source": documented.canary.source}
+        if held := adapter.held:
+            told = {"outcome": held.outcome, "message": held.message, "at": held.at.isoformat(timespec="seconds")}
+            found["held"] = {**told, "source": source_of(documented, adapter.desired)}
+    return found

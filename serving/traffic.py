@@ -1,0 +1,102 @@
+"""What happens to requests: one Call each on its way through vLLM, and the split of a name between two versions.
+
+Pure; gate.py makes calls and ends them, engine.py notes in them what vLLM chose and produced, metrics.py counts them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+SERVER_ERROR = 500
+
+
+@dataclass
+class Traffic:
+    """What one version has answered since it was loaded."""
+
+    requests: int = 0
+    errors: int = 0
+
+
+class Pinned(Protocol):
+    """A version that a request runs on: it is not unloaded while `pins` is above zero."""
+
+    name: str
+    digest: str
+    pins: int
+    traffic: Traffic
+
+
+@dataclass(slots=True)
+class Call:
+    """One request; `sticky` is what always leads to the same version, `models` what the key may use (None: all)."""
+
+    key: str
+    id: str = ""
+    sticky: str = ""
+    models: frozenset[str] | None = None
+    prompt_limit: int | None = None
+    model: str = ""
+    version: Pinned | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    failed: bool = False
+    status: int = 0
+    clock: Callable[[], float] = time.monotonic
+    began: float = 0.0
+    first_token: float | None = None
+    _dice: float = field(default_factory=random.random)
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+
+    def draws(self, name: str) -> float:
+        """Where this call falls for `name`, from 0 to below 100: the same at every asking, on every replica if it is sticky."""
+        return 100 * (position(name, self.sticky) if self.sticky else self._dice)
+
+    def pin(self, version: Pinned) -> None:
+        if self.version is None:
+            self.version = version
+            version.pins += 1
+
+    def produced(self, tokens: int) -> None:
+        if self.first_token is None:
+            self.first_token = self.clock() - self.began
+        self.completion_tokens += tokens
+
+    def end(self) -> None:
+        """Let go of the version and count for it."""
+        self.failed = self.failed or self.status >= SERVER_ERROR
+        if self.version is not None:
+            self.version.pins -= 1
+            self.version.traffic.requests += 1
+            self.version.traffic.errors += self.failed
+
+    def line(self) -> dict[str, Any]:
+        """The request log's line; no word of what was asked or answered."""
+        return {
+            "id": self.id,
+            "key": self.key,
+            "model": self.model or None,
+            "version": self.version.digest[:12] if self.version else None,
+            "status": self.status,
+            "failed": self.failed,
+            "promptTokens": self.prompt_tokens,
+            "completionTokens": self.completion_tokens,
+            "firstTokenSeconds": None if self.first_token is None else round(self.first_token, 4),
+            "seconds": round(self.clock() - self.began, 4),
+        }
+
+
+current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
+
+
+def position(name: str, sticky: str) -> float:
+    """A number from 0 to below 1 that follows from both alone, evenly spread over users and different for each name."""
+    return int.from_bytes(hashlib.sha256(f"{name}\0{sticky}".encode()).digest()[:6], "big") / (1 << 48)

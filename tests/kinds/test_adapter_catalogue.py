@@ -1,0 +1,171 @@
+"""Catalogues on a real share: decisions about canaries are written there, outlive the engine, and wait for the document."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from reconciler.api.resources import CatalogueAdapter, CatalogueCanary, CatalogueKey, CatalogueSpec
+from reconciler.arm import files
+from reconciler.composition.environment import share_of
+from reconciler.daemon import Daemon
+from reconciler.engine.external import Desired, DocumentRef, ObjectKey
+from reconciler.engine.store import MEMORY, Store
+from reconciler.settings import Settings
+from serving.catalogue import AdapterReport, CanaryReport, ReplicaReport
+from tests.e2e.stage import Stage, environment
+
+ONE, TWO = ("1" * 64, "adapters/red/1"), ("2" * 64, "adapters/red/2")
+CANARY = CatalogueCanary(*TWO, "./two", weight=10, max_error_rate=0.05, promote_after=600)
+APP = ObjectKey("ContainerApp", "models")
+
+
+class Known(dict):
+    """Facts: what was seen of each object."""
+
+    def last(self, key):
+        return self.get(key, {})
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    stage = Stage(tmp_path_factory.mktemp("catalogue"))
+    stage.start_azure()
+    stage.save(environment("dev"))
+    stage.once()
+    yield stage
+    stage.close()
+
+
+class Bench:
+    """One catalogue, driven as the loop drives it."""
+
+    def __init__(self, daemon, service):
+        self.kind, self.facts = daemon.kinds["AdapterCatalogue"], Known()
+        (names,) = daemon.composition.names.values()
+        self.share = daemon.shares.open(share_of(names))
+        key, document = ObjectKey("AdapterCatalogue", service), DocumentRef("InferenceService", service)
+        adapter = CatalogueAdapter("red", *ONE, True, "./one", canary=CANARY)
+        self.item = Desired(key, document, CatalogueSpec(share_of(names), service, "engine1", (adapter,), ()))
+
+    def want(self, **changes):
+        self.item = replace(self.item, spec=replace(self.item.spec, **changes))
+
+    async def passes(self):
+        """Look, write what differs, look again; the first look's changes and the last look."""
+        first = await self.kind.observe(self.item, self.facts)
+        if not first.exists:
+            self.wrote = await self.kind.create(self.item, self.facts)
+        elif first.changes:
+            self.wrote = await self.kind.update(self.item, first, self.facts)
+        self.facts[self.item.key] = dict(first.outputs)
+        last = await self.kind.observe(self.item, self.facts)
+        self.facts[self.item.key] = dict(last.outputs)
+        assert last.exists
+        assert last.changes == ()
+        return [change.path for change in first.changes], last
+
+    async def report(self, *, age=0, requests=0, errors=0, seconds=60):
+        now = datetime.now(UTC) - timedelta(seconds=age)
+        canary = CanaryReport(
+            digest=TWO[0], state="Loaded", requests=requests, errors=errors, loaded_at=now - timedelta(seconds=seconds)
+        )
+        adapter = AdapterReport(name="red", digest=ONE[0], desired=ONE[0], state="Loaded", canary=canary)
+        mine = ReplicaReport(
+            replica="a", revision="r", pid=1, started_at=now, heartbeat=now, epoch=1, model_loaded=True, ready=True,
+            generation=self.facts[self.item.key]["generation"],
+            adapters=(adapter,),
+        )  # fmt: skip
+        path = f"{self.item.spec.folder}/replicas/a.json"
+        await files.write(self.share, path, mine.model_dump_json(by_alias=True).encode())
+
+
+@pytest.fixture
+async def bench(stage, request):
+    settings = Settings.for_local(stage.facts, {}, state_dir=stage.state)
+    async with Daemon(settings, [stage.manifest], store=Store.open(MEMORY, "local")) as daemon:
+        await daemon.load()
+        yield Bench(daemon, f"s{abs(hash(request.node.name)) % 10**8}")
+
+
+async def test_a_canary_that_fails_is_taken_out_and_held_until_the_document_changes(bench):
+    """By what live replicas report: one that is silent says nothing. What follows is no drift, and the message names the edit."""
+    _, seen = await bench.passes()
+    assert seen.provisional
+    assert seen.poll_after
+    assert seen.outputs["adapters"][0]["canary"] == {"digest": TWO[0], "weight": 10}
+    await bench.report(requests=100, errors=50, age=60)
+    assert (await bench.passes())[0] == []
+    await bench.report(requests=100, errors=50)
+    changed, seen = await bench.passes()
+    assert changed == ["adapters[red].held", "adapters[red].canary"]
+    assert "2222 was rolled back: 50 of 100 requests failed" in bench.wrote.message
+    assert (seen.held, seen.reason, seen.provisional) == (True, "RolledBack", False)
+    assert "write source: ./one and take canary out" in seen.message
+    assert seen.outputs["adapters"][0]["held"]["outcome"] == "RolledBack"
+    bench.want(adapters=(CatalogueAdapter("red", *ONE, True, "./one"),))
+    changed, seen = await bench.passes()
+    assert changed == ["adapters[red].held"]
+    assert (seen.held, seen.reason) == (False, "")
+
+
+async def test_a_canary_that_is_well_for_long_enough_takes_the_name(bench):
+    """The version it replaces stands in for it from then on."""
+    await bench.passes()
+    await bench.report(requests=100, errors=1, seconds=700)
+    changed, seen = await bench.passes()
+    assert changed == ["adapters[red].digest", "adapters[red].held", "adapters[red].canary"]
+    (adapter,) = seen.outputs["adapters"]
+    assert (adapter["digest"], adapter["lastGood"], adapter["held"]["source"]) == (TWO[0], ONE[0], "./two")
+    assert (seen.held, seen.reason) == (True, "Promoted")
+
+
+async def test_decisions_and_good_versions_outlive_the_engine(bench):
+    """Another engine reads another folder; what was decided is carried there, and back again, also by a daemon that
+    remembers nothing.
+    """
+    await bench.passes()
+    await bench.report(requests=100, errors=1, seconds=700)
+    await bench.passes()
+    bench.want(engine="engine2")
+    _, seen = await bench.passes()
+    (adapter,) = seen.outputs["adapters"]
+    assert (seen.held, adapter["digest"], adapter["lastGood"]) == (True, TWO[0], ONE[0])
+    bench.facts.clear()
+    bench.want(engine="engine3")
+    _, seen = await bench.passes()
+    assert (seen.reason, seen.outputs["adapters"][0]["digest"]) == ("Promoted", TWO[0])
+    bench.want(adapters=(CatalogueAdapter("red", *ONE, True, "./one"),))
+    assert not (await bench.passes())[1].held
+    bench.want(engine="engine1")
+    _, seen = await bench.passes()
+    assert (seen.held, seen.outputs["adapters"][0]["digest"]) == (False, ONE[0])
+
+
+async def test_a_version_was_good_also_when_nobody_runs_any_more(bench):
+    """A service that sleeps when its adapter is changed has something to fall back on when it wakes, on a new engine too."""
+    bench.want(adapters=(CatalogueAdapter("red", *ONE, True, "./one"),))
+    await bench.passes()
+    await bench.report(age=3600)
+    bench.want(adapters=(CatalogueAdapter("red", *TWO, True, "./two"),), engine="engine2")
+    (adapter,) = (await bench.passes())[1].outputs["adapters"]
+    assert (adapter["digest"], adapter["lastGood"]) == (TWO[0], ONE[0])
+
+
+async def test_what_a_key_may_do_is_a_change_of_the_catalogue(bench):
+    """Models, rate and admin are told without the key; nothing is said while the app has not made it."""
+    bench.want(keys=(CatalogueKey("default"), CatalogueKey("ci", ("red",), 60), CatalogueKey("ops", admin=True)))
+    bench.facts[APP._replace(name=bench.item.spec.service)] = {"apiKeys": [["default", "a" * 64], ["ci", "b" * 64]]}
+    _, seen = await bench.passes()
+    assert seen.poll_after == 1.0
+    bench.facts[APP._replace(name=bench.item.spec.service)]["apiKeys"].append(["ops", "c" * 64])
+    first = await bench.kind.observe(bench.item, bench.facts)
+    assert [(c.path, c.before, c.after) for c in first.changes] == [("apiKeys[ops]", None, "(secret), admin")]
+    await bench.passes()
+    bench.want(keys=(CatalogueKey("default"), CatalogueKey("ci", ("red",), 6), CatalogueKey("ops", admin=True)))
+    first = await bench.kind.observe(bench.item, bench.facts)
+    (change,) = first.changes
+    assert (change.path, change.after) == ("apiKeys[ci]", "(secret), models red, 6 requests a minute")
+    bench.facts[APP._replace(name=bench.item.spec.service)]["apiKeys"][0] = ["default", "d" * 64]
+    first = await bench.kind.observe(bench.item, bench.facts)
+    assert {change.path for change in first.changes} == {"apiKeys[ci]", "apiKeys[default]"}
