@@ -30,11 +30,13 @@ class Known(dict):
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
     stage = Stage(tmp_path_factory.mktemp("catalogue"))
-    stage.start_azure()
-    stage.save(environment("dev"))
-    stage.once()
-    yield stage
-    stage.close()
+    try:
+        stage.start_azure()
+        stage.save(environment("dev"))
+        stage.once()
+        yield stage
+    finally:
+        stage.close()
 
 
 class Bench:
