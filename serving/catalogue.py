@@ -152,7 +152,10 @@ class AdapterReport(Contract):
 
 
 class ReplicaReport(Contract):
-    """What a replica says of itself; written by that replica alone, every few seconds, to `<replica>.json`."""
+    """What a replica says of itself; written by that replica alone, every few seconds, to `<replica>.json`.
+
+    `ready_at` is when it was ready for the first time, `None` before.
+    """
 
     replica: str
     revision: str
@@ -163,6 +166,7 @@ class ReplicaReport(Contract):
     epoch: int | None = None
     model_loaded: bool
     ready: bool
+    ready_at: datetime | None = None
     adapters: tuple[AdapterReport, ...] = ()
     api_keys: tuple[str, ...] = ()
     message: str = ""

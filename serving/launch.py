@@ -52,6 +52,7 @@ class Launch:
         self._replica = environment.get("CONTAINER_APP_REPLICA_NAME") or socket.gethostname()
         self._revision = environment.get("CONTAINER_APP_REVISION", "")
         self._started = datetime.now(UTC)
+        self._ready_at: datetime | None = None
         self._child: asyncio.subprocess.Process | None = None
         self._control: Control | None = None
         self._stop, self._idle, self._dead = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -128,6 +129,8 @@ class Launch:
     def _report(self, message: str = "", *, ended: bool = False) -> None:
         state, silent = self._state, bool(self._state) and time.monotonic() - self._heard > SILENCE
         gone = ended or silent or self._stop.is_set()
+        if state.get("ready") and self._ready_at is None:
+            self._ready_at = datetime.now(UTC)
         self._reporter.update(
             ReplicaReport(
                 replica=self._replica,
@@ -139,6 +142,7 @@ class Launch:
                 epoch=state.get("epoch"),
                 model_loaded=bool(state.get("modelLoaded")) and not ended,
                 ready=bool(state.get("ready")) and not gone,
+                ready_at=self._ready_at,
                 adapters=state.get("adapters", ()),
                 api_keys=state.get("apiKeys", ()),
                 message=message or state.get("message", "") or ("" if state else "vLLM is starting"),

@@ -163,6 +163,7 @@ class ContainerAppSpec(ResourceSpec):
     share: ShareRef | None = None
     engine: str | None = None
     serves_model: bool = True
+    startup_seconds: int = 0  # predicted, for a cold start
 
     @property
     def revision(self) -> str:

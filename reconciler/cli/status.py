@@ -107,10 +107,16 @@ def _replicas(rows: list[Mapping[str, Any]]) -> Any:
     table = _table("replica", "ready", "pid", "started", "adapters")
     for row in rows:
         adapters = ", ".join(map(_adapter, row["adapters"]))
-        table.add_row(
-            row["name"], "yes" if row["ready"] else "no", str(row["pid"] or "-"), str(row["startedAt"] or "-"), adapters
-        )
+        started = f"{row['startedAt'] or '-'}{_startup(row.get('startup'))}"
+        table.add_row(row["name"], "yes" if row["ready"] else "no", str(row["pid"] or "-"), started, adapters)
     return table
+
+
+def _startup(startup: Mapping[str, Any] | None) -> str:
+    """What the cold start took, beside what was predicted."""
+    if not startup or startup["seconds"] is None:
+        return ""
+    return f" in {startup['seconds']:.0f} s ({startup['predictedSeconds']} s predicted)"
 
 
 def _adapter(row: Mapping[str, Any]) -> str:

@@ -123,7 +123,7 @@ class ServiceComposer:
                 self.policy,
                 retain=True,
             ),
-            self._app(container, template.PORT, engine, template.cooldown(model_bytes), (*refs, catalogue_key)),
+            self._app(container, template.PORT, engine, model_bytes, (*refs, catalogue_key)),
         ]
 
     def _code_service(self, source: str) -> list[Desired]:
@@ -142,17 +142,21 @@ class ServiceComposer:
             "probes": template.port_probes(port, spec.progress_deadline_seconds),
             "volumeMounts": template.code_mounts(folders),
         }
-        return [*self.folders, self._app(container, port, None, 300, tuple(folder.key for folder in self.folders))]
+        return [*self.folders, self._app(container, port, None, 0, tuple(folder.key for folder in self.folders))]
 
     def _app(
-        self, container: dict[str, Any], port: int, engine: str | None, cooldown: int, refs: tuple[ObjectKey, ...]
+        self, container: dict[str, Any], port: int, engine: str | None, model_bytes: int, refs: tuple[ObjectKey, ...]
     ) -> Desired:
         spec, names = self.spec, self.place.names
         scale = spec.scale
+        cooldown = template.cooldown(model_bytes) if engine is not None else 300
         body_template = {
             "containers": [container],
             "scale": template.scale(
-                scale.min_replicas, scale.max_replicas, scale.concurrent_requests or 16, scale.cooldown_period or cooldown
+                scale.min_replicas,
+                scale.max_replicas,
+                scale.concurrent_requests or 16,
+                scale.cooldown_period or cooldown,
             ),
             "volumes": template.volumes(names.storage, reports=engine is not None),
             "terminationGracePeriodSeconds": self._grace(),
@@ -189,6 +193,7 @@ class ServiceComposer:
             share=self.place.share,
             engine=engine,
             serves_model=engine is not None,
+            startup_seconds=template.startup_seconds(model_bytes) if engine is not None else 0,
         )
         storages = [self._env_key("EnvironmentStorage", "/read")]
         if engine is not None:

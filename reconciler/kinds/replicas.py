@@ -184,7 +184,18 @@ def _row(replica: Mapping[str, Any], report: ReplicaReport | None, spec: Contain
         row["generation"] = report.generation
         row["heartbeat"] = _time(report.heartbeat)
         row["apiKeys"] = list(report.api_keys)
+        row["startup"] = {"predictedSeconds": spec.startup_seconds, "seconds": _startup(replica, report)}
     return row
+
+
+def _startup(replica: Mapping[str, Any], report: ReplicaReport) -> float | None:
+    """Seconds from the replica's creation by Azure, the image's pull included, until it was ready for the first time."""
+    try:
+        created = datetime.fromisoformat(str(replica["createdTime"]))
+    except ValueError:
+        return None
+    created = created if created.tzinfo else created.replace(tzinfo=UTC)
+    return round((report.ready_at - created).total_seconds(), 1) if report.ready_at else None
 
 
 def _revision_row(revision: Revision, replicas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
