@@ -14,7 +14,7 @@ from . import control, journal
 from .arm.limits import OFF, Bucket, Buckets
 from .faults import commands
 from .options import Options
-from .providers import quotas
+from .providers.app import quotas
 
 _PASSED_ON = (
     "port", "operation_seconds", "retry_after", "page_size", "token_seconds", "idle_seconds", "pace", "rate_limits", "images",

@@ -10,8 +10,8 @@ from .faults.book import Book
 from .faults.hooks import Hooks
 from .login import Login
 from .options import Options
-from .providers.composition import Composition
-from .providers.dispatch import Dispatch
+from .providers.app.composition import Composition
+from .providers.app.dispatch import Dispatch
 from .store import Store
 
 if TYPE_CHECKING:

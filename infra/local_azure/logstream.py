@@ -19,7 +19,7 @@ from . import clock
 from .arm.errors import ArmError
 from .azure import Azure
 from .login import TokenError
-from .providers import app_view, job_shape
+from .providers.app import app_view, job_shape
 from .store import Record
 
 PATH = re.compile(

@@ -30,9 +30,11 @@ from .files.front import Front as FilesFront
 from .journal import Journal
 from .login import Login
 from .options import Options
-from .providers import catalogue, deployment_run, lock, quotas
-from .providers.composition import Composition
-from .providers.dispatch import Dispatch
+from .providers import catalogue, lock
+from .providers.app import quotas
+from .providers.app.composition import Composition
+from .providers.app.dispatch import Dispatch
+from .providers.deployments import deployment_run
 from .runtime.executions import Executions
 from .runtime.scheduler import Scheduler
 from .store import Store

@@ -14,7 +14,7 @@ from infra.local_azure.arm.ids import parse
 from infra.local_azure.arm.merge import merge
 from infra.local_azure.files import names, signature
 from infra.local_azure.files.errors import FilesError
-from infra.local_azure.providers import app_fields, app_shape
+from infra.local_azure.providers.app import app_fields, app_shape
 from infra.local_azure.providers.resource_filter import matcher
 
 

@@ -10,7 +10,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 from infra.local_azure.options import Options
-from infra.local_azure.providers.dispatch import KEPT, Dispatch
+from infra.local_azure.providers.app.dispatch import KEPT, Dispatch
 from infra.local_azure.runtime.execution import judge, missing
 from infra.local_azure.runtime.workload import Task
 from infra.local_azure.store import Record, Store

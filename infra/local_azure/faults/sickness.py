@@ -9,7 +9,7 @@ import logging
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from infra.local_azure.providers import app_view
+from infra.local_azure.providers.app import app_view
 
 from .fault import Event, Fault
 

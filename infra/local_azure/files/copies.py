@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from infra.local_azure import clock
-from infra.local_azure.providers import storage_account
+from infra.local_azure.providers.storage import storage_account
 
 from . import content, disk, names, properties, sas
 from .answer import Answer

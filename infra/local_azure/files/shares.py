@@ -5,7 +5,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from infra.local_azure import clock
 from infra.local_azure.arm.errors import ArmError
-from infra.local_azure.providers import file_share
+from infra.local_azure.providers.storage import file_share
 from infra.local_azure.store import Record
 
 from . import leases, usage

@@ -5,24 +5,19 @@ from functools import partial
 from infra.local_azure.arm.call import Handler
 from infra.local_azure.arm.operations import Finisher
 from infra.local_azure.azure import Azure
-
-from . import (
+from infra.local_azure.providers.app import (
     container_app,
-    deployment,
     environment_storage,
     execution,
-    file_service,
-    file_share,
     job,
-    lock,
-    log_analytics,
     managed_environment,
-    resource_group,
     revision,
-    storage_account,
-    subscriptions,
     workload_profiles,
 )
+from infra.local_azure.providers.deployments import deployment
+from infra.local_azure.providers.storage import file_service, file_share, storage_account
+
+from . import lock, log_analytics, resource_group, subscriptions
 
 ROUTES: dict[str, Handler] = {
     **subscriptions.ROUTES,

@@ -9,12 +9,13 @@ from infra.local_azure.arm.call import Call, Handler, Reply
 from infra.local_azure.arm.errors import ArmError, conflict, not_found
 from infra.local_azure.arm.paging import page
 from infra.local_azure.azure import Azure
+from infra.local_azure.providers import tracked
+from infra.local_azure.providers.tracked import Body
 from infra.local_azure.runtime.execution import Attempt
 from infra.local_azure.store import Record
 
-from . import job, job_shape, tracked
+from . import job, job_shape
 from .job_shape import EXECUTION_KIND, TYPE, execution_view
-from .tracked import Body
 
 _ALPHABET = string.ascii_lowercase + string.digits
 _STATES = {True: "Succeeded", False: "Failed"}

@@ -12,12 +12,13 @@ from infra.local_azure.arm.merge import merge
 from infra.local_azure.arm.operations import Operation
 from infra.local_azure.arm.paging import page
 from infra.local_azure.azure import Azure
+from infra.local_azure.providers import tracked
+from infra.local_azure.providers.tracked import Body
 from infra.local_azure.regions import display
 from infra.local_azure.store import Record
 
-from . import app_rules, app_shape, environment_storage, job_shape, managed_environment, tracked
+from . import app_rules, app_shape, environment_storage, job_shape, managed_environment
 from .job_shape import KIND, TYPE, view
-from .tracked import Body
 
 _NAME = re.compile(r"(?!.*--)[a-z][a-z0-9-]{0,30}[a-z0-9]")
 _RANGES = {

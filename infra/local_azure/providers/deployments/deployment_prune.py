@@ -3,10 +3,9 @@
 import asyncio
 
 from infra.local_azure.azure import Azure
+from infra.local_azure.providers.resource_group import SHOWN
+from infra.local_azure.providers.tracked import Body
 from infra.local_azure.store import Record
-
-from .resource_group import SHOWN
-from .tracked import Body
 
 _ROUNDS = 200
 

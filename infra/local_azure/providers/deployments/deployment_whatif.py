@@ -3,6 +3,7 @@
 from typing import Any
 
 from infra.local_azure.arm.call import Call
+from infra.local_azure.providers.tracked import Body
 from infra.local_azure.regions import normal
 from infra.local_azure.templates.expression import is_expression
 from infra.local_azure.templates.structures import member, merged, same
@@ -10,7 +11,6 @@ from infra.local_azure.templates.template import Resource
 
 from .deployment_prune import extra
 from .deployment_request import Opened, given
-from .tracked import Body
 
 # What providers fill in themselves and no template sets; a what-if leaves it out of both sides.
 _READ_ONLY = {

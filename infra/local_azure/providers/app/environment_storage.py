@@ -5,10 +5,11 @@ import re
 from infra.local_azure.arm.call import Call, Handler, Reply
 from infra.local_azure.arm.errors import ArmError, bad_request, conflict
 from infra.local_azure.arm.paging import page
+from infra.local_azure.providers import tracked
+from infra.local_azure.providers.tracked import Body
 from infra.local_azure.store import Record
 
-from . import environment_shape, managed_environment, tracked
-from .tracked import Body
+from . import environment_shape, managed_environment
 
 TYPE = "Microsoft.App/managedEnvironments/storages"
 KIND = TYPE.lower()

@@ -11,11 +11,11 @@ from infra.local_azure.arm.paging import page
 from infra.local_azure.azure import Azure
 from infra.local_azure.files import leases, tree, usage
 from infra.local_azure.files.errors import FilesError
+from infra.local_azure.providers.tracked import Body
 from infra.local_azure.store import Record
 
 from . import file_service, share_copies
 from .file_service import account
-from .tracked import Body
 
 TYPE = "Microsoft.Storage/storageAccounts/fileServices/shares"
 KIND = TYPE.lower()

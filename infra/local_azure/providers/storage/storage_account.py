@@ -12,11 +12,12 @@ from infra.local_azure.arm.operations import Operation
 from infra.local_azure.arm.paging import page
 from infra.local_azure.azure import Azure
 from infra.local_azure.files import tree
+from infra.local_azure.providers import tracked
+from infra.local_azure.providers.tracked import Body
 from infra.local_azure.store import Record
 
-from . import account_shape, tracked
+from . import account_shape
 from .account_shape import TYPE
-from .tracked import Body
 
 KIND = TYPE.lower()
 _NAME = re.compile(r"[a-z0-9]{3,24}")

@@ -2,10 +2,11 @@
 
 from infra.local_azure.arm.call import Call, Handler, Reply
 from infra.local_azure.arm.errors import ArmError, bad_request, conflict
+from infra.local_azure.providers import tracked
+from infra.local_azure.providers.tracked import Body
 from infra.local_azure.store import Record, Store
 
-from . import account_shape, storage_account, tracked
-from .tracked import Body
+from . import account_shape, storage_account
 
 TYPE = "Microsoft.Storage/storageAccounts/fileServices"
 KIND = TYPE.lower()

@@ -9,16 +9,15 @@ from infra.local_azure.arm import ids
 from infra.local_azure.arm.call import Call
 from infra.local_azure.arm.errors import GATEWAY, ArmError, bad_request, group_not_found, not_implemented
 from infra.local_azure.azure import Azure
+from infra.local_azure.providers.resource_group import view as group_view
+from infra.local_azure.providers.subscriptions import cloud
+from infra.local_azure.providers.tracked import GROUPS, Body
 from infra.local_azure.templates import relaxed
 from infra.local_azure.templates.errors import Request, TemplateError
 from infra.local_azure.templates.evaluation import Scope
 from infra.local_azure.templates.expression import is_expression
 from infra.local_azure.templates.hashing import template_hash
 from infra.local_azure.templates.template import DEPLOYMENT, Resource, Template
-
-from .resource_group import view as group_view
-from .subscriptions import cloud
-from .tracked import GROUPS, Body
 
 TYPE = "Microsoft.Resources/deployments"
 KIND = TYPE.lower()

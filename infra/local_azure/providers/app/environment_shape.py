@@ -11,10 +11,11 @@ from infra.local_azure import clock
 from infra.local_azure.arm.call import Call
 from infra.local_azure.arm.errors import bad_request
 from infra.local_azure.arm.shape import NEVER, OMITTED, Field, Shape
+from infra.local_azure.providers import tracked
 from infra.local_azure.regions import normal
 from infra.local_azure.store import Record
 
-from . import tracked, workload_profiles
+from . import workload_profiles
 
 TYPE = "Microsoft.App/managedEnvironments"
 Body = dict[str, Any]

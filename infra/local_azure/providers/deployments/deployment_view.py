@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 from infra.local_azure import clock
+from infra.local_azure.providers.tracked import Body
 from infra.local_azure.regions import normal
 from infra.local_azure.store import Record
 from infra.local_azure.templates import ids
@@ -11,7 +12,6 @@ from infra.local_azure.templates.hashing import template_hash
 from infra.local_azure.templates.template import DEPLOYMENT, Resource
 
 from .deployment_request import TYPE, Opened, given
-from .tracked import Body
 
 
 def fresh(request: Opened, state: str) -> Body:

@@ -14,14 +14,15 @@ from infra.local_azure.arm.errors import GATEWAY, ArmError, bad_request, conflic
 from infra.local_azure.arm.operations import Operation
 from infra.local_azure.arm.paging import page
 from infra.local_azure.azure import Azure
+from infra.local_azure.providers import resource_group, tracked
+from infra.local_azure.providers.resource_filter import compared
+from infra.local_azure.providers.tracked import Body
 from infra.local_azure.store import Record
 from infra.local_azure.templates.hashing import template_hash
 
-from . import deployment_run, deployment_view, deployment_whatif, resource_group, tracked
+from . import deployment_run, deployment_view, deployment_whatif
 from .deployment_request import KIND, deployment_id, opened
 from .deployment_run import ACTIVE
-from .resource_filter import compared
-from .tracked import Body
 
 _EPOCH_TICKS = 621355968000000000
 

@@ -11,11 +11,12 @@ from infra.local_azure.arm.merge import merge
 from infra.local_azure.arm.operations import Operation
 from infra.local_azure.arm.paging import page
 from infra.local_azure.azure import Azure
+from infra.local_azure.providers import tracked
+from infra.local_azure.providers.tracked import Body
 from infra.local_azure.store import Record
 
-from . import environment_shape, quotas, tracked, workload_profiles
+from . import environment_shape, quotas, workload_profiles
 from .environment_shape import TYPE, label, view
-from .tracked import Body
 
 KIND = TYPE.lower()
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,58}[a-z0-9]")

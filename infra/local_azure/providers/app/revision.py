@@ -6,12 +6,13 @@ from infra.local_azure import clock
 from infra.local_azure.arm.call import Call, Handler, Reply
 from infra.local_azure.arm.errors import ArmError, not_found
 from infra.local_azure.arm.paging import page
+from infra.local_azure.providers import tracked
+from infra.local_azure.providers.tracked import Body
 from infra.local_azure.runtime.workload import ReplicaStatus
 from infra.local_azure.store import Record
 
-from . import app_view, tracked
+from . import app_view
 from .app_view import KIND, REVISION_KIND, TYPE
-from .tracked import Body
 
 
 def listing(call: Call) -> Reply:

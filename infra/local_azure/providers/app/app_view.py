@@ -4,9 +4,10 @@ from typing import Any
 
 from infra.local_azure import clock
 from infra.local_azure.arm.call import Call
+from infra.local_azure.providers import tracked
 from infra.local_azure.store import Record
 
-from . import app_fields, app_shape, tracked
+from . import app_fields, app_shape
 
 TYPE = "Microsoft.App/containerApps"
 KIND = TYPE.lower()

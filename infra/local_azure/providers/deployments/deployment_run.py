@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from infra.local_azure import clock
 from infra.local_azure.arm.call import Reply
 from infra.local_azure.azure import Azure
+from infra.local_azure.providers.tracked import Body
 from infra.local_azure.store import Record
 from infra.local_azure.templates.errors import Needed, Request, TemplateError
 from infra.local_azure.templates.template import Resource, Template
@@ -21,7 +22,6 @@ from infra.local_azure.templates.template import Resource, Template
 from .deployment_prune import prune
 from .deployment_request import KIND, reopened
 from .deployment_view import duration
-from .tracked import Body
 
 ACTIVE = {"Accepted", "Running"}
 _BUSY = {"InProgress", "Accepted", "Running", "Waiting", "Creating", "Updating", "UpgradeRequested", "Provisioning"}

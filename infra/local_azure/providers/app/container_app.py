@@ -11,12 +11,13 @@ from infra.local_azure.arm.merge import merge
 from infra.local_azure.arm.operations import Operation
 from infra.local_azure.arm.paging import page
 from infra.local_azure.azure import Azure
+from infra.local_azure.providers import tracked
+from infra.local_azure.providers.tracked import Body
 from infra.local_azure.regions import display
 from infra.local_azure.store import Record
 
-from . import app_rules, app_shape, app_view, managed_environment, tracked
+from . import app_rules, app_shape, app_view, managed_environment
 from .app_view import KIND, REVISION_KIND, TYPE, view
-from .tracked import Body
 
 _ALPHABET = string.ascii_lowercase + string.digits
 
