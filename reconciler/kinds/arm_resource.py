@@ -57,7 +57,7 @@ class ArmResource:
 
     async def observe(self, desired: Desired, facts: Facts) -> Observation:
         spec = desired.spec
-        found = await self.arm.inventory.find(self.type, self.scope(spec), spec.name)
+        found = await self.find(spec)
         if found is None:
             await self._refuse_rename(spec)
             return Observation(exists=False)
@@ -79,6 +79,11 @@ class ArmResource:
             message="" if self.ready(found) else f"{self.name} {spec.name} is {state or 'unknown'}",
             poll_after=1.0 if state not in SETTLED else None,
         )
+
+    async def find(self, spec: Any) -> Mapping[str, Any] | None:
+        """A list may lag behind a creation, so what it lacks is asked for by name before it counts as absent."""
+        listed = await self.arm.inventory.find(self.type, self.scope(spec), spec.name)
+        return listed or await self.arm.inventory.get(self.type, self.scope(spec), spec.name)
 
     async def create(self, desired: Desired, facts: Facts) -> Wrote:
         operation = await self.put(desired, desired.spec.body, None, facts)

@@ -64,7 +64,7 @@ class ContainerApp(ArmResource):
 
     async def observe(self, desired: Desired, facts: Facts) -> Observation:
         spec: ContainerAppSpec = desired.spec
-        found = await self.arm.inventory.find(self.type, self.scope(spec), spec.name)
+        found = await self.find(spec)
         if found is None:
             return Observation(
                 exists=False, marks=(Mark("Provisioned", "False", Reason.MISSING, "the container app does not exist"),)

@@ -17,6 +17,7 @@ _APP = r"answered Microsoft\.App/(containerApps|jobs)\b.* "
 ALLOWED = {
     _APP
     + r"properties\.(delegatedIdentities|runningStatus|runningState): is not": "recorded; the type data is older or leaves it out",
+    _APP + r"properties\.deploymentErrors: is not": "recorded of what failed",
     _APP + r".*\.imageType: is not": "recorded in templates of apps and jobs",
     r"answered Microsoft\.App/jobs(/executions| stop) .*(detailedStatus|message|reason): is not": "in the model of 2026-07-01",
     r"answered Microsoft\.App/containerApps/revisions .*\.runningStateDetails: is not": "recorded",

@@ -66,8 +66,9 @@ async def test_a_model_is_fetched_into_the_environment(stage, hub):
     assert [write for write in stage.writes(since=before) if "/jobs/" in write.lower()] == []
 
 
-async def test_a_hub_that_refuses_is_said_and_asked_again_when_the_token_is_there(stage, hub):
+async def test_a_hub_that_refuses_is_said_and_asked_again_when_the_token_is_there(make_stage, hub):
     """The condition names the reason; a daemon with another token goes on at once."""
+    stage = make_stage()
     stage.env |= {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_secret"}
     stage.save(SERVICE)
     hub.job_token, hub.gated = "hf_new", True
