@@ -67,6 +67,7 @@ class Replica:
         self._control: Control | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._catalogue: Catalogue | None = None
+        self._followed: Catalogue | None = None  # the one whose withdrawals are done, which is what the report speaks of
         self._tested, self._was_ready = False, False
         self._message = ""
         self.door = Door(
@@ -111,7 +112,9 @@ class Replica:
         while True:
             try:
                 await self._self_test()
+                catalogue = self._catalogue
                 await self._adapters.step()
+                self._followed = catalogue
             except Exception as error:
                 log.exception("the adapter loop failed and tries again")
                 self._message = f"the adapter loop failed: {error}"
@@ -168,7 +171,7 @@ class Replica:
     def _state(self) -> dict[str, Any]:
         """What launch and an admin key are told."""
         ready, reason = self._ready()
-        catalogue = self._catalogue
+        catalogue = self._followed
         return {
             "running": self.door.running,
             "draining": self.door.draining,

@@ -129,7 +129,7 @@ async def test_a_visit_to_the_chat_page(walk, tmp_path):
             assert await tab.text("#model input") == "qlora"
             await tab.type("#ask textarea", "What is the capital of Italy?", enter=True)
             await tab.sees("red", "#talk", 60)
-            await tab.sees("1 token", "#pace")
+            await tab.sees("2 tokens", "#pace")  # the word, and the mark that ends the answer
             assert "first token after" in await tab.text("#pace")
             await tab.click("#model input")
             await tab.click("[role=option]", "my-project")

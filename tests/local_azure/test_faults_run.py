@@ -109,7 +109,7 @@ async def test_a_share_out_of_reach_cannot_be_mounted(azure, clients, script):
         async def told():
             return any("mount error(112): Host is down" in message for _, message in await app.events(http))
 
-        await until(told)
+        await until(told, 60)
     script()
     await app.healthy()
     await app.delete()
