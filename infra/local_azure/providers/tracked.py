@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from infra.local_azure import clock, regions
-from infra.local_azure.arm.call import Call
+from infra.local_azure.arm.call import Call, Reply
 from infra.local_azure.arm.errors import bad_request, conflict, group_not_found, not_found, parent_not_found
 from infra.local_azure.store import Record
 
@@ -157,3 +157,12 @@ def stamp(call: Call, previous: Body | None) -> Body:
     created = {"createdBy": author, "createdByType": "Application", "createdAt": instant}
     kept = {key: value for key, value in (previous or {}).items() if key.startswith("created")}
     return {**created, **kept, **change}
+
+
+def access_token(call: Call, kind: str) -> Reply:
+    """The answer to getAuthToken: a short-lived token for the log streams of one resource of Microsoft.App."""
+    record = acted_on(call, kind)
+    token, lifetime = call.azure.login.issue("containerapps", call.base, app=record.key)
+    shown = {"token": token, "expires": clock.zulu(clock.now() + lifetime)}
+    named = {"id": record.id, "name": record.name, "type": f"{kind}/accesstoken"}
+    return Reply(200, {"location": record.body["location"], "properties": shown, **named})

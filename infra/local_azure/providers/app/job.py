@@ -88,11 +88,7 @@ def list_secrets(call: Call) -> Reply:
 
 def auth_token(call: Call) -> Reply:
     """A short-lived token for this job's log streams."""
-    record = tracked.acted_on(call, TYPE)
-    token, lifetime = call.azure.login.issue("containerapps", call.base, app=record.key)
-    shown = {"token": token, "expires": clock.zulu(clock.now() + lifetime)}
-    named = {"id": record.id, "name": record.name, "type": "Microsoft.App/jobs/accesstoken"}
-    return Reply(200, {"location": record.body["location"], "properties": shown, **named})
+    return tracked.access_token(call, TYPE)
 
 
 def suspend(call: Call) -> Reply:

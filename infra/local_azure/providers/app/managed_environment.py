@@ -3,7 +3,7 @@
 import re
 import secrets
 
-from infra.local_azure import clock, regions
+from infra.local_azure import regions
 from infra.local_azure.arm import operations
 from infra.local_azure.arm.call import Call, Handler, Reply
 from infra.local_azure.arm.errors import bad_request, conflict, not_found
@@ -154,11 +154,7 @@ def usages(call: Call) -> Reply:
 
 def auth_token(call: Call) -> Reply:
     """A short-lived token for this environment's event stream."""
-    record = tracked.acted_on(call, TYPE)
-    token, lifetime = call.azure.login.issue("containerapps", call.base, app=record.key)
-    shown = {"token": token, "expires": clock.zulu(clock.now() + lifetime)}
-    named = {"id": record.id, "name": record.name, "type": f"{TYPE}/accesstoken"}
-    return Reply(200, {"location": record.body["location"], "properties": shown, **named})
+    return tracked.access_token(call, TYPE)
 
 
 def profile_states(call: Call) -> Reply:
