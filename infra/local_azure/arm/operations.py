@@ -15,9 +15,9 @@ from infra.local_azure import clock, regions
 from infra.local_azure.faults import endings, events
 from infra.local_azure.faults.book import Book
 from infra.local_azure.faults.kinds import OPERATIONS
-from infra.local_azure.store import Store
+from infra.local_azure.store import Record, Store
 
-from .call import Call
+from .call import Call, Reply
 from .errors import ArmError
 from .pace import Pace
 
@@ -177,3 +177,17 @@ def status_body(call: Call, operation: Operation) -> dict[str, Any]:
     if operation.error:
         body["error"] = operation.error
     return body
+
+
+def status_reply(call: Call, operation: Operation) -> Reply:
+    """The answer at the address of `Azure-AsyncOperation`."""
+    return Reply(200, status_body(call, operation), {} if operation.done else waiting(call))
+
+
+def result_reply(call: Call, operation: Operation, view: Callable[[Call, Record], Any]) -> Reply:
+    """The answer at the address of `Location`: 202 until it is over, then the resource, or 204 when that is gone."""
+    if not operation.done:
+        where = f"{call.base}{call.target.path}?api-version={call.version}"
+        return Reply(202, None, {"Location": where, **waiting(call)})
+    record = call.azure.store.get(operation.resource)
+    return Reply(200, view(call, record)) if record else Reply(204)

@@ -1,12 +1,16 @@
 """What every located resource shares: its group, region, tags and systemData. Used by all providers."""
 
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra.local_azure import clock, regions
 from infra.local_azure.arm.call import Call, Reply
 from infra.local_azure.arm.errors import bad_request, conflict, group_not_found, not_found, parent_not_found
+from infra.local_azure.arm.operations import Operation
 from infra.local_azure.store import Record
+
+if TYPE_CHECKING:
+    from infra.local_azure.azure import Azure
 
 GROUPS = "microsoft.resources/resourcegroups"
 Body = dict[str, Any]
@@ -166,3 +170,10 @@ def access_token(call: Call, kind: str) -> Reply:
     shown = {"token": token, "expires": clock.zulu(clock.now() + lifetime)}
     named = {"id": record.id, "name": record.name, "type": f"{kind}/accesstoken"}
     return Reply(200, {"location": record.body["location"], "properties": shown, **named})
+
+
+def write(azure: "Azure", record: Record, finish: str, *, factor: float = 1.0, argument: Body | None = None) -> Operation:
+    """Store a resource that is in progress and begin the operation that finishes it, both or neither."""
+    with azure.store.transaction():
+        azure.store.put(record)
+        return azure.operations.begin(record.key, finish, factor=factor, argument=argument)

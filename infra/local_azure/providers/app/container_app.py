@@ -70,7 +70,7 @@ def delete(call: Call) -> Reply:
     if running is None or running.finish != "app.deleted":
         _idle(azure, record.key, record.name)
         record.body["properties"]["provisioningState"] = "Deleting"
-        running = _write(azure, record, "app.deleted")
+        running = tracked.write(azure, record, "app.deleted")
         azure.composition.changed()
     return _accepted(call, record, running, status=False)
 
@@ -94,17 +94,11 @@ def stop(call: Call) -> Reply:
 
 
 def status(call: Call) -> Reply:
-    running = _operation(call)
-    return Reply(200, operations.status_body(call, running), {} if running.done else operations.waiting(call))
+    return operations.status_reply(call, _operation(call))
 
 
 def result(call: Call) -> Reply:
-    running = _operation(call)
-    if not running.done:
-        where = f"{call.base}{call.target.path}?api-version={call.version}"
-        return Reply(202, None, {"Location": where, **operations.waiting(call)})
-    record = call.azure.store.get(running.resource)
-    return Reply(200, view(call, record)) if record else Reply(204)
+    return operations.result_reply(call, _operation(call), view)
 
 
 def applied(azure: Azure, operation: Operation) -> None:
@@ -167,7 +161,7 @@ def _accept(call: Call, known: Record | None, body: Body) -> tuple[Record, Opera
     record.body = {"location": display(place), "identity": tracked.identity(call, body, record.id), "properties": properties}
     record.body["systemData"] = tracked.stamp(call, known.body["systemData"] if known else None)
     record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
-    return record, _write(azure, record, "app.applied", {"revision": revision})
+    return record, tracked.write(azure, record, "app.applied", argument={"revision": revision})
 
 
 def _environment(call: Call, sent: Body, known: Record | None) -> Record:
@@ -224,7 +218,7 @@ def _switch(call: Call, *, stopped: bool) -> Reply:
     azure, record = call.azure, tracked.acted_on(call, TYPE)
     _idle(azure, record.key, record.name)
     record.body["properties"]["provisioningState"] = "InProgress"
-    running = _write(azure, record, "app.switched", {"stopped": stopped})
+    running = tracked.write(azure, record, "app.switched", argument={"stopped": stopped})
     return _accepted(call, record, running, status=False)
 
 
@@ -235,12 +229,6 @@ def _accepted(call: Call, record: Record, running: Operation, *, status: bool) -
         where = operations.url(call, "Microsoft.App", place, "containerappOperationStatuses", running, status=True)
         headers["Azure-AsyncOperation"] = where
     return Reply(202, None, {**headers, **operations.waiting(call)})
-
-
-def _write(azure: Azure, record: Record, finish: str, argument: Body | None = None) -> Operation:
-    with azure.store.transaction():
-        azure.store.put(record)
-        return azure.operations.begin(record.key, finish, argument=argument)
 
 
 def _idle(azure: Azure, key: str, name: str) -> None:

@@ -77,7 +77,7 @@ def delete(call: Call) -> Reply:
     if running is None or running.finish != "job.deleted":
         idle(azure, record.key, record.name)
         record.body["properties"]["provisioningState"] = "Deleting"
-        running = _write(azure, record, "job.deleted")
+        running = tracked.write(azure, record, "job.deleted")
         azure.dispatch.changed()
     return _accepted(call, record, running)
 
@@ -100,17 +100,11 @@ def resume(call: Call) -> Reply:
 
 
 def status(call: Call) -> Reply:
-    running = _operation(call)
-    return Reply(200, operations.status_body(call, running), {} if running.done else operations.waiting(call))
+    return operations.status_reply(call, _operation(call))
 
 
 def result(call: Call) -> Reply:
-    running = _operation(call)
-    if not running.done:
-        where = f"{call.base}{call.target.path}?api-version={call.version}"
-        return Reply(202, None, {"Location": where, **operations.waiting(call)})
-    record = call.azure.store.get(running.resource)
-    return Reply(200, view(call, record)) if record else Reply(204)
+    return operations.result_reply(call, _operation(call), view)
 
 
 def applied(azure: Azure, operation: Operation) -> None:
@@ -168,7 +162,7 @@ def _accept(call: Call, known: Record | None, body: Body) -> tuple[Record, Opera
     record.body = {"location": display(place), "identity": tracked.identity(call, body, record.id), "properties": properties}
     record.body["systemData"] = tracked.stamp(call, known.body["systemData"] if known else None)
     record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
-    return record, _write(azure, record, "job.applied")
+    return record, tracked.write(azure, record, "job.applied")
 
 
 def _given(secret: Body) -> Body:
@@ -234,7 +228,7 @@ def _switch(call: Call, *, suspended: bool) -> Reply:
     azure, record = call.azure, tracked.acted_on(call, TYPE)
     idle(azure, record.key, record.name)
     record.body["properties"]["provisioningState"] = "InProgress"
-    running = _write(azure, record, "job.applied", {"suspended": suspended})
+    running = tracked.write(azure, record, "job.applied", argument={"suspended": suspended})
     where = _url(call, record, "containerappsjobOperationStatuses", running, status=True)
     accepted = _accepted(call, record, running)
     return Reply(202, None, {**accepted.headers, "Azure-AsyncOperation": where})
@@ -247,12 +241,6 @@ def _accepted(call: Call, record: Record, running: Operation) -> Reply:
 
 def _url(call: Call, record: Record, segment: str, running: Operation, *, status: bool) -> str:
     return operations.url(call, "Microsoft.App", record.body["location"], segment, running, status=status)
-
-
-def _write(azure: Azure, record: Record, finish: str, argument: Body | None = None) -> Operation:
-    with azure.store.transaction():
-        azure.store.put(record)
-        return azure.operations.begin(record.key, finish, argument=argument)
 
 
 def _operation(call: Call) -> Operation:

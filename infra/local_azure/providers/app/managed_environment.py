@@ -49,7 +49,7 @@ def put(call: Call) -> Reply:
         "systemData": tracked.stamp(call, before.get("systemData")),
     }
     record.body["properties"] = {**settings, "provisioningState": "Waiting" if not known else "UpgradeRequested"}
-    running = _write(azure, record, "environment.done", factor=3 if not known else 1)
+    running = tracked.write(azure, record, "environment.done", factor=3 if not known else 1)
     where = operations.url(call, "Microsoft.App", place, "managedEnvironmentOperationStatuses", running, status=True)
     headers = {"Azure-AsyncOperation": where, "x-ms-async-operation-timeout": "PT15M", **operations.waiting(call)}
     return Reply(201, view(call, record, created=not known), headers)
@@ -75,7 +75,7 @@ def patch(call: Call) -> Reply:
     if not structural:
         azure.store.put(record)
         return Reply(200, view(call, record))
-    running = _write(azure, record, "environment.done")
+    running = tracked.write(azure, record, "environment.done")
     where = operations.url(call, "Microsoft.App", place, "managedEnvironmentOperationResults", running, status=False)
     return Reply(202, None, {"Location": where, **operations.waiting(call)})
 
@@ -107,7 +107,7 @@ def delete(call: Call) -> Reply:
             text = f"The specified environment {record.name} cannot be deleted because it still contains {len(jobs)} active jobs."
             raise conflict("ManagedEnvironmentHasContainerAppsJobs", text)
         record.body["properties"]["provisioningState"] = "ScheduledForDelete"
-        running = _write(azure, record, "environment.deleted", factor=2)
+        running = tracked.write(azure, record, "environment.deleted", factor=2)
     where = operations.url(
         call, "Microsoft.App", record.body["location"], "managedEnvironmentOperationResults", running, status=False
     )
@@ -127,17 +127,11 @@ def deleted(azure: Azure, operation: Operation) -> None:
 
 
 def status(call: Call) -> Reply:
-    running = _operation(call)
-    return Reply(200, operations.status_body(call, running), {} if running.done else operations.waiting(call))
+    return operations.status_reply(call, _operation(call))
 
 
 def result(call: Call) -> Reply:
-    running = _operation(call)
-    if not running.done:
-        where = f"{call.base}{call.target.path}?api-version={call.version}"
-        return Reply(202, None, {"Location": where, **operations.waiting(call)})
-    record = call.azure.store.get(running.resource)
-    return Reply(200, view(call, record)) if record else Reply(204)
+    return operations.result_reply(call, _operation(call), view)
 
 
 def usages(call: Call) -> Reply:
@@ -184,12 +178,6 @@ def idle(azure: Azure, key: str, name: str) -> None:
             f"OperationId: '{running.id}'"
         )
         raise conflict("ManagedEnvironmentOperationInProgress", text)
-
-
-def _write(azure: Azure, record: Record, finish: str, factor: float = 1.0) -> Operation:
-    with azure.store.transaction():
-        azure.store.put(record)
-        return azure.operations.begin(record.key, finish, factor=factor)
 
 
 def _private(place: str) -> Body:
