@@ -112,6 +112,7 @@ def applied(azure: Azure, operation: Operation) -> None:
         properties["latestRevisionName"] = revision
         properties.setdefault("latestReadyRevisionName", revision)  # the first counts as ready, whatever becomes of it
     properties["provisioningState"] = "Succeeded"
+    record.private["settling"] = True  # from here on: while the write ran, the revision before it was still the newest
     azure.store.put(record)
     azure.composition.prune(record)
     azure.composition.changed()
@@ -157,7 +158,7 @@ def _accept(call: Call, known: Record | None, body: Body) -> tuple[Record, Opera
         record.private["port"] = record.private.get("port") or azure.composition.free_port()
     old = known.body["properties"] if known else {}
     properties |= {name: old[name] for name in ("latestRevisionName", "latestReadyRevisionName") if name in old}
-    record.private |= {"environment": environment.key, "secrets": values, "settling": True}
+    record.private |= {"environment": environment.key, "secrets": values}
     record.body = {"location": display(place), "identity": tracked.identity(call, body, record.id), "properties": properties}
     record.body["systemData"] = tracked.stamp(call, known.body["systemData"] if known else None)
     record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
