@@ -121,6 +121,8 @@ class Server:
         if not listener.is_clean(path):
             return listener.refusal(400, "Invalid URL", "The request URL is invalid.")
         event = events.of_request(plane, request.method, path, query) if self.azure.faults else None
+        if event is not None and plane == "arm":
+            self._sickness.look()  # what this request starts must find the script in force
         events.CURRENT.set(event)
         status = -1
 

@@ -39,13 +39,17 @@ class Sickness:
 
     async def _watch(self) -> None:
         while True:
-            try:
-                self._look()
-            except Exception:
-                log.exception("looking after sick replicas failed")
+            self.look()
             await asyncio.sleep(_LOOK_S)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Tell the runtime what the script says now. Never raises."""
+        try:
+            self._tell()
+        except Exception:
+            log.exception("looking after sick replicas failed")
+
+    def _tell(self) -> None:
         azure, faults = self._azure, self._azure.faults
         ailments = self._found(faults.standing(_AILMENTS))
         if ailments != self._ailments:
