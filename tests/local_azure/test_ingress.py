@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import signal
 import time
 from dataclasses import replace
@@ -262,8 +263,10 @@ async def test_a_replica_that_refuses_connections_costs_no_request(tmp_path):
         victim = (await scene.healthy(replicas=2)).replicas[0]
         await scene.get()
         async with scene.client() as client:
-            os.kill(victim.pid, signal.SIGSTOP)  # accepts nothing and closes nothing until it is killed
+            process = os.pidfd_open(victim.pid)
             os.kill(victim.pid, signal.SIGKILL)
+            await asyncio.to_thread(select.select, [process], [], [], 10)  # until it is dead its socket takes connections
+            os.close(process)
             for _ in range(20):
                 async with client.post("/x", data=b"1") as response:
                     assert response.status == 200
