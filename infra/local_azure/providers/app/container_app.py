@@ -4,9 +4,7 @@ import secrets
 import string
 
 from infra.local_azure import clock
-from infra.local_azure.arm import operations
 from infra.local_azure.arm.call import Call, Handler, Reply
-from infra.local_azure.arm.errors import ArmError, bad_request, conflict
 from infra.local_azure.arm.merge import merge
 from infra.local_azure.arm.operations import Operation
 from infra.local_azure.arm.paging import page
@@ -16,9 +14,11 @@ from infra.local_azure.providers.tracked import Body
 from infra.local_azure.regions import display
 from infra.local_azure.store import Record
 
-from . import app_rules, app_shape, app_view, managed_environment
+from . import app_rules, app_shape, app_view
 from .app_view import KIND, REVISION_KIND, TYPE, view
+from .long_running import LongRunning
 
+OPERATIONS = LongRunning("a container app", "ContainerApp", "containerapp")
 _ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -28,28 +28,26 @@ def put(call: Call) -> Reply:
     tracked.require_group(call)
     app_rules.name(call.target.name)
     known = azure.store.get(call.target.key)
-    _idle(azure, call.target.key, call.target.name)
+    OPERATIONS.idle(azure, call.target.key, call.target.name)
     sent = body.get("properties") or {}
     settings = sent.get("configuration") or {}
     if known is None and settings.get("maxInactiveRevisions") is None and call.version >= "2024-02":
         sent = {**sent, "configuration": {**settings, "maxInactiveRevisions": 100}}
     record, running = _accept(call, known, {**body, "properties": sent})
-    where = operations.url(call, "Microsoft.App", record.body["location"], "containerappOperationStatuses", running, status=True)
-    headers = {"Azure-AsyncOperation": where, "x-ms-async-operation-timeout": "PT15M", **operations.waiting(call)}
-    return Reply(201, app_view.echo(call, record, sent), headers)
+    return Reply(201, app_view.echo(call, record, sent), OPERATIONS.begun(call, record, running))
 
 
 def patch(call: Call) -> Reply:
     """A merge over what is there; answers 202 without a body and with both polling headers."""
     azure, body = call.azure, call.document()
     known = tracked.find(call, TYPE)
-    _idle(azure, known.key, known.name)
+    OPERATIONS.idle(azure, known.key, known.name)
     before = {**known.body["properties"]}
     before["configuration"] = {**before["configuration"], "secrets": known.private["secrets"]}
     whole = merge({**known.body, "properties": before}, {key: value for key, value in body.items() if key != "properties"})
     whole["properties"] = merge(before, body.get("properties") or {})
     record, running = _accept(call, known, whole)
-    return _accepted(call, record, running, status=True)
+    return OPERATIONS.accepted(call, record, running, status=True)
 
 
 def get(call: Call) -> Reply:
@@ -61,18 +59,7 @@ def listing(call: Call) -> Reply:
 
 
 def delete(call: Call) -> Reply:
-    azure = call.azure
-    tracked.require_group(call)
-    record = azure.store.get(call.target.key)
-    if record is None:
-        return Reply(204)
-    running = azure.operations.busy(record.key)
-    if running is None or running.finish != "app.deleted":
-        _idle(azure, record.key, record.name)
-        record.body["properties"]["provisioningState"] = "Deleting"
-        running = tracked.write(azure, record, "app.deleted")
-        azure.composition.changed()
-    return _accepted(call, record, running, status=False)
+    return OPERATIONS.delete(call, "app.deleted")
 
 
 def list_secrets(call: Call) -> Reply:
@@ -93,12 +80,8 @@ def stop(call: Call) -> Reply:
     return _switch(call, stopped=True)
 
 
-def status(call: Call) -> Reply:
-    return operations.status_reply(call, _operation(call))
-
-
 def result(call: Call) -> Reply:
-    return operations.result_reply(call, _operation(call), view)
+    return OPERATIONS.result(call, view)
 
 
 def applied(azure: Azure, operation: Operation) -> None:
@@ -136,7 +119,7 @@ def _accept(call: Call, known: Record | None, body: Body) -> tuple[Record, Opera
     """Check the whole document, store it as in progress and start the operation that applies it."""
     azure, sent = call.azure, body.get("properties") or {}
     place = tracked.location(body, known, TYPE)
-    environment = _environment(call, sent, known)
+    environment = OPERATIONS.environment(azure, sent, known)
     profiles = environment.body["properties"]["workloadProfiles"]
     properties: Body = {
         "provisioningState": "InProgress",
@@ -163,26 +146,6 @@ def _accept(call: Call, known: Record | None, body: Body) -> tuple[Record, Opera
     record.body["systemData"] = tracked.stamp(call, known.body["systemData"] if known else None)
     record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
     return record, tracked.write(azure, record, "app.applied", argument={"revision": revision})
-
-
-def _environment(call: Call, sent: Body, known: Record | None) -> Record:
-    wanted = (
-        sent.get("environmentId")
-        or sent.get("managedEnvironmentId")
-        or (known.body["properties"]["environmentId"] if known else None)
-    )
-    if not wanted:
-        raise bad_request("ContainerAppEnvironmentRequired", "The property 'environmentId' is required.")
-    record = call.azure.store.get(str(wanted))
-    if record is None or record.kind != managed_environment.KIND:
-        raise bad_request("ManagedEnvironmentNotFound", f"The environment '{wanted}' was not found.")
-    if known and record.key != known.private["environment"]:
-        raise bad_request("ContainerAppEnvironmentCannotBeChanged", "The environment of a container app cannot be changed.")
-    state = record.body["properties"]["provisioningState"]
-    if state != "Succeeded":
-        text = f"The environment '{record.name}' is not provisioned: its provisioning state is '{state}'."
-        raise conflict("ManagedEnvironmentNotProvisioned", text)
-    return record
 
 
 def _next_revision(azure: Azure, record: Record, known: Record | None, properties: Body) -> str | None:
@@ -217,36 +180,10 @@ def _revision(app: Record, name: str) -> Record:
 
 def _switch(call: Call, *, stopped: bool) -> Reply:
     azure, record = call.azure, tracked.acted_on(call, TYPE)
-    _idle(azure, record.key, record.name)
+    OPERATIONS.idle(azure, record.key, record.name)
     record.body["properties"]["provisioningState"] = "InProgress"
     running = tracked.write(azure, record, "app.switched", argument={"stopped": stopped})
-    return _accepted(call, record, running, status=False)
-
-
-def _accepted(call: Call, record: Record, running: Operation, *, status: bool) -> Reply:
-    place = record.body["location"]
-    headers = {"Location": operations.url(call, "Microsoft.App", place, "containerappOperationResults", running, status=False)}
-    if status:
-        where = operations.url(call, "Microsoft.App", place, "containerappOperationStatuses", running, status=True)
-        headers["Azure-AsyncOperation"] = where
-    return Reply(202, None, {**headers, **operations.waiting(call)})
-
-
-def _idle(azure: Azure, key: str, name: str) -> None:
-    running = azure.operations.busy(key)
-    if running is not None:
-        text = (
-            f"Cannot modify a container app '{name}' because there is an active provisioning operation in progress. "
-            f"OperationId: '{running.id}'"
-        )
-        raise conflict("ContainerAppOperationInProgress", text)
-
-
-def _operation(call: Call) -> Operation:
-    running = call.azure.operations.get(call.target.name)
-    if running is None:
-        raise ArmError(404, "ContainerAppOperationNotFound", f"The operation '{call.target.name}' was not found.")
-    return running
+    return OPERATIONS.accepted(call, record, running)
 
 
 def _app_id(call: Call) -> str:
@@ -263,6 +200,6 @@ ROUTES: dict[str, Handler] = {
     "post microsoft.app/containerapps/{}/getauthtoken": auth_token,
     "post microsoft.app/containerapps/{}/start": start,
     "post microsoft.app/containerapps/{}/stop": stop,
-    "get microsoft.app/locations/{}/containerappoperationstatuses/{}": status,
+    "get microsoft.app/locations/{}/containerappoperationstatuses/{}": OPERATIONS.status,
     "get microsoft.app/locations/{}/containerappoperationresults/{}": result,
 }

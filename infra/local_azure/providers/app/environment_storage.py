@@ -20,7 +20,7 @@ _FIELDS = ("accountName", "shareName", "accessMode")
 
 def put(call: Call) -> Reply:
     environment = _environment(call)
-    managed_environment.idle(call.azure, environment.key, environment.name)
+    managed_environment.OPERATIONS.idle(call.azure, environment.key, environment.name)
     if environment.body["properties"]["provisioningState"] != "Succeeded":
         text = f"The environment '{environment.name}' is not provisioned: {environment.body['properties']['provisioningState']}."
         raise conflict("ManagedEnvironmentNotProvisioned", text)

@@ -24,7 +24,7 @@ _STATES = {True: "Succeeded", False: "Failed"}
 def start(call: Call) -> Reply:
     """One more execution, with the job's template or the one sent; answers with its name, without waiting for it."""
     azure, record = call.azure, tracked.acted_on(call, TYPE)
-    job.idle(azure, record.key, record.name)
+    job.OPERATIONS.idle(azure, record.key, record.name)
     if record.private["suspended"]:
         raise conflict("ContainerAppsJobSuspended", f"The job '{record.name}' is suspended.")
     template = job_shape.overridden(record.body["properties"]["template"], call.body if isinstance(call.body, dict) else None)

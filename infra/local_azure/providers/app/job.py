@@ -5,9 +5,8 @@ import re
 from cronsim import CronSim, CronSimError
 
 from infra.local_azure import clock
-from infra.local_azure.arm import operations
 from infra.local_azure.arm.call import Call, Handler, Reply
-from infra.local_azure.arm.errors import ArmError, bad_request, conflict
+from infra.local_azure.arm.errors import bad_request
 from infra.local_azure.arm.merge import merge
 from infra.local_azure.arm.operations import Operation
 from infra.local_azure.arm.paging import page
@@ -17,9 +16,11 @@ from infra.local_azure.providers.tracked import Body
 from infra.local_azure.regions import display
 from infra.local_azure.store import Record
 
-from . import app_rules, app_shape, environment_storage, job_shape, managed_environment
+from . import app_rules, app_shape, environment_storage, job_shape
 from .job_shape import KIND, TYPE, view
+from .long_running import LongRunning
 
+OPERATIONS = LongRunning("a container apps job", "ContainerAppsJob", "containerappsjob")
 _NAME = re.compile(r"(?!.*--)[a-z][a-z0-9-]{0,30}[a-z0-9]")
 _RANGES = {
     "replicaTimeout": (1, 604800),
@@ -41,22 +42,20 @@ def put(call: Call) -> Reply:
         )
         raise bad_request("ContainerAppsJobInvalidName", text)
     known = call.azure.store.get(call.target.key)
-    idle(call.azure, call.target.key, call.target.name)
+    OPERATIONS.idle(call.azure, call.target.key, call.target.name)
     record, running = _accept(call, known, body)
-    where = _url(call, record, "containerappsjobOperationStatuses", running, status=True)
-    headers = {"Azure-AsyncOperation": where, "x-ms-async-operation-timeout": "PT15M", **operations.waiting(call)}
-    return Reply(201, view(call, record, echo=True), headers)
+    return Reply(201, view(call, record, echo=True), OPERATIONS.begun(call, record, running))
 
 
 def patch(call: Call) -> Reply:
     """A merge over what is there; answers 202 without a body."""
     body, known = call.document(), tracked.find(call, TYPE)
-    idle(call.azure, known.key, known.name)
+    OPERATIONS.idle(call.azure, known.key, known.name)
     before = {**known.body["properties"]}
     before["configuration"] = {**before["configuration"], "secrets": known.private["secrets"]}
     whole = merge(known.body, {key: value for key, value in body.items() if key != "properties"})
     whole["properties"] = merge(before, body.get("properties") or {})
-    return _accepted(call, *_accept(call, known, whole))
+    return OPERATIONS.accepted(call, *_accept(call, known, whole))
 
 
 def get(call: Call) -> Reply:
@@ -68,18 +67,7 @@ def listing(call: Call) -> Reply:
 
 
 def delete(call: Call) -> Reply:
-    azure = call.azure
-    tracked.require_group(call)
-    record = azure.store.get(call.target.key)
-    if record is None:
-        return Reply(204)
-    running = azure.operations.busy(record.key)
-    if running is None or running.finish != "job.deleted":
-        idle(azure, record.key, record.name)
-        record.body["properties"]["provisioningState"] = "Deleting"
-        running = tracked.write(azure, record, "job.deleted")
-        azure.dispatch.changed()
-    return _accepted(call, record, running)
+    return OPERATIONS.delete(call, "job.deleted")
 
 
 def list_secrets(call: Call) -> Reply:
@@ -99,12 +87,8 @@ def resume(call: Call) -> Reply:
     return _switch(call, suspended=False)
 
 
-def status(call: Call) -> Reply:
-    return operations.status_reply(call, _operation(call))
-
-
 def result(call: Call) -> Reply:
-    return operations.result_reply(call, _operation(call), view)
+    return OPERATIONS.result(call, view)
 
 
 def applied(azure: Azure, operation: Operation) -> None:
@@ -122,16 +106,6 @@ def deleted(azure: Azure, operation: Operation) -> None:
     azure.dispatch.changed()
 
 
-def idle(azure: Azure, key: str, name: str) -> None:
-    running = azure.operations.busy(key)
-    if running is not None:
-        text = (
-            f"Cannot modify a container apps job '{name}' because there is an active provisioning operation in progress. "
-            f"OperationId: '{running.id}'"
-        )
-        raise conflict("ContainerAppsJobOperationInProgress", text)
-
-
 def template_rules(azure: Azure, environment: str, properties: Body, secrets: list[Body]) -> None:
     """What Azure refuses in the containers of a job, or of one execution of it."""
     place = azure.store.get(environment)
@@ -143,7 +117,7 @@ def _accept(call: Call, known: Record | None, body: Body) -> tuple[Record, Opera
     """Check the whole document, store it as in progress and start the operation that applies it."""
     azure, sent = call.azure, body.get("properties") or {}
     place = tracked.location(body, known, TYPE)
-    environment = _environment(azure, sent, known)
+    environment = OPERATIONS.environment(azure, sent, known)
     configuration = job_shape.configuration(sent.get("configuration") or {})
     _configuration(configuration)
     profiles = environment.body["properties"]["workloadProfiles"]
@@ -208,46 +182,12 @@ def _tell_scalers(azure: Azure, record: Record) -> None:
             azure.dispatch.tell(record.name, "KEDAScalerFailed", text)
 
 
-def _environment(azure: Azure, sent: Body, known: Record | None) -> Record:
-    wanted = sent.get("environmentId") or (known.body["properties"]["environmentId"] if known else None)
-    if not wanted:
-        raise bad_request("ContainerAppsJobEnvironmentRequired", "The property 'environmentId' is required.")
-    record = azure.store.get(str(wanted))
-    if record is None or record.kind != managed_environment.KIND:
-        raise bad_request("ManagedEnvironmentNotFound", f"The environment '{wanted}' was not found.")
-    if known and record.key != known.private["environment"]:
-        raise bad_request("ContainerAppsJobEnvironmentCannotBeChanged", "The environment of a job cannot be changed.")
-    state = record.body["properties"]["provisioningState"]
-    if state != "Succeeded":
-        text = f"The environment '{record.name}' is not provisioned: its provisioning state is '{state}'."
-        raise conflict("ManagedEnvironmentNotProvisioned", text)
-    return record
-
-
 def _switch(call: Call, *, suspended: bool) -> Reply:
     azure, record = call.azure, tracked.acted_on(call, TYPE)
-    idle(azure, record.key, record.name)
+    OPERATIONS.idle(azure, record.key, record.name)
     record.body["properties"]["provisioningState"] = "InProgress"
     running = tracked.write(azure, record, "job.applied", argument={"suspended": suspended})
-    where = _url(call, record, "containerappsjobOperationStatuses", running, status=True)
-    accepted = _accepted(call, record, running)
-    return Reply(202, None, {**accepted.headers, "Azure-AsyncOperation": where})
-
-
-def _accepted(call: Call, record: Record, running: Operation) -> Reply:
-    where = _url(call, record, "containerappsjobOperationResults", running, status=False)
-    return Reply(202, None, {"Location": where, **operations.waiting(call)})
-
-
-def _url(call: Call, record: Record, segment: str, running: Operation, *, status: bool) -> str:
-    return operations.url(call, "Microsoft.App", record.body["location"], segment, running, status=status)
-
-
-def _operation(call: Call) -> Operation:
-    running = call.azure.operations.get(call.target.name)
-    if running is None:
-        raise ArmError(404, "ContainerAppsJobOperationNotFound", f"The operation '{call.target.name}' was not found.")
-    return running
+    return OPERATIONS.accepted(call, record, running, status=True)
 
 
 ROUTES: dict[str, Handler] = {
@@ -260,6 +200,6 @@ ROUTES: dict[str, Handler] = {
     "post microsoft.app/jobs/{}/getauthtoken": auth_token,
     "post microsoft.app/jobs/{}/suspend": suspend,
     "post microsoft.app/jobs/{}/resume": resume,
-    "get microsoft.app/locations/{}/containerappsjoboperationstatuses/{}": status,
+    "get microsoft.app/locations/{}/containerappsjoboperationstatuses/{}": OPERATIONS.status,
     "get microsoft.app/locations/{}/containerappsjoboperationresults/{}": result,
 }

@@ -4,9 +4,8 @@ import re
 import secrets
 
 from infra.local_azure import regions
-from infra.local_azure.arm import operations
 from infra.local_azure.arm.call import Call, Handler, Reply
-from infra.local_azure.arm.errors import bad_request, conflict, not_found
+from infra.local_azure.arm.errors import bad_request, conflict
 from infra.local_azure.arm.merge import merge
 from infra.local_azure.arm.operations import Operation
 from infra.local_azure.arm.paging import page
@@ -17,8 +16,10 @@ from infra.local_azure.store import Record
 
 from . import environment_shape, quotas, workload_profiles
 from .environment_shape import TYPE, label, view
+from .long_running import LongRunning
 
 KIND = TYPE.lower()
+OPERATIONS = LongRunning("a managed environment", "ManagedEnvironment", "managedEnvironment")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,58}[a-z0-9]")
 _WORDS = ("bluesky", "whitebeach", "greenfield", "calmsea", "redstone", "goldriver", "silverlake", "happytree")
 
@@ -35,7 +36,7 @@ def put(call: Call) -> Reply:
         raise bad_request("ManagedEnvironmentInvalidName", text)
     known = azure.store.get(call.target.key)
     place = tracked.location(body, known, TYPE)
-    idle(azure, call.target.key, call.target.name)
+    OPERATIONS.idle(azure, call.target.key, call.target.name)
     sent = body.get("properties") or {}
     before = known.body if known else {}
     record = known or Record(tracked.new_id(call, TYPE), KIND, {}, _private(place))
@@ -50,9 +51,7 @@ def put(call: Call) -> Reply:
     }
     record.body["properties"] = {**settings, "provisioningState": "Waiting" if not known else "UpgradeRequested"}
     running = tracked.write(azure, record, "environment.done", factor=3 if not known else 1)
-    where = operations.url(call, "Microsoft.App", place, "managedEnvironmentOperationStatuses", running, status=True)
-    headers = {"Azure-AsyncOperation": where, "x-ms-async-operation-timeout": "PT15M", **operations.waiting(call)}
-    return Reply(201, view(call, record, created=not known), headers)
+    return Reply(201, view(call, record, created=not known), OPERATIONS.begun(call, record, running))
 
 
 def patch(call: Call) -> Reply:
@@ -60,7 +59,7 @@ def patch(call: Call) -> Reply:
     azure, body = call.azure, call.document()
     record = tracked.find(call, TYPE)
     place = tracked.location(body, record, TYPE)
-    idle(azure, record.key, record.name)
+    OPERATIONS.idle(azure, record.key, record.name)
     merged = merge(_own(record.body["properties"]), body.get("properties") or {})
     settings = environment_shape.settings(merged, place, record.body["properties"], record)
     structural = settings != _own(record.body["properties"])
@@ -75,9 +74,7 @@ def patch(call: Call) -> Reply:
     if not structural:
         azure.store.put(record)
         return Reply(200, view(call, record))
-    running = tracked.write(azure, record, "environment.done")
-    where = operations.url(call, "Microsoft.App", place, "managedEnvironmentOperationResults", running, status=False)
-    return Reply(202, None, {"Location": where, **operations.waiting(call)})
+    return OPERATIONS.accepted(call, record, tracked.write(azure, record, "environment.done"))
 
 
 def get(call: Call) -> Reply:
@@ -89,29 +86,7 @@ def listing(call: Call) -> Reply:
 
 
 def delete(call: Call) -> Reply:
-    azure = call.azure
-    tracked.require_group(call)
-    record = azure.store.get(call.target.key)
-    if record is None:
-        return Reply(204)
-    running = azure.operations.busy(record.key)
-    if running is None or running.finish != "environment.deleted":
-        idle(azure, record.key, record.name)
-        apps = [app for app in azure.store.each("microsoft.app/containerapps") if app.private["environment"] == record.key]
-        if apps:
-            count = f"{len(apps)} active container apps"
-            text = f"The specified environment {record.name} cannot be deleted because it still contains {count}."
-            raise conflict("ManagedEnvironmentHasContainerApps", text)
-        jobs = [job for job in azure.store.each("microsoft.app/jobs") if job.private["environment"] == record.key]
-        if jobs:
-            text = f"The specified environment {record.name} cannot be deleted because it still contains {len(jobs)} active jobs."
-            raise conflict("ManagedEnvironmentHasContainerAppsJobs", text)
-        record.body["properties"]["provisioningState"] = "ScheduledForDelete"
-        running = tracked.write(azure, record, "environment.deleted", factor=2)
-    where = operations.url(
-        call, "Microsoft.App", record.body["location"], "managedEnvironmentOperationResults", running, status=False
-    )
-    return Reply(202, None, {"Location": where, **operations.waiting(call)})
+    return OPERATIONS.delete(call, "environment.deleted", state="ScheduledForDelete", factor=2, check=_refuse_occupied)
 
 
 def done(azure: Azure, operation: Operation) -> None:
@@ -126,12 +101,8 @@ def deleted(azure: Azure, operation: Operation) -> None:
     azure.composition.changed()
 
 
-def status(call: Call) -> Reply:
-    return operations.status_reply(call, _operation(call))
-
-
 def result(call: Call) -> Reply:
-    return operations.result_reply(call, _operation(call), view)
+    return OPERATIONS.result(call, view)
 
 
 def usages(call: Call) -> Reply:
@@ -162,22 +133,16 @@ def profile_states(call: Call) -> Reply:
     return Reply(200, {"value": value})
 
 
-def _operation(call: Call) -> Operation:
-    running = call.azure.operations.get(call.target.name)
-    if running is None:
-        raise not_found("Microsoft.App/locations/managedEnvironmentOperationStatuses", call.target.name, "")
-    return running
-
-
-def idle(azure: Azure, key: str, name: str) -> None:
-    """Refuse a write while an operation runs on the environment."""
-    running = azure.operations.busy(key)
-    if running is not None:
-        text = (
-            f"Cannot modify a managed environment '{name}' because there is an active provisioning operation in progress. "
-            f"OperationId: '{running.id}'"
-        )
-        raise conflict("ManagedEnvironmentOperationInProgress", text)
+def _refuse_occupied(azure: Azure, record: Record) -> None:
+    apps = [app for app in azure.store.each("microsoft.app/containerapps") if app.private["environment"] == record.key]
+    if apps:
+        count = f"{len(apps)} active container apps"
+        text = f"The specified environment {record.name} cannot be deleted because it still contains {count}."
+        raise conflict("ManagedEnvironmentHasContainerApps", text)
+    jobs = [job for job in azure.store.each("microsoft.app/jobs") if job.private["environment"] == record.key]
+    if jobs:
+        text = f"The specified environment {record.name} cannot be deleted because it still contains {len(jobs)} active jobs."
+        raise conflict("ManagedEnvironmentHasContainerAppsJobs", text)
 
 
 def _private(place: str) -> Body:
@@ -198,6 +163,6 @@ ROUTES: dict[str, Handler] = {
     "post microsoft.app/managedenvironments/{}/getauthtoken": auth_token,
     "get microsoft.app/managedenvironments/{}/usages": usages,
     "get microsoft.app/managedenvironments/{}/workloadprofilestates": profile_states,
-    "get microsoft.app/locations/{}/managedenvironmentoperationstatuses/{}": status,
+    "get microsoft.app/locations/{}/managedenvironmentoperationstatuses/{}": OPERATIONS.status,
     "get microsoft.app/locations/{}/managedenvironmentoperationresults/{}": result,
 }
