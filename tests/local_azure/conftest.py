@@ -7,7 +7,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from azure.mgmt.loganalytics.aio import LogAnalyticsManagementClient
 from azure.mgmt.resource.resources.aio import ResourceManagementClient
 from azure.mgmt.storage.aio import StorageManagementClient
 from azure.storage.fileshare.aio import ShareServiceClient
+
+from infra.local_azure.faults import script
+from infra.local_azure.faults.book import Book
 
 ROOT = Path(__file__).parents[2]
 
@@ -147,6 +150,15 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 def azure(make_azure: Callable[..., LocalAzure]) -> LocalAzure:
     """One server for the module, with operations of 50 ms."""
     return make_azure("--operation-seconds", "0.05")
+
+
+@pytest.fixture
+def slow_operations(azure: LocalAzure) -> Iterator[None]:
+    """The test's own operations take a second longer, so that what it does next surely meets them running."""
+    with closing(Book(azure.state / "faults.db")) as book:
+        book.add(script.single({"fault": "OperationSlow", "seconds": 1}, set()))
+        yield
+        book.clear()
 
 
 async def connect(azure: LocalAzure, stack: AsyncExitStack) -> Clients:

@@ -59,7 +59,7 @@ async def refused(clients, group, body, name="phi"):
     return status, answer["error"]["code"]
 
 
-async def test_an_environment_is_an_operation_and_the_same_put_is_none(clients, environment):
+async def test_an_environment_is_an_operation_and_the_same_put_is_none(clients, environment, slow_operations):
     """201 with Azure-AsyncOperation, Consumption appended, display location; unchanged 200; PATCH 202 by Location; tags at once."""
     group, identifier = environment
     shown = (await clients.raw("GET", identifier))[2]
@@ -198,7 +198,7 @@ async def test_ids_are_found_in_any_case(clients, environment):
     assert (await clients.raw("GET", path))[0] == 200
 
 
-async def test_busy_and_missing(clients, environment):
+async def test_busy_and_missing(clients, environment, slow_operations):
     """A second write waits for the first; a delete of what is gone is 204; an app in a deleted group has no group."""
     group, identifier = environment
     await clients.raw("PUT", app_path(clients, group), app_body(identifier))

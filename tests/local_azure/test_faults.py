@@ -119,6 +119,7 @@ async def test_a_slow_answer_delays_nobody_else(azure, clients, tmp_path):
 @pytest.mark.parametrize(
     ("fault", "status", "state", "error"),
     [
+        ({"fault": "OperationSlow", "seconds": 0.5}, "Succeeded", "Succeeded", None),
         ({"fault": "OperationFails"}, "Failed", "Failed", "ManagedEnvironmentUpgradeError"),
         ({"fault": "OperationFails", "seconds": 0.3, "code": "100026"}, "Failed", "Failed", "100026"),
         ({"fault": "OperationCanceled"}, "Canceled", "Canceled", "OperationCanceled"),
@@ -126,7 +127,15 @@ async def test_a_slow_answer_delays_nobody_else(azure, clients, tmp_path):
         ({"fault": "OperationDeceives"}, "Succeeded", "Failed", None),
         ({"fault": "NoCapacity"}, "Failed", "Failed", "ManagedEnvironmentNoAvailableCapacityInRegion"),
     ],
-    ids=["fails", "fails late with a code of its own", "is canceled", "hangs", "succeeds and did not", "finds no capacity"],
+    ids=[
+        "is slow",
+        "fails",
+        "fails late with a code of its own",
+        "is canceled",
+        "hangs",
+        "succeeds and did not",
+        "finds no capacity",
+    ],
 )
 async def test_an_operation_ends_as_scripted(azure, clients, tmp_path, fault, status, state, error):
     """Accepted as ever, then its status and the resource tell of the failure; the next write heals it."""

@@ -13,7 +13,7 @@ async def group(clients, request):
     return name
 
 
-async def test_a_group_lives_and_takes_everything_with_it(clients, group):
+async def test_a_group_lives_and_takes_everything_with_it(clients, group, slow_operations):
     """201 then 200, tags replaced by PATCH, HEAD, list, and a delete that is waited for."""
     groups = clients.resources.resource_groups
     assert (await clients.raw("PUT", clients.group(group), {"location": "Sweden Central"}))[0] == 200

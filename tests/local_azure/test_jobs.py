@@ -251,7 +251,7 @@ async def running(clients, job, execution):
     return any(entry["properties"]["containers"][0]["runningState"] == "Running" for entry in replicas["value"])
 
 
-async def test_the_document_has_azures_shape(clients, ground):
+async def test_the_document_has_azures_shape(clients, ground, slow_operations):
     """The PUT is an echo, GET has the defaults, secrets show their names only, and ephemeralStorage depends on the api-version."""
     document = body(ground, replicaRetryLimit=2, triggerType="manual")
     path = path_of(clients, "shape")

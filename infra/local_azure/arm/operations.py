@@ -63,7 +63,9 @@ class Operations:
         fresh = finish == "environment.done" and factor > 1
         kinds = OPERATIONS if fresh else OPERATIONS - {"NoCapacity"}
         if event is not None and (fault := self._faults.draw(event, kinds)) is not None:
-            whole["ending"], late = endings.ending(fault, finish, resource), fault["seconds"]
+            late = fault["seconds"]
+            if ending := endings.ending(fault, finish, resource):
+                whole["ending"] = ending
         due = now + self._pace.seconds(finish, factor) + late
         operation = Operation(str(uuid.uuid4()), resource.lower(), finish, whole, now, due, "InProgress", None)
         self._store.execute(

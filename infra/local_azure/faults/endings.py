@@ -12,8 +12,10 @@ _UNMADE = {"account.created"}  # what could not be made is not there
 _KEPT = {"group.deleted": "Succeeded"}  # what could not be deleted is as it was
 
 
-def ending(fault: Fault, finish: str, resource: str) -> dict[str, Any]:
-    """What the store keeps with the operation: its last status, the resource's state and the error told."""
+def ending(fault: Fault, finish: str, resource: str) -> dict[str, Any] | None:
+    """What the store keeps with the operation: its last status, the resource's state and the error told. None: it ends well."""
+    if fault.kind == "OperationSlow":
+        return None
     code, message = _words(fault, finish, resource.rsplit("/", 1)[-1])
     state = "Canceled" if fault.kind == "OperationCanceled" else "Failed"
     status = "Succeeded" if fault.kind == "OperationDeceives" else state

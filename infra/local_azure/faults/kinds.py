@@ -37,6 +37,7 @@ KINDS: Mapping[str, Kind] = {
     "ResetAfter": Kind(_HTTP, "the request takes effect, the connection is reset instead of the answer"),
     "Slow": Kind(_HTTP, "the answer comes late", {"seconds": 5.0}),
     # How a long-running operation ends.
+    "OperationSlow": Kind(("arm",), "it runs `seconds` longer and ends as it should", {"seconds": 5.0}, WRITES),
     "OperationFails": Kind(("arm",), "it runs `seconds` longer and ends Failed; the change is not made", _LATE, WRITES),
     "OperationCanceled": Kind(("arm",), "the same, and ends Canceled", _LATE, WRITES),
     "OperationHangs": Kind(("arm",), "InProgress for `seconds`, then Failed: Operation expired", {"seconds": 900.0}, WRITES),
@@ -61,5 +62,7 @@ KINDS: Mapping[str, Kind] = {
 PLANES = (*_HTTP, "mount", "runtime")
 REFUSALS = frozenset({"Throttle", "Error", "Conflict", "ExpiredToken", "Forbidden", "PolicyDenied", "ShareFull"})
 CONNECTION = frozenset({"ResetBefore", "ResetAfter", "ShareUnreachable", "Slow"})
-OPERATIONS = frozenset({"OperationFails", "OperationCanceled", "OperationHangs", "OperationDeceives", "NoCapacity"})
+OPERATIONS = frozenset(
+    {"OperationSlow", "OperationFails", "OperationCanceled", "OperationHangs", "OperationDeceives", "NoCapacity"}
+)
 STATES = frozenset({"ReplicaCrashes", "ReplicaHangs", "ReplicaNeverReady", "NoGpuQuota"})
