@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,8 +31,8 @@ from reconciler.composition.environment import share_of
 from reconciler.composition.world import World
 from reconciler.engine.controller import Controller, Watcher
 from reconciler.engine.errors import ReconcileError
-from reconciler.engine.events import warning
-from reconciler.engine.external import DocumentRef, ObjectKey
+from reconciler.engine.events import normal, warning
+from reconciler.engine.external import DocumentRef, ObjectKey, Policy
 from reconciler.engine.fingerprint import SpecCodec
 from reconciler.engine.ledger import DocumentState
 from reconciler.engine.plan import PlanLine
@@ -39,6 +40,7 @@ from reconciler.engine.queue import Priority
 from reconciler.engine.result import Outcome, Pacing
 from reconciler.engine.store import Store
 from reconciler.kinds import kinds_for
+from reconciler.kinds.garbage import Garbage
 from reconciler.kinds.shares import Shares
 from reconciler.leadership import Leadership
 from reconciler.lock import FolderLock
@@ -62,6 +64,7 @@ CODEC = SpecCodec(
     resources.CatalogueSpec, resources.ContainerAppSpec, resources.JobSpec,
 )  # fmt: skip
 OWNED_EVERY = 600.0  # seconds between looks for resources of ours that nobody asks for
+GARBAGE_EVERY = 3600.0
 APPROVAL_EVERY = 0.5
 RELOAD_EVERY = 2.0
 DRAIN = 10.0
@@ -177,6 +180,7 @@ class Daemon:
                 group.create_task(self._follow_files(stop)),
                 group.create_task(self._follow_approvals()),
                 group.create_task(self._look_for_orphans()),
+                group.create_task(self._collect_garbage()),
                 group.create_task(self._follow_remote()),
                 group.create_task(keep_small()),
             ]
@@ -233,6 +237,18 @@ class Daemon:
             with suppress(ReconcileError):
                 await self._refresh_owned()
                 self.controller.set_orphans(owned.orphans(self._owned or ()))
+
+    async def _collect_garbage(self) -> None:
+        garbage = Garbage(self.arm, self.shares, self.store, self.settings.garbage_after)
+        while True:
+            await asyncio.sleep(min(GARBAGE_EVERY, self.settings.garbage_after))
+            desired = self.composition.desired
+            for item in [each for each in desired if isinstance(each.spec, resources.ShareSpec) and each.policy is Policy.MANAGE]:
+                place, share = item.document, share_of(self.composition.names[item.spec.environment])
+                with suppress(ReconcileError):
+                    for path in await garbage.collect(share, desired, partial(self.leadership.may_write, item)):
+                        text = f"{path} is deleted from the share: nothing has named it for {self.settings.garbage_after:g} s"
+                        self.store.add_event(normal("GarbageCollected", text, place, place), time.time())
 
     async def _refresh_owned(self) -> None:
         """Ask Azure what is ours. When it does not answer, what it last said has to do: a save must not be lost."""

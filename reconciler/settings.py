@@ -62,6 +62,7 @@ class Settings:
     location: str = DEFAULT_LOCATION
     owner: str = ""
     resync: float = 60.0
+    garbage_after: float = 86400.0
     hf_endpoint: str = ""
     hf_token: str = field(default="", repr=False)
 
@@ -203,6 +204,7 @@ def _common(environ: Mapping[str, str]) -> dict[str, Any]:
         "hf_endpoint": environ.get("HF_ENDPOINT", ""),
         "hf_token": environ.get("HF_TOKEN", ""),
         "resync": environ.get("MOORAGE_RESYNC") or 60.0,
+        "garbage_after": environ.get("MOORAGE_GARBAGE_AFTER") or 86400.0,
     }
 
 
@@ -222,10 +224,11 @@ def _build(cls: type[Settings], values: dict[str, Any]) -> Settings:
         values[name] = str(values[name]).rstrip("/")
     if values["credential"]:
         values["credential"] = _choice("MOORAGE_CREDENTIAL", values["credential"], CREDENTIALS)
-    try:
-        values["resync"] = float(values["resync"])
-    except ValueError:
-        raise SettingsError(f"resync must be a number of seconds, not {values['resync']!r}.") from None
+    for name in ("resync", "garbage_after"):
+        try:
+            values[name] = float(values.get(name, 1))
+        except ValueError:
+            raise SettingsError(f"{name} must be a number of seconds, not {values[name]!r}.") from None
     return cls(**values)
 
 
@@ -248,8 +251,8 @@ def _problems(settings: Settings) -> list[str]:
             found.append(f"{name} must be an https URL, not {url!r}: tokens are only sent encrypted.")
     if settings.ca_file is not None and not settings.ca_file.is_file():
         found.append(f"MOORAGE_CA_FILE names {str(settings.ca_file)!r}, which is not a file.")
-    if settings.resync < 1:
-        found.append(f"resync must be at least 1 second, not {settings.resync:g}.")
+    times = {"resync": settings.resync, "garbage_after": settings.garbage_after}
+    found += [f"{name} must be at least 1 second, not {value:g}." for name, value in times.items() if not value >= 1]
     return found + _credential_problems(settings)
 
 

@@ -84,6 +84,8 @@ def test_each_cloud_has_its_own_endpoints(cloud, scope, authority):
         ({"MOORAGE_CLOUD": "Mars"}, "AzureChinaCloud", "an unknown cloud"),
         ({"MOORAGE_RESYNC": "soon"}, "'soon'", "not a number"),
         ({"MOORAGE_RESYNC": "0"}, "at least 1", "a busy loop"),
+        ({"MOORAGE_GARBAGE_AFTER": "1 day"}, "garbage_after must be a number of seconds", "not a number"),
+        ({"MOORAGE_GARBAGE_AFTER": "nan"}, "at least 1", "not an age either"),
     ],
 )
 def test_bad_values_are_one_clear_error(environ, words, reason):

@@ -1,0 +1,132 @@
+"""What nothing names any more on a share: published folders, catalogues of former engines, reports of former replicas.
+
+What counts is what runs, whoever made it: every active revision and job in the subscription, then the catalogues on the share,
+then the documents. Only what Moorage published goes, and only after a while: whoever holds an old listing must not miss it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from reconciler.api.resources import CatalogueSpec, FolderSpec, JobSpec, ShareRef
+from reconciler.arm import apps, files, ids, versions
+from reconciler.arm.clients import Arm
+from reconciler.arm.publish import MANIFEST
+from reconciler.arm.share import Share
+from reconciler.engine.external import Desired
+from reconciler.engine.store import Store
+from reconciler.kinds.shares import Shares
+
+_LEVELS = {"runtime": 1, "code": 2, "models": 2, "adapters": 2}  # of names, the last of them a digest
+_DIGEST = re.compile(r"[0-9a-f]{12}")
+
+
+class Garbage:
+    """Remembers since when each path has been named by nothing; a lost memory only makes it wait a day longer."""
+
+    def __init__(self, arm: Arm, shares: Shares, store: Store, after: float) -> None:
+        self.arm = arm
+        self.shares = shares
+        self.store = store
+        self.after = after  # seconds
+
+    async def collect(self, ref: ShareRef, desired: Iterable[Desired], may_write: Callable[[], bool]) -> list[str]:
+        """Delete what has been garbage for long enough; the paths that went.
+
+        Raises:
+            ReconcileError: something could not be read; then nothing is deleted.
+        """
+        share, now = self.shares.open(ref), datetime.now(UTC)
+        engines = [path async for path in _below(share, "services", 2)]
+        named = "\n".join([*_wanted(desired), *await self._running(), *await _catalogues(share, engines)])
+        found = [path for path in [*engines, *await _published(share)] if path not in named]
+        since = self._remember(ref, found, now)
+        due = [path for path in found if (now - since[path]).total_seconds() >= self.after]
+        gone = [path for path in due if may_write() and await _removed(share, path)]
+        for engine in set(engines).difference(found):
+            await self._forget_replicas(share, engine, now, may_write)
+        return gone
+
+    def _remember(self, ref: ShareRef, found: Iterable[str], now: datetime) -> dict[str, datetime]:
+        name = f"garbage {ref.account}/{ref.share}"
+        known = json.loads(self.store.get(name) or "{}")
+        since = {path: datetime.fromisoformat(known[path]) if path in known else now for path in found}
+        self.store.put(name, json.dumps({path: at.isoformat() for path, at in since.items()}) if since else None)
+        return since
+
+    async def _running(self) -> list[str]:
+        """Apps, their active revisions and jobs, as text: whatever names a path there, in whichever field, needs it."""
+        scope = f"{ids.subscription(self.arm.subscription_id)}/providers/Microsoft.App"
+        listed = await self.arm.list_json(f"{scope}/containerApps", versions.APP)
+        texts = [json.dumps(each) for each in [*listed, *await self.arm.list_json(f"{scope}/jobs", versions.APP)]]
+        for app in listed:
+            if not _mounts(app):
+                continue
+            group = str(app["id"]).split("/")[4]
+            revisions = await apps.list_revisions(self.arm, group, str(app["name"]))
+            texts += [json.dumps(each) for each in revisions if each["properties"].get("active")]
+        return texts
+
+    async def _forget_replicas(self, share: Share, engine: str, now: datetime, may_write: Callable[[], bool]) -> None:
+        """Every replica that ever ran has left a report; those of the living are written anew every few seconds."""
+        entries, _ = await files.list_directory(share, f"{engine}/replicas")
+        for entry in entries:
+            if entry.modified is not None and (now - entry.modified).total_seconds() >= self.after and may_write():
+                await files.delete(share, f"{engine}/replicas/{entry.path}")
+
+
+def _wanted(desired: Iterable[Desired]) -> Iterable[str]:
+    for each in desired:
+        match each.spec:
+            case FolderSpec(prefix=path) | JobSpec(folder=path):
+                yield path
+            case CatalogueSpec() as catalogue:
+                yield catalogue.folder
+
+
+async def _published(share: Share) -> list[str]:
+    """Folders that end in a digest and have the manifest that Moorage writes last. A user's own have none."""
+    return [
+        path
+        for top, levels in _LEVELS.items()
+        async for path in _below(share, top, levels)
+        if _DIGEST.fullmatch(path.rpartition("/")[2]) and await files.exists(share, f"{path}/{MANIFEST}")
+    ]
+
+
+async def _catalogues(share: Share, engines: Iterable[str]) -> list[str]:
+    """All that are kept: replicas with an old listing and rollbacks need the versions that they name."""
+    texts = []
+    for engine in engines:
+        entries, _ = await files.list_directory(share, f"{engine}/catalogue")
+        texts += [
+            (await files.read(share, f"{engine}/catalogue/{entry.path}") or b"").decode(errors="replace") for entry in entries
+        ]
+    return texts
+
+
+async def _below(share: Share, top: str, levels: int) -> Any:
+    """The directories `levels` below `top`."""
+    if not levels:
+        yield top
+        return
+    _, names = await files.list_directory(share, top)
+    for name in names:
+        async for path in _below(share, f"{top}/{name}", levels - 1):
+            yield path
+
+
+async def _removed(share: Share, path: str) -> bool:
+    """The manifest goes first: half of a folder must not look like a whole one."""
+    await files.delete(share, f"{path}/{MANIFEST}")
+    await files.delete_tree(share, path)
+    return True
+
+
+def _mounts(app: dict[str, Any]) -> bool:
+    volumes = (app["properties"].get("template") or {}).get("volumes") or ()
+    return any(volume.get("storageType") == "AzureFile" for volume in volumes)
