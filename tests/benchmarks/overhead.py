@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import random
-import statistics
 import tempfile
 import time
 from collections.abc import Sequence
@@ -15,7 +12,7 @@ import aiohttp
 
 from tests import tiny_model
 from tests.benchmarks.replica import Answer, Replica, stream
-from tests.benchmarks.report import Figure, Section, median
+from tests.benchmarks.report import Figure, Section, median, ratio
 
 ROUNDS = 12
 CLIENTS = (1, 8, 32)
@@ -54,12 +51,12 @@ async def _compare(ours: aiohttp.ClientSession, plain: aiohttp.ClientSession) ->
             order = (ours, plain) if turn % 2 else (plain, ours)
             found = {id(http): await _round(http, clients) for http in order}
             pairs.append((found[id(ours)], found[id(plain)]))
-        first = _ratio([(one.first, other.first) for one, other in pairs])
-        speed = _ratio([(one.speed, other.speed) for one, other in pairs])
-        rows += [(clients, "time to first token", *_texts(first)), (clients, "tokens per second", *_texts(speed))]
+        first = ratio([(one.first, other.first) for one, other in pairs])
+        speed = ratio([(one.speed, other.speed) for one, other in pairs])
+        rows += [(clients, "time to first token", *first.cells()), (clients, "tokens per second", *speed.cells())]
         # A loss shows when even the favourable end of the interval is beyond 2 %.
-        figures.append(Figure(f"first token at {clients} streams, lower end of ours/plain", first[1], "", 1.02, "at most"))
-        figures.append(Figure(f"tokens/s at {clients} streams, upper end of ours/plain", speed[2], "", 0.98, "at least"))
+        figures.append(Figure(f"first token at {clients} streams, lower end of ours/plain", first.low, "", 1.02, "at most"))
+        figures.append(Figure(f"tokens/s at {clients} streams, upper end of ours/plain", speed.high, "", 0.98, "at least"))
     notes = [f"{ROUNDS} rounds in turns, both servers up; geometric mean of ours/plain with a 95 % bootstrap interval."]
     return Section("Moorage's server against plain vLLM", figures, ("streams", "what", "ours/plain", "from", "to"), rows, notes)
 
@@ -83,16 +80,3 @@ async def _round(http: aiohttp.ClientSession, clients: int) -> _Round:
     began = time.perf_counter()
     await asyncio.gather(*(ask_on() for _ in range(clients)))
     return _Round(answers, time.perf_counter() - began)
-
-
-def _ratio(pairs: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
-    """Geometric mean of the pairs' ratios, and its 95 % interval by resampling the pairs."""
-    logs = [math.log(one / other) for one, other in pairs]
-    draw = random.Random(1)
-    means = sorted(statistics.fmean(draw.choices(logs, k=len(logs))) for _ in range(4000))
-    return math.exp(statistics.fmean(logs)), math.exp(means[100]), math.exp(means[3899])
-
-
-def _texts(ratio: tuple[float, float, float]) -> tuple[str, str, str]:
-    mean, low, high = (f"{value:.3f}" for value in ratio)
-    return mean, low, high

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import random
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -38,6 +39,29 @@ class Section:
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str | float | int]] = ()
     notes: Sequence[str] = field(default=())
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How often one contains the other, measured in pairs; `low` and `high` are the ends of its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{_text(self.mean)} ({_text(self.low)} to {_text(self.high)})"
+
+    def cells(self) -> tuple[str, str, str]:
+        return f"{self.mean:.3f}", f"{self.low:.3f}", f"{self.high:.3f}"
+
+
+def ratio(pairs: Sequence[tuple[float, float]]) -> Ratio:
+    """Geometric mean of first/second, and its interval by resampling the pairs: with few of them, the range they span."""
+    logs = [math.log(one / other) for one, other in pairs]
+    draw = random.Random(1)
+    means = sorted(statistics.fmean(draw.choices(logs, k=len(logs))) for _ in range(4000))
+    return Ratio(math.exp(statistics.fmean(logs)), math.exp(means[100]), math.exp(means[3899]))
 
 
 def median(values: Sequence[float]) -> float:

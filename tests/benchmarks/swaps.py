@@ -10,14 +10,14 @@ from pathlib import Path
 import aiohttp
 
 from tests.benchmarks.replica import Answer, Replica, stream
-from tests.benchmarks.report import Figure, Section, median, p95
+from tests.benchmarks.report import Figure, Section, median, p95, ratio
 
 STREAMS = 8
 REQUESTS = 10_000
 SWAPS = 200
 WORDS = ("red", "green", "blue", "amber")
 TOKENS = 6
-QUIET = 400  # answers before the first swap, to compare with
+BLOCKS, QUIET = 10, 60  # times that a quiet spell of so many answers is compared with a spell of swaps
 
 
 def measure() -> Section:
@@ -50,61 +50,72 @@ async def _run(replica: Replica, http: aiohttp.ClientSession) -> Section:
                 failures.append(repr(error))
 
     clients = [asyncio.create_task(ask_on(number)) for number in range(STREAMS)]
-    while len(answers) < QUIET:
+    spells, seconds, memory = [], [], []
+    while len(answers) < QUIET:  # the first ones are slower
         await asyncio.sleep(0.1)
-    quiet = list(answers)
-    seconds, memory = await _swap_all(replica)
-    during = answers[len(quiet) :]
+    for block in range(BLOCKS):
+        begun = len(answers)
+        while len(answers) < begun + QUIET:
+            await asyncio.sleep(0.1)
+        middle = len(answers)
+        turns = range(block * SWAPS // BLOCKS, (block + 1) * SWAPS // BLOCKS)
+        seconds += [await _swap(replica, turn + 1) for turn in turns]
+        memory.append(replica.memory())
+        spells.append((answers[begun:middle], answers[middle:]))
     while len(answers) + len(failures) < REQUESTS:
         await asyncio.sleep(0.1)
     stop.set()
     await asyncio.gather(*clients)
-    return _section(quiet, during, answers, failures, seconds, memory)
+    return _section(spells, len(answers) + len(failures), failures, seconds, memory)
 
 
-async def _swap_all(replica: Replica) -> tuple[list[float], list[float]]:
-    """Seconds from a catalogue's writing to the report of each swap, and the memory after every tenth."""
-    seconds, memory = [], []
-    for turn in range(1, SWAPS + 1):
-        adapter = replica.adapter("red", WORDS[turn % len(WORDS)], turn)
-        began = time.perf_counter()
-        replica.share.write(adapter)
-        await replica.serves(adapter)
-        seconds.append(time.perf_counter() - began)
-        if turn % 10 == 0:
-            memory.append(replica.memory())
-    return seconds, memory
+async def _swap(replica: Replica, turn: int) -> float:
+    """Seconds from a catalogue's writing to the report."""
+    adapter = replica.adapter("red", WORDS[turn % len(WORDS)], turn)
+    began = time.perf_counter()
+    replica.share.write(adapter)
+    await replica.serves(adapter)
+    return time.perf_counter() - began
 
 
 def _section(
-    quiet: list[Answer],
-    during: list[Answer],
-    answers: list[Answer],
-    failures: list[str],
-    seconds: list[float],
-    memory: list[float],
+    spells: list[tuple[list[Answer], list[Answer]]], requests: int, failures: list[str], seconds: list[float], memory: list[float]
 ) -> Section:
-    still, moving = max(answer.gap for answer in quiet), max(answer.gap for answer in during)
-    growth = median(memory[-5:]) / median(memory[:5])
-    rows: list[tuple[str, float | int]] = [
-        ("requests", len(answers) + len(failures)),
+    quiet, moving = ([answer.gap for spell in kind for answer in spell] for kind in zip(*spells, strict=True))
+    typical = ratio([(_typical(swapping), _typical(still)) for still, swapping in spells])
+    longest = ratio([(_longest(swapping), _longest(still)) for still, swapping in spells])
+    half = len(memory) // 2
+    growth = median(memory[-half:]) / median(memory[:half])
+    rows: list[tuple[str, float | int | str]] = [
+        ("requests", requests),
         ("failed requests", len(failures)),
         ("swaps", len(seconds)),
         ("swap, median s", median(seconds)),
         ("swap, p95 s", p95(seconds)),
-        ("longest gap in a stream, quiet, s", still),
-        ("longest gap in a stream, while swapping, s", moving),
-        ("median of each stream's longest gap, quiet, s", median([answer.gap for answer in quiet])),
-        ("median of each stream's longest gap, while swapping, s", median([answer.gap for answer in during])),
-        ("memory after 10 swaps, MB", memory[0]),
+        ("longest gap in a stream, quiet, s", max(quiet)),
+        ("longest gap in a stream, while swapping, s", max(moving)),
+        ("longest gap of a spell, swapping against quiet", str(longest)),
+        ("median of each stream's longest gap, quiet, s", median(quiet)),
+        ("median of each stream's longest gap, while swapping, s", median(moving)),
+        ("median of each stream's longest gap, swapping against quiet", str(typical)),
+        (f"memory after {len(seconds) // BLOCKS} swaps, MB", memory[0]),
         (f"memory after {len(seconds)} swaps, MB", memory[-1]),
     ]
     figures = [
-        Figure(
-            f"failed requests in {len(answers) + len(failures):,} under {len(seconds)} swaps", len(failures), "", 0, "at most"
-        ),
+        Figure(f"failed requests in {requests:,} under {len(seconds)} swaps", len(failures), "", 0, "at most"),
         Figure("memory, last swaps against first", growth, "times", 1.05, "at most"),
     ]
-    notes = ["Half of the streams ask the adapter that is swapped, half the base. A swap is new weights under the same name."]
+    notes = [
+        "Half of the streams ask the adapter that is swapped, half the base. A swap is new weights under the same name.",
+        f"{BLOCKS} spells of quiet and of swaps in turns; ratios are geometric means of the pairs with a 95 % bootstrap interval.",
+    ]
     notes += [f"first failure: {failures[0]}"] if failures else []
     return Section("Swaps under eight streams", figures, ("what", "value"), rows, notes)
+
+
+def _typical(answers: list[Answer]) -> float:
+    return median([answer.gap for answer in answers])
+
+
+def _longest(answers: list[Answer]) -> float:
+    return max(answer.gap for answer in answers)
