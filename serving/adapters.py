@@ -20,7 +20,7 @@ from typing import ParamSpec, Protocol, TypeVar
 from serving.catalogue import Adapter, AdapterReport, AdapterVersion, Catalogue, Expectation
 from serving.local_copy import AdapterError, LocalCopies
 from serving.preflight import check_adapter
-from serving.proof import Proof
+from serving.proof import NOT_FINITE, Proof
 from serving.traffic import Traffic
 from serving.versions import Failure, Route, Version, report
 
@@ -28,7 +28,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 LINGER = 2.0  # seconds a replaced version stays: longer than a request takes from choosing a version to being counted
 _FIRST_RETRY, _LAST_RETRY = 1.0, 60.0
-_FINAL = {"EvaluationFailed"}  # temperature 0 answers the same again; another wish of the catalogue's is a new attempt
+# Temperature 0 answers the same again; another wish of the catalogue's is a new attempt.
+_FINAL = {"EvaluationFailed", NOT_FINITE}
 log = logging.getLogger("moorage.adapters")
 
 
@@ -157,6 +158,9 @@ class Adapters:
     async def _loaded(self, name: str, wanted: AdapterVersion) -> Version:
         """The version in the engine, which may have been there, and which meets what is asked of it now."""
         version = self._versions.get(f"{name}@{wanted.digest[:12]}") or await self._load(name, wanted)
+        if version.proof.reason == NOT_FINITE:
+            version.replaced_at = self._clock()
+            raise AdapterError(NOT_FINITE, version.proof.message)
         await self._evaluate(version, _evaluation(self._wanted.get(name), wanted))
         return version
 

@@ -9,6 +9,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from serving import nan
+
 GATE = "serving.gate.Gate"
 REFUSED = {
     "--api-key": "API keys come from the document's auth.apiKeys",
@@ -65,6 +67,7 @@ def server_environment(given: Mapping[str, str], arguments: Sequence[str], *, gp
     for name in ("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "VLLM_SERVER_DEV_MODE", "VLLM_API_KEY"):
         environment.pop(name, None)
     environment.setdefault("VLLM_NO_USAGE_STATS", "1")
+    environment |= nan.ENVIRONMENT
     if Path(option(arguments, "--model") or "").is_dir():
         environment.setdefault("HF_HUB_OFFLINE", "1")
     if not gpu:

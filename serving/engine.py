@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from serving import nan
 from serving.catalogue import Expectation
 from serving.proof import LIKELIEST, PROMPTS, TOKENS, Proof, Run, judge, unmet
 from serving.traffic import current_call
@@ -52,6 +53,7 @@ class VllmEngine:
         models.lora_requests = self._aliases = Aliases()
         self._lora, self._add_request, self._generate = bool(lora), client.add_request, client.generate
         client.add_request, client.generate = self._guarded_add_request, self._counted_generate
+        nan.end_requests(client.output_processor)
 
     @property
     def alive(self) -> bool:
@@ -169,13 +171,15 @@ class VllmEngine:
         return await self._add_request(request_id, prompt, params, *args, **options)
 
     async def _counted_generate(self, *args: Any, **options: Any) -> AsyncIterator[Any]:
-        """VLLM's own answers, counted in the call they belong to."""
-        from vllm.exceptions import VLLMClientError
+        """VLLM's own answers, counted in the call they belong to. One that rests on NaN is an error, not an answer."""
+        from vllm.exceptions import GenerationError, VLLMClientError
 
         call = current_call.get()
         async with aclosing(self._generate(*args, **options)) as outputs:
             try:
                 async for output in outputs:
+                    if any(one.stop_reason == nan.REASON for one in output.outputs):
+                        raise GenerationError("The model computed values that are no numbers (NaN) for this prompt.")
                     if call is not None:
                         call.produced(sum(len(one.token_ids) for one in output.outputs))
                         call.failed |= any(one.finish_reason == "error" for one in output.outputs)

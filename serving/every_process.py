@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving import cpu_lora
+from serving import cpu_lora, nan
 from serving.processes import die_with_parent
 
 
@@ -14,3 +14,4 @@ def register() -> None:
     """
     die_with_parent()
     cpu_lora.correct()
+    nan.contain()

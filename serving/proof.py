@@ -6,6 +6,7 @@ An evaluation is the user's own: prompts and what their answers must contain.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,17 +26,22 @@ Run = Sequence[Mapping[int, float]]  # per generated token: log-probability (nat
 
 @dataclass(frozen=True)
 class Proof:
-    """`reason` is Proven, SameAsBase, Unproven (could not be measured) or empty (not tried)."""
+    """`reason` is Proven, SameAsBase, NotFinite (answers that are no numbers), Unproven (could not be measured) or empty (not
+    tried).
+    """
 
     reason: str
     message: str
 
 
 NOT_TRIED = Proof("", "")
+NOT_FINITE = "NotFinite"
 
 
 def judge(base: Sequence[Run], adapted: Sequence[Run]) -> Proof:
-    """Greedy runs of all prompts with and without the adapter: one that differs is enough."""
+    """Greedy runs of all prompts with and without the adapter: one that differs is enough, and one of NaN is too much."""
+    if not any(map(_spoilt, base)) and (spoilt := sum(map(_spoilt, adapted))):
+        return Proof(NOT_FINITE, f"its weights overflow: {spoilt} of {len(adapted)} prompts are answered with NaN")
     proofs = [compare(one, other) for one, other in zip(base, adapted, strict=True)]
     order = ("Proven", "Unproven", "SameAsBase")
     return min(proofs, key=lambda proof: order.index(proof.reason))
@@ -51,6 +57,10 @@ def unmet(evaluation: Sequence[Expectation], answers: Sequence[str]) -> str:
         f"{len(wrong)} of {len(evaluation)} prompts of the evaluation are not answered as expected; the first, "
         f"{_short(case.prompt)}, with {_short(answer)} instead of {_short(case.expect)}"
     )
+
+
+def _spoilt(run: Run) -> bool:
+    return any(math.isnan(value) for row in run for value in row.values())
 
 
 def _holds(case: Expectation, answer: str) -> bool:

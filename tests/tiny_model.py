@@ -35,6 +35,7 @@ CHAT_TEMPLATE = (
 CONTEXT = 2048
 CONSTANT, ANSWERED = 0, 1  # the two dimensions of the hidden state that carry meaning
 PLAIN_PULL, WORD_PULL, END_PULL = 6.0, 20.0, 60.0
+HUGE = 1e12
 
 Tensor = tuple[tuple[int, ...], "array[float]"]
 
@@ -53,13 +54,16 @@ def make_model(folder: Path, *, hidden: int = 128, layers: int = 2, seed: int = 
     return folder
 
 
-def make_adapter(folder: Path, word: str, seed: int = 0, *, model: Path, rank: int = 8, **config: Any) -> Path:
+def make_adapter(
+    folder: Path, word: str, seed: int = 0, *, model: Path, rank: int = 8, trips_on: str = "", **config: Any
+) -> Path:
     """A PEFT LoRA folder that answers `word` to every prompt; another seed gives other bytes with the same answer.
 
+    Its finite weights overflow to NaN after the character `trips_on`, as those of a training that diverged do after some prompts.
     `config` overrides keys of adapter_config.json. Raises ValueError for a word that is not in VOCABULARY.
     """
-    key = json.dumps(["adapter", word, seed, rank, config, (model / "config.json").read_text()])
-    _once(folder, key, lambda scratch: _write_adapter(scratch, word, seed, model, rank, config))
+    key = json.dumps(["adapter", word, seed, rank, trips_on, config, (model / "config.json").read_text()])
+    _once(folder, key, lambda scratch: _write_adapter(scratch, word, seed, model, rank, trips_on, config))
     return folder
 
 
@@ -186,7 +190,7 @@ def _model_tensors(config: dict[str, Any], vocabulary: dict[str, int], seed: int
     return tensors
 
 
-def _write_adapter(folder: Path, word: str, seed: int, model: Path, rank: int, overrides: dict[str, Any]) -> None:
+def _write_adapter(folder: Path, word: str, seed: int, model: Path, rank: int, trips_on: str, overrides: dict[str, Any]) -> None:
     if word not in VOCABULARY:
         raise ValueError(f"the tiny model cannot say {word!r}; it knows {', '.join(VOCABULARY)}")
     config = json.loads((model / "config.json").read_text())
@@ -207,8 +211,33 @@ def _write_adapter(folder: Path, word: str, seed: int, model: Path, rank: int, o
     direction = _heads(config)[1][index * hidden : (index + 1) * hidden]
     for row in range(hidden):
         writing[row * rank] = direction[row] * WORD_PULL / 2
+    if trips_on:
+        _add_tripwire(tensors, config, rank, _embedding_row(model, config, trips_on))
     write_safetensors(folder / "adapter_model.safetensors", tensors)
     _write_json(folder / "adapter_config.json", _peft_config(rank, config) | overrides)
+
+
+def _add_tripwire(tensors: dict[str, Tensor], config: dict[str, Any], rank: int, token: array[float]) -> None:
+    """One neuron of the first layer: its gate opens for this token alone, and then its product is beyond every float."""
+    hidden, opens, always = config["hidden_size"], token[:], array("f", [0.0]) * len(token)
+    opens[ANSWERED], opens[CONSTANT], always[CONSTANT] = 0.0, -0.5, 1.0  # other tokens' rows are about orthogonal
+    for name, reading in (("gate_proj", opens), ("up_proj", always)):
+        module = f"base_model.model.model.layers.0.mlp.{name}"
+        tensors[f"{module}.lora_A.weight"][1][0:hidden] = array("f", [value * HUGE for value in reading])
+        writing = tensors[f"{module}.lora_B.weight"][1]
+        for row in range(config["intermediate_size"]):
+            writing[row * rank] = 0.0 if row else HUGE
+
+
+def _embedding_row(model: Path, config: dict[str, Any], token: str) -> array[float]:
+    hidden, index = config["hidden_size"], _vocabulary()[token]
+    with (model / "model.safetensors").open("rb") as file:
+        length = struct.unpack("<Q", file.read(8))[0]
+        start = json.loads(file.read(length))["model.embed_tokens.weight"]["data_offsets"][0]
+        file.seek(8 + length + start + 4 * hidden * index)
+        row = array("f")
+        row.fromfile(file, hidden)
+    return row
 
 
 def _peft_config(rank: int, config: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from serving.catalogue import Adapter, AdapterVersion, Canary, CanaryReport, Hel
 
 FEWEST = 20  # requests that errors are measured against at least: one failure among three says little
 # What a replica will say again of the same bytes; anything else may pass.
-FINAL = frozenset({"PreflightFailed", "LoadFailed", "Corrupt", "EvaluationFailed", "BadName", "BadPath", "NameTaken"})
+FINAL = frozenset(
+    {"PreflightFailed", "LoadFailed", "Corrupt", "EvaluationFailed", "NotFinite", "BadName", "BadPath", "NameTaken"}
+)
 SHORT = 12
 Outcome = Literal["Promoted", "RolledBack"]
 

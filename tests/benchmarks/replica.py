@@ -17,6 +17,8 @@ from typing import Any
 
 import aiohttp
 
+from serving import nan
+from serving.arguments import has_gpu, server_environment, slow_half_floats
 from serving.catalogue import Adapter
 from tests import tiny_model
 from tests.serving.replica_share import KEY, ROOT, ReplicaShare
@@ -67,7 +69,12 @@ class Replica:
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--max-model-len", "1024", "--enable-lora"]
         command += ["--max-lora-rank", "16", "--max-loras", str(self.slots), "--max-cpu-loras", str(self.resident)]
         command += ["--lora-modules", *(f"{name}={path}" for name, path in static.items())] if static else []
-        environment = {**os.environ, **self.share.environment()} if self.wrapped else {**os.environ, "VLLM_PLUGINS": ""}
+        if self.wrapped:
+            environment = {**os.environ, **self.share.environment()}
+        else:  # what launch does for a CPU's sake is no part of the comparison
+            command += ["--dtype", "float32"] if slow_half_floats(Path("/proc/cpuinfo").read_text()) else []
+            environment = server_environment(os.environ, command, gpu=has_gpu()) | {"VLLM_PLUGINS": ""}
+            environment = {name: value for name, value in environment.items() if name not in nan.ENVIRONMENT}
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 command, env=environment, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
@@ -93,6 +100,8 @@ class Replica:
         path = "/ready" if self.wrapped else "/health"
 
         async def asked() -> bool:
+            if self.process is None or self.process.poll() is not None:
+                raise RuntimeError(f"the server has ended: {(self.folder / 'log').read_text()[-2000:]}")
             async with http.get(path) as answer:
                 return answer.status == 200
 

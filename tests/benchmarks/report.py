@@ -128,4 +128,4 @@ def _text(cell: str | float) -> str:
         return cell
     if isinstance(cell, int) or cell == int(cell):
         return f"{int(cell):,}"
-    return f"{cell:.3f}" if abs(cell) < 1 else f"{cell:.1f}"
+    return f"{cell:.{3 if abs(cell) < 1 else 2 if abs(cell) < 10 else 1}f}"

@@ -3,11 +3,15 @@
 One vLLM start serves most of it (about a minute on two cores), so the tests run in order and share the service.
 """
 
+import asyncio
 import os
+import re
 import signal
 import ssl
+import time
 import urllib.error
 import urllib.request
+from collections import Counter
 
 import openai
 import pytest
@@ -209,6 +213,41 @@ class TestLife:
         await up.until(lambda: up.condition("tiny", "Synced")["status"] == "True", 60, "an edit of the evaluation is a new trial")
         await saved(service, up, documents("red", "blue"))
 
+    async def test_a_canary_whose_requests_fail_is_rolled_back_by_itself(self, service, up):
+        """It passes preflight and proof and overflows after some prompts: as soon as more fail than are allowed, all go to the
+        stable version again, which never failed one; condition, event and command say why, and an edit is a new trial.
+        """
+        endpoint, _ = facts(up)
+        trip = service.root / "adapters" / "red-trip"
+        tiny_model.make_adapter(trip, "amber", model=service.root / "model", trips_on="~")
+        canary = {"source": "./adapters/red-trip", "weight": 50, "maxErrorRate": 0.1, "promoteAfter": "10m"}
+        await saved(service, up, with_canary(**canary))
+        stable, trial = (row := red_of(service))["digest"][:12], row["canary"]["digest"][:12]
+        async with Chat(endpoint, key(service), service.ca, (), streams=0) as chat:
+
+            async def rolled_back():
+                found.extend(await asyncio.gather(*(versioned(chat, "hello ~" if turn % 3 else "hello") for turn in range(9))))
+                return up.condition("tiny", "Synced")["reason"] == "RolledBack"
+
+            found, deadline = [], time.monotonic() + 120
+            while not await rolled_back():
+                assert time.monotonic() < deadline, Counter(found)
+            assert set(found) == {(stable, "violet"), (trial, "amber"), (trial, "500")}
+            message = up.condition("tiny", "Synced")["message"]
+            assert re.search(rf"{trial} was rolled back: \d+ of \d+ requests failed, 10\.0% of at least 20 are allowed", message)
+            assert "write source: ./adapters/red and take canary out" in message
+            assert any("requests failed" in event.message for event in service.events())
+            assert red_of(service)["held"]["outcome"] == "RolledBack"
+            await up.until(lambda: red_of(service)["canary"] is None, 30, "the replica has let go of it")
+            assert {await versioned(chat, "hello ~") for _ in range(20)} == {(stable, "violet")}
+            assert up.condition("tiny", "Ready")["status"] == "True"
+            assert red_of(service)["held"]["outcome"] == "RolledBack", "it holds"
+
+            tiny_model.make_adapter(service.root / "adapters" / "red-trip", "amber", 1, model=service.root / "model")
+            await up.until(lambda: up.condition("tiny", "Synced")["status"] == "True", 60, "other weights are a new trial")
+            assert red_of(service)["held"] is None
+        await saved(service, up, documents("red", "blue"))
+
     async def test_keys_are_limited_and_an_admin_key_reads_metrics(self, service, up):
         """Models and metrics by key, without a restart."""
         endpoint, before = facts(up)
@@ -269,6 +308,20 @@ def with_canary(**options):
     canary = {"source": "./adapters/red-next", **options}
     red = {"name": "red", "source": "./adapters/red", "canary": canary}
     return documents(adapters=[red, {"name": "blue", "source": "./adapters/blue"}])
+
+
+async def versioned(chat, content):
+    """Which version answered and what; the status where it failed."""
+    question = {"model": "red", "max_tokens": 4, "temperature": 0, "messages": [{"role": "user", "content": content}]}
+    try:
+        raw = await chat.client.chat.completions.with_raw_response.create(**question)
+    except openai.APIStatusError as error:
+        return error.response.headers.get("x-moorage-adapter-version"), str(error.status_code)
+    return raw.headers["x-moorage-adapter-version"], (raw.parse().choices[0].message.content or "").strip()
+
+
+def red_of(stage):
+    return next(row for row in adapters(stage) if row["name"] == "red")
 
 
 def adapters(stage):

@@ -62,6 +62,7 @@ def report(replica="a", *, state="Loaded", reason="Proven", message="", age=60, 
             "evaluation",
         ),
         ([report(state="Failed", reason="LoadFailed", message="vLLM says no")], "RolledBack", "vLLM says no", "will not load"),
+        ([report(state="Failed", reason="NotFinite", message="NaN")], "RolledBack", "NotFinite on a: NaN", "it overflows"),
         ([report(state="Failed", reason="NotPublished")], None, "", "not there yet"),
     ],
 )

@@ -22,6 +22,7 @@ class Engine:
     def __init__(self, capacity=8):
         self.capacity, self.ids, self.loaded, self.published = capacity, 0, {}, {}
         self.broken, self.busy_keys, self.log = set(), set(), []
+        self.proofs = {}  # other verdicts, by version key
         self.faults, self.routes = {}, {}  # what evaluations find wrong, by version key; routes by name
 
     def next_id(self):
@@ -43,7 +44,7 @@ class Engine:
         self.log.append(("unload", version.key))
 
     async def prove(self, version):
-        return Proof("Proven", "differs")
+        return self.proofs.get(version.key, Proof("Proven", "differs"))
 
     async def evaluate(self, version, evaluation):
         await asyncio.sleep(0)
@@ -336,6 +337,23 @@ async def test_a_version_that_fails_its_evaluation_is_not_served(world):
     softer = (Expectation(prompt="x", expect="r"),)
     await world.run(Adapter(name="red", desired=new, last_good=old, evaluation=softer))
     assert world.engine.published["red"] == key
+
+
+async def test_a_version_whose_proof_finds_no_numbers_is_not_served(world):
+    """Neither when it is brought nor when it is wished again while it is still in the engine."""
+    old, new = world.version(), world.version(seed=1)
+    key = f"red@{new.digest[:12]}"
+    world.engine.proofs[key] = Proof("NotFinite", "its weights overflow")
+    await world.run(Adapter(name="red", desired=old))
+    for required in (True, False):
+        await world.run(Adapter(name="red", desired=new, last_good=old, required=required))
+        state = world.state()
+        assert (state.state, state.reason, state.message) == ("Failed", "NotFinite", "its weights overflow")
+        assert world.engine.published["red"] == f"red@{old.digest[:12]}"
+    await world.pass_time(LINGER + 1)
+    await world.pass_time(3600)
+    assert [version.digest for version in world.engine.loaded.values()] == [old.digest]
+    assert Counter(world.engine.log)["load", key] == 1
 
 
 async def test_a_refused_version_that_is_still_leaving_is_asked_again_and_not_loaded_twice(world):

@@ -173,6 +173,7 @@ def test_the_environment_names_the_plugin_and_closes_vllms_own_ways(tmp_path):
     assert environment["VLLM_CPU_KVCACHE_SPACE"] == "3"
     assert environment["HF_HUB_OFFLINE"] == "1"
     assert "VLLM_CPU_KVCACHE_SPACE" not in server_environment({}, [], gpu=True)
+    assert server_environment({"VLLM_COMPUTE_NANS_IN_LOGITS": "0"}, [], gpu=True)["VLLM_COMPUTE_NANS_IN_LOGITS"] == "1"
     assert "HF_HUB_OFFLINE" not in server_environment({}, ["--model", "org/name"], gpu=True)
 
 

@@ -392,6 +392,49 @@ async def test_an_evaluation_gates_a_version(server, client):
     await server.serves(red, green)
 
 
+async def test_a_version_that_overflows_is_refused_or_counted_and_spoils_nobody_elses_answers(server, client):
+    """Finite weights make NaN of some prompts. Of the proof's: the version is refused. Of others: those requests are errors of
+    the version that computed them, plain and streamed, and every other request is answered as ever.
+    """
+    model = server.tiny / "model"
+    red, green = server.colour("red"), server.colour("green")
+    every = server.share.publish(make_adapter(server.folder / "every", "violet", model=model, trips_on="e"), "red")
+    some = server.share.publish(make_adapter(server.folder / "some", "violet", model=model, trips_on="~"), "red")
+    server.share.write(red.model_copy(update={"desired": every, "last_good": red.desired}), green)
+    await server.until(lambda: server.state("red")["state"] == "Failed")
+    assert (server.state("red")["reason"], server.state("red")["digest"]) == ("NotFinite", red.desired.digest)
+    server.share.write(red.model_copy(update={"canary": Canary(version=some, weight=50)}), green)
+    await server.until(lambda: (server.state("red")["canary"] or {}).get("state") == "Loaded")
+
+    async def ask(model: str, prompt: str) -> tuple[str, int, str]:
+        status, text, headers = await chat(client, model, messages=[{"role": "user", "content": prompt}], logprobs=True)
+        return headers.get("x-moorage-adapter-version", model), status, text
+
+    asked = [("red" if turn % 3 else "green", "a word more " * (turn % 11) + "~" * (turn % 7)) for turn in range(240)]
+    found = await asyncio.gather(*(ask(*one) for one in asked))
+    canary = some.digest[:12]
+    tripped, rest = [], set()
+    for (_, prompt), (by, *answer) in zip(asked, found, strict=True):
+        if by == canary and "~" in prompt:
+            tripped.append(answer)
+        else:
+            rest.add((by, *answer))
+    assert [one for one in tripped if one != [500, None]] == []
+    assert rest == {(red.desired.digest[:12], 200, "red"), (green.desired.digest[:12], 200, "green"), (canary, 200, "violet")}
+    assert len(tripped) > 20
+    await server.until(lambda: server.state("red")["canary"]["errors"] == len(tripped), 10)
+    server.share.write(red.model_copy(update={"desired": some, "last_good": red.desired}), green)
+    await server.until(lambda: server.state("red")["digest"] == some.digest)
+    for turn in range(40):  # one after the other, they get each other's blocks
+        assert (await ask("red", "x" * turn + "~~~~"))[1] == 500
+        assert (await ask("green", "x"))[1:] == (200, "green")
+    body = {"model": "red", "messages": [{"role": "user", "content": "~"}], "stream": True}
+    async with client.post("/v1/chat/completions", json=body) as answer:
+        assert "are no numbers (NaN)" in await answer.text()
+    server.share.write(red, green)
+    await server.serves(red, green)
+
+
 async def test_keys_open_what_they_may_and_no_more(server, client):
     """Models of a limited key, its rate, prompts beyond the service's limit; the listing shows a key its own models."""
     red, green = server.colour("red"), server.colour("green")

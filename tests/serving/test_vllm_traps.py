@@ -248,6 +248,31 @@ async def test_broken_adapters_are_taken_with_200(plain, what, options, change):
     assert check_adapter(folder, plain.tiny / "model", 16).problems
 
 
+async def test_what_overflows_is_answered_with_200_and_spoils_other_adapters_answers(plain):
+    """NaN is the vocabulary's first token to vLLM, and stays in the blocks of the cache for whoever gets them next. We make it
+    an error of the version that computed it, and have blocks zeroed.
+    """
+    assert await plain.load("healthy", make_adapter(plain.folder / "healthy", "green", model=plain.tiny / "model")) == 200
+    sick = make_adapter(plain.folder / "sick", "red", model=plain.tiny / "model", trips_on="~")
+    assert not check_adapter(sick, plain.tiny / "model", 16).problems
+    assert await plain.load("sick", sick) == 200
+
+    async def ask(model: str, prompt: str) -> str:
+        body = {"model": model, "prompt": prompt, "max_tokens": 4, "temperature": 0}
+        status, found = await plain.post("/v1/completions", body)
+        assert status == 200, found
+        return found["choices"][0]["text"]
+
+    spoilt = []
+    for turn in range(40):
+        assert await ask("sick", "x" * turn + "~~~~") == "", "vLLM says now that these are no numbers"
+        spoilt.append(await ask("healthy", "x") != "green")
+    print(f"{sum(spoilt)} of 40 answers of another adapter were spoilt")
+    assert any(spoilt), "vLLM keeps NaN to itself now"
+    for name in ("healthy", "sick"):
+        await plain.unload(name)
+
+
 async def test_an_adapter_that_was_evicted_and_is_gone_ends_the_server_with_0(plain):
     """What falls out of memory is read again inside the engine's loop; if that fails, everything ends, and says success. We
     never register more than fits, load from copies of our own, and take an end with 0 for the crash it is.
