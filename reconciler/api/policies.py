@@ -13,6 +13,13 @@ class ReconcilePolicy(Word):
     SKIP = "Skip"
 
 
+class AdoptionPolicy(Word):
+    """What happens where the name is taken by something that somebody else made."""
+
+    CREATE = "Create"
+    ADOPT_OR_CREATE = "AdoptOrCreate"
+
+
 class DeletionPolicy(Word):
     """What happens to resources whose document goes."""
 

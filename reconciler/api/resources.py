@@ -19,8 +19,8 @@ class ResourceSpec:
     """One ARM resource.
 
     `body` is all that Moorage sends when it creates the resource, `asked` the part the document itself sets: on a
-    resource that existed before, nothing else is compared or written. `named` says that the document gives the name,
-    which is what allows adoption. Bodies are ARM JSON in camel case without secrets.
+    resource that existed before, nothing else is compared or written. `named` says that the document allows adoption: it
+    gives the name or, of a container app, says so. Bodies are ARM JSON in camel case without secrets.
     """
 
     name: str

@@ -16,7 +16,7 @@ from reconciler.api.engine_flags import EngineArgs
 from reconciler.api.environment_variables import Variables, model_variable_faults
 from reconciler.api.fields import Bool, Fault, Int, Items, Model, Word, bounded, refuse_any, unique
 from reconciler.api.mounts import CODE_PATH, Mount, MountPath, mount_faults
-from reconciler.api.policies import DeletionPolicy, ReconcilePolicy
+from reconciler.api.policies import AdoptionPolicy, DeletionPolicy, ReconcilePolicy
 from reconciler.api.source import CodeText, SourceText
 from reconciler.api.vllm_versions import flag_faults, image_faults
 
@@ -148,8 +148,10 @@ class InferenceServiceSpec(Model):
     """With `model`: what the replicas' log says of each request."""
     reconcile_policy: ReconcilePolicy = ReconcilePolicy.MANAGE
     """Manage writes, Observe only reports, Skip does not even look."""
+    adoption_policy: AdoptionPolicy = AdoptionPolicy.CREATE
+    """Create leaves an app alone that somebody else made under this name; AdoptOrCreate takes it over and releases it later."""
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
-    """What happens to the container app when this document goes."""
+    """What happens to the container app when this document goes; one that was adopted is never deleted."""
     termination_grace_period_seconds: Annotated[Int, Field(ge=1, le=600)] | None = None
     """Seconds a replica has to finish its requests before it is killed."""
 

@@ -9,6 +9,8 @@ OWNER = "moorage-owner"
 DOCUMENT = "moorage-document"
 ENVIRONMENT = "moorage-environment"
 SPEC = "moorage-spec"
+ADOPTED = "moorage-adopted"
+OURS = (OWNER, DOCUMENT, ENVIRONMENT, SPEC, ADOPTED)
 
 
 def ownership(owner: str, document: str, environment: str, spec: str = "") -> dict[str, str]:
@@ -23,6 +25,13 @@ def merged(existing: Mapping[str, str] | None, ours: Mapping[str, str]) -> dict[
     return {name: value for name, value in (existing or {}).items() if name.lower() not in names} | dict(ours)
 
 
+def released(existing: Mapping[str, str] | None) -> dict[str, str | None]:
+    """`existing` as a patch that takes ours off: None deletes a tag where tags are merged, and the others are sent along for
+    where they are replaced.
+    """
+    return {name: None if name.lower() in OURS else value for name, value in (existing or {}).items()}
+
+
 def tag(resource: Mapping[str, Any] | None, name: str) -> str | None:
     """The value of a tag of a resource as ARM returned it, whatever the case of its name."""
     for each, value in ((resource or {}).get("tags") or {}).items():
@@ -34,3 +43,8 @@ def tag(resource: Mapping[str, Any] | None, name: str) -> str | None:
 def is_ours(resource: Mapping[str, Any] | None, owner: str) -> bool:
     """Whether `resource` carries our owner id."""
     return tag(resource, OWNER) == owner
+
+
+def is_adopted(resource: Mapping[str, Any] | None) -> bool:
+    """Whether `resource` was there before a document took it over."""
+    return tag(resource, ADOPTED) is not None

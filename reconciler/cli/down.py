@@ -1,4 +1,6 @@
-"""`moorage down`: remove what Moorage created, in Azure's order. Data stays unless --purge-data says otherwise."""
+"""`moorage down`: remove what Moorage created, in Azure's order. Data stays unless --purge-data says otherwise; a container
+app that was adopted is released, and keeps what it stands on.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,7 @@ async def _down(settings: Settings, *, dry_run: bool, purge: bool, yes: bool, ti
         opened = store or Store.open(settings.daemon_dir / "state.db", settings.target_key)
         async with Daemon(settings, [], store=opened, pacing=pacing, watcher=narrator.saw) as daemon:
             await daemon.abandon(data=purge)
-            lines = [line for line in await daemon.controller.plan() if line.action == "delete"]
+            lines = [line for line in await daemon.controller.plan() if line.action in ("delete", "release")]
             show([replace(line, problem="") for line in lines], settings.target_title)
             if dry_run or not lines:
                 return Exit.DONE

@@ -86,9 +86,10 @@ def _look(read: Project, service: str, resource_group: str, target: Target, stat
         from reconciler.arm.clients import Arm
         from reconciler.toolkit.existing import SEARCHED
 
-        names = {parameter: str(value.value) for parameter in SEARCHED if (value := read.settings.name(parameter))}
+        wanted = (*SEARCHED, "acaAppName")
+        names = {parameter: str(value.value) for parameter in wanted if (value := read.settings.name(parameter))}
         async with Arm(settings) as arm:
-            return await look(arm, group, {**names, "acaAppName": service}, read.model)
+            return await look(arm, group, names, service, read.model)
 
     try:
         found = asyncio.run(looked())

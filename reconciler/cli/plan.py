@@ -14,8 +14,13 @@ from reconciler.cli.exits import Exit
 if TYPE_CHECKING:
     from reconciler.engine.plan import PlanLine
 
-GLYPHS = {"create": "+", "update": "~", "replace": "!", "delete": "-", "wait": "?", "no-op": " "}
-STYLES = {"create": "green", "update": "yellow", "replace": "red", "delete": "red", "wait": "magenta"}
+GLYPHS = {
+    "create": "+", "adopt": "=", "update": "~", "replace": "!", "release": "=", "delete": "-", "wait": "?", "no-op": " ",
+}  # fmt: skip
+STYLES = {
+    "create": "green", "adopt": "yellow", "update": "yellow", "replace": "red", "release": "yellow", "delete": "red",
+    "wait": "magenta",
+}  # fmt: skip
 
 
 def plan(

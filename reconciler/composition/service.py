@@ -13,6 +13,7 @@ from reconciler.api.auth_fields import ApiKey
 from reconciler.api.digest import Tree
 from reconciler.api.documents import InferenceService
 from reconciler.api.mounts import CODE_PATH
+from reconciler.api.policies import AdoptionPolicy
 from reconciler.api.resources import (
     MOUNT_PATH,
     REPORTS_PATH,
@@ -185,6 +186,7 @@ class ServiceComposer:
             environment=self.environment,
             body=body,
             asked=body,
+            named=spec.adoption_policy is AdoptionPolicy.ADOPT_OR_CREATE,
             service=self.name,
             template=body_template,
             suffix=_suffix(body_template, profile),

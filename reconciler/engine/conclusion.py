@@ -106,7 +106,7 @@ class Conclusion:
         outputs = public(observed.outputs) if observed.exists else {}
         return replace(
             record, exists=observed.exists, usable=observed.exists and observed.ready,
-            synced=as_desired and not observed.held, outputs=outputs,
+            synced=as_desired and not observed.held, outputs=outputs, origin=observed.origin,
             changes=tuple(str(change) for change in changes), marks=observed.marks, seen=ledger.clock(),
         )  # fmt: skip
 

@@ -9,8 +9,8 @@ import structlog
 from reconciler.api.reasons import Reason
 from reconciler.engine.errors import ReconcileError, WaitingForHuman
 from reconciler.engine.events import normal
-from reconciler.engine.external import Change, Desired, ObjectKey, Policy
-from reconciler.engine.ledger import Gone
+from reconciler.engine.external import Change, Desired, ObjectKey, Origin, Policy, Wrote
+from reconciler.engine.ledger import Gone, Ledger
 from reconciler.engine.reconcile import Writer
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import Outcome
@@ -31,7 +31,7 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
     left = gone.since + writer.pacing.grace - ledger.clock()
     if ledger.retained(desired.key) or desired.policy in LEFT_ALONE:
         return _leave(writer, desired, left)
-    if _never_made(record, gone):
+    if _never_made(record, gone) or _never_adopted(record):
         return Outcome(Phase.DELETED)
     deleting = record.operation is not None and record.verb == "delete"
     try:
@@ -43,7 +43,7 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
     if under_way is not None:
         return under_way
     if deleting and ledger.record(desired).verb is not None:
-        return _finished(gone, "deleted")
+        return _finished(writer, gone, Wrote("deleted"))
     if left > 0 and not ledger.store.approved(desired.key, "delete"):  # a person who approved it made no mistake
         message = f"no document asks for {desired.key}; it is kept {writer.pacing.grace:.0f} s in case that was a mistake"
         return Outcome(Phase.LINGERING, Reason.PROGRESSING, message, after=left)
@@ -57,11 +57,17 @@ def _leave(writer: Writer, desired: Desired, left: float) -> Outcome:
     ledger = writer.ledger
     if desired.document in ledger.documents:
         return Outcome(Phase.DELETED)
-    why = "deletionPolicy is Retain" if ledger.retained(desired.key) else f"reconcilePolicy is {desired.policy.value}"
-    message = f"no document asks for {desired.key}; it is left in place ({why})"
+    message = f"no document asks for {desired.key}; it is left in place ({why_left(ledger, desired)})"
     if left > 0 and any(_goes(writer, key) for key in ledger.objects(desired.document)):
         return Outcome(Phase.LINGERING, "Retained", message, after=left)
     return Outcome(Phase.RETAINED, "Retained", message, event=normal("Retained", message, desired.key, desired.document))
+
+
+def why_left(ledger: Ledger, desired: Desired) -> str:
+    """Why something that no document asks for stays."""
+    if user := ledger.needed_by(desired.key):
+        return f"{user} was there before, goes on and uses it"
+    return "deletionPolicy is Retain" if ledger.retained(desired.key) else f"reconcilePolicy is {desired.policy.value}"
 
 
 def _goes(writer: Writer, key: ObjectKey) -> bool:
@@ -71,12 +77,13 @@ def _goes(writer: Writer, key: ObjectKey) -> bool:
 
 async def _delete_now(writer: Writer, gone: Gone) -> Outcome:
     ledger, desired = writer.ledger, gone.desired
+    verb = "release" if ledger.adopted(desired.key) else "delete"
     if not gone.certain:
         return _unfindable(writer, gone)
     if not ledger.permits(desired, "delete"):
         if await _absent(writer, desired):
-            return _finished(gone, "was gone already")
-        raise WaitingForHuman(Reason.AWAITING_APPROVAL, f"would delete {desired.key}")
+            return _finished(writer, gone, None)
+        raise WaitingForHuman(Reason.AWAITING_APPROVAL, f"would {verb} {desired.key}")
     users = blockers(writer, desired.key)
     if users:
         names = ", ".join(map(str, users))
@@ -84,9 +91,9 @@ async def _delete_now(writer: Writer, gone: Gone) -> Outcome:
     writer.check_gate(desired)
     wrote = await writer.kind(desired.key).delete(desired)
     if wrote is None or wrote.operation is None:
-        return _finished(gone, wrote.message if wrote else "was gone already")
+        return _finished(writer, gone, wrote)
     writer.issued(desired, "delete", wrote, (REMOVAL,))
-    message = wrote.message or f"deleting {desired.key}"
+    message = wrote.message or f"{verb} {desired.key}"
     event = normal(Reason.DELETING, message, desired.key, desired.document)
     return Outcome(Phase.DELETING, Reason.DELETING, message, after=writer.pacing.step(0.0), event=event)
 
@@ -107,8 +114,17 @@ def blockers(writer: Writer, key: ObjectKey) -> Sequence[ObjectKey]:
     return sorted(writer.ledger.dependents(key))
 
 
-def _finished(gone: Gone, message: str) -> Outcome:
-    event = normal("Deleted", message or "deleted", gone.desired.key, gone.desired.document)
+def _finished(writer: Writer, gone: Gone, wrote: Wrote | None) -> Outcome:
+    """`wrote` is the write that ended, None if there was nothing to delete. What was released is remembered as kept: it goes
+    on, and what it stands on must stay.
+    """
+    desired = gone.desired
+    if wrote and writer.ledger.adopted(desired.key):
+        message = f"{desired.key} is released: it was there before any document and goes on as it is"
+        event = normal("Released", message, desired.key, desired.document)
+        return Outcome(Phase.RETAINED, "Released", message, event=event)
+    message = wrote.message if wrote else "was gone already"
+    event = normal("Deleted", message or "deleted", desired.key, desired.document)
     return Outcome(Phase.DELETED, "Deleted", message, event=event)
 
 
@@ -116,7 +132,8 @@ def _unfindable(writer: Writer, gone: Gone) -> Outcome:
     """It is remembered, but not how to delete it: the inventory may yet name it, and a person may have it forgotten."""
     key = gone.desired.key
     if writer.ledger.store.approved(key, "delete"):
-        return _finished(gone, "forgotten; nothing was deleted")
+        event = normal("Deleted", "forgotten; nothing was deleted", key, gone.desired.document)
+        return Outcome(Phase.DELETED, "Deleted", event.message, event=event)
     message = f"{key} cannot be deleted until the inventory names it; if it is gone, approving forgets it"
     raise WaitingForHuman(Reason.AWAITING_APPROVAL, message)
 
@@ -127,3 +144,8 @@ def _never_made(record: ObjectRecord, gone: Gone) -> bool:
     """
     looked = record.seen is not None or not gone.certain
     return looked and not record.exists and not record.writes and record.operation is None
+
+
+def _never_adopted(record: ObjectRecord) -> bool:
+    """It was somebody else's at the only looks, and nothing was written to it."""
+    return record.origin is Origin.FOREIGN and not record.written

@@ -43,12 +43,21 @@ class Policy(StrEnum):
     SKIP = "Skip"
 
 
+class Origin(StrEnum):
+    """Who made an object, which decides how it ends: what is ours is deleted, what was adopted is released."""
+
+    OURS = "Ours"
+    FOREIGN = "Foreign"  # somebody else's still, and the next write takes it over
+    ADOPTED = "Adopted"
+
+
 @dataclass(frozen=True)
 class Desired:
     """One object as the documents want it.
 
     `spec` is a frozen value the kind understands; equal specs mean nothing to do on a save. `refs` are the objects that
-    must be ready first. `generation` is the document's. `retain` keeps the object when its document goes.
+    must be ready first. `generation` is the document's. `retain` keeps the object when its document goes. `origin` is what
+    the inventory knows of an object that no document asks for.
     """
 
     key: ObjectKey
@@ -58,6 +67,7 @@ class Desired:
     generation: int = 1
     policy: Policy = Policy.MANAGE
     retain: bool = False
+    origin: Origin = Origin.OURS
 
     @cached_property
     def fingerprint(self) -> str:
@@ -97,6 +107,7 @@ class Observation:
     `poll_after` asks to look again after so many seconds although nothing is wrong. `provisional` says that nothing is to be
     written now but more will be without anybody changing anything (a rollout goes on by itself), so that the next change is
     not taken for somebody else's doing. `held` says that all is as decided and not as the documents ask: a rollback stands.
+    `later` are differences that the writes after the next one settle, for a plan to show.
     """
 
     exists: bool
@@ -110,6 +121,8 @@ class Observation:
     poll_after: float | None = None
     provisional: bool = False
     held: bool = False
+    origin: Origin = Origin.OURS
+    later: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,7 +157,8 @@ class Facts(Protocol):
 class External(Protocol):
     """One kind of resource. No call blocks for long; all are idempotent; `observe` never writes.
 
-    `create` must accept that the object exists, `delete` that it is gone or going. Errors are `engine.errors` only.
+    `create` must accept that the object exists, `delete` that it is gone or going. `delete` of what was adopted releases it,
+    and is None only if it does not exist. Errors are `engine.errors` only.
     """
 
     name: str

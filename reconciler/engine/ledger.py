@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.api.reasons import Reason
-from reconciler.engine.external import Desired, DocumentRef, ObjectKey
+from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Origin
 from reconciler.engine.facts import FactBook
 from reconciler.engine.fingerprint import SpecCodec
 from reconciler.engine.record import ObjectRecord, Phase
@@ -131,7 +131,7 @@ class Ledger:
         return changed
 
     def record(self, desired: Desired) -> ObjectRecord:
-        return self.records.get(desired.key) or ObjectRecord(desired.key, desired.document)
+        return self.records.get(desired.key) or ObjectRecord(desired.key, desired.document, origin=desired.origin)
 
     def write(self, record: ObjectRecord) -> None:
         """Keep `record`, in the store too if more than the time of the last look differs."""
@@ -178,12 +178,27 @@ class Ledger:
     def retained(self, key: ObjectKey) -> bool:
         """Whether a gone object stays in place, because of itself or of something kept that needs it."""
         gone, record = self.gone.get(key), self.records.get(key)
+        if self.needed_by(key):
+            return True
         if self.purge:
             return False
         own = gone.desired.retain if gone else bool(record and record.retain)
         if own or (record is not None and record.phase is Phase.RETAINED):
             return True
         return any(self.retained(other) for other in self.dependents(key) if other not in self.desired)
+
+    def adopted(self, key: ObjectKey) -> bool:
+        """Whether an object was there before any document asked for it: such a one is released, never deleted."""
+        gone, record = self.gone.get(key), self.records.get(key)
+        origins = {each.origin for each in (record, gone.desired if gone else None) if each}
+        return bool(origins - {Origin.OURS})
+
+    def needed_by(self, key: ObjectKey) -> ObjectKey | None:
+        """The adopted object, gone from the documents, that goes on and stands on `key`; not even a purge takes that away."""
+        for other in sorted(self.dependents(key) - self.desired.keys()):
+            if found := other if self.adopted(other) else self.needed_by(other):
+                return found
+        return None
 
     def permits(self, desired: Desired, verb: str) -> bool:
         """Whether `delete` or `replace` may go on without, or thanks to, a person."""
@@ -204,7 +219,9 @@ class Ledger:
         changed = set()
         candidates = {key: (item, True) for key, item in self.desired.items()}
         for key, record in self.records.items():
-            if key not in candidates and (self.purge or record.phase is not Phase.RETAINED):
+            # What was released is nobody's business any more, unlike what is ours and was kept.
+            spared = record.phase is Phase.RETAINED and (not self.purge or self.adopted(key) or self.needed_by(key))
+            if key not in candidates and not spared:
                 candidates[key] = self._revived(record)
         for key, (item, certain) in candidates.items():
             if key not in wanted and key not in self.gone and item.document not in frozen:

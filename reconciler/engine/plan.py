@@ -11,14 +11,15 @@ from graphlib import TopologicalSorter
 from typing import Any, Literal
 
 from reconciler.api.reasons import Reason
-from reconciler.engine.deletion import LEFT_ALONE
+from reconciler.engine.deletion import LEFT_ALONE, why_left
 from reconciler.engine.errors import NotReadyYet, ReconcileError
-from reconciler.engine.external import Change, Desired, DocumentRef, External, ObjectKey, Observation, Policy
+from reconciler.engine.external import Change, Desired, DocumentRef, External, ObjectKey, Observation, Origin, Policy
 from reconciler.engine.facts import FactBook
 from reconciler.engine.ledger import Gone, Ledger
 from reconciler.engine.reconcile import REPLACE
 
-Action = Literal["no-op", "create", "update", "replace", "delete", "wait"]
+Action = Literal["no-op", "create", "adopt", "update", "replace", "release", "delete", "wait"]
+RELEASED = "it was there before any document: it is marked as nobody's and goes on as it is"
 
 
 @dataclass(frozen=True)
@@ -106,19 +107,22 @@ def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
     if not observed.changes:
         return _of(desired, "no-op")
     effect = ", ".join(dict.fromkeys(change.effect for change in observed.changes))
+    if observed.origin is Origin.FOREIGN:
+        return _of(desired, "adopt", (*observed.changes, *observed.later), "taken over from whoever made it")
     if all(change.effect != REPLACE for change in observed.changes):
-        return _of(desired, "update", observed.changes, effect)
+        return _of(desired, "update", (*observed.changes, *observed.later), effect)
     problem = "" if ledger.permits(desired, "replace") else "waits for approval"
     return _of(desired, "replace", observed.changes, effect, "it holds data" if desired.retain else problem)
 
 
 def _deletion(ledger: Ledger, gone: Gone) -> PlanLine:
     desired = gone.desired
-    if ledger.retained(desired.key):
-        return _of(desired, "no-op", effect="left in place (deletionPolicy is Retain)")
-    if desired.policy in LEFT_ALONE:
-        return _of(desired, "no-op", effect=f"left in place (reconcilePolicy is {desired.policy.value})")
-    return _of(desired, "delete", effect="delete", problem="" if ledger.permits(desired, "delete") else "waits for approval")
+    if ledger.retained(desired.key) or desired.policy in LEFT_ALONE:
+        return _of(desired, "no-op", effect=f"left in place ({why_left(ledger, desired)})")
+    problem = "" if ledger.permits(desired, "delete") else "waits for approval"
+    if ledger.adopted(desired.key):
+        return _of(desired, "release", effect=RELEASED, problem=problem)
+    return _of(desired, "delete", effect="delete", problem=problem)
 
 
 def _of(desired: Desired, action: Action, changes: tuple[Change, ...] = (), effect: str = "", problem: str = "") -> PlanLine:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from reconciler.engine.external import DocumentRef, Mark, ObjectKey, Policy
+from reconciler.engine.external import DocumentRef, Mark, ObjectKey, Origin, Policy
 
 _SECRET_ENDINGS = ("key", "password", "secret", "token", "connectionstring")
 
@@ -69,6 +69,7 @@ class ObjectRecord:
     refs: tuple[ObjectKey, ...] = ()
     policy: Policy = Policy.MANAGE
     retain: bool = False
+    origin: Origin = Origin.OURS
     spec: str | None = None
 
     def dump(self) -> str:
@@ -86,6 +87,7 @@ class ObjectRecord:
         known["key"] = ObjectKey(*known["key"])
         known["document"] = DocumentRef(*known["document"])
         known["phase"], known["policy"] = Phase(known["phase"]), Policy(known["policy"])
+        known["origin"] = Origin(known.get("origin", Origin.OURS))
         known["changes"] = tuple(known["changes"])
         known["marks"] = tuple(Mark(**mark) for mark in known["marks"])
         known["refs"] = tuple(ObjectKey(*ref) for ref in known["refs"])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from reconciler.api.conditions import ConditionSet, ConditionType, Status
 from reconciler.api.reasons import Reason
 from reconciler.engine.events import Event, normal, warning
-from reconciler.engine.external import DocumentRef, Mark, ObjectKey
+from reconciler.engine.external import DocumentRef, Mark, ObjectKey, Origin
 from reconciler.engine.ledger import DocumentState, Ledger
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import Pacing
@@ -199,8 +199,12 @@ def _leaving(leaving: Sequence[ObjectRecord]) -> Word:
     """What no document wants any more keeps a document out of sync until it is gone."""
     asking = [record for record in leaving if record.reason == Reason.AWAITING_APPROVAL]
     if asking:
-        names = ", ".join(str(record.key) for record in asking)
-        message = f"would delete {names}; `moorage approve` or prune: true lets it"
+        ends = {
+            "delete": [r for r in asking if r.origin is Origin.OURS],
+            "release": [r for r in asking if r.origin is not Origin.OURS],
+        }
+        would = " and ".join(f"{verb} {', '.join(str(r.key) for r in records)}" for verb, records in ends.items() if records)
+        message = f"would {would}; `moorage approve` or prune: true lets it"
         return Word(ConditionType.SYNCED, Status.FALSE, Reason.AWAITING_APPROVAL, message)
     if not leaving:
         return Word(ConditionType.SYNCED, Status.FALSE, Reason.DELETING)

@@ -1,6 +1,7 @@
 """Microsoft.App/containerApps: a service's revisions, traffic, ingress and API keys.
 
-`rollout` decides the next step, `replicas` looks at what runs; this file observes the app and issues the one write.
+`rollout` decides the next step, `replicas` looks at what runs, `adoption` says what is asked of an app that was there before;
+this file observes the app and issues the one write.
 """
 
 from __future__ import annotations
@@ -8,17 +9,17 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.arm import apps, ids
+from reconciler.arm import apps, ids, tags
 from reconciler.arm.inventory import Type
 from reconciler.engine.diff import Rules, diff
-from reconciler.engine.errors import TerminalError
-from reconciler.engine.external import Change, Desired, Facts, Mark, ObjectKey, Observation, Wrote
-from reconciler.kinds import rollout
+from reconciler.engine.errors import NotReadyYet, TerminalError
+from reconciler.engine.external import Change, Desired, Facts, Mark, ObjectKey, Observation, Origin, Wrote
+from reconciler.kinds import adoption, rollout
 from reconciler.kinds.arm_resource import SETTLED, ArmResource, OwnerOf
 from reconciler.kinds.endpoint import reach
 from reconciler.kinds.quota import resolve_strategy
@@ -27,6 +28,7 @@ from reconciler.kinds.rollout import Action, Step
 
 KEY_PREFIX = "api-key-"
 PORT = "properties.configuration.ingress.targetPort"
+PROFILE = "properties.workloadProfileName"
 TEMPLATE_RULES = Rules(
     lists={"containers": "name", "containers.env": "name", "containers.probes": "type", "containers.volumeMounts": "mountPath",
            "volumes": "name", "scale.rules": "name"},
@@ -42,14 +44,19 @@ NOTHING = Step(Action.NONE)
 
 @dataclass(frozen=True)
 class AppObservation(Observation):
-    """An observation that remembers the rollout step its changes stand for, so that `update` does just that."""
+    """An observation that remembers the rollout step its changes stand for, so that `update` does just that.
+
+    `traffic` is to be held like this before any template is written; `alone` says that the configuration goes without one.
+    """
 
     step: Step = NOTHING
     configuration: tuple[Change, ...] = ()
+    traffic: list[dict[str, Any]] | None = None
+    alone: bool = False
 
 
 class ContainerApp(ArmResource):
-    """An app that Moorage made runs in Multiple mode with explicit weights; an adopted one keeps its mode."""
+    """An app in Multiple mode with explicit weights: made like that, or brought there when it is adopted."""
 
     name = "ContainerApp"
     type = Type.APP
@@ -70,31 +77,43 @@ class ContainerApp(ArmResource):
                 exists=False, marks=(Mark("Provisioned", "False", Reason.MISSING, "the container app does not exist"),)
             )
         self._refuse_move(spec, found, facts)
-        changes = diff(self._owned(spec, found), found, self.rules)
+        before = facts.last(desired.key)
+        origin = adoption.origin_of(spec, found, self.owner_of(spec.environment), before)
+        changes = diff(adoption.asked(spec, found, origin), found, self.rules)
         self._refuse_immutable(spec, changes)
         state = self.state(found)
         if state not in SETTLED:
             return Observation(
                 exists=True, busy=True, reason=Reason.OPERATION_IN_PROGRESS, message=f"Azure reports {state}", poll_after=0.5,
-                outputs=facts.last(desired.key),
+                outputs=before, origin=origin,
             )  # fmt: skip
-        before = facts.last(desired.key)
         catalogue = facts.last(ObjectKey("AdapterCatalogue", spec.service)) if spec.serves_model else {}
-        seen = await self.looks.look(spec, found, before, catalogue)
+        # Nothing of somebody else's app reports to the share, and the share may not be there yet.
+        watched = replace(spec, engine=None) if origin is Origin.FOREIGN else spec
+        seen = await self.looks.look(watched, found, before, catalogue)
         strategy = await resolve_strategy(self.arm, spec, found, seen.revisions)
         if strategy == "BlueGreen" and any(change.path == PORT for change in changes):
             strategy = "Surge"  # all revisions share the port, so two with different ones cannot share the traffic
         step = rollout.next_step(spec.revision, strategy, seen.revisions, _weights(found))
-        later = _with_the_traffic(changes, spec, found, step)
-        configuration = (*(change for change in changes if change not in later), *_key_changes(spec, found))
+        held = adoption.held_traffic(found)
+        later = (*_with_the_template(changes, spec, seen), *_with_the_traffic(changes, spec, found, step))
+        configuration = (
+            *(change for change in changes if change not in later),
+            *_key_changes(spec, found, origin),
+            *adoption.traffic_change(found, held),
+        )
+        # By itself: whatever becomes of the template, it is known whose the app is, and its traffic stays where it is.
+        alone = origin is Origin.FOREIGN or held is not None
+        steps = _step_changes(spec, found, step)
         endpoint = self.outputs(found)["endpoint"]
         # Asked once it serves, never while something moves: that is the replicas' to say.
         reached = await reach(self.arm, spec, endpoint) if seen.proven and step.action is Action.NONE else None
         outputs = {**self.outputs(found), **seen.outputs, "apiKeys": await self._key_hashes(spec, found, before)}
+        outputs |= {} if origin is Origin.OURS else {"adopted": True}
         return AppObservation(
             exists=True,
             ready=step.action in (Action.NONE, Action.DEACTIVATE) and seen.proven,
-            changes=_changes(configuration, later, _step_changes(spec, found, step), step),
+            changes=configuration if alone else _changes(configuration, later, steps, step),
             outputs=outputs,
             marks=(*seen.marks(spec, found, step), *((reached,) if reached else ())),
             reason=_reason(step, seen),
@@ -103,6 +122,10 @@ class ContainerApp(ArmResource):
             provisional=step.action is not Action.NONE,
             step=step,
             configuration=configuration,
+            traffic=held,
+            alone=alone,
+            origin=origin,
+            later=(*steps, *later, *_retired(spec, seen, step)) if alone else (),
         )
 
     async def create(self, desired: Desired, facts: Facts) -> Wrote:
@@ -118,6 +141,8 @@ class ContainerApp(ArmResource):
         group, name = spec.resource_group, spec.name
         if observed.configuration or step.action in (Action.WRITE, Action.SHIFT):
             patch = await self._configuration_patch(spec, observed) if observed.configuration else {"properties": {}}
+            if observed.alone:
+                step = NOTHING
             if step.action is Action.WRITE:
                 body = _body(spec, self._environment(spec, facts))["properties"]
                 patch["properties"] |= {"workloadProfileName": body["workloadProfileName"], "template": body["template"]}
@@ -133,6 +158,19 @@ class ContainerApp(ArmResource):
             await apps.deactivate_revision(self.arm, group, name, step.revisions[0])
         return Wrote(_told(observed))
 
+    async def delete(self, desired: Desired) -> Wrote | None:
+        """What was there before any document is released: it goes on as it is, without our tags."""
+        spec: ContainerAppSpec = desired.spec
+        found = await self.arm.inventory.get(self.type, self.scope(spec), spec.name)
+        if found is None:
+            return None
+        if not self.is_ours(spec, found):
+            return Wrote(f"container app {spec.name} goes on as it is") if spec.named else None
+        if not tags.is_adopted(found):
+            return await super().delete(desired)
+        body = {"tags": tags.released(found["tags"])}
+        return Wrote(f"release container app {spec.name}", await apps.patch_app(self.arm, spec.resource_group, spec.name, body))
+
     async def remove(self, desired: Desired) -> str | None:
         return await apps.delete_app(self.arm, desired.spec.resource_group, desired.spec.name)
 
@@ -145,24 +183,36 @@ class ContainerApp(ArmResource):
         return str(facts.outputs(ObjectKey("ManagedEnvironment", spec.environment))["id"])
 
     async def _configuration_patch(self, spec: ContainerAppSpec, observed: AppObservation) -> dict[str, Any]:
-        """Everything outside the template as a merge patch. Secrets are a list, which ARM replaces whole: those that
-        stay are read back first, and those of others are kept.
-        """
+        """Everything outside the template as a merge patch: what it does not name stays as others set it."""
         found = await self.arm.inventory.get(self.type, self.scope(spec), spec.name)
-        owned = self._owned(spec, found)
-        configuration = {**(owned.get("properties") or {}).get("configuration", {})}
-        if any(".secrets[" in change.path for change in observed.configuration):
-            now = await apps.list_secrets(self.arm, spec.resource_group, spec.name)
-            kept = {name: value for name, value in now.items() if not name.startswith(KEY_PREFIX)}
-            ours = {KEY_PREFIX + name: now.get(KEY_PREFIX + name) or new_key() for name in spec.key_names}
-            configuration["secrets"] = [{"name": name, "value": value} for name, value in {**kept, **ours}.items()]
-        port = ((found or {}).get("properties", {}).get("configuration", {}).get("ingress") or {}).get("targetPort")
-        if port is not None and not any(change.path == PORT for change in observed.configuration):
+        if found is None:
+            raise NotReadyYet(Reason.MISSING, f"container app {spec.name} went away")
+        owned, paths = adoption.asked(spec, found, observed.origin), [change.path for change in observed.configuration]
+        configuration = {**owned["properties"]["configuration"]}
+        if any(".secrets[" in path for path in paths):
+            configuration["secrets"] = await self._secrets(spec, found, observed.origin)
+        port = ((found["properties"].get("configuration") or {}).get("ingress") or {}).get("targetPort")
+        if port is not None and PORT not in paths:
             configuration["ingress"] = {**configuration["ingress"], "targetPort": port}  # not yet
+        if observed.traffic:
+            configuration["ingress"] = {**configuration["ingress"], "traffic": observed.traffic}
         patch: dict[str, Any] = {"properties": {"configuration": configuration}}
+        if PROFILE in paths:
+            patch["properties"]["workloadProfileName"] = owned["properties"]["workloadProfileName"]
         if owned.get("tags"):
-            patch["tags"] = {**((found or {}).get("tags") or {}), **owned["tags"]}
+            patch["tags"] = tags.merged(found.get("tags"), owned["tags"])
         return patch
+
+    async def _secrets(self, spec: ContainerAppSpec, found: Mapping[str, Any], origin: Origin) -> list[dict[str, Any]]:
+        """The list, which ARM replaces whole: what is read back, and keys for all names of the document. Of an app that was
+        there before nothing is dropped, whatever it is called: its revisions may refer to it.
+        """
+        values = await apps.list_secrets(self.arm, spec.resource_group, spec.name)
+        wanted = [KEY_PREFIX + name for name in spec.key_names]
+        dropped = [KEY_PREFIX + name for name in _key_names(found)] if origin is Origin.OURS else []
+        listed = found["properties"]["configuration"].get("secrets") or []
+        kept = [adoption.secret(entry, values) for entry in listed if entry["name"] not in (*dropped, *wanted)]
+        return [*kept, *({"name": name, "value": values.get(name) or new_key()} for name in wanted)]
 
     async def _key_hashes(self, spec: ContainerAppSpec, found: Mapping[str, Any], before: Mapping[str, Any]) -> list[list[str]]:
         """Name and SHA-256 of each API key that exists; read from Azure only when a name is not known yet."""
@@ -205,6 +255,18 @@ def _body(spec: ContainerAppSpec, environment: str) -> dict[str, Any]:
     return {**spec.body, "properties": {**properties, **own}}
 
 
+def _with_the_template(changes: tuple[Change, ...], spec: ContainerAppSpec, seen: Seen) -> tuple[Change, ...]:
+    """Another workload profile goes together with the revision that is to run there."""
+    there = any(revision.name == spec.revision for revision in seen.revisions)
+    return () if there else tuple(change for change in changes if change.path == PROFILE)
+
+
+def _retired(spec: ContainerAppSpec, seen: Seen, step: Step) -> tuple[Change, ...]:
+    """The revisions of others, which go once ours serves."""
+    others = [r.name for r in seen.revisions if r.active and r.name != spec.revision and step.action is not Action.DEACTIVATE]
+    return tuple(Change(f"revisions[{name}].active", True, False, "once the new one serves") for name in others)
+
+
 def _with_the_traffic(
     changes: tuple[Change, ...], spec: ContainerAppSpec, found: Mapping[str, Any], step: Step
 ) -> tuple[Change, ...]:
@@ -231,8 +293,9 @@ def _told(observed: AppObservation) -> str:
     """What a write does, in words."""
     step, parts = observed.step, []
     if observed.configuration:
-        parts.append("update " + ", ".join(change.path for change in observed.configuration))
-    if step.action in (Action.WRITE, Action.SHIFT) or not parts:
+        verb = "take over, with" if observed.origin is Origin.FOREIGN else "update"
+        parts.append(f"{verb} " + ", ".join(change.path for change in observed.configuration))
+    if (step.action in (Action.WRITE, Action.SHIFT) and not observed.alone) or not parts:
         parts.append(f"{step.action.value}: {step.message}")
     return "; ".join(parts)
 
@@ -255,8 +318,10 @@ def _key_names(found: Mapping[str, Any]) -> set[str]:
     return {str(s["name"]).removeprefix(KEY_PREFIX) for s in listed if str(s["name"]).startswith(KEY_PREFIX)}
 
 
-def _key_changes(spec: ContainerAppSpec, found: Mapping[str, Any]) -> tuple[Change, ...]:
+def _key_changes(spec: ContainerAppSpec, found: Mapping[str, Any], origin: Origin) -> tuple[Change, ...]:
     there, wanted = _key_names(found), set(spec.key_names)
+    if origin is not Origin.OURS:
+        there &= wanted  # another secret of such a name may be anybody's
     path = "configuration.secrets[" + KEY_PREFIX + "{}]"
     missing = [Change(path.format(name), None, "(secret)", "hot") for name in sorted(wanted - there)]
     return (*missing, *(Change(path.format(name), "(secret)", None, "hot") for name in sorted(there - wanted)))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from reconciler.api.resources import ContainerAppSpec, JobSpec, ResourceSpec
 from reconciler.arm import ids, tags, versions
 from reconciler.arm.clients import Arm
-from reconciler.engine.external import Desired, DocumentRef, ObjectKey
+from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Origin
 
 
 class Owned(NamedTuple):
@@ -70,7 +70,8 @@ def _orphan(owned: Owned) -> Desired:
     if owned.kind == "ContainerApp":
         name = owned.document.name
         spec = ContainerAppSpec(azure_name, group, owned.environment, {}, service=name, template={"scale": {}})
-        return Desired(ObjectKey("ContainerApp", name), owned.document, spec, (environment, *around))
+        origin = Origin.ADOPTED if tags.is_adopted(owned.resource) else Origin.OURS
+        return Desired(ObjectKey("ContainerApp", name), owned.document, spec, (environment, *around), origin=origin)
     if owned.kind == "Job":
         job = JobSpec(azure_name, group, owned.environment, {})
         return Desired(ObjectKey("Job", f"{owned.environment}/{azure_name}"), owned.document, job, (environment, *around))

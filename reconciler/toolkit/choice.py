@@ -57,16 +57,20 @@ class Choice:
 
     @property
     def profile(self) -> dict[str, Any]:
-        """The workload profile: the environment's own GPU profile, the templates' where its region has it and the web API
-        is kept, else the same GPU without nodes of its own.
+        """The workload profile: that of an app whose web API is taken over; else the environment's own GPU profile, the
+        templates' where its region has it and the web API is kept, else the same GPU without nodes of its own.
         """
         there = next((each for each in self.existing.profiles if "A100" in each["workloadProfileType"]), None)
+        if self.engine == "code" and (own := self.existing.adopted.get("workloadProfileName")):
+            there = next((each for each in self.existing.profiles if each["name"].lower() == own.lower()), there)
         dedicated = self.engine == "code" and self.location in DEDICATED_REGIONS
         profile = dict(there or {"name": "GPU", "workloadProfileType": DEDICATED if dedicated else SERVERLESS})
         kept = {key: profile[key] for key in ("name", "workloadProfileType")}
         if kept["workloadProfileType"].lower().startswith("consumption"):
             return kept
-        return {**kept, "minimumCount": int(profile.get("minimumCount") or 0), "maximumCount": self.instances}
+        asked = "maximumInstanceCount" in self.project.settings.parameters
+        most = self.instances if asked or not there else int(there.get("maximumCount") or self.instances)
+        return {**kept, "minimumCount": int(profile.get("minimumCount") or 0), "maximumCount": most}
 
 
 def service_name(wanted: str) -> str | None:

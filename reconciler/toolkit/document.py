@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from reconciler.toolkit.choice import PORT, STARTUP_SECONDS, Choice
 from reconciler.toolkit.config_file import NOTE
@@ -51,7 +52,8 @@ def _environment(choice: Choice) -> Iterator[str]:
     profile = ", ".join(
         f"{key}: {_text(str(value)) if isinstance(value, str) else value}" for key, value in choice.profile.items()
     )
-    counted = "   # maximumCount is maximumInstanceCount" if "maximumCount" in choice.profile else ""
+    told = "maximumCount" in choice.profile and "maximumInstanceCount" in files.parameters
+    counted = "   # maximumCount is maximumInstanceCount" if told else ""
     yield "  workloadProfiles:"
     yield f"    - {{{profile}}}{counted}"
 
@@ -65,6 +67,8 @@ def _service(choice: Choice, folder: Path) -> Iterator[str]:
     yield f"  annotations: {{{NOTE}: {_text(config)}}}   # written whenever the service is as this file says"
     yield "spec:"
     yield f"  environment: {_text(choice.name)}"
+    if choice.existing.adopts:
+        yield "  adoptionPolicy: AdoptOrCreate   # the container app is there already: it is taken over, and released in the end"
     yield from _vllm(choice, folder) if choice.engine == "vllm" else _code(choice, folder)
 
 
@@ -82,9 +86,23 @@ def _code(choice: Choice, folder: Path) -> Iterator[str]:
     yield f"    - {json.dumps('; '.join(commands), ensure_ascii=False)}"
     yield f"  targetPort: {PORT}"
     yield f"  progressDeadlineSeconds: {STARTUP_SECONDS}   # packages are installed and the model is loaded at every start"
-    yield f"  workloadProfileName: {choice.profile['name']}"
+    yield f"  workloadProfileName: {_text(choice.profile['name'])}"
+    if choice.existing.adopts:
+        yield from _as_the_app(choice.existing.adopted)
+        return
     yield "  scale: {minReplicas: 1, maxReplicas: 1}   # as the template: one replica, always; 0 costs nothing while nobody asks"
     yield "  ingress: {external: true}       # as the template: anyone who knows the address; the web API asks for no key"
+
+
+def _as_the_app(app: Mapping[str, Any]) -> Iterator[str]:
+    """Size, scale and reach of the app that is taken over."""
+    template = app.get("template") or {}
+    size, scale = ((template.get("containers") or [{}])[0].get("resources") or {}), template.get("scale") or {}
+    if size.get("cpu") and size.get("memory"):
+        yield f"  resources: {{cpu: {size['cpu']}, memory: {_text(size['memory'])}}}   # as the app has them"
+    yield f"  scale: {{minReplicas: {scale.get('minReplicas') or 0}, maxReplicas: {scale.get('maxReplicas') or 10}}}"
+    external = bool(((app.get("configuration") or {}).get("ingress") or {}).get("external"))
+    yield f"  ingress: {{external: {str(external).lower()}}}"
 
 
 def _mounts(choice: Choice, folder: Path) -> Iterator[str]:

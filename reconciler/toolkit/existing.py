@@ -33,7 +33,8 @@ class AmbiguousError(Exception):
 @dataclass(frozen=True)
 class Existing:
     """`names` are of resources that exist, by parameter; `found` those among them that no file names. `profiles` are the
-    environment's; `adapters` and `model` are on the share; `foreign_app` is an app under the wanted name that is not ours.
+    environment's; `adapters` and `model` are on the share; `foreign_app` is an app under the wanted name that is not ours, as ARM
+    has it, and `adopts` says that it is to be taken over: the project names it, and it is where the service will be.
     """
 
     group: str = ""
@@ -43,12 +44,18 @@ class Existing:
     profiles: tuple[Mapping[str, Any], ...] = ()
     adapters: tuple[str, ...] = ()
     model: str | None = None
-    foreign_app: str | None = None
+    foreign_app: Mapping[str, Any] | None = None
+    adopts: bool = False
+
+    @property
+    def adopted(self) -> Mapping[str, Any]:
+        """The properties of the app that is to be taken over; empty when none is."""
+        return (self.foreign_app or {}).get("properties") or {} if self.adopts else {}
 
 
-async def look(arm: Arm, group: str, given: Mapping[str, str], model: str | None) -> Existing:
-    """Find what `given` (by parameter, the app's always) names and, where it names nothing, what the templates would have
-    called it.
+async def look(arm: Arm, group: str, given: Mapping[str, str], service: str, model: str | None) -> Existing:
+    """Find what `given` (by parameter) names and, where it names nothing, what the templates would have called it. An app of
+    the service's name that `given` names decides on the environment: it cannot move.
 
     Raises:
         AmbiguousError: two resources fit one parameter.
@@ -58,6 +65,11 @@ async def look(arm: Arm, group: str, given: Mapping[str, str], model: str | None
     if there is None:
         return Existing(group)
     scope = ids.resource_group(arm.subscription_id, group)
+    app = await arm.inventory.find(Type.APP, scope, service)
+    foreign = None if app is None or tags.tag(app, tags.OWNER) else app
+    home = _home(foreign, scope) if given.get("acaAppName") == service else ""
+    if home:
+        given = {"acaEnvironmentName": home, **given}
     names: dict[str, str] = {}
     environment: Mapping[str, Any] = {}
     for parameter, kind, below in (
@@ -76,16 +88,23 @@ async def look(arm: Arm, group: str, given: Mapping[str, str], model: str | None
         if found is not None:
             names[parameter] = str(found["name"])
             environment = found if kind is Type.ENVIRONMENT else environment
-    app = await arm.inventory.find(Type.APP, scope, given["acaAppName"])
     return Existing(
         group=group,
         location=str(there["location"]),
         names=names,
         found=tuple(name for parameter, name in names.items() if not given.get(parameter)),
         profiles=tuple((environment.get("properties") or {}).get("workloadProfiles") or ()),
-        foreign_app=str(app["name"]) if app and not tags.tag(app, tags.DOCUMENT) else None,
+        foreign_app=foreign,
+        adopts=bool(home) and names.get("acaEnvironmentName") == home,
         **await _on_share(arm, group, names, model),
     )
+
+
+def _home(app: Mapping[str, Any] | None, scope: str) -> str:
+    """The name of the app's environment in the resource group `scope`; empty when it is elsewhere."""
+    properties = (app or {}).get("properties") or {}
+    where, _, name = str(properties.get("environmentId") or properties.get("managedEnvironmentId") or "").rpartition("/")
+    return name if ids.same(where, f"{scope}/providers/Microsoft.App/managedEnvironments") else ""
 
 
 def _pick(parameter: str, given: str | None, listed: list[dict[str, Any]]) -> dict[str, Any] | None:

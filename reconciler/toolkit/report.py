@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 from reconciler.toolkit.choice import DEDICATED, DEDICATED_REGIONS, PORT, Choice, adapter_faults
 
 Line = tuple[str, str]
+ADOPTION = (
+    "it answers until this file's revision serves, runs in Multiple mode from then on, and `moorage down` releases it as it is"
+)
 ENGINE_RANK = 16  # vLLM's own default of max-lora-rank
 
 
@@ -23,6 +26,8 @@ def lines(choice: Choice, notes: Sequence[str]) -> Iterator[Line]:
         yield "", f"the web API in inference/: {count} commands in {choice.project.image}, port {PORT}"
     yield from (("found", f"in {choice.existing.group}: {', '.join(choice.existing.found)}") for _ in choice.existing.found[:1])
     yield from (("note", note) for note in notes)
+    if choice.existing.adopts:
+        yield "takes over", f"{choice.name}, made by somebody else: {ADOPTION}"
     yield "derived", f"service and Environment {choice.name}; {_profile(choice)}"
     yield from (("recommend", text) for text in recommendations(choice))
 
@@ -30,10 +35,11 @@ def lines(choice: Choice, notes: Sequence[str]) -> Iterator[Line]:
 def recommendations(choice: Choice) -> Iterator[str]:
     """What to change, the costly first."""
     project = choice.project
-    if choice.existing.foreign_app:
+    if choice.existing.foreign_app and not choice.existing.adopts:
         yield (
-            f"{choice.existing.foreign_app} exists and was not made by Moorage, which leaves it alone: choose another name "
-            "with --name, or go on with `moorage deploy`, which publishes code and restarts it"
+            f"{choice.name} exists and was not made by Moorage, which leaves it alone: adoptionPolicy: AdoptOrCreate takes it "
+            "over, if it is in the environment above; --name gives another name; `moorage deploy`, without documents, publishes "
+            "code and restarts it"
         )
     if choice.engine == "code":
         yield "one replica is billed round the clock: scale.minReplicas: 0 costs nothing while nobody asks"
@@ -66,6 +72,8 @@ def _of_adapter(choice: Choice, source: str, rank: int, *, here: bool) -> Iterat
 def _profile(choice: Choice) -> str:
     profile, count = choice.profile, choice.instances
     title = f"workload profile {profile['name']} ({profile['workloadProfileType']})"
+    if "maximumCount" in profile and "maximumInstanceCount" not in choice.project.settings.parameters:
+        return f"{title}, at most {profile['maximumCount']} nodes"
     if "maximumCount" in profile:
         return f"{title}, at most {count} nodes as maximumInstanceCount says"
     if choice.engine == "vllm":

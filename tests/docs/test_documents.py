@@ -95,6 +95,7 @@ CHANGES = {
         "spec.limits.promptTokens": 100,
         "spec.requestLog.prompts": True,
         "spec.reconcilePolicy": "Skip",
+        "spec.adoptionPolicy": "AdoptOrCreate",
         "spec.deletionPolicy": "Retain",
         "spec.terminationGracePeriodSeconds": 90,
     },
@@ -190,8 +191,8 @@ def _word(before, after, what):
 
 
 def _written(item):
-    """How a rollout goes is in no write of its own."""
-    return replace(item, spec=replace(item.spec, strategy="Auto")) if item.key.kind == "ContainerApp" else item
+    """How a rollout goes, and whether an app may be taken over, is in no write of its own."""
+    return replace(item, spec=replace(item.spec, strategy="Auto", named=False)) if item.key.kind == "ContainerApp" else item
 
 
 def _policy(pairs):

@@ -1,0 +1,220 @@
+"""An app that somebody else made, as a template makes it, is taken over by a document, kept as the document says, and released."""
+
+import asyncio
+import shutil
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from tests.e2e.outside import outside
+from tests.e2e.stage import APP as CODE
+from tests.e2e.stage import ask, environment, service
+
+GROUP, PLACE, HOME, APP, PORT = "rg-adopt", {"location": "westus3"}, "aienvab1cd", "theirs", 7860
+PATH = f"/resourceGroups/{GROUP}/providers/Microsoft.App/containerApps/{APP}"
+OLD = f"{APP}--ab1cd"
+
+
+@pytest.fixture(scope="module")
+async def made(stage):
+    """An environment, and an app in it: Single mode, the latest revision, a secret its container reads, a tag, an IP rule."""
+    stage.code(APP)
+    async with outside(stage) as azure:
+        await azure.resources.resource_groups.create_or_update(GROUP, PLACE)
+        profiles = [{"name": "Consumption", "workloadProfileType": "Consumption"}]
+        body = {**PLACE, "properties": {"workloadProfiles": profiles}}
+        await (await azure.apps.managed_environments.begin_create_or_update(GROUP, HOME, body)).result()
+        await provision(azure)
+    return stage
+
+
+async def provision(azure):
+    """What somebody's template does: PUT the whole app."""
+    managed = f"/subscriptions/{azure.subscription}/resourceGroups/{GROUP}/providers/Microsoft.App/managedEnvironments/{HOME}"
+    rule = {"name": "office", "ipAddressRange": "127.0.0.0/8", "action": "Allow"}
+    ingress = {
+        "external": True, "targetPort": PORT, "transport": "Auto", "allowInsecure": False, "ipSecurityRestrictions": [rule],
+        "traffic": [{"latestRevision": True, "weight": 100}],
+    }  # fmt: skip
+    container = {
+        "name": "theirs", "image": "docker.io/library/python:3.11-slim", "resources": {"cpu": 0.5, "memory": "1Gi"},
+        "command": ["python3", "-c", CODE.format(version="theirs"), str(PORT)], "env": [{"name": "COLOUR", "secretRef": "colour"}],
+    }  # fmt: skip
+    properties = {
+        "environmentId": managed,
+        "configuration": {
+            "activeRevisionsMode": "Single", "secrets": [{"name": "colour", "value": "secret-red"}], "ingress": ingress,
+        },
+        "template": {
+            "revisionSuffix": OLD.partition("--")[2], "containers": [container], "terminationGracePeriodSeconds": 2,
+            "scale": {"minReplicas": 1, "maxReplicas": 1},
+        },
+    }  # fmt: skip
+    body = {**PLACE, "tags": {"team": "red"}, "properties": properties}
+    await (await azure.apps.container_apps.begin_create_or_update(GROUP, APP, body)).result()
+
+
+def documents(*, adopts=True, **spec):
+    policy = {"adoptionPolicy": "AdoptOrCreate"} if adopts else {}
+    home = environment("dev", **PLACE, resourceGroup=GROUP, managedEnvironment={"name": HOME}, syncPolicy={"prune": True})
+    return home, service(APP, environment="dev", targetPort=PORT, **policy, **spec)
+
+
+async def seen(stage):
+    async with outside(stage) as azure:
+        app = await azure.get(PATH)
+        revisions = [each async for each in azure.apps.container_apps_revisions.list_revisions(GROUP, APP)]
+    return app, {each.name for each in revisions if each.properties.active}
+
+
+async def endpoint(stage):
+    app, _ = await seen(stage)
+    return f"https://{app['properties']['configuration']['ingress']['fqdn']}"
+
+
+@asynccontextmanager
+async def visitors(stage) -> AsyncIterator[list[str]]:
+    """Ask all the time; who answered, in order, and errors by their names."""
+    answers: list[str] = []
+    where = await endpoint(stage)
+
+    async def visit():
+        while True:
+            try:
+                found = await asyncio.to_thread(ask, where, stage.ca)
+                answers.append(f"{found['version']} {found['colour']}")
+            except OSError as error:
+                answers.append(f"{type(error).__name__}: {error}")
+            await asyncio.sleep(0.05)
+
+    visiting = asyncio.create_task(visit())
+    try:
+        yield answers
+    finally:
+        visiting.cancel()
+        with suppress(asyncio.CancelledError):
+            await visiting
+
+
+async def test_without_the_word_it_is_left_alone(made):
+    """NotOwned names the field that would allow it; the app is not touched."""
+    until = time.monotonic() + 30
+    while True:
+        with suppress(OSError):
+            assert ask(await endpoint(made), made.ca)["colour"] == "secret-red"
+            break
+        assert time.monotonic() < until
+        await asyncio.sleep(0.2)
+    made.save(*documents(adopts=False))
+    told = made.once(code=1).stdout
+    assert "NotOwned" in told
+    assert "adoptionPolicy: AdoptOrCreate" in told
+    assert [write for write in made.writes() if "/containerApps/" in write] == []
+
+
+async def test_the_plan_shows_the_takeover(made):
+    """Every difference: tags, mode, traffic, template, and the revision that goes. What the app has besides is in none."""
+    made.save(*documents())
+    before = len(made.journal())
+    (line,) = [each for each in made.json("plan", "-f", str(made.manifest))["changes"] if each["action"] != "no-op"]
+    assert (line["object"], line["action"]) == (f"ContainerApp/{APP}", "adopt")
+    fields = {field["path"]: (field["before"], field["after"]) for field in line["fields"]}
+    assert fields["properties.configuration.activeRevisionsMode"] == ("Single", "Multiple")
+    assert fields["configuration.ingress.traffic"] == ({"(latest)": 100}, {OLD: 100})
+    assert fields[f"revisions[{OLD}].active"] == (True, False)
+    assert fields["tags.moorage-adopted"] == (None, "true")
+    assert "template.containers[app]" in fields
+    assert "template.containers[theirs]" in fields
+    assert not [path for path in fields if "ecret" in path or "team" in path or "Restrictions" in path]
+    shown = made.moorage("plan", "-f", str(made.manifest)).stdout
+    assert f"= ContainerApp/{APP}   taken over from whoever made it" in shown
+    assert "1 to adopt" in shown
+    assert made.writes(before) == []
+
+
+async def test_it_is_taken_over_without_a_gap(made):
+    """Killed after its first write, all memory lost: the next daemon goes on. Somebody is always answered, first by the old revision."""
+    async with visitors(made) as answers:
+        up = made.up(resync=2)
+        before = len(made.journal())
+        await up.until(
+            lambda: [w for w in made.writes(before) if w.startswith("PATCH") and "/containerApps/" in w], 60, "taken over"
+        )
+        up.kill()
+        shutil.rmtree(made.state / "daemon")
+        app, active = await seen(made)
+        assert (app["tags"]["moorage-adopted"], active) == ("true", {OLD})
+        with made.watching(resync=2) as up:
+            await up.settled_on(APP, version="one")
+    assert [a for a, b in zip(answers, ["", *answers], strict=False) if a != b] == ["theirs secret-red", "one None"]
+    app, active = await seen(made)
+    configuration = app["properties"]["configuration"]
+    assert app["tags"]["team"] == "red"
+    assert configuration["activeRevisionsMode"] == "Multiple"
+    assert [secret["name"] for secret in configuration["secrets"]] == ["colour"]
+    assert configuration["ingress"]["ipSecurityRestrictions"][0]["name"] == "office"
+    assert len(active) == 1
+    assert OLD not in active
+    assert "nothing to do" in made.moorage("plan", "-f", str(made.manifest)).stdout
+
+
+async def test_it_follows_its_document_and_drift_is_put_right(made):
+    """An edit is a new revision; hidden behind our back it comes back; provisioned again by the template, it is taken over again."""
+    made.save(*documents(env=[{"name": "COLOUR", "value": "green"}]))
+    with made.watching(resync=2) as up:
+        await up.settled_on(APP, colour="green")
+        async with outside(made) as azure:
+            hidden = {"properties": {"configuration": {"ingress": {"external": False}}}}
+            await (await azure.apps.container_apps.begin_update(GROUP, APP, hidden)).result()
+        await up.until(lambda: "ingress.external" in str(drift(made)), 20, "drift is told")
+        await up.settled_on(APP, colour="green")
+        async with outside(made) as azure:
+            await provision(azure)
+            assert "moorage-owner" not in (await azure.get(PATH))["tags"]
+        await up.until(lambda: "tags.moorage-owner" in str(drift(made)), 20, "drift is told")
+        await up.settled_on(APP, colour="green")
+    app, _ = await seen(made)
+    assert (app["tags"]["moorage-adopted"], app["tags"]["team"]) == ("true", "red")
+
+
+def drift(stage):
+    return [event.fields for event in stage.events() if event.reason == "DriftFound"]
+
+
+async def test_down_releases_it(made):
+    """It goes on as it is, with the storage it mounts; our tags are gone, and a second `down` finds nothing."""
+    dry = made.moorage("down", "--dry-run").stdout
+    assert f"= ContainerApp/{APP}   it was there before any document" in dry
+    assert "1 to release" in dry
+    before = len(made.journal())
+    told = made.moorage("down", "-y", "--purge-data").stdout
+    assert f"ContainerApp/{APP} is released" in told
+    assert f"EnvironmentStorage/dev/read; it is left in place (ContainerApp/{APP} was there before, goes on and uses it)" in told
+    assert not [write for write in made.writes(before) if write.startswith("DELETE") and f"/containerApps/{APP}" in write]
+    await is_released(made)
+    before = len(made.journal())
+    assert "nothing to do" in made.moorage("down", "-y", "--purge-data").stdout
+    assert made.writes(before) == []
+    assert ask(await endpoint(made), made.ca)["colour"] == "green"
+
+
+async def test_a_document_that_goes_releases_it_with_all_memory_lost(made):
+    """Taken over anew, then state and document go: the tags say what to do."""
+    made.save(*documents(env=[{"name": "COLOUR", "value": "green"}]))
+    made.once()
+    app, _ = await seen(made)
+    assert app["tags"]["moorage-adopted"] == "true"
+    shutil.rmtree(made.state / "daemon")
+    made.save(documents()[0])
+    with made.watching(resync=2) as up:
+        await up.until(lambda: "is released" in up.output, 90, "it is released")
+    await is_released(made)
+
+
+async def is_released(stage):
+    app, _ = await seen(stage)
+    assert app["tags"] == {"team": "red"}
+    assert [secret["name"] for secret in app["properties"]["configuration"]["secrets"]] == ["colour"]
+    assert ask(await endpoint(stage), stage.ca)["colour"] == "green"
