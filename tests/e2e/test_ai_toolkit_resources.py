@@ -230,13 +230,35 @@ async def test_code_goes_to_an_app_that_somebody_else_provisioned(tuned):
     assert len(set(re.search(r"published (\d+) of (\d+) files", first).groups())) == 1
     assert "published 1 of " in second
     assert ": ready" in second
-    again = tuned.moorage(
-        "import", "own", "-o", str(tuned.root / "own.yaml"), "--engine", "vllm", "--base-only", "--model", "share://m"
-    ).stderr
-    made, served = (loaded.document for loaded in load([tuned.root / "own.yaml"]).documents)
-    assert (made.spec.subscription_id, made.spec.resource_group, made.spec.storage.share_name) == (filled[0], GROUP, SHARE)
-    assert served.metadata.name == APP
-    assert f"{APP} exists and was not made by Moorage" in again
+
+
+def test_the_app_that_the_configuration_names_is_taken_over(tuned):
+    """It goes into the document with its environment, profile, size and scale, and the plan is an adoption; vLLM takes it, too."""
+    file = tuned.root / "own.yaml"
+    told = tuned.moorage("import", "own", "-o", str(file), "--base-only").stderr
+    made, served = (loaded.document for loaded in load([file]).documents)
+    assert (made.spec.resource_group, made.spec.storage.share_name) == (GROUP, SHARE)
+    assert made.spec.managed_environment.name == ENVIRONMENT
+    spec = served.spec
+    assert (served.metadata.name, spec.adoption_policy, spec.workload_profile_name) == (APP, "AdoptOrCreate", "Consumption")
+    assert (spec.resources.cpu, spec.resources.memory, spec.scale.min_replicas, spec.scale.max_replicas) == (0.5, "1Gi", 1, 1)
+    assert f"takes over {APP}, made by somebody else" in told
+    before = len(tuned.journal())
+    plan = {line["object"]: line for line in tuned.json("plan", "-f", str(file))["changes"]}
+    fields = {field["path"] for field in plan[f"ContainerApp/{APP}"]["fields"]}
+    assert plan[f"ContainerApp/{APP}"]["action"] == "adopt"
+    assert {"properties.configuration.activeRevisionsMode", "tags.moorage-adopted"} <= fields
+    assert tuned.writes(before) == []
+    tuned.moorage("import", "own", "-o", str(file), "--force", "--engine", "vllm", "--base-only", "--model", "share://m")
+    assert load([file]).documents[1].document.spec.adoption_policy == "AdoptOrCreate"
+
+
+def test_an_app_that_no_file_names_is_not_taken_over_by_chance(tuned):
+    """A name on the command line that is taken: said, with what would take it over; the document does not."""
+    told, (_, served) = imported(tuned, "--base-only", "--engine", "vllm", "--name", APP, name="chance.yaml")
+    assert served.spec.adoption_policy == "Create"
+    assert f"{APP} exists and was not made by Moorage" in told
+    assert "adoptionPolicy: AdoptOrCreate" in told
 
 
 def test_a_project_with_nothing_to_deploy_to_says_both_ways(tuned):

@@ -5,9 +5,17 @@ import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import pytest
 
+from reconciler.arm import apps
+from reconciler.arm.inventory import Type
+from reconciler.daemon import Daemon
+from reconciler.engine.errors import NotReadyYet
+from reconciler.engine.external import Origin
+from reconciler.engine.store import MEMORY, Store
+from reconciler.settings import Settings
 from tests.e2e.outside import outside
 from tests.e2e.stage import APP as CODE
 from tests.e2e.stage import ask, environment, service
@@ -15,6 +23,10 @@ from tests.e2e.stage import ask, environment, service
 GROUP, PLACE, HOME, APP, PORT = "rg-adopt", {"location": "westus3"}, "aienvab1cd", "theirs", 7860
 PATH = f"/resourceGroups/{GROUP}/providers/Microsoft.App/containerApps/{APP}"
 OLD = f"{APP}--ab1cd"
+VAULTED = {"name": "vaulted", "keyVaultUrl": "https://kv.vault.azure.net/secrets/x", "identity": "system"}
+# One that its container reads, one that lives elsewhere, one that is called like an API key of ours.
+SECRETS = [{"name": "colour", "value": "secret-red"}, VAULTED, {"name": "api-key-theirs", "value": "theirs"}]
+NAMES = [secret["name"] for secret in SECRETS]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +57,7 @@ async def provision(azure):
     properties = {
         "environmentId": managed,
         "configuration": {
-            "activeRevisionsMode": "Single", "secrets": [{"name": "colour", "value": "secret-red"}], "ingress": ingress,
+            "activeRevisionsMode": "Single", "secrets": SECRETS, "ingress": ingress,
         },
         "template": {
             "revisionSuffix": OLD.partition("--")[2], "containers": [container], "terminationGracePeriodSeconds": 2,
@@ -153,7 +165,7 @@ async def test_it_is_taken_over_without_a_gap(made):
     configuration = app["properties"]["configuration"]
     assert app["tags"]["team"] == "red"
     assert configuration["activeRevisionsMode"] == "Multiple"
-    assert [secret["name"] for secret in configuration["secrets"]] == ["colour"]
+    assert [secret["name"] for secret in configuration["secrets"]] == NAMES
     assert configuration["ingress"]["ipSecurityRestrictions"][0]["name"] == "office"
     assert len(active) == 1
     assert OLD not in active
@@ -200,21 +212,52 @@ async def test_down_releases_it(made):
     assert ask(await endpoint(made), made.ca)["colour"] == "green"
 
 
-async def test_a_document_that_goes_releases_it_with_all_memory_lost(made):
-    """Taken over anew, then state and document go: the tags say what to do."""
+async def test_it_is_released_with_all_memory_lost(made):
+    """Taken over anew, then the state goes: the tags say what to do."""
     made.save(*documents(env=[{"name": "COLOUR", "value": "green"}]))
     made.once()
     app, _ = await seen(made)
     assert app["tags"]["moorage-adopted"] == "true"
     shutil.rmtree(made.state / "daemon")
-    made.save(documents()[0])
-    with made.watching(resync=2) as up:
-        await up.until(lambda: "is released" in up.output, 90, "it is released")
+    assert f"ContainerApp/{APP} is released" in made.moorage("down", "-y").stdout
     await is_released(made)
 
 
 async def is_released(stage):
     app, _ = await seen(stage)
     assert app["tags"] == {"team": "red"}
-    assert [secret["name"] for secret in app["properties"]["configuration"]["secrets"]] == ["colour"]
+    assert [secret["name"] for secret in app["properties"]["configuration"]["secrets"]] == NAMES
     assert ask(await endpoint(stage), stage.ca)["colour"] == "green"
+
+
+async def test_api_keys_join_the_secrets_that_are_there(made):
+    """The first write for a model, which has keys: every secret is sent back, by value or by reference, and the app runs on."""
+    settings = Settings.for_local(made.facts, {}, state_dir=made.state)
+    async with Daemon(settings, [made.manifest], store=Store.open(MEMORY, "local")) as daemon:
+        await daemon.load()
+        item = next(each for each in daemon.composition.desired if each.key.kind == "ContainerApp")
+        item = replace(item, spec=replace(item.spec, key_names=("default",)))
+        kind = daemon.kinds["ContainerApp"]
+        observed = await kind.observe(item, Nothing())
+        assert observed.origin is Origin.FOREIGN
+        assert "configuration.secrets[api-key-default]" in {change.path for change in observed.changes}
+        wrote = await kind.update(item, observed, Nothing())
+        while not (await kind.poll(item, wrote.operation)).done:
+            await asyncio.sleep(0.05)
+        values = await apps.list_secrets(daemon.arm, GROUP, APP)
+        app = await daemon.arm.inventory.get(Type.APP, kind.scope(item.spec), APP)
+    listed = {secret["name"]: secret for secret in app["properties"]["configuration"]["secrets"]}
+    assert list(listed) == [*NAMES, "api-key-default"]
+    assert listed["vaulted"]["keyVaultUrl"] == VAULTED["keyVaultUrl"]
+    assert (values["colour"], values["api-key-theirs"], values["api-key-default"][:3]) == ("secret-red", "theirs", "mk-")
+    assert ask(await endpoint(made), made.ca)["colour"] == "green"
+
+
+class Nothing:
+    """What a kind is told when nothing else was looked at."""
+
+    def outputs(self, key):
+        raise NotReadyYet("Test", str(key))
+
+    def last(self, key):
+        return {}

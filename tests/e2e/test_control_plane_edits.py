@@ -94,6 +94,16 @@ async def test_the_port_moves_with_the_traffic(stage, up):
     assert load.failures == []
 
 
+async def test_another_profile_where_the_old_revision_goes_first(stage, up):
+    """Recreate and a changed workload profile: the profile waits for the revision that is to run there, and does not hold it up."""
+    big = {"name": "big", "workloadProfileType": "D4", "minimumCount": 0, "maximumCount": 1}
+    stage.save(environment(workloadProfiles=[big]), service("web"))
+    await up.settled_on("web", arguments=["9000"])
+    there = {"workloadProfileName": "big", "rollout": {"strategy": "Recreate"}}
+    stage.save(environment(workloadProfiles=[big]), service("web", **there, env=[{"name": "COLOUR", "value": "blue"}]))
+    await up.settled_on("web", colour="blue", seconds=30)
+
+
 def ready_replicas(up, name="web"):
     return [replica for replica in (up.document(name) or {}).get("replicas", ()) if replica["ready"]]
 
