@@ -19,7 +19,7 @@ from reconciler.arm.inventory import Type
 from reconciler.engine.diff import Rules, diff
 from reconciler.engine.errors import NotReadyYet, TerminalError
 from reconciler.engine.external import Change, Desired, Facts, Mark, ObjectKey, Observation, Origin, Wrote
-from reconciler.kinds import adoption, rollout
+from reconciler.kinds import adoption, app_changes, rollout
 from reconciler.kinds.arm_resource import SETTLED, ArmResource, OwnerOf
 from reconciler.kinds.endpoint import reach
 from reconciler.kinds.quota import resolve_strategy
@@ -27,16 +27,6 @@ from reconciler.kinds.replicas import Seen
 from reconciler.kinds.rollout import Action, Step
 
 KEY_PREFIX = "api-key-"
-PORT = "properties.configuration.ingress.targetPort"
-PROFILE = "properties.workloadProfileName"
-TEMPLATE_RULES = Rules(
-    lists={"containers": "name", "containers.env": "name", "containers.probes": "type", "containers.volumeMounts": "mountPath",
-           "volumes": "name", "scale.rules": "name"},
-    whole=("containers", "containers.env", "containers.probes", "containers.volumeMounts", "volumes", "scale.rules"),
-    quantities=("containers.resources.cpu",),
-    defaults={"scale.minReplicas": 0, "terminationGracePeriodSeconds": 30},
-    ignored=("volumes.mountOptions",),
-)  # fmt: skip
 
 
 NOTHING = Step(Action.NONE)
@@ -92,11 +82,11 @@ class ContainerApp(ArmResource):
         watched = replace(spec, engine=None) if origin is Origin.FOREIGN else spec
         seen = await self.looks.look(watched, found, before, catalogue)
         strategy = await resolve_strategy(self.arm, spec, found, seen.revisions)
-        if strategy == "BlueGreen" and any(change.path == PORT for change in changes):
+        if strategy == "BlueGreen" and any(change.path == app_changes.PORT for change in changes):
             strategy = "Surge"  # all revisions share the port, so two with different ones cannot share the traffic
-        step = rollout.next_step(spec.revision, strategy, seen.revisions, _weights(found))
+        step = rollout.next_step(spec.revision, strategy, seen.revisions, app_changes.weights_of(found))
         held = adoption.held_traffic(found)
-        later = (*_with_the_template(changes, spec, seen), *_with_the_traffic(changes, spec, found, step))
+        later = (*app_changes.with_the_template(changes, spec, seen), *app_changes.with_the_traffic(changes, spec, found, step))
         configuration = (
             *(change for change in changes if change not in later),
             *_key_changes(spec, found, origin),
@@ -104,7 +94,7 @@ class ContainerApp(ArmResource):
         )
         # By itself: whatever becomes of the template, it is known whose the app is, and its traffic stays where it is.
         alone = origin is Origin.FOREIGN or held is not None
-        steps = _step_changes(spec, found, step)
+        steps = app_changes.step_changes(spec, found, step)
         endpoint = self.outputs(found)["endpoint"]
         # Asked once it serves, never while something moves: that is the replicas' to say.
         reached = await reach(self.arm, spec, endpoint) if seen.proven and step.action is Action.NONE else None
@@ -113,7 +103,7 @@ class ContainerApp(ArmResource):
         return AppObservation(
             exists=True,
             ready=step.action in (Action.NONE, Action.DEACTIVATE) and seen.proven,
-            changes=configuration if alone else _changes(configuration, later, steps, step),
+            changes=configuration if alone else app_changes.next_changes(configuration, later, steps, step),
             outputs=outputs,
             marks=(*seen.marks(spec, found, step), *((reached,) if reached else ())),
             reason=_reason(step, seen),
@@ -125,7 +115,7 @@ class ContainerApp(ArmResource):
             traffic=held,
             alone=alone,
             origin=origin,
-            later=(*steps, *later, *_retired(spec, seen, step)) if alone else (),
+            later=(*steps, *later, *app_changes.retired(spec, seen, step)) if alone else (),
         )
 
     async def create(self, desired: Desired, facts: Facts) -> Wrote:
@@ -192,12 +182,12 @@ class ContainerApp(ArmResource):
         if any(".secrets[" in path for path in paths):
             configuration["secrets"] = await self._secrets(spec, found, observed.origin)
         port = ((found["properties"].get("configuration") or {}).get("ingress") or {}).get("targetPort")
-        if port is not None and PORT not in paths:
+        if port is not None and app_changes.PORT not in paths:
             configuration["ingress"] = {**configuration["ingress"], "targetPort": port}  # not yet
         if observed.traffic:
             configuration["ingress"] = {**configuration["ingress"], "traffic": observed.traffic}
         patch: dict[str, Any] = {"properties": {"configuration": configuration}}
-        if PROFILE in paths:
+        if app_changes.PROFILE in paths:
             patch["properties"]["workloadProfileName"] = owned["properties"]["workloadProfileName"]
         if owned.get("tags"):
             patch["tags"] = tags.merged(found.get("tags"), owned["tags"])
@@ -255,40 +245,6 @@ def _body(spec: ContainerAppSpec, environment: str) -> dict[str, Any]:
     return {**spec.body, "properties": {**properties, **own}}
 
 
-def _with_the_template(changes: tuple[Change, ...], spec: ContainerAppSpec, seen: Seen) -> tuple[Change, ...]:
-    """Another workload profile goes together with the revision that is to run there."""
-    there = any(revision.name == spec.revision for revision in seen.revisions)
-    return () if there else tuple(change for change in changes if change.path == PROFILE)
-
-
-def _retired(spec: ContainerAppSpec, seen: Seen, step: Step) -> tuple[Change, ...]:
-    """The revisions of others, which go once ours serves."""
-    others = [r.name for r in seen.revisions if r.active and r.name != spec.revision and step.action is not Action.DEACTIVATE]
-    return tuple(Change(f"revisions[{name}].active", True, False, "once the new one serves") for name in others)
-
-
-def _with_the_traffic(
-    changes: tuple[Change, ...], spec: ContainerAppSpec, found: Mapping[str, Any], step: Step
-) -> tuple[Change, ...]:
-    """A new port goes together with the traffic: until then the old revision answers, on the old one."""
-    others = any(name != spec.revision for name in _weights(found))
-    booting = others and step.action in (Action.WRITE, Action.ACTIVATE, Action.WAIT)
-    return tuple(change for change in changes if booting and change.path == PORT)
-
-
-def _changes(
-    configuration: tuple[Change, ...], later: tuple[Change, ...], steps: tuple[Change, ...], step: Step
-) -> tuple[Change, ...]:
-    """What the next write settles; with a new template also what follows from it, because that is what a plan is about.
-    Revisions are switched on and off by a write of their own, which has to wait for its turn.
-    """
-    if step.action is Action.WRITE:
-        return (*configuration, *steps, *later)
-    if configuration and step.action in (Action.ACTIVATE, Action.DEACTIVATE):
-        return configuration
-    return (*configuration, *steps)
-
-
 def _told(observed: AppObservation) -> str:
     """What a write does, in words."""
     step, parts = observed.step, []
@@ -325,31 +281,3 @@ def _key_changes(spec: ContainerAppSpec, found: Mapping[str, Any], origin: Origi
     path = "configuration.secrets[" + KEY_PREFIX + "{}]"
     missing = [Change(path.format(name), None, "(secret)", "hot") for name in sorted(wanted - there)]
     return (*missing, *(Change(path.format(name), "(secret)", None, "hot") for name in sorted(there - wanted)))
-
-
-def _weights(found: Mapping[str, Any]) -> dict[str, int]:
-    """Traffic by revision name; an entry for the latest revision counts for the one that is latest now."""
-    properties = found["properties"]
-    entries = ((properties["configuration"] or {}).get("ingress") or {}).get("traffic") or []
-    weights: dict[str, int] = {}
-    for entry in entries:
-        name = properties.get("latestRevisionName") if entry.get("latestRevision") else entry.get("revisionName")
-        if entry.get("weight"):
-            weights[str(name)] = weights.get(str(name), 0) + int(entry["weight"])
-    return weights
-
-
-def _step_changes(spec: ContainerAppSpec, found: Mapping[str, Any], step: Step) -> tuple[Change, ...]:
-    """What a rollout step writes, as field paths a person can read."""
-    if step.action in (Action.NONE, Action.WAIT):
-        return ()
-    if step.action is Action.SHIFT:
-        return (Change("configuration.ingress.traffic", _weights(found), dict(step.weights or {}), "traffic moves"),)
-    if step.action is Action.WRITE:
-        changed = diff(spec.template, found["properties"].get("template") or {}, TEMPLATE_RULES)
-        paths = tuple(Change(f"template.{c.path}", c.before, c.after, "new revision") for c in changed)
-        return paths or (Change("template.revisionSuffix", None, spec.suffix, "new revision"),)
-    drifted = diff(spec.template, found["properties"].get("template") or {}, TEMPLATE_RULES)
-    fields = tuple(Change(f"template.{c.path}", c.before, c.after, "revision is taken out of service") for c in drifted)
-    active = step.action is Action.ACTIVATE
-    return (*fields, *(Change(f"revisions[{name}].active", not active, active, step.action.value) for name in step.revisions))
