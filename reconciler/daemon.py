@@ -45,6 +45,7 @@ from reconciler.kinds.shares import Shares
 from reconciler.leadership import Leadership
 from reconciler.lock import FolderLock
 from reconciler.memory import keep_small
+from reconciler.registrations import Registrations
 from reconciler.settings import Settings
 from reconciler.sources import owned
 from reconciler.sources.documents import DocumentSource, Snapshot
@@ -94,6 +95,7 @@ class Daemon:
         self.configs = ConfigFiles(settings.subscription_id)
         self.composition = Composition(())
         self._owned: list[owned.Owned] | None = None
+        self._snapshot: Snapshot | None = None
         self._loading = asyncio.Lock()
         self._approved = self.store.get("approvals")
         self._refused: dict[str, str] = {}
@@ -103,6 +105,7 @@ class Daemon:
         self.arm = await self._stack.enter_async_context(Arm(self.settings))
         self.shares = Shares(self.arm)
         self.kinds = kinds_for(self.arm, self.settings.owner_of, self.shares)
+        self.registrations = Registrations(self.arm, self.shares)
         self.leadership = Leadership(self.shares, self.settings.daemon_dir)
         self.metrics = Metrics(self.arm.calls)
         if self.listen:
@@ -143,8 +146,9 @@ class Daemon:
             ManifestError: the documents cannot be used; the last good ones keep running.
         """
         async with self._loading:  # an older reading must not come after a newer one
-            snapshot = await beside(self.source.read(self._fetch), self._refresh_owned())
-            return self._take_over(snapshot)
+            self._snapshot = await beside(self.source.read(self._fetch), self._refresh_owned())
+            self.store.put("problems", None)
+            return self._take_over(self._snapshot)
 
     def _take_over(self, snapshot: Snapshot) -> Composition:
         self.composition = self._compose(snapshot)
@@ -153,10 +157,19 @@ class Daemon:
         self.files.set_watched(snapshot.manifest.folders, digests, snapshot.manifest.files)
         self.leadership.follow(self.composition)
         self.configs.follow(snapshot.manifest.documents, self.composition.names)
-        self.controller.set_desired(with_sync_policy(desired, snapshot.manifest.documents, self.store), documents)
-        self.controller.set_orphans(owned.orphans(self._owned or ()))
-        self.store.put("problems", None)
+        wanted = with_sync_policy(desired, snapshot.manifest.documents, self.store)
+        self.controller.set_desired(wanted, documents)
+        self._let_go({item.document for item in wanted if item.policy is Policy.ASK})
+        self.controller.set_orphans([*owned.orphans(self._owned or ()), *self.composition.left])
         return self.composition
+
+    def _let_go(self, asking: Collection[DocumentRef]) -> None:
+        """Registered shares whose place others have taken: nothing is lost with them, so no person need be asked for each."""
+        for event in self.registrations.events(self.composition.names):
+            self.store.add_event(event, time.time())
+        for item in self.composition.left:
+            if item.document not in asking:
+                self.store.approve(item.key, "delete")
 
     async def abandon(self, *, data: bool) -> None:
         """Want nothing any more: everything that is ours is to go, by what is remembered and by Azure's own tags."""
@@ -182,6 +195,7 @@ class Daemon:
                 group.create_task(self._look_for_orphans()),
                 group.create_task(self._collect_garbage()),
                 group.create_task(self._follow_remote()),
+                group.create_task(self._follow_keys()),
                 group.create_task(keep_small()),
             ]
             await stop.wait()
@@ -231,6 +245,18 @@ class Daemon:
             with suppress(ManifestError, ReconcileError):
                 await self.load()
 
+    async def _follow_keys(self) -> None:
+        """A rotated storage key makes no file event either; the lease's next renewal notices it. The documents stay as they
+        were last read, so that a broken save does not stand in the way.
+        """
+        while True:
+            await asyncio.sleep(RELOAD_EVERY)
+            if self.registrations.outdated() and self._snapshot is not None:
+                with suppress(ReconcileError):
+                    async with self._loading:
+                        await self._look_at_registrations(self._snapshot.manifest.documents)
+                        self._take_over(self._snapshot)
+
     async def _look_for_orphans(self) -> None:
         while True:
             await asyncio.sleep(OWNED_EVERY)
@@ -269,10 +295,15 @@ class Daemon:
         place = DocumentRef("Manifest", str(error.problems[0].file) if error.problems else "")
         self.store.add_event(warning("InvalidDocument", text, place, place), time.time())
 
+    async def _look_at_registrations(self, documents: Sequence[Loaded]) -> None:
+        names = names_in(documents, self.settings.subscription_id, self.settings.location)
+        seen = {record.key: record.outputs for record in self.controller.records()}
+        await self.registrations.look(names.values(), seen)
+
     async def _fetch(self, documents: Sequence[Loaded]) -> dict[str, Path]:
         names = names_in(documents, self.settings.subscription_id, self.settings.location)
         shares = {name: self.shares.open(share_of(each)) for name, each in names.items()}
-        found = await self.remote.ready(documents, shares)
+        found = await beside(self.remote.ready(documents, shares), self._look_at_registrations(documents))
         for path, why in self.remote.refused.items():
             if self._refused.get(path) != why:
                 place = DocumentRef("Share", path)
@@ -294,6 +325,7 @@ class Daemon:
             ranks=snapshot.ranks,
             generations=generations,
             homes=owned.homes(self._owned or ()),
+            registered=self.registrations.found,
             fetched=snapshot.fetched,
             missing=self.remote.problems,
             models=self.remote.models,

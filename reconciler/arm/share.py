@@ -90,6 +90,11 @@ class Share:
         await self._opened()
         return self._fingerprint
 
+    @property
+    def known_fingerprint(self) -> str:
+        """The same, of the key that opened it last; empty before that."""
+        return self._fingerprint
+
     async def _send(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, str]
     ) -> Mapping[str, str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.api.documents import Environment, InferenceService
 from reconciler.api.manifest import Loaded
 from reconciler.composition import environment as environments
 from reconciler.composition.download import Downloads
-from reconciler.composition.names import Names, names_of
+from reconciler.composition.names import Names, names_of, rotated
 from reconciler.composition.service import Place, ServiceComposer, SourceMissingError
 from reconciler.composition.world import DOCUMENT_TAG, ENVIRONMENT_TAG, OWNER_TAG, World
 from reconciler.engine.external import Desired, DocumentRef, Policy
@@ -25,11 +25,14 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Composition:
-    """`desired` in Azure's order of creation, `environments` by name, and what was refused."""
+    """`desired` in Azure's order of creation, `names` by Environment, and what was refused. `left` are registered shares whose
+    place others have taken; they may go.
+    """
 
     desired: tuple[Desired, ...]
     names: dict[str, Names] = field(default_factory=dict)
     refusals: dict[DocumentRef, Refusal] = field(default_factory=dict)
+    left: tuple[Desired, ...] = ()
 
 
 Services = Sequence[tuple[Loaded, InferenceService]]
@@ -43,7 +46,7 @@ def compose(documents: Sequence[Loaded], world: World) -> Composition:
     for _, service in services:
         declared.setdefault(service.spec.environment, _implicit(service.spec.environment))
     wanted = _still_wanted(declared, services, refusals, world)
-    names = {name: names_of(document, world.subscription, world.location) for name, document in wanted.items()}
+    names = {name: _names_now(document, world) for name, document in wanted.items()}
     desired: list[Desired] = []
     for name, document in wanted.items():
         reference = DocumentRef("Environment", name)
@@ -58,7 +61,7 @@ def compose(documents: Sequence[Loaded], world: World) -> Composition:
                 desired += _expand_service(loaded, service, wanted, names, world)
             except SourceMissingError as error:
                 refusals[_ref(service)] = Refusal("SourceUnreadable", str(error))
-    return Composition(tuple(desired), names, refusals)
+    return Composition(tuple(desired), names, refusals, tuple(_left_behind(wanted, world)))
 
 
 def names_in(documents: Sequence[Loaded], subscription: str, location: str) -> dict[str, Names]:
@@ -68,6 +71,26 @@ def names_in(documents: Sequence[Loaded], subscription: str, location: str) -> d
         if isinstance(each.document, InferenceService):
             found.setdefault(each.document.spec.environment, _implicit(each.document.spec.environment))
     return {name: names_of(document, subscription, location) for name, document in found.items()}
+
+
+def _names_now(environment: Environment, world: World) -> Names:
+    """Azure's names as of now: after a rotation of the account's key its share is registered under another."""
+    names = names_of(environment, world.subscription, world.location)
+    found = world.registered.get(names.environment)
+    return rotated(names, found.rotation) if found and _managed(environment) else names
+
+
+def _left_behind(wanted: Mapping[str, Environment], world: World) -> Iterator[Desired]:
+    for name, environment in wanted.items():
+        found = world.registered.get(name)
+        for rotation in found.left if found and _managed(environment) else ():
+            names = rotated(names_of(environment, world.subscription, world.location), rotation)
+            yield from environments.storages(environment, names, world.generation(DocumentRef("Environment", name)))
+
+
+def _managed(environment: Environment) -> bool:
+    """Whoever keeps an Environment that is not ours to write answers for its registered keys, too."""
+    return environment.spec.reconcile_policy.value == Policy.MANAGE.value
 
 
 def _expand_service(

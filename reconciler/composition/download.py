@@ -13,6 +13,7 @@ from reconciler.api.hub import TOKEN_SECRET, HubModel
 from reconciler.api.resources import MOUNT_PATH, FolderSpec, JobSpec, ShareRef
 from reconciler.api.source import parse_source
 from reconciler.composition import template
+from reconciler.composition.environment import MODES, storage_key
 from reconciler.composition.names import Names, digest
 from reconciler.composition.world import World
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
@@ -88,7 +89,7 @@ class Downloads:
             size=model.size,
         )
         environment = self.names.environment
-        storages = (ObjectKey("EnvironmentStorage", environment + mode) for mode in ("/read", "/write"))
+        storages = (storage_key(self.names, mode) for mode in MODES)
         refs = (ObjectKey("ManagedEnvironment", environment), *storages, runtime.key)
         return self._desired(key_of(environment, source, model), spec, *refs)
 

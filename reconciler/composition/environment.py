@@ -11,11 +11,37 @@ from reconciler.composition.names import Names
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
 
 CONSUMPTION = {"name": "Consumption", "workloadProfileType": "Consumption"}
+MODES = {"read": ("", "ReadOnly"), "write": ("-rw", "ReadWrite")}
 DEFAULT_GPU = {"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"}
 
 
 def share_of(names: Names) -> ShareRef:
     return ShareRef(names.environment, names.resource_group, names.account, names.share)
+
+
+def storage_key(names: Names, mode: str) -> ObjectKey:
+    """The object of a registered share; `mode` is one of MODES. Another name in Azure is another object."""
+    return ObjectKey("EnvironmentStorage", f"{names.environment}/{mode}" + (f"-{names.rotation}" if names.rotation else ""))
+
+
+def storages(environment: Environment, names: Names, generation: int) -> list[Desired]:
+    """The share, registered so that apps can mount it, to be read from and to be written to."""
+    refs = (ObjectKey("ManagedEnvironment", names.environment), ObjectKey("FileShare", names.environment))
+    found = []
+    for mode, (ending, access) in MODES.items():
+        body = {"properties": {"azureFile": {"accountName": names.account, "shareName": names.share, "accessMode": access}}}
+        spec = EnvironmentStorageSpec(
+            name=names.storage + ending,
+            resource_group=names.resource_group,
+            environment=names.environment,
+            body=body,
+            asked=body,
+            named="storage" in names.given,
+            managed_environment=names.managed_environment,
+            account=names.account,
+        )
+        found.append(Desired(storage_key(names, mode), refs=refs, spec=spec, **_origin(environment, generation)))
+    return found
 
 
 def workload_profiles(environment: Environment) -> list[dict[str, Any]]:
@@ -29,19 +55,16 @@ def workload_profiles(environment: Environment) -> list[dict[str, Any]]:
 
 def expand(environment: Environment, names: Names, tags: Mapping[str, str], generation: int) -> list[Desired]:
     """The Environment's objects in Azure's order; deletion runs through them backwards."""
-    document = DocumentRef("Environment", names.environment)
-    policy = Policy(environment.spec.reconcile_policy.value)
-    keep = environment.spec.deletion_policy.value == "Retain"
-    spec = environment.spec
+    spec, origin = environment.spec, _origin(environment, generation)
     labels = {**(spec.tags or {}), **tags}
     asked_tags = {"tags": dict(spec.tags)} if spec.tags else {}
     asked_location = {"location": spec.location} if spec.location else {}
 
-    def key(kind: str, suffix: str = "") -> ObjectKey:
-        return ObjectKey(kind, names.environment + suffix)
+    def key(kind: str) -> ObjectKey:
+        return ObjectKey(kind, names.environment)
 
-    def desired(kind: str, spec: ResourceSpec, *refs: ObjectKey, retain: bool = keep, suffix: str = "") -> Desired:
-        return Desired(key(kind, suffix), document, spec, refs, generation, policy, retain)
+    def desired(kind: str, spec: ResourceSpec, *refs: ObjectKey, **more: Any) -> Desired:
+        return Desired(key(kind), spec=spec, refs=refs, **{**origin, **more})
 
     def resource(field: str, body: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -54,7 +77,7 @@ def expand(environment: Environment, names: Names, tags: Mapping[str, str], gene
         }
 
     group, workspace = key("ResourceGroup"), key("LogAnalyticsWorkspace")
-    account, share, managed = key("StorageAccount"), key("FileShare"), key("ManagedEnvironment")
+    account = key("StorageAccount")
     head = {"location": names.location, "tags": labels}
     head_asked = {**asked_location, **asked_tags}
     return [
@@ -73,27 +96,18 @@ def expand(environment: Environment, names: Names, tags: Mapping[str, str], gene
             group,
             workspace,
         ),
-        *(
-            desired(
-                "EnvironmentStorage",
-                EnvironmentStorageSpec(
-                    name=names.storage + ending,
-                    resource_group=names.resource_group,
-                    environment=names.environment,
-                    body={"properties": {"azureFile": azure_file}},
-                    asked={"properties": {"azureFile": azure_file}},
-                    named="storage" in names.given,
-                    managed_environment=names.managed_environment,
-                    account=names.account,
-                ),
-                managed,
-                share,
-                suffix=suffix,
-            )
-            for ending, suffix, mode in (("", "/read", "ReadOnly"), ("-rw", "/write", "ReadWrite"))
-            for azure_file in [{"accountName": names.account, "shareName": names.share, "accessMode": mode}]
-        ),
+        *storages(environment, names, generation),
     ]
+
+
+def _origin(environment: Environment, generation: int) -> dict[str, Any]:
+    """What all objects of a document have in common."""
+    return {
+        "document": DocumentRef("Environment", environment.metadata.name),
+        "generation": generation,
+        "policy": Policy(environment.spec.reconcile_policy.value),
+        "retain": environment.spec.deletion_policy.value == "Retain",
+    }
 
 
 Bodies = tuple[dict[str, Any], dict[str, Any]]

@@ -5,14 +5,16 @@ on any machine, so that losing all local state loses nothing.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.api.documents import Environment
 
 
 @dataclass(frozen=True)
 class Names:
-    """Azure names of one Environment's resources; `given` holds the fields that the document itself names."""
+    """Azure names of one Environment's resources; `given` holds the fields that the document itself names. `rotation` is
+    what `storage` ends in after a rotation of the account's key.
+    """
 
     environment: str
     resource_group: str
@@ -23,6 +25,7 @@ class Names:
     managed_environment: str
     storage: str
     given: frozenset[str]
+    rotation: str = ""
 
 
 def names_of(environment: Environment, subscription: str, location: str) -> Names:
@@ -52,6 +55,13 @@ def names_of(environment: Environment, subscription: str, location: str) -> Name
         given=frozenset(field for field, value in given.items() if value),
         **chosen,
     )
+
+
+def rotated(names: Names, rotation: str) -> Names:
+    """`names` with the share registered under another name, which is no longer one that the document gives."""
+    if not rotation:
+        return names
+    return replace(names, storage=f"{names.storage}-{rotation}", rotation=rotation, given=names.given - {"storage"})
 
 
 def digest(*parts: object) -> str:

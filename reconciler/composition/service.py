@@ -27,6 +27,7 @@ from reconciler.api.resources import (
 )
 from reconciler.composition import download, template
 from reconciler.composition.engine_args import engine_args
+from reconciler.composition.environment import storage_key
 from reconciler.composition.names import Names, digest
 from reconciler.composition.world import World
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
@@ -197,10 +198,8 @@ class ServiceComposer:
             serves_model=engine is not None,
             startup_seconds=template.startup_seconds(model_bytes) if engine is not None else 0,
         )
-        storages = [self._env_key("EnvironmentStorage", "/read")]
-        if engine is not None:
-            storages.append(self._env_key("EnvironmentStorage", "/write"))
-        refs = (self._env_key("ManagedEnvironment"), *storages, *refs)
+        modes = ("read",) if engine is None else ("read", "write")
+        refs = (self._env_key("ManagedEnvironment"), *(storage_key(names, mode) for mode in modes), *refs)
         retain = spec.deletion_policy.value == "Retain"
         return Desired(ObjectKey("ContainerApp", self.name), self.document, app, refs, self.generation, self.policy, retain)
 
@@ -294,8 +293,8 @@ class ServiceComposer:
         asked = self.spec.resources.model_dump(exclude_none=True) if self.spec.resources else {}
         return template.resources(asked, self._profile()["workloadProfileType"], model=model)
 
-    def _env_key(self, kind: str, suffix: str = "") -> ObjectKey:
-        return ObjectKey(kind, self.environment + suffix)
+    def _env_key(self, kind: str) -> ObjectKey:
+        return ObjectKey(kind, self.environment)
 
 
 def _key(key: ApiKey) -> CatalogueKey:

@@ -18,11 +18,22 @@ ENVIRONMENT_TAG = "moorage-environment"
 
 
 @dataclass(frozen=True)
+class Registered:
+    """How an Environment's share is registered for mounts: `rotation` is what the name ends in, `left` what the names end in
+    that the account's key has left behind; `new` says that nothing is registered under the name yet.
+    """
+
+    rotation: str = ""
+    left: tuple[str, ...] = ()
+    new: bool = False
+
+
+@dataclass(frozen=True)
 class World:
     """`trees` and `ranks` are keyed by absolute folder; `homes` says in which Environment a service's app exists now, by
-    the tags in Azure; `fetched` has the folders here of adapters from elsewhere, `models` what the hub says of models, both by
-    source, and `missing` why a source is in neither; `evaluations` holds the cases by file, `orders` what a person decided, by
-    service and adapter.
+    the tags in Azure, and `registered` how each Environment's share can be mounted; `fetched` has the folders here of adapters
+    from elsewhere, `models` what the hub says of models, both by source, and `missing` why a source is in neither;
+    `evaluations` holds the cases by file, `orders` what a person decided, by service and adapter.
     """
 
     subscription: str
@@ -33,6 +44,7 @@ class World:
     ranks: Mapping[Path, int] = field(default_factory=dict)
     generations: Mapping[DocumentRef, int] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
+    registered: Mapping[str, Registered] = field(default_factory=dict)
     fetched: Mapping[str, Path] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, HubModel] = field(default_factory=dict)

@@ -6,18 +6,25 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from reconciler.api.reasons import Reason
 from reconciler.api.resources import EnvironmentStorageSpec, ShareRef
-from reconciler.arm import environments, ids, storage
+from reconciler.arm import environments, ids, mountkeys, storage
 from reconciler.arm.clients import Arm
 from reconciler.arm.inventory import Type
+from reconciler.arm.share import Share
 from reconciler.arm.sharedkey import key_fingerprint
+from reconciler.engine.errors import NotReadyYet
 from reconciler.engine.external import Change, Desired, Facts, ObjectKey, Observation
 from reconciler.kinds.arm_resource import ArmResource, OwnerOf
 from reconciler.kinds.shares import Shares
 
+IN_USE = 10.0  # seconds between looks at who still mounts what is to go
+
 
 class EnvironmentStorage(ArmResource):
-    """Azure lets only the key change and never shows it: a fingerprint of the key that was written stands for it."""
+    """Azure lets only the key change and never shows it: fingerprints stand for the key that it holds now and for the one
+    that it was made with, by which `registrations` moves on to another name.
+    """
 
     name = "EnvironmentStorage"
     type = Type.ENVIRONMENT_STORAGE
@@ -36,12 +43,14 @@ class EnvironmentStorage(ArmResource):
         seen = await super().observe(desired, facts)
         if not seen.exists:
             return seen
-        written = self._written.get(desired.key) or facts.last(desired.key).get("keyFingerprint")
-        current = await self._share_key(desired.spec)
-        if written is not None and written != current:
+        spec, last = desired.spec, facts.last(desired.key)
+        current = await self._share(spec).fingerprint()
+        made_with = last.get("registeredWith") or await self._recall(spec) or current
+        holds = self._written.get(desired.key) or last.get("keyFingerprint") or made_with
+        if holds != current and not _adopted(spec, await self.find(spec)):
             changed = Change("properties.azureFile.accountKey", "(secret)", "(secret)")
             seen = replace(seen, changes=(*seen.changes, changed))
-        return replace(seen, outputs={**seen.outputs, "keyFingerprint": written or current})
+        return replace(seen, outputs={**seen.outputs, "keyFingerprint": holds, "registeredWith": made_with})
 
     def _owned(self, spec: Any, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
         if not _adopted(spec, found):
@@ -55,21 +64,54 @@ class EnvironmentStorage(ArmResource):
     async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
         spec = desired.spec
         key = (await storage.storage_keys(self.arm, spec.resource_group, spec.account))[0]
-        write = creation(body, key)
-        await environments.put_env_storage(self.arm, spec.resource_group, spec.managed_environment, spec.name, write)
-        self._written[desired.key] = key_fingerprint(key)
+        if found is None:  # before it is made, so that no death in between makes us forget
+            await mountkeys.note(self._share(spec), spec.managed_environment, spec.name, key_fingerprint(key))
+        await self._write(desired, creation(body, key), key)
         return None
 
     async def remove(self, desired: Desired) -> str | None:
+        """What is still mounted stays, with a key that gives its new replicas the best chance, until its users have moved."""
         spec = desired.spec
+        if users := await self._users(spec):
+            if self._written.get(desired.key) != await self._share(spec).fingerprint():
+                key = (await storage.storage_keys(self.arm, spec.resource_group, spec.account))[0]
+                await self._write(desired, creation(spec.body, key), key)
+            message = f"{spec.name} is deleted once {', '.join(users)} no longer mounts it"
+            raise NotReadyYet(Reason.STORAGE_IN_USE, message, after=IN_USE)
         return await environments.delete_env_storage(self.arm, spec.resource_group, spec.managed_environment, spec.name)
 
-    async def _share_key(self, spec: EnvironmentStorageSpec) -> str:
-        """The fingerprint of the account's key as our own connection to the share uses it: asking ARM for the keys at every
-        look would be a call each.
+    async def _write(self, desired: Desired, write: Mapping[str, Any], key: str) -> None:
+        spec = desired.spec
+        await environments.put_env_storage(self.arm, spec.resource_group, spec.managed_environment, spec.name, write)
+        self._written[desired.key] = key_fingerprint(key)
+
+    async def _users(self, spec: EnvironmentStorageSpec) -> list[str]:
+        """Apps and jobs of the resource group that mount it: in their template, or in a revision that is still active."""
+        group, find = ids.resource_group(self.arm.subscription_id, spec.resource_group), self.arm.inventory.list
+        users = []
+        for each in [*await find(Type.APP, group), *await find(Type.JOB, group)]:
+            properties = each["properties"]
+            if not ids.same(str(properties.get("environmentId") or properties.get("managedEnvironmentId")), self.scope(spec)):
+                continue
+            revisions = await find(Type.REVISION, str(each["id"])) if "/containerapps/" in str(each["id"]).lower() else []
+            active = [revision["properties"] for revision in revisions if revision["properties"].get("active")]
+            if any(_mounts(holder.get("template"), spec.name) for holder in (properties, *active)):
+                users.append(str(each["name"]))
+        return users
+
+    async def _recall(self, spec: EnvironmentStorageSpec) -> str | None:
+        return await mountkeys.recall(self._share(spec), spec.managed_environment, spec.name)
+
+    def _share(self, spec: EnvironmentStorageSpec) -> Share:
+        """Its fingerprint is that of the account's key as our own connection uses it: asking ARM for the keys at every look
+        would be a call each.
         """
         name = spec.body["properties"]["azureFile"]["shareName"]
-        return await self.shares.open(ShareRef(spec.environment, spec.resource_group, spec.account, name)).fingerprint()
+        return self.shares.open(ShareRef(spec.environment, spec.resource_group, spec.account, name))
+
+
+def _mounts(template: Mapping[str, Any] | None, storage: str) -> bool:
+    return any(str(volume.get("storageName")).lower() == storage.lower() for volume in (template or {}).get("volumes") or ())
 
 
 def _adopted(spec: Any, found: Mapping[str, Any] | None) -> bool:

@@ -50,6 +50,7 @@ KINDS: Mapping[str, Kind] = {
     # The share.
     "ShareFull": Kind(("files",), "403 ShareSizeLimitReached on what needs room", {}, frozenset({"PUT"})),
     "ShareUnreachable": Kind(("files", "mount"), "requests are reset; new mounts fail with mount error(112)"),
+    "StaleMountKey": Kind(("mount",), "a storage that was given another key in place cannot be mounted anew: mount error(13)"),
     "TornRead": Kind(("files",), "the second half of what is read is zeros: still being written", {}, frozenset({"GET"})),
     # Replicas.
     "ReplicaCrashes": Kind(("runtime",), "the container dies after each start"),

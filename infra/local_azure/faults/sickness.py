@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from infra.local_azure.azure import Azure
 
 _LOOK_S = 0.2
+_MOUNTS = {"ShareUnreachable": "unreachable", "StaleMountKey": "stale-keys"}
 _AILMENTS = {"ReplicaCrashes": "crash", "ReplicaHangs": "hang", "ReplicaNeverReady": "unready"}
 log = logging.getLogger(__name__)
 
@@ -56,8 +57,9 @@ class Sickness:
             self._ailments = ailments
             azure.composition.ail(ailments)
         self._keep("quota:none", "1" if faults.standing({"NoGpuQuota"}) else None)
-        unmounted = [fault.name or "*" for fault in faults.standing({"ShareUnreachable"}) if fault.plane in {"", "mount"}]
-        self._keep("unreachable", json.dumps(unmounted) if unmounted else None)
+        for kind, name in _MOUNTS.items():
+            shares = [fault.name or "*" for fault in faults.standing({kind}) if fault.plane in {"", "mount"}]
+            self._keep(name, json.dumps(shares) if shares else None)
         if faults.standing({"ReplicaKilled"}):
             self._kill()
         else:

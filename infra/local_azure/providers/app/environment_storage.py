@@ -33,7 +33,10 @@ def put(call: Call) -> Reply:
     known = call.azure.store.get(call.target.key)
     if known is not None and wanted != known.body["azureFile"]:
         raise bad_request("ManagedEnvironmentStorageUpdateBadRequest", "Only 'properties.azureFile.AccountKey' can be updated")
-    record = Record(f"{environment.id}/storages/{call.target.name}", KIND, {"azureFile": wanted}, {"key": sent["accountKey"]})
+    private: Body = {"key": sent["accountKey"]}
+    if known is not None and (known.private["key"] != sent["accountKey"] or known.private.get("rekeyed")):
+        private["rekeyed"] = True
+    record = Record(f"{environment.id}/storages/{call.target.name}", KIND, {"azureFile": wanted}, private)
     call.azure.store.put(record)
     call.azure.composition.changed()
     return Reply(200, _view(record))

@@ -62,14 +62,16 @@ class Mounts:
         share = self._store.get(f"{account.id}/fileServices/default/shares/{file['shareName']}") if account else None
         if account is None or share is None:
             raise _failed(volume, f"{where}(2): No such file or directory")
-        if any(
-            fnmatchcase(f"{account.name}/{share.name}", pattern)
-            for pattern in json.loads(self._store.read("unreachable") or "[]")
-        ):
+        if self._scripted("unreachable", f"{account.name}/{share.name}"):
             raise _failed(volume, f"{where}(112): Host is down")
-        if storage.private["key"] not in (account.private["key1"], account.private["key2"]):
+        refused = storage.private["key"] not in (account.private["key1"], account.private["key2"])
+        if refused or (storage.private.get("rekeyed") and self._scripted("stale-keys", f"{account.name}/{share.name}")):
             raise _failed(volume, f"{where}(13): Permission denied")
         return tree.ensure(self._options, account.name, share.name), file["accessMode"] == "ReadOnly"
+
+    def _scripted(self, kept: str, share: str) -> bool:
+        """Whether a fault in force names the share; `faults.sickness` keeps their patterns."""
+        return any(fnmatchcase(share, pattern) for pattern in json.loads(self._store.read(kept) or "[]"))
 
     def _account(self, name: str) -> Record | None:
         accounts = self._store.each("microsoft.storage/storageaccounts")

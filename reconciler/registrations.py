@@ -1,0 +1,153 @@
+"""Under which name each Environment's share is registered for mounts.
+
+What was registered with an older key of the account mounts no more, not even reliably when the new key is written to it
+(azure-container-apps#1406). So after a rotation the share is registered once more, under a name that ends in the fingerprint
+of the key, and all that mounts it moves there. Azure and the share say what is registered; no local memory decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import structlog
+
+from reconciler.api.reasons import Reason
+from reconciler.arm import ids, mountkeys
+from reconciler.arm.clients import Arm
+from reconciler.arm.inventory import Type
+from reconciler.arm.share import Share
+from reconciler.composition.environment import MODES, share_of, storage_key
+from reconciler.composition.names import Names
+from reconciler.composition.world import Registered
+from reconciler.engine.errors import Busy, ReconcileError, RetryableError
+from reconciler.engine.events import Event, warning
+from reconciler.engine.external import DocumentRef, ObjectKey
+from reconciler.kinds.shares import Shares
+
+log = structlog.get_logger(__name__)
+DIGITS = 8  # of the fingerprint, in a name
+Outputs = Mapping[ObjectKey, Mapping[str, Any]]
+
+
+class Registrations:
+    """`found` is by Environment, as of the last `look`."""
+
+    def __init__(self, arm: Arm, shares: Shares) -> None:
+        self.arm = arm
+        self.shares = shares
+        self.found: dict[str, Registered] = {}
+        self._keys: dict[str, tuple[Share, str]] = {}
+
+    async def look(self, names: Iterable[Names], seen: Outputs) -> None:
+        """Ask Azure, a call for each Environment. `seen` is what the loop last saw of each object.
+
+        Raises:
+            ReconcileError: Azure does not answer, and never did before.
+        """
+        environments = {each.environment: each for each in names}
+        self._keys = {name: known for name, known in self._keys.items() if name in environments}
+        await asyncio.gather(*(self._look(each, seen) for each in environments.values()))
+
+    def outdated(self) -> bool:
+        """Whether an account's key is another than at the last look. Free of calls."""
+        for name, (share, key) in self._keys.items():
+            now = share.known_fingerprint
+            if not key:
+                self._keys[name] = (share, now)  # it could not be read then
+            elif now != key:
+                return True
+        return False
+
+    def events(self, names: Mapping[str, Names]) -> Iterator[Event]:
+        """What a person should know of rotations that nothing has been done about yet; `names` are the names by now."""
+        for name, found in self.found.items():
+            if name in names and found.new and found.left:
+                yield _told(names[name])
+
+    async def _look(self, names: Names, seen: Outputs) -> None:
+        share, before = self.shares.open(share_of(names)), self.found.get(names.environment)
+        try:
+            key = await _key(share)
+            registered = await self._registered(names)
+            made_with = dict.fromkeys(registered, "")
+            if registered.keys() == {""}:
+                made_with[""] = await _other_key(share, names, registered[""], key, seen)
+        except RetryableError as error:
+            if before is None:
+                raise
+            log.warning("registered shares could not be listed", reason=error.reason, message=error.message)
+            return
+        self.found[names.environment] = choose(key, made_with, before or Registered())
+        self._keys[names.environment] = (share, key)
+
+    async def _registered(self, names: Names) -> dict[str, list[str]]:
+        """The modes in which this very share is registered, by what the names end in after the document's own."""
+        scope = ids.environment(self.arm.subscription_id, names.resource_group, names.managed_environment)
+        pattern = re.compile(rf"{re.escape(names.storage)}(?:-(?P<rotation>[0-9a-f]{{{DIGITS}}}))?(?P<ending>-rw)?")
+        modes = {ending: mode for mode, (ending, _) in MODES.items()}
+        found: dict[str, list[str]] = {}
+        for each in await self.arm.inventory.list(Type.ENVIRONMENT_STORAGE, scope):
+            file, match = each["properties"].get("azureFile") or {}, pattern.fullmatch(str(each["name"]).lower())
+            ours = (str(file.get("accountName")).lower(), str(file.get("shareName")).lower()) == (names.account, names.share)
+            if match and ours:
+                found.setdefault(match["rotation"] or "", []).append(modes[match["ending"] or ""])
+        return found
+
+
+def choose(key: str, made_with: Mapping[str, str], before: Registered) -> Registered:
+    """What to mount from now on.
+
+    `key` is the fingerprint of the account's key, empty when it cannot be read. `made_with` has, by rotation, what is registered
+    and the key that it was made with, where another is known; a rotation is the beginning of its key's fingerprint.
+    """
+    current, rotations = key[:DIGITS], sorted(made_with.keys() - {""})
+    if not key:
+        return Registered(before.rotation or (rotations[0] if rotations else ""))
+    moved = bool(rotations) or before.rotation == current or made_with.get("", key) not in ("", key)
+    rotation = current if moved else ""
+    left = tuple(each for each in ["", *rotations] if each in made_with and each != rotation)
+    return Registered(rotation, left, new=rotation not in made_with)
+
+
+async def _key(share: Share) -> str:
+    """The fingerprint of the account's key; empty while there is none, or none for us."""
+    try:
+        return await share.fingerprint()
+    except RetryableError as error:
+        if not isinstance(error, Busy):
+            raise
+    except ReconcileError as error:
+        log.debug("no storage key", reason=error.reason)
+    return ""
+
+
+async def _other_key(share: Share, names: Names, modes: Iterable[str], key: str, seen: Outputs) -> str:
+    """The key that the share was registered with under the document's own name, if that is known to be another than `key`."""
+    for mode in modes if key else ():
+        made_with = seen.get(storage_key(names, mode), {}).get("registeredWith") or await _recalled(share, names, mode)
+        if made_with not in ("", key):
+            return str(made_with)
+    return ""
+
+
+async def _recalled(share: Share, names: Names, mode: str) -> str:
+    """What the share says; nothing when it is not there, or not for us."""
+    try:
+        return await mountkeys.recall(share, names.managed_environment, names.storage + MODES[mode][0]) or ""
+    except RetryableError:
+        raise
+    except ReconcileError as error:
+        log.debug("not known with which key the share was registered", reason=error.reason)
+        return ""
+
+
+def _told(names: Names) -> Event:
+    environment = DocumentRef("Environment", names.environment)
+    message = (
+        f"the key of storage account {names.account} was rotated: the share is registered anew as {names.storage}, and what "
+        "mounts it moves there by a new revision; replicas that run keep their mounts, others may fail to start until then"
+    )
+    return warning(Reason.STORAGE_KEY_ROTATED, message, environment, environment)
