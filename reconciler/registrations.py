@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -64,7 +64,7 @@ class Registrations:
     def events(self, names: Mapping[str, Names]) -> Iterator[Event]:
         """What a person should know of rotations that nothing has been done about yet; `names` are the names by now."""
         for name, found in self.found.items():
-            if name in names and found.new and found.left:
+            if name in names and found.new:
                 yield _told(names[name])
 
     async def _look(self, names: Names, seen: Outputs) -> None:
@@ -72,19 +72,19 @@ class Registrations:
         try:
             key = await _key(share)
             registered = await self._registered(names)
-            made_with = dict.fromkeys(registered, "")
-            if registered.keys() == {""}:
-                made_with[""] = await _other_key(share, names, registered[""], key, seen)
+            other = await _other_key(share, names, registered[""], key, seen) if registered.keys() == {""} else ""
         except RetryableError as error:
             if before is None:
                 raise
             log.warning("registered shares could not be listed", reason=error.reason, message=error.message)
             return
-        self.found[names.environment] = choose(key, made_with, before or Registered())
+        self.found[names.environment] = choose(key, other, registered, before or Registered())
         self._keys[names.environment] = (share, key)
 
     async def _registered(self, names: Names) -> dict[str, list[str]]:
-        """The modes in which this very share is registered, by what the names end in after the document's own."""
+        """The modes in which this very share is registered, by what the names end in after the document's own. One that can be
+        written to where ours cannot is somebody else's, and only mounted: its mode is empty.
+        """
         scope = ids.environment(self.arm.subscription_id, names.resource_group, names.managed_environment)
         pattern = re.compile(rf"{re.escape(names.storage)}(?:-(?P<rotation>[0-9a-f]{{{DIGITS}}}))?(?P<ending>-rw)?")
         modes = {ending: mode for mode, (ending, _) in MODES.items()}
@@ -93,41 +93,43 @@ class Registrations:
             file, match = each["properties"].get("azureFile") or {}, pattern.fullmatch(str(each["name"]).lower())
             ours = (str(file.get("accountName")).lower(), str(file.get("shareName")).lower()) == (names.account, names.share)
             if match and ours:
-                found.setdefault(match["rotation"] or "", []).append(modes[match["ending"] or ""])
+                mode = modes[match["ending"] or ""]
+                theirs = str(file.get("accessMode")) != MODES[mode][1]
+                found.setdefault(match["rotation"] or "", []).append("" if theirs else mode)
         return found
 
 
-def choose(key: str, made_with: Mapping[str, str], before: Registered) -> Registered:
+def choose(key: str, other: str, registered: Mapping[str, Sequence[str]], before: Registered) -> Registered:
     """What to mount from now on.
 
-    `key` is the fingerprint of the account's key, empty when it cannot be read. `made_with` has, by rotation, what is registered
-    and the key that it was made with, where another is known; a rotation is the beginning of its key's fingerprint.
+    `key` is the fingerprint of the account's key, empty when it cannot be read; `other` that of another key with which the
+    document's own name was registered. `registered` has the modes of what is there by rotation, which is the beginning of a
+    key's fingerprint, or nothing for the document's own name.
     """
-    current, rotations = key[:DIGITS], sorted(made_with.keys() - {""})
+    current, rotations = key[:DIGITS], sorted(registered.keys() - {""})
     if not key:
         return Registered(before.rotation or (rotations[0] if rotations else ""))
-    moved = bool(rotations) or before.rotation == current or made_with.get("", key) not in ("", key)
+    moved = bool(rotations) or bool(other) or before.rotation == current
     rotation = current if moved else ""
-    left = tuple(each for each in ["", *rotations] if each in made_with and each != rotation)
-    return Registered(rotation, left, new=rotation not in made_with)
+    left = [(each, mode) for each in sorted(registered) if each != rotation for mode in registered[each] if mode]
+    return Registered(rotation, tuple(left), new=bool(registered) and rotation not in registered)
 
 
 async def _key(share: Share) -> str:
     """The fingerprint of the account's key; empty while there is none, or none for us."""
     try:
         return await share.fingerprint()
-    except RetryableError as error:
-        if not isinstance(error, Busy):
-            raise
     except ReconcileError as error:
-        log.debug("no storage key", reason=error.reason)
-    return ""
+        if isinstance(error, RetryableError) and not isinstance(error, Busy):
+            raise
+        return ""
 
 
 async def _other_key(share: Share, names: Names, modes: Iterable[str], key: str, seen: Outputs) -> str:
     """The key that the share was registered with under the document's own name, if that is known to be another than `key`."""
     for mode in modes if key else ():
-        made_with = seen.get(storage_key(names, mode), {}).get("registeredWith") or await _recalled(share, names, mode)
+        own = mode or "read"
+        made_with = seen.get(storage_key(names, own), {}).get("registeredWith") or await _recalled(share, names, own)
         if made_with not in ("", key):
             return str(made_with)
     return ""
@@ -139,8 +141,7 @@ async def _recalled(share: Share, names: Names, mode: str) -> str:
         return await mountkeys.recall(share, names.managed_environment, names.storage + MODES[mode][0]) or ""
     except RetryableError:
         raise
-    except ReconcileError as error:
-        log.debug("not known with which key the share was registered", reason=error.reason)
+    except ReconcileError:
         return ""
 
 

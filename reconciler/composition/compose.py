@@ -83,9 +83,10 @@ def _names_now(environment: Environment, world: World) -> Names:
 def _left_behind(wanted: Mapping[str, Environment], world: World) -> Iterator[Desired]:
     for name, environment in wanted.items():
         found = world.registered.get(name)
-        for rotation in found.left if found and _managed(environment) else ():
+        generation = world.generation(DocumentRef("Environment", name))
+        for rotation, mode in found.left if found and _managed(environment) else ():
             names = rotated(names_of(environment, world.subscription, world.location), rotation)
-            yield from environments.storages(environment, names, world.generation(DocumentRef("Environment", name)))
+            yield environments.storage(environment, names, generation, mode)
 
 
 def _managed(environment: Environment) -> bool:

@@ -24,24 +24,22 @@ def storage_key(names: Names, mode: str) -> ObjectKey:
     return ObjectKey("EnvironmentStorage", f"{names.environment}/{mode}" + (f"-{names.rotation}" if names.rotation else ""))
 
 
-def storages(environment: Environment, names: Names, generation: int) -> list[Desired]:
-    """The share, registered so that apps can mount it, to be read from and to be written to."""
+def storage(environment: Environment, names: Names, generation: int, mode: str) -> Desired:
+    """The share, registered so that apps can mount it."""
+    ending, access = MODES[mode]
+    body = {"properties": {"azureFile": {"accountName": names.account, "shareName": names.share, "accessMode": access}}}
+    spec = EnvironmentStorageSpec(
+        name=names.storage + ending,
+        resource_group=names.resource_group,
+        environment=names.environment,
+        body=body,
+        asked=body,
+        named="storage" in names.given,
+        managed_environment=names.managed_environment,
+        account=names.account,
+    )
     refs = (ObjectKey("ManagedEnvironment", names.environment), ObjectKey("FileShare", names.environment))
-    found = []
-    for mode, (ending, access) in MODES.items():
-        body = {"properties": {"azureFile": {"accountName": names.account, "shareName": names.share, "accessMode": access}}}
-        spec = EnvironmentStorageSpec(
-            name=names.storage + ending,
-            resource_group=names.resource_group,
-            environment=names.environment,
-            body=body,
-            asked=body,
-            named="storage" in names.given,
-            managed_environment=names.managed_environment,
-            account=names.account,
-        )
-        found.append(Desired(storage_key(names, mode), refs=refs, spec=spec, **_origin(environment, generation)))
-    return found
+    return Desired(storage_key(names, mode), spec=spec, refs=refs, **_origin(environment, generation))
 
 
 def workload_profiles(environment: Environment) -> list[dict[str, Any]]:
@@ -96,7 +94,7 @@ def expand(environment: Environment, names: Names, tags: Mapping[str, str], gene
             group,
             workspace,
         ),
-        *storages(environment, names, generation),
+        *(storage(environment, names, generation, mode) for mode in MODES),
     ]
 
 

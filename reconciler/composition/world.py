@@ -19,12 +19,12 @@ ENVIRONMENT_TAG = "moorage-environment"
 
 @dataclass(frozen=True)
 class Registered:
-    """How an Environment's share is registered for mounts: `rotation` is what the name ends in, `left` what the names end in
-    that the account's key has left behind; `new` says that nothing is registered under the name yet.
+    """How an Environment's share is registered for mounts: `rotation` is what the name ends in, `left` are the rotations and
+    modes of what the account's key has left behind; `new` says that the share has only other names yet.
     """
 
     rotation: str = ""
-    left: tuple[str, ...] = ()
+    left: tuple[tuple[str, str], ...] = ()
     new: bool = False
 
 

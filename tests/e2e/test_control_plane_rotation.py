@@ -1,5 +1,6 @@
 """A rotated storage key: the share is registered anew, services move there by a revision, and nobody's request fails."""
 
+import asyncio
 import json
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from infra.local_azure.faults import commands
 from tests.e2e.load import Load
 from tests.e2e.outside import outside
-from tests.e2e.stage import environment, service
+from tests.e2e.stage import environment, is_converged, service
 
 GROUP, ENVIRONMENT, ACCOUNT = "rg-rotation", "cae-rotation", "strotation01"
 SCRIPT = {"seed": 1, "faults": [{"fault": "StaleMountKey"}]}
@@ -73,3 +74,52 @@ async def test_a_rotation_costs_no_request(stage, up):
     assert set(load.seen("revision")) == {before, revision(up)}
     told = [event for event in stage.events() if event.reason == "StorageKeyRotated"]
     assert [(event.object, name in event.message) for event in told] == [("Environment/default", True)]
+
+
+async def test_nothing_moves_without_a_rotation(stage, up):
+    """A daemon that has lost its memory finds the share registered under the key of now, and changes nothing."""
+    up.kill()
+    forget(stage)
+    mark = len(stage.journal())
+    with stage.watching(resync=2) as again:
+        await again.converged()
+        plan = stage.json("plan", "-f", str(stage.manifest))["changes"]
+        assert [line for line in plan if line["action"] != "no-op"] == []
+    assert stage.writes(mark) == []
+
+
+async def test_a_second_rotation_survives_death_and_oblivion(stage, up):
+    """The key is rotated while no daemon runs. The next one is killed as soon as the share is registered anew, and its memory
+    is lost; what comes after ends the move, and code goes on to be published.
+    """
+    up.kill()
+    async with outside(stage) as azure, Load(await endpoint(azure), stage.ca) as load:
+        before = await mounted(azure)
+        await rotate(azure)
+        dying = stage.up()
+        async with asyncio.timeout(60):
+            while len(await registered(azure)) < 3:
+                await asyncio.sleep(0.02)
+        dying.kill()
+        forget(stage)
+        with stage.watching(resync=5) as heir:
+            await heir.settled_on("web")
+            await heir.until(lambda: heir.document("web") and is_converged(heir.document("default", "Environment")))
+            (after,) = await mounted(azure)
+            assert {after} != before
+            assert await registered(azure) == {after, f"{after}-rw"}
+            stage.code("web", version="two")
+            await heir.settled_on("web", version="two")
+    assert load.failures == []
+    assert set(load.seen("version")) == {"one", "two"}
+
+
+async def endpoint(azure):
+    app = await azure.apps.container_apps.get(GROUP, "web")
+    return f"https://{app.configuration.ingress.fqdn}"
+
+
+def forget(stage):
+    """Lose the daemon's memory."""
+    for file in (stage.state / "daemon" / "local").glob("state.db*"):
+        file.unlink()
