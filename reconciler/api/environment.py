@@ -48,7 +48,7 @@ class ManagedEnvironment(Model):
     name: Annotated[str, names.MANAGED_ENVIRONMENT] | None = None
     """The Container Apps environment's name; `cae-<environment>` when left out."""
     storage_name: Annotated[str, names.ENVIRONMENT_STORAGE] | None = None
-    """Under which name the share is registered there; `moorage` when left out."""
+    """Under which name the share is registered there, `moorage` when left out; a rotated key appends its fingerprint."""
 
 
 class WorkloadProfile(Model):

@@ -120,7 +120,8 @@ ENVIRONMENT_STORAGE = NameRule(
     r"(?!.*--)[a-z][a-z0-9-]*[a-z0-9]",
     2,
     50,
-    "2 to 50 lower-case letters, digits and single '-', from a letter to a letter or digit (Moorage appends '-rw' and '-<n>')",
+    "2 to 50 lower-case letters, digits and single '-', from a letter to a letter or digit (Moorage appends '-rw' and, after a "
+    "rotation of the key, 8 digits)",
 )
 WORKLOAD_PROFILE = NameRule(
     "a workload profile's name", r"[A-Za-z][A-Za-z0-9-]*", 1, 15, "1 to 15 letters, digits and '-', starting with a letter"

@@ -1,5 +1,6 @@
 """Documents become resources: derived names, references, revision names, refusals."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from reconciler.api.hub import HubAccess, HubModel
 from reconciler.api.manifest import load
 from reconciler.composition import compose
 from reconciler.composition.engine_args import engine_args
-from reconciler.composition.world import World
+from reconciler.composition.world import Registered, World
 
 SERVICE = """\
 kind: InferenceService
@@ -112,6 +113,58 @@ def test_weights_are_read_ahead_from_the_share(user, ahead, reason):
     """Prefetch is on unless the document chooses how weights are read."""
     args = engine_args("/m", "phi", [], user)
     assert (args[-2:] == ["--safetensors-load-strategy", "prefetch"]) is ahead, reason
+
+
+ROTATED = Registered("1a2b3c4d", (("", "read"), ("", "write"), ("99999999", "write")))
+
+
+def test_a_rotated_key_moves_what_mounts_the_share(tmp_path):
+    """Registered shares, their objects and all volumes take the new name, which is a revision; what is left behind may go."""
+    found = composed(tmp_path, HUB.format(name="phi"), models={"hf://Org/Tiny-3.5@v1": TINY}, registered={"default": ROTATED})
+    storages = {str(item.key): item.spec.name for item in found.desired if item.key.kind == "EnvironmentStorage"}
+    assert storages == {
+        "EnvironmentStorage/default/read-1a2b3c4d": "moorage-1a2b3c4d",
+        "EnvironmentStorage/default/write-1a2b3c4d": "moorage-1a2b3c4d-rw",
+    }
+    job, app = (next(item for item in found.desired if item.key.kind == kind) for kind in ("Job", "ContainerApp"))
+    for item, template in ((job, job.spec.body["properties"]["template"]), (app, app.spec.template)):
+        assert [volume["storageName"] for volume in template["volumes"]] == ["moorage-1a2b3c4d", "moorage-1a2b3c4d-rw"]
+        assert set(storages) <= {str(ref) for ref in item.refs}
+    before = composed(tmp_path, HUB.format(name="phi"), models={"hf://Org/Tiny-3.5@v1": TINY})
+    assert app.spec.suffix != next(item for item in before.desired if item.key.kind == "ContainerApp").spec.suffix
+    assert {str(item.key): item.spec.name for item in found.left} == {
+        "EnvironmentStorage/default/read": "moorage",
+        "EnvironmentStorage/default/write": "moorage-rw",
+        "EnvironmentStorage/default/write-99999999": "moorage-99999999-rw",
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "named", "reason"),
+    [
+        ({}, "phi-1a2b3c4d", False, "the document's own name is behind: what is there under another is ours"),
+        ({"reconcilePolicy": "Observe"}, "phi", True, "who writes the Environment answers for its keys"),
+        ({"reconcilePolicy": "Skip"}, "phi", True, "nobody looks at it"),
+    ],
+)
+def test_only_our_own_environments_move(tmp_path, spec, name, named, reason):
+    """Where Moorage may not write, nothing is to be registered anew."""
+    document = {
+        "kind": "Environment",
+        "metadata": {"name": "dev"},
+        "spec": {"managedEnvironment": {"storageName": "phi"}, **spec},
+    }
+    found = composed(tmp_path, json.dumps(document), registered={"dev": ROTATED})
+    first = next(item for item in found.desired if item.key.kind == "EnvironmentStorage")
+    assert (first.spec.name, first.spec.named) == (name, named), reason
+    assert bool(found.left) is (name != "phi"), reason
+
+
+def test_the_longest_name_has_room_for_a_rotation(tmp_path):
+    """Azure takes 63 letters at most."""
+    document = {"kind": "Environment", "metadata": {"name": "dev"}, "spec": {"managedEnvironment": {"storageName": "p" * 50}}}
+    found = composed(tmp_path, json.dumps(document), registered={"dev": ROTATED})
+    assert max(len(item.spec.name) for item in found.desired if item.key.kind == "EnvironmentStorage") <= 63
 
 
 HUB = "kind: InferenceService\nmetadata: {{name: {name}}}\nspec: {{model: {{source: 'hf://Org/Tiny-3.5@v1'}}}}\n"

@@ -16,15 +16,17 @@ SCRIPT = {"seed": 1, "faults": [{"fault": "StaleMountKey"}]}
 
 @pytest.fixture(scope="module")
 def up(stage):
-    """A service; a storage that is given another key can be mounted no more."""
+    """Two services, one of which sleeps when nobody asks; a storage that is given another key can be mounted no more."""
     (stage.root / "faults.json").write_text(json.dumps(SCRIPT))
     assert commands.load(stage.azure_dir / "faults.db", stage.root / "faults.json") == 0
     stage.code("web")
+    stage.code("nap")
     stage.save(
         environment(
             resourceGroup=GROUP, storage={"accountName": ACCOUNT}, managedEnvironment={"name": ENVIRONMENT, "storageName": "phi"}
         ),
         service("web"),
+        service("nap", scale={"minReplicas": 0, "maxReplicas": 1}),
     )
     up = stage.up(resync=5)
     yield up
@@ -65,15 +67,22 @@ async def test_a_rotation_costs_no_request(stage, up):
     await up.settled_on("web", version="one")
     async with outside(stage) as azure, Load(up.document("web")["endpoint"], stage.ca) as load:
         assert await registered(azure) == {"phi", "phi-rw"}
-        before = revision(up)
+        before, mark = revision(up), len(stage.journal())
         await rotate(azure)
         name = await moved(azure, up, before)
         assert name.startswith("phi-")
         await load.reaches(len(load.answers) + 20)
     assert load.failures == []
     assert set(load.seen("revision")) == {before, revision(up)}
+    assert writes_of("phi", stage, mark) == ["PUT 200", "DELETE 200"], "a new key, and no delete in vain"
     told = [event for event in stage.events() if event.reason == "StorageKeyRotated"]
     assert [(event.object, name in event.message) for event in told] == [("Environment/default", True)]
+
+
+def writes_of(storage, stage, since):
+    """What Moorage did to a storage of the environment: method and status."""
+    found = [write.split() for write in stage.writes(since)]
+    return [f"{method} {status}" for method, path, status in found if path.endswith(f"/{ENVIRONMENT}/storages/{storage}")]
 
 
 async def test_nothing_moves_without_a_rotation(stage, up):

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from infra.local_azure.faults import commands
-from tests.local_azure.ground import GPU, App, app_body, browser, lay_ground, until
+from tests.local_azure.ground import GPU, App, app_body, browser, key_of, lay_ground, register, until
 
 
 @pytest.fixture
@@ -112,6 +112,33 @@ async def test_a_share_out_of_reach_cannot_be_mounted(azure, clients, script):
         await until(told, 60)
     script()
     await app.healthy()
+    await app.delete()
+
+
+async def test_a_key_changed_in_place_can_be_refused(azure, clients, script):
+    """What runs keeps its mount. New replicas get mount error(13) under the name whose key was changed, and start under a new one."""
+    environment = await lay_ground(clients, "rg-stale", "ststale01")
+    app = App(clients, "rg-stale", "web")
+    await app.put(app_body(environment, mounted=True))
+    await app.healthy()
+    script({"fault": "StaleMountKey", "name": "ststale01/*"})
+    await clients.storage.storage_accounts.regenerate_key("rg-stale", "ststale01", {"keyName": "key1"})
+    key = await key_of(clients, "rg-stale", "ststale01")
+    await register(clients, "rg-stale", "ststale01", "phi", key)
+    body = app_body(environment, "green", mounted=True)
+    async with browser(azure) as http:
+        await app.served(http, "blue")
+        await app.put(body)
+
+        async def told():
+            return any("mount error(13): Permission denied" in message for _, message in await app.events(http))
+
+        await until(told, 60)
+        await app.served(http, "blue")
+        await register(clients, "rg-stale", "ststale01", "phi-anew", key)
+        body["properties"]["template"]["volumes"][0]["storageName"] = "phi-anew"
+        await app.put(body)
+        await app.served(http, "green")
     await app.delete()
 
 
