@@ -19,9 +19,5 @@ async def recall(share: Share, environment: str, storage: str) -> str | None:
     return found.decode() if found else None
 
 
-async def forget(share: Share, environment: str, storage: str) -> None:
-    await files.delete(share, _path(environment, storage))
-
-
 def _path(environment: str, storage: str) -> str:
     return f"storages/{environment}/{storage}"
