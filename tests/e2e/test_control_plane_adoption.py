@@ -21,6 +21,7 @@ from tests.e2e.stage import APP as CODE
 from tests.e2e.stage import ask, environment, service
 
 GROUP, PLACE, HOME, APP, PORT = "rg-adopt", {"location": "westus3"}, "aienvab1cd", "theirs", 7860
+ELSEWHERE = "aienvxy9zz"
 PATH = f"/resourceGroups/{GROUP}/providers/Microsoft.App/containerApps/{APP}"
 OLD = f"{APP}--ab1cd"
 VAULTED = {"name": "vaulted", "keyVaultUrl": "https://kv.vault.azure.net/secrets/x", "identity": "system"}
@@ -37,7 +38,8 @@ async def made(stage):
         await azure.resources.resource_groups.create_or_update(GROUP, PLACE)
         profiles = [{"name": "Consumption", "workloadProfileType": "Consumption"}]
         body = {**PLACE, "properties": {"workloadProfiles": profiles}}
-        await (await azure.apps.managed_environments.begin_create_or_update(GROUP, HOME, body)).result()
+        for name in (HOME, ELSEWHERE):
+            await (await azure.apps.managed_environments.begin_create_or_update(GROUP, name, body)).result()
         await provision(azure)
     return stage
 
@@ -68,9 +70,9 @@ async def provision(azure):
     await (await azure.apps.container_apps.begin_create_or_update(GROUP, APP, body)).result()
 
 
-def documents(*, adopts=True, **spec):
+def documents(*, adopts=True, managed=HOME, **spec):
     policy = {"adoptionPolicy": "AdoptOrCreate"} if adopts else {}
-    home = environment("dev", **PLACE, resourceGroup=GROUP, managedEnvironment={"name": HOME}, syncPolicy={"prune": True})
+    home = environment("dev", **PLACE, resourceGroup=GROUP, managedEnvironment={"name": managed}, syncPolicy={"prune": True})
     return home, service(APP, environment="dev", targetPort=PORT, **policy, **spec)
 
 
@@ -124,6 +126,15 @@ async def test_without_the_word_it_is_left_alone(made):
     assert "NotOwned" in told
     assert "adoptionPolicy: AdoptOrCreate" in told
     assert [write for write in made.writes() if "/containerApps/" in write] == []
+
+
+def test_it_cannot_be_moved(made):
+    """The document runs in another managed environment than the app: refused, with both names."""
+    made.save(*documents(managed=ELSEWHERE))
+    lines = made.json("plan", "-f", str(made.manifest))["changes"]
+    (app,) = [line for line in lines if line["object"] == f"ContainerApp/{APP}"]
+    assert app["action"] == "wait"
+    assert f"runs in {HOME}; Azure cannot move it to {ELSEWHERE}" in app["problem"]
 
 
 async def test_the_plan_shows_the_takeover(made):
