@@ -229,6 +229,25 @@ async def test_restarting_a_revision_replaces_its_replicas_new_ones_first(tmp_pa
         assert all(ready)
 
 
+async def test_a_restart_goes_through_a_quota_with_room_for_one_more(tmp_path):
+    """Then the replicas are replaced one after the other, and no fewer are ready than before."""
+    async with stage(tmp_path) as scene:
+        workload = scene.workload(min_replicas=2, max_replicas=2, claims=("gpu",))
+        scene.scheduler.set_workloads([workload], {"gpu": 3})
+        before = await scene.healthy(replicas=2)
+        await scene.scheduler.restart(workload.key)
+        old, fewest = {replica.name for replica in before.replicas}, 2
+
+        def replaced(status):
+            nonlocal fewest
+            ready = {replica.name for replica in status.replicas if replica.ready}
+            fewest = min(fewest, len(ready))
+            return len(ready) == 2 and not old & {replica.name for replica in status.replicas}
+
+        await scene.until(replaced)
+        assert fewest == 2
+
+
 async def test_a_replica_falls_ill_and_gets_well_on_demand(tmp_path):
     """Crashing, hanging and never ready, for as long as the app is named; a kill is one restart."""
     async with stage(tmp_path, speed=10) as scene:

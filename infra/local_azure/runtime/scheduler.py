@@ -115,7 +115,7 @@ class Scheduler:
         return placement.used(self._claimants())
 
     async def restart(self, key: str) -> None:
-        """Replaces every replica of the revision: new ones first, the old ones go when those are ready."""
+        """Replaces every replica of the revision: an old one goes for each new one that is ready."""
         self._memory.update(key, epoch=self._memory.of(key).epoch + 1)
         self._wake_up()
 
@@ -179,10 +179,10 @@ class Scheduler:
         current += [self._create(workload, epoch) for _ in range(len(current), wanted)]
         for replica in sorted(current, key=lambda replica: (replica.ready, replica.record.created))[: len(current) - wanted]:
             self._retire(replica)
-        if sum(replica.ready for replica in current) >= wanted:
-            for replica in mine:
-                if replica.record.epoch != epoch:
-                    self._retire(replica)
+        # One by one, or a quota that has no room for all of the new ones beside the old would stop a restart for ever.
+        former = sorted((replica for replica in mine if replica.record.epoch != epoch), key=lambda replica: replica.ready)
+        for replica in former[: max(0, len(former) + sum(replica.ready for replica in current) - wanted)]:
+            self._retire(replica)
         if wanted == 0 and current:
             message = f"Deactivated apps/v1.Deployment k8se-apps/{workload.revision} from {len(current)} to 0"
             self._log.write(workload.app_id, "KEDAScaleTargetDeactivated", message, revision=workload.revision)
