@@ -78,7 +78,7 @@ OPERATIONS = [
     ({"fault": "OperationFails", "operation": "Microsoft.App/containerApps", "times": 1}, "an app's revision fails"),
     ({"fault": "OperationCanceled", "operation": "Microsoft.App/containerApps", "times": 1}, "an app's operation is canceled"),
     ({"fault": "OperationHangs", "operation": "Microsoft.App/containerApps", "times": 1, "seconds": 3}, "an app's operation hangs"),
-    ({"fault": "EnvironmentFails", "operation": "Microsoft.App/managedEnvironments", "method": "GET", "times": 1}, "an environment turns Failed"),
+    ({"fault": "EnvironmentFails", "operation": "Microsoft.App/managedEnvironments/storages", "method": "PUT", "times": 1}, "an environment turns Failed"),
 ]  # fmt: skip
 FAST = {"an environment fails late", "an app's revision fails"}
 

@@ -15,6 +15,7 @@ def documents(colour="red"):
     return environment("dev"), service("web", environment="dev", env=[{"name": "COLOUR", "value": colour}])
 
 
+@pytest.mark.timeout(300)  # some forty daemons, each a process that starts from nothing
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 9))])
 def test_a_daemon_killed_at_any_moment_goes_on(make_stage, seed):
     """From nothing to a running service, and on to its next version, with the daemon killed again and again on the way."""

@@ -1,6 +1,7 @@
 """Requests that no client should send: the vendor's error shape, nothing corrupted, and the process lives with bounded memory."""
 
 import asyncio
+import http.client
 import json
 import resource
 import ssl
@@ -234,12 +235,18 @@ class Plain:
     """A blocking HTTPS client that sends what it is given."""
 
     def __init__(self, azure, headers):
-        import http.client
-
         self._headers = headers
         self._connection = http.client.HTTPSConnection("127.0.0.1", port(azure), context=azure.tls(), timeout=60)
 
     def send(self, method, path, body=b"", **headers):
+        """A connection that was idle too long may be closed by now, so that is tried once more; a fresh one must answer."""
+        try:
+            return self._sent(method, path, body, headers)
+        except http.client.RemoteDisconnected:
+            self._connection.close()
+            return self._sent(method, path, body, headers)
+
+    def _sent(self, method, path, body, headers):
         self._connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in {**self._headers, "Content-Length": str(len(body)), **headers}.items():
             self._connection.putheader(name, value)

@@ -225,6 +225,9 @@ async def test_content_comes_from_another_file(azure, share, share_service, hold
             await client.start_copy_from_url(source.url)
         assert failure.value.error_code == "CannotVerifyCopySource"
         assert (await client.start_copy_from_url(f"{source.url}?{sas}"))["copy_status"] == "success"
+    with pytest.raises(HttpResponseError) as failure:
+        await copied.start_copy_from_url("https://[::1/a")
+    assert (failure.value.status_code, failure.value.error_code) == (400, "InvalidHeaderValue")
 
 
 async def test_ranges_are_where_data_is(share):

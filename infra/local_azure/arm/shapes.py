@@ -135,10 +135,11 @@ _WORKSPACE: Any = {
         "publicNetworkAccessForQuery": TEXT,
     },
 }
-_SHARE: Any = {
+SHARE: Any = {
     "properties": {
         "shareQuota": WHOLE, "accessTier": TEXT, "enabledProtocols": TEXT, "rootSquash": TEXT, "metadata": _MAP,
-        "signedIdentifiers": [{"*": ANY}],
+        "signedIdentifiers": [{"*": ANY}], "provisionedIops": WHOLE, "provisionedBandwidthMibps": WHOLE,
+        "fileSharePaidBursting": {"*": ANY},
     }
 }  # fmt: skip
 SHAPES: Mapping[str, Any] = {
@@ -154,7 +155,7 @@ SHAPES: Mapping[str, Any] = {
     "microsoft.storage/storageaccounts/{}/regeneratekey": {"keyName": TEXT},
     "microsoft.storage/checknameavailability": {"name": TEXT, "type": TEXT},
     "microsoft.storage/storageaccounts/{}/fileservices/{}": {"properties": {"*": ANY}},
-    "microsoft.storage/storageaccounts/{}/fileservices/{}/shares/{}": _SHARE,
+    "microsoft.storage/storageaccounts/{}/fileservices/{}/shares/{}": SHARE,
     "microsoft.authorization/locks/{}": {"properties": {"level": TEXT, "notes": TEXT, "owners": [{"*": ANY}]}},
     "subscriptions/{}/resourcegroups/{}": {**_COMMON, "properties": {"*": ANY}, "managedBy": TEXT},
 }

@@ -110,8 +110,8 @@ class Hooks:
         return shown
 
     def settled(self, key: str) -> None:
-        """After an environment's request was answered: it may turn Failed without anybody's doing."""
-        event = CURRENT.get()
+        """After a request to an environment, or to what is in it, was answered: it may turn Failed without anybody's doing."""
+        event, key = CURRENT.get(), "/".join(key.split("/")[:9])
         if event is None or not event.operation.startswith(_ENVIRONMENTS) or self._azure.operations.busy(key):
             return
         record = self._azure.store.get(key)

@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult
 
 from . import disk, leases, names, properties
 from .answer import Answer
@@ -162,7 +162,7 @@ async def set_properties(request: Request) -> Answer:
 
 async def rename(request: Request) -> Answer:
     """Move a file or directory within its share; an existing target is replaced only when the request says so."""
-    source_parts = _own_path(request, request.headers.get("x-ms-file-rename-source", ""))
+    source_parts = _own_path(request, request.url("x-ms-file-rename-source"))
     source = names.locate(request.root, source_parts)
     path, key = request.place()
     what = names.kind(source)
@@ -260,9 +260,9 @@ async def _verified(request: Request, length: int) -> bytes:
     return data
 
 
-def _own_path(request: Request, url: str) -> tuple[str, ...]:
+def _own_path(request: Request, source: SplitResult) -> tuple[str, ...]:
     """The segments of a source URL, which must lie in the request's own share."""
-    parts = urlsplit(url).path.strip("/").split("/", 2)
+    parts = source.path.strip("/").split("/", 2)
     if len(parts) < 3 or (parts[0].lower(), parts[1].lower()) != (request.account.name.lower(), request.share.lower()):
         raise not_there("a source outside the share of the target")
     keep = request.flag("x-ms-source-allow-trailing-dot")

@@ -26,7 +26,7 @@ SUFFIX = ".file.localhost"  # what the cloud's metadata says
 async def copy(request: Request) -> Answer:
     """Copy a file; done when answered. The copy has the source's metadata unless the request brings its own."""
     wanted = request.headers["x-ms-copy-source"]
-    source, key = _source(request, wanted)
+    source, key = _source(request)
     path, target = request.place()
     before = disk.state_of(source)
     request.may_write(path)
@@ -58,7 +58,7 @@ async def abort(request: Request) -> Answer:
 
 async def put_range(request: Request) -> Answer:
     """Write a range with the bytes of the source's range."""
-    source, _ = _source(request, request.headers["x-ms-copy-source"])
+    source, _ = _source(request)
     start, end = disk.byte_range(request.headers.get("x-ms-source-range", ""))
     if end is None or end - start >= disk.MAX_RANGE:
         raise FilesError(400, "InvalidHeaderValue", "The source range must be bounded and 4 MiB at most.")
@@ -75,9 +75,9 @@ async def put_range(request: Request) -> Answer:
     return await content.write_range(request, (span[0], span[1]), data)
 
 
-def _source(request: Request, url: str) -> tuple[Path, str]:
+def _source(request: Request) -> tuple[Path, str]:
     """Where the source lies and its sidecar key, once the caller has shown that it may read it."""
-    parts = urlsplit(url)
+    parts = request.url("x-ms-copy-source")
     path, here = parts.path, {urlsplit(request.base).netloc, urlsplit(request.azure.base).netloc}
     if parts.netloc.endswith(SUFFIX):  # az knows an account by its name and our suffix
         path, here = f"/{parts.netloc.partition('.')[0]}{path}", {parts.netloc}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from aiohttp import StreamReader
 
@@ -90,6 +90,13 @@ class Request:
         if text is None or not _NUMBER.fullmatch(text):
             raise bad_header(name)
         return int(text)
+
+    def url(self, name: str) -> SplitResult:
+        """The header that names the source of a copy or a rename."""
+        try:
+            return urlsplit(self.headers.get(name, ""))
+        except ValueError:  # an unfinished IPv6 address
+            raise bad_header(name) from None
 
     def metadata(self) -> dict[str, str]:
         """The x-ms-meta-* headers."""

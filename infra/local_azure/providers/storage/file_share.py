@@ -5,6 +5,7 @@ import re
 import uuid
 
 from infra.local_azure import clock
+from infra.local_azure.arm import shapes
 from infra.local_azure.arm.call import Call, Handler, Reply
 from infra.local_azure.arm.errors import ArmError, bad_request, conflict
 from infra.local_azure.arm.paging import page
@@ -27,7 +28,7 @@ _POLICY = {"st": "startTime", "se": "expiryTime", "sp": "permission"}
 async def put(call: Call) -> Reply:
     """Create or change a share, or with `$expand=snapshots` make a snapshot of it. The answer echoes what was sent."""
     owner, body = account(call, 2), call.body if isinstance(call.body, dict) else {}
-    known, sent = call.azure.store.get(call.target.key), dict(body.get("properties") or {})
+    known, sent = call.azure.store.get(call.target.key), _sent(body)
     echo = {"properties": sent} if "properties" in body or call.version >= "2023-05-01" else {}
     if "snapshots" in _expanded(call):
         made = await share_copies.snapshot(call.azure, _share(call), sent.get("metadata"))
@@ -36,6 +37,11 @@ async def put(call: Call) -> Reply:
     record = known or create(call.azure, owner, call.target.name)
     _write(call, record, owner, sent)
     return Reply(200 if known else 201, {**_named(record.id), **echo}, {"ETag": record.body["etag"]})
+
+
+def _sent(body: Body) -> Body:
+    """The properties that the type has: others are read over, and no answer shows them."""
+    return {name: value for name, value in (body.get("properties") or {}).items() if name in shapes.SHARE["properties"]}
 
 
 async def get(call: Call) -> Reply:
@@ -57,7 +63,7 @@ async def get(call: Call) -> Reply:
 
 def patch(call: Call) -> Reply:
     """Metadata is replaced, never merged."""
-    record, sent = _share(call), call.document().get("properties") or {}
+    record, sent = _share(call), _sent(call.document())
     _write(call, record, account(call, 2), sent)
     return Reply(200, {**_named(record.id), "properties": sent}, {"ETag": record.body["etag"]})
 
