@@ -32,7 +32,7 @@ from reconciler.composition.world import World
 from reconciler.engine.controller import Controller, Watcher
 from reconciler.engine.errors import ReconcileError
 from reconciler.engine.events import normal, warning
-from reconciler.engine.external import DocumentRef, ObjectKey, Policy
+from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
 from reconciler.engine.fingerprint import SpecCodec
 from reconciler.engine.ledger import DocumentState
 from reconciler.engine.plan import PlanLine
@@ -68,6 +68,7 @@ OWNED_EVERY = 600.0  # seconds between looks for resources of ours that nobody a
 GARBAGE_EVERY = 3600.0
 APPROVAL_EVERY = 0.5
 RELOAD_EVERY = 2.0
+KEYS_EVERY = 0.2  # a look costs no call
 DRAIN = 10.0
 
 
@@ -113,7 +114,7 @@ class Daemon:
         self.controller = Controller(
             self.kinds.values(),
             self.store,
-            may_write=self.leadership.may_write,
+            may_write=self._may_write,
             pacing=self.pacing,
             codec=CODEC,
             watch=self._saw,
@@ -132,6 +133,11 @@ class Daemon:
     def status(self) -> dict[str, Any]:
         """The status as `moorage status -o json` prints it."""
         return status_of(self.store, self.settings.target_title, {"running": True, "pid": os.getpid()})
+
+    def _may_write(self, desired: Desired) -> bool:
+        """A registered share whose key has just been rotated is about to be left for another: it is no drift to put right."""
+        leaving = desired.key.kind == "EnvironmentStorage" and self.registrations.outdated()
+        return not leaving and self.leadership.may_write(desired)
 
     def _saw(self, key: ObjectKey, outcome: Outcome, seconds: float) -> None:
         self.metrics.saw(key.kind, outcome.phase.value, seconds)
@@ -159,17 +165,17 @@ class Daemon:
         self.configs.follow(snapshot.manifest.documents, self.composition.names)
         wanted = with_sync_policy(desired, snapshot.manifest.documents, self.store)
         self.controller.set_desired(wanted, documents)
-        self._let_go({item.document for item in wanted if item.policy is Policy.ASK})
         self.controller.set_orphans([*owned.orphans(self._owned or ()), *self.composition.left])
+        self._let_go({item.key.name for item in wanted if item.key.kind == "ManagedEnvironment" and item.policy is Policy.MANAGE})
         return self.composition
 
-    def _let_go(self, asking: Collection[DocumentRef]) -> None:
+    def _let_go(self, environments: Collection[str]) -> None:
         """Registered shares whose place others have taken: nothing is lost with them, so no person need be asked for each."""
         for event in self.registrations.events(self.composition.names):
             self.store.add_event(event, time.time())
-        for item in self.composition.left:
-            if item.document not in asking:
-                self.store.approve(item.key, "delete")
+        for key in self.controller.approvable():
+            if key.kind == "EnvironmentStorage" and key.name.split("/")[0] in environments:
+                self.store.approve(key, "delete")
 
     async def abandon(self, *, data: bool) -> None:
         """Want nothing any more: everything that is ours is to go, by what is remembered and by Azure's own tags."""
@@ -250,12 +256,15 @@ class Daemon:
         were last read, so that a broken save does not stand in the way.
         """
         while True:
-            await asyncio.sleep(RELOAD_EVERY)
-            if self.registrations.outdated() and self._snapshot is not None:
-                with suppress(ReconcileError):
-                    async with self._loading:
-                        await self._look_at_registrations(self._snapshot.manifest.documents)
-                        self._take_over(self._snapshot)
+            await asyncio.sleep(KEYS_EVERY)
+            if self._snapshot is None or not self.registrations.outdated():
+                continue
+            with suppress(ReconcileError):
+                async with self._loading:
+                    await self._look_at_registrations(self._snapshot.manifest.documents)
+                    self._take_over(self._snapshot)
+            if self.registrations.outdated():  # Azure did not answer
+                await asyncio.sleep(RELOAD_EVERY)
 
     async def _look_for_orphans(self) -> None:
         while True:

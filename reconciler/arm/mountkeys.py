@@ -19,5 +19,10 @@ async def recall(share: Share, environment: str, storage: str) -> str | None:
     return found.decode() if found else None
 
 
+async def forget(share: Share, environment: str, storage: str) -> None:
+    """Say nothing of who makes it next."""
+    await files.delete(share, _path(environment, storage))
+
+
 def _path(environment: str, storage: str) -> str:
     return f"storages/{environment}/{storage}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from reconciler.arm.clients import Arm
 from reconciler.arm.inventory import Type
 from reconciler.arm.share import Share
 from reconciler.arm.sharedkey import key_fingerprint
-from reconciler.engine.errors import NotReadyYet
+from reconciler.engine.errors import NotReadyYet, ReconcileError
 from reconciler.engine.external import Change, Desired, Facts, ObjectKey, Observation
 from reconciler.kinds.arm_resource import ArmResource, OwnerOf
 from reconciler.kinds.shares import Shares
@@ -78,7 +79,10 @@ class EnvironmentStorage(ArmResource):
                 await self._write(desired, creation(spec.body, key), key)
             message = f"{spec.name} is deleted once {', '.join(users)} no longer mounts it"
             raise NotReadyYet(Reason.STORAGE_IN_USE, message, after=IN_USE)
-        return await environments.delete_env_storage(self.arm, spec.resource_group, spec.managed_environment, spec.name)
+        operation = await environments.delete_env_storage(self.arm, spec.resource_group, spec.managed_environment, spec.name)
+        with suppress(ReconcileError):  # the share may be gone as well
+            await mountkeys.forget(self._share(spec), spec.managed_environment, spec.name)
+        return operation
 
     async def _write(self, desired: Desired, write: Mapping[str, Any], key: str) -> None:
         spec = desired.spec

@@ -23,8 +23,8 @@ def everything(**sync):
 
 
 def kinds_of(writes):
-    """What was deleted, as ARM's words for the kinds, in order."""
-    return [write.split(" ")[1].split("/")[-2] for write in writes if write.startswith("DELETE ")]
+    """What was deleted of ARM, in its words for the kinds, in order."""
+    return [write.split(" ")[1].split("/")[-2] for write in writes if write.startswith("DELETE /subscriptions/")]
 
 
 async def test_coming_back_within_the_grace_keeps_everything(stage, up):

@@ -14,6 +14,11 @@ GROUP, ENVIRONMENT, ACCOUNT = "rg-rotation", "cae-rotation", "strotation01"
 SCRIPT = {"seed": 1, "faults": [{"fault": "StaleMountKey"}]}
 
 
+def ground():
+    managed = {"name": ENVIRONMENT, "storageName": "phi"}
+    return environment(resourceGroup=GROUP, storage={"accountName": ACCOUNT}, managedEnvironment=managed)
+
+
 @pytest.fixture(scope="module")
 def up(stage):
     """Two services, one of which sleeps when nobody asks; a storage that is given another key can be mounted no more."""
@@ -22,9 +27,7 @@ def up(stage):
     stage.code("web")
     stage.code("nap")
     stage.save(
-        environment(
-            resourceGroup=GROUP, storage={"accountName": ACCOUNT}, managedEnvironment={"name": ENVIRONMENT, "storageName": "phi"}
-        ),
+        ground(),
         service("web"),
         service("nap", scale={"minReplicas": 0, "maxReplicas": 1}),
     )
@@ -58,8 +61,8 @@ async def moved(azure, up, before):
 
 
 def revision(up):
-    (found,) = up.document("web")["revisions"]
-    return found["name"]
+    """The newest of the service."""
+    return up.document("web")["revisions"][0]["name"]
 
 
 async def test_a_rotation_costs_no_request(stage, up):
@@ -75,6 +78,7 @@ async def test_a_rotation_costs_no_request(stage, up):
     assert load.failures == []
     assert set(load.seen("revision")) == {before, revision(up)}
     assert writes_of("phi", stage, mark) == ["PUT 200", "DELETE 200"], "a new key, and no delete in vain"
+    assert not [event for event in stage.events() if event.reason == "DriftFound"]
     told = [event for event in stage.events() if event.reason == "StorageKeyRotated"]
     assert [(event.object, name in event.message) for event in told] == [("Environment/default", True)]
 
@@ -121,6 +125,35 @@ async def test_a_second_rotation_survives_death_and_oblivion(stage, up):
             await heir.settled_on("web", version="two")
     assert load.failures == []
     assert set(load.seen("version")) == {"one", "two"}
+
+
+@pytest.mark.slow
+async def test_what_others_registered_stays(make_stage):
+    """A storage that somebody else made and mounts is mounted until the key is rotated, and neither written nor deleted."""
+    stage = make_stage()
+    stage.code("web")
+    stage.save(ground(), service("web"))
+    stage.once()
+    async with outside(stage) as azure:
+        theirs = await azure.apps.managed_environments_storages.get(GROUP, ENVIRONMENT, "phi")
+        stage.moorage("down", "-y")
+        consumption = {"location": "swedencentral", "properties": {}}
+        await (await azure.apps.managed_environments.begin_create_or_update(GROUP, ENVIRONMENT, consumption)).result()
+        keys = await azure.storage.storage_accounts.list_keys(GROUP, ACCOUNT)
+        theirs.properties.azure_file.account_key, theirs.properties.azure_file.access_mode = keys["keys"][0]["value"], "ReadWrite"
+        await azure.apps.managed_environments_storages.create_or_update(GROUP, ENVIRONMENT, "phi", theirs)
+        mark = len(stage.journal())
+        with stage.watching(resync=5) as up:
+            await up.converged()
+            assert await registered(azure) == {"phi", "phi-rw"}
+            before = revision(up)
+            await rotate(azure)
+            await up.until(lambda: revision(up) != before, 60, "another revision")
+            await up.converged()
+            (name,) = await mounted(azure)
+            assert await registered(azure) == {"phi", name, f"{name}-rw"}
+        assert writes_of("phi", stage, mark) == []
+        assert [event for event in stage.events() if event.reason == "DriftFound"] == []
 
 
 async def endpoint(azure):
