@@ -127,7 +127,7 @@ _WORKSPACE: Any = {
     **_COMMON,
     "etag": TEXT,
     "properties": {
-        "sku": {"name": TEXT},
+        "sku": {"name": TEXT, "capacityReservationLevel": WHOLE},
         "retentionInDays": WHOLE,
         "workspaceCapping": {"dailyQuotaGb": NUMBER},
         "features": {"*": ANY},
@@ -138,8 +138,7 @@ _WORKSPACE: Any = {
 SHARE: Any = {
     "properties": {
         "shareQuota": WHOLE, "accessTier": TEXT, "enabledProtocols": TEXT, "rootSquash": TEXT, "metadata": _MAP,
-        "signedIdentifiers": [{"*": ANY}], "provisionedIops": WHOLE, "provisionedBandwidthMibps": WHOLE,
-        "fileSharePaidBursting": {"*": ANY},
+        "signedIdentifiers": [{"id": TEXT, "accessPolicy": {"startTime": TEXT, "expiryTime": TEXT, "permission": TEXT}}],
     }
 }  # fmt: skip
 SHAPES: Mapping[str, Any] = {
@@ -166,6 +165,15 @@ def read(route: str, body: Any) -> Any:
     """The body with every scalar of the type that the table says: ArmError 400 when one cannot be. `route` is the target's."""
     shape = SHAPES.get(route)
     return body if shape is None else _read(shape, body, "")
+
+
+def known(shape: Any, value: Any) -> Any:
+    """`value` without what `shape` does not name."""
+    if isinstance(shape, list) and isinstance(value, list):
+        return [known(shape[0], each) for each in value]
+    if isinstance(shape, dict) and isinstance(value, dict) and "*" not in shape:
+        return {name: known(shape[name], each) for name, each in value.items() if name in shape}
+    return value
 
 
 def _read(shape: Any, value: Any, path: str) -> Any:

@@ -172,7 +172,8 @@ def _operation(call: Call) -> Operation:
 def _shape(body: Body, before: Body, place: str) -> Body:
     """The stored workspace after a write: what was sent over what was there over Azure's defaults."""
     now, sent, old = clock.zulu(), body.get("properties") or {}, before.get("properties") or {}
-    sku = dict(sent.get("sku") or old.get("sku") or {"name": "PerGB2018"})
+    asked = sent.get("sku") or old.get("sku") or {}
+    sku = {name: asked[name] for name in ("name", "capacityReservationLevel") if name in asked}
     sku["name"] = _SKUS.get(str(sku.get("name", "")).lower(), sku.get("name", "PerGB2018"))
     sku["lastSkuUpdate"] = old["sku"]["lastSkuUpdate"] if old.get("sku") else now
     days = sent.get("retentionInDays") or old.get("retentionInDays") or 30

@@ -41,7 +41,7 @@ async def put(call: Call) -> Reply:
 
 def _sent(body: Body) -> Body:
     """The properties that the type has: others are read over, and no answer shows them."""
-    return {name: value for name, value in (body.get("properties") or {}).items() if name in shapes.SHARE["properties"]}
+    return dict(shapes.known(shapes.SHARE, body).get("properties") or {})
 
 
 async def get(call: Call) -> Reply:
