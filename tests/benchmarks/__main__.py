@@ -11,6 +11,7 @@ import argparse
 import importlib
 import sys
 import traceback
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.benchmarks import report
@@ -39,7 +40,9 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
-    sections, failed = [], {}
+    began, path = datetime.now(UTC), options.out
+    sections: list[report.Section] = []
+    failed: dict[str, str] = {}
     for name in options.names or NAMES:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         try:
@@ -47,7 +50,7 @@ def main() -> int:
         except Exception as error:  # the other benchmarks still count
             traceback.print_exc()
             failed[name] = f"{type(error).__name__}: {error}"
-    path = report.write(options.out, sections, failed)
+        path = report.write(options.out, began, sections, failed)  # whatever becomes of the next, this one is measured
     print(path.read_text())
     print(f"written to {path} and {path.with_suffix('.json')}")
     return 1 if failed else 0

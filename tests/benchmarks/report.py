@@ -10,7 +10,7 @@ import random
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,10 +73,9 @@ def p95(values: Sequence[float]) -> float:
     return sorted(values)[math.ceil(len(values) * 0.95) - 1]
 
 
-def write(folder: Path, sections: Sequence[Section], failed: Mapping[str, str]) -> Path:
-    """Write `<time>.md` and `<time>.json` below `folder`; the Markdown file's path. `failed` names what gave no result."""
+def write(folder: Path, now: datetime, sections: Sequence[Section], failed: Mapping[str, str]) -> Path:
+    """Write `<now>.md` and `<now>.json` below `folder`; the Markdown file's path. `failed` names what gave no result."""
     folder.mkdir(parents=True, exist_ok=True)
-    now = datetime.now(UTC)
     path = folder / f"{now:%Y%m%dT%H%M%SZ}.md"
     path.write_text(markdown(now, sections, failed))
     value = {"time": now.isoformat(), "machine": machine(), "failed": failed, "sections": [_as_value(each) for each in sections]}
