@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,11 +43,15 @@ class Garbage:
         share, now = self.shares.open(ref), datetime.now(UTC)
         engines = [path async for path in _below(share, "services", 2)]
         named = "\n".join([*_wanted(desired), *await self._running(), *await _catalogues(share, engines)])
-        found = [path for path in [*engines, *await _published(share)] if path not in named]
+        unnamed = [path for path in engines if path not in named]
+        found = unnamed + [path async for path in _digests(share) if path not in named and await _published(share, path)]
         since = self._remember(ref, found, now)
-        due = [path for path in found if (now - since[path]).total_seconds() >= self.after]
-        gone = [path for path in due if may_write() and await _removed(share, path)]
-        for engine in set(engines).difference(found):
+        gone = []
+        for path in found:
+            if (now - since[path]).total_seconds() >= self.after and may_write():
+                await _remove(share, path)
+                gone.append(path)
+        for engine in set(engines).difference(unnamed):
             await self._forget_replicas(share, engine, now, may_write)
         return gone
 
@@ -88,14 +92,17 @@ def _wanted(desired: Iterable[Desired]) -> Iterable[str]:
                 yield catalogue.folder
 
 
-async def _published(share: Share) -> list[str]:
-    """Folders that end in a digest and have the manifest that Moorage writes last. A user's own have none."""
-    return [
-        path
-        for top, levels in _LEVELS.items()
-        async for path in _below(share, top, levels)
-        if _DIGEST.fullmatch(path.rpartition("/")[2]) and await files.exists(share, f"{path}/{MANIFEST}")
-    ]
+async def _digests(share: Share) -> AsyncIterator[str]:
+    """Folders that end in a digest."""
+    for top, levels in _LEVELS.items():
+        async for path in _below(share, top, levels):
+            if _DIGEST.fullmatch(path.rpartition("/")[2]):
+                yield path
+
+
+async def _published(share: Share, path: str) -> bool:
+    """Whether it has the manifest that Moorage writes last. A user's own folder has none."""
+    return await files.exists(share, f"{path}/{MANIFEST}")
 
 
 async def _catalogues(share: Share, engines: Iterable[str]) -> list[str]:
@@ -109,7 +116,7 @@ async def _catalogues(share: Share, engines: Iterable[str]) -> list[str]:
     return texts
 
 
-async def _below(share: Share, top: str, levels: int) -> Any:
+async def _below(share: Share, top: str, levels: int) -> AsyncIterator[str]:
     """The directories `levels` below `top`."""
     if not levels:
         yield top
@@ -120,11 +127,10 @@ async def _below(share: Share, top: str, levels: int) -> Any:
             yield path
 
 
-async def _removed(share: Share, path: str) -> bool:
+async def _remove(share: Share, path: str) -> None:
     """The manifest goes first: half of a folder must not look like a whole one."""
     await files.delete(share, f"{path}/{MANIFEST}")
     await files.delete_tree(share, path)
-    return True
 
 
 def _mounts(app: dict[str, Any]) -> bool:
