@@ -123,11 +123,12 @@ _ACCOUNT: Any = {
     "sku": {"name": TEXT, "tier": TEXT},
     "properties": {"networkAcls": {"*": ANY}, "accessTier": TEXT, "minimumTlsVersion": TEXT, "allowSharedKeyAccess": TRUTH},
 }
+SKU: Any = {"name": TEXT, "capacityReservationLevel": WHOLE}  # of a workspace
 _WORKSPACE: Any = {
     **_COMMON,
     "etag": TEXT,
     "properties": {
-        "sku": {"name": TEXT, "capacityReservationLevel": WHOLE},
+        "sku": SKU,
         "retentionInDays": WHOLE,
         "workspaceCapping": {"dailyQuotaGb": NUMBER},
         "features": {"*": ANY},

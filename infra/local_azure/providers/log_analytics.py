@@ -7,7 +7,7 @@ import uuid
 from datetime import timedelta
 
 from infra.local_azure import clock
-from infra.local_azure.arm import operations
+from infra.local_azure.arm import operations, shapes
 from infra.local_azure.arm.call import Call, Handler, Reply
 from infra.local_azure.arm.errors import bad_request, not_found
 from infra.local_azure.arm.operations import Operation
@@ -172,8 +172,7 @@ def _operation(call: Call) -> Operation:
 def _shape(body: Body, before: Body, place: str) -> Body:
     """The stored workspace after a write: what was sent over what was there over Azure's defaults."""
     now, sent, old = clock.zulu(), body.get("properties") or {}, before.get("properties") or {}
-    asked = sent.get("sku") or old.get("sku") or {}
-    sku = {name: asked[name] for name in ("name", "capacityReservationLevel") if name in asked}
+    sku = shapes.known(shapes.SKU, sent.get("sku") or old.get("sku") or {})
     sku["name"] = _SKUS.get(str(sku.get("name", "")).lower(), sku.get("name", "PerGB2018"))
     sku["lastSkuUpdate"] = old["sku"]["lastSkuUpdate"] if old.get("sku") else now
     days = sent.get("retentionInDays") or old.get("retentionInDays") or 30
