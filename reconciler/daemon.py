@@ -61,9 +61,14 @@ from reconciler.web.status import status_of
 log = structlog.get_logger(__name__)
 
 CODEC = SpecCodec(
-    resources.ResourceSpec, resources.ShareSpec, resources.EnvironmentStorageSpec, resources.FolderSpec,
-    resources.CatalogueSpec, resources.ContainerAppSpec, resources.JobSpec,
-)  # fmt: skip
+    resources.ResourceSpec,
+    resources.ShareSpec,
+    resources.EnvironmentStorageSpec,
+    resources.FolderSpec,
+    resources.CatalogueSpec,
+    resources.ContainerAppSpec,
+    resources.JobSpec,
+)
 OWNED_EVERY = 600.0  # seconds between looks for resources of ours that nobody asks for
 GARBAGE_EVERY = 3600.0
 APPROVAL_EVERY = 0.5
@@ -73,7 +78,9 @@ DRAIN = 10.0
 
 
 class Daemon:
-    """One target, one set of documents. Use as an async context manager, then `run`, `plan` or drive it step by step."""
+    """One target, one set of documents. Use as an async context manager, then `run`, `plan` or
+    drive it step by step.
+    """
 
     def __init__(
         self,
@@ -92,7 +99,9 @@ class Daemon:
         self.pacing = pacing or Pacing(resync=settings.resync)
         self.watcher = watcher
         self.listen = listen
-        self.remote = RemoteSources(settings.state_dir / "cache", settings.hf_endpoint, settings.hf_token)
+        self.remote = RemoteSources(
+            settings.state_dir / "cache", settings.hf_endpoint, settings.hf_token
+        )
         self.configs = ConfigFiles(settings.subscription_id)
         self.composition = Composition(())
         self._owned: list[owned.Owned] | None = None
@@ -110,7 +119,9 @@ class Daemon:
         self.leadership = Leadership(self.shares, self.settings.daemon_dir)
         self.metrics = Metrics(self.arm.calls)
         if self.listen:
-            await self._stack.enter_async_context(WebServer(*self.listen, self.status, self.metrics, self.leadership.leading))
+            await self._stack.enter_async_context(
+                WebServer(*self.listen, self.status, self.metrics, self.leadership.leading)
+            )
         self.controller = Controller(
             self.kinds.values(),
             self.store,
@@ -132,10 +143,14 @@ class Daemon:
 
     def status(self) -> dict[str, Any]:
         """The status as `moorage status -o json` prints it."""
-        return status_of(self.store, self.settings.target_title, {"running": True, "pid": os.getpid()})
+        return status_of(
+            self.store, self.settings.target_title, {"running": True, "pid": os.getpid()}
+        )
 
     def _may_write(self, desired: Desired) -> bool:
-        """A registered share whose key has just been rotated is about to be left for another: it is no drift to put right."""
+        """A registered share whose key has just been rotated is about to be left for another: it is
+        no drift to put right.
+        """
         leaving = desired.key.kind == "EnvironmentStorage" and self.registrations.outdated()
         return not leaving and self.leadership.may_write(desired)
 
@@ -166,11 +181,19 @@ class Daemon:
         wanted = with_sync_policy(desired, snapshot.manifest.documents, self.store)
         self.controller.set_desired(wanted, documents)
         self.controller.set_orphans([*owned.orphans(self._owned or ()), *self.composition.left])
-        self._let_go({item.key.name for item in wanted if item.key.kind == "ManagedEnvironment" and item.policy is Policy.MANAGE})
+        self._let_go(
+            {
+                item.key.name
+                for item in wanted
+                if item.key.kind == "ManagedEnvironment" and item.policy is Policy.MANAGE
+            }
+        )
         return self.composition
 
     def _let_go(self, environments: Collection[str]) -> None:
-        """Registered shares whose place others have taken: nothing is lost with them, so no person need be asked for each."""
+        """Registered shares whose place others have taken: nothing is lost with them, so no person
+        need be asked for each.
+        """
         for event in self.registrations.events(self.composition.names):
             self.store.add_event(event, time.time())
         for key in self.controller.approvable():
@@ -178,7 +201,9 @@ class Daemon:
                 self.store.approve(key, "delete")
 
     async def abandon(self, *, data: bool) -> None:
-        """Want nothing any more: everything that is ours is to go, by what is remembered and by Azure's own tags."""
+        """Want nothing any more: everything that is ours is to go, by what is remembered and by
+        Azure's own tags.
+        """
         self._owned = await owned.list_owned(self.arm, data=data)
         self.controller.set_desired([], [], purge=data)
         self.controller.set_orphans(owned.orphans(self._owned))
@@ -218,7 +243,9 @@ class Daemon:
                 await asyncio.sleep(RELOAD_EVERY)
 
     async def _loaded(self) -> bool:
-        """Load what was saved; False when Azure did not let us: a save must not be lost for that."""
+        """Load what was saved; False when Azure did not let us: a save must not be lost
+        for that.
+        """
         try:
             await self.load()
         except ManifestError as error:
@@ -240,7 +267,9 @@ class Daemon:
                 self.controller.trigger(self.controller.approvable(), Priority.EDIT)
 
     async def _follow_remote(self) -> None:
-        """Sources from elsewhere make no file event: look when one arrives, and at every resync while documents name some."""
+        """Sources from elsewhere make no file event: look when one arrives, and at every resync
+        while documents name some.
+        """
         while True:
             try:
                 await asyncio.wait_for(self.remote.arrived.wait(), self.pacing.resync)
@@ -252,8 +281,8 @@ class Daemon:
                 await self.load()
 
     async def _follow_keys(self) -> None:
-        """A rotated storage key makes no file event either; the lease's next renewal notices it. The documents stay as they
-        were last read, so that a broken save does not stand in the way.
+        """A rotated storage key makes no file event either; the lease's next renewal notices it.
+        The documents stay as they were last read, so that a broken save does not stand in the way.
         """
         while True:
             await asyncio.sleep(KEYS_EVERY)
@@ -278,21 +307,39 @@ class Daemon:
         while True:
             await asyncio.sleep(min(GARBAGE_EVERY, self.settings.garbage_after))
             desired = self.composition.desired
-            for item in [each for each in desired if isinstance(each.spec, resources.ShareSpec) and each.policy is Policy.MANAGE]:
-                place, share = item.document, share_of(self.composition.names[item.spec.environment])
+            for item in [
+                each
+                for each in desired
+                if isinstance(each.spec, resources.ShareSpec) and each.policy is Policy.MANAGE
+            ]:
+                place, share = (
+                    item.document,
+                    share_of(self.composition.names[item.spec.environment]),
+                )
                 with suppress(ReconcileError):
-                    for path in await garbage.collect(share, desired, partial(self.leadership.may_write, item)):
-                        text = f"{path} is deleted from the share: nothing has named it for {self.settings.garbage_after:g} s"
-                        self.store.add_event(normal("GarbageCollected", text, place, place), time.time())
+                    for path in await garbage.collect(
+                        share, desired, partial(self.leadership.may_write, item)
+                    ):
+                        text = (
+                            f"{path} is deleted from the share: nothing has named it for"
+                            f" {self.settings.garbage_after:g} s"
+                        )
+                        self.store.add_event(
+                            normal("GarbageCollected", text, place, place), time.time()
+                        )
 
     async def _refresh_owned(self) -> None:
-        """Ask Azure what is ours. When it does not answer, what it last said has to do: a save must not be lost."""
+        """Ask Azure what is ours. When it does not answer, what it last said has to do: a save must
+        not be lost.
+        """
         try:
             self._owned = await owned.list_owned(self.arm)
         except ReconcileError as error:
             if self._owned is None:
                 raise
-            log.warning("what is ours could not be listed", reason=error.reason, message=error.message)
+            log.warning(
+                "what is ours could not be listed", reason=error.reason, message=error.message
+            )
 
     def _reject(self, error: ManifestError) -> None:
         """A bad save changes nothing but what is said: the last good version keeps running."""
@@ -312,11 +359,16 @@ class Daemon:
     async def _fetch(self, documents: Sequence[Loaded]) -> dict[str, Path]:
         names = names_in(documents, self.settings.subscription_id, self.settings.location)
         shares = {name: self.shares.open(share_of(each)) for name, each in names.items()}
-        found = await beside(self.remote.ready(documents, shares), self._look_at_registrations(documents))
+        found = await beside(
+            self.remote.ready(documents, shares), self._look_at_registrations(documents)
+        )
         for path, why in self.remote.refused.items():
             if self._refused.get(path) != why:
                 place = DocumentRef("Share", path)
-                self.store.add_event(warning(Reason.ADAPTER_FAILED, f"{path} is not served: {why}", place, place), time.time())
+                self.store.add_event(
+                    warning(Reason.ADAPTER_FAILED, f"{path} is not served: {why}", place, place),
+                    time.time(),
+                )
         self._refused = dict(self.remote.refused)
         return found
 
@@ -355,7 +407,11 @@ class Daemon:
         for loaded in snapshot.manifest.documents:
             document = loaded.document
             reference = DocumentRef(document.kind, document.metadata.name)
-            scope = document.metadata.name if isinstance(document, Environment) else document.spec.environment
+            scope = (
+                document.metadata.name
+                if isinstance(document, Environment)
+                else document.spec.environment
+            )
             refusal = self.composition.refusals.get(reference)
             states.append(
                 DocumentState(
@@ -369,10 +425,18 @@ class Daemon:
         return [*states, *self._left_alone({state.ref for state in states})]
 
     def _left_alone(self, listed: Collection[DocumentRef]) -> list[DocumentState]:
-        """Environments that are refused and not in the documents: what is in them stays as it is."""
+        """Environments that are refused and not in the documents: what is in them stays
+        as it is.
+        """
         rows = {row.ref: row for row in self.store.documents()}
         return [
-            DocumentState(ref, rows[ref].generation, ref.name, prune=False, refusal=(refusal.reason, refusal.message))
+            DocumentState(
+                ref,
+                rows[ref].generation,
+                ref.name,
+                prune=False,
+                refusal=(refusal.reason, refusal.message),
+            )
             for ref, refusal in self.composition.refusals.items()
             if ref not in listed and ref in rows
         ]

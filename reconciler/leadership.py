@@ -1,5 +1,5 @@
-"""Who may write: for each Environment the holder of its share's lease. Before a share exists, only idempotent creations
-happen, and those need no leader.
+"""Who may write: for each Environment the holder of its share's lease. Before a share exists, only
+idempotent creations happen, and those need no leader.
 """
 
 from __future__ import annotations
@@ -18,11 +18,20 @@ from reconciler.engine.external import Desired
 from reconciler.kinds.shares import Shares
 
 log = structlog.get_logger(__name__)
-NO_SHARE_YET = frozenset({"ShareNotFound", "StorageAccountNotReady", "StorageAccountIsNotProvisioned", "ResourceNotFound"})
+NO_SHARE_YET = frozenset(
+    {
+        "ShareNotFound",
+        "StorageAccountNotReady",
+        "StorageAccountIsNotProvisioned",
+        "ResourceNotFound",
+    }
+)
 
 
 class Leadership:
-    """One `Leader` per Environment. The lease id is kept beside the daemon's state, so that a restart goes on at once."""
+    """One `Leader` per Environment. The lease id is kept beside the daemon's state, so that a
+    restart goes on at once.
+    """
 
     def __init__(self, shares: Shares, folder: Path) -> None:
         self.shares = shares

@@ -1,4 +1,6 @@
-"""One process per state folder: an advisory lock that the kernel drops when its holder dies, however it dies."""
+"""One process per state folder: an advisory lock that the kernel drops when its holder dies,
+however it dies.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ class Locked(Exception):
     """Another process holds the folder; `pid` says which."""
 
     def __init__(self, folder: Path, pid: int | None) -> None:
-        super().__init__(f"{folder} is in use by process {pid}; only one daemon may run on a state directory")
+        super().__init__(
+            f"{folder} is in use by process {pid}; only one daemon may run on a state directory"
+        )
         self.pid = pid
 
 

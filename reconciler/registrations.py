@@ -1,8 +1,9 @@
 """Under which name each Environment's share is registered for mounts.
 
-What was registered with an older key of the account mounts no more, not even reliably when the new key is written to it
-(azure-container-apps#1406). So after a rotation the share is registered once more, under a name that ends in the fingerprint
-of the key, and all that mounts it moves there. Azure and the share say what is registered; no local memory decides.
+What was registered with an older key of the account mounts no more, not even reliably when the new
+key is written to it (azure-container-apps#1406). So after a rotation the share is registered once
+more, under a name that ends in the fingerprint of the key, and all that mounts it moves there.
+Azure and the share say what is registered; no local memory decides.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class Registrations:
         return False
 
     def events(self, names: Mapping[str, Names]) -> Iterator[Event]:
-        """What a person should know of rotations that nothing has been done about yet; `names` are the names by now."""
+        """What a person should know of rotations that nothing has been done about yet; `names` are
+        the names by now.
+        """
         for name, found in self.found.items():
             if name in names and found.new:
                 yield _told(names[name])
@@ -72,26 +75,43 @@ class Registrations:
         try:
             key = await _key(share)
             registered = await self._registered(names)
-            other = await _other_key(share, names, registered[""], key, seen) if registered.keys() == {""} else ""
+            other = (
+                await _other_key(share, names, registered[""], key, seen)
+                if registered.keys() == {""}
+                else ""
+            )
         except RetryableError as error:
             if before is None:
                 raise
-            log.warning("registered shares could not be listed", reason=error.reason, message=error.message)
+            log.warning(
+                "registered shares could not be listed", reason=error.reason, message=error.message
+            )
             return
         self.found[names.environment] = choose(key, other, registered, before or Registered())
         self._keys[names.environment] = (share, key)
 
     async def _registered(self, names: Names) -> dict[str, list[str]]:
-        """The modes in which this very share is registered, by what the names end in after the document's own. One that can be
-        written to where ours cannot is somebody else's, and only mounted: its mode is empty.
+        """The modes in which this very share is registered, by what the names end in after the
+        document's own. One that can be written to where ours cannot is somebody else's, and only
+        mounted: its mode is empty.
         """
-        scope = ids.environment(self.arm.subscription_id, names.resource_group, names.managed_environment)
-        pattern = re.compile(rf"{re.escape(names.storage)}(?:-(?P<rotation>[0-9a-f]{{{DIGITS}}}))?(?P<ending>-rw)?")
+        scope = ids.environment(
+            self.arm.subscription_id, names.resource_group, names.managed_environment
+        )
+        pattern = re.compile(
+            rf"{re.escape(names.storage)}(?:-(?P<rotation>[0-9a-f]{{{DIGITS}}}))?(?P<ending>-rw)?"
+        )
         modes = {ending: mode for mode, (ending, _) in MODES.items()}
         found: dict[str, list[str]] = {}
         for each in await self.arm.inventory.list(Type.ENVIRONMENT_STORAGE, scope):
-            file, match = each["properties"].get("azureFile") or {}, pattern.fullmatch(str(each["name"]).lower())
-            ours = (str(file.get("accountName")).lower(), str(file.get("shareName")).lower()) == (names.account, names.share)
+            file, match = (
+                each["properties"].get("azureFile") or {},
+                pattern.fullmatch(str(each["name"]).lower()),
+            )
+            ours = (str(file.get("accountName")).lower(), str(file.get("shareName")).lower()) == (
+                names.account,
+                names.share,
+            )
             if match and ours:
                 mode = modes[match["ending"] or ""]
                 theirs = str(file.get("accessMode")) != MODES[mode][1]
@@ -99,19 +119,28 @@ class Registrations:
         return found
 
 
-def choose(key: str, other: str, registered: Mapping[str, Sequence[str]], before: Registered) -> Registered:
+def choose(
+    key: str, other: str, registered: Mapping[str, Sequence[str]], before: Registered
+) -> Registered:
     """What to mount from now on.
 
-    `key` is the fingerprint of the account's key, empty when it cannot be read; `other` that of another key with which the
-    document's own name was registered. `registered` has the modes of what is there by rotation, which is the beginning of a
-    key's fingerprint, or nothing for the document's own name.
+    `key` is the fingerprint of the account's key, empty when it cannot be read; `other` that of
+    another key with which the document's own name was registered. `registered` has the modes of
+    what is there by rotation, which is the beginning of a key's fingerprint, or nothing for the
+    document's own name.
     """
     current, rotations = key[:DIGITS], sorted(registered.keys() - {""})
     if not key:
         return Registered(before.rotation or (rotations[0] if rotations else ""))
     moved = bool(rotations) or bool(other) or before.rotation == current
     rotation = current if moved else ""
-    left = [(each, mode) for each in sorted(registered) if each != rotation for mode in registered[each] if mode]
+    left = [
+        (each, mode)
+        for each in sorted(registered)
+        if each != rotation
+        for mode in registered[each]
+        if mode
+    ]
     return Registered(rotation, tuple(left), new=bool(registered) and rotation not in registered)
 
 
@@ -125,11 +154,17 @@ async def _key(share: Share) -> str:
         return ""
 
 
-async def _other_key(share: Share, names: Names, modes: Iterable[str], key: str, seen: Outputs) -> str:
-    """The key that the share was registered with under the document's own name, if that is known to be another than `key`."""
+async def _other_key(
+    share: Share, names: Names, modes: Iterable[str], key: str, seen: Outputs
+) -> str:
+    """The key that the share was registered with under the document's own name, if that is known to
+    be another than `key`.
+    """
     for mode in modes if key else ():
         own = mode or "read"
-        made_with = seen.get(storage_key(names, own), {}).get("registeredWith") or await _recalled(share, names, own)
+        made_with = seen.get(storage_key(names, own), {}).get("registeredWith") or await _recalled(
+            share, names, own
+        )
         if made_with not in ("", key):
             return str(made_with)
     return ""
@@ -138,7 +173,10 @@ async def _other_key(share: Share, names: Names, modes: Iterable[str], key: str,
 async def _recalled(share: Share, names: Names, mode: str) -> str:
     """What the share says; nothing when it is not there, or not for us."""
     try:
-        return await mountkeys.recall(share, names.managed_environment, names.storage + MODES[mode][0]) or ""
+        return (
+            await mountkeys.recall(share, names.managed_environment, names.storage + MODES[mode][0])
+            or ""
+        )
     except RetryableError:
         raise
     except ReconcileError:
@@ -148,7 +186,8 @@ async def _recalled(share: Share, names: Names, mode: str) -> str:
 def _told(names: Names) -> Event:
     environment = DocumentRef("Environment", names.environment)
     message = (
-        f"the key of storage account {names.account} was rotated: the share is registered anew as {names.storage}, and what "
-        "mounts it moves there by a new revision; replicas that run keep their mounts, others may fail to start until then"
+        f"the key of storage account {names.account} was rotated: the share is registered anew as"
+        f" {names.storage}, and what mounts it moves there by a new revision; replicas that run"
+        " keep their mounts, others may fail to start until then"
     )
     return warning(Reason.STORAGE_KEY_ROTATED, message, environment, environment)

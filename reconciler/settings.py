@@ -1,6 +1,8 @@
-"""How Moorage reaches its target and as whom: one frozen value from the environment and the command line.
+"""How Moorage reaches its target and as whom: one frozen value from the environment and the command
+line.
 
-The local Azure and the real one differ in these fields only; nothing outside this file asks which one it is.
+The local Azure and the real one differ in these fields only; nothing outside this file asks which
+one it is.
 """
 
 from __future__ import annotations
@@ -33,19 +35,29 @@ class Cloud(NamedTuple):
 
 
 CLOUDS: Mapping[str, Cloud] = {
-    "AzureCloud": Cloud("https://management.azure.com", "https://login.microsoftonline.com", "https://management.azure.com"),
+    "AzureCloud": Cloud(
+        "https://management.azure.com",
+        "https://login.microsoftonline.com",
+        "https://management.azure.com",
+    ),
     "AzureUSGovernment": Cloud(
-        "https://management.usgovcloudapi.net", "https://login.microsoftonline.us", "https://management.core.usgovcloudapi.net"
+        "https://management.usgovcloudapi.net",
+        "https://login.microsoftonline.us",
+        "https://management.core.usgovcloudapi.net",
     ),
     "AzureChinaCloud": Cloud(
-        "https://management.chinacloudapi.cn", "https://login.chinacloudapi.cn", "https://management.chinacloudapi.cn"
+        "https://management.chinacloudapi.cn",
+        "https://login.chinacloudapi.cn",
+        "https://management.chinacloudapi.cn",
     ),
 }
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that is not in a document. Build it with `load`, `from_environment` or `for_local`."""
+    """Everything that is not in a document. Build it with `load`, `from_environment` or
+    `for_local`.
+    """
 
     target: str
     subscription_id: str
@@ -73,20 +85,32 @@ class Settings:
 
     @classmethod
     def load(
-        cls, start_local: Callable[[Path], Mapping[str, Any]], environ: Mapping[str, str] = os.environ, **given: Any
+        cls,
+        start_local: Callable[[Path], Mapping[str, Any]],
+        environ: Mapping[str, str] = os.environ,
+        **given: Any,
     ) -> Settings:
-        """Settings for the chosen target; when that is the local Azure, `start_local(state_dir)` is called for its facts."""
+        """Settings for the chosen target; when that is the local Azure, `start_local(state_dir)` is
+        called for its facts.
+        """
         if _target(environ, given) == "local":
-            return cls.for_local(start_local(state_dir(environ, given.get("state_dir"))), environ, **given)
+            return cls.for_local(
+                start_local(state_dir(environ, given.get("state_dir"))), environ, **given
+            )
         return cls.from_environment(environ, **given)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ, **given: Any) -> Settings:
-        """Settings for a target that is described by MOORAGE_* and AZURE_* variables; `given` (not None) wins over them.
+        """Settings for a target that is described by MOORAGE_* and AZURE_* variables; `given` (not
+        None) wins over them.
 
         Raises SettingsError when a value is missing or cannot be used.
         """
-        cloud = _choice("MOORAGE_CLOUD", given.get("cloud") or environ.get("MOORAGE_CLOUD", "AzureCloud"), tuple(CLOUDS))
+        cloud = _choice(
+            "MOORAGE_CLOUD",
+            given.get("cloud") or environ.get("MOORAGE_CLOUD", "AzureCloud"),
+            tuple(CLOUDS),
+        )
         values: dict[str, Any] = {
             "target": _target(environ, given),
             "cloud": cloud,
@@ -103,8 +127,12 @@ class Settings:
         return _build(cls, {**values, **_common(environ), **_known(given)})
 
     @classmethod
-    def for_local(cls, facts: Mapping[str, Any], environ: Mapping[str, str] = os.environ, **given: Any) -> Settings:
-        """Settings for the local Azure that printed `facts` (`python -m infra.local_azure start -o json`)."""
+    def for_local(
+        cls, facts: Mapping[str, Any], environ: Mapping[str, str] = os.environ, **given: Any
+    ) -> Settings:
+        """Settings for the local Azure that printed `facts` (`python -m infra.local_azure start -o
+        json`).
+        """
         try:
             values: dict[str, Any] = {
                 "target": "local",
@@ -118,14 +146,19 @@ class Settings:
                 "subscription_id": facts["subscriptionId"],
             }
         except KeyError as missing:
-            raise SettingsError(f"The local Azure did not say {missing.args[0]}; stop it and start it again.") from None
+            raise SettingsError(
+                f"The local Azure did not say {missing.args[0]}; stop it and start it again."
+            ) from None
         return _build(cls, {**values, **_common(environ), **_known(given), "target": "local"})
 
     @property
     def scope(self) -> str:
-        """The OAuth scope of Resource Manager: the cloud's own, or the endpoint itself where another one is given."""
+        """The OAuth scope of Resource Manager: the cloud's own, or the endpoint itself where
+        another one is given.
+        """
         cloud = CLOUDS[self.cloud]
-        return f"{cloud.audience if self.arm_endpoint == cloud.arm_endpoint else self.arm_endpoint}/.default"
+        own = self.arm_endpoint == cloud.arm_endpoint
+        return f"{cloud.audience if own else self.arm_endpoint}/.default"
 
     @property
     def known_authority(self) -> bool:
@@ -134,22 +167,32 @@ class Settings:
 
     @property
     def target_key(self) -> str:
-        """A folder name under which state of this target is kept, so that two targets never share any."""
+        """A folder name under which state of this target is kept, so that two targets never share
+        any.
+        """
         return "local" if self.target == "local" else f"azure-{self.subscription_id}"
 
     @property
     def target_title(self) -> str:
         """How every header a person sees names the target."""
-        return "local Azure" if self.target == "local" else f"Azure subscription {self.subscription_id}"
+        return (
+            "local Azure"
+            if self.target == "local"
+            else f"Azure subscription {self.subscription_id}"
+        )
 
     @property
     def asks_first(self) -> bool:
-        """Whether a person must say yes before anything is changed: what costs nothing is changed at once."""
+        """Whether a person must say yes before anything is changed: what costs nothing is changed
+        at once.
+        """
         return self.target != "local"
 
     @property
     def runs_here(self) -> bool:
-        """Whether the target is a process on this machine, which the command line starts and keeps alive."""
+        """Whether the target is a process on this machine, which the command line starts and keeps
+        alive.
+        """
         return self.target == "local"
 
     @property
@@ -163,16 +206,20 @@ class Settings:
         return self.state_dir / "daemon" / self.target_key
 
     def owner_of(self, environment: str) -> str:
-        """The owner id for what the documents' `environment` holds: the setting, or one made of names alone.
+        """The owner id for what the documents' `environment` holds: the setting, or one made of
+        names alone.
 
-        It must be the same on every machine that runs these documents, so nothing local goes into it.
+        It must be the same on every machine that runs these documents, so nothing local goes into
+        it.
         """
         named = f"{self.subscription_id.lower()}/{environment}"
         return self.owner or f"{environment}-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
 
 
 class Place(NamedTuple):
-    """Where the daemon keeps its state of a target (folder and key), and what people call the target."""
+    """Where the daemon keeps its state of a target (folder and key), and what people call the
+    target.
+    """
 
     folder: Path
     key: str
@@ -182,7 +229,9 @@ class Place(NamedTuple):
 def place_of(environ: Mapping[str, str] = os.environ, **given: Any) -> Place:
     """The place of the chosen target; a local Azure need not run for that."""
     if _target(environ, given) == "local":
-        return Place(state_dir(environ, given.get("state_dir")) / "daemon" / "local", "local", "local Azure")
+        return Place(
+            state_dir(environ, given.get("state_dir")) / "daemon" / "local", "local", "local Azure"
+        )
     settings = Settings.from_environment(environ, **given)
     return Place(settings.daemon_dir, settings.target_key, settings.target_title)
 
@@ -193,7 +242,9 @@ def state_dir(environ: Mapping[str, str] = os.environ, given: Path | str | None 
 
 
 def _target(environ: Mapping[str, str], given: Mapping[str, Any]) -> str:
-    return _choice("target", given.get("target") or environ.get("MOORAGE_TARGET") or "local", TARGETS)
+    return _choice(
+        "target", given.get("target") or environ.get("MOORAGE_TARGET") or "local", TARGETS
+    )
 
 
 def _common(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -228,7 +279,9 @@ def _build(cls: type[Settings], values: dict[str, Any]) -> Settings:
         try:
             values[name] = float(values.get(name, 1))
         except ValueError:
-            raise SettingsError(f"{name} must be a number of seconds, not {values[name]!r}.") from None
+            raise SettingsError(
+                f"{name} must be a number of seconds, not {values[name]!r}."
+            ) from None
     return cls(**values)
 
 
@@ -245,20 +298,35 @@ _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 def _problems(settings: Settings) -> list[str]:
     found = []
     if not _GUID.fullmatch(settings.subscription_id):
-        found.append("MOORAGE_SUBSCRIPTION_ID must be the id of a subscription (a GUID)" + _instead(settings.subscription_id))
-    for name, url in (("MOORAGE_ARM_ENDPOINT", settings.arm_endpoint), ("MOORAGE_AUTHORITY", settings.authority)):
+        found.append(
+            "MOORAGE_SUBSCRIPTION_ID must be the id of a subscription (a GUID)"
+            + _instead(settings.subscription_id)
+        )
+    for name, url in (
+        ("MOORAGE_ARM_ENDPOINT", settings.arm_endpoint),
+        ("MOORAGE_AUTHORITY", settings.authority),
+    ):
         if urlsplit(url).scheme != "https" or not urlsplit(url).hostname:
-            found.append(f"{name} must be an https URL, not {url!r}: tokens are only sent encrypted.")
+            found.append(
+                f"{name} must be an https URL, not {url!r}: tokens are only sent encrypted."
+            )
     if settings.ca_file is not None and not settings.ca_file.is_file():
         found.append(f"MOORAGE_CA_FILE names {str(settings.ca_file)!r}, which is not a file.")
     times = {"resync": settings.resync, "garbage_after": settings.garbage_after}
-    found += [f"{name} must be at least 1 second, not {value:g}." for name, value in times.items() if not value >= 1]
+    found += [
+        f"{name} must be at least 1 second, not {value:g}."
+        for name, value in times.items()
+        if not value >= 1
+    ]
     return found + _credential_problems(settings)
 
 
 def _credential_problems(settings: Settings) -> list[str]:
     if not settings.credential:
-        return [f"MOORAGE_CREDENTIAL must say how to sign in: {', '.join(CREDENTIALS)}. It is never guessed."]
+        return [
+            f"MOORAGE_CREDENTIAL must say how to sign in: {', '.join(CREDENTIALS)}. It is never"
+            " guessed."
+        ]
     needed: Mapping[str, Mapping[str, object]] = {
         "service-principal": {
             "AZURE_TENANT_ID": settings.tenant_id,

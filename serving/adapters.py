@@ -1,7 +1,9 @@
-"""The adapter loop of one replica: what the catalogue wants, loaded under unique names, reached through aliases.
+"""The adapter loop of one replica: what the catalogue wants, loaded under unique names, reached
+through aliases.
 
-Load the new version, flip the alias, let requests in flight finish on the old, then remove it. Nothing else is safe
-in vLLM (reload in place and reload of a name both fail). engine.py does the loading, local_copy.py the copying.
+Load the new version, flip the alias, let requests in flight finish on the old, then remove it.
+Nothing else is safe in vLLM (reload in place and reload of a name both fail). engine.py does the
+loading, local_copy.py the copying.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from serving.versions import Failure, Route, Version, report
 
 P = ParamSpec("P")
 T = TypeVar("T")
-LINGER = 2.0  # seconds a replaced version stays: longer than a request takes from choosing a version to being counted
+# seconds a replaced version stays: longer than a request takes from choosing a version to being
+# counted
+LINGER = 2.0
 _FIRST_RETRY, _LAST_RETRY = 1.0, 60.0
 # Temperature 0 answers the same again; another wish of the catalogue's is a new attempt.
 _FINAL = {"EvaluationFailed", NOT_FINITE}
@@ -34,7 +38,9 @@ log = logging.getLogger("moorage.adapters")
 
 
 class Engine(Protocol):
-    """What the loop needs of an engine; serving/engine.py is vLLM's. `capacity` is how many adapters stay in memory."""
+    """What the loop needs of an engine; serving/engine.py is vLLM's. `capacity` is how many
+    adapters stay in memory.
+    """
 
     capacity: int
     max_rank: int | None
@@ -50,10 +56,16 @@ class Engine(Protocol):
 
 
 class Adapters:
-    """Level-triggered: `step` compares what is wanted with what is served and starts what is missing."""
+    """Level-triggered: `step` compares what is wanted with what is served and starts what is
+    missing.
+    """
 
     def __init__(
-        self, engine: Engine, copies: LocalCopies, base: Path | None, clock: Callable[[], float] = time.monotonic
+        self,
+        engine: Engine,
+        copies: LocalCopies,
+        base: Path | None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine, self._copies, self._base, self._clock = engine, copies, base, clock
         self._wanted: dict[str, Adapter] = {}
@@ -64,19 +76,25 @@ class Adapters:
         self._failures: dict[tuple[str, str], Failure] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._loading, self._swept = 0, False
-        # Threads of its own: copies from a share that hangs must not take the ones that vLLM tokenizes in.
+        # Threads of its own: copies from a share that hangs must not take the ones that vLLM
+        # tokenizes in.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="adapters")
         self.changed = asyncio.Event()
         self.on_failure: Callable[[str, str], None] = lambda _name, _reason: None
 
     def want(self, catalogue: Catalogue) -> None:
         """Follow this catalogue from the next step on."""
-        before, self._wanted = self._wanted, {adapter.name: adapter for adapter in catalogue.adapters}
+        before, self._wanted = (
+            self._wanted,
+            {adapter.name: adapter for adapter in catalogue.adapters},
+        )
         same = {name for name, adapter in self._wanted.items() if before.get(name) == adapter}
         self._failures = {key: failure for key, failure in self._failures.items() if key[0] in same}
 
     async def step(self) -> None:
-        """Withdraw what is no longer wanted, start loading what is, unload what nobody uses; loads run on in tasks."""
+        """Withdraw what is no longer wanted, start loading what is, unload what nobody uses; loads
+        run on in tasks.
+        """
         if self._wanted and not self._swept:
             kept = {(a.name, v.digest) for a in self._wanted.values() for v in _versions(a)}
             await self._in_thread(self._copies.sweep, kept)
@@ -108,11 +126,20 @@ class Adapters:
 
     def missing(self) -> list[str]:
         """Required adapters that no version answers for."""
-        return [name for name, adapter in self._wanted.items() if adapter.required and name not in self._served]
+        return [
+            name
+            for name, adapter in self._wanted.items()
+            if adapter.required and name not in self._served
+        ]
 
     def report(self) -> tuple[AdapterReport, ...]:
         return tuple(
-            report(adapter, self._served.get(adapter.name), self._canaries.get(adapter.name), self._failures)
+            report(
+                adapter,
+                self._served.get(adapter.name),
+                self._canaries.get(adapter.name),
+                self._failures,
+            )
             for adapter in self._wanted.values()
         )
 
@@ -123,8 +150,9 @@ class Adapters:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _next(self, adapter: Adapter) -> AdapterVersion | None:
-        """The version to bring now: the desired one when its time has come, else the last good one if nothing answers, else
-        the canary. One at a time for each name, so that one version is never loaded twice.
+        """The version to bring now: the desired one when its time has come, else the last good one
+        if nothing answers, else the canary. One at a time for each name, so that one version is
+        never loaded twice.
         """
         served, canary = self._served.get(adapter.name), adapter.canary
         if served is None or served.digest != adapter.desired.digest:
@@ -132,7 +160,11 @@ class Adapters:
                 return adapter.desired
             if served is None and adapter.last_good and self._due(adapter.name, adapter.last_good):
                 return adapter.last_good
-        if canary and adapter.name not in self._canaries and self._due(adapter.name, canary.version):
+        if (
+            canary
+            and adapter.name not in self._canaries
+            and self._due(adapter.name, canary.version)
+        ):
             return canary.version
         return None
 
@@ -156,8 +188,12 @@ class Adapters:
         self._failures.pop((name, wanted.digest), None)
 
     async def _loaded(self, name: str, wanted: AdapterVersion) -> Version:
-        """The version in the engine, which may have been there, and which meets what is asked of it now."""
-        version = self._versions.get(f"{name}@{wanted.digest[:12]}") or await self._load(name, wanted)
+        """The version in the engine, which may have been there, and which meets what is asked of it
+        now.
+        """
+        version = self._versions.get(f"{name}@{wanted.digest[:12]}") or await self._load(
+            name, wanted
+        )
         if version.proof.reason == NOT_FINITE:
             version.replaced_at = self._clock()
             raise AdapterError(NOT_FINITE, version.proof.message)
@@ -171,12 +207,16 @@ class Adapters:
         capacity = self._engine.capacity
         replaces = name in self._served and adapter is not None and wanted == adapter.desired
         if len(self._versions) + self._loading >= capacity and not replaces:
-            raise AdapterError("NoCapacity", f"the engine keeps {capacity} adapters in memory and has that many")
+            raise AdapterError(
+                "NoCapacity", f"the engine keeps {capacity} adapters in memory and has that many"
+            )
         self._loading += 1
         began = self._clock()
         try:
             folder = await self._in_thread(self._copies.fetch, name, wanted)
-            findings = await self._in_thread(check_adapter, folder, self._base, self._engine.max_rank)
+            findings = await self._in_thread(
+                check_adapter, folder, self._base, self._engine.max_rank
+            )
             if findings.problems:
                 raise AdapterError("PreflightFailed", "; ".join(findings.problems))
             version = Version(name, wanted.digest, folder, self._engine.next_id())
@@ -187,7 +227,9 @@ class Adapters:
             self._loading -= 1
 
     async def _in_thread(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **options))
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, partial(function, *args, **options)
+        )
 
     async def _load_in_engine(self, version: Version) -> None:
         try:
@@ -198,14 +240,18 @@ class Adapters:
         version.proof = await self._engine.prove(version)
 
     async def _evaluate(self, version: Version, evaluation: tuple[Expectation, ...]) -> None:
-        """Ask what the version must be able to answer, unless it has answered; one that cannot leaves the engine again."""
+        """Ask what the version must be able to answer, unless it has answered; one that cannot
+        leaves the engine again.
+        """
         if not evaluation or version.met == evaluation:
             return
         version.replaced_at = self._clock()
         try:
             fault = await self._engine.evaluate(version, evaluation)
         except Exception as error:
-            raise AdapterError("EvaluationBroken", f"the evaluation could not run: {error}") from error
+            raise AdapterError(
+                "EvaluationBroken", f"the evaluation could not run: {error}"
+            ) from error
         if fault:
             raise AdapterError("EvaluationFailed", fault)
         version.met = evaluation
@@ -221,11 +267,20 @@ class Adapters:
             version.replaced_at = None
             versions[name] = version
             if versions is self._canaries:
-                version.traffic, version.loaded_at = Traffic(), datetime.now(UTC)  # a trial starts from nothing
+                version.traffic, version.loaded_at = (
+                    Traffic(),
+                    datetime.now(UTC),
+                )  # a trial starts from nothing
         else:
             del versions[name]
         what = "canary of " if versions is self._canaries else ""
-        log.info("adapter %s%s: %s -> %s", what, name, old.key if old else "nothing", version.key if version else "nothing")
+        log.info(
+            "adapter %s%s: %s -> %s",
+            what,
+            name,
+            old.key if old else "nothing",
+            version.key if version else "nothing",
+        )
         self._publish(name)
         self.changed.set()
 
@@ -247,8 +302,14 @@ class Adapters:
         self.on_failure(name, error.reason)
         before = self._failures.get((name, wanted.digest))
         attempts = before.attempts + 1 if before else 1
-        pause = math.inf if error.reason in _FINAL else min(_LAST_RETRY, _FIRST_RETRY * 2 ** (attempts - 1))
-        self._failures[name, wanted.digest] = Failure(error.reason, str(error), attempts, self._clock() + pause)
+        pause = (
+            math.inf
+            if error.reason in _FINAL
+            else min(_LAST_RETRY, _FIRST_RETRY * 2 ** (attempts - 1))
+        )
+        self._failures[name, wanted.digest] = Failure(
+            error.reason, str(error), attempts, self._clock() + pause
+        )
         if before is None or before.message != str(error):
             log.warning("adapter %s@%s: %s: %s", name, wanted.digest[:12], error.reason, error)
         self.changed.set()
@@ -261,9 +322,16 @@ class Adapters:
 
     async def _unload_unused(self) -> None:
         for version in list(self._versions.values()):
-            unused = version.replaced_at is not None and self._clock() - version.replaced_at >= LINGER
+            unused = (
+                version.replaced_at is not None and self._clock() - version.replaced_at >= LINGER
+            )
             # A task of this name may be about to take the version up again.
-            if not unused or version.pins or version.name in self._tasks or self._engine.busy(version):
+            if (
+                not unused
+                or version.pins
+                or version.name in self._tasks
+                or self._engine.busy(version)
+            ):
                 continue
             del self._versions[version.key]
             try:

@@ -1,4 +1,6 @@
-"""Errors in OpenAI's shape: the gate's own, and vLLM's put into the words that OpenAI's clients know."""
+"""Errors in OpenAI's shape: the gate's own, and vLLM's put into the words that OpenAI's clients
+know.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,22 @@ class Answer:
 
     async def __call__(self, send: Send) -> None:
         length = str(len(self.body)).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", length), *self.headers]
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", length),
+            *self.headers,
+        ]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 
 
-def refuse(status: int, message: str, code: str | None, *headers: tuple[bytes, bytes], param: str | None = None) -> Answer:
+def refuse(
+    status: int,
+    message: str,
+    code: str | None,
+    *headers: tuple[bytes, bytes],
+    param: str | None = None,
+) -> Answer:
     """An error in OpenAI's shape, which every OpenAI client turns into its own exceptions."""
     kind = _TYPES.get(status) or ("invalid_request_error" if status < 500 else "server_error")
     error = {"message": message, "type": kind, "param": param, "code": code}
@@ -37,7 +49,9 @@ def refuse(status: int, message: str, code: str | None, *headers: tuple[bytes, b
 
 
 def translated(status: int, body: bytes) -> Answer | None:
-    """VLLM's error as OpenAI's; None for what is no JSON error of vLLM's, which is passed on as it is."""
+    """VLLM's error as OpenAI's; None for what is no JSON error of vLLM's, which is passed on as it
+    is.
+    """
     try:
         error = json.loads(body)["error"]
         text, param, code = str(error["message"]), error.get("param"), error.get("code")
@@ -45,7 +59,12 @@ def translated(status: int, body: bytes) -> Answer | None:
         if status == 404:
             return refuse(404, "This replica's model does not serve this route.", "not_served")
         return None
-    return refuse(status, text, _code(status, text, param, code), param=param if isinstance(param, str) else None)
+    return refuse(
+        status,
+        text,
+        _code(status, text, param, code),
+        param=param if isinstance(param, str) else None,
+    )
 
 
 def _code(status: int, text: str, param: object, code: object) -> str | None:

@@ -1,6 +1,8 @@
-"""vLLM's arguments and environment as Moorage runs it: the user's own, plus what the gate and the plugin need.
+"""vLLM's arguments and environment as Moorage runs it: the user's own, plus what the gate and the
+plugin need.
 
-Pure; launch.py applies it. Arguments that would open a way around the gate are refused with the reason.
+Pure; launch.py applies it. Arguments that would open a way around the gate are refused with the
+reason.
 """
 
 from __future__ import annotations
@@ -24,11 +26,12 @@ REFUSED = {
 }
 _NO_GPU = {
     "VLLM_CPU_KVCACHE_SPACE": "1",  # vLLM takes half of the memory otherwise
-    # Compiling one small function for log-probabilities stalls every stream for ten seconds and more; with LoRA vLLM
-    # compiles nothing else on a CPU.
+    # Compiling one small function for log-probabilities stalls every stream for ten seconds and
+    # more; with LoRA vLLM compiles nothing else on a CPU.
     "TORCHDYNAMO_DISABLE": "1",
-    # vLLM binds every replica of a machine to the same cores, and threads that spin on cores they share cost three
-    # quarters of the speed (2.9 instead of 11 tokens a second with two threads on two busy cores).
+    # vLLM binds every replica of a machine to the same cores, and threads that spin on cores they
+    # share cost three quarters of the speed (2.9 instead of 11 tokens a second with two threads on
+    # two busy cores).
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) // 2)),
 }
@@ -40,7 +43,8 @@ class ArgumentError(ValueError):
 
 
 def server_arguments(given: Sequence[str], drain: float, *, full_floats: bool = False) -> list[str]:
-    """The child's arguments. `drain` is how many seconds vLLM may finish requests when it is stopped directly.
+    """The child's arguments. `drain` is how many seconds vLLM may finish requests when it is
+    stopped directly.
 
     `full_floats` asks for float32, see slow_half_floats.
     """
@@ -59,10 +63,16 @@ def server_arguments(given: Sequence[str], drain: float, *, full_floats: bool = 
     return [*given, *added]
 
 
-def server_environment(given: Mapping[str, str], arguments: Sequence[str], *, gpu: bool) -> dict[str, str]:
-    """The child's environment: the plugin named, vLLM's own adapter routes off, CPU defaults where there is no GPU."""
+def server_environment(
+    given: Mapping[str, str], arguments: Sequence[str], *, gpu: bool
+) -> dict[str, str]:
+    """The child's environment: the plugin named, vLLM's own adapter routes off, CPU defaults where
+    there is no GPU.
+    """
     environment = dict(given)
-    plugins = [name for name in given.get("VLLM_PLUGINS", "").split(",") if name and name != "moorage"]
+    plugins = [
+        name for name in given.get("VLLM_PLUGINS", "").split(",") if name and name != "moorage"
+    ]
     environment["VLLM_PLUGINS"] = ",".join([*plugins, "moorage"])
     for name in ("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "VLLM_SERVER_DEV_MODE", "VLLM_API_KEY"):
         environment.pop(name, None)
@@ -82,15 +92,18 @@ def option(arguments: Sequence[str], name: str) -> str | None:
     for index, argument in enumerate(arguments):
         if argument.startswith("--") and _name(argument) == name:
             _, equals, inline = argument.partition("=")
-            value = inline if equals else (arguments[index + 1] if index + 1 < len(arguments) else None)
+            value = (
+                inline if equals else (arguments[index + 1] if index + 1 < len(arguments) else None)
+            )
     return value
 
 
 def slow_half_floats(processor: str) -> bool:
     """True for a CPU without bfloat16 units, by the text of /proc/cpuinfo.
 
-    There float32 is faster: measured with 135M parameters on two AVX2 cores, 1.3 times for one request, 4 times for a
-    prompt of 400 tokens and for eight requests at once, and the first answers come 60 s sooner.
+    There float32 is faster: measured with 135M parameters on two AVX2 cores, 1.3 times for one
+    request, 4 times for a prompt of 400 tokens and for eight requests at once, and the first
+    answers come 60 s sooner.
     """
     return not {"avx512_bf16", "amx_bf16", "bf16"} & set(processor.split())
 
@@ -100,5 +113,7 @@ def has_gpu() -> bool:
 
 
 def _name(argument: str) -> str:
-    """The option's name as documented: vLLM also takes underscores for dashes and `--name=value`."""
+    """The option's name as documented: vLLM also takes underscores for dashes and
+    `--name=value`.
+    """
     return argument.partition("=")[0].replace("_", "-") if argument.startswith("--") else argument

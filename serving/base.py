@@ -1,5 +1,5 @@
-"""The real dimensions of a base model, read from its folder for preflight: exact ones from safetensors headers,
-otherwise those that its config.json implies for the usual projections.
+"""The real dimensions of a base model, read from its folder for preflight: exact ones from
+safetensors headers, otherwise those that its config.json implies for the usual projections.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from serving.weights import read_header
 
 @dataclass(frozen=True)
 class Base:
-    """`shapes` maps a module's name to (outputs, inputs); `complete` when a module that is not in it does not exist."""
+    """`shapes` maps a module's name to (outputs, inputs); `complete` when a module that is not in
+    it does not exist.
+    """
 
     layers: int | None = None
     shapes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -31,7 +33,8 @@ class Base:
 
 
 def read_base(folder: Path) -> Base:
-    """Read config.json and, where there are any, the headers of the weights; a few milliseconds even for large models.
+    """Read config.json and, where there are any, the headers of the weights; a few milliseconds
+    even for large models.
 
     Raises OSError or ValueError when the folder is not a model folder.
     """
@@ -40,7 +43,9 @@ def read_base(folder: Path) -> Base:
     layers = text.get("num_hidden_layers")
     files = sorted(folder.glob("*.safetensors"))
     quantized = "quantization_config" in config or "quantization_config" in text
-    if not files or quantized:  # packed weights have shapes of their own; the configuration still tells the widths
+    if (
+        not files or quantized
+    ):  # packed weights have shapes of their own; the configuration still tells the widths
         return Base(layers=layers, by_leaf=_projections(text))
     shapes = {
         name.removesuffix(".weight"): (tensor.shape[0], tensor.shape[1])

@@ -1,6 +1,8 @@
-"""The contract between the reconciler and a replica: what should be loaded, under which alias, and what is.
+"""The contract between the reconciler and a replica: what should be loaded, under which alias, and
+what is.
 
-The reconciler writes catalogues, replicas write reports; both sides import this module, so it is pure: no I/O.
+The reconciler writes catalogues, replicas write reports; both sides import this module, so it is
+pure: no I/O.
 """
 
 from __future__ import annotations
@@ -14,14 +16,19 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-DISK = 6 << 30  # bytes of adapters on a replica's disk, which has 8 GiB; compiled kernels lie there too
+# bytes of adapters on a replica's disk, which has 8 GiB; compiled kernels lie there too
+DISK = 6 << 30
 FILE_NAME = re.compile(r"^(?P<epoch>\d{6})-(?P<generation>\d{9})\.json$")
 
 
 class Contract(BaseModel):
-    """Camel case on the share, snake case in code; unknown keys are kept out so that both sides agree on the text hashed."""
+    """Camel case on the share, snake case in code; unknown keys are kept out so that both sides
+    agree on the text hashed.
+    """
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid"
+    )
 
 
 class AdapterVersion(Contract):
@@ -32,7 +39,9 @@ class AdapterVersion(Contract):
 
 
 class Expectation(Contract):
-    """A prompt and a text that the answer, made at temperature 0, must contain, whatever its case."""
+    """A prompt and a text that the answer, made at temperature 0, must contain, whatever
+    its case.
+    """
 
     prompt: str
     expect: str
@@ -40,7 +49,9 @@ class Expectation(Contract):
 
 
 class Canary(Contract):
-    """A version that answers `weight` of a hundred calls of an adapter's name, once it has met its `evaluation`."""
+    """A version that answers `weight` of a hundred calls of an adapter's name, once it has met its
+    `evaluation`.
+    """
 
     version: AdapterVersion
     weight: int = Field(ge=0, le=100)
@@ -48,7 +59,9 @@ class Canary(Contract):
 
 
 class Held(Contract):
-    """What was decided against the document; it stands while the document asks for `asked`, a digest of its words."""
+    """What was decided against the document; it stands while the document asks for `asked`, a
+    digest of its words.
+    """
 
     asked: str
     outcome: Literal["Promoted", "RolledBack"]
@@ -57,7 +70,8 @@ class Held(Contract):
 
 
 class Adapter(Contract):
-    """A public name and the version it should answer with; `last_good` serves while `desired` cannot be loaded.
+    """A public name and the version it should answer with; `last_good` serves while `desired`
+    cannot be loaded.
 
     `evaluation` is what a version must answer before the name is given to it.
     """
@@ -85,14 +99,18 @@ class ApiKey(Contract):
 
 
 class Limits(Contract):
-    """What a replica accepts: bytes of a request's body, tokens of its prompt (the model's own limit when None)."""
+    """What a replica accepts: bytes of a request's body, tokens of its prompt (the model's own
+    limit when None).
+    """
 
     body: int = 16 << 20
     prompt_tokens: int | None = None
 
 
 class Catalogue(Contract):
-    """What every replica of one engine should load. Immutable: a change is a new file with a higher generation."""
+    """What every replica of one engine should load. Immutable: a change is a new file with a higher
+    generation.
+    """
 
     service: str
     engine: str
@@ -108,14 +126,19 @@ class Catalogue(Contract):
         return f"{self.epoch:06d}-{self.generation:09d}.json"
 
     def dump(self) -> bytes:
-        """The file's bytes: the body and its own SHA-256, so that a torn or stale read is never taken for a catalogue."""
-        # Without what is left at its default, a replica with an older runtime goes on understanding what it can follow.
+        """The file's bytes: the body and its own SHA-256, so that a torn or stale read is never
+        taken for a catalogue.
+        """
+        # Without what is left at its default, a replica with an older runtime goes on understanding
+        # what it can follow.
         body = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         return json.dumps({"sha256": _digest(body), "catalogue": body}, indent=1).encode()
 
     @classmethod
     def load(cls, data: bytes) -> Self | None:
-        """The catalogue in `data`, or None when the bytes are torn, foreign or do not match their own hash."""
+        """The catalogue in `data`, or None when the bytes are torn, foreign or do not match their
+        own hash.
+        """
         try:
             outer = json.loads(data)
             body = outer["catalogue"]
@@ -125,7 +148,9 @@ class Catalogue(Contract):
 
 
 class CanaryReport(Contract):
-    """A canary as one replica has it. `errors` of the `requests` since it was loaded are the server's, never the client's."""
+    """A canary as one replica has it. `errors` of the `requests` since it was loaded are the
+    server's, never the client's.
+    """
 
     digest: str
     state: Literal["Loaded", "Loading", "Failed"]
@@ -137,7 +162,9 @@ class CanaryReport(Contract):
 
 
 class AdapterReport(Contract):
-    """One adapter as one replica has it: the digest that answers now and, when that is not the desired one, why."""
+    """One adapter as one replica has it: the digest that answers now and, when that is not the
+    desired one, why.
+    """
 
     name: str
     digest: str | None
@@ -152,7 +179,8 @@ class AdapterReport(Contract):
 
 
 class ReplicaReport(Contract):
-    """What a replica says of itself; written by that replica alone, every few seconds, to `<replica>.json`.
+    """What a replica says of itself; written by that replica alone, every few seconds, to
+    `<replica>.json`.
 
     `ready_at` is when it was ready for the first time, `None` before.
     """
@@ -173,4 +201,6 @@ class ReplicaReport(Contract):
 
 
 def _digest(body: object) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()

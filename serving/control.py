@@ -1,7 +1,8 @@
-"""The line between launch (PID 1) and the plugin inside vLLM: JSON lines over a socket pair, both ways.
+"""The line between launch (PID 1) and the plugin inside vLLM: JSON lines over a socket pair, both
+ways.
 
-launch owns the share's report so that a share that hangs can never touch the process that serves; what the replica
-knows travels here, and `drain` travels back.
+launch owns the share's report so that a share that hangs can never touch the process that serves;
+what the replica knows travels here, and `drain` travels back.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ _LIMIT = 16 << 20
 
 
 class Control:
-    """One end. `on_message` is called in the event loop for each message; None means that the other end is gone."""
+    """One end. `on_message` is called in the event loop for each message; None means that the other
+    end is gone.
+    """
 
-    def __init__(self, end: socket.socket, on_message: Callable[[dict[str, Any] | None], None]) -> None:
+    def __init__(
+        self, end: socket.socket, on_message: Callable[[dict[str, Any] | None], None]
+    ) -> None:
         self._end, self._on_message = end, on_message
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
@@ -30,7 +35,9 @@ class Control:
         self._task = asyncio.create_task(self._read(reader), name="control")
 
     def send(self, message: dict[str, Any]) -> None:
-        """Queue a message; lost without a word when the other end is gone, which `on_message(None)` tells."""
+        """Queue a message; lost without a word when the other end is gone, which `on_message(None)`
+        tells.
+        """
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(json.dumps(message).encode() + b"\n")
 

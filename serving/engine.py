@@ -1,6 +1,8 @@
-"""The only file that touches vLLM's internals: loads and unloads adapters, flips aliases, tells public names, runs probes.
+"""The only file that touches vLLM's internals: loads and unloads adapters, flips aliases, tells
+public names, runs probes.
 
-Every attribute used here is checked by tests/serving/test_vllm_contract.py against the versions in preflight.SUPPORTED_VLLM.
+Every attribute used here is checked by tests/serving/test_vllm_contract.py against the versions in
+preflight.SUPPORTED_VLLM.
 """
 
 from __future__ import annotations
@@ -22,11 +24,15 @@ log = logging.getLogger("moorage.engine")
 
 
 class Aliases(dict[str, Any]):
-    """Public names to LoRARequests, in the place of vLLM's own. Where a canary runs, the call that asks decides which."""
+    """Public names to LoRARequests, in the place of vLLM's own. Where a canary runs, the call that
+    asks decides which.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.canaries: dict[str, tuple[Any, int]] = {}  # the other LoRARequest, and for how many of a hundred calls
+        self.canaries: dict[
+            str, tuple[Any, int]
+        ] = {}  # the other LoRARequest, and for how many of a hundred calls
 
     def __getitem__(self, name: str) -> Any:
         call, canary = current_call.get(), self.canaries.get(name)
@@ -36,7 +42,9 @@ class Aliases(dict[str, Any]):
 
 
 class VllmEngine:
-    """An Engine (see adapters.py) over vLLM's AsyncLLM and its OpenAIServingModels, both of the API server's process."""
+    """An Engine (see adapters.py) over vLLM's AsyncLLM and its OpenAIServingModels, both of the API
+    server's process.
+    """
 
     def __init__(self, client: Any, models: Any, tasks: tuple[str, ...]) -> None:
         lora = client.vllm_config.lora_config
@@ -51,7 +59,11 @@ class VllmEngine:
         models.model_name = self._public_name
         models.show_available_models = self.list_models
         models.lora_requests = self._aliases = Aliases()
-        self._lora, self._add_request, self._generate = bool(lora), client.add_request, client.generate
+        self._lora, self._add_request, self._generate = (
+            bool(lora),
+            client.add_request,
+            client.generate,
+        )
         client.add_request, client.generate = self._guarded_add_request, self._counted_generate
         nan.end_requests(client.output_processor)
 
@@ -63,7 +75,9 @@ class VllmEngine:
         return int(self._models.lora_id_counter.inc(1))
 
     async def load(self, version: Version) -> None:
-        """Load under `name@digest`. Raises whatever vLLM raises; the engine survives a refused adapter."""
+        """Load under `name@digest`. Raises whatever vLLM raises; the engine survives a refused
+        adapter.
+        """
         from vllm.lora.request import LoRARequest
 
         request = LoRARequest(
@@ -77,7 +91,9 @@ class VllmEngine:
         self._by_key[version.key] = version
 
     async def unload(self, version: Version) -> None:
-        """Drop the weights; then bring back what vLLM's cache evicted while one adapter too many was loaded."""
+        """Drop the weights; then bring back what vLLM's cache evicted while one adapter too many
+        was loaded.
+        """
         await self._client.remove_lora(version.id)
         self._requests.pop(version.id, None)
         self._by_key.pop(version.key, None)
@@ -97,30 +113,40 @@ class VllmEngine:
             self._aliases[name] = self._requests[route.stable.id]
 
     def busy(self, version: Version) -> bool:
-        """True while the engine works on a request of this version, also one that no HTTP call waits for."""
+        """True while the engine works on a request of this version, also one that no HTTP call
+        waits for.
+        """
         states = self._client.output_processor.request_states.values()
         return any(state.lora_name == version.key for state in states)
 
     async def self_test(self) -> None:
-        """One token of the base model, which proves tokenizer, scheduler and kernels. Raises when it fails."""
+        """One token of the base model, which proves tokenizer, scheduler and kernels. Raises when
+        it fails.
+        """
         if self._generates:
             await self._probe(PROMPTS[0], None)
 
     async def prove(self, version: Version) -> Proof:
-        """Warm the adapter with a few tokens and compare their log-probabilities with the base model's. Never raises."""
+        """Warm the adapter with a few tokens and compare their log-probabilities with the base
+        model's. Never raises.
+        """
         if not self._generates:
             return Proof("Unproven", "the model does not generate text")
         try:
             if self._base_runs is None:
                 self._base_runs = [await self._probe(prompt, None) for prompt in PROMPTS]
             request = self._requests[version.id]
-            return judge(self._base_runs, [await self._probe(prompt, request) for prompt in PROMPTS])
+            return judge(
+                self._base_runs, [await self._probe(prompt, request) for prompt in PROMPTS]
+            )
         except Exception as error:  # noqa: BLE001 an adapter that answers is not taken away for want of a proof
             log.warning("adapter %s could not be proven: %s", version.key, error)
             return Proof("Unproven", f"the proof could not run: {error}")
 
     async def evaluate(self, version: Version, evaluation: Sequence[Expectation]) -> str:
-        """What is wrong with the version's answers, or nothing. Raises when it could not be asked."""
+        """What is wrong with the version's answers, or nothing. Raises when it could not
+        be asked.
+        """
         if not self._generates:
             raise RuntimeError("the model does not generate text")
         request = self._requests[version.id]
@@ -128,21 +154,32 @@ class VllmEngine:
         return unmet(evaluation, answers)
 
     async def list_models(self) -> Any:
-        """`/v1/models`: plain public names that the key may use, and no mount path in `root`, which vLLM would show."""
+        """`/v1/models`: plain public names that the key may use, and no mount path in `root`, which
+        vLLM would show.
+        """
         from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelList, ModelPermission
 
         base = self._models.base_model_paths
         limit = self._models.model_config.max_model_len
-        cards = [ModelCard(id=one.name, root=one.name, max_model_len=limit, permission=[ModelPermission()]) for one in base]
+        cards = [
+            ModelCard(
+                id=one.name, root=one.name, max_model_len=limit, permission=[ModelPermission()]
+            )
+            for one in base
+        ]
         for name, request in self._aliases.items():
-            card = ModelCard(id=name, root=request.lora_name, parent=base[0].name, permission=[ModelPermission()])
+            card = ModelCard(
+                id=name, root=request.lora_name, parent=base[0].name, permission=[ModelPermission()]
+            )
             cards.append(card)
         call = current_call.get()
         allowed = call.models if call is not None else None
         return ModelList(data=[card for card in cards if allowed is None or card.id in allowed])
 
     def _public_name(self, lora_request: Any = None) -> str:
-        """What `model` says in an answer. vLLM asks right after it chose a version, so this is where the call is pinned."""
+        """What `model` says in an answer. vLLM asks right after it chose a version, so this is
+        where the call is pinned.
+        """
         name = str(self._models.base_model_paths[0].name)
         if lora_request is not None:
             name = str(lora_request.lora_name).rpartition("@")[0] or str(lora_request.lora_name)
@@ -151,27 +188,40 @@ class VllmEngine:
             call.model = name
             if call.models is not None and name not in call.models:
                 raise _refused(f"This key may not use the model {name!r}.")
-            if lora_request is not None and (version := self._by_key.get(lora_request.lora_name)) is not None:
+            if (
+                lora_request is not None
+                and (version := self._by_key.get(lora_request.lora_name)) is not None
+            ):
                 call.pin(version)
         return name
 
-    async def _guarded_add_request(self, request_id: str, prompt: Any, params: Any, *args: Any, **options: Any) -> Any:
-        """Refuse prompts beyond the service's limit, and log-probabilities of the prompt: with LoRA on, vLLM maps those to
-        other requests' adapters. As soon as another request runs, the sizes differ and the engine dies (vllm issues 16668
-        and 29955; seen on 0.32).
+    async def _guarded_add_request(
+        self, request_id: str, prompt: Any, params: Any, *args: Any, **options: Any
+    ) -> Any:
+        """Refuse prompts beyond the service's limit, and log-probabilities of the prompt: with LoRA
+        on, vLLM maps those to other requests' adapters. As soon as another request runs, the sizes
+        differ and the engine dies (vllm issues 16668 and 29955; seen on 0.32).
         """
         if self._lora and getattr(params, "prompt_logprobs", None) is not None:
-            raise _refused("Log-probabilities of the prompt (prompt_logprobs, echo with logprobs) are not served here.")
+            raise _refused(
+                "Log-probabilities of the prompt (prompt_logprobs, echo with logprobs) are not"
+                " served here."
+            )
         call = current_call.get()
         if call is not None:
             tokens = len(prompt.get("prompt_token_ids") or ()) if isinstance(prompt, dict) else 0
             if call.prompt_limit is not None and tokens > call.prompt_limit:
-                raise _refused(f"This service's maximum context length is {call.prompt_limit} tokens of prompt; it has {tokens}.")
+                raise _refused(
+                    f"This service's maximum context length is {call.prompt_limit} tokens of"
+                    f" prompt; it has {tokens}."
+                )
             call.prompt_tokens += tokens
         return await self._add_request(request_id, prompt, params, *args, **options)
 
     async def _counted_generate(self, *args: Any, **options: Any) -> AsyncIterator[Any]:
-        """VLLM's own answers, counted in the call they belong to. One that rests on NaN is an error, not an answer."""
+        """VLLM's own answers, counted in the call they belong to. One that rests on NaN is an
+        error, not an answer.
+        """
         from vllm.exceptions import GenerationError, VLLMClientError
 
         call = current_call.get()
@@ -179,7 +229,9 @@ class VllmEngine:
             try:
                 async for output in outputs:
                     if any(one.stop_reason == nan.REASON for one in output.outputs):
-                        raise GenerationError("The model computed values that are no numbers (NaN) for this prompt.")
+                        raise GenerationError(
+                            "The model computed values that are no numbers (NaN) for this prompt."
+                        )
                     if call is not None:
                         call.produced(sum(len(one.token_ids) for one in output.outputs))
                         call.failed |= any(one.finish_reason == "error" for one in output.outputs)
@@ -193,14 +245,20 @@ class VllmEngine:
         """Greedy tokens after a fixed prompt, each with its likeliest alternatives."""
         tokens = self._client.get_tokenizer().encode(prompt)
         output = await self._greedy(tokens, TOKENS, request, logprobs=LIKELIEST)
-        return [{token: entry.logprob for token, entry in row.items()} for row in output.logprobs or ()]
+        return [
+            {token: entry.logprob for token, entry in row.items()} for row in output.logprobs or ()
+        ]
 
     async def _answer(self, case: Expectation, request: Any) -> str:
-        """What a chat with this one message is answered; a model without a chat template goes on writing instead."""
+        """What a chat with this one message is answered; a model without a chat template goes on
+        writing instead.
+        """
         tokenizer = self._client.get_tokenizer()
         if getattr(tokenizer, "chat_template", None):
             messages = [{"role": "user", "content": case.prompt}]
-            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            text = tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
             tokens = tokenizer.encode(text, add_special_tokens=False)
         else:
             tokens = tokenizer.encode(case.prompt)
@@ -212,8 +270,12 @@ class VllmEngine:
 
         kind = RequestOutputKind.FINAL_ONLY
         sampling = SamplingParams(max_tokens=most, temperature=0.0, output_kind=kind, **options)
-        prompt = {"prompt_token_ids": tokens[: max(1, self._models.model_config.max_model_len - most)]}
-        outputs = self._generate(prompt, sampling, f"moorage-{uuid.uuid4().hex}", lora_request=request)
+        prompt = {
+            "prompt_token_ids": tokens[: max(1, self._models.model_config.max_model_len - most)]
+        }
+        outputs = self._generate(
+            prompt, sampling, f"moorage-{uuid.uuid4().hex}", lora_request=request
+        )
         return [output async for output in outputs][-1].outputs[0]
 
 

@@ -1,7 +1,9 @@
-"""`python3 -m serving.fetch`: what a container-apps job runs to bring a hub's model onto the share, file by file, verified.
+"""`python3 -m serving.fetch`: what a container-apps job runs to bring a hub's model onto the share,
+file by file, verified.
 
-Any image with Python runs it: standard library only. Files get their name when their hash is right, an interrupted file goes on
-where it stopped, the manifest is written last. hub.py asks the hub; the reconciler reads the progress (kinds/model_download.py).
+Any image with Python runs it: standard library only. Files get their name when their hash is right,
+an interrupted file goes on where it stopped, the manifest is written last. hub.py asks the hub; the
+reconciler reads the progress (kinds/model_download.py).
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ class Order:
 
 
 def main() -> int:
-    """Exit codes: 0 done, 1 failed and worth another try, 2 the hub refuses and will go on refusing."""
+    """Exit codes: 0 done, 1 failed and worth another try, 2 the hub refuses and will go on
+    refusing.
+    """
     order = Order.of(os.environ)
     meter = Meter(order.folder)
     try:
@@ -64,22 +68,40 @@ def main() -> int:
 
 
 def fetch(order: Order, meter: Meter) -> str:
-    """Bring every file of the revision and write the manifest; returns the folder's digest. Raises HubError, OSError."""
+    """Bring every file of the revision and write the manifest; returns the folder's digest. Raises
+    HubError, OSError.
+    """
     hub = Hub(order.endpoint, order.token)
     commit, files = hub.files(order.repository, order.revision)
     there = {file.path for file in files if _has(order.folder, file)}
-    meter.begin(sum(file.size for file in files), sum(file.size for file in files if file.path in there))
+    meter.begin(
+        sum(file.size for file in files), sum(file.size for file in files if file.path in there)
+    )
     with meter, ThreadPoolExecutor(AT_ONCE) as threads:
-        work = [threads.submit(_bring, hub, order, commit, file, meter) for file in files if file.path not in there]
+        work = [
+            threads.submit(_bring, hub, order, commit, file, meter)
+            for file in files
+            if file.path not in there
+        ]
         try:
             for each in work:
                 each.result()
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
             raise
-    listed = {file.path: [file.size, _sha256(order.folder, file)] for file in sorted(files, key=lambda file: file.path.encode())}
-    digest = hashlib.sha256("".join(f"{path}\0{size}\0{sha}\n" for path, (size, sha) in listed.items()).encode()).hexdigest()
-    manifest = {"digest": digest, "files": listed, "source": f"hf://{order.repository}@{order.revision}", "commit": commit}
+    listed = {
+        file.path: [file.size, _sha256(order.folder, file)]
+        for file in sorted(files, key=lambda file: file.path.encode())
+    }
+    digest = hashlib.sha256(
+        "".join(f"{path}\0{size}\0{sha}\n" for path, (size, sha) in listed.items()).encode()
+    ).hexdigest()
+    manifest = {
+        "digest": digest,
+        "files": listed,
+        "source": f"hf://{order.repository}@{order.revision}",
+        "commit": commit,
+    }
     scratch = order.folder / f"{MANIFEST}.tmp"
     scratch.write_text(json.dumps(manifest, separators=(",", ":")), encoding="utf-8")
     scratch.rename(order.folder / MANIFEST)
@@ -107,8 +129,13 @@ def _bring(hub: Hub, order: Order, commit: str, file: HubFile, meter: Meter) -> 
     if length != file.size or not hashes.right():
         partial.unlink()
         meter.add(-length)
-        raise HubError("Corrupt", f"{file.path} arrived with {length} of {file.size} bytes or another hash than the hub says")
-    sidecar = order.folder / f"{file.path}.sha256.tmp"  # so that nobody has to read the file again for the manifest
+        raise HubError(
+            "Corrupt",
+            f"{file.path} arrived with {length} of {file.size} bytes or another hash than the hub"
+            " says",
+        )
+    # so that nobody has to read the file again for the manifest
+    sidecar = order.folder / f"{file.path}.sha256.tmp"
     sidecar.write_text(hashes.sha256.hexdigest(), encoding="utf-8")
     partial.rename(target)
 
@@ -131,9 +158,11 @@ def _sha256(folder: Path, file: HubFile) -> str:
 
 
 class Meter:
-    """Counts bytes and appends a line of JSON every few seconds: `{"done", "total"}`, or `{"error": {"reason", "message"}}`.
+    """Counts bytes and appends a line of JSON every few seconds: `{"done", "total"}`, or `{"error":
+    {"reason", "message"}}`.
 
-    Appended, because a reader over SMB may see half of a file that is overwritten, and can skip half of a last line.
+    Appended, because a reader over SMB may see half of a file that is overwritten, and can skip
+    half of a last line.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -170,7 +199,9 @@ class Meter:
         while not self._stop.wait(BEAT):
             self.line()
             rate = self._done / 1e6 / (time.monotonic() - began)
-            print(f"{self._done / 1e6:.0f} of {self._total / 1e6:.0f} MB, {rate:.0f} MB/s", flush=True)
+            print(
+                f"{self._done / 1e6:.0f} of {self._total / 1e6:.0f} MB, {rate:.0f} MB/s", flush=True
+            )
 
     def _append(self, line: Mapping[str, object]) -> None:
         try:

@@ -1,7 +1,9 @@
-"""The ASGI gate in front of vLLM: denies every route but OpenAI's, checks API keys and limits, refuses when draining.
+"""The ASGI gate in front of vLLM: denies every route but OpenAI's, checks API keys and limits,
+refuses when draining.
 
-vLLM's own key leaves admin routes open, so here everything is closed unless listed. The gate is the outermost
-middleware (launch names it in `--middleware`); replica.py gives it its Door, without which nothing passes.
+vLLM's own key leaves admin routes open, so here everything is closed unless listed. The gate is the
+outermost middleware (launch names it in `--middleware`); replica.py gives it its Door, without
+which nothing passes.
 """
 
 from __future__ import annotations
@@ -33,17 +35,23 @@ ROUTES: dict[str, str] = {
 METRICS, STATE = "/metrics", "/state"
 ADMIN = (METRICS, STATE)
 PROBES = ("/ready", "/live")
-VERSION_HEADER, ID_HEADER, STICKY_HEADER = b"x-moorage-adapter-version", b"x-request-id", b"x-moorage-sticky"
+VERSION_HEADER, ID_HEADER, STICKY_HEADER = (
+    b"x-moorage-adapter-version",
+    b"x-request-id",
+    b"x-moorage-sticky",
+)
 _ONE_MODEL = re.compile(r"/v1/models/(?!.*\.\.)[\w.:@+/-]+", re.ASCII)
 _ID = re.compile(rb"[\w.:-]{1,64}", re.ASCII)
 
 
 @dataclass
 class Door:
-    """What the gate must know: the keys, whether it is ready and if not why, whether the engine lives.
+    """What the gate must know: the keys, whether it is ready and if not why, whether the engine
+    lives.
 
-    `splits` says that some name leads to two versions, so that bodies are looked into for who asks; `base` is the model
-    that a body without `model` means; `ended` hears of every call that is over, with its body where prompts are logged.
+    `splits` says that some name leads to two versions, so that bodies are looked into for who asks;
+    `base` is the model that a body without `model` means; `ended` hears of every call that is over,
+    with its body where prompts are logged.
     """
 
     ready: Callable[[], tuple[bool, str]]
@@ -98,7 +106,9 @@ class Gate:
                 door.on_idle()
 
     async def _admin(self, door: Door | None, scope: Scope, receive: Receive, send: Send) -> None:
-        """For a person or a Prometheus with an admin key, while draining too; to all others these routes do not exist."""
+        """For a person or a Prometheus with an admin key, while draining too; to all others these
+        routes do not exist.
+        """
         key = door.keys.find(scope["headers"]) if door is not None else None
         if door is None or key is None or not key.admin:
             await _unknown(scope)(send)
@@ -108,14 +118,20 @@ class Gate:
             await Answer(200, json.dumps(door.state(), indent=1).encode())(send)
 
     async def _call(self, door: Door, key: Key, scope: Scope, receive: Receive, send: Send) -> None:
-        call = Call(key.name, _request_id(scope), models=key.models, prompt_limit=door.limits.prompt_tokens)
+        call = Call(
+            key.name, _request_id(scope), models=key.models, prompt_limit=door.limits.prompt_tokens
+        )
         body, token = b"", current_call.set(call)
         refusal = _too_large(scope, door.limits.body) or _too_often(scope, door, key)
         try:
             if refusal is None and _concerns_us(scope, door, key):
                 whole = await _read(receive, door.limits.body)
                 body, receive = whole or b"", _replay(whole or b"", receive)
-                refusal = _body_limit(door.limits.body) if whole is None else _look_into(body, scope, key, call, door)
+                refusal = (
+                    _body_limit(door.limits.body)
+                    if whole is None
+                    else _look_into(body, scope, key, call, door)
+                )
             if refusal is None:
                 await self._app(scope, receive, _outgoing(call, send))
             else:
@@ -130,7 +146,9 @@ class Gate:
             door.ended(call, body if door.log_prompts else b"")
 
 
-_UNAUTHORIZED = refuse(401, "Incorrect or missing API key.", "invalid_api_key", (b"www-authenticate", b"Bearer"))
+_UNAUTHORIZED = refuse(
+    401, "Incorrect or missing API key.", "invalid_api_key", (b"www-authenticate", b"Bearer")
+)
 
 
 def _probe(scope: Scope, door: Door | None) -> Answer | None:
@@ -140,11 +158,15 @@ def _probe(scope: Scope, door: Door | None) -> Answer | None:
         good, reason = (True, "starting") if door is None else (door.alive(), "the engine is dead")
     else:
         good, reason = (False, "starting") if door is None else door.ready()
-    return Answer(200 if good else 503, json.dumps({"ok": good, "reason": "" if good else reason}).encode())
+    return Answer(
+        200 if good else 503, json.dumps({"ok": good, "reason": "" if good else reason}).encode()
+    )
 
 
 def _route(scope: Scope) -> Answer | None:
-    """Exact text only: no encoding, no second slash, no other case, no prefix can name a listed route differently."""
+    """Exact text only: no encoding, no second slash, no other case, no prefix can name a listed
+    route differently.
+    """
     path, method = scope["path"], scope["method"]
     if path in ADMIN and method == "GET" and _literal(scope) and not scope.get("root_path"):
         return None
@@ -152,7 +174,12 @@ def _route(scope: Scope) -> Answer | None:
     if allowed is None or scope.get("root_path"):
         return _unknown(scope)
     if method != allowed:
-        return refuse(405, f"Not allowed to {method} on {path}", "method_not_allowed", (b"allow", allowed.encode()))
+        return refuse(
+            405,
+            f"Not allowed to {method} on {path}",
+            "method_not_allowed",
+            (b"allow", allowed.encode()),
+        )
     return None
 
 
@@ -170,9 +197,21 @@ def _closed(door: Door | None) -> Answer | None:
     if door is None or not door.open:
         return refuse(503, "This replica is starting; try again shortly.", "starting", retry)
     if door.draining:
-        return refuse(503, "This replica is shutting down; try again.", "draining", retry, (b"connection", b"close"))
+        return refuse(
+            503,
+            "This replica is shutting down; try again.",
+            "draining",
+            retry,
+            (b"connection", b"close"),
+        )
     if not door.alive():
-        return refuse(503, "This replica's engine has stopped; try again.", "engine_dead", retry, (b"connection", b"close"))
+        return refuse(
+            503,
+            "This replica's engine has stopped; try again.",
+            "engine_dead",
+            retry,
+            (b"connection", b"close"),
+        )
     return None
 
 
@@ -192,27 +231,45 @@ def _too_large(scope: Scope, limit: int) -> Answer | None:
 
 
 def _body_limit(limit: int) -> Answer:
-    return refuse(413, f"The request body is larger than {limit} bytes.", "request_too_large", (b"connection", b"close"))
+    return refuse(
+        413,
+        f"The request body is larger than {limit} bytes.",
+        "request_too_large",
+        (b"connection", b"close"),
+    )
 
 
 def _concerns_us(scope: Scope, door: Door, key: Key) -> bool:
     """Whether the body must be read here; otherwise it goes to vLLM as it comes."""
     unmeasured = not any(name == b"content-length" for name, _ in scope["headers"])
-    return scope["method"] == "POST" and (unmeasured or key.models is not None or door.splits or door.log_prompts)
+    return scope["method"] == "POST" and (
+        unmeasured or key.models is not None or door.splits or door.log_prompts
+    )
 
 
 def _look_into(body: bytes, scope: Scope, key: Key, call: Call, door: Door) -> Answer | None:
-    """Which model is asked for, and by whom. What cannot be read is vLLM's to refuse, unless the key is limited to models."""
+    """Which model is asked for, and by whom. What cannot be read is vLLM's to refuse, unless the
+    key is limited to models.
+    """
     try:
         asked = json.loads(body)
         model = asked.get("model") or door.base
     except (ValueError, AttributeError, RecursionError):
-        return None if key.models is None else refuse(400, "The request body is not a JSON object.", "invalid_body")
-    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == STICKY_HEADER), "")
+        return (
+            None
+            if key.models is None
+            else refuse(400, "The request body is not a JSON object.", "invalid_body")
+        )
+    given = next(
+        (value.decode("latin-1") for name, value in scope["headers"] if name == STICKY_HEADER), ""
+    )
     call.sticky = given or str(asked.get("user") or asked.get("safety_identifier") or "")
     if key.models is None or model in key.models:
         return None
-    text = f"The key {key.name!r} may not use the model {str(model)[:100]!r}; it may use {', '.join(sorted(key.models))}."
+    text = (
+        f"The key {key.name!r} may not use the model {str(model)[:100]!r}; it may use"
+        f" {', '.join(sorted(key.models))}."
+    )
     return refuse(403, text, "model_not_allowed", param="model")
 
 
@@ -222,7 +279,10 @@ def _request_id(scope: Scope) -> str:
     if _ID.fullmatch(given):
         return given.decode()
     made = uuid.uuid4().hex
-    scope["headers"] = [*((n, v) for n, v in scope["headers"] if n != ID_HEADER), (ID_HEADER, made.encode())]
+    scope["headers"] = [
+        *((n, v) for n, v in scope["headers"] if n != ID_HEADER),
+        (ID_HEADER, made.encode()),
+    ]
     return made
 
 
@@ -254,13 +314,18 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _outgoing(call: Call, send: Send) -> Send:
-    """Adds the request's id and the version's header, and gives vLLM's errors OpenAI's words. Chunks pass untouched."""
+    """Adds the request's id and the version's header, and gives vLLM's errors OpenAI's words.
+    Chunks pass untouched.
+    """
     held: list[Message] = []
 
     async def outgoing(message: Message) -> None:
         if message["type"] == "http.response.start":
             call.status = message["status"]
-            message["headers"] = [*(pair for pair in message.get("headers", ()) if pair[0] != ID_HEADER), *_named(call)]
+            message["headers"] = [
+                *(pair for pair in message.get("headers", ()) if pair[0] != ID_HEADER),
+                *_named(call),
+            ]
             if message["status"] >= 400:
                 held.append(message)
                 return
@@ -275,7 +340,9 @@ def _outgoing(call: Call, send: Send) -> Send:
 
 
 def _named(call: Call) -> list[tuple[bytes, bytes]]:
-    version = [(VERSION_HEADER, call.version.digest[:12].encode())] if call.version is not None else []
+    version = (
+        [(VERSION_HEADER, call.version.digest[:12].encode())] if call.version is not None else []
+    )
     return [(ID_HEADER, call.id.encode()), *version]
 
 
@@ -286,5 +353,7 @@ async def _send_error(held: list[Message], call: Call, send: Send) -> None:
         for message in held:
             await send(message)
         return
-    kept = tuple((name, value) for name, value in held[0]["headers"] if name in {b"retry-after", b"allow"})
+    kept = tuple(
+        (name, value) for name, value in held[0]["headers"] if name in {b"retry-after", b"allow"}
+    )
     await Answer(answer.status, answer.body, (*kept, *_named(call)))(send)

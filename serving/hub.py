@@ -1,6 +1,8 @@
-"""The part of a model hub's HTTP interface that a download needs: the files of a revision, and bytes from an offset on.
+"""The part of a model hub's HTTP interface that a download needs: the files of a revision, and
+bytes from an offset on.
 
-Standard library only, for fetch.py. The interface is Hugging Face's; `HF_ENDPOINT` names a mirror that speaks it too.
+Standard library only, for fetch.py. The interface is Hugging Face's; `HF_ENDPOINT` names a mirror
+that speaks it too.
 """
 
 from __future__ import annotations
@@ -17,14 +19,30 @@ from dataclasses import dataclass
 from http.client import HTTPMessage
 from typing import IO, Any
 
-SAFE_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")  # no pickles, which can run code
-SKIPPED = ("original/*", "onnx/*", "consolidated*.safetensors")  # the same weights once more, in another form
+SAFE_FILES = (
+    "*.safetensors",
+    "*.json",
+    "*.txt",
+    "*.model",
+    "*.jinja",
+    "*.tiktoken",
+)  # no pickles, which can run code
+SKIPPED = (
+    "original/*",
+    "onnx/*",
+    "consolidated*.safetensors",
+)  # the same weights once more, in another form
 TRIES = 5
 TIMEOUT = 60.0
 _CHUNK = 1 << 20
 _FINAL = {
-    "RepoNotFound": "there is no such repository, or it is private and the token in HF_TOKEN does not open it",
-    "GatedRepo": "the repository is gated: accept its terms on the hub and set HF_TOKEN to a token of that account",
+    "RepoNotFound": (
+        "there is no such repository, or it is private and the token in HF_TOKEN does not open it"
+    ),
+    "GatedRepo": (
+        "the repository is gated: accept its terms on the hub and set HF_TOKEN to a token of that"
+        " account"
+    ),
     "RevisionNotFound": "the repository has no such revision",
     "Unauthorized": "the hub refuses the token in HF_TOKEN",
 }
@@ -40,7 +58,9 @@ class HubError(Exception):
 
 
 class Hashes:
-    """What proves a file's content: its SHA-256 where the hub stores it apart (LFS), else git's own hash of a blob."""
+    """What proves a file's content: its SHA-256 where the hub stores it apart (LFS), else git's own
+    hash of a blob.
+    """
 
     def __init__(self, size: int, sha256: str, blob: str) -> None:
         self.sha256 = hashlib.sha256()
@@ -58,7 +78,9 @@ class Hashes:
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of a revision; `size` in bytes, `sha256` empty for small files, which carry git's `blob` hash instead."""
+    """A file of a revision; `size` in bytes, `sha256` empty for small files, which carry git's
+    `blob` hash instead.
+    """
 
     path: str
     size: int
@@ -74,25 +96,39 @@ class Hub:
 
     def __init__(self, endpoint: str, token: str = "") -> None:
         self._endpoint = endpoint.rstrip("/")
-        self._headers = {"User-Agent": "moorage", **({"Authorization": f"Bearer {token}"} if token else {})}
+        self._headers = {
+            "User-Agent": "moorage",
+            **({"Authorization": f"Bearer {token}"} if token else {}),
+        }
         self._opener = urllib.request.build_opener(_Redirects)
 
     def files(self, repository: str, revision: str) -> tuple[str, list[HubFile]]:
         """The commit a revision stands for, and its files that a model needs. Raises HubError."""
         quoted = urllib.parse.quote(revision, safe="")
-        with self._open(f"{self._endpoint}/api/models/{repository}/revision/{quoted}?blobs=true") as answer:
+        with self._open(
+            f"{self._endpoint}/api/models/{repository}/revision/{quoted}?blobs=true"
+        ) as answer:
             try:
                 body = json.load(answer)
-                files = [_file(entry) for entry in body["siblings"] if _wanted(str(entry["rfilename"]))]
+                files = [
+                    _file(entry) for entry in body["siblings"] if _wanted(str(entry["rfilename"]))
+                ]
                 commit = str(body["sha"])
             except (ValueError, KeyError, TypeError) as error:
-                raise HubError("BadAnswer", f"the hub's list of files cannot be read: {error}") from None
+                raise HubError(
+                    "BadAnswer", f"the hub's list of files cannot be read: {error}"
+                ) from None
         if not any(file.path.endswith(".safetensors") for file in files):
-            raise HubError("NoWeights", f"{repository}@{revision} holds no safetensors; pickled weights are not fetched")
+            raise HubError(
+                "NoWeights",
+                f"{repository}@{revision} holds no safetensors; pickled weights are not fetched",
+            )
         return commit, files
 
     def read(self, repository: str, commit: str, file: HubFile, offset: int) -> Iterator[bytes]:
-        """The bytes of a file from `offset` on; goes on by itself where a connection breaks. Raises HubError."""
+        """The bytes of a file from `offset` on; goes on by itself where a connection breaks. Raises
+        HubError.
+        """
         url = f"{self._endpoint}/{repository}/resolve/{commit}/{urllib.parse.quote(file.path)}"
         failures = 0
         while offset < file.size:
@@ -100,7 +136,10 @@ class Hub:
             try:
                 with self._open(url, {"Range": f"bytes={offset}-"} if offset else {}) as answer:
                     if offset and answer.status != 206:
-                        raise HubError("NoRanges", f"the hub does not go on with {file.path} from byte {offset}")
+                        raise HubError(
+                            "NoRanges",
+                            f"the hub does not go on with {file.path} from byte {offset}",
+                        )
                     while chunk := answer.read(_CHUNK):
                         offset += len(chunk)
                         yield chunk
@@ -110,13 +149,18 @@ class Hub:
                 reason = OSError("the connection ended early")
             failures = 0 if offset > before else failures + 1
             if offset < file.size and failures >= TRIES:
-                raise HubError("Unreachable", f"{file.path} stopped at byte {offset} of {file.size}: {reason}")
+                raise HubError(
+                    "Unreachable", f"{file.path} stopped at byte {offset} of {file.size}: {reason}"
+                )
 
     def _open(self, url: str, headers: dict[str, str] | None = None) -> Any:
         """One answer, tried again while the hub is busy. Raises HubError."""
         for attempt in range(TRIES):
             try:
-                return self._opener.open(urllib.request.Request(url, headers=self._headers | (headers or {})), timeout=TIMEOUT)
+                return self._opener.open(
+                    urllib.request.Request(url, headers=self._headers | (headers or {})),
+                    timeout=TIMEOUT,
+                )
             except urllib.error.HTTPError as error:
                 refused = _refusal(error)
                 if error.code not in (408, 429, 500, 502, 503, 504):
@@ -124,7 +168,9 @@ class Hub:
                 pause = float(error.headers.get("Retry-After") or 2**attempt)
             except OSError as error:
                 refused, pause = (
-                    HubError("Unreachable", f"{url} does not answer: {getattr(error, 'reason', error)}"),
+                    HubError(
+                        "Unreachable", f"{url} does not answer: {getattr(error, 'reason', error)}"
+                    ),
                     2.0**attempt,
                 )
             if attempt < TRIES - 1:
@@ -136,10 +182,19 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     """Large files lie on another host, which must not see the token."""
 
     def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
     ) -> urllib.request.Request | None:
         new = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if new is not None and urllib.parse.urlsplit(newurl).netloc != urllib.parse.urlsplit(req.full_url).netloc:
+        if (
+            new is not None
+            and urllib.parse.urlsplit(newurl).netloc != urllib.parse.urlsplit(req.full_url).netloc
+        ):
             new.remove_header("Authorization")
         return new
 
@@ -160,5 +215,12 @@ def _wanted(path: str) -> bool:
 def _file(entry: dict[str, Any]) -> HubFile:
     path = str(entry["rfilename"])
     if path.startswith("/") or ".." in path.split("/") or "\\" in path:
-        raise HubError("BadName", f"the hub names the file {path!r}, which does not stay in the folder")
-    return HubFile(path, int(entry["size"]), str((entry.get("lfs") or {}).get("sha256") or ""), str(entry.get("blobId") or ""))
+        raise HubError(
+            "BadName", f"the hub names the file {path!r}, which does not stay in the folder"
+        )
+    return HubFile(
+        path,
+        int(entry["size"]),
+        str((entry.get("lfs") or {}).get("sha256") or ""),
+        str(entry.get("blobId") or ""),
+    )

@@ -1,4 +1,6 @@
-"""API keys as the gate holds them: found in constant time, limited to models and to requests a minute, replaced while serving."""
+"""API keys as the gate holds them: found in constant time, limited to models and to requests a
+minute, replaced while serving.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from serving.catalogue import ApiKey
 
 @dataclass
 class Bucket:
-    """A minute's worth of requests, refilled evenly; a client that was quiet may use them all at once."""
+    """A minute's worth of requests, refilled evenly; a client that was quiet may use them all at
+    once.
+    """
 
     per_minute: int
     left: float
@@ -41,9 +45,13 @@ class Key:
 
 
 class Keys:
-    """All keys of a service. `replace` keeps what a client has used of its limit, so that another key's change resets nothing."""
+    """All keys of a service. `replace` keeps what a client has used of its limit, so that another
+    key's change resets nothing.
+    """
 
-    def __init__(self, keys: Iterable[ApiKey] = (), clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, keys: Iterable[ApiKey] = (), clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._clock = clock
         self._keys: tuple[Key, ...] = ()
         self.replace(keys)

@@ -1,8 +1,10 @@
-"""PID 1 of a replica: starts vLLM, reports on it, drains it when the platform asks, and notices its death.
+"""PID 1 of a replica: starts vLLM, reports on it, drains it when the platform asks, and notices its
+death.
 
-`python3 -m serving.launch <vLLM args…>`. vLLM ending by itself, even with 0, is a crash: launch exits with 1 and the
-platform restarts the container, because a fresh container has clean memory and devices, and one restart owner (the
-platform, with its back-off and its restart count that the daemon reads) is better than two.
+`python3 -m serving.launch <vLLM args…>`. vLLM ending by itself, even with 0, is a crash: launch
+exits with 1 and the platform restarts the container, because a fresh container has clean memory and
+devices, and one restart owner (the platform, with its back-off and its restart count that the
+daemon reads) is better than two.
 """
 
 from __future__ import annotations
@@ -20,7 +22,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from serving.arguments import ArgumentError, has_gpu, server_arguments, server_environment, slow_half_floats
+from serving.arguments import (
+    ArgumentError,
+    has_gpu,
+    server_arguments,
+    server_environment,
+    slow_half_floats,
+)
 from serving.catalogue import ReplicaReport
 from serving.control import FD_VARIABLE, Control
 from serving.processes import adopt_orphans, bury, kill_descendants
@@ -36,14 +44,23 @@ log = logging.getLogger("moorage.launch")
 
 
 class Launch:
-    """One run of vLLM, from start to end; `server` is the command that the arguments are given to."""
+    """One run of vLLM, from start to end; `server` is the command that the arguments are
+    given to.
+    """
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], server: Sequence[str] = SERVER) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        server: Sequence[str] = SERVER,
+    ) -> None:
         self._server = server
         grace = float(environment.get("MOORAGE_GRACE_SECONDS") or GRACE)
         self._drain_time = max(1.0, grace - _STOP - 2.0)
         gpu = has_gpu()
-        self._arguments = server_arguments(arguments, self._drain_time, full_floats=not gpu and slow_half_floats(_processor()))
+        self._arguments = server_arguments(
+            arguments, self._drain_time, full_floats=not gpu and slow_half_floats(_processor())
+        )
         self._environment = server_environment(environment, arguments, gpu=gpu)
         reports = environment.get("MOORAGE_REPORTS")
         self._reporter = Reporter(Path(reports) if reports else None)
@@ -87,21 +104,27 @@ class Launch:
         ours, theirs = socket.socketpair()
         self._environment[FD_VARIABLE] = str(theirs.fileno())
         command = [*self._server, *self._arguments]
-        self._child = await asyncio.create_subprocess_exec(*command, env=self._environment, pass_fds=[theirs.fileno()])
+        self._child = await asyncio.create_subprocess_exec(
+            *command, env=self._environment, pass_fds=[theirs.fileno()]
+        )
         theirs.close()
         self._control = Control(ours, self._hear)
         await self._control.start()
         self._report("vLLM is starting")
 
     async def _drain(self, ended: asyncio.Task[int]) -> None:
-        """New requests are refused from now on; running ones get the grace; then vLLM is stopped, at last by force."""
+        """New requests are refused from now on; running ones get the grace; then vLLM is stopped,
+        at last by force.
+        """
         assert self._child is not None
         assert self._control is not None
         if self._state:
             self._control.send({"type": "drain"})
             self._report("Draining")
             idle = asyncio.create_task(self._idle.wait())
-            await asyncio.wait({idle, ended}, timeout=self._drain_time, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {idle, ended}, timeout=self._drain_time, return_when=asyncio.FIRST_COMPLETED
+            )
             idle.cancel()
         with contextlib.suppress(ProcessLookupError):
             self._child.terminate()
@@ -118,13 +141,19 @@ class Launch:
         self._report()
 
     async def _beat(self) -> None:
-        """The report's heartbeat goes on while the model loads; a server that falls silent is said to be."""
+        """The report's heartbeat goes on while the model loads; a server that falls silent is said
+        to be.
+        """
         while True:
             await asyncio.sleep(2.0)
             assert self._child is not None
             bury(self._child.pid)
             quiet = time.monotonic() - self._heard
-            self._report(f"vLLM has not answered for {quiet:.0f} s" if self._state and quiet > SILENCE else "")
+            self._report(
+                f"vLLM has not answered for {quiet:.0f} s"
+                if self._state and quiet > SILENCE
+                else ""
+            )
 
     def _report(self, message: str = "", *, ended: bool = False) -> None:
         state, silent = self._state, bool(self._state) and time.monotonic() - self._heard > SILENCE
@@ -145,7 +174,9 @@ class Launch:
                 ready_at=self._ready_at,
                 adapters=state.get("adapters", ()),
                 api_keys=state.get("apiKeys", ()),
-                message=message or state.get("message", "") or ("" if state else "vLLM is starting"),
+                message=message
+                or state.get("message", "")
+                or ("" if state else "vLLM is starting"),
             )
         )
 
@@ -155,7 +186,9 @@ class Launch:
             return "this image's vLLM version is not supported by the Moorage runtime"
         if self._dead.is_set():
             return "vLLM's engine died"
-        how = "was killed by signal" if code is not None and code < 0 else "ended by itself with code"
+        how = (
+            "was killed by signal" if code is not None and code < 0 else "ended by itself with code"
+        )
         when = "" if self._state else " before it was ready"
         return f"vLLM {how} {abs(code or 0)}{when}"
 
@@ -168,7 +201,11 @@ def _processor() -> str:
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(asctime)s [moorage] %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(levelname)s %(asctime)s [moorage] %(message)s",
+        stream=sys.stderr,
+    )
     adopt_orphans()
 
     async def run() -> int:

@@ -1,7 +1,9 @@
-"""Brings a published adapter from the share to the replica's own disk, verified against its manifest.
+"""Brings a published adapter from the share to the replica's own disk, verified against its
+manifest.
 
-vLLM re-reads an adapter from its path inside the engine's loop whenever its cache has dropped it, so the path must be
-local, must never change and must outlive every request. Blocking; adapters.py calls it in a thread.
+vLLM re-reads an adapter from its path inside the engine's loop whenever its cache has dropped it,
+so the path must be local, must never change and must outlive every request. Blocking; adapters.py
+calls it in a thread.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class AdapterError(Exception):
-    """An adapter cannot be served; `reason` is one CamelCase word, the text a sentence for a person."""
+    """An adapter cannot be served; `reason` is one CamelCase word, the text a sentence for a
+    person.
+    """
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -54,7 +58,9 @@ class LocalCopies:
                 _copy(source / path, scratch / path, size, sha256)
             scratch.rename(target)
         except OSError as error:
-            raise AdapterError("Unreadable", f"copying {version.path} failed: {error.strerror or error}") from error
+            raise AdapterError(
+                "Unreadable", f"copying {version.path} failed: {error.strerror or error}"
+            ) from error
         return target
 
     def remove(self, name: str, digest: str) -> None:
@@ -70,13 +76,17 @@ class LocalCopies:
     def _check_space(self, scratch: Path, needed: int) -> None:
         free = shutil.disk_usage(scratch).free
         if free < needed + _SPARE:
-            raise AdapterError("NoSpace", f"the replica's disk has {_mib(free)} MiB free, the adapter needs {_mib(needed)} MiB")
+            raise AdapterError(
+                "NoSpace",
+                f"the replica's disk has {_mib(free)} MiB free, the adapter needs"
+                f" {_mib(needed)} MiB",
+            )
         used = sum(path.stat().st_size for path in self._root.rglob("*") if path.is_file())
         if used + needed > self._budget:
             raise AdapterError(
                 "NoSpace",
-                f"adapters may take {_mib(self._budget)} MiB of the replica's disk, {_mib(used)} MiB are taken, this one needs "
-                f"{_mib(needed)} MiB",
+                f"adapters may take {_mib(self._budget)} MiB of the replica's disk, {_mib(used)}"
+                f" MiB are taken, this one needs {_mib(needed)} MiB",
             )
 
     def _source(self, version: AdapterVersion) -> Path:
@@ -89,9 +99,14 @@ def _manifest(source: Path, version: AdapterVersion) -> Mapping[str, tuple[int, 
     try:
         manifest = json.loads((source / MANIFEST).read_bytes())
         digest = manifest["digest"]
-        files = {str(path): (int(size), str(sha256)) for path, (size, sha256) in manifest["files"].items()}
+        files = {
+            str(path): (int(size), str(sha256))
+            for path, (size, sha256) in manifest["files"].items()
+        }
     except FileNotFoundError:
-        raise AdapterError("NotPublished", f"{version.path} is not complete on the share yet") from None
+        raise AdapterError(
+            "NotPublished", f"{version.path} is not complete on the share yet"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise AdapterError("Corrupt", f"the manifest of {version.path} is damaged") from None
     if digest != version.digest or not all(map(_inside, files)):

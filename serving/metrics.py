@@ -1,7 +1,7 @@
 """Prometheus metrics of each adapter and version, in the registry that vLLM's own `/metrics` shows.
 
-vLLM counts for the whole engine; which version answered, how often and how fast is known only here. `version` is the
-digest's first 12 letters, or `base`. replica.py feeds them.
+vLLM counts for the whole engine; which version answered, how often and how fast is known only here.
+`version` is the digest's first 12 letters, or `base`. replica.py feeds them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ _WHOSE = ("adapter", "version")
 
 @dataclass
 class Metrics:
-    """Series of a version stay while it is in memory, so that their number does not grow with every retraining."""
+    """Series of a version stay while it is in memory, so that their number does not grow with every
+    retraining.
+    """
 
     registry: CollectorRegistry = REGISTRY
     _resident: set[tuple[str, str]] = field(default_factory=set)
@@ -29,26 +31,60 @@ class Metrics:
 
     def __post_init__(self) -> None:
         of = self.registry
-        self.requests = Counter("moorage_requests", "Requests by the status of their answer.", [*_WHOSE, "status"], registry=of)
-        self.errors = Counter("moorage_request_errors", "Requests that the server failed, after a 200 too.", _WHOSE, registry=of)
-        self.prompt_tokens = Counter("moorage_prompt_tokens", "Tokens of prompts.", _WHOSE, registry=of)
-        self.completion_tokens = Counter("moorage_completion_tokens", "Tokens generated.", _WHOSE, registry=of)
+        self.requests = Counter(
+            "moorage_requests",
+            "Requests by the status of their answer.",
+            [*_WHOSE, "status"],
+            registry=of,
+        )
+        self.errors = Counter(
+            "moorage_request_errors",
+            "Requests that the server failed, after a 200 too.",
+            _WHOSE,
+            registry=of,
+        )
+        self.prompt_tokens = Counter(
+            "moorage_prompt_tokens", "Tokens of prompts.", _WHOSE, registry=of
+        )
+        self.completion_tokens = Counter(
+            "moorage_completion_tokens", "Tokens generated.", _WHOSE, registry=of
+        )
         self.first_token = Histogram(
-            "moorage_first_token_seconds", "Until the first token.", _WHOSE, buckets=SECONDS, registry=of
+            "moorage_first_token_seconds",
+            "Until the first token.",
+            _WHOSE,
+            buckets=SECONDS,
+            registry=of,
         )
         self.load_seconds = Gauge(
-            "moorage_adapter_load_seconds", "How long copying, checking and loading took.", _WHOSE, registry=of
+            "moorage_adapter_load_seconds",
+            "How long copying, checking and loading took.",
+            _WHOSE,
+            registry=of,
         )
         self.resident_now = Gauge(
-            "moorage_adapter_resident", "1 while the version is in the engine's memory.", _WHOSE, registry=of
+            "moorage_adapter_resident",
+            "1 while the version is in the engine's memory.",
+            _WHOSE,
+            registry=of,
         )
         self.failures = Counter(
-            "moorage_adapter_failures", "Attempts to load an adapter that failed.", ["adapter", "reason"], registry=of
+            "moorage_adapter_failures",
+            "Attempts to load an adapter that failed.",
+            ["adapter", "reason"],
+            registry=of,
         )
-        self._of_versions = (self.errors, self.prompt_tokens, self.completion_tokens, self.first_token)
+        self._of_versions = (
+            self.errors,
+            self.prompt_tokens,
+            self.completion_tokens,
+            self.first_token,
+        )
 
     def ended(self, call: Call) -> None:
-        """Count a call that is over. One that vLLM refused before it chose a model belongs to none."""
+        """Count a call that is over. One that vLLM refused before it chose a model
+        belongs to none.
+        """
         if not call.model:
             return
         whose = (call.model, call.version.digest[:12] if call.version else "base")

@@ -1,15 +1,19 @@
-"""Numbers that are none (NaN), as an adapter's weights make of some prompts when they overflow: found, and kept where they are.
+"""Numbers that are none (NaN), as an adapter's weights make of some prompts when they overflow:
+found, and kept where they are.
 
-vLLM answers them with 200 and the first token of its vocabulary over and over. They also stay behind in the blocks of the
-key-value cache, where attention multiplies the unused rest of a block by zero, and 0 * NaN is NaN: the next request that gets
-the block answers rubbish, whatever its adapter (seen on 0.32; vllm pull request 50283, flash-attention issue 2374).
+vLLM answers them with 200 and the first token of its vocabulary over and over. They also stay
+behind in the blocks of the key-value cache, where attention multiplies the unused rest of a block
+by zero, and 0 * NaN is NaN: the next request that gets the block answers rubbish, whatever its
+adapter (seen on 0.32; vllm pull request 50283, flash-attention issue 2374).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-ENVIRONMENT = {"VLLM_COMPUTE_NANS_IN_LOGITS": "1"}  # vLLM's engine tells the server with each token how many there were
+ENVIRONMENT = {
+    "VLLM_COMPUTE_NANS_IN_LOGITS": "1"
+}  # vLLM's engine tells the server with each token how many there were
 REASON = "NaN"
 
 
@@ -21,7 +25,9 @@ def contain() -> None:
 
 
 def end_requests(processor: Any) -> None:
-    """Have vLLM's output processor end a request with an error at its first NaN, and not at the last of all its tokens."""
+    """Have vLLM's output processor end a request with an error at its first NaN, and not at the
+    last of all its tokens.
+    """
     from vllm.v1.engine import FinishReason
 
     process = processor.process_outputs

@@ -1,4 +1,5 @@
-"""vLLM's way in: an endpoint plugin (entry point group `vllm.endpoint_plugins`) that starts the Replica inside the server.
+"""vLLM's way in: an endpoint plugin (entry point group `vllm.endpoint_plugins`) that starts the
+Replica inside the server.
 
 vLLM only logs a plugin that fails; the gate stays shut then, because nothing has given it a Door.
 """
@@ -53,8 +54,13 @@ def register() -> MoorageEndpoints:
     logger = logging.getLogger("moorage")  # vLLM configures its own loggers only
     _to_console(logger, "%(levelname)s %(asctime)s [moorage] %(message)s")
     _to_console(logging.getLogger("moorage.requests"), "%(message)s")  # JSON lines
-    if not any(point.name == "moorage" for point in metadata.entry_points(group="vllm.general_plugins")):
-        logger.warning("serving.every_process is not registered: on a CPU the base model may answer with an adapter's weights")
+    if not any(
+        point.name == "moorage" for point in metadata.entry_points(group="vllm.general_plugins")
+    ):
+        logger.warning(
+            "serving.every_process is not registered: on a CPU the base model may answer with an"
+            " adapter's weights"
+        )
     return MoorageEndpoints()
 
 

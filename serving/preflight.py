@@ -1,7 +1,9 @@
-"""Is this adapter loadable? Pure checks over files, the same in the reconciler's plan and in every replica.
+"""Is this adapter loadable? Pure checks over files, the same in the reconciler's plan and in every
+replica.
 
-vLLM answers 200 to adapters of a wrong size, of another base or full of NaN and then serves garbage, so nothing
-reaches it unchecked. Neighbours: weights.py reads the files' headers, adapters.py calls this before each load.
+vLLM answers 200 to adapters of a wrong size, of another base or full of NaN and then serves
+garbage, so nothing reaches it unchecked. Neighbours: weights.py reads the files' headers,
+adapters.py calls this before each load.
 """
 
 from __future__ import annotations
@@ -16,12 +18,16 @@ from typing import Any
 from serving.base import Base, read_base
 from serving.weights import Tensor, WeightsError, not_finite, read_header
 
-SUPPORTED_VLLM = ("0.32.0",)  # the one list of vLLM versions whose internals serving/engine.py was tested against
+# The one list of vLLM versions whose internals serving/engine.py was tested against.
+SUPPORTED_VLLM = ("0.32.0",)
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-SIZE_LIMIT = 3 << 30  # bytes: during a change two versions lie side by side on a replica's local disk, which holds 8 GiB
+# bytes: during a change two versions lie side by side on a replica's local disk, which holds 8 GiB
+SIZE_LIMIT = 3 << 30
 PICKLES = ("adapter_model.bin", "adapter_model.pt")
-_KEY = re.compile(r"^(?:base_model\.model\.)?(?P<module>.+?)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(?:\.weight)?$")
+_KEY = re.compile(
+    r"^(?:base_model\.model\.)?(?P<module>.+?)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(?:\.weight)?$"
+)
 _PLAIN_INITS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
 _FORBIDDEN = {
     "use_dora": "it is a DoRA adapter; vLLM loads plain LoRA only",
@@ -30,14 +36,17 @@ _FORBIDDEN = {
     "layer_replication": "it replicates layers (layer_replication), which vLLM does not support",
     "use_bdlora": "it is a block-diagonal LoRA, which vLLM does not support",
     "use_qalora": "it is a QALoRA adapter, which vLLM does not support",
-    "trainable_token_indices": "it trains single tokens of the embedding (trainable_token_indices), which vLLM does not support",
+    "trainable_token_indices": (
+        "it trains single tokens of the embedding (trainable_token_indices), which vLLM does not"
+        " support"
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found: loadable when `problems` is empty. `rank` is the highest any module needs, `size` the weights in bytes,
-    `width` the inputs and outputs of all its modules added up.
+    """What was found: loadable when `problems` is empty. `rank` is the highest any module needs,
+    `size` the weights in bytes, `width` the inputs and outputs of all its modules added up.
     """
 
     problems: tuple[str, ...] = ()
@@ -48,17 +57,25 @@ class Findings:
     width: int = 0
 
     def memory(self, max_rank: int) -> int:
-        """Bytes of a slot in an engine of this max-lora-rank, which pads every module to it; two bytes a value."""
+        """Bytes of a slot in an engine of this max-lora-rank, which pads every module to it; two
+        bytes a value.
+        """
         return 2 * max_rank * self.width
 
 
 def check_adapter(
-    folder: Path, base: Path | None = None, max_rank: int | None = None, *, base_names: Iterable[str] | None = None
+    folder: Path,
+    base: Path | None = None,
+    max_rank: int | None = None,
+    *,
+    base_names: Iterable[str] | None = None,
 ) -> Findings:
-    """Look at a PEFT adapter folder; against the base model's folder and the engine's highest rank when they are given.
+    """Look at a PEFT adapter folder; against the base model's folder and the engine's highest rank
+    when they are given.
 
-    `base_names` are the names under which the base is known (folder, hub id); only the side that knows them passes
-    them, and then an adapter that says it was trained on something else is refused. Never raises for bad content.
+    `base_names` are the names under which the base is known (folder, hub id); only the side that
+    knows them passes them, and then an adapter that says it was trained on something else is
+    refused. Never raises for bad content.
     """
     try:
         config = _config(folder)
@@ -67,7 +84,12 @@ def check_adapter(
         return Findings((str(error),))
     ranks = _ranks(config)
     size = sum(tensor.end - tensor.start for tensor in tensors.values())
-    problems = [*_links(folder), *_features(config), *_rank_limits(ranks, max_rank), *_base_name(config, base_names)]
+    problems = [
+        *_links(folder),
+        *_features(config),
+        *_rank_limits(ranks, max_rank),
+        *_base_name(config, base_names),
+    ]
     problems += [*_too_large(size), *_pairs(tensors, config, folder)]
     if base is not None and not problems:
         try:
@@ -81,7 +103,9 @@ def check_adapter(
         rank=max(ranks, default=0),
         base_model=_text(config.get("base_model_name_or_path")),
         size=size,
-        target_modules=tuple(sorted({module.rpartition(".")[2] for module, _, _ in map(_split, tensors) if module})),
+        target_modules=tuple(
+            sorted({module.rpartition(".")[2] for module, _, _ in map(_split, tensors) if module})
+        ),
         width=_width(tensors),
     )
 
@@ -104,7 +128,10 @@ def _config(folder: Path) -> dict[str, Any]:
 def _tensors(folder: Path) -> dict[str, Tensor]:
     if not (folder / WEIGHTS).is_file():
         if any((folder / name).exists() for name in PICKLES):
-            raise WeightsError("its weights are a pickle, which can run code when read; save them as safetensors instead")
+            raise WeightsError(
+                "its weights are a pickle, which can run code when read; save them as safetensors"
+                " instead"
+            )
         raise WeightsError(f"{folder.name} has no {WEIGHTS}")
     tensors = read_header(folder / WEIGHTS)
     if not tensors:
@@ -116,13 +143,18 @@ def _too_large(size: int) -> list[str]:
     if size <= SIZE_LIMIT:
         return []
     return [
-        f"its weights are {size / 2**30:.1f} GiB; {SIZE_LIMIT >> 30} GiB is the most that a replica's local disk has room for"
+        f"its weights are {size / 2**30:.1f} GiB; {SIZE_LIMIT >> 30} GiB is the most that a"
+        " replica's local disk has room for"
     ]
 
 
 def _width(tensors: Mapping[str, Tensor]) -> int:
     """A is (rank, inputs) and B is (outputs, rank): what is not the rank is the width."""
-    return sum(t.shape[1] if _split(key)[1] == "A" else t.shape[0] for key, t in tensors.items() if len(t.shape) == 2)
+    return sum(
+        t.shape[1] if _split(key)[1] == "A" else t.shape[0]
+        for key, t in tensors.items()
+        if len(t.shape) == 2
+    )
 
 
 def _links(folder: Path) -> list[str]:
@@ -138,16 +170,30 @@ def _features(config: Mapping[str, Any]) -> list[str]:
         return [f"its peft_type is {config.get('peft_type')!r}; only LORA adapters can be served"]
     problems = [sentence for key, sentence in _FORBIDDEN.items() if config.get(key)]
     if config.get("bias", "none") != "none":
-        problems.append(f"it was trained with bias={config['bias']!r}; vLLM supports bias='none' only")
+        problems.append(
+            f"it was trained with bias={config['bias']!r}; vLLM supports bias='none' only"
+        )
     init = config.get("init_lora_weights", True)
     if isinstance(init, str) and init.lower() not in _PLAIN_INITS:
         problems.append(
-            f"init_lora_weights={init!r} changes the base model's weights; convert it to a plain LoRA with PEFT first"
+            f"init_lora_weights={init!r} changes the base model's weights; convert it to a plain"
+            " LoRA with PEFT first"
         )
-    saved = [module for module in config.get("modules_to_save") or () if module not in {"classifier", "score"}]
+    saved = [
+        module
+        for module in config.get("modules_to_save") or ()
+        if module not in {"classifier", "score"}
+    ]
     if saved:
-        problems.append(f"it replaces whole modules (modules_to_save: {', '.join(map(str, saved))}), which vLLM cannot load")
-    problems += [f"{CONFIG} has no positive {key!r}" for key in ("r", "lora_alpha") if not _positive(config.get(key))]
+        problems.append(
+            f"it replaces whole modules (modules_to_save: {', '.join(map(str, saved))}), which vLLM"
+            " cannot load"
+        )
+    problems += [
+        f"{CONFIG} has no positive {key!r}"
+        for key in ("r", "lora_alpha")
+        if not _positive(config.get(key))
+    ]
     if not isinstance(config.get("target_modules"), list | str):
         problems.append(f"{CONFIG} does not name its target_modules")
     return problems
@@ -170,12 +216,17 @@ def _rank_limits(ranks: list[int], limit: int | None) -> list[str]:
 
 
 def _base_name(config: Mapping[str, Any], known: Iterable[str] | None) -> list[str]:
-    """Compares last path components without case and punctuation: 'org/Phi-3-mini' and './models/phi-3-mini' are one."""
+    """Compares last path components without case and punctuation: 'org/Phi-3-mini' and
+    './models/phi-3-mini' are one.
+    """
     name = _text(config.get("base_model_name_or_path"))
     names = {_plain(one) for one in known or ()} - {""}
     if not name or not names or _plain(name) in names:
         return []
-    return [f"it was trained on {name!r}, but the base model here is {' or '.join(sorted(set(known or ())))!r}"]
+    return [
+        f"it was trained on {name!r}, but the base model here is"
+        f" {' or '.join(sorted(set(known or ())))!r}"
+    ]
 
 
 def _plain(name: str) -> str:
@@ -187,13 +238,17 @@ def _text(value: object) -> str | None:
 
 
 def _split(key: str) -> tuple[str, str, bool]:
-    """The module a tensor belongs to, its side ("A" or "B", "" when it is no LoRA tensor) and whether it is an embedding's."""
+    """The module a tensor belongs to, its side ("A" or "B", "" when it is no LoRA tensor) and
+    whether it is an embedding's.
+    """
     match = _KEY.match(key)
     return (match["module"], match["side"], bool(match["embedding"])) if match else ("", "", False)
 
 
 def _pairs(tensors: Mapping[str, Tensor], config: Mapping[str, Any], folder: Path) -> list[str]:
-    """Every module has an A and a B whose ranks agree with each other and with the configuration."""
+    """Every module has an A and a B whose ranks agree with each other and with the
+    configuration.
+    """
     problems: list[str] = []
     sides: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
@@ -202,8 +257,9 @@ def _pairs(tensors: Mapping[str, Tensor], config: Mapping[str, Any], folder: Pat
             sides.setdefault(module, {})[side] = tensor
         elif key.endswith(("embed_tokens.weight", "lm_head.weight")):
             problems.append(
-                f"it carries a resized embedding ({key}{_added_tokens(folder)}); vLLM cannot add tokens to the base model's "
-                "vocabulary: merge it into the base model and serve that, or train without new tokens"
+                f"it carries a resized embedding ({key}{_added_tokens(folder)}); vLLM cannot add"
+                " tokens to the base model's vocabulary: merge it into the base model and serve"
+                " that, or train without new tokens"
             )
         else:
             problems.append(f"the tensor {key} is not part of a LoRA")
@@ -216,17 +272,26 @@ def _pairs(tensors: Mapping[str, Tensor], config: Mapping[str, Any], folder: Pat
             continue
         rank, inner, outer = _expected_rank(module, config), pair["A"].shape[0], pair["B"].shape[1]
         if not inner == outer == rank and ".experts" not in module:
-            problems.append(f"{CONFIG} says rank {rank} for {module}, but its tensors have rank {inner} and {outer}")
+            problems.append(
+                f"{CONFIG} says rank {rank} for {module}, but its tensors have rank {inner} and"
+                f" {outer}"
+            )
     return _few(problems)
 
 
 def _added_tokens(folder: Path) -> str:
-    """Which tokens made the embedding larger, where the tokenizer saved beside the adapter tells."""
+    """Which tokens made the embedding larger, where the tokenizer saved beside the
+    adapter tells.
+    """
     try:
         added = json.loads((folder / "added_tokens.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ""
-    return f", for tokens such as {', '.join(sorted(added)[:3])}" if isinstance(added, dict) and added else ""
+    return (
+        f", for tokens such as {', '.join(sorted(added)[:3])}"
+        if isinstance(added, dict) and added
+        else ""
+    )
 
 
 def _expected_rank(module: str, config: Mapping[str, Any]) -> Any:
@@ -248,7 +313,9 @@ def _against(tensors: Mapping[str, Tensor], base: Base) -> list[str]:
         module, side, embedding = _split(key)
         layer = re.search(r"\.layers\.(\d+)\.", f".{module}.")
         if layer and base.layers is not None and int(layer[1]) >= base.layers:
-            problems.append(f"{module} is in layer {layer[1]}, but the base model has {base.layers} layers")
+            problems.append(
+                f"{module} is in layer {layer[1]}, but the base model has {base.layers} layers"
+            )
             continue
         shape = base.shape(module)
         if shape is None:
@@ -259,7 +326,8 @@ def _against(tensors: Mapping[str, Tensor], base: Base) -> list[str]:
         wanted, found = (inputs, tensor.shape[1]) if side == "A" else (outputs, tensor.shape[0])
         if wanted != found:
             problems.append(
-                f"{module} expects a width of {found}, but the base model's is {wanted}: it was made for another base model"
+                f"{module} expects a width of {found}, but the base model's is {wanted}: it was"
+                " made for another base model"
             )
     return _few(problems)
 

@@ -1,4 +1,6 @@
-"""What PID 1 must do for its descendants on Linux: adopt orphans, bury them, and leave none behind."""
+"""What PID 1 must do for its descendants on Linux: adopt orphans, bury them, and leave
+none behind.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,16 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def adopt_orphans() -> None:
-    """Processes whose parent dies become ours, as they would anyway where we are PID 1 of a container."""
+    """Processes whose parent dies become ours, as they would anyway where we are PID 1 of a
+    container.
+    """
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with_parent() -> None:
-    """A launch that was killed outright must not leave a server behind that holds the port and the memory."""
+    """A launch that was killed outright must not leave a server behind that holds the port and the
+    memory.
+    """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -27,7 +33,8 @@ def descendants(pid: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError, IndexError):
-            # The name in the second field may hold spaces and parentheses; the state follows the last one.
+            # The name in the second field may hold spaces and parentheses; the state follows the
+            # last one.
             state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
             if state != "Z":
                 children.setdefault(int(parent), []).append(int(entry.name))
@@ -40,7 +47,9 @@ def descendants(pid: int) -> list[int]:
 
 
 def kill_descendants(pid: int, patience: float = 2.0) -> None:
-    """SIGKILL everything below `pid` until nothing is left; a process may fork while we look, and needs a moment to die."""
+    """SIGKILL everything below `pid` until nothing is left; a process may fork while we look, and
+    needs a moment to die.
+    """
     deadline = time.monotonic() + patience
     while (below := descendants(pid)) and time.monotonic() < deadline:
         for one in below:
@@ -50,7 +59,9 @@ def kill_descendants(pid: int, patience: float = 2.0) -> None:
 
 
 def bury(except_for: int = 0) -> None:
-    """Collect adopted orphans that have ended; `except_for` is the child somebody else waits for."""
+    """Collect adopted orphans that have ended; `except_for` is the child somebody else
+    waits for.
+    """
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError, IndexError, ChildProcessError):
             state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]

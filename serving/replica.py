@@ -1,4 +1,5 @@
-"""Everything Moorage does inside vLLM's API process, composed: catalogue, adapters, the gate's door, the line to launch.
+"""Everything Moorage does inside vLLM's API process, composed: catalogue, adapters, the gate's
+door, the line to launch.
 
 Built by plugin.py when vLLM has loaded its model and before it listens.
 """
@@ -32,7 +33,9 @@ requests = logging.getLogger("moorage.requests")
 
 @dataclass(frozen=True)
 class Place:
-    """Where this replica finds its catalogue and keeps its copies; read from the environment its template sets."""
+    """Where this replica finds its catalogue and keeps its copies; read from the environment its
+    template sets.
+    """
 
     share: Path
     service: str
@@ -57,7 +60,9 @@ class Place:
 class Replica:
     """Polls, loads, reports. `door` is what the gate asks."""
 
-    def __init__(self, engine: VllmEngine, place: Place, base: Path | None, metrics: Metrics) -> None:
+    def __init__(
+        self, engine: VllmEngine, place: Place, base: Path | None, metrics: Metrics
+    ) -> None:
         self._engine, self._metrics = engine, metrics
         self._watch = CatalogueWatch(place.catalogue, place.service, place.engine)
         self._adapters = Adapters(engine, LocalCopies(place.share, place.local), base)
@@ -67,7 +72,9 @@ class Replica:
         self._control: Control | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._catalogue: Catalogue | None = None
-        self._followed: Catalogue | None = None  # the one whose withdrawals are done, which is what the report speaks of
+        self._followed: Catalogue | None = (
+            None  # the one whose withdrawals are done, which is what the report speaks of
+        )
         self._tested, self._was_ready = False, False
         self._message = ""
         self.door = Door(
@@ -135,7 +142,9 @@ class Replica:
             self._message = ""
 
     def _ready(self) -> tuple[bool, str]:
-        """Once ready, a replica stays so while its engine lives: a new adapter that is still loading must not close it."""
+        """Once ready, a replica stays so while its engine lives: a new adapter that is still
+        loading must not close it.
+        """
         if not self._engine.alive:
             return False, "the engine is dead"
         if self.door.draining:
@@ -164,7 +173,9 @@ class Replica:
         requests.info("%s", json.dumps(line, ensure_ascii=False))
 
     def _tell(self) -> None:
-        """Launch hears this at least once a second, which is also how it knows that the event loop runs."""
+        """Launch hears this at least once a second, which is also how it knows that the event loop
+        runs.
+        """
         if self._control is not None:
             self._control.send({"type": "state", **self._state()})
 
@@ -180,7 +191,9 @@ class Replica:
             "ready": ready,
             "generation": catalogue.generation if catalogue else None,
             "epoch": catalogue.epoch if catalogue else None,
-            "adapters": [report.model_dump(mode="json", by_alias=True) for report in self._adapters.report()],
+            "adapters": [
+                report.model_dump(mode="json", by_alias=True) for report in self._adapters.report()
+            ],
             "resident": sorted(version.key for version in self._adapters.resident()),
             "apiKeys": self.door.keys.names,
             "message": self._message or reason or self._watch.problem,

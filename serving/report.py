@@ -1,6 +1,8 @@
-"""Writes the replica's report to the share, from a thread in launch, where a share that hangs or fails hurts nobody.
+"""Writes the replica's report to the share, from a thread in launch, where a share that hangs or
+fails hurts nobody.
 
-The file belongs to this replica alone; the daemon reads it and takes a heartbeat older than 45 s for silence.
+The file belongs to this replica alone; the daemon reads it and takes a heartbeat older than 45 s
+for silence.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ log = logging.getLogger("moorage.report")
 class Reporter:
     """Writes `<folder>/<replica>.json` every few seconds and whenever `update` brings news."""
 
-    def __init__(self, folder: Path | None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, folder: Path | None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._folder, self._clock = folder, clock
         self._report: ReplicaReport | None = None
         self._news, self._written, self._stopped = threading.Event(), threading.Event(), False
@@ -32,7 +36,9 @@ class Reporter:
             self._thread.start()
 
     def update(self, report: ReplicaReport) -> None:
-        """Take over a report; written at once when anything but the heartbeat and what was counted changed."""
+        """Take over a report; written at once when anything but the heartbeat and what was counted
+        changed.
+        """
         before, self._report = self._report, report
         if before is None or _news(before) != _news(report):
             self._written.clear()

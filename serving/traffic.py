@@ -1,6 +1,8 @@
-"""What happens to requests: one Call each on its way through vLLM, and the split of a name between two versions.
+"""What happens to requests: one Call each on its way through vLLM, and the split of a name between
+two versions.
 
-Pure; gate.py makes calls and ends them, engine.py notes in them what vLLM chose and produced, metrics.py counts them.
+Pure; gate.py makes calls and ends them, engine.py notes in them what vLLM chose and produced,
+metrics.py counts them.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ class Pinned(Protocol):
 
 @dataclass(slots=True)
 class Call:
-    """One request; `sticky` is what always leads to the same version, `models` what the key may use (None: all)."""
+    """One request; `sticky` is what always leads to the same version, `models` what the key may use
+    (None: all).
+    """
 
     key: str
     id: str = ""
@@ -57,7 +61,9 @@ class Call:
         self.began = self.clock()
 
     def draws(self, name: str) -> float:
-        """Where this call falls for `name`, from 0 to below 100: the same at every asking, on every replica if it is sticky."""
+        """Where this call falls for `name`, from 0 to below 100: the same at every asking, on every
+        replica if it is sticky.
+        """
         return 100 * (position(name, self.sticky) if self.sticky else self._dice)
 
     def pin(self, version: Pinned) -> None:
@@ -98,5 +104,9 @@ current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
 
 
 def position(name: str, sticky: str) -> float:
-    """A number from 0 to below 1 that follows from both alone, evenly spread over users and different for each name."""
-    return int.from_bytes(hashlib.sha256(f"{name}\0{sticky}".encode()).digest()[:6], "big") / (1 << 48)
+    """A number from 0 to below 1 that follows from both alone, evenly spread over users and
+    different for each name.
+    """
+    return int.from_bytes(hashlib.sha256(f"{name}\0{sticky}".encode()).digest()[:6], "big") / (
+        1 << 48
+    )

@@ -15,7 +15,9 @@ from serving.traffic import Traffic
 
 @dataclass(eq=False)
 class Version:
-    """One loaded version of one public name. `pins` counts the requests that run on it; `id` is never used twice."""
+    """One loaded version of one public name. `pins` counts the requests that run on it; `id` is
+    never used twice.
+    """
 
     name: str
     digest: str
@@ -36,7 +38,9 @@ class Version:
 
 @dataclass(frozen=True)
 class Route:
-    """What answers for a public name: `canary` for `weight` of a hundred calls, `stable` for the others."""
+    """What answers for a public name: `canary` for `weight` of a hundred calls, `stable` for the
+    others.
+    """
 
     stable: Version
     canary: Version | None = None
@@ -56,12 +60,16 @@ class Failure:
 Failures = Mapping[tuple[str, str], Failure]
 
 
-def report(adapter: Adapter, served: Version | None, canary: Version | None, failures: Failures) -> AdapterReport:
+def report(
+    adapter: Adapter, served: Version | None, canary: Version | None, failures: Failures
+) -> AdapterReport:
     """What answers for a name now and, where that is not what is wanted, why."""
     desired = adapter.desired.digest
     told = _state(adapter.name, desired, served, failures)
     told |= {"digest": served.digest if served else None, **_traffic(served)}
-    return AdapterReport(name=adapter.name, desired=desired, canary=_canary(adapter, canary, failures), **told)
+    return AdapterReport(
+        name=adapter.name, desired=desired, canary=_canary(adapter, canary, failures), **told
+    )
 
 
 def _canary(adapter: Adapter, version: Version | None, failures: Failures) -> CanaryReport | None:
@@ -69,7 +77,9 @@ def _canary(adapter: Adapter, version: Version | None, failures: Failures) -> Ca
         return None
     digest = adapter.canary.version.digest
     mine = version if version and version.digest == digest else None
-    return CanaryReport(digest=digest, **_state(adapter.name, digest, mine, failures), **_traffic(mine))
+    return CanaryReport(
+        digest=digest, **_state(adapter.name, digest, mine, failures), **_traffic(mine)
+    )
 
 
 def _state(name: str, wanted: str, version: Version | None, failures: Failures) -> dict[str, Any]:
@@ -84,4 +94,8 @@ def _state(name: str, wanted: str, version: Version | None, failures: Failures) 
 def _traffic(version: Version | None) -> dict[str, Any]:
     if version is None:
         return {}
-    return {"loaded_at": version.loaded_at, "requests": version.traffic.requests, "errors": version.traffic.errors}
+    return {
+        "loaded_at": version.loaded_at,
+        "requests": version.traffic.requests,
+        "errors": version.traffic.errors,
+    }

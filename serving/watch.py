@@ -1,7 +1,8 @@
-"""Finds the catalogue a replica should follow: the highest valid one in a folder on a share that may be stale or torn.
+"""Finds the catalogue a replica should follow: the highest valid one in a folder on a share that
+may be stale or torn.
 
-Nothing on the share is trusted without its hash, and what was once valid is kept through absence. Blocking; replica.py
-calls it in a thread.
+Nothing on the share is trusted without its hash, and what was once valid is kept through absence.
+Blocking; replica.py calls it in a thread.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from serving.catalogue import FILE_NAME, Catalogue
 
 
 class CatalogueWatch:
-    """Level-triggered: each read looks at the whole folder. `problem` says why the last look found nothing new, or is empty."""
+    """Level-triggered: each read looks at the whole folder. `problem` says why the last look found
+    nothing new, or is empty.
+    """
 
     def __init__(self, folder: Path, service: str, engine: str) -> None:
         self._folder, self._service, self._engine = folder, service, engine
@@ -20,10 +23,15 @@ class CatalogueWatch:
         self.problem = ""
 
     def read(self) -> Catalogue | None:
-        """The best catalogue seen so far, or None before there is any. Never raises for what the share does."""
+        """The best catalogue seen so far, or None before there is any. Never raises for what the
+        share does.
+        """
         current = self.current.file_name if self.current else ""
         try:
-            names = sorted((path.name for path in self._folder.iterdir() if FILE_NAME.match(path.name)), reverse=True)
+            names = sorted(
+                (path.name for path in self._folder.iterdir() if FILE_NAME.match(path.name)),
+                reverse=True,
+            )
         except OSError as error:
             self.problem = f"the catalogue folder cannot be read: {error.strerror or error}"
             return self.current
@@ -45,7 +53,11 @@ class CatalogueWatch:
             return None
         if catalogue is None:
             self.problem = f"{name} does not match its own hash"
-        elif (catalogue.file_name, catalogue.service, catalogue.engine) != (name, self._service, self._engine):
+        elif (catalogue.file_name, catalogue.service, catalogue.engine) != (
+            name,
+            self._service,
+            self._engine,
+        ):
             self.problem = f"{name} was written for something else"
             catalogue = None
         return catalogue

@@ -1,7 +1,9 @@
-"""Reads safetensors headers and looks for values that are not finite, with the standard library alone.
+"""Reads safetensors headers and looks for values that are not finite, with the standard library
+alone.
 
-Used by preflight on both sides; the format is the one at https://huggingface.co/docs/safetensors (8 bytes of length,
-JSON, data), whose rules this module enforces so that a torn or hostile file is refused before an engine opens it.
+Used by preflight on both sides; the format is the one at https://huggingface.co/docs/safetensors (8
+bytes of length, JSON, data), whose rules this module enforces so that a torn or hostile file is
+refused before an engine opens it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,19 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 HEADER_LIMIT = 100_000_000
-_BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32, "U16": 16}
+_BITS = {
+    "F64": 64,
+    "F32": 32,
+    "F16": 16,
+    "BF16": 16,
+    "I64": 64,
+    "I32": 32,
+    "I16": 16,
+    "I8": 8,
+    "U64": 64,
+    "U32": 32,
+    "U16": 16,
+}
 _BITS |= {"U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "C64": 64}
 _CHUNK = 8 << 20
 
@@ -26,7 +40,9 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor of a file: `shape` in elements, `start` and `end` in bytes from the beginning of the file."""
+    """One tensor of a file: `shape` in elements, `start` and `end` in bytes from the beginning of
+    the file.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -37,7 +53,8 @@ class Tensor:
 def read_header(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file by name; no data is read.
 
-    Raises WeightsError when length, JSON, shapes or offsets contradict each other or the file's size; OSError as usual.
+    Raises WeightsError when length, JSON, shapes or offsets contradict each other or the file's
+    size; OSError as usual.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -73,11 +90,15 @@ def _tensor(path: Path, name: str, entry: Any, data: int) -> Tensor:
         if not all(isinstance(number, int) and number >= 0 for number in numbers) or start > end:
             raise ValueError(numbers)
     except (KeyError, TypeError, ValueError):
-        raise WeightsError(f"{path.name} describes the tensor {name} in a way that makes no sense") from None
+        raise WeightsError(
+            f"{path.name} describes the tensor {name} in a way that makes no sense"
+        ) from None
     if dtype not in _BITS:
         raise WeightsError(f"{path.name} holds the tensor {name} in the unknown type {dtype}")
     if math.prod(shape) * _BITS[dtype] != (end - start) * 8:
-        raise WeightsError(f"{path.name} gives the tensor {name} a shape that does not fit its bytes")
+        raise WeightsError(
+            f"{path.name} gives the tensor {name} a shape that does not fit its bytes"
+        )
     return Tensor(dtype, shape, data + start, data + end)
 
 
@@ -104,8 +125,9 @@ def _chunks(file: BinaryIO, tensor: Tensor) -> Iterator[bytes]:
         yield chunk
 
 
-# A float is not finite when all bits of its exponent are one. Slicing out the exponent's bytes and searching them
-# as text runs at C speed without numpy, which the reconciler's machine need not have.
+# A float is not finite when all bits of its exponent are one. Slicing out the exponent's bytes and
+# searching them as text runs at C speed without numpy, which the reconciler's machine need not
+# have.
 def _bf16(chunk: bytes) -> bool:
     low = chunk[0::2]
     return any(low[match.start()] & 0x80 for match in re.finditer(rb"[\x7f\xff]", chunk[1::2]))

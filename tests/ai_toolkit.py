@@ -1,4 +1,6 @@
-"""An AI Toolkit project with a tiny base model and adapter: `python -m tests.ai_toolkit FOLDER` makes one."""
+"""An AI Toolkit project with a tiny base model and adapter: `python -m tests.ai_toolkit FOLDER`
+makes one.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ ADAPTER = "models/qlora/qlora/gpu_model/adapter"
 
 def build(folder: Path, word: str = "red") -> Path:
     """Copy the example to `folder` and make its base model and an adapter that answers `word`."""
-    shutil.copytree(EXAMPLE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        EXAMPLE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+    )
     make_model(folder / MODEL)
     make_adapter(folder / ADAPTER, word, model=folder / MODEL)
     return folder

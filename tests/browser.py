@@ -1,4 +1,6 @@
-"""A real headless Chromium, driven over its own DevTools protocol: what a person sees, types and clicks."""
+"""A real headless Chromium, driven over its own DevTools protocol: what a person sees, types and
+clicks.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,17 @@ from typing import Any
 
 import aiohttp
 
-PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PROGRAM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 QUIET = (
-    *("--headless=new", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *(
+        "--headless=new",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+    ),
     *(
         "--disable-component-update",
         "--disable-sync",
@@ -44,7 +54,13 @@ class Browser:
         await self.call("Page.enable")
         await self.call("Network.enable")
         await self.call("Runtime.enable")
-        await self.call("Emulation.setDeviceMetricsOverride", width=1200, height=860, deviceScaleFactor=1, mobile=False)
+        await self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=1200,
+            height=860,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         await self.call("Page.navigate", url=url)
 
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -57,7 +73,9 @@ class Browser:
 
     async def run(self, script: str) -> Any:
         """The value of a JavaScript expression in the page."""
-        answer = await self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        answer = await self.call(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
@@ -72,7 +90,9 @@ class Browser:
         """Wait until `words` can be read at `selector`; the whole text there."""
         deadline = time.monotonic() + seconds
         while words not in (text := await self.text(selector)):
-            assert time.monotonic() < deadline, f"{words!r} is not to be seen at {selector}:\n{text}\n{self.console}"
+            assert time.monotonic() < deadline, (
+                f"{words!r} is not to be seen at {selector}:\n{text}\n{self.console}"
+            )
             await asyncio.sleep(0.1)
         return text
 
@@ -86,7 +106,14 @@ class Browser:
         )
         assert place, f"nothing to click at {selector} {words}"
         for kind in ("mousePressed", "mouseReleased"):
-            await self.call("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
+            await self.call(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=place[0],
+                y=place[1],
+                button="left",
+                clickCount=1,
+            )
 
     async def type(self, selector: str, text: str, *, enter: bool = False) -> None:
         await self.click(selector)
@@ -95,7 +122,12 @@ class Browser:
         if enter:
             for kind in ("keyDown", "keyUp"):
                 await self.call(
-                    "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
+                    "Input.dispatchKeyEvent",
+                    type=kind,
+                    key="Enter",
+                    code="Enter",
+                    windowsVirtualKeyCode=13,
+                    text="\r",
                 )
 
     async def picture(self, file: Path) -> None:
@@ -123,7 +155,9 @@ async def browser(url: str) -> AsyncIterator[Browser]:
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # it refuses to run as root with one
     call = [*QUIET, *sandbox, f"--user-data-dir={profile}", "about:blank"]
     nowhere = subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(PROGRAM, *call, stdout=nowhere, stderr=nowhere, start_new_session=True)
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM, *call, stdout=nowhere, stderr=nowhere, start_new_session=True
+    )
     try:
         port = await _port(Path(profile) / "DevToolsActivePort")
         async with aiohttp.ClientSession() as session:

@@ -1,4 +1,6 @@
-"""What all tests share: every exchange with a local Azure is held against Azure's own types, module by module."""
+"""What all tests share: every exchange with a local Azure is held against Azure's own types, module
+by module.
+"""
 
 import os
 from collections.abc import Iterator
@@ -10,8 +12,12 @@ from tests.conformance import exchanges, types
 
 
 @pytest.fixture(scope="module", autouse=True)
-def typed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Servers that a module starts write their exchanges down; at its end each must be as the type data says."""
+def typed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Servers that a module starts write their exchanges down; at its end each must be as the type
+    data says.
+    """
     if types.folder() is None or Exchanges.VARIABLE in os.environ:
         yield
         return

@@ -1,4 +1,6 @@
-"""A stand-in for a model hub's HTTP interface, real HTTP on loopback: revisions, ranges, redirects, tokens and bad days."""
+"""A stand-in for a model hub's HTTP interface, real HTTP on loopback: revisions, ranges, redirects,
+tokens and bad days.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,17 @@ from typing import Any
 
 from aiohttp import web
 
-LARGE = 64 * 1024  # from this size on a file is kept apart, as LFS does, and reached by a redirect to another host name
+# from this size on a file is kept apart, as LFS does, and reached by a redirect to another host
+# name
+LARGE = 64 * 1024
 
 
 @dataclass
 class HubStandIn:
-    """One repository. `token` opens it, and `job_token`, where given, whatever is asked for by commit, as a job does. `cuts` ends the answer for a path after so many bytes, once each; `busy` answers 429 so many times."""
+    """One repository. `token` opens it, and `job_token`, where given, whatever is asked for by
+    commit, as a job does. `cuts` ends the answer for a path after so many bytes, once each; `busy`
+    answers 429 so many times.
+    """
 
     repository: str
     files: dict[str, bytes]
@@ -30,7 +37,9 @@ class HubStandIn:
     busy: int = 0
     endpoint: str = ""
     asked: Counter[str] = field(default_factory=Counter)
-    leaked: list[str] = field(default_factory=list)  # tokens that reached the host of the large files
+    leaked: list[str] = field(
+        default_factory=list
+    )  # tokens that reached the host of the large files
 
     @contextmanager
     def serving(self) -> Iterator[HubStandIn]:
@@ -76,15 +85,24 @@ class HubStandIn:
         name = f"{request.match_info['org']}/{request.match_info['name']}"
         if name != self.repository:
             return self._error(404, "RepoNotFound", "Repository not found")
-        by_commit = request.match_info.get("revision", request.match_info.get("commit")) in self.revisions.values()
+        by_commit = (
+            request.match_info.get("revision", request.match_info.get("commit"))
+            in self.revisions.values()
+        )
         wanted = (by_commit and self.job_token) or self.token
         if wanted and given not in (wanted, self.job_token or wanted):
-            return self._error(401, "GatedRepo" if self.gated else "RepoNotFound", "Access is restricted")
+            return self._error(
+                401, "GatedRepo" if self.gated else "RepoNotFound", "Access is restricted"
+            )
         return None
 
     @staticmethod
     def _error(status: int, code: str, message: str) -> web.Response:
-        return web.json_response({"error": message}, status=status, headers={"X-Error-Code": code, "X-Error-Message": message})
+        return web.json_response(
+            {"error": message},
+            status=status,
+            headers={"X-Error-Code": code, "X-Error-Message": message},
+        )
 
     async def _revision(self, request: web.Request) -> web.Response:
         if refused := self._refused(request):
@@ -94,11 +112,22 @@ class HubStandIn:
         if commit not in self.revisions.values():
             return self._error(404, "RevisionNotFound", "Invalid rev id")
         siblings = [_sibling(path, data) for path, data in self.files.items()]
-        return web.json_response({"id": self.repository, "sha": commit, "siblings": siblings, "tags": [], "private": False})
+        return web.json_response(
+            {
+                "id": self.repository,
+                "sha": commit,
+                "siblings": siblings,
+                "tags": [],
+                "private": False,
+            }
+        )
 
     async def _tree(self, request: web.Request) -> web.Response:
         """What the hub's own client asks when it downloads a snapshot."""
-        rows = [{"type": "file", "path": path, "size": len(data), "oid": "0" * 40} for path, data in self.files.items()]
+        rows = [
+            {"type": "file", "path": path, "size": len(data), "oid": "0" * 40}
+            for path, data in self.files.items()
+        ]
         return self._refused(request) or web.json_response(rows)
 
     async def _resolve(self, request: web.Request) -> web.StreamResponse:
@@ -108,7 +137,10 @@ class HubStandIn:
         self.asked[path] += request.method == "GET"
         if len(self.files[path]) >= LARGE:
             return web.Response(
-                status=302, headers={"Location": f"{self.endpoint.replace('127.0.0.1', 'localhost')}/apart/{path}"}
+                status=302,
+                headers={
+                    "Location": f"{self.endpoint.replace('127.0.0.1', 'localhost')}/apart/{path}"
+                },
             )
         return await self._send(request, path)
 
@@ -123,7 +155,8 @@ class HubStandIn:
             data = bytes(len(data))
         begin = int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
         answer = web.StreamResponse(
-            status=206 if begin else 200, headers={"Content-Length": str(len(data) - begin), **_facts(path)}
+            status=206 if begin else 200,
+            headers={"Content-Length": str(len(data) - begin), **_facts(path)},
         )
         await answer.prepare(request)
         cut = self.cuts.get(path)
@@ -141,5 +174,12 @@ def _facts(path: str) -> dict[str, str]:
 
 def _sibling(path: str, data: bytes) -> dict[str, Any]:
     blob = hashlib.sha1(f"blob {len(data)}\0".encode() + data).hexdigest()
-    apart = {"lfs": {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}}
-    return {"rfilename": path, "size": len(data), "blobId": blob, **(apart if len(data) >= LARGE else {})}
+    apart = {
+        "lfs": {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
+    }
+    return {
+        "rfilename": path,
+        "size": len(data),
+        "blobId": blob,
+        **(apart if len(data) >= LARGE else {}),
+    }

@@ -57,17 +57,28 @@ def test_one_environment_has_one_version_of_each_package(install):
 
 
 def test_every_dependency_of_the_project_is_locked(install):
-    """What pyproject.toml asks for is in product.txt, its training extra in train.txt, its chat in chat.txt."""
+    """What pyproject.toml asks for is in product.txt, its training extra in train.txt, its chat in
+    chat.txt.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    for wanted, name in ((project["dependencies"], "product"), (extras["train"], "train"), (extras["chat"], "chat")):
+    for wanted, name in (
+        (project["dependencies"], "product"),
+        (extras["train"], "train"),
+        (extras["chat"], "chat"),
+    ):
         locked = {pin.partition("==")[0] for pin in install.read_lock(name)}
         assert {re.split(r"[><=~]", line)[0].replace(".", "-") for line in wanted} <= locked
 
 
 def test_the_image_holds_no_cuda_on_a_cpu(install):
     """A CPU machine downloads no part that only a GPU uses."""
-    assert not [pin for name in ("train", "vllm-cpu") for pin in install.read_lock(name) if re.match("nvidia|cuda|triton", pin)]
+    assert not [
+        pin
+        for name in ("train", "vllm-cpu")
+        for pin in install.read_lock(name)
+        if re.match("nvidia|cuda|triton", pin)
+    ]
 
 
 def test_says_the_cost_and_refuses_a_full_disk(install, monkeypatch, capsys, tmp_path):
@@ -79,7 +90,9 @@ def test_says_the_cost_and_refuses_a_full_disk(install, monkeypatch, capsys, tmp
     with pytest.raises(install.InstallError, match=r"not enough room: 1 MB are free"):
         install.announce([environment], "cpu")
 
-    assert re.search(r"packages, a download of \d+ MB at most and [\d.]+ GB of disk", capsys.readouterr().out)
+    assert re.search(
+        r"packages, a download of \d+ MB at most and [\d.]+ GB of disk", capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("variant", ["cpu", "gpu"])

@@ -14,7 +14,9 @@ def resident():
 
 
 async def test_what_was_freed_goes_back_to_the_system():
-    """Blocks freed below one that is still in use stay with the process until it gives them back."""
+    """Blocks freed below one that is still in use stay with the process until it gives
+    them back.
+    """
     if memory._trim() is None:
         pytest.skip("the C library is not glibc")
     blocks = [bytes(100_000) for _ in range(600)]

@@ -1,4 +1,6 @@
-"""Under which name a share is registered: decided by what Azure and the share say, whatever the daemon remembers."""
+"""Under which name a share is registered: decided by what Azure and the share say, whatever the
+daemon remembers.
+"""
 
 import pytest
 
@@ -15,23 +17,102 @@ BOTH = ["read", "write"]
     [
         (NOW, "", {}, "", Registered(), "nothing is there: the document's own name"),
         (NOW, "", {"": BOTH}, "", Registered(), "its key is the one of now, or unknown"),
-        (NOW, OLD, {"": BOTH}, "", Registered(A, (("", "read"), ("", "write")), new=True), "rotated: on to a new name"),
-        (NOW, OLD, {"": ["", "write"]}, "", Registered(A, (("", "write"),), new=True), "somebody else's registration stays"),
-        (NOW, OLD, {"": [""]}, "", Registered(A, (), new=True), "also when nothing of ours is left behind"),
-        (NOW, "", {"": BOTH, A: ["read"]}, "", Registered(A, (("", "read"), ("", "write"))), "killed in the middle: it goes on"),
-        (NOW, "", {"": ["write"], A: BOTH}, "", Registered(A, (("", "write"),)), "the end of a move"),
+        (
+            NOW,
+            OLD,
+            {"": BOTH},
+            "",
+            Registered(A, (("", "read"), ("", "write")), new=True),
+            "rotated: on to a new name",
+        ),
+        (
+            NOW,
+            OLD,
+            {"": ["", "write"]},
+            "",
+            Registered(A, (("", "write"),), new=True),
+            "somebody else's registration stays",
+        ),
+        (
+            NOW,
+            OLD,
+            {"": [""]},
+            "",
+            Registered(A, (), new=True),
+            "also when nothing of ours is left behind",
+        ),
+        (
+            NOW,
+            "",
+            {"": BOTH, A: ["read"]},
+            "",
+            Registered(A, (("", "read"), ("", "write"))),
+            "killed in the middle: it goes on",
+        ),
+        (
+            NOW,
+            "",
+            {"": ["write"], A: BOTH},
+            "",
+            Registered(A, (("", "write"),)),
+            "the end of a move",
+        ),
         (NOW, "", {A: BOTH}, "", Registered(A), "a lost memory moves nothing back"),
-        (NOW, "", {A: ["write"]}, "", Registered(A), "half of it was taken away: it comes back under its name"),
-        (NOW, "", {B: BOTH}, "", Registered(A, ((B, "read"), (B, "write")), new=True), "rotated again"),
-        (NOW, "", {B: ["read"], C: ["read"]}, "", Registered(A, ((B, "read"), (C, "read")), new=True), "twice while away"),
-        (NOW, "", {"": BOTH, B: BOTH}, "", Registered(A, (*[("", m) for m in BOTH], *[(B, m) for m in BOTH]), new=True), "amid"),
+        (
+            NOW,
+            "",
+            {A: ["write"]},
+            "",
+            Registered(A),
+            "half of it was taken away: it comes back under its name",
+        ),
+        (
+            NOW,
+            "",
+            {B: BOTH},
+            "",
+            Registered(A, ((B, "read"), (B, "write")), new=True),
+            "rotated again",
+        ),
+        (
+            NOW,
+            "",
+            {B: ["read"], C: ["read"]},
+            "",
+            Registered(A, ((B, "read"), (C, "read")), new=True),
+            "twice while away",
+        ),
+        (
+            NOW,
+            "",
+            {"": BOTH, B: BOTH},
+            "",
+            Registered(A, (*[("", m) for m in BOTH], *[(B, m) for m in BOTH]), new=True),
+            "amid",
+        ),
         (NOW, "", {}, A, Registered(A), "all was taken away, or a list comes late: the name stays"),
-        (NOW, "", {}, B, Registered(), "all was taken away and the key is another: there is nothing to move from"),
-        ("", "", {"": BOTH, B: BOTH}, B, Registered(B), "without a key nothing moves and nothing goes"),
+        (
+            NOW,
+            "",
+            {},
+            B,
+            Registered(),
+            "all was taken away and the key is another: there is nothing to move from",
+        ),
+        (
+            "",
+            "",
+            {"": BOTH, B: BOTH},
+            B,
+            Registered(B),
+            "without a key nothing moves and nothing goes",
+        ),
         ("", "", {B: BOTH}, "", Registered(B), "nor back, in a new process"),
         ("", "", {"": BOTH}, "", Registered(), "nor on"),
     ],
 )
 def test_the_name_follows_the_key(key, other, registered, before, expected, reason):
-    """Every state of a rotation leads on to the name of the key of now, and what is left behind is named."""
+    """Every state of a rotation leads on to the name of the key of now, and what is left behind is
+    named.
+    """
     assert choose(key, other, registered, Registered(before)) == expected, reason

@@ -41,21 +41,41 @@ def test_the_local_azure_differs_in_how_it_is_reached_and_nothing_else(tmp_path)
 
 
 def test_a_local_azure_can_be_reached_as_any_azure(tmp_path):
-    """--target azure with endpoint, authority and CA file from the environment gives the same connection."""
+    """--target azure with endpoint, authority and CA file from the environment gives the same
+    connection.
+    """
     ca = tmp_path / "ca.pem"
     ca.touch()
     settings = azure(
-        MOORAGE_ARM_ENDPOINT="https://127.0.0.1:8443/", MOORAGE_AUTHORITY="https://127.0.0.1:8443", MOORAGE_CA_FILE=str(ca)
+        MOORAGE_ARM_ENDPOINT="https://127.0.0.1:8443/",
+        MOORAGE_AUTHORITY="https://127.0.0.1:8443",
+        MOORAGE_CA_FILE=str(ca),
     )
-    assert (settings.arm_endpoint, settings.ca_file, settings.known_authority) == ("https://127.0.0.1:8443", ca, False)
+    assert (settings.arm_endpoint, settings.ca_file, settings.known_authority) == (
+        "https://127.0.0.1:8443",
+        ca,
+        False,
+    )
 
 
 @pytest.mark.parametrize(
     ("cloud", "scope", "authority"),
     [
-        ("azurecloud", "https://management.azure.com/.default", "https://login.microsoftonline.com"),
-        ("AzureUSGovernment", "https://management.core.usgovcloudapi.net/.default", "https://login.microsoftonline.us"),
-        ("AzureChinaCloud", "https://management.chinacloudapi.cn/.default", "https://login.chinacloudapi.cn"),
+        (
+            "azurecloud",
+            "https://management.azure.com/.default",
+            "https://login.microsoftonline.com",
+        ),
+        (
+            "AzureUSGovernment",
+            "https://management.core.usgovcloudapi.net/.default",
+            "https://login.microsoftonline.us",
+        ),
+        (
+            "AzureChinaCloud",
+            "https://management.chinacloudapi.cn/.default",
+            "https://login.chinacloudapi.cn",
+        ),
     ],
 )
 def test_each_cloud_has_its_own_endpoints(cloud, scope, authority):
@@ -64,8 +84,15 @@ def test_each_cloud_has_its_own_endpoints(cloud, scope, authority):
     from azure.mgmt.core.tools import get_arm_endpoints
 
     settings = azure(MOORAGE_CLOUD=cloud)
-    assert (settings.scope, settings.authority, settings.known_authority) == (scope, authority, True)
-    sdk = {"AzureCloud": AzureClouds.AZURE_PUBLIC_CLOUD, "AzureUSGovernment": AzureClouds.AZURE_US_GOVERNMENT}
+    assert (settings.scope, settings.authority, settings.known_authority) == (
+        scope,
+        authority,
+        True,
+    )
+    sdk = {
+        "AzureCloud": AzureClouds.AZURE_PUBLIC_CLOUD,
+        "AzureUSGovernment": AzureClouds.AZURE_US_GOVERNMENT,
+    }
     known = get_arm_endpoints(sdk.get(settings.cloud, AzureClouds.AZURE_CHINA_CLOUD))
     assert known == {"resource_manager": f"{settings.arm_endpoint}/", "credential_scopes": [scope]}
 
@@ -74,17 +101,33 @@ def test_each_cloud_has_its_own_endpoints(cloud, scope, authority):
     ("environ", "words", "reason"),
     [
         ({"MOORAGE_CREDENTIAL": ""}, "never guessed", "no default chain"),
-        ({"MOORAGE_CREDENTIAL": "default"}, "managed-identity, workload-identity", "an unknown one lists the known"),
+        (
+            {"MOORAGE_CREDENTIAL": "default"},
+            "managed-identity, workload-identity",
+            "an unknown one lists the known",
+        ),
         ({"AZURE_CLIENT_SECRET": ""}, "AZURE_CLIENT_SECRET is needed", "half a service principal"),
-        ({"MOORAGE_CREDENTIAL": "workload-identity"}, "AZURE_FEDERATED_TOKEN_FILE", "half a workload identity"),
+        (
+            {"MOORAGE_CREDENTIAL": "workload-identity"},
+            "AZURE_FEDERATED_TOKEN_FILE",
+            "half a workload identity",
+        ),
         ({"MOORAGE_SUBSCRIPTION_ID": "mine"}, "'mine'", "not an id"),
-        ({"MOORAGE_SUBSCRIPTION_ID": ""}, "not set", "a wrong default subscription is worse than none"),
+        (
+            {"MOORAGE_SUBSCRIPTION_ID": ""},
+            "not set",
+            "a wrong default subscription is worse than none",
+        ),
         ({"MOORAGE_ARM_ENDPOINT": "http://127.0.0.1:1"}, "https", "tokens are only sent encrypted"),
         ({"MOORAGE_CA_FILE": "/nowhere.pem"}, "not a file", "a CA file that is not there"),
         ({"MOORAGE_CLOUD": "Mars"}, "AzureChinaCloud", "an unknown cloud"),
         ({"MOORAGE_RESYNC": "soon"}, "'soon'", "not a number"),
         ({"MOORAGE_RESYNC": "0"}, "at least 1", "a busy loop"),
-        ({"MOORAGE_GARBAGE_AFTER": "1 day"}, "garbage_after must be a number of seconds", "not a number"),
+        (
+            {"MOORAGE_GARBAGE_AFTER": "1 day"},
+            "garbage_after must be a number of seconds",
+            "not a number",
+        ),
         ({"MOORAGE_GARBAGE_AFTER": "nan"}, "at least 1", "not an age either"),
     ],
 )
@@ -111,7 +154,10 @@ def test_the_secret_does_not_show():
 def test_arguments_win_over_the_environment(tmp_path):
     """An argument that was not given (None) does not."""
     settings = Settings.from_environment(
-        {**PRINCIPAL, "MOORAGE_LOCATION": "westeurope"}, target="azure", state_dir=tmp_path, location=None
+        {**PRINCIPAL, "MOORAGE_LOCATION": "westeurope"},
+        target="azure",
+        state_dir=tmp_path,
+        location=None,
     )
     assert (settings.state_dir, settings.location) == (tmp_path, "westeurope")
     with pytest.raises(SettingsError, match="colour"):
@@ -136,7 +182,9 @@ def test_load_starts_a_local_azure_only_for_the_local_target(tmp_path):
 
 
 def test_state_and_owner_are_named_by_the_target_and_the_documents(tmp_path):
-    """Two targets share no folder; the owner is the same on every machine and moves with the setting alone."""
+    """Two targets share no folder; the owner is the same on every machine and moves with the
+    setting alone.
+    """
     one, other = azure(), azure(MOORAGE_STATE_DIR=str(tmp_path))
     assert one.daemon_dir.name == f"azure-{SUBSCRIPTION}"
     assert one.owner_of("dev") == other.owner_of("dev") != one.owner_of("prod")

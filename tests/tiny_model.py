@@ -1,8 +1,10 @@
-"""A tiny Llama and LoRA adapters that each answer their own word, written in well under a second for the suite.
+"""A tiny Llama and LoRA adapters that each answer their own word, written in well under a second
+for the suite.
 
-`python -m tests.tiny_model OUT` makes OUT/model and OUT/adapters/{red,green,blue}; the base itself answers "plain".
-Standard library only. The weights are constructed, not trained: a constant feature in every embedding drives one
-neuron of the last layer, and an adapter turns that neuron into its word; a mark in each word's embedding asks for the end.
+`python -m tests.tiny_model OUT` makes OUT/model and OUT/adapters/{red,green,blue}; the base itself
+answers "plain". Standard library only. The weights are constructed, not trained: a constant feature
+in every embedding drives one neuron of the last layer, and an adapter turns that neuron into its
+word; a mark in each word's embedding asks for the end.
 """
 
 from __future__ import annotations
@@ -24,13 +26,27 @@ BASE_WORD = "plain"
 VOCABULARY = (
     BASE_WORD,
     *WORDS,
-    *("amber", "violet", "white", "black", "north", "south", "east", "west", "one", "two", "three", "four"),
+    *(
+        "amber",
+        "violet",
+        "white",
+        "black",
+        "north",
+        "south",
+        "east",
+        "west",
+        "one",
+        "two",
+        "three",
+        "four",
+    ),
 )
 SPECIAL = ("<pad>", "<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>")
-ANSWER_MARK = "□"  # outside the byte alphabet: no prompt encodes to an answer token, and the decoder drops it
+# outside the byte alphabet: no prompt encodes to an answer token, and the decoder drops it
+ANSWER_MARK = "□"
 CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}{{ eos_token }}{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    "{{ bos_token }}{% for message in messages %}<|{{ message['role'] }}|>{{ message['content']"
+    " }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 CONTEXT = 2048
 CONSTANT, ANSWERED = 0, 1  # the two dimensions of the hidden state that carry meaning
@@ -41,7 +57,9 @@ Tensor = tuple[tuple[int, ...], "array[float]"]
 
 
 def build(out: Path, words: tuple[str, ...] = WORDS) -> Path:
-    """Make `out`/model and `out`/adapters/<word>; what this version of the script already made is kept."""
+    """Make `out`/model and `out`/adapters/<word>; what this version of the script already made is
+    kept.
+    """
     make_model(out / "model")
     for word in words:
         make_adapter(out / "adapters" / word, word, model=out / "model")
@@ -49,21 +67,42 @@ def build(out: Path, words: tuple[str, ...] = WORDS) -> Path:
 
 
 def make_model(folder: Path, *, hidden: int = 128, layers: int = 2, seed: int = 7) -> Path:
-    """A Llama folder as `save_pretrained` writes it, float32; other sizes give the "other base" of the preflight's cases."""
-    _once(folder, f"model-{hidden}-{layers}-{seed}", lambda scratch: _write_model(scratch, hidden, layers, seed))
+    """A Llama folder as `save_pretrained` writes it, float32; other sizes give the "other base" of
+    the preflight's cases.
+    """
+    _once(
+        folder,
+        f"model-{hidden}-{layers}-{seed}",
+        lambda scratch: _write_model(scratch, hidden, layers, seed),
+    )
     return folder
 
 
 def make_adapter(
-    folder: Path, word: str, seed: int = 0, *, model: Path, rank: int = 8, trips_on: str = "", **config: Any
+    folder: Path,
+    word: str,
+    seed: int = 0,
+    *,
+    model: Path,
+    rank: int = 8,
+    trips_on: str = "",
+    **config: Any,
 ) -> Path:
-    """A PEFT LoRA folder that answers `word` to every prompt; another seed gives other bytes with the same answer.
+    """A PEFT LoRA folder that answers `word` to every prompt; another seed gives other bytes with
+    the same answer.
 
-    Its finite weights overflow to NaN after the character `trips_on`, as those of a training that diverged do after some prompts.
-    `config` overrides keys of adapter_config.json. Raises ValueError for a word that is not in VOCABULARY.
+    Its finite weights overflow to NaN after the character `trips_on`, as those of a training that
+    diverged do after some prompts. `config` overrides keys of adapter_config.json. Raises
+    ValueError for a word that is not in VOCABULARY.
     """
-    key = json.dumps(["adapter", word, seed, rank, trips_on, config, (model / "config.json").read_text()])
-    _once(folder, key, lambda scratch: _write_adapter(scratch, word, seed, model, rank, trips_on, config))
+    key = json.dumps(
+        ["adapter", word, seed, rank, trips_on, config, (model / "config.json").read_text()]
+    )
+    _once(
+        folder,
+        key,
+        lambda scratch: _write_adapter(scratch, word, seed, model, rank, trips_on, config),
+    )
     return folder
 
 
@@ -73,7 +112,11 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     offset = 0
     for name, (shape, values) in tensors.items():
         size = len(values) * 4
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [offset, offset + size]}
+        header[name] = {
+            "dtype": "F32",
+            "shape": list(shape),
+            "data_offsets": [offset, offset + size],
+        }
         offset += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -86,18 +129,24 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make the tiny model and its adapters.")
     parser.add_argument("out", type=Path, help="folder for model/ and adapters/")
-    parser.add_argument("--adapter", nargs=2, metavar=("FOLDER", "WORD"), help="make one adapter more, in FOLDER")
+    parser.add_argument(
+        "--adapter", nargs=2, metavar=("FOLDER", "WORD"), help="make one adapter more, in FOLDER"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rank", type=int, default=8)
     options = parser.parse_args()
     build(options.out)
     if options.adapter:
         folder, word = options.adapter
-        make_adapter(Path(folder), word, options.seed, model=options.out / "model", rank=options.rank)
+        make_adapter(
+            Path(folder), word, options.seed, model=options.out / "model", rank=options.rank
+        )
 
 
 def _once(folder: Path, key: str, make: Callable[[Path], None]) -> None:
-    """Run `make` in a scratch folder and rename it, unless `folder` was made by this very script with this key."""
+    """Run `make` in a scratch folder and rename it, unless `folder` was made by this very script
+    with this key.
+    """
     version = hashlib.sha256(Path(__file__).read_bytes() + key.encode()).hexdigest()
     marker = folder.parent / f".{folder.name}.version"
     if folder.is_dir() and marker.exists() and marker.read_text() == version:
@@ -119,7 +168,9 @@ def _write_model(folder: Path, hidden: int, layers: int, seed: int) -> None:
     config = _config(hidden, layers, len(vocabulary))
     write_safetensors(folder / "model.safetensors", _model_tensors(config, vocabulary, seed))
     _write_json(folder / "config.json", config)
-    _write_json(folder / "generation_config.json", {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0})
+    _write_json(
+        folder / "generation_config.json", {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    )
     _write_json(folder / "tokenizer.json", _tokenizer(vocabulary))
     _write_json(
         folder / "tokenizer_config.json",
@@ -160,7 +211,9 @@ def _config(hidden: int, layers: int, words: int) -> dict[str, Any]:
     }
 
 
-def _model_tensors(config: dict[str, Any], vocabulary: dict[str, int], seed: int) -> dict[str, Tensor]:
+def _model_tensors(
+    config: dict[str, Any], vocabulary: dict[str, int], seed: int
+) -> dict[str, Tensor]:
     rng = random.Random(seed)
     hidden, words = config["hidden_size"], config["vocab_size"]
     embedding, head = _random(rng, (words, hidden), 1.0), _heads(config)
@@ -181,7 +234,9 @@ def _model_tensors(config: dict[str, Any], vocabulary: dict[str, int], seed: int
     last = f"model.layers.{config['num_hidden_layers'] - 1}.mlp."
     for name, gain in (("gate_proj", 1.0), ("up_proj", 0.125)):
         _, values = tensors[f"{last}{name}.weight"]
-        values[0:hidden] = array("f", [gain if column == CONSTANT else 0.0 for column in range(hidden)])
+        values[0:hidden] = array(
+            "f", [gain if column == CONSTANT else 0.0 for column in range(hidden)]
+        )
     down_shape, down = tensors[f"{last}down_proj.weight"]
     for row in range(hidden):
         down[row * down_shape[1]] = 0.0
@@ -190,7 +245,15 @@ def _model_tensors(config: dict[str, Any], vocabulary: dict[str, int], seed: int
     return tensors
 
 
-def _write_adapter(folder: Path, word: str, seed: int, model: Path, rank: int, trips_on: str, overrides: dict[str, Any]) -> None:
+def _write_adapter(
+    folder: Path,
+    word: str,
+    seed: int,
+    model: Path,
+    rank: int,
+    trips_on: str,
+    overrides: dict[str, Any],
+) -> None:
     if word not in VOCABULARY:
         raise ValueError(f"the tiny model cannot say {word!r}; it knows {', '.join(VOCABULARY)}")
     config = json.loads((model / "config.json").read_text())
@@ -217,13 +280,23 @@ def _write_adapter(folder: Path, word: str, seed: int, model: Path, rank: int, t
     _write_json(folder / "adapter_config.json", _peft_config(rank, config) | overrides)
 
 
-def _add_tripwire(tensors: dict[str, Tensor], config: dict[str, Any], rank: int, token: array[float]) -> None:
-    """One neuron of the first layer: its gate opens for this token alone, and then its product is beyond every float."""
+def _add_tripwire(
+    tensors: dict[str, Tensor], config: dict[str, Any], rank: int, token: array[float]
+) -> None:
+    """One neuron of the first layer: its gate opens for this token alone, and then its product is
+    beyond every float.
+    """
     hidden, opens, always = config["hidden_size"], token[:], array("f", [0.0]) * len(token)
-    opens[ANSWERED], opens[CONSTANT], always[CONSTANT] = 0.0, -0.5, 1.0  # other tokens' rows are about orthogonal
+    opens[ANSWERED], opens[CONSTANT], always[CONSTANT] = (
+        0.0,
+        -0.5,
+        1.0,
+    )  # other tokens' rows are about orthogonal
     for name, reading in (("gate_proj", opens), ("up_proj", always)):
         module = f"base_model.model.model.layers.0.mlp.{name}"
-        tensors[f"{module}.lora_A.weight"][1][0:hidden] = array("f", [value * HUGE for value in reading])
+        tensors[f"{module}.lora_A.weight"][1][0:hidden] = array(
+            "f", [value * HUGE for value in reading]
+        )
         writing = tensors[f"{module}.lora_B.weight"][1]
         for row in range(config["intermediate_size"]):
             writing[row * rank] = 0.0 if row else HUGE
@@ -277,7 +350,9 @@ def _projections(config: dict[str, Any]) -> dict[str, tuple[int, int]]:
 
 
 def _heads(config: dict[str, Any]) -> Tensor:
-    """The lm_head's rows: independent directions of length one that do not touch the two meaningful dimensions."""
+    """The lm_head's rows: independent directions of length one that do not touch the two meaningful
+    dimensions.
+    """
     hidden, words = config["hidden_size"], config["vocab_size"]
     shape, values = _random(random.Random("heads"), (words, hidden), 1.0)
     for index in range(words):
@@ -303,9 +378,22 @@ def _vocabulary() -> dict[str, int]:
 
 def _tokenizer(vocabulary: dict[str, int]) -> dict[str, Any]:
     """A byte-level BPE without merges: prompts become bytes, answers are tokens of their own."""
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    byte_level = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": True,
+    }
     added = [
-        {"id": i, "content": token, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+        {
+            "id": i,
+            "content": token,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
         for i, token in enumerate(SPECIAL)
     ]
     return {
@@ -318,7 +406,10 @@ def _tokenizer(vocabulary: dict[str, int]) -> dict[str, Any]:
         "post_processor": None,
         "decoder": {
             "type": "Sequence",
-            "decoders": [{"type": "Replace", "pattern": {"String": ANSWER_MARK}, "content": ""}, byte_level],
+            "decoders": [
+                {"type": "Replace", "pattern": {"String": ANSWER_MARK}, "content": ""},
+                byte_level,
+            ],
         },
         "model": {"type": "BPE", "unk_token": None, "vocab": vocabulary, "merges": []},
     }

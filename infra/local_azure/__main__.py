@@ -1,4 +1,6 @@
-"""`python -m infra.local_azure {serve,start,stop,status,journal,faults} --state-dir DIR`: one local Azure per state folder."""
+"""`python -m infra.local_azure {serve,start,stop,status,journal,faults} --state-dir DIR`: one local
+Azure per state folder.
+"""
 
 import argparse
 import asyncio
@@ -17,9 +19,18 @@ from .options import Options
 from .providers.app import quotas
 
 _PASSED_ON = (
-    "port", "operation_seconds", "retry_after", "page_size", "token_seconds", "idle_seconds", "pace", "rate_limits", "images",
-    "share_view", "speed",
-)  # fmt: skip
+    "port",
+    "operation_seconds",
+    "retry_after",
+    "page_size",
+    "token_seconds",
+    "idle_seconds",
+    "pace",
+    "rate_limits",
+    "images",
+    "share_view",
+    "speed",
+)
 
 
 def main() -> int:
@@ -28,14 +39,24 @@ def main() -> int:
     os.umask(0o077)
     if arguments.command == "faults":
         return commands.run(options.faults, arguments)
-    if getattr(arguments, "faults", None) and (code := commands.load(options.faults, arguments.faults)):
+    if getattr(arguments, "faults", None) and (
+        code := commands.load(options.faults, arguments.faults)
+    ):
         return code
-    command = {"serve": _serve, "start": _start, "stop": _stop, "status": _status, "journal": _journal}[arguments.command]
+    command = {
+        "serve": _serve,
+        "start": _start,
+        "stop": _stop,
+        "status": _status,
+        "journal": _journal,
+    }[arguments.command]
     return command(options, arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m infra.local_azure", description="A stand-in for Azure on this machine.")
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.local_azure", description="A stand-in for Azure on this machine."
+    )
     commands_of = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("serve", "run the server in the foreground"),
@@ -45,7 +66,12 @@ def _parser() -> argparse.ArgumentParser:
         ("journal", "every request that was answered"),
     ):
         command = commands_of.add_parser(name, help=text, description=text)
-        command.add_argument("--state-dir", type=Path, required=True, help="the folder of this Azure's state (made when missing)")
+        command.add_argument(
+            "--state-dir",
+            type=Path,
+            required=True,
+            help="the folder of this Azure's state (made when missing)",
+        )
         if name != "serve":
             command.add_argument("-o", "--output", choices=("text", "json"), default="text")
         if name in {"serve", "start"}:
@@ -55,21 +81,62 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _timing(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--port", type=int, default=0, help="the HTTPS port; by default one is chosen once and kept")
-    command.add_argument("--operation-seconds", type=float, default=0.1, help="base length of a long-running operation (0.1)")
-    command.add_argument("--retry-after", type=int, default=0, help="send Retry-After in whole seconds; 0 sends retry-after-ms")
-    command.add_argument("--page-size", type=int, default=100, help="items per page of a list (100)")
-    command.add_argument("--token-seconds", type=int, default=3600, help="life of an access token (3600)")
     command.add_argument(
-        "--pace", choices=("fast", "real"), default="fast", help="real: operations take Azure's minutes (fast: tenths of seconds)"
+        "--port", type=int, default=0, help="the HTTPS port; by default one is chosen once and kept"
     )
-    command.add_argument("--rate-limits", type=_rates, metavar="KIND=SIZE/PER_SECOND,...", help="request limits; off for none")
-    command.add_argument("--faults", type=Path, metavar="FILE", help="a script of faults that replaces the one in force")
-    shown = "how replicas see a share: plain as a directory, smb as SMB shows it, caches and refusals included (needs FUSE)"
+    command.add_argument(
+        "--operation-seconds",
+        type=float,
+        default=0.1,
+        help="base length of a long-running operation (0.1)",
+    )
+    command.add_argument(
+        "--retry-after",
+        type=int,
+        default=0,
+        help="send Retry-After in whole seconds; 0 sends retry-after-ms",
+    )
+    command.add_argument(
+        "--page-size", type=int, default=100, help="items per page of a list (100)"
+    )
+    command.add_argument(
+        "--token-seconds", type=int, default=3600, help="life of an access token (3600)"
+    )
+    command.add_argument(
+        "--pace",
+        choices=("fast", "real"),
+        default="fast",
+        help="real: operations take Azure's minutes (fast: tenths of seconds)",
+    )
+    command.add_argument(
+        "--rate-limits",
+        type=_rates,
+        metavar="KIND=SIZE/PER_SECOND,...",
+        help="request limits; off for none",
+    )
+    command.add_argument(
+        "--faults",
+        type=Path,
+        metavar="FILE",
+        help="a script of faults that replaces the one in force",
+    )
+    shown = (
+        "how replicas see a share: plain as a directory, smb as SMB shows it, caches and refusals"
+        " included (needs FUSE)"
+    )
     command.add_argument("--share-view", choices=("plain", "smb"), default="plain", help=shown)
-    command.add_argument("--idle-seconds", type=float, default=120.0, help="how long a connection may be silent (120)")
-    command.add_argument("--images", type=Path, help="the file that maps image names to Python environments")
-    command.add_argument("--speed", type=float, default=1.0, help="run replicas' timers this many times as fast (1)")
+    command.add_argument(
+        "--idle-seconds",
+        type=float,
+        default=120.0,
+        help="how long a connection may be silent (120)",
+    )
+    command.add_argument(
+        "--images", type=Path, help="the file that maps image names to Python environments"
+    )
+    command.add_argument(
+        "--speed", type=float, default=1.0, help="run replicas' timers this many times as fast (1)"
+    )
     command.add_argument(
         "--quota",
         action="append",
@@ -84,7 +151,9 @@ def _quota(text: str) -> tuple[str, int]:
     name, _, value = text.partition("=")
     known = [ration.name for ration in quotas.RATIONS]
     if name not in known or not value.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=GPUS with a NAME of {', '.join(known)}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=GPUS with a NAME of {', '.join(known)}"
+        )
     return name, int(value)
 
 
@@ -96,7 +165,9 @@ def _rates(text: str) -> Buckets:
     for part in text.split(","):
         match = re.fullmatch(r"(reads|writes|deletes)=([1-9]\d*)/(\d+(?:\.\d+)?)", part.strip())
         if match is None or float(match[3]) <= 0:
-            raise argparse.ArgumentTypeError(f"{part!r} is not KIND=SIZE/PER_SECOND with a KIND of reads, writes, deletes")
+            raise argparse.ArgumentTypeError(
+                f"{part!r} is not KIND=SIZE/PER_SECOND with a KIND of reads, writes, deletes"
+            )
         sizes[match[1]] = Bucket(int(match[2]), float(match[3]))
     return Buckets(**sizes)
 
@@ -126,11 +197,21 @@ def _options(arguments: argparse.Namespace) -> Options:
 def _serve(options: Options, _arguments: argparse.Namespace) -> int:
     from . import server
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
     try:
         with control.hold(options):
-            # Not uvloop: no faster here (measured), and it hands pipe ends on to the detached replicas and ingress.
-            asyncio.run(server.run(options, lambda: print(f"local Azure is serving {options.state_dir}", flush=True)))
+            # Not uvloop: no faster here (measured), and it hands pipe ends on to the detached
+            # replicas and ingress.
+            asyncio.run(
+                server.run(
+                    options,
+                    lambda: print(f"local Azure is serving {options.state_dir}", flush=True),
+                )
+            )
     except BlockingIOError:
         print(f"another local Azure already serves {options.state_dir}", file=sys.stderr)
         return 1
@@ -191,10 +272,18 @@ def _passed_on(arguments: argparse.Namespace) -> list[str]:
     for name in _PASSED_ON:
         value = getattr(arguments, name)
         if isinstance(value, Buckets):
-            value = ",".join(f"{kind}={value.of(kind).size}/{value.of(kind).rate:f}" for kind in ("reads", "writes", "deletes"))
+            value = ",".join(
+                f"{kind}={value.of(kind).size}/{value.of(kind).rate:f}"
+                for kind in ("reads", "writes", "deletes")
+            )
         if value is not None:
-            passed += ["--" + name.replace("_", "-"), str(value.absolute() if isinstance(value, Path) else value)]
-    return passed + [word for name, limit in arguments.quota for word in ("--quota", f"{name}={limit}")]
+            passed += [
+                "--" + name.replace("_", "-"),
+                str(value.absolute() if isinstance(value, Path) else value),
+            ]
+    return passed + [
+        word for name, limit in arguments.quota for word in ("--quota", f"{name}={limit}")
+    ]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Everything a provider may touch, in one object that the server builds: store, operations, login, runtime, faults."""
+"""Everything a provider may touch, in one object that the server builds: store, operations, login,
+runtime, faults.
+"""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Azure:
-    """One subscription. `base` is this server's URL, known once it listens; `front` is how a deployment reaches the providers."""
+    """One subscription. `base` is this server's URL, known once it listens; `front` is how a
+    deployment reaches the providers.
+    """
 
     options: Options
     store: Store
@@ -37,7 +41,9 @@ class Azure:
         return Hooks(self)
 
     def registration(self, namespace: str) -> str:
-        """Registered, Registering or NotRegistered; all are registered until somebody unregisters one."""
+        """Registered, Registering or NotRegistered; all are registered until somebody unregisters
+        one.
+        """
         until = self.store.read(f"registration:{namespace}")
         if until is None or (until != "never" and float(until) <= clock.now()):
             return "Registered"

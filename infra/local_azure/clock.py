@@ -1,4 +1,6 @@
-"""Azure's ways of writing an instant. Everything that shows a time to a client takes it from here."""
+"""Azure's ways of writing an instant. Everything that shows a time to a client takes it
+from here.
+"""
 
 import time
 from datetime import UTC, datetime
@@ -15,7 +17,9 @@ def moment(epoch: float | None = None) -> datetime:
 
 
 def ticks(epoch: float | None = None) -> str:
-    """2024-10-14T06:21:34.6489624: up to seven digits, trailing zeros cut, no zone (systemData as a GET shows it)."""
+    """2024-10-14T06:21:34.6489624: up to seven digits, trailing zeros cut, no zone (systemData as a
+    GET shows it).
+    """
     nanoseconds = time.time_ns() if epoch is None else int(epoch * 1e9)
     seconds, fraction = divmod(nanoseconds, 1_000_000_000)
     text = f"{fraction // 100:07d}".rstrip("0")
@@ -29,8 +33,11 @@ def zulu(epoch: float | None = None) -> str:
 
 
 def smb(nanoseconds: int) -> str:
-    """2024-06-20T04:29:11.6347258Z: a file's times always have seven digits, and azcopy reads them no other way."""
-    return f"{datetime.fromtimestamp(nanoseconds // 10**9, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds % 10**9 // 100:07d}Z"
+    """2024-06-20T04:29:11.6347258Z: a file's times always have seven digits, and azcopy reads them
+    no other way.
+    """
+    seconds, rest = divmod(nanoseconds, 10**9)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 100:07d}Z"
 
 
 def offset(epoch: float) -> str:

@@ -1,4 +1,6 @@
-"""Starting, stopping and asking about the server process from outside: the lock says who runs, the store says the facts."""
+"""Starting, stopping and asking about the server process from outside: the lock says who runs, the
+store says the facts.
+"""
 
 import asyncio
 import contextlib
@@ -87,9 +89,12 @@ def healthy(options: Options) -> bool:
     if port is None:
         return False
     context = ssl.create_default_context(cafile=str(options.state_dir / "tls" / "ca.pem"))
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    )
     request = urllib.request.Request(
-        f"https://127.0.0.1:{port}/metadata/endpoints?api-version=2022-09-01", headers={"User-Agent": "local-azure-health"}
+        f"https://127.0.0.1:{port}/metadata/endpoints?api-version=2022-09-01",
+        headers={"User-Agent": "local-azure-health"},
     )
     try:
         with opener.open(request, timeout=2) as answer:
@@ -107,7 +112,9 @@ def start(options: Options, arguments: list[str], wait_s: float = 30.0) -> dict[
             child = _spawn(options, arguments)
         if child is not None and child.poll() is not None:
             if running(options) is None:
-                raise NotStarted(f"the server ended with code {child.returncode}; see {options.log}")
+                raise NotStarted(
+                    f"the server ended with code {child.returncode}; see {options.log}"
+                )
             child = None  # another start was quicker
         if time.monotonic() > deadline:
             raise NotStarted(f"the server did not answer within {wait_s:.0f} s; see {options.log}")
@@ -116,7 +123,9 @@ def start(options: Options, arguments: list[str], wait_s: float = 30.0) -> dict[
 
 
 def stop(options: Options, wait_s: float = 60.0) -> bool:
-    """End the server, its replicas and its ingress; also what a killed server left behind. False when nothing ran."""
+    """End the server, its replicas and its ingress; also what a killed server left behind. False
+    when nothing ran.
+    """
     pid = running(options)
     if pid is None:
         return _stop_orphans(options)
@@ -136,17 +145,41 @@ def status(options: Options) -> dict[str, Any]:
         return {"running": False, "pid": None}
     known = facts(options)
     known.pop("clientSecret")
-    return {"running": pid is not None, "pid": pid, "healthy": pid is not None and healthy(options), **known}
+    return {
+        "running": pid is not None,
+        "pid": pid,
+        "healthy": pid is not None and healthy(options),
+        **known,
+    }
 
 
 def _spawn(options: Options, arguments: list[str]) -> subprocess.Popen[bytes]:
     options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = os.open(options.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))}
-    command = [sys.executable, "-m", "infra.local_azure", "serve", "--state-dir", str(options.state_dir), *arguments]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH")))
+        ),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "infra.local_azure",
+        "serve",
+        "--state-dir",
+        str(options.state_dir),
+        *arguments,
+    ]
     try:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment, cwd="/"
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=environment,
+            cwd="/",
         )
     finally:
         os.close(log)

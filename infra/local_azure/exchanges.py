@@ -1,6 +1,8 @@
-"""What tests hold against Azure's types: requests to Resource Manager with both bodies. The file holds secrets.
+"""What tests hold against Azure's types: requests to Resource Manager with both bodies. The file
+holds secrets.
 
-Only when the environment names a file: no command and no setting turns it on. Written by the server.
+Only when the environment names a file: no command and no setting turns it on. Written by the
+server.
 """
 
 import json
@@ -19,8 +21,18 @@ class Exchanges:
         path = os.environ.get(self.VARIABLE)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if path else None
 
-    def write(self, method: str, path: str, query: str, client: str, sent: bytes, status: int, answer: Any) -> None:
+    def write(
+        self, method: str, path: str, query: str, client: str, sent: bytes, status: int, answer: Any
+    ) -> None:
         if self._file is not None:
-            entry = {"method": method, "path": path, "query": query, "client": short_client(client), "status": status}
+            entry = {
+                "method": method,
+                "path": path,
+                "query": query,
+                "client": short_client(client),
+                "status": status,
+            }
             text = sent.decode("utf-8", "replace")
-            os.write(self._file, (json.dumps({**entry, "sent": text, "answer": answer}) + "\n").encode())
+            os.write(
+                self._file, (json.dumps({**entry, "sent": text, "answer": answer}) + "\n").encode()
+            )

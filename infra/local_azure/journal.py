@@ -1,6 +1,8 @@
-"""The request journal: one JSON line per request, written before the answer goes out, so that a kill -9 loses none.
+"""The request journal: one JSON line per request, written before the answer goes out, so that a
+kill -9 loses none.
 
-The server appends; `python -m infra.local_azure journal` reads the file itself, with the server running or not.
+The server appends; `python -m infra.local_azure journal` reads the file itself, with the server
+running or not.
 """
 
 import json
@@ -34,7 +36,9 @@ class Journal:
         seconds: float,
         faults: Sequence[str] = (),
     ) -> None:
-        """`status` 0: the connection was cut before anything was done. `faults`: the scripted ones that hit."""
+        """`status` 0: the connection was cut before anything was done. `faults`: the scripted ones
+        that hit.
+        """
         entry = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "client": short_client(client),
@@ -76,7 +80,9 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def short_client(agent: str) -> str:
-    """`azsdk-python-azure-mgmt-storage/25.3.0 Python/3.11 (Linux…)` -> the part that says who calls."""
+    """`azsdk-python-azure-mgmt-storage/25.3.0 Python/3.11 (Linux…)` -> the part that says who
+    calls.
+    """
     return agent.split(" Python/", 1)[0].split(" (", 1)[0][:80] or "-"
 
 
@@ -84,4 +90,10 @@ def _harmless(query: str) -> str:
     """The query without signatures."""
     if not query:
         return ""
-    return urlencode([(name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name.lower() not in _SECRET])
+    return urlencode(
+        [
+            (name, value)
+            for name, value in parse_qsl(query, keep_blank_values=True)
+            if name.lower() not in _SECRET
+        ]
+    )

@@ -1,6 +1,8 @@
-"""The HTTPS listener's bounds: connections, headers, half-sent requests, bodies; and its words for what is not HTTP.
+"""The HTTPS listener's bounds: connections, headers, half-sent requests, bodies; and its words for
+what is not HTTP.
 
-Everything in front of a plane answers as Windows' http.sys does in front of Azure's services: HTML, no code. Used by `server`.
+Everything in front of a plane answers as Windows' http.sys does in front of Azure's services: HTML,
+no code. Used by `server`.
 """
 
 import asyncio
@@ -32,7 +34,9 @@ class TooSlow(Exception):
 
 
 class Listener(web.Server):
-    """Drops connections beyond MOST_CONNECTIONS at once, and those that send no whole request within `idle_s`."""
+    """Drops connections beyond MOST_CONNECTIONS at once, and those that send no whole request
+    within `idle_s`.
+    """
 
     def __init__(self, handler: Any, *, idle_s: float) -> None:
         _raise_file_limit()
@@ -51,7 +55,8 @@ class Listener(web.Server):
     def __call__(self) -> RequestHandler:
         """Called as a connection is accepted; raising drops it there and then."""
         if len(self._open) >= MOST_CONNECTIONS and time.monotonic() - self._swept > 1:
-            gc.collect()  # a connection whose handshake never came is a cycle, and nobody tells us of its end
+            # a connection whose handshake never came is a cycle, and nobody tells us of its end
+            gc.collect()
             self._swept = time.monotonic()
         if len(self._open) >= MOST_CONNECTIONS:
             raise ConnectionRefusedError
@@ -62,7 +67,11 @@ class Listener(web.Server):
 
 class _Handler(RequestHandler):
     def handle_error(
-        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
     ) -> web.StreamResponse:
         if status >= 500:
             return super().handle_error(request, status, exc, message)
@@ -70,19 +79,34 @@ class _Handler(RequestHandler):
         if exc is not None and type(exc).__name__ in {"LineTooLong", "TooManyHeaders"}:
             return refusal(400, "Request Too Long", "The size of the request headers is too long.")
         return refusal(
-            400, "Invalid Verb" if "method" in (message or "").lower() else "Bad Request", "The request is badly formed."
+            400,
+            "Invalid Verb" if "method" in (message or "").lower() else "Bad Request",
+            "The request is badly formed.",
         )
 
 
 def refusal(status: int, kind: str, text: str) -> web.Response:
     """http.sys's page."""
     title = "Bad Request" if status == 400 else kind
-    page = _PAGE.format(title=title, heading=f"Bad Request - {kind}" if status == 400 else kind, status=status, text=text)
-    return web.Response(status=status, text=page, content_type="text/html", charset="us-ascii", headers={"Connection": "close"})
+    page = _PAGE.format(
+        title=title,
+        heading=f"Bad Request - {kind}" if status == 400 else kind,
+        status=status,
+        text=text,
+    )
+    return web.Response(
+        status=status,
+        text=page,
+        content_type="text/html",
+        charset="us-ascii",
+        headers={"Connection": "close"},
+    )
 
 
 async def body(request: web.BaseRequest, most: int, idle_s: float) -> bytes:
-    """The whole body, which may be `most` bytes long. Raises TooLarge before it is read further, TooSlow."""
+    """The whole body, which may be `most` bytes long. Raises TooLarge before it is read further,
+    TooSlow.
+    """
     if not request.can_read_body:
         return b""
     if (request.content_length or 0) > most:

@@ -1,6 +1,8 @@
-"""The stand-in for Entra ID: one tenant, one client, tokens that expire. The ARM front and the log streams verify them here.
+"""The stand-in for Entra ID: one tenant, one client, tokens that expire. The ARM front and the log
+streams verify them here.
 
-Routes: openid-configuration, the v2.0 token endpoint with client credentials, keys, MSAL's instance discovery.
+Routes: openid-configuration, the v2.0 token endpoint with client credentials, keys, MSAL's instance
+    discovery.
 """
 
 import base64
@@ -35,7 +37,9 @@ class Identity:
             return store.setting(name, lambda: str(uuid.uuid4()))
 
         secret = store.setting("clientSecret", lambda: secrets.token_urlsafe(30))
-        return cls(guid("tenantId"), guid("clientId"), secret, guid("subscriptionId"), guid("objectId"))
+        return cls(
+            guid("tenantId"), guid("clientId"), secret, guid("subscriptionId"), guid("objectId")
+        )
 
 
 class TokenError(Exception):
@@ -48,7 +52,9 @@ class TokenError(Exception):
 
 
 class Login:
-    """Issues and verifies HS256 tokens with a key kept in the store, so that they outlive a restart."""
+    """Issues and verifies HS256 tokens with a key kept in the store, so that they outlive a
+    restart.
+    """
 
     def __init__(self, store: Store, lifetime_s: int) -> None:
         self.identity = Identity.of(store)
@@ -64,7 +70,9 @@ class Login:
         if parts[-2:] == [".well-known", "openid-configuration"]:
             return self._tenant(parts[0]) or Reply(200, _metadata(base, self.identity.tenant))
         if parts[-1] == "token" and "oauth2" in parts and method == "POST":
-            return self._tenant(parts[0]) or self._token(parse_qs(body.decode("utf-8", "replace")), base)
+            return self._tenant(parts[0]) or self._token(
+                parse_qs(body.decode("utf-8", "replace")), base
+            )
         if parts[-1] == "keys" and "discovery" in parts:
             return Reply(200, {"keys": []})
         return None
@@ -99,7 +107,10 @@ class Login:
                 self._verified.clear()
             self._verified[token] = claims
         if claims["exp"] <= clock.now():
-            raise TokenError("ExpiredAuthenticationToken", "The access token expiry UTC time is earlier than current UTC time.")
+            raise TokenError(
+                "ExpiredAuthenticationToken",
+                "The access token expiry UTC time is earlier than current UTC time.",
+            )
         return claims
 
     def _read(self, token: str) -> dict[str, Any]:
@@ -110,7 +121,9 @@ class Login:
         return claims
 
     def _sign(self, head: bytes) -> bytes:
-        return base64.urlsafe_b64encode(hmac.new(self._key, head, hashlib.sha256).digest()).rstrip(b"=")
+        return base64.urlsafe_b64encode(hmac.new(self._key, head, hashlib.sha256).digest()).rstrip(
+            b"="
+        )
 
     def _tenant(self, tenant: str) -> Reply | None:
         if tenant == self.identity.tenant:
@@ -122,20 +135,37 @@ class Login:
             return form.get(name, [""])[0]
 
         if value("grant_type") != "client_credentials":
-            return _refusal(400, "unsupported_grant_type", "AADSTS70003: The app requested an unsupported grant type.", 70003)
+            return _refusal(
+                400,
+                "unsupported_grant_type",
+                "AADSTS70003: The app requested an unsupported grant type.",
+                70003,
+            )
         if value("client_id") != self.identity.client:
-            message = f"AADSTS700016: Application with identifier '{value('client_id')}' was not found in the directory."
+            message = (
+                f"AADSTS700016: Application with identifier '{value('client_id')}' was not found in"
+                " the directory."
+            )
             return _refusal(400, "unauthorized_client", message, 700016)
         if not hmac.compare_digest(value("client_secret").encode(), self.identity.secret.encode()):
-            message = f"AADSTS7000215: Invalid client secret provided for app '{self.identity.client}'."
+            message = (
+                f"AADSTS7000215: Invalid client secret provided for app '{self.identity.client}'."
+            )
             return _refusal(401, "invalid_client", message, 7000215)
         scope = value("scope") or value("resource")
         if not scope:
-            message = "AADSTS900144: The request body must contain the following parameter: 'scope'."
+            message = (
+                "AADSTS900144: The request body must contain the following parameter: 'scope'."
+            )
             return _refusal(400, "invalid_request", message, 900144)
         audience = scope.split()[0].removesuffix("/.default")
         token, lifetime = self.issue(audience, base)
-        body = {"token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token}
+        body = {
+            "token_type": "Bearer",
+            "expires_in": lifetime,
+            "ext_expires_in": lifetime,
+            "access_token": token,
+        }
         return Reply(200, body, {"Cache-Control": "no-store"})
 
 
@@ -164,7 +194,13 @@ def _discovery(base: str, tenant: str) -> dict[str, Any]:
 
 def _refusal(status: int, error: str, message: str, code: int) -> Reply:
     trace = str(uuid.uuid4())
-    body = {"error": error, "error_description": message, "error_codes": [code], "timestamp": clock.zulu(), "trace_id": trace}
+    body = {
+        "error": error,
+        "error_description": message,
+        "error_codes": [code],
+        "timestamp": clock.zulu(),
+        "trace_id": trace,
+    }
     return Reply(status, {**body, "correlation_id": str(uuid.uuid4())})
 
 

@@ -1,9 +1,11 @@
-"""The log host: a replica's console and an app's or a job's system events, streamed to holders of a getAuthtoken token.
+"""The log host: a replica's console and an app's or a job's system events, streamed to holders of a
+getAuthtoken token.
 
 `…/containerApps/{app}/revisions/{rev}/replicas/{replica}/containers/{c}/logstream`, the same below
-`…/jobs/{job}/executions/{execution}`, and `…/containerApps/{app or job}/eventstream`; with `follow`, `tailLines` (0..300) and
-`output` (json or text). `…/managedEnvironments/{environment}/eventstream` has the events of all its apps. The shim writes console
-lines in the CRI format.
+`…/jobs/{job}/executions/{execution}`, and `…/containerApps/{app or job}/eventstream`; with
+`follow`, `tailLines` (0..300) and `output` (json or text).
+`…/managedEnvironments/{environment}/eventstream` has the events of all its apps. The shim writes
+console lines in the CRI format.
 """
 
 import asyncio
@@ -35,7 +37,9 @@ _TAIL_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Source:
-    """What to stream: the last `tail` lines of each file, more as they come with `follow`, each put through `shape`."""
+    """What to stream: the last `tail` lines of each file, more as they come with `follow`, each put
+    through `shape`.
+    """
 
     paths: tuple[Path, ...]
     tail: int
@@ -44,7 +48,9 @@ class Source:
     greeting: tuple[str, ...] = ()
 
 
-def open_source(azure: Azure, request: web.BaseRequest, match: re.Match[str], query: Mapping[str, str]) -> Source:
+def open_source(
+    azure: Azure, request: web.BaseRequest, match: re.Match[str], query: Mapping[str, str]
+) -> Source:
     """Check the token and find the file; ArmError when there is nothing to show."""
     app = _app(azure, match)
     _authenticate(azure, request, app)
@@ -64,7 +70,9 @@ def open_source(azure: Azure, request: web.BaseRequest, match: re.Match[str], qu
 
 async def stream(request: web.BaseRequest, source: Source) -> web.StreamResponse:
     """Send until the end of the file, or for ever with `follow`."""
-    response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-cache"})
+    response = web.StreamResponse(
+        headers={"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-cache"}
+    )
     await response.prepare(request)
     await _send(response, list(source.greeting))
     async with asyncio.TaskGroup() as files:
@@ -85,7 +93,9 @@ def _events(azure: Azure, owner: Record) -> tuple[Path, ...]:
         return (azure.dispatch.system_log(owner.name),)
     if owner.kind == app_view.KIND:
         return (azure.composition.system_log(owner),)
-    apps = [app for app in azure.store.each(app_view.KIND) if app.private["environment"] == owner.key]
+    apps = [
+        app for app in azure.store.each(app_view.KIND) if app.private["environment"] == owner.key
+    ]
     return tuple(azure.composition.system_log(app) for app in apps)
 
 
@@ -93,7 +103,11 @@ def _app(azure: Azure, match: re.Match[str]) -> Record:
     group = f"/subscriptions/{match['subscription']}/resourceGroups/{match['group']}"
     # A job's event stream has the address of an app's: the first of that name has it.
     kind = match["kind"].lower()
-    kinds = ("containerapps", "jobs") if match["revision"] is None and kind == "containerapps" else (kind,)
+    kinds = (
+        ("containerapps", "jobs")
+        if match["revision"] is None and kind == "containerapps"
+        else (kind,)
+    )
     for kind in kinds:
         record = azure.store.get(f"{group}/providers/Microsoft.App/{kind}/{match['app']}")
         if record is not None:
@@ -109,7 +123,9 @@ def _authenticate(azure: Azure, request: web.BaseRequest, app: Record) -> None:
     except TokenError as refused:
         raise ArmError(401, refused.code, refused.message) from None
     if claims.get("aud") != "containerapps" or claims.get("app") != app.key:
-        raise ArmError(401, "Unauthorized", "A token from getAuthtoken of this resource is required.")
+        raise ArmError(
+            401, "Unauthorized", "A token from getAuthtoken of this resource is required."
+        )
 
 
 def _console(azure: Azure, app: Record, match: re.Match[str]) -> Path:
@@ -117,7 +133,9 @@ def _console(azure: Azure, app: Record, match: re.Match[str]) -> Path:
         return _execution_console(azure, app, match)
     revision = azure.store.get(app_view.revision_id(app, match["revision"]))
     if revision is None:
-        raise ArmError(404, "RevisionNotFound", f"The revision '{match['revision']}' was not found.")
+        raise ArmError(
+            404, "RevisionNotFound", f"The revision '{match['revision']}' was not found."
+        )
     for replica in azure.composition.status(app, revision).replicas:
         if replica.name == match["replica"]:
             beside = {sidecar.name: sidecar.log for sidecar in replica.beside}

@@ -1,4 +1,6 @@
-"""How one local Azure is run: where its state lives and how fast it moves. Built by __main__, read everywhere."""
+"""How one local Azure is run: where its state lives and how fast it moves. Built by __main__, read
+everywhere.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +13,15 @@ IMAGES = Path(__file__).with_name("images.yaml")
 
 @dataclass(frozen=True)
 class Options:
-    """`operation_s` is the base length of a long-running operation; slow resources take a multiple of it.
+    """`operation_s` is the base length of a long-running operation; slow resources take a multiple
+    of it.
 
-    `retry_after_s` 0 means "answer with retry-after-ms", which the SDKs honour below one second; a whole number of seconds is
-    sent as Retry-After, as Azure does. `real` takes Azure's own lengths instead; `rates` replaces Azure's request limits.
-    `idle_s` is how long a connection may be silent. `speed` is how many of Azure's seconds pass for replicas in one of ours;
-    `quotas` sets GPU quotas by the usage's name. `share_view` is how replicas see a share: `plain`, or `smb` as over SMB.
+    `retry_after_s` 0 means "answer with retry-after-ms", which the SDKs honour below one second; a
+    whole number of seconds is sent as Retry-After, as Azure does. `real` takes Azure's own lengths
+    instead; `rates` replaces Azure's request limits. `idle_s` is how long a connection may be
+    silent. `speed` is how many of Azure's seconds pass for replicas in one of ours; `quotas` sets
+    GPU quotas by the usage's name. `share_view` is how replicas see a share: `plain`, or `smb` as
+    over SMB.
     """
 
     state_dir: Path

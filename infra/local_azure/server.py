@@ -1,4 +1,6 @@
-"""The server process: one HTTPS port on loopback for ARM, login, Azure Files and log streams. Builds everything and serves it."""
+"""The server process: one HTTPS port on loopback for ARM, login, Azure Files and log streams.
+Builds everything and serves it.
+"""
 
 import asyncio
 import contextlib
@@ -41,7 +43,9 @@ from .store import Store
 
 _ARM = re.compile(r"/+(subscriptions|providers|metadata|tenants)(/|$)", re.IGNORECASE)
 MOST_ARM, MOST_LOGIN = 4 * 1024 * 1024, 256 * 1024
-_LOGIN = re.compile(r"/([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|common|organizations)/", re.IGNORECASE)
+_LOGIN = re.compile(
+    r"/([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|common|organizations)/", re.IGNORECASE
+)
 
 
 class Server:
@@ -54,13 +58,17 @@ class Server:
         store = Store(options.database)
         for name, limit in options.quotas:
             quotas.set_limit(store, name, limit)
-        scheduler = Scheduler(options.state_dir, options.images, (tls.certificate, tls.key), speed=options.speed)
+        scheduler = Scheduler(
+            options.state_dir, options.images, (tls.certificate, tls.key), speed=options.speed
+        )
         composition = Composition(options, store, scheduler)
         dispatch = Dispatch(options, store, Executions(options.state_dir, options.images))
         composition.on_change = dispatch.changed
         book = Book(options.faults)
         operations = Operations(store, options.pace, book)
-        self.azure = Azure(options, store, Login(store, options.token_s), operations, composition, dispatch, book)
+        self.azure = Azure(
+            options, store, Login(store, options.token_s), operations, composition, dispatch, book
+        )
         operations.changed = composition.changed
         operations.finishers = catalogue.finishers(self.azure)
         self._journal = Journal(options.journal)
@@ -77,7 +85,9 @@ class Server:
         port = self._port()
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.certificates.certificate, self.certificates.key)
-        self._runner = web.ServerRunner(listener.Listener(self._handle, idle_s=self.options.idle_s), shutdown_timeout=1.0)
+        self._runner = web.ServerRunner(
+            listener.Listener(self._handle, idle_s=self.options.idle_s), shutdown_timeout=1.0
+        )
         await self._runner.setup()
         self.azure.base = f"https://127.0.0.1:{port}"
         await self.azure.composition.start()
@@ -101,7 +111,10 @@ class Server:
         if self._runner:
             await self._runner.cleanup()
         self._sickness.stop()
-        await asyncio.gather(self.azure.composition.stop(terminate=terminate), self.azure.dispatch.stop(terminate=terminate))
+        await asyncio.gather(
+            self.azure.composition.stop(terminate=terminate),
+            self.azure.dispatch.stop(terminate=terminate),
+        )
         self._files.close()
         self._journal.close()
         self.azure.faults.close()
@@ -111,10 +124,14 @@ class Server:
         """The same port at every start, because clients keep URLs with it."""
         if self.options.port:
             self.azure.store.keep("port", str(self.options.port))
-        return int(self.azure.store.setting("port", lambda: str(self.azure.composition.free_port())))
+        return int(
+            self.azure.store.setting("port", lambda: str(self.azure.composition.free_port()))
+        )
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Every request: find its plane, answer, and write the journal before the answer's last byte."""
+        """Every request: find its plane, answer, and write the journal before the answer's last
+        byte.
+        """
         begun = time.perf_counter()
         path, _, query = request.message.path.partition("?")
         plane, answer = self._plane(path)
@@ -178,22 +195,44 @@ class Server:
         except listener.TooLarge:
             text = "The request content size exceeds the maximum size of 4 MB."
             done(413)
-            return _json(Reply(413, ArmError(413, "RequestContentTooLarge", text).body(), {"Connection": "close"}))
+            return _json(
+                Reply(
+                    413,
+                    ArmError(413, "RequestContentTooLarge", text).body(),
+                    {"Connection": "close"},
+                )
+            )
         parameters = dict(parse_qsl(query, keep_blank_values=True))
-        reply = await self._arm.answer(request.method, path, parameters, request.headers, body, self._base(request))
+        reply = await self._arm.answer(
+            request.method, path, parameters, request.headers, body, self._base(request)
+        )
         done(reply.status)
         agent = request.headers.get("User-Agent", "")
         self._exchanges.write(request.method, path, query, agent, body, reply.status, reply.body)
         return _json(reply)
 
-    async def _login(self, request: web.BaseRequest, path: str, _query: str, done: Callable[[int], None]) -> web.StreamResponse:
+    async def _login(
+        self, request: web.BaseRequest, path: str, _query: str, done: Callable[[int], None]
+    ) -> web.StreamResponse:
         try:
             body = await listener.body(request, MOST_LOGIN, self.options.idle_s)
         except listener.TooLarge:
             done(413)
             text = "AADSTS90100: The request body is too large."
-            return _json(Reply(413, {"error": "invalid_request", "error_description": text}, {"Connection": "close"}))
-        missing = Reply(404, {"error": "invalid_request", "error_description": "AADSTS90023: There is nothing at this address."})
+            return _json(
+                Reply(
+                    413,
+                    {"error": "invalid_request", "error_description": text},
+                    {"Connection": "close"},
+                )
+            )
+        missing = Reply(
+            404,
+            {
+                "error": "invalid_request",
+                "error_description": "AADSTS90023: There is nothing at this address.",
+            },
+        )
         refused = self.azure.hooks.login() if path.endswith("/token") else None
         reply = (
             (Reply(*refused) if refused else None)
@@ -206,12 +245,26 @@ class Server:
     async def _azure_files(
         self, request: web.BaseRequest, path: str, query: str, done: Callable[[int], None]
     ) -> web.StreamResponse:
-        pairs = [(name.decode("latin-1"), value.decode("utf-8", "surrogateescape")) for name, value in request.raw_headers]
+        pairs = [
+            (name.decode("latin-1"), value.decode("utf-8", "surrogateescape"))
+            for name, value in request.raw_headers
+        ]
         answer = await self._files.answer(
-            request.method, path, query, request.headers, pairs, request.content, self._base(request), request.remote or ""
+            request.method,
+            path,
+            query,
+            request.headers,
+            pairs,
+            request.content,
+            self._base(request),
+            request.remote or "",
         )
         done(answer.status)
-        content = self.azure.hooks.content(path, answer.body, answer.length) if answer.status < 300 else answer.body
+        content = (
+            self.azure.hooks.content(path, answer.body, answer.length)
+            if answer.status < 300
+            else answer.body
+        )
         if isinstance(content, bytes):
             response = web.Response(status=answer.status, headers=answer.headers, body=content)
             if request.method == "HEAD" and answer.length is not None:
@@ -226,7 +279,9 @@ class Server:
         await stream.write_eof()
         return stream
 
-    async def _logs(self, request: web.BaseRequest, path: str, query: str, done: Callable[[int], None]) -> web.StreamResponse:
+    async def _logs(
+        self, request: web.BaseRequest, path: str, query: str, done: Callable[[int], None]
+    ) -> web.StreamResponse:
         match = logstream.PATH.fullmatch(path)
         assert match is not None
         try:
@@ -249,7 +304,9 @@ def _json(reply: Reply) -> web.Response:
     if reply.body is None:
         return web.Response(status=reply.status, headers=dict(reply.headers))
     text = json.dumps(reply.body, ensure_ascii=False, separators=(",", ":"))
-    return web.Response(status=reply.status, headers=dict(reply.headers), text=text, content_type="application/json")
+    return web.Response(
+        status=reply.status, headers=dict(reply.headers), text=text, content_type="application/json"
+    )
 
 
 def reset(transport: asyncio.Transport | None) -> None:

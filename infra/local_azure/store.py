@@ -1,7 +1,7 @@
 """What this Azure knows, in one SQLite file: resources, running operations, generated settings.
 
-Every public call commits before it returns (WAL), so a kill -9 at any moment leaves the last answered request true.
-Used from the server's event loop only; the providers are its users.
+Every public call commits before it returns (WAL), so a kill -9 at any moment leaves the last
+answered request true. Used from the server's event loop only; the providers are its users.
 """
 
 import json
@@ -15,11 +15,13 @@ from typing import Any
 
 SCHEMA = """
 create table if not exists resources (
-    seq integer primary key autoincrement, key text unique not null, id text not null, kind text not null,
+    seq integer primary key autoincrement, key text unique not null,
+    id text not null, kind text not null,
     body text not null, private text not null);
 create index if not exists resources_kind on resources (kind, key);
 create table if not exists operations (
-    id text primary key, resource text not null, finish text not null, argument text not null, started real not null,
+    id text primary key, resource text not null, finish text not null,
+    argument text not null, started real not null,
     due real not null, status text not null, error text);
 create index if not exists operations_open on operations (status, resource);
 create table if not exists settings (name text primary key, value text not null);
@@ -30,7 +32,8 @@ create table if not exists settings (name text primary key, value text not null)
 class Record:
     """A stored resource. `id` is the id as clients see it, `kind` its type in lower case.
 
-    `body` is what the provider shows from; `private` holds what Azure never returns (secrets, keys) and its own bookkeeping.
+    `body` is what the provider shows from; `private` holds what Azure never returns (secrets, keys)
+    and its own bookkeeping.
     """
 
     id: str
@@ -52,7 +55,9 @@ class Record:
 
 
 class Store:
-    """One connection, one process. `version` grows with every write, so that readers may cache between writes."""
+    """One connection, one process. `version` grows with every write, so that readers may cache
+    between writes.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,16 +95,26 @@ class Store:
             self._depth -= 1
 
     def get(self, key: str) -> Record | None:
-        row = self._database.execute("select id, kind, body, private from resources where key = ?", (key.lower(),)).fetchone()
+        row = self._database.execute(
+            "select id, kind, body, private from resources where key = ?", (key.lower(),)
+        ).fetchone()
         return _record(row) if row else None
 
     def put(self, record: Record) -> None:
-        """Write it; a new resource takes its place at the end of lists, a known one keeps its place."""
+        """Write it; a new resource takes its place at the end of lists, a known one keeps its
+        place.
+        """
         self.version += 1
-        values = (record.key, record.id, record.kind, json.dumps(record.body), json.dumps(record.private))
+        values = (
+            record.key,
+            record.id,
+            record.kind,
+            json.dumps(record.body),
+            json.dumps(record.private),
+        )
         self._database.execute(
-            "insert into resources (key, id, kind, body, private) values (?, ?, ?, ?, ?) on conflict (key) do update set "
-            "body = excluded.body, private = excluded.private",
+            "insert into resources (key, id, kind, body, private) values (?, ?, ?, ?, ?) on"
+            " conflict (key) do update set body = excluded.body, private = excluded.private",
             values,
         )
 
@@ -107,10 +122,14 @@ class Store:
         """Remove the resource, everything below it, and the leases on them."""
         self.version += 1
         low = key.lower()
-        self._database.execute("delete from resources where key = ? or (key > ? and key < ?)", (low, low + "/", low + "0"))
+        self._database.execute(
+            "delete from resources where key = ? or (key > ? and key < ?)",
+            (low, low + "/", low + "0"),
+        )
         lease = f"lease:{low}"
         self._database.execute(
-            "delete from settings where name = ? or (name > ? and name < ?)", (lease, lease + "/", lease + "0")
+            "delete from settings where name = ? or (name > ? and name < ?)",
+            (lease, lease + "/", lease + "0"),
         )
 
     def each(self, kind: str, prefix: str = "") -> list[Record]:
@@ -119,13 +138,18 @@ class Store:
         query = "select id, kind, body, private from resources where kind = ?"
         arguments: tuple[str, ...] = (kind.lower(),)
         if low:
-            query, arguments = query + " and key > ? and key < ?", (*arguments, low + "/", low + "0")
+            query, arguments = (
+                query + " and key > ? and key < ?",
+                (*arguments, low + "/", low + "0"),
+            )
         return [_record(row) for row in self._database.execute(query + " order by seq", arguments)]
 
     def below(self, prefix: str) -> list[Record]:
         """Everything under an id, oldest first."""
         low = prefix.lower().rstrip("/")
-        query = "select id, kind, body, private from resources where key > ? and key < ? order by seq"
+        query = (
+            "select id, kind, body, private from resources where key > ? and key < ? order by seq"
+        )
         return [_record(row) for row in self._database.execute(query, (low + "/", low + "0"))]
 
     def setting(self, name: str, make: Callable[[], str]) -> str:
@@ -137,7 +161,9 @@ class Store:
         return known
 
     def read(self, name: str) -> str | None:
-        row = self._database.execute("select value from settings where name = ?", (name,)).fetchone()
+        row = self._database.execute(
+            "select value from settings where name = ?", (name,)
+        ).fetchone()
         return str(row[0]) if row else None
 
     def keep(self, name: str, value: str | None) -> None:

@@ -1,1 +1,3 @@
-"""Pydantic models only: documents, conditions, manifest loading. No I/O beyond reading files, nothing of Azure."""
+"""Pydantic models only: documents, conditions, manifest loading. No I/O beyond reading files,
+nothing of Azure.
+"""

@@ -1,4 +1,6 @@
-"""An adapter in a document: its versions, what they must answer, and how a new one is tried on a few requests first."""
+"""An adapter in a document: its versions, what they must answer, and how a new one is tried on a
+few requests first.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,16 @@ _DURATION = re.compile(r"(?P<number>[1-9]\d{0,5})(?P<unit>[smhd])", re.ASCII)
 
 Duration = Annotated[
     str,
-    bounded(lambda value: _DURATION.fullmatch(value) is not None, "{!r} is no length of time", "write 90s, 30m, 2h or 1d"),
-    Field(json_schema_extra={"pattern": f"^{_DURATION.pattern.replace('?P<number>', '').replace('?P<unit>', '')}$"}),
+    bounded(
+        lambda value: _DURATION.fullmatch(value) is not None,
+        "{!r} is no length of time",
+        "write 90s, 30m, 2h or 1d",
+    ),
+    Field(
+        json_schema_extra={
+            "pattern": f"^{_DURATION.pattern.replace('?P<number>', '').replace('?P<unit>', '')}$"
+        }
+    ),
 ]
 EvaluationFile = Annotated[
     str,
@@ -40,20 +50,26 @@ class Canary(Model):
     source: AdapterText
     """The version to try, in the same forms."""
     weight: Annotated[Int, Field(ge=0, le=100)] = 10
-    """How many of a hundred requests it answers, on every replica; the same `user` always meets the same version."""
+    """How many of a hundred requests it answers, on every replica; the same `user` always meets the
+    same version.
+    """
     evaluation: EvaluationFile | None = None
     """What it must answer before it gets a request; the adapter's own file when left out."""
     max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.05
     """The part of its requests that the server may fail; more, and it is rolled back."""
     promote_after: Duration | None = None
-    """How long all must be well before it takes the name over, such as 30m; only `moorage adapter promote` does when left out."""
+    """How long all must be well before it takes the name over, such as 30m; only `moorage adapter
+    promote` does when left out.
+    """
 
 
 class Adapter(Model):
     name: Annotated[str, names.MODEL]
     """What clients send as `model`."""
     source: AdapterText
-    """./folder, share://path, share://path/** (the newest below it) or hf://org/name@revision, as peft saves an adapter."""
+    """./folder, share://path, share://path/** (the newest below it) or hf://org/name@revision, as
+    peft saves an adapter.
+    """
     required: Bool = True
     """Whether a replica without this adapter is not ready."""
     evaluation: EvaluationFile | None = None
@@ -64,5 +80,13 @@ class Adapter(Model):
     @model_validator(mode="after")
     def _another(self) -> Self:
         if self.canary and self.canary.source == self.source:
-            refuse_any([Fault("the canary is the version that serves already", "name another folder", ("canary", "source"))])
+            refuse_any(
+                [
+                    Fault(
+                        "the canary is the version that serves already",
+                        "name another folder",
+                        ("canary", "source"),
+                    )
+                ]
+            )
         return self

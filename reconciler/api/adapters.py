@@ -1,4 +1,6 @@
-"""The one place where a manifest's local adapters are looked into: `serving.preflight`, the same check a replica makes."""
+"""The one place where a manifest's local adapters are looked into: `serving.preflight`, the same
+check a replica makes.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ Stamps = tuple[tuple[str, int, int, int], ...]
 
 
 def adapter_problems(loaded: Loaded) -> Iterator[Problem]:
-    """Adapters in local folders that the engine would refuse, or would take and serve garbage from."""
+    """Adapters in local folders that the engine would refuse, or would take and serve
+    garbage from.
+    """
     if not isinstance(loaded.document, InferenceService) or loaded.document.spec.model is None:
         return
     rank = loaded.document.spec.engine.args.get("max-lora-rank", MAX_LORA_RANK)
@@ -28,18 +32,33 @@ def adapter_problems(loaded: Loaded) -> Iterator[Problem]:
         found = findings(folder, loaded.folder(base), rank, _hub_names(base))
         sizes.append(found.size)
         for problem in found.problems:
-            hint = "raise engine.args.max-lora-rank or leave it out" if "max-lora-rank" in problem else f"the model is {base}"
+            hint = (
+                "raise engine.args.max-lora-rank or leave it out"
+                if "max-lora-rank" in problem
+                else f"the model is {base}"
+            )
             what = f"the canary of adapter {name!r}" if "canary" in path else f"adapter {name!r}"
             yield loaded.problem(path, f"{what} cannot be served: {problem}", hint)
     needed = sum(sizes) + max(sizes, default=0)  # a new version lies beside the one it replaces
     if needed > DISK:
-        what = f"the adapters need {needed / 2**30:.1f} GiB of each replica's disk, the next version of the largest included"
-        yield loaded.problem(("spec", "adapters"), what, f"{DISK / 2**30:.0f} GiB is what there is: divide them among services")
+        what = (
+            f"the adapters need {needed / 2**30:.1f} GiB of each replica's disk, the next version"
+            " of the largest included"
+        )
+        yield loaded.problem(
+            ("spec", "adapters"),
+            what,
+            f"{DISK / 2**30:.0f} GiB is what there is: divide them among services",
+        )
 
 
-def findings(folder: Path, base: Path | None, max_rank: int, base_names: tuple[str, ...] | None = None) -> Findings:
+def findings(
+    folder: Path, base: Path | None, max_rank: int, base_names: tuple[str, ...] | None = None
+) -> Findings:
     """`check_adapter`, not repeated while neither folder changes."""
-    return _checked(folder, base, max_rank, base_names, _stamps(folder), _stamps(base) if base else ())
+    return _checked(
+        folder, base, max_rank, base_names, _stamps(folder), _stamps(base) if base else ()
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -60,18 +79,27 @@ def _checked(
 def _local_adapters(loaded: Loaded, service: InferenceService) -> Iterator[tuple[Steps, str, Path]]:
     for path, source in loaded.sources():
         folder = loaded.folder(source)
-        if path[:2] == ("spec", "adapters") and isinstance(path[2], int) and folder and folder.is_dir():
+        if (
+            path[:2] == ("spec", "adapters")
+            and isinstance(path[2], int)
+            and folder
+            and folder.is_dir()
+        ):
             yield path, service.spec.adapters[path[2]].name, folder
 
 
 def _hub_names(base: str) -> tuple[str, ...] | None:
-    """The base's own name, where only a name can be compared; a local base is compared by its real shapes."""
+    """The base's own name, where only a name can be compared; a local base is compared by its real
+    shapes.
+    """
     parsed = parse_source(base)
     return (parsed.path,) if parsed.kind is SourceKind.HUB else None
 
 
 def _stamps(folder: Path) -> Stamps:
-    """What tells a changed folder from an unchanged one without reading it; an unreadable one is never remembered as read."""
+    """What tells a changed folder from an unchanged one without reading it; an unreadable one is
+    never remembered as read.
+    """
     stamps = []
     for path in sorted(folder.rglob("*")):
         try:

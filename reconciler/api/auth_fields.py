@@ -13,7 +13,9 @@ from reconciler.api.fields import Bool, Fault, Int, Items, Model, refuse_any, un
 
 class RateLimit(Model):
     requests_per_minute: Annotated[Int, Field(ge=1, le=1_000_000)]
-    """Requests that one replica answers in a minute; a client that was quiet may send them all at once."""
+    """Requests that one replica answers in a minute; a client that was quiet may send them all at
+    once.
+    """
 
 
 class ApiKey(Model):
@@ -29,7 +31,12 @@ class ApiKey(Model):
     @model_validator(mode="after")
     def _one_purpose(self) -> Self:
         refuse_any(
-            Fault(f"{key} is for keys that open models, and an admin key opens none", "leave it out", (key,), key=True)
+            Fault(
+                f"{key} is for keys that open models, and an admin key opens none",
+                "leave it out",
+                (key,),
+                key=True,
+            )
             for field, key in (("models", "models"), ("rate_limit", "rateLimit"))
             if self.admin and getattr(self, field) is not None
         )
@@ -37,10 +44,11 @@ class ApiKey(Model):
 
 
 class Auth(Model):
-    api_keys: Annotated[Items[ApiKey], unique("name", "API key", "remove one of them"), Field(min_length=1)] = (
-        ApiKey(name="default"),
-    )
-    """Keys that clients may use; adding, removing or limiting one takes effect without a restart."""
+    api_keys: Annotated[
+        Items[ApiKey], unique("name", "API key", "remove one of them"), Field(min_length=1)
+    ] = (ApiKey(name="default"),)
+    """Keys that clients may use; adding, removing or limiting one takes effect without a restart.
+    """
 
 
 class Limits(Model):
@@ -52,7 +60,9 @@ class Limits(Model):
 
 class RequestLog(Model):
     prompts: Bool = False
-    """Whether the request log carries the beginning of each request's body; otherwise no word of it is kept."""
+    """Whether the request log carries the beginning of each request's body; otherwise no word of it
+    is kept.
+    """
 
 
 def unknown_models(auth: Auth, known: set[str]) -> Iterator[Fault]:
@@ -61,4 +71,8 @@ def unknown_models(auth: Auth, known: set[str]) -> Iterator[Fault]:
         for at, model in enumerate(key.models or ()):
             if model not in known:
                 place = ("spec", "auth", "apiKeys", index, "models", at)
-                yield Fault(f"the service has no model {model!r}", f"write one of: {', '.join(sorted(known))}", place)
+                yield Fault(
+                    f"the service has no model {model!r}",
+                    f"write one of: {', '.join(sorted(known))}",
+                    place,
+                )

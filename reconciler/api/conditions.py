@@ -1,6 +1,8 @@
-"""What the daemon observed, as conditions: `ConditionSet.mark` is the only writer. Pure; the clock is injected.
+"""What the daemon observed, as conditions: `ConditionSet.mark` is the only writer. Pure; the clock
+is injected.
 
-The words are explained for users in docs/conditions.md; the engine fills them, the CLI and the status API show them.
+The words are explained for users in docs/conditions.md; the engine fills them, the CLI and the
+status API show them.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ class ConditionType(StrEnum):
 
 
 class Status(StrEnum):
-    """`Unknown` is an honest answer: nobody could look, which says nothing about the thing itself."""
+    """`Unknown` is an honest answer: nobody could look, which says nothing about the
+    thing itself.
+    """
 
     TRUE = "True"
     FALSE = "False"
@@ -42,9 +46,13 @@ class Status(StrEnum):
 
 
 class Condition(BaseModel):
-    """One statement about a document. `reason` is a word for programs, `message` a sentence for people."""
+    """One statement about a document. `reason` is a word for programs, `message` a sentence for
+    people.
+    """
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid"
+    )
 
     type: ConditionType
     status: Status
@@ -74,9 +82,11 @@ class ConditionSet:
         *,
         generation: int,
     ) -> bool:
-        """State a condition; returns whether anything changed, so that a status is written only when it must be.
+        """State a condition; returns whether anything changed, so that a status is written only
+        when it must be.
 
-        The time moves only when `status` changes. `reason` may be Azure's own error code where no word of ours fits.
+        The time moves only when `status` changes. `reason` may be Azure's own error code where no
+        word of ours fits.
 
         Raises:
             ValueError: an unknown type or status.
@@ -91,7 +101,9 @@ class ConditionSet:
             reason=str(reason),
             message=message,
             observed_generation=generation,
-            last_transition_time=self._clock() if before is None or moved else before.last_transition_time,
+            last_transition_time=self._clock()
+            if before is None or moved
+            else before.last_transition_time,
         )
         self._conditions[kind] = after
         return before != after
@@ -104,7 +116,9 @@ class ConditionSet:
         return condition is not None and condition.status is Status.TRUE
 
     def drop(self, type_: ConditionType | str) -> bool:
-        """Forget a condition that no longer applies (a service without adapters has no `AdaptersLoaded`)."""
+        """Forget a condition that no longer applies (a service without adapters has no
+        `AdaptersLoaded`).
+        """
         return self._conditions.pop(ConditionType(type_), None) is not None
 
     def dump(self) -> list[dict[str, object]]:
@@ -113,7 +127,9 @@ class ConditionSet:
 
     @classmethod
     def load(cls, clock: Clock, values: Iterable[object]) -> ConditionSet:
-        """The set `dump` wrote; values of another release that cannot be read are left out, for they will be observed anew."""
+        """The set `dump` wrote; values of another release that cannot be read are left out, for
+        they will be observed anew.
+        """
         readable = []
         for value in values:
             try:

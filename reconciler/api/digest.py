@@ -1,6 +1,8 @@
-"""The digest of a folder: over sorted relative paths, sizes and SHA-256. What is published is addressed by it.
+"""The digest of a folder: over sorted relative paths, sizes and SHA-256. What is published is
+addressed by it.
 
-Synchronous: callers hash in a thread. `StatCache` keeps hashes of files that have not changed, so they are read once.
+Synchronous: callers hash in a thread. `StatCache` keeps hashes of files that have not changed, so
+    they are read once.
 """
 
 from __future__ import annotations
@@ -18,12 +20,31 @@ from reconciler.api.smb_names import ancestors, collision_key, name_fault
 from reconciler.api.stat_cache import Stamp, StatCache
 
 EXCLUDED = frozenset(
-    {".git", ".hg", ".svn", ".gitignore", ".gitattributes", ".moorage", ".moorage.json", ".venv", "__pycache__", ".mypy_cache"}
-    | {".ruff_cache", ".pytest_cache", ".ipynb_checkpoints", ".DS_Store", "Thumbs.db", "desktop.ini"}
+    {
+        ".git",
+        ".hg",
+        ".svn",
+        ".gitignore",
+        ".gitattributes",
+        ".moorage",
+        ".moorage.json",
+        ".venv",
+        "__pycache__",
+        ".mypy_cache",
+    }
+    | {
+        ".ruff_cache",
+        ".pytest_cache",
+        ".ipynb_checkpoints",
+        ".DS_Store",
+        "Thumbs.db",
+        "desktop.ini",
+    }
 )
 EXCLUDED_ENDINGS = (".tmp", ".swp", ".swx", ".pyc", ".pyo", ".crdownload", "~")
 
-_TICK_NS = 20_000_000  # file systems stamp files with the kernel's clock, which moves in steps of up to 10 ms
+# file systems stamp files with the kernel's clock, which moves in steps of up to 10 ms
+_TICK_NS = 20_000_000
 _COARSE_NS = 2_000_000_000  # FAT and some network file systems stamp whole seconds only
 
 
@@ -38,7 +59,9 @@ class File:
 
 @dataclass(frozen=True)
 class Tree:
-    """A folder's content. `digest` is 64 hex digits, of which people see the first 12; `files` by relative posix path, sorted."""
+    """A folder's content. `digest` is 64 hex digits, of which people see the first 12; `files` by
+    relative posix path, sorted.
+    """
 
     digest: str
     files: Mapping[str, File]
@@ -50,12 +73,16 @@ class Tree:
 
 
 class TreeError(Exception):
-    """A folder that cannot be published: `problems` are (relative path, what is wrong) pairs, all of them."""
+    """A folder that cannot be published: `problems` are (relative path, what is wrong) pairs, all
+    of them.
+    """
 
     def __init__(self, folder: Path, problems: tuple[tuple[str, str], ...]) -> None:
         self.folder = folder
         self.problems = problems
-        super().__init__(f"{folder}: " + "; ".join(f"{path or '.'} {what}" for path, what in problems[:10]))
+        super().__init__(
+            f"{folder}: " + "; ".join(f"{path or '.'} {what}" for path, what in problems[:10])
+        )
 
 
 class TreeChanging(TreeError):
@@ -63,11 +90,12 @@ class TreeChanging(TreeError):
 
 
 def digest_tree(folder: Path, cache: StatCache | None = None) -> Tree:
-    """Hash what `folder` holds, less what is excluded. Files whose stamp `cache` knows are not read.
+    """Hash what `folder` holds, less what is excluded. Files whose stamp `cache` knows are not
+    read.
 
     Raises:
-        TreeError: the folder is missing, unreadable or empty, or holds links, special files, or names that a file share
-            cannot hold or tell apart.
+        TreeError: the folder is missing, unreadable or empty, or holds links, special files, or
+            names that a file share cannot hold or tell apart.
         TreeChanging: a file changed while it was read.
     """
     found = _list(folder)
@@ -86,11 +114,16 @@ def digest_tree(folder: Path, cache: StatCache | None = None) -> Tree:
         files[relative] = File(stamp.size, sha256, path)
     if cache and (fresh or known.keys() - files.keys()):
         cache.write(folder, fresh, gone=known.keys() - files.keys())
-    return Tree(digest_of((relative, file.size, file.sha256) for relative, file in files.items()), MappingProxyType(files))
+    return Tree(
+        digest_of((relative, file.size, file.sha256) for relative, file in files.items()),
+        MappingProxyType(files),
+    )
 
 
 def digest_of(files: Iterator[tuple[str, int, str]]) -> str:
-    """The digest of (relative posix path, size, SHA-256 hex) triples, already sorted by the path's UTF-8 bytes."""
+    """The digest of (relative posix path, size, SHA-256 hex) triples, already sorted by the path's
+    UTF-8 bytes.
+    """
     total = hashlib.sha256()
     for relative, size, sha256 in files:
         total.update(f"{relative}\0{size}\0{sha256}\n".encode())
@@ -114,7 +147,9 @@ def _list(folder: Path) -> dict[str, os.stat_result]:
     return found
 
 
-def _walk(folder: Path, below: str, problems: list[tuple[str, str]]) -> Iterator[tuple[str, os.stat_result]]:
+def _walk(
+    folder: Path, below: str, problems: list[tuple[str, str]]
+) -> Iterator[tuple[str, os.stat_result]]:
     try:
         entries = sorted(os.scandir(folder / below), key=lambda entry: entry.name)
     except OSError as error:
@@ -127,7 +162,9 @@ def _walk(folder: Path, below: str, problems: list[tuple[str, str]]) -> Iterator
         if fault := name_fault(entry.name, relative):
             problems.append((relative, fault))
         elif entry.is_symlink():
-            problems.append((relative, "is a link, which a file share does not keep; put the file itself there"))
+            problems.append(
+                (relative, "is a link, which a file share does not keep; put the file itself there")
+            )
         elif entry.is_dir(follow_symlinks=False):
             yield from _walk(folder, relative + "/", problems)
         else:
@@ -143,14 +180,19 @@ def _walk(folder: Path, below: str, problems: list[tuple[str, str]]) -> Iterator
 
 
 def _collisions(found: Mapping[str, os.stat_result]) -> list[tuple[str, str]]:
-    """Names that a share, which ignores case, would take for one: files and the folders they lie in."""
+    """Names that a share, which ignores case, would take for one: files and the folders they lie
+    in.
+    """
     seen: dict[str, str] = {}
     clashes = {}
     for relative in found:
         for path in (*ancestors(relative), relative):
             first = seen.setdefault(collision_key(path), path)
             if first != path:
-                clashes[path] = f"differs from {first} in case or accents only, which a file share takes for the same name"
+                clashes[path] = (
+                    f"differs from {first} in case or accents only, which a file share takes for"
+                    " the same name"
+                )
     return list(clashes.items())
 
 
@@ -171,7 +213,9 @@ def _hash(folder: Path, relative: str, stamp: Stamp) -> tuple[str, bool]:
 
 
 def _wait_for_next_tick(stamp: Stamp) -> None:
-    """A file written in this very tick of the clock could change again and keep its stamp: let the tick pass."""
+    """A file written in this very tick of the clock could change again and keep its stamp: let the
+    tick pass.
+    """
     age = time.time_ns() - max(stamp.mtime_ns, stamp.ctime_ns)
     if 0 <= age < _TICK_NS:
         time.sleep((_TICK_NS - age) / 1e9)

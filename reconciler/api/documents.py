@@ -76,9 +76,16 @@ class InferenceService(Document):
             for i, adapter in enumerate(self.spec.adapters)
             if adapter.name.lower() == name
         )
-        refuse_any(unknown_models(self.spec.auth, {name, *(adapter.name for adapter in self.spec.adapters)}))
+        refuse_any(
+            unknown_models(
+                self.spec.auth, {name, *(adapter.name for adapter in self.spec.adapters)}
+            )
+        )
         return self
 
 
-DOCUMENTS: Mapping[str, type[Document]] = {"Environment": Environment, "InferenceService": InferenceService}
+DOCUMENTS: Mapping[str, type[Document]] = {
+    "Environment": Environment,
+    "InferenceService": InferenceService,
+}
 AnyDocument = Environment | InferenceService

@@ -1,4 +1,6 @@
-"""`engine.args`: vLLM's own flags in its own spelling, less those that Moorage sets itself or that would undo its promises."""
+"""`engine.args`: vLLM's own flags in its own spelling, less those that Moorage sets itself or that
+would undo its promises.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,15 @@ from reconciler.api.fields import Fault, refuse_any
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's --max-lora-rank takes
 MAX_LORA_RANK = LORA_RANKS[-1]
 
-FLAG_PATTERN = r"[a-z][a-z0-9]*(-[a-z0-9]+)*(\.[A-Za-z0-9_.-]+)?"  # what follows a dot is a key of a flag that takes JSON
+# what follows a dot is a key of a flag that takes JSON
+FLAG_PATTERN = r"[a-z][a-z0-9]*(-[a-z0-9]+)*(\.[A-Za-z0-9_.-]+)?"
 _FLAG = re.compile(FLAG_PATTERN, re.ASCII)
 _ONE_PROCESS = ("one replica is one server process", "use scale.maxReplicas for more of them")
 _TLS = ("the ingress ends TLS before the replica", "leave it out")
-_LISTENS = ("probes and ingress expect vLLM on port 8000 of the replica", "leave it out; clients use the ingress")
+_LISTENS = (
+    "probes and ingress expect vLLM on port 8000 of the replica",
+    "leave it out; clients use the ingress",
+)
 _OWNED: Mapping[str, tuple[str, str]] = {
     "model": ("Moorage sets it to the published folder", "write spec.model.source"),
     "served-model-name": ("clients know the model by the service's name", "change metadata.name"),
@@ -29,12 +35,21 @@ _OWNED: Mapping[str, tuple[str, str]] = {
     "grpc": _LISTENS,
     "grpc-port": _LISTENS,
     "root-path": _LISTENS,
-    "api-key": ("keys in arguments are readable by all who can read the app", "write spec.auth.apiKeys"),
+    "api-key": (
+        "keys in arguments are readable by all who can read the app",
+        "write spec.auth.apiKeys",
+    ),
     "enable-lora": ("Moorage sets it for a service with adapters", "write spec.adapters"),
-    "lora-modules": ("adapters loaded by vLLM itself cannot be changed without a restart", "write spec.adapters"),
+    "lora-modules": (
+        "adapters loaded by vLLM itself cannot be changed without a restart",
+        "write spec.adapters",
+    ),
     "middleware": ("the gate is the only way into the replica", "leave it out"),
     "config": ("a file of arguments would hide what runs", "write each flag under engine.args"),
-    "shutdown-timeout": ("it follows from the time the replica has to end", "write spec.terminationGracePeriodSeconds"),
+    "shutdown-timeout": (
+        "it follows from the time the replica has to end",
+        "write spec.terminationGracePeriodSeconds",
+    ),
     "headless": _ONE_PROCESS,
     "api-server-count": _ONE_PROCESS,
     "nnodes": _ONE_PROCESS,
@@ -43,7 +58,10 @@ _OWNED: Mapping[str, tuple[str, str]] = {
     "master-port": _ONE_PROCESS,
     "enable-ssl-refresh": _TLS,
     "enable-elastic-ep": _ONE_PROCESS,
-    "default-mm-loras": ("adapters loaded by vLLM itself cannot be changed without a restart", "write spec.adapters"),
+    "default-mm-loras": (
+        "adapters loaded by vLLM itself cannot be changed without a restart",
+        "write spec.adapters",
+    ),
     "hf-token": (
         "tokens in arguments are readable by all who can read the app",
         "publish the model: ./folder, share:// or hf://",
@@ -57,11 +75,15 @@ def check_flags(flags: Mapping[str, Any]) -> Mapping[str, Any]:
     """The flags with lists as tuples.
 
     Raises:
-        PydanticCustomError: a `refusal` naming every flag that is Moorage's, misspelt or without a usable value.
+        PydanticCustomError: a `refusal` naming every flag that is Moorage's, misspelt or without a
+            usable value.
     """
     refuse_any(fault for name, value in flags.items() for fault in _faults(name, value))
     refuse_any(_capacity_faults(flags))
-    return {name: tuple(value) if isinstance(value, (list, tuple)) else value for name, value in flags.items()}
+    return {
+        name: tuple(value) if isinstance(value, (list, tuple)) else value
+        for name, value in flags.items()
+    }
 
 
 def owner_of(flag: str) -> tuple[str, str] | None:
@@ -74,21 +96,44 @@ def owner_of(flag: str) -> tuple[str, str] | None:
 def _faults(name: str, value: object) -> Iterator[Fault]:
     spelt = name.lstrip("-").replace("_", "-").lower()
     if owned := owner_of(spelt):
-        yield Fault(f"engine.args.{name} is not yours to set: {owned[0]}", owned[1], (name,), key=True)
+        yield Fault(
+            f"engine.args.{name} is not yours to set: {owned[0]}", owned[1], (name,), key=True
+        )
     elif not _FLAG.fullmatch(name):
-        hint = f"write {spelt}" if _FLAG.fullmatch(spelt) else "write it as vLLM does, without the leading --"
+        hint = (
+            f"write {spelt}"
+            if _FLAG.fullmatch(spelt)
+            else "write it as vLLM does, without the leading --"
+        )
         yield Fault(f"{name!r} is not a vLLM flag", hint, (name,), key=True)
     elif name.startswith("no-") and isinstance(value, bool):
-        yield Fault(f"{name!r} turns a flag off by its name", f"write {name[3:]}: {str(not value).lower()}", (name,), key=True)
+        yield Fault(
+            f"{name!r} turns a flag off by its name",
+            f"write {name[3:]}: {str(not value).lower()}",
+            (name,),
+            key=True,
+        )
     elif value is None:
         yield Fault(f"flag {name!r} has no value", "write true for a flag that takes none", (name,))
     elif isinstance(value, Mapping):
-        yield Fault(f"flag {name!r} holds a mapping", "write the JSON that vLLM takes as text in single quotes", (name,))
+        yield Fault(
+            f"flag {name!r} holds a mapping",
+            "write the JSON that vLLM takes as text in single quotes",
+            (name,),
+        )
     elif isinstance(value, (list, tuple)):
         if not value or not all(_is_scalar(item) for item in value):
-            yield Fault(f"flag {name!r} takes a list of texts or numbers", "leave it out when there is none", (name,))
+            yield Fault(
+                f"flag {name!r} takes a list of texts or numbers",
+                "leave it out when there is none",
+                (name,),
+            )
     elif not _is_scalar(value):
-        yield Fault(f"flag {name!r} holds {value!r}", "write a text, a number, true, false or a list", (name,))
+        yield Fault(
+            f"flag {name!r} holds {value!r}",
+            "write a text, a number, true, false or a list",
+            (name,),
+        )
 
 
 def _is_scalar(value: object) -> bool:
@@ -96,8 +141,14 @@ def _is_scalar(value: object) -> bool:
 
 
 def _capacity_faults(flags: Mapping[str, Any]) -> Iterator[Fault]:
-    if (rank := flags.get("max-lora-rank")) is not None and (isinstance(rank, bool) or rank not in LORA_RANKS):
-        yield Fault(f"max-lora-rank cannot be {rank!r}", f"vLLM takes {', '.join(map(str, LORA_RANKS))}", ("max-lora-rank",))
+    if (rank := flags.get("max-lora-rank")) is not None and (
+        isinstance(rank, bool) or rank not in LORA_RANKS
+    ):
+        yield Fault(
+            f"max-lora-rank cannot be {rank!r}",
+            f"vLLM takes {', '.join(map(str, LORA_RANKS))}",
+            ("max-lora-rank",),
+        )
     counts = {name: flags[name] for name in ("max-loras", "max-cpu-loras") if name in flags}
     for name, count in counts.items():
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
@@ -105,7 +156,9 @@ def _capacity_faults(flags: Mapping[str, Any]) -> Iterator[Fault]:
             return
     if len(counts) == 2 and counts["max-cpu-loras"] < counts["max-loras"]:
         yield Fault(
-            "max-cpu-loras is smaller than max-loras", "vLLM keeps every adapter of a batch in memory too", ("max-cpu-loras",)
+            "max-cpu-loras is smaller than max-loras",
+            "vLLM keeps every adapter of a batch in memory too",
+            ("max-cpu-loras",),
         )
 
 
@@ -117,7 +170,9 @@ EngineArgs = Annotated[
         {
             "type": "object",
             "propertyNames": {"pattern": f"^{FLAG_PATTERN}$", "not": {"enum": sorted(_OWNED)}},
-            "additionalProperties": {"anyOf": [_SCALAR_SCHEMA, {"type": "array", "minItems": 1, "items": _SCALAR_SCHEMA}]},
+            "additionalProperties": {
+                "anyOf": [_SCALAR_SCHEMA, {"type": "array", "minItems": 1, "items": _SCALAR_SCHEMA}]
+            },
         }
     ),
 ]

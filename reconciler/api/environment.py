@@ -1,4 +1,6 @@
-"""The `Environment` document: what services share. Everything left out is derived from its name, see composition."""
+"""The `Environment` document: what services share. Everything left out is derived from its name,
+see composition.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,18 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from reconciler.api import names
-from reconciler.api.fields import Bool, Fault, Int, Items, Model, Word, bounded, refusal, refuse_any, unique
+from reconciler.api.fields import (
+    Bool,
+    Fault,
+    Int,
+    Items,
+    Model,
+    Word,
+    bounded,
+    refusal,
+    refuse_any,
+    unique,
+)
 from reconciler.api.policies import DeletionPolicy, ReconcilePolicy
 
 OUR_TAGS = "moorage-"
@@ -38,7 +51,9 @@ class Storage(Model):
     """Unique in all of Azure; derived from the subscription and names when left out."""
     share_name: Annotated[str, names.FILE_SHARE] | None = None
     """The file share that replicas mount; `moorage` when left out."""
-    quota_gib: Annotated[Int, Field(ge=1, le=102_400)] | None = Field(default=None, alias="quotaGiB")
+    quota_gib: Annotated[Int, Field(ge=1, le=102_400)] | None = Field(
+        default=None, alias="quotaGiB"
+    )
     """Size limit of the share in GiB; 100 when left out."""
     sku: StorageSku | None = None
     """Redundancy of the storage account; Standard_LRS when left out."""
@@ -48,7 +63,9 @@ class ManagedEnvironment(Model):
     name: Annotated[str, names.MANAGED_ENVIRONMENT] | None = None
     """The Container Apps environment's name; `cae-<environment>` when left out."""
     storage_name: Annotated[str, names.ENVIRONMENT_STORAGE] | None = None
-    """Under which name the share is registered there, `moorage` when left out; a rotated key appends its fingerprint."""
+    """Under which name the share is registered there, `moorage` when left out; a rotated key
+    appends its fingerprint.
+    """
 
 
 class WorkloadProfile(Model):
@@ -59,10 +76,13 @@ class WorkloadProfile(Model):
         bounded(
             lambda value: re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", value) is not None,
             "{!r} is no workload profile type",
-            "write one such as Consumption-GPU-NC24-A100, Consumption-GPU-NC8as-T4, Consumption or D4",
+            "write one such as Consumption-GPU-NC24-A100, Consumption-GPU-NC8as-T4, Consumption"
+            " or D4",
         ),
     ]
-    """A type the region offers, such as Consumption-GPU-NC24-A100 (serverless A100) or Consumption-GPU-NC8as-T4."""
+    """A type the region offers, such as Consumption-GPU-NC24-A100 (serverless A100) or
+    Consumption-GPU-NC8as-T4.
+    """
     minimum_count: Annotated[Int, Field(ge=0, le=100)] | None = None
     """Nodes kept ready; dedicated profiles only."""
     maximum_count: Annotated[Int, Field(ge=1, le=100)] | None = None
@@ -73,15 +93,37 @@ class WorkloadProfile(Model):
         counts = {"minimumCount": self.minimum_count, "maximumCount": self.maximum_count}
         given = [name for name, count in counts.items() if count is not None]
         if given and self.workload_profile_type.lower().startswith("consumption"):
-            why = f"{self.workload_profile_type} is serverless: Azure refuses node counts (WorkloadProfilePropertyNotSupported)"
+            why = (
+                f"{self.workload_profile_type} is serverless: Azure refuses node counts"
+                " (WorkloadProfilePropertyNotSupported)"
+            )
             refuse_any(
-                Fault(f"{name} cannot be set, {why}", "leave it out; scale is the service's", (name,), key=True) for name in given
+                Fault(
+                    f"{name} cannot be set, {why}",
+                    "leave it out; scale is the service's",
+                    (name,),
+                    key=True,
+                )
+                for name in given
             )
         if len(given) == 1 and not self.workload_profile_type.lower().startswith("consumption"):
             missing = next(name for name in counts if name not in given)
-            raise refusal(Fault(f"{given[0]} is set without {missing}", "a dedicated profile takes both", (given[0],), key=True))
-        if self.minimum_count is not None and self.maximum_count is not None and self.minimum_count > self.maximum_count:
-            raise refusal(Fault("minimumCount is larger than maximumCount", "swap them", ("minimumCount",)))
+            raise refusal(
+                Fault(
+                    f"{given[0]} is set without {missing}",
+                    "a dedicated profile takes both",
+                    (given[0],),
+                    key=True,
+                )
+            )
+        if (
+            self.minimum_count is not None
+            and self.maximum_count is not None
+            and self.minimum_count > self.maximum_count
+        ):
+            raise refusal(
+                Fault("minimumCount is larger than maximumCount", "swap them", ("minimumCount",))
+            )
         return self
 
 
@@ -93,16 +135,24 @@ class SyncPolicy(Model):
 
 
 def _tags(tags: Mapping[str, str]) -> Mapping[str, str]:
-    faults = [Fault(f"{len(tags)} tags are more than the {_TAG_LIMIT} that fit beside Moorage's own", "remove some")] * (
-        len(tags) > _TAG_LIMIT
-    )
+    faults = [
+        Fault(
+            f"{len(tags)} tags are more than the {_TAG_LIMIT} that fit beside Moorage's own",
+            "remove some",
+        )
+    ] * (len(tags) > _TAG_LIMIT)
     seen: dict[str, str] = {}
     for name, value in tags.items():
         if fault := _tag_fault(name, value):
             faults.append(fault)
         elif name.lower() in seen:
             faults.append(
-                Fault(f"tag {name!r} is {seen[name.lower()]!r} again: tags have no case", "keep one of them", (name,), key=True)
+                Fault(
+                    f"tag {name!r} is {seen[name.lower()]!r} again: tags have no case",
+                    "keep one of them",
+                    (name,),
+                    key=True,
+                )
             )
         seen.setdefault(name.lower(), name)
     refuse_any(faults)
@@ -112,12 +162,22 @@ def _tags(tags: Mapping[str, str]) -> Mapping[str, str]:
 def _tag_fault(name: str, value: str) -> Fault | None:
     if name.lower().startswith((OUR_TAGS, "microsoft", "azure", "windows")):
         return Fault(
-            f"tag {name!r} has a reserved prefix", "do not start it with moorage-, microsoft, azure or windows", (name,), key=True
+            f"tag {name!r} has a reserved prefix",
+            "do not start it with moorage-, microsoft, azure or windows",
+            (name,),
+            key=True,
         )
     if not 1 <= len(name) <= 128 or re.search(r"[<>%&\\?/\x00-\x1f]", name):
-        return Fault(f"{name[:70]!r} cannot be a tag's name", "1 to 128 characters without <>%&\\?/", (name,), key=True)
+        return Fault(
+            f"{name[:70]!r} cannot be a tag's name",
+            "1 to 128 characters without <>%&\\?/",
+            (name,),
+            key=True,
+        )
     if len(value) > 256:
-        return Fault(f"tag {name!r} has a value of {len(value)} characters", "Azure takes 256", (name,))
+        return Fault(
+            f"tag {name!r} has a value of {len(value)} characters", "Azure takes 256", (name,)
+        )
     return None
 
 
@@ -131,7 +191,12 @@ def _location(value: str) -> str:
 
 def _subscription(value: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", value.lower()):
-        raise refusal(Fault(f"{value!r} is no subscription id", "it is a GUID; `az account show --query id` prints it"))
+        raise refusal(
+            Fault(
+                f"{value!r} is no subscription id",
+                "it is a GUID; `az account show --query id` prints it",
+            )
+        )
     return value.lower()
 
 
@@ -150,11 +215,18 @@ class EnvironmentSpec(Model):
     """The storage account and file share that hold models, adapters and code."""
     managed_environment: ManagedEnvironment | None = None
     """The Container Apps environment."""
-    workload_profiles: Annotated[Items[WorkloadProfile], unique("name", "workload profile", "give it another name")] | None = None
+    workload_profiles: (
+        Annotated[
+            Items[WorkloadProfile], unique("name", "workload profile", "give it another name")
+        ]
+        | None
+    ) = None
     """Where services may run; Consumption and a serverless A100 named `gpu` when left out."""
     sync_policy: SyncPolicy = SyncPolicy()
     """What the daemon may do without being asked."""
     reconcile_policy: ReconcilePolicy = ReconcilePolicy.MANAGE
     """Manage writes, Observe only reports, Skip does not even look."""
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
-    """What happens to the resources when this document goes; the storage account and its share are always retained."""
+    """What happens to the resources when this document goes; the storage account and its share are
+    always retained.
+    """

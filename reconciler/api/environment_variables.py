@@ -1,4 +1,6 @@
-"""`env` of a service: names Container Apps takes, each once, and none that Moorage or the platform sets."""
+"""`env` of a service: names Container Apps takes, each once, and none that Moorage or the platform
+sets.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,26 @@ from pydantic import AfterValidator
 from reconciler.api.fields import Fault, Items, Model, bounded, refusal, unique
 
 _PLATFORM = {
-    "MOORAGE_": ("Moorage sets it for its own part of the replica", "choose a name without the prefix MOORAGE_"),
+    "MOORAGE_": (
+        "Moorage sets it for its own part of the replica",
+        "choose a name without the prefix MOORAGE_",
+    ),
     "CONTAINER_APP_": ("Container Apps sets it", "choose a name without the prefix CONTAINER_APP_"),
 }
 _MODEL_SERVICE = {
-    "PYTHONPATH": ("it leads to the serving runtime on the share", "build an image if vLLM needs another package"),
+    "PYTHONPATH": (
+        "it leads to the serving runtime on the share",
+        "build an image if vLLM needs another package",
+    ),
     "VLLM_PLUGINS": ("it would keep Moorage's plugin from being loaded", "leave it out"),
-    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": ("it opens vLLM's unprotected adapter routes", "write spec.adapters"),
-    "VLLM_API_KEY": ("keys in variables are readable by all who can read the app", "write spec.auth.apiKeys"),
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": (
+        "it opens vLLM's unprotected adapter routes",
+        "write spec.adapters",
+    ),
+    "VLLM_API_KEY": (
+        "keys in variables are readable by all who can read the app",
+        "write spec.auth.apiKeys",
+    ),
     "VLLM_SERVER_DEV_MODE": ("it opens routes that control the engine", "leave it out"),
     "VLLM_HOST_IP": ("a replica's address is the platform's", "leave it out"),
     "VLLM_PORT": ("probes and ingress expect vLLM on port 8000", "leave it out"),
@@ -48,11 +62,16 @@ class Variable(Model):
 
 
 # Container Apps accepts a name twice and then never starts the replica, without a word.
-Variables = Annotated[Items[Variable], unique("name", "environment variable", "keep one: with two, the replica never starts")]
+Variables = Annotated[
+    Items[Variable],
+    unique("name", "environment variable", "keep one: with two, the replica never starts"),
+]
 
 
 def model_variable_faults(variables: Iterable[Variable]) -> Iterator[Fault]:
     """What a service with a model may not set besides."""
     for index, variable in enumerate(variables):
         if owned := _MODEL_SERVICE.get(variable.name):
-            yield Fault(f"{variable.name} is not yours to set: {owned[0]}", owned[1], ("env", index, "name"))
+            yield Fault(
+                f"{variable.name} is not yours to set: {owned[0]}", owned[1], ("env", index, "name")
+            )

@@ -1,4 +1,6 @@
-"""An evaluation file: prompts and what their answers must contain, as JSON lines or a YAML list. Every problem has its place."""
+"""An evaluation file: prompts and what their answers must contain, as JSON lines or a YAML list.
+Every problem has its place.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,11 @@ def evaluation_problems(loaded: Loaded) -> Iterator[Problem]:
     for path, file in loaded.files():
         problems: list[Problem] = []
         if not file.is_file():
-            yield loaded.problem(path, f"{file} is not a file", f"paths start from {loaded.base_dir}, where this file lies")
+            yield loaded.problem(
+                path,
+                f"{file} is not a file",
+                f"paths start from {loaded.base_dir}, where this file lies",
+            )
             continue
         read_evaluation(file, problems)
         yield from problems
@@ -40,19 +46,35 @@ def read_evaluation(file: Path, problems: list[Problem]) -> tuple[Expectation, .
     try:
         data = file.read_bytes()
     except OSError as error:
-        problems.append(Problem(file, 1, 1, f"it cannot be read ({error.strerror})", "make it readable"))
+        problems.append(
+            Problem(file, 1, 1, f"it cannot be read ({error.strerror})", "make it readable")
+        )
         return ()
     if len(data) > MOST_BYTES:
-        problems.append(Problem(file, 1, 1, f"the file has {len(data)} bytes", f"an evaluation takes {MOST_BYTES}"))
+        problems.append(
+            Problem(
+                file, 1, 1, f"the file has {len(data)} bytes", f"an evaluation takes {MOST_BYTES}"
+            )
+        )
         return ()
-    cases = list(_lines(file, data, problems) if file.suffix.lower() == ".jsonl" else _items(file, data, problems))
+    cases = list(
+        _lines(file, data, problems)
+        if file.suffix.lower() == ".jsonl"
+        else _items(file, data, problems)
+    )
     found = [case for each in cases if (case := _case(file, each, problems))]
     if not cases and not problems:
         problems.append(Problem(file, 1, 1, "the evaluation is empty", SHAPE))
     if len(cases) > MOST_CASES:
         last = cases[MOST_CASES]
         problems.append(
-            Problem(file, last.line, last.column, f"there are {len(cases)} prompts", f"an evaluation takes {MOST_CASES}")
+            Problem(
+                file,
+                last.line,
+                last.column,
+                f"there are {len(cases)} prompts",
+                f"an evaluation takes {MOST_CASES}",
+            )
         )
     return tuple(found)
 
@@ -64,15 +86,27 @@ def _lines(file: Path, data: bytes, problems: list[Problem]) -> Iterator[_Case]:
         try:
             yield _Case(number, 1, json.loads(line))
         except json.JSONDecodeError as error:
-            problems.append(Problem(file, number, error.colno, f"this line is not JSON: {error.msg}", "write one object a line"))
+            problems.append(
+                Problem(
+                    file,
+                    number,
+                    error.colno,
+                    f"this line is not JSON: {error.msg}",
+                    "write one object a line",
+                )
+            )
         except ValueError:
-            problems.append(Problem(file, number, 1, "this line is not UTF-8", "save the file as UTF-8"))
+            problems.append(
+                Problem(file, number, 1, "this line is not UTF-8", "save the file as UTF-8")
+            )
 
 
 def _items(file: Path, data: bytes, problems: list[Problem]) -> Iterator[_Case]:
     for node in read_documents(file, data, problems):
         if node.kind is not Kind.SEQUENCE:
-            problems.append(Problem(file, *node.mark, "this is not a list", "start each prompt with '- '"))
+            problems.append(
+                Problem(file, *node.mark, "this is not a list", "start each prompt with '- '")
+            )
             continue
         yield from (_Case(*item.mark, item.plain()) for item in node.items)
 
@@ -83,14 +117,20 @@ def _case(file: Path, case: _Case, problems: list[Problem]) -> Expectation | Non
         wrong = "this is not a prompt with its expectation"
     elif unknown := sorted(set(map(str, value)) - _KEYS):
         wrong = f"unknown key {unknown[0]!r}"
-    elif missing := [key for key in ("prompt", "expect") if not (isinstance(value.get(key), str) and value[key].strip())]:
+    elif missing := [
+        key
+        for key in ("prompt", "expect")
+        if not (isinstance(value.get(key), str) and value[key].strip())
+    ]:
         wrong = f"{missing[0]} is missing or no text"
     elif not _is_count(value.get("maxTokens", 32)):
         wrong = f"maxTokens is no whole number from 1 to {MOST_TOKENS}"
     if wrong:
         problems.append(Problem(file, case.line, case.column, wrong, SHAPE))
         return None
-    return Expectation(prompt=value["prompt"], expect=value["expect"], max_tokens=value.get("maxTokens", 32))
+    return Expectation(
+        prompt=value["prompt"], expect=value["expect"], max_tokens=value.get("maxTokens", 32)
+    )
 
 
 def _is_count(value: object) -> bool:

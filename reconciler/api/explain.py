@@ -1,4 +1,6 @@
-"""Pydantic's validation errors as problems: the place in the file, what was found, and what would be right."""
+"""Pydantic's validation errors as problems: the place in the file, what was found, and what would
+be right.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +38,14 @@ _TYPES = {
 def explain(error: ValidationError, file: Path, node: Node, model: type[Any]) -> Iterator[Problem]:
     """Every problem in `error`, which `model` raised for the document at `node`."""
     for one in error.errors(include_url=False):
-        # What follows a mapping's own key, such as "[key]", is pydantic's and stands for the key itself.
+        # What follows a mapping's own key, such as "[key]", is pydantic's and stands for the key
+        # itself.
         path = tuple(step for step in one["loc"] if step != "[key]")
         if one["type"] == REFUSED:
             for fault in one["ctx"]["faults"]:
-                yield Problem(file, *node.find((*path, *fault.at), key=fault.key), fault.message, fault.hint)
+                yield Problem(
+                    file, *node.find((*path, *fault.at), key=fault.key), fault.message, fault.hint
+                )
         elif one["type"] == "extra_forbidden":
             yield Problem(file, *node.find(path, key=True), *_unknown(path, model))
         else:
@@ -48,12 +53,16 @@ def explain(error: ValidationError, file: Path, node: Node, model: type[Any]) ->
             yield Problem(file, *mark, *_sentence(path, one, model))
 
 
-def _sentence(path: tuple[str | int, ...], error: Mapping[str, Any], model: type[Any]) -> tuple[str, str]:
+def _sentence(
+    path: tuple[str | int, ...], error: Mapping[str, Any], model: type[Any]
+) -> tuple[str, str]:
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     name = _dotted(path) or "the document"
     if kind == "missing":
         said = describe(model, path).rstrip(".")
-        return f"{name} is missing", f"add {path[-1]}" + (f": {said[0].lower()}{said[1:]}" if said else "")
+        return f"{name} is missing", f"add {path[-1]}" + (
+            f": {said[0].lower()}{said[1:]}" if said else ""
+        )
     if kind == "model_type" and isinstance(value, str) and "source" in fields_at(model, path):
         return f"{name} is {_shown(value)}", f"write {path[-1]}: {{source: {value}}}"
     if kind in _TYPES:
@@ -75,7 +84,9 @@ def _unknown(path: tuple[str | int, ...], model: type[Any]) -> tuple[str, str]:
     message = f"unknown key {key!r}{where}"
     spelt = {name.lower(): name for name in known}
     plain = key.replace("_", "").replace("-", "").lower()
-    close = [spelt[plain]] if plain in spelt else difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+    close = (
+        [spelt[plain]] if plain in spelt else difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+    )
     if close:
         return message, f"did you mean {close[0]!r}?"
     elsewhere = places_of(model, key)
@@ -89,7 +100,10 @@ def _wanted(expected: str, value: object) -> str:
     if expected == "true or false" and isinstance(value, str) and value.lower() in _YES:
         return f"write {_YES[value.lower()]}: YAML 1.2 knows only true and false"
     if expected == "a text" and isinstance(value, (bool, int, float)):
-        return f"put it in quotes: {json.dumps(str(value).lower() if isinstance(value, bool) else str(value))}"
+        return (
+            "put it in quotes:"
+            f" {json.dumps(str(value).lower() if isinstance(value, bool) else str(value))}"
+        )
     if expected in {"a whole number", "a number", "true or false"} and isinstance(value, str):
         return f"{hint}, without quotes" if _reads_as(value, expected) else hint
     if expected == "a list" and value is not None:
@@ -119,7 +133,10 @@ def _shown(value: object) -> str:
     if isinstance(value, (int, float)):
         return f"the number {value}"
     if isinstance(value, str):
-        return f"the text {json.dumps(value if len(value) <= 60 else value[:57] + '...', ensure_ascii=False)}"
+        return (
+            "the text"
+            f" {json.dumps(value if len(value) <= 60 else value[:57] + '...', ensure_ascii=False)}"
+        )
     return "a list" if isinstance(value, (list, tuple)) else "a mapping"
 
 

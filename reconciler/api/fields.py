@@ -1,4 +1,6 @@
-"""What every document model is made of: the base model, words read in any case, and refusals that say what would be right."""
+"""What every document model is made of: the base model, words read in any case, and refusals that
+say what would be right.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,15 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, GetJsonSchemaHandler, StrictBool, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    StrictBool,
+    StrictInt,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError
@@ -22,10 +32,16 @@ Path = tuple[str | int, ...]
 
 
 class Model(BaseModel):
-    """Frozen, camel case in YAML, snake case in code; an unknown key is an error; `model_fields_set` is what the user set."""
+    """Frozen, camel case in YAML, snake case in code; an unknown key is an error;
+    `model_fields_set` is what the user set.
+    """
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid", use_attribute_docstrings=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
     )
 
     @model_validator(mode="before")
@@ -35,7 +51,9 @@ class Model(BaseModel):
         if not isinstance(value, dict):
             return value
         optional = {field.alias: not field.is_required() for field in cls.model_fields.values()}
-        return {key: item for key, item in value.items() if item is not None or not optional.get(key)}
+        return {
+            key: item for key, item in value.items() if item is not None or not optional.get(key)
+        }
 
 
 class Word(StrEnum):
@@ -48,19 +66,23 @@ class Word(StrEnum):
         return next((word for word in cls if word.value.lower() == value.lower()), None)
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
         """Offered as written here; accepted in any case."""
         offered = handler.resolve_ref_schema(handler(schema))
         any_case = "|".join("".join(_either_case(letter) for letter in word.value) for word in cls)
-        return {"anyOf": [{"enum": [word.value for word in cls]}, {"pattern": f"^({any_case})$"}], "type": "string"} | {
-            key: value for key, value in offered.items() if key in {"title", "description"}
-        }
+        return {
+            "anyOf": [{"enum": [word.value for word in cls]}, {"pattern": f"^({any_case})$"}],
+            "type": "string",
+        } | {key: value for key, value in offered.items() if key in {"title", "description"}}
 
 
 class Fault(NamedTuple):
     """One thing that is wrong and what would be right.
 
-    `at` leads from the refused value to the offending part of it; `key` says that its key is meant, not its value.
+    `at` leads from the refused value to the offending part of it; `key` says that its key is meant,
+    not its value.
     """
 
     message: str
@@ -70,8 +92,12 @@ class Fault(NamedTuple):
 
 
 def refusal(*faults: Fault) -> PydanticCustomError:
-    """The error a validator raises; the manifest loader turns each fault into a problem at its own line and column."""
-    text = " / ".join(f"{fault.message}; {fault.hint}" if fault.hint else fault.message for fault in faults)
+    """The error a validator raises; the manifest loader turns each fault into a problem at its own
+    line and column.
+    """
+    text = " / ".join(
+        f"{fault.message}; {fault.hint}" if fault.hint else fault.message for fault in faults
+    )
     return PydanticCustomError(REFUSED, "{text}", {"text": text, "faults": faults})
 
 
@@ -92,7 +118,13 @@ def unique(field: str, what: str, hint: str, *, ignoring_case: bool = False) -> 
             name = getattr(item, field)
             first = seen.setdefault(name.lower() if ignoring_case else name, index)
             if first != index:
-                faults.append(Fault(f"{what} {name!r} is named twice, first as item {first + 1}", hint, (index, to_camel(field))))
+                faults.append(
+                    Fault(
+                        f"{what} {name!r} is named twice, first as item {first + 1}",
+                        hint,
+                        (index, to_camel(field)),
+                    )
+                )
         refuse_any(faults)
         return items
 
@@ -100,7 +132,9 @@ def unique(field: str, what: str, hint: str, *, ignoring_case: bool = False) -> 
 
 
 def bounded(check: Callable[[Any], bool], message: str, hint: str) -> AfterValidator:
-    """A value for which `check` is false is refused with `message` (`{}` stands for the value) and `hint`."""
+    """A value for which `check` is false is refused with `message` (`{}` stands for the value) and
+    `hint`.
+    """
 
     def validate(value: Any) -> Any:
         if not check(value):

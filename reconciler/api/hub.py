@@ -8,7 +8,9 @@ TOKEN_SECRET = "hf-token"  # the job's secret that holds the hub's token
 
 
 class HubModel(NamedTuple):
-    """What a hub says of a revision: the commit it stands for, and the bytes of the files a model needs."""
+    """What a hub says of a revision: the commit it stands for, and the bytes of the files a model
+    needs.
+    """
 
     commit: str
     size: int

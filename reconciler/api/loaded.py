@@ -32,18 +32,24 @@ class Loaded:
 
     @property
     def base_dir(self) -> Path:
-        """The absolute folder that relative sources start from. Links stay: a mounted ConfigMap swaps them."""
+        """The absolute folder that relative sources start from. Links stay: a mounted ConfigMap
+        swaps them.
+        """
         return self.file.absolute().parent
 
     def position(self, path: Steps, *, key: bool = False) -> tuple[int, int]:
-        """Line and column of the value at `path` (camel case, as written), or of its key; else of the nearest thing above it."""
+        """Line and column of the value at `path` (camel case, as written), or of its key; else of
+        the nearest thing above it.
+        """
         return self.node.find(path, key=key)
 
     def problem(self, path: Steps, message: str, hint: str = "", *, key: bool = False) -> Problem:
         return Problem(self.file, *self.position(path, key=key), message, hint)
 
     def folder(self, source: str) -> Path | None:
-        """The local folder that `source` means, absolute and resolved; None for `share://` and `hf://`."""
+        """The local folder that `source` means, absolute and resolved; None for `share://` and
+        `hf://`.
+        """
         parsed = parse_source(source)
         return (self.base_dir / parsed.path).resolve() if parsed.kind is SourceKind.FOLDER else None
 

@@ -1,6 +1,8 @@
-"""Files -> validated documents, or every problem in them with file, line and column. Never anything else.
+"""Files -> validated documents, or every problem in them with file, line and column. Never anything
+else.
 
-Reads the manifest's files and looks at the local folders they name; blocking, so that a daemon calls it in a thread.
+Reads the manifest's files and looks at the local folders they name; blocking, so that a daemon
+calls it in a thread.
 """
 
 from __future__ import annotations
@@ -31,14 +33,18 @@ __all__ = ["Loaded", "Manifest", "ManifestError", "Problem", "ReadFile", "load"]
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything that the user wants, in the order of the files. `digest` changes only if a document does."""
+    """Everything that the user wants, in the order of the files. `digest` changes only if a
+    document does.
+    """
 
     documents: tuple[Loaded, ...]
     digest: str
 
     @property
     def folders(self) -> frozenset[Path]:
-        """The local folders that documents name, absolute and resolved: what must be watched besides the files."""
+        """The local folders that documents name, absolute and resolved: what must be watched
+        besides the files.
+        """
         return frozenset(folder for loaded in self.documents for _, folder in loaded.folders())
 
     @property
@@ -49,7 +55,9 @@ class Manifest:
 
 @dataclass(frozen=True)
 class ReadFile:
-    """What the bytes of one file said, when nothing was wrong with them: the same bytes need no second reading."""
+    """What the bytes of one file said, when nothing was wrong with them: the same bytes need no
+    second reading.
+    """
 
     data: bytes
     loaded: tuple[Loaded, ...]
@@ -57,8 +65,8 @@ class ReadFile:
 
 
 def load(paths: Sequence[Path], known: dict[Path, ReadFile] | None = None) -> Manifest:
-    """Read `paths`, each a YAML file or a folder of them. `known` is the caller's to keep between two calls: parsing one
-    small file takes 4 ms, so that with a hundred of them a save would wait.
+    """Read `paths`, each a YAML file or a folder of them. `known` is the caller's to keep between
+    two calls: parsing one small file takes 4 ms, so that with a hundred of them a save would wait.
 
     Raises:
         ManifestError: with all problems found, not only the first.
@@ -81,7 +89,9 @@ def load(paths: Sequence[Path], known: dict[Path, ReadFile] | None = None) -> Ma
 
 
 def _missing_folders(one: Declared) -> Iterator[Problem]:
-    """Sources that should be local folders and are not there; malformed ones have been reported already."""
+    """Sources that should be local folders and are not there; malformed ones have been reported
+    already.
+    """
     base = one.file.absolute().parent
     for path, text in written_sources(one.node) if one.kind == "InferenceService" else ():
         try:
@@ -97,7 +107,9 @@ def _missing_folders(one: Declared) -> Iterator[Problem]:
 
 @dataclass
 class _Reading:
-    """What one `load` has found so far; a broken document is still declared, so that nothing else blames its absence."""
+    """What one `load` has found so far; a broken document is still declared, so that nothing else
+    blames its absence.
+    """
 
     problems: list[Problem]
     known: dict[Path, ReadFile]
@@ -116,7 +128,9 @@ class _Reading:
         before = (len(self.problems), len(self.loaded), len(self.declared))
         self._parse(file, data)
         if len(self.problems) == before[0]:
-            self.known[file] = ReadFile(data, tuple(self.loaded[before[1] :]), tuple(self.declared[before[2] :]))
+            self.known[file] = ReadFile(
+                data, tuple(self.loaded[before[1] :]), tuple(self.declared[before[2] :])
+            )
 
     def forget_all_but(self, files: Sequence[Path]) -> None:
         for gone in self.known.keys() - set(files):
@@ -126,7 +140,9 @@ class _Reading:
         before = len(self.problems)
         nodes = read_documents(file, data, self.problems)
         if not nodes and len(self.problems) == before:
-            self.problems.append(Problem(file, 1, 1, "the file holds no documents", "write one, or remove the file"))
+            self.problems.append(
+                Problem(file, 1, 1, "the file holds no documents", "write one, or remove the file")
+            )
         for node in nodes:
             self._document(file, node)
 
@@ -148,15 +164,25 @@ class _Reading:
 
     def _model(self, file: Path, node: Node) -> type[Any] | None:
         if node.kind is not Kind.MAPPING:
-            self.problems.append(Problem(file, *node.mark, "this is not a document", "start with kind: InferenceService"))
+            self.problems.append(
+                Problem(
+                    file, *node.mark, "this is not a document", "start with kind: InferenceService"
+                )
+            )
             return None
         kind = node.entries["kind"][1].scalar if "kind" in node.entries else None
         if isinstance(kind, str) and kind in DOCUMENTS:
             return DOCUMENTS[kind]
         known = " or ".join(DOCUMENTS)
         meant = next((name for name in DOCUMENTS if name.lower() == str(kind).lower()), None)
-        what = f"the kind {kind!r} is not known" if isinstance(kind, str) else "the document's kind is missing"
-        self.problems.append(Problem(file, *node.find(("kind",)), what, f"write kind: {meant or known}"))
+        what = (
+            f"the kind {kind!r} is not known"
+            if isinstance(kind, str)
+            else "the document's kind is missing"
+        )
+        self.problems.append(
+            Problem(file, *node.find(("kind",)), what, f"write kind: {meant or known}")
+        )
         return None
 
 
@@ -167,6 +193,9 @@ def _folder_hint(text: str, base: Path) -> str:
 
 
 def _digest(documents: Sequence[Loaded]) -> str:
-    body = [[str(loaded.base_dir), loaded.document.model_dump(mode="json", by_alias=True)] for loaded in documents]
+    body = [
+        [str(loaded.base_dir), loaded.document.model_dump(mode="json", by_alias=True)]
+        for loaded in documents
+    ]
     body.sort(key=lambda item: (item[1]["kind"], item[1]["metadata"]["name"]))  # type: ignore[index]
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -12,7 +12,9 @@ ENDINGS = (".yaml", ".yml")
 
 
 def manifest_files(paths: Sequence[Path], problems: list[Problem]) -> list[Path]:
-    """The files in `paths` and the `*.yaml` and `*.yml` directly in its folders, sorted; hidden ones are left out."""
+    """The files in `paths` and the `*.yaml` and `*.yml` directly in its folders, sorted; hidden
+    ones are left out.
+    """
     files: dict[Path, Path] = {}
     for path in paths:
         for file in _files_of(path, problems):
@@ -26,7 +28,9 @@ def is_manifest_file(path: Path) -> bool:
 
 
 def read_file(file: Path, problems: list[Problem]) -> bytes | None:
-    """The file's bytes, or None and a problem. One byte more than allowed is read, so that the size can be judged."""
+    """The file's bytes, or None and a problem. One byte more than allowed is read, so that the size
+    can be judged.
+    """
     try:
         with file.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
@@ -46,12 +50,16 @@ def _files_of(path: Path, problems: list[Problem]) -> list[Path]:
         problems.append(_unreadable(path, error))
         return []
     if not files:
-        problems.append(Problem(path, 1, 1, "the folder holds no *.yaml or *.yml", "put the documents there"))
+        problems.append(
+            Problem(path, 1, 1, "the folder holds no *.yaml or *.yml", "put the documents there")
+        )
     return files
 
 
 def _unreadable(path: Path, error: Exception) -> Problem:
     if isinstance(error, FileNotFoundError):
-        return Problem(path, 1, 1, "there is no such file or folder", "name a YAML file or a folder of them")
+        return Problem(
+            path, 1, 1, "there is no such file or folder", "name a YAML file or a folder of them"
+        )
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return Problem(path, 1, 1, f"it cannot be read ({reason})", "make it readable")

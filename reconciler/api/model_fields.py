@@ -17,17 +17,19 @@ def fields_at(model: type[BaseModel], path: Path) -> list[str]:
 
 
 def describe(model: type[BaseModel], path: Path) -> str:
-    """The first sentence of what is said of the field at `path`."""
+    """What the schema says of the field at `path`, in one line."""
     for holder in _models_at(model, path[:-1]):
         for key, field in _keys(holder):
             if key == path[-1] and field.description:
-                return field.description.splitlines()[0]
+                return " ".join(field.description.split())
     return ""
 
 
 def places_of(model: type[BaseModel], key: str) -> list[str]:
     """The dotted paths of mappings that take `key`."""
-    return [place for place, holder in _all(model, "") if key in {name for name, _ in _keys(holder)}]
+    return [
+        place for place, holder in _all(model, "") if key in {name for name, _ in _keys(holder)}
+    ]
 
 
 def _all(model: type[BaseModel], place: str) -> Iterator[tuple[str, type[BaseModel]]]:
@@ -43,7 +45,11 @@ def _models_at(model: type[BaseModel], path: Path) -> list[type[BaseModel]]:
         if isinstance(step, int):
             continue
         holders = [
-            inner for holder in holders for key, field in _keys(holder) if key == step for inner in _models_in(field.annotation)
+            inner
+            for holder in holders
+            for key, field in _keys(holder)
+            if key == step
+            for inner in _models_in(field.annotation)
         ]
     return holders
 

@@ -1,4 +1,6 @@
-"""Where a `code` service's folders are in its container: one folder that holds the code, and more beside it."""
+"""Where a `code` service's folders are in its container: one folder that holds the code, and more
+beside it.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +35,19 @@ class Mount(Model):
 
 
 def mount_faults(code_path: str, mounts: Sequence[Mount]) -> Iterator[Fault]:
-    """One folder inside another: the outer one is read-only, so nothing can make the place for the inner one."""
+    """One folder inside another: the outer one is read-only, so nothing can make the place for the
+    inner one.
+    """
     taken = [code_path]
     for index, mount in enumerate(mounts):
         for other in taken:
             if _within(mount.mount_path, other) or _within(other, mount.mount_path):
                 at = ("mounts", index, "mountPath")
-                yield Fault(f"{mount.mount_path} and {other} lie in each other", "mount folders side by side", at)
+                yield Fault(
+                    f"{mount.mount_path} and {other} lie in each other",
+                    "mount folders side by side",
+                    at,
+                )
         taken.append(mount.mount_path)
 
 

@@ -1,4 +1,6 @@
-"""What Azure, Container Apps and SMB accept as a name; one table, one message shape, one suggestion."""
+"""What Azure, Container Apps and SMB accept as a name; one table, one message shape, one
+suggestion.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,32 @@ REVISION_LIMIT = 54  # characters of "<app>--<suffix>"
 
 # https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-reserved-resource-name
 _RESERVED_ALONE = frozenset(
-    {"access", "azure", "bing", "bizspark", "biztalk", "cortana", "directx", "dotnet", "dynamics", "excel", "exchange"}
-    | {"forefront", "groove", "hololens", "hyperv", "kinect", "lync", "msdn", "o365", "office", "office365", "onedrive"}
+    {
+        "access",
+        "azure",
+        "bing",
+        "bizspark",
+        "biztalk",
+        "cortana",
+        "directx",
+        "dotnet",
+        "dynamics",
+        "excel",
+        "exchange",
+    }
+    | {
+        "forefront",
+        "groove",
+        "hololens",
+        "hyperv",
+        "kinect",
+        "lync",
+        "msdn",
+        "o365",
+        "office",
+        "office365",
+        "onedrive",
+    }
     | {"onenote", "outlook", "powerpoint", "sharepoint", "skype", "visio", "visualstudio", "xbox"}
 )
 _RESERVED_ANYWHERE = ("microsoft", "windows")
@@ -27,7 +53,9 @@ _RESERVED_AT_START = ("login",)
 
 @dataclass(frozen=True)
 class NameRule:
-    """A kind of name. Used in `Annotated`: it validates, and describes itself in the JSON schema."""
+    """A kind of name. Used in `Annotated`: it validates, and describes itself in the
+    JSON schema.
+    """
 
     what: str
     pattern: str
@@ -38,23 +66,49 @@ class NameRule:
     folder: bool = False  # a folder on the SMB share
 
     def __call__(self, value: str) -> str:
-        if not (self.shortest <= len(value) <= self.longest and re.fullmatch(self.pattern, value, re.ASCII)):
-            raise refusal(Fault(f"{_shown(value)} cannot be {self.what}", f"it takes {self._right(value)}"))
+        if not (
+            self.shortest <= len(value) <= self.longest
+            and re.fullmatch(self.pattern, value, re.ASCII)
+        ):
+            raise refusal(
+                Fault(f"{_shown(value)} cannot be {self.what}", f"it takes {self._right(value)}")
+            )
         if self.endpoint and (word := _reserved(value)):
-            raise refusal(Fault(f"{value!r} cannot be {self.what}: Azure reserves the word {word!r}", "choose another name"))
+            raise refusal(
+                Fault(
+                    f"{value!r} cannot be {self.what}: Azure reserves the word {word!r}",
+                    "choose another name",
+                )
+            )
         if self.folder and value.partition(".")[0].lower() in DEVICES:
-            raise refusal(Fault(f"{value!r} cannot be {self.what}: the file share reserves it", "choose another name"))
+            raise refusal(
+                Fault(
+                    f"{value!r} cannot be {self.what}: the file share reserves it",
+                    "choose another name",
+                )
+            )
         return value
 
     def accepts(self, value: str) -> bool:
         """Whether the shape is right; reserved words aside."""
-        return self.shortest <= len(value) <= self.longest and re.fullmatch(self.pattern, value, re.ASCII) is not None
+        return (
+            self.shortest <= len(value) <= self.longest
+            and re.fullmatch(self.pattern, value, re.ASCII) is not None
+        )
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
         return no_info_after_validator_function(self, handler(source))
 
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        shape = {"minLength": self.shortest, "maxLength": self.longest, "pattern": f"^{self.pattern}$"}
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        shape = {
+            "minLength": self.shortest,
+            "maxLength": self.longest,
+            "pattern": f"^{self.pattern}$",
+        }
         return {**handler(schema), **shape}
 
     def _right(self, value: str) -> str:
@@ -83,7 +137,11 @@ DOCUMENT = NameRule(
     "1 to 50 lower-case letters, digits and single '-', with a letter or digit at both ends",
 )
 RESOURCE_GROUP = NameRule(
-    "a resource group's name", r"[-\w._()]*[-\w_()]", 1, 90, "1 to 90 letters, digits and '-_.()', without a '.' at the end"
+    "a resource group's name",
+    r"[-\w._()]*[-\w_()]",
+    1,
+    90,
+    "1 to 90 letters, digits and '-_.()', without a '.' at the end",
 )
 STORAGE_ACCOUNT = NameRule(
     "a storage account's name",
@@ -120,11 +178,15 @@ ENVIRONMENT_STORAGE = NameRule(
     r"(?!.*--)[a-z][a-z0-9-]*[a-z0-9]",
     2,
     50,
-    "2 to 50 lower-case letters, digits and single '-', from a letter to a letter or digit (Moorage appends '-rw' and, after a "
-    "rotation of the key, 8 digits)",
+    "2 to 50 lower-case letters, digits and single '-', from a letter to a letter or digit (Moorage"
+    " appends '-rw' and, after a rotation of the key, 8 digits)",
 )
 WORKLOAD_PROFILE = NameRule(
-    "a workload profile's name", r"[A-Za-z][A-Za-z0-9-]*", 1, 15, "1 to 15 letters, digits and '-', starting with a letter"
+    "a workload profile's name",
+    r"[A-Za-z][A-Za-z0-9-]*",
+    1,
+    15,
+    "1 to 15 letters, digits and '-', starting with a letter",
 )
 MODEL = NameRule(
     "an adapter's name, which clients send as the model",
@@ -161,7 +223,9 @@ def revision_name(app: str, suffix: str) -> str:
     """
     name = f"{app}--{REVISION_SUFFIX(suffix)}"
     if len(name) > REVISION_LIMIT:
-        raise ValueError(f"revision {name!r} has {len(name)} characters; Container Apps takes {REVISION_LIMIT}")
+        raise ValueError(
+            f"revision {name!r} has {len(name)} characters; Container Apps takes {REVISION_LIMIT}"
+        )
     return name
 
 

@@ -1,4 +1,6 @@
-"""What is wrong with a manifest: problems with a place, a sentence and what would be right; and the error that carries them."""
+"""What is wrong with a manifest: problems with a place, a sentence and what would be right; and the
+error that carries them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class Problem(NamedTuple):
 
 
 class ManifestError(Exception):
-    """A manifest that cannot be used. `problems` are all that was found, by place; printed one a line."""
+    """A manifest that cannot be used. `problems` are all that was found, by place; printed one a
+    line.
+    """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(set(problems)))

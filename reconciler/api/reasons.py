@@ -1,4 +1,6 @@
-"""Why a condition is as it is: one list of words, each explained for users in docs/conditions.md."""
+"""Why a condition is as it is: one list of words, each explained for users in
+docs/conditions.md.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,9 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """CamelCase words for programs. Where none fits, Azure's own error code stands in their place."""
+    """CamelCase words for programs. Where none fits, Azure's own error code stands in
+    their place.
+    """
 
     # all is well
     IN_SYNC = "InSync"

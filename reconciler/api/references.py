@@ -1,4 +1,6 @@
-"""What only all documents together can tell: two of one name, references to nothing, sizes a profile cannot give."""
+"""What only all documents together can tell: two of one name, references to nothing, sizes a
+profile cannot give.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ from reconciler.api.yaml_node import Node
 
 IMPLICIT_ENVIRONMENT = "default"
 _CONSUMPTION = "Consumption"
-_SERVERLESS_LIMITS = {"consumption-gpu-nc24-a100": (24.0, 220.0), "consumption-gpu-nc8as-t4": (8.0, 56.0)}  # cores, GiB
+_SERVERLESS_LIMITS = {
+    "consumption-gpu-nc24-a100": (24.0, 220.0),
+    "consumption-gpu-nc8as-t4": (8.0, 56.0),
+}  # cores, GiB
 
 
 class Declared(NamedTuple):
@@ -47,7 +52,9 @@ def _duplicates(declared: Sequence[Declared]) -> Iterator[Problem]:
             line, column = first.node.find(("metadata", "name"))
             where = f"{first.file}:{line}:{column}"
             yield one.problem(
-                ("metadata", "name"), f"there are two {one.kind} documents named {one.name!r}, the first in {where}", "rename one"
+                ("metadata", "name"),
+                f"there are two {one.kind} documents named {one.name!r}, the first in {where}",
+                "rename one",
             )
 
 
@@ -57,24 +64,38 @@ def _environment(one: Declared, environments: dict[str, AnyDocument | None]) -> 
     if name not in environments and name != IMPLICIT_ENVIRONMENT:
         known = [*environments, IMPLICIT_ENVIRONMENT]
         close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"write the Environment document, or one of: {', '.join(known)}"
+        hint = (
+            f"did you mean {close[0]!r}?"
+            if close
+            else f"write the Environment document, or one of: {', '.join(known)}"
+        )
         yield one.problem(("spec", "environment"), f"there is no Environment named {name!r}", hint)
         return
     environment = environments.get(name)
-    if isinstance(one.document, InferenceService) and (environment is not None or name not in environments):
+    if isinstance(one.document, InferenceService) and (
+        environment is not None or name not in environments
+    ):
         yield from _profile(one, one.document, environment)
 
 
-def _profile(one: Declared, service: InferenceService, environment: AnyDocument | None) -> Iterator[Problem]:
+def _profile(
+    one: Declared, service: InferenceService, environment: AnyDocument | None
+) -> Iterator[Problem]:
     types = _profile_types(environment)
     wanted = service.spec.workload_profile_name
     if wanted is None:
         return
     if wanted not in types:
         close = next((name for name in types if name.lower() == wanted.lower()), None)
-        known = f"did you mean {close!r}?" if close else f"it has {', '.join(types)}; add it to spec.workloadProfiles"
+        known = (
+            f"did you mean {close!r}?"
+            if close
+            else f"it has {', '.join(types)}; add it to spec.workloadProfiles"
+        )
         yield one.problem(
-            ("spec", "workloadProfileName"), f"Environment {service.spec.environment!r} has no workload profile {wanted!r}", known
+            ("spec", "workloadProfileName"),
+            f"Environment {service.spec.environment!r} has no workload profile {wanted!r}",
+            known,
         )
         return
     yield from _size(one, service, types[wanted])
@@ -84,7 +105,9 @@ def _profile_types(environment: AnyDocument | None) -> dict[str, str]:
     asked = environment.spec.workload_profiles if isinstance(environment, Environment) else None
     if asked is None:
         return dict(zip(DERIVED_PROFILES, (_CONSUMPTION, "Consumption-GPU-NC24-A100"), strict=True))
-    return {_CONSUMPTION: _CONSUMPTION} | {profile.name: profile.workload_profile_type for profile in asked}
+    return {_CONSUMPTION: _CONSUMPTION} | {
+        profile.name: profile.workload_profile_type for profile in asked
+    }
 
 
 def _size(one: Declared, service: InferenceService, profile: str) -> Iterator[Problem]:
@@ -96,12 +119,21 @@ def _size(one: Declared, service: InferenceService, profile: str) -> Iterator[Pr
         if memory != 2 * resources.cpu or resources.cpu > 4 or resources.cpu % 0.25:
             yield one.problem(
                 ("spec", "resources"),
-                f"the Consumption profile has no replica of {resources.cpu:g} cores and {memory:g}Gi",
+                f"the Consumption profile has no replica of {resources.cpu:g} cores and"
+                f" {memory:g}Gi",
                 "take cores in steps of 0.25 up to 4, and twice as many Gi",
             )
         return
     cores, gib = _SERVERLESS_LIMITS.get(profile.lower(), (float("inf"), float("inf")))
     if resources.cpu and resources.cpu > cores:
-        yield one.problem(("spec", "resources", "cpu"), f"{profile} has {cores:g} cores", f"write {cores:g} or less")
+        yield one.problem(
+            ("spec", "resources", "cpu"),
+            f"{profile} has {cores:g} cores",
+            f"write {cores:g} or less",
+        )
     if memory and memory > gib:
-        yield one.problem(("spec", "resources", "memory"), f"{profile} has {gib:g}Gi of memory", f"write {gib:g}Gi or less")
+        yield one.problem(
+            ("spec", "resources", "memory"),
+            f"{profile} has {gib:g}Gi of memory",
+            f"write {gib:g}Gi or less",
+        )

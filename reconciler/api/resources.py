@@ -1,4 +1,6 @@
-"""The specs of desired resources: what `composition` derives from documents and `kinds` drive Azure to. Pure values."""
+"""The specs of desired resources: what `composition` derives from documents and `kinds` drive Azure
+to. Pure values.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,10 @@ SHARE_OWNER = "moorage_environment"  # a share's metadata key; metadata names ar
 class ResourceSpec:
     """One ARM resource.
 
-    `body` is all that Moorage sends when it creates the resource, `asked` the part the document itself sets: on a
-    resource that existed before, nothing else is compared or written. `named` says that the document allows adoption: it
-    gives the name or, of a container app, says so. Bodies are ARM JSON in camel case without secrets.
+    `body` is all that Moorage sends when it creates the resource, `asked` the part the document
+    itself sets: on a resource that existed before, nothing else is compared or written. `named`
+    says that the document allows adoption: it gives the name or, of a container app, says so.
+    Bodies are ARM JSON in camel case without secrets.
     """
 
     name: str
@@ -40,7 +43,9 @@ class ShareSpec(ResourceSpec):
 
 @dataclass(frozen=True)
 class EnvironmentStorageSpec(ResourceSpec):
-    """A share registered with a managed environment; the account key is added when it is written."""
+    """A share registered with a managed environment; the account key is added when it is
+    written.
+    """
 
     managed_environment: str = ""
     account: str = ""
@@ -58,8 +63,8 @@ class ShareRef:
 
 @dataclass(frozen=True)
 class FolderSpec:
-    """A folder on the share. With `tree`, local files published under a content-addressed `prefix`; without, a folder
-    the user put there (`share://`), which is only looked at.
+    """A folder on the share. With `tree`, local files published under a content-addressed `prefix`;
+    without, a folder the user put there (`share://`), which is only looked at.
     """
 
     share: ShareRef
@@ -74,7 +79,9 @@ class FolderSpec:
 
 @dataclass(frozen=True)
 class JobSpec(ResourceSpec):
-    """A container-apps job that fetches the hub's model `source` (`size` bytes, 0 if unknown) to `folder` on the share."""
+    """A container-apps job that fetches the hub's model `source` (`size` bytes, 0 if unknown) to
+    `folder` on the share.
+    """
 
     share: ShareRef | None = None
     folder: str = ""
@@ -84,7 +91,9 @@ class JobSpec(ResourceSpec):
 
 @dataclass(frozen=True)
 class CatalogueCanary:
-    """Another version of an adapter, tried on `weight` of a hundred requests. `promote_after` in seconds, None for never."""
+    """Another version of an adapter, tried on `weight` of a hundred requests. `promote_after` in
+    seconds, None for never.
+    """
 
     digest: str
     path: str
@@ -97,7 +106,9 @@ class CatalogueCanary:
 
 @dataclass(frozen=True)
 class Order:
-    """What a person decided about an adapter for as long as the document asks for `asked`; `at` in seconds since 1970."""
+    """What a person decided about an adapter for as long as the document asks for `asked`; `at` in
+    seconds since 1970.
+    """
 
     action: Literal["promote", "rollback"]
     asked: str
@@ -106,7 +117,9 @@ class Order:
 
 @dataclass(frozen=True)
 class CatalogueAdapter:
-    """One adapter as the document wants it, published at `path` on the share; `source` is how the document names it."""
+    """One adapter as the document wants it, published at `path` on the share; `source` is how the
+    document names it.
+    """
 
     name: str
     digest: str
@@ -151,8 +164,9 @@ class CatalogueSpec:
 
 @dataclass(frozen=True)
 class ContainerAppSpec(ResourceSpec):
-    """A container app. `template` is the revision's template; its name carries `suffix`, a hash of what makes the
-    revision differ. `runtime` is left out of that hash: a newer serving package alone does not boot a GPU.
+    """A container app. `template` is the revision's template; its name carries `suffix`, a hash of
+    what makes the revision differ. `runtime` is left out of that hash: a newer serving package
+    alone does not boot a GPU.
     """
 
     service: str = ""

@@ -1,4 +1,5 @@
-"""One JSON Schema (draft 2020-12) of both kinds, for editors. `python -m reconciler.api.schema` prints it.
+"""One JSON Schema (draft 2020-12) of both kinds, for editors. `python -m reconciler.api.schema`
+prints it.
 
 `manifests/schema/moorage.schema.json` is this output; a test holds it current.
 """
@@ -17,14 +18,18 @@ _REFERENCE = "#/$defs/{model}"
 
 def json_schema() -> dict[str, Any]:
     """The combined schema: `kind` decides which document is meant."""
-    _, definitions = models_json_schema([(model, "validation") for model in DOCUMENTS.values()], ref_template=_REFERENCE)
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in DOCUMENTS.values()], ref_template=_REFERENCE
+    )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Moorage manifest",
         "description": "Environment and InferenceService documents of moorage.dev/v1alpha1.",
         "type": "object",
         "required": ["kind", "metadata"],
-        "properties": {"kind": {"enum": list(DOCUMENTS), "description": "What the document describes."}},
+        "properties": {
+            "kind": {"enum": list(DOCUMENTS), "description": "What the document describes."}
+        },
         "allOf": [
             {
                 "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
@@ -32,7 +37,7 @@ def json_schema() -> dict[str, Any]:
             }
             for kind, model in DOCUMENTS.items()
         ],
-        "$defs": _without_titles(definitions["$defs"]),
+        "$defs": _for_editors(definitions["$defs"]),
     }
 
 
@@ -41,11 +46,19 @@ def text() -> str:
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _without_titles(value: Any) -> Any:
-    """Pydantic titles every field with its own name, which editors would show in place of the description."""
+def _for_editors(value: Any, key: str = "") -> Any:
+    """Without the title that pydantic gives every field, which editors would show in place of the
+    description; descriptions are one line, however the source wraps them.
+    """
     if isinstance(value, dict):
-        return {key: _without_titles(item) for key, item in value.items() if not (key == "title" and isinstance(item, str))}
-    return [_without_titles(item) for item in value] if isinstance(value, list) else value
+        return {
+            name: _for_editors(item, name)
+            for name, item in value.items()
+            if not (name == "title" and isinstance(item, str))
+        }
+    if isinstance(value, list):
+        return [_for_editors(item) for item in value]
+    return " ".join(value.split()) if key == "description" and isinstance(value, str) else value
 
 
 if __name__ == "__main__":

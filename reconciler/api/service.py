@@ -40,7 +40,10 @@ class Engine(Model):
         Annotated[
             str,
             bounded(
-                lambda value: re.fullmatch(r"[a-z0-9]\S*", value) is not None and not value.endswith((":", "/")),
+                lambda value: (
+                    re.fullmatch(r"[a-z0-9]\S*", value) is not None
+                    and not value.endswith((":", "/"))
+                ),
                 "{!r} is no image reference",
                 "write it as registry/repository:tag",
             ),
@@ -77,21 +80,29 @@ class Scale(Model):
     concurrent_requests: Annotated[Int, Field(ge=1, le=100_000)] | None = None
     """Requests at a time per replica before another one is started."""
     cooldown_period: Annotated[Int, Field(ge=1, le=604_800)] | None = None
-    """Seconds without requests before the last replica goes; long enough to load the model when left out."""
+    """Seconds without requests before the last replica goes; long enough to load the model when
+    left out.
+    """
 
     @model_validator(mode="after")
     def _order(self) -> Self:
         if self.max_replicas < self.min_replicas:
             at = "maxReplicas" if "max_replicas" in self.model_fields_set else "minReplicas"
             least, most = self.min_replicas, self.max_replicas
-            fault = Fault(f"maxReplicas is {most}, less than minReplicas {least}", f"set maxReplicas to {least} or more", (at,))
+            fault = Fault(
+                f"maxReplicas is {most}, less than minReplicas {least}",
+                f"set maxReplicas to {least} or more",
+                (at,),
+            )
             refuse_any([fault])
         return self
 
 
 class Rollout(Model):
     strategy: Strategy = Strategy.AUTO
-    """Surge needs a second GPU for a while, Recreate a gap; Auto takes Surge only where a GPU is free."""
+    """Surge needs a second GPU for a while, Recreate a gap; Auto takes Surge only where a GPU is
+    free.
+    """
 
 
 class Ingress(Model):
@@ -101,7 +112,9 @@ class Ingress(Model):
 
 class InferenceServiceSpec(Model):
     model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["model"]}, {"required": ["code", "command", "targetPort"]}]},
+        json_schema_extra={
+            "oneOf": [{"required": ["model"]}, {"required": ["code", "command", "targetPort"]}]
+        }
     )
 
     environment: names.EnvironmentName = "default"
@@ -109,7 +122,10 @@ class InferenceServiceSpec(Model):
     model: BaseModelSource | None = None
     """The base model, which answers under the service's name."""
     adapters: Annotated[
-        Items[Adapter], unique("name", "adapter", "clients choose by name: give it another one", ignoring_case=True)
+        Items[Adapter],
+        unique(
+            "name", "adapter", "clients choose by name: give it another one", ignoring_case=True
+        ),
     ] = ()
     """LoRA adapters of the base model."""
     code: CodeText | None = None
@@ -121,7 +137,8 @@ class InferenceServiceSpec(Model):
     target_port: Annotated[Int, Field(ge=1, le=65_535)] | None = None
     """With `code`: the port it listens on."""
     mount_path: MountPath | None = None
-    """With `code`: where its folder is in the container and `command` runs; `/app` when left out."""
+    """With `code`: where its folder is in the container and `command` runs; `/app` when left out.
+    """
     mounts: Items[Mount] = ()
     """With `code`: more folders for it."""
     progress_deadline_seconds: Annotated[Int, Field(ge=10, le=57_600)] | None = None
@@ -149,20 +166,33 @@ class InferenceServiceSpec(Model):
     reconcile_policy: ReconcilePolicy = ReconcilePolicy.MANAGE
     """Manage writes, Observe only reports, Skip does not even look."""
     adoption_policy: AdoptionPolicy = AdoptionPolicy.CREATE
-    """Create leaves an app alone that somebody else made under this name; AdoptOrCreate takes it over and releases it later."""
+    """Create leaves an app alone that somebody else made under this name; AdoptOrCreate takes it
+    over and releases it later.
+    """
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
-    """What happens to the container app when this document goes; one that was adopted is never deleted."""
+    """What happens to the container app when this document goes; one that was adopted is never
+    deleted.
+    """
     termination_grace_period_seconds: Annotated[Int, Field(ge=1, le=600)] | None = None
     """Seconds a replica has to finish its requests before it is killed."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
-        refuse_any(self._model_or_code() if bool(self.model) != bool(self.code) else self._neither_or_both())
+        refuse_any(
+            self._model_or_code()
+            if bool(self.model) != bool(self.code)
+            else self._neither_or_both()
+        )
         return self
 
     def _neither_or_both(self) -> Iterator[Fault]:
         if self.model and self.code:
-            yield Fault("a service serves either a model or code, not both", "split it into two services", ("code",), key=True)
+            yield Fault(
+                "a service serves either a model or code, not both",
+                "split it into two services",
+                ("code",),
+                key=True,
+            )
         else:
             yield Fault(
                 "the service has neither model nor code",
@@ -180,7 +210,11 @@ class InferenceServiceSpec(Model):
                     ("target_port", "targetPort", "leave it out: vLLM listens on 8000"),
                     ("mount_path", "mountPath", "leave it out: Moorage mounts what vLLM reads"),
                     ("mounts", "mounts", "leave it out: Moorage mounts what vLLM reads"),
-                    ("progress_deadline_seconds", "progressDeadlineSeconds", "leave it out: it follows from the model's size"),
+                    (
+                        "progress_deadline_seconds",
+                        "progressDeadlineSeconds",
+                        "leave it out: it follows from the model's size",
+                    ),
                 )
                 if field in given
             )
@@ -191,21 +225,40 @@ class InferenceServiceSpec(Model):
             return
         for field, key in (("command", "command"), ("target_port", "targetPort")):
             if getattr(self, field) is None:
-                yield Fault(f"code needs {key}", "write command: [python3, app.py] and targetPort: 8080, for example", ("code",))
+                yield Fault(
+                    f"code needs {key}",
+                    "write command: [python3, app.py] and targetPort: 8080, for example",
+                    ("code",),
+                )
         gate = "Moorage's gate stands in front of vLLM only"
-        for field, why in (("adapters", "they are vLLM's"), ("auth", gate), ("limits", gate), ("request_log", gate)):
+        for field, why in (
+            ("adapters", "they are vLLM's"),
+            ("auth", gate),
+            ("limits", gate),
+            ("request_log", gate),
+        ):
             if field in given:
                 key = to_camel(field)
-                yield Fault(f"{key} cannot be used with code: {why}", "leave it out", (key,), key=True)
+                yield Fault(
+                    f"{key} cannot be used with code: {why}", "leave it out", (key,), key=True
+                )
         yield from mount_faults(self.mount_path or CODE_PATH, self.mounts)
         if self.engine.args:
-            yield Fault("engine.args are vLLM's flags and there is no vLLM", "write args", ("engine", "args"), key=True)
+            yield Fault(
+                "engine.args are vLLM's flags and there is no vLLM",
+                "write args",
+                ("engine", "args"),
+                key=True,
+            )
 
     def _capacity(self) -> Iterator[Fault]:
-        most, there = self.engine.args.get("max-cpu-loras"), len(self.adapters) + sum(1 for a in self.adapters if a.canary)
+        most, there = (
+            self.engine.args.get("max-cpu-loras"),
+            len(self.adapters) + sum(1 for a in self.adapters if a.canary),
+        )
         if most is not None and self.adapters and most <= there:
-            # One more than there are: a changed adapter is loaded beside the one it replaces, and vLLM ends when it must
-            # re-read one that it has dropped.
+            # One more than there are: a changed adapter is loaded beside the one it replaces, and
+            # vLLM ends when it must re-read one that it has dropped.
             yield Fault(
                 f"max-cpu-loras {most} leaves no room to replace one of {there} adapters",
                 f"write {there + 1} or more",

@@ -10,7 +10,16 @@ import unicodedata
 from collections.abc import Iterator
 
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f"\\/:|<>*?]')
-DEVICES = frozenset({"con", "prn", "aux", "nul", "clock$", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))})
+DEVICES = frozenset(
+    {
+        "con",
+        "prn",
+        "aux",
+        "nul",
+        "clock$",
+        *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
+    }
+)
 _NAME_LIMIT = 255
 _PATH_LIMIT = 1700  # the service takes 2048 with what Moorage puts before it
 _DEPTH_LIMIT = 240

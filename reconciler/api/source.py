@@ -1,4 +1,6 @@
-"""Where bytes come from: `./folder`, `share://path already there`, `hf://org/name@revision`. Pure text, nothing is opened."""
+"""Where bytes come from: `./folder`, `share://path already there`, `hf://org/name@revision`. Pure
+text, nothing is opened.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from reconciler.api.fields import Fault, refusal
 
 _HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+(/[\w.-]+)*))?", re.ASCII)
 _NOT_ON_SMB = re.compile(r'[\x00-\x1f"\\:|<>*?]')
-NEWEST = "/**"  # the ending of an adapter's source that means: the newest one below this folder of the share
+# the ending of an adapter's source that means: the newest one below this folder of the share
+NEWEST = "/**"
 FORMS = "./folder, share://path or hf://org/name@revision"
 
 
@@ -25,7 +28,9 @@ class SourceKind(StrEnum):
 
 
 class Source(NamedTuple):
-    """A parsed source; `path` is a folder as written, a path below the share's root, or `org/name`; `revision` for `hf` only."""
+    """A parsed source; `path` is a folder as written, a path below the share's root, or `org/name`;
+    `revision` for `hf` only.
+    """
 
     kind: SourceKind
     path: str
@@ -45,7 +50,9 @@ def parse_source(text: str) -> Source:
         return _share(rest)
     if scheme == SourceKind.HUB:
         return _hub(rest)
-    raise refusal(Fault(f"source {text!r} has the unknown scheme {scheme + '://'!r}", f"write {FORMS}"))
+    raise refusal(
+        Fault(f"source {text!r} has the unknown scheme {scheme + '://'!r}", f"write {FORMS}")
+    )
 
 
 def _folder(text: str) -> Source:
@@ -54,14 +61,24 @@ def _folder(text: str) -> Source:
     if "\0" in text:
         raise refusal(Fault("the source holds a NUL character", f"write {FORMS}"))
     if text.startswith("~"):
-        raise refusal(Fault(f"source {text!r} starts with '~', which is not expanded", "write the folder relative to this file"))
+        raise refusal(
+            Fault(
+                f"source {text!r} starts with '~', which is not expanded",
+                "write the folder relative to this file",
+            )
+        )
     return Source(SourceKind.FOLDER, text)
 
 
 def _share(path: str) -> Source:
     parts = path.strip("/").split("/")
     if not path.strip("/"):
-        raise refusal(Fault("share:// names no folder", "write the path below the share's root, such as share://models/phi"))
+        raise refusal(
+            Fault(
+                "share:// names no folder",
+                "write the path below the share's root, such as share://models/phi",
+            )
+        )
     for part in parts[:-1] if len(parts) > 1 and parts[-1] == "**" else parts:
         if part in {"", ".", ".."} or _NOT_ON_SMB.search(part) or part[-1] in " .":
             raise refusal(
@@ -76,11 +93,14 @@ def _share(path: str) -> Source:
 def _hub(rest: str) -> Source:
     match = _HUB.fullmatch(rest)
     if not match:
-        raise refusal(Fault(f"hf://{rest} is not a model on Hugging Face", "write hf://org/name@revision"))
+        raise refusal(
+            Fault(f"hf://{rest} is not a model on Hugging Face", "write hf://org/name@revision")
+        )
     if not match["revision"]:
         raise refusal(
             Fault(
-                f"hf://{rest} has no revision, so what is served could change unseen", f"write hf://{rest}@ and a commit or tag"
+                f"hf://{rest} has no revision, so what is served could change unseen",
+                f"write hf://{rest}@ and a commit or tag",
             )
         )
     return Source(SourceKind.HUB, match["name"], match["revision"])
@@ -93,7 +113,9 @@ def _checked(text: str) -> str:
 
 def _checked_fixed(text: str) -> str:
     if parse_source(text).kind is SourceKind.SHARE and text.endswith(NEWEST):
-        raise refusal(Fault(f"{text} means the newest adapter there, and this is none", "name the folder"))
+        raise refusal(
+            Fault(f"{text} means the newest adapter there, and this is none", "name the folder")
+        )
     return text
 
 

@@ -1,4 +1,6 @@
-"""Hashes of files by their stamp, in SQLite. A cache: losing it costs one more reading, nothing else."""
+"""Hashes of files by their stamp, in SQLite. A cache: losing it costs one more reading, nothing
+else.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,15 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 _TABLE = """CREATE TABLE IF NOT EXISTS hashes (
-    folder TEXT, file TEXT, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode TEXT, sha256 TEXT,
+    folder TEXT, file TEXT, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, inode TEXT,
+    sha256 TEXT,
     PRIMARY KEY (folder, file)) WITHOUT ROWID"""
 
 
 class Stamp(NamedTuple):
-    """What changes when a file's content does. `ctime_ns` catches writers that set the modification time back."""
+    """What changes when a file's content does. `ctime_ns` catches writers that set the modification
+    time back.
+    """
 
     size: int
     mtime_ns: int
@@ -29,7 +34,9 @@ class Stamp(NamedTuple):
 
 
 class StatCache:
-    """One file, any number of folders and threads. A file that is no database is replaced by an empty one."""
+    """One file, any number of folders and threads. A file that is no database is replaced by an
+    empty one.
+    """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
@@ -41,7 +48,9 @@ class StatCache:
             self._connection = _open(path)
 
     def read(self, folder: Path) -> dict[str, tuple[Stamp, str]]:
-        """What is known of the files below `folder`, by relative path; nothing when the cache cannot be read."""
+        """What is known of the files below `folder`, by relative path; nothing when the cache
+        cannot be read.
+        """
         query = "SELECT file, size, mtime_ns, ctime_ns, inode, sha256 FROM hashes WHERE folder = ?"
         try:
             with self._lock:
@@ -50,13 +59,21 @@ class StatCache:
             return {}
         return {file: (Stamp(*stamp), sha256) for file, *stamp, sha256 in rows}
 
-    def write(self, folder: Path, fresh: Mapping[str, tuple[Stamp, str]], gone: Collection[str] = ()) -> None:
-        """Remember `fresh` and forget `gone`; a cache that cannot be written is no error, only slow."""
+    def write(
+        self, folder: Path, fresh: Mapping[str, tuple[Stamp, str]], gone: Collection[str] = ()
+    ) -> None:
+        """Remember `fresh` and forget `gone`; a cache that cannot be written is no error, only
+        slow.
+        """
         key = _key(folder)
         rows = [(key, file, *stamp, sha256) for file, (stamp, sha256) in fresh.items()]
         with suppress(sqlite3.DatabaseError), self._lock, self._connection:
-            self._connection.executemany("DELETE FROM hashes WHERE folder = ? AND file = ?", [(key, file) for file in gone])
-            self._connection.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self._connection.executemany(
+                "DELETE FROM hashes WHERE folder = ? AND file = ?", [(key, file) for file in gone]
+            )
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?, ?)", rows
+            )
 
     def close(self) -> None:
         """Let go of the file."""
@@ -69,7 +86,9 @@ def _open(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(_TABLE)
-        connection.execute("SELECT folder, file, size, mtime_ns, ctime_ns, inode, sha256 FROM hashes LIMIT 1")
+        connection.execute(
+            "SELECT folder, file, size, mtime_ns, ctime_ns, inode, sha256 FROM hashes LIMIT 1"
+        )
     except sqlite3.DatabaseError:
         connection.close()
         raise

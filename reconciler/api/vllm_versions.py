@@ -1,6 +1,7 @@
 """Which vLLM an image holds, whether this release was tested with it, and which flags it takes.
 
-`vllm_flags.json` was made from vLLM's own argument parser; a slip in a flag is found here and not by a booting GPU.
+`vllm_flags.json` was made from vLLM's own argument parser; a slip in a flag is found here and not
+by a booting GPU.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ _STOCK = "vllm/vllm-openai"
 
 
 def version_of(image: str | None) -> str | None:
-    """The vLLM version that `image` (None: the pinned one) says it holds; None when it does not say."""
+    """The vLLM version that `image` (None: the pinned one) says it holds; None when it does not
+    say.
+    """
     if image is None:
         return SUPPORTED_VLLM[-1]
     repository, tag = _parts(image)
@@ -40,7 +43,8 @@ def image_faults(image: str | None) -> Iterator[Fault]:
         what = f"vLLM {version}" if version else "a vLLM whose version its name does not tell"
         tested = ", ".join(f"{repository if stock else _STOCK}:v{one}" for one in SUPPORTED_VLLM)
         yield Fault(
-            f"image {image!r} holds {what}; adapters are changed inside vLLM, so only tested versions are taken",
+            f"image {image!r} holds {what}; adapters are changed inside vLLM, so only tested"
+            " versions are taken",
             f"write {tested}",
             ("engine", "image"),
         )
@@ -55,7 +59,9 @@ def flag_faults(image: str | None, args: Mapping[str, Any]) -> Iterator[Fault]:
             continue
         if kind is None:
             close = difflib.get_close_matches(name, kinds or (), n=1, cutoff=0.75)
-            hint = f"did you mean {close[0]}?" if close else "`vllm serve --help=all` lists its flags"
+            hint = (
+                f"did you mean {close[0]}?" if close else "`vllm serve --help=all` lists its flags"
+            )
             yield Fault(f"vLLM has no flag {name!r}", hint, ("engine", "args", name), key=True)
         elif wrong := _misfit(kind, value):
             yield Fault(f"flag {name!r} {wrong[0]}", wrong[1], ("engine", "args", name))
@@ -82,4 +88,7 @@ def _parts(image: str) -> tuple[str, str]:
 def _flags() -> dict[str, dict[str, str]]:
     """Version -> flag -> kind of value: `switch`, `flag` (on only), `value` or `list`."""
     data = json.loads(Path(__file__).with_name("vllm_flags.json").read_text())
-    return {version: {name: kind for kind, names in kinds.items() for name in names} for version, kinds in data.items()}
+    return {
+        version: {name: kind for kind, names in kinds.items() for name in names}
+        for version, kinds in data.items()
+    }

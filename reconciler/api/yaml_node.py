@@ -1,4 +1,6 @@
-"""A YAML value that knows where it was written, with YAML 1.2's core types and merge keys, and nothing else."""
+"""A YAML value that knows where it was written, with YAML 1.2's core types and merge keys, and
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ class Kind(Enum):
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """One value. `size` counts nodes with aliases expanded, `depth` levels; both are known before anything is expanded."""
+    """One value. `size` counts nodes with aliases expanded, `depth` levels; both are known before
+    anything is expanded.
+    """
 
     kind: Kind
     mark: Mark
@@ -81,7 +85,9 @@ class Node:
         return node
 
     def find(self, path: tuple[str | int, ...], *, key: bool = False) -> Mark:
-        """Where the value at `path` stands (with `key`, the key that holds it); what is not there is at its nearest parent."""
+        """Where the value at `path` stands (with `key`, the key that holds it); what is not there
+        is at its nearest parent.
+        """
         node, mark = self, self.mark
         for step in path:
             if isinstance(step, str) and step in node.entries:
@@ -95,7 +101,9 @@ class Node:
 
 
 def scalar(mark: Mark, text: str, tag: str | None, *, plain: bool) -> Node:
-    """A scalar as YAML 1.2 reads it: only `true` and `false` are booleans, dates and `yes` are text."""
+    """A scalar as YAML 1.2 reads it: only `true` and `false` are booleans, dates and `yes` are
+    text.
+    """
     kind = (tag or "").removeprefix(_TAG)
     if kind in {"", "!"}:
         value = _resolve(text) if plain and not kind else text
@@ -105,7 +113,9 @@ def scalar(mark: Mark, text: str, tag: str | None, *, plain: bool) -> Node:
         value = _resolve(text)
     else:
         raise UnusableNode(mark, f"the tag {_tag_name(tag)} is not known", "remove it")
-    return Node(Kind.SCALAR, mark, value, complete=True, merge_key=plain and text == _MERGE and not kind)
+    return Node(
+        Kind.SCALAR, mark, value, complete=True, merge_key=plain and text == _MERGE and not kind
+    )
 
 
 def mapping(mark: Mark, tag: str | None) -> Node:
@@ -123,7 +133,9 @@ def sequence(mark: Mark, tag: str | None) -> Node:
 
 
 def complete(node: Node, children: list[Node], report: Report) -> Node:
-    """Give a mapping or sequence its children, in the order of the text; doubtful keys are reported and left out."""
+    """Give a mapping or sequence its children, in the order of the text; doubtful keys are reported
+    and left out.
+    """
     node.size += sum(child.size for child in children)
     node.depth += max((child.depth for child in children), default=0)
     node.complete = True
@@ -144,11 +156,17 @@ def complete(node: Node, children: list[Node], report: Report) -> Node:
 
 def _usable(key: Node, node: Node, report: Report) -> bool:
     if not isinstance(key.scalar, str):
-        shown = "this" if key.kind is not Kind.SCALAR or key.scalar is None else str(key.scalar).lower()
+        shown = (
+            "this" if key.kind is not Kind.SCALAR or key.scalar is None else str(key.scalar).lower()
+        )
         report(key.mark, f"{shown} cannot be a key", "a key is text: put it in quotes")
         return False
     if before := node.entries.get(key.scalar):
-        report(key.mark, f"the key {key.scalar!r} is written twice, first in line {before[0].line}", "keep one of them")
+        report(
+            key.mark,
+            f"the key {key.scalar!r} is written twice, first in line {before[0].line}",
+            "keep one of them",
+        )
         return False
     return True
 
@@ -159,7 +177,11 @@ def _mergeable(mark: Mark, value: Node, report: Report) -> Iterator[Node]:
         if source.kind is Kind.MAPPING:
             yield source
         else:
-            report(mark, "<< merges mappings only", "write <<: *name, where &name stands before a mapping")
+            report(
+                mark,
+                "<< merges mappings only",
+                "write <<: *name, where &name stands before a mapping",
+            )
 
 
 def _resolve(text: str) -> str | int | float | bool | None:

@@ -1,6 +1,8 @@
-"""YAML text -> nodes that know their place. Bounded before anything is expanded, and never more than YAML 1.2's core types.
+"""YAML text -> nodes that know their place. Bounded before anything is expanded, and never more
+than YAML 1.2's core types.
 
-Built on ruamel's event parser, which neither recurses nor constructs: an alias bomb costs as much as its text.
+Built on ruamel's event parser, which neither recurses nor constructs: an alias bomb costs as much
+as its text.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ MAX_DEPTH = 40
 
 
 def read_documents(file: Path, data: bytes, problems: list[Problem]) -> list[Node]:
-    """The documents of one file that are not empty, up to the first syntax error; what is wrong goes to `problems`."""
+    """The documents of one file that are not empty, up to the first syntax error; what is wrong
+    goes to `problems`.
+    """
     text = _text(file, data, problems)
     documents: list[Node] = []
     if text is None:
@@ -46,21 +50,37 @@ def read_documents(file: Path, data: bytes, problems: list[Problem]) -> list[Nod
         problems.append(syntax_problem(file, text, error))
     except Exception as error:  # noqa: BLE001 - the parser has faults of its own on odd input; a user gets a place, not a traceback
         problems.append(
-            Problem(file, 1, 1, f"this is not YAML that can be read ({type(error).__name__})", "remove odd characters")
+            Problem(
+                file,
+                1,
+                1,
+                f"this is not YAML that can be read ({type(error).__name__})",
+                "remove odd characters",
+            )
         )
     return documents
 
 
 def _text(file: Path, data: bytes, problems: list[Problem]) -> str | None:
     if len(data) > MAX_BYTES:
-        problems.append(Problem(file, 1, 1, f"the file has {len(data)} bytes", f"a manifest takes {MAX_BYTES}; split it"))
+        problems.append(
+            Problem(
+                file,
+                1,
+                1,
+                f"the file has {len(data)} bytes",
+                f"a manifest takes {MAX_BYTES}; split it",
+            )
+        )
         return None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8", "replace")
         line, column = before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1
-        problems.append(Problem(file, line, column, "the file is not UTF-8 here", "save it as UTF-8"))
+        problems.append(
+            Problem(file, line, column, "the file is not UTF-8 here", "save it as UTF-8")
+        )
         return None
 
 
@@ -76,15 +96,25 @@ class _Builder:
         open_nodes: list[tuple[Node, list[Node]]] = []
         for count, event in enumerate(YAML(typ="safe", pure=True).parse(text)):
             node: Node | None = None
-            mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1) if event.start_mark else Mark(1, 1)
+            mark = (
+                Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+                if event.start_mark
+                else Mark(1, 1)
+            )
             if count > MAX_NODES:
                 raise UnusableNode(mark, f"the file holds more than {MAX_NODES} values", "split it")
             if isinstance(event, (MappingStartEvent, SequenceStartEvent)):
-                start = mapping(mark, event.tag) if isinstance(event, MappingStartEvent) else sequence(mark, event.tag)
+                start = (
+                    mapping(mark, event.tag)
+                    if isinstance(event, MappingStartEvent)
+                    else sequence(mark, event.tag)
+                )
                 self._name(event.anchor, start)
                 open_nodes.append((start, []))
                 if len(open_nodes) > MAX_DEPTH:
-                    raise UnusableNode(mark, "the nesting is too deep", f"a manifest takes {MAX_DEPTH} levels")
+                    raise UnusableNode(
+                        mark, "the nesting is too deep", f"a manifest takes {MAX_DEPTH} levels"
+                    )
             elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
                 node = complete(*open_nodes.pop(), self._report)
             elif isinstance(event, ScalarEvent):
@@ -96,7 +126,11 @@ class _Builder:
                 self._anchors.clear()
             if node is not None:
                 if node.size > MAX_NODES or node.depth > MAX_DEPTH:
-                    raise UnusableNode(node.mark, "the aliases expand to more than a manifest can be", "write out what you mean")
+                    raise UnusableNode(
+                        node.mark,
+                        "the aliases expand to more than a manifest can be",
+                        "write out what you mean",
+                    )
                 if open_nodes:
                     open_nodes[-1][1].append(node)
                 else:
@@ -109,9 +143,15 @@ class _Builder:
     def _alias(self, mark: Mark, anchor: str) -> Node:
         node = self._anchors.get(anchor)
         if node is None:
-            raise UnusableNode(mark, f"*{anchor} refers to nothing", f"put &{anchor} before the value it should repeat")
+            raise UnusableNode(
+                mark,
+                f"*{anchor} refers to nothing",
+                f"put &{anchor} before the value it should repeat",
+            )
         if not node.complete:
-            raise UnusableNode(mark, f"*{anchor} is inside of what it repeats", "write out what you mean")
+            raise UnusableNode(
+                mark, f"*{anchor} is inside of what it repeats", "write out what you mean"
+            )
         return node
 
     def _report(self, mark: Mark, message: str, hint: str) -> None:

@@ -1,4 +1,5 @@
-"""Writes and actions of container apps and their revisions. Bodies are ARM JSON; a result is an operation's token.
+"""Writes and actions of container apps and their revisions. Bodies are ARM JSON; a result is an
+operation's token.
 
 Revisions and replicas are read through `arm.inventory`; console output through `arm.logs`.
 """
@@ -13,15 +14,21 @@ from reconciler.arm.inventory import Type
 
 
 async def put_app(arm: Arm, group: str, name: str, body: Any) -> str | None:
-    """Create or replace. What the body leaves out is removed, and secrets must come with their values."""
+    """Create or replace. What the body leaves out is removed, and secrets must come with their
+    values.
+    """
     scope = ids.app(arm.subscription_id, group, name)
-    return await operations.begin(arm, scope, arm.apps.container_apps.begin_create_or_update(group, name, body))
+    return await operations.begin(
+        arm, scope, arm.apps.container_apps.begin_create_or_update(group, name, body)
+    )
 
 
 async def patch_app(arm: Arm, group: str, name: str, body: Any) -> str | None:
     """JSON merge patch: absent is kept, null deletes, a list is replaced whole."""
     scope = ids.app(arm.subscription_id, group, name)
-    return await operations.begin(arm, scope, arm.apps.container_apps.begin_update(group, name, body))
+    return await operations.begin(
+        arm, scope, arm.apps.container_apps.begin_update(group, name, body)
+    )
 
 
 async def delete_app(arm: Arm, group: str, name: str) -> str | None:
@@ -31,8 +38,14 @@ async def delete_app(arm: Arm, group: str, name: str) -> str | None:
 
 async def list_secrets(arm: Arm, group: str, name: str) -> dict[str, str]:
     """Secret values by name; those that live in a Key Vault have none and are left out."""
-    answer = await arm.post_json(f"{ids.app(arm.subscription_id, group, name)}/listSecrets", versions.APP)
-    return {each["name"]: each["value"] for each in (answer or {}).get("value") or [] if each.get("value") is not None}
+    answer = await arm.post_json(
+        f"{ids.app(arm.subscription_id, group, name)}/listSecrets", versions.APP
+    )
+    return {
+        each["name"]: each["value"]
+        for each in (answer or {}).get("value") or []
+        if each.get("value") is not None
+    }
 
 
 async def list_revisions(arm: Arm, group: str, name: str) -> list[dict[str, Any]]:
@@ -42,20 +55,28 @@ async def list_revisions(arm: Arm, group: str, name: str) -> list[dict[str, Any]
 
 async def list_replicas(arm: Arm, group: str, name: str, revision: str) -> list[dict[str, Any]]:
     """The replicas of one revision; the read is shared and at most two seconds old."""
-    return await arm.inventory.list(Type.REPLICA, ids.revision(arm.subscription_id, group, name, revision))
+    return await arm.inventory.list(
+        Type.REPLICA, ids.revision(arm.subscription_id, group, name, revision)
+    )
 
 
 async def activate_revision(arm: Arm, group: str, name: str, revision: str) -> None:
     scope = ids.app(arm.subscription_id, group, name)
-    await operations.write(arm, scope, arm.apps.container_apps_revisions.activate_revision(group, name, revision))
+    await operations.write(
+        arm, scope, arm.apps.container_apps_revisions.activate_revision(group, name, revision)
+    )
 
 
 async def deactivate_revision(arm: Arm, group: str, name: str, revision: str) -> None:
     scope = ids.app(arm.subscription_id, group, name)
-    await operations.write(arm, scope, arm.apps.container_apps_revisions.deactivate_revision(group, name, revision))
+    await operations.write(
+        arm, scope, arm.apps.container_apps_revisions.deactivate_revision(group, name, revision)
+    )
 
 
 async def restart_revision(arm: Arm, group: str, name: str, revision: str) -> None:
     """Restart all replicas of a revision; no new revision comes of it."""
     scope = ids.app(arm.subscription_id, group, name)
-    await operations.write(arm, scope, arm.apps.container_apps_revisions.restart_revision(group, name, revision))
+    await operations.write(
+        arm, scope, arm.apps.container_apps_revisions.restart_revision(group, name, revision)
+    )

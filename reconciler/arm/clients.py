@@ -1,7 +1,9 @@
-"""`Arm`: one signed-in connection to Resource Manager, for raw reads and for the SDK's typed clients.
+"""`Arm`: one signed-in connection to Resource Manager, for raw reads and for the SDK's typed
+clients.
 
-All of them share one HTTP pipeline: our credential, no retries (the loop owns those), no automatic provider registration
-(a person's decision), and a counter. Neighbours: `inventory` caches reads, `operations` polls, `apps` and its kin write.
+All of them share one HTTP pipeline: our credential, no retries (the loop owns those), no automatic
+provider registration (a person's decision), and a counter. Neighbours: `inventory` caches reads,
+`operations` polls, `apps` and its kin write.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
 
 
 class Arm:
-    """An async context manager; `inventory` is its read cache, `calls` counts requests by HTTP method.
+    """An async context manager; `inventory` is its read cache, `calls` counts requests by HTTP
+    method.
 
     Every method raises `engine.errors` only.
     """
@@ -48,12 +51,17 @@ class Arm:
 
     async def __aenter__(self) -> Self:
         self.session = session(self.settings)
-        # The session owns the TLS context: given a CA file by path, the transport would read it anew and reconnect every call.
-        transport = AioHttpTransport(session=self.session, session_owner=False, connection_timeout=10, read_timeout=60)
+        # The session owns the TLS context: given a CA file by path, the transport would read it
+        # anew and reconnect every call.
+        transport = AioHttpTransport(
+            session=self.session, session_owner=False, connection_timeout=10, read_timeout=60
+        )
         self._credential = credential_for(self.settings, transport)
-        self._pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(transport, self._policies())
-        self.client: AsyncARMPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncARMPipelineClient(
-            self.settings.arm_endpoint, policies=[], pipeline=self._pipeline
+        self._pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
+            transport, self._policies()
+        )
+        self.client: AsyncARMPipelineClient[HttpRequest, AsyncHttpResponse] = (
+            AsyncARMPipelineClient(self.settings.arm_endpoint, policies=[], pipeline=self._pipeline)
         )
         return self
 
@@ -69,7 +77,9 @@ class Arm:
         return dict(_parsed(response))
 
     async def list_json(self, path: str, api_version: str) -> list[dict[str, Any]]:
-        """All items of a collection, following nextLink; empty when what holds the collection does not exist."""
+        """All items of a collection, following nextLink; empty when what holds the collection does
+        not exist.
+        """
         items: list[dict[str, Any]] = []
         link: str | None = path
         while link:
@@ -113,7 +123,9 @@ class Arm:
         return ContainerAppsAPIClient(**self._typed())
 
     def _typed(self) -> dict[str, Any]:
-        """Arguments of an SDK client that runs on our pipeline. Clients are made at the first write: reads need none."""
+        """Arguments of an SDK client that runs on our pipeline. Clients are made at the first
+        write: reads need none.
+        """
         return {
             "credential": self._credential,
             "subscription_id": self.subscription_id,
@@ -132,10 +144,14 @@ class Arm:
             _Count(self.calls),
         ]
 
-    async def _send(self, method: str, path: str, api_version: str, body: Any = None) -> AsyncHttpResponse:
+    async def _send(
+        self, method: str, path: str, api_version: str, body: Any = None
+    ) -> AsyncHttpResponse:
         url = path if path.startswith("https://") else self.settings.arm_endpoint + path
         params = {} if "api-version=" in url else {"api-version": api_version}
-        request = HttpRequest(method, url, params=params, **({} if body is None else {"json": body}))
+        request = HttpRequest(
+            method, url, params=params, **({} if body is None else {"json": body})
+        )
         try:
             response = await self.client.send_request(request)
         except Exception as error:
@@ -157,13 +173,19 @@ class _Count(policies.SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
 
 
 def session(settings: Settings, **options: Any) -> aiohttp.ClientSession:
-    """An HTTP session that trusts the settings' CA file, if there is one, else the machine's; must be closed by the caller."""
-    trust: ssl.SSLContext = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
+    """An HTTP session that trusts the settings' CA file, if there is one, else the machine's; must
+    be closed by the caller.
+    """
+    trust: ssl.SSLContext = ssl.create_default_context(
+        cafile=str(settings.ca_file) if settings.ca_file else None
+    )
     connector = aiohttp.TCPConnector(ssl=trust, limit=16)
     jar = aiohttp.DummyCookieJar()
     # A proxy of the environment is for the internet; what listens on this machine is not behind it.
     proxied = urlsplit(settings.arm_endpoint).hostname not in {"127.0.0.1", "localhost", "::1"}
-    return aiohttp.ClientSession(connector=connector, cookie_jar=jar, trust_env=proxied, auto_decompress=False, **options)
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=jar, trust_env=proxied, auto_decompress=False, **options
+    )
 
 
 @cache

@@ -1,4 +1,6 @@
-"""Many requests at once, but not too many: a few workers take items until none is left or one fails."""
+"""Many requests at once, but not too many: a few workers take items until none is left or one
+fails.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,12 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 
 
-async def each(items: Iterable[Item], action: Callable[[Item], Awaitable[None]], at_once: int) -> None:
-    """Run `action` for every item, `at_once` at a time. The first error stops the others and is raised as it is."""
+async def each(
+    items: Iterable[Item], action: Callable[[Item], Awaitable[None]], at_once: int
+) -> None:
+    """Run `action` for every item, `at_once` at a time. The first error stops the others and is
+    raised as it is.
+    """
     await together(lambda group: _start(group, items, action, at_once))
 
 
@@ -24,7 +30,9 @@ async def together(start: Callable[[asyncio.TaskGroup], Awaitable[None]]) -> Non
 
 
 async def beside(first: Coroutine[Any, Any, Item], other: Coroutine[Any, Any, object]) -> Item:
-    """What `first` gives, with `other` done at the same time. The first error stops both and is raised as it is."""
+    """What `first` gives, with `other` done at the same time. The first error stops both and is
+    raised as it is.
+    """
     tasks: list[asyncio.Task[Item]] = []
 
     async def start(group: asyncio.TaskGroup) -> None:
@@ -36,7 +44,10 @@ async def beside(first: Coroutine[Any, Any, Item], other: Coroutine[Any, Any, ob
 
 
 async def _start(
-    group: asyncio.TaskGroup, items: Iterable[Item], action: Callable[[Item], Awaitable[None]], at_once: int
+    group: asyncio.TaskGroup,
+    items: Iterable[Item],
+    action: Callable[[Item], Awaitable[None]],
+    at_once: int,
 ) -> None:
     waiting = iter(items)
 

@@ -1,4 +1,6 @@
-"""The one explicit credential of a daemon. There is no chain of guesses: a stray `az login` must not change who writes."""
+"""The one explicit credential of a daemon. There is no chain of guesses: a stray `az login` must
+not change who writes.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,12 @@ from azure.core.pipeline.transport import AsyncHttpTransport
 from reconciler.settings import Settings, SettingsError
 
 
-def credential_for(settings: Settings, transport: AsyncHttpTransport[Any, Any]) -> AsyncTokenCredential:
-    """The credential that the settings name; token requests go through `transport`, with no retries of their own."""
+def credential_for(
+    settings: Settings, transport: AsyncHttpTransport[Any, Any]
+) -> AsyncTokenCredential:
+    """The credential that the settings name; token requests go through `transport`, with no retries
+    of their own.
+    """
     from azure.identity import aio as identity
 
     login = {
@@ -22,7 +28,9 @@ def credential_for(settings: Settings, transport: AsyncHttpTransport[Any, Any]) 
         "retry_total": 0,
     }
     if settings.credential == "service-principal":
-        return identity.ClientSecretCredential(settings.tenant_id, settings.client_id, settings.client_secret, **login)
+        return identity.ClientSecretCredential(
+            settings.tenant_id, settings.client_id, settings.client_secret, **login
+        )
     if settings.credential == "workload-identity":
         return identity.WorkloadIdentityCredential(
             tenant_id=settings.tenant_id,

@@ -1,4 +1,6 @@
-"""Writes of managed environments and their storages. Bodies are ARM JSON; a result is an operation's token."""
+"""Writes of managed environments and their storages. Bodies are ARM JSON; a result is an
+operation's token.
+"""
 
 from __future__ import annotations
 
@@ -10,37 +12,52 @@ from reconciler.arm.clients import Arm
 
 async def put_environment(arm: Arm, group: str, name: str, body: Any) -> str | None:
     scope = ids.environment(arm.subscription_id, group, name)
-    return await operations.begin(arm, scope, arm.apps.managed_environments.begin_create_or_update(group, name, body))
+    return await operations.begin(
+        arm, scope, arm.apps.managed_environments.begin_create_or_update(group, name, body)
+    )
 
 
 async def patch_environment(arm: Arm, group: str, name: str, body: Any) -> str | None:
     """Azure replaces `workloadProfiles` as a whole: send the full list."""
     scope = ids.environment(arm.subscription_id, group, name)
-    return await operations.begin(arm, scope, arm.apps.managed_environments.begin_update(group, name, body))
+    return await operations.begin(
+        arm, scope, arm.apps.managed_environments.begin_update(group, name, body)
+    )
 
 
 async def delete_environment(arm: Arm, group: str, name: str) -> str | None:
     scope = ids.environment(arm.subscription_id, group, name)
-    return await operations.delete(arm, scope, arm.apps.managed_environments.begin_delete(group, name))
+    return await operations.delete(
+        arm, scope, arm.apps.managed_environments.begin_delete(group, name)
+    )
 
 
 async def put_env_storage(arm: Arm, group: str, environment: str, name: str, body: Any) -> None:
     """Of an existing storage only the account key can change."""
     scope = ids.environment_storage(arm.subscription_id, group, environment, name)
-    await operations.write(arm, scope, arm.apps.managed_environments_storages.create_or_update(group, environment, name, body))
+    await operations.write(
+        arm,
+        scope,
+        arm.apps.managed_environments_storages.create_or_update(group, environment, name, body),
+    )
 
 
 async def delete_env_storage(arm: Arm, group: str, environment: str, name: str) -> str | None:
     scope = ids.environment_storage(arm.subscription_id, group, environment, name)
-    return await operations.delete(arm, scope, arm.apps.managed_environments_storages.delete(group, environment, name))
+    return await operations.delete(
+        arm, scope, arm.apps.managed_environments_storages.delete(group, environment, name)
+    )
 
 
 async def environment_usages(arm: Arm, group: str, name: str) -> list[dict[str, Any]]:
     """`[{"name": {"value"}, "currentValue", "limit", "unit"}]` of one environment."""
-    return await arm.list_json(f"{ids.environment(arm.subscription_id, group, name)}/usages", versions.APP)
+    return await arm.list_json(
+        f"{ids.environment(arm.subscription_id, group, name)}/usages", versions.APP
+    )
 
 
 async def location_usages(arm: Arm, location: str) -> list[dict[str, Any]]:
     """The same for the subscription in a region: where GPU quota is found."""
-    path = f"{ids.subscription(arm.subscription_id)}/providers/Microsoft.App/locations/{location}/usages"
+    subscription = ids.subscription(arm.subscription_id)
+    path = f"{subscription}/providers/Microsoft.App/locations/{location}/usages"
     return await arm.list_json(path, versions.APP)

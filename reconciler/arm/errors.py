@@ -1,7 +1,8 @@
-"""One table from what Azure says to what the loop does about it, and the one function that reads any error.
+"""One table from what Azure says to what the loop does about it, and the one function that reads
+any error.
 
-Codes decide first, then how a code is spelled, then the HTTP status. `engine.errors` holds the classes, `arm.faults` reads
-the bodies.
+Codes decide first, then how a code is spelled, then the HTTP status. `engine.errors` holds the
+classes, `arm.faults` reads the bodies.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ from reconciler.engine.errors import (
 
 
 class Rule(NamedTuple):
-    """What a code means: the class of error, a clearer reason than the code (if it needs one), and what a person can do."""
+    """What a code means: the class of error, a clearer reason than the code (if it needs one), and
+    what a person can do.
+    """
 
     kind: type[ReconcileError]
     hint: str = ""
@@ -44,8 +47,14 @@ class Rule(NamedTuple):
 
 _BUSY = Rule(Busy)
 _PARENT = Rule(NotReadyYet)
-_SHARED_KEY = "Azure Files mounts need the account key: allow shared key access on the storage account, or change the policy."
-_ROLE = "Give the daemon's identity the role in infra/deploy; a new role assignment can take ten minutes to be seen."
+_SHARED_KEY = (
+    "Azure Files mounts need the account key: allow shared key access on the storage account, or"
+    " change the policy."
+)
+_ROLE = (
+    "Give the daemon's identity the role in infra/deploy; a new role assignment can take ten"
+    " minutes to be seen."
+)
 _QUOTA = "Ask for a higher quota, or lower what the document asks for."
 
 TABLE: Mapping[str, Rule] = {
@@ -70,11 +79,17 @@ TABLE: Mapping[str, Rule] = {
     # Still holding something: dependents go first.
     "100026": Rule(Busy, "Its container apps go first.", "EnvironmentHasContainerApps"),
     "ManagedEnvironmentHasContainerApps": Rule(Busy, "Its container apps go first."),
-    "ManagedEnvironmentHasContainerAppsJobs": Rule(WaitingForHuman, "Delete the environment's jobs first."),
-    "ManagedEnvironmentHasBuilders": Rule(WaitingForHuman, "Delete the environment's builders first."),
+    "ManagedEnvironmentHasContainerAppsJobs": Rule(
+        WaitingForHuman, "Delete the environment's jobs first."
+    ),
+    "ManagedEnvironmentHasBuilders": Rule(
+        WaitingForHuman, "Delete the environment's builders first."
+    ),
     "ManagedEnvironmentStorageInUse": Rule(Busy, "The container apps that mount it go first."),
     "ShareHasSnapshots": Rule(WaitingForHuman, "Delete the share's snapshots first."),
-    "ResourceGroupDeletionBlocked": Rule(WaitingForHuman, "Something in the resource group holds it back."),
+    "ResourceGroupDeletionBlocked": Rule(
+        WaitingForHuman, "Something in the resource group holds it back."
+    ),
     # Too fast.
     "429": Rule(Throttled, "", "Throttled"),
     "TooManyRequests": Rule(Throttled, "", "Throttled"),
@@ -83,35 +98,68 @@ TABLE: Mapping[str, Rule] = {
     "AuthorizationFailed": Rule(WaitingForHuman, _ROLE),
     "LinkedAuthorizationFailed": Rule(WaitingForHuman, _ROLE),
     "AuthorizationPermissionMismatch": Rule(WaitingForHuman, _ROLE),
-    "AuthorizationFailure": Rule(WaitingForHuman, "Open the storage account's network rules for the daemon."),
+    "AuthorizationFailure": Rule(
+        WaitingForHuman, "Open the storage account's network rules for the daemon."
+    ),
     "InsufficientAccountPermissions": Rule(WaitingForHuman, _ROLE),
     "KeyBasedAuthenticationNotPermitted": Rule(WaitingForHuman, _SHARED_KEY),
-    "ShareSizeLimitReached": Rule(WaitingForHuman, "The share is full: raise storage.quotaGiB, or delete what nobody needs."),
-    "RequestDisallowedByPolicy": Rule(WaitingForHuman, "An Azure Policy forbids this; change the document or the policy."),
-    "RequestDisallowedByAzure": Rule(WaitingForHuman, "The subscription may not use this region; take another location."),
+    "ShareSizeLimitReached": Rule(
+        WaitingForHuman, "The share is full: raise storage.quotaGiB, or delete what nobody needs."
+    ),
+    "RequestDisallowedByPolicy": Rule(
+        WaitingForHuman, "An Azure Policy forbids this; change the document or the policy."
+    ),
+    "RequestDisallowedByAzure": Rule(
+        WaitingForHuman, "The subscription may not use this region; take another location."
+    ),
     "ScopeLocked": Rule(WaitingForHuman, "Remove the lock, or set reconcilePolicy: Observe."),
     "ReadOnlyDisabledSubscription": Rule(WaitingForHuman, "The subscription is disabled."),
-    "SubscriptionNotFound": Rule(WaitingForHuman, "Check MOORAGE_SUBSCRIPTION_ID and the identity's access to it."),
+    "SubscriptionNotFound": Rule(
+        WaitingForHuman, "Check MOORAGE_SUBSCRIPTION_ID and the identity's access to it."
+    ),
     "InvalidSubscriptionId": Rule(WaitingForHuman, "Check MOORAGE_SUBSCRIPTION_ID."),
-    "MissingSubscriptionRegistration": Rule(WaitingForHuman, "Register the provider once: az provider register -n <it>."),
-    "SubscriptionNotRegistered": Rule(WaitingForHuman, "Register the provider once: az provider register -n <it>."),
-    "ManagedEnvironmentUpgradeError": Rule(SlowRetry, "The environment could not be changed; Azure often accepts it later."),
-    # The revision did not come up in Azure's time; a slow model may still become healthy, so health decides, not this.
+    "MissingSubscriptionRegistration": Rule(
+        WaitingForHuman, "Register the provider once: az provider register -n <it>."
+    ),
+    "SubscriptionNotRegistered": Rule(
+        WaitingForHuman, "Register the provider once: az provider register -n <it>."
+    ),
+    "ManagedEnvironmentUpgradeError": Rule(
+        SlowRetry, "The environment could not be changed; Azure often accepts it later."
+    ),
+    # The revision did not come up in Azure's time; a slow model may still become healthy, so health
+    # decides, not this.
     "ContainerAppOperationError": Rule(RetryableError),
     # The document asks for something that cannot be.
-    "StorageAccountAlreadyTaken": Rule(TerminalError, "The name is taken somewhere in the world; choose another accountName."),
-    "StorageAccountAlreadyExists": Rule(TerminalError, "The account exists in another resource group."),
+    "StorageAccountAlreadyTaken": Rule(
+        TerminalError, "The name is taken somewhere in the world; choose another accountName."
+    ),
+    "StorageAccountAlreadyExists": Rule(
+        TerminalError, "The account exists in another resource group."
+    ),
     "AccountNameInvalid": Rule(TerminalError),
     "LocationNotAvailableForResourceGroup": Rule(TerminalError),
     "LocationNotAvailableForResourceType": Rule(TerminalError),
-    "InvalidResourceGroupLocation": Rule(TerminalError, "A resource group cannot move; its location is fixed at creation."),
-    "InvalidResourceLocation": Rule(TerminalError, "A resource cannot move; its location is fixed at creation."),
+    "InvalidResourceGroupLocation": Rule(
+        TerminalError, "A resource group cannot move; its location is fixed at creation."
+    ),
+    "InvalidResourceLocation": Rule(
+        TerminalError, "A resource cannot move; its location is fixed at creation."
+    ),
     "NoRegisteredProviderFound": Rule(TerminalError),
-    "ManagedEnvironmentStorageUpdateBadRequest": Rule(TerminalError, "Only the key of an environment storage can change."),
+    "ManagedEnvironmentStorageUpdateBadRequest": Rule(
+        TerminalError, "Only the key of an environment storage can change."
+    ),
     "FeatureNotSupportedForAccount": Rule(TerminalError),
-    "InvalidAuthenticationToken": Rule(RetryableError, "The token was refused; a new one is fetched."),
-    "ExpiredAuthenticationToken": Rule(RetryableError, "The token had expired; a new one is fetched."),
-    "InvalidAuthenticationTokenTenant": Rule(WaitingForHuman, "Check AZURE_TENANT_ID: the subscription is in another tenant."),
+    "InvalidAuthenticationToken": Rule(
+        RetryableError, "The token was refused; a new one is fetched."
+    ),
+    "ExpiredAuthenticationToken": Rule(
+        RetryableError, "The token had expired; a new one is fetched."
+    ),
+    "InvalidAuthenticationTokenTenant": Rule(
+        WaitingForHuman, "Check AZURE_TENANT_ID: the subscription is in another tenant."
+    ),
     "AuthenticationFailed": Rule(WaitingForHuman, "Check the credential and this machine's clock."),
 }
 
@@ -119,8 +167,14 @@ TABLE: Mapping[str, Rule] = {
 PATTERNS: Sequence[tuple[re.Pattern[str], Rule]] = [
     (re.compile(r"(OperationInProgress|LockConflict|NotProvisioned|BeingDeleted)$"), _BUSY),
     (re.compile(r"Throttled$"), Rule(Throttled)),
-    (re.compile(r"Quota|^Max(imum)?[A-Z].*(Exceeded|Reached|Failed)$|LimitExceeded$"), Rule(WaitingForHuman, _QUOTA)),
-    (re.compile(r"Capacity|AllocationFailed$|^SkuNotAvailable$"), Rule(SlowRetry, "Azure has no room for this here now.")),
+    (
+        re.compile(r"Quota|^Max(imum)?[A-Z].*(Exceeded|Reached|Failed)$|LimitExceeded$"),
+        Rule(WaitingForHuman, _QUOTA),
+    ),
+    (
+        re.compile(r"Capacity|AllocationFailed$|^SkuNotAvailable$"),
+        Rule(SlowRetry, "Azure has no room for this here now."),
+    ),
 ]
 
 _BY_STATUS: Mapping[int, Rule] = {
@@ -142,7 +196,8 @@ _BY_STATUS: Mapping[int, Rule] = {
 def translate(error: BaseException) -> ReconcileError:
     """Any error of an SDK or of the network as the loop's own; never carries a secret.
 
-    The result's message is the service's own first sentence with a hint of what to do; its reason is the service's code.
+    The result's message is the service's own first sentence with a hint of what to do; its reason
+    is the service's code.
     """
     if isinstance(error, ReconcileError):
         return error
@@ -150,7 +205,16 @@ def translate(error: BaseException) -> ReconcileError:
         return _sign_in_failed(error)
     if isinstance(error, HttpResponseError) and error.response is not None:
         return from_fault(fault_of_response(error.response))
-    if isinstance(error, (ServiceRequestError, ServiceResponseError, aiohttp.ClientError, asyncio.TimeoutError, OSError)):
+    if isinstance(
+        error,
+        (
+            ServiceRequestError,
+            ServiceResponseError,
+            aiohttp.ClientError,
+            asyncio.TimeoutError,
+            OSError,
+        ),
+    ):
         return TransportFailed("Unreachable", _short(error) or type(error).__name__)
     if isinstance(error, AzureError):
         return RetryableError("AnswerNotUnderstood", _short(error))
@@ -158,14 +222,18 @@ def translate(error: BaseException) -> ReconcileError:
 
 
 def translate_operation(body: Mapping[str, Any]) -> ReconcileError:
-    """The error of a long-running operation that ended Failed or Canceled, from its status body or the resource's own."""
+    """The error of a long-running operation that ended Failed or Canceled, from its status body or
+    the resource's own.
+    """
     return from_fault(fault_of_operation(body))
 
 
 def from_fault(fault: Fault) -> ReconcileError:
     """The engine's error for a fault, by code, then by status."""
     rule = TABLE.get(fault.code) or _rule_by_spelling(fault.code) or _rule_by_status(fault.status)
-    reason = rule.reason or (fault.code if fault.code and not fault.code.isdigit() else f"Http{fault.status}")
+    reason = rule.reason or (
+        fault.code if fault.code and not fault.code.isdigit() else f"Http{fault.status}"
+    )
     message = f"{fault.message} {rule.hint}".strip() or reason
     if rule.kind is Throttled:
         return Throttled(reason, message, fault.retry_after)
@@ -190,7 +258,9 @@ def _from_login(error: ClientAuthenticationError) -> bool:
 
 
 def _sign_in_failed(error: ClientAuthenticationError) -> ReconcileError:
-    """No token. A network failure in between looks the same to azure-identity, so its cause is asked first."""
+    """No token. A network failure in between looks the same to azure-identity, so its cause is
+    asked first.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, (ServiceRequestError, ServiceResponseError, aiohttp.ClientError)):

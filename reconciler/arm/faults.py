@@ -1,4 +1,6 @@
-"""Reads what a service said when it refused: ARM's JSON in its several shapes, Azure Files' XML, headers, or nothing at all."""
+"""Reads what a service said when it refused: ARM's JSON in its several shapes, Azure Files' XML,
+headers, or nothing at all.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Fault:
-    """A refusal: HTTP `status` (0 for a failed operation), `code` (may be empty or a number), one line, seconds to wait."""
+    """A refusal: HTTP `status` (0 for a failed operation), `code` (may be empty or a number), one
+    line, seconds to wait.
+    """
 
     status: int
     code: str
@@ -33,25 +37,39 @@ def fault_of_response(response: Any) -> Fault:
 def fault(status: int, headers: Mapping[str, str], body: str) -> Fault:
     """The fault in a status, headers (any case) and a body."""
     lower = {name.lower(): value for name, value in headers.items()}
-    code, message = _from_json(body) if body.lstrip().startswith(("{", "[", '"')) else _from_xml(body)
+    code, message = (
+        _from_json(body) if body.lstrip().startswith(("{", "[", '"')) else _from_xml(body)
+    )
     code = code or lower.get("x-ms-error-code", "")
     message = _one_line(message) or f"HTTP {status}."
     return Fault(status, code, message, retry_after(lower) or _delay_in_words(status, message))
 
 
 def fault_of_operation(body: Mapping[str, Any]) -> Fault:
-    """The fault in an operation's status body, or in a resource whose provisioningState is Failed."""
+    """The fault in an operation's status body, or in a resource whose provisioningState
+    is Failed.
+    """
     code, message = _from_error(body.get("error") or {})
     properties = body.get("properties") or {}
     if not message:
-        code, message = _from_words(str(properties.get("deploymentErrors") or properties.get("provisioningError") or ""))
+        code, message = _from_words(
+            str(properties.get("deploymentErrors") or properties.get("provisioningError") or "")
+        )
     state = str(body.get("status") or properties.get("provisioningState") or "Failed")
-    return Fault(0, code or f"Operation{state}", _one_line(message) or f"The operation ended as {state}.")
+    return Fault(
+        0, code or f"Operation{state}", _one_line(message) or f"The operation ended as {state}."
+    )
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that lower-case `headers` ask to wait; None when they do not, or say 0, which means nothing."""
-    for name, factor in (("retry-after-ms", 0.001), ("x-ms-retry-after-ms", 0.001), ("retry-after", 1.0)):
+    """Seconds that lower-case `headers` ask to wait; None when they do not, or say 0, which means
+    nothing.
+    """
+    for name, factor in (
+        ("retry-after-ms", 0.001),
+        ("x-ms-retry-after-ms", 0.001),
+        ("retry-after", 1.0),
+    ):
         value = headers.get(name)
         if not value:
             continue
@@ -94,13 +112,21 @@ def _from_error(error: Any) -> tuple[str, str]:
         return "", str(error)
     lower = {str(key).lower(): value for key, value in error.items()}
     code, message = str(lower.get("code") or ""), str(lower.get("message") or "")
-    details = [each for each in lower.get("details") or [] if isinstance(each, dict) and each.get("code")]
+    details = [
+        each for each in lower.get("details") or [] if isinstance(each, dict) and each.get("code")
+    ]
     if code in _WRAPPERS and details:
         return _from_error(details[0])
     return code, message
 
 
-_WRAPPERS = {"", "DeploymentFailed", "BadRequest", "InvalidTemplateDeployment", "MultipleErrorsOccurred"}
+_WRAPPERS = {
+    "",
+    "DeploymentFailed",
+    "BadRequest",
+    "InvalidTemplateDeployment",
+    "MultipleErrorsOccurred",
+}
 
 
 def _from_xml(body: str) -> tuple[str, str]:
@@ -116,13 +142,17 @@ def _from_words(text: str) -> tuple[str, str]:
 
 
 def _one_line(message: str) -> str:
-    """Without the request id and time that the storage services append, without secrets, and short."""
+    """Without the request id and time that the storage services append, without secrets,
+    and short.
+    """
     text = re.split(r"\n?\s*RequestId:", message)[0]
     return redact(" ".join(text.split()))[:600]
 
 
 def _delay_in_words(status: int, message: str) -> float | None:
-    """Some throttling answers say the delay only in their text: `Retry after 2 seconds`, `try again after '372' seconds`."""
+    """Some throttling answers say the delay only in their text: `Retry after 2 seconds`, `try again
+    after '372' seconds`.
+    """
     found = re.search(r"after '?(\d+)'? second", message)
     return float(found[1]) if found and status == 429 else None
 

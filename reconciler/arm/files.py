@@ -1,4 +1,6 @@
-"""Files of a share: list, read, write atomically, delete. Paths are inside the share, with `/` and without a leading one."""
+"""Files of a share: list, read, write atomically, delete. Paths are inside the share, with `/` and
+without a leading one.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from reconciler.engine.errors import ReconcileError
 if TYPE_CHECKING:
     from azure.storage.fileshare.aio import ShareClient
 
-ONE_REQUEST = 4 * 1024 * 1024  # bytes that one request can carry, with a file's creation or into a range
+# bytes that one request can carry, with a file's creation or into a range
+ONE_REQUEST = 4 * 1024 * 1024
 _LISTERS = 8
 _WRITERS = 12
 _MISSING = {"ResourceNotFound", "ParentNotFound", "NotFound"}
@@ -35,7 +38,9 @@ class Entry:
 
 
 async def list_tree(share: Share, prefix: str = "") -> dict[str, Entry]:
-    """All files below `prefix` by path relative to it; empty when it does not exist. A request per directory and 5,000 files."""
+    """All files below `prefix` by path relative to it; empty when it does not exist. A request per
+    directory and 5,000 files.
+    """
     found: dict[str, Entry] = {}
     level = [""]
 
@@ -54,18 +59,29 @@ async def list_tree(share: Share, prefix: str = "") -> dict[str, Entry]:
 
 
 async def list_directory(share: Share, path: str) -> tuple[list[Entry], list[str]]:
-    """The files (their `path` is the bare name) and the names of the directories right in `path`; empty when it is not there."""
+    """The files (their `path` is the bare name) and the names of the directories right in `path`;
+    empty when it is not there.
+    """
 
     async def listed(client: ShareClient) -> tuple[list[Entry], list[str]]:
         files: list[Entry] = []
         below: list[str] = []
         options: dict[str, Any] = {"include": ["timestamps", "Etag"]}
         try:
-            async for item in client.get_directory_client(path).list_directories_and_files(**options):
+            async for item in client.get_directory_client(path).list_directories_and_files(
+                **options
+            ):
                 if item["is_directory"]:
                     below.append(str(item["name"]))
                 else:
-                    files.append(Entry(item["name"], int(item["size"] or 0), str(item["etag"]).strip('"'), item["last_modified"]))
+                    files.append(
+                        Entry(
+                            item["name"],
+                            int(item["size"] or 0),
+                            str(item["etag"]).strip('"'),
+                            item["last_modified"],
+                        )
+                    )
         except HttpResponseError as error:
             if error.status_code != 404 or _code(error) == "ShareNotFound":
                 raise
@@ -107,16 +123,20 @@ async def exists(share: Share, path: str) -> bool:
 
 
 async def write(share: Share, path: str, content: bytes) -> None:
-    """Create or replace a file so that no reader ever sees half of it: under another name first, then renamed."""
+    """Create or replace a file so that no reader ever sees half of it: under another name first,
+    then renamed.
+    """
     temporary = temporary_name(path)
     await create(share, temporary, content)
     await rename(share, temporary, path)
 
 
 async def create(share: Share, path: str, content: bytes) -> None:
-    """Create a file with its content (ONE_REQUEST bytes at most) in a single request; its directories as well, if needed.
+    """Create a file with its content (ONE_REQUEST bytes at most) in a single request; its
+    directories as well, if needed.
 
-    Of an existing file size and content are replaced, though not at one instant for a reader: see `write`.
+    Of an existing file size and content are replaced, though not at one instant for a reader: see
+    `write`.
     """
     headers = {"x-ms-type": "file", "x-ms-content-length": str(len(content))}
     try:
@@ -140,8 +160,15 @@ async def rename(share: Share, path: str, to: str) -> None:
 
 
 async def make_parents(share: Share, paths: Iterable[str]) -> None:
-    """Make every directory that `paths` need and that is not known to exist, each once, outer ones first."""
-    needed = {str(parent) for path in paths for parent in PurePosixPath(path).parents if str(parent) != "."} - share.directories
+    """Make every directory that `paths` need and that is not known to exist, each once, outer ones
+    first.
+    """
+    needed = {
+        str(parent)
+        for path in paths
+        for parent in PurePosixPath(path).parents
+        if str(parent) != "."
+    } - share.directories
 
     async def make(directory: str) -> None:
         try:
@@ -152,7 +179,9 @@ async def make_parents(share: Share, paths: Iterable[str]) -> None:
         share.directories.add(directory)
 
     for depth in sorted({directory.count("/") for directory in needed}):
-        await each((directory for directory in needed if directory.count("/") == depth), make, _WRITERS)
+        await each(
+            (directory for directory in needed if directory.count("/") == depth), make, _WRITERS
+        )
 
 
 async def delete(share: Share, path: str) -> None:

@@ -1,4 +1,6 @@
-"""ARM ids: built in one place, compared without case, because Azure answers with a case of its own."""
+"""ARM ids: built in one place, compared without case, because Azure answers with a case
+of its own.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +16,23 @@ def resource_group(subscription_id: str, name: str) -> str:
 
 
 def workspace(subscription_id: str, group: str, name: str) -> str:
-    return f"{resource_group(subscription_id, group)}/providers/Microsoft.OperationalInsights/workspaces/{quote(name)}"
+    scope = resource_group(subscription_id, group)
+    return f"{scope}/providers/Microsoft.OperationalInsights/workspaces/{quote(name)}"
 
 
 def storage_account(subscription_id: str, group: str, name: str) -> str:
-    return f"{resource_group(subscription_id, group)}/providers/Microsoft.Storage/storageAccounts/{quote(name)}"
+    scope = resource_group(subscription_id, group)
+    return f"{scope}/providers/Microsoft.Storage/storageAccounts/{quote(name)}"
 
 
 def share(subscription_id: str, group: str, account: str, name: str) -> str:
-    return f"{storage_account(subscription_id, group, account)}/fileServices/default/shares/{quote(name)}"
+    scope = storage_account(subscription_id, group, account)
+    return f"{scope}/fileServices/default/shares/{quote(name)}"
 
 
 def environment(subscription_id: str, group: str, name: str) -> str:
-    return f"{resource_group(subscription_id, group)}/providers/Microsoft.App/managedEnvironments/{quote(name)}"
+    scope = resource_group(subscription_id, group)
+    return f"{scope}/providers/Microsoft.App/managedEnvironments/{quote(name)}"
 
 
 def environment_storage(subscription_id: str, group: str, environment_name: str, name: str) -> str:
@@ -34,11 +40,13 @@ def environment_storage(subscription_id: str, group: str, environment_name: str,
 
 
 def app(subscription_id: str, group: str, name: str) -> str:
-    return f"{resource_group(subscription_id, group)}/providers/Microsoft.App/containerApps/{quote(name)}"
+    scope = resource_group(subscription_id, group)
+    return f"{scope}/providers/Microsoft.App/containerApps/{quote(name)}"
 
 
 def job(subscription_id: str, group: str, name: str) -> str:
-    return f"{resource_group(subscription_id, group)}/providers/Microsoft.App/jobs/{quote(name)}"
+    scope = resource_group(subscription_id, group)
+    return f"{scope}/providers/Microsoft.App/jobs/{quote(name)}"
 
 
 def revision(subscription_id: str, group: str, app_name: str, name: str) -> str:

@@ -1,6 +1,8 @@
-"""One read for all: a list per (type, scope), shared by every key of a reconcile pass, dropped after a write to it.
+"""One read for all: a list per (type, scope), shared by every key of a reconcile pass, dropped
+after a write to it.
 
-A typed list of 100 apps blocks the event loop for 150 ms and a GET for each app takes 100 calls; one raw list takes 12 ms.
+A typed list of 100 apps blocks the event loop for 150 ms and a GET for each app takes 100 calls;
+one raw list takes 12 ms.
 """
 
 from __future__ import annotations
@@ -28,10 +30,18 @@ class Type(Enum):
     """What can be listed, and in which scope (an ARM id)."""
 
     RESOURCE_GROUP = _Listing("resourcegroups", versions.RESOURCES)  # scope: the subscription
-    WORKSPACE = _Listing("providers/Microsoft.OperationalInsights/workspaces", versions.LOG_ANALYTICS)  # a resource group
-    STORAGE_ACCOUNT = _Listing("providers/Microsoft.Storage/storageAccounts", versions.STORAGE)  # a resource group
-    SHARE = _Listing("fileServices/default/shares", versions.STORAGE, in_detail=True)  # a storage account; lists have no metadata
-    ENVIRONMENT = _Listing("providers/Microsoft.App/managedEnvironments", versions.APP)  # a resource group
+    WORKSPACE = _Listing(
+        "providers/Microsoft.OperationalInsights/workspaces", versions.LOG_ANALYTICS
+    )  # a resource group
+    STORAGE_ACCOUNT = _Listing(
+        "providers/Microsoft.Storage/storageAccounts", versions.STORAGE
+    )  # a resource group
+    SHARE = _Listing(
+        "fileServices/default/shares", versions.STORAGE, in_detail=True
+    )  # a storage account; lists have no metadata
+    ENVIRONMENT = _Listing(
+        "providers/Microsoft.App/managedEnvironments", versions.APP
+    )  # a resource group
     ENVIRONMENT_STORAGE = _Listing("storages", versions.APP)  # a managed environment
     APP = _Listing("providers/Microsoft.App/containerApps", versions.APP)  # a resource group
     JOB = _Listing("providers/Microsoft.App/jobs", versions.APP)  # a resource group
@@ -46,9 +56,13 @@ class _Entry(NamedTuple):
 
 
 class Inventory:
-    """Answers are as old as `ttl` seconds at most, and never older than the last write that was announced by `invalidate`."""
+    """Answers are as old as `ttl` seconds at most, and never older than the last write that was
+    announced by `invalidate`.
+    """
 
-    def __init__(self, arm: Arm, ttl: float = 2.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, arm: Arm, ttl: float = 2.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._arm = arm
         self._ttl = ttl
         self._clock = clock
@@ -59,15 +73,23 @@ class Inventory:
         return (await self._listed(type, scope)).get(name.lower())
 
     async def list(self, type: Type, scope: str) -> list[dict[str, Any]]:  # noqa: A002
-        """All resources of `type` in `scope`, in Azure's order; empty when the scope does not exist."""
+        """All resources of `type` in `scope`, in Azure's order; empty when the scope does not
+        exist.
+        """
         return [*(await self._listed(type, scope)).values()]
 
     async def get(self, type: Type, scope: str, name: str) -> dict[str, Any] | None:  # noqa: A002
-        """A fresh read of one resource past the cache, for right after a write and for what a list leaves out."""
-        return await self._arm.get_json(f"{scope}/{type.value.collection}/{quote(name)}", type.value.api_version)
+        """A fresh read of one resource past the cache, for right after a write and for what a list
+        leaves out.
+        """
+        return await self._arm.get_json(
+            f"{scope}/{type.value.collection}/{quote(name)}", type.value.api_version
+        )
 
     def invalidate(self, resource_id: str) -> None:
-        """Forget the list that shows `resource_id` and all lists below it. Reads now under way are not kept either."""
+        """Forget the list that shows `resource_id` and all lists below it. Reads now under way are
+        not kept either.
+        """
         changed = _normal(resource_id)
         for key in [*self._entries]:
             path = f"{key[1]}/{key[0].value.collection.lower()}"
@@ -89,7 +111,9 @@ class Inventory:
         path, version = f"{scope}/{type.value.collection}", type.value.api_version
         items = await self._arm.list_json(path, version)
         if type.value.in_detail:
-            read = await asyncio.gather(*(self._arm.get_json(f"{path}/{quote(item['name'])}", version) for item in items))
+            read = await asyncio.gather(
+                *(self._arm.get_json(f"{path}/{quote(item['name'])}", version) for item in items)
+            )
             items = [item for item in read if item is not None]
         return {str(item.get("name", "")).lower(): item for item in items}
 

@@ -1,4 +1,6 @@
-"""Writes of container-apps jobs. Bodies are ARM JSON, results tokens of operations. Executions are read through `inventory`."""
+"""Writes of container-apps jobs. Bodies are ARM JSON, results tokens of operations. Executions are
+read through `inventory`.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,21 @@ from reconciler.arm.clients import Arm
 async def put_job(arm: Arm, group: str, name: str, body: Any) -> str | None:
     """Create or replace. Secrets must come with their values."""
     return await operations.begin(
-        arm, ids.job(arm.subscription_id, group, name), arm.apps.jobs.begin_create_or_update(group, name, body)
+        arm,
+        ids.job(arm.subscription_id, group, name),
+        arm.apps.jobs.begin_create_or_update(group, name, body),
     )
 
 
 async def start_job(arm: Arm, group: str, name: str) -> str | None:
     """Begin an execution; the token is of its beginning, not of its end."""
-    return await operations.begin(arm, ids.job(arm.subscription_id, group, name), arm.apps.jobs.begin_start(group, name))
+    return await operations.begin(
+        arm, ids.job(arm.subscription_id, group, name), arm.apps.jobs.begin_start(group, name)
+    )
 
 
 async def delete_job(arm: Arm, group: str, name: str) -> str | None:
     """Ends executions, too."""
-    return await operations.delete(arm, ids.job(arm.subscription_id, group, name), arm.apps.jobs.begin_delete(group, name))
+    return await operations.delete(
+        arm, ids.job(arm.subscription_id, group, name), arm.apps.jobs.begin_delete(group, name)
+    )

@@ -1,5 +1,6 @@
-"""With which key each share was registered for mounts: kept on the share itself, because Azure never shows it and the daemon's
-own memory may be lost. Neighbours: `kinds.environment_storage` notes it, `registrations` decides by it.
+"""With which key each share was registered for mounts: kept on the share itself, because Azure
+never shows it and the daemon's own memory may be lost. Neighbours: `kinds.environment_storage`
+notes it, `registrations` decides by it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from reconciler.arm.share import Share
 
 
 async def note(share: Share, environment: str, storage: str, fingerprint: str) -> None:
-    """Remember that `storage` of the managed environment is being made with the key of this fingerprint."""
+    """Remember that `storage` of the managed environment is being made with the key of this
+    fingerprint.
+    """
     await files.write(share, _path(environment, storage), fingerprint.encode())
 
 

@@ -1,6 +1,8 @@
-"""Long-running operations without a waiting task: a write returns a token at once, and `poll` does one request for it.
+"""Long-running operations without a waiting task: a write returns a token at once, and `poll` does
+one request for it.
 
-The token is the SDK's own continuation token; it can be stored, and a daemon that starts later goes on with it.
+The token is the SDK's own continuation token; it can be stored, and a daemon that starts later goes
+on with it.
 """
 
 from __future__ import annotations
@@ -21,15 +23,26 @@ from reconciler.arm.faults import retry_after
 from reconciler.engine.errors import Busy
 from reconciler.engine.external import Progress
 
-_UNDER_WAY = {"accepted", "creating", "updating", "deleting", "inprogress", "running", "provisioning", "resolvingdns"}
+_UNDER_WAY = {
+    "accepted",
+    "creating",
+    "updating",
+    "deleting",
+    "inprogress",
+    "running",
+    "provisioning",
+    "resolvingdns",
+}
 _REFUSED = {400, 409, 412, 422}  # what a Location answers when the operation behind it failed
 _FAILED = {"failed", "canceled", "cancelled"}
 
 
 async def begin(arm: Arm, scope: str, call: Awaitable[AsyncLROPoller[Any]]) -> str | None:
-    """Issue an SDK `begin_…` call; the token of the operation it started, or None when it is done already.
+    """Issue an SDK `begin_…` call; the token of the operation it started, or None when it is done
+    already.
 
-    `scope` is the id of what is written: lists that show it are read anew. Raises `engine.errors` only.
+    `scope` is the id of what is written: lists that show it are read anew. Raises `engine.errors`
+    only.
     """
     try:
         poller = await call
@@ -54,7 +67,9 @@ async def write(arm: Arm, scope: str, call: Awaitable[Any]) -> Any:
 
 
 async def delete(arm: Arm, scope: str, call: Awaitable[Any]) -> str | None:
-    """Issue a delete, of either kind; what is gone already is a success. The operation's token, or None."""
+    """Issue a delete, of either kind; what is gone already is a success. The operation's token, or
+    None.
+    """
     try:
         answer = await call
     except HttpResponseError as error:
@@ -70,18 +85,24 @@ async def delete(arm: Arm, scope: str, call: Awaitable[Any]) -> str | None:
 
 
 async def poll(arm: Arm, token: str) -> Progress:
-    """One request for the operation of `token`. A failed operation is `Progress(done=True, error=…)`.
+    """One request for the operation of `token`. A failed operation is `Progress(done=True,
+    error=…)`.
 
-    Raises `engine.errors` when the question itself failed (throttled, unreachable): ask again later.
+    Raises `engine.errors` when the question itself failed (throttled, unreachable): ask again
+    later.
     """
     seen: list[PipelineResponse[Any, Any]] = []
     method: AsyncARMPolling = AsyncARMPolling(raw_response_hook=seen.append)
     try:
         poller = AsyncLROPoller.from_continuation_token(
-            polling_method=method, continuation_token=token, client=arm.client, deserialization_callback=lambda answer: answer
+            polling_method=method,
+            continuation_token=token,
+            client=arm.client,
+            deserialization_callback=lambda answer: answer,
         )
     except ValueError:
-        # Written by another release of the SDK. What became of the operation shows in the resource itself.
+        # Written by another release of the SDK. What became of the operation shows in the resource
+        # itself.
         return Progress(done=True)
     try:
         await method.update_status()
@@ -95,10 +116,11 @@ async def poll(arm: Arm, token: str) -> Progress:
 
 
 def _progress(status: str, body: dict[str, Any], wait: float | None) -> Progress:
-    """`status` is of the operation. The body may be the resource, whose own state then has the last word.
+    """`status` is of the operation. The body may be the resource, whose own state then has the last
+    word.
 
-    A workspace's operation URL is the workspace: a 200 with `Creating` is not the end. And an environment's update can
-    succeed as an operation while the resource says `Failed`.
+    A workspace's operation URL is the workspace: a 200 with `Creating` is not the end. And an
+    environment's update can succeed as an operation while the resource says `Failed`.
     """
     state = str((body.get("properties") or {}).get("provisioningState") or "").lower()
     if status.lower() in _FAILED or state in _FAILED:
@@ -109,8 +131,8 @@ def _progress(status: str, body: dict[str, Any], wait: float | None) -> Progress
 
 
 def _unanswered(response: Any) -> Progress:
-    """The operation's URL refused. Azure forgets operations after a while, and a Location answers with the error of one that
-    failed; anything else is asked again.
+    """The operation's URL refused. Azure forgets operations after a while, and a Location answers
+    with the error of one that failed; anything else is asked again.
     """
     if response.status_code in (404, 410) or response.status_code < 300:
         return Progress(done=True)

@@ -1,7 +1,9 @@
-"""Publishes a folder to the share under its digest, with high concurrency and as few requests as possible; verifies it later.
+"""Publishes a folder to the share under its digest, with high concurrency and as few requests as
+possible; verifies it later.
 
-A published folder is complete when its manifest is there, which is written last. Readers look at nothing without one, so
-small files are created in place in one request; a large one gets its name only when all of it is there.
+A published folder is complete when its manifest is there, which is written last. Readers look at
+nothing without one, so small files are created in place in one request; a large one gets its name
+only when all of it is there.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ _LITTLE = 256 * 1024  # bytes; longer bodies take turns, see `Share.long_bodies`
 
 
 class LocalFile(NamedTuple):
-    """A file to publish: where it is, its size in bytes and the SHA-256 that went into the folder's digest."""
+    """A file to publish: where it is, its size in bytes and the SHA-256 that went into the folder's
+    digest.
+    """
 
     path: Path
     size: int
@@ -35,7 +39,9 @@ class LocalFile(NamedTuple):
 
 
 class Stamp(NamedTuple):
-    """What a listing said of a published file; kept by the caller, it shows later whether anybody has written to it since."""
+    """What a listing said of a published file; kept by the caller, it shows later whether anybody
+    has written to it since.
+    """
 
     size: int
     etag: str
@@ -44,7 +50,9 @@ class Stamp(NamedTuple):
 
 @dataclass(frozen=True)
 class Published:
-    """The outcome of a publish: numbers of files, bytes sent, and the stamps of all files of the folder."""
+    """The outcome of a publish: numbers of files, bytes sent, and the stamps of all files of the
+    folder.
+    """
 
     uploaded: int
     kept: int
@@ -54,7 +62,9 @@ class Published:
 
 @dataclass(frozen=True)
 class Verification:
-    """How a published folder differs from what was published. `complete` is whether it has its manifest."""
+    """How a published folder differs from what was published. `complete` is whether it has its
+    manifest.
+    """
 
     complete: bool
     missing: tuple[str, ...] = ()
@@ -81,11 +91,16 @@ async def publish(
 ) -> Published:
     """Upload `tree` (by path relative to the folder) to `prefix`, then its manifest.
 
-    Files that are there with the right size are kept, which is how an interrupted publish goes on; `again` names those to
-    write anyway, because `verify` found them changed. Raises `engine.errors` only; publish again to go on.
+    Files that are there with the right size are kept, which is how an interrupted publish goes on;
+    `again` names those to write anyway, because `verify` found them changed. Raises `engine.errors`
+    only; publish again to go on.
     """
     present = await files.list_tree(share, prefix)
-    todo = {path: local for path, local in tree.items() if path in again or not _there(present.get(path), local)}
+    todo = {
+        path: local
+        for path, local in tree.items()
+        if path in again or not _there(present.get(path), local)
+    }
     if todo or MANIFEST not in present or MANIFEST in again:
         await _upload(share, prefix, todo, present, _Meter(progress, tree, todo))
         await files.write(share, f"{prefix}/{MANIFEST}", manifest(digest, tree))
@@ -93,17 +108,29 @@ async def publish(
         present = await files.list_tree(share, prefix)
     stamps = _stamps(present)
     if torn := sorted(path for path, local in tree.items() if not _there(present.get(path), local)):
-        raise RetryableError("PublishIncomplete", f"{torn[0]} is not in {prefix} as it was sent; somebody else changed it.")
-    return Published(len(todo), len(tree) - len(todo), sum(local.size for local in todo.values()), stamps)
+        raise RetryableError(
+            "PublishIncomplete",
+            f"{torn[0]} is not in {prefix} as it was sent; somebody else changed it.",
+        )
+    return Published(
+        len(todo), len(tree) - len(todo), sum(local.size for local in todo.values()), stamps
+    )
 
 
 async def verify(
-    share: Share, prefix: str, tree: Mapping[str, LocalFile], stamps: Mapping[str, Stamp] | None = None
+    share: Share,
+    prefix: str,
+    tree: Mapping[str, LocalFile],
+    stamps: Mapping[str, Stamp] | None = None,
 ) -> Verification:
-    """Compare the folder with `tree` by names and sizes, and with `stamps` of an earlier publish for other writes."""
+    """Compare the folder with `tree` by names and sizes, and with `stamps` of an earlier publish
+    for other writes.
+    """
     present = await files.list_tree(share, prefix)
     missing = [path for path in tree if path not in present]
-    changed = [path for path, local in tree.items() if path in present and present[path].size != local.size]
+    changed = [
+        path for path, local in tree.items() if path in present and present[path].size != local.size
+    ]
     seen = _stamps(present)
     for path, stamp in (stamps or {}).items():
         if path in seen and seen[path] != stamp and path not in changed:
@@ -111,8 +138,12 @@ async def verify(
     return Verification(MANIFEST in present, tuple(sorted(missing)), tuple(sorted(changed)), seen)
 
 
-async def send(share: Share, prefix: str, todo: Mapping[str, LocalFile], present: Collection[str]) -> None:
-    """Upload files in place, each replaced at once, and nothing else: no manifest, nothing is removed."""
+async def send(
+    share: Share, prefix: str, todo: Mapping[str, LocalFile], present: Collection[str]
+) -> None:
+    """Upload files in place, each replaced at once, and nothing else: no manifest, nothing is
+    removed.
+    """
     if todo:
         await _upload(share, prefix, todo, present, _Meter(lambda _done, _all: None, todo, todo))
 
@@ -128,14 +159,23 @@ def manifest(digest: str, tree: Mapping[str, LocalFile]) -> bytes:
     return json.dumps({"digest": digest, "files": listed}, separators=(",", ":")).encode()
 
 
-async def _upload(share: Share, prefix: str, todo: Mapping[str, LocalFile], present: Collection[str], meter: _Meter) -> None:
+async def _upload(
+    share: Share,
+    prefix: str,
+    todo: Mapping[str, LocalFile],
+    present: Collection[str],
+    meter: _Meter,
+) -> None:
     await files.make_parents(share, [f"{prefix}/{path}" for path in [*todo, MANIFEST]])
 
     async def send_small(path: str) -> None:
         async with share.long_bodies if todo[path].size > _LITTLE else nullcontext():
             content = await _content(todo[path])
-            # Over a file that readers may be using, only a rename will do; a new one is not looked at yet.
-            await (files.write if path in present else files.create)(share, f"{prefix}/{path}", content)
+            # Over a file that readers may be using, only a rename will do; a new one is not looked
+            # at yet.
+            await (files.write if path in present else files.create)(
+                share, f"{prefix}/{path}", content
+            )
         meter.add(len(content))
 
     async def send_large(path: str) -> None:
@@ -151,9 +191,13 @@ async def _upload(share: Share, prefix: str, todo: Mapping[str, LocalFile], pres
 
 
 async def _send_large(share: Share, path: str, local: LocalFile, meter: _Meter) -> None:
-    """Create under a temporary name, write 4 MiB ranges in parallel while hashing what is read, rename."""
+    """Create under a temporary name, write 4 MiB ranges in parallel while hashing what is read,
+    rename.
+    """
     temporary = files.temporary_name(path)
-    await share.request("PUT", temporary, {"x-ms-type": "file", "x-ms-content-length": str(local.size)})
+    await share.request(
+        "PUT", temporary, {"x-ms-type": "file", "x-ms-content-length": str(local.size)}
+    )
     hashed = hashlib.sha256()
 
     async def send(offset: int, content: bytes) -> None:
@@ -174,7 +218,9 @@ async def _send_large(share: Share, path: str, local: LocalFile, meter: _Meter) 
                     share.long_bodies.release()
                     raise
                 # Not in `send`: a task that is cancelled before it began would never release.
-                group.create_task(send(offset, content)).add_done_callback(lambda _: share.long_bodies.release())
+                group.create_task(send(offset, content)).add_done_callback(
+                    lambda _: share.long_bodies.release()
+                )
                 del content
 
     await together(send_ranges)
@@ -191,7 +237,11 @@ def _next_part(source: BinaryIO, hashed: hashlib._Hash) -> bytes:
 async def _content(local: LocalFile) -> bytes:
     with _readable(local):
         # A thread costs more than reading a small file that was hashed a moment ago.
-        content = local.path.read_bytes() if local.size <= _LITTLE else await asyncio.to_thread(local.path.read_bytes)
+        content = (
+            local.path.read_bytes()
+            if local.size <= _LITTLE
+            else await asyncio.to_thread(local.path.read_bytes)
+        )
     _check(local, hashlib.sha256(content).hexdigest())
     return content
 
@@ -201,7 +251,9 @@ def _readable(local: LocalFile) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RetryableError("SourceUnreadable", f"{local.path} cannot be read: {error.strerror or error}.") from error
+        raise RetryableError(
+            "SourceUnreadable", f"{local.path} cannot be read: {error.strerror or error}."
+        ) from error
 
 
 def _check(local: LocalFile, sha256: str) -> None:
@@ -229,7 +281,9 @@ def _stamp(entry: files.Entry) -> Stamp:
 
 
 class _Meter:
-    def __init__(self, progress: Progress, tree: Mapping[str, LocalFile], todo: Mapping[str, LocalFile]) -> None:
+    def __init__(
+        self, progress: Progress, tree: Mapping[str, LocalFile], todo: Mapping[str, LocalFile]
+    ) -> None:
         self._progress = progress
         self._total = sum(local.size for local in tree.values())
         self._done = self._total - sum(local.size for local in todo.values())

@@ -1,4 +1,6 @@
-"""Writes of resource groups, providers and Log Analytics workspaces. Bodies are ARM JSON; a result is an operation's token."""
+"""Writes of resource groups, providers and Log Analytics workspaces. Bodies are ARM JSON; a result
+is an operation's token.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from reconciler.engine.errors import ReconcileError
 
 async def put_resource_group(arm: Arm, name: str, body: Any) -> None:
     await operations.write(
-        arm, ids.resource_group(arm.subscription_id, name), arm.resources.resource_groups.create_or_update(name, body)
+        arm,
+        ids.resource_group(arm.subscription_id, name),
+        arm.resources.resource_groups.create_or_update(name, body),
     )
 
 
@@ -22,41 +26,58 @@ async def delete_resource_group(arm: Arm, name: str) -> str | None:
 
 async def list_in_group(arm: Arm, name: str) -> list[dict[str, Any]]:
     """Everything the group holds, of any type: what deleting it would take along."""
-    return await arm.list_json(f"{ids.resource_group(arm.subscription_id, name)}/resources", versions.RESOURCES)
+    return await arm.list_json(
+        f"{ids.resource_group(arm.subscription_id, name)}/resources", versions.RESOURCES
+    )
 
 
 async def put_workspace(arm: Arm, group: str, name: str, body: Any) -> str | None:
     scope = ids.workspace(arm.subscription_id, group, name)
-    return await operations.begin(arm, scope, arm.log_analytics.workspaces.begin_create_or_update(group, name, body))
+    return await operations.begin(
+        arm, scope, arm.log_analytics.workspaces.begin_create_or_update(group, name, body)
+    )
 
 
 async def delete_workspace(arm: Arm, group: str, name: str) -> str | None:
     """Without `force`: the workspace stays recoverable for 14 days by creating it again."""
     scope = ids.workspace(arm.subscription_id, group, name)
-    return await operations.delete(arm, scope, arm.log_analytics.workspaces.begin_delete(group, name))
+    return await operations.delete(
+        arm, scope, arm.log_analytics.workspaces.begin_delete(group, name)
+    )
 
 
 async def workspace_shared_key(arm: Arm, group: str, name: str) -> str:
     """The key with which an environment sends its logs to the workspace. A secret."""
-    keys = await arm.post_json(f"{ids.workspace(arm.subscription_id, group, name)}/sharedKeys", versions.LOG_ANALYTICS)
+    keys = await arm.post_json(
+        f"{ids.workspace(arm.subscription_id, group, name)}/sharedKeys", versions.LOG_ANALYTICS
+    )
     return str(keys["primarySharedKey"])
 
 
 async def provider_state(arm: Arm, namespace: str) -> str:
     """`Registered`, `NotRegistered`, … for a provider such as `Microsoft.App`."""
-    found = await arm.get_json(f"{ids.subscription(arm.subscription_id)}/providers/{namespace}", versions.RESOURCES)
+    found = await arm.get_json(
+        f"{ids.subscription(arm.subscription_id)}/providers/{namespace}", versions.RESOURCES
+    )
     return str((found or {}).get("registrationState", "NotRegistered"))
 
 
 async def register_provider(arm: Arm, namespace: str) -> None:
-    """Ask for a provider's registration, which goes on for minutes. Only ever called because a person said so."""
-    await arm.post_json(f"{ids.subscription(arm.subscription_id)}/providers/{namespace}/register", versions.RESOURCES)
+    """Ask for a provider's registration, which goes on for minutes. Only ever called because a
+    person said so.
+    """
+    await arm.post_json(
+        f"{ids.subscription(arm.subscription_id)}/providers/{namespace}/register",
+        versions.RESOURCES,
+    )
 
 
 async def permissions(arm: Arm, group: str) -> list[dict[str, Any]]:
     """What the daemon's identity may do in the group; empty when it may not even ask."""
     scope = ids.resource_group(arm.subscription_id, group)
     try:
-        return await arm.list_json(f"{scope}/providers/Microsoft.Authorization/permissions", "2022-04-01")
+        return await arm.list_json(
+            f"{scope}/providers/Microsoft.Authorization/permissions", "2022-04-01"
+        )
     except ReconcileError:
         return []

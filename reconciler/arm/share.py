@@ -1,4 +1,5 @@
-"""A connection to one Azure Files share: where it is, the key that opens it, the SDK's client and a lean way around it.
+"""A connection to one Azure Files share: where it is, the key that opens it, the SDK's client and a
+lean way around it.
 
 Neighbours: `files` reads and writes with it, `publish` uploads folders, `lease` elects a leader.
 """
@@ -31,7 +32,8 @@ Answer = TypeVar("Answer")
 
 
 class Share:
-    """Opens itself at the first use: the account's file endpoint and key1, both kept in memory only.
+    """Opens itself at the first use: the account's file endpoint and key1, both kept in memory
+    only.
 
     A key that is refused is fetched anew, once. All methods raise `engine.errors` only.
     """
@@ -54,7 +56,9 @@ class Share:
         return f"Share({self.account}/{self.name})"
 
     async def call(self, action: Callable[[ShareClient], Awaitable[Answer]]) -> Answer:
-        """Run `action` on the SDK's client, once more with a fresh key if the key was refused; errors are translated."""
+        """Run `action` on the SDK's client, once more with a fresh key if the key was refused;
+        errors are translated.
+        """
         try:
             return await action(opened := await self._opened())
         except Exception as error:
@@ -68,12 +72,19 @@ class Share:
             raise translate(error) from error
 
     async def request(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", query: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        query: Mapping[str, str] | None = None,
     ) -> Mapping[str, str]:
-        """One signed request without the SDK; the answer's headers. `path` is inside the share and not encoded.
+        """One signed request without the SDK; the answer's headers. `path` is inside the share and
+        not encoded.
 
-        The SDK spends 1.2 ms of CPU on creating a small file, this 0.4 ms (4 KiB, TLS, two cores): with thousands of
-        files that, and not the network, is what an upload costs. `tests/benchmarks/publish.py` measures it.
+        The SDK spends 1.2 ms of CPU on creating a small file, this 0.4 ms (4 KiB, TLS, two cores):
+        with thousands of files that, and not the network, is what an upload costs.
+        `tests/benchmarks/publish.py` measures it.
         """
         opened = await self._opened()
         try:
@@ -86,7 +97,9 @@ class Share:
         return await self._send(method, path, headers, body, query or {})
 
     async def fingerprint(self) -> str:
-        """Of the key that opens this share now. Free of calls: a key that was rotated is noticed by the first refusal."""
+        """Of the key that opens this share now. Free of calls: a key that was rotated is noticed by
+        the first refusal.
+        """
         await self._opened()
         return self._fingerprint
 
@@ -96,7 +109,12 @@ class Share:
         return self._fingerprint
 
     async def _send(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        query: Mapping[str, str],
     ) -> Mapping[str, str]:
         assert self._key is not None
         raw = f"{self._root}/{quote(path, safe='~/')}"
@@ -106,7 +124,12 @@ class Share:
         self.arm.calls["files"] += 1
         try:
             async with self.arm.session.request(
-                method, url, headers=signed, data=_streamed(body), skip_auto_headers=_NOT_OURS, timeout=_TIMEOUT
+                method,
+                url,
+                headers=signed,
+                data=_streamed(body),
+                skip_auto_headers=_NOT_OURS,
+                timeout=_TIMEOUT,
             ) as answer:
                 text = await answer.text()
                 if answer.status >= 400:
@@ -124,20 +147,33 @@ class Share:
         account = await self.arm.inventory.find(Type.STORAGE_ACCOUNT, scope, self.account)
         endpoint = ((account or {}).get("properties") or {}).get("primaryEndpoints", {}).get("file")
         if not endpoint:
-            raise NotReadyYet("StorageAccountNotReady", f"The storage account {self.account} has no file endpoint yet.")
-        return self._connect(str(endpoint).rstrip("/"), (await storage_keys(self.arm, self.group, self.account))[0])
+            raise NotReadyYet(
+                "StorageAccountNotReady",
+                f"The storage account {self.account} has no file endpoint yet.",
+            )
+        return self._connect(
+            str(endpoint).rstrip("/"), (await storage_keys(self.arm, self.group, self.account))[0]
+        )
 
     def _connect(self, endpoint: str, key: str) -> ShareClient:
         from azure.storage.fileshare.aio import ShareClient
 
         self._key, self._fingerprint = SharedKey(self.account, key), key_fingerprint(key)
         found = urlsplit(endpoint)
-        self._origin, self._root = f"{found.scheme}://{found.netloc}", f"{found.path}/{quote(self.name)}"
+        self._origin, self._root = (
+            f"{found.scheme}://{found.netloc}",
+            f"{found.path}/{quote(self.name)}",
+        )
         self._client = ShareClient(
             endpoint,
             self.name,
             credential={"account_name": self.account, "account_key": key},
-            transport=AioHttpTransport(session=self.arm.session, session_owner=False, connection_timeout=10, read_timeout=60),
+            transport=AioHttpTransport(
+                session=self.arm.session,
+                session_owner=False,
+                connection_timeout=10,
+                read_timeout=60,
+            ),
             retry_total=0,
             user_agent=user_agent(),
             user_agent_overwrite=True,
@@ -154,7 +190,8 @@ class Share:
             self._client = None
 
 
-# A Content-Type of aiohttp's own would not be in the signature, and the session does not unpack compressed answers.
+# A Content-Type of aiohttp's own would not be in the signature, and the session does not unpack
+# compressed answers.
 _NOT_OURS = ("Content-Type", "Accept-Encoding")
 _REFUSED = "AuthenticationFailed"
 _LONG_AT_ONCE = 6  # bodies of up to 4 MiB in memory, however many folders are being published
@@ -162,5 +199,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 
 
 def _streamed(body: bytes) -> bytes | io.BytesIO:
-    """A large body goes out piece by piece: written whole, TLS and the socket would hold five copies of it."""
+    """A large body goes out piece by piece: written whole, TLS and the socket would hold five
+    copies of it.
+    """
     return body if len(body) <= 1 << 16 else io.BytesIO(body)

@@ -12,12 +12,15 @@ import hmac
 from collections.abc import Mapping
 from email.utils import formatdate
 
-# The first api-version in which a file can be created together with its content; the one the pinned SDK speaks.
+# The first api-version in which a file can be created together with its content; the one the pinned
+# SDK speaks.
 API_VERSION = "2026-10-06"
 
 
 def key_fingerprint(key: str) -> str:
-    """What may be kept and compared instead of an account key, which Azure never shows where it was written."""
+    """What may be kept and compared instead of an account key, which Azure never shows where it was
+    written.
+    """
     return hashlib.sha256(b"moorage storage key\0" + key.encode()).hexdigest()[:16]
 
 
@@ -34,19 +37,40 @@ class SharedKey:
     def __repr__(self) -> str:
         return f"SharedKey({self._account!r})"
 
-    def sign(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], length: int) -> dict[str, str]:
+    def sign(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        length: int,
+    ) -> dict[str, str]:
         """All headers to send: `headers` (lower-case names) with date, version and Authorization.
 
-        `path` is as it stands in the URL, percent-encoded; `query` is decoded; `length` is that of the body in bytes.
+        `path` is as it stands in the URL, percent-encoded; `query` is decoded; `length` is that of
+        the body in bytes.
         """
         signed = {**headers, "x-ms-date": formatdate(usegmt=True), "x-ms-version": API_VERSION}
-        own = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed) if name.startswith("x-ms-"))
-        resource = f"/{self._account}{path}" + "".join(f"\n{name}:{query[name]}" for name in sorted(query))
+        own = "".join(
+            f"{name}:{signed[name]}\n" for name in sorted(signed) if name.startswith("x-ms-")
+        )
+        resource = f"/{self._account}{path}" + "".join(
+            f"\n{name}:{query[name]}" for name in sorted(query)
+        )
         standard = "\n".join(
-            (method, "", "", str(length) if length else "", headers.get("content-md5", ""), headers.get("content-type", ""))
+            (
+                method,
+                "",
+                "",
+                str(length) if length else "",
+                headers.get("content-md5", ""),
+                headers.get("content-type", ""),
+            )
         )
         # Six more standard headers follow, Date to Range; none of them is used here.
         text = f"{standard}\n\n\n\n\n\n\n{own}{resource}"
-        digest = base64.b64encode(hmac.new(self._key, text.encode(), hashlib.sha256).digest()).decode()
+        digest = base64.b64encode(
+            hmac.new(self._key, text.encode(), hashlib.sha256).digest()
+        ).decode()
         signed["Authorization"] = f"SharedKey {self._account}:{digest}"
         return signed

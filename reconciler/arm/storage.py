@@ -1,4 +1,6 @@
-"""Writes of storage accounts and file shares. Bodies are ARM JSON. What is inside a share is `arm.files`."""
+"""Writes of storage accounts and file shares. Bodies are ARM JSON. What is inside a share is
+`arm.files`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from reconciler.arm.clients import Arm
 async def put_storage_account(arm: Arm, group: str, name: str, body: Any) -> str | None:
     """Create the account, or update it if it is there; the token of the creation."""
     scope = ids.storage_account(arm.subscription_id, group, name)
-    return await operations.begin(arm, scope, arm.storage.storage_accounts.begin_create(group, name, body))
+    return await operations.begin(
+        arm, scope, arm.storage.storage_accounts.begin_create(group, name, body)
+    )
 
 
 async def patch_storage_account(arm: Arm, group: str, name: str, body: Any) -> None:
@@ -26,14 +30,20 @@ async def delete_storage_account(arm: Arm, group: str, name: str) -> str | None:
 
 async def storage_keys(arm: Arm, group: str, name: str) -> list[str]:
     """The account's keys, key1 first. Secrets. `Busy` while the account is being created."""
-    answer = await arm.post_json(f"{ids.storage_account(arm.subscription_id, group, name)}/listKeys", versions.STORAGE)
+    answer = await arm.post_json(
+        f"{ids.storage_account(arm.subscription_id, group, name)}/listKeys", versions.STORAGE
+    )
     return [str(each["value"]) for each in answer["keys"]]
 
 
 async def name_available(arm: Arm, name: str) -> tuple[bool, str]:
     """Whether a storage account of this name could be created, and Azure's words if not."""
-    path = f"{ids.subscription(arm.subscription_id)}/providers/Microsoft.Storage/checkNameAvailability"
-    answer = await arm.post_json(path, versions.STORAGE, {"name": name, "type": "Microsoft.Storage/storageAccounts"})
+    path = (
+        f"{ids.subscription(arm.subscription_id)}/providers/Microsoft.Storage/checkNameAvailability"
+    )
+    answer = await arm.post_json(
+        path, versions.STORAGE, {"name": name, "type": "Microsoft.Storage/storageAccounts"}
+    )
     return bool(answer.get("nameAvailable")), str(answer.get("message") or "")
 
 

@@ -1,4 +1,6 @@
-"""Ownership in tags: who made a resource, for which document, and from which spec. Tags of others are never touched."""
+"""Ownership in tags: who made a resource, for which document, and from which spec. Tags of others
+are never touched.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +16,30 @@ OURS = (OWNER, DOCUMENT, ENVIRONMENT, SPEC, ADOPTED)
 
 
 def ownership(owner: str, document: str, environment: str, spec: str = "") -> dict[str, str]:
-    """The tags that say a resource is ours; `document` like `InferenceService/phi`, `spec` a hash of what was asked for."""
+    """The tags that say a resource is ours; `document` like `InferenceService/phi`, `spec` a hash
+    of what was asked for.
+    """
     tags = {OWNER: owner, DOCUMENT: document, ENVIRONMENT: environment}
     return {**tags, SPEC: spec} if spec else tags
 
 
 def merged(existing: Mapping[str, str] | None, ours: Mapping[str, str]) -> dict[str, str]:
-    """`existing` with `ours` on top. Azure's tag names have no case, so an old spelling is replaced, not doubled."""
+    """`existing` with `ours` on top. Azure's tag names have no case, so an old spelling is
+    replaced, not doubled.
+    """
     names = {name.lower() for name in ours}
-    return {name: value for name, value in (existing or {}).items() if name.lower() not in names} | dict(ours)
+    return {
+        name: value for name, value in (existing or {}).items() if name.lower() not in names
+    } | dict(ours)
 
 
 def released(existing: Mapping[str, str] | None) -> dict[str, str | None]:
-    """`existing` as a patch that takes ours off: None deletes a tag where tags are merged, and the others are sent along for
-    where they are replaced.
+    """`existing` as a patch that takes ours off: None deletes a tag where tags are merged, and the
+    others are sent along for where they are replaced.
     """
-    return {name: None if name.lower() in OURS else value for name, value in (existing or {}).items()}
+    return {
+        name: None if name.lower() in OURS else value for name, value in (existing or {}).items()
+    }
 
 
 def tag(resource: Mapping[str, Any] | None, name: str) -> str | None:

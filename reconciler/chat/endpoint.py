@@ -1,4 +1,6 @@
-"""A service's OpenAI API as the chat page uses it: the models there are, and answers as they come, with their pace."""
+"""A service's OpenAI API as the chat page uses it: the models there are, and answers as they come,
+with their pace.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from typing import Any
 
 import aiohttp
 
-PATIENCE = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=240)  # Azure cuts a request after 240 s
+PATIENCE = aiohttp.ClientTimeout(
+    total=None, sock_connect=10, sock_read=240
+)  # Azure cuts a request after 240 s
 
 
 class EndpointError(Exception):
@@ -19,8 +23,8 @@ class EndpointError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What has come of an answer. `first` is the time to the first token and `pace` tokens per second since then, both
-    None until they are known.
+    """What has come of an answer. `first` is the time to the first token and `pace` tokens per
+    second since then, both None until they are known.
     """
 
     text: str
@@ -31,7 +35,9 @@ class Answer:
 
 
 class Endpoint:
-    """One service. `session` trusts its certificate; `key` goes into the header and nowhere else."""
+    """One service. `session` trusts its certificate; `key` goes into the header and
+    nowhere else.
+    """
 
     def __init__(self, session: aiohttp.ClientSession, url: str, key: str) -> None:
         self.session = session
@@ -45,32 +51,56 @@ class Endpoint:
             EndpointError: it did not answer.
         """
         try:
-            async with self.session.get(f"{self.url}/v1/models", headers=self._headers, timeout=PATIENCE) as answer:
+            async with self.session.get(
+                f"{self.url}/v1/models", headers=self._headers, timeout=PATIENCE
+            ) as answer:
                 await _check(answer)
                 listed = (await answer.json(content_type=None))["data"]
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
+        except (
+            aiohttp.ClientError,
+            TimeoutError,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:
             raise EndpointError(_why(error)) from None
-        return [each["id"] for each in sorted(listed, key=lambda each: each.get("parent") is not None)]
+        return [
+            each["id"] for each in sorted(listed, key=lambda each: each.get("parent") is not None)
+        ]
 
-    async def stream(self, model: str, messages: Sequence[Mapping[str, str]], **sampling: Any) -> AsyncIterator[Answer]:
+    async def stream(
+        self, model: str, messages: Sequence[Mapping[str, str]], **sampling: Any
+    ) -> AsyncIterator[Answer]:
         """The answer, longer each time; the last one is `done` and has vLLM's own count of tokens.
 
         Raises:
             EndpointError: it did not answer, or stopped in the middle.
         """
-        body = {"model": model, "messages": list(messages), "stream": True, "stream_options": {"include_usage": True}, **sampling}
+        body = {
+            "model": model,
+            "messages": list(messages),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            **sampling,
+        }
         began = time.monotonic()
         first = now = 0.0
         text, tokens = "", 0
         try:
             async with self.session.post(
-                f"{self.url}/v1/chat/completions", json=body, headers=self._headers, timeout=PATIENCE
+                f"{self.url}/v1/chat/completions",
+                json=body,
+                headers=self._headers,
+                timeout=PATIENCE,
             ) as answer:
                 await _check(answer)
                 async for event in _events(answer):
                     if usage := event.get("usage"):
                         tokens = int(usage["completion_tokens"])
-                    piece = ((event.get("choices") or [{}])[0].get("delta") or {}).get("content") or ""
+                    piece = ((event.get("choices") or [{}])[0].get("delta") or {}).get(
+                        "content"
+                    ) or ""
                     if not piece:
                         continue
                     now = time.monotonic()
@@ -79,7 +109,9 @@ class Endpoint:
                     yield Answer(text, first - began, _pace(tokens, now - first), tokens)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise EndpointError(_why(error)) from None
-        yield Answer(text, first - began if first else None, _pace(tokens, now - first), tokens, done=True)
+        yield Answer(
+            text, first - began if first else None, _pace(tokens, now - first), tokens, done=True
+        )
 
 
 async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:

@@ -1,4 +1,6 @@
-"""The page itself, in Gradio: a conversation, and base and adapter side by side. Nothing it shows comes from elsewhere."""
+"""The page itself, in Gradio: a conversation, and base and adapter side by side. Nothing it shows
+comes from elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ from reconciler.chat.state import Kind, Look, State
 
 EVERY = 3.0  # seconds between looks
 CSS = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
-FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # no font is fetched
+FONTS = {
+    "font": ["system-ui", "sans-serif"],
+    "font_mono": ["ui-monospace", "monospace"],
+}  # no font is fetched
 THEME = gr.themes.Base(primary_hue="indigo", neutral_hue="slate", radius_size="md", **FONTS)
 UNSEEN = State(Kind.UNKNOWN, "Looking …")
 
@@ -28,7 +33,9 @@ Messages = list[dict[str, Any]]
 
 
 class Page:
-    """One service's page. `look` says how it is without a request to it; `endpoint` is asked when a person does something."""
+    """One service's page. `look` says how it is without a request to it; `endpoint` is asked when a
+    person does something.
+    """
 
     def __init__(self, service: str, target: str, endpoint: Endpoint, look: Look) -> None:
         self.service, self.target = service, target
@@ -65,31 +72,64 @@ class Page:
                     buttons=["copy"],
                     feedback_options=None,
                     elem_id="talk",
-                    placeholder="Ask something; the conversation is kept until you start a new one.",
+                    placeholder=(
+                        "Ask something; the conversation is kept until you start a new one."
+                    ),
                 )
                 speed = gr.HTML(wording.pace(None), elem_id="pace", padding=False)
                 with gr.Row():
                     ask = gr.Textbox(
-                        show_label=False, container=False, placeholder="Message", scale=6, lines=1, max_lines=6, elem_id="ask"
+                        show_label=False,
+                        container=False,
+                        placeholder="Message",
+                        scale=6,
+                        lines=1,
+                        max_lines=6,
+                        elem_id="ask",
                     )
-                    send = gr.Button("Send", variant="primary", scale=1, min_width=90, elem_id="send")
+                    send = gr.Button(
+                        "Send", variant="primary", scale=1, min_width=90, elem_id="send"
+                    )
                     stop = gr.Button("Stop", scale=1, min_width=80, elem_id="stop")
             with gr.Column(scale=1, min_width=240):
-                model = gr.Dropdown(label="Model", info="the base, or one of its adapters", choices=[], elem_id="model")
+                model = gr.Dropdown(
+                    label="Model",
+                    info="the base, or one of its adapters",
+                    choices=[],
+                    elem_id="model",
+                )
                 system = gr.Textbox(label="System message", lines=2, elem_id="system")
                 temperature, top_p, length = _sampling()
                 fresh = gr.Button("New conversation", elem_id="fresh")
         inputs = [history, model, system, temperature, top_p, length]
-        asked = gr.on([ask.submit, send.click], _said, [ask, history], [ask, history], show_progress="hidden", queue=False)
+        asked = gr.on(
+            [ask.submit, send.click],
+            _said,
+            [ask, history],
+            [ask, history],
+            show_progress="hidden",
+            queue=False,
+        )
         answering = asked.then(self._answer, inputs, [history, speed], show_progress="hidden")
         stop.click(None, cancels=[answering])
-        fresh.click(lambda: ([], wording.pace(None)), None, [history, speed], show_progress="hidden", cancels=[answering])
+        fresh.click(
+            lambda: ([], wording.pace(None)),
+            None,
+            [history, speed],
+            show_progress="hidden",
+            cancels=[answering],
+        )
         return model
 
     def _compare(self) -> tuple[gr.Dropdown, gr.Dropdown]:
         with gr.Row(equal_height=True):
             prompt = gr.Textbox(
-                label="Prompt", placeholder="One prompt for both", lines=1, max_lines=6, scale=6, elem_id="prompt"
+                label="Prompt",
+                placeholder="One prompt for both",
+                lines=1,
+                max_lines=6,
+                scale=6,
+                elem_id="prompt",
             )
             both = gr.Button("Ask both", variant="primary", scale=1, min_width=130, elem_id="both")
         with gr.Row():
@@ -98,7 +138,9 @@ class Page:
             left, right = _side("left"), _side("right")
         inputs = [prompt, left[0], right[0], temperature, top_p, length]
         outputs = [*left[1:], *right[1:]]
-        gr.on([both.click, prompt.submit], self._answer_both, inputs, outputs, show_progress="hidden")
+        gr.on(
+            [both.click, prompt.submit], self._answer_both, inputs, outputs, show_progress="hidden"
+        )
         return left[0], right[0]
 
     async def _open(self, seen: tuple[str, str] | None) -> list[Any]:
@@ -106,7 +148,9 @@ class Page:
         return await self._refresh(seen)
 
     async def _refresh(self, seen: tuple[str, str] | None) -> list[Any]:
-        """What has changed since the page last looked; nothing is sent to the browser if nothing has."""
+        """What has changed since the page last looked; nothing is sent to the browser if nothing
+        has.
+        """
         state = await self.look()
         if state.kind is Kind.READY:
             state = await self._with_models(state)
@@ -135,7 +179,9 @@ class Page:
         ]
 
     async def _with_models(self, state: State) -> State:
-        """A replica runs, so asking wakes nobody; asked once, because asking again and again would keep it awake."""
+        """A replica runs, so asking wakes nobody; asked once, because asking again and again would
+        keep it awake.
+        """
         if self._models:
             return state
         try:
@@ -148,15 +194,25 @@ class Page:
         """A person wants it awake: one request, which Azure holds until a replica is there."""
         if self._waking is None or self._waking.done():
             self._waking = asyncio.create_task(self.endpoint.models())
-            self._waking.add_done_callback(lambda task: task.cancelled() or task.exception())  # the next look says how it went
-        return wording.notice(State(Kind.STARTING, "It was asked to wake; a replica is being started.")), gr.update(visible=False)
+            self._waking.add_done_callback(
+                lambda task: task.cancelled() or task.exception()
+            )  # the next look says how it went
+        return wording.notice(
+            State(Kind.STARTING, "It was asked to wake; a replica is being started.")
+        ), gr.update(visible=False)
 
     def _failed_to_wake(self) -> str:
         done = self._waking is not None and self._waking.done() and not self._waking.cancelled()
         return str(self._waking.exception() or "") if self._waking is not None and done else ""
 
     async def _answer(
-        self, history: Messages, model: str, system: str, temperature: float, top_p: float, length: float
+        self,
+        history: Messages,
+        model: str,
+        system: str,
+        temperature: float,
+        top_p: float,
+        length: float,
     ) -> AsyncIterator[Any]:
         if not history or history[-1]["role"] != "user":
             yield gr.skip(), gr.skip()
@@ -190,7 +246,9 @@ class Page:
                 problem = str(error)
             news.put_nowait((side, None, problem))
 
-        running = [asyncio.create_task(one(side, model)) for side, model in enumerate((left, right))]
+        running = [
+            asyncio.create_task(one(side, model)) for side, model in enumerate((left, right))
+        ]
         try:
             yield shown
             left_to_come = len(running)
@@ -206,13 +264,19 @@ class Page:
             for task in running:
                 task.cancel()
 
-    def _stream(self, model: str, messages: Messages, temperature: float, top_p: float, length: float) -> AsyncIterator[Answer]:
-        return self.endpoint.stream(model, messages, temperature=temperature, top_p=top_p, max_tokens=int(length))
+    def _stream(
+        self, model: str, messages: Messages, temperature: float, top_p: float, length: float
+    ) -> AsyncIterator[Answer]:
+        return self.endpoint.stream(
+            model, messages, temperature=temperature, top_p=top_p, max_tokens=int(length)
+        )
 
 
 def _sampling(prefix: str = "") -> tuple[gr.Slider, gr.Slider, gr.Slider]:
     return (
-        gr.Slider(0.0, 2.0, value=0.7, step=0.05, label="Temperature", elem_id=f"{prefix}temperature"),
+        gr.Slider(
+            0.0, 2.0, value=0.7, step=0.05, label="Temperature", elem_id=f"{prefix}temperature"
+        ),
         gr.Slider(0.05, 1.0, value=0.95, step=0.05, label="Top p", elem_id=f"{prefix}top-p"),
         gr.Slider(1, 2048, value=256, step=1, label="Max tokens", elem_id=f"{prefix}length"),
     )
@@ -221,7 +285,9 @@ def _sampling(prefix: str = "") -> tuple[gr.Slider, gr.Slider, gr.Slider]:
 def _side(name: str) -> tuple[gr.Dropdown, gr.Textbox, gr.HTML]:
     with gr.Column(min_width=320):
         model = gr.Dropdown(label="Model", choices=[], elem_id=f"{name}-model")
-        text = gr.Textbox(label="Answer", lines=9, max_lines=24, interactive=False, elem_id=f"{name}-answer")
+        text = gr.Textbox(
+            label="Answer", lines=9, max_lines=24, interactive=False, elem_id=f"{name}-answer"
+        )
         return model, text, gr.HTML(wording.pace(None), elem_id=f"{name}-pace", padding=False)
 
 
@@ -235,6 +301,8 @@ def _plain(history: Messages, system: str) -> list[dict[str, str]]:
     for each in history:
         content = each["content"]
         parts = content if isinstance(content, list) else [content]
-        text = "".join(part if isinstance(part, str) else str(part.get("text", "")) for part in parts)
+        text = "".join(
+            part if isinstance(part, str) else str(part.get("text", "")) for part in parts
+        )
         messages.append({"role": str(each["role"]), "content": text})
     return messages

@@ -1,4 +1,6 @@
-"""Whether a service can be talked to, from what Azure says of its replicas: looking never wakes one that sleeps."""
+"""Whether a service can be talked to, from what Azure says of its replicas: looking never wakes one
+that sleeps.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ class State(NamedTuple):
 Look = Callable[[], Awaitable[State]]
 WORDS = {
     Kind.READY: "ready",
-    Kind.ASLEEP: "No replica runs. Waking it starts one, which takes a minute or more and is billed while it runs.",
+    Kind.ASLEEP: (
+        "No replica runs. Waking it starts one, which takes a minute or more and is billed while it"
+        " runs."
+    ),
     Kind.STARTING: "A replica is starting: it loads the model.",
 }
 
@@ -38,22 +43,44 @@ WORDS = {
 async def look(arm: Arm, group: str, name: str) -> State:
     """One look: the app, its revisions and their replicas, through Azure alone."""
     try:
-        app = await arm.inventory.find(Type.APP, ids.resource_group(arm.subscription_id, group), name)
+        app = await arm.inventory.find(
+            Type.APP, ids.resource_group(arm.subscription_id, group), name
+        )
         if app is None:
             return State(Kind.DOWN, f"The container app {name} does not exist any more.")
-        revisions = [each for each in await apps.list_revisions(arm, group, name) if each["properties"].get("active")]
-        replicas = [replica for each in revisions for replica in await apps.list_replicas(arm, group, name, str(each["name"]))]
+        revisions = [
+            each
+            for each in await apps.list_revisions(arm, group, name)
+            if each["properties"].get("active")
+        ]
+        replicas = [
+            replica
+            for each in revisions
+            for replica in await apps.list_replicas(arm, group, name, str(each["name"]))
+        ]
     except ReconcileError as error:
-        return State(Kind.UNKNOWN, f"{arm.settings.target_title} does not say how it is: {error.message}")
+        return State(
+            Kind.UNKNOWN, f"{arm.settings.target_title} does not say how it is: {error.message}"
+        )
     if any(_ready(replica) for replica in replicas):
         return State(Kind.READY, WORDS[Kind.READY])
     if trouble := _trouble(revisions):
         return State(Kind.DOWN, trouble)
     if replicas:
         return State(Kind.STARTING, WORDS[Kind.STARTING])
-    if any(not (((each["properties"].get("template") or {}).get("scale") or {}).get("minReplicas")) for each in revisions):
+    if any(
+        not (((each["properties"].get("template") or {}).get("scale") or {}).get("minReplicas"))
+        for each in revisions
+    ):
         return State(Kind.ASLEEP, WORDS[Kind.ASLEEP])
-    return State(Kind.DOWN, "No replica runs, and none is being started." if revisions else "No revision of it is active.")
+    return State(
+        Kind.DOWN,
+        (
+            "No replica runs, and none is being started."
+            if revisions
+            else "No revision of it is active."
+        ),
+    )
 
 
 def _ready(replica: dict[str, Any]) -> bool:
@@ -64,7 +91,14 @@ def _ready(replica: dict[str, Any]) -> bool:
 def _trouble(revisions: list[dict[str, Any]]) -> str:
     for each in revisions:
         properties = each["properties"]
-        if properties.get("runningState") in ("Failed", "Degraded") or properties.get("healthState") == "Unhealthy":
-            why = properties.get("runningStateDetails") or properties.get("provisioningError") or "its log says why"
+        if (
+            properties.get("runningState") in ("Failed", "Degraded")
+            or properties.get("healthState") == "Unhealthy"
+        ):
+            why = (
+                properties.get("runningStateDetails")
+                or properties.get("provisioningError")
+                or "its log says why"
+            )
             return f"Revision {each['name']} does not run: {why}"
     return ""

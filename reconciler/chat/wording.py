@@ -17,15 +17,20 @@ TITLES = {
 
 def head(service: str, target: str, state: State) -> str:
     return (
-        f'<div id="head"><h1>{escape(service)}</h1><span class="where">on the {escape(target)}</span>'
-        f'<span class="badge {state.kind}">{escape(state.kind)}</span></div>'
+        f'<div id="head"><h1>{escape(service)}</h1><span class="where">on the'
+        f' {escape(target)}</span><span class="badge'
+        f' {state.kind}">{escape(state.kind)}</span></div>'
     )
 
 
 def notice(state: State) -> str:
     """What a person sees instead of the chat."""
     title = TITLES.get(state.kind, "")
-    return f'<div class="notice {state.kind}"><h2>{title}</h2><p>{escape(state.message)}</p></div>' if title else ""
+    return (
+        f'<div class="notice {state.kind}"><h2>{title}</h2><p>{escape(state.message)}</p></div>'
+        if title
+        else ""
+    )
 
 
 def pace(answer: Answer | None) -> str:
@@ -35,7 +40,9 @@ def pace(answer: Answer | None) -> str:
     parts = [f"first token after {answer.first:.2f} s"]
     if answer.pace is not None:
         parts.append(f"{answer.pace:.1f} tokens/s")
-    parts.append(f"{answer.tokens} token{'s' if answer.tokens != 1 else ''}{'' if answer.done else ' …'}")
+    parts.append(
+        f"{answer.tokens} token{'s' if answer.tokens != 1 else ''}{'' if answer.done else ' …'}"
+    )
     return f'<div class="pace">{" · ".join(parts)}</div>'
 
 

@@ -1,5 +1,5 @@
-"""`moorage adapter`: what concerns adapters. `check` is the preflight of a save and of a replica, on a folder at hand; the
-others are in adapter_versions.py.
+"""`moorage adapter`: what concerns adapters. `check` is the preflight of a save and of a replica,
+on a folder at hand; the others are in adapter_versions.py.
 """
 
 from __future__ import annotations
@@ -16,50 +16,82 @@ from reconciler.cli.exits import CommandError, Exit
 if TYPE_CHECKING:
     from serving.preflight import Findings
 
-app = typer.Typer(no_args_is_help=True, help="Check adapters, list their versions, promote or roll back.")
+app = typer.Typer(
+    no_args_is_help=True, help="Check adapters, list their versions, promote or roll back."
+)
 app.command("list")(adapter_versions.list_adapters)
 app.command()(adapter_versions.promote)
 app.command()(adapter_versions.rollback)
 
-Folder = Annotated[Path, typer.Argument(help="The adapter, a folder as peft saves it.", metavar="DIR", show_default=False)]
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        help="The adapter, a folder as peft saves it.", metavar="DIR", show_default=False
+    ),
+]
 
 
 @app.command()
 def check(
     folder: Folder,
     base: Annotated[
-        Path | None, typer.Option(help="The base model's folder, to compare shapes and layers with.", metavar="DIR")
+        Path | None,
+        typer.Option(
+            help="The base model's folder, to compare shapes and layers with.", metavar="DIR"
+        ),
     ] = None,
     max_rank: Annotated[
-        int, typer.Option(help="The engine's max-lora-rank (default: the highest vLLM takes).", metavar="RANK")
+        int,
+        typer.Option(
+            help="The engine's max-lora-rank (default: the highest vLLM takes).", metavar="RANK"
+        ),
     ] = 0,
-    output: Annotated[str, typer.Option("--output", "-o", help="text or json", metavar="FORMAT")] = "text",
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="text or json", metavar="FORMAT")
+    ] = "text",
 ) -> None:
-    """Say whether vLLM can serve an adapter. Needs no GPU and touches nothing; exit code 2 with a sentence for each obstacle."""
+    """Say whether vLLM can serve an adapter. Needs no GPU and touches nothing; exit code 2 with a
+    sentence for each obstacle.
+    """
     from reconciler.api.engine_flags import LORA_RANKS, MAX_LORA_RANK
     from serving.preflight import check_adapter
 
     if output not in ("text", "json"):
         raise CommandError(f"--output must be text or json, not {output!r}", Exit.INVALID)
     if max_rank and max_rank not in LORA_RANKS:
-        raise CommandError(f"--max-rank must be one of {', '.join(map(str, LORA_RANKS))}, not {max_rank}", Exit.INVALID)
+        raise CommandError(
+            f"--max-rank must be one of {', '.join(map(str, LORA_RANKS))}, not {max_rank}",
+            Exit.INVALID,
+        )
     if base is not None and not (base / "config.json").is_file():
         raise CommandError(f"{base} is no model folder: it has no config.json", Exit.INVALID)
     found = check_adapter(folder, base, max_rank or MAX_LORA_RANK)
-    memory = found.memory(max_rank or next((rank for rank in LORA_RANKS if rank >= found.rank), MAX_LORA_RANK))
+    memory = found.memory(
+        max_rank or next((rank for rank in LORA_RANKS if rank >= found.rank), MAX_LORA_RANK)
+    )
     print(_json(found, memory) if output == "json" else _text(folder, found, memory, base))
     if found.problems:
         raise typer.Exit(Exit.INVALID)
 
 
 def _json(found: Findings, memory: int) -> str:
-    shown = {"loadable": not found.problems, "problems": found.problems, "rank": found.rank, "baseModel": found.base_model}
-    return json.dumps({**shown, "targetModules": found.target_modules, "bytes": found.size, "memoryBytes": memory})
+    shown = {
+        "loadable": not found.problems,
+        "problems": found.problems,
+        "rank": found.rank,
+        "baseModel": found.base_model,
+    }
+    return json.dumps(
+        {**shown, "targetModules": found.target_modules, "bytes": found.size, "memoryBytes": memory}
+    )
 
 
 def _text(folder: Path, found: Findings, memory: int, base: Path | None) -> str:
     if found.problems:
         return "\n".join(f"{folder}: cannot be served: {problem}" for problem in found.problems)
-    facts = f"rank {found.rank}, {found.size / 1e6:.1f} MB, {memory / 1e6:.1f} MB in the engine's memory"
+    facts = (
+        f"rank {found.rank}, {found.size / 1e6:.1f} MB, {memory / 1e6:.1f} MB in the engine's"
+        " memory"
+    )
     against = "" if base else "; give --base to compare it with its model"
     return f"{folder}: loadable ({facts}; {', '.join(found.target_modules)}){against}"

@@ -1,4 +1,6 @@
-"""`moorage adapter list|promote|rollback`: which versions of adapters are served, and a person's word on a canary."""
+"""`moorage adapter list|promote|rollback`: which versions of adapters are served, and a person's
+word on a canary.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from reconciler.cli.context import Output, Service, StateDir, Target, check_output, daemon_facts, open_store, print_json
+from reconciler.cli.context import (
+    Output,
+    Service,
+    StateDir,
+    Target,
+    check_output,
+    daemon_facts,
+    open_store,
+    print_json,
+)
 from reconciler.cli.exits import CommandError
 
 if TYPE_CHECKING:
@@ -18,12 +29,16 @@ Name = Annotated[str, typer.Argument(help="The adapter's name.", metavar="NAME")
 
 
 def list_adapters(
-    service: Annotated[str, typer.Argument(help="One InferenceService; all, if left out.", metavar="SERVICE")] = "",
+    service: Annotated[
+        str, typer.Argument(help="One InferenceService; all, if left out.", metavar="SERVICE")
+    ] = "",
     target: Target = None,
     state_dir: StateDir = None,
     output: Output = "text",
 ) -> None:
-    """Show the versions of adapters: what each name stands for, canaries, and what was decided against a document."""
+    """Show the versions of adapters: what each name stands for, canaries, and what was decided
+    against a document.
+    """
     as_json = check_output(output)
     store, title, _ = open_store(target, state_dir)
     rows = [row for row in _rows(store) if service in ("", row["service"])]
@@ -35,25 +50,43 @@ def list_adapters(
         _show(rows, title)
 
 
-def promote(service: Service, name: Name, target: Target = None, state_dir: StateDir = None) -> None:
-    """Give the name to its canary now. After a rollback by hand: to what the document asks for, once more."""
+def promote(
+    service: Service, name: Name, target: Target = None, state_dir: StateDir = None
+) -> None:
+    """Give the name to its canary now. After a rollback by hand: to what the document asks for,
+    once more.
+    """
     _order("promote", service, name, target, state_dir)
 
 
-def rollback(service: Service, name: Name, target: Target = None, state_dir: StateDir = None) -> None:
-    """Take the canary out now; without one, go back to the version that was good before. Held until the document changes."""
+def rollback(
+    service: Service, name: Name, target: Target = None, state_dir: StateDir = None
+) -> None:
+    """Take the canary out now; without one, go back to the version that was good before. Held until
+    the document changes.
+    """
     _order("rollback", service, name, target, state_dir)
 
 
-def _order(action: Literal["promote", "rollback"], service: str, name: str, target: Target, state_dir: StateDir) -> None:
+def _order(
+    action: Literal["promote", "rollback"],
+    service: str,
+    name: str,
+    target: Target,
+    state_dir: StateDir,
+) -> None:
     from reconciler.api.resources import Order
     from reconciler.engine.store import Store
     from reconciler.sources.orders import give_order
 
     readable, title, folder = open_store(target, state_dir)
-    row = next((row for row in _rows(readable) if (row["service"], row["name"]) == (service, name)), None)
+    row = next(
+        (row for row in _rows(readable) if (row["service"], row["name"]) == (service, name)), None
+    )
     if readable is None or row is None:
-        raise CommandError(f"No adapter {name!r} of a service {service!r} has been observed on the {title}.")
+        raise CommandError(
+            f"No adapter {name!r} of a service {service!r} has been observed on the {title}."
+        )
     if problem := _pointless(action, row):
         raise CommandError(f"adapter {name} of {service}: {problem}")
     key = readable.target
@@ -82,19 +115,39 @@ def _show_patch(action: str, row: Mapping[str, Any]) -> None:
     canary = row["documentCanary"]
     if action == "promote" and canary is None:
         return
-    source = canary["source"] if action == "promote" else row["source"] if canary else f"share://{row['lastGoodPath']}"
+    source = (
+        canary["source"]
+        if action == "promote"
+        else row["source"]
+        if canary
+        else f"share://{row['lastGoodPath']}"
+    )
     print("Until the document changes this stands against it. To make it say the same:\n")
-    print(f"spec:\n  adapters:\n    - name: {row['name']}\n      source: {source}" + ("   # and no canary" if canary else ""))
+    print(
+        f"spec:\n  adapters:\n    - name: {row['name']}\n      source: {source}"
+        + ("   # and no canary" if canary else "")
+    )
 
 
 def _rows(store: Store | None) -> Iterator[dict[str, Any]]:
     """One row for each adapter of each service, from what was last observed."""
-    for record in store.objects() if store else ():
+    if store is None:
+        return
+    for record in store.objects():
         if record.key.kind != "AdapterCatalogue" or not record.exists:
             continue
-        replicas = next((r.outputs.get("replicas") or [] for r in store.objects() if _is_app(r, record.key.name)), [])  # type: ignore[union-attr]
+        replicas = next(
+            (
+                r.outputs.get("replicas") or []
+                for r in store.objects()
+                if _is_app(r, record.key.name)
+            ),
+            [],
+        )
         for adapter in record.outputs.get("adapters") or ():
-            reports = [one for row in replicas for one in row["adapters"] if one["name"] == adapter["name"]]
+            reports = [
+                one for row in replicas for one in row["adapters"] if one["name"] == adapter["name"]
+            ]
             yield {"service": record.key.name, **_row(adapter, reports)}
 
 
@@ -103,16 +156,34 @@ def _is_app(record: Any, service: str) -> bool:
 
 
 def _row(adapter: Mapping[str, Any], reports: list[Mapping[str, Any]]) -> dict[str, Any]:
-    known = ("name", "digest", "source", "asked", "lastGood", "lastGoodPath", "canary", "documentCanary", "held")
+    known = (
+        "name",
+        "digest",
+        "source",
+        "asked",
+        "lastGood",
+        "lastGoodPath",
+        "canary",
+        "documentCanary",
+        "held",
+    )
     row: dict[str, Any] = {key: adapter.get(key) for key in known}
     digest = row["digest"]
-    row["replicas"] = {"serving": sum(one["digest"] == digest for one in reports), "all": len(reports)}
+    row["replicas"] = {
+        "serving": sum(one["digest"] == digest for one in reports),
+        "all": len(reports),
+    }
     if row["canary"]:
         mine = [one["canary"] for one in reports if one.get("canary")]
         totals = {key: sum(each[key] for each in mine) for key in ("requests", "errors")}
         messages = sorted({each["message"] for each in mine if each["state"] == "Failed"})
         loaded = sum(each["state"] == "Loaded" for each in mine)
-        row["canary"] = {**row["canary"], **totals, "serving": loaded, "message": "; ".join(messages)}
+        row["canary"] = {
+            **row["canary"],
+            **totals,
+            "serving": loaded,
+            "message": "; ".join(messages),
+        }
     return row
 
 
@@ -129,7 +200,9 @@ def _show(rows: list[dict[str, Any]], title: str) -> None:
     for row in rows:
         replicas = f"{row['replicas']['serving']} of {row['replicas']['all']}"
         held = f"{row['held']['outcome']}: {row['held']['message']}" if row["held"] else ""
-        table.add_row(row["service"], row["name"], row["digest"][:12], replicas, _canary_text(row), held)
+        table.add_row(
+            row["service"], row["name"], row["digest"][:12], replicas, _canary_text(row), held
+        )
     console.print(table)
 
 
@@ -137,6 +210,9 @@ def _canary_text(row: Mapping[str, Any]) -> str:
     canary = row["canary"]
     if not canary:
         return ""
-    text = f"{canary['digest'][:12]} {canary['weight']} % on {canary['serving']} of {row['replicas']['all']}"
+    text = (
+        f"{canary['digest'][:12]} {canary['weight']} % on {canary['serving']} of"
+        f" {row['replicas']['all']}"
+    )
     text += f", {canary['requests']} requests, {canary['errors']} failed"
     return f"{text}; {canary['message']}" if canary["message"] else text

@@ -1,4 +1,6 @@
-"""Puts the commands together and runs one: usage errors, invalid documents and settings end with code 2, never a traceback."""
+"""Puts the commands together and runs one: usage errors, invalid documents and settings end with
+code 2, never a traceback.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,18 @@ from reconciler.cli.exits import CommandError, Exit
 
 
 class _Grouped(TyperGroup):
-    """Help with a heading for each group of commands; `rich_help_panel` is what typer calls the group."""
+    """Help with a heading for each group of commands; `rich_help_panel` is what typer calls the
+    group.
+    """
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
         width = formatter.width - 6 - max(map(len, self.commands))
         for name, one in self.commands.items():
             panel = getattr(one, "rich_help_panel", None)
-            groups.setdefault(panel if isinstance(panel, str) else "Commands", []).append((name, one.get_short_help_str(width)))
+            groups.setdefault(panel if isinstance(panel, str) else "Commands", []).append(
+                (name, one.get_short_help_str(width))
+            )
         for title, rows in groups.items():
             with formatter.section(title):
                 formatter.write_dl(rows)
@@ -56,7 +62,16 @@ app = typer.Typer(
     help="Fine-tuned language models served on Azure Container Apps exactly as a YAML file says.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (up.up, validate.validate, plan.plan, approve.approve, status.status, events.events, logs.logs, key.key):
+for command in (
+    up.up,
+    validate.validate,
+    plan.plan,
+    approve.approve,
+    status.status,
+    events.events,
+    logs.logs,
+    key.key,
+):
     app.command()(command)
 app.command()(chat.chat)
 app.command()(down.down)
@@ -65,7 +80,11 @@ app.command()(schema.schema)
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(export.app, name="export")
 app.add_typer(local_azure.app, name="local-azure")
-for name, one in (("import", import_project.import_project), ("provision", toolkit.provision), ("deploy", toolkit.deploy)):
+for name, one in (
+    ("import", import_project.import_project),
+    ("provision", toolkit.provision),
+    ("deploy", toolkit.deploy),
+):
     app.command(name, rich_help_panel="AI Toolkit projects")(one)
 
 
@@ -93,7 +112,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _known(error: Exception) -> int:
-    """Errors of ours that a command let through. Anything else is a defect: its text goes to the log, a sentence to the user."""
+    """Errors of ours that a command let through. Anything else is a defect: its text goes to the
+    log, a sentence to the user.
+    """
     from reconciler.api.problems import ManifestError
     from reconciler.engine.errors import ReconcileError, WaitingForHuman
     from reconciler.settings import SettingsError
@@ -107,5 +128,9 @@ def _known(error: Exception) -> int:
     from reconciler.logs import keep_traceback
 
     where = keep_traceback(error)
-    print(f"Moorage met an error it does not know ({type(error).__name__}); the details are in {where}", file=sys.stderr)
+    print(
+        f"Moorage met an error it does not know ({type(error).__name__}); the details are in"
+        f" {where}",
+        file=sys.stderr,
+    )
     return Exit.FAILED

@@ -1,4 +1,6 @@
-"""`moorage approve`: let deletions, replacements and, where syncPolicy.automated is false, changes go ahead."""
+"""`moorage approve`: let deletions, replacements and, where syncPolicy.automated is false, changes
+go ahead.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
 
 def approve(
     document: Annotated[
-        str, typer.Argument(help="KIND/NAME or NAME; everything that waits, if left out.", metavar="DOCUMENT")
+        str,
+        typer.Argument(
+            help="KIND/NAME or NAME; everything that waits, if left out.", metavar="DOCUMENT"
+        ),
     ] = "",
     yes: Yes = False,
     target: Target = None,
@@ -35,7 +40,10 @@ def approve(
     waiting = [record for record in store.objects() if _waits(record) and _names(record, document)]
     manual = [row for row in store.documents() if _manual(store, row.ref, document)]
     if not waiting and not manual:
-        raise CommandError(f"Nothing waits for approval{' of ' + document if document else ''} on the {title}.", Exit.FAILED)
+        raise CommandError(
+            f"Nothing waits for approval{' of ' + document if document else ''} on the {title}.",
+            Exit.FAILED,
+        )
     print(f"target: {title}")
     for record in waiting:
         print(f"- {record.message or record.key}")
@@ -62,7 +70,9 @@ def _waits(record: ObjectRecord) -> bool:
     """Deletions and replacements that asked, and what is about to ask once its grace is over."""
     if record.policy.value == "Ask" and not record.gone:
         return False  # see _manual
-    return record.reason == "AwaitingApproval" or (record.phase.value == "Lingering" and record.reason != "Retained")
+    return record.reason == "AwaitingApproval" or (
+        record.phase.value == "Lingering" and record.reason != "Retained"
+    )
 
 
 def _names(record: ObjectRecord, document: str) -> bool:
@@ -70,10 +80,15 @@ def _names(record: ObjectRecord, document: str) -> bool:
 
 
 def _manual(store: Store, ref: object, document: str) -> bool:
-    """Documents of which something waits to be made or changed, be it for another document's approval."""
+    """Documents of which something waits to be made or changed, be it for another document's
+    approval.
+    """
     from reconciler.engine.external import DocumentRef
 
     assert isinstance(ref, DocumentRef)
     if document and document not in (str(ref), ref.name):
         return False
-    return any(r.document == ref and r.policy.value == "Ask" and not (r.synced or r.gone) for r in store.objects())
+    return any(
+        r.document == ref and r.policy.value == "Ask" and not (r.synced or r.gone)
+        for r in store.objects()
+    )

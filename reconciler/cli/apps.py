@@ -1,4 +1,6 @@
-"""Finding a service's container app by its tags, for the commands that talk to Azure without the daemon."""
+"""Finding a service's container app by its tags, for the commands that talk to Azure without the
+daemon.
+"""
 
 from __future__ import annotations
 
@@ -23,4 +25,7 @@ async def find_app(arm: Arm, service: str) -> tuple[str, dict[str, Any]]:
         if each.document.name == service:
             return str(each.resource["id"]).split("/")[4], dict(each.resource)
     names = ", ".join(sorted(each.document.name for each in apps)) or "none"
-    raise CommandError(f"There is no service {service!r} on the {arm.settings.target_title}; services there: {names}.")
+    raise CommandError(
+        f"There is no service {service!r} on the {arm.settings.target_title}; services there:"
+        f" {names}."
+    )

@@ -1,4 +1,6 @@
-"""`moorage chat`: a page on this machine to talk to a service, and to compare its base model with its adapters."""
+"""`moorage chat`: a page on this machine to talk to a service, and to compare its base model with
+its adapters.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,15 @@ if TYPE_CHECKING:
 
 def chat(
     service: Service,
-    listen: Annotated[str, typer.Option(help="Serve the page on HOST:PORT; port 0 takes a free one.", metavar="HOST:PORT")] = (
-        "127.0.0.1:7861"
-    ),
-    name: Annotated[str, typer.Option(help="Which of the service's API keys.", metavar="NAME")] = "",
+    listen: Annotated[
+        str,
+        typer.Option(
+            help="Serve the page on HOST:PORT; port 0 takes a free one.", metavar="HOST:PORT"
+        ),
+    ] = "127.0.0.1:7861",
+    name: Annotated[
+        str, typer.Option(help="Which of the service's API keys.", metavar="NAME")
+    ] = "",
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
@@ -28,7 +35,9 @@ def chat(
     import importlib.util
 
     if importlib.util.find_spec("gradio") is None:
-        raise CommandError("The chat page needs Gradio: pip install 'moorage[chat]' (make install brings it).")
+        raise CommandError(
+            "The chat page needs Gradio: pip install 'moorage[chat]' (make install brings it)."
+        )
     try:
         asyncio.run(_chat(settings_of(target, state_dir), service, name, _listening(listen)))
     except KeyboardInterrupt:  # how the page is closed
@@ -38,12 +47,15 @@ def chat(
 def _listening(text: str) -> socket.socket:
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit():
-        raise CommandError(f"--listen must be HOST:PORT, such as 127.0.0.1:7861, not {text!r}", Exit.INVALID)
+        raise CommandError(
+            f"--listen must be HOST:PORT, such as 127.0.0.1:7861, not {text!r}", Exit.INVALID
+        )
     try:
         return socket.create_server((host, int(port)))
     except (OSError, OverflowError) as error:
         raise CommandError(
-            f"{text} cannot be listened on ({getattr(error, 'strerror', error)}); choose another: --listen"
+            f"{text} cannot be listened on ({getattr(error, 'strerror', error)}); choose another:"
+            " --listen"
         ) from None
 
 
@@ -64,7 +76,9 @@ async def _chat(settings: Settings, service: str, name: str, listening: socket.s
         try:
             key = await read_key(arm, service, name)
         except CommandError as error:
-            raise CommandError(f"{error} Its own page, if it has one, is at https://{fqdn}.") from None
+            raise CommandError(
+                f"{error} Its own page, if it has one, is at https://{fqdn}."
+            ) from None
         page = Page(
             service,
             settings.target_title,
@@ -72,5 +86,9 @@ async def _chat(settings: Settings, service: str, name: str, listening: socket.s
             lambda: look(arm, group, str(app["name"])),
         )
         host, port = listening.getsockname()[:2]
-        print(f"{service} on the {settings.target_title}: http://{host}:{port}   (Ctrl-C ends the page)", flush=True)
+        print(
+            f"{service} on the {settings.target_title}: http://{host}:{port}   (Ctrl-C ends the"
+            " page)",
+            flush=True,
+        )
         await serve(page, listening)

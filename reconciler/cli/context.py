@@ -1,4 +1,6 @@
-"""What every command needs first: settings, the state directory, the manifest. Options are declared here once."""
+"""What every command needs first: settings, the state directory, the manifest. Options are declared
+here once.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,25 @@ if TYPE_CHECKING:
 
 Files = Annotated[
     list[Path] | None,
-    typer.Option("--file", "-f", help="The desired-state file or a folder of them; may be given more than once.", metavar="PATH"),
+    typer.Option(
+        "--file",
+        "-f",
+        help="The desired-state file or a folder of them; may be given more than once.",
+        metavar="PATH",
+    ),
 ]
-Target = Annotated[str | None, typer.Option("--target", help="local or azure", envvar="MOORAGE_TARGET", metavar="TARGET")]
+Target = Annotated[
+    str | None,
+    typer.Option("--target", help="local or azure", envvar="MOORAGE_TARGET", metavar="TARGET"),
+]
 StateDir = Annotated[
     Path | None,
-    typer.Option("--state-dir", help="Where state is kept (default .moorage).", envvar="MOORAGE_STATE_DIR", metavar="DIR"),
+    typer.Option(
+        "--state-dir",
+        help="Where state is kept (default .moorage).",
+        envvar="MOORAGE_STATE_DIR",
+        metavar="DIR",
+    ),
 ]
 Output = Annotated[str, typer.Option("--output", "-o", help="text or json", metavar="FORMAT")]
 Service = Annotated[str, typer.Argument(help="The InferenceService's name.", metavar="SERVICE")]
@@ -41,7 +56,9 @@ def manifest_of(files: Sequence[Path] | None) -> Manifest:
 
 
 def settings_of(target: str | None, state_dir: Path | None, **given: Any) -> Settings:
-    """Settings for a command that talks to its target; a local Azure is started for it if none runs."""
+    """Settings for a command that talks to its target; a local Azure is started for it if none
+    runs.
+    """
     from reconciler.cli.local_azure import start_local
     from reconciler.settings import Settings
 
@@ -49,7 +66,9 @@ def settings_of(target: str | None, state_dir: Path | None, **given: Any) -> Set
 
 
 def open_store(target: str | None, state_dir: Path | None) -> tuple[Store | None, str, Path]:
-    """What the daemon last wrote, for reading; the target's title and the daemon's folder. Nothing is started for it."""
+    """What the daemon last wrote, for reading; the target's title and the daemon's folder. Nothing
+    is started for it.
+    """
     from reconciler.engine.store import Store
     from reconciler.settings import place_of
 
@@ -66,7 +85,9 @@ def daemon_facts(folder: Path) -> dict[str, Any]:
 
 
 def ask(question: str, otherwise: str) -> None:
-    """Go on only if a person at a terminal says yes; exit code 4 if not, and where nobody can be asked."""
+    """Go on only if a person at a terminal says yes; exit code 4 if not, and where nobody can be
+    asked.
+    """
     if not sys.stdin.isatty():
         raise CommandError(f"{otherwise} Say -y to go ahead.", Exit.HUMAN)
     if not typer.confirm(question):

@@ -1,5 +1,5 @@
-"""`moorage down`: remove what Moorage created, in Azure's order. Data stays unless --purge-data says otherwise; a container
-app that was adopted is released, and keeps what it stands on.
+"""`moorage down`: remove what Moorage created, in Azure's order. Data stays unless --purge-data
+says otherwise; a container app that was adopted is released, and keeps what it stands on.
 """
 
 from __future__ import annotations
@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 
 
 def down(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
-    purge_data: Annotated[bool, typer.Option("--purge-data", help="Delete the storage account and its share too.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be deleted.")
+    ] = False,
+    purge_data: Annotated[
+        bool, typer.Option("--purge-data", help="Delete the storage account and its share too.")
+    ] = False,
     yes: Yes = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait (exit code 5).", min=1, metavar="SECONDS")] = 1800.0,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds to wait (exit code 5).", min=1, metavar="SECONDS")
+    ] = 1800.0,
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
@@ -31,12 +37,20 @@ def down(
 
     settings = settings_of(target, state_dir)
     try:
-        raise typer.Exit(asyncio.run(_down(settings, dry_run=dry_run, purge=purge_data, yes=yes, timeout=timeout)))
+        raise typer.Exit(
+            asyncio.run(
+                _down(settings, dry_run=dry_run, purge=purge_data, yes=yes, timeout=timeout)
+            )
+        )
     except Locked as error:
-        raise CommandError(f"{error}: stop it first, or it would create everything again.") from None
+        raise CommandError(
+            f"{error}: stop it first, or it would create everything again."
+        ) from None
 
 
-async def _down(settings: Settings, *, dry_run: bool, purge: bool, yes: bool, timeout: float) -> int:
+async def _down(
+    settings: Settings, *, dry_run: bool, purge: bool, yes: bool, timeout: float
+) -> int:
     from reconciler import logs
     from reconciler.cli.narrator import Narrator
     from reconciler.cli.plan import show
@@ -50,14 +64,23 @@ async def _down(settings: Settings, *, dry_run: bool, purge: bool, yes: bool, ti
         narrator = Narrator(settings, quiet=False)
         pacing = Pacing(grace=0.0, slow=2.0, resync=settings.resync)
         opened = store or Store.open(settings.daemon_dir / "state.db", settings.target_key)
-        async with Daemon(settings, [], store=opened, pacing=pacing, watcher=narrator.saw) as daemon:
+        async with Daemon(
+            settings, [], store=opened, pacing=pacing, watcher=narrator.saw
+        ) as daemon:
             await daemon.abandon(data=purge)
-            lines = [line for line in await daemon.controller.plan() if line.action in ("delete", "release")]
+            lines = [
+                line
+                for line in await daemon.controller.plan()
+                if line.action in ("delete", "release")
+            ]
             show([replace(line, problem="") for line in lines], settings.target_title)
             if dry_run or not lines:
                 return Exit.DONE
             if not yes:
-                ask("Delete these?", f"This would delete what is listed from the {settings.target_title}.")
+                ask(
+                    "Delete these?",
+                    f"This would delete what is listed from the {settings.target_title}.",
+                )
             for line in lines:
                 daemon.controller.approve(line.key)
             return await _until_gone(daemon, timeout)

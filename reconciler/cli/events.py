@@ -15,20 +15,33 @@ def events(
     target: Target = None,
     state_dir: StateDir = None,
     output: Output = "text",
-    limit: Annotated[int, typer.Option(help="How many, at most.", min=1, max=1000, metavar="N")] = 50,
+    limit: Annotated[
+        int, typer.Option(help="How many, at most.", min=1, max=1000, metavar="N")
+    ] = 50,
 ) -> None:
     """Show what happened, latest last. Writes, drift put right, errors."""
     as_json = check_output(output)
     store, title, _ = open_store(target, state_dir)
     found = store.events(limit=limit) if store else ()
     if as_json:
-        rows = [{**asdict(e), "document": str(e.document), "first": _time(e.first), "last": _time(e.last)} for e in found]
+        rows = [
+            {
+                **asdict(e),
+                "document": str(e.document),
+                "first": _time(e.first),
+                "last": _time(e.last),
+            }
+            for e in found
+        ]
         print_json({"target": title, "events": rows})
         return
     print(f"target: {title}")
     for event in found:
         times = f" (x{event.count})" if event.count > 1 else ""
-        print(f"{_time(event.last)}  {event.type.value:<7}  {event.reason:<18}  {event.object}  {event.message}{times}")
+        print(
+            f"{_time(event.last)}  {event.type.value:<7}  {event.reason:<18}  {event.object} "
+            f" {event.message}{times}"
+        )
 
 
 def _time(seconds: float) -> str:

@@ -26,8 +26,8 @@ def export() -> None:
 
 @app.command()
 def arm(file: Files = None, target: Target = None, state_dir: StateDir = None) -> None:
-    """Print an ARM template that creates the documents' resources in their resource group. API keys are its parameters;
-    folders are published by the daemon, which takes the resources over.
+    """Print an ARM template that creates the documents' resources in their resource group. API keys
+    are its parameters; folders are published by the daemon, which takes the resources over.
     """
     from reconciler.kinds.arm_template import arm_template
 
@@ -35,7 +35,10 @@ def arm(file: Files = None, target: Target = None, state_dir: StateDir = None) -
     settings = settings_of(target, state_dir)
     composition = asyncio.run(_compose(settings, file or []))
     if composition.refusals:
-        raise CommandError("\n".join(f"{ref}: {each.message}" for ref, each in composition.refusals.items()), Exit.INVALID)
+        raise CommandError(
+            "\n".join(f"{ref}: {each.message}" for ref, each in composition.refusals.items()),
+            Exit.INVALID,
+        )
     group = _group(composition)
     print_json(arm_template(composition.desired))
     print(f"# {_creation(group)}\n# {_deployment(group.spec.name)}", file=sys.stderr)
@@ -53,7 +56,9 @@ async def _compose(settings: Any, files: Any) -> Composition:
 
 def _group(composition: Composition) -> Desired:
     """The one resource group of all documents: a template is deployed into one."""
-    groups = {each.spec.name: each for each in composition.desired if each.key.kind == "ResourceGroup"}
+    groups = {
+        each.spec.name: each for each in composition.desired if each.key.kind == "ResourceGroup"
+    }
     if len(groups) != 1:
         names = ", ".join(sorted(groups)) or "none"
         raise CommandError(
@@ -66,9 +71,28 @@ def _group(composition: Composition) -> Desired:
 
 def _creation(group: Desired) -> str:
     labels = [f"{name}={value}" for name, value in group.spec.body["tags"].items()]
-    head = ["az", "group", "create", "--name", group.spec.name, "--location", group.spec.body["location"]]
+    head = [
+        "az",
+        "group",
+        "create",
+        "--name",
+        group.spec.name,
+        "--location",
+        group.spec.body["location"],
+    ]
     return shlex.join([*head, "--tags", *labels])
 
 
 def _deployment(group: str) -> str:
-    return shlex.join(["az", "deployment", "group", "create", "--resource-group", group, "--template-file", "FILE"])
+    return shlex.join(
+        [
+            "az",
+            "deployment",
+            "group",
+            "create",
+            "--resource-group",
+            group,
+            "--template-file",
+            "FILE",
+        ]
+    )

@@ -1,4 +1,6 @@
-"""What `moorage import` has to decide: the name, the base model, the adapters. A person is asked, or the option is named."""
+"""What `moorage import` has to decide: the name, the base model, the adapters. A person is asked,
+or the option is named.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ Options = dict[str, Any]
 
 
 def choose(read: Project, existing: Existing, options: Options) -> Choice:
-    """`options` are engine, adapter, base_only and model as the command line gave them, and the service's name.
+    """`options` are engine, adapter, base_only and model as the command line gave them, and the
+    service's name.
 
     Raises:
         CommandError: something cannot be decided.
@@ -32,9 +35,15 @@ def choose(read: Project, existing: Existing, options: Options) -> Choice:
 
     engine, location = options["engine"], read.settings.parameters.get("location")
     if engine == "code" and not (read.has_code and "defaultCommands" in read.settings.parameters):
-        missing = "its inference/ holds no Python" if not read.has_code else "its parameters name no defaultCommands"
+        missing = (
+            "its inference/ holds no Python"
+            if not read.has_code
+            else "its parameters name no defaultCommands"
+        )
         raise CommandError(
-            f"{read.root} has no web API of its own ({missing}); serve its model with --engine vllm.", Exit.INVALID
+            f"{read.root} has no web API of its own ({missing}); serve its model with --engine"
+            " vllm.",
+            Exit.INVALID,
         )
     name = options["name"]
     source, here = _model(read, options)
@@ -52,7 +61,9 @@ def name_of(read: Project, asked: str) -> str:
     name = service_name(wanted)
     if name is None or (asked and name != asked):
         raise CommandError(
-            f"{wanted!r} cannot be a service's name; give it one with --name, such as {name or 'phi'}", Exit.INVALID
+            f"{wanted!r} cannot be a service's name; give it one with --name, such as"
+            f" {name or 'phi'}",
+            Exit.INVALID,
         )
     return name
 
@@ -67,12 +78,20 @@ def _model(read: Project, options: Options) -> tuple[str | None, bool]:
         return path, True
     if asked:
         raise CommandError(
-            f"{asked} is not a folder with a model; write one, share://path or hf://org/name@revision", Exit.INVALID
+            f"{asked} is not a folder with a model; write one, share://path or"
+            " hf://org/name@revision",
+            Exit.INVALID,
         )
     if path:
-        return f"share://{path}", False  # where fine-tuning puts it; nothing is created before it is there
+        return (
+            f"share://{path}",
+            False,
+        )  # where fine-tuning puts it; nothing is created before it is there
     if options["engine"] == "vllm":
-        raise CommandError("The project does not say which base model it has; name it with --model SOURCE.", Exit.INVALID)
+        raise CommandError(
+            "The project does not say which base model it has; name it with --model SOURCE.",
+            Exit.INVALID,
+        )
     return None, False
 
 
@@ -86,12 +105,19 @@ def _adapters(choice: Choice, options: Options) -> tuple[Adapter, ...]:
         return ()
     sources = [_asked(read, each) for each in asked] or _only_one(choice)
     if choice.engine == "code" and len(sources) > 1:
-        raise CommandError("The web API loads one adapter; name one, or take --engine vllm, which serves many.", Exit.INVALID)
+        raise CommandError(
+            "The web API loads one adapter; name one, or take --engine vllm, which serves many.",
+            Exit.INVALID,
+        )
     if choice.engine == "code" and NEWEST in sources:
-        raise CommandError("The web API reads a fixed folder; name one, or take --engine vllm, which follows.", Exit.INVALID)
+        raise CommandError(
+            "The web API reads a fixed folder; name one, or take --engine vllm, which follows.",
+            Exit.INVALID,
+        )
     names = adapter_names(sources, (choice.name,))
     return tuple(
-        _checked(choice, Adapter(name, source, "://" not in source)) for name, source in zip(names, sources, strict=True)
+        _checked(choice, Adapter(name, source, "://" not in source))
+        for name, source in zip(names, sources, strict=True)
     )
 
 
@@ -106,7 +132,9 @@ def _asked(read: Project, adapter: str) -> str:
         if (base / adapter / "adapter_config.json").is_file():
             return Path(os.path.relpath(base / adapter, read.root)).as_posix()
     raise CommandError(
-        f"{adapter} holds no adapter_config.json; adapters here: {', '.join(read.adapters) or 'none'}", Exit.INVALID
+        f"{adapter} holds no adapter_config.json; adapters here:"
+        f" {', '.join(read.adapters) or 'none'}",
+        Exit.INVALID,
     )
 
 
@@ -120,7 +148,8 @@ def _only_one(choice: Choice) -> list[str]:
         return found
     if not found:
         answer = _ask(
-            f"{read.root}/models holds no adapter, nor does the share: the base model alone would be served.",
+            f"{read.root}/models holds no adapter, nor does the share: the base model alone would"
+            " be served.",
             ["--base-only", *(["--adapter newest"] if choice.engine == "vllm" else [])],
         )
         return [NEWEST] if answer == "--adapter newest" else []
@@ -131,7 +160,10 @@ def _only_one(choice: Choice) -> list[str]:
 def _ask(situation: str, answers: Sequence[str], option: str = "") -> str:
     """Let a person choose; where none can be asked, say which option does."""
     if not sys.stdin.isatty():
-        raise CommandError(f"{situation} Say which: {', or '.join(option + each for each in answers)}.", Exit.INVALID)
+        raise CommandError(
+            f"{situation} Say which: {', or '.join(option + each for each in answers)}.",
+            Exit.INVALID,
+        )
     print(situation, file=sys.stderr)
     for number, answer in enumerate(answers, 1):
         print(f"  {number}  {answer}", file=sys.stderr)
@@ -141,7 +173,9 @@ def _ask(situation: str, answers: Sequence[str], option: str = "") -> str:
 
 
 def _checked(choice: Choice, adapter: Adapter) -> Adapter:
-    """A local adapter that has been looked into; one on the share is looked into when it is fetched."""
+    """A local adapter that has been looked into; one on the share is looked into when it is
+    fetched.
+    """
     import json
 
     from reconciler.api.problems import ManifestError, Problem
@@ -155,10 +189,17 @@ def _checked(choice: Choice, adapter: Adapter) -> Adapter:
         json.loads(file.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         hint = "download it again, or choose another with --adapter"
-        raise ManifestError([Problem(file, error.lineno, error.colno, f"this is not JSON ({error.msg})", hint)]) from None
+        raise ManifestError(
+            [Problem(file, error.lineno, error.colno, f"this is not JSON ({error.msg})", hint)]
+        ) from None
     base = root / choice.model if choice.model and choice.model_here else None
     faults, _, rank = adapter_faults(file.parent, base, engine=choice.engine)
     if faults:
         hint = "choose another with --adapter, or --base-only"
-        raise ManifestError([Problem(file, 1, 1, f"the adapter cannot be served: {fault}", hint) for fault in faults])
+        raise ManifestError(
+            [
+                Problem(file, 1, 1, f"the adapter cannot be served: {fault}", hint)
+                for fault in faults
+            ]
+        )
     return replace(adapter, rank=rank)

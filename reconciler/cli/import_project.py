@@ -1,4 +1,6 @@
-"""`moorage import`: an AI Toolkit project becomes documents. Nothing is created; what is doubtful is asked, never guessed."""
+"""`moorage import`: an AI Toolkit project becomes documents. Nothing is created; what is doubtful
+is asked, never guessed.
+"""
 
 from __future__ import annotations
 
@@ -20,28 +22,59 @@ if TYPE_CHECKING:
 
 
 def import_project(
-    project: Annotated[Path, typer.Argument(help="The folder of an AI Toolkit project.", metavar="DIR")],
+    project: Annotated[
+        Path, typer.Argument(help="The folder of an AI Toolkit project.", metavar="DIR")
+    ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to write (default DIR/moorage.yaml); - prints.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Where to write (default DIR/moorage.yaml); - prints.",
+            metavar="FILE",
+        ),
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="code keeps the project's own web API, vllm serves its model and adapter.", metavar="ENGINE")
+        str,
+        typer.Option(
+            help="code keeps the project's own web API, vllm serves its model and adapter.",
+            metavar="ENGINE",
+        ),
     ] = "code",
     adapter: Annotated[
         list[str] | None,
-        typer.Option(help="Which adapter: a folder below DIR, share://models/..., or newest; may be repeated.", metavar="PATH"),
+        typer.Option(
+            help=(
+                "Which adapter: a folder below DIR, share://models/..., or newest; may be repeated."
+            ),
+            metavar="PATH",
+        ),
     ] = None,
-    base_only: Annotated[bool, typer.Option("--base-only", help="Serve the base model without an adapter.")] = False,
-    model: Annotated[str, typer.Option(help="The base model, if the project does not say.", metavar="SOURCE")] = "",
-    name: Annotated[str, typer.Option(help="The service's name (default acaAppName, or the folder's).", metavar="NAME")] = "",
+    base_only: Annotated[
+        bool, typer.Option("--base-only", help="Serve the base model without an adapter.")
+    ] = False,
+    model: Annotated[
+        str, typer.Option(help="The base model, if the project does not say.", metavar="SOURCE")
+    ] = "",
+    name: Annotated[
+        str,
+        typer.Option(
+            help="The service's name (default acaAppName, or the folder's).", metavar="NAME"
+        ),
+    ] = "",
     resource_group: Annotated[
-        str, typer.Option(help="Where fine-tuning has put its resources, if no file says.", metavar="GROUP")
+        str,
+        typer.Option(
+            help="Where fine-tuning has put its resources, if no file says.", metavar="GROUP"
+        ),
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Make documents of an AI Toolkit project. Looks at what its fine-tuning has created; creates nothing."""
+    """Make documents of an AI Toolkit project. Looks at what its fine-tuning has created; creates
+    nothing.
+    """
     from reconciler.cli.import_choices import choose, name_of
     from reconciler.toolkit.document import render
     from reconciler.toolkit.project import read_project
@@ -51,10 +84,18 @@ def import_project(
     read = read_project(project)
     file = None if str(output) == "-" else output or project / "moorage.yaml"
     if file is not None and file.exists() and not force:
-        raise CommandError(f"{file} exists; say --force to replace it, or -o FILE to write another.", Exit.INVALID)
+        raise CommandError(
+            f"{file} exists; say --force to replace it, or -o FILE to write another.", Exit.INVALID
+        )
     service = name_of(read, name)
     existing, notes = _look(read, service, resource_group, target, state_dir)
-    options = {"engine": engine, "adapter": adapter or [], "base_only": base_only, "model": model, "name": service}
+    options = {
+        "engine": engine,
+        "adapter": adapter or [],
+        "base_only": base_only,
+        "model": model,
+        "name": service,
+    }
     choice = choose(read, existing, options)
     folder = file.absolute().parent if file else Path.cwd()
     text = render(choice, folder)
@@ -66,28 +107,45 @@ def import_project(
     _report(choice, notes, file)
 
 
-def _look(read: Project, service: str, resource_group: str, target: Target, state_dir: StateDir) -> tuple[Existing, list[str]]:
+def _look(
+    read: Project, service: str, resource_group: str, target: Target, state_dir: StateDir
+) -> tuple[Existing, list[str]]:
     """What is in the resource group, if one is known; and what could not be seen."""
     from reconciler.toolkit.existing import AmbiguousError, Existing, look
 
     given = read.settings.place("RESOURCE_GROUP_NAME")
     if given is not None and resource_group and resource_group != given.value:
-        raise CommandError(f"{given.place} says RESOURCE_GROUP_NAME is {given.value!r}, not {resource_group!r}", Exit.INVALID)
+        raise CommandError(
+            f"{given.place} says RESOURCE_GROUP_NAME is {given.value!r}, not {resource_group!r}",
+            Exit.INVALID,
+        )
     group = resource_group or (str(given.value) if given else "")
     if not group:
-        return Existing(), ["no resource group is named, so none was searched: --resource-group GROUP"]
+        return Existing(), [
+            "no resource group is named, so none was searched: --resource-group GROUP"
+        ]
     settings = settings_of(target, state_dir)
     subscription = read.settings.place("SUBSCRIPTION_ID")
-    if subscription is not None and str(subscription.value).lower() != settings.subscription_id.lower():
+    if (
+        subscription is not None
+        and str(subscription.value).lower() != settings.subscription_id.lower()
+    ):
         where = f"{group} is in subscription {subscription.value}"
-        return Existing(group), [f"{where}, and the {settings.target_title} is another: nothing was searched (--target azure)"]
+        return Existing(group), [
+            f"{where}, and the {settings.target_title} is another: nothing was searched (--target"
+            " azure)"
+        ]
 
     async def looked() -> Existing:
         from reconciler.arm.clients import Arm
         from reconciler.toolkit.existing import SEARCHED
 
         wanted = (*SEARCHED, "acaAppName")
-        names = {parameter: str(value.value) for parameter in wanted if (value := read.settings.name(parameter))}
+        names = {
+            parameter: str(value.value)
+            for parameter in wanted
+            if (value := read.settings.name(parameter))
+        }
         async with Arm(settings) as arm:
             return await look(arm, group, names, service, read.model)
 
@@ -95,7 +153,11 @@ def _look(read: Project, service: str, resource_group: str, target: Target, stat
         found = asyncio.run(looked())
     except AmbiguousError as error:
         raise CommandError(str(error), Exit.INVALID) from None
-    return found, [] if found.location else [f"there is no resource group {group} on the {settings.target_title} yet"]
+    return found, (
+        []
+        if found.location
+        else [f"there is no resource group {group} on the {settings.target_title} yet"]
+    )
 
 
 def _check(text: str, folder: Path) -> None:

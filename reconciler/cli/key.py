@@ -1,4 +1,6 @@
-"""`moorage key`: an API key, read from Azure and printed alone, so that `$(moorage key phi)` works."""
+"""`moorage key`: an API key, read from Azure and printed alone, so that `$(moorage key
+phi)` works.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +41,16 @@ async def read_key(arm: Arm, service: str, name: str) -> str:
 
     group, app = await find_app(arm, service)
     values = await list_secrets(arm, group, str(app["name"]))
-    keys = {each.removeprefix(KEY_PREFIX): value for each, value in values.items() if each.startswith(KEY_PREFIX)}
+    keys = {
+        each.removeprefix(KEY_PREFIX): value
+        for each, value in values.items()
+        if each.startswith(KEY_PREFIX)
+    }
     if not keys:
         raise CommandError(f"Service {service} has no API keys: it runs its own code.")
     chosen = name or ("default" if "default" in keys else next(iter(keys)))
     if chosen not in keys:
-        raise CommandError(f"Service {service} has no API key {chosen!r}; it has {', '.join(sorted(keys))}.")
+        raise CommandError(
+            f"Service {service} has no API key {chosen!r}; it has {', '.join(sorted(keys))}."
+        )
     return keys[chosen]

@@ -1,4 +1,6 @@
-"""`moorage local-azure`: start, stop, status and journal of the local Azure, which is a program of its own."""
+"""`moorage local-azure`: start, stop, status and journal of the local Azure, which is a program of
+its own.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,24 @@ import typer
 
 from reconciler.cli.exits import CommandError, Exit
 
-faults_app = typer.Typer(no_args_is_help=True, help="Script misbehaviour: errors, resets, failing operations, sick replicas.")
-app = typer.Typer(no_args_is_help=True, help="The Azure on this machine. A separate process that speaks what Azure speaks.")
+faults_app = typer.Typer(
+    no_args_is_help=True,
+    help="Script misbehaviour: errors, resets, failing operations, sick replicas.",
+)
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The Azure on this machine. A separate process that speaks what Azure speaks.",
+)
 
 Output = Annotated[str, typer.Option("--output", "-o", help="text or json", metavar="FORMAT")]
 StateDir = Annotated[
     Path | None,
-    typer.Option("--state-dir", help="Where state is kept (default .moorage).", envvar="MOORAGE_STATE_DIR", metavar="DIR"),
+    typer.Option(
+        "--state-dir",
+        help="Where state is kept (default .moorage).",
+        envvar="MOORAGE_STATE_DIR",
+        metavar="DIR",
+    ),
 ]
 
 
@@ -31,13 +44,23 @@ def start_local(state_dir: Path) -> Mapping[str, Any]:
     """
     done = _run("start", state_dir, "-o", "json")
     if done.returncode:
-        raise CommandError(f"The local Azure did not start: {done.stderr.strip() or done.stdout.strip()}")
+        raise CommandError(
+            f"The local Azure did not start: {done.stderr.strip() or done.stdout.strip()}"
+        )
     facts: Mapping[str, Any] = json.loads(done.stdout)
     return facts
 
 
 def _run(command: str, state_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "infra.local_azure", command, "--state-dir", str(folder(state_dir)), *options]
+    line = [
+        sys.executable,
+        "-m",
+        "infra.local_azure",
+        command,
+        "--state-dir",
+        str(folder(state_dir)),
+        *options,
+    ]
     return subprocess.run(line, capture_output=True, text=True, check=False)
 
 
@@ -50,27 +73,47 @@ def _pass_on(command: str, state_dir: Path | None, output: str, *options: str) -
 
     if output not in ("text", "json"):
         raise CommandError(f"--output must be text or json, not {output!r}", Exit.INVALID)
-    line = [sys.executable, "-m", "infra.local_azure", *command.split(), "--state-dir", str(folder(default(given=state_dir)))]
+    line = [
+        sys.executable,
+        "-m",
+        "infra.local_azure",
+        *command.split(),
+        "--state-dir",
+        str(folder(default(given=state_dir))),
+    ]
     raise typer.Exit(subprocess.call([*line, "-o", output, *options]))
 
 
 @app.command()
 def start(
     faults: Annotated[
-        Path | None, typer.Option("--faults", help="A file of faults that replaces those in force.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--faults", help="A file of faults that replaces those in force.", metavar="FILE"
+        ),
     ] = None,
-    pace: Annotated[str, typer.Option("--pace", help="fast, or real: operations take the minutes they take on Azure")] = "fast",
+    pace: Annotated[
+        str,
+        typer.Option(
+            "--pace", help="fast, or real: operations take the minutes they take on Azure"
+        ),
+    ] = "fast",
     share_view: Annotated[
         str,
         typer.Option(
-            "--share-view", help="How replicas see a share: plain, or smb with its caches and refusals.", metavar="VIEW"
+            "--share-view",
+            help="How replicas see a share: plain, or smb with its caches and refusals.",
+            metavar="VIEW",
         ),
     ] = "plain",
     quota: Annotated[
         list[str] | None,
         typer.Option(
             "--quota",
-            help="A GPU quota by the name of its usage, such as ManagedEnvironmentConsumptionNCA100Gpus=3; each is 2 at first.",
+            help=(
+                "A GPU quota by the name of its usage, such as"
+                " ManagedEnvironmentConsumptionNCA100Gpus=3; each is 2 at first."
+            ),
             metavar="NAME=GPUS",
         ),
     ] = None,
@@ -108,11 +151,16 @@ def journal(output: Output = "text", state_dir: StateDir = None) -> None:
 )
 def add_fault(
     context: typer.Context,
-    fault: Annotated[str, typer.Argument(help="What happens; docs/local-azure.md has the table.", metavar="FAULT")],
+    fault: Annotated[
+        str,
+        typer.Argument(help="What happens; docs/local-azure.md has the table.", metavar="FAULT"),
+    ],
     output: Output = "text",
     state_dir: StateDir = None,
 ) -> None:
-    """Add one fault. Its fields are options: --operation Microsoft.App/containerApps --name 'web*' --times 3."""
+    """Add one fault. Its fields are options: --operation Microsoft.App/containerApps --name 'web*'
+    --times 3.
+    """
     _pass_on("faults add", state_dir, output, fault, *context.args)
 
 
@@ -122,7 +170,9 @@ def load_faults(
     output: Output = "text",
     state_dir: StateDir = None,
 ) -> None:
-    """Replace all faults by those of a file. Exit code 2 with file:line:column of what is wrong, and nothing changed."""
+    """Replace all faults by those of a file. Exit code 2 with file:line:column of what is wrong,
+    and nothing changed.
+    """
     _pass_on("faults load", state_dir, output, str(file))
 
 
@@ -134,7 +184,9 @@ def list_faults(output: Output = "text", state_dir: StateDir = None) -> None:
 
 @faults_app.command("clear")
 def clear_faults(
-    ids: Annotated[list[str] | None, typer.Argument(help="Which ones; all, if left out.", metavar="ID...")] = None,
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Which ones; all, if left out.", metavar="ID...")
+    ] = None,
     output: Output = "text",
     state_dir: StateDir = None,
 ) -> None:

@@ -1,4 +1,6 @@
-"""`moorage logs`: a service's console output through the Container Apps log stream, the same on both targets."""
+"""`moorage logs`: a service's console output through the Container Apps log stream, the same on
+both targets.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,12 @@ if TYPE_CHECKING:
 def logs(
     service: Service,
     follow: Annotated[bool, typer.Option("--follow", help="Stay and print what comes.")] = False,
-    tail: Annotated[int, typer.Option(help="How many old lines, 0 to 300.", min=0, max=300, metavar="N")] = 100,
-    system: Annotated[bool, typer.Option("--system", help="The platform's events instead of the console.")] = False,
+    tail: Annotated[
+        int, typer.Option(help="How many old lines, 0 to 300.", min=0, max=300, metavar="N")
+    ] = 100,
+    system: Annotated[
+        bool, typer.Option("--system", help="The platform's events instead of the console.")
+    ] = False,
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
@@ -26,7 +32,9 @@ def logs(
     asyncio.run(_print(service, follow, tail, system, target, state_dir))
 
 
-async def _print(service: str, follow: bool, tail: int, system: bool, target: Target, state_dir: StateDir) -> None:
+async def _print(
+    service: str, follow: bool, tail: int, system: bool, target: Target, state_dir: StateDir
+) -> None:
     from reconciler.arm.clients import Arm
     from reconciler.arm.logs import event_endpoint, log_token
     from reconciler.cli.apps import find_app
@@ -35,14 +43,28 @@ async def _print(service: str, follow: bool, tail: int, system: bool, target: Ta
         group, app = await find_app(arm, service)
         name = str(app["name"])
         if system:
-            streams = [("", event_endpoint(arm, group, name, str(app["properties"].get("eventStreamEndpoint"))))]
+            streams = [
+                (
+                    "",
+                    event_endpoint(
+                        arm, group, name, str(app["properties"].get("eventStreamEndpoint"))
+                    ),
+                )
+            ]
         else:
             streams = await _containers(arm, group, name)
         if not streams:
-            raise CommandError(f"No replica of {service} runs now, so there is no console; --system shows why.")
+            raise CommandError(
+                f"No replica of {service} runs now, so there is no console; --system shows why."
+            )
         token = await log_token(arm, group, name)
         prefixes = len(streams) > 1
-        await asyncio.gather(*(_one(arm, label if prefixes else "", url, token, follow, tail) for label, url in streams))
+        await asyncio.gather(
+            *(
+                _one(arm, label if prefixes else "", url, token, follow, tail)
+                for label, url in streams
+            )
+        )
 
 
 async def _one(arm: Arm, label: str, url: str, token: str, follow: bool, tail: int) -> None:
@@ -59,6 +81,12 @@ async def _containers(arm: Arm, group: str, name: str) -> list[tuple[str, str]]:
     for revision in await list_revisions(arm, group, name):
         if (revision.get("properties") or {}).get("active"):
             for replica in await list_replicas(arm, group, name, str(revision["name"])):
-                containers: list[dict[str, Any]] = (replica.get("properties") or {}).get("containers") or []
-                found += [(str(replica["name"]), str(c["logStreamEndpoint"])) for c in containers if c.get("logStreamEndpoint")]
+                containers: list[dict[str, Any]] = (replica.get("properties") or {}).get(
+                    "containers"
+                ) or []
+                found += [
+                    (str(replica["name"]), str(c["logStreamEndpoint"]))
+                    for c in containers
+                    if c.get("logStreamEndpoint")
+                ]
     return found

@@ -1,5 +1,5 @@
-"""What `moorage up` tells a person: one line per thing that happens, a line that moves while something takes its time, and
-the ready block.
+"""What `moorage up` tells a person: one line per thing that happens, a line that moves while
+something takes its time, and the ready block.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Narrator:
         self._since: dict[ObjectKey, float] = {}
         self._began = time.monotonic()
         self._watching = False
-        self._changed = 0.0  # when the first change since the last "everything is as the documents say" was seen
+        # when the first change since the last "everything is as the documents say" was seen
+        self._changed = 0.0
 
     def begin(self, daemon: Any) -> None:
         self.daemon = daemon
@@ -51,7 +52,9 @@ class Narrator:
         """One pass over one key has ended."""
         if outcome.event is not None:
             self._changed = self._changed or time.monotonic()
-            self._line(key, outcome.event.message, "yellow" if outcome.event.type == "Warning" else "")
+            self._line(
+                key, outcome.event.message, "yellow" if outcome.event.type == "Warning" else ""
+            )
         elif outcome.phase in TROUBLE:
             self._news(key, f"{outcome.reason}: {outcome.message}", "red")
         elif outcome.phase in SLOW and outcome.message:
@@ -63,14 +66,21 @@ class Narrator:
         self._status.stop()
         took = time.monotonic() - self._began
         if code == 0:
-            self.console.print(f"\n[green]everything is as the documents say[/], after {took:.0f} s\n")
-            self.console.print(escape(ready_block(self.daemon.store, self.settings)), soft_wrap=True)
+            self.console.print(
+                f"\n[green]everything is as the documents say[/], after {took:.0f} s\n"
+            )
+            self.console.print(
+                escape(ready_block(self.daemon.store, self.settings)), soft_wrap=True
+            )
         else:
-            self.console.print("\n[red]not everything is as the documents say[/]; `moorage status` shows what is missing")
+            self.console.print(
+                "\n[red]not everything is as the documents say[/]; `moorage status` shows what is"
+                " missing"
+            )
 
     async def follow(self) -> None:
-        """Tell what no single pass shows, until cancelled: a save that is refused or good again, a document that asks for
-        what Azure cannot do, and that an edit has arrived everywhere.
+        """Tell what no single pass shows, until cancelled: a save that is refused or good again, a
+        document that asks for what Azure cannot do, and that an edit has arrived everywhere.
         """
         told: dict[str, str] = {}
         settled = False
@@ -84,40 +94,61 @@ class Narrator:
                 self._line(name, "is good again", "")
             told = refused
             code = self.daemon.controller.converged() if self._watching and self._changed else None
-            if settled and code is not None:  # twice in a row: nothing stands between a write and those who wait for it
+            if (
+                settled and code is not None
+            ):  # twice in a row: nothing stands between a write and those who wait for it
                 self._arrived(code, refused=bool(refused))
             settled = code is not None
 
     def watching(self) -> None:
         self._watching, self._changed = True, 0.0
-        self.console.print("watching; edit the file to change what is served, Ctrl-C stops watching")
+        self.console.print(
+            "watching; edit the file to change what is served, Ctrl-C stops watching"
+        )
 
     def end(self, *, once: bool, code: int) -> None:
         self._status.stop()
         if code == Exit.INTERRUPTED:
-            self.console.print("\ninterrupted. What Azure has begun goes on; `moorage up` takes it from there.")
+            self.console.print(
+                "\ninterrupted. What Azure has begun goes on; `moorage up` takes it from there."
+            )
         elif code == Exit.TIMED_OUT:
             self.console.print(
-                "\nthe time is over and not everything is as the documents say; `moorage status` shows what is missing"
+                "\nthe time is over and not everything is as the documents say; `moorage status`"
+                " shows what is missing"
             )
         elif not once:
-            self.console.print("\nstopped watching. What is deployed keeps running; `moorage down` removes it.")
+            self.console.print(
+                "\nstopped watching. What is deployed keeps running; `moorage down` removes it."
+            )
 
     def _refused(self) -> dict[str, str]:
-        """What stands against each name: the file that cannot be read as documents, documents that Azure cannot follow."""
-        found = {str(ref): f"{refusal.reason}: {refusal.message}" for ref, refusal in self.daemon.composition.refusals.items()}
+        """What stands against each name: the file that cannot be read as documents, documents that
+        Azure cannot follow.
+        """
+        found = {
+            str(ref): f"{refusal.reason}: {refusal.message}"
+            for ref, refusal in self.daemon.composition.refusals.items()
+        }
         problems = self.daemon.store.get("problems")
-        return {"the last save": f"is refused, what was there before goes on\n{problems}"} if problems else found
+        return (
+            {"the last save": f"is refused, what was there before goes on\n{problems}"}
+            if problems
+            else found
+        )
 
     def _arrived(self, code: int, *, refused: bool) -> None:
         took, self._changed = time.monotonic() - self._changed, 0.0
         self._status.stop()
         clock = time.strftime("%H:%M:%S")
         if code == 0 and not refused:
-            self.console.print(f"{clock}  [green]everything is as the documents say[/], after {took:.1f} s")
+            self.console.print(
+                f"{clock}  [green]everything is as the documents say[/], after {took:.1f} s"
+            )
         else:
             self.console.print(
-                f"{clock}  [yellow]not everything is as the documents say[/]; `moorage status` shows what is missing"
+                f"{clock}  [yellow]not everything is as the documents say[/]; `moorage status`"
+                " shows what is missing"
             )
 
     def _waits(self, key: ObjectKey, message: str) -> None:
@@ -142,4 +173,6 @@ class Narrator:
     def _line(self, key: object, message: str, style: str) -> None:
         clock = time.strftime("%H:%M:%S")
         text = escape(message)
-        self.console.print(f"{clock}  {escape(str(key))}  {f'[{style}]{text}[/]' if style else text}")
+        self.console.print(
+            f"{clock}  {escape(str(key))}  {f'[{style}]{text}[/]' if style else text}"
+        )

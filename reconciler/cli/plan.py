@@ -8,19 +8,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.cli.context import Files, Output, StateDir, Target, check_output, manifest_of, print_json, settings_of
+from reconciler.cli.context import (
+    Files,
+    Output,
+    StateDir,
+    Target,
+    check_output,
+    manifest_of,
+    print_json,
+    settings_of,
+)
 from reconciler.cli.exits import Exit
 
 if TYPE_CHECKING:
     from reconciler.engine.plan import PlanLine
 
 GLYPHS = {
-    "create": "+", "adopt": "=", "update": "~", "replace": "!", "release": "=", "delete": "-", "wait": "?", "no-op": " ",
-}  # fmt: skip
+    "create": "+",
+    "adopt": "=",
+    "update": "~",
+    "replace": "!",
+    "release": "=",
+    "delete": "-",
+    "wait": "?",
+    "no-op": " ",
+}
 STYLES = {
-    "create": "green", "adopt": "yellow", "update": "yellow", "replace": "red", "release": "yellow", "delete": "red",
+    "create": "green",
+    "adopt": "yellow",
+    "update": "yellow",
+    "replace": "red",
+    "release": "yellow",
+    "delete": "red",
     "wait": "magenta",
-}  # fmt: skip
+}
 
 
 def plan(
@@ -28,9 +49,13 @@ def plan(
     target: Target = None,
     state_dir: StateDir = None,
     output: Output = "text",
-    detailed_exitcode: Annotated[bool, typer.Option("--detailed-exitcode", help="Exit with 3 if anything would change.")] = False,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit with 3 if anything would change.")
+    ] = False,
 ) -> None:
-    """Show what would change. Every field that differs between the documents and what is there; writes nothing."""
+    """Show what would change. Every field that differs between the documents and what is there;
+    writes nothing.
+    """
     as_json = check_output(output)
     manifest_of(file)
     settings = settings_of(target, state_dir)
@@ -59,7 +84,10 @@ def pending(lines: Sequence[PlanLine]) -> bool:
 
 def as_value(line: PlanLine) -> dict[str, Any]:
     """A line as JSON, see docs/status.md."""
-    fields = [{"path": c.path, "before": c.before, "after": c.after, "effect": c.effect} for c in line.changes]
+    fields = [
+        {"path": c.path, "before": c.before, "after": c.after, "effect": c.effect}
+        for c in line.changes
+    ]
     return {
         "object": str(line.key),
         "document": str(line.document),
@@ -80,10 +108,16 @@ def show(lines: Sequence[PlanLine], target: str) -> None:
     changed = [line for line in lines if line.action != "no-op"]
     for line in changed:
         text = Text(f"{GLYPHS[line.action]} {line.key}", style=STYLES.get(line.action, ""))
-        note = "; ".join(filter(None, (line.effect if line.effect != line.action else "", line.problem)))
+        note = "; ".join(
+            filter(None, (line.effect if line.effect != line.action else "", line.problem))
+        )
         console.print(text.append(f"   {note}" if note else "", style="default"))
         for change in line.changes:
             console.print(Text(f"      {change}"), soft_wrap=True)
     counts = {action: sum(line.action == action for line in lines) for action in GLYPHS}
-    summary = ", ".join(f"{count} to {action}" for action, count in counts.items() if count and action != "no-op")
-    console.print(summary or f"nothing to do: {len(lines)} objects are as the documents say", highlight=False)
+    summary = ", ".join(
+        f"{count} to {action}" for action, count in counts.items() if count and action != "no-op"
+    )
+    console.print(
+        summary or f"nothing to do: {len(lines)} objects are as the documents say", highlight=False
+    )

@@ -1,4 +1,6 @@
-"""The ready block: all that a person needs to use what has just been deployed, in lines that work when pasted."""
+"""The ready block: all that a person needs to use what has just been deployed, in lines that work
+when pasted.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ if TYPE_CHECKING:
 
 def ready_block(store: Store, settings: Settings) -> str:
     """Target, endpoint, key, models, curl and Python for every service."""
-    services = [d for d in status_of(store, settings.target_title, {})["documents"] if d["kind"] == "InferenceService"]
+    services = [
+        d
+        for d in status_of(store, settings.target_title, {})["documents"]
+        if d["kind"] == "InferenceService"
+    ]
     return "\n".join(_service(service, settings) for service in services)
 
 
@@ -30,7 +36,8 @@ def _service(service: dict[str, Any], settings: Settings) -> str:
     trust = f" --cacert {_short(settings.ca_file)}" if settings.ca_file else ""
     model = models[-1]
     body = (
-        f'{{"model": "{model}", "max_tokens": 24, "messages": [{{"role": "user", "content": "What is the capital of Italy?"}}]}}'
+        f'{{"model": "{model}", "max_tokens": 24, "messages": [{{"role": "user", "content": "What'
+        ' is the capital of Italy?"}]}'
     )
     return "\n".join(
         [
@@ -41,7 +48,10 @@ def _service(service: dict[str, Any], settings: Settings) -> str:
             "  with curl:",
             "",
             f"curl{trust} {endpoint}/v1/chat/completions \\",
-            f'  -H "Authorization: Bearer $({program} key {name}{options})" -H "Content-Type: application/json" \\',
+            (
+                f'  -H "Authorization: Bearer $({program} key {name}{options})" -H "Content-Type:'
+                ' application/json" \\'
+            ),
             f"  -d '{body}'",
             "",
             "  with the openai package:",
@@ -56,9 +66,15 @@ def _python(endpoint: str, key: str, model: str, settings: Settings) -> str:
     trust = f'SSL_CERT_FILE="{_short(settings.ca_file)}" ' if settings.ca_file else ""
     return "\n".join(
         [
-            f"{trust}OPENAI_BASE_URL={endpoint}/v1 OPENAI_API_KEY=$({key}) {_short(Path(sys.executable))} - <<'END'",
+            (
+                f"{trust}OPENAI_BASE_URL={endpoint}/v1 OPENAI_API_KEY=$({key})"
+                f" {_short(Path(sys.executable))} - <<'END'"
+            ),
             "from openai import OpenAI",
-            f'stream = OpenAI().chat.completions.create(model="{model}", max_tokens=24, stream=True,',
+            (
+                f'stream = OpenAI().chat.completions.create(model="{model}", max_tokens=24,'
+                " stream=True,"
+            ),
             '    messages=[{"role": "user", "content": "What is the capital of France?"}])',
             "for chunk in stream:",
             '    print(chunk.choices[0].delta.content or "", end="", flush=True)',
@@ -77,4 +93,8 @@ def _options(settings: Settings) -> str:
 def _short(path: Path) -> str:
     """Relative to where the user stands, if it is below."""
     absolute = path.absolute()
-    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)
+    return (
+        str(absolute.relative_to(Path.cwd()))
+        if absolute.is_relative_to(Path.cwd())
+        else str(absolute)
+    )

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.cli.context import Output, StateDir, Target, check_output, daemon_facts, open_store, print_json
+from reconciler.cli.context import (
+    Output,
+    StateDir,
+    Target,
+    check_output,
+    daemon_facts,
+    open_store,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -21,7 +29,9 @@ def status(
     target: Target = None,
     state_dir: StateDir = None,
     output: Output = "text",
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay and show changes as they come.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Stay and show changes as they come.")
+    ] = False,
 ) -> None:
     """Show conditions, revisions and replicas. What the daemon observed, never what it hopes."""
     from rich.console import Console
@@ -35,7 +45,12 @@ def status(
         return
     from rich.live import Live
 
-    with Live(render(_read(target, state_dir)), console=console, auto_refresh=False, screen=console.is_terminal) as live:
+    with Live(
+        render(_read(target, state_dir)),
+        console=console,
+        auto_refresh=False,
+        screen=console.is_terminal,
+    ) as live:
         while True:
             time.sleep(1)
             live.update(render(_read(target, state_dir)), refresh=True)
@@ -54,7 +69,11 @@ def render(value: Mapping[str, Any]) -> Group:
     from rich.text import Text
 
     daemon = value["daemon"]
-    running = f"running (pid {daemon['pid']})" if daemon["running"] else "not running: what follows is what it last saw"
+    running = (
+        f"running (pid {daemon['pid']})"
+        if daemon["running"]
+        else "not running: what follows is what it last saw"
+    )
     parts: list[Any] = [Text(f"target: {value['target']}   daemon: {running}")]
     parts += [Text(f"! {problem}", style="red") for problem in value.get("problems", ())]
     if not value["documents"]:
@@ -69,14 +88,19 @@ def _document(document: Mapping[str, Any]) -> Iterator[Any]:
 
     seen = document["observedGeneration"]
     note = "" if seen == document["generation"] else f", last observed {seen}"
-    yield Text(f"{document['kind']} {document['name']}  (generation {document['generation']}{note})", style="bold")
+    yield Text(
+        f"{document['kind']} {document['name']}  (generation {document['generation']}{note})",
+        style="bold",
+    )
     for condition in document["conditions"]:
         good = condition["status"]
         if condition["type"] in ABNORMAL_WHEN_TRUE:
             good = {"True": "False", "False": "True"}.get(good, good)
         line = Text(f"  {condition['type']:<18}")
         line.append(f"{condition['status']:<8}", style=GOOD.get(good, ""))
-        line.append(f"{condition['reason']}{': ' + condition['message'] if condition['message'] else ''}")
+        line.append(
+            f"{condition['reason']}{': ' + condition['message'] if condition['message'] else ''}"
+        )
         yield line
     if document["kind"] == "InferenceService":
         yield from _service(document)
@@ -99,7 +123,13 @@ def _revisions(rows: list[Mapping[str, Any]]) -> Any:
     table = _table("revision", "weight", "health", "state", "serving")
     for row in rows:
         weight = f"{row['trafficWeight']} %"
-        table.add_row(row["name"], weight, row["healthState"], row["runningState"], "yes" if row["serving"] else "no")
+        table.add_row(
+            row["name"],
+            weight,
+            row["healthState"],
+            row["runningState"],
+            "yes" if row["serving"] else "no",
+        )
     return table
 
 
@@ -108,7 +138,9 @@ def _replicas(rows: list[Mapping[str, Any]]) -> Any:
     for row in rows:
         adapters = ", ".join(map(_adapter, row["adapters"]))
         started = f"{row['startedAt'] or '-'}{_startup(row.get('startup'))}"
-        table.add_row(row["name"], "yes" if row["ready"] else "no", str(row["pid"] or "-"), started, adapters)
+        table.add_row(
+            row["name"], "yes" if row["ready"] else "no", str(row["pid"] or "-"), started, adapters
+        )
     return table
 
 
@@ -120,9 +152,13 @@ def _startup(startup: Mapping[str, Any] | None) -> str:
 
 
 def _adapter(row: Mapping[str, Any]) -> str:
-    """`name@digest` of what answers, `+digest` of a canary beside it, and how it stands where not all is well."""
+    """`name@digest` of what answers, `+digest` of a canary beside it, and how it stands where not
+    all is well.
+    """
     canary = row.get("canary")
-    text = f"{row['name']}@{(row['digest'] or '-')[:12]}" + (f"+{canary['digest'][:12]}" if canary else "")
+    text = f"{row['name']}@{(row['digest'] or '-')[:12]}" + (
+        f"+{canary['digest'][:12]}" if canary else ""
+    )
     troubles = {each["state"].lower() for each in (row, canary or row)} - {"loaded"}
     return f"{text} ({', '.join(sorted(troubles))})" if troubles else text
 

@@ -1,4 +1,6 @@
-"""`moorage provision` and `moorage deploy`: the commands under the names that AI Toolkit's users know."""
+"""`moorage provision` and `moorage deploy`: the commands under the names that AI Toolkit's users
+know.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,15 @@ if TYPE_CHECKING:
     from reconciler.toolkit.deploy import Deployed
 
 Project = Annotated[
-    Path, typer.Argument(help="The project's folder, with the moorage.yaml that `moorage import` wrote.", metavar="DIR")
+    Path,
+    typer.Argument(
+        help="The project's folder, with the moorage.yaml that `moorage import` wrote.",
+        metavar="DIR",
+    ),
 ]
-Timeout = Annotated[float, typer.Option(help="Seconds to wait (exit code 5).", min=1, metavar="SECONDS")]
+Timeout = Annotated[
+    float, typer.Option(help="Seconds to wait (exit code 5).", min=1, metavar="SECONDS")
+]
 DOCUMENTS = "moorage.yaml"
 
 
@@ -36,7 +44,10 @@ def provision(
 
     files = file or _documents(project)
     if not files:
-        raise CommandError(f"{project / DOCUMENTS} does not exist; `moorage import {project}` writes it.", Exit.INVALID)
+        raise CommandError(
+            f"{project / DOCUMENTS} does not exist; `moorage import {project}` writes it.",
+            Exit.INVALID,
+        )
     up(files, once=True, yes=yes, timeout=timeout, target=target, state_dir=state_dir)
 
 
@@ -48,7 +59,9 @@ def deploy(
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Publish the project's code and run it. As `moorage up --once`, or into the app of inference.config.json."""
+    """Publish the project's code and run it. As `moorage up --once`, or into the app of
+    inference.config.json.
+    """
     files = file or _documents(project)
     if files:
         provision(project, files, yes, timeout, target, state_dir)
@@ -57,14 +70,18 @@ def deploy(
     settings = settings_of(target, state_dir)
     if config["SUBSCRIPTION_ID"].lower() != settings.subscription_id.lower():
         raise CommandError(
-            f"inference.config.json names subscription {config['SUBSCRIPTION_ID']}, and the {settings.target_title} is another; "
-            "say --target azure with MOORAGE_SUBSCRIPTION_ID.",
+            f"inference.config.json names subscription {config['SUBSCRIPTION_ID']}, and the"
+            f" {settings.target_title} is another; say --target azure with"
+            " MOORAGE_SUBSCRIPTION_ID.",
             Exit.INVALID,
         )
     app = f"{config['ACA_APP_NAME']} in {config['RESOURCE_GROUP_NAME']}"
     print(f"target: {settings.target_title}")
     if settings.asks_first and not yes:
-        ask(f"Publish {project} and restart {app}?", f"This would publish {project} and restart {app}.")
+        ask(
+            f"Publish {project} and restart {app}?",
+            f"This would publish {project} and restart {app}.",
+        )
     _tell(asyncio.run(_deploy(settings, project, config, timeout)), project, config)
 
 
@@ -73,7 +90,9 @@ def _documents(project: Path) -> list[Path]:
 
 
 def _filled_in(project: Path) -> dict[str, str]:
-    """The values of the project's inference.config.json; exit code 2 with its place if they are not all there."""
+    """The values of the project's inference.config.json; exit code 2 with its place if they are not
+    all there.
+    """
     from reconciler.api.problems import ManifestError, Problem
     from reconciler.toolkit.settings_files import CONFIG, config_file, read_config
 
@@ -84,14 +103,16 @@ def _filled_in(project: Path) -> dict[str, str]:
         raise ManifestError(problems)
     if not values:
         raise CommandError(
-            f"There is nothing to deploy to: `moorage import {project}` makes documents of the project, or fill in "
-            f"{file or project / CONFIG} with an app that exists.",
+            f"There is nothing to deploy to: `moorage import {project}` makes documents of the"
+            f" project, or fill in {file or project / CONFIG} with an app that exists.",
             Exit.INVALID,
         )
     return {key: str(value.value) for key, value in values.items()}
 
 
-async def _deploy(settings: Settings, project: Path, config: dict[str, str], timeout: float) -> Deployed:
+async def _deploy(
+    settings: Settings, project: Path, config: dict[str, str], timeout: float
+) -> Deployed:
     from reconciler.api.digest import TreeError
     from reconciler.arm.clients import Arm
     from reconciler.toolkit.deploy import deploy as publish_and_restart
@@ -105,7 +126,9 @@ async def _deploy(settings: Settings, project: Path, config: dict[str, str], tim
         raise CommandError(f"The project cannot be published: {error}", Exit.INVALID) from None
     except TimeoutError:
         raise CommandError(
-            f"{config['ACA_APP_NAME']} was restarted and has no ready replica yet; its log says why.", Exit.TIMED_OUT
+            f"{config['ACA_APP_NAME']} was restarted and has no ready replica yet; its log says"
+            " why.",
+            Exit.TIMED_OUT,
         ) from None
 
 
@@ -117,7 +140,10 @@ def _tell(done: Deployed, project: Path, config: dict[str, str]) -> None:
     if done.replicas:
         print(f"restarted {', '.join(done.restarted)}: ready")
     else:
-        print(f"restarted {', '.join(done.restarted)}: no replica ran, the next request starts one with this code")
+        print(
+            f"restarted {', '.join(done.restarted)}: no replica ran, the next request starts one"
+            " with this code"
+        )
     print(f"endpoint  https://{done.endpoint}")
     if file := config_file(project):
         try:

@@ -26,19 +26,31 @@ def up(
     once: Annotated[bool, typer.Option("--once", help="Converge, then exit.")] = False,
     yes: Yes = False,
     timeout: Annotated[
-        float, typer.Option(help="With --once: seconds to wait (exit code 5).", min=1, metavar="SECONDS")
+        float,
+        typer.Option(help="With --once: seconds to wait (exit code 5).", min=1, metavar="SECONDS"),
     ] = 3600.0,
     resync: Annotated[
-        float | None, typer.Option(help="Seconds between looks at everything (default 60).", min=1, metavar="SECONDS")
+        float | None,
+        typer.Option(
+            help="Seconds between looks at everything (default 60).", min=1, metavar="SECONDS"
+        ),
     ] = None,
-    log_json: Annotated[bool, typer.Option("--log-json", help="JSON log lines on stderr, for a service.")] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="JSON log lines on stderr, for a service.")
+    ] = False,
     listen: Annotated[
-        str, typer.Option(help="Serve health, metrics, the status API and the status page on HOST:PORT.", metavar="HOST:PORT")
+        str,
+        typer.Option(
+            help="Serve health, metrics, the status API and the status page on HOST:PORT.",
+            metavar="HOST:PORT",
+        ),
     ] = "",
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Converge on the documents and keep watching. Edit a file and save it to change what is served."""
+    """Converge on the documents and keep watching. Edit a file and save it to change what is
+    served.
+    """
     from reconciler.lock import Locked
 
     manifest_of(file)
@@ -46,7 +58,16 @@ def up(
     if settings.asks_first and not yes:
         _ask(settings, file or [])
     try:
-        code = asyncio.run(_run(settings, file or [], once=once, timeout=timeout, log_json=log_json, listen=_address(listen)))
+        code = asyncio.run(
+            _run(
+                settings,
+                file or [],
+                once=once,
+                timeout=timeout,
+                log_json=log_json,
+                listen=_address(listen),
+            )
+        )
     except Locked as error:
         raise CommandError(str(error)) from None
     raise typer.Exit(code)
@@ -63,7 +84,13 @@ def _ask(settings: Settings, files: list[Any]) -> None:
 
 
 async def _run(
-    settings: Settings, files: list[Any], *, once: bool, timeout: float, log_json: bool, listen: tuple[str, int] | None
+    settings: Settings,
+    files: list[Any],
+    *,
+    once: bool,
+    timeout: float,
+    log_json: bool,
+    listen: tuple[str, int] | None,
 ) -> int:
     from reconciler import logs
     from reconciler.cli.narrator import Narrator
@@ -82,7 +109,9 @@ async def _run(
 
 
 async def _load(daemon: Any) -> None:
-    """The first look at Azure, tried again a few times: one 503 must not end a daemon that would live through a thousand."""
+    """The first look at Azure, tried again a few times: one 503 must not end a daemon that would
+    live through a thousand.
+    """
     from reconciler.engine.errors import RetryableError, Throttled
 
     for pause in FIRST_PAUSES:
@@ -100,7 +129,9 @@ def _address(text: str) -> tuple[str, int] | None:
     if not text:
         return None
     if not host or not port.isdigit():
-        raise CommandError(f"--listen must be HOST:PORT, such as 127.0.0.1:8787, not {text!r}", Exit.INVALID)
+        raise CommandError(
+            f"--listen must be HOST:PORT, such as 127.0.0.1:8787, not {text!r}", Exit.INVALID
+        )
     return host, int(port)
 
 
@@ -115,7 +146,11 @@ async def _serve(daemon: Any, narrator: Narrator, *, once: bool, timeout: float)
     settled = asyncio.create_task(daemon.controller.settled())
     stopped = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait([running, settled, stopped], timeout=timeout if once else None, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            [running, settled, stopped],
+            timeout=timeout if once else None,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
         if running.done():
             running.result()
         code = _verdict(settled, stopped)
@@ -152,7 +187,9 @@ async def _keep_local(settings: Settings) -> None:
     while True:
         await asyncio.sleep(1.0)
         try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(where.hostname, where.port), 5.0)
+            _, writer = await asyncio.wait_for(
+                asyncio.open_connection(where.hostname, where.port), 5.0
+            )
             writer.close()
         except (OSError, TimeoutError):
             try:

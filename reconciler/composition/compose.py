@@ -17,7 +17,9 @@ from reconciler.engine.external import Desired, DocumentRef, Policy
 
 @dataclass(frozen=True)
 class Refusal:
-    """A document that is valid but asks for what Azure cannot do to what exists; nothing of it is written."""
+    """A document that is valid but asks for what Azure cannot do to what exists; nothing of it is
+    written.
+    """
 
     reason: str
     message: str
@@ -25,8 +27,8 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Composition:
-    """`desired` in Azure's order of creation, `names` by Environment, and what was refused. `left` are registered shares whose
-    place others have taken; they may go.
+    """`desired` in Azure's order of creation, `names` by Environment, and what was refused. `left`
+    are registered shares whose place others have taken; they may go.
     """
 
     desired: tuple[Desired, ...]
@@ -40,8 +42,16 @@ Services = Sequence[tuple[Loaded, InferenceService]]
 
 def compose(documents: Sequence[Loaded], world: World) -> Composition:
     """Expand `documents`; deterministic, and equal inputs give equal results."""
-    services = [(loaded, loaded.document) for loaded in documents if isinstance(loaded.document, InferenceService)]
-    declared = {each.document.metadata.name: each.document for each in documents if isinstance(each.document, Environment)}
+    services = [
+        (loaded, loaded.document)
+        for loaded in documents
+        if isinstance(loaded.document, InferenceService)
+    ]
+    declared = {
+        each.document.metadata.name: each.document
+        for each in documents
+        if isinstance(each.document, Environment)
+    }
     refusals = {**_elsewhere(declared, world), **_moved(services, world)}
     for _, service in services:
         declared.setdefault(service.spec.environment, _implicit(service.spec.environment))
@@ -54,7 +64,9 @@ def compose(documents: Sequence[Loaded], world: World) -> Composition:
         desired += environments.expand(document, names[name], tags, generation)
         policy = Policy(document.spec.reconcile_policy.value)
         share = environments.share_of(names[name])
-        desired += Downloads(names[name], share, tags, generation, policy, world).expand(_hub_models(services, name))
+        desired += Downloads(names[name], share, tags, generation, policy, world).expand(
+            _hub_models(services, name)
+        )
     for loaded, service in services:
         if service.spec.environment in wanted and _ref(service) not in refusals:
             try:
@@ -66,15 +78,23 @@ def compose(documents: Sequence[Loaded], world: World) -> Composition:
 
 def names_in(documents: Sequence[Loaded], subscription: str, location: str) -> dict[str, Names]:
     """Azure's names for every Environment that `documents` declare or imply."""
-    found = {each.document.metadata.name: each.document for each in documents if isinstance(each.document, Environment)}
+    found = {
+        each.document.metadata.name: each.document
+        for each in documents
+        if isinstance(each.document, Environment)
+    }
     for each in documents:
         if isinstance(each.document, InferenceService):
-            found.setdefault(each.document.spec.environment, _implicit(each.document.spec.environment))
+            found.setdefault(
+                each.document.spec.environment, _implicit(each.document.spec.environment)
+            )
     return {name: names_of(document, subscription, location) for name, document in found.items()}
 
 
 def _names_now(environment: Environment, world: World) -> Names:
-    """Azure's names as of now: after a rotation of the account's key its share is registered under another."""
+    """Azure's names as of now: after a rotation of the account's key its share is registered under
+    another.
+    """
     names = names_of(environment, world.subscription, world.location)
     found = world.registered.get(names.environment)
     return rotated(names, found.rotation) if found and _managed(environment) else names
@@ -90,12 +110,18 @@ def _left_behind(wanted: Mapping[str, Environment], world: World) -> Iterator[De
 
 
 def _managed(environment: Environment) -> bool:
-    """Whoever keeps an Environment that is not ours to write answers for its registered keys, too."""
+    """Whoever keeps an Environment that is not ours to write answers for its registered
+    keys, too.
+    """
     return environment.spec.reconcile_policy.value == Policy.MANAGE.value
 
 
 def _expand_service(
-    loaded: Loaded, service: InferenceService, declared: dict[str, Environment], names: dict[str, Names], world: World
+    loaded: Loaded,
+    service: InferenceService,
+    declared: dict[str, Environment],
+    names: dict[str, Names],
+    world: World,
 ) -> list[Desired]:
     environment = service.spec.environment
     place = Place(
@@ -112,7 +138,9 @@ def _hub_models(services: Services, environment: str) -> set[str]:
     return {
         service.spec.model.source
         for _, service in services
-        if service.spec.environment == environment and service.spec.model and service.spec.model.source.startswith("hf://")
+        if service.spec.environment == environment
+        and service.spec.model
+        and service.spec.model.source.startswith("hf://")
     }
 
 
@@ -121,7 +149,8 @@ def _elsewhere(declared: dict[str, Environment], world: World) -> dict[DocumentR
     return {
         DocumentRef("Environment", name): Refusal(
             "SubscriptionMismatch",
-            f"the document wants subscription {document.spec.subscription_id}, and this daemon drives {world.subscription}",
+            f"the document wants subscription {document.spec.subscription_id}, and this daemon"
+            f" drives {world.subscription}",
         )
         for name, document in declared.items()
         if document.spec.subscription_id not in (None, world.subscription.lower())
@@ -137,35 +166,50 @@ def _moved(services: Services, world: World) -> dict[DocumentRef, Refusal]:
         if home != wanted:
             refusals[_ref(service)] = Refusal(
                 "EnvironmentImmutable",
-                f"service {name!r} runs in Environment {home!r} and the document now says {wanted!r}; a container app cannot "
-                f"move to another environment. Put {home!r} back, or delete the service first and create it anew.",
+                f"service {name!r} runs in Environment {home!r} and the document now says"
+                f" {wanted!r}; a container app cannot move to another environment. Put {home!r}"
+                " back, or delete the service first and create it anew.",
             )
     return refusals
 
 
 def _still_wanted(
-    declared: dict[str, Environment], services: Services, refusals: dict[DocumentRef, Refusal], world: World
+    declared: dict[str, Environment],
+    services: Services,
+    refusals: dict[DocumentRef, Refusal],
+    world: World,
 ) -> dict[str, Environment]:
-    """Leaves out Environments that are refused, and those that only refused services ask for: a renamed Environment must
-    not be built beside the old one by one edit, nor the old one be taken down.
+    """Leaves out Environments that are refused, and those that only refused services ask for: a
+    renamed Environment must not be built beside the old one by one edit, nor the old one be taken
+    down.
     """
     lived_in = set(world.homes.values())
-    wanted = {name: each for name, each in declared.items() if DocumentRef("Environment", name) not in refusals}
+    wanted = {
+        name: each
+        for name, each in declared.items()
+        if DocumentRef("Environment", name) not in refusals
+    }
     for name in list(wanted):
         users = [service for _, service in services if service.spec.environment == name]
-        homes = [world.homes[service.metadata.name] for service in users if _ref(service) in refusals]
+        homes = [
+            world.homes[service.metadata.name] for service in users if _ref(service) in refusals
+        ]
         if users and len(users) == len(homes) and name not in lived_in:
             del wanted[name]
             refusals[DocumentRef("Environment", name)] = _renamed(homes[0], name)
-        refusals |= {DocumentRef("Environment", home): _renamed(home, name) for home in homes if home not in declared}
+        refusals |= {
+            DocumentRef("Environment", home): _renamed(home, name)
+            for home in homes
+            if home not in declared
+        }
     return wanted
 
 
 def _renamed(home: str, name: str) -> Refusal:
     return Refusal(
         "EnvironmentImmutable",
-        f"services of Environment {home!r} now ask for {name!r}; an Environment cannot be renamed. Put {home!r} back, or "
-        "delete the services first.",
+        f"services of Environment {home!r} now ask for {name!r}; an Environment cannot be renamed."
+        f" Put {home!r} back, or delete the services first.",
     )
 
 
@@ -174,8 +218,14 @@ def _ref(service: InferenceService) -> DocumentRef:
 
 
 def _implicit(name: str) -> Environment:
-    return Environment.model_validate({"kind": "Environment", "metadata": {"name": name}, "spec": {}})
+    return Environment.model_validate(
+        {"kind": "Environment", "metadata": {"name": name}, "spec": {}}
+    )
 
 
 def _tags(document: DocumentRef, environment: str, world: World) -> dict[str, str]:
-    return {OWNER_TAG: world.owner_of(environment), DOCUMENT_TAG: str(document), ENVIRONMENT_TAG: environment}
+    return {
+        OWNER_TAG: world.owner_of(environment),
+        DOCUMENT_TAG: str(document),
+        ENVIRONMENT_TAG: environment,
+    }

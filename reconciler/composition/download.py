@@ -1,4 +1,5 @@
-"""A model of a hub: the container-apps job that brings it onto the Environment's share, where services find it. Pure.
+"""A model of a hub: the container-apps job that brings it onto the Environment's share, where
+services find it. Pure.
 
 The job belongs to the Environment, so that two services with one model share one download.
 """
@@ -46,7 +47,11 @@ class Downloads:
 
     def expand(self, sources: set[str]) -> list[Desired]:
         """A job for each source whose commit is known, and the runtime that its program is in."""
-        known = {source: self.world.models[source] for source in sorted(sources) if source in self.world.models}
+        known = {
+            source: self.world.models[source]
+            for source in sorted(sources)
+            if source in self.world.models
+        }
         if not known:
             return []
         runtime = self._runtime()
@@ -102,7 +107,9 @@ class Downloads:
             "MOORAGE_FOLDER": FOLDER_PATH,
             **({"HF_ENDPOINT": hub.endpoint} if hub.endpoint else {}),
         }
-        env: list[dict[str, str]] = [{"name": name, "value": value} for name, value in variables.items()]
+        env: list[dict[str, str]] = [
+            {"name": name, "value": value} for name, value in variables.items()
+        ]
         if hub.token:
             env.append({"name": "HF_TOKEN", "secretRef": TOKEN_SECRET})
         mounts = [
@@ -118,7 +125,9 @@ class Downloads:
             "volumeMounts": mounts,
         }
 
-    def _desired(self, key: ObjectKey, spec: Any, *refs: ObjectKey, retain: bool = False) -> Desired:
+    def _desired(
+        self, key: ObjectKey, spec: Any, *refs: ObjectKey, retain: bool = False
+    ) -> Desired:
         document = DocumentRef("Environment", self.names.environment)
         return Desired(key, document, spec, refs, self.generation, self.policy, retain)
 

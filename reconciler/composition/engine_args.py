@@ -1,4 +1,6 @@
-"""vLLM's command line for a service: the model, the LoRA capacity and what the user asked for. Pure."""
+"""vLLM's command line for a service: the model, the LoRA capacity and what the user asked for.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +12,41 @@ SLOTS = (4, 8, 16, 32, 64, 128)
 
 
 def engine_args(
-    model: str, served_name: str, ranks: Sequence[int], user: Mapping[str, Any], canaries: Sequence[int] = ()
+    model: str,
+    served_name: str,
+    ranks: Sequence[int],
+    user: Mapping[str, Any],
+    canaries: Sequence[int] = (),
 ) -> list[str]:
-    """The arguments, user's last. `ranks` are those of the adapters, `canaries` those of their canaries.
+    """The arguments, user's last. `ranks` are those of the adapters, `canaries` those of their
+    canaries.
 
-    Capacity grows in steps with head-room, so that an adapter more, or a larger rank within the step, stays a change of
-    the catalogue: `--max-loras` is how many are batched together without loss of speed, `--max-cpu-loras` twice that, so
-    that each adapter's next version, or its canary, fits beside it.
+    Capacity grows in steps with head-room, so that an adapter more, or a larger rank within the
+    step, stays a change of the catalogue: `--max-loras` is how many are batched together without
+    loss of speed, `--max-cpu-loras` twice that, so that each adapter's next version, or its canary,
+    fits beside it.
     """
     args = ["--model", model, "--served-model-name", served_name, "--port", "8000"]
     if ranks:
         loaded = len(ranks) + len(canaries)
         slots = next((step for step in SLOTS if step >= len(ranks) and 2 * step > loaded), loaded)
         capacity = {
-            "max-lora-rank": next((step for step in RANKS if step >= max(16, *ranks, *canaries)), RANKS[-1]),
+            "max-lora-rank": next(
+                (step for step in RANKS if step >= max(16, *ranks, *canaries)), RANKS[-1]
+            ),
             "max-loras": slots,
             "max-cpu-loras": max(2 * slots, 2 * int(user.get("max-loras", 0))),
         }
-        args += ["--enable-lora", *_flags({**capacity, **{k: user[k] for k in capacity if k in user}})]
+        args += [
+            "--enable-lora",
+            *_flags({**capacity, **{k: user[k] for k in capacity if k in user}}),
+        ]
         user = {flag: value for flag, value in user.items() if flag not in capacity}
     if not {"safetensors-load-strategy", "load-format"} & user.keys():
-        user = {**user, "safetensors-load-strategy": "prefetch"}  # vLLM does it by itself on NFS, and the share is SMB
+        user = {
+            **user,
+            "safetensors-load-strategy": "prefetch",
+        }  # vLLM does it by itself on NFS, and the share is SMB
     return args + _flags(user)
 
 

@@ -1,4 +1,6 @@
-"""What one Environment document expands to: resource group, workspace, storage, managed environment, registered shares."""
+"""What one Environment document expands to: resource group, workspace, storage, managed
+environment, registered shares.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.api.documents import Environment
-from reconciler.api.resources import SHARE_OWNER, EnvironmentStorageSpec, ResourceSpec, ShareRef, ShareSpec
+from reconciler.api.resources import (
+    SHARE_OWNER,
+    EnvironmentStorageSpec,
+    ResourceSpec,
+    ShareRef,
+    ShareSpec,
+)
 from reconciler.composition.names import Names
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
 
@@ -20,14 +28,27 @@ def share_of(names: Names) -> ShareRef:
 
 
 def storage_key(names: Names, mode: str) -> ObjectKey:
-    """The object of a registered share; `mode` is one of MODES. Another name in Azure is another object."""
-    return ObjectKey("EnvironmentStorage", f"{names.environment}/{mode}" + (f"-{names.rotation}" if names.rotation else ""))
+    """The object of a registered share; `mode` is one of MODES. Another name in Azure is another
+    object.
+    """
+    return ObjectKey(
+        "EnvironmentStorage",
+        f"{names.environment}/{mode}" + (f"-{names.rotation}" if names.rotation else ""),
+    )
 
 
 def storage(environment: Environment, names: Names, generation: int, mode: str) -> Desired:
     """The share, registered so that apps can mount it."""
     ending, access = MODES[mode]
-    body = {"properties": {"azureFile": {"accountName": names.account, "shareName": names.share, "accessMode": access}}}
+    body = {
+        "properties": {
+            "azureFile": {
+                "accountName": names.account,
+                "shareName": names.share,
+                "accessMode": access,
+            }
+        }
+    }
     spec = EnvironmentStorageSpec(
         name=names.storage + ending,
         resource_group=names.resource_group,
@@ -38,8 +59,13 @@ def storage(environment: Environment, names: Names, generation: int, mode: str) 
         managed_environment=names.managed_environment,
         account=names.account,
     )
-    refs = (ObjectKey("ManagedEnvironment", names.environment), ObjectKey("FileShare", names.environment))
-    return Desired(storage_key(names, mode), spec=spec, refs=refs, **_origin(environment, generation))
+    refs = (
+        ObjectKey("ManagedEnvironment", names.environment),
+        ObjectKey("FileShare", names.environment),
+    )
+    return Desired(
+        storage_key(names, mode), spec=spec, refs=refs, **_origin(environment, generation)
+    )
 
 
 def workload_profiles(environment: Environment) -> list[dict[str, Any]]:
@@ -48,10 +74,14 @@ def workload_profiles(environment: Environment) -> list[dict[str, Any]]:
     if asked is None:
         return [CONSUMPTION, DEFAULT_GPU]
     profiles = [profile.model_dump(by_alias=True, exclude_none=True) for profile in asked]
-    return profiles if any(p["name"] == "Consumption" for p in profiles) else [CONSUMPTION, *profiles]
+    return (
+        profiles if any(p["name"] == "Consumption" for p in profiles) else [CONSUMPTION, *profiles]
+    )
 
 
-def expand(environment: Environment, names: Names, tags: Mapping[str, str], generation: int) -> list[Desired]:
+def expand(
+    environment: Environment, names: Names, tags: Mapping[str, str], generation: int
+) -> list[Desired]:
     """The Environment's objects in Azure's order; deletion runs through them backwards."""
     spec, origin = environment.spec, _origin(environment, generation)
     labels = {**(spec.tags or {}), **tags}
@@ -79,9 +109,22 @@ def expand(environment: Environment, names: Names, tags: Mapping[str, str], gene
     head = {"location": names.location, "tags": labels}
     head_asked = {**asked_location, **asked_tags}
     return [
-        desired("ResourceGroup", ResourceSpec(**resource("resource_group", head, head_asked)), retain=True),
-        desired("LogAnalyticsWorkspace", ResourceSpec(**resource("workspace", *_workspace(spec, head, head_asked))), group),
-        desired("StorageAccount", ResourceSpec(**resource("account", *_account(spec, head, head_asked))), group, retain=True),
+        desired(
+            "ResourceGroup",
+            ResourceSpec(**resource("resource_group", head, head_asked)),
+            retain=True,
+        ),
+        desired(
+            "LogAnalyticsWorkspace",
+            ResourceSpec(**resource("workspace", *_workspace(spec, head, head_asked))),
+            group,
+        ),
+        desired(
+            "StorageAccount",
+            ResourceSpec(**resource("account", *_account(spec, head, head_asked))),
+            group,
+            retain=True,
+        ),
         desired(
             "FileShare",
             ShareSpec(**resource("share", *_share(spec, names.environment)), account=names.account),
@@ -90,7 +133,9 @@ def expand(environment: Environment, names: Names, tags: Mapping[str, str], gene
         ),
         desired(
             "ManagedEnvironment",
-            ResourceSpec(**resource("managed_environment", *_managed(environment, head, head_asked))),
+            ResourceSpec(
+                **resource("managed_environment", *_managed(environment, head, head_asked))
+            ),
             group,
             workspace,
         ),
@@ -125,7 +170,11 @@ def _account(spec: Any, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Bo
         "kind": "StorageV2",
         "sku": {"name": sku or "Standard_LRS"},
         # The mount needs the shared key: Container Apps knows no identity-based Azure Files mount.
-        "properties": {"allowSharedKeyAccess": True, "allowBlobPublicAccess": False, "minimumTlsVersion": "TLS1_2"},
+        "properties": {
+            "allowSharedKeyAccess": True,
+            "allowBlobPublicAccess": False,
+            "minimumTlsVersion": "TLS1_2",
+        },
     }
     return body, {**asked, **({"sku": {"name": sku}} if sku else {})}
 
@@ -134,11 +183,19 @@ def _share(spec: Any, environment: str) -> Bodies:
     quota = spec.storage.quota_gib if spec.storage else None
     asked = {"properties": {"shareQuota": quota}} if quota else {}
     # A share has no tags; its metadata says whose it is.
-    return {"properties": {"shareQuota": quota or 100, "metadata": {SHARE_OWNER: environment}}}, asked
+    return {
+        "properties": {"shareQuota": quota or 100, "metadata": {SHARE_OWNER: environment}}
+    }, asked
 
 
 def _managed(environment: Environment, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Bodies:
     profiles = workload_profiles(environment)
-    body = {**head, "properties": {"workloadProfiles": profiles, "appLogsConfiguration": {"destination": "log-analytics"}}}
+    body = {
+        **head,
+        "properties": {
+            "workloadProfiles": profiles,
+            "appLogsConfiguration": {"destination": "log-analytics"},
+        },
+    }
     explicit = environment.spec.workload_profiles is not None
     return body, {**asked, **({"properties": {"workloadProfiles": profiles}} if explicit else {})}

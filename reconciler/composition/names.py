@@ -1,5 +1,5 @@
-"""The names Azure resources get when a document leaves them out. Deterministic: the same documents give the same names
-on any machine, so that losing all local state loses nothing.
+"""The names Azure resources get when a document leaves them out. Deterministic: the same documents
+give the same names on any machine, so that losing all local state loses nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from reconciler.api.documents import Environment
 
 @dataclass(frozen=True)
 class Names:
-    """Azure names of one Environment's resources; `given` holds the fields that the document itself names. `rotation` is
-    what `storage` ends in after a rotation of the account's key.
+    """Azure names of one Environment's resources; `given` holds the fields that the document itself
+    names. `rotation` is what `storage` ends in after a rotation of the account's key.
     """
 
     environment: str
@@ -29,7 +29,9 @@ class Names:
 
 
 def names_of(environment: Environment, subscription: str, location: str) -> Names:
-    """Names for `environment`; what the document leaves out is derived from its name and the subscription."""
+    """Names for `environment`; what the document leaves out is derived from its name and the
+    subscription.
+    """
     spec, name = environment.spec, environment.metadata.name
     given = {
         "resource_group": spec.resource_group,
@@ -58,14 +60,23 @@ def names_of(environment: Environment, subscription: str, location: str) -> Name
 
 
 def rotated(names: Names, rotation: str) -> Names:
-    """`names` with the share registered under another name, which is no longer one that the document gives."""
+    """`names` with the share registered under another name, which is no longer one that the
+    document gives.
+    """
     if not rotation:
         return names
-    return replace(names, storage=f"{names.storage}-{rotation}", rotation=rotation, given=names.given - {"storage"})
+    return replace(
+        names,
+        storage=f"{names.storage}-{rotation}",
+        rotation=rotation,
+        given=names.given - {"storage"},
+    )
 
 
 def digest(*parts: object) -> str:
-    """SHA-256, hex, of the parts' text; parts are separated so that no two lists of parts collide."""
+    """SHA-256, hex, of the parts' text; parts are separated so that no two lists of
+    parts collide.
+    """
     return hashlib.sha256("\0".join(str(part) for part in parts).encode()).hexdigest()
 
 

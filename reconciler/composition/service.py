@@ -1,4 +1,6 @@
-"""What one InferenceService document expands to: published folders, the adapter catalogue and the container app. Pure."""
+"""What one InferenceService document expands to: published folders, the adapter catalogue and the
+container app. Pure.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +42,16 @@ SHORT = 12
 
 
 class SourceMissingError(Exception):
-    """A source that is not on this machine yet; the service waits, and what it had before keeps running."""
+    """A source that is not on this machine yet; the service waits, and what it had before keeps
+    running.
+    """
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a service goes: its Environment's names, share and workload profiles, and the folder its paths start from."""
+    """Where a service goes: its Environment's names, share and workload profiles, and the folder
+    its paths start from.
+    """
 
     names: Names
     share: ShareRef
@@ -72,7 +78,11 @@ class ServiceComposer:
         self._digests: dict[str, str] = {}  # of published folders, by their path on the share
 
     def expand(self) -> list[Desired]:
-        return self._model_service(self.model.source) if self.model else self._code_service(str(self.code))
+        return (
+            self._model_service(self.model.source)
+            if self.model
+            else self._code_service(str(self.code))
+        )
 
     def _model_service(self, source: str) -> list[Desired]:
         spec = self.spec
@@ -80,7 +90,9 @@ class ServiceComposer:
         model, model_bytes = self._source("models", source)
         adapters = tuple(self._adapter(adapter) for adapter in spec.adapters)
         ranks = [self._rank(adapter.source) for adapter in spec.adapters]
-        canaries = [self._rank(adapter.canary.source) for adapter in spec.adapters if adapter.canary]
+        canaries = [
+            self._rank(adapter.canary.source) for adapter in spec.adapters if adapter.canary
+        ]
         user_args = dict(spec.engine.args) if spec.engine else {}
         image = (spec.engine.image if spec.engine else None) or VLLM_IMAGE
         args = engine_args(f"{MOUNT_PATH}/{model}", self.name, ranks, user_args, canaries)
@@ -91,7 +103,9 @@ class ServiceComposer:
             engine=engine,
             adapters=adapters,
             keys=tuple(_key(key) for key in spec.auth.api_keys),
-            limits=CatalogueLimits(body=spec.limits.body_mi_b << 20, prompt_tokens=spec.limits.prompt_tokens),
+            limits=CatalogueLimits(
+                body=spec.limits.body_mi_b << 20, prompt_tokens=spec.limits.prompt_tokens
+            ),
             log_prompts=spec.request_log.prompts,
         )
         catalogue_key = ObjectKey("AdapterCatalogue", self.name)
@@ -144,10 +158,18 @@ class ServiceComposer:
             "probes": template.port_probes(port, spec.progress_deadline_seconds),
             "volumeMounts": template.code_mounts(folders),
         }
-        return [*self.folders, self._app(container, port, None, 0, tuple(folder.key for folder in self.folders))]
+        return [
+            *self.folders,
+            self._app(container, port, None, 0, tuple(folder.key for folder in self.folders)),
+        ]
 
     def _app(
-        self, container: dict[str, Any], port: int, engine: str | None, model_bytes: int, refs: tuple[ObjectKey, ...]
+        self,
+        container: dict[str, Any],
+        port: int,
+        engine: str | None,
+        model_bytes: int,
+        refs: tuple[ObjectKey, ...],
     ) -> Desired:
         spec, names = self.spec, self.place.names
         scale = spec.scale
@@ -199,9 +221,21 @@ class ServiceComposer:
             startup_seconds=template.startup_seconds(model_bytes) if engine is not None else 0,
         )
         modes = ("read",) if engine is None else ("read", "write")
-        refs = (self._env_key("ManagedEnvironment"), *(storage_key(names, mode) for mode in modes), *refs)
+        refs = (
+            self._env_key("ManagedEnvironment"),
+            *(storage_key(names, mode) for mode in modes),
+            *refs,
+        )
         retain = spec.deletion_policy.value == "Retain"
-        return Desired(ObjectKey("ContainerApp", self.name), self.document, app, refs, self.generation, self.policy, retain)
+        return Desired(
+            ObjectKey("ContainerApp", self.name),
+            self.document,
+            app,
+            refs,
+            self.generation,
+            self.policy,
+            retain,
+        )
 
     def _adapter(self, adapter: Adapter) -> CatalogueAdapter:
         path, _ = self._source("adapters", adapter.source, adapter.name)
@@ -210,13 +244,25 @@ class ServiceComposer:
         canary = self._canary(adapter.name, adapter.canary, evaluation) if adapter.canary else None
         if canary and canary.digest == digest:
             canary = None  # other folders, the same bytes
-        return CatalogueAdapter(adapter.name, digest, path, adapter.required, adapter.source, evaluation, canary, order)
+        return CatalogueAdapter(
+            adapter.name, digest, path, adapter.required, adapter.source, evaluation, canary, order
+        )
 
-    def _canary(self, name: str, canary: Canary, evaluation: tuple[Expectation, ...]) -> CatalogueCanary:
+    def _canary(
+        self, name: str, canary: Canary, evaluation: tuple[Expectation, ...]
+    ) -> CatalogueCanary:
         path, _ = self._source("adapters", canary.source, name)
         after = seconds(canary.promote_after) if canary.promote_after else None
         own = self._evaluation(canary.evaluation) or evaluation
-        return CatalogueCanary(self._digests[path], path, canary.source, canary.weight, canary.max_error_rate, after, own)
+        return CatalogueCanary(
+            self._digests[path],
+            path,
+            canary.source,
+            canary.weight,
+            canary.max_error_rate,
+            after,
+            own,
+        )
 
     def _evaluation(self, file: str | None) -> tuple[Expectation, ...]:
         return self.world.evaluations.get(self.place.base_dir / file, ()) if file else ()
@@ -225,7 +271,9 @@ class ServiceComposer:
         return self.world.ranks.get(self._local(source), 16)
 
     def _source(self, kind: str, source: str, name: str | None = None) -> tuple[str, int]:
-        """The folder's path on the share and its size in bytes; a local folder becomes a published one."""
+        """The folder's path on the share and its size in bytes; a local folder becomes a published
+        one.
+        """
         if source.startswith("share://") and kind != "adapters":
             path = source.removeprefix("share://").strip("/")
             self._folder(path, digest(path), None)
@@ -256,7 +304,9 @@ class ServiceComposer:
         # Two services that share a folder must not share a key: each document speaks for itself.
         key = ObjectKey("PublishedFolder", f"{self.name}/{prefix}")
         share = (self._env_key("FileShare"),)
-        self.folders.append(Desired(key, self.document, spec, share, self.generation, self.policy, retain=True))
+        self.folders.append(
+            Desired(key, self.document, spec, share, self.generation, self.policy, retain=True)
+        )
         return prefix
 
     def _local(self, source: str) -> Path:
@@ -282,12 +332,18 @@ class ServiceComposer:
         return [{"name": name, "value": value} for name, value in pairs.items()]
 
     def _profile(self) -> Mapping[str, Any]:
-        """The profile the document names; else, for a model, the first one with a GPU; else Consumption."""
+        """The profile the document names; else, for a model, the first one with a GPU; else
+        Consumption.
+        """
         wanted = self.spec.workload_profile_name
         if wanted:
             return next(profile for profile in self.place.profiles if profile["name"] == wanted)
         gpus = [p for p in self.place.profiles if p["workloadProfileType"] in template.GPU_SIZES]
-        return gpus[0] if gpus and self.spec.model else {"name": "Consumption", "workloadProfileType": "Consumption"}
+        return (
+            gpus[0]
+            if gpus and self.spec.model
+            else {"name": "Consumption", "workloadProfileType": "Consumption"}
+        )
 
     def _resources(self, *, model: bool) -> dict[str, Any]:
         asked = self.spec.resources.model_dump(exclude_none=True) if self.spec.resources else {}
@@ -298,16 +354,23 @@ class ServiceComposer:
 
 
 def _key(key: ApiKey) -> CatalogueKey:
-    return CatalogueKey(key.name, key.models, key.rate_limit.requests_per_minute if key.rate_limit else None, key.admin)
+    return CatalogueKey(
+        key.name,
+        key.models,
+        key.rate_limit.requests_per_minute if key.rate_limit else None,
+        key.admin,
+    )
 
 
 def _suffix(body: Mapping[str, Any], profile: str) -> str:
-    """The revision's name says what is in it; the runtime's path is left out, so that an update of Moorage alone does not
-    boot a GPU.
+    """The revision's name says what is in it; the runtime's path is left out, so that an update of
+    Moorage alone does not boot a GPU.
     """
     text = json.dumps(body, sort_keys=True)
     for container in body["containers"]:
         for variable in container["env"]:
-            if variable["name"] == "PYTHONPATH" and variable["value"].startswith(f"{MOUNT_PATH}/runtime/"):
+            if variable["name"] == "PYTHONPATH" and variable["value"].startswith(
+                f"{MOUNT_PATH}/runtime/"
+            ):
                 text = text.replace(variable["value"], "")
     return "r" + digest(text, profile)[:9]

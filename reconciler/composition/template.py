@@ -18,19 +18,24 @@ GPU_SIZES = {
     "NC96-A100": {"cpu": 96, "memory": "880Gi"},
 }
 READ_BYTES_PER_SECOND = 60 * 2**20  # a standard share's slowest promise
-PULL_SECONDS, START_SECONDS = 112, 57  # measured for vLLM's image on a serverless A100: 8.9 GB, and without the weights
+PULL_SECONDS, START_SECONDS = (
+    112,
+    57,
+)  # measured for vLLM's image on a serverless A100: 8.9 GB, and without the weights
 MOUNT_OPTIONS = "dir_mode=0755,file_mode=0644,mfsymlinks,nobrl,cache=strict,actimeo=1"
 
 
 def resources(asked: Mapping[str, Any] | None, profile_type: str, *, model: bool) -> dict[str, Any]:
     """CPU cores and memory: as asked, or all that one replica of the profile can have."""
-    size = GPU_SIZES.get(profile_type, {"cpu": 4, "memory": "8Gi"} if model else {"cpu": 0.5, "memory": "1Gi"})
+    size = GPU_SIZES.get(
+        profile_type, {"cpu": 4, "memory": "8Gi"} if model else {"cpu": 0.5, "memory": "1Gi"}
+    )
     return {**size, **(asked or {})}
 
 
 def model_probes(model_bytes: int) -> list[dict[str, Any]]:
-    """Probes for vLLM. The startup budget comes from the model's size: five minutes plus twice the time that reading the
-    weights from a standard share takes, within ARM's cap of 240 failures.
+    """Probes for vLLM. The startup budget comes from the model's size: five minutes plus twice the
+    time that reading the weights from a standard share takes, within ARM's cap of 240 failures.
     """
     budget = 300 + 2 * model_bytes / READ_BYTES_PER_SECOND
     period = max(2, math.ceil(budget / 240))
@@ -47,25 +52,57 @@ def port_probes(port: int, deadline: int | None) -> list[dict[str, Any]]:
     period = math.ceil((deadline or STARTUP_SECONDS) / 240)
     failures = math.ceil((deadline or STARTUP_SECONDS) / period)
     return [
-        {"type": "Startup", **socket, "periodSeconds": period, "failureThreshold": failures, "timeoutSeconds": 3},
-        {"type": "Readiness", **socket, "periodSeconds": 5, "failureThreshold": 48, "timeoutSeconds": 5},
-        {"type": "Liveness", **socket, "periodSeconds": 10, "failureThreshold": 3, "timeoutSeconds": 5},
+        {
+            "type": "Startup",
+            **socket,
+            "periodSeconds": period,
+            "failureThreshold": failures,
+            "timeoutSeconds": 3,
+        },
+        {
+            "type": "Readiness",
+            **socket,
+            "periodSeconds": 5,
+            "failureThreshold": 48,
+            "timeoutSeconds": 5,
+        },
+        {
+            "type": "Liveness",
+            **socket,
+            "periodSeconds": 10,
+            "failureThreshold": 3,
+            "timeoutSeconds": 5,
+        },
     ]
 
 
 def startup_seconds(model_bytes: int) -> int:
-    """How long a cold start should take: the image's pull, vLLM's start, and reading the weights from the share."""
+    """How long a cold start should take: the image's pull, vLLM's start, and reading the weights
+    from the share.
+    """
     return math.ceil(PULL_SECONDS + START_SECONDS + model_bytes / READ_BYTES_PER_SECOND)
 
 
 def cooldown(model_bytes: int) -> int:
-    """KEDA counts the cooldown from the moment a replica is scheduled, so it must outlast pull, start and load."""
+    """KEDA counts the cooldown from the moment a replica is scheduled, so it must outlast pull,
+    start and load.
+    """
     return max(300, math.ceil(600 + 2 * model_bytes / READ_BYTES_PER_SECOND))
 
 
 def volumes(storage: str, *, reports: bool) -> list[dict[str, Any]]:
-    share = {"name": "share", "storageType": "AzureFile", "storageName": storage, "mountOptions": MOUNT_OPTIONS}
-    written = {"name": "reports", "storageType": "AzureFile", "storageName": f"{storage}-rw", "mountOptions": MOUNT_OPTIONS}
+    share = {
+        "name": "share",
+        "storageType": "AzureFile",
+        "storageName": storage,
+        "mountOptions": MOUNT_OPTIONS,
+    }
+    written = {
+        "name": "reports",
+        "storageType": "AzureFile",
+        "storageName": f"{storage}-rw",
+        "mountOptions": MOUNT_OPTIONS,
+    }
     return [share, written] if reports else [share]
 
 
@@ -78,7 +115,10 @@ def model_mounts(reports_folder: str) -> list[dict[str, Any]]:
 
 def code_mounts(folders: Mapping[str, str]) -> list[dict[str, Any]]:
     """`folders` are paths on the share by where they are in the container."""
-    return [{"volumeName": "share", "mountPath": path, "subPath": folder} for path, folder in folders.items()]
+    return [
+        {"volumeName": "share", "mountPath": path, "subPath": folder}
+        for path, folder in folders.items()
+    ]
 
 
 def in_folder(folder: str, command: Sequence[str]) -> list[str]:
@@ -86,7 +126,9 @@ def in_folder(folder: str, command: Sequence[str]) -> list[str]:
     return ["/bin/sh", "-c", f'cd {folder} && exec "$@"', "sh", *command]
 
 
-def scale(minimum: int, maximum: int, concurrent_requests: int, cooldown_seconds: int) -> dict[str, Any]:
+def scale(
+    minimum: int, maximum: int, concurrent_requests: int, cooldown_seconds: int
+) -> dict[str, Any]:
     rule = {"name": "http", "http": {"metadata": {"concurrentRequests": str(concurrent_requests)}}}
     return {
         "minReplicas": minimum,

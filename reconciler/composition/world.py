@@ -1,4 +1,6 @@
-"""What composition is given besides the documents: digested folders, generations, and where services run today."""
+"""What composition is given besides the documents: digested folders, generations, and where
+services run today.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,9 @@ ENVIRONMENT_TAG = "moorage-environment"
 
 @dataclass(frozen=True)
 class Registered:
-    """How an Environment's share is registered for mounts: `rotation` is what the name ends in, `left` are the rotations and
-    modes of what the account's key has left behind; `new` says that the share has only other names yet.
+    """How an Environment's share is registered for mounts: `rotation` is what the name ends in,
+    `left` are the rotations and modes of what the account's key has left behind; `new` says that
+    the share has only other names yet.
     """
 
     rotation: str = ""
@@ -30,10 +33,11 @@ class Registered:
 
 @dataclass(frozen=True)
 class World:
-    """`trees` and `ranks` are keyed by absolute folder; `homes` says in which Environment a service's app exists now, by
-    the tags in Azure, and `registered` how each Environment's share can be mounted; `fetched` has the folders here of adapters
-    from elsewhere, `models` what the hub says of models, both by source, and `missing` why a source is in neither;
-    `evaluations` holds the cases by file, `orders` what a person decided, by service and adapter.
+    """`trees` and `ranks` are keyed by absolute folder; `homes` says in which Environment a
+    service's app exists now, by the tags in Azure, and `registered` how each Environment's share
+    can be mounted; `fetched` has the folders here of adapters from elsewhere, `models` what the hub
+    says of models, both by source, and `missing` why a source is in neither; `evaluations` holds
+    the cases by file, `orders` what a person decided, by service and adapter.
     """
 
     subscription: str

@@ -1,1 +1,3 @@
-"""The generic level-triggered loop. It knows nothing of Azure; `external` is the contract kinds implement."""
+"""The generic level-triggered loop. It knows nothing of Azure; `external` is the contract kinds
+implement.
+"""

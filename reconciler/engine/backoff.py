@@ -1,4 +1,6 @@
-"""How long a failing key waits: exponential per key, and one token bucket for all keys together. `controller` asks."""
+"""How long a failing key waits: exponential per key, and one token bucket for all keys together.
+`controller` asks.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class TokenBucket:
         self._tokens, self._at = float(self.burst), self.clock()
 
     def reserve(self) -> float:
-        """Take one token; the seconds until it is there. Tokens may be owed, so callers queue up fairly."""
+        """Take one token; the seconds until it is there. Tokens may be owed, so callers queue up
+        fairly.
+        """
         now = self.clock()
         self._tokens = min(float(self.burst), self._tokens + max(0.0, now - self._at) * self.rate)
         self._at = now
@@ -36,8 +40,9 @@ class TokenBucket:
 
 @dataclass
 class Backoff:
-    """`delay` doubles from `base` to `cap` seconds with every failure of a key, with `jitter` (a fraction, downwards, so
-    that the cap holds); `forget` after a success, or when the outcome itself says when to come back.
+    """`delay` doubles from `base` to `cap` seconds with every failure of a key, with `jitter` (a
+    fraction, downwards, so that the cap holds); `forget` after a success, or when the outcome
+    itself says when to come back.
     """
 
     base: float = 0.5

@@ -1,4 +1,5 @@
-"""The end of every pass, whatever happened in it: one record, one event, the facts for dependents, the conditions.
+"""The end of every pass, whatever happened in it: one record, one event, the facts for dependents,
+the conditions.
 
 It comes after `reconcile` or `deletion` and tells `controller` whom to wake.
 """
@@ -26,8 +27,8 @@ class Conclusion:
     summary: Summary
 
     def draw(self, item: Desired, outcome: Outcome) -> tuple[set[ObjectKey], set[ObjectKey]]:
-        """Write down what came of a pass over `item`; the keys that may go on now, and those that read outputs of it which
-        are others now.
+        """Write down what came of a pass over `item`; the keys that may go on now, and those that
+        read outputs of it which are others now.
         """
         before = self.ledger.records.get(item.key)
         observed = outcome.observation
@@ -39,17 +40,23 @@ class Conclusion:
         return wake, readers - wake
 
     def _doubt(self, keys: Iterable[ObjectKey]) -> None:
-        """What was seen of those that build on other facts now holds no longer: until they are looked at again nobody may take
-        the document for done.
+        """What was seen of those that build on other facts now holds no longer: until they are
+        looked at again nobody may take the document for done.
         """
         for key in keys:
             record = self.ledger.records.get(key)
             if record is not None and record.synced and key in self.ledger.desired:
                 phase = Phase.PENDING if record.phase is Phase.READY else record.phase
-                self.ledger.write(replace(record, phase=phase, synced=False, reason=Reason.PROGRESSING, message=""))
+                self.ledger.write(
+                    replace(
+                        record, phase=phase, synced=False, reason=Reason.PROGRESSING, message=""
+                    )
+                )
 
     def refresh(self, document: DocumentRef) -> None:
-        """State the conditions of `document` anew, or take leave of it once nothing of it is left."""
+        """State the conditions of `document` anew, or take leave of it once nothing of
+        it is left.
+        """
         if self.ledger.close_document(document):
             self.summary.forget(document)
             self._event(normal("Deleted", f"{document} is gone", document, document))
@@ -61,7 +68,9 @@ class Conclusion:
         """One event per transition; repeating the same trouble is none."""
         if outcome.event is not None:
             self._event(outcome.event)
-        elif outcome.phase in _TROUBLE and (before is None or (before.phase, before.reason) != (outcome.phase, outcome.reason)):
+        elif outcome.phase in _TROUBLE and (
+            before is None or (before.phase, before.reason) != (outcome.phase, outcome.reason)
+        ):
             self._event(warning(outcome.reason, outcome.message, item.key, item.document))
 
     def _event(self, event: Event) -> None:
@@ -69,21 +78,35 @@ class Conclusion:
 
     def _deleted(self, item: Desired) -> set[ObjectKey]:
         self.ledger.forget(item.key)
-        return {key for key in (*item.refs, *self.ledger.objects(item.document)) if key in self.ledger.gone}
+        return {
+            key
+            for key in (*item.refs, *self.ledger.objects(item.document))
+            if key in self.ledger.gone
+        }
 
     def _keep(self, item: Desired, outcome: Outcome) -> set[ObjectKey]:
         ledger, record, wanted = self.ledger, self.ledger.record(item), item.fingerprint
         if outcome.observation is None:
-            lasting = outcome.phase in (Phase.WAITING, Phase.SKIPPED) and record.fingerprint == wanted
+            lasting = (
+                outcome.phase in (Phase.WAITING, Phase.SKIPPED) and record.fingerprint == wanted
+            )
             record = replace(record, synced=record.synced and lasting)
         moved = (record.phase, record.reason) != (outcome.phase, outcome.reason)
         left = ledger.gone.get(item.key)
         record = replace(
-            self._seen(record, item, outcome), phase=outcome.phase, reason=str(outcome.reason), message=outcome.message,
-            since=ledger.clock() if moved else record.since, generation=item.generation, refs=item.refs, policy=item.policy,
-            retain=item.retain, fingerprint=wanted, gone=left.since if left else 0.0,
+            self._seen(record, item, outcome),
+            phase=outcome.phase,
+            reason=str(outcome.reason),
+            message=outcome.message,
+            since=ledger.clock() if moved else record.since,
+            generation=item.generation,
+            refs=item.refs,
+            policy=item.policy,
+            retain=item.retain,
+            fingerprint=wanted,
+            gone=left.since if left else 0.0,
             spec=record.spec if record.fingerprint == wanted else self._text(item),
-        )  # fmt: skip
+        )
         ledger.write(record)
         if outcome.phase is Phase.RETAINED:
             ledger.gone.pop(item.key, None)
@@ -100,15 +123,26 @@ class Conclusion:
         changes = observed.changes if observed.exists else (ABSENT,)
         as_desired = observed.exists and not changes and not observed.busy
         if as_desired:
-            record = replace(record, settled="" if observed.provisional else inputs(ledger, item), writes={}, drifted=False)
+            record = replace(
+                record,
+                settled="" if observed.provisional else inputs(ledger, item),
+                writes={},
+                drifted=False,
+            )
         elif changes and not observed.busy:
             record = replace(record, drifted=drifted(ledger, item, changes))
         outputs = public(observed.outputs) if observed.exists else {}
         return replace(
-            record, exists=observed.exists, usable=observed.exists and observed.ready,
-            synced=as_desired and not observed.held, outputs=outputs, origin=observed.origin,
-            changes=tuple(str(change) for change in changes), marks=observed.marks, seen=ledger.clock(),
-        )  # fmt: skip
+            record,
+            exists=observed.exists,
+            usable=observed.exists and observed.ready,
+            synced=as_desired and not observed.held,
+            outputs=outputs,
+            origin=observed.origin,
+            changes=tuple(str(change) for change in changes),
+            marks=observed.marks,
+            seen=ledger.clock(),
+        )
 
     def _open(self, item: Desired, outcome: Outcome, record: ObjectRecord) -> set[ObjectKey]:
         """Tell dependents when the way becomes free, is barred, or leads past other facts."""
@@ -118,6 +152,12 @@ class Conclusion:
             return set()  # changed under way; the next pass speaks for it
         was_pending = key in ledger.pending
         ledger.pending.discard(key)
-        free = outcome.phase is Phase.READY or (outcome.phase is Phase.NOT_CONVERGING and record.usable)
+        free = outcome.phase is Phase.READY or (
+            outcome.phase is Phase.NOT_CONVERGING and record.usable
+        )
         news = ledger.facts.set_open(key, free)
-        return set(ledger.dependents(key) & ledger.desired.keys()) if news or (was_pending and free) else set()
+        return (
+            set(ledger.dependents(key) & ledger.desired.keys())
+            if news or (was_pending and free)
+            else set()
+        )

@@ -1,5 +1,6 @@
-"""The loop as a whole: workers take keys from `queue`, `reconcile` or `deletion` handles them, `conclusion` writes down
-what came of it, and the outcome becomes forget, requeue-after or rate-limited retry. The daemon builds and owns one.
+"""The loop as a whole: workers take keys from `queue`, `reconcile` or `deletion` handles them,
+`conclusion` writes down what came of it, and the outcome becomes forget, requeue-after or
+rate-limited retry. The daemon builds and owns one.
 """
 
 from __future__ import annotations
@@ -36,10 +37,12 @@ Watcher = Callable[[ObjectKey, Outcome, float], None]
 
 
 class Controller:
-    """All methods belong to the loop's thread. `run` works until `stop`; everything else may be called at any time.
+    """All methods belong to the loop's thread. `run` works until `stop`; everything else may be
+    called at any time.
 
-    `may_write` is asked right before each write (the leader lease); `clock` is wall time in seconds; `watch` is told every
-    outcome and how long it took; `codec` lets objects be deleted whose document vanished while the daemon was down.
+    `may_write` is asked right before each write (the leader lease); `clock` is wall time in
+    seconds; `watch` is told every outcome and how long it took; `codec` lets objects be deleted
+    whose document vanished while the daemon was down.
     """
 
     def __init__(
@@ -70,12 +73,18 @@ class Controller:
     # what is wanted
 
     def set_desired(
-        self, desired: Sequence[Desired], documents: Sequence[DocumentState], *, complete: bool = True, purge: bool = False
+        self,
+        desired: Sequence[Desired],
+        documents: Sequence[DocumentState],
+        *,
+        complete: bool = True,
+        purge: bool = False,
     ) -> tuple[ObjectKey, ...]:
         """Replace the whole desired set; the keys that changed, which go ahead of everything else.
 
-        Absence is judged here: with `complete=False` (a source could not be read) nothing that is missing counts as gone; with
-        `purge` (a person said so) what is gone is deleted even where `retain` would spare it.
+        Absence is judged here: with `complete=False` (a source could not be read) nothing that is
+        missing counts as gone; with `purge` (a person said so) what is gone is deleted even where
+        `retain` would spare it.
         """
         changed = self._ledger.replace(desired, documents, complete=complete, purge=purge)
         for document in [*self._ledger.documents, *self._ledger.gone_documents]:
@@ -83,13 +92,14 @@ class Controller:
         return self._wake(changed)
 
     def set_orphans(self, orphans: Sequence[Desired]) -> tuple[ObjectKey, ...]:
-        """What the inventory says Moorage owns, as `Desired` with a spec good enough to delete it; what documents ask for
-        is ignored. Ignored altogether while the documents are not complete.
+        """What the inventory says Moorage owns, as `Desired` with a spec good enough to delete it;
+        what documents ask for is ignored. Ignored altogether while the documents are not complete.
         """
         return self._wake(self._ledger.add_orphans(orphans))
 
     def approve(self, subject: DocumentRef | ObjectKey) -> tuple[ObjectKey, ...]:
-        """Let what waits for a person (deletions and replacements) of a document, or of one object, go on, once.
+        """Let what waits for a person (deletions and replacements) of a document, or of one object,
+        go on, once.
 
         Returns the keys that were waiting; empty means that there was nothing to approve.
         """
@@ -103,13 +113,21 @@ class Controller:
         return tuple(key for waiting in self.approvable() for key in self.approve(waiting))
 
     def approvable(self) -> tuple[ObjectKey, ...]:
-        """Objects that a person may let go: gone ones not yet deleted, and those that ask to be replaced."""
+        """Objects that a person may let go: gone ones not yet deleted, and those that ask to be
+        replaced.
+        """
         ledger = self._ledger
         leaving = [key for key in ledger.gone if not ledger.retained(key)]
-        asking = [key for key in ledger.desired if (r := ledger.records.get(key)) and r.reason == "AwaitingApproval"]
+        asking = [
+            key
+            for key in ledger.desired
+            if (r := ledger.records.get(key)) and r.reason == "AwaitingApproval"
+        ]
         return tuple(leaving + asking)
 
-    def trigger(self, keys: Collection[ObjectKey] | None = None, priority: Priority = Priority.RESYNC) -> None:
+    def trigger(
+        self, keys: Collection[ObjectKey] | None = None, priority: Priority = Priority.RESYNC
+    ) -> None:
         """Look at `keys` (default: all) again: a resync, or an edge that a source noticed."""
         for key in [*self._ledger.desired, *self._ledger.gone] if keys is None else keys:
             self._queue.add(key, priority)
@@ -124,7 +142,10 @@ class Controller:
 
     def documents(self) -> tuple[DocumentState, ...]:
         """Present ones and those on their way out."""
-        return (*self._ledger.documents.values(), *(gone.state for gone in self._ledger.gone_documents.values()))
+        return (
+            *self._ledger.documents.values(),
+            *(gone.state for gone in self._ledger.gone_documents.values()),
+        )
 
     def records(self) -> tuple[ObjectRecord, ...]:
         return tuple(self._ledger.records.values())
@@ -137,7 +158,9 @@ class Controller:
         return self._queue.idle
 
     def converged(self) -> ExitClass | None:
-        """The worst exit class once everything is ready, terminal or up to a person; None before."""
+        """The worst exit class once everything is ready, terminal or up to a person; None
+        before.
+        """
         return verdict(self._ledger) if self._queue.idle else None
 
     async def settled(self) -> ExitClass:
@@ -171,7 +194,9 @@ class Controller:
                 await resync
 
     async def stop(self) -> None:
-        """Take no new key and wait for the passes under way; the caller sets the time limit and then cancels `run`."""
+        """Take no new key and wait for the passes under way; the caller sets the time limit and
+        then cancels `run`.
+        """
         await self._queue.drain()
 
     async def _work(self) -> None:
@@ -181,7 +206,8 @@ class Controller:
             finally:
                 self._queue.done(key)
                 self._moved.set()
-            # A resync answered from one shared listing never waits for anything; a save must get a word in.
+            # A resync answered from one shared listing never waits for anything; a save must get a
+            # word in.
             await asyncio.sleep(0)
 
     async def _pass(self, key: ObjectKey) -> None:
@@ -192,8 +218,12 @@ class Controller:
         if item is None:
             self._backoff.forget(key)
             return
-        with structlog.contextvars.bound_contextvars(reconcile_id=uuid.uuid4().hex[:12], kind=key.kind, name=key.name):
-            outcome = await self._attempt(delete(self._writer, gone) if gone else self._reconciler.run(item))
+        with structlog.contextvars.bound_contextvars(
+            reconcile_id=uuid.uuid4().hex[:12], kind=key.kind, name=key.name
+        ):
+            outcome = await self._attempt(
+                delete(self._writer, gone) if gone else self._reconciler.run(item)
+            )
             wake, readers = self._conclusion.draw(item, outcome)
             self._say(outcome, before, self._schedule(key, outcome), loop.time() - began)
         self._wake(wake)
@@ -213,7 +243,9 @@ class Controller:
             return outcome_of(error, self._pacing)
 
     def _schedule(self, key: ObjectKey, outcome: Outcome) -> float | None:
-        """Forget, requeue after, or retry when the failures of this key and the common bucket allow."""
+        """Forget, requeue after, or retry when the failures of this key and the common bucket
+        allow.
+        """
         if outcome.backoff:
             delay = self._backoff.delay(key)
             self._queue.add_after(key, delay, hold=True)
@@ -223,13 +255,19 @@ class Controller:
             self._queue.add_after(key, outcome.after, hold=outcome.hold)
         return outcome.after
 
-    def _say(self, outcome: Outcome, before: ObjectRecord | None, delay: float | None, took: float) -> None:
+    def _say(
+        self, outcome: Outcome, before: ObjectRecord | None, delay: float | None, took: float
+    ) -> None:
         moved = before is None or (before.phase, before.reason) != (outcome.phase, outcome.reason)
         speak = log.info if moved or outcome.event else log.debug
         speak(
-            "reconciled", phase=str(outcome.phase), reason=str(outcome.reason), message=outcome.message,
-            again_after=None if delay is None else round(delay, 2), took=round(took, 4),
-        )  # fmt: skip
+            "reconciled",
+            phase=str(outcome.phase),
+            reason=str(outcome.reason),
+            message=outcome.message,
+            again_after=None if delay is None else round(delay, 2),
+            took=round(took, 4),
+        )
 
     def _wake(self, keys: Iterable[ObjectKey]) -> tuple[ObjectKey, ...]:
         woken = tuple(keys)
@@ -243,7 +281,9 @@ class Controller:
         return gone.desired.document if gone else self._ledger.desired[key].document
 
     async def _resync(self) -> None:
-        """All keys together, so that they share one listing per type; the jitter keeps daemons apart."""
+        """All keys together, so that they share one listing per type; the jitter keeps daemons
+        apart.
+        """
         while True:
             await asyncio.sleep(self._pacing.resync * random.uniform(0.9, 1.1))
             self.trigger()

@@ -1,4 +1,6 @@
-"""The end of an object that no document wants any more: slowly, with permission, and dependents first."""
+"""The end of an object that no document wants any more: slowly, with permission, and dependents
+first.
+"""
 
 from __future__ import annotations
 
@@ -44,35 +46,56 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
         return under_way
     if deleting and ledger.record(desired).verb is not None:
         return _finished(writer, gone, Wrote("deleted"))
-    if left > 0 and not ledger.store.approved(desired.key, "delete"):  # a person who approved it made no mistake
-        message = f"no document asks for {desired.key}; it is kept {writer.pacing.grace:.0f} s in case that was a mistake"
+    if left > 0 and not ledger.store.approved(
+        desired.key, "delete"
+    ):  # a person who approved it made no mistake
+        message = (
+            f"no document asks for {desired.key}; it is kept {writer.pacing.grace:.0f} s in case"
+            " that was a mistake"
+        )
         return Outcome(Phase.LINGERING, Reason.PROGRESSING, message, after=left)
     return await _delete_now(writer, gone)
 
 
 def _leave(writer: Writer, desired: Desired, left: float) -> Outcome:
-    """It stays where it is and is forgotten. That is worth an event only if its document is gone, too (else the next version
-    of a folder takes its place), and when all that goes of the document has gone: until then it may come back.
+    """It stays where it is and is forgotten. That is worth an event only if its document is gone,
+    too (else the next version of a folder takes its place), and when all that goes of the document
+    has gone: until then it may come back.
     """
     ledger = writer.ledger
     if desired.document in ledger.documents:
         return Outcome(Phase.DELETED)
-    message = f"no document asks for {desired.key}; it is left in place ({why_left(ledger, desired)})"
+    message = (
+        f"no document asks for {desired.key}; it is left in place ({why_left(ledger, desired)})"
+    )
     if left > 0 and any(_goes(writer, key) for key in ledger.objects(desired.document)):
         return Outcome(Phase.LINGERING, "Retained", message, after=left)
-    return Outcome(Phase.RETAINED, "Retained", message, event=normal("Retained", message, desired.key, desired.document))
+    return Outcome(
+        Phase.RETAINED,
+        "Retained",
+        message,
+        event=normal("Retained", message, desired.key, desired.document),
+    )
 
 
 def why_left(ledger: Ledger, desired: Desired) -> str:
     """Why something that no document asks for stays."""
     if user := ledger.needed_by(desired.key):
         return f"{user} was there before, goes on and uses it"
-    return "deletionPolicy is Retain" if ledger.retained(desired.key) else f"reconcilePolicy is {desired.policy.value}"
+    return (
+        "deletionPolicy is Retain"
+        if ledger.retained(desired.key)
+        else f"reconcilePolicy is {desired.policy.value}"
+    )
 
 
 def _goes(writer: Writer, key: ObjectKey) -> bool:
     gone = writer.ledger.gone.get(key)
-    return gone is not None and gone.desired.policy not in LEFT_ALONE and not writer.ledger.retained(key)
+    return (
+        gone is not None
+        and gone.desired.policy not in LEFT_ALONE
+        and not writer.ledger.retained(key)
+    )
 
 
 async def _delete_now(writer: Writer, gone: Gone) -> Outcome:
@@ -87,7 +110,9 @@ async def _delete_now(writer: Writer, gone: Gone) -> Outcome:
     users = blockers(writer, desired.key)
     if users:
         names = ", ".join(map(str, users))
-        return Outcome(Phase.WAITING, Reason.WAITING_FOR_REFERENCE, f"is deleted once {names} is gone")
+        return Outcome(
+            Phase.WAITING, Reason.WAITING_FOR_REFERENCE, f"is deleted once {names} is gone"
+        )
     writer.check_gate(desired)
     wrote = await writer.kind(desired.key).delete(desired)
     if wrote is None or wrote.operation is None:
@@ -95,15 +120,19 @@ async def _delete_now(writer: Writer, gone: Gone) -> Outcome:
     writer.issued(desired, "delete", wrote, (REMOVAL,))
     message = wrote.message or f"{verb} {desired.key}"
     event = normal(Reason.DELETING, message, desired.key, desired.document)
-    return Outcome(Phase.DELETING, Reason.DELETING, message, after=writer.pacing.step(0.0), event=event)
+    return Outcome(
+        Phase.DELETING, Reason.DELETING, message, after=writer.pacing.step(0.0), event=event
+    )
 
 
 async def _absent(writer: Writer, desired: Desired) -> bool:
-    """Whether somebody else deleted it, so that nobody need be asked. A spec that is good enough to delete by may not be
-    good enough to look by; then the question stands.
+    """Whether somebody else deleted it, so that nobody need be asked. A spec that is good enough to
+    delete by may not be good enough to look by; then the question stands.
     """
     try:
-        return not (await writer.kind(desired.key).observe(desired, writer.view(desired.key))).exists
+        return not (
+            await writer.kind(desired.key).observe(desired, writer.view(desired.key))
+        ).exists
     except Exception as error:  # noqa: BLE001 - see above
         log.debug("cannot look at what should go", error=type(error).__name__)
         return False
@@ -115,12 +144,14 @@ def blockers(writer: Writer, key: ObjectKey) -> Sequence[ObjectKey]:
 
 
 def _finished(writer: Writer, gone: Gone, wrote: Wrote | None) -> Outcome:
-    """`wrote` is the write that ended, None if there was nothing to delete. What was released is remembered as kept: it goes
-    on, and what it stands on must stay.
+    """`wrote` is the write that ended, None if there was nothing to delete. What was released is
+    remembered as kept: it goes on, and what it stands on must stay.
     """
     desired = gone.desired
     if wrote and writer.ledger.adopted(desired.key):
-        message = f"{desired.key} is released: it was there before any document and goes on as it is"
+        message = (
+            f"{desired.key} is released: it was there before any document and goes on as it is"
+        )
         event = normal("Released", message, desired.key, desired.document)
         return Outcome(Phase.RETAINED, "Released", message, event=event)
     message = wrote.message if wrote else "was gone already"
@@ -129,18 +160,23 @@ def _finished(writer: Writer, gone: Gone, wrote: Wrote | None) -> Outcome:
 
 
 def _unfindable(writer: Writer, gone: Gone) -> Outcome:
-    """It is remembered, but not how to delete it: the inventory may yet name it, and a person may have it forgotten."""
+    """It is remembered, but not how to delete it: the inventory may yet name it, and a person may
+    have it forgotten.
+    """
     key = gone.desired.key
     if writer.ledger.store.approved(key, "delete"):
         event = normal("Deleted", "forgotten; nothing was deleted", key, gone.desired.document)
         return Outcome(Phase.DELETED, "Deleted", event.message, event=event)
-    message = f"{key} cannot be deleted until the inventory names it; if it is gone, approving forgets it"
+    message = (
+        f"{key} cannot be deleted until the inventory names it; if it is gone, approving forgets it"
+    )
     raise WaitingForHuman(Reason.AWAITING_APPROVAL, message)
 
 
 def _never_made(record: ObjectRecord, gone: Gone) -> bool:
-    """It was not there when it was looked at, or nobody ever looked, and nothing was written since: a name that was
-    corrected before anything happened. With a spec at hand, what nobody looked at is rather deleted once too often.
+    """It was not there when it was looked at, or nobody ever looked, and nothing was written since:
+    a name that was corrected before anything happened. With a spec at hand, what nobody looked at
+    is rather deleted once too often.
     """
     looked = record.seen is not None or not gone.certain
     return looked and not record.exists and not record.writes and record.operation is None

@@ -1,4 +1,6 @@
-"""Which owned fields differ: pure, and the only judge of "up to date". Kinds give the rules, `reconcile` acts on the changes."""
+"""Which owned fields differ: pure, and the only judge of "up to date". Kinds give the rules,
+`reconcile` acts on the changes.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,16 @@ _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
 
 @dataclass(frozen=True)
 class Rules:
-    """How one kind compares. A path is dotted and leaves list entries out (`template.containers.env`); `*` stands for one
-    segment, a leading `…` for any beginning (`…env`). A rule holds for everything below its path.
+    """How one kind compares. A path is dotted and leaves list entries out
+    (`template.containers.env`); `*` stands for one segment, a leading `…` for any beginning
+    (`…env`). A rule holds for everything below its path.
 
-    lists: path -> the field that identifies an entry ("" when entries are plain values); order then means nothing.
+    lists: path -> the field that identifies an entry ("" when entries are plain values); order then
+        means nothing.
     whole: lists and mappings owned entirely, where an extra observed entry is a change.
     ignore_case: case and spaces mean nothing (locations, ARM ids). quantities: "0.50" is "0.5".
-    ignored: never compared. secrets: compared but never shown. defaults: what an absent observed value stands for.
+    ignored: never compared. secrets: compared but never shown. defaults: what an absent observed
+        value stands for.
     effects: path -> what a change there does, for example `new revision` or `replace`.
     """
 
@@ -41,8 +46,8 @@ class Rules:
 def diff(desired: Any, observed: Any, rules: Rules = Rules()) -> tuple[Change, ...]:
     """The owned fields of `observed` that differ from `desired`, in the order `desired` names them.
 
-    Only what `desired` sets is compared. None, an absent field and an empty value are the same; a number and its text are
-    the same; `1.0Gi` is `1Gi`.
+    Only what `desired` sets is compared. None, an absent field and an empty value are the same; a
+    number and its text are the same; `1.0Gi` is `1Gi`.
     """
     return tuple(_walk(desired, observed, _Place(rules)))
 
@@ -102,7 +107,9 @@ def _walk(desired: Any, observed: Any, place: _Place) -> Iterator[Change]:
         yield place.change(observed, desired)
 
 
-def _mapping(desired: Mapping[str, Any], observed: Mapping[str, Any], place: _Place) -> Iterator[Change]:
+def _mapping(
+    desired: Mapping[str, Any], observed: Mapping[str, Any], place: _Place
+) -> Iterator[Change]:
     for name, value in desired.items():
         yield from _walk(value, observed.get(name), place.field(str(name)))
     if place.whole:
@@ -111,7 +118,9 @@ def _mapping(desired: Mapping[str, Any], observed: Mapping[str, Any], place: _Pl
                 yield place.field(str(name)).change(value, None)
 
 
-def _keyed(desired: Sequence[Any], observed: Sequence[Any], key: str, place: _Place) -> Iterator[Change]:
+def _keyed(
+    desired: Sequence[Any], observed: Sequence[Any], key: str, place: _Place
+) -> Iterator[Change]:
     there = {_identity(entry, key, place): entry for entry in observed}
     wanted = {_identity(entry, key, place): entry for entry in desired}
     for identity, entry in wanted.items():
@@ -126,7 +135,9 @@ def _keyed(desired: Sequence[Any], observed: Sequence[Any], key: str, place: _Pl
                 yield place.entry(_name(entry, key)).change(entry, None)
 
 
-def _by_position(desired: Sequence[Any], observed: Sequence[Any], place: _Place) -> Iterator[Change]:
+def _by_position(
+    desired: Sequence[Any], observed: Sequence[Any], place: _Place
+) -> Iterator[Change]:
     """Lists of plain values are shown whole, because `args[3]` tells a person nothing."""
     if any(isinstance(entry, Mapping) for entry in desired):
         for index, (want, have) in enumerate(zip(desired, observed, strict=True)):
@@ -146,7 +157,11 @@ def _same(desired: Any, observed: Any, place: _Place) -> bool:
         left, right = _binary(desired), _binary(observed)
         if left is not None or right is not None:
             return left == right
-        return place.quantity and _number(desired) is not None and _number(desired) == _number(observed)
+        return (
+            place.quantity
+            and _number(desired) is not None
+            and _number(desired) == _number(observed)
+        )
     left, right = _number(desired), _number(observed)
     return left is not None and left == right
 
@@ -165,7 +180,9 @@ def _name(entry: Any, key: str) -> Any:
 
 def _identity(entry: Any, key: str, place: _Place) -> str:
     name = str(_name(entry, key))
-    ignore_case = place.ignore_case or (bool(key) and _any(place.rules.ignore_case, (*place.path, key)))
+    ignore_case = place.ignore_case or (
+        bool(key) and _any(place.rules.ignore_case, (*place.path, key))
+    )
     return _folded(name) if ignore_case else name
 
 
@@ -193,13 +210,17 @@ def _any(patterns: Iterable[str], path: tuple[str, ...]) -> bool:
 
 
 def _first(patterns: Mapping[str, Any], path: tuple[str, ...], otherwise: Any) -> Any:
-    return next((value for pattern, value in patterns.items() if _matches(pattern, path)), otherwise)
+    return next(
+        (value for pattern, value in patterns.items() if _matches(pattern, path)), otherwise
+    )
 
 
 def _matches(pattern: str, path: tuple[str, ...]) -> bool:
     parts = _parts(pattern.removeprefix("…").removeprefix("."))
     end = path[-len(parts) :] if pattern.startswith("…") else path
-    return len(parts) == len(end) and all(part in ("*", name) for part, name in zip(parts, end, strict=True))
+    return len(parts) == len(end) and all(
+        part in ("*", name) for part, name in zip(parts, end, strict=True)
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -1,4 +1,6 @@
-"""Events: what happened, once per real transition. `store` keeps a bounded number and counts repetitions."""
+"""Events: what happened, once per real transition. `store` keeps a bounded number and counts
+repetitions.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,9 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True)
 class Event:
-    """`object` is the text of an object key or of a document; `fields` are the paths that differed. Repeating the same
-    type, reason, message and object only raises `count` and moves `last` (`first` and `last` in seconds).
+    """`object` is the text of an object key or of a document; `fields` are the paths that differed.
+    Repeating the same type, reason, message and object only raises `count` and moves `last`
+    (`first` and `last` in seconds).
     """
 
     type: EventType
@@ -33,11 +36,15 @@ class Event:
     last: float = 0.0
 
 
-def normal(reason: str, message: str, about: object, document: DocumentRef, changes: Iterable[Change] = ()) -> Event:
+def normal(
+    reason: str, message: str, about: object, document: DocumentRef, changes: Iterable[Change] = ()
+) -> Event:
     return Event(EventType.NORMAL, str(reason), message, str(about), document, _paths(changes))
 
 
-def warning(reason: str, message: str, about: object, document: DocumentRef, changes: Iterable[Change] = ()) -> Event:
+def warning(
+    reason: str, message: str, about: object, document: DocumentRef, changes: Iterable[Change] = ()
+) -> Event:
     return Event(EventType.WARNING, str(reason), message, str(about), document, _paths(changes))
 
 

@@ -15,7 +15,9 @@ from reconciler.engine.fingerprint import fingerprint
 
 
 class ObjectKey(NamedTuple):
-    """What the queue holds: a kind's name and the object's name, unique within the kind (for example `dev/stphi01/phi`)."""
+    """What the queue holds: a kind's name and the object's name, unique within the kind (for
+    example `dev/stphi01/phi`).
+    """
 
     kind: str
     name: str
@@ -35,7 +37,9 @@ class DocumentRef(NamedTuple):
 
 
 class Policy(StrEnum):
-    """What the loop may do: Manage writes, Ask waits for a person first, Observe only reports, Skip does not even look."""
+    """What the loop may do: Manage writes, Ask waits for a person first, Observe only reports, Skip
+    does not even look.
+    """
 
     MANAGE = "Manage"
     ASK = "Ask"
@@ -44,7 +48,9 @@ class Policy(StrEnum):
 
 
 class Origin(StrEnum):
-    """Who made an object, which decides how it ends: what is ours is deleted, what was adopted is released."""
+    """Who made an object, which decides how it ends: what is ours is deleted, what was adopted is
+    released.
+    """
 
     OURS = "Ours"
     FOREIGN = "Foreign"  # somebody else's still, and the next write takes it over
@@ -55,9 +61,10 @@ class Origin(StrEnum):
 class Desired:
     """One object as the documents want it.
 
-    `spec` is a frozen value the kind understands; equal specs mean nothing to do on a save. `refs` are the objects that
-    must be ready first. `generation` is the document's. `retain` keeps the object when its document goes. `origin` is what
-    the inventory knows of an object that no document asks for.
+    `spec` is a frozen value the kind understands; equal specs mean nothing to do on a save. `refs`
+    are the objects that must be ready first. `generation` is the document's. `retain` keeps the
+    object when its document goes. `origin` is what the inventory knows of an object that no
+    document asks for.
     """
 
     key: ObjectKey
@@ -77,7 +84,9 @@ class Desired:
 
 @dataclass(frozen=True)
 class Change:
-    """One owned field that differs; `path` is dotted, with `[name]` for keyed lists. Secret values are shown as `(secret)`."""
+    """One owned field that differs; `path` is dotted, with `[name]` for keyed lists. Secret values
+    are shown as `(secret)`.
+    """
 
     path: str
     before: Any
@@ -102,12 +111,14 @@ class Mark:
 class Observation:
     """What a kind saw. It is a report: making it must not have changed anything.
 
-    `busy` says an operation runs on the object (nothing may be written now); `ready` that dependents may go on;
-    `changes` are the owned fields that differ, empty when up to date; `outputs` are facts for dependents and the status;
-    `poll_after` asks to look again after so many seconds although nothing is wrong. `provisional` says that nothing is to be
-    written now but more will be without anybody changing anything (a rollout goes on by itself), so that the next change is
-    not taken for somebody else's doing. `held` says that all is as decided and not as the documents ask: a rollback stands.
-    `later` are differences that the writes after the next one settle, for a plan to show.
+    `busy` says an operation runs on the object (nothing may be written now); `ready` that
+    dependents may go on; `changes` are the owned fields that differ, empty when up to date;
+    `outputs` are facts for dependents and the status; `poll_after` asks to look again after so many
+    seconds although nothing is wrong. `provisional` says that nothing is to be written now but more
+    will be without anybody changing anything (a rollout goes on by itself), so that the next change
+    is not taken for somebody else's doing. `held` says that all is as decided and not as the
+    documents ask: a rollback stands. `later` are differences that the writes after the next one
+    settle, for a plan to show.
     """
 
     exists: bool
@@ -127,7 +138,9 @@ class Observation:
 
 @dataclass(frozen=True)
 class Wrote:
-    """A write that was issued. `operation` is the token of a long-running operation, to be stored and polled; None if done."""
+    """A write that was issued. `operation` is the token of a long-running operation, to be stored
+    and polled; None if done.
+    """
 
     message: str
     operation: str | None = None
@@ -135,7 +148,9 @@ class Wrote:
 
 @dataclass(frozen=True)
 class Progress:
-    """One polling step of a long-running operation; `error` carries the service's own words when it failed."""
+    """One polling step of a long-running operation; `error` carries the service's own words when it
+    failed.
+    """
 
     done: bool
     error: Exception | None = None
@@ -145,8 +160,8 @@ class Progress:
 class Facts(Protocol):
     """What the loop tells a kind of the other objects.
 
-    `outputs` are an object's facts once it is ready (`NotReadyYet` before); `last` what was seen of it at the last look,
-    ready or not, empty when nobody looked yet.
+    `outputs` are an object's facts once it is ready (`NotReadyYet` before); `last` what was seen of
+    it at the last look, ready or not, empty when nobody looked yet.
     """
 
     def outputs(self, key: ObjectKey) -> Mapping[str, Any]: ...
@@ -157,8 +172,8 @@ class Facts(Protocol):
 class External(Protocol):
     """One kind of resource. No call blocks for long; all are idempotent; `observe` never writes.
 
-    `create` must accept that the object exists, `delete` that it is gone or going. `delete` of what was adopted releases it,
-    and is None only if it does not exist. Errors are `engine.errors` only.
+    `create` must accept that the object exists, `delete` that it is gone or going. `delete` of what
+    was adopted releases it, and is None only if it does not exist. Errors are `engine.errors` only.
     """
 
     name: str

@@ -1,4 +1,5 @@
-"""What objects know of each other: who is ready for its dependents, with which outputs, and who read whose.
+"""What objects know of each other: who is ready for its dependents, with which outputs, and who
+read whose.
 
 `conclusion` fills it, a kind reads it through a `View`, which is the `Facts` of the contract.
 """
@@ -19,7 +20,9 @@ Outputs = Mapping[str, Any]
 
 @dataclass
 class FactBook:
-    """In memory only, because outputs may hold secrets; `remembered` gives what an earlier process stored of an object."""
+    """In memory only, because outputs may hold secrets; `remembered` gives what an earlier process
+    stored of an object.
+    """
 
     remembered: Callable[[ObjectKey], Outputs]
     _ready: dict[ObjectKey, Outputs] = field(default_factory=dict)
@@ -38,7 +41,9 @@ class FactBook:
         return self._ready[key]
 
     def last(self, key: ObjectKey) -> Outputs:
-        """What the last look saw, ready or not; what an earlier process saw when this one has not looked yet."""
+        """What the last look saw, ready or not; what an earlier process saw when this one has not
+        looked yet.
+        """
         return self._last[key] if key in self._last else self.remembered(key)
 
     def known(self, key: ObjectKey) -> bool:
@@ -52,7 +57,9 @@ class FactBook:
         self._open.discard(key)
 
     def see(self, key: ObjectKey, observed: Observation) -> set[ObjectKey]:
-        """Keep what a look saw; who read the outputs before and should know that they are others now."""
+        """Keep what a look saw; who read the outputs before and should know that they are others
+        now.
+        """
         before, after = self.last(key), observed.outputs if observed.exists else {}
         self._last[key] = after
         if not observed.exists:
@@ -60,7 +67,9 @@ class FactBook:
         return set() if before == after else self._readers[key] - {key}
 
     def set_open(self, key: ObjectKey, is_open: bool) -> bool:
-        """Say whether dependents may go on, with the outputs last seen; whether that is news to them."""
+        """Say whether dependents may go on, with the outputs last seen; whether that is news to
+        them.
+        """
         before = (key in self._open, self._ready.get(key))
         (self._open.add if is_open else self._open.discard)(key)
         if is_open and key in self._last:
@@ -78,7 +87,9 @@ class FactBook:
 
 @dataclass(frozen=True)
 class View:
-    """The facts as one object's kind sees them; whoever reads `last` of another is woken when that changes."""
+    """The facts as one object's kind sees them; whoever reads `last` of another is woken when that
+    changes.
+    """
 
     book: FactBook
     reader: ObjectKey

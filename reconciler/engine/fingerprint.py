@@ -1,4 +1,6 @@
-"""Specs as text: a digest that says whether two are equal across processes, and a codec that keeps them in the store."""
+"""Specs as text: a digest that says whether two are equal across processes, and a codec that keeps
+them in the store.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,19 @@ from pydantic import BaseModel, SecretStr, TypeAdapter
 
 
 def fingerprint(*values: Any) -> str:
-    """A short digest; equal values have equal digests in every process. Fields declared `compare=False` do not count."""
-    text = json.dumps([_plain(value) for value in values], sort_keys=True, separators=(",", ":"), default=repr)
+    """A short digest; equal values have equal digests in every process. Fields declared
+    `compare=False` do not count.
+    """
+    text = json.dumps(
+        [_plain(value) for value in values], sort_keys=True, separators=(",", ":"), default=repr
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 class SpecCodec:
-    """Keeps specs of the given dataclass types in the store, so that an object whose document vanished while the daemon was
-    down can still be deleted. Fields declared `compare=False` are left out and need a default.
+    """Keeps specs of the given dataclass types in the store, so that an object whose document
+    vanished while the daemon was down can still be deleted. Fields declared `compare=False` are
+    left out and need a default.
     """
 
     def __init__(self, *types: type) -> None:
@@ -53,9 +60,15 @@ class SpecCodec:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return [type(value).__name__, {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.compare}]
+        return [
+            type(value).__name__,
+            {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.compare},
+        ]
     if isinstance(value, BaseModel):
-        return [type(value).__name__, {name: _plain(getattr(value, name)) for name in type(value).model_fields}]
+        return [
+            type(value).__name__,
+            {name: _plain(getattr(value, name)) for name in type(value).model_fields},
+        ]
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, Enum):

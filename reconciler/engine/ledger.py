@@ -1,6 +1,8 @@
-"""What is desired, what is gone and what was last seen: the one state that `reconcile`, `deletion`, `summary` and `plan` share.
+"""What is desired, what is gone and what was last seen: the one state that `reconcile`, `deletion`,
+`summary` and `plan` share.
 
-All of it is in memory; records are written through to `store`. It decides nothing but what counts as changed or gone.
+All of it is in memory; records are written through to `store`. It decides nothing but what counts
+as changed or gone.
 """
 
 from __future__ import annotations
@@ -24,8 +26,9 @@ BURST = 30.0
 class DocumentState:
     """What the loop must know of a document besides its objects.
 
-    `scope` groups documents that share a prune policy (the Environment's name). `refusal` (reason, message) says that the
-    document asks for the impossible: its objects stay as they last were and nothing of the new version is written.
+    `scope` groups documents that share a prune policy (the Environment's name). `refusal` (reason,
+    message) says that the document asks for the impossible: its objects stay as they last were and
+    nothing of the new version is written.
     """
 
     ref: DocumentRef
@@ -37,7 +40,9 @@ class DocumentState:
 
 @dataclass(frozen=True)
 class GoneDocument:
-    """A document that is no longer there. `needs_person`: too many vanished with it to believe it."""
+    """A document that is no longer there. `needs_person`: too many vanished with it to
+    believe it.
+    """
 
     state: DocumentState
     since: float
@@ -46,8 +51,8 @@ class GoneDocument:
 
 @dataclass(frozen=True)
 class Gone:
-    """An object that no document asks for any more. `certain` is False while nobody knows its spec: then it cannot be
-    deleted, and waits for the inventory of what Moorage owns to name it.
+    """An object that no document asks for any more. `certain` is False while nobody knows its spec:
+    then it cannot be deleted, and waits for the inventory of what Moorage owns to name it.
     """
 
     desired: Desired
@@ -57,7 +62,9 @@ class Gone:
 
 @dataclass
 class Ledger:
-    """`clock` in seconds. `pending` holds the keys nobody has looked at since they changed or since this process began."""
+    """`clock` in seconds. `pending` holds the keys nobody has looked at since they changed or since
+    this process began.
+    """
 
     store: Store
     clock: Callable[[], float]
@@ -83,12 +90,18 @@ class Ledger:
         self._index()
 
     def replace(
-        self, desired: Sequence[Desired], documents: Sequence[DocumentState], *, complete: bool, purge: bool
+        self,
+        desired: Sequence[Desired],
+        documents: Sequence[DocumentState],
+        *,
+        complete: bool,
+        purge: bool,
     ) -> set[ObjectKey]:
         """Take over the whole desired set; the keys that changed, appeared or went.
 
-        With `complete=False` (a source could not be read) a missing document says nothing and stays as it was. With `purge`
-        data is not spared: what is gone is deleted even if it was to be retained.
+        With `complete=False` (a source could not be read) a missing document says nothing and stays
+        as it was. With `purge` data is not spared: what is gone is deleted even if it was to be
+        retained.
         """
         now, self.complete, self.purge = self.clock(), complete, purge
         wanted = {item.key: item for item in desired}
@@ -98,7 +111,11 @@ class Ledger:
             absent = {ref: state for ref, state in self.documents.items() if ref not in present}
             present |= absent
             frozen |= absent.keys()
-        kept = {key: item for key, item in self.desired.items() if item.document in frozen and key not in wanted}
+        kept = {
+            key: item
+            for key, item in self.desired.items()
+            if item.document in frozen and key not in wanted
+        }
         wanted |= kept
         changed = {key for key, item in wanted.items() if not _same(self.desired.get(key), item)}
         changed |= self._part(wanted, frozen, now) | self._released(present)
@@ -111,19 +128,30 @@ class Ledger:
         return changed
 
     def add_orphans(self, orphans: Iterable[Desired]) -> set[ObjectKey]:
-        """Objects that carry our owner mark and that no document asks for; the keys that are new or now have a spec."""
+        """Objects that carry our owner mark and that no document asks for; the keys that are new or
+        now have a spec.
+        """
         if not self.complete:
             return set()
         now, changed = self.clock(), set()
         for orphan in orphans:
             key, known = orphan.key, self.gone.get(orphan.key)
             state = self.documents.get(orphan.document)
-            retained = (record := self.records.get(key)) is not None and record.phase is Phase.RETAINED
-            if key in self.desired or retained or (state and state.refusal) or (known and known.certain):
+            retained = (
+                record := self.records.get(key)
+            ) is not None and record.phase is Phase.RETAINED
+            if (
+                key in self.desired
+                or retained
+                or (state and state.refusal)
+                or (known and known.certain)
+            ):
                 continue
             self.gone[key] = Gone(orphan, known.since if known else now)
             if state is None and orphan.document not in self.gone_documents:
-                self.gone_documents[orphan.document] = GoneDocument(DocumentState(orphan.document), now)
+                self.gone_documents[orphan.document] = GoneDocument(
+                    DocumentState(orphan.document), now
+                )
                 self.store.put_document(orphan.document, orphan.generation, "", prune=False)
             changed.add(key)
         self._judge_burst(now)
@@ -131,7 +159,9 @@ class Ledger:
         return changed
 
     def record(self, desired: Desired) -> ObjectRecord:
-        return self.records.get(desired.key) or ObjectRecord(desired.key, desired.document, origin=desired.origin)
+        return self.records.get(desired.key) or ObjectRecord(
+            desired.key, desired.document, origin=desired.origin
+        )
 
     def write(self, record: ObjectRecord) -> None:
         """Keep `record`, in the store too if more than the time of the last look differs."""
@@ -151,8 +181,12 @@ class Ledger:
         self._index()
 
     def close_document(self, document: DocumentRef) -> bool:
-        """Forget a gone document once none of its objects is left to delete; whether that happened now."""
-        if document not in self.gone_documents or any(gone.desired.document == document for gone in self.gone.values()):
+        """Forget a gone document once none of its objects is left to delete; whether that happened
+        now.
+        """
+        if document not in self.gone_documents or any(
+            gone.desired.document == document for gone in self.gone.values()
+        ):
             return False
         del self.gone_documents[document]
         self.store.drop_document(document)
@@ -176,7 +210,9 @@ class Ledger:
         return list(self._objects.get(document, ()))
 
     def retained(self, key: ObjectKey) -> bool:
-        """Whether a gone object stays in place, because of itself or of something kept that needs it."""
+        """Whether a gone object stays in place, because of itself or of something kept that needs
+        it.
+        """
         gone, record = self.gone.get(key), self.records.get(key)
         if self.needed_by(key):
             return True
@@ -185,16 +221,22 @@ class Ledger:
         own = gone.desired.retain if gone else bool(record and record.retain)
         if own or (record is not None and record.phase is Phase.RETAINED):
             return True
-        return any(self.retained(other) for other in self.dependents(key) if other not in self.desired)
+        return any(
+            self.retained(other) for other in self.dependents(key) if other not in self.desired
+        )
 
     def adopted(self, key: ObjectKey) -> bool:
-        """Whether an object was there before any document asked for it: such a one is released, never deleted."""
+        """Whether an object was there before any document asked for it: such a one is released,
+        never deleted.
+        """
         gone, record = self.gone.get(key), self.records.get(key)
         origins = {each.origin for each in (record, gone.desired if gone else None) if each}
         return bool(origins - {Origin.OURS})
 
     def needed_by(self, key: ObjectKey) -> ObjectKey | None:
-        """The adopted object, gone from the documents, that goes on and stands on `key`; not even a purge takes that away."""
+        """The adopted object, gone from the documents, that goes on and stands on `key`; not even a
+        purge takes that away.
+        """
         for other in sorted(self.dependents(key) - self.desired.keys()):
             if found := other if self.adopted(other) else self.needed_by(other):
                 return found
@@ -208,10 +250,16 @@ class Ledger:
         if gone is None:
             state = self.documents.get(desired.document)
             return state is not None and state.prune
-        peers = [state for state in self.documents.values() if state.scope and state.scope == gone.state.scope]
+        peers = [
+            state
+            for state in self.documents.values()
+            if state.scope and state.scope == gone.state.scope
+        ]
         return not gone.needs_person and any(state.prune for state in peers or [gone.state])
 
-    def _part(self, wanted: Mapping[ObjectKey, Desired], frozen: set[DocumentRef], now: float) -> set[ObjectKey]:
+    def _part(
+        self, wanted: Mapping[ObjectKey, Desired], frozen: set[DocumentRef], now: float
+    ) -> set[ObjectKey]:
         """Note what is no longer wanted, and what came back."""
         for key in [key for key in self.gone if key in wanted]:
             del self.gone[key]
@@ -220,7 +268,9 @@ class Ledger:
         candidates = {key: (item, True) for key, item in self.desired.items()}
         for key, record in self.records.items():
             # What was released is nobody's business any more, unlike what is ours and was kept.
-            spared = record.phase is Phase.RETAINED and (not self.purge or self.adopted(key) or self.needed_by(key))
+            spared = record.phase is Phase.RETAINED and (
+                not self.purge or self.adopted(key) or self.needed_by(key)
+            )
             if key not in candidates and not spared:
                 candidates[key] = self._revived(record)
         for key, (item, certain) in candidates.items():
@@ -233,9 +283,14 @@ class Ledger:
 
     def _released(self, present: Mapping[DocumentRef, DocumentState]) -> set[ObjectKey]:
         """What waits for a permission that the documents have just given."""
-        if not any(state.prune and ref in self.documents and not self.documents[ref].prune for ref, state in present.items()):
+        if not any(
+            state.prune and ref in self.documents and not self.documents[ref].prune
+            for ref, state in present.items()
+        ):
             return set()
-        asking = {key for key, record in self.records.items() if record.reason == Reason.AWAITING_APPROVAL}
+        asking = {
+            key for key, record in self.records.items() if record.reason == Reason.AWAITING_APPROVAL
+        }
         return asking & (self.desired.keys() | self.gone.keys())
 
     def _part_documents(self, present: Mapping[DocumentRef, DocumentState], now: float) -> None:
@@ -251,8 +306,9 @@ class Ledger:
         self._judge_burst(now, len(present))
 
     def _judge_burst(self, now: float, present: int | None = None) -> None:
-        """More than half of the documents vanishing at once looks like an unmounted folder or a wrong path, not a wish.
-        One document alone is a wish: whoever has a single document must be able to delete it.
+        """More than half of the documents vanishing at once looks like an unmounted folder or a
+        wrong path, not a wish. One document alone is a wish: whoever has a single document must be
+        able to delete it.
         """
         present = len(self.documents) if present is None else present
         burst = [ref for ref, gone in self.gone_documents.items() if now - gone.since < BURST]
@@ -260,11 +316,18 @@ class Ledger:
             for ref in burst:
                 self.gone_documents[ref] = replace(self.gone_documents[ref], needs_person=True)
 
-    def _remember_generations(self, wanted: Mapping[ObjectKey, Desired], changed: set[ObjectKey]) -> None:
+    def _remember_generations(
+        self, wanted: Mapping[ObjectKey, Desired], changed: set[ObjectKey]
+    ) -> None:
         """A save that left an object as it was needs no look at it to count as seen."""
         for key, item in wanted.items():
             record = self.records.get(key)
-            if record and key not in changed and key not in self.pending and record.generation != item.generation:
+            if (
+                record
+                and key not in changed
+                and key not in self.pending
+                and record.generation != item.generation
+            ):
                 self.write(replace(record, generation=item.generation))
 
     def _remembered(self, key: ObjectKey) -> Mapping[str, Any]:
@@ -273,7 +336,15 @@ class Ledger:
 
     def _revived(self, record: ObjectRecord) -> tuple[Desired, bool]:
         spec = self.codec.load(record.spec) if self.codec and record.spec else None
-        item = Desired(record.key, record.document, spec, record.refs, record.generation, record.policy, record.retain)
+        item = Desired(
+            record.key,
+            record.document,
+            spec,
+            record.refs,
+            record.generation,
+            record.policy,
+            record.retain,
+        )
         return item, spec is not None
 
     def _index(self) -> None:
@@ -292,8 +363,14 @@ def _same(before: Desired | None, after: Desired) -> bool:
     return before is not None and replace(before, generation=after.generation) == after
 
 
-def _with_implicit(documents: Sequence[DocumentState], desired: Sequence[Desired]) -> list[DocumentState]:
+def _with_implicit(
+    documents: Sequence[DocumentState], desired: Sequence[Desired]
+) -> list[DocumentState]:
     """Objects may belong to a document nobody wrote (the default Environment)."""
     named = {state.ref for state in documents}
-    implicit = {item.document: DocumentState(item.document, item.generation) for item in desired if item.document not in named}
+    implicit = {
+        item.document: DocumentState(item.document, item.generation)
+        for item in desired
+        if item.document not in named
+    }
     return [*documents, *implicit.values()]

@@ -1,4 +1,5 @@
-"""What the loop would do, without doing it: the same observe and the same differences, in order of dependence.
+"""What the loop would do, without doing it: the same observe and the same differences, in order of
+dependence.
 
 `Controller.plan` calls it; the CLI prints the lines.
 """
@@ -13,7 +14,16 @@ from typing import Any, Literal
 from reconciler.api.reasons import Reason
 from reconciler.engine.deletion import LEFT_ALONE, why_left
 from reconciler.engine.errors import NotReadyYet, ReconcileError
-from reconciler.engine.external import Change, Desired, DocumentRef, External, ObjectKey, Observation, Origin, Policy
+from reconciler.engine.external import (
+    Change,
+    Desired,
+    DocumentRef,
+    External,
+    ObjectKey,
+    Observation,
+    Origin,
+    Policy,
+)
 from reconciler.engine.facts import FactBook
 from reconciler.engine.ledger import Gone, Ledger
 from reconciler.engine.reconcile import REPLACE
@@ -24,7 +34,9 @@ RELEASED = "it was there before any document: it is marked as nobody's and goes 
 
 @dataclass(frozen=True)
 class PlanLine:
-    """One object's future. `effect` says in words what the action means; `problem` why it will not happen by itself."""
+    """One object's future. `effect` says in words what the action means; `problem` why it will not
+    happen by itself.
+    """
 
     key: ObjectKey
     document: DocumentRef
@@ -34,8 +46,11 @@ class PlanLine:
     problem: str = ""
 
 
-async def plan(ledger: Ledger, kinds: Mapping[str, External], keys: Collection[ObjectKey] | None = None) -> tuple[PlanLine, ...]:
-    """Lines for `keys` (default: everything), references first, deletions last and dependents first. Writes nothing.
+async def plan(
+    ledger: Ledger, kinds: Mapping[str, External], keys: Collection[ObjectKey] | None = None
+) -> tuple[PlanLine, ...]:
+    """Lines for `keys` (default: everything), references first, deletions last and dependents
+    first. Writes nothing.
 
     What `keys` refer to is observed too, because their facts are needed.
     """
@@ -47,7 +62,11 @@ async def plan(ledger: Ledger, kinds: Mapping[str, External], keys: Collection[O
         if key in wanted:
             lines.append(line)
     gone = {key: item.desired for key, item in ledger.gone.items()}
-    lines += [_deletion(ledger, ledger.gone[key]) for key in reversed(_ordered(gone, wanted)) if key in wanted]
+    lines += [
+        _deletion(ledger, ledger.gone[key])
+        for key in reversed(_ordered(gone, wanted))
+        if key in wanted
+    ]
     return tuple(lines)
 
 
@@ -84,13 +103,22 @@ async def _line(ledger: Ledger, kind: External, desired: Desired, facts: _Facts)
         if not coming:
             return _of(desired, "wait", problem=error.message)
         facts.coming.add(desired.key)
-        return _asking(_of(desired, "create", effect=f"created after {', '.join(map(str, coming))}"), desired)
+        return _asking(
+            _of(desired, "create", effect=f"created after {', '.join(map(str, coming))}"), desired
+        )
     except ReconcileError as error:
         return _of(desired, "wait", problem=str(error))
     facts.see(desired, observed)
     line = _judge(ledger, desired, observed)
     if desired.policy is Policy.OBSERVE and line.action not in ("no-op", "wait"):
-        return PlanLine(line.key, line.document, "no-op", line.changes, "only reported", "reconcilePolicy is Observe")
+        return PlanLine(
+            line.key,
+            line.document,
+            "no-op",
+            line.changes,
+            "only reported",
+            "reconcilePolicy is Observe",
+        )
     return _asking(line, desired)
 
 
@@ -101,18 +129,30 @@ def _asking(line: PlanLine, desired: Desired) -> PlanLine:
 
 def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
     if observed.busy:
-        return _of(desired, "wait", observed.changes, problem=observed.message or "an operation is running on it")
+        return _of(
+            desired,
+            "wait",
+            observed.changes,
+            problem=observed.message or "an operation is running on it",
+        )
     if not observed.exists:
         return _of(desired, "create", effect="create")
     if not observed.changes:
         return _of(desired, "no-op")
     effect = ", ".join(dict.fromkeys(change.effect for change in observed.changes))
     if observed.origin is Origin.FOREIGN:
-        return _of(desired, "adopt", (*observed.changes, *observed.later), "taken over from whoever made it")
+        return _of(
+            desired,
+            "adopt",
+            (*observed.changes, *observed.later),
+            "taken over from whoever made it",
+        )
     if all(change.effect != REPLACE for change in observed.changes):
         return _of(desired, "update", (*observed.changes, *observed.later), effect)
     problem = "" if ledger.permits(desired, "replace") else "waits for approval"
-    return _of(desired, "replace", observed.changes, effect, "it holds data" if desired.retain else problem)
+    return _of(
+        desired, "replace", observed.changes, effect, "it holds data" if desired.retain else problem
+    )
 
 
 def _deletion(ledger: Ledger, gone: Gone) -> PlanLine:
@@ -125,7 +165,13 @@ def _deletion(ledger: Ledger, gone: Gone) -> PlanLine:
     return _of(desired, "delete", effect="delete", problem=problem)
 
 
-def _of(desired: Desired, action: Action, changes: tuple[Change, ...] = (), effect: str = "", problem: str = "") -> PlanLine:
+def _of(
+    desired: Desired,
+    action: Action,
+    changes: tuple[Change, ...] = (),
+    effect: str = "",
+    problem: str = "",
+) -> PlanLine:
     return PlanLine(desired.key, desired.document, action, changes, effect, problem)
 
 

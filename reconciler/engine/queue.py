@@ -1,7 +1,8 @@
-"""The keyed work queue between sources and workers. It holds keys, never events: duplicates collapse.
+"""The keyed work queue between sources and workers. It holds keys, never events: duplicates
+collapse.
 
-The sets `dirty` and `processing` are client-go's (util/workqueue): one key is never held by two workers, and a key added
-while it is held runs once more afterwards.
+The sets `dirty` and `processing` are client-go's (util/workqueue): one key is never held by two
+workers, and a key added while it is held runs once more afterwards.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from enum import IntEnum
 
 from reconciler.engine.external import ObjectKey
 
-SLACK = 0.001  # a timer may fire a rounding error early; without slack the workers would spin until the time is reached
+# a timer may fire a rounding error early; without slack the workers would spin until the time is
+# reached
+SLACK = 0.001
 
 
 class Priority(IntEnum):
@@ -34,7 +37,9 @@ class WorkQueue:
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._dirty: dict[ObjectKey, Priority] = {}
-        self._ready: dict[Priority, OrderedDict[ObjectKey, None]] = {priority: OrderedDict() for priority in Priority}
+        self._ready: dict[Priority, OrderedDict[ObjectKey, None]] = {
+            priority: OrderedDict() for priority in Priority
+        }
         self._processing: set[ObjectKey] = set()
         self._due: dict[ObjectKey, tuple[float, int, Priority, bool]] = {}
         self._heap: list[tuple[float, int, ObjectKey]] = []
@@ -43,14 +48,25 @@ class WorkQueue:
         self._changed = asyncio.Event()
 
     def add(self, key: ObjectKey, priority: Priority = Priority.EDIT) -> None:
-        """Make `key` due now. A resync does not cut short a key that is backing off; an edit does."""
+        """Make `key` due now. A resync does not cut short a key that is backing off; an
+        edit does.
+        """
         due = self._due.get(key)
         if self._closed or (due is not None and due[3] and priority is Priority.RESYNC):
             return
         self._mark(key, priority)
 
-    def add_after(self, key: ObjectKey, delay: float, priority: Priority = Priority.EDIT, *, hold: bool = False) -> None:
-        """Make `key` due in `delay` seconds; of several such requests the earliest wins. `hold` marks a backoff."""
+    def add_after(
+        self,
+        key: ObjectKey,
+        delay: float,
+        priority: Priority = Priority.EDIT,
+        *,
+        hold: bool = False,
+    ) -> None:
+        """Make `key` due in `delay` seconds; of several such requests the earliest wins. `hold`
+        marks a backoff.
+        """
         if self._closed:
             return
         if delay <= 0:
@@ -64,7 +80,9 @@ class WorkQueue:
             self._changed.set()
 
     def take(self) -> ObjectKey | None:
-        """The next key if one is due, now held until `done`; its delayed request is dropped, for its outcome sets a new one."""
+        """The next key if one is due, now held until `done`; its delayed request is dropped, for
+        its outcome sets a new one.
+        """
         self._promote()
         for priority in Priority:
             if self._ready[priority]:
@@ -85,7 +103,9 @@ class WorkQueue:
             await self._wait(self.next_due())
 
     def done(self, key: ObjectKey) -> None:
-        """Give `key` back; if it was added meanwhile it is due again, unless a resync added it and it now backs off."""
+        """Give `key` back; if it was added meanwhile it is due again, unless a resync added it and
+        it now backs off.
+        """
         self._processing.discard(key)
         due = self._due.get(key)
         if due is not None and due[3] and self._dirty.get(key) is Priority.RESYNC:

@@ -1,5 +1,6 @@
-"""The one place that decides what happens to a key. Kinds report and act, `deletion` handles what no document wants any
-more, `conclusion` writes down what came of it, `controller` says when to come back.
+"""The one place that decides what happens to a key. Kinds report and act, `deletion` handles what
+no document wants any more, `conclusion` writes down what came of it, `controller` says when to come
+back.
 """
 
 from __future__ import annotations
@@ -10,7 +11,15 @@ from dataclasses import dataclass, field, replace
 from reconciler.api.reasons import Reason
 from reconciler.engine.errors import NotReadyYet, ReconcileError, TerminalError, WaitingForHuman
 from reconciler.engine.events import normal, warning
-from reconciler.engine.external import Change, Desired, External, ObjectKey, Observation, Policy, Wrote
+from reconciler.engine.external import (
+    Change,
+    Desired,
+    External,
+    ObjectKey,
+    Observation,
+    Policy,
+    Wrote,
+)
 from reconciler.engine.facts import View
 from reconciler.engine.fingerprint import fingerprint
 from reconciler.engine.ledger import Ledger
@@ -25,7 +34,9 @@ Gate = Callable[[Desired], bool]
 
 @dataclass
 class Writer:
-    """What every writing step shares: the kinds, the ledger, the pace and the gate checked right before each write."""
+    """What every writing step shares: the kinds, the ledger, the pace and the gate checked right
+    before each write.
+    """
 
     kinds: Mapping[str, External]
     ledger: Ledger
@@ -40,18 +51,34 @@ class Writer:
 
     def check_gate(self, desired: Desired) -> None:
         if not self.may_write(desired):
-            raise NotReadyYet(Reason.NOT_LEADER, "another daemon holds the lease; nothing is written", after=5.0)
+            raise NotReadyYet(
+                Reason.NOT_LEADER, "another daemon holds the lease; nothing is written", after=5.0
+            )
 
-    def issued(self, desired: Desired, verb: str, wrote: Wrote | None, changes: tuple[Change, ...]) -> ObjectRecord:
-        """Remember a write at once, before anything else can happen: its token, and one more write for each difference."""
+    def issued(
+        self, desired: Desired, verb: str, wrote: Wrote | None, changes: tuple[Change, ...]
+    ) -> ObjectRecord:
+        """Remember a write at once, before anything else can happen: its token, and one more write
+        for each difference.
+        """
         record = self.ledger.record(desired)
-        # A difference that is no longer there has been settled and starts from zero should it return.
-        writes = {signature(change): record.writes.get(signature(change), 0) + 1 for change in changes}
+        # A difference that is no longer there has been settled and starts from zero should it
+        # return.
+        writes = {
+            signature(change): record.writes.get(signature(change), 0) + 1 for change in changes
+        }
         operation = wrote.operation if wrote else None
         record = replace(
-            record, operation=operation, verb=verb, written=self.ledger.clock(), writes=writes, refs=desired.refs,
-            policy=desired.policy, retain=desired.retain, settled="" if verb == "delete" else record.settled,
-        )  # fmt: skip
+            record,
+            operation=operation,
+            verb=verb,
+            written=self.ledger.clock(),
+            writes=writes,
+            refs=desired.refs,
+            policy=desired.policy,
+            retain=desired.retain,
+            settled="" if verb == "delete" else record.settled,
+        )
         self.ledger.write(record)
         return record
 
@@ -72,7 +99,9 @@ class Writer:
             self.ledger.write(replace(self.ledger.record(desired), operation=None, verb=None))
             return None
         if not progress.done:
-            after = self.pacing.step(elapsed) if progress.retry_after is None else progress.retry_after
+            after = (
+                self.pacing.step(elapsed) if progress.retry_after is None else progress.retry_after
+            )
             return under_way(record, after, *_doing(record.verb, desired.key))
         self.ledger.write(replace(self.ledger.record(desired), operation=None))
         if progress.error is not None:
@@ -90,7 +119,9 @@ class Stall:
 
 @dataclass
 class Reconciler:
-    """`run` handles a key that is desired. Stalls live in memory: a restart tries a refused write once more."""
+    """`run` handles a key that is desired. Stalls live in memory: a restart tries a refused write
+    once more.
+    """
 
     writer: Writer
     attempts: dict[ObjectKey, str] = field(default_factory=dict)
@@ -115,18 +146,24 @@ class Reconciler:
         unready = ledger.unready(desired)
         if any(not ledger.facts.known(ref) for ref in unready):
             return self._wait(unready)
-        observed = await self.writer.kind(desired.key).observe(desired, self.writer.view(desired.key))
+        observed = await self.writer.kind(desired.key).observe(
+            desired, self.writer.view(desired.key)
+        )
         try:
             outcome = await self._decide(desired, observed, unready)
         except ReconcileError as error:
             outcome = outcome_of(error, self.writer.pacing)
         return replace(outcome, observation=observed)
 
-    async def _decide(self, desired: Desired, observed: Observation, unready: tuple[ObjectKey, ...]) -> Outcome:
+    async def _decide(
+        self, desired: Desired, observed: Observation, unready: tuple[ObjectKey, ...]
+    ) -> Outcome:
         pacing, record = self.writer.pacing, self.writer.ledger.record(desired)
         if observed.busy:
             after = observed.poll_after or pacing.step(self.writer.ledger.clock() - record.since)
-            return under_way(record, after, observed.reason or Reason.OPERATION_IN_PROGRESS, observed.message)
+            return under_way(
+                record, after, observed.reason or Reason.OPERATION_IN_PROGRESS, observed.message
+            )
         changes = observed.changes if observed.exists else (ABSENT,)
         if not changes:
             return self._as_desired(desired, observed, unready)
@@ -150,36 +187,69 @@ class Reconciler:
             self.stalls[desired.key] = Stall(attempt, error)
             return Outcome(Phase.STALLED, error.reason, error.message)
 
-    def _as_desired(self, desired: Desired, observed: Observation, unready: tuple[ObjectKey, ...]) -> Outcome:
+    def _as_desired(
+        self, desired: Desired, observed: Observation, unready: tuple[ObjectKey, ...]
+    ) -> Outcome:
         self.stalls.pop(desired.key, None)
         if unready:
             return self._wait(unready)
         if observed.ready:
-            return Outcome(Phase.READY, observed.reason or Reason.IN_SYNC, observed.message, after=observed.poll_after)
+            return Outcome(
+                Phase.READY,
+                observed.reason or Reason.IN_SYNC,
+                observed.message,
+                after=observed.poll_after,
+            )
         record = self.writer.ledger.record(desired)
-        elapsed = self.writer.ledger.clock() - record.since if record.phase is Phase.UNREADY else 0.0
+        elapsed = (
+            self.writer.ledger.clock() - record.since if record.phase is Phase.UNREADY else 0.0
+        )
         after = observed.poll_after or self.writer.pacing.step(elapsed)
-        return Outcome(Phase.UNREADY, observed.reason or Reason.PROGRESSING, observed.message, after=after)
+        return Outcome(
+            Phase.UNREADY, observed.reason or Reason.PROGRESSING, observed.message, after=after
+        )
 
-    def _only_observed(self, desired: Desired, observed: Observation, changes: tuple[Change, ...]) -> Outcome:
+    def _only_observed(
+        self, desired: Desired, observed: Observation, changes: tuple[Change, ...]
+    ) -> Outcome:
         phase = Phase.READY if observed.exists and observed.ready else Phase.UNREADY
         message = f"{named(desired, changes)}; reconcilePolicy is Observe"
         event = None
-        if drifted(self.writer.ledger, desired, changes) and not self.writer.ledger.record(desired).drifted:
+        if (
+            drifted(self.writer.ledger, desired, changes)
+            and not self.writer.ledger.record(desired).drifted
+        ):
             event = warning(Reason.DRIFT_FOUND, message, desired.key, desired.document, changes)
         return Outcome(phase, Reason.OBSERVE_ONLY, message, after=observed.poll_after, event=event)
 
     def _ask(self, desired: Desired, changes: tuple[Change, ...]) -> Outcome:
-        """The change waits for a person; if somebody else made it necessary, that is told like any drift."""
+        """The change waits for a person; if somebody else made it necessary, that is told like any
+        drift.
+        """
         verb = "create" if changes == (ABSENT,) else "update"
-        message = f"would {verb} {named(desired, changes) if verb == 'update' else desired.key}; `moorage approve` lets it"
+        message = (
+            f"would {verb} {named(desired, changes) if verb == 'update' else desired.key}; `moorage"
+            " approve` lets it"
+        )
         event = None
-        if drifted(self.writer.ledger, desired, changes) and not self.writer.ledger.record(desired).drifted:
+        if (
+            drifted(self.writer.ledger, desired, changes)
+            and not self.writer.ledger.record(desired).drifted
+        ):
             event = warning(Reason.DRIFT_FOUND, message, desired.key, desired.document, changes)
-        return Outcome(Phase.BLOCKED, Reason.AWAITING_APPROVAL, message, after=self.writer.pacing.slow, hold=True, event=event)
+        return Outcome(
+            Phase.BLOCKED,
+            Reason.AWAITING_APPROVAL,
+            message,
+            after=self.writer.pacing.slow,
+            hold=True,
+            event=event,
+        )
 
     def _pause(self, record: ObjectRecord, changes: tuple[Change, ...]) -> Outcome | None:
-        """Why not to write now a difference that earlier writes did not settle; None to go ahead."""
+        """Why not to write now a difference that earlier writes did not settle; None to
+        go ahead.
+        """
         pacing = self.writer.pacing
         tries = min(record.writes.get(signature(change), 0) for change in changes)
         stubborn = tries >= TRIES
@@ -189,11 +259,20 @@ class Reconciler:
             return None
         what = "; ".join(map(str, changes))
         if stubborn:
-            message = f"{tries} writes did not settle {what}. Something else sets it back, or Azure does not take it."
-            return Outcome(Phase.NOT_CONVERGING, Reason.DOES_NOT_CONVERGE, message, after=left, hold=True)
-        return Outcome(Phase.WORKING, Reason.UPDATING, f"written, and looked at again soon: {what}", after=left)
+            message = (
+                f"{tries} writes did not settle {what}. Something else sets it back, or Azure does"
+                " not take it."
+            )
+            return Outcome(
+                Phase.NOT_CONVERGING, Reason.DOES_NOT_CONVERGE, message, after=left, hold=True
+            )
+        return Outcome(
+            Phase.WORKING, Reason.UPDATING, f"written, and looked at again soon: {what}", after=left
+        )
 
-    async def _write(self, desired: Desired, observed: Observation, changes: tuple[Change, ...]) -> Outcome:
+    async def _write(
+        self, desired: Desired, observed: Observation, changes: tuple[Change, ...]
+    ) -> Outcome:
         writer, drift = self.writer, drifted(self.writer.ledger, desired, changes)
         if any(change.effect == REPLACE for change in changes):
             return await self._replace(desired, changes)
@@ -219,20 +298,40 @@ class Reconciler:
         writer, ledger = self.writer, self.writer.ledger
         why = "; ".join(str(change) for change in changes if change.effect == REPLACE)
         if desired.retain:
-            raise TerminalError(Reason.IMMUTABLE_FIELD, f"{desired.key} would have to be replaced, and it holds data: {why}")
-        users = [key for key in ledger.dependents(desired.key) if key in ledger.records and ledger.records[key].exists]
+            raise TerminalError(
+                Reason.IMMUTABLE_FIELD,
+                f"{desired.key} would have to be replaced, and it holds data: {why}",
+            )
+        users = [
+            key
+            for key in ledger.dependents(desired.key)
+            if key in ledger.records and ledger.records[key].exists
+        ]
         if users:
             names = ", ".join(map(str, sorted(users)))
-            raise WaitingForHuman(Reason.IMMUTABLE_FIELD, f"{desired.key} cannot be replaced while {names} uses it: {why}")
+            raise WaitingForHuman(
+                Reason.IMMUTABLE_FIELD,
+                f"{desired.key} cannot be replaced while {names} uses it: {why}",
+            )
         if not ledger.permits(desired, "replace"):
-            raise WaitingForHuman(Reason.AWAITING_APPROVAL, f"would delete and create anew {desired.key}: {why}")
+            raise WaitingForHuman(
+                Reason.AWAITING_APPROVAL, f"would delete and create anew {desired.key}: {why}"
+            )
         writer.check_gate(desired)
         wrote = await writer.kind(desired.key).delete(desired)
         record = writer.issued(desired, "delete", wrote, changes)
         ledger.store.revoke(desired.key, "replace")
-        event = warning(Reason.DELETING, f"deleted to be created anew: {why}", desired.key, desired.document, changes)
+        event = warning(
+            Reason.DELETING,
+            f"deleted to be created anew: {why}",
+            desired.key,
+            desired.document,
+            changes,
+        )
         after = writer.pacing.fastest if record.operation else 0.0
-        return replace(under_way(record, after, Reason.DELETING, f"replacing {desired.key}"), event=event)
+        return replace(
+            under_way(record, after, Reason.DELETING, f"replacing {desired.key}"), event=event
+        )
 
     def _wait(self, unready: tuple[ObjectKey, ...]) -> Outcome:
         """No time is set: a reference that becomes ready wakes what waits for it."""
@@ -247,26 +346,33 @@ class Reconciler:
 
 
 def under_way(record: ObjectRecord, after: float, reason: str, message: str) -> Outcome:
-    """Work in progress; an object that does not converge keeps saying so while it is written once more."""
+    """Work in progress; an object that does not converge keeps saying so while it is written once
+    more.
+    """
     if record.phase is Phase.NOT_CONVERGING and min(record.writes.values(), default=0) > TRIES:
         return Outcome(record.phase, record.reason, record.message, after=after)
     return Outcome(Phase.WORKING, reason, message, after=after)
 
 
 def signature(change: Change) -> str:
-    """What a write wants to achieve: the same again is the same difference, whatever was found this time."""
+    """What a write wants to achieve: the same again is the same difference, whatever was found this
+    time.
+    """
     return fingerprint(change.path, change.after)
 
 
 def inputs(ledger: Ledger, desired: Desired) -> str:
-    """A digest of all that decides how the object should look: of its spec, and of the facts of its references."""
+    """A digest of all that decides how the object should look: of its spec, and of the facts of its
+    references.
+    """
     facts = [ledger.facts.outputs(ref) for ref in desired.refs if ledger.facts.known(ref)]
     return f"{desired.fingerprint}.{fingerprint(facts)}"
 
 
 def drifted(ledger: Ledger, desired: Desired, changes: tuple[Change, ...]) -> bool:
-    """Whether the differences found now can only have come from outside: with these inputs all was right before. What was
-    there for this very spec and is missing was taken away, whatever has become of its references.
+    """Whether the differences found now can only have come from outside: with these inputs all was
+    right before. What was there for this very spec and is missing was taken away, whatever has
+    become of its references.
     """
     settled, now = ledger.record(desired).settled, inputs(ledger, desired)
     if changes == (ABSENT,):
@@ -275,7 +381,11 @@ def drifted(ledger: Ledger, desired: Desired, changes: tuple[Change, ...]) -> bo
 
 
 def named(desired: Desired, changes: tuple[Change, ...]) -> str:
-    return f"{desired.key} is missing" if changes == (ABSENT,) else f"{desired.key}: " + "; ".join(map(str, changes))
+    return (
+        f"{desired.key} is missing"
+        if changes == (ABSENT,)
+        else f"{desired.key}: " + "; ".join(map(str, changes))
+    )
 
 
 def _doing(verb: str | None, key: ObjectKey) -> tuple[str, str]:

@@ -1,4 +1,6 @@
-"""What the loop remembers of one object between passes: in memory in `ledger`, as JSON in `store`. Never anything secret."""
+"""What the loop remembers of one object between passes: in memory in `ledger`, as JSON in `store`.
+Never anything secret.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +38,12 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class ObjectRecord:
-    """`fingerprint` is that of the spec last acted for; `settled` that of the inputs (spec and facts of the references) with
-    which the object was last seen as desired.
-    `usable` is the kind's word on readiness, references not considered. `writes` counts the writes each difference has
-    survived. `operation` is the token of the operation under way and `verb` what it does. `since` is when the phase began,
-    `seen` the last successful look, `written` the last write, `gone` since when no document asks for it (0: one does), all
-    in seconds of the controller's clock.
+    """`fingerprint` is that of the spec last acted for; `settled` that of the inputs (spec and
+    facts of the references) with which the object was last seen as desired. `usable` is the kind's
+    word on readiness, references not considered. `writes` counts the writes each difference has
+    survived. `operation` is the token of the operation under way and `verb` what it does. `since`
+    is when the phase began, `seen` the last successful look, `written` the last write, `gone` since
+    when no document asks for it (0: one does), all in seconds of the controller's clock.
     """
 
     key: ObjectKey
@@ -95,10 +97,15 @@ class ObjectRecord:
 
 
 def public(outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of `outputs` that may be stored and shown: JSON values only, without `SecretStr` and without text under a
-    name that ends like a secret's (`key`, `password`, `secret`, `token`, `connectionString`).
+    """The part of `outputs` that may be stored and shown: JSON values only, without `SecretStr` and
+    without text under a name that ends like a secret's (`key`, `password`, `secret`, `token`,
+    `connectionString`).
     """
-    return {name: value for name, raw in outputs.items() if (value := _public(str(name), raw)) is not _HIDDEN}
+    return {
+        name: value
+        for name, raw in outputs.items()
+        if (value := _public(str(name), raw)) is not _HIDDEN
+    }
 
 
 _HIDDEN = object()

@@ -1,11 +1,21 @@
-"""What a pass over one key ended in, and the one function that turns any error into that. `controller` acts on it."""
+"""What a pass over one key ended in, and the one function that turns any error into that.
+`controller` acts on it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from reconciler.api.reasons import Reason
-from reconciler.engine.errors import Busy, NotReadyYet, ReconcileError, SlowRetry, TerminalError, Throttled, WaitingForHuman
+from reconciler.engine.errors import (
+    Busy,
+    NotReadyYet,
+    ReconcileError,
+    SlowRetry,
+    TerminalError,
+    Throttled,
+    WaitingForHuman,
+)
 from reconciler.engine.events import Event
 from reconciler.engine.external import Observation
 from reconciler.engine.record import Phase
@@ -13,9 +23,10 @@ from reconciler.engine.record import Phase
 
 @dataclass(frozen=True)
 class Pacing:
-    """Seconds. `fastest` and `slowest` bound how often something under way is looked at; `slow` is for what a person or the
-    platform must change first, `grace` how long a document must stay missing, `pauses` what passes before the second and
-    the third write of the same difference, `blind` after how long without a look a status is `Unknown`.
+    """Seconds. `fastest` and `slowest` bound how often something under way is looked at; `slow` is
+    for what a person or the platform must change first, `grace` how long a document must stay
+    missing, `pauses` what passes before the second and the third write of the same difference,
+    `blind` after how long without a look a status is `Unknown`.
     """
 
     fastest: float = 0.5
@@ -28,14 +39,17 @@ class Pacing:
     blind: float = 120.0
 
     def step(self, elapsed: float) -> float:
-        """When to look again at something that has been under way for `elapsed` seconds: the longer, the less often."""
+        """When to look again at something that has been under way for `elapsed` seconds: the
+        longer, the less often.
+        """
         return min(self.slowest, max(self.fastest, 0.25 * elapsed))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`after` seconds from now the key is due again (None: at the next resync); with `backoff` after what its failures
-    make it wait instead. `observation` is what was seen in this pass, if anything was.
+    """`after` seconds from now the key is due again (None: at the next resync); with `backoff`
+    after what its failures make it wait instead. `observation` is what was seen in this pass, if
+    anything was.
     """
 
     phase: Phase
@@ -49,8 +63,8 @@ class Outcome:
 
 
 def outcome_of(error: Exception, pacing: Pacing) -> Outcome:
-    """The outcome for any error a kind, a reference or the loop itself raised. Only `ReconcileError` speaks for itself:
-    the text of anything else may hold what nobody should read.
+    """The outcome for any error a kind, a reference or the loop itself raised. Only
+    `ReconcileError` speaks for itself: the text of anything else may hold what nobody should read.
     """
     match error:
         case NotReadyYet():
@@ -60,9 +74,13 @@ def outcome_of(error: Exception, pacing: Pacing) -> Outcome:
         case TerminalError():
             return Outcome(Phase.STALLED, error.reason, error.message)
         case Throttled(retry_after=float() | int() as seconds):
-            return Outcome(Phase.RETRYING, error.reason, error.message, after=float(seconds), hold=True)
+            return Outcome(
+                Phase.RETRYING, error.reason, error.message, after=float(seconds), hold=True
+            )
         case SlowRetry():
-            return Outcome(Phase.RETRYING, error.reason, error.message, after=pacing.slow, hold=True)
+            return Outcome(
+                Phase.RETRYING, error.reason, error.message, after=pacing.slow, hold=True
+            )
         case Busy():
             return Outcome(Phase.WORKING, error.reason, error.message, backoff=True)
         case ReconcileError():

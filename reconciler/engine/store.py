@@ -1,7 +1,9 @@
-"""The daemon's memory: one SQLite file, a cache. Losing it costs at most one idempotent rewrite; `ledger` reads it at start.
+"""The daemon's memory: one SQLite file, a cache. Losing it costs at most one idempotent rewrite;
+`ledger` reads it at start.
 
-One process writes (the daemon), others read while it does (WAL). Every row belongs to a target, so that one state
-directory can serve several. Calls are synchronous on purpose: a row takes some ten microseconds, and none waits for a disk.
+One process writes (the daemon), others read while it does (WAL). Every row belongs to a target, so
+that one state directory can serve several. Calls are synchronous on purpose: a row takes some ten
+microseconds, and none waits for a disk.
 """
 
 from __future__ import annotations
@@ -26,13 +28,20 @@ MAX_EVENTS = 1000
 MEMORY = ":memory:"
 
 _TABLES = """
-CREATE TABLE documents (target TEXT, kind TEXT, name TEXT, digest TEXT, generation INTEGER, observed INTEGER DEFAULT 0,
-  scope TEXT DEFAULT '', prune INTEGER DEFAULT 0, conditions TEXT DEFAULT '[]', PRIMARY KEY (target, kind, name)) WITHOUT ROWID;
-CREATE TABLE objects (target TEXT, kind TEXT, name TEXT, record TEXT, PRIMARY KEY (target, kind, name)) WITHOUT ROWID;
-CREATE TABLE approvals (target TEXT, kind TEXT, name TEXT, verb TEXT, PRIMARY KEY (target, kind, name, verb)) WITHOUT ROWID;
+CREATE TABLE documents (
+  target TEXT, kind TEXT, name TEXT, digest TEXT, generation INTEGER, observed INTEGER DEFAULT 0,
+  scope TEXT DEFAULT '', prune INTEGER DEFAULT 0, conditions TEXT DEFAULT '[]',
+  PRIMARY KEY (target, kind, name)) WITHOUT ROWID;
+CREATE TABLE objects (
+  target TEXT, kind TEXT, name TEXT, record TEXT, PRIMARY KEY (target, kind, name)) WITHOUT ROWID;
+CREATE TABLE approvals (
+  target TEXT, kind TEXT, name TEXT, verb TEXT,
+  PRIMARY KEY (target, kind, name, verb)) WITHOUT ROWID;
 CREATE TABLE facts (target TEXT, name TEXT, value TEXT, PRIMARY KEY (target, name)) WITHOUT ROWID;
-CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT, type TEXT, reason TEXT, message TEXT, object TEXT,
-  document_kind TEXT, document_name TEXT, fields TEXT, count INTEGER, first REAL, last REAL);
+CREATE TABLE events (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT, type TEXT, reason TEXT, message TEXT,
+  object TEXT, document_kind TEXT, document_name TEXT, fields TEXT, count INTEGER,
+  first REAL, last REAL);
 CREATE INDEX events_same ON events (target, object, reason);
 CREATE INDEX events_last ON events (target, last);
 """
@@ -40,7 +49,9 @@ CREATE INDEX events_last ON events (target, last);
 
 @dataclass(frozen=True)
 class DocumentRow:
-    """What is stored of a document: no spec, only its digest. `observed` is the generation all its objects were seen at."""
+    """What is stored of a document: no spec, only its digest. `observed` is the generation all its
+    objects were seen at.
+    """
 
     ref: DocumentRef
     generation: int
@@ -51,7 +62,9 @@ class DocumentRow:
 
 
 class Store:
-    """Open with `Store.open` to write, `Store.read` to look from another process, `Store.copy` to plan without a trace."""
+    """Open with `Store.open` to write, `Store.read` to look from another process, `Store.copy` to
+    plan without a trace.
+    """
 
     def __init__(self, connection: sqlite3.Connection, target: str) -> None:
         self._db = connection
@@ -59,7 +72,9 @@ class Store:
 
     @classmethod
     def open(cls, path: Path | str, target: str) -> Store:
-        """Open or create the file, readable by its owner alone. An unreadable file is put aside: it was only a cache."""
+        """Open or create the file, readable by its owner alone. An unreadable file is put aside: it
+        was only a cache.
+        """
         if str(path) == MEMORY:
             return cls(_prepared(MEMORY), target)
         path = Path(path)
@@ -76,7 +91,9 @@ class Store:
 
     @classmethod
     def read(cls, path: Path, target: str) -> Store | None:
-        """A view for `status` and `events`, also while the daemon writes; None when there is nothing to read yet."""
+        """A view for `status` and `events`, also while the daemon writes; None when there is
+        nothing to read yet.
+        """
         try:
             db = sqlite3.connect(f"file:{path}?mode=rw", uri=True, isolation_level=None, timeout=5)
             db.execute("PRAGMA query_only = ON")
@@ -102,51 +119,81 @@ class Store:
     # documents
 
     def generation(self, ref: DocumentRef, digest: str) -> int:
-        """Remember a document by the `digest` of its spec; its generation, which rises only when the digest changed."""
-        row = self._one("SELECT digest, generation FROM documents WHERE target=? AND kind=? AND name=?", *ref)
+        """Remember a document by the `digest` of its spec; its generation, which rises only when
+        the digest changed.
+        """
+        row = self._one(
+            "SELECT digest, generation FROM documents WHERE target=? AND kind=? AND name=?", *ref
+        )
         generation = 1 if row is None else int(row[1]) + (row[0] not in (None, digest))
         if row is None or row[0] != digest:
             self._write(
-                "INSERT INTO documents (target, kind, name, digest, generation) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET digest=excluded.digest, generation=excluded.generation",
-                *ref, digest, generation,
-            )  # fmt: skip
+                "INSERT INTO documents (target, kind, name, digest, generation) VALUES (?, ?, ?, ?,"
+                " ?) ON CONFLICT DO UPDATE SET digest=excluded.digest,"
+                " generation=excluded.generation",
+                *ref,
+                digest,
+                generation,
+            )
         return generation
 
     def put_document(self, ref: DocumentRef, generation: int, scope: str, prune: bool) -> None:
         self._write(
-            "INSERT INTO documents (target, kind, name, generation, scope, prune) VALUES (?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET scope=excluded.scope, prune=excluded.prune, generation=excluded.generation",
-            *ref, generation, scope, prune,
-        )  # fmt: skip
+            "INSERT INTO documents (target, kind, name, generation, scope, prune) VALUES (?, ?, ?,"
+            " ?, ?, ?) ON CONFLICT DO UPDATE SET scope=excluded.scope, prune=excluded.prune,"
+            " generation=excluded.generation",
+            *ref,
+            generation,
+            scope,
+            prune,
+        )
 
     def put_conditions(self, ref: DocumentRef, observed: int, conditions: ConditionSet) -> None:
         self._write(
-            "UPDATE documents SET observed=?2, conditions=?3 WHERE target=?1 AND kind=?4 AND name=?5",
-            observed, json.dumps(conditions.dump()), *ref,
-        )  # fmt: skip
+            "UPDATE documents SET observed=?2, conditions=?3 WHERE target=?1 AND kind=?4 AND"
+            " name=?5",
+            observed,
+            json.dumps(conditions.dump()),
+            *ref,
+        )
 
     def drop_document(self, ref: DocumentRef) -> None:
         self._write("DELETE FROM documents WHERE target=? AND kind=? AND name=?", *ref)
 
     def documents(self) -> tuple[DocumentRow, ...]:
-        rows = self._all("SELECT kind, name, generation, observed, scope, prune, conditions FROM documents WHERE target=?")
+        rows = self._all(
+            "SELECT kind, name, generation, observed, scope, prune, conditions FROM documents WHERE"
+            " target=?"
+        )
         return tuple(
-            DocumentRow(DocumentRef(kind, name), generation, observed, scope, bool(prune), _conditions(conditions))
+            DocumentRow(
+                DocumentRef(kind, name),
+                generation,
+                observed,
+                scope,
+                bool(prune),
+                _conditions(conditions),
+            )
             for kind, name, generation, observed, scope, prune, conditions in rows
         )
 
     # objects
 
     def put_object(self, record: ObjectRecord) -> None:
-        self._write("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", *record.key, record.dump())
+        self._write(
+            "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", *record.key, record.dump()
+        )
 
     def drop_object(self, key: ObjectKey) -> None:
         self._write("DELETE FROM objects WHERE target=? AND kind=? AND name=?", *key)
 
     def objects(self) -> tuple[ObjectRecord, ...]:
-        """All records; one that an older release wrote and this one cannot read is left out, as if it had been lost."""
-        return tuple(_readable(self._all("SELECT record FROM objects WHERE target=? ORDER BY kind, name")))
+        """All records; one that an older release wrote and this one cannot read is left out, as if
+        it had been lost.
+        """
+        return tuple(
+            _readable(self._all("SELECT record FROM objects WHERE target=? ORDER BY kind, name"))
+        )
 
     # approvals
 
@@ -155,43 +202,64 @@ class Store:
         self._write("INSERT OR IGNORE INTO approvals VALUES (?, ?, ?, ?)", *key, verb)
 
     def approved(self, key: ObjectKey, verb: str) -> bool:
-        found = self._one("SELECT 1 FROM approvals WHERE target=? AND kind=? AND name=? AND verb=?", *key, verb)
+        found = self._one(
+            "SELECT 1 FROM approvals WHERE target=? AND kind=? AND name=? AND verb=?", *key, verb
+        )
         return found is not None
 
     def revoke(self, key: ObjectKey, verb: str) -> None:
         if self.approved(key, verb):
-            self._write("DELETE FROM approvals WHERE target=? AND kind=? AND name=? AND verb=?", *key, verb)
+            self._write(
+                "DELETE FROM approvals WHERE target=? AND kind=? AND name=? AND verb=?", *key, verb
+            )
 
     # events
 
     def add_event(self, event: Event, now: float) -> None:
-        """Append, or count one more of the same; the oldest beyond `MAX_EVENTS` of the target are forgotten."""
+        """Append, or count one more of the same; the oldest beyond `MAX_EVENTS` of the target are
+        forgotten.
+        """
         same = self._one(
-            "SELECT id FROM events WHERE target=? AND object=? AND reason=? AND type=? AND message=?",
-            event.object, event.reason, event.type, event.message,
-        )  # fmt: skip
+            "SELECT id FROM events WHERE target=? AND object=? AND reason=? AND type=? AND"
+            " message=?",
+            event.object,
+            event.reason,
+            event.type,
+            event.message,
+        )
         if same is not None:
             self._db.execute("UPDATE events SET count=count+1, last=? WHERE id=?", (now, same[0]))
             return
         self._write(
-            "INSERT INTO events (target, type, reason, message, object, document_kind, document_name, fields, count, first, last)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)",
-            event.type, event.reason, event.message, event.object, *event.document, json.dumps(event.fields), now, now,
-        )  # fmt: skip
+            "INSERT INTO events (target, type, reason, message, object, document_kind,"
+            " document_name, fields, count, first, last) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)",
+            event.type,
+            event.reason,
+            event.message,
+            event.object,
+            *event.document,
+            json.dumps(event.fields),
+            now,
+            now,
+        )
         self._write(
             "DELETE FROM events WHERE target=?1 AND id NOT IN"
             " (SELECT id FROM events WHERE target=?1 ORDER BY last DESC, id DESC LIMIT ?2)",
             MAX_EVENTS,
         )
 
-    def events(self, document: DocumentRef | None = None, limit: int = MAX_EVENTS) -> tuple[Event, ...]:
+    def events(
+        self, document: DocumentRef | None = None, limit: int = MAX_EVENTS
+    ) -> tuple[Event, ...]:
         """The latest `limit` events, oldest first."""
         rows = self._all(
-            "SELECT type, reason, message, object, document_kind, document_name, fields, count, first, last FROM events"
-            " WHERE target=? ORDER BY last DESC, id DESC"
+            "SELECT type, reason, message, object, document_kind, document_name, fields, count,"
+            " first, last FROM events WHERE target=? ORDER BY last DESC, id DESC"
         )
         events = [_event(row) for row in rows]
-        return tuple(reversed([event for event in events if document in (None, event.document)][:limit]))
+        return tuple(
+            reversed([event for event in events if document in (None, event.document)][:limit])
+        )
 
     # small facts
 
@@ -249,5 +317,12 @@ def _conditions(text: str) -> tuple[Condition, ...]:
 
 def _event(row: Any) -> Event:
     kind, reason, message, about, document_kind, document_name, fields, count, first, last = row
-    event = Event(EventType(kind), reason, message, about, DocumentRef(document_kind, document_name), tuple(json.loads(fields)))
+    event = Event(
+        EventType(kind),
+        reason,
+        message,
+        about,
+        DocumentRef(document_kind, document_name),
+        tuple(json.loads(fields)),
+    )
     return replace(event, count=count, first=first, last=last)

@@ -1,4 +1,5 @@
-"""The conditions of a document, out of the records of its objects. Status is what was seen, never what is hoped.
+"""The conditions of a document, out of the records of its objects. Status is what was seen, never
+what is hoped.
 
 `conclusion` calls `update` after every pass; `ConditionSet.mark` is the only writer of a condition.
 """
@@ -19,9 +20,21 @@ from reconciler.engine.result import Pacing
 
 # What to speak of first when several objects have something to say.
 _GRAVITY = [
-    Phase.STALLED, Phase.NOT_CONVERGING, Phase.BLOCKED, Phase.RETRYING, Phase.DELETING, Phase.LINGERING, Phase.UNREADY,
-    Phase.WORKING, Phase.PENDING, Phase.WAITING, Phase.SKIPPED, Phase.READY, Phase.RETAINED, Phase.DELETED,
-]  # fmt: skip
+    Phase.STALLED,
+    Phase.NOT_CONVERGING,
+    Phase.BLOCKED,
+    Phase.RETRYING,
+    Phase.DELETING,
+    Phase.LINGERING,
+    Phase.UNREADY,
+    Phase.WORKING,
+    Phase.PENDING,
+    Phase.WAITING,
+    Phase.SKIPPED,
+    Phase.READY,
+    Phase.RETAINED,
+    Phase.DELETED,
+]
 _OWN = {ConditionType.READY, ConditionType.SYNCED, ConditionType.STALLED, ConditionType.DRIFTED}
 _WORST = [Status.FALSE, Status.UNKNOWN, Status.TRUE]
 _SHOWN = 3
@@ -37,12 +50,16 @@ class Word(NamedTuple):
 
 
 class Summary:
-    """The conditions of all documents: loaded from the store, marked by `update`, written back only when they changed."""
+    """The conditions of all documents: loaded from the store, marked by `update`, written back only
+    when they changed.
+    """
 
     def __init__(self, ledger: Ledger, pacing: Pacing) -> None:
         self._ledger, self._pacing = ledger, pacing
         self._observed = {row.ref: row.observed for row in ledger.store.documents()}
-        self._sets = {row.ref: ConditionSet(self._now, row.conditions) for row in ledger.store.documents()}
+        self._sets = {
+            row.ref: ConditionSet(self._now, row.conditions) for row in ledger.store.documents()
+        }
 
     def conditions(self, document: DocumentRef) -> ConditionSet:
         return self._sets.setdefault(document, ConditionSet(self._now))
@@ -69,7 +86,9 @@ class Summary:
             self._observed[document] = observed
             self._ledger.store.put_conditions(document, observed, conditions)
         ready = conditions.get(ConditionType.READY)
-        if ready is None or (ready.status == was_ready.status if was_ready else ready.status is not Status.TRUE):
+        if ready is None or (
+            ready.status == was_ready.status if was_ready else ready.status is not Status.TRUE
+        ):
             return
         if ready.status is Status.TRUE:
             yield normal("Ready", ready.message or f"{document} is ready", document, document)
@@ -80,12 +99,21 @@ class Summary:
         self._sets.pop(document, None)
         self._observed.pop(document, None)
 
-    def _mark(self, conditions: ConditionSet, words: Sequence[Word], generation: int, observed: int) -> bool:
+    def _mark(
+        self, conditions: ConditionSet, words: Sequence[Word], generation: int, observed: int
+    ) -> bool:
         changed = False
         for word in words:
-            # Synced, Stalled and Drifted speak of the version just saved, the others of the one that was looked at.
-            of = observed if word.type not in _OWN or word.type is ConditionType.READY else generation
-            changed |= conditions.mark(word.type, word.status, word.reason, word.message, generation=of)
+            # Synced, Stalled and Drifted speak of the version just saved, the others of the one
+            # that was looked at.
+            of = (
+                observed
+                if word.type not in _OWN or word.type is ConditionType.READY
+                else generation
+            )
+            changed |= conditions.mark(
+                word.type, word.status, word.reason, word.message, generation=of
+            )
         stated = {word.type for word in words}
         for condition in list(conditions):
             if stated and condition.type not in stated and condition.type not in _OWN:
@@ -96,7 +124,9 @@ class Summary:
         ledger = self._ledger
         keys = [key for key in ledger.objects(state.ref) if key in ledger.desired]
         records = [self._record(key, state.ref) for key in keys]
-        leaving = [self._record(key, state.ref) for key in ledger.objects(state.ref) if key in ledger.gone]
+        leaving = [
+            self._record(key, state.ref) for key in ledger.objects(state.ref) if key in ledger.gone
+        ]
         words = [_stalled(state, records), _synced(state, records, leaving)]
         if records or not (state.refusal or self._sets.get(state.ref)):
             words.append(self._ready(records))
@@ -112,26 +142,48 @@ class Summary:
         return words
 
     def _ready(self, records: Sequence[ObjectRecord]) -> Word:
-        """Ready is what serves now: every object that nothing else of the document builds on, every other one that exists,
-        and what other documents lend. A new part still on its way (an adapter being published) takes nothing away.
+        """Ready is what serves now: every object that nothing else of the document builds on, every
+        other one that exists, and what other documents lend. A new part still on its way (an
+        adapter being published) takes nothing away.
         """
         if records and all(record.phase is Phase.SKIPPED for record in records):
-            return Word(ConditionType.READY, Status.UNKNOWN, Reason.SKIPPED, "reconcilePolicy is Skip")
+            return Word(
+                ConditionType.READY, Status.UNKNOWN, Reason.SKIPPED, "reconcilePolicy is Skip"
+            )
         own = {record.key for record in records}
         inner = {ref for record in records for ref in self._refs(record.key)}
-        lent = [self._record(ref, record.document) for record in records for ref in self._refs(record.key) if ref not in own]
+        lent = [
+            self._record(ref, record.document)
+            for record in records
+            for ref in self._refs(record.key)
+            if ref not in own
+        ]
         needed = [record for record in records if record.exists or record.key not in inner]
         failing = [record for record in [*needed, *lent] if not record.usable]
-        blind = [r for r in needed if r.phase is Phase.RETRYING and self._ledger.clock() - (r.seen or 0) > self._pacing.blind]
+        blind = [
+            r
+            for r in needed
+            if r.phase is Phase.RETRYING
+            and self._ledger.clock() - (r.seen or 0) > self._pacing.blind
+        ]
         if failing:
             worst = min(failing, key=lambda record: (_GRAVITY.index(record.phase), record.key))
             return Word(ConditionType.READY, Status.FALSE, *_why_not(worst))
         if blind:
             return Word(ConditionType.READY, Status.UNKNOWN, Reason.NOT_OBSERVED, blind[0].message)
-        said = [mark for record in needed for mark in record.marks if (mark.type, mark.status) == ("Ready", "True")]
+        said = [
+            mark
+            for record in needed
+            for mark in record.marks
+            if (mark.type, mark.status) == ("Ready", "True")
+        ]
         if said:
             return Word(ConditionType.READY, Status.TRUE, said[-1].reason, said[-1].message)
-        special = [r for r in needed if r.phase is Phase.READY and r.synced and r.reason not in ("", Reason.IN_SYNC)]
+        special = [
+            r
+            for r in needed
+            if r.phase is Phase.READY and r.synced and r.reason not in ("", Reason.IN_SYNC)
+        ]
         if special:
             return Word(ConditionType.READY, Status.TRUE, special[-1].reason, special[-1].message)
         return Word(ConditionType.READY, Status.TRUE, Reason.ALL_GOOD)
@@ -145,16 +197,29 @@ class Summary:
         record = self._ledger.records.get(key)
         if record is None:
             return ObjectRecord(key, document)
-        changed = key in self._ledger.pending and key in self._ledger.desired and not self._unchanged(record)
+        changed = (
+            key in self._ledger.pending
+            and key in self._ledger.desired
+            and not self._unchanged(record)
+        )
         if not changed:
             return record
         return ObjectRecord(
-            key, record.document, exists=record.exists, usable=record.usable, drifted=record.drifted, marks=record.marks,
-            refs=record.refs, seen=record.seen, generation=record.generation,
-        )  # fmt: skip
+            key,
+            record.document,
+            exists=record.exists,
+            usable=record.usable,
+            drifted=record.drifted,
+            marks=record.marks,
+            refs=record.refs,
+            seen=record.seen,
+            generation=record.generation,
+        )
 
     def _unchanged(self, record: ObjectRecord) -> bool:
-        """After a restart a record is believed until somebody looks, provided it is of what is desired now."""
+        """After a restart a record is believed until somebody looks, provided it is of what is
+        desired now.
+        """
         return record.fingerprint == self._ledger.desired[record.key].fingerprint
 
     def _generation(self, state: DocumentState) -> int:
@@ -179,10 +244,14 @@ def _stalled(state: DocumentState, records: Iterable[ObjectRecord]) -> Word:
     return Word(ConditionType.STALLED, Status.FALSE, Reason.NOT_STALLED)
 
 
-def _synced(state: DocumentState, records: Sequence[ObjectRecord], leaving: Sequence[ObjectRecord]) -> Word:
+def _synced(
+    state: DocumentState, records: Sequence[ObjectRecord], leaving: Sequence[ObjectRecord]
+) -> Word:
     if state.refusal:
         return Word(ConditionType.SYNCED, Status.FALSE, *state.refusal)
-    behind = [record for record in records if not record.synced and record.phase is not Phase.SKIPPED]
+    behind = [
+        record for record in records if not record.synced and record.phase is not Phase.SKIPPED
+    ]
     if behind:
         gravest = min(_GRAVITY.index(record.phase) for record in behind)
         first = [record for record in behind if _GRAVITY.index(record.phase) == gravest]
@@ -203,13 +272,23 @@ def _leaving(leaving: Sequence[ObjectRecord]) -> Word:
             "delete": [r for r in asking if r.origin is Origin.OURS],
             "release": [r for r in asking if r.origin is not Origin.OURS],
         }
-        would = " and ".join(f"{verb} {', '.join(str(r.key) for r in records)}" for verb, records in ends.items() if records)
+        would = " and ".join(
+            f"{verb} {', '.join(str(r.key) for r in records)}"
+            for verb, records in ends.items()
+            if records
+        )
         message = f"would {would}; `moorage approve` or prune: true lets it"
         return Word(ConditionType.SYNCED, Status.FALSE, Reason.AWAITING_APPROVAL, message)
     if not leaving:
         return Word(ConditionType.SYNCED, Status.FALSE, Reason.DELETING)
-    worst = min(leaving, key=lambda record: (_GRAVITY.index(record.phase), record.reason == "Retained"))
-    reason = worst.reason if worst.phase in (Phase.STALLED, Phase.BLOCKED, Phase.RETRYING) else Reason.DELETING
+    worst = min(
+        leaving, key=lambda record: (_GRAVITY.index(record.phase), record.reason == "Retained")
+    )
+    reason = (
+        worst.reason
+        if worst.phase in (Phase.STALLED, Phase.BLOCKED, Phase.RETRYING)
+        else Reason.DELETING
+    )
     return Word(ConditionType.SYNCED, Status.FALSE, reason, _messages([worst]))
 
 
@@ -217,29 +296,44 @@ def _drifted(records: Iterable[ObjectRecord]) -> Word:
     drifted = [record for record in records if record.drifted]
     if not drifted:
         return Word(ConditionType.DRIFTED, Status.FALSE, Reason.NO_DRIFT)
-    message = "; ".join(f"{record.key}: {', '.join(record.changes[:_SHOWN])}" for record in drifted[:_SHOWN])
+    message = "; ".join(
+        f"{record.key}: {', '.join(record.changes[:_SHOWN])}" for record in drifted[:_SHOWN]
+    )
     return Word(ConditionType.DRIFTED, Status.TRUE, Reason.DRIFT_FOUND, message)
 
 
 def _marks(records: Iterable[ObjectRecord]) -> list[Word]:
-    """The kinds' own conditions; where several objects speak of the same, the worst is what counts."""
+    """The kinds' own conditions; where several objects speak of the same, the worst is
+    what counts.
+    """
     known = {kind.value for kind in ConditionType if kind not in _OWN}
     worst: dict[str, Mark] = {}
     for mark in (mark for record in records for mark in record.marks if mark.type in known):
         before = worst.get(mark.type)
-        if before is None or _WORST.index(Status(mark.status)) < _WORST.index(Status(before.status)):
+        if before is None or _WORST.index(Status(mark.status)) < _WORST.index(
+            Status(before.status)
+        ):
             worst[mark.type] = mark
-    return [Word(ConditionType(kind), Status(mark.status), mark.reason, mark.message) for kind, mark in worst.items()]
+    return [
+        Word(ConditionType(kind), Status(mark.status), mark.reason, mark.message)
+        for kind, mark in worst.items()
+    ]
 
 
 def _why_not(record: ObjectRecord) -> tuple[str, str]:
     if record.reason in ("", Reason.IN_SYNC):
         failed = [mark for mark in record.marks if mark.status == "False"]
-        return (failed[0].reason, failed[0].message) if failed else (Reason.PROGRESSING, f"{record.key} is not ready yet")
+        return (
+            (failed[0].reason, failed[0].message)
+            if failed
+            else (Reason.PROGRESSING, f"{record.key} is not ready yet")
+        )
     return record.reason, record.message
 
 
 def _messages(records: Sequence[ObjectRecord]) -> str:
-    texts = list(dict.fromkeys(record.message or f"{record.key} is not looked at yet" for record in records))
+    texts = list(
+        dict.fromkeys(record.message or f"{record.key} is not looked at yet" for record in records)
+    )
     more = f" (and {len(texts) - _SHOWN} more)" if len(texts) > _SHOWN else ""
     return "; ".join(texts[:_SHOWN]) + more

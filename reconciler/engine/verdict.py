@@ -31,8 +31,12 @@ _WORSE = [ExitClass.DONE, ExitClass.WAITING_FOR_HUMAN, ExitClass.FAILED]
 
 
 def verdict(ledger: Ledger) -> ExitClass | None:
-    """The worst class over all objects and refusals; None while anything may still change by itself."""
-    found = [_of_desired(ledger, key) for key in ledger.desired] + [_of_gone(ledger, key) for key in ledger.gone]
+    """The worst class over all objects and refusals; None while anything may still change by
+    itself.
+    """
+    found = [_of_desired(ledger, key) for key in ledger.desired] + [
+        _of_gone(ledger, key) for key in ledger.gone
+    ]
     found += [ExitClass.FAILED for state in ledger.documents.values() if state.refusal]
     return None if None in found else _worst(found)
 
@@ -49,8 +53,14 @@ def _of_desired(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
         return _OF_PHASE.get(record.phase)
     # Something waiting is settled only if what it waits for is, and that badly.
     unready = ledger.unready(ledger.desired[key])
-    reasons = [_of_desired(ledger, ref) if ref in ledger.desired else ExitClass.FAILED for ref in unready]
-    return None if not reasons or None in reasons or _worst(reasons) is ExitClass.DONE else _worst(reasons)
+    reasons = [
+        _of_desired(ledger, ref) if ref in ledger.desired else ExitClass.FAILED for ref in unready
+    ]
+    return (
+        None
+        if not reasons or None in reasons or _worst(reasons) is ExitClass.DONE
+        else _worst(reasons)
+    )
 
 
 def _of_gone(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
@@ -60,10 +70,14 @@ def _of_gone(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
     if record.phase is Phase.LINGERING and ledger.retained(key):
         return ExitClass.DONE
     if record.phase is Phase.WAITING:
-        users = [_of_gone(ledger, other) for other in ledger.dependents(key) if other in ledger.gone]
+        users = [
+            _of_gone(ledger, other) for other in ledger.dependents(key) if other in ledger.gone
+        ]
         return None if not users or None in users else _worst(users)
     return _OF_PHASE.get(record.phase)
 
 
 def _worst(classes: Iterable[ExitClass | None]) -> ExitClass:
-    return max((found for found in classes if found is not None), key=_WORSE.index, default=ExitClass.DONE)
+    return max(
+        (found for found in classes if found is not None), key=_WORSE.index, default=ExitClass.DONE
+    )

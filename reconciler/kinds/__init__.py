@@ -1,4 +1,6 @@
-"""One file per kind of resource, all of one shape (`engine.external.External`). `kinds_for` is the only list."""
+"""One file per kind of resource, all of one shape (`engine.external.External`). `kinds_for` is the
+only list.
+"""
 
 from __future__ import annotations
 

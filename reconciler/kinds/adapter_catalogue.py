@@ -1,4 +1,6 @@
-"""The catalogue of one engine on the share: which adapters under which alias, and whose keys. A change is a new file."""
+"""The catalogue of one engine on the share: which adapters under which alias, and whose keys. A
+change is a new file.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,24 @@ from reconciler.kinds.canary import explained, hold, versions
 from reconciler.kinds.catalogue_view import changes_of, outputs_of
 from reconciler.kinds.reports import STALE, Reports
 from reconciler.kinds.shares import Shares
-from serving.catalogue import FILE_NAME, Adapter, AdapterVersion, ApiKey, Catalogue, Held, ReplicaReport
+from serving.catalogue import (
+    FILE_NAME,
+    Adapter,
+    AdapterVersion,
+    ApiKey,
+    Catalogue,
+    Held,
+    ReplicaReport,
+)
 
 KEPT = 10  # catalogues left on the share, for replicas with an old listing and for people
 TRIAL = 5.0  # seconds between looks at a canary: replicas report as often
 
 
 class AdapterCatalogue:
-    """Never overwrites: readers over SMB could see half of a file. The highest valid generation wins."""
+    """Never overwrites: readers over SMB could see half of a file. The highest valid generation
+    wins.
+    """
 
     name = "AdapterCatalogue"
 
@@ -40,16 +52,23 @@ class AdapterCatalogue:
         wanted = _wanted(spec, before, hashes, reports)
         missing_keys = len(wanted.api_keys) < len(spec.keys)
         on_trial = any(adapter.canary for adapter in wanted.adapters)
-        held = [explained(a, w.held, w.desired) for a, w in zip(spec.adapters, wanted.adapters, strict=True) if w.held]
+        held = [
+            explained(a, w.held, w.desired)
+            for a, w in zip(spec.adapters, wanted.adapters, strict=True)
+            if w.held
+        ]
         return Observation(
             exists=current is not None,
             ready=current is not None,
             changes=changes_of(current, wanted),
             outputs=outputs_of(spec, current),
-            marks=(Mark("Published", "True", Reason.PUBLISHED, f"catalogue {current.file_name}"),) if current else (),
+            marks=(Mark("Published", "True", Reason.PUBLISHED, f"catalogue {current.file_name}"),)
+            if current
+            else (),
             reason=held[0][0] if held else "",
             message="; ".join(text for _, text in held),
-            # The app makes the keys; their hashes follow as soon as it is there. A canary is judged by what replicas report.
+            # The app makes the keys; their hashes follow as soon as it is there. A canary is judged
+            # by what replicas report.
             poll_after=1.0 if missing_keys else TRIAL if on_trial else None,
             provisional=missing_keys or on_trial,
             held=bool(held),
@@ -87,28 +106,50 @@ class AdapterCatalogue:
         for old in names[:-KEPT]:
             await files.delete(share, f"{spec.folder}/catalogue/{old}")
         decided = [
-            f"adapter {a.name}: {a.held.message}; " for a in catalogue.adapters if a.held and a.held != _held(before, a.name)
+            f"adapter {a.name}: {a.held.message}; "
+            for a in catalogue.adapters
+            if a.held and a.held != _held(before, a.name)
         ]
-        return Wrote(f"{''.join(decided)}write catalogue {spec.folder}/catalogue/{catalogue.file_name}")
+        return Wrote(
+            f"{''.join(decided)}write catalogue {spec.folder}/catalogue/{catalogue.file_name}"
+        )
 
-    async def _before(self, spec: CatalogueSpec, current: Catalogue | None, last: Mapping[str, Any]) -> Catalogue | None:
-        """What the catalogue builds on: decisions and good versions outlive the engine that they were made with."""
+    async def _before(
+        self, spec: CatalogueSpec, current: Catalogue | None, last: Mapping[str, Any]
+    ) -> Catalogue | None:
+        """What the catalogue builds on: decisions and good versions outlive the engine that they
+        were made with.
+        """
         if current is not None and last.get("engine", spec.engine) == spec.engine:
             return current
-        _, engines = await files.list_directory(self.shares.open(spec.share), f"services/{spec.service}")
-        others = [(await self._current(spec, engine))[0] for engine in engines if engine not in (spec.engine, "history")]
+        _, engines = await files.list_directory(
+            self.shares.open(spec.share), f"services/{spec.service}"
+        )
+        others = [
+            (await self._current(spec, engine))[0]
+            for engine in engines
+            if engine not in (spec.engine, "history")
+        ]
         known = {each.engine: each for each in (*others, current) if each}
         return known.get(str(last.get("engine"))) or max(known.values(), key=_decided, default=None)
 
-    async def _current(self, spec: CatalogueSpec, engine: str) -> tuple[Catalogue | None, list[str]]:
-        """The highest valid catalogue of an engine, and all its catalogue file names in ascending order."""
+    async def _current(
+        self, spec: CatalogueSpec, engine: str
+    ) -> tuple[Catalogue | None, list[str]]:
+        """The highest valid catalogue of an engine, and all its catalogue file names in ascending
+        order.
+        """
         share, folder = self.shares.open(spec.share), f"services/{spec.service}/{engine}"
         entries, _ = await files.list_directory(share, f"{folder}/catalogue")
-        listed = sorted((entry.path, entry.etag) for entry in entries if FILE_NAME.match(entry.path))
+        listed = sorted(
+            (entry.path, entry.etag) for entry in entries if FILE_NAME.match(entry.path)
+        )
         for name, etag in reversed(listed):
             known = f"{spec.share}/{folder}/{name}#{etag}"
             if known not in self._read:
-                self._read[known] = Catalogue.load(await files.read(share, f"{folder}/catalogue/{name}") or b"")
+                self._read[known] = Catalogue.load(
+                    await files.read(share, f"{folder}/catalogue/{name}") or b""
+                )
             catalogue = self._read[known]
             if catalogue is not None and catalogue.file_name == name:
                 return catalogue, [each for each, _ in listed]
@@ -116,29 +157,47 @@ class AdapterCatalogue:
 
 
 def _next(names: Sequence[str], reports: Sequence[ReplicaReport]) -> tuple[int, int]:
-    """The next epoch and generation: above every file, and above all that a replica has ever seen, so that a catalogue
-    folder that was lost does not leave replicas waiting for a number they passed long ago.
+    """The next epoch and generation: above every file, and above all that a replica has ever seen,
+    so that a catalogue folder that was lost does not leave replicas waiting for a number they
+    passed long ago.
     """
-    seen = [(int(match["epoch"]), int(match["generation"])) for name in names if (match := FILE_NAME.match(name))]
+    seen = [
+        (int(match["epoch"]), int(match["generation"]))
+        for name in names
+        if (match := FILE_NAME.match(name))
+    ]
     seen += [(report.epoch or 0, report.generation) for report in reports if report.generation]
     epoch, generation = max(seen, default=(1, 0))
     return epoch, generation + 1
 
 
 def _decided(catalogue: Catalogue) -> datetime:
-    return max((adapter.held.at for adapter in catalogue.adapters if adapter.held), default=datetime.min.replace(tzinfo=UTC))
+    return max(
+        (adapter.held.at for adapter in catalogue.adapters if adapter.held),
+        default=datetime.min.replace(tzinfo=UTC),
+    )
 
 
 def _held(catalogue: Catalogue | None, name: str) -> Held | None:
-    return next((adapter.held for adapter in catalogue.adapters if adapter.name == name), None) if catalogue else None
+    return (
+        next((adapter.held for adapter in catalogue.adapters if adapter.name == name), None)
+        if catalogue
+        else None
+    )
 
 
 def _wanted(
-    spec: CatalogueSpec, before: Catalogue | None, hashes: Mapping[str, str], reports: Sequence[ReplicaReport]
+    spec: CatalogueSpec,
+    before: Catalogue | None,
+    hashes: Mapping[str, str],
+    reports: Sequence[ReplicaReport],
 ) -> Catalogue:
     there = {adapter.name: adapter for adapter in before.adapters} if before else {}
-    # What was good stays so when the replicas that said it are gone; of a canary only those speak that live.
-    loaded = {(a.name, a.digest) for report in reports for a in report.adapters if a.state == "Loaded"}
+    # What was good stays so when the replicas that said it are gone; of a canary only those speak
+    # that live.
+    loaded = {
+        (a.name, a.digest) for report in reports for a in report.adapters if a.state == "Loaded"
+    }
     now = datetime.now(UTC)
     living = [report for report in reports if now - report.heartbeat < STALE]
     since = (before.epoch, before.generation) if before else (0, 0)
@@ -147,7 +206,10 @@ def _wanted(
         engine=spec.engine,
         epoch=before.epoch if before else 1,
         generation=before.generation if before else 1,
-        adapters=tuple(_adapter(adapter, there.get(adapter.name), living, loaded, now, since) for adapter in spec.adapters),
+        adapters=tuple(
+            _adapter(adapter, there.get(adapter.name), living, loaded, now, since)
+            for adapter in spec.adapters
+        ),
         api_keys=tuple(_key(key, hashes[key.name]) for key in spec.keys if key.name in hashes),
         limits=spec.limits,
         log_prompts=spec.log_prompts,
@@ -176,18 +238,29 @@ def _adapter(
 
 
 def _key(key: CatalogueKey, sha256: str) -> ApiKey:
-    return ApiKey(name=key.name, sha256=sha256, models=key.models, requests_per_minute=key.requests_per_minute, admin=key.admin)
+    return ApiKey(
+        name=key.name,
+        sha256=sha256,
+        models=key.models,
+        requests_per_minute=key.requests_per_minute,
+        admin=key.admin,
+    )
 
 
-def _last_good(before: Adapter | None, version: AdapterVersion, loaded: set[tuple[str, str | None]]) -> AdapterVersion | None:
-    """What serves while `version` cannot be loaded: the version it replaces, if a replica has loaded that, else what stood
-    in for that one.
+def _last_good(
+    before: Adapter | None, version: AdapterVersion, loaded: set[tuple[str, str | None]]
+) -> AdapterVersion | None:
+    """What serves while `version` cannot be loaded: the version it replaces, if a replica has
+    loaded that, else what stood in for that one.
     """
     if before is None:
         return None
     if before.desired == version:
         return before.last_good
-    was_good = any(name == before.name and before.desired.digest.startswith(digest or "-") for name, digest in loaded)
+    was_good = any(
+        name == before.name and before.desired.digest.startswith(digest or "-")
+        for name, digest in loaded
+    )
     return before.desired if was_good else before.last_good
 
 

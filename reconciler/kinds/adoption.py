@@ -1,5 +1,6 @@
-"""Taking over a container app that somebody else made, and letting go of it again: what is asked of such an app, whose it is, and
-how its traffic is held until a revision of ours has proven itself. Pure; container_app.py writes.
+"""Taking over a container app that somebody else made, and letting go of it again: what is asked of
+such an app, whose it is, and how its traffic is held until a revision of ours has proven itself.
+Pure; container_app.py writes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ STAYS = "what answers goes on answering"
 
 
 def origin_of(spec: ContainerAppSpec, found: Body, owner: str, before: Body) -> Origin:
-    """Whose the app is; `before` are the outputs of the last look, which remember an adoption whose tag was lost.
+    """Whose the app is; `before` are the outputs of the last look, which remember an adoption whose
+    tag was lost.
 
     Raises:
         NotOwned: somebody else's, and the document does not ask for it or it is another Moorage's.
@@ -29,20 +31,22 @@ def origin_of(spec: ContainerAppSpec, found: Body, owner: str, before: Body) -> 
     if other is not None:
         raise NotOwned(
             Reason.NOT_OWNED,
-            f"container app {spec.name} is driven by another Moorage (owner {other}); end that with its `moorage down`, or "
-            "choose another name",
+            f"container app {spec.name} is driven by another Moorage (owner {other}); end that with"
+            " its `moorage down`, or choose another name",
         )
     if not spec.named:
         raise NotOwned(
             Reason.NOT_OWNED,
-            f"container app {spec.name} exists and is not Moorage's; write adoptionPolicy: AdoptOrCreate in its document to "
-            "take it over, or choose another name",
+            f"container app {spec.name} exists and is not Moorage's; write adoptionPolicy:"
+            " AdoptOrCreate in its document to take it over, or choose another name",
         )
     return Origin.FOREIGN
 
 
 def asked(spec: ContainerAppSpec, found: Body, origin: Origin) -> Body:
-    """What the document asks of the app; of one that was there before, less what is its environment's, and marked as such."""
+    """What the document asks of the app; of one that was there before, less what is its
+    environment's, and marked as such.
+    """
     if origin is Origin.OURS:
         return spec.body
     properties = spec.body["properties"]
@@ -58,8 +62,8 @@ def asked(spec: ContainerAppSpec, found: Body, origin: Origin) -> Body:
 
 
 def held_traffic(found: Body) -> list[dict[str, Any]] | None:
-    """The traffic with explicit weights for the revisions that answer now; None where it is explicit already. Left as it is,
-    a new revision would take all of it at once.
+    """The traffic with explicit weights for the revisions that answer now; None where it is
+    explicit already. Left as it is, a new revision would take all of it at once.
     """
     properties, ingress = found["properties"], _ingress(found)
     latest = properties.get("latestRevisionName")
@@ -67,7 +71,9 @@ def held_traffic(found: Body) -> list[dict[str, Any]] | None:
     if not ingress or not latest:
         return None
     if str(properties["configuration"].get("activeRevisionsMode")).lower() == "single":
-        held = [{"revisionName": properties.get("latestReadyRevisionName") or latest, "weight": 100}]
+        held = [
+            {"revisionName": properties.get("latestReadyRevisionName") or latest, "weight": 100}
+        ]
     else:
         held = [_explicit(entry, latest) for entry in entries]
     return None if held == entries else held
@@ -77,7 +83,10 @@ def traffic_change(found: Body, held: list[dict[str, Any]] | None) -> tuple[Chan
     """The difference that `held_traffic` makes, for people."""
     if held is None:
         return ()
-    before = {str(e.get("revisionName") or "(latest)"): e.get("weight") for e in _ingress(found).get("traffic") or ()}
+    before = {
+        str(e.get("revisionName") or "(latest)"): e.get("weight")
+        for e in _ingress(found).get("traffic") or ()
+    }
     after = {entry["revisionName"]: entry.get("weight") for entry in held}
     return (Change("configuration.ingress.traffic", before, after, STAYS),)
 
@@ -86,14 +95,19 @@ def secret(entry: Body, values: Mapping[str, str]) -> dict[str, Any]:
     """A secret as ARM takes it back: with its value, or with where in a Key Vault it lives."""
     name = str(entry["name"])
     if entry.get("keyVaultUrl"):
-        return {field: entry[field] for field in ("name", "keyVaultUrl", "identity") if entry.get(field)}
+        return {
+            field: entry[field] for field in ("name", "keyVaultUrl", "identity") if entry.get(field)
+        }
     return {"name": name, "value": values.get(name)}
 
 
 def _explicit(entry: dict[str, Any], latest: str) -> dict[str, Any]:
     if not entry.get("latestRevision"):
         return entry
-    return {"revisionName": latest, **{name: value for name, value in entry.items() if name != "latestRevision"}}
+    return {
+        "revisionName": latest,
+        **{name: value for name, value in entry.items() if name != "latestRevision"},
+    }
 
 
 def _ingress(found: Body) -> Body:

@@ -1,4 +1,6 @@
-"""Do all live replicas serve what the catalogue says? Pure: `AdaptersLoaded` is true only when every one says so itself."""
+"""Do all live replicas serve what the catalogue says? Pure: `AdaptersLoaded` is true only when
+every one says so itself.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +16,46 @@ PROOFS = ("Proven", "SameAsBase")
 
 
 def agreement(
-    replicas: Sequence[Mapping[str, Any]], reports: Mapping[str, ReplicaReport], catalogue: Mapping[str, Any], *, asleep: bool
+    replicas: Sequence[Mapping[str, Any]],
+    reports: Mapping[str, ReplicaReport],
+    catalogue: Mapping[str, Any],
+    *,
+    asleep: bool,
 ) -> Mark:
-    """The mark for `replicas` (ARM's rows) and their fresh `reports` by name against the catalogue's outputs."""
+    """The mark for `replicas` (ARM's rows) and their fresh `reports` by name against the
+    catalogue's outputs.
+    """
     if asleep:
         return Mark(CONDITION, "Unknown", Reason.SCALED_TO_ZERO, "no replica runs")
     if not replicas or not catalogue:
         return Mark(CONDITION, "Unknown", Reason.NOT_OBSERVED, "no replica has reported yet")
     missing = [replica["name"] for replica in replicas if replica["name"] not in reports]
     if missing:
-        return Mark(CONDITION, "Unknown", Reason.REPORT_STALE, f"no fresh report from {', '.join(missing)}")
+        return Mark(
+            CONDITION, "Unknown", Reason.REPORT_STALE, f"no fresh report from {', '.join(missing)}"
+        )
     mine = [reports[replica["name"]] for replica in replicas]
     problems = [problem for report in mine for problem in _problems(report, catalogue)]
     if problems:
         failed = any(adapter.state == "Failed" for report in mine for adapter in report.adapters)
-        return Mark(CONDITION, "False", Reason.ADAPTER_FAILED if failed else Reason.LOADING, "; ".join(problems[:3]))
+        return Mark(
+            CONDITION,
+            "False",
+            Reason.ADAPTER_FAILED if failed else Reason.LOADING,
+            "; ".join(problems[:3]),
+        )
     count = len(catalogue.get("adapters") or ())
-    return Mark(CONDITION, "True", Reason.LOADED, f"{count} adapters on {len(mine)} of {len(mine)} replicas")
+    return Mark(
+        CONDITION, "True", Reason.LOADED, f"{count} adapters on {len(mine)} of {len(mine)} replicas"
+    )
 
 
 def _problems(report: ReplicaReport, catalogue: Mapping[str, Any]) -> Iterator[str]:
     """What one replica lacks, in sentences."""
-    seen, wanted = (report.epoch or 0, report.generation or 0), (catalogue["epoch"], catalogue["generation"])
+    seen, wanted = (
+        (report.epoch or 0, report.generation or 0),
+        (catalogue["epoch"], catalogue["generation"]),
+    )
     if seen < wanted:
         yield f"{report.replica} has seen catalogue {seen[1]} of {wanted[1]}"
         return
@@ -46,10 +66,18 @@ def _problems(report: ReplicaReport, catalogue: Mapping[str, Any]) -> Iterator[s
             yield f"{report.replica} does not have {adapter['name']} yet"
         elif mine.state != "Loaded" or not _same(mine.digest, adapter["digest"]):
             serving = f", serving {mine.digest[:12]}" if mine.digest else ""
-            yield f"{report.replica} has {adapter['name']} {mine.state.lower()}{serving}{_why(mine.message)}"
-        elif (canary := adapter.get("canary")) and not (mine.canary and mine.canary.state == "Loaded"):
+            yield (
+                f"{report.replica} has {adapter['name']}"
+                f" {mine.state.lower()}{serving}{_why(mine.message)}"
+            )
+        elif (canary := adapter.get("canary")) and not (
+            mine.canary and mine.canary.state == "Loaded"
+        ):
             said = mine.canary or CanaryReport(digest=canary["digest"], state="Loading")
-            yield f"{report.replica} has the canary of {adapter['name']} {said.state.lower()}{_why(said.message)}"
+            yield (
+                f"{report.replica} has the canary of {adapter['name']}"
+                f" {said.state.lower()}{_why(said.message)}"
+            )
 
 
 def _why(message: str) -> str:
@@ -63,11 +91,25 @@ def _same(one: str | None, other: str) -> bool:
 
 def proof(reports: Mapping[str, ReplicaReport]) -> Mark | None:
     """Do the loaded adapters change the model's answers? None while nothing was tried."""
-    tried = [(r.replica, a) for r in reports.values() for a in r.adapters if a.state == "Loaded" and a.reason in PROOFS]
+    tried = [
+        (r.replica, a)
+        for r in reports.values()
+        for a in r.adapters
+        if a.state == "Loaded" and a.reason in PROOFS
+    ]
     if not tried:
         return None
-    same = [f"{adapter.name} on {replica}" for replica, adapter in tried if adapter.reason == "SameAsBase"]
+    same = [
+        f"{adapter.name} on {replica}"
+        for replica, adapter in tried
+        if adapter.reason == "SameAsBase"
+    ]
     if same:
         message = f"answers like the base model: {', '.join(same)}"
         return Mark("AdapterProven", "False", Reason.SAME_AS_BASE, message)
-    return Mark("AdapterProven", "True", Reason.PROVEN, "fixed prompts are answered differently with each adapter than without")
+    return Mark(
+        "AdapterProven",
+        "True",
+        Reason.PROVEN,
+        "fixed prompts are answered differently with each adapter than without",
+    )

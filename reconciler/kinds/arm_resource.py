@@ -1,4 +1,6 @@
-"""The shape all ARM kinds share: find by one shared list, check ownership, compare owned fields, write once."""
+"""The shape all ARM kinds share: find by one shared list, check ownership, compare owned fields,
+write once.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class OwnerOf(Protocol):
 
 
 class ArmResource:
-    """A kind whose object is one ARM resource. Subclasses name the type and scope, and issue the writes."""
+    """A kind whose object is one ARM resource. Subclasses name the type and scope, and issue the
+    writes.
+    """
 
     name: str
     type: ClassVar[Type]
@@ -41,8 +45,16 @@ class ArmResource:
         """The ARM id in which the list of this type is taken."""
         return ids.resource_group(self.arm.subscription_id, spec.resource_group)
 
-    async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
-        """Create, or merge `body` into what was `found`; the operation's token, or None when done."""
+    async def put(
+        self,
+        desired: Desired,
+        body: Mapping[str, Any],
+        found: Mapping[str, Any] | None,
+        facts: Facts,
+    ) -> str | None:
+        """Create, or merge `body` into what was `found`; the operation's token, or None
+        when done.
+        """
         raise NotImplementedError
 
     async def remove(self, desired: Desired) -> str | None:
@@ -66,22 +78,37 @@ class ArmResource:
         state = self.state(found)
         if state in UNWELL and not changes:
             # Azure brings it back with a write that changes nothing, and with nothing else.
-            changes = (Change("provisioningState", state.capitalize(), "Succeeded", "write again what is there"),)
+            changes = (
+                Change(
+                    "provisioningState",
+                    state.capitalize(),
+                    "Succeeded",
+                    "write again what is there",
+                ),
+            )
         return Observation(
             exists=True,
             ready=self.ready(found),
             busy=state not in SETTLED,
             changes=changes,
             outputs=self.outputs(found),
-            reason=""
-            if self.ready(found)
-            else (Reason.OPERATION_IN_PROGRESS if state not in SETTLED else Reason.OPERATION_FAILED),
+            reason=(
+                ""
+                if self.ready(found)
+                else (
+                    Reason.OPERATION_IN_PROGRESS
+                    if state not in SETTLED
+                    else Reason.OPERATION_FAILED
+                )
+            ),
             message="" if self.ready(found) else f"{self.name} {spec.name} is {state or 'unknown'}",
             poll_after=1.0 if state not in SETTLED else None,
         )
 
     async def find(self, spec: Any) -> Mapping[str, Any] | None:
-        """A list may lag behind a creation, so what it lacks is asked for by name before it counts as absent."""
+        """A list may lag behind a creation, so what it lacks is asked for by name before it counts
+        as absent.
+        """
         listed = await self.arm.inventory.find(self.type, self.scope(spec), spec.name)
         return listed or await self.arm.inventory.get(self.type, self.scope(spec), spec.name)
 
@@ -96,7 +123,11 @@ class ArmResource:
         if "tags" in body:
             body["tags"] = tags.merged((found or {}).get("tags"), body["tags"])
         operation = await self.put(desired, body, found, facts)
-        return Wrote(f"update {self.name} {spec.name}: " + ", ".join(change.path for change in observed.changes), operation)
+        return Wrote(
+            f"update {self.name} {spec.name}: "
+            + ", ".join(change.path for change in observed.changes),
+            operation,
+        )
 
     async def delete(self, desired: Desired) -> Wrote | None:
         """Only what Moorage made goes; an adopted resource is left as it is."""
@@ -120,15 +151,17 @@ class ArmResource:
         return str((found.get("properties") or {}).get("provisioningState") or "").lower()
 
     def _owned(self, spec: ResourceSpec, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
-        """All that we asked for on our own resource; on one that was there before, only what the document sets."""
+        """All that we asked for on our own resource; on one that was there before, only what the
+        document sets.
+        """
         if found is None or self.is_ours(spec, found):
             return spec.body
         if spec.named:
             return spec.asked
         raise NotOwned(
             Reason.NOT_OWNED,
-            f"{self.name} {spec.name} exists and is not Moorage's; name it in the Environment document to adopt it, "
-            "or choose another name",
+            f"{self.name} {spec.name} exists and is not Moorage's; name it in the Environment"
+            " document to adopt it, or choose another name",
         )
 
     def _refuse_immutable(self, spec: ResourceSpec, changes: tuple[Change, ...]) -> None:
@@ -141,15 +174,18 @@ class ArmResource:
             )
 
     async def _refuse_rename(self, spec: ResourceSpec) -> None:
-        """A resource of ours for the same Environment under another name means that the document renamed it."""
+        """A resource of ours for the same Environment under another name means that the document
+        renamed it.
+        """
         if not self.taggable or self.name == "ContainerApp":
             return
         for other in await self.arm.inventory.list(self.type, self.scope(spec)):
             if self.is_ours(spec, other) and tags.tag(other, tags.ENVIRONMENT) == spec.environment:
                 raise TerminalError(
                     Reason.ENVIRONMENT_IMMUTABLE,
-                    f"the document names {self.name} {spec.name!r}, but Environment {spec.environment!r} already has "
-                    f"{other.get('name')!r}; Azure cannot rename it. Put the old name back, or delete the Environment first.",
+                    f"the document names {self.name} {spec.name!r}, but Environment"
+                    f" {spec.environment!r} already has {other.get('name')!r}; Azure cannot rename"
+                    " it. Put the old name back, or delete the Environment first.",
                 )
 
 

@@ -1,4 +1,5 @@
-"""Desired resources as an ARM template: the bodies that each kind would write, with expressions for what it reads first.
+"""Desired resources as an ARM template: the bodies that each kind would write, with expressions for
+what it reads first.
 
 Pure. What is no ARM resource (folders and catalogues on the share) stays the daemon's.
 """
@@ -15,7 +16,8 @@ from reconciler.engine.external import Desired, ObjectKey
 from reconciler.kinds import container_app, environment, environment_storage
 
 SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
-WORKSPACE_KEYS = "2023-09-01"  # the latest version whose workspaces answer `listKeys`; later ones say `sharedKeys`
+# the latest version whose workspaces answer `listKeys`; later ones say `sharedKeys`
+WORKSPACE_KEYS = "2023-09-01"
 _NAME = re.compile(r"\W")
 
 
@@ -31,7 +33,9 @@ class _Type(NamedTuple):
 
 
 TYPES = {
-    "LogAnalyticsWorkspace": _Type("Microsoft.OperationalInsights/workspaces", versions.LOG_ANALYTICS),
+    "LogAnalyticsWorkspace": _Type(
+        "Microsoft.OperationalInsights/workspaces", versions.LOG_ANALYTICS
+    ),
     "StorageAccount": _Type("Microsoft.Storage/storageAccounts", versions.STORAGE),
     "FileShare": _Type("Microsoft.Storage/storageAccounts/fileServices/shares", versions.STORAGE),
     "ManagedEnvironment": _Type("Microsoft.App/managedEnvironments", versions.APP),
@@ -41,7 +45,9 @@ TYPES = {
 
 
 def arm_template(desired: Sequence[Desired]) -> dict[str, Any]:
-    """The template that creates `desired` in their resource group; API keys are its parameters, endpoints its outputs."""
+    """The template that creates `desired` in their resource group; API keys are its parameters,
+    endpoints its outputs.
+    """
     by_key = {each.key: each for each in desired if each.key.kind in TYPES}
     apps = [each for each in by_key.values() if each.key.kind == "ContainerApp"]
     keys = {key_parameter(app.spec.name, name): app for app in apps for name in app.spec.key_names}
@@ -49,12 +55,19 @@ def arm_template(desired: Sequence[Desired]) -> dict[str, Any]:
         "$schema": SCHEMA,
         "contentVersion": "1.0.0.0",
         "parameters": {
-            name: {"type": "securestring", "metadata": {"description": f"An API key of {app.spec.name}: a long random text."}}
+            name: {
+                "type": "securestring",
+                "metadata": {"description": f"An API key of {app.spec.name}: a long random text."},
+            }
             for name, app in keys.items()
         },
         "resources": [_resource(each, by_key) for each in by_key.values()],
         "outputs": {
-            _NAME.sub("_", f"{app.spec.name}_endpoint"): {"type": "string", "value": _rendered(_endpoint(app))} for app in apps
+            _NAME.sub("_", f"{app.spec.name}_endpoint"): {
+                "type": "string",
+                "value": _rendered(_endpoint(app)),
+            }
+            for app in apps
         },
     }
 
@@ -78,13 +91,22 @@ def _body(desired: Desired, by_key: Mapping[ObjectKey, Desired]) -> Mapping[str,
     if kind == "ManagedEnvironment":
         workspace = _id(by_key[ObjectKey("LogAnalyticsWorkspace", desired.key.name)])
         customer = Expression(f"reference({workspace}, '{versions.LOG_ANALYTICS}').customerId")
-        return environment.creation(spec, customer, Expression(f"listKeys({workspace}, '{WORKSPACE_KEYS}').primarySharedKey"))
+        return environment.creation(
+            spec,
+            customer,
+            Expression(f"listKeys({workspace}, '{WORKSPACE_KEYS}').primarySharedKey"),
+        )
     if kind == "EnvironmentStorage":
         account = _id(by_key[ObjectKey("StorageAccount", spec.environment)])
-        return environment_storage.creation(spec.body, Expression(f"listKeys({account}, '{versions.STORAGE}').keys[0].value"))
+        return environment_storage.creation(
+            spec.body, Expression(f"listKeys({account}, '{versions.STORAGE}').keys[0].value")
+        )
     if isinstance(spec, ContainerAppSpec):
         managed = _id(by_key[ObjectKey("ManagedEnvironment", spec.environment)])
-        keys = {name: Expression(f"parameters({_quoted(key_parameter(spec.name, name))})") for name in spec.key_names}
+        keys = {
+            name: Expression(f"parameters({_quoted(key_parameter(spec.name, name))})")
+            for name in spec.key_names
+        }
         return container_app.creation(spec, managed, keys)
     return dict(spec.body)
 

@@ -1,4 +1,6 @@
-"""What a person sees of a catalogue: which of its fields differ, and what the status says of it. Pure."""
+"""What a person sees of a catalogue: which of its fields differ, and what the status says of it.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,16 @@ def changes_of(current: Catalogue | None, wanted: Catalogue) -> tuple[Change, ..
         return ()
     before, after = _fields(current), _fields(wanted)
     secrets = {f"apiKeys[{key.name}]": key.sha256 for key in current.api_keys}
-    changed = {f"apiKeys[{key.name}]" for key in wanted.api_keys if secrets.get(f"apiKeys[{key.name}]", key.sha256) != key.sha256}
-    paths = [path for path in (*after, *(before.keys() - after.keys())) if path in changed or before.get(path) != after.get(path)]
+    changed = {
+        f"apiKeys[{key.name}]"
+        for key in wanted.api_keys
+        if secrets.get(f"apiKeys[{key.name}]", key.sha256) != key.sha256
+    }
+    paths = [
+        path
+        for path in (*after, *(before.keys() - after.keys()))
+        if path in changed or before.get(path) != after.get(path)
+    ]
     return tuple(Change(path, before.get(path), after.get(path), "hot") for path in paths)
 
 
@@ -33,16 +43,24 @@ def _fields(catalogue: Catalogue) -> dict[str, Any]:
         found |= {f"{at}.evaluation": _cases(adapter.evaluation)} if adapter.evaluation else {}
         if canary := adapter.canary:
             found[f"{at}.canary"] = f"{canary.weight} % to {canary.version.digest[:SHORT]}"
-            found |= {f"{at}.canary.evaluation": _cases(canary.evaluation)} if canary.evaluation else {}
+            found |= (
+                {f"{at}.canary.evaluation": _cases(canary.evaluation)} if canary.evaluation else {}
+            )
         if held := adapter.held:
             found[f"{at}.held"] = f"{held.outcome} ({held.asked[:SHORT]})"
     for key in catalogue.api_keys:
         limits = [f"models {', '.join(key.models)}"] if key.models is not None else []
-        limits += [f"{key.requests_per_minute} requests a minute"] if key.requests_per_minute else []
-        found[f"apiKeys[{key.name}]"] = ", ".join(["(secret)", *limits, *(["admin"] if key.admin else [])])
+        limits += (
+            [f"{key.requests_per_minute} requests a minute"] if key.requests_per_minute else []
+        )
+        found[f"apiKeys[{key.name}]"] = ", ".join(
+            ["(secret)", *limits, *(["admin"] if key.admin else [])]
+        )
     defaults = Catalogue.model_fields["limits"].default
     found |= (
-        {} if catalogue.limits == defaults else {"limits": catalogue.limits.model_dump_json(by_alias=True, exclude_none=True)}
+        {}
+        if catalogue.limits == defaults
+        else {"limits": catalogue.limits.model_dump_json(by_alias=True, exclude_none=True)}
     )
     return found | ({"requestLog.prompts": True} if catalogue.log_prompts else {})
 
@@ -60,7 +78,9 @@ def outputs_of(spec: CatalogueSpec, current: Catalogue | None) -> dict[str, Any]
         "engine": current.engine,
         "epoch": current.epoch,
         "generation": current.generation,
-        "adapters": [_output(adapter, documented.get(adapter.name)) for adapter in current.adapters],
+        "adapters": [
+            _output(adapter, documented.get(adapter.name)) for adapter in current.adapters
+        ],
     }
 
 
@@ -74,8 +94,15 @@ def _output(adapter: Adapter, documented: CatalogueAdapter | None) -> dict[str, 
     if documented:
         found |= {"asked": asked(documented), "source": documented.source}
         if documented.canary:
-            found["documentCanary"] = {"digest": documented.canary.digest, "source": documented.canary.source}
+            found["documentCanary"] = {
+                "digest": documented.canary.digest,
+                "source": documented.canary.source,
+            }
         if held := adapter.held:
-            told = {"outcome": held.outcome, "message": held.message, "at": held.at.isoformat(timespec="seconds")}
+            told = {
+                "outcome": held.outcome,
+                "message": held.message,
+                "at": held.at.isoformat(timespec="seconds"),
+            }
             found["held"] = {**told, "source": source_of(documented, adapter.desired)}
     return found

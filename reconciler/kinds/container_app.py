@@ -1,7 +1,7 @@
 """Microsoft.App/containerApps: a service's revisions, traffic, ingress and API keys.
 
-`rollout` decides the next step, `replicas` looks at what runs, `adoption` says what is asked of an app that was there before;
-this file observes the app and issues the one write.
+`rollout` decides the next step, `replicas` looks at what runs, `adoption` says what is asked of an
+app that was there before; this file observes the app and issues the one write.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from reconciler.arm import apps, ids, tags
 from reconciler.arm.inventory import Type
 from reconciler.engine.diff import Rules, diff
 from reconciler.engine.errors import NotReadyYet, TerminalError
-from reconciler.engine.external import Change, Desired, Facts, Mark, ObjectKey, Observation, Origin, Wrote
+from reconciler.engine.external import (
+    Change,
+    Desired,
+    Facts,
+    Mark,
+    ObjectKey,
+    Observation,
+    Origin,
+    Wrote,
+)
 from reconciler.kinds import adoption, app_changes, rollout
 from reconciler.kinds.arm_resource import SETTLED, ArmResource, OwnerOf
 from reconciler.kinds.endpoint import reach
@@ -34,9 +43,11 @@ NOTHING = Step(Action.NONE)
 
 @dataclass(frozen=True)
 class AppObservation(Observation):
-    """An observation that remembers the rollout step its changes stand for, so that `update` does just that.
+    """An observation that remembers the rollout step its changes stand for, so that `update` does
+    just that.
 
-    `traffic` is to be held like this before any template is written; `alone` says that the configuration goes without one.
+    `traffic` is to be held like this before any template is written; `alone` says that the
+    configuration goes without one.
     """
 
     step: Step = NOTHING
@@ -46,12 +57,18 @@ class AppObservation(Observation):
 
 
 class ContainerApp(ArmResource):
-    """An app in Multiple mode with explicit weights: made like that, or brought there when it is adopted."""
+    """An app in Multiple mode with explicit weights: made like that, or brought there when it is
+    adopted.
+    """
 
     name = "ContainerApp"
     type = Type.APP
     rules = Rules(
-        ignore_case=("location", "properties.configuration.ingress.transport", "properties.configuration.activeRevisionsMode"),
+        ignore_case=(
+            "location",
+            "properties.configuration.ingress.transport",
+            "properties.configuration.activeRevisionsMode",
+        ),
         ignored=("properties.configuration.ingress.traffic",),
     )
 
@@ -64,7 +81,12 @@ class ContainerApp(ArmResource):
         found = await self.find(spec)
         if found is None:
             return Observation(
-                exists=False, marks=(Mark("Provisioned", "False", Reason.MISSING, "the container app does not exist"),)
+                exists=False,
+                marks=(
+                    Mark(
+                        "Provisioned", "False", Reason.MISSING, "the container app does not exist"
+                    ),
+                ),
             )
         self._refuse_move(spec, found, facts)
         before = facts.last(desired.key)
@@ -74,36 +96,62 @@ class ContainerApp(ArmResource):
         state = self.state(found)
         if state not in SETTLED:
             return Observation(
-                exists=True, busy=True, reason=Reason.OPERATION_IN_PROGRESS, message=f"Azure reports {state}", poll_after=0.5,
-                outputs=before, origin=origin,
-            )  # fmt: skip
-        catalogue = facts.last(ObjectKey("AdapterCatalogue", spec.service)) if spec.serves_model else {}
+                exists=True,
+                busy=True,
+                reason=Reason.OPERATION_IN_PROGRESS,
+                message=f"Azure reports {state}",
+                poll_after=0.5,
+                outputs=before,
+                origin=origin,
+            )
+        catalogue = (
+            facts.last(ObjectKey("AdapterCatalogue", spec.service)) if spec.serves_model else {}
+        )
         # Nothing of somebody else's app reports to the share, and the share may not be there yet.
         watched = replace(spec, engine=None) if origin is Origin.FOREIGN else spec
         seen = await self.looks.look(watched, found, before, catalogue)
         strategy = await resolve_strategy(self.arm, spec, found, seen.revisions)
         if strategy == "BlueGreen" and any(change.path == app_changes.PORT for change in changes):
-            strategy = "Surge"  # all revisions share the port, so two with different ones cannot share the traffic
-        step = rollout.next_step(spec.revision, strategy, seen.revisions, app_changes.weights_of(found))
+            # all revisions share the port, so two with different ones cannot share the traffic
+            strategy = "Surge"
+        step = rollout.next_step(
+            spec.revision, strategy, seen.revisions, app_changes.weights_of(found)
+        )
         held = adoption.held_traffic(found)
-        later = (*app_changes.with_the_template(changes, spec, seen), *app_changes.with_the_traffic(changes, spec, found, step))
+        later = (
+            *app_changes.with_the_template(changes, spec, seen),
+            *app_changes.with_the_traffic(changes, spec, found, step),
+        )
         configuration = (
             *(change for change in changes if change not in later),
             *_key_changes(spec, found, origin),
             *adoption.traffic_change(found, held),
         )
-        # By itself: whatever becomes of the template, it is known whose the app is, and its traffic stays where it is.
+        # By itself: whatever becomes of the template, it is known whose the app is, and its traffic
+        # stays where it is.
         alone = origin is Origin.FOREIGN or held is not None
         steps = app_changes.step_changes(spec, found, step)
         endpoint = self.outputs(found)["endpoint"]
         # Asked once it serves, never while something moves: that is the replicas' to say.
-        reached = await reach(self.arm, spec, endpoint) if seen.proven and step.action is Action.NONE else None
-        outputs = {**self.outputs(found), **seen.outputs, "apiKeys": await self._key_hashes(spec, found, before)}
+        reached = (
+            await reach(self.arm, spec, endpoint)
+            if seen.proven and step.action is Action.NONE
+            else None
+        )
+        outputs = {
+            **self.outputs(found),
+            **seen.outputs,
+            "apiKeys": await self._key_hashes(spec, found, before),
+        }
         outputs |= {} if origin is Origin.OURS else {"adopted": True}
         return AppObservation(
             exists=True,
             ready=step.action in (Action.NONE, Action.DEACTIVATE) and seen.proven,
-            changes=configuration if alone else app_changes.next_changes(configuration, later, steps, step),
+            changes=(
+                configuration
+                if alone
+                else app_changes.next_changes(configuration, later, steps, step)
+            ),
             outputs=outputs,
             marks=(*seen.marks(spec, found, step), *((reached,) if reached else ())),
             reason=_reason(step, seen),
@@ -120,7 +168,9 @@ class ContainerApp(ArmResource):
 
     async def create(self, desired: Desired, facts: Facts) -> Wrote:
         spec: ContainerAppSpec = desired.spec
-        body = creation(spec, self._environment(spec, facts), {name: new_key() for name in spec.key_names})
+        body = creation(
+            spec, self._environment(spec, facts), {name: new_key() for name in spec.key_names}
+        )
         operation = await apps.put_app(self.arm, spec.resource_group, spec.name, body)
         return Wrote(f"create container app {spec.name} with revision {spec.revision}", operation)
 
@@ -130,15 +180,27 @@ class ContainerApp(ArmResource):
         step = observed.step
         group, name = spec.resource_group, spec.name
         if observed.configuration or step.action in (Action.WRITE, Action.SHIFT):
-            patch = await self._configuration_patch(spec, observed) if observed.configuration else {"properties": {}}
+            patch = (
+                await self._configuration_patch(spec, observed)
+                if observed.configuration
+                else {"properties": {}}
+            )
             if observed.alone:
                 step = NOTHING
             if step.action is Action.WRITE:
                 body = _body(spec, self._environment(spec, facts))["properties"]
-                patch["properties"] |= {"workloadProfileName": body["workloadProfileName"], "template": body["template"]}
+                patch["properties"] |= {
+                    "workloadProfileName": body["workloadProfileName"],
+                    "template": body["template"],
+                }
             elif step.action is Action.SHIFT:
-                traffic = [{"revisionName": revision, "weight": weight} for revision, weight in (step.weights or {}).items()]
-                ingress = patch["properties"].setdefault("configuration", {}).setdefault("ingress", {})
+                traffic = [
+                    {"revisionName": revision, "weight": weight}
+                    for revision, weight in (step.weights or {}).items()
+                ]
+                ingress = (
+                    patch["properties"].setdefault("configuration", {}).setdefault("ingress", {})
+                )
                 patch["properties"]["configuration"]["ingress"] = {**ingress, "traffic": traffic}
             operation = await apps.patch_app(self.arm, group, name, patch)
             return Wrote(_told(observed), operation)
@@ -159,7 +221,10 @@ class ContainerApp(ArmResource):
         if not tags.is_adopted(found):
             return await super().delete(desired)
         body = {"tags": tags.released(found["tags"])}
-        return Wrote(f"release container app {spec.name}", await apps.patch_app(self.arm, spec.resource_group, spec.name, body))
+        return Wrote(
+            f"release container app {spec.name}",
+            await apps.patch_app(self.arm, spec.resource_group, spec.name, body),
+        )
 
     async def remove(self, desired: Desired) -> str | None:
         return await apps.delete_app(self.arm, desired.spec.resource_group, desired.spec.name)
@@ -172,16 +237,25 @@ class ContainerApp(ArmResource):
     def _environment(spec: ContainerAppSpec, facts: Facts) -> str:
         return str(facts.outputs(ObjectKey("ManagedEnvironment", spec.environment))["id"])
 
-    async def _configuration_patch(self, spec: ContainerAppSpec, observed: AppObservation) -> dict[str, Any]:
-        """Everything outside the template as a merge patch: what it does not name stays as others set it."""
+    async def _configuration_patch(
+        self, spec: ContainerAppSpec, observed: AppObservation
+    ) -> dict[str, Any]:
+        """Everything outside the template as a merge patch: what it does not name stays as others
+        set it.
+        """
         found = await self.arm.inventory.get(self.type, self.scope(spec), spec.name)
         if found is None:
             raise NotReadyYet(Reason.MISSING, f"container app {spec.name} went away")
-        owned, paths = adoption.asked(spec, found, observed.origin), [change.path for change in observed.configuration]
+        owned, paths = (
+            adoption.asked(spec, found, observed.origin),
+            [change.path for change in observed.configuration],
+        )
         configuration = {**owned["properties"]["configuration"]}
         if any(".secrets[" in path for path in paths):
             configuration["secrets"] = await self._secrets(spec, found, observed.origin)
-        port = ((found["properties"].get("configuration") or {}).get("ingress") or {}).get("targetPort")
+        port = ((found["properties"].get("configuration") or {}).get("ingress") or {}).get(
+            "targetPort"
+        )
         if port is not None and app_changes.PORT not in paths:
             configuration["ingress"] = {**configuration["ingress"], "targetPort": port}  # not yet
         if observed.traffic:
@@ -193,19 +267,30 @@ class ContainerApp(ArmResource):
             patch["tags"] = tags.merged(found.get("tags"), owned["tags"])
         return patch
 
-    async def _secrets(self, spec: ContainerAppSpec, found: Mapping[str, Any], origin: Origin) -> list[dict[str, Any]]:
-        """The list, which ARM replaces whole: what is read back, and keys for all names of the document. Of an app that was
-        there before nothing is dropped, whatever it is called: its revisions may refer to it.
+    async def _secrets(
+        self, spec: ContainerAppSpec, found: Mapping[str, Any], origin: Origin
+    ) -> list[dict[str, Any]]:
+        """The list, which ARM replaces whole: what is read back, and keys for all names of the
+        document. Of an app that was there before nothing is dropped, whatever it is called: its
+        revisions may refer to it.
         """
         values = await apps.list_secrets(self.arm, spec.resource_group, spec.name)
         wanted = [KEY_PREFIX + name for name in spec.key_names]
         dropped = [KEY_PREFIX + name for name in _key_names(found)] if origin is Origin.OURS else []
         listed = found["properties"]["configuration"].get("secrets") or []
-        kept = [adoption.secret(entry, values) for entry in listed if entry["name"] not in (*dropped, *wanted)]
+        kept = [
+            adoption.secret(entry, values)
+            for entry in listed
+            if entry["name"] not in (*dropped, *wanted)
+        ]
         return [*kept, *({"name": name, "value": values.get(name) or new_key()} for name in wanted)]
 
-    async def _key_hashes(self, spec: ContainerAppSpec, found: Mapping[str, Any], before: Mapping[str, Any]) -> list[list[str]]:
-        """Name and SHA-256 of each API key that exists; read from Azure only when a name is not known yet."""
+    async def _key_hashes(
+        self, spec: ContainerAppSpec, found: Mapping[str, Any], before: Mapping[str, Any]
+    ) -> list[list[str]]:
+        """Name and SHA-256 of each API key that exists; read from Azure only when a name is not
+        known yet.
+        """
         there = _key_names(found)
         known = [[name, value] for name, value in before.get("apiKeys") or () if name in there]
         if there <= {name for name, _ in known}:
@@ -219,7 +304,11 @@ class ContainerApp(ArmResource):
 
     def _refuse_move(self, spec: ContainerAppSpec, found: Mapping[str, Any], facts: Facts) -> None:
         wanted = str(facts.last(ObjectKey("ManagedEnvironment", spec.environment)).get("id") or "")
-        actual = str(found["properties"].get("environmentId") or found["properties"].get("managedEnvironmentId") or "")
+        actual = str(
+            found["properties"].get("environmentId")
+            or found["properties"].get("managedEnvironmentId")
+            or ""
+        )
         if wanted and actual and not ids.same(wanted, actual):
             raise TerminalError(
                 Reason.ENVIRONMENT_IMMUTABLE,
@@ -232,14 +321,19 @@ def creation(spec: ContainerAppSpec, environment: str, keys: Mapping[str, str]) 
     """What creates the app in the managed environment of that id, with its API keys by name."""
     body = _body(spec, environment)
     configuration = body["properties"]["configuration"]
-    configuration["secrets"] = [{"name": KEY_PREFIX + name, "value": value} for name, value in keys.items()]
+    configuration["secrets"] = [
+        {"name": KEY_PREFIX + name, "value": value} for name, value in keys.items()
+    ]
     configuration["ingress"]["traffic"] = [{"revisionName": spec.revision, "weight": 100}]
     return body
 
 
 def _body(spec: ContainerAppSpec, environment: str) -> dict[str, Any]:
     properties = spec.body["properties"]
-    configuration = {**properties["configuration"], "ingress": dict(properties["configuration"]["ingress"])}
+    configuration = {
+        **properties["configuration"],
+        "ingress": dict(properties["configuration"]["ingress"]),
+    }
     template = {"revisionSuffix": spec.suffix, **spec.template}
     own = {"environmentId": environment, "configuration": configuration, "template": template}
     return {**spec.body, "properties": {**properties, **own}}
@@ -271,13 +365,24 @@ def new_key() -> str:
 
 def _key_names(found: Mapping[str, Any]) -> set[str]:
     listed = found["properties"]["configuration"].get("secrets") or []
-    return {str(s["name"]).removeprefix(KEY_PREFIX) for s in listed if str(s["name"]).startswith(KEY_PREFIX)}
+    return {
+        str(s["name"]).removeprefix(KEY_PREFIX)
+        for s in listed
+        if str(s["name"]).startswith(KEY_PREFIX)
+    }
 
 
-def _key_changes(spec: ContainerAppSpec, found: Mapping[str, Any], origin: Origin) -> tuple[Change, ...]:
+def _key_changes(
+    spec: ContainerAppSpec, found: Mapping[str, Any], origin: Origin
+) -> tuple[Change, ...]:
     there, wanted = _key_names(found), set(spec.key_names)
     if origin is not Origin.OURS:
         there &= wanted  # another secret of such a name may be anybody's
     path = "configuration.secrets[" + KEY_PREFIX + "{}]"
-    missing = [Change(path.format(name), None, "(secret)", "hot") for name in sorted(wanted - there)]
-    return (*missing, *(Change(path.format(name), "(secret)", None, "hot") for name in sorted(there - wanted)))
+    missing = [
+        Change(path.format(name), None, "(secret)", "hot") for name in sorted(wanted - there)
+    ]
+    return (
+        *missing,
+        *(Change(path.format(name), "(secret)", None, "hot") for name in sorted(there - wanted)),
+    )

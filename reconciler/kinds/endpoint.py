@@ -1,5 +1,5 @@
-"""Is the endpoint reachable from here, certificate and all? Asked only of services that never sleep: a request would wake
-one that does, or keep it awake.
+"""Is the endpoint reachable from here, certificate and all? Asked only of services that never
+sleep: a request would wake one that does, or keep it awake.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from reconciler.arm.clients import Arm
 from reconciler.engine.external import Mark
 
 PATIENCE = aiohttp.ClientTimeout(total=5)
-ONCE = {"Connection": "close"}  # kept open, the connections to a hundred services would hold 33 MB for nothing
+ONCE = {
+    "Connection": "close"
+}  # kept open, the connections to a hundred services would hold 33 MB for nothing
 
 
 async def reach(arm: Arm, spec: ContainerAppSpec, endpoint: str | None) -> Mark | None:
-    """The `EndpointReachable` mark; None where nothing may be asked or only the environment can reach it.
+    """The `EndpointReachable` mark; None where nothing may be asked or only the environment can
+    reach it.
 
     Any answer of the app itself will do, an error too: it is the way there that is in question.
     """
@@ -30,4 +33,6 @@ async def reach(arm: Arm, spec: ContainerAppSpec, endpoint: str | None) -> Mark 
             message = "" if there else f"{endpoint} answers {answer.status}"
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         there, message = False, f"{endpoint} cannot be reached: {type(error).__name__}"
-    return Mark("EndpointReachable", str(there), Reason.REACHABLE if there else Reason.UNREACHABLE, message)
+    return Mark(
+        "EndpointReachable", str(there), Reason.REACHABLE if there else Reason.UNREACHABLE, message
+    )

@@ -14,7 +14,9 @@ from reconciler.kinds.arm_resource import ArmResource
 
 
 class ManagedEnvironment(ArmResource):
-    """Written with PATCH once it exists: a PUT would reset what others set. Its workspace is given when it is created."""
+    """Written with PATCH once it exists: a PUT would reset what others set. Its workspace is given
+    when it is created.
+    """
 
     name = "ManagedEnvironment"
     type = Type.ENVIRONMENT
@@ -26,22 +28,40 @@ class ManagedEnvironment(ArmResource):
     def outputs(self, found: Mapping[str, Any]) -> dict[str, Any]:
         return {"id": found.get("id"), "defaultDomain": found["properties"].get("defaultDomain")}
 
-    async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
+    async def put(
+        self,
+        desired: Desired,
+        body: Mapping[str, Any],
+        found: Mapping[str, Any] | None,
+        facts: Facts,
+    ) -> str | None:
         spec = desired.spec
         if found is None:
             return await environments.put_environment(
                 self.arm, spec.resource_group, spec.name, await self._with_logs(desired, facts)
             )
         # ARM replaces the list of profiles whole: those we do not own are sent back as they are.
-        ours = {profile["name"] for profile in (body.get("properties") or {}).get("workloadProfiles") or []}
-        kept = [p for p in found["properties"].get("workloadProfiles") or [] if p["name"] not in ours]
-        patch: dict[str, Any] = {"location": found["location"], **{k: body[k] for k in ("tags",) if k in body}}
+        ours = {
+            profile["name"]
+            for profile in (body.get("properties") or {}).get("workloadProfiles") or []
+        }
+        kept = [
+            p for p in found["properties"].get("workloadProfiles") or [] if p["name"] not in ours
+        ]
+        patch: dict[str, Any] = {
+            "location": found["location"],
+            **{k: body[k] for k in ("tags",) if k in body},
+        }
         if ours:
-            patch["properties"] = {"workloadProfiles": [*body["properties"]["workloadProfiles"], *kept]}
+            patch["properties"] = {
+                "workloadProfiles": [*body["properties"]["workloadProfiles"], *kept]
+            }
         return await environments.patch_environment(self.arm, spec.resource_group, spec.name, patch)
 
     async def remove(self, desired: Desired) -> str | None:
-        return await environments.delete_environment(self.arm, desired.spec.resource_group, desired.spec.name)
+        return await environments.delete_environment(
+            self.arm, desired.spec.resource_group, desired.spec.name
+        )
 
     async def _with_logs(self, desired: Desired, facts: Facts) -> dict[str, Any]:
         spec = desired.spec

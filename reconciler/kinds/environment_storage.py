@@ -23,22 +23,29 @@ IN_USE = 10.0  # seconds between looks at who still mounts what is to go
 
 
 class EnvironmentStorage(ArmResource):
-    """Azure lets only the key change and never shows it: fingerprints stand for the key that it holds now and for the one
-    that it was made with, by which `registrations` moves on to another name.
+    """Azure lets only the key change and never shows it: fingerprints stand for the key that it
+    holds now and for the one that it was made with, by which `registrations` moves on to another
+    name.
     """
 
     name = "EnvironmentStorage"
     type = Type.ENVIRONMENT_STORAGE
-    immutable = tuple(f"properties.azureFile.{field}" for field in ("accountName", "shareName", "accessMode"))
+    immutable = tuple(
+        f"properties.azureFile.{field}" for field in ("accountName", "shareName", "accessMode")
+    )
     taggable = False
 
     def __init__(self, arm: Arm, owner_of: OwnerOf, shares: Shares) -> None:
         super().__init__(arm, owner_of)
         self.shares = shares
-        self._written: dict[ObjectKey, str] = {}  # fingerprints of keys written by this process; the store has earlier ones
+        self._written: dict[
+            ObjectKey, str
+        ] = {}  # fingerprints of keys written by this process; the store has earlier ones
 
     def scope(self, spec: Any) -> str:
-        return ids.environment(self.arm.subscription_id, spec.resource_group, spec.managed_environment)
+        return ids.environment(
+            self.arm.subscription_id, spec.resource_group, spec.managed_environment
+        )
 
     async def observe(self, desired: Desired, facts: Facts) -> Observation:
         seen = await super().observe(desired, facts)
@@ -51,27 +58,43 @@ class EnvironmentStorage(ArmResource):
         if holds != current and not _adopted(spec, await self.find(spec)):
             changed = Change("properties.azureFile.accountKey", "(secret)", "(secret)")
             seen = replace(seen, changes=(*seen.changes, changed))
-        return replace(seen, outputs={**seen.outputs, "keyFingerprint": holds, "registeredWith": made_with})
+        return replace(
+            seen, outputs={**seen.outputs, "keyFingerprint": holds, "registeredWith": made_with}
+        )
 
     def _owned(self, spec: Any, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
         if not _adopted(spec, found):
             return super()._owned(spec, found)
-        file = {name: value for name, value in spec.body["properties"]["azureFile"].items() if name != "accessMode"}
+        file = {
+            name: value
+            for name, value in spec.body["properties"]["azureFile"].items()
+            if name != "accessMode"
+        }
         return {"properties": {"azureFile": file}}
 
     def is_ours(self, spec: Any, found: Mapping[str, Any]) -> bool:
         return not _adopted(spec, found)
 
-    async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
+    async def put(
+        self,
+        desired: Desired,
+        body: Mapping[str, Any],
+        found: Mapping[str, Any] | None,
+        facts: Facts,
+    ) -> str | None:
         spec = desired.spec
         key = (await storage.storage_keys(self.arm, spec.resource_group, spec.account))[0]
         if found is None:  # before it is made, so that no death in between makes us forget
-            await mountkeys.note(self._share(spec), spec.managed_environment, spec.name, key_fingerprint(key))
+            await mountkeys.note(
+                self._share(spec), spec.managed_environment, spec.name, key_fingerprint(key)
+            )
         await self._write(desired, creation(body, key), key)
         return None
 
     async def remove(self, desired: Desired) -> str | None:
-        """What is still mounted stays, with a key that gives its new replicas the best chance, until its users have moved."""
+        """What is still mounted stays, with a key that gives its new replicas the best chance,
+        until its users have moved.
+        """
         spec = desired.spec
         if users := await self._users(spec):
             if self._written.get(desired.key) != await self._share(spec).fingerprint():
@@ -79,26 +102,46 @@ class EnvironmentStorage(ArmResource):
                 await self._write(desired, creation(spec.body, key), key)
             message = f"{spec.name} is deleted once {', '.join(users)} no longer mounts it"
             raise NotReadyYet(Reason.STORAGE_IN_USE, message, after=IN_USE)
-        operation = await environments.delete_env_storage(self.arm, spec.resource_group, spec.managed_environment, spec.name)
+        operation = await environments.delete_env_storage(
+            self.arm, spec.resource_group, spec.managed_environment, spec.name
+        )
         with suppress(ReconcileError):  # the share may be gone as well
             await mountkeys.forget(self._share(spec), spec.managed_environment, spec.name)
         return operation
 
     async def _write(self, desired: Desired, write: Mapping[str, Any], key: str) -> None:
         spec = desired.spec
-        await environments.put_env_storage(self.arm, spec.resource_group, spec.managed_environment, spec.name, write)
+        await environments.put_env_storage(
+            self.arm, spec.resource_group, spec.managed_environment, spec.name, write
+        )
         self._written[desired.key] = key_fingerprint(key)
 
     async def _users(self, spec: EnvironmentStorageSpec) -> list[str]:
-        """Apps and jobs of the resource group that mount it: in their template, or in a revision that is still active."""
-        group, find = ids.resource_group(self.arm.subscription_id, spec.resource_group), self.arm.inventory.list
+        """Apps and jobs of the resource group that mount it: in their template, or in a revision
+        that is still active.
+        """
+        group, find = (
+            ids.resource_group(self.arm.subscription_id, spec.resource_group),
+            self.arm.inventory.list,
+        )
         users = []
         for each in [*await find(Type.APP, group), *await find(Type.JOB, group)]:
             properties = each["properties"]
-            if not ids.same(str(properties.get("environmentId") or properties.get("managedEnvironmentId")), self.scope(spec)):
+            if not ids.same(
+                str(properties.get("environmentId") or properties.get("managedEnvironmentId")),
+                self.scope(spec),
+            ):
                 continue
-            revisions = await find(Type.REVISION, str(each["id"])) if "/containerapps/" in str(each["id"]).lower() else []
-            active = [revision["properties"] for revision in revisions if revision["properties"].get("active")]
+            revisions = (
+                await find(Type.REVISION, str(each["id"]))
+                if "/containerapps/" in str(each["id"]).lower()
+                else []
+            )
+            active = [
+                revision["properties"]
+                for revision in revisions
+                if revision["properties"].get("active")
+            ]
             if any(_mounts(holder.get("template"), spec.name) for holder in (properties, *active)):
                 users.append(str(each["name"]))
         return users
@@ -107,20 +150,24 @@ class EnvironmentStorage(ArmResource):
         return await mountkeys.recall(self._share(spec), spec.managed_environment, spec.name)
 
     def _share(self, spec: EnvironmentStorageSpec) -> Share:
-        """Its fingerprint is that of the account's key as our own connection uses it: asking ARM for the keys at every look
-        would be a call each.
+        """Its fingerprint is that of the account's key as our own connection uses it: asking ARM
+        for the keys at every look would be a call each.
         """
         name = spec.body["properties"]["azureFile"]["shareName"]
         return self.shares.open(ShareRef(spec.environment, spec.resource_group, spec.account, name))
 
 
 def _mounts(template: Mapping[str, Any] | None, storage: str) -> bool:
-    return any(str(volume.get("storageName")).lower() == storage.lower() for volume in (template or {}).get("volumes") or ())
+    return any(
+        str(volume.get("storageName")).lower() == storage.lower()
+        for volume in (template or {}).get("volumes") or ()
+    )
 
 
 def _adopted(spec: Any, found: Mapping[str, Any] | None) -> bool:
-    """A writable storage under a name that the document gives: somebody registered it before, and others mount it. It can
-    be read from as well as ours; writable is the one thing that tells it apart, for it has no tags.
+    """A writable storage under a name that the document gives: somebody registered it before, and
+    others mount it. It can be read from as well as ours; writable is the one thing that tells it
+    apart, for it has no tags.
     """
     wanted = spec.body.get("properties", {}).get("azureFile", {}).get("accessMode")
     mode = ((found or {}).get("properties", {}).get("azureFile") or {}).get("accessMode")

@@ -1,4 +1,6 @@
-"""Microsoft.Storage/storageAccounts/fileServices/shares: models, adapters, code and catalogues. Data-bearing."""
+"""Microsoft.Storage/storageAccounts/fileServices/shares: models, adapters, code and catalogues.
+Data-bearing.
+"""
 
 from __future__ import annotations
 
@@ -26,32 +28,45 @@ class FileShare(ArmResource):
         return ids.storage_account(self.arm.subscription_id, spec.resource_group, spec.account)
 
     def is_ours(self, spec: Any, found: Mapping[str, Any]) -> bool:
-        """By its metadata, because only that stays what it was: what a document merely names holds others' data."""
+        """By its metadata, because only that stays what it was: what a document merely names holds
+        others' data.
+        """
         return SHARE_OWNER in (found["properties"].get("metadata") or {})
 
     def _owned(self, spec: Any, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
-        """A share that the document names and that was there before keeps its quota, unless the document sets one."""
+        """A share that the document names and that was there before keeps its quota, unless the
+        document sets one.
+        """
         adopted = found is not None and spec.named and not self.is_ours(spec, found)
         owned: Mapping[str, Any] = spec.asked if adopted else spec.body
         return owned
 
-    async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
+    async def put(
+        self,
+        desired: Desired,
+        body: Mapping[str, Any],
+        found: Mapping[str, Any] | None,
+        facts: Facts,
+    ) -> str | None:
         spec = desired.spec
         write = storage.put_share if found is None else storage.patch_share
         await write(self.arm, spec.resource_group, spec.account, spec.name, body)
         return None
 
     async def remove(self, desired: Desired) -> str | None:
-        return await storage.delete_share(self.arm, desired.spec.resource_group, desired.spec.account, desired.spec.name)
+        return await storage.delete_share(
+            self.arm, desired.spec.resource_group, desired.spec.account, desired.spec.name
+        )
 
     async def _refuse_rename(self, spec: Any) -> None:
-        """A share marked for the same Environment under another name means that the document renamed it: models, adapters
-        and history are there, and the environment storages cannot follow.
+        """A share marked for the same Environment under another name means that the document
+        renamed it: models, adapters and history are there, and the environment storages cannot
+        follow.
         """
         for other in await self.arm.inventory.list(self.type, self.scope(spec)):
             if (other["properties"].get("metadata") or {}).get(SHARE_OWNER) == spec.environment:
                 raise TerminalError(
                     Reason.ENVIRONMENT_IMMUTABLE,
-                    f"the document names share {spec.name!r}, but Environment {spec.environment!r} has its data on "
-                    f"{other.get('name')!r}; put the old name back.",
+                    f"the document names share {spec.name!r}, but Environment {spec.environment!r}"
+                    f" has its data on {other.get('name')!r}; put the old name back.",
                 )

@@ -1,7 +1,9 @@
-"""What nothing names any more on a share: published folders, catalogues of former engines, reports of former replicas.
+"""What nothing names any more on a share: published folders, catalogues of former engines, reports
+of former replicas.
 
-What counts is what runs, whoever made it: every active revision and job in the subscription, then the catalogues on the share,
-then the documents. Only what Moorage published goes, and only after a while: whoever holds an old listing must not miss it.
+What counts is what runs, whoever made it: every active revision and job in the subscription, then
+the catalogues on the share, then the documents. Only what Moorage published goes, and only after a
+while: whoever holds an old listing must not miss it.
 """
 
 from __future__ import annotations
@@ -21,12 +23,19 @@ from reconciler.engine.external import Desired
 from reconciler.engine.store import Store
 from reconciler.kinds.shares import Shares
 
-_LEVELS = {"runtime": 1, "code": 2, "models": 2, "adapters": 2}  # of names, the last of them a digest
+_LEVELS = {
+    "runtime": 1,
+    "code": 2,
+    "models": 2,
+    "adapters": 2,
+}  # of names, the last of them a digest
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 
 
 class Garbage:
-    """Remembers since when each path has been named by nothing; a lost memory only makes it wait a day longer."""
+    """Remembers since when each path has been named by nothing; a lost memory only makes it wait a
+    day longer.
+    """
 
     def __init__(self, arm: Arm, shares: Shares, store: Store, after: float) -> None:
         self.arm = arm
@@ -34,7 +43,9 @@ class Garbage:
         self.store = store
         self.after = after  # seconds
 
-    async def collect(self, ref: ShareRef, desired: Iterable[Desired], may_write: Callable[[], bool]) -> list[str]:
+    async def collect(
+        self, ref: ShareRef, desired: Iterable[Desired], may_write: Callable[[], bool]
+    ) -> list[str]:
         """Delete what has been garbage for long enough; the paths that went.
 
         Raises:
@@ -42,9 +53,15 @@ class Garbage:
         """
         share, now = self.shares.open(ref), datetime.now(UTC)
         engines = [path async for path in _below(share, "services", 2)]
-        named = "\n".join([*_wanted(desired), *await self._running(), *await _catalogues(share, engines)])
+        named = "\n".join(
+            [*_wanted(desired), *await self._running(), *await _catalogues(share, engines)]
+        )
         unnamed = [path for path in engines if path not in named]
-        found = unnamed + [path async for path in _digests(share) if path not in named and await _published(share, path)]
+        found = unnamed + [
+            path
+            async for path in _digests(share)
+            if path not in named and await _published(share, path)
+        ]
         since = self._remember(ref, found, now)
         gone = []
         for path in found:
@@ -58,15 +75,25 @@ class Garbage:
     def _remember(self, ref: ShareRef, found: Iterable[str], now: datetime) -> dict[str, datetime]:
         name = f"garbage {ref.account}/{ref.share}"
         known = json.loads(self.store.get(name) or "{}")
-        since = {path: datetime.fromisoformat(known[path]) if path in known else now for path in found}
-        self.store.put(name, json.dumps({path: at.isoformat() for path, at in since.items()}) if since else None)
+        since = {
+            path: datetime.fromisoformat(known[path]) if path in known else now for path in found
+        }
+        self.store.put(
+            name,
+            json.dumps({path: at.isoformat() for path, at in since.items()}) if since else None,
+        )
         return since
 
     async def _running(self) -> list[str]:
-        """Apps, their active revisions and jobs, as text: whatever names a path there, in whichever field, needs it."""
+        """Apps, their active revisions and jobs, as text: whatever names a path there, in whichever
+        field, needs it.
+        """
         scope = f"{ids.subscription(self.arm.subscription_id)}/providers/Microsoft.App"
         listed = await self.arm.list_json(f"{scope}/containerApps", versions.APP)
-        texts = [json.dumps(each) for each in [*listed, *await self.arm.list_json(f"{scope}/jobs", versions.APP)]]
+        texts = [
+            json.dumps(each)
+            for each in [*listed, *await self.arm.list_json(f"{scope}/jobs", versions.APP)]
+        ]
         for app in listed:
             if not _mounts(app):
                 continue
@@ -75,11 +102,19 @@ class Garbage:
             texts += [json.dumps(each) for each in revisions if each["properties"].get("active")]
         return texts
 
-    async def _forget_replicas(self, share: Share, engine: str, now: datetime, may_write: Callable[[], bool]) -> None:
-        """Every replica that ever ran has left a report; those of the living are written anew every few seconds."""
+    async def _forget_replicas(
+        self, share: Share, engine: str, now: datetime, may_write: Callable[[], bool]
+    ) -> None:
+        """Every replica that ever ran has left a report; those of the living are written anew every
+        few seconds.
+        """
         entries, _ = await files.list_directory(share, f"{engine}/replicas")
         for entry in entries:
-            if entry.modified is not None and (now - entry.modified).total_seconds() >= self.after and may_write():
+            if (
+                entry.modified is not None
+                and (now - entry.modified).total_seconds() >= self.after
+                and may_write()
+            ):
                 await files.delete(share, f"{engine}/replicas/{entry.path}")
 
 
@@ -106,12 +141,17 @@ async def _published(share: Share, path: str) -> bool:
 
 
 async def _catalogues(share: Share, engines: Iterable[str]) -> list[str]:
-    """All that are kept: replicas with an old listing and rollbacks need the versions that they name."""
+    """All that are kept: replicas with an old listing and rollbacks need the versions that they
+    name.
+    """
     texts = []
     for engine in engines:
         entries, _ = await files.list_directory(share, f"{engine}/catalogue")
         texts += [
-            (await files.read(share, f"{engine}/catalogue/{entry.path}") or b"").decode(errors="replace") for entry in entries
+            (await files.read(share, f"{engine}/catalogue/{entry.path}") or b"").decode(
+                errors="replace"
+            )
+            for entry in entries
         ]
     return texts
 

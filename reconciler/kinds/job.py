@@ -1,4 +1,6 @@
-"""Microsoft.App/jobs: brings a hub's model onto the share (serving/fetch.py runs in it). Ready when it is complete there."""
+"""Microsoft.App/jobs: brings a hub's model onto the share (serving/fetch.py runs in it). Ready when
+it is complete there.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +28,19 @@ from reconciler.kinds.shares import Shares
 PROGRESS = "progress.jsonl.tmp"
 START, SECRET = "execution", "properties.configuration.secrets"
 RUNNING = frozenset({"running", "processing", "unknown"})
-FINAL = frozenset({"RepoNotFound", "GatedRepo", "RevisionNotFound", "Unauthorized", "NoWeights", "BadName"})
-PAUSE, LONG_PAUSE = 30.0, 300.0  # seconds before a failed download is tried again; longer where a person must act first
+FINAL = frozenset(
+    {"RepoNotFound", "GatedRepo", "RevisionNotFound", "Unauthorized", "NoWeights", "BadName"}
+)
+PAUSE, LONG_PAUSE = (
+    30.0,
+    300.0,
+)  # seconds before a failed download is tried again; longer where a person must act first
 
 
 class Job(ArmResource):
-    """A finished job stays: it costs nothing, and its executions are the record of what was fetched."""
+    """A finished job stays: it costs nothing, and its executions are the record of what was
+    fetched.
+    """
 
     name = "Job"
     type = Type.JOB
@@ -51,7 +60,8 @@ class Job(ArmResource):
     def __init__(self, arm: Arm, owner_of: OwnerOf, shares: Shares) -> None:
         super().__init__(arm, owner_of)
         self.shares = shares
-        # Fingerprint of the token that this process gave each job, and when: an older failure says nothing about it.
+        # Fingerprint of the token that this process gave each job, and when: an older failure says
+        # nothing about it.
         self._given: dict[ObjectKey, tuple[str, datetime]] = {}
 
     async def observe(self, desired: Desired, facts: Facts) -> Observation:
@@ -77,14 +87,26 @@ class Job(ArmResource):
         operation = await jobs.start_job(self.arm, spec.resource_group, spec.name)
         return Wrote(f"fetch {spec.source} to {spec.folder}", operation)
 
-    async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
+    async def put(
+        self,
+        desired: Desired,
+        body: Mapping[str, Any],
+        found: Mapping[str, Any] | None,
+        facts: Facts,
+    ) -> str | None:
         spec, properties = desired.spec, body["properties"]
-        secrets = [{"name": TOKEN_SECRET, "value": self.arm.settings.hf_token}] if self.arm.settings.hf_token else []
+        secrets = (
+            [{"name": TOKEN_SECRET, "value": self.arm.settings.hf_token}]
+            if self.arm.settings.hf_token
+            else []
+        )
         whole = {
             **body,
             "properties": {
                 **properties,
-                "environmentId": facts.outputs(ObjectKey("ManagedEnvironment", spec.environment))["id"],
+                "environmentId": facts.outputs(ObjectKey("ManagedEnvironment", spec.environment))[
+                    "id"
+                ],
                 "configuration": {**properties["configuration"], "secrets": secrets},
             },
         }
@@ -111,40 +133,73 @@ class Job(ArmResource):
         except ValueError:
             return None
 
-    def _complete(self, seen: Observation, spec: JobSpec, manifest: Mapping[str, Any]) -> Observation:
-        outputs = {**seen.outputs, "path": spec.folder, "digest": manifest["digest"], "files": len(manifest["files"])}
+    def _complete(
+        self, seen: Observation, spec: JobSpec, manifest: Mapping[str, Any]
+    ) -> Observation:
+        outputs = {
+            **seen.outputs,
+            "path": spec.folder,
+            "digest": manifest["digest"],
+            "files": len(manifest["files"]),
+        }
         mark = Mark("Published", "True", Reason.PUBLISHED, f"{spec.source} is at {spec.folder}")
         return replace(seen, ready=True, outputs=outputs, marks=(mark,))
 
     async def _executing(self, seen: Observation, spec: JobSpec, given: datetime) -> Observation:
-        """What the newest execution is at; the next one when there is none or when it failed long enough ago.
+        """What the newest execution is at; the next one when there is none or when it failed long
+        enough ago.
 
         Raises:
-            WaitingForHuman: the hub refused, and a person must change that; tried again now and then.
+            WaitingForHuman: the hub refused, and a person must change that; tried again now and
+                then.
         """
         scope = ids.job(self.arm.subscription_id, spec.resource_group, spec.name)
         executions = await self.arm.inventory.list(Type.EXECUTION, scope)
-        newest = max(executions, key=lambda each: str(each["properties"].get("startTime") or ""), default=None)
+        newest = max(
+            executions,
+            key=lambda each: str(each["properties"].get("startTime") or ""),
+            default=None,
+        )
         start = Change(START, None, "start", "fetch")
         if newest is None:
             return _with(seen, start, Reason.FETCHING, f"{spec.source} is to be fetched")
         line = await self._progress(spec)
         if str(newest["properties"].get("status")).lower() in RUNNING:
-            message = f"{_gib(line.get('done', 0))} of {_gib(line.get('total') or spec.size)} of {spec.source} fetched"
+            message = (
+                f"{_gib(line.get('done', 0))} of {_gib(line.get('total') or spec.size)} of"
+                f" {spec.source} fetched"
+            )
             mark = Mark("Published", "False", Reason.FETCHING, message)
-            return replace(seen, ready=False, busy=True, reason=Reason.FETCHING, message=message, marks=(mark,), poll_after=2.0)
+            return replace(
+                seen,
+                ready=False,
+                busy=True,
+                reason=Reason.FETCHING,
+                message=message,
+                marks=(mark,),
+                poll_after=2.0,
+            )
         error = line.get("error") or {
             "reason": Reason.FETCH_FAILED,
             "message": f"the job ended and {spec.folder} is not complete",
         }
         final = error["reason"] in FINAL
         ended = _moment(newest["properties"].get("endTime"))
-        if ended > given and (datetime.now(UTC) - ended).total_seconds() < (LONG_PAUSE if final else PAUSE):
+        if ended > given and (datetime.now(UTC) - ended).total_seconds() < (
+            LONG_PAUSE if final else PAUSE
+        ):
             message = f"{spec.source} cannot be fetched: {error['message']}"
             if final:
                 raise WaitingForHuman(str(error["reason"]), message)
             mark = Mark("Published", "False", Reason.FETCH_FAILED, message)
-            return replace(seen, ready=False, reason=Reason.FETCH_FAILED, message=message, marks=(mark,), poll_after=5.0)
+            return replace(
+                seen,
+                ready=False,
+                reason=Reason.FETCH_FAILED,
+                message=message,
+                marks=(mark,),
+                poll_after=5.0,
+            )
         return _with(seen, start, Reason.FETCH_FAILED, str(error["message"]))
 
     async def _progress(self, spec: JobSpec) -> Mapping[str, Any]:

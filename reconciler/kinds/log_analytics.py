@@ -13,7 +13,9 @@ from reconciler.kinds.arm_resource import ArmResource
 
 
 class LogAnalyticsWorkspace(ArmResource):
-    """Gives the managed environment its customer id. A deleted one is recoverable for 14 days by creating it again."""
+    """Gives the managed environment its customer id. A deleted one is recoverable for 14 days by
+    creating it again.
+    """
 
     name = "LogAnalyticsWorkspace"
     type = Type.WORKSPACE
@@ -22,10 +24,20 @@ class LogAnalyticsWorkspace(ArmResource):
     def outputs(self, found: Mapping[str, Any]) -> dict[str, Any]:
         return {"id": found.get("id"), "customerId": found["properties"].get("customerId")}
 
-    async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
+    async def put(
+        self,
+        desired: Desired,
+        body: Mapping[str, Any],
+        found: Mapping[str, Any] | None,
+        facts: Facts,
+    ) -> str | None:
         spec = desired.spec
         base = {"location": found["location"], "tags": found.get("tags") or {}} if found else {}
-        return await resources.put_workspace(self.arm, spec.resource_group, spec.name, {**base, **body})
+        return await resources.put_workspace(
+            self.arm, spec.resource_group, spec.name, {**base, **body}
+        )
 
     async def remove(self, desired: Desired) -> str | None:
-        return await resources.delete_workspace(self.arm, desired.spec.resource_group, desired.spec.name)
+        return await resources.delete_workspace(
+            self.arm, desired.spec.resource_group, desired.spec.name
+        )

@@ -1,5 +1,5 @@
-"""A folder on the share: code, a model, an adapter or the serving runtime, published under its digest; or one that the
-user put there (`share://`), which is only looked at.
+"""A folder on the share: code, a model, an adapter or the serving runtime, published under its
+digest; or one that the user put there (`share://`), which is only looked at.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ UNUSED = 3600.0
 
 
 class Place(NamedTuple):
-    """A published folder, whichever services use it: what is known of it is known of all of them."""
+    """A published folder, whichever services use it: what is known of it is known of all
+    of them.
+    """
 
     share: ShareRef
     prefix: str
@@ -32,7 +34,9 @@ class Place(NamedTuple):
 
 
 class PublishedFolder:
-    """Small folders are published within the call; a large one uploads in the background, and the folder is busy."""
+    """Small folders are published within the call; a large one uploads in the background, and the
+    folder is busy.
+    """
 
     name = "PublishedFolder"
 
@@ -60,20 +64,32 @@ class PublishedFolder:
         if not changed and not seen.missing:
             self._stamps[place] = seen.stamps
         changes = [Change(f"files[{path}]", None, "present", "upload") for path in seen.missing]
-        changes += [Change(f"files[{path}]", "changed behind our back", "as published", "upload") for path in changed]
+        changes += [
+            Change(f"files[{path}]", "changed behind our back", "as published", "upload")
+            for path in changed
+        ]
         return Observation(
             exists=True,
             ready=not changes,
             changes=tuple(changes),
             outputs={"path": spec.prefix, "digest": spec.digest},
-            marks=(Mark("Published", str(not changes), Reason.CONTENT_DAMAGED if changes else Reason.PUBLISHED, ""),),
+            marks=(
+                Mark(
+                    "Published",
+                    str(not changes),
+                    Reason.CONTENT_DAMAGED if changes else Reason.PUBLISHED,
+                    "",
+                ),
+            ),
         )
 
     async def create(self, desired: Desired, facts: Facts) -> Wrote:
         spec: FolderSpec = desired.spec
         if spec.tree is None:
             raise WaitingForHuman(
-                Reason.MISSING, f"share://{spec.prefix} does not exist on the share {spec.share.share}; put it there"
+                Reason.MISSING,
+                f"share://{spec.prefix} does not exist on the share {spec.share.share}; put it"
+                " there",
             )
         return await self._upload(spec, spec.tree)
 
@@ -116,14 +132,17 @@ class PublishedFolder:
 
     async def _publish(self, place: Place, tree: Tree) -> publish.Published:
         again = self._damaged.pop(place, ())
-        if again:  # the manifest must stay the youngest file, for that is how a change behind our back is seen
+        # the manifest must stay the youngest file, for that is how a change behind our back is seen
+        if again:
             again = (*again, MANIFEST)
 
         def progress(done: int, total: int) -> None:
             self._progress[place] = (done, total)
 
         share = self.shares.open(place.share)
-        published = await publish.publish(share, _local(tree), place.prefix, place.digest, again=again, progress=progress)
+        published = await publish.publish(
+            share, _local(tree), place.prefix, place.digest, again=again, progress=progress
+        )
         self._stamps[place] = published.stamps
         self._looks.pop(place, None)
         return published
@@ -140,10 +159,19 @@ class PublishedFolder:
         done, total = self._progress.get(place, (0, 0))
         message = f"{_size(done)} of {_size(total)} uploaded"
         mark = Mark("Published", "False", Reason.PUBLISHING, message)
-        return Observation(exists=False, busy=True, reason=Reason.PUBLISHING, message=message, marks=(mark,), poll_after=0.5)
+        return Observation(
+            exists=False,
+            busy=True,
+            reason=Reason.PUBLISHING,
+            message=message,
+            marks=(mark,),
+            poll_after=0.5,
+        )
 
     async def _look(self, place: Place, tree: Tree) -> Verification:
-        """What is there, compared with `tree`. A base model or the runtime that a hundred services share is listed once."""
+        """What is there, compared with `tree`. A base model or the runtime that a hundred services
+        share is listed once.
+        """
         now = self.clock()
         at, task = self._looks.get(place, (now, None))
         if task is None or now - at > FRESH or _failed(task):
@@ -179,11 +207,17 @@ def _local(tree: Tree) -> dict[str, LocalFile]:
 
 
 def _younger_than_manifest(stamps: Mapping[str, Stamp]) -> list[str]:
-    """Files written after the manifest, which is written last: seen even by a daemon that remembers nothing."""
+    """Files written after the manifest, which is written last: seen even by a daemon that remembers
+    nothing.
+    """
     manifest = stamps.get(MANIFEST)
     if manifest is None or manifest.modified is None:
         return []
-    return [path for path, stamp in stamps.items() if stamp.modified is not None and stamp.modified > manifest.modified]
+    return [
+        path
+        for path, stamp in stamps.items()
+        if stamp.modified is not None and stamp.modified > manifest.modified
+    ]
 
 
 def _size(count: float) -> str:

@@ -1,4 +1,6 @@
-"""`rollout.strategy: Auto`: Surge where a second replica finds room, Recreate where it would wait for ever for a GPU."""
+"""`rollout.strategy: Auto`: Surge where a second replica finds room, Recreate where it would wait
+for ever for a GPU.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,23 @@ GPU_USAGE = {
 }
 
 
-async def resolve_strategy(arm: Arm, spec: ContainerAppSpec, found: Mapping[str, Any], revisions: Sequence[Revision]) -> str:
-    """The strategy in effect now. Usages are read only until the wanted revision is active: then nothing is left to decide."""
+async def resolve_strategy(
+    arm: Arm, spec: ContainerAppSpec, found: Mapping[str, Any], revisions: Sequence[Revision]
+) -> str:
+    """The strategy in effect now. Usages are read only until the wanted revision is active: then
+    nothing is left to decide.
+    """
     properties = found["properties"]
-    if spec.strategy != "Auto" or any(revision.active and revision.name == spec.revision for revision in revisions):
+    if spec.strategy != "Auto" or any(
+        revision.active and revision.name == spec.revision for revision in revisions
+    ):
         return "Surge" if spec.strategy == "Auto" else spec.strategy
-    environment = str(properties.get("environmentId") or properties.get("managedEnvironmentId") or "").rsplit("/", 1)[-1]
-    profiles = await arm.get_json(str(properties.get("environmentId") or properties["managedEnvironmentId"]), versions.APP)
+    environment = str(
+        properties.get("environmentId") or properties.get("managedEnvironmentId") or ""
+    ).rsplit("/", 1)[-1]
+    profiles = await arm.get_json(
+        str(properties.get("environmentId") or properties["managedEnvironmentId"]), versions.APP
+    )
     usage = _usage_name(profiles, str(spec.body["properties"].get("workloadProfileName")))
     if usage is None:
         return "Surge"

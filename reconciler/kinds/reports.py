@@ -16,14 +16,18 @@ STALE = timedelta(seconds=45)  # a report older than that is silence
 
 
 class Reports:
-    """Reads reports, each again only when its etag changed: 100 services with quiet replicas cost listings alone."""
+    """Reads reports, each again only when its etag changed: 100 services with quiet replicas cost
+    listings alone.
+    """
 
     def __init__(self, shares: Shares) -> None:
         self.shares = shares
         self._seen: dict[str, tuple[str, ReplicaReport | None]] = {}
 
     async def read(self, spec: ContainerAppSpec) -> tuple[ReplicaReport, ...]:
-        """The reports of one service's engine; stale ones included, torn ones left out until they are whole."""
+        """The reports of one service's engine; stale ones included, torn ones left out until they
+        are whole.
+        """
         assert spec.share is not None
         return await self.of(spec.share, f"services/{spec.service}/{spec.engine}")
 

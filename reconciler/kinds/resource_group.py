@@ -1,4 +1,6 @@
-"""Microsoft.Resources/resourceGroups: what everything else lives in. Never deleted while anything is in it."""
+"""Microsoft.Resources/resourceGroups: what everything else lives in. Never deleted while anything
+is in it.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,13 @@ class ResourceGroup(ArmResource):
     def scope(self, spec: Any) -> str:
         return ids.subscription(self.arm.subscription_id)
 
-    async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
+    async def put(
+        self,
+        desired: Desired,
+        body: Mapping[str, Any],
+        found: Mapping[str, Any] | None,
+        facts: Facts,
+    ) -> str | None:
         kept = {"location": found["location"], "tags": found.get("tags") or {}} if found else {}
         await resources.put_resource_group(self.arm, desired.spec.name, {**kept, **body})
         return None
@@ -31,5 +39,7 @@ class ResourceGroup(ArmResource):
         left = await resources.list_in_group(self.arm, desired.spec.name)
         if left:
             names = ", ".join(sorted(str(each.get("name")) for each in left))
-            raise WaitingForHuman(Reason.AWAITING_APPROVAL, f"resource group {desired.spec.name} still holds {names}")
+            raise WaitingForHuman(
+                Reason.AWAITING_APPROVAL, f"resource group {desired.spec.name} still holds {names}"
+            )
         return await resources.delete_resource_group(self.arm, desired.spec.name)

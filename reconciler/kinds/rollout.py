@@ -1,5 +1,5 @@
-"""What a rollout does next, decided from what is there. Pure and level-triggered: it holds no state between calls, so a
-daemon that dies in the middle goes on where Azure stands.
+"""What a rollout does next, decided from what is there. Pure and level-triggered: it holds no state
+between calls, so a daemon that dies in the middle goes on where Azure stands.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ FAILED = frozenset({"ActivationFailed", "Failed", "Degraded"})
 
 @dataclass(frozen=True)
 class Revision:
-    """A revision as ARM lists it. `serving` means healthy with at least one ready replica, or scaled to zero after it
-    had been.
+    """A revision as ARM lists it. `serving` means healthy with at least one ready replica, or
+    scaled to zero after it had been.
     """
 
     name: str
@@ -48,7 +48,9 @@ class Action(Enum):
 
 @dataclass(frozen=True)
 class Step:
-    """The next write; `revisions` are its objects, `weights` the traffic to set when it is a SHIFT."""
+    """The next write; `revisions` are its objects, `weights` the traffic to set when it
+    is a SHIFT.
+    """
 
     action: Action
     revisions: tuple[str, ...] = ()
@@ -56,16 +58,24 @@ class Step:
     message: str = ""
 
 
-def next_step(wanted: str, strategy: str, revisions: Sequence[Revision], weights: Mapping[str, int]) -> Step:
-    """The step from `revisions` and the traffic `weights` (revision name -> 0..100) toward `wanted` alone serving.
+def next_step(
+    wanted: str, strategy: str, revisions: Sequence[Revision], weights: Mapping[str, int]
+) -> Step:
+    """The step from `revisions` and the traffic `weights` (revision name -> 0..100) toward `wanted`
+    alone serving.
 
-    `strategy` is Surge, Recreate or BlueGreen (Auto is resolved by the caller, who knows the quota). A failed new
-    revision leaves the old one serving: nothing is taken from it before the new one is healthy, except by Recreate.
+    `strategy` is Surge, Recreate or BlueGreen (Auto is resolved by the caller, who knows the
+    quota). A failed new revision leaves the old one serving: nothing is taken from it before the
+    new one is healthy, except by Recreate.
     """
     found = next((revision for revision in revisions if revision.name == wanted), None)
     others = [revision for revision in revisions if revision.active and revision.name != wanted]
     if strategy == "Recreate" and others and (found is None or not found.active):
-        return Step(Action.DEACTIVATE, tuple(r.name for r in others), message="the old revision stops before the new one boots")
+        return Step(
+            Action.DEACTIVATE,
+            tuple(r.name for r in others),
+            message="the old revision stops before the new one boots",
+        )
     if found is None:
         return Step(Action.WRITE, (wanted,), message=f"revision {wanted} is to be created")
     if not found.active:
@@ -74,9 +84,18 @@ def next_step(wanted: str, strategy: str, revisions: Sequence[Revision], weights
         return Step(Action.WAIT, (wanted,), message=_waiting(found))
     target = _weights(wanted, strategy, weights)
     if dict(weights) != target:
-        return Step(Action.SHIFT, (wanted,), target, f"revision {wanted} takes {target[wanted]} % of the traffic")
+        return Step(
+            Action.SHIFT,
+            (wanted,),
+            target,
+            f"revision {wanted} takes {target[wanted]} % of the traffic",
+        )
     if others and target == {wanted: 100}:
-        return Step(Action.DEACTIVATE, tuple(r.name for r in others), message="the old revision has no traffic any more")
+        return Step(
+            Action.DEACTIVATE,
+            tuple(r.name for r in others),
+            message="the old revision has no traffic any more",
+        )
     return Step(Action.NONE)
 
 
@@ -92,4 +111,7 @@ def _weights(wanted: str, strategy: str, now: Mapping[str, int]) -> dict[str, in
 
 def _waiting(revision: Revision) -> str:
     reason = f": {revision.error}" if revision.error else ""
-    return f"revision {revision.name} is {revision.running or 'starting'}, health {revision.health}{reason}"
+    return (
+        f"revision {revision.name} is {revision.running or 'starting'}, health"
+        f" {revision.health}{reason}"
+    )

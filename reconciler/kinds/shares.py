@@ -1,4 +1,6 @@
-"""The shares this daemon has opened, one connection each, so that keys are fetched once and directories remembered."""
+"""The shares this daemon has opened, one connection each, so that keys are fetched once and
+directories remembered.
+"""
 
 from __future__ import annotations
 

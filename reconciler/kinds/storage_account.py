@@ -13,7 +13,9 @@ from reconciler.kinds.arm_resource import ArmResource
 
 
 class StorageAccount(ArmResource):
-    """The PUT of an existing account answers at once; creating one takes a while and its keys are refused until then."""
+    """The PUT of an existing account answers at once; creating one takes a while and its keys are
+    refused until then.
+    """
 
     name = "StorageAccount"
     type = Type.STORAGE_ACCOUNT
@@ -24,7 +26,13 @@ class StorageAccount(ArmResource):
         endpoint = (found["properties"].get("primaryEndpoints") or {}).get("file")
         return {"id": found.get("id"), "fileEndpoint": endpoint}
 
-    async def put(self, desired: Desired, body: Mapping[str, Any], found: Mapping[str, Any] | None, facts: Facts) -> str | None:
+    async def put(
+        self,
+        desired: Desired,
+        body: Mapping[str, Any],
+        found: Mapping[str, Any] | None,
+        facts: Facts,
+    ) -> str | None:
         spec = desired.spec
         if found is None:
             return await storage.put_storage_account(self.arm, spec.resource_group, spec.name, body)
@@ -33,4 +41,6 @@ class StorageAccount(ArmResource):
         return None
 
     async def remove(self, desired: Desired) -> str | None:
-        return await storage.delete_storage_account(self.arm, desired.spec.resource_group, desired.spec.name)
+        return await storage.delete_storage_account(
+            self.arm, desired.spec.resource_group, desired.spec.name
+        )

@@ -1,6 +1,8 @@
-"""Directory events from the operating system, for a set of directories that may vanish, come back or change.
+"""Directory events from the operating system, for a set of directories that may vanish, come back
+or change.
 
-Only ever a hint that something may have happened: `files` looks for itself, and looks again now and then.
+Only ever a hint that something may have happened: `files` looks for itself, and looks again now and
+then.
 """
 
 from __future__ import annotations
@@ -18,14 +20,23 @@ _STEP_MS = 25
 _RETRY_S = 1.0
 
 log = structlog.get_logger()
-Plan = tuple[frozenset[Path], frozenset[Path]]  # watched for their own entries, watched with all below
+Plan = tuple[
+    frozenset[Path], frozenset[Path]
+]  # watched for their own entries, watched with all below
 
 
 class Directories:
     """Watches directories, never files: an editor that renames over a file ends a watch on it."""
 
-    def __init__(self, wanted: Callable[[], Plan], touched: Callable[[Iterable[Path]], None], missed: Callable[[], None]) -> None:
-        """`touched` is told of paths with events, `missed` that there may have been some that nobody saw."""
+    def __init__(
+        self,
+        wanted: Callable[[], Plan],
+        touched: Callable[[Iterable[Path]], None],
+        missed: Callable[[], None],
+    ) -> None:
+        """`touched` is told of paths with events, `missed` that there may have been some that
+        nobody saw.
+        """
         self._wanted = wanted
         self._touched = touched
         self._missed = missed
@@ -42,7 +53,10 @@ class Directories:
             self._replan.clear()
             plan = self._wanted()
             over = asyncio.Event()
-            pumps = [asyncio.create_task(self._pump(plan, recursive, over)) for recursive in (False, True)]
+            pumps = [
+                asyncio.create_task(self._pump(plan, recursive, over))
+                for recursive in (False, True)
+            ]
             try:
                 self._missed()
                 await self._until_outdated(plan, pumps)
@@ -60,7 +74,9 @@ class Directories:
             self._replan.clear()
 
     async def _pump(self, plan: Plan, recursive: bool, over: asyncio.Event) -> None:
-        """Pass events on until `over`; ends early when a directory cannot be watched or went away."""
+        """Pass events on until `over`; ends early when a directory cannot be watched or
+        went away.
+        """
         paths = plan[recursive]
         if not paths:
             await over.wait()
@@ -84,7 +100,9 @@ class Directories:
         except (OSError, RuntimeError) as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)
-                log.warning("directories.unwatchable", error=str(error), directories=sorted(map(str, paths)))
+                log.warning(
+                    "directories.unwatchable", error=str(error), directories=sorted(map(str, paths))
+                )
             with suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), _RETRY_S)
         finally:

@@ -1,4 +1,6 @@
-"""Saved files -> validated documents with their local folders digested: all the disk work of a pass, done in a thread."""
+"""Saved files -> validated documents with their local folders digested: all the disk work of a
+pass, done in a thread.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ Fetch = Callable[[Sequence[Loaded]], Awaitable[dict[str, Path]]]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the disk says now: the documents, the digests of the folders they name, adapters' ranks, the serving runtime,
-    where sources from elsewhere were fetched to, and the evaluations by file.
+    """What the disk says now: the documents, the digests of the folders they name, adapters' ranks,
+    the serving runtime, where sources from elsewhere were fetched to, and the evaluations by file.
     """
 
     manifest: Manifest
@@ -62,10 +64,14 @@ class DocumentSource:
             raise ManifestError(problems)
         trees |= {folder: digest_tree(folder, self.stats) for folder in fetched.values()}
         runtime = digest_tree(build_runtime(self.cache), self.stats)
-        return Snapshot(manifest, trees, _ranks(manifest.documents, fetched), runtime, fetched, evaluations)
+        return Snapshot(
+            manifest, trees, _ranks(manifest.documents, fetched), runtime, fetched, evaluations
+        )
 
 
-def _digest_all(documents: Sequence[Loaded], stats: StatCache) -> tuple[dict[Path, Tree], list[Problem]]:
+def _digest_all(
+    documents: Sequence[Loaded], stats: StatCache
+) -> tuple[dict[Path, Tree], list[Problem]]:
     trees: dict[Path, Tree] = {}
     problems = []
     for loaded in documents:
@@ -80,14 +86,21 @@ def _digest_all(documents: Sequence[Loaded], stats: StatCache) -> tuple[dict[Pat
 
 
 def _ranks(documents: Sequence[Loaded], fetched: dict[str, Path]) -> dict[Path, int]:
-    """The LoRA rank of each adapter; of local ones the preflight has been made by `load`, this asks its cache."""
+    """The LoRA rank of each adapter; of local ones the preflight has been made by `load`, this asks
+    its cache.
+    """
     ranks = {}
     for loaded in documents:
         if not isinstance(loaded.document, InferenceService) or loaded.document.spec.model is None:
             continue
         limit = loaded.document.spec.engine.args.get("max-lora-rank", MAX_LORA_RANK)
         adapters = loaded.document.spec.adapters
-        for source in [*(a.source for a in adapters), *(a.canary.source for a in adapters if a.canary)]:
+        for source in [
+            *(a.source for a in adapters),
+            *(a.canary.source for a in adapters if a.canary),
+        ]:
             if folder := loaded.folder(source) or fetched.get(source):
-                ranks[folder] = findings(folder, loaded.folder(loaded.document.spec.model.source), limit).rank
+                ranks[folder] = findings(
+                    folder, loaded.folder(loaded.document.spec.model.source), limit
+                ).rank
     return ranks

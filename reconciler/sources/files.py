@@ -1,6 +1,8 @@
-"""Saved files become edges: which of the watched paths hold something else than before. Never what, never a deletion.
+"""Saved files become edges: which of the watched paths hold something else than before. Never what,
+never a deletion.
 
-An unreadable path is a change like any other: whoever loads it then finds the problem and keeps the last good version.
+An unreadable path is a change like any other: whoever loads it then finds the problem and keeps the
+last good version.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ async def watch(
     quiet: float = 0.2,
     reread: float = 30.0,
 ) -> AsyncIterator[frozenset[Path]]:
-    """`FileSource.watch`, asking `folders` after each edge which source folders matter now (with their digests, if known)."""
+    """`FileSource.watch`, asking `folders` after each edge which source folders matter now (with
+    their digests, if known).
+    """
     source = FileSource(paths, cache, quiet=quiet, reread=reread)
     edges = source.watch(stop or asyncio.Event())
     try:
@@ -40,29 +44,44 @@ async def watch(
 class FileSource:
     """Watches manifests and the source folders that documents name. One `watch` at a time.
 
-    `quiet` is how many seconds a path must rest after its last event, `reread` how often everything is looked at without
-    one (network mounts have none). `cache` keeps large folders from being read again.
+    `quiet` is how many seconds a path must rest after its last event, `reread` how often everything
+    is looked at without one (network mounts have none). `cache` keeps large folders from being read
+    again.
     """
 
     def __init__(
-        self, paths: Sequence[Path], cache: StatCache | None = None, *, quiet: float = 0.2, reread: float = 30.0
+        self,
+        paths: Sequence[Path],
+        cache: StatCache | None = None,
+        *,
+        quiet: float = 0.2,
+        reread: float = 30.0,
     ) -> None:
         self._manifests: dict[Path, Root] = {path: ManifestPath(path.absolute()) for path in paths}
         self._folders: dict[Path, Root] = {}
         self._cache = cache
         self._quiet, self._reread = quiet, reread
         self._prints: dict[Path, str] = {}
-        self._touched: dict[Path, tuple[float, float]] = {}  # first and last event since the last look
+        self._touched: dict[
+            Path, tuple[float, float]
+        ] = {}  # first and last event since the last look
         self._wake = asyncio.Event()
         self._directories = Directories(self._plan, self._on_events, self._touch_all)
 
-    def set_watched(self, folders: Iterable[Path], known: Mapping[Path, str] | None = None, files: Iterable[Path] = ()) -> None:
-        """Replace the source folders, and the single files that matter besides. `known` are digests the caller has acted on:
-        a folder that differs is an edge at once.
+    def set_watched(
+        self,
+        folders: Iterable[Path],
+        known: Mapping[Path, str] | None = None,
+        files: Iterable[Path] = (),
+    ) -> None:
+        """Replace the source folders, and the single files that matter besides. `known` are digests
+        the caller has acted on: a folder that differs is an edge at once.
 
         A new folder without a known digest is one too, since nobody can say what was done about it.
         """
-        wanted: dict[Path, Root] = {folder.absolute(): SourceFolder(folder.absolute(), self._cache) for folder in folders}
+        wanted: dict[Path, Root] = {
+            folder.absolute(): SourceFolder(folder.absolute(), self._cache) for folder in folders
+        }
         wanted |= {file.absolute(): ManifestFile(file.absolute()) for file in files}
         for gone in self._folders.keys() - wanted.keys():
             del self._folders[gone]
@@ -76,8 +95,13 @@ class FileSource:
         self._directories.replan()
 
     async def watch(self, stop: asyncio.Event) -> AsyncGenerator[frozenset[Path], None]:
-        """Yield at once every manifest path, then whichever paths changed, until `stop`. Paths are as they were given."""
-        tasks = [asyncio.create_task(self._directories.run()), asyncio.create_task(self._wake_at(stop))]
+        """Yield at once every manifest path, then whichever paths changed, until `stop`. Paths are
+        as they were given.
+        """
+        tasks = [
+            asyncio.create_task(self._directories.run()),
+            asyncio.create_task(self._wake_at(stop)),
+        ]
         try:
             for path, root in self._manifests.items():
                 self._prints[path] = str(await asyncio.to_thread(root.fingerprint))
@@ -146,10 +170,14 @@ class FileSource:
         return self._manifests | self._folders
 
     def _plan(self) -> Plan:
-        """Directories to watch now; one that is not there is replaced by the nearest above it that is."""
+        """Directories to watch now; one that is not there is replaced by the nearest above it that
+        is.
+        """
         roots = self._roots().values()
         shallow = {_nearest(path) for root in roots for path in _safe(root)}
-        return frozenset(shallow), frozenset(path for root in roots for path in root.deep() if path.is_dir())
+        return frozenset(shallow), frozenset(
+            path for root in roots for path in root.deep() if path.is_dir()
+        )
 
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()

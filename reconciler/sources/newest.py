@@ -1,4 +1,6 @@
-"""Which of the adapters below a folder of the share is the newest, and whether it can be served. Used by `remote`."""
+"""Which of the adapters below a folder of the share is the newest, and whether it can be served.
+Used by `remote`.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,28 @@ UNKNOWN = datetime.min.replace(tzinfo=UTC)
 
 
 def candidates(listed: Mapping[str, Entry], quiet: float) -> tuple[list[str], bool]:
-    """The folders in `listed` that hold an adapter, newest first, and whether one is left out because it was written to
-    within the last `quiet` seconds. A trainer's checkpoints hold adapters too, which are no results.
+    """The folders in `listed` that hold an adapter, newest first, and whether one is left out
+    because it was written to within the last `quiet` seconds. A trainer's checkpoints hold adapters
+    too, which are no results.
     """
     written: dict[str, datetime] = {}
     for path in listed:
         folder, _, name = f"/{path}".rpartition("/")
         if name == CONFIG and not any(part.startswith("checkpoint") for part in folder.split("/")):
-            inside = [entry.modified or UNKNOWN for other, entry in listed.items() if f"/{other}".startswith(f"{folder}/")]
+            inside = [
+                entry.modified or UNKNOWN
+                for other, entry in listed.items()
+                if f"/{other}".startswith(f"{folder}/")
+            ]
             written[folder.strip("/")] = max(inside)
-    rested = {folder: at for folder, at in written.items() if datetime.now(UTC) - at >= timedelta(seconds=quiet)}
-    return sorted(rested, key=lambda folder: (rested[folder], folder), reverse=True), len(rested) < len(written)
+    rested = {
+        folder: at
+        for folder, at in written.items()
+        if datetime.now(UTC) - at >= timedelta(seconds=quiet)
+    }
+    return sorted(rested, key=lambda folder: (rested[folder], folder), reverse=True), len(
+        rested
+    ) < len(written)
 
 
 def faults(folder: Path, loaded: Loaded) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
-"""What a person decided about adapters (`moorage adapter promote|rollback`): kept in the store, read with every load.
+"""What a person decided about adapters (`moorage adapter promote|rollback`): kept in the store,
+read with every load.
 
-An order speaks of what the document asks for at that moment and ends with it; the catalogue on the share keeps what came of it.
+An order speaks of what the document asks for at that moment and ends with it; the catalogue on the
+share keeps what came of it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""`syncPolicy.automated: false`: the loop asks before it writes until a person approves what the documents now come to."""
+"""`syncPolicy.automated: false`: the loop asks before it writes until a person approves what the
+documents now come to.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,12 @@ from reconciler.engine.fingerprint import fingerprint
 from reconciler.engine.store import Store
 
 
-def with_sync_policy(desired: Sequence[Desired], documents: Sequence[Loaded], store: Store) -> list[Desired]:
-    """`desired`, with what belongs to an Environment that is not automated turned to Ask unless it was approved."""
+def with_sync_policy(
+    desired: Sequence[Desired], documents: Sequence[Loaded], store: Store
+) -> list[Desired]:
+    """`desired`, with what belongs to an Environment that is not automated turned to Ask unless it
+    was approved.
+    """
     held = _held(documents)
     parts: dict[DocumentRef, list[str]] = defaultdict(list)
     for item in desired:
@@ -25,22 +31,30 @@ def with_sync_policy(desired: Sequence[Desired], documents: Sequence[Loaded], st
         store.put(f"version {document}", fingerprint(of))
     return [
         replace(item, policy=Policy.ASK)
-        if item.document in held and item.policy is Policy.MANAGE and not _approved(store, item.document)
+        if item.document in held
+        and item.policy is Policy.MANAGE
+        and not _approved(store, item.document)
         else item
         for item in desired
     ]
 
 
 def _words(item: Desired) -> str:
-    """What the documents say of an object. A person's order about an adapter is a permission itself and needs no other."""
+    """What the documents say of an object. A person's order about an adapter is a permission itself
+    and needs no other.
+    """
     spec = item.spec
     if not isinstance(spec, CatalogueSpec) or not any(adapter.order for adapter in spec.adapters):
         return item.fingerprint
-    return fingerprint(replace(spec, adapters=tuple(replace(adapter, order=None) for adapter in spec.adapters)))
+    return fingerprint(
+        replace(spec, adapters=tuple(replace(adapter, order=None) for adapter in spec.adapters))
+    )
 
 
 def approve_version(store: Store, document: DocumentRef) -> None:
-    """Let the loop write for what `document`, the folders it names included, comes to now, and for nothing later."""
+    """Let the loop write for what `document`, the folders it names included, comes to now, and for
+    nothing later.
+    """
     store.put(f"approved {document}", store.get(f"version {document}"))
 
 
@@ -52,8 +66,15 @@ def _held(documents: Sequence[Loaded]) -> set[DocumentRef]:
     manual = {
         loaded.document.metadata.name
         for loaded in documents
-        if isinstance(loaded.document, Environment) and not loaded.document.spec.sync_policy.automated
+        if isinstance(loaded.document, Environment)
+        and not loaded.document.spec.sync_policy.automated
     }
-    services = [loaded.document for loaded in documents if isinstance(loaded.document, InferenceService)]
-    held = {DocumentRef("InferenceService", each.metadata.name) for each in services if each.spec.environment in manual}
+    services = [
+        loaded.document for loaded in documents if isinstance(loaded.document, InferenceService)
+    ]
+    held = {
+        DocumentRef("InferenceService", each.metadata.name)
+        for each in services
+        if each.spec.environment in manual
+    }
     return held | {DocumentRef("Environment", name) for name in manual}

@@ -1,5 +1,6 @@
-"""Sources that are not on this machine. Adapters of a hub or of the share are brought into the cache and from there on treated as
-local folders: hashed, checked, published. Of a hub's model only commit and size are asked: a job fetches it (kinds/job).
+"""Sources that are not on this machine. Adapters of a hub or of the share are brought into the
+cache and from there on treated as local folders: hashed, checked, published. Of a hub's model only
+commit and size are asked: a job fetches it (kinds/job).
 """
 
 from __future__ import annotations
@@ -29,26 +30,36 @@ COMPLETE = ".moorage-complete.tmp"  # its ending keeps it out of the digest
 
 
 class RemoteSources:
-    """Fetches in the background, one task per source; `ready` gives what is there. `endpoint` empty means the public hub."""
+    """Fetches in the background, one task per source; `ready` gives what is there. `endpoint` empty
+    means the public hub.
+    """
 
-    def __init__(self, cache: Path, endpoint: str = "", token: str = "", *, quiet: float = 10.0) -> None:
+    def __init__(
+        self, cache: Path, endpoint: str = "", token: str = "", *, quiet: float = 10.0
+    ) -> None:
         self.cache = cache
         self.models: dict[str, HubModel] = {}
         self._hub = (endpoint or None, token or None)
-        self.quiet = quiet  # seconds that a new adapter on the share must rest, for its writer may not be done
+        # seconds that a new adapter on the share must rest, for its writer may not be done
+        self.quiet = quiet
         self.problems: dict[str, str] = {}
-        self.refused: dict[str, str] = {}  # why adapters that were found are not served, by their path on the share
+        self.refused: dict[
+            str, str
+        ] = {}  # why adapters that were found are not served, by their path on the share
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._stamps: dict[str, Mapping[str, str]] = {}
         self._chosen: dict[tuple[Share, str], Path] = {}  # what `_newest` gave last
         self.arrived = asyncio.Event()
         self.named = False  # whether documents name any
 
-    async def ready(self, documents: Sequence[Loaded], shares: Mapping[str, Share]) -> dict[str, Path]:
-        """Local folders by source text, as far as they have arrived; `problems` says why others have not.
+    async def ready(
+        self, documents: Sequence[Loaded], shares: Mapping[str, Share]
+    ) -> dict[str, Path]:
+        """Local folders by source text, as far as they have arrived; `problems` says why others
+        have not.
 
-        `shares` are the Environments' shares by name. A hub is asked once per revision, a share's folder is fetched again
-        whenever its listing changes.
+        `shares` are the Environments' shares by name. A hub is asked once per revision, a share's
+        folder is fetched again whenever its listing changes.
         """
         found: dict[str, Path] = {}
         self.problems, self.refused = {}, {}
@@ -59,7 +70,9 @@ class RemoteSources:
                 if model:
                     self._look_up(text, source)
                 elif source.kind is SourceKind.SHARE and text.endswith(NEWEST):
-                    found[text] = await self._newest(source.path.removesuffix(NEWEST), shares[environment], loaded)
+                    found[text] = await self._newest(
+                        source.path.removesuffix(NEWEST), shares[environment], loaded
+                    )
                 elif source.kind is SourceKind.SHARE:
                     found[text] = await self._mirror(source.path, shares[environment])
                 elif folder := self._adapter(text, source):
@@ -74,7 +87,9 @@ class RemoteSources:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def _look_up(self, text: str, source: Source) -> None:
-        """Commit and size of a model; remembered on disk, so that a daemon that starts while the hub is away goes on."""
+        """Commit and size of a model; remembered on disk, so that a daemon that starts while the
+        hub is away goes on.
+        """
         folder = self._folder(source)
         remembered = folder.with_name(folder.name + ".json")
         if text not in self.models:
@@ -91,7 +106,11 @@ class RemoteSources:
         return None
 
     def _folder(self, source: Source) -> Path:
-        return self.cache / "hub" / f"{source.path.replace('/', '--')}@{source.revision.replace('/', '--')}"
+        return (
+            self.cache
+            / "hub"
+            / f"{source.path.replace('/', '--')}@{source.revision.replace('/', '--')}"
+        )
 
     def _in_background(self, text: str, work: Callable[..., object], *arguments: object) -> None:
         """Begin, or begin again after a failure, which is told."""
@@ -105,7 +124,9 @@ class RemoteSources:
             task.add_done_callback(lambda _: self.arrived.set())
 
     async def _newest(self, below: str, share: Share, loaded: Loaded) -> Path:
-        """The newest adapter below a folder of the share that can be served: each fine-tuning run leaves one of its own."""
+        """The newest adapter below a folder of the share that can be served: each fine-tuning run
+        leaves one of its own.
+        """
         found, resting = candidates(await files.list_tree(share, below), self.quiet)
         if resting:  # an older one must not come in between
             asyncio.get_running_loop().call_later(self.quiet, self.arrived.set)
@@ -119,12 +140,20 @@ class RemoteSources:
                 return folder
             self.refused[f"{below}/{path}"] = "; ".join(problems)
         if self.refused:
-            raise NotReadyYet(Reason.ADAPTER_FAILED, "; ".join(f"{path}: {why}" for path, why in self.refused.items()))
+            raise NotReadyYet(
+                Reason.ADAPTER_FAILED,
+                "; ".join(f"{path}: {why}" for path, why in self.refused.items()),
+            )
         waits = "one is being written" if resting else "it holds no adapter_config.json"
-        raise NotReadyYet(Reason.MISSING, f"there is no adapter below {below} on the share {share.name} yet: {waits}")
+        raise NotReadyYet(
+            Reason.MISSING,
+            f"there is no adapter below {below} on the share {share.name} yet: {waits}",
+        )
 
     async def _mirror(self, path: str, share: Share) -> Path:
-        """Copy a folder of the share that is adapter-sized, each file again only when its etag changed."""
+        """Copy a folder of the share that is adapter-sized, each file again only when its etag
+        changed.
+        """
         folder = self.cache / "share" / share.account / share.name / path
         listed = await files.list_tree(share, path)
         if not listed:
@@ -143,7 +172,9 @@ class RemoteSources:
 
 
 def _remote(documents: Sequence[Loaded]) -> Iterator[tuple[Loaded, str, str, Source, bool]]:
-    """(document, Environment, source text, source, is it a model) of what is elsewhere, less models on the share: those stay."""
+    """(document, Environment, source text, source, is it a model) of what is elsewhere, less models
+    on the share: those stay.
+    """
     for loaded in documents:
         if isinstance(loaded.document, InferenceService):
             for path, text in loaded.sources():
@@ -156,9 +187,15 @@ def _remote(documents: Sequence[Loaded]) -> Iterator[tuple[Loaded, str, str, Sou
 def _describe(source: Source, remembered: Path, endpoint: str | None, token: str | None) -> None:
     from huggingface_hub import HfApi
 
-    info = HfApi(endpoint=endpoint, token=token or False).model_info(source.path, revision=source.revision, files_metadata=True)
+    info = HfApi(endpoint=endpoint, token=token or False).model_info(
+        source.path, revision=source.revision, files_metadata=True
+    )
     files = {each.rfilename: each.size or 0 for each in info.siblings or ()}
-    size = sum(size for path, size in files.items() if any(fnmatch(path, pattern) for pattern in SAFE_FILES))
+    size = sum(
+        size
+        for path, size in files.items()
+        if any(fnmatch(path, pattern) for pattern in SAFE_FILES)
+    )
     remembered.parent.mkdir(parents=True, exist_ok=True)
     scratch = remembered.with_name(remembered.name + ".tmp")
     scratch.write_text(json.dumps([info.sha, size]), encoding="utf-8")
@@ -170,11 +207,18 @@ def _download(source: Source, folder: Path, endpoint: str | None, token: str | N
 
     patterns = list(SAFE_FILES)
     snapshot_download(
-        source.path, revision=source.revision, local_dir=folder, allow_patterns=patterns, endpoint=endpoint, token=token or False
+        source.path,
+        revision=source.revision,
+        local_dir=folder,
+        allow_patterns=patterns,
+        endpoint=endpoint,
+        token=token or False,
     )
     (folder / COMPLETE).touch()
 
 
 def _sentence(error: BaseException) -> str:
     """The first line: the hub's client adds request ids and advice for programmers below it."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return next(
+        (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
+    )

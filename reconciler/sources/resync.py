@@ -1,4 +1,6 @@
-"""The slow edge: every so often all keys, so that drift is noticed although nobody saved anything."""
+"""The slow edge: every so often all keys, so that drift is noticed although nobody
+saved anything.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from reconciler.engine.external import ObjectKey
 async def resync(
     interval: float, keys: Callable[[], Iterable[ObjectKey]], stop: asyncio.Event
 ) -> AsyncIterator[tuple[ObjectKey, ...]]:
-    """Yield what `keys` names at that moment, every `interval` seconds until `stop`; all at once, so that they share lists."""
+    """Yield what `keys` names at that moment, every `interval` seconds until `stop`; all at once,
+    so that they share lists.
+    """
     while not stop.is_set():
         try:
             await asyncio.wait_for(stop.wait(), interval)

@@ -1,4 +1,6 @@
-"""The serving package as a folder to publish: what a stock vLLM image finds on PYTHONPATH, entry-point metadata included."""
+"""The serving package as a folder to publish: what a stock vLLM image finds on PYTHONPATH,
+entry-point metadata included.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,18 @@ NOT_IN_A_REPLICA = frozenset({"training", "__pycache__"})
 
 
 def build_runtime(cache: Path) -> Path:
-    """Write the runtime below `cache` and return its folder; the same release always gives the same bytes.
+    """Write the runtime below `cache` and return its folder; the same release always gives the same
+    bytes.
 
-    vLLM finds plugins through installed metadata, so a `dist-info` folder travels along; nothing has to be installed.
+    vLLM finds plugins through installed metadata, so a `dist-info` folder travels along; nothing
+    has to be installed.
     """
     files = {f"serving/{name}": data for name, data in _package_files()}
     version = _version()
     folder = f"moorage_serving-{version}.dist-info"
-    files[f"{folder}/METADATA"] = f"Metadata-Version: 2.1\nName: moorage-serving\nVersion: {version}\n".encode()
+    files[f"{folder}/METADATA"] = (
+        f"Metadata-Version: 2.1\nName: moorage-serving\nVersion: {version}\n".encode()
+    )
     files[f"{folder}/entry_points.txt"] = _entry_points().encode()
     total = hashlib.sha256()
     for name in sorted(files):
@@ -42,14 +48,19 @@ def _package_files() -> list[tuple[str, bytes]]:
     found = []
     for path in sorted(root.rglob("*")):
         relative = path.relative_to(root)
-        if path.is_file() and not NOT_IN_A_REPLICA.intersection(relative.parts) and path.suffix != ".pyc":
+        if (
+            path.is_file()
+            and not NOT_IN_A_REPLICA.intersection(relative.parts)
+            and path.suffix != ".pyc"
+        ):
             found.append((relative.as_posix(), path.read_bytes()))
     return found
 
 
 def _entry_points() -> str:
     groups = [
-        [f"[{group}]", *(f"{name} = {target}" for name, target in points.items())] for group, points in ENTRY_POINTS.items()
+        [f"[{group}]", *(f"{name} = {target}" for name, target in points.items())]
+        for group, points in ENTRY_POINTS.items()
     ]
     return "".join(f"{line}\n" for group in groups for line in group)
 

@@ -1,6 +1,8 @@
-"""What a file source looks at: manifest files, manifest folders, and the source folders that documents name.
+"""What a file source looks at: manifest files, manifest folders, and the source folders that
+documents name.
 
-Each root says which directories must be watched for it, which paths concern it, and what it holds now.
+Each root says which directories must be watched for it, which paths concern it, and what it holds
+now.
 """
 
 from __future__ import annotations
@@ -32,11 +34,19 @@ class Root(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str | None:
-        """What the root holds, as a word that changes with it; blocking. None while somebody is still writing."""
+        """What the root holds, as a word that changes with it; blocking. None while somebody is
+        still writing.
+        """
 
     def concerned(self, touched: Path) -> bool:
-        """Whether an event at `touched` may have changed the root. The event's kind says nothing: savers differ too much."""
-        return touched == self.path or touched in self.path.parents or touched.parent in set(self.shallow())
+        """Whether an event at `touched` may have changed the root. The event's kind says nothing:
+        savers differ too much.
+        """
+        return (
+            touched == self.path
+            or touched in self.path.parents
+            or touched.parent in set(self.shallow())
+        )
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,10 @@ class ManifestFile(Root):
         yield self.path.resolve().parent
 
     def concerned(self, touched: Path) -> bool:
-        return touched in self.path.parents or touched.parent in {self.path.parent, self.path.resolve().parent}
+        return touched in self.path.parents or touched.parent in {
+            self.path.parent,
+            self.path.resolve().parent,
+        }
 
     def fingerprint(self) -> str:
         return _content(self.path)
@@ -80,7 +93,9 @@ class ManifestFolder(Root):
 
 @dataclass(frozen=True)
 class SourceFolder(Root):
-    """A folder of code, a model or an adapter; large, so that unchanged files are not read again."""
+    """A folder of code, a model or an adapter; large, so that unchanged files are not
+    read again.
+    """
 
     cache: StatCache | None = field(default=None, compare=False)
 

@@ -1,1 +1,3 @@
-"""AI Toolkit projects: their files read with places, what was provisioned for them found, a document made of both."""
+"""AI Toolkit projects: their files read with places, what was provisioned for them found, a
+document made of both.
+"""

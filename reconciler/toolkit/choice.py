@@ -1,4 +1,6 @@
-"""What of a project becomes a service: everything decided, nothing guessed. `document` writes it down."""
+"""What of a project becomes a service: everything decided, nothing guessed. `document` writes it
+down.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ STARTUP_SECONDS = 1260  # what the templates' startup probe allows: 60 s, then 1
 
 @dataclass(frozen=True)
 class Adapter:
-    """`source` as a document writes it, but for a local one its path below the project's root, with `here`."""
+    """`source` as a document writes it, but for a local one its path below the project's root, with
+    `here`.
+    """
 
     name: str
     source: str
@@ -34,7 +38,9 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Choice:
-    """A decided import. `model` is a source like an adapter's; `model_here` that it is below the project's root."""
+    """A decided import. `model` is a source like an adapter's; `model_here` that it is below the
+    project's root.
+    """
 
     project: Project
     existing: Existing
@@ -57,25 +63,39 @@ class Choice:
 
     @property
     def profile(self) -> dict[str, Any]:
-        """The workload profile: that of an app whose web API is taken over; else the environment's own GPU profile, the
-        templates' where its region has it and the web API is kept, else the same GPU without nodes of its own.
+        """The workload profile: that of an app whose web API is taken over; else the environment's
+        own GPU profile, the templates' where its region has it and the web API is kept, else the
+        same GPU without nodes of its own.
         """
-        there = next((each for each in self.existing.profiles if "A100" in each["workloadProfileType"]), None)
+        there = next(
+            (each for each in self.existing.profiles if "A100" in each["workloadProfileType"]), None
+        )
         if self.engine == "code" and (own := self.existing.adopted.get("workloadProfileName")):
-            there = next((each for each in self.existing.profiles if each["name"].lower() == own.lower()), there)
+            there = next(
+                (each for each in self.existing.profiles if each["name"].lower() == own.lower()),
+                there,
+            )
         dedicated = self.engine == "code" and self.location in DEDICATED_REGIONS
-        profile = dict(there or {"name": "GPU", "workloadProfileType": DEDICATED if dedicated else SERVERLESS})
+        profile = dict(
+            there or {"name": "GPU", "workloadProfileType": DEDICATED if dedicated else SERVERLESS}
+        )
         kept = {key: profile[key] for key in ("name", "workloadProfileType")}
         if kept["workloadProfileType"].lower().startswith("consumption"):
             return kept
         asked = "maximumInstanceCount" in self.project.settings.parameters
-        most = self.instances if asked or not there else int(there.get("maximumCount") or self.instances)
+        most = (
+            self.instances
+            if asked or not there
+            else int(there.get("maximumCount") or self.instances)
+        )
         return {**kept, "minimumCount": int(profile.get("minimumCount") or 0), "maximumCount": most}
 
 
 def service_name(wanted: str) -> str | None:
     """`wanted` as a container app may be called; None when nothing is left of it."""
-    plain = re.sub(r"-{2,}", "-", re.sub(r"[^a-z0-9]+", "-", wanted.lower())).strip("-")[:32].strip("-")
+    plain = (
+        re.sub(r"-{2,}", "-", re.sub(r"[^a-z0-9]+", "-", wanted.lower())).strip("-")[:32].strip("-")
+    )
     try:
         return names.CONTAINER_APP(plain)
     except ValueError:
@@ -83,18 +103,30 @@ def service_name(wanted: str) -> str | None:
 
 
 def adapter_names(paths: Sequence[str], taken: Collection[str]) -> list[str]:
-    """A name for each folder below models/: the first part of its path that tells it from the others."""
+    """A name for each folder below models/: the first part of its path that tells it from the
+    others.
+    """
     chosen: list[str] = []
     for path in paths:
-        parts = [part for part in path.removeprefix("share://").split("/")[1:] if part not in ("**", "adapter", "adapters")]
+        parts = [
+            part
+            for part in path.removeprefix("share://").split("/")[1:]
+            if part not in ("**", "adapter", "adapters")
+        ]
         base = re.sub(r"[^A-Za-z0-9._-]+", "-", parts[0]).strip("._-")[:50] if parts else ""
         base = base or "tuned"
-        free = (name for name in (base, *(f"{base}-{n}" for n in range(2, 100))) if name.lower() not in {*taken, *chosen})
+        free = (
+            name
+            for name in (base, *(f"{base}-{n}" for n in range(2, 100)))
+            if name.lower() not in {*taken, *chosen}
+        )
         chosen.append(next(free))
     return chosen
 
 
-def adapter_faults(folder: Path, base: Path | None, *, engine: str) -> tuple[list[str], list[str], int]:
+def adapter_faults(
+    folder: Path, base: Path | None, *, engine: str
+) -> tuple[list[str], list[str], int]:
     """What makes an adapter useless for `engine`, what is worth saying about it, and its rank.
 
     PEFT loads more than vLLM does, so for the web API only a broken adapter is a fault.

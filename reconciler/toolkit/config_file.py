@@ -1,4 +1,6 @@
-"""`infra/inference.config.json`: after each convergence it holds what AI Toolkit's own commands would have filled in."""
+"""`infra/inference.config.json`: after each convergence it holds what AI Toolkit's own commands
+would have filled in.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ NOTE = "moorage.dev/inference-config"  # the annotation of a service that names 
 
 
 class ConfigFiles:
-    """Writes the files of the services that ask for one by an annotation, each time their app is as desired."""
+    """Writes the files of the services that ask for one by an annotation, each time their app is as
+    desired.
+    """
 
     def __init__(self, subscription: str) -> None:
         self.subscription = subscription
@@ -34,24 +38,42 @@ class ConfigFiles:
         self._wanted = {}
         for loaded in documents:
             service, note = loaded.document, loaded.document.metadata.annotations.get(NOTE)
-            if isinstance(service, InferenceService) and note and (found := names.get(service.spec.environment)):
+            if (
+                isinstance(service, InferenceService)
+                and note
+                and (found := names.get(service.spec.environment))
+            ):
                 place = (found.resource_group, found.account, found.share)
                 self._wanted[service.metadata.name] = (loaded.base_dir / note, place)
 
     def saw(self, key: ObjectKey, outcome: Outcome) -> None:
         """One pass over one key has ended."""
-        if key.kind != "ContainerApp" or key.name not in self._wanted or outcome.phase is not Phase.READY:
+        if (
+            key.kind != "ContainerApp"
+            or key.name not in self._wanted
+            or outcome.phase is not Phase.READY
+        ):
             return
         file, place = self._wanted[key.name]
-        endpoint = urlsplit(str(outcome.observation.outputs.get("endpoint") or "")).netloc if outcome.observation else ""
+        endpoint = (
+            urlsplit(str(outcome.observation.outputs.get("endpoint") or "")).netloc
+            if outcome.observation
+            else ""
+        )
         try:
-            write_config(file, dict(zip(CONFIG_KEYS, (self.subscription, *place, key.name, endpoint), strict=True)))
+            write_config(
+                file,
+                dict(
+                    zip(CONFIG_KEYS, (self.subscription, *place, key.name, endpoint), strict=True)
+                ),
+            )
         except (OSError, ValueError) as error:
             log.warning("inference.config.json not written", service=key.name, error=str(error))
 
 
 def write_config(file: Path, values: Mapping[str, str]) -> bool:
-    """Bring the file to `values` (all of CONFIG_KEYS), written as the templates write it; True if it was another before.
+    """Bring the file to `values` (all of CONFIG_KEYS), written as the templates write it; True if
+    it was another before.
 
     Raises:
         OSError: it cannot be written.

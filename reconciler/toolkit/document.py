@@ -25,12 +25,18 @@ def render(choice: Choice, folder: Path) -> str:
 
 def _environment(choice: Choice) -> Iterator[str]:
     files = choice.project.settings
-    yield "# An AI Toolkit project as Moorage serves it. `moorage import` wrote this once; from here on it is yours to edit."
+    yield (
+        "# An AI Toolkit project as Moorage serves it. `moorage import` wrote this once; from here"
+        " on it is yours to edit."
+    )
     yield "apiVersion: moorage.dev/v1alpha1"
     yield "kind: Environment"
     yield f"metadata: {{name: {_text(choice.name)}}}"
     yield "spec:"
-    for key, field in (("SUBSCRIPTION_ID", "subscriptionId"), ("RESOURCE_GROUP_NAME", "resourceGroup")):
+    for key, field in (
+        ("SUBSCRIPTION_ID", "subscriptionId"),
+        ("RESOURCE_GROUP_NAME", "resourceGroup"),
+    ):
         value = files.place(key)
         if value is not None:
             yield f"  {field}: {_text(str(value.value))}"
@@ -38,19 +44,37 @@ def _environment(choice: Choice) -> Iterator[str]:
             yield f"  {field}: {_text(choice.existing.group)}"
     if choice.location:
         yield f"  location: {_text(choice.location)}"
-    log, account, share = (choice.resource(each) for each in ("acaLogAnalyticsName", "storageAccountName", "fileShareName"))
-    managed, storage = (choice.resource(each) for each in ("acaEnvironmentName", "acaEnvironmentStorageName"))
+    log, account, share = (
+        choice.resource(each)
+        for each in ("acaLogAnalyticsName", "storageAccountName", "fileShareName")
+    )
+    managed, storage = (
+        choice.resource(each) for each in ("acaEnvironmentName", "acaEnvironmentStorageName")
+    )
     if log:
         yield f"  logAnalytics: {{name: {_text(log)}}}"
-    quota = [] if "fileShareName" in choice.existing.names else ["quotaGiB: 1024"]  # a share that is there keeps its own
-    parts = [*(f"{key}: {_text(name)}" for key, name in (("accountName", account), ("shareName", share)) if name), *quota]
+    # a share that is there keeps its own
+    quota = [] if "fileShareName" in choice.existing.names else ["quotaGiB: 1024"]
+    parts = [
+        *(
+            f"{key}: {_text(name)}"
+            for key, name in (("accountName", account), ("shareName", share))
+            if name
+        ),
+        *quota,
+    ]
     if parts:
         yield f"  storage: {{{', '.join(parts)}}}"
-    parts = [f"{key}: {_text(name)}" for key, name in (("name", managed), ("storageName", storage)) if name]
+    parts = [
+        f"{key}: {_text(name)}"
+        for key, name in (("name", managed), ("storageName", storage))
+        if name
+    ]
     if parts:
         yield f"  managedEnvironment: {{{', '.join(parts)}}}"
     profile = ", ".join(
-        f"{key}: {_text(str(value)) if isinstance(value, str) else value}" for key, value in choice.profile.items()
+        f"{key}: {_text(str(value)) if isinstance(value, str) else value}"
+        for key, value in choice.profile.items()
     )
     told = "maximumCount" in choice.profile and "maximumInstanceCount" in files.parameters
     counted = "   # maximumCount is maximumInstanceCount" if told else ""
@@ -64,43 +88,73 @@ def _service(choice: Choice, folder: Path) -> Iterator[str]:
     yield "metadata:"
     yield f"  name: {_text(choice.name)}"
     config = os.path.relpath(choice.project.root / CONFIG, folder)
-    yield f"  annotations: {{{NOTE}: {_text(config)}}}   # written whenever the service is as this file says"
+    yield (
+        f"  annotations: {{{NOTE}: {_text(config)}}}   # written whenever the service is as this"
+        " file says"
+    )
     yield "spec:"
     yield f"  environment: {_text(choice.name)}"
     if choice.existing.adopts:
-        yield "  adoptionPolicy: AdoptOrCreate   # the container app is there already: it is taken over, and released in the end"
+        yield (
+            "  adoptionPolicy: AdoptOrCreate   # the container app is there already: it is taken"
+            " over, and released in the end"
+        )
     yield from _vllm(choice, folder) if choice.engine == "vllm" else _code(choice, folder)
 
 
 def _code(choice: Choice, folder: Path) -> Iterator[str]:
     project = choice.project
     yield f"  code: {_local(choice, INFERENCE, folder)}"
-    yield "  mountPath: /mount/inference     # each folder where the project's own code expects it, read-only"
+    yield (
+        "  mountPath: /mount/inference     # each folder where the project's own code expects it,"
+        " read-only"
+    )
     mounts = list(_mounts(choice, folder))
     yield from ["  mounts:", *mounts] if mounts else []
     yield f"  engine: {{image: {_text(project.image)}}}"
-    yield "  command:                        # defaultCommands, joined as the template joins them: a failed one does not stop it"
+    yield (
+        "  command:                        # defaultCommands, joined as the template joins them: a"
+        " failed one does not stop it"
+    )
     yield "    - /bin/bash"
     yield "    - -c"
     commands = project.settings.parameters["defaultCommands"].value
     yield f"    - {json.dumps('; '.join(commands), ensure_ascii=False)}"
     yield f"  targetPort: {PORT}"
-    yield f"  progressDeadlineSeconds: {STARTUP_SECONDS}   # packages are installed and the model is loaded at every start"
+    yield (
+        f"  progressDeadlineSeconds: {STARTUP_SECONDS}   # packages are installed and the model is"
+        " loaded at every start"
+    )
     yield f"  workloadProfileName: {_text(choice.profile['name'])}"
     if choice.existing.adopts:
         yield from _as_the_app(choice.existing.adopted)
         return
-    yield "  scale: {minReplicas: 1, maxReplicas: 1}   # as the template: one replica, always; 0 costs nothing while nobody asks"
-    yield "  ingress: {external: true}       # as the template: anyone who knows the address; the web API asks for no key"
+    yield (
+        "  scale: {minReplicas: 1, maxReplicas: 1}   # as the template: one replica, always; 0"
+        " costs nothing while nobody asks"
+    )
+    yield (
+        "  ingress: {external: true}       # as the template: anyone who knows the address; the web"
+        " API asks for no key"
+    )
 
 
 def _as_the_app(app: Mapping[str, Any]) -> Iterator[str]:
     """Size, scale and reach of the app that is taken over."""
     template = app.get("template") or {}
-    size, scale = ((template.get("containers") or [{}])[0].get("resources") or {}), template.get("scale") or {}
+    size, scale = (
+        ((template.get("containers") or [{}])[0].get("resources") or {}),
+        template.get("scale") or {},
+    )
     if size.get("cpu") and size.get("memory"):
-        yield f"  resources: {{cpu: {size['cpu']}, memory: {_text(size['memory'])}}}   # as the app has them"
-    yield f"  scale: {{minReplicas: {scale.get('minReplicas') or 0}, maxReplicas: {scale.get('maxReplicas') or 10}}}"
+        yield (
+            f"  resources: {{cpu: {size['cpu']}, memory: {_text(size['memory'])}}}   # as the app"
+            " has them"
+        )
+    yield (
+        f"  scale: {{minReplicas: {scale.get('minReplicas') or 0}, maxReplicas:"
+        f" {scale.get('maxReplicas') or 10}}}"
+    )
     external = bool(((app.get("configuration") or {}).get("ingress") or {}).get("external"))
     yield f"  ingress: {{external: {str(external).lower()}}}"
 
@@ -109,10 +163,16 @@ def _mounts(choice: Choice, folder: Path) -> Iterator[str]:
     project = choice.project
     if choice.model:
         path = project.code_model or choice.model.removeprefix("share://")
-        yield f"    - {{source: {_source(choice, choice.model, folder, here=choice.model_here)}, mountPath: /mount/{path}}}"
+        yield (
+            f"    - {{source: {_source(choice, choice.model, folder, here=choice.model_here)},"
+            f" mountPath: /mount/{path}}}"
+        )
     for adapter in choice.adapters:
         path = project.code_adapter or adapter.source.removeprefix("share://")
-        yield f"    - {{source: {_source(choice, adapter.source, folder, here=adapter.here)}, mountPath: /mount/{path}}}"
+        yield (
+            f"    - {{source: {_source(choice, adapter.source, folder, here=adapter.here)},"
+            f" mountPath: /mount/{path}}}"
+        )
 
 
 def _vllm(choice: Choice, folder: Path) -> Iterator[str]:
@@ -122,10 +182,17 @@ def _vllm(choice: Choice, folder: Path) -> Iterator[str]:
         yield "  adapters:"
     for adapter in choice.adapters:
         source = _source(choice, adapter.source, folder, here=adapter.here)
-        newest = "   # the newest that fine-tuning has put there" if adapter.source.endswith("/**") else ""
+        newest = (
+            "   # the newest that fine-tuning has put there"
+            if adapter.source.endswith("/**")
+            else ""
+        )
         yield f"    - {{name: {_text(adapter.name)}, source: {source}}}{newest}"
     yield f"  workloadProfileName: {choice.profile['name']}"
-    yield f"  scale: {{minReplicas: 0, maxReplicas: {choice.instances}}}   # maximumInstanceCount; none while nobody asks"
+    yield (
+        f"  scale: {{minReplicas: 0, maxReplicas: {choice.instances}}}   # maximumInstanceCount;"
+        " none while nobody asks"
+    )
 
 
 def _source(choice: Choice, source: str, folder: Path, *, here: bool) -> str:

@@ -1,4 +1,6 @@
-"""What a fine-tuning run, or somebody by hand, has put into the resource group already: looked at, never touched."""
+"""What a fine-tuning run, or somebody by hand, has put into the resource group already: looked at,
+never touched.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +29,18 @@ class AmbiguousError(Exception):
     """Several resources could be meant."""
 
     def __init__(self, parameter: str, found: list[str]) -> None:
-        super().__init__(f"the resource group holds {', '.join(found)}; say which in {parameter} of inference.parameters.json")
+        super().__init__(
+            f"the resource group holds {', '.join(found)}; say which in {parameter} of"
+            " inference.parameters.json"
+        )
 
 
 @dataclass(frozen=True)
 class Existing:
-    """`names` are of resources that exist, by parameter; `found` those among them that no file names. `profiles` are the
-    environment's; `adapters` and `model` are on the share; `foreign_app` is an app under the wanted name that is not ours, as ARM
-    has it, and `adopts` says that it is to be taken over: the project names it, and it is where the service will be.
+    """`names` are of resources that exist, by parameter; `found` those among them that no file
+    names. `profiles` are the environment's; `adapters` and `model` are on the share; `foreign_app`
+    is an app under the wanted name that is not ours, as ARM has it, and `adopts` says that it is to
+    be taken over: the project names it, and it is where the service will be.
     """
 
     group: str = ""
@@ -53,15 +59,20 @@ class Existing:
         return (self.foreign_app or {}).get("properties") or {} if self.adopts else {}
 
 
-async def look(arm: Arm, group: str, given: Mapping[str, str], service: str, model: str | None) -> Existing:
-    """Find what `given` (by parameter) names and, where it names nothing, what the templates would have called it. An app of
-    the service's name that `given` names decides on the environment: it cannot move.
+async def look(
+    arm: Arm, group: str, given: Mapping[str, str], service: str, model: str | None
+) -> Existing:
+    """Find what `given` (by parameter) names and, where it names nothing, what the templates would
+    have called it. An app of the service's name that `given` names decides on the environment: it
+    cannot move.
 
     Raises:
         AmbiguousError: two resources fit one parameter.
         ReconcileError: Azure refuses to answer.
     """
-    there = await arm.inventory.find(Type.RESOURCE_GROUP, ids.subscription(arm.subscription_id), group)
+    there = await arm.inventory.find(
+        Type.RESOURCE_GROUP, ids.subscription(arm.subscription_id), group
+    )
     if there is None:
         return Existing(group)
     scope = ids.resource_group(arm.subscription_id, group)
@@ -101,9 +112,13 @@ async def look(arm: Arm, group: str, given: Mapping[str, str], service: str, mod
 
 
 def _home(app: Mapping[str, Any] | None, scope: str) -> str:
-    """The name of the app's environment in the resource group `scope`; empty when it is elsewhere."""
+    """The name of the app's environment in the resource group `scope`; empty when it is
+    elsewhere.
+    """
     properties = (app or {}).get("properties") or {}
-    where, _, name = str(properties.get("environmentId") or properties.get("managedEnvironmentId") or "").rpartition("/")
+    where, _, name = str(
+        properties.get("environmentId") or properties.get("managedEnvironmentId") or ""
+    ).rpartition("/")
     return name if ids.same(where, f"{scope}/providers/Microsoft.App/managedEnvironments") else ""
 
 
@@ -117,10 +132,15 @@ def _pick(parameter: str, given: str | None, listed: list[dict[str, Any]]) -> di
     return fitting[0] if fitting else None
 
 
-async def _on_share(arm: Arm, group: str, names: Mapping[str, str], model: str | None) -> dict[str, Any]:
+async def _on_share(
+    arm: Arm, group: str, names: Mapping[str, str], model: str | None
+) -> dict[str, Any]:
     if "fileShareName" not in names:
         return {}
     share = Share(arm, group, names["storageAccountName"], names["fileShareName"])
     below = [f"{MODELS}/{path}" for path in await files.list_tree(share, MODELS)]
     entries, folders = await files.list_directory(share, model) if model else ([], [])
-    return {"adapters": tuple(adapter_folders(below)), "model": model if entries or folders else None}
+    return {
+        "adapters": tuple(adapter_folders(below)),
+        "model": model if entries or folders else None,
+    }

@@ -1,4 +1,6 @@
-"""A project's JSON files, value by value with their places: what is wrong in them is a `Problem`, as in a document."""
+"""A project's JSON files, value by value with their places: what is wrong in them is a `Problem`,
+as in a document.
+"""
 
 from __future__ import annotations
 
@@ -34,26 +36,38 @@ Check = Callable[[Any], str]  # what is wrong with a value, "" if nothing
 
 
 def read_object(file: Path, problems: list[Problem]) -> Node | None:
-    """The object that the file holds. JSON is read as YAML, which knows the place of everything and forgives comments."""
+    """The object that the file holds. JSON is read as YAML, which knows the place of everything and
+    forgives comments.
+    """
     data = read_file(file, problems)
     if data is None:
         return None
     before = len(problems)
-    nodes = read_documents(file, data.replace(b"\t", b" "), problems)  # YAML indents with spaces only
+    nodes = read_documents(
+        file, data.replace(b"\t", b" "), problems
+    )  # YAML indents with spaces only
     if len(problems) > before:
         return None
     if len(nodes) != 1 or nodes[0].kind is not Kind.MAPPING:
-        problems.append(Problem(file, 1, 1, "this is not a JSON object", "begin with { and end with }"))
+        problems.append(
+            Problem(file, 1, 1, "this is not a JSON object", "begin with { and end with }")
+        )
         return None
     return nodes[0]
 
 
-def known_values(file: Path, node: Node, checks: Mapping[str, Check], what: str, problems: list[Problem]) -> dict[str, Value]:
-    """The values of `node` that are not null; unknown keys and values that fail their check become problems."""
+def known_values(
+    file: Path, node: Node, checks: Mapping[str, Check], what: str, problems: list[Problem]
+) -> dict[str, Value]:
+    """The values of `node` that are not null; unknown keys and values that fail their check become
+    problems.
+    """
     found = {}
     for key, (mark, inner) in node.entries.items():
         if key not in checks:
-            problems.append(Problem(file, *mark, f"there is no {what} {key!r}", _meant(key, checks)))
+            problems.append(
+                Problem(file, *mark, f"there is no {what} {key!r}", _meant(key, checks))
+            )
         elif not inner.is_null:
             value = Value(inner.plain(), file, *inner.mark)
             if fault := checks[key](value.value):
@@ -64,11 +78,19 @@ def known_values(file: Path, node: Node, checks: Mapping[str, Check], what: str,
 
 
 def text(value: Any) -> str:
-    return "" if isinstance(value, str) and value.strip() else f"must be text or null, not {shown(value)}"
+    return (
+        ""
+        if isinstance(value, str) and value.strip()
+        else f"must be text or null, not {shown(value)}"
+    )
 
 
 def texts(value: Any) -> str:
-    good = isinstance(value, list) and value and all(isinstance(each, str) and each.strip() for each in value)
+    good = (
+        isinstance(value, list)
+        and value
+        and all(isinstance(each, str) and each.strip() for each in value)
+    )
     return "" if good else f"must be a list of commands, each a text, not {shown(value)}"
 
 

@@ -1,5 +1,5 @@
-"""`inference.parameters.json`, `inference.config.json` and their fine-tuning siblings, under every path and spelling that
-AI Toolkit's documents use.
+"""`inference.parameters.json`, `inference.config.json` and their fine-tuning siblings, under every
+path and spelling that AI Toolkit's documents use.
 """
 
 from __future__ import annotations
@@ -12,22 +12,45 @@ from typing import Any
 from reconciler.api import names
 from reconciler.api.problems import Problem
 from reconciler.api.yaml_node import Kind
-from reconciler.toolkit.json_files import Check, Value, Values, count, known_values, read_object, seconds, text, texts
+from reconciler.toolkit.json_files import (
+    Check,
+    Value,
+    Values,
+    count,
+    known_values,
+    read_object,
+    seconds,
+    text,
+    texts,
+)
 
 CONFIG = "infra/inference.config.json"
 CONFIG_KEYS = (
-    "SUBSCRIPTION_ID", "RESOURCE_GROUP_NAME", "STORAGE_ACCOUNT_NAME", "FILE_SHARE_NAME", "ACA_APP_NAME", "ACA_APP_ENDPOINT",
-)  # fmt: skip
+    "SUBSCRIPTION_ID",
+    "RESOURCE_GROUP_NAME",
+    "STORAGE_ACCOUNT_NAME",
+    "FILE_SHARE_NAME",
+    "ACA_APP_NAME",
+    "ACA_APP_ENDPOINT",
+)
 _FOLDERS = ("infra/provision", "infra", "provision", ".")
 _PARAMETER_FILES = ("inference.parameters.json", "inference.parameter.json")
-_TUNING_PARAMETER_FILES = ("finetuning.parameters.json", "finetune.parameters.json", "fintuning.parameters.json")
+_TUNING_PARAMETER_FILES = (
+    "finetuning.parameters.json",
+    "finetune.parameters.json",
+    "fintuning.parameters.json",
+)
 _CONFIG_FILES = ("inference.config.json",)
 _TUNING_CONFIG_FILES = ("finetuning.config.json", "finetune.config.json", "fintuning.config.json")
 
 
 def _named(rule: names.NameRule) -> Check:
     def check(value: Any) -> str:
-        return text(value) or ("" if rule.accepts(value) else f"is {value!r}, which cannot be {rule.what}: it takes {rule.says}")
+        return text(value) or (
+            ""
+            if rule.accepts(value)
+            else f"is {value!r}, which cannot be {rule.what}: it takes {rule.says}"
+        )
 
     return check
 
@@ -52,12 +75,18 @@ _TUNING_CONFIG_CHECKS: Mapping[str, Check] = {
     "ARGS": texts,
 }
 # What a configuration calls a parameter.
-SAME = {"STORAGE_ACCOUNT_NAME": "storageAccountName", "FILE_SHARE_NAME": "fileShareName", "ACA_APP_NAME": "acaAppName"}
+SAME = {
+    "STORAGE_ACCOUNT_NAME": "storageAccountName",
+    "FILE_SHARE_NAME": "fileShareName",
+    "ACA_APP_NAME": "acaAppName",
+}
 
 
 @dataclass(frozen=True)
 class SettingsFiles:
-    """What the files say. `parameters` and `config` are of inference, `tuning*` of fine-tuning; `read` are all the files."""
+    """What the files say. `parameters` and `config` are of inference, `tuning*` of fine-tuning;
+    `read` are all the files.
+    """
 
     parameters: Values = field(default_factory=dict)
     config: Values = field(default_factory=dict)
@@ -66,13 +95,17 @@ class SettingsFiles:
     read: tuple[Path, ...] = ()
 
     def name(self, parameter: str) -> Value | None:
-        """A resource's name: the inference files say it, else those of fine-tuning, which share all but the app."""
+        """A resource's name: the inference files say it, else those of fine-tuning, which share all
+        but the app.
+        """
         configured = next((key for key, same in SAME.items() if same == parameter), "")
         return (
             self.parameters.get(parameter)
             or self.config.get(configured)
             or self.tuning.get(parameter)
-            or self.tuning_config.get("LOG_ANALYTICS_NAME" if parameter == "acaLogAnalyticsName" else configured)
+            or self.tuning_config.get(
+                "LOG_ANALYTICS_NAME" if parameter == "acaLogAnalyticsName" else configured
+            )
         )
 
     def place(self, key: str) -> Value | None:
@@ -112,7 +145,15 @@ def config_file(root: Path) -> Path | None:
 
 
 def _first(root: Path, file_names: Sequence[str]) -> Path | None:
-    return next((root / folder / name for folder in _FOLDERS for name in file_names if (root / folder / name).is_file()), None)
+    return next(
+        (
+            root / folder / name
+            for folder in _FOLDERS
+            for name in file_names
+            if (root / folder / name).is_file()
+        ),
+        None,
+    )
 
 
 def _is_tuning(file: Path) -> bool:
@@ -121,24 +162,39 @@ def _is_tuning(file: Path) -> bool:
     return inner is None or bool({"acaJobName", "timeout"} & inner.entries.keys())
 
 
-def _parameters(file: Path | None, checks: Mapping[str, Check], problems: list[Problem]) -> dict[str, Value]:
+def _parameters(
+    file: Path | None, checks: Mapping[str, Check], problems: list[Problem]
+) -> dict[str, Value]:
     node = read_object(file, problems) if file else None
     if file is None or node is None:
         return {}
     inner = node.at(("parameters",))
     if inner is None or inner.kind is not Kind.MAPPING:
-        problems.append(Problem(file, *node.find(("parameters",)), "the object 'parameters' is missing", "see the template"))
+        problems.append(
+            Problem(
+                file,
+                *node.find(("parameters",)),
+                "the object 'parameters' is missing",
+                "see the template",
+            )
+        )
         return {}
     for key, (mark, entry) in [*inner.entries.items()]:
         if entry.kind is not Kind.MAPPING or "value" not in entry.entries:
-            problems.append(Problem(file, *entry.mark, f"{key} has no value", f'write "{key}": {{"value": ...}}'))
+            problems.append(
+                Problem(
+                    file, *entry.mark, f"{key} has no value", f'write "{key}": {{"value": ...}}'
+                )
+            )
             del inner.entries[key]
         else:
             inner.entries[key] = (mark, entry.entries["value"][1])
     return known_values(file, inner, checks, "parameter", problems)
 
 
-def _config(file: Path | None, checks: Mapping[str, Check], problems: list[Problem]) -> dict[str, Value]:
+def _config(
+    file: Path | None, checks: Mapping[str, Check], problems: list[Problem]
+) -> dict[str, Value]:
     node = read_object(file, problems) if file else None
     if file is None or node is None:
         return {}
@@ -157,13 +213,27 @@ def _half_filled(file: Path | None, values: Values) -> list[Problem]:
     node = read_object(file, [])
     mark = node.find((missing[0],)) if node else (1, 1)
     filled = ", ".join(key for key in needed if key in values)
-    return [Problem(file, *mark, f"{', '.join(missing)} not filled in, but {filled}", "fill in all of them, or none")]
+    return [
+        Problem(
+            file,
+            *mark,
+            f"{', '.join(missing)} not filled in, but {filled}",
+            "fill in all of them, or none",
+        )
+    ]
 
 
 def _contradictions(found: SettingsFiles) -> list[Problem]:
-    """Two files that name the same thing differently: either could be meant, and each costs money."""
+    """Two files that name the same thing differently: either could be meant, and each
+    costs money.
+    """
     return [
-        there.problem(f"{key} is {there.value!r}, but {here.place} says {parameter} is {here.value!r}", "write the same in both")
+        there.problem(
+            f"{key} is {there.value!r}, but {here.place} says {parameter} is {here.value!r}",
+            "write the same in both",
+        )
         for key, parameter in SAME.items()
-        if (there := found.config.get(key)) and (here := found.parameters.get(parameter)) and there.value != here.value
+        if (there := found.config.get(key))
+        and (here := found.parameters.get(parameter))
+        and there.value != here.value
     ]

@@ -16,15 +16,33 @@ class Metrics:
     def __init__(self, calls: Mapping[str, int]) -> None:
         self._calls = calls
         self.registry = CollectorRegistry()
-        self.passes = Counter("moorage_reconcile_total", "Passes over a key.", ["kind", "phase"], registry=self.registry)
-        self.seconds = Histogram("moorage_reconcile_seconds", "Duration of a pass.", ["kind"], registry=self.registry)
+        self.passes = Counter(
+            "moorage_reconcile_total",
+            "Passes over a key.",
+            ["kind", "phase"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "moorage_reconcile_seconds", "Duration of a pass.", ["kind"], registry=self.registry
+        )
         self._requests = Gauge(
-            "moorage_azure_requests", "Requests sent to Azure since the start.", ["method"], registry=self.registry
+            "moorage_azure_requests",
+            "Requests sent to Azure since the start.",
+            ["method"],
+            registry=self.registry,
         )
         self._conditions = Gauge(
-            "moorage_condition", "1 true, 0 false, -1 unknown.", ["kind", "name", "condition"], registry=self.registry
+            "moorage_condition",
+            "1 true, 0 false, -1 unknown.",
+            ["kind", "name", "condition"],
+            registry=self.registry,
         )
-        self._replicas = Gauge("moorage_replicas", "Replicas by readiness.", ["service", "ready"], registry=self.registry)
+        self._replicas = Gauge(
+            "moorage_replicas",
+            "Replicas by readiness.",
+            ["service", "ready"],
+            registry=self.registry,
+        )
 
     def saw(self, kind: str, phase: str, seconds: float) -> None:
         self.passes.labels(kind, phase).inc()

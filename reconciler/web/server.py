@@ -1,4 +1,6 @@
-"""The daemon's own small web server: health for supervisors, metrics for Prometheus, the status as JSON and as a page."""
+"""The daemon's own small web server: health for supervisors, metrics for Prometheus, the status as
+JSON and as a page.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,13 @@ Status = Callable[[], dict[str, Any]]
 
 
 class WebServer:
-    """Serves on loopback unless told otherwise; it shows no secret and takes no order. An async context manager."""
+    """Serves on loopback unless told otherwise; it shows no secret and takes no order. An async
+    context manager.
+    """
 
-    def __init__(self, host: str, port: int, status: Status, metrics: Metrics, leading: Callable[[], bool]) -> None:
+    def __init__(
+        self, host: str, port: int, status: Status, metrics: Metrics, leading: Callable[[], bool]
+    ) -> None:
         self.host, self.port = host, port
         self.status, self.metrics, self.leading = status, metrics, leading
         page = resources.files("reconciler.web").joinpath("status.html").read_text()
@@ -53,7 +59,14 @@ class WebServer:
 
     async def _ready(self, _: web.Request) -> web.Response:
         """Ready means that this daemon may write: of several, only the leader."""
-        return web.Response(text="leading\n") if self.leading() else web.Response(text="not leading\n", status=503)
+        return (
+            web.Response(text="leading\n")
+            if self.leading()
+            else web.Response(text="not leading\n", status=503)
+        )
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=self.metrics.render(self.status()), headers={"Content-Type": "text/plain; version=0.0.4"})
+        return web.Response(
+            body=self.metrics.render(self.status()),
+            headers={"Content-Type": "text/plain; version=0.0.4"},
+        )

@@ -1,6 +1,8 @@
-"""The status as one JSON value, read from the store: the same for `moorage status`, the status API and the status page.
+"""The status as one JSON value, read from the store: the same for `moorage status`, the status API
+and the status page.
 
-Its shape is a contract with machines, see docs/status.md: fields may be added, none is renamed or taken away.
+Its shape is a contract with machines, see docs/status.md: fields may be added, none is renamed or
+taken away.
 """
 
 from __future__ import annotations
@@ -18,7 +20,11 @@ def status_of(store: Store | None, target: str, daemon: Mapping[str, Any]) -> di
     rows = store.documents() if store else ()
     records = {record.key: record for record in store.objects()} if store else {}
     problems = (store.get("problems") or "") if store else ""
-    status: dict[str, Any] = {"target": target, "daemon": dict(daemon), "documents": [_document(row, records) for row in rows]}
+    status: dict[str, Any] = {
+        "target": target,
+        "daemon": dict(daemon),
+        "documents": [_document(row, records) for row in rows],
+    }
     if problems:
         status["problems"] = problems.splitlines()
     return status
@@ -30,7 +36,9 @@ def _document(row: DocumentRow, records: Mapping[ObjectKey, ObjectRecord]) -> di
         "name": row.ref.name,
         "generation": row.generation,
         "observedGeneration": row.observed,
-        "conditions": [condition.model_dump(mode="json", by_alias=True) for condition in row.conditions],
+        "conditions": [
+            condition.model_dump(mode="json", by_alias=True) for condition in row.conditions
+        ],
         "objects": [_object(record) for record in records.values() if record.document == row.ref],
     }
     if row.ref.kind == "InferenceService":

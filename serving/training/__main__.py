@@ -15,10 +15,15 @@ from serving.training.run import train
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m serving.training", description="Train the LoRA adapters that a recipe names."
+        prog="python -m serving.training",
+        description="Train the LoRA adapters that a recipe names.",
     )
-    parser.add_argument("recipe", type=Path, help="a YAML recipe, for example manifests/demo/train.yaml")
-    parser.add_argument("--force", action="store_true", help="make everything again, even what is up to date")
+    parser.add_argument(
+        "recipe", type=Path, help="a YAML recipe, for example manifests/demo/train.yaml"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="make everything again, even what is up to date"
+    )
     options = parser.parse_args()
     try:
         train(options.recipe, force=options.force)
@@ -26,7 +31,9 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"error: {error.filename or options.recipe}: {error.strerror or error}", file=sys.stderr)
+        print(
+            f"error: {error.filename or options.recipe}: {error.strerror or error}", file=sys.stderr
+        )
         return 1
     except KeyboardInterrupt:
         print("stopped; the next run goes on from the last checkpoint", file=sys.stderr)

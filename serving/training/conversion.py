@@ -1,6 +1,8 @@
-"""A Llama-family GGUF file to the Hugging Face folder that vLLM and transformers load (bf16 safetensors).
+"""A Llama-family GGUF file to the Hugging Face folder that vLLM and transformers load (bf16
+safetensors).
 
-Done here tensor by tensor with numpy: seconds and 300 MB where loading the model through transformers takes a minute and 1 GB.
+Done here tensor by tensor with numpy: seconds and 300 MB where loading the model through
+transformers takes a minute and 1 GB.
 """
 
 from __future__ import annotations
@@ -35,17 +37,24 @@ NAMES = {
 
 
 def convert(source: Path, folder: Path, advance: Callable[[int, int], None]) -> None:
-    """Write `source` as a model folder; `advance(done, total)` counts tensors. Raises TrainingError for other architectures."""
+    """Write `source` as a model folder; `advance(done, total)` counts tensors. Raises TrainingError
+    for other architectures.
+    """
     with GgufFile(source) as gguf:
         architecture = gguf.metadata.get("general.architecture")
         if architecture != "llama":
             raise TrainingError(
-                f"{source}: architecture {architecture}; only llama is converted. Give a Hugging Face folder instead"
+                f"{source}: architecture {architecture}; only llama is converted. Give a Hugging"
+                " Face folder instead"
             )
         folder.mkdir(parents=True, exist_ok=True)
         config = _config(gguf)
         _write_json(folder / "config.json", config)
-        tokens: dict[str, Any] = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if key in config}
+        tokens: dict[str, Any] = {
+            key: config[key]
+            for key in ("bos_token_id", "eos_token_id", "pad_token_id")
+            if key in config
+        }
         _write_json(folder / "generation_config.json", {"do_sample": False, **tokens})
         write_tokenizer(gguf.metadata, folder)
         _write_weights(gguf, folder / "model.safetensors", config, advance)
@@ -59,7 +68,11 @@ def _config(gguf: GgufFile) -> dict[str, Any]:
         raise TrainingError(f"the GGUF file uses {', '.join(unsupported)}, which is not converted")
     ids: dict[str, int] = {
         name: gguf.metadata[f"tokenizer.ggml.{key}_token_id"]
-        for name, key in (("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding"))
+        for name, key in (
+            ("bos_token_id", "bos"),
+            ("eos_token_id", "eos"),
+            ("pad_token_id", "padding"),
+        )
         if f"tokenizer.ggml.{key}_token_id" in gguf.metadata
     }
     heads = meta["attention.head_count"]
@@ -86,14 +99,22 @@ def _config(gguf: GgufFile) -> dict[str, Any]:
     }
 
 
-def _write_weights(gguf: GgufFile, path: Path, config: dict[str, Any], advance: Callable[[int, int], None]) -> None:
-    """Stream every tensor as bf16 into one safetensors file: an 8-byte length, a JSON header, the data in header order."""
+def _write_weights(
+    gguf: GgufFile, path: Path, config: dict[str, Any], advance: Callable[[int, int], None]
+) -> None:
+    """Stream every tensor as bf16 into one safetensors file: an 8-byte length, a JSON header, the
+    data in header order.
+    """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     order: list[str] = []
     position = 0
     for name, tensor in gguf.tensors.items():
         size = 2 * int(np.prod(tensor.shape))
-        header[_hf_name(name)] = {"dtype": "BF16", "shape": list(tensor.shape), "data_offsets": [position, position + size]}
+        header[_hf_name(name)] = {
+            "dtype": "BF16",
+            "shape": list(tensor.shape),
+            "data_offsets": [position, position + size],
+        }
         order.append(name)
         position += size
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -111,13 +132,19 @@ def _hf_name(name: str) -> str:
         return NAMES[name]
     match = re.fullmatch(r"blk\.(\d+)\.(\w+)\.weight", name)
     if match is None or match[2] not in NAMES:
-        raise TrainingError(f"the GGUF file holds a tensor {name}, which a Llama model does not have")
+        raise TrainingError(
+            f"the GGUF file holds a tensor {name}, which a Llama model does not have"
+        )
     return f"model.layers.{match[1]}.{NAMES[match[2]]}.weight"
 
 
-def _rope_order(values: np.ndarray[Any, Any], name: str, config: dict[str, Any]) -> np.ndarray[Any, Any]:
+def _rope_order(
+    values: np.ndarray[Any, Any], name: str, config: dict[str, Any]
+) -> np.ndarray[Any, Any]:
     """llama.cpp interleaves the two halves of each rotary head; transformers keeps them apart."""
-    heads = {"attn_q": "num_attention_heads", "attn_k": "num_key_value_heads"}.get(name.split(".")[-2])
+    heads = {"attn_q": "num_attention_heads", "attn_k": "num_key_value_heads"}.get(
+        name.split(".")[-2]
+    )
     if heads is None:
         return values
     count = config[heads]
@@ -126,7 +153,9 @@ def _rope_order(values: np.ndarray[Any, Any], name: str, config: dict[str, Any])
 
 
 def _bf16_parts(values: np.ndarray[Any, Any], rows: int = 4096) -> Iterator[bytes]:
-    """float32 to bfloat16, rounded to nearest even as torch does, in slices so that the copies stay small."""
+    """float32 to bfloat16, rounded to nearest even as torch does, in slices so that the copies stay
+    small.
+    """
     for start in range(0, values.shape[0], rows):
         bits = np.ascontiguousarray(values[start : start + rows], dtype=np.float32).view(np.uint32)
         rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))

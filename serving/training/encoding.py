@@ -26,7 +26,8 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """Left-padded, so that all answers end in the last column and logits are needed for the last `answer_width` alone.
+    """Left-padded, so that all answers end in the last column and logits are needed for the last
+    `answer_width` alone.
 
     All tensors are int64 of shape [batch, tokens]; `labels` hold IGNORED outside the answers.
     """
@@ -50,7 +51,9 @@ class Batch:
 def encode(chats: Sequence[Chat], tokenizer: Any, path: Path, max_tokens: int) -> list[Example]:
     """One example per assistant turn. Raises InputError for a chat longer than `max_tokens`."""
     if not tokenizer.chat_template:
-        raise TrainingError("the base model's tokenizer has no chat template, so chats cannot be spelled for it")
+        raise TrainingError(
+            "the base model's tokenizer has no chat template, so chats cannot be spelled for it"
+        )
     examples = []
     for chat in chats:
         for turn, message in enumerate(chat.messages):
@@ -59,13 +62,17 @@ def encode(chats: Sequence[Chat], tokenizer: Any, path: Path, max_tokens: int) -
             example = _example(chat, turn, tokenizer)
             length = len(example.prompt) + len(example.answer)
             if length > max_tokens:
-                raise InputError(path, f"{length} tokens, more than maxTokens {max_tokens}", chat.line, 1)
+                raise InputError(
+                    path, f"{length} tokens, more than maxTokens {max_tokens}", chat.line, 1
+                )
             examples.append(example)
     return examples
 
 
 def batch_order(count: int, size: int, seed: int) -> Iterator[list[int]]:
-    """Endless batches of indexes: each pass over the data in a new order that depends on the seed and the pass alone."""
+    """Endless batches of indexes: each pass over the data in a new order that depends on the seed
+    and the pass alone.
+    """
     pending: list[int] = []
     turn = 0
     while True:
@@ -94,12 +101,21 @@ def collate(examples: Sequence[Example], padding: int) -> Batch:
 
 
 def _example(chat: Chat, turn: int, tokenizer: Any) -> Example:
-    """The answer is what the template adds when the turn is there, up to and including the end mark."""
-    messages = [{"role": message.role, "content": message.content} for message in chat.messages[: turn + 1]]
-    before: str = tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, tokenize=False)
+    """The answer is what the template adds when the turn is there, up to and including the end
+    mark.
+    """
+    messages = [
+        {"role": message.role, "content": message.content} for message in chat.messages[: turn + 1]
+    ]
+    before: str = tokenizer.apply_chat_template(
+        messages[:-1], add_generation_prompt=True, tokenize=False
+    )
     whole: str = tokenizer.apply_chat_template(messages, tokenize=False)
     if not whole.startswith(before):
-        raise TrainingError("the chat template does not continue a prompt by its answer, so answers cannot be told from prompts")
+        raise TrainingError(
+            "the chat template does not continue a prompt by its answer, so answers cannot be told"
+            " from prompts"
+        )
     end = tokenizer.eos_token or ""
     answer = whole[len(before) :]
     answer = answer[: answer.rindex(end)] if end and end in answer else answer

@@ -1,4 +1,6 @@
-"""What training refuses: one sentence about one place in one file. Used by every module of this package."""
+"""What training refuses: one sentence about one place in one file. Used by every module of this
+package.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,15 @@ class TrainingError(Exception):
 
 
 class InputError(TrainingError):
-    """The recipe or a dataset is wrong at `path:line:column` (both 1-based; left out when the whole file is meant)."""
+    """The recipe or a dataset is wrong at `path:line:column` (both 1-based; left out when the whole
+    file is meant).
+    """
 
     exit_code = 2
 
-    def __init__(self, path: Path, message: str, line: int | None = None, column: int | None = None) -> None:
+    def __init__(
+        self, path: Path, message: str, line: int | None = None, column: int | None = None
+    ) -> None:
         place = str(path) if line is None else f"{path}:{line}:{column or 1}"
         super().__init__(f"{place}: {message}")
         self.path, self.line, self.column = path, line, column

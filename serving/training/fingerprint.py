@@ -1,4 +1,6 @@
-"""When is a made folder still what its inputs would make? Digests of inputs, remembered beside the output; no torch here."""
+"""When is a made folder still what its inputs would make? Digests of inputs, remembered beside the
+output; no torch here.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,16 @@ from pydantic import BaseModel, ValidationError
 HERE = Path(__file__).parent
 TRAINING_CODE = tuple(HERE / name for name in ("encoding.py", "fit.py"))
 TRAINING_PACKAGES = ("torch", "transformers", "peft")
-CONVERSION_CODE = tuple(HERE / name for name in ("conversion.py", "gguf_file.py", "gguf_tokenizer.py"))
+CONVERSION_CODE = tuple(
+    HERE / name for name in ("conversion.py", "gguf_file.py", "gguf_tokenizer.py")
+)
 CONVERSION_PACKAGES = ("gguf", "tokenizers")
 
 
 class FileFact(BaseModel):
-    """A file as it was when it was hashed: while size and time stand still, the hash is believed."""
+    """A file as it was when it was hashed: while size and time stand still, the hash is
+    believed.
+    """
 
     size: int
     modified_ns: int
@@ -28,7 +34,9 @@ class FileFact(BaseModel):
 
 
 class Record(BaseModel):
-    """What a folder was made from (`inputs`), what it held then (`outputs`), and the facts that spare hashing it again."""
+    """What a folder was made from (`inputs`), what it held then (`outputs`), and the facts that
+    spare hashing it again.
+    """
 
     inputs: str
     outputs: dict[str, FileFact] = {}
@@ -50,9 +58,13 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def describe_folder(folder: Path, known: dict[str, FileFact] | None = None) -> dict[str, FileFact]:
-    """Every file of a folder by its relative path; hashes are taken from `known` where size and time agree."""
+    """Every file of a folder by its relative path; hashes are taken from `known` where size and
+    time agree.
+    """
     return {
-        path.relative_to(folder).as_posix(): describe_file(path, (known or {}).get(path.relative_to(folder).as_posix()))
+        path.relative_to(folder).as_posix(): describe_file(
+            path, (known or {}).get(path.relative_to(folder).as_posix())
+        )
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
@@ -60,11 +72,16 @@ def describe_folder(folder: Path, known: dict[str, FileFact] | None = None) -> d
 
 def describe_file(path: Path, known: FileFact | None = None) -> FileFact:
     status = path.stat()
-    if known is not None and (known.size, known.modified_ns) == (status.st_size, status.st_mtime_ns):
+    if known is not None and (known.size, known.modified_ns) == (
+        status.st_size,
+        status.st_mtime_ns,
+    ):
         return known
     with path.open("rb") as file:
         return FileFact(
-            size=status.st_size, modified_ns=status.st_mtime_ns, sha256=hashlib.file_digest(file, "sha256").hexdigest()
+            size=status.st_size,
+            modified_ns=status.st_mtime_ns,
+            sha256=hashlib.file_digest(file, "sha256").hexdigest(),
         )
 
 
@@ -73,12 +90,16 @@ def folder_stands(folder: Path, outputs: dict[str, FileFact]) -> bool:
     if not folder.is_dir() or not outputs:
         return False
     current = describe_folder(folder, outputs)
-    return {name: fact.sha256 for name, fact in current.items()} == {name: fact.sha256 for name, fact in outputs.items()}
+    return {name: fact.sha256 for name, fact in current.items()} == {
+        name: fact.sha256 for name, fact in outputs.items()
+    }
 
 
 def digest(parts: Any) -> str:
     """SHA-256 of JSON-able parts in one canonical spelling."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
 
 
 def contents(facts: dict[str, FileFact]) -> dict[str, str]:

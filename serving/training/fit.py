@@ -1,4 +1,5 @@
-"""Training one LoRA adapter on a loaded base: float32 on a CPU, bfloat16 on a GPU, the same numbers for the same seed.
+"""Training one LoRA adapter on a loaded base: float32 on a CPU, bfloat16 on a GPU, the same numbers
+for the same seed.
 
 `run` decides whether it is needed; `report` writes down what came out.
 """
@@ -42,7 +43,9 @@ class LoadedBase:
 
 @dataclass
 class Fit:
-    """What training saw: one loss per step (nats per answer token), held-out loss before and after, sampled answers."""
+    """What training saw: one loss per step (nats per answer token), held-out loss before and after,
+    sampled answers.
+    """
 
     losses: list[float] = field(default_factory=list)
     resumed_at: int = 0
@@ -62,15 +65,26 @@ def load_base(path: Path) -> LoadedBase:
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True).to(device)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True).to(
+            device
+        )
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{path}: not a model that transformers can load: {error}") from None
     model.requires_grad_(requires_grad=False)
     return LoadedBase(model, tokenizer, device, path.name)
 
 
-def fit(base: LoadedBase, recipe: AdapterRecipe, chats: Sequence[Chat], work: Path, inputs: str, progress: Progress) -> Fit:
-    """Train `recipe` and leave the adapter in `work`/adapter. A checkpoint in `work` of the same `inputs` is gone on from."""
+def fit(
+    base: LoadedBase,
+    recipe: AdapterRecipe,
+    chats: Sequence[Chat],
+    work: Path,
+    inputs: str,
+    progress: Progress,
+) -> Fit:
+    """Train `recipe` and leave the adapter in `work`/adapter. A checkpoint in `work` of the same
+    `inputs` is gone on from.
+    """
     started = time.monotonic()
     _make_deterministic(recipe.seed)
     training, held_out = split_chats(chats, recipe.evaluation, recipe.seed)
@@ -78,10 +92,25 @@ def fit(base: LoadedBase, recipe: AdapterRecipe, chats: Sequence[Chat], work: Pa
     evaluation = encode(held_out, base.tokenizer, recipe.dataset, recipe.max_tokens)
     model = _with_adapter(base, recipe)
     try:
-        outcome = Fit(evaluation_chats=len(held_out), parameters=sum(p.numel() for p in model.parameters() if p.requires_grad))
-        _train(model, base, recipe, examples, evaluation, work / "checkpoint.pt", inputs, outcome, progress)
+        outcome = Fit(
+            evaluation_chats=len(held_out),
+            parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        )
+        _train(
+            model,
+            base,
+            recipe,
+            examples,
+            evaluation,
+            work / "checkpoint.pt",
+            inputs,
+            outcome,
+            progress,
+        )
         _save(model, base.name, work / "adapter")
-        progress.note(f"{recipe.name}: asking {len(recipe.samples)} sample questions") if recipe.samples else None
+        progress.note(
+            f"{recipe.name}: asking {len(recipe.samples)} sample questions"
+        ) if recipe.samples else None
         outcome.samples = [_sample(model, base, question) for question in recipe.samples]
     finally:
         model.unload()
@@ -90,7 +119,9 @@ def fit(base: LoadedBase, recipe: AdapterRecipe, chats: Sequence[Chat], work: Pa
 
 
 def _make_deterministic(seed: int) -> None:
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA asks for before it promises equal sums
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # what CUDA asks for before it promises equal sums
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     torch.manual_seed(seed)
 
@@ -124,13 +155,19 @@ def _train(
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0.0)
     _resume(model, optimizer, checkpoint, inputs, outcome)
-    padding = base.tokenizer.pad_token_id if base.tokenizer.pad_token_id is not None else base.tokenizer.eos_token_id
+    padding = (
+        base.tokenizer.pad_token_id
+        if base.tokenizer.pad_token_id is not None
+        else base.tokenizer.eos_token_id
+    )
     if not outcome.resumed_at:
         outcome.loss_before = _evaluate(model, base, evaluation, padding)
     orders = batch_order(len(examples), min(recipe.batch_size, len(examples)), recipe.seed)
     model.train()
     with progress.steps(recipe.name, recipe.steps, outcome.resumed_at) as advance:
-        for step, order in enumerate(islice(orders, outcome.resumed_at, recipe.steps), outcome.resumed_at):
+        for step, order in enumerate(
+            islice(orders, outcome.resumed_at, recipe.steps), outcome.resumed_at
+        ):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * _schedule(step, recipe.steps)
             batch = collate([examples[index] for index in order], padding).to(base.device)
@@ -152,7 +189,9 @@ def _schedule(step: int, steps: int) -> float:
 
 
 def _loss(model: Any, batch: Batch) -> torch.Tensor:
-    """Mean cross entropy over answer tokens. Logits are made for the answers' columns only: a third of the time saved."""
+    """Mean cross entropy over answer tokens. Logits are made for the answers' columns only: a third
+    of the time saved.
+    """
     logits = model(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
@@ -161,10 +200,14 @@ def _loss(model: Any, batch: Batch) -> torch.Tensor:
         use_cache=False,
     ).logits
     predicted = logits[:, :-1].float().flatten(0, 1)
-    return torch.nn.functional.cross_entropy(predicted, batch.labels[:, -batch.answer_width :].flatten(), ignore_index=IGNORED)
+    return torch.nn.functional.cross_entropy(
+        predicted, batch.labels[:, -batch.answer_width :].flatten(), ignore_index=IGNORED
+    )
 
 
-def _evaluate(model: Any, base: LoadedBase, examples: list[Example], padding: int, size: int = 8) -> float | None:
+def _evaluate(
+    model: Any, base: LoadedBase, examples: list[Example], padding: int, size: int = 8
+) -> float | None:
     if not examples:
         return None
     model.eval()
@@ -178,7 +221,9 @@ def _evaluate(model: Any, base: LoadedBase, examples: list[Example], padding: in
     return round(total / tokens, 6)
 
 
-def _checkpoint(model: Any, optimizer: torch.optim.Optimizer, path: Path, inputs: str, outcome: Fit) -> None:
+def _checkpoint(
+    model: Any, optimizer: torch.optim.Optimizer, path: Path, inputs: str, outcome: Fit
+) -> None:
     state = {
         "inputs": inputs,
         "losses": outcome.losses,
@@ -191,7 +236,9 @@ def _checkpoint(model: Any, optimizer: torch.optim.Optimizer, path: Path, inputs
     temporary.replace(path)
 
 
-def _resume(model: Any, optimizer: torch.optim.Optimizer, path: Path, inputs: str, outcome: Fit) -> None:
+def _resume(
+    model: Any, optimizer: torch.optim.Optimizer, path: Path, inputs: str, outcome: Fit
+) -> None:
     """Go on from a checkpoint of the very same inputs; anything else is left behind."""
     if not path.exists():
         return
@@ -214,8 +261,12 @@ def _save(model: Any, base_name: str, folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    config["base_model_name_or_path"] = base_name  # a folder on this machine would mean nothing where it is served
-    config["target_modules"] = sorted(config["target_modules"])  # a set: its order changes from process to process
+    config["base_model_name_or_path"] = (
+        base_name  # a folder on this machine would mean nothing where it is served
+    )
+    config["target_modules"] = sorted(
+        config["target_modules"]
+    )  # a set: its order changes from process to process
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -229,7 +280,9 @@ def _sample(model: Any, base: LoadedBase, question: str) -> dict[str, str]:
 
 def _answer(model: Any, base: LoadedBase, question: str) -> str:
     messages = [{"role": "user", "content": question}]
-    encoded = base.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    encoded = base.tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
     with torch.inference_mode():
         output = model.generate(
             **encoded.to(base.device),
@@ -237,5 +290,7 @@ def _answer(model: Any, base: LoadedBase, question: str) -> str:
             do_sample=False,
             pad_token_id=base.tokenizer.eos_token_id,
         )
-    text: str = base.tokenizer.decode(output[0, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
+    text: str = base.tokenizer.decode(
+        output[0, encoded["input_ids"].shape[1] :], skip_special_tokens=True
+    )
     return text.strip()

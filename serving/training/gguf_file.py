@@ -1,6 +1,7 @@
 """Reading a GGUF file: its metadata and its tensors, one at a time, as float32.
 
-The `gguf` package's own reader takes six seconds for a 49k vocabulary; this one 0.2 s. Its dequantisation is used as it is.
+The `gguf` package's own reader takes six seconds for a 49k vocabulary; this one 0.2 s. Its
+dequantisation is used as it is.
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
@@ -19,7 +20,19 @@ from gguf.quants import dequantize
 
 from serving.training.errors import TrainingError
 
-SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+SCALARS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
 STRING, ARRAY = 8, 9
 
 
@@ -33,7 +46,9 @@ class Tensor:
 
 
 class GgufFile:
-    """An open GGUF file: `metadata` by key, `tensors` by name. A context manager, because it maps the file."""
+    """An open GGUF file: `metadata` by key, `tensors` by name. A context manager, because it maps
+    the file.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raise TrainingError when the file is not GGUF version 2 or 3 or is cut short."""
@@ -48,7 +63,12 @@ class GgufFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._map.close()
 
     def read(self, name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -61,7 +81,9 @@ class GgufFile:
             plain = raw.view(np.float32 if tensor.kind == GGMLQuantizationType.F32 else np.float16)
             return plain.reshape(tensor.shape).astype(np.float32)
         rows = raw.reshape(*tensor.shape[:-1], tensor.shape[-1] // block * width)
-        values: np.ndarray[Any, np.dtype[np.float32]] = dequantize(rows, tensor.kind).reshape(tensor.shape)
+        values: np.ndarray[Any, np.dtype[np.float32]] = dequantize(rows, tensor.kind).reshape(
+            tensor.shape
+        )
         return values
 
     def _read_header(self) -> None:
@@ -78,7 +100,9 @@ class GgufFile:
         table = [self._tensor_entry() for _ in range(tensors)]
         alignment = self.metadata.get("general.alignment", 32)
         start = -(-self._position // alignment) * alignment
-        self.tensors = {name: Tensor(shape, kind, start + offset) for name, shape, kind, offset in table}
+        self.tensors = {
+            name: Tensor(shape, kind, start + offset) for name, shape, kind, offset in table
+        }
 
     def _tensor_entry(self) -> tuple[str, tuple[int, ...], GGMLQuantizationType, int]:
         name = self._string()

@@ -1,4 +1,6 @@
-"""The tokenizer inside a GGUF file, as the tokenizer.json and chat template that transformers and vLLM read."""
+"""The tokenizer inside a GGUF file, as the tokenizer.json and chat template that transformers and
+vLLM read.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +17,33 @@ ROLES = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_to
 
 
 def write_tokenizer(metadata: dict[str, Any], folder: Path) -> None:
-    """Write tokenizer.json, tokenizer_config.json and chat_template.jinja. Raises TrainingError unless byte-level BPE."""
+    """Write tokenizer.json, tokenizer_config.json and chat_template.jinja. Raises TrainingError
+    unless byte-level BPE.
+    """
     if metadata.get("tokenizer.ggml.model") != "gpt2":
         raise TrainingError(
-            f"tokenizer {metadata.get('tokenizer.ggml.model')} in the GGUF file; only byte-level BPE is converted"
+            f"tokenizer {metadata.get('tokenizer.ggml.model')} in the GGUF file; only byte-level"
+            " BPE is converted"
         )
     tokens: list[str] = metadata["tokenizer.ggml.tokens"]
     merges = [tuple(merge.split(" ")) for merge in metadata["tokenizer.ggml.merges"]]
-    tokenizer = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=merges))
+    tokenizer = Tokenizer(
+        models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=merges)
+    )
     tokenizer.pre_tokenizer = _pre_tokenizer(metadata.get("tokenizer.ggml.pre", "default"))
     tokenizer.decoder = decoders.ByteLevel()
     kinds = metadata.get("tokenizer.ggml.token_type", [])
     named = list(zip(tokens, kinds, strict=False))
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token, kind in named if kind == CONTROL])
-    tokenizer.add_tokens([AddedToken(token, normalized=False) for token, kind in named if kind == USER_DEFINED])
+    tokenizer.add_special_tokens(
+        [
+            AddedToken(token, normalized=False, special=True)
+            for token, kind in named
+            if kind == CONTROL
+        ]
+    )
+    tokenizer.add_tokens(
+        [AddedToken(token, normalized=False) for token, kind in named if kind == USER_DEFINED]
+    )
     tokenizer.save(str(folder / "tokenizer.json"))
     _write_config(metadata, tokens, folder)
 
@@ -43,7 +58,9 @@ def _write_config(metadata: dict[str, Any], tokens: list[str], folder: Path) -> 
         index = metadata.get(f"tokenizer.ggml.{key}_token_id")
         if index is not None:
             config[name] = tokens[index]
-    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(config, indent=2) + "\n", encoding="utf-8"
+    )
     template = metadata.get("tokenizer.chat_template")
     if template:
         (folder / "chat_template.jinja").write_text(template, encoding="utf-8")

@@ -1,4 +1,6 @@
-"""What a person sees while training: a bar with loss and time left on a terminal, plain lines in a log."""
+"""What a person sees while training: a bar with loss and time left on a terminal, plain lines in a
+log.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,12 @@ class Progress:
         print(text, file=sys.stderr, flush=True)
 
     @contextmanager
-    def steps(self, name: str, total: int, done: int = 0) -> Iterator[Callable[[float | None], None]]:
-        """Count `total` steps; the yielded function takes the step's loss (None where there is none)."""
+    def steps(
+        self, name: str, total: int, done: int = 0
+    ) -> Iterator[Callable[[float | None], None]]:
+        """Count `total` steps; the yielded function takes the step's loss (None where there is
+        none).
+        """
         if done:
             self.note(f"{name}: going on at step {done + 1} of {total}")
         drawing = self._bar(name, total, done) if self._terminal else self._lines(name, total, done)
@@ -31,7 +37,13 @@ class Progress:
     @contextmanager
     def _bar(self, name: str, total: int, done: int) -> Iterator[Callable[[float | None], None]]:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
         from rich.progress import Progress as Bar
 
         columns = (

@@ -1,6 +1,8 @@
-"""The recipe: which base model, which adapters, trained how. Read from YAML with errors at file:line:column.
+"""The recipe: which base model, which adapters, trained how. Read from YAML with errors at
+file:line:column.
 
-Paths are relative to the recipe's own folder. `run` turns a recipe into folders; nothing here imports torch.
+Paths are relative to the recipe's own folder. `run` turns a recipe into folders; nothing here
+imports torch.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ LLAMA_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
 class Document(BaseModel):
     """Camel case in YAML, snake case in code, unknown keys refused."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid"
+    )
 
 
 class GgufSource(Document):
@@ -35,12 +39,15 @@ class GgufSource(Document):
     file: str
 
     def locate(self) -> Path:
-        """The file on this machine. Raises TrainingError when the package is not installed or has no such file."""
+        """The file on this machine. Raises TrainingError when the package is not installed or has
+        no such file.
+        """
         try:
             files = distribution(self.package).files or []
         except PackageNotFoundError:
             raise TrainingError(
-                f"the package {self.package}, which carries {self.file}, is not installed; see `make install`"
+                f"the package {self.package}, which carries {self.file}, is not installed; see"
+                " `make install`"
             ) from None
         found = [Path(str(entry.locate())) for entry in files if entry.name == self.file]
         if not found or not found[0].is_file():
@@ -49,14 +56,18 @@ class GgufSource(Document):
 
 
 class Base(Document):
-    """The model the adapters are trained on: a Hugging Face folder, made from `gguf` first when that is given."""
+    """The model the adapters are trained on: a Hugging Face folder, made from `gguf` first when
+    that is given.
+    """
 
     path: Path
     gguf: GgufSource | None = None
 
 
 class AdapterRecipe(Document):
-    """One LoRA adapter. `evaluation` is the share of chats kept out of training; `samples` are asked before and after."""
+    """One LoRA adapter. `evaluation` is the share of chats kept out of training; `samples` are
+    asked before and after.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")
     dataset: Path
@@ -91,7 +102,9 @@ class Recipe(Document):
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read and check a recipe; its paths come back absolute. Raises InputError with the place of the first fault."""
+    """Read and check a recipe; its paths come back absolute. Raises InputError with the place of
+    the first fault.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -111,16 +124,25 @@ def load_recipe(path: Path) -> Recipe:
 def _check_files(path: Path, document: CommentedMap, recipe: Recipe) -> None:
     """What the recipe names must be there, said at the line that names it."""
     if recipe.base.gguf is None and not (recipe.base.path / "config.json").is_file():
-        problem = f"no model folder {recipe.base.path} (it would hold config.json); or name a `gguf` to make it from"
+        problem = (
+            f"no model folder {recipe.base.path} (it would hold config.json); or name a `gguf` to"
+            " make it from"
+        )
         raise InputError(path, problem, *_place(document, ("base", "path"), "value"))
     if recipe.base.gguf is not None:
         try:
             recipe.base.gguf.locate()
         except TrainingError as error:
-            raise InputError(path, str(error), *_place(document, ("base", "gguf"), "value")) from None
+            raise InputError(
+                path, str(error), *_place(document, ("base", "gguf"), "value")
+            ) from None
     for index, adapter in enumerate(recipe.adapters):
         if not adapter.dataset.is_file():
-            raise InputError(path, f"no dataset {adapter.dataset}", *_place(document, ("adapters", index, "dataset"), "value"))
+            raise InputError(
+                path,
+                f"no dataset {adapter.dataset}",
+                *_place(document, ("adapters", index, "dataset"), "value"),
+            )
 
 
 def _parse(path: Path, text: str) -> CommentedMap:
@@ -129,7 +151,9 @@ def _parse(path: Path, text: str) -> CommentedMap:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
-        raise InputError(path, f"not valid YAML: {error.problem or error.context}", line, column) from None
+        raise InputError(
+            path, f"not valid YAML: {error.problem or error.context}", line, column
+        ) from None
     except YAMLError as error:
         raise InputError(path, f"not valid YAML: {error}") from None
     if not isinstance(document, CommentedMap):
@@ -140,12 +164,20 @@ def _parse(path: Path, text: str) -> CommentedMap:
 def _located(path: Path, document: CommentedMap, error: ValidationError) -> InputError:
     """The first fault in the order of the file, as the one error a person fixes next."""
     found = error.errors()
-    # A list whose entry is wrong is also reported as too short; only the innermost fault is the cause.
+    # A list whose entry is wrong is also reported as too short; only the innermost fault is the
+    # cause.
     causes = [
-        one for one in found if not any(one["loc"] == other["loc"][: len(one["loc"])] for other in found if other is not one)
+        one
+        for one in found
+        if not any(
+            one["loc"] == other["loc"][: len(one["loc"])] for other in found if other is not one
+        )
     ]
     faults = sorted(
-        (_place(document, fault["loc"], fault["type"]), _sentence(fault["loc"], fault["type"], fault["msg"], fault.get("input")))
+        (
+            _place(document, fault["loc"], fault["type"]),
+            _sentence(fault["loc"], fault["type"], fault["msg"], fault.get("input")),
+        )
         for fault in causes or found
     )
     (line, column), message = faults[0]
@@ -153,7 +185,9 @@ def _located(path: Path, document: CommentedMap, error: ValidationError) -> Inpu
 
 
 def _place(document: Any, location: Sequence[int | str], kind: str) -> tuple[int, int]:
-    """Walk the parsed YAML as deep as the fault's location goes; a missing key points at the mapping it is missing from."""
+    """Walk the parsed YAML as deep as the fault's location goes; a missing key points at the
+    mapping it is missing from.
+    """
     line, column = 0, 0
     node = document
     for index, part in enumerate(location):
@@ -174,9 +208,15 @@ def _sentence(location: Sequence[int | str], kind: str, message: str, value: Any
     if kind == "missing":
         return f"{name} is missing"
     if kind == "extra_forbidden":
-        known = [field.alias or key for model in _models_at(location) for key, field in model.model_fields.items()]
+        known = [
+            field.alias or key
+            for model in _models_at(location)
+            for key, field in model.model_fields.items()
+        ]
         near = difflib.get_close_matches(str(location[-1]), known, n=1)
-        return f"unknown key {name}" + (f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}")
+        return f"unknown key {name}" + (
+            f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}"
+        )
     text = message.removeprefix("Value error, ")
     return f"{name}: {text}" + (f" (got {value!r})" if isinstance(value, str | int | float) else "")
 
@@ -193,7 +233,10 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
     base = recipe.base.model_copy(update={"path": (folder / recipe.base.path).resolve()})
     adapters = tuple(
         adapter.model_copy(
-            update={"dataset": (folder / adapter.dataset).resolve(), "output": (folder / adapter.output).resolve()}
+            update={
+                "dataset": (folder / adapter.dataset).resolve(),
+                "output": (folder / adapter.output).resolve(),
+            }
         )
         for adapter in recipe.adapters
     )

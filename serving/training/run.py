@@ -1,6 +1,8 @@
-"""One recipe, made true: the base converted if need be, each adapter trained unless it already is what its inputs give.
+"""One recipe, made true: the base converted if need be, each adapter trained unless it already is
+what its inputs give.
 
-Beside every made folder lies `<folder>.training/` (record, checkpoint, report); torch is imported only when there is work.
+Beside every made folder lies `<folder>.training/` (record, checkpoint, report); torch is imported
+only when there is work.
 """
 
 from __future__ import annotations
@@ -35,12 +37,20 @@ from serving.training.fingerprint import (
 from serving.training.progress import Progress
 from serving.training.recipe import AdapterRecipe, Base, GgufSource, load_recipe
 
-WITHOUT_EFFECT = {"name", "dataset", "output", "checkpoint_every", "samples"}  # on the weights that come out
+WITHOUT_EFFECT = {
+    "name",
+    "dataset",
+    "output",
+    "checkpoint_every",
+    "samples",
+}  # on the weights that come out
 
 
 @dataclass(frozen=True)
 class Task:
-    """An adapter with its chats, the digest of all that decides it, and the facts the digest was made from."""
+    """An adapter with its chats, the digest of all that decides it, and the facts the digest was
+    made from.
+    """
 
     recipe: AdapterRecipe
     chats: list[Chat]
@@ -53,10 +63,15 @@ class Task:
 
 
 def train(path: Path, *, force: bool = False) -> list[Path]:
-    """Make everything the recipe at `path` names; returns the adapter folders. Raises TrainingError or its InputError."""
+    """Make everything the recipe at `path` names; returns the adapter folders. Raises TrainingError
+    or its InputError.
+    """
     recipe, progress = load_recipe(path), Progress()
     chats = [load_chats(adapter.dataset) for adapter in recipe.adapters]
-    with _alone(beside(recipe.base.path) if recipe.base.gguf else beside(recipe.adapters[0].output), progress):
+    with _alone(
+        beside(recipe.base.path) if recipe.base.gguf else beside(recipe.adapters[0].output),
+        progress,
+    ):
         _make_base(recipe.base, progress, force=force)
         pending = []
         for adapter, lines in zip(recipe.adapters, chats, strict=True):
@@ -76,7 +91,9 @@ def beside(folder: Path) -> Path:
 
 
 def _make_base(base: Base, progress: Progress, *, force: bool) -> None:
-    """Convert the GGUF file unless the folder is what it gave before. A folder without `gguf` is the user's own."""
+    """Convert the GGUF file unless the folder is what it gave before. A folder without `gguf` is
+    the user's own.
+    """
     if base.gguf is None:
         return
     record_path = beside(base.path) / "record.json"
@@ -84,12 +101,22 @@ def _make_base(base: Base, progress: Progress, *, force: bool) -> None:
     source = base.gguf.locate()
     known = record.sources.get("gguf") if record else None
     fact = describe_file(source, known)
-    inputs = digest({"gguf": fact.sha256, "code": code_version(CONVERSION_CODE, CONVERSION_PACKAGES)})
-    if not force and record and record.inputs == inputs and folder_stands(base.path, record.outputs):
+    inputs = digest(
+        {"gguf": fact.sha256, "code": code_version(CONVERSION_CODE, CONVERSION_PACKAGES)}
+    )
+    if (
+        not force
+        and record
+        and record.inputs == inputs
+        and folder_stands(base.path, record.outputs)
+    ):
         progress.note(f"{base.path.name}: up to date ({relative(base.path)})")
         return
     _convert(base.gguf, source, base.path, progress)
-    write_record(record_path, Record(inputs=inputs, outputs=describe_folder(base.path), sources={"gguf": fact}))
+    write_record(
+        record_path,
+        Record(inputs=inputs, outputs=describe_folder(base.path), sources={"gguf": fact}),
+    )
 
 
 def _convert(gguf: GgufSource, source: Path, folder: Path, progress: Progress) -> None:
@@ -106,7 +133,9 @@ def _convert(gguf: GgufSource, source: Path, folder: Path, progress: Progress) -
 def _task(recipe: AdapterRecipe, chats: list[Chat], base: Path) -> Task:
     record = read_record(beside(recipe.output) / "record.json")
     known = record.sources if record else {}
-    base_known = {name.removeprefix("base/"): fact for name, fact in known.items() if name.startswith("base/")}
+    base_known = {
+        name.removeprefix("base/"): fact for name, fact in known.items() if name.startswith("base/")
+    }
     model = describe_folder(base, base_known)
     dataset = describe_file(recipe.dataset, known.get("dataset"))
     inputs = digest(
@@ -117,24 +146,38 @@ def _task(recipe: AdapterRecipe, chats: list[Chat], base: Path) -> Task:
             "code": code_version(TRAINING_CODE, TRAINING_PACKAGES),
         }
     )
-    return Task(recipe, chats, inputs, {"dataset": dataset, **{f"base/{name}": fact for name, fact in model.items()}})
+    return Task(
+        recipe,
+        chats,
+        inputs,
+        {"dataset": dataset, **{f"base/{name}": fact for name, fact in model.items()}},
+    )
 
 
 def _stands(task: Task) -> bool:
     record = read_record(task.work / "record.json")
-    return record is not None and record.inputs == task.inputs and folder_stands(task.recipe.output, record.outputs)
+    return (
+        record is not None
+        and record.inputs == task.inputs
+        and folder_stands(task.recipe.output, record.outputs)
+    )
 
 
 def _train_all(tasks: list[Task], base_path: Path, progress: Progress, *, force: bool) -> None:
-    progress.note(f"training {', '.join(task.recipe.name for task in tasks)} on {base_path.name}: loading the model")
-    # Threads that wait sleep instead of spinning: on a machine with other work to do that is twice the speed, on an idle one
-    # the same. Read by OpenMP when torch is loaded, so it is said before.
+    progress.note(
+        f"training {', '.join(task.recipe.name for task in tasks)} on {base_path.name}: loading the"
+        " model"
+    )
+    # Threads that wait sleep instead of spinning: on a machine with other work to do that is twice
+    # the speed, on an idle one the same. Read by OpenMP when torch is loaded, so it is said before.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         from serving.training.fit import fit, load_base
         from serving.training.report import write_report
     except ModuleNotFoundError as error:
-        raise TrainingError(f"training needs the package {error.name}; `make install` brings it") from None
+        raise TrainingError(
+            f"training needs the package {error.name}; `make install` brings it"
+        ) from None
     base = load_base(base_path)
     for task in tasks:
         recipe, work = task.recipe, task.work
@@ -145,16 +188,29 @@ def _train_all(tasks: list[Task], base_path: Path, progress: Progress, *, force:
         _put_in_place(work / "adapter", recipe.output)
         outputs = describe_folder(recipe.output)
         write_report(work, recipe, base, outcome, task.inputs, outputs)
-        write_record(work / "record.json", Record(inputs=task.inputs, outputs=outputs, sources=task.sources))
+        write_record(
+            work / "record.json", Record(inputs=task.inputs, outputs=outputs, sources=task.sources)
+        )
         (work / "checkpoint.pt").unlink(missing_ok=True)
-        loss = "" if outcome.loss_after is None else f", held-out loss {outcome.loss_before:.2f} -> {outcome.loss_after:.2f}"
-        progress.note(f"{recipe.name}: trained in {outcome.seconds:.0f} s{loss} ({relative(recipe.output)})")
+        loss = (
+            ""
+            if outcome.loss_after is None
+            else f", held-out loss {outcome.loss_before:.2f} -> {outcome.loss_after:.2f}"
+        )
+        progress.note(
+            f"{recipe.name}: trained in {outcome.seconds:.0f} s{loss} ({relative(recipe.output)})"
+        )
         for sample in outcome.samples:
-            progress.note(f"  {sample['question']}\n    base: {sample['base']}\n    {recipe.name}: {sample['adapter']}")
+            progress.note(
+                f"  {sample['question']}\n    base: {sample['base']}\n    {recipe.name}:"
+                f" {sample['adapter']}"
+            )
 
 
 def _put_in_place(made: Path, folder: Path) -> None:
-    """Swap a finished folder in by renames, so that a watcher sees the old one or the new one and never a half."""
+    """Swap a finished folder in by renames, so that a watcher sees the old one or the new one and
+    never a half.
+    """
     old = made.with_name(made.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,9 @@ def manifest(tmp_path):
         with pytest.raises(ManifestError) as caught:
             load(files)
         return [
-            str(problem._replace(file=problem.file.relative_to(tmp_path))).replace(str(tmp_path), "/tmp")
+            str(problem._replace(file=problem.file.relative_to(tmp_path))).replace(
+                str(tmp_path), "/tmp"
+            )
             for problem in caught.value.problems
         ]
 

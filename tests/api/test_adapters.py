@@ -19,11 +19,18 @@ def safetensors(path, shapes):
 
 def adapter(folder, *, rank=8, width=16, base="org/tiny"):
     folder.mkdir(exist_ok=True, parents=True)
-    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 8, "target_modules": ["q_proj"], "base_model_name_or_path": base}
+    config = {
+        "peft_type": "LORA",
+        "r": rank,
+        "lora_alpha": 8,
+        "target_modules": ["q_proj"],
+        "base_model_name_or_path": base,
+    }
     (folder / "adapter_config.json").write_text(json.dumps(config))
     module = "base_model.model.model.layers.0.self_attn.q_proj"
     safetensors(
-        folder / "adapter_model.safetensors", {f"{module}.lora_A.weight": [rank, width], f"{module}.lora_B.weight": [width, rank]}
+        folder / "adapter_model.safetensors",
+        {f"{module}.lora_A.weight": [rank, width], f"{module}.lora_B.weight": [width, rank]},
     )
 
 
@@ -36,8 +43,9 @@ def service(manifest):
 
     def text(flags="{}", model="./models/phi"):
         return (
-            f"kind: InferenceService\nmetadata: {{name: phi}}\nspec:\n  model: {{source: {model}}}\n"
-            f"  engine: {{args: {flags}}}\n  adapters:\n    - name: a\n      source: ./adapters/a\n"
+            "kind: InferenceService\nmetadata: {name: phi}\nspec:\n  model: {source:"
+            f" {model}}}\n  engine: {{args: {flags}}}\n  adapters:\n    - name: a\n      source:"
+            " ./adapters/a\n"
         )
 
     return text
@@ -46,7 +54,10 @@ def service(manifest):
 def test_a_fitting_adapter_is_fine(manifest, service):
     """Shapes, rank and layers agree."""
     adapter(manifest.path / "adapters" / "a")
-    assert manifest.load(service("{max-lora-rank: 8}")).folders == {manifest.path / "models/phi", manifest.path / "adapters/a"}
+    assert manifest.load(service("{max-lora-rank: 8}")).folders == {
+        manifest.path / "models/phi",
+        manifest.path / "adapters/a",
+    }
 
 
 def test_an_adapter_of_another_base_model(manifest, service):
@@ -62,9 +73,10 @@ def test_a_rank_beyond_the_engine(manifest, service):
     """The hint names the flag."""
     adapter(manifest.path / "adapters" / "a", rank=64)
     (problem,) = manifest.problems(service("{max-lora-rank: 16}"))
-    assert problem == (
-        "m.yaml:8:15: adapter 'a' cannot be served: its rank 64 is higher than the engine's max-lora-rank 16; "
-        "raise engine.args.max-lora-rank or leave it out"
+    assert (
+        problem
+        == "m.yaml:8:15: adapter 'a' cannot be served: its rank 64 is higher than the engine's"
+        " max-lora-rank 16; raise engine.args.max-lora-rank or leave it out"
     )
 
 

@@ -48,7 +48,9 @@ def test_saying_the_same_again_is_no_change(clock):
 
 
 def test_dump_is_the_documented_shape_and_reads_back(clock):
-    """The JSON of a condition has Kubernetes' field names, and a restarted daemon continues from it."""
+    """The JSON of a condition has Kubernetes' field names, and a restarted daemon continues from
+    it.
+    """
     conditions = ConditionSet(clock)
     conditions.mark("Drifted", "Unknown", Reason.NOT_OBSERVED, "not yet", generation=2)
     dumped = conditions.dump()
@@ -91,12 +93,16 @@ def test_an_unknown_type_or_status_is_a_fault_of_the_caller(clock):
 def test_every_word_is_documented_and_nothing_else_is(words):
     """docs/conditions.md explains exactly the types and reasons there are."""
     text = (Path(__file__).parents[2] / "docs" / "conditions.md").read_text()
-    section = text.partition("## Types" if words is ConditionType else "## Reasons")[2].partition("\n## ")[0]
+    section = text.partition("## Types" if words is ConditionType else "## Reasons")[2].partition(
+        "\n## "
+    )[0]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [word.value for word in words]
 
 
 def test_every_reason_written_in_the_reconciler_is_one_of_ours():
-    """A word given to an error or a condition in our own code is on the list; only Azure's codes come from outside."""
+    """A word given to an error or a condition in our own code is on the list; only Azure's codes
+    come from outside.
+    """
     known = {reason.value for reason in Reason}
     unknown = {}
     for file in (Path(__file__).parents[2] / "reconciler").rglob("*.py"):
@@ -113,7 +119,11 @@ def _reasons_in(call):
         return
     name = getattr(call.func, "id", getattr(call.func, "attr", ""))
     errors = {error.__name__ for error in (ReconcileError, *_descendants(ReconcileError))}
-    candidates = [call.args[i] for names, i in ((errors, 0), ({"Mark", "mark"}, 2)) if name in names and len(call.args) > i]
+    candidates = [
+        call.args[i]
+        for names, i in ((errors, 0), ({"Mark", "mark"}, 2))
+        if name in names and len(call.args) > i
+    ]
     if name in errors | {"Mark", "mark", "Observation"}:
         candidates += [keyword.value for keyword in call.keywords if keyword.arg == "reason"]
     yield from (each.value for each in candidates if isinstance(each, ast.Constant) and each.value)

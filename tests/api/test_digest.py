@@ -1,4 +1,6 @@
-"""A folder's digest: the same content gives the same digest anywhere, and unchanged files are read once."""
+"""A folder's digest: the same content gives the same digest anywhere, and unchanged files are read
+once.
+"""
 
 import hashlib
 import os
@@ -34,23 +36,35 @@ def cache(tmp_path):
 def hashed(monkeypatch):
     """The files that were really read."""
     read, real = [], module._hash
-    monkeypatch.setattr(module, "_hash", lambda folder, relative, stamp: read.append(relative) or real(folder, relative, stamp))
+    monkeypatch.setattr(
+        module,
+        "_hash",
+        lambda folder, relative, stamp: read.append(relative) or real(folder, relative, stamp),
+    )
     return read
 
 
 def test_the_digest_is_over_sorted_paths_sizes_and_hashes(folder):
     """The format is fixed: other programs may compute it."""
     tree = digest_tree(folder)
-    lines = "".join(f"{name}\0{1}\0{hashlib.sha256(text).hexdigest()}\n" for name, text in (("b.txt", b"b"), ("sub/a.txt", b"a")))
+    lines = "".join(
+        f"{name}\0{1}\0{hashlib.sha256(text).hexdigest()}\n"
+        for name, text in (("b.txt", b"b"), ("sub/a.txt", b"a"))
+    )
     assert tree.digest == hashlib.sha256(lines.encode()).hexdigest()
     assert list(tree.files) == ["b.txt", "sub/a.txt"]
     assert tree.files["sub/a.txt"].path == folder / "sub" / "a.txt"
     assert tree.size == 2
-    assert digest_of((name, file.size, file.sha256) for name, file in tree.files.items()) == tree.digest
+    assert (
+        digest_of((name, file.size, file.sha256) for name, file in tree.files.items())
+        == tree.digest
+    )
 
 
 def test_what_is_not_content_does_not_count(folder):
-    """Version control, caches and half-written files change nothing, nor do empty folders, times and modes."""
+    """Version control, caches and half-written files change nothing, nor do empty folders, times
+    and modes.
+    """
     before = digest_tree(folder).digest
     for name in (".git", "__pycache__", ".venv"):
         (folder / name).mkdir()
@@ -129,10 +143,26 @@ def test_a_damaged_cache_is_replaced(folder, tmp_path):
         (lambda folder: os.mkfifo(folder / "pipe"), "pipe", "is neither a file nor a folder"),
         (lambda folder: (folder / "a:b").write_text(""), "a:b", "holds ':'"),
         (lambda folder: (folder / "dot.").write_text(""), "dot.", "ends with '.'"),
-        (lambda folder: (folder / "sub" / "NUL.txt").write_text(""), "sub/NUL.txt", "is named like the device NUL"),
-        (lambda folder: (folder / "B.txt").write_text(""), "b.txt", "differs from B.txt in case or accents only"),
-        (lambda folder: (folder / "Sub").mkdir() or (folder / "Sub" / "z").write_text(""), "sub", "differs from Sub"),
-        (lambda folder: (Path(os.fsdecode(os.fsencode(folder) + b"/\xff"))).write_text(""), "\udcff", "not valid Unicode"),
+        (
+            lambda folder: (folder / "sub" / "NUL.txt").write_text(""),
+            "sub/NUL.txt",
+            "is named like the device NUL",
+        ),
+        (
+            lambda folder: (folder / "B.txt").write_text(""),
+            "b.txt",
+            "differs from B.txt in case or accents only",
+        ),
+        (
+            lambda folder: (folder / "Sub").mkdir() or (folder / "Sub" / "z").write_text(""),
+            "sub",
+            "differs from Sub",
+        ),
+        (
+            lambda folder: (Path(os.fsdecode(os.fsencode(folder) + b"/\xff"))).write_text(""),
+            "\udcff",
+            "not valid Unicode",
+        ),
     ],
 )
 def test_what_a_share_cannot_hold_is_an_error(folder, make, where, what):
@@ -154,7 +184,9 @@ def test_all_faults_of_a_folder_together(folder):
     assert [path for path, _ in caught.value.problems] == ["a|b", "link"]
 
 
-@pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: None], ids=["empty", "missing"])
+@pytest.mark.parametrize(
+    "make", [lambda path: path.mkdir(), lambda path: None], ids=["empty", "missing"]
+)
 def test_an_empty_or_missing_folder_is_no_content(tmp_path, make):
     """An unmounted folder must not look like the wish for nothing."""
     make(tmp_path / "x")
@@ -179,7 +211,9 @@ def test_a_file_that_changes_while_it_is_read(folder, monkeypatch):
 @settings(max_examples=100, deadline=None)
 @given(st.text(min_size=1, max_size=12))
 def test_a_name_is_either_safe_for_a_share_or_refused(name):
-    """What is let through has none of the characters SMB forbids; the key of a name ignores case."""
+    """What is let through has none of the characters SMB forbids; the key of a name
+    ignores case.
+    """
     if name_fault(name, name) is None:
         assert not set(name) & set('"\\/:|<>*?\0')
     assert collision_key(collision_key(name)) == collision_key(name)

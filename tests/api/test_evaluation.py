@@ -1,4 +1,6 @@
-"""Evaluation files and the other fields of adapters and keys, refused at their place when they are wrong."""
+"""Evaluation files and the other fields of adapters and keys, refused at their place when they are
+wrong.
+"""
 
 import pytest
 
@@ -10,15 +12,30 @@ from serving.catalogue import Expectation
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("e.jsonl", '{"prompt": "Capital of Italy?", "expect": "Rome"}\n\n{"prompt": "Hi", "expect": "yo", "maxTokens": 4}\n'),
-        ("e.yaml", "- {prompt: Capital of Italy?, expect: Rome}\n- prompt: Hi\n  expect: yo\n  maxTokens: 4\n"),
+        (
+            "e.jsonl",
+            (
+                '{"prompt": "Capital of Italy?", "expect": "Rome"}\n\n{"prompt": "Hi", "expect":'
+                ' "yo", "maxTokens": 4}\n'
+            ),
+        ),
+        (
+            "e.yaml",
+            (
+                "- {prompt: Capital of Italy?, expect: Rome}\n- prompt: Hi\n  expect: yo\n "
+                " maxTokens: 4\n"
+            ),
+        ),
     ],
 )
 def test_both_forms_say_the_same(tmp_path, name, text):
     """JSON lines or a YAML list."""
     (tmp_path / name).write_text(text)
     problems = []
-    cases = (Expectation(prompt="Capital of Italy?", expect="Rome"), Expectation(prompt="Hi", expect="yo", max_tokens=4))
+    cases = (
+        Expectation(prompt="Capital of Italy?", expect="Rome"),
+        Expectation(prompt="Hi", expect="yo", max_tokens=4),
+    )
     assert read_evaluation(tmp_path / name, problems) == cases
     assert problems == []
 
@@ -34,7 +51,12 @@ def test_both_forms_say_the_same(tmp_path, name, text):
         ("e.jsonl", '{"prompt": "x", "expect": "y", "maxTokens": true}', (1, 1), "maxTokens"),
         ("e.jsonl", b"\xff\n", (1, 1), "UTF-8"),
         ("e.jsonl", "\n", (1, 1), "empty"),
-        ("e.jsonl", '{"prompt": "x", "expect": "y"}\n' * (MOST_CASES + 1), (MOST_CASES + 1, 1), "there are 201 prompts"),
+        (
+            "e.jsonl",
+            '{"prompt": "x", "expect": "y"}\n' * (MOST_CASES + 1),
+            (MOST_CASES + 1, 1),
+            "there are 201 prompts",
+        ),
         ("e.jsonl", '{"prompt": "' + "x" * 300_000 + '", "expect": "y"}', (1, 1), "bytes"),
         ("e.yaml", "- prompt: x\n  expect: y\n- prompt: z\n", (3, 3), "expect is missing"),
         ("e.yaml", "prompt: x\nexpect: y\n", (1, 1), "not a list"),
@@ -56,20 +78,61 @@ HEAD = "kind: InferenceService\nmetadata: {name: phi}\nspec:\n  model: {source: 
 @pytest.mark.parametrize(
     ("spec", "place", "said"),
     [
-        ("adapters: [{name: a, source: share://a, evaluation: ./no.jsonl}]", "./no.jsonl", "is not a file"),
-        ("adapters: [{name: a, source: share://a, evaluation: ./no.txt}]", "./no.txt", "is no evaluation file"),
+        (
+            "adapters: [{name: a, source: share://a, evaluation: ./no.jsonl}]",
+            "./no.jsonl",
+            "is not a file",
+        ),
+        (
+            "adapters: [{name: a, source: share://a, evaluation: ./no.txt}]",
+            "./no.txt",
+            "is no evaluation file",
+        ),
         (
             "adapters: [{name: a, source: share://a, canary: {source: share://a}}]",
             "share://a}}",
             "the version that serves already",
         ),
-        ("adapters: [{name: a, source: share://a, canary: {source: share://b, weight: 101}}]", "101", "100 or less"),
-        ("adapters: [{name: a, source: share://a, canary: {source: share://b, promoteAfter: 30}}]", "30}", "in quotes"),
-        ("adapters: [{name: a, source: share://a, canary: {source: share://b, promoteAfter: 3w}}]", "3w", "30m"),
-        ("adapters: [{name: a, source: share://a, canary: {source: share://b, maxErrorRate: 5}}]", "5}", "1.0 or less"),
+        (
+            "adapters: [{name: a, source: share://a, canary: {source: share://b, weight: 101}}]",
+            "101",
+            "100 or less",
+        ),
+        (
+            (
+                "adapters: [{name: a, source: share://a, canary: {source: share://b, promoteAfter:"
+                " 30}}]"
+            ),
+            "30}",
+            "in quotes",
+        ),
+        (
+            (
+                "adapters: [{name: a, source: share://a, canary: {source: share://b, promoteAfter:"
+                " 3w}}]"
+            ),
+            "3w",
+            "30m",
+        ),
+        (
+            (
+                "adapters: [{name: a, source: share://a, canary: {source: share://b, maxErrorRate:"
+                " 5}}]"
+            ),
+            "5}",
+            "1.0 or less",
+        ),
         ("auth: {apiKeys: [{name: ci, models: [b]}]}", "b]", "the service has no model 'b'"),
-        ("auth: {apiKeys: [{name: ops, admin: true, models: [phi]}]}", "models", "an admin key opens none"),
-        ("auth: {apiKeys: [{name: ci, rateLimit: {}}]}", "rateLimit", "requestsPerMinute is missing"),
+        (
+            "auth: {apiKeys: [{name: ops, admin: true, models: [phi]}]}",
+            "models",
+            "an admin key opens none",
+        ),
+        (
+            "auth: {apiKeys: [{name: ci, rateLimit: {}}]}",
+            "rateLimit",
+            "requestsPerMinute is missing",
+        ),
         ("limits: {bodyMiB: 0}", "0}", "1 or more"),
     ],
 )
@@ -80,7 +143,9 @@ def test_fields_are_refused_where_they_stand(manifest, spec, place, said):
     assert said in problem
 
 
-@pytest.mark.parametrize(("text", "length"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1d", 86_400)])
+@pytest.mark.parametrize(
+    ("text", "length"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1d", 86_400)]
+)
 def test_lengths_of_time(text, length):
     """A number and a unit."""
     assert seconds(text) == length

@@ -37,10 +37,16 @@ def test_five_lines_are_enough(manifest):
 
 
 def test_documents_of_a_folder_in_the_order_of_their_names(manifest):
-    """Both endings count, hidden files and other files do not, and several documents may share a file."""
+    """Both endings count, hidden files and other files do not, and several documents may share a
+    file.
+    """
     folder = manifest.path / "docs"
     folder.mkdir()
-    manifest.write("kind: Environment\nmetadata: {name: two}\n---\nkind: Environment\nmetadata: {name: three}\n", "docs/b.yml")
+    manifest.write(
+        "kind: Environment\nmetadata: {name: two}\n---\nkind: Environment\nmetadata: {name:"
+        " three}\n",
+        "docs/b.yml",
+    )
     manifest.write("kind: Environment\nmetadata: {name: one}\n", "docs/a.yaml")
     manifest.write("kind: [", "docs/.hidden.yaml")
     manifest.write("kind: [", "docs/notes.txt")
@@ -53,15 +59,19 @@ def test_documents_of_a_folder_in_the_order_of_their_names(manifest):
 def test_the_digest_follows_the_content_not_the_text(manifest):
     """Comments, order and spelling of defaults' documents are no change; a value is."""
     first = manifest.load(QUICKSTART).digest
-    assert manifest.load("# comment\n" + QUICKSTART.replace("name: phi", 'name: "phi"')).digest == first
+    assert (
+        manifest.load("# comment\n" + QUICKSTART.replace("name: phi", 'name: "phi"')).digest
+        == first
+    )
     assert manifest.load(QUICKSTART + "  scale: {maxReplicas: 2}\n").digest != first
 
 
 def test_words_are_read_in_any_case_and_regions_in_any_spelling(manifest):
     """Azure answers in one spelling and its portal shows another."""
     documents = manifest.load(
-        QUICKSTART + "  rollout: {strategy: bluegreen}\n  deletionPolicy: RETAIN\n---\n"
-        "kind: Environment\nmetadata: {name: dev}\nspec: {location: Sweden Central, storage: {sku: standard_lrs}}\n"
+        QUICKSTART + "  rollout: {strategy: bluegreen}\n  deletionPolicy: RETAIN\n---\nkind:"
+        " Environment\nmetadata: {name: dev}\nspec: {location: Sweden Central, storage: {sku:"
+        " standard_lrs}}\n"
     ).documents
     assert documents[0].document.spec.rollout.strategy == "BlueGreen"
     assert documents[0].document.spec.deletion_policy == "Retain"
@@ -81,38 +91,55 @@ def test_anchors_and_merge_keys(manifest):
         - {<<: *level, name: OTHER}
     """
     variables = manifest.load(text).documents[0].document.spec.env
-    assert [(variable.name, variable.value) for variable in variables] == [("LEVEL", "INFO"), ("OTHER", "INFO")]
+    assert [(variable.name, variable.value) for variable in variables] == [
+        ("LEVEL", "INFO"),
+        ("OTHER", "INFO"),
+    ]
 
 
 def test_a_problem_behind_a_merge_stands_where_it_was_written(manifest):
     """The anchor's own line is the one to correct."""
     problems = manifest.problems(
-        "kind: InferenceService\nmetadata: {name: phi}\nspec:\n  model: {source: share://m}\n  env:\n"
-        "    - &a {name: A, value: 1}\n    - {<<: *a, name: B}\n"
+        "kind: InferenceService\nmetadata: {name: phi}\nspec:\n  model: {source: share://m}\n "
+        " env:\n    - &a {name: A, value: 1}\n    - {<<: *a, name: B}\n"
     )
-    assert problems == ['m.yaml:6:27: spec.env[0].value is the number 1; put it in quotes: "1"',
-                        'm.yaml:6:27: spec.env[1].value is the number 1; put it in quotes: "1"']  # fmt: skip
+    assert problems == [
+        'm.yaml:6:27: spec.env[0].value is the number 1; put it in quotes: "1"',
+        'm.yaml:6:27: spec.env[1].value is the number 1; put it in quotes: "1"',
+    ]
 
 
 def test_nothing_after_a_key_means_left_out(manifest):
     """Removing the last item of a list leaves its key behind."""
     spec = manifest.load(
-        "kind: InferenceService\nmetadata: {name: phi}\nspec:\n  model: {source: share://m}\n  adapters:\n  engine:\n"
+        "kind: InferenceService\nmetadata: {name: phi}\nspec:\n  model: {source: share://m}\n "
+        " adapters:\n  engine:\n"
     )
     assert spec.documents[0].document.spec.adapters == ()
 
 
 def test_yaml_one_point_two_keeps_words_as_text(manifest):
     """`on`, `no` and dates are text, as everywhere but in YAML 1.1."""
-    text = "kind: Environment\nmetadata: {name: dev}\nspec: {tags: {a: on, b: no, c: 2026-01-01, d: 12:30}}\n"
-    assert manifest.load(text).documents[0].document.spec.tags == {"a": "on", "b": "no", "c": "2026-01-01", "d": "12:30"}
+    text = (
+        "kind: Environment\nmetadata: {name: dev}\nspec: {tags: {a: on, b: no, c: 2026-01-01, d:"
+        " 12:30}}\n"
+    )
+    assert manifest.load(text).documents[0].document.spec.tags == {
+        "a": "on",
+        "b": "no",
+        "c": "2026-01-01",
+        "d": "12:30",
+    }
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda path: path / "gone.yaml", "there is no such file or folder"),
-        (lambda path: (path / "empty").mkdir() or path / "empty", "the folder holds no *.yaml or *.yml"),
+        (
+            lambda path: (path / "empty").mkdir() or path / "empty",
+            "the folder holds no *.yaml or *.yml",
+        ),
         (lambda path: Path("x" * 5000), "it cannot be read (File name too long)"),
     ],
 )
@@ -132,16 +159,42 @@ def _load_bytes(data):
         except ManifestError as error:
             result = error
     assert result.problems
-    assert all(problem.line >= 1 and problem.column >= 1 and problem.message for problem in result.problems)
+    assert all(
+        problem.line >= 1 and problem.column >= 1 and problem.message for problem in result.problems
+    )
     return result
 
 
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 YAMLISH = st.lists(
-    st.sampled_from([*"{}[]:,-?&*!|>'\"%@`#\n\t ~", "  ", "\n- ", ": ", "kind", "spec", "Environment", "&a ", "*a", "<<: ", "---\n", "...\n",
-                     "!!int ", "%YAML 1.2\n", "\\", "\x00", "\x85", "\u2028", "\ufeff", "0x", "1e9", "🦆"]),
+    st.sampled_from(
+        [
+            *"{}[]:,-?&*!|>'\"%@`#\n\t ~",
+            "  ",
+            "\n- ",
+            ": ",
+            "kind",
+            "spec",
+            "Environment",
+            "&a ",
+            "*a",
+            "<<: ",
+            "---\n",
+            "...\n",
+            "!!int ",
+            "%YAML 1.2\n",
+            "\\",
+            "\x00",
+            "\x85",
+            "\u2028",
+            "\ufeff",
+            "0x",
+            "1e9",
+            "🦆",
+        ]
+    ),
     max_size=40,
-).map("".join)  # fmt: skip
+).map("".join)
 
 
 @FUZZ
@@ -170,7 +223,9 @@ FULL = [
             "location": "swedencentral",
             "tags": {"a": "b"},
             "storage": {"accountName": "stphi01", "quotaGiB": 5},
-            "workloadProfiles": [{"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"}],
+            "workloadProfiles": [
+                {"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"}
+            ],
             "syncPolicy": {"prune": False},
         },
     },
@@ -197,14 +252,22 @@ ODD = st.recursive(
     | st.floats()
     | st.text(max_size=5)
     | st.sampled_from(["hf://", "share://", "./x\0", "~", "-1"]),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
     max_leaves=3,
 )
 
 
 def _places(value, path=()):
     yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, inner in items:
         yield from _places(inner, (*path, key))
 
@@ -212,7 +275,9 @@ def _places(value, path=()):
 @FUZZ
 @given(st.sampled_from([place for place in _places(FULL) if place]), ODD, st.booleans())
 def test_any_value_in_any_place_is_a_manifest_or_a_manifest_error(place, value, remove):
-    """A valid document with one thing exchanged or removed is valid or has a problem with a place; never a crash."""
+    """A valid document with one thing exchanged or removed is valid or has a problem with a place;
+    never a crash.
+    """
     documents = copy.deepcopy(FULL)
     holder = documents
     for step in place[:-1]:
@@ -236,7 +301,9 @@ def test_the_whole_example_is_valid():
 
 
 def test_only_changed_files_are_read_again(manifest):
-    """With a memory the documents of unchanged files are the same objects; a broken file is remembered in no way."""
+    """With a memory the documents of unchanged files are the same objects; a broken file is
+    remembered in no way.
+    """
     folder, known = manifest.path / "docs", {}
     folder.mkdir()
     one = manifest.write("kind: Environment\nmetadata: {name: one}\n", "docs/a.yaml")

@@ -44,8 +44,17 @@ def test_the_flags_of_every_supported_version_are_known():
 @pytest.mark.parametrize(
     "args",
     [
-        {"max-model-len": 4096, "enforce-eager": True, "enable-prefix-caching": False, "dtype": "bfloat16"},
-        {"cudagraph-capture-sizes": (1, 2), "speculative-config": '{"method": "ngram"}', "speculative-config.method": "ngram"},
+        {
+            "max-model-len": 4096,
+            "enforce-eager": True,
+            "enable-prefix-caching": False,
+            "dtype": "bfloat16",
+        },
+        {
+            "cudagraph-capture-sizes": (1, 2),
+            "speculative-config": '{"method": "ngram"}',
+            "speculative-config.method": "ngram",
+        },
     ],
 )
 def test_real_flags_are_taken(args):

@@ -1,4 +1,6 @@
-"""A scripted HTTPS server with a login, for answers that only Azure on a bad day gives; and settings that reach it."""
+"""A scripted HTTPS server with a login, for answers that only Azure on a bad day gives; and
+settings that reach it.
+"""
 
 from __future__ import annotations
 
@@ -35,17 +37,30 @@ SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 
 @dataclass
 class Scripted:
-    """Answers each request with the next of its script, or with the only one left; remembers what was asked."""
+    """Answers each request with the next of its script, or with the only one left; remembers what
+    was asked.
+    """
 
     url: str = ""
     ca: Path = Path()
-    script: dict[tuple[str, str], deque[tuple[int, dict[str, str], Any]]] = field(default_factory=dict)
+    script: dict[tuple[str, str], deque[tuple[int, dict[str, str], Any]]] = field(
+        default_factory=dict
+    )
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     tokens: int = 0
 
-    def on(self, method: str, path: str, status: int = 200, body: Any = None, headers: dict[str, str] | None = None) -> None:
-        """Add an answer for `path` (without the query); `{url}` in a header becomes this server's address."""
+    def on(
+        self,
+        method: str,
+        path: str,
+        status: int = 200,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Add an answer for `path` (without the query); `{url}` in a header becomes this server's
+        address.
+        """
         filled = {name: value.replace("{url}", self.url) for name, value in (headers or {}).items()}
         self.script.setdefault((method, path.lower()), deque()).append((status, filled, body))
 
@@ -69,13 +84,24 @@ class Scripted:
             return web.json_response(self._metadata())
         if path.endswith("/oauth2/v2.0/token"):
             self.tokens += 1
-            return web.json_response({"token_type": "Bearer", "expires_in": 3600, "access_token": "a-token"})
+            return web.json_response(
+                {"token_type": "Bearer", "expires_in": 3600, "access_token": "a-token"}
+            )
         text = await request.text()
-        self.asked.append((request.method, str(request.rel_url), json.loads(text) if text[:1] in "{[" and text else text))
+        self.asked.append(
+            (
+                request.method,
+                str(request.rel_url),
+                json.loads(text) if text[:1] in "{[" and text else text,
+            )
+        )
         self.headers.append(dict(request.headers))
         answers = self.script.get((request.method, path.lower()))
         if not answers:
-            return web.json_response({"error": {"code": "ResourceNotFound", "message": f"{path} is not scripted."}}, status=404)
+            return web.json_response(
+                {"error": {"code": "ResourceNotFound", "message": f"{path} is not scripted."}},
+                status=404,
+            )
         status, headers, body = answers.popleft() if len(answers) > 1 else answers[0]
         if isinstance(body, str):
             return web.Response(status=status, headers=headers, text=body)
@@ -106,12 +132,17 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
     path = tmp_path_factory.mktemp("tls") / "server.pem"
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
     return path
 
@@ -137,7 +168,9 @@ def local_azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings for a local Azure of its own, stopped when all tests are done."""
     server = [sys.executable, "-m", "infra.local_azure"]
     state = ["--state-dir", str(tmp_path_factory.mktemp("local-azure"))]
-    started = subprocess.run([*server, "start", *state, "-o", "json"], check=True, capture_output=True, text=True)
+    started = subprocess.run(
+        [*server, "start", *state, "-o", "json"], check=True, capture_output=True, text=True
+    )
     try:
         yield Settings.for_local(json.loads(started.stdout), {})
     finally:

@@ -1,11 +1,17 @@
-"""The table of errors, fed with bodies that Azure was recorded to send and with those its users report."""
+"""The table of errors, fed with bodies that Azure was recorded to send and with those its users
+report.
+"""
 
 import json
 from pathlib import Path
 
 import aiohttp
 import pytest
-from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError, ServiceResponseTimeoutError
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    ServiceRequestError,
+    ServiceResponseTimeoutError,
+)
 
 from reconciler.arm.errors import TABLE, from_fault, translate, translate_operation
 from reconciler.arm.faults import fault, redact, retry_after
@@ -21,7 +27,10 @@ from reconciler.engine.errors import (
     WaitingForHuman,
 )
 
-RECORDED = [json.loads(line) for line in (Path(__file__).parent / "recorded_errors.jsonl").read_text().splitlines()]
+RECORDED = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "recorded_errors.jsonl").read_text().splitlines()
+]
 EXPECTED = {
     "ResourceGroupNotFound": NotReadyYet,
     "ResourceNotFound": NotReadyYet,
@@ -40,14 +49,26 @@ EXPECTED = {
 
 
 def arm_error(status, code, message="m", headers=None):
-    return from_fault(fault(status, headers or {}, json.dumps({"error": {"code": code, "message": message}})))
+    return from_fault(
+        fault(status, headers or {}, json.dumps({"error": {"code": code, "message": message}}))
+    )
 
 
-@pytest.mark.parametrize("recorded", RECORDED, ids=lambda each: f"{each['status']}-{each['from'][:40]}")
+@pytest.mark.parametrize(
+    "recorded", RECORDED, ids=lambda each: f"{each['status']}-{each['from'][:40]}"
+)
 def test_recorded_answers(recorded):
-    """JSON, XML with request ids, an empty HEAD answer and a code that is a number: each has its class and a clean line."""
-    body = recorded["body"] if isinstance(recorded["body"], str) else json.dumps(recorded["body"] or "")
-    error = from_fault(fault(recorded["status"], recorded["headers"], body if recorded["body"] else ""))
+    """JSON, XML with request ids, an empty HEAD answer and a code that is a number: each has its
+    class and a clean line.
+    """
+    body = (
+        recorded["body"]
+        if isinstance(recorded["body"], str)
+        else json.dumps(recorded["body"] or "")
+    )
+    error = from_fault(
+        fault(recorded["status"], recorded["headers"], body if recorded["body"] else "")
+    )
     assert type(error) is EXPECTED[error.reason]
     assert error.message
     assert "RequestId" not in error.message
@@ -97,7 +118,13 @@ def test_a_body_without_the_error_wrapper_is_understood():
 def test_a_general_code_gives_way_to_the_first_detail():
     """DeploymentFailed says nothing; what is inside does."""
     inner = {"code": "RequestDisallowedByPolicy", "message": "tag costCenter is required"}
-    error = from_fault(fault(400, {}, json.dumps({"error": {"code": "DeploymentFailed", "message": "x", "details": [inner]}})))
+    error = from_fault(
+        fault(
+            400,
+            {},
+            json.dumps({"error": {"code": "DeploymentFailed", "message": "x", "details": [inner]}}),
+        )
+    )
     assert error.reason == "RequestDisallowedByPolicy"
     assert "costCenter" in error.message
 
@@ -114,7 +141,9 @@ def test_a_general_code_gives_way_to_the_first_detail():
     ],
 )
 def test_throttling_says_when_to_come_back(headers, message, expected, reason):
-    """429 comes with the delay in a header, in the text, or not at all, and with a number as its code."""
+    """429 comes with the delay in a header, in the text, or not at all, and with a number as its
+    code.
+    """
     error = arm_error(429, "429", message, headers)
     assert isinstance(error, Throttled)
     assert error.reason == "Throttled"
@@ -135,7 +164,10 @@ def test_a_date_in_retry_after_is_read():
         (aiohttp.ServerDisconnectedError(), TransportFailed),
         (TimeoutError(), TransportFailed),
         (ConnectionResetError("reset"), TransportFailed),
-        (ClientAuthenticationError("AADSTS7000215: Invalid client secret provided."), WaitingForHuman),
+        (
+            ClientAuthenticationError("AADSTS7000215: Invalid client secret provided."),
+            WaitingForHuman,
+        ),
         (ValueError("odd"), RetryableError),
     ],
 )
@@ -158,7 +190,9 @@ def test_an_operation_without_words_still_says_how_it_ended():
 @pytest.mark.parametrize(
     "text",
     [
-        "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=" + "A" * 86 + "==;EndpointSuffix=core.windows.net",
+        "DefaultEndpointsProtocol=https;AccountName=a;AccountKey="
+        + "A" * 86
+        + "==;EndpointSuffix=core.windows.net",
         "the key " + "b" * 86 + "== is wrong",
         "Authorization: Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9.e30.sig refused",
         "https://x.file.core.windows.net/s?sv=1&sig=AbC%2Fdef&se=2",

@@ -1,4 +1,6 @@
-"""Files of a share, against the local Azure: the SDK and the lean requests must mean the same thing."""
+"""Files of a share, against the local Azure: the SDK and the lean requests must mean the same
+thing.
+"""
 
 import asyncio
 
@@ -16,12 +18,17 @@ async def test_a_file_comes_back_as_it_was_written(share):
     for path, content in written.items():
         await files.write(share, path, content)
     await files.write(share, "a/b/c.txt", b"longer than before")
-    assert {path: await files.read(share, path) for path in written} == {**written, "a/b/c.txt": b"longer than before"}
+    assert {path: await files.read(share, path) for path in written} == {
+        **written,
+        "a/b/c.txt": b"longer than before",
+    }
     assert set(await files.list_tree(share)) == set(written)
 
 
 async def test_what_is_not_there(share):
-    """Reading is None, listing is empty, deleting is fine; of a share that does not exist it is an error."""
+    """Reading is None, listing is empty, deleting is fine; of a share that does not exist it is an
+    error.
+    """
     assert await files.read(share, "no/such/file") is None
     assert await files.list_tree(share, "no/such") == {}
     assert not await files.exists(share, "no/such")

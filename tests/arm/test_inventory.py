@@ -28,7 +28,12 @@ async def test_a_hundred_observers_share_one_list(arm, scripted):
 
 async def test_a_list_follows_its_links(arm, scripted):
     """nextLink is a full URL with its own query and is asked as it is."""
-    scripted.on("GET", APPS, 200, {**page("a"), "nextLink": f"{scripted.url}{APPS}/next?api-version=2026-07-01&skip=1"})
+    scripted.on(
+        "GET",
+        APPS,
+        200,
+        {**page("a"), "nextLink": f"{scripted.url}{APPS}/next?api-version=2026-07-01&skip=1"},
+    )
     scripted.on("GET", f"{APPS}/next", 200, page("b"))
     assert [each["name"] for each in await arm.inventory.list(Type.APP, GROUP)] == ["a", "b"]
     assert scripted.asked[1][1].endswith("next?api-version=2026-07-01&skip=1")
@@ -60,7 +65,11 @@ async def test_a_list_lives_two_seconds(arm, scripted):
         (f"{APPS}/phi", True, "the list shows what was written"),
         (f"{APPS}/phi".upper(), True, "ids have no case"),
         (GROUP, True, "all lists below a written scope"),
-        (f"{GROUP}/providers/Microsoft.App/managedEnvironments/cae", False, "another type in the same group"),
+        (
+            f"{GROUP}/providers/Microsoft.App/managedEnvironments/cae",
+            False,
+            "another type in the same group",
+        ),
         (f"{GROUP}2", False, "another group whose name begins alike"),
     ],
 )
@@ -89,7 +98,9 @@ async def test_a_failure_is_shared_but_not_kept(arm, scripted):
     """All who wait for the same list hear of it; the next one asks again."""
     scripted.on("GET", APPS, 503, {"error": {"code": "ServiceUnavailable", "message": "later"}})
     scripted.on("GET", APPS, 200, page("phi"))
-    both = await asyncio.gather(*(arm.inventory.list(Type.APP, GROUP) for _ in range(2)), return_exceptions=True)
+    both = await asyncio.gather(
+        *(arm.inventory.list(Type.APP, GROUP) for _ in range(2)), return_exceptions=True
+    )
     assert [type(each) for each in both] == [TransportFailed, TransportFailed]
     assert len(await arm.inventory.list(Type.APP, GROUP)) == 1
 

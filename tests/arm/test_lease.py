@@ -22,16 +22,23 @@ class Clock:
 
 @pytest.fixture
 def share(arm, scripted):
-    account = {"name": "acct", "properties": {"primaryEndpoints": {"file": f"{scripted.url}/acct/"}}}
+    account = {
+        "name": "acct",
+        "properties": {"primaryEndpoints": {"file": f"{scripted.url}/acct/"}},
+    }
     scripted.on("GET", ACCOUNTS, 200, {"value": [account]})
     scripted.on("POST", f"{ACCOUNTS}/acct/listKeys", 200, KEYS)
     return Share(arm, "rg", "acct", "phi")
 
 
 def refused(code):
-    return f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>no.\nRequestId:1</Message></Error>', {
-        "x-ms-error-code": code
-    }
+    return (
+        (
+            "<?xml"
+            f' version="1.0"?><Error><Code>{code}</Code><Message>no.\nRequestId:1</Message></Error>'
+        ),
+        {"x-ms-error-code": code},
+    )
 
 
 def script(scripted, status, code=""):
@@ -40,7 +47,9 @@ def script(scripted, status, code=""):
 
 
 async def test_the_holder_may_write_for_two_thirds_of_the_lease(share, scripted):
-    """Then it must have renewed; a renewal gives the time anew, counted from when it was asked for."""
+    """Then it must have renewed; a renewal gives the time anew, counted from when it was
+    asked for.
+    """
     clock = Clock()
     leader = Leader(share, ME, clock)
     script(scripted, 201)
@@ -52,7 +61,11 @@ async def test_the_holder_may_write_for_two_thirds_of_the_lease(share, scripted)
     assert not leader.may_write()
     await leader.step()
     assert leader.may_write()
-    proposed = {headers.get("x-ms-proposed-lease-id") for headers in scripted.headers if "x-ms-lease-action" in headers}
+    proposed = {
+        headers.get("x-ms-proposed-lease-id")
+        for headers in scripted.headers
+        if "x-ms-lease-action" in headers
+    }
     assert proposed == {ME}
 
 
@@ -100,7 +113,10 @@ async def test_releasing_lets_the_next_one_in(share, scripted):
     await leader.release()
     await leader.release()
     assert not leader.may_write()
-    assert [headers.get("x-ms-lease-action") for headers in scripted.headers][-2:] == ["acquire", "release"]
+    assert [headers.get("x-ms-lease-action") for headers in scripted.headers][-2:] == [
+        "acquire",
+        "release",
+    ]
 
 
 async def test_no_share_yet_is_a_reason_and_not_an_error(share, scripted):
@@ -112,7 +128,9 @@ async def test_no_share_yet_is_a_reason_and_not_an_error(share, scripted):
 
 
 async def test_a_refused_key_is_fetched_anew_once(share, scripted):
-    """After a rotation the first request is refused, the keys are listed again, and the request goes through."""
+    """After a rotation the first request is refused, the keys are listed again, and the request
+    goes through.
+    """
     leader = Leader(share, ME, Clock())
     script(scripted, 403, "AuthenticationFailed")
     script(scripted, 201)
@@ -131,8 +149,15 @@ async def test_a_key_that_stays_refused_is_said_so(share, scripted):
 
 
 async def test_the_fingerprint_follows_a_rotated_key_without_asking_for_it(share, scripted):
-    """It is that of the key in use: known without a call, another one as soon as the old key has been refused."""
-    scripted.on("POST", f"{ACCOUNTS}/acct/listKeys", 200, {"keys": [{"keyName": "key1", "value": "bmV3a2V5"}]})
+    """It is that of the key in use: known without a call, another one as soon as the old key has
+    been refused.
+    """
+    scripted.on(
+        "POST",
+        f"{ACCOUNTS}/acct/listKeys",
+        200,
+        {"keys": [{"keyName": "key1", "value": "bmV3a2V5"}]},
+    )
     script(scripted, 403, "AuthenticationFailed")
     script(scripted, 201)
     before = [await share.fingerprint() for _ in range(5)]

@@ -1,4 +1,6 @@
-"""Every typed write and action, in Azure's order, against the local Azure: what is sent is what a later read shows."""
+"""Every typed write and action, in Azure's order, against the local Azure: what is sent is what a
+later read shows.
+"""
 
 import asyncio
 import secrets
@@ -22,7 +24,12 @@ async def group(live):
 
 @pytest.fixture
 async def environment(live, group, finished):
-    body = {**HERE, "properties": {"workloadProfiles": [{"name": "Consumption", "workloadProfileType": "Consumption"}]}}
+    body = {
+        **HERE,
+        "properties": {
+            "workloadProfiles": [{"name": "Consumption", "workloadProfileType": "Consumption"}]
+        },
+    }
     await finished(live, await environments.put_environment(live, group, "cae", body))
     return "cae"
 
@@ -33,8 +40,15 @@ def app_body(live, group, **template):
         **HERE,
         "properties": {
             "environmentId": ids.environment(live.subscription_id, group, "cae"),
-            "configuration": {"activeRevisionsMode": "Multiple", "secrets": [{"name": "key", "value": "hush"}]},
-            "template": {"containers": [container], "scale": {"minReplicas": 0, "maxReplicas": 1}, **template},
+            "configuration": {
+                "activeRevisionsMode": "Multiple",
+                "secrets": [{"name": "key", "value": "hush"}],
+            },
+            "template": {
+                "containers": [container],
+                "scale": {"minReplicas": 0, "maxReplicas": 1},
+                **template,
+            },
         },
     }
 
@@ -42,7 +56,9 @@ def app_body(live, group, **template):
 async def test_a_resource_group_shows_in_its_list_right_after_the_write(live, group, finished):
     """The write drops the cached list."""
     scope = ids.subscription(live.subscription_id)
-    assert (await live.inventory.find(Type.RESOURCE_GROUP, scope, group.upper()))["tags"] == {"a": "b"}
+    assert (await live.inventory.find(Type.RESOURCE_GROUP, scope, group.upper()))["tags"] == {
+        "a": "b"
+    }
     await finished(live, await resources.delete_resource_group(live, group))
     assert await live.inventory.find(Type.RESOURCE_GROUP, scope, group) is None
     assert await resources.delete_resource_group(live, group) is None
@@ -50,7 +66,12 @@ async def test_a_resource_group_shows_in_its_list_right_after_the_write(live, gr
 
 async def test_a_workspace_and_its_key(live, group, finished):
     """Created, read, given its key, deleted twice."""
-    await finished(live, await resources.put_workspace(live, group, "law-x", {**HERE, "properties": {"retentionInDays": 30}}))
+    await finished(
+        live,
+        await resources.put_workspace(
+            live, group, "law-x", {**HERE, "properties": {"retentionInDays": 30}}
+        ),
+    )
     scope = ids.resource_group(live.subscription_id, group)
     found = await live.inventory.get(Type.WORKSPACE, scope, "law-x")
     assert found["properties"]["provisioningState"] == "Succeeded"
@@ -71,7 +92,9 @@ async def test_an_account_and_a_share(live, group, finished):
     assert not available
     assert name in words
     await storage.patch_storage_account(live, group, name, {"tags": {"x": "y"}})
-    await storage.put_share(live, group, name, "phi", {"properties": {"shareQuota": 5, "metadata": {"one": "1"}}})
+    await storage.put_share(
+        live, group, name, "phi", {"properties": {"shareQuota": 5, "metadata": {"one": "1"}}}
+    )
     await storage.patch_share(live, group, name, "phi", {"properties": {"shareQuota": 6}})
     scope = ids.storage_account(live.subscription_id, group, name)
     assert (await live.inventory.get(Type.SHARE, scope, "phi"))["properties"]["shareQuota"] == 6
@@ -82,16 +105,29 @@ async def test_an_account_and_a_share(live, group, finished):
 
 
 async def test_an_environment_and_its_storage(live, group, environment, finished):
-    """Storage is synchronous and hides its key; usages can be read; an environment that is gone may be deleted again."""
-    file = {"accountName": "stx", "accountKey": "a2V5", "shareName": "phi", "accessMode": "ReadOnly"}
-    await environments.put_env_storage(live, group, environment, "phi", {"properties": {"azureFile": file}})
+    """Storage is synchronous and hides its key; usages can be read; an environment that is gone may
+    be deleted again.
+    """
+    file = {
+        "accountName": "stx",
+        "accountKey": "a2V5",
+        "shareName": "phi",
+        "accessMode": "ReadOnly",
+    }
+    await environments.put_env_storage(
+        live, group, environment, "phi", {"properties": {"azureFile": file}}
+    )
     scope = ids.environment(live.subscription_id, group, environment)
-    seen = (await live.inventory.find(Type.ENVIRONMENT_STORAGE, scope, "phi"))["properties"]["azureFile"]
+    seen = (await live.inventory.find(Type.ENVIRONMENT_STORAGE, scope, "phi"))["properties"][
+        "azureFile"
+    ]
     assert (seen["shareName"], "accountKey" in seen) == ("phi", False)
     other = {"properties": {"azureFile": {**file, "shareName": "other"}}}
     with pytest.raises(TerminalError):
         await environments.put_env_storage(live, group, environment, "phi", other)
-    await finished(live, await environments.patch_environment(live, group, environment, {"tags": {"x": "y"}}))
+    await finished(
+        live, await environments.patch_environment(live, group, environment, {"tags": {"x": "y"}})
+    )
     assert isinstance(await environments.environment_usages(live, group, environment), list)
     assert isinstance(await environments.location_usages(live, "swedencentral"), list)
     await environments.delete_env_storage(live, group, environment, "phi")
@@ -109,13 +145,20 @@ async def test_an_app_its_secrets_and_its_revisions(live, group, environment, fi
     found = await live.inventory.get(Type.APP, scope, "phi")
     assert found["properties"]["configuration"]["secrets"] == [{"name": "key"}]
     assert await apps.list_secrets(live, group, "phi") == {"key": "hush"}
-    changed = {"properties": {"template": app_body(live, group, revisionSuffix="two")["properties"]["template"]}}
+    changed = {
+        "properties": {
+            "template": app_body(live, group, revisionSuffix="two")["properties"]["template"]
+        }
+    }
     await finished(live, await apps.patch_app(live, group, "phi", changed))
     names = [each["name"] for each in await apps.list_revisions(live, group, "phi")]
     assert len(names) == 2
     assert names[-1] == "phi--two"
     await apps.deactivate_revision(live, group, "phi", names[0])
-    active = {each["name"]: each["properties"]["active"] for each in await apps.list_revisions(live, group, "phi")}
+    active = {
+        each["name"]: each["properties"]["active"]
+        for each in await apps.list_revisions(live, group, "phi")
+    }
     assert active == {names[0]: False, names[1]: True}
     assert isinstance(await apps.list_replicas(live, group, "phi", names[1]), list)
     with pytest.raises(RetryableError):
@@ -126,10 +169,17 @@ async def test_an_app_its_secrets_and_its_revisions(live, group, environment, fi
 
 
 async def test_console_and_events_of_a_running_replica(live, group, environment, finished):
-    """With one replica running, its output and the app's events come through the streams that `az` uses."""
+    """With one replica running, its output and the app's events come through the streams that `az`
+    uses.
+    """
     body = app_body(live, group)
     container = body["properties"]["template"]["containers"][0]
-    container["command"] = ["python3", "-u", "-c", "import time; print('line one'); print('line two'); time.sleep(60)"]
+    container["command"] = [
+        "python3",
+        "-u",
+        "-c",
+        "import time; print('line one'); print('line two'); time.sleep(60)",
+    ]
     body["properties"]["template"]["scale"]["minReplicas"] = 1
     await finished(live, await apps.put_app(live, group, "phi", body))
     token = await logs.log_token(live, group, "phi")

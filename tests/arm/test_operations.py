@@ -1,4 +1,6 @@
-"""Long-running operations: the real SDK over HTTPS, against answers of the shapes that Azure was recorded to give."""
+"""Long-running operations: the real SDK over HTTPS, against answers of the shapes that Azure was
+recorded to give.
+"""
 
 import pytest
 
@@ -21,19 +23,37 @@ def status(state, **more):
 
 
 async def test_a_put_returns_at_once_and_sends_the_body_unchanged(arm, scripted):
-    """A create issues one PUT with exactly the given JSON, unknown and null fields included, and hands back a token."""
-    scripted.on("PUT", APP, 201, {"name": "phi", "properties": {"provisioningState": "InProgress"}}, ASYNC)
-    body = {"location": "swedencentral", "tags": {"a": "b"}, "properties": {"x": None, "template": {"scale": {"minReplicas": 0}}}}
+    """A create issues one PUT with exactly the given JSON, unknown and null fields included, and
+    hands back a token.
+    """
+    scripted.on(
+        "PUT", APP, 201, {"name": "phi", "properties": {"provisioningState": "InProgress"}}, ASYNC
+    )
+    body = {
+        "location": "swedencentral",
+        "tags": {"a": "b"},
+        "properties": {"x": None, "template": {"scale": {"minReplicas": 0}}},
+    }
     token = await apps.put_app(arm, "rg", "phi", body)
     assert token
-    assert [(method, url.split("?")[0], sent) for method, url, sent in scripted.asked] == [("PUT", APP, body)]
+    assert [(method, url.split("?")[0], sent) for method, url, sent in scripted.asked] == [
+        ("PUT", APP, body)
+    ]
 
 
 async def test_each_poll_is_one_request_and_ends_with_the_operation(arm, scripted):
-    """InProgress, InProgress, Succeeded takes three polls and three requests; no final GET is made."""
+    """InProgress, InProgress, Succeeded takes three polls and three requests; no final
+    GET is made.
+    """
     scripted.on("PUT", APP, 201, {"name": "phi", "properties": {}}, ASYNC)
     for state in ("InProgress", "InProgress", "Succeeded"):
-        scripted.on("GET", STATUS, 200, status(state), {"retry-after-ms": "50"} if state == "InProgress" else {})
+        scripted.on(
+            "GET",
+            STATUS,
+            200,
+            status(state),
+            {"retry-after-ms": "50"} if state == "InProgress" else {},
+        )
     token = await apps.put_app(arm, "rg", "phi", {})
     seen = [await operations.poll(arm, token) for _ in range(3)]
     assert [each.done for each in seen] == [False, False, True]
@@ -55,9 +75,14 @@ async def test_a_token_is_good_in_another_connection(arm, scripted):
 
 
 async def test_a_failed_operation_carries_azures_words(arm, scripted):
-    """A status of Failed is done, with the code and message from its body, translated by the table."""
+    """A status of Failed is done, with the code and message from its body, translated by
+    the table.
+    """
     scripted.on("PUT", ENVIRONMENT, 201, {"properties": {}}, ASYNC)
-    error = {"code": "MaxNumberOfRegionalEnvironmentsInSubExceeded", "message": "The subscription has 20 environments."}
+    error = {
+        "code": "MaxNumberOfRegionalEnvironmentsInSubExceeded",
+        "message": "The subscription has 20 environments.",
+    }
     scripted.on("GET", STATUS, 200, status("Failed", error=error))
     progress = await operations.poll(arm, await environments.put_environment(arm, "rg", "cae", {}))
     assert progress.done
@@ -76,12 +101,25 @@ async def test_a_location_operation_waits_through_202_and_ends_without_a_body(ar
     assert (second.done, second.error) == (True, None)
 
 
-async def test_an_update_that_succeeds_as_an_operation_but_fails_as_a_resource_is_a_failure(arm, scripted):
-    """The Location ends 200 with a resource whose state is Failed: the resource has the last word."""
+async def test_an_update_that_succeeds_as_an_operation_but_fails_as_a_resource_is_a_failure(
+    arm, scripted
+):
+    """The Location ends 200 with a resource whose state is Failed: the resource has the
+    last word.
+    """
     scripted.on("PATCH", ENVIRONMENT, 202, None, LOCATION)
-    words = "ErrorCode: ManagedEnvironmentUpgradeError, Message: Update the managed environment failed."
-    scripted.on("GET", STATUS, 200, {"properties": {"provisioningState": "Failed", "deploymentErrors": words}})
-    progress = await operations.poll(arm, await environments.patch_environment(arm, "rg", "cae", {"tags": {}}))
+    words = (
+        "ErrorCode: ManagedEnvironmentUpgradeError, Message: Update the managed environment failed."
+    )
+    scripted.on(
+        "GET",
+        STATUS,
+        200,
+        {"properties": {"provisioningState": "Failed", "deploymentErrors": words}},
+    )
+    progress = await operations.poll(
+        arm, await environments.patch_environment(arm, "rg", "cae", {"tags": {}})
+    )
     assert progress.done
     assert progress.error.reason == "ManagedEnvironmentUpgradeError"
 
@@ -89,9 +127,17 @@ async def test_an_update_that_succeeds_as_an_operation_but_fails_as_a_resource_i
 async def test_a_workspace_is_polled_at_its_own_address_until_it_is_there(arm, scripted):
     """Log Analytics gives the workspace's own URL as Location; 200 with Creating is not the end."""
     creating = {"name": "law", "properties": {"provisioningState": "Creating"}}
-    scripted.on("PUT", WORKSPACE, 201, creating, {"Location": "{url}" + WORKSPACE + "?api-version=2025-07-01"})
+    scripted.on(
+        "PUT",
+        WORKSPACE,
+        201,
+        creating,
+        {"Location": "{url}" + WORKSPACE + "?api-version=2025-07-01"},
+    )
     scripted.on("GET", WORKSPACE, 200, creating)
-    scripted.on("GET", WORKSPACE, 200, {"name": "law", "properties": {"provisioningState": "Succeeded"}})
+    scripted.on(
+        "GET", WORKSPACE, 200, {"name": "law", "properties": {"provisioningState": "Succeeded"}}
+    )
     token = await resources.put_workspace(arm, "rg", "law", {"location": "swedencentral"})
     assert [(await operations.poll(arm, token)).done for _ in range(2)] == [False, True]
 
@@ -100,12 +146,17 @@ async def test_a_storage_account_is_created_by_location_alone(arm, scripted):
     """202 with an empty body and a Location, then 200 with the account."""
     scripted.on("PUT", ACCOUNT, 202, None, {**LOCATION, "Retry-After": "17"})
     scripted.on("GET", STATUS, 202, None, LOCATION)
-    scripted.on("GET", STATUS, 200, {"name": "stphi01", "properties": {"provisioningState": "Succeeded"}})
+    scripted.on(
+        "GET", STATUS, 200, {"name": "stphi01", "properties": {"provisioningState": "Succeeded"}}
+    )
     token = await storage.put_storage_account(arm, "rg", "stphi01", {"location": "swedencentral"})
     assert [(await operations.poll(arm, token)).done for _ in range(2)] == [False, True]
 
 
-@pytest.mark.parametrize(("path", "write"), [(ENVIRONMENT, environments.put_environment), (ACCOUNT, storage.put_storage_account)])
+@pytest.mark.parametrize(
+    ("path", "write"),
+    [(ENVIRONMENT, environments.put_environment), (ACCOUNT, storage.put_storage_account)],
+)
 async def test_a_write_that_changes_nothing_is_done_at_once(arm, scripted, path, write):
     """200 with Succeeded and no operation header means there is nothing to poll."""
     scripted.on("PUT", path, 200, {"properties": {"provisioningState": "Succeeded"}})
@@ -115,7 +166,12 @@ async def test_a_write_that_changes_nothing_is_done_at_once(arm, scripted, path,
 async def test_a_location_that_answers_with_an_error_tells_of_the_failure(arm, scripted):
     """The operation is over, with the error of its answer."""
     scripted.on("PUT", APP, 201, {"properties": {}}, ASYNC)
-    scripted.on("GET", STATUS, 409, {"error": {"code": "InternalServerError", "message": "It did not work."}})
+    scripted.on(
+        "GET",
+        STATUS,
+        409,
+        {"error": {"code": "InternalServerError", "message": "It did not work."}},
+    )
     progress = await operations.poll(arm, await apps.put_app(arm, "rg", "phi", {}))
     assert (progress.done, progress.error.reason) == (True, "InternalServerError")
 
@@ -123,15 +179,23 @@ async def test_a_location_that_answers_with_an_error_tells_of_the_failure(arm, s
 @pytest.mark.parametrize(
     ("code", "headers", "expected"),
     [
-        pytest.param(429, {"Retry-After": "7"}, Throttled, id="polling too fast says when to come back"),
+        pytest.param(
+            429, {"Retry-After": "7"}, Throttled, id="polling too fast says when to come back"
+        ),
         pytest.param(502, {}, TransportFailed, id="a gateway hiccup on the status URL is real"),
         pytest.param(409, {}, Busy, id="in progress elsewhere"),
     ],
 )
-async def test_a_poll_that_is_refused_says_nothing_of_the_operation(arm, scripted, code, headers, expected):
+async def test_a_poll_that_is_refused_says_nothing_of_the_operation(
+    arm, scripted, code, headers, expected
+):
     """Then poll raises, and the token stays good."""
     scripted.on("PUT", APP, 201, {"properties": {}}, ASYNC)
-    body = {"error": {"code": "ContainerAppOperationInProgress", "message": "x"}} if code == 409 else None
+    body = (
+        {"error": {"code": "ContainerAppOperationInProgress", "message": "x"}}
+        if code == 409
+        else None
+    )
     scripted.on("GET", STATUS, code, body, headers)
     scripted.on("GET", STATUS, 200, status("Succeeded"))
     token = await apps.put_app(arm, "rg", "phi", {})
@@ -156,11 +220,18 @@ async def test_deleting_what_is_gone_is_a_success(arm, scripted):
 
 
 async def test_refused_writes_become_the_loops_errors(arm, scripted):
-    """409 in progress is Busy, 404 of the group is a reference that is not ready; neither is tried again by the SDK."""
+    """409 in progress is Busy, 404 of the group is a reference that is not ready; neither is tried
+    again by the SDK.
+    """
     scripted.on("PUT", APP, 409, {"code": "ContainerAppLockConflict", "message": "locked"})
     with pytest.raises(Busy):
         await apps.put_app(arm, "rg", "phi", {})
-    missing = {"error": {"code": "ResourceGroupNotFound", "message": "Resource group 'rg' could not be found."}}
+    missing = {
+        "error": {
+            "code": "ResourceGroupNotFound",
+            "message": "Resource group 'rg' could not be found.",
+        }
+    }
     scripted.on("PUT", ACCOUNT, 404, missing)
     with pytest.raises(NotReadyYet):
         await storage.put_storage_account(arm, "rg", "stphi01", {})
@@ -169,12 +240,28 @@ async def test_refused_writes_become_the_loops_errors(arm, scripted):
 
 async def test_actions_and_keys(arm, scripted):
     """Actions are one POST each; Azure answers revision actions with a bare JSON string."""
-    scripted.on("POST", f"{APP}/revisions/phi--1/restart", 200, '"Restart succeeded"', {"Content-Type": "application/json"})
-    scripted.on("POST", f"{APP}/listSecrets", 200, {"value": [{"name": "key", "value": "s3"}, {"name": "vault"}]})
     scripted.on(
-        "POST", f"{ACCOUNT}/listKeys", 200, {"keys": [{"keyName": "key1", "value": "a"}, {"keyName": "key2", "value": "b"}]}
+        "POST",
+        f"{APP}/revisions/phi--1/restart",
+        200,
+        '"Restart succeeded"',
+        {"Content-Type": "application/json"},
     )
-    scripted.on("POST", f"{WORKSPACE}/sharedKeys", 200, {"primarySharedKey": "p", "secondarySharedKey": "q"})
+    scripted.on(
+        "POST",
+        f"{APP}/listSecrets",
+        200,
+        {"value": [{"name": "key", "value": "s3"}, {"name": "vault"}]},
+    )
+    scripted.on(
+        "POST",
+        f"{ACCOUNT}/listKeys",
+        200,
+        {"keys": [{"keyName": "key1", "value": "a"}, {"keyName": "key2", "value": "b"}]},
+    )
+    scripted.on(
+        "POST", f"{WORKSPACE}/sharedKeys", 200, {"primarySharedKey": "p", "secondarySharedKey": "q"}
+    )
     await apps.restart_revision(arm, "rg", "phi", "phi--1")
     assert await apps.list_secrets(arm, "rg", "phi") == {"key": "s3"}
     assert await storage.storage_keys(arm, "rg", "stphi01") == ["a", "b"]

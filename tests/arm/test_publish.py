@@ -25,19 +25,32 @@ def make(root, contents):
 def tree(tmp_path):
     large = bytes(range(256)) * 4 * 10_000  # 10 MB: three ranges, the last one shorter
     return make(
-        tmp_path, {"adapter_config.json": b"{}", "deep/er/x.bin": b"x" * 5000, "empty": b"", "weights.safetensors": large}
+        tmp_path,
+        {
+            "adapter_config.json": b"{}",
+            "deep/er/x.bin": b"x" * 5000,
+            "empty": b"",
+            "weights.safetensors": large,
+        },
     )
 
 
 async def test_what_is_published_is_what_was_there(share, tree):
-    """Small, nested, empty and large files arrive byte for byte, with the manifest readers need, and nothing else."""
+    """Small, nested, empty and large files arrive byte for byte, with the manifest readers need,
+    and nothing else.
+    """
     done = []
-    published = await publish(share, tree, PREFIX, "abc123", progress=lambda now, total: done.append((now, total)))
+    published = await publish(
+        share, tree, PREFIX, "abc123", progress=lambda now, total: done.append((now, total))
+    )
     assert (published.uploaded, published.kept) == (4, 0)
     for path, local in tree.items():
         assert await files.read(share, f"{PREFIX}/{path}") == local.path.read_bytes()
     told = json.loads(await files.read(share, f"{PREFIX}/{MANIFEST}"))
-    assert told == {"digest": "abc123", "files": {path: [local.size, local.sha256] for path, local in tree.items()}}
+    assert told == {
+        "digest": "abc123",
+        "files": {path: [local.size, local.sha256] for path, local in tree.items()},
+    }
     assert set(await files.list_tree(share, PREFIX)) == {*tree, MANIFEST}
     assert await is_published(share, PREFIX)
     total = sum(local.size for local in tree.values())
@@ -54,9 +67,18 @@ async def test_a_second_publish_writes_nothing(share, tree):
 
 
 async def test_an_interrupted_publish_goes_on(share, tree):
-    """Files that are there are kept, what was half sent is sent anew and cleaned up, and only then is the folder complete."""
+    """Files that are there are kept, what was half sent is sent anew and cleaned up, and only then
+    is the folder complete.
+    """
     part = {path: local for path, local in tree.items() if path != "weights.safetensors"}
-    gone = dict(tree, **{"weights.safetensors": tree["weights.safetensors"]._replace(path=tree["empty"].path.parent / "gone")})
+    gone = dict(
+        tree,
+        **{
+            "weights.safetensors": tree["weights.safetensors"]._replace(
+                path=tree["empty"].path.parent / "gone"
+            )
+        },
+    )
     with pytest.raises(RetryableError):
         await publish(share, gone, PREFIX, "abc123")
     await files.create(share, files.temporary_name(f"{PREFIX}/weights.safetensors"), b"half")
@@ -104,7 +126,9 @@ async def test_a_folder_without_its_manifest_is_not_complete(share, tree):
 
 
 async def test_a_full_share_is_told_as_that(share, tree):
-    """A person is told to make room, not to look for a missing role; with room the same publish goes on."""
+    """A person is told to make room, not to look for a missing role; with room the same publish
+    goes on.
+    """
     filler = {"x-ms-type": "file", "x-ms-content-length": str(10 * 1024**3 - 1000)}
     await share.request("PUT", "filler", filler)
     with pytest.raises(WaitingForHuman, match="The share is full") as refused:

@@ -15,8 +15,20 @@ KEY = base64.b64encode(b"k" * 64).decode()
 @pytest.mark.parametrize(
     ("method", "path", "query", "headers", "body"),
     [
-        ("PUT", "/acct/share/a/b.txt", {}, {"x-ms-type": "file", "x-ms-content-length": "3"}, b"abc"),
-        ("PUT", "/share/a%20b/%C3%A9%40%23.txt", {"comp": "range"}, {"x-ms-write": "update", "x-ms-range": "bytes=0-2"}, b"abc"),
+        (
+            "PUT",
+            "/acct/share/a/b.txt",
+            {},
+            {"x-ms-type": "file", "x-ms-content-length": "3"},
+            b"abc",
+        ),
+        (
+            "PUT",
+            "/share/a%20b/%C3%A9%40%23.txt",
+            {"comp": "range"},
+            {"x-ms-write": "update", "x-ms-range": "bytes=0-2"},
+            b"abc",
+        ),
         ("PUT", "/share/a", {"restype": "directory"}, {}, b""),
         ("DELETE", "/share/a", {}, {}, b""),
     ],
@@ -24,9 +36,16 @@ KEY = base64.b64encode(b"k" * 64).decode()
 def test_a_signature_is_the_sdks(method, path, query, headers, body):
     """For every kind of request that goes around the SDK: same text to sign, same signature."""
     signed = SharedKey("acct", KEY).sign(method, path, query, headers, len(body))
-    request = HttpRequest(method, f"https://h{path}", params=query, headers={**signed, "Content-Length": str(len(body))})
+    request = HttpRequest(
+        method,
+        f"https://h{path}",
+        params=query,
+        headers={**signed, "Content-Length": str(len(body))},
+    )
     del request.headers["Authorization"]
-    SharedKeyCredentialPolicy("acct", KEY).on_request(PipelineRequest(request, PipelineContext(None)))
+    SharedKeyCredentialPolicy("acct", KEY).on_request(
+        PipelineRequest(request, PipelineContext(None))
+    )
     assert request.headers["Authorization"] == signed["Authorization"]
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from tests.benchmarks import report
 
-# Those that need vLLM come last: they are the longest, and the others are worth having without them.
+# Those that need vLLM come last: they are the longest, and the others are worth having without
+# them.
 NAMES = (
     "startup",
     "saves",
@@ -34,7 +35,9 @@ NAMES = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--out", type=Path, default=Path(".moorage/benchmarks"))
     options = parser.parse_args()
@@ -50,7 +53,9 @@ def main() -> int:
         except Exception as error:  # the other benchmarks still count
             traceback.print_exc()
             failed[name] = f"{type(error).__name__}: {error}"
-        path = report.write(options.out, began, sections, failed)  # whatever becomes of the next, this one is measured
+        path = report.write(
+            options.out, began, sections, failed
+        )  # whatever becomes of the next, this one is measured
     print(path.read_text())
     print(f"written to {path} and {path.with_suffix('.json')}")
     return 1 if failed else 0

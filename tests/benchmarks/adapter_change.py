@@ -1,4 +1,6 @@
-"""A changed adapter, from the save to the first answer of the new weights, against a restart of the same replica."""
+"""A changed adapter, from the save to the first answer of the new weights, against a restart of the
+same replica.
+"""
 
 from __future__ import annotations
 
@@ -61,14 +63,32 @@ async def _compare(stage: Stage, up: Up) -> Section:
             restarts.append(await _until(chat, WORDS[-1], time.monotonic(), dead_first=True))
             await up.converged("tiny", seconds=BOOT)
     every = [seconds for block in swaps for seconds in block]
-    sooner = ratio([(restart, median(block)) for restart, block in zip(restarts, swaps, strict=True)])
-    rows = [(what, median(seconds), p95(seconds)) for what, seconds in (("save", every), ("replica restart", restarts))]
-    notes = [
-        f"{len(every)} saves and {RESTARTS} restarts in turns; a restart takes {sooner} times as long (geometric mean, 95 % interval).",
-        "A save writes new weights under the same name; the clock stops at the first whole answer of the new weights.",
-        "The restart is kill -9 of vLLM until the same question is answered again; vLLM itself takes nearly all of it.",
+    sooner = ratio(
+        [(restart, median(block)) for restart, block in zip(restarts, swaps, strict=True)]
+    )
+    rows = [
+        (what, median(seconds), p95(seconds))
+        for what, seconds in (("save", every), ("replica restart", restarts))
     ]
-    figures = [Figure("adapter change sooner than a restart, lower end", sooner.low, "times", 20, "at least")]
+    notes = [
+        (
+            f"{len(every)} saves and {RESTARTS} restarts in turns; a restart takes {sooner} times"
+            " as long (geometric mean, 95 % interval)."
+        ),
+        (
+            "A save writes new weights under the same name; the clock stops at the first whole"
+            " answer of the new weights."
+        ),
+        (
+            "The restart is kill -9 of vLLM until the same question is answered again; vLLM itself"
+            " takes nearly all of it."
+        ),
+    ]
+    figures = [
+        Figure(
+            "adapter change sooner than a restart, lower end", sooner.low, "times", 20, "at least"
+        )
+    ]
     return Section("Changed adapter to served", figures, ("what", "median s", "p95 s"), rows, notes)
 
 

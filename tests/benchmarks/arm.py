@@ -1,4 +1,6 @@
-"""What the local Azure itself costs: requests per second and their time for ARM GET, LIST and PUT, and for file ranges up and down."""
+"""What the local Azure itself costs: requests per second and their time for ARM GET, LIST and PUT,
+and for file ranges up and down.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,18 @@ Row = tuple[str | float, ...]
 def measure() -> Section:
     rows = asyncio.run(_measure())
     notes = [
-        f"{APPS} apps in the group, each without a replica. Raw HTTPS without an SDK; client and server share this machine.",
-        f"`times` compares the median with that of the answer which costs nothing ({_EMPTY}) with as many clients.",
-        "PUT is the request alone, not the operation that it begins; each goes to another app than the one before.",
+        (
+            f"{APPS} apps in the group, each without a replica. Raw HTTPS without an SDK; client"
+            " and server share this machine."
+        ),
+        (
+            f"`times` compares the median with that of the answer which costs nothing ({_EMPTY})"
+            " with as many clients."
+        ),
+        (
+            "PUT is the request alone, not the operation that it begins; each goes to another app"
+            " than the one before."
+        ),
     ]
     empty = {clients: p50 for name, clients, _, p50, *_ in rows if name == _EMPTY}
     shown = [(*row, float(row[3]) / float(empty[row[1]])) for row in rows]
@@ -50,7 +61,9 @@ async def _measure() -> list[Row]:
         key = await azure.key()
         await _file(azure, key)
         for name, act in (("range up", _up(azure, key)), ("range down", _down(azure, key))):
-            rows += [await _row(f"{name}, {RANGE >> 20} MiB", clients, act, RANGE) for clients in (1, 16)]
+            rows += [
+                await _row(f"{name}, {RANGE >> 20} MiB", clients, act, RANGE) for clients in (1, 16)
+            ]
         return rows
 
 
@@ -70,7 +83,14 @@ async def _row(name: str, clients: int, act: Act, size: int) -> Row:
     began = time.perf_counter()
     await asyncio.gather(*(loop(client) for client in range(clients)))
     rate = len(timings) / (time.perf_counter() - began)
-    return (name, float(clients), rate, median(timings) * 1000, p95(timings) * 1000, rate * size / 1e6)
+    return (
+        name,
+        float(clients),
+        rate,
+        median(timings) * 1000,
+        p95(timings) * 1000,
+        rate * size / 1e6,
+    )
 
 
 def _get(azure: Arm, path: str) -> Act:
@@ -84,8 +104,13 @@ def _get(azure: Arm, path: str) -> Act:
 
 def _put(azure: Arm, body: object) -> Act:
     async def act(turn: int) -> None:
-        async with azure.session.put(azure.app(f"app-{turn % APPS}"), params={"api-version": "2024-03-01"}, json=body) as answer:
-            assert answer.status in {201, 409}, await answer.text()  # 409: the operation of the last round still runs
+        async with azure.session.put(
+            azure.app(f"app-{turn % APPS}"), params={"api-version": "2024-03-01"}, json=body
+        ) as answer:
+            assert answer.status in {
+                201,
+                409,
+            }, await answer.text()  # 409: the operation of the last round still runs
             await answer.read()
 
     return act
@@ -94,7 +119,9 @@ def _put(azure: Arm, body: object) -> Act:
 async def _file(azure: Arm, key: str) -> None:
     path = f"/{ACCOUNT}/bench/file.bin"
     headers = signed("PUT", path, key, {"x-ms-type": "file", "x-ms-content-length": str(4 * RANGE)})
-    async with azure.session.put(path, headers=headers, skip_auto_headers=("Content-Type",)) as answer:
+    async with azure.session.put(
+        path, headers=headers, skip_auto_headers=("Content-Type",)
+    ) as answer:
         assert answer.status == 201, await answer.text()
 
 
@@ -109,7 +136,9 @@ def _up(azure: Arm, key: str) -> Act:
             "Content-Type": "application/octet-stream",
         }
         headers = signed("PUT", path, key, given, length=RANGE, query="comp=range")
-        async with azure.session.put(path, params={"comp": "range"}, headers=headers, data=data) as answer:
+        async with azure.session.put(
+            path, params={"comp": "range"}, headers=headers, data=data
+        ) as answer:
             assert answer.status == 201, await answer.text()
 
     return act

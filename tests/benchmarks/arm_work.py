@@ -1,4 +1,5 @@
-"""Keeps a local Azure busy until it is killed, as one throttled caller could keep Azure busy. Started by `ingress`.
+"""Keeps a local Azure busy until it is killed, as one throttled caller could keep Azure busy.
+Started by `ingress`.
 
 python -m tests.benchmarks.arm_work ENDPOINT CA AUTHORIZATION GROUP
 """
@@ -29,7 +30,9 @@ async def work(endpoint: str, ca: str, authorization: str, group: str) -> None:
 
         async def write(turn: int) -> None:
             body = {"location": "swedencentral", "tags": {"turn": str(turn)}}
-            async with session.put(group, params={"api-version": "2024-11-01"}, json=body) as answer:
+            async with session.put(
+                group, params={"api-version": "2024-11-01"}, json=body
+            ) as answer:
                 assert answer.status == 200
                 await answer.read()
 

@@ -1,4 +1,6 @@
-"""A local Azure of its own for a benchmark, and plain HTTPS to it: no SDK, whose cost would hide the server's."""
+"""A local Azure of its own for a benchmark, and plain HTTPS to it: no SDK, whose cost would hide
+the server's.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +39,17 @@ class Arm:
 
     async def call(self, method: str, path: str, body: Any = None, version: str = VERSION) -> Any:
         """One request; with an operation in its answer, also its end. The body of the answer."""
-        async with self.session.request(method, path, params={"api-version": version}, json=body) as answer:
+        async with self.session.request(
+            method, path, params={"api-version": version}, json=body
+        ) as answer:
             assert answer.status < 300, await answer.text()
             found = await answer.json() if answer.content_type == "application/json" else None
             where = answer.headers.get("Azure-AsyncOperation") or answer.headers.get("Location")
         while where:
             async with self.session.get(where) as polled:
-                if polled.status == 202 or (polled.status == 200 and (await polled.json()).get("status") == "InProgress"):
+                if polled.status == 202 or (
+                    polled.status == 200 and (await polled.json()).get("status") == "InProgress"
+                ):
                     await asyncio.sleep(0.02)
                     continue
                 return found
@@ -54,8 +60,15 @@ class Arm:
         place = {"location": "swedencentral"}
         await self.call("PUT", self.group, place, "2024-11-01")
         account = f"{self.group}/providers/Microsoft.Storage/storageAccounts/{ACCOUNT}"
-        await self.call("PUT", account, {**place, "kind": "StorageV2", "sku": {"name": "Standard_LRS"}}, "2023-05-01")
-        await self.call("PUT", f"{account}/fileServices/default/shares/bench", {"properties": {}}, "2023-05-01")
+        await self.call(
+            "PUT",
+            account,
+            {**place, "kind": "StorageV2", "sku": {"name": "Standard_LRS"}},
+            "2023-05-01",
+        )
+        await self.call(
+            "PUT", f"{account}/fileServices/default/shares/bench", {"properties": {}}, "2023-05-01"
+        )
         environment = f"{self.group}/providers/Microsoft.App/managedEnvironments/cae"
         await self.call("PUT", environment, {**place, "properties": {}})
         return environment
@@ -74,7 +87,10 @@ async def arm(*options: str) -> AsyncIterator[Arm]:
     with tempfile.TemporaryDirectory(prefix="moorage-bench-") as folder:
         images = Path(folder, "images.yaml")
         images.write_text(_IMAGES)
-        azure = LocalAzure(Path(folder, "azure"), ["--operation-seconds", "0.02", "--images", str(images), *options]).start()
+        azure = LocalAzure(
+            Path(folder, "azure"),
+            ["--operation-seconds", "0.02", "--images", str(images), *options],
+        ).start()
         try:
             context = ssl.create_default_context(cafile=azure.facts["caFile"])
             connector = aiohttp.TCPConnector(ssl=context, limit=0)
@@ -86,19 +102,45 @@ async def arm(*options: str) -> AsyncIterator[Arm]:
 
 
 def app_body(environment: str, *, command: list[str], minimum: int) -> dict[str, Any]:
-    """An app on the image with aiohttp; with `minimum` 0 it never gets a replica, for it is told to have none."""
-    container = {"name": "web", "image": "aiohttp:1", "command": command, "resources": {"cpu": 0.5, "memory": "1Gi"}}
+    """An app on the image with aiohttp; with `minimum` 0 it never gets a replica, for it is told to
+    have none.
+    """
+    container = {
+        "name": "web",
+        "image": "aiohttp:1",
+        "command": command,
+        "resources": {"cpu": 0.5, "memory": "1Gi"},
+    }
     configuration = {"ingress": {"external": True, "targetPort": 8000}}
-    template = {"containers": [container], "scale": {"minReplicas": minimum, "maxReplicas": max(minimum, 1)}}
-    properties = {"environmentId": environment, "configuration": configuration, "template": template}
+    template = {
+        "containers": [container],
+        "scale": {"minReplicas": minimum, "maxReplicas": max(minimum, 1)},
+    }
+    properties = {
+        "environmentId": environment,
+        "configuration": configuration,
+        "template": template,
+    }
     return {"location": "swedencentral", "properties": properties}
 
 
-def signed(method: str, path: str, key: str, headers: dict[str, str], *, length: int = 0, query: str = "") -> dict[str, str]:
-    """`headers` with the account key's signature (SharedKey), as azure-storage-file-share makes it."""
-    headers = {**headers, "x-ms-date": formatdate(time.time(), usegmt=True), "x-ms-version": "2024-08-04"}
-    named = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-ms-"))
-    resource = f"/{ACCOUNT}{path}" + "".join(f"\n{pair.replace('=', ':')}" for pair in sorted(filter(None, query.split("&"))))
+def signed(
+    method: str, path: str, key: str, headers: dict[str, str], *, length: int = 0, query: str = ""
+) -> dict[str, str]:
+    """`headers` with the account key's signature (SharedKey), as
+    azure-storage-file-share makes it.
+    """
+    headers = {
+        **headers,
+        "x-ms-date": formatdate(time.time(), usegmt=True),
+        "x-ms-version": "2024-08-04",
+    }
+    named = "".join(
+        f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-ms-")
+    )
+    resource = f"/{ACCOUNT}{path}" + "".join(
+        f"\n{pair.replace('=', ':')}" for pair in sorted(filter(None, query.split("&")))
+    )
     content_type = headers.get("Content-Type", "")
     text = f"{method}\n\n\n{length or ''}\n\n{content_type}\n\n\n\n\n\n\n{named}{resource}"
     digest = hmac.new(base64.b64decode(key), text.encode(), hashlib.sha256).digest()

@@ -1,6 +1,8 @@
-"""A Moorage of its own in a temporary folder: a local Azure, `moorage up` as a process beside it, and what they say.
+"""A Moorage of its own in a temporary folder: a local Azure, `moorage up` as a process beside it,
+and what they say.
 
-Everything is seen from outside, as a user would: the command line, `status -o json`, the local Azure's journal.
+Everything is seen from outside, as a user would: the command line, `status -o json`, the local
+Azure's journal.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ _ACTIONS = ("/listkeys", "/listsecrets", "/sharedkeys", "/listaccountsas")
 
 @dataclass(frozen=True)
 class Call:
-    """One request of the daemon: when it arrived (seconds since the epoch), at which plane, and what it asked."""
+    """One request of the daemon: when it arrived (seconds since the epoch), at which plane, and
+    what it asked.
+    """
 
     at: float
     plane: str
@@ -39,7 +43,11 @@ class Call:
 
     @property
     def write(self) -> bool:
-        return self.method not in READS and not self.path.lower().endswith(_ACTIONS) and "comp=lease" not in self.query
+        return (
+            self.method not in READS
+            and not self.path.lower().endswith(_ACTIONS)
+            and "comp=lease" not in self.query
+        )
 
 
 class House:
@@ -50,13 +58,17 @@ class House:
         self.documents = folder / "documents"
         self.state = folder / "state"
         self.documents.mkdir()
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("MOORAGE_")}
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("MOORAGE_")
+        }
         self.environment["MOORAGE_STATE_DIR"] = str(self.state)
 
     # the local Azure
 
     def start_azure(self, *options: str) -> None:
-        """Start it before the daemon does: to give it options, or because its own start is not to be measured."""
+        """Start it before the daemon does: to give it options, or because its own start is not to
+        be measured.
+        """
         line = [*self._azure("start"), *options]
         subprocess.run(line, check=True, capture_output=True, env=self.environment)
 
@@ -64,12 +76,15 @@ class House:
         subprocess.run(self._azure("stop"), check=False, capture_output=True, env=self.environment)
 
     def calls(self, since: float = 0.0) -> list[Call]:
-        """What the journal holds of the daemon's requests that arrived after `since`, oldest first."""
+        """What the journal holds of the daemon's requests that arrived after `since`,
+        oldest first.
+        """
         found = []
         journal = self.state / "local-azure" / "journal.jsonl"
         for line in journal.read_text().splitlines() if journal.exists() else ():
             entry = json.loads(line)
-            at = datetime.fromisoformat(entry["time"]).timestamp() - entry["ms"] / 1000  # noted when it is answered
+            # noted when it is answered
+            at = datetime.fromisoformat(entry["time"]).timestamp() - entry["ms"] / 1000
             if at >= since and entry["plane"] in ("arm", "files"):
                 where = (entry["method"], entry["path"], entry["query"], entry["status"])
                 found.append(Call(at, entry["plane"], *where))
@@ -86,7 +101,11 @@ class House:
 
     def status(self) -> dict[str, Any]:
         done = subprocess.run(
-            self.command("status", "-o", "json"), env=self.environment, capture_output=True, text=True, check=True
+            self.command("status", "-o", "json"),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return dict(json.loads(done.stdout))
 
@@ -111,13 +130,24 @@ class House:
         """Wait until every service is Ready at the generation of its document."""
 
         def ready() -> bool:
-            found = [each for each in self.status()["documents"] if each["kind"] == "InferenceService"]
+            found = [
+                each for each in self.status()["documents"] if each["kind"] == "InferenceService"
+            ]
             return len(found) == services and all(_is_ready(each) for each in found)
 
         self.until(ready, daemon, seconds, every=1.0)
 
-    def until(self, condition: Callable[[], Any], daemon: subprocess.Popen[bytes], seconds: float, *, every: float = 0.05) -> Any:
-        """Poll `condition` until it gives something true; SystemExit with the daemon's last words when it does not."""
+    def until(
+        self,
+        condition: Callable[[], Any],
+        daemon: subprocess.Popen[bytes],
+        seconds: float,
+        *,
+        every: float = 0.05,
+    ) -> Any:
+        """Poll `condition` until it gives something true; SystemExit with the daemon's last words
+        when it does not.
+        """
         deadline = time.monotonic() + seconds
         while not (found := condition()):
             if daemon.poll() is not None or time.monotonic() > deadline:
@@ -127,7 +157,14 @@ class House:
         return found
 
     def _azure(self, command: str) -> list[str]:
-        return [sys.executable, "-m", "infra.local_azure", command, "--state-dir", str(self.state / "local-azure")]
+        return [
+            sys.executable,
+            "-m",
+            "infra.local_azure",
+            command,
+            "--state-dir",
+            str(self.state / "local-azure"),
+        ]
 
 
 @contextmanager
@@ -141,7 +178,14 @@ def house() -> Iterator[House]:
             one.stop_azure()
 
 
-def code_service(folder: Path, name: str, *, replicas: int = 0, cooldown: int = 60, env: Sequence[tuple[str, str]] = ()) -> str:
+def code_service(
+    folder: Path,
+    name: str,
+    *,
+    replicas: int = 0,
+    cooldown: int = 60,
+    env: Sequence[tuple[str, str]] = (),
+) -> str:
     """A document of a small web API whose code is made below `folder`."""
     code = folder / "code" / name
     code.mkdir(parents=True, exist_ok=True)
@@ -157,12 +201,18 @@ def code_service(folder: Path, name: str, *, replicas: int = 0, cooldown: int = 
         "  targetPort: 8080",
         f"  scale: {{minReplicas: {replicas}, maxReplicas: 1, cooldownPeriod: {cooldown}}}",
     ]
-    lines += ["  env:", *(f"    - {{name: {key}, value: '{value}'}}" for key, value in env)] if env else []
+    lines += (
+        ["  env:", *(f"    - {{name: {key}, value: '{value}'}}" for key, value in env)]
+        if env
+        else []
+    )
     return "\n".join(lines) + "\n"
 
 
 def save(path: Path, text: str) -> float:
-    """Write as an editor does, to another name and renamed; the moment it was there, in seconds since the epoch."""
+    """Write as an editor does, to another name and renamed; the moment it was there, in seconds
+    since the epoch.
+    """
     scratch = path.with_name(f".{path.name}.tmp")
     scratch.write_text(text)
     scratch.replace(path)
@@ -171,7 +221,10 @@ def save(path: Path, text: str) -> float:
 
 def _is_ready(document: dict[str, Any]) -> bool:
     conditions = {each["type"]: each["status"] for each in document["conditions"]}
-    return conditions.get("Ready") == "True" and document["observedGeneration"] == document["generation"]
+    return (
+        conditions.get("Ready") == "True"
+        and document["observedGeneration"] == document["generation"]
+    )
 
 
 _APP = """\

@@ -1,7 +1,8 @@
-"""What the ingress costs: a token stream direct and through it, with 1 and 32 clients, alone and with ARM work going on beside.
+"""What the ingress costs: a token stream direct and through it, with 1 and 32 clients, alone and
+with ARM work going on beside.
 
-Direct means plain HTTP on a socket of the replica's own network namespace. Direct and proxied rounds take turns, so that whatever
-else this machine does weighs on both.
+Direct means plain HTTP on a socket of the replica's own network namespace. Direct and proxied
+rounds take turns, so that whatever else this machine does weighs on both.
 """
 
 from __future__ import annotations
@@ -40,8 +41,11 @@ app = web.Application()
 app.add_routes([web.get("/stream", stream), web.post("/small", small)])
 web.run_app(app, port=8000, access_log=None, print=None)
 """
-_READY = [{"type": "Startup", "tcpSocket": {"port": 8000}, "periodSeconds": 1, "failureThreshold": 200}]
-# Reads and writes as fast as Azure would let one caller go on doing: buckets are refilled with 25 reads and 10 writes a second.
+_READY = [
+    {"type": "Startup", "tcpSocket": {"port": 8000}, "periodSeconds": 1, "failureThreshold": 200}
+]
+# Reads and writes as fast as Azure would let one caller go on doing: buckets are refilled with 25
+# reads and 10 writes a second.
 _READS, _WRITES = 25, 10
 Row = tuple[str | float, ...]
 
@@ -58,15 +62,34 @@ class Timings:
 def measure() -> Section:
     found, socket = asyncio.run(_measure())
     alone, beside = found["alone"], found["ARM work beside"]
-    first = statistics.median(alone[1]["ingress"].first) - statistics.median(alone[1]["direct"].first)
-    total = statistics.median(alone[32]["ingress"].total) / statistics.median(alone[32]["direct"].total) - 1
+    first = statistics.median(alone[1]["ingress"].first) - statistics.median(
+        alone[1]["direct"].first
+    )
+    total = (
+        statistics.median(alone[32]["ingress"].total) / statistics.median(alone[32]["direct"].total)
+        - 1
+    )
     late = p95(beside[1]["ingress"].gaps) - p95(beside[1]["direct"].gaps)
     figures = [
         Figure("ingress, first token of one stream", first, "ms more", 1.5, "at most"),
         Figure("ingress, total of 32 streams", total * 100, "% more", 10, "at most"),
-        Figure("ingress, gap between tokens (p95) with ARM work beside", late, "ms more", 1.5, "at most"),
+        Figure(
+            "ingress, gap between tokens (p95) with ARM work beside",
+            late,
+            "ms more",
+            1.5,
+            "at most",
+        ),
     ]
-    columns = ("streams", "first token ms (p50)", "p95", "total ms (p50)", "p95", "between tokens ms (p50)", "p95")
+    columns = (
+        "streams",
+        "first token ms (p50)",
+        "p95",
+        "total ms (p50)",
+        "p95",
+        "between tokens ms (p50)",
+        "p95",
+    )
     rows = [
         (f"{clients} {how}, {name}", *_columns(timings[how]))
         for name, counts in found.items()
@@ -74,9 +97,18 @@ def measure() -> Section:
         for how in ("direct", "ingress")
     ]
     notes = [
-        f"A stream is {_CHUNKS} chunks, {_PAUSE_S * 1000:.0f} ms apart; direct and proxied rounds take turns.",
-        "What is `more` is a difference of medians (of p95s for the gap). The client's own TLS is part of it.",
-        f"ARM work: a process of its own lists and gets {_READS} times and writes {_WRITES} times a second.",
+        (
+            f"A stream is {_CHUNKS} chunks, {_PAUSE_S * 1000:.0f} ms apart; direct and proxied"
+            " rounds take turns."
+        ),
+        (
+            "What is `more` is a difference of medians (of p95s for the gap). The client's own TLS"
+            " is part of it."
+        ),
+        (
+            f"ARM work: a process of its own lists and gets {_READS} times and writes {_WRITES}"
+            " times a second."
+        ),
         socket,
     ]
     return Section("What the ingress costs", figures, columns, rows, notes)
@@ -95,7 +127,9 @@ async def _measure() -> tuple[dict[str, dict[int, dict[str, Timings]]], str]:
             return found, await _socket_cost(shim)
 
 
-async def _both(direct: aiohttp.ClientSession, proxied: aiohttp.ClientSession) -> dict[int, dict[str, Timings]]:
+async def _both(
+    direct: aiohttp.ClientSession, proxied: aiohttp.ClientSession
+) -> dict[int, dict[str, Timings]]:
     """Rounds of streams, direct and proxied by turns."""
     found = {}
     for clients, rounds in _ROUNDS.items():
@@ -126,7 +160,9 @@ async def _direct(azure: Arm) -> AsyncIterator[tuple[ShimClient, aiohttp.ClientS
             await asyncio.sleep(0.05)
     shim = ShimClient(sockets[0])
     await shim.connect()
-    async with aiohttp.ClientSession("http://replica", connector=ReplicaConnector(shim, 8000)) as session:
+    async with aiohttp.ClientSession(
+        "http://replica", connector=ReplicaConnector(shim, 8000)
+    ) as session:
         yield shim, session
     shim.close()
 
@@ -145,7 +181,9 @@ async def _work(azure: Arm) -> AsyncIterator[None]:
     """A process that keeps Resource Manager busy."""
     token = azure.session.headers["Authorization"]
     arguments = (azure.azure.endpoint, azure.azure.facts["caFile"], token, azure.group)
-    worker = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.benchmarks.arm_work", *arguments)
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.benchmarks.arm_work", *arguments
+    )
     try:
         await asyncio.sleep(2)  # it has imported what it needs
         yield
@@ -175,14 +213,23 @@ async def _small(session: aiohttp.ClientSession) -> bool:
 
 
 async def _socket_cost(shim: ShimClient) -> str:
-    """What a connection costs beyond connect(2): the socket that the shim hands over (four at a time)."""
+    """What a connection costs beyond connect(2): the socket that the shim hands over (four at a
+    time).
+    """
     timings = []
     for _ in range(200):
         began = time.perf_counter()
         (await shim.socket()).close()
         timings.append(time.perf_counter() - began)
-    return f"A socket from the shim: mean {statistics.mean(timings) * 1000:.3f} ms, worst {max(timings) * 1000:.3f} ms"
+    return (
+        f"A socket from the shim: mean {statistics.mean(timings) * 1000:.3f} ms, worst"
+        f" {max(timings) * 1000:.3f} ms"
+    )
 
 
 def _columns(timings: Timings) -> Sequence[float]:
-    return [figure(values) for values in (timings.first, timings.total, timings.gaps) for figure in (median, p95)]
+    return [
+        figure(values)
+        for values in (timings.first, timings.total, timings.gaps)
+        for figure in (median, p95)
+    ]

@@ -1,4 +1,6 @@
-"""1, 8 and 64 adapters on one replica: memory, the time from a cold start to all of them served, and throughput."""
+"""1, 8 and 64 adapters on one replica: memory, the time from a cold start to all of them served,
+and throughput.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,17 @@ CLIENTS, ANSWERS, TOKENS = 8, 96, 16
 
 def measure() -> Section:
     rows = [asyncio.run(_one(count)) for count in COUNTS]
-    columns = ("adapters", "ready with the required ones, s", "all served after ready, s", "memory, MB", "tokens/s at 8 streams")
-    notes = ["Slots for 8 at a time, room for all in memory; the first adapter is required, so the replica is ready with it."]
+    columns = (
+        "adapters",
+        "ready with the required ones, s",
+        "all served after ready, s",
+        "memory, MB",
+        "tokens/s at 8 streams",
+    )
+    notes = [
+        "Slots for 8 at a time, room for all in memory; the first adapter is required, so the"
+        " replica is ready with it."
+    ]
     return Section("Many adapters", (), columns, rows, notes)
 
 
@@ -26,8 +37,14 @@ async def _one(count: int) -> tuple[int, float, float, float, float]:
     with tempfile.TemporaryDirectory() as folder:
         replica = Replica(Path(folder), slots=min(8, count), resident=max(2, count + 2))
         words = tiny_model.VOCABULARY[1:]
-        adapters = [replica.adapter(f"a{number}", words[number % len(words)], number) for number in range(count)]
-        adapters = [adapter.model_copy(update={"required": number == 0}) for number, adapter in enumerate(adapters)]
+        adapters = [
+            replica.adapter(f"a{number}", words[number % len(words)], number)
+            for number in range(count)
+        ]
+        adapters = [
+            adapter.model_copy(update={"required": number == 0})
+            for number, adapter in enumerate(adapters)
+        ]
         replica.share.write(*adapters)
         replica.start()
         try:
@@ -43,6 +60,12 @@ async def _one(count: int) -> tuple[int, float, float, float, float]:
 
                 begun = time.perf_counter()
                 await asyncio.gather(*(ask_on() for _ in range(CLIENTS)))
-                return count, ready, rest, replica.memory(), ANSWERS * TOKENS / (time.perf_counter() - begun)
+                return (
+                    count,
+                    ready,
+                    rest,
+                    replica.memory(),
+                    ANSWERS * TOKENS / (time.perf_counter() - begun),
+                )
         finally:
             replica.stop()

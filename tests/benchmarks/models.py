@@ -1,7 +1,9 @@
-"""What looking costs with 100 services that each serve a model with two adapters, and what a changed adapter then costs.
+"""What looking costs with 100 services that each serve a model with two adapters, and what a
+changed adapter then costs.
 
-Their replicas are `stand_in` processes, which the local Azure is told to take for the vLLM image: the daemon's side of the
-contract is real, and no model is loaded. Neighbour: `resync` measures services without replicas in the same way.
+Their replicas are `stand_in` processes, which the local Azure is told to take for the vLLM image:
+the daemon's side of the contract is real, and no model is loaded. Neighbour: `resync` measures
+services without replicas in the same way.
 """
 
 from __future__ import annotations
@@ -24,12 +26,30 @@ def measure(services: int = SERVICES) -> Section:
     row = resync.at_rest(services, prepare)
     named = dict(zip(resync.COLUMNS, row, strict=True))
     figures = [
-        Figure(f"steady resync of {services} models with two adapters", named["resync ARM"], "ARM calls", 12, "at most"),
-        Figure(f"daemon with {services} models with two adapters", named["peak MB"], "MB", 150, "at most"),
+        Figure(
+            f"steady resync of {services} models with two adapters",
+            named["resync ARM"],
+            "ARM calls",
+            12,
+            "at most",
+        ),
+        Figure(
+            f"daemon with {services} models with two adapters",
+            named["peak MB"],
+            "MB",
+            150,
+            "at most",
+        ),
     ]
     notes = [
-        "One replica each, all with a report that changes every 5 s; one base model, two adapters of its own per service.",
-        "The replicas are stand-ins that load nothing; what the daemon does for them is what it does for vLLM.",
+        (
+            "One replica each, all with a report that changes every 5 s; one base model, two"
+            " adapters of its own per service."
+        ),
+        (
+            "The replicas are stand-ins that load nothing; what the daemon does for them is what it"
+            " does for vLLM."
+        ),
     ]
     return Section("Looking at models", figures, resync.COLUMNS, [row], notes)
 
@@ -42,7 +62,9 @@ def prepare(one: House, services: int) -> None:
     for number in range(services):
         names = [f"{word}-{number:03}" for word in WORDS]
         for word, name in zip(WORDS, names, strict=True):
-            shutil.copytree(one.folder / "made" / "adapters" / word, one.documents / "adapters" / name)
+            shutil.copytree(
+                one.folder / "made" / "adapters" / word, one.documents / "adapters" / name
+            )
         save(one.documents / f"service-{number:03}.yaml", _document(f"phi-{number:03}", names))
 
 
@@ -68,7 +90,8 @@ def _images(environment: Path) -> Path:
     python = environment / "bin" / "python3"
     python.unlink()
     python.write_text(
-        f'#!/bin/sh\nexec "{environment}/bin/python{sys.version_info[0]}.{sys.version_info[1]}" "{environment}/stand_in.py"\n'
+        f'#!/bin/sh\nexec "{environment}/bin/python{sys.version_info[0]}.{sys.version_info[1]}"'
+        f' "{environment}/stand_in.py"\n'
     )
     python.chmod(0o755)
     images = environment / "images.yaml"

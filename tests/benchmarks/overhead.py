@@ -1,4 +1,6 @@
-"""Moorage's server against plain vLLM, both up at once, asked in turns: what gate, plugin and adapter loop cost."""
+"""Moorage's server against plain vLLM, both up at once, asked in turns: what gate, plugin and
+adapter loop cost.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ ROUNDS = 12
 CLIENTS = (1, 8, 32)
 TOKENS = 48
 EACH = {1: 12, 8: 64, 32: 192}  # answers in a round
-REST = 2.0  # seconds before a round: the threads of the server that was asked before it spin on for a while
+# seconds before a round: the threads of the server that was asked before it spin on for a while
+REST = 2.0
 
 
 def measure() -> Section:
@@ -52,12 +55,40 @@ async def _compare(ours: aiohttp.ClientSession, plain: aiohttp.ClientSession) ->
             pairs.append((found[id(ours)], found[id(plain)]))
         first = ratio([(one.first, other.first) for one, other in pairs])
         speed = ratio([(one.speed, other.speed) for one, other in pairs])
-        rows += [(clients, "time to first token", *first.cells()), (clients, "tokens per second", *speed.cells())]
+        rows += [
+            (clients, "time to first token", *first.cells()),
+            (clients, "tokens per second", *speed.cells()),
+        ]
         # A loss shows when even the favourable end of the interval is beyond 2 %.
-        figures.append(Figure(f"first token at {clients} streams, lower end of ours/plain", first.low, "", 1.02, "at most"))
-        figures.append(Figure(f"tokens/s at {clients} streams, upper end of ours/plain", speed.high, "", 0.98, "at least"))
-    notes = [f"{ROUNDS} rounds in turns, both servers up; geometric mean of ours/plain with a 95 % bootstrap interval."]
-    return Section("Moorage's server against plain vLLM", figures, ("streams", "what", "ours/plain", "from", "to"), rows, notes)
+        figures.append(
+            Figure(
+                f"first token at {clients} streams, lower end of ours/plain",
+                first.low,
+                "",
+                1.02,
+                "at most",
+            )
+        )
+        figures.append(
+            Figure(
+                f"tokens/s at {clients} streams, upper end of ours/plain",
+                speed.high,
+                "",
+                0.98,
+                "at least",
+            )
+        )
+    notes = [
+        f"{ROUNDS} rounds in turns, both servers up; geometric mean of ours/plain with a 95 %"
+        " bootstrap interval."
+    ]
+    return Section(
+        "Moorage's server against plain vLLM",
+        figures,
+        ("streams", "what", "ours/plain", "from", "to"),
+        rows,
+        notes,
+    )
 
 
 class _Round:

@@ -1,4 +1,6 @@
-"""What a process costs, read from /proc: CPU seconds, memory now and at its peak. Neighbour: `house` starts the processes."""
+"""What a process costs, read from /proc: CPU seconds, memory now and at its peak. Neighbour:
+`house` starts the processes.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a process that has ended: wall and CPU seconds with its children's, its own peak memory in MB, and its exit code."""
+    """Of a process that has ended: wall and CPU seconds with its children's, its own peak memory in
+    MB, and its exit code.
+    """
 
     wall: float
     cpu: float
@@ -25,15 +29,25 @@ class Cost:
 
 
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Cost:
-    """Run `command` to its end and measure it. Its output is kept, for whoever must explain a failure."""
+    """Run `command` to its end and measure it. Its output is kept, for whoever must explain a
+    failure.
+    """
     began = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     assert process.stdout is not None
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     wall = time.perf_counter() - began
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6, process.returncode, output)
+    return Cost(
+        wall,
+        usage.ru_utime + usage.ru_stime,
+        usage.ru_maxrss * 1024 / 1e6,
+        process.returncode,
+        output,
+    )
 
 
 def cpu_seconds(pid: int) -> float:
@@ -45,5 +59,8 @@ def cpu_seconds(pid: int) -> float:
 def memory(pid: int) -> tuple[float, float]:
     """Resident memory of a living process in MB: now, and its peak so far."""
     status = Path(f"/proc/{pid}/status").read_text()
-    found = {name: int(value) * 1024 / 1e6 for name, value in re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB", status, re.MULTILINE)}
+    found = {
+        name: int(value) * 1024 / 1e6
+        for name, value in re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB", status, re.MULTILINE)
+    }
     return found["VmRSS"], found["VmHWM"]

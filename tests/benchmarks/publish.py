@@ -1,4 +1,5 @@
-"""Publishing a folder against the plain SDK upload loop: 2,000 small files, one file of 1 GiB, and an unchanged folder.
+"""Publishing a folder against the plain SDK upload loop: 2,000 small files, one file of 1 GiB, and
+an unchanged folder.
 
 Client and server share the machine, so times say less than CPU does.
 """
@@ -38,7 +39,9 @@ COLUMNS = ("what", "wall s", "CPU s", "requests", "files/s", "MB/s", "files open
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement: wall and CPU seconds of this process, requests to the share, source files opened, peak memory after it."""
+    """One measurement: wall and CPU seconds of this process, requests to the share, source files
+    opened, peak memory after it.
+    """
 
     name: str
     wall: float
@@ -58,7 +61,13 @@ def measure(files: int = FILES, size: int = SIZE, large: int = LARGE) -> Section
     rows = asyncio.run(_measure(files, size, large))
     again = sum(row.requests for row in rows if "again" in row.name)
     figures = [
-        Figure("publish, small files, against the SDK loop", rows[0].wall / rows[2].wall, "times", 3, "at least"),
+        Figure(
+            "publish, small files, against the SDK loop",
+            rows[0].wall / rows[2].wall,
+            "times",
+            3,
+            "at least",
+        ),
         Figure(
             "unchanged folder: source files read again",
             sum(row.opened for row in rows if "again" in row.name),
@@ -69,7 +78,10 @@ def measure(files: int = FILES, size: int = SIZE, large: int = LARGE) -> Section
     ]
     notes = [
         f"One large file: {rows[5].wall / rows[6].wall:.1f} times the plain loop.",
-        f"An unchanged folder costs {again} requests, all of them listings: one per directory of the tree.",
+        (
+            f"An unchanged folder costs {again} requests, all of them listings: one per directory"
+            " of the tree."
+        ),
         "Hashing is of local files, uploads go through HTTPS to a local Azure on the same machine.",
     ]
     return Section("Publishing a folder", figures, COLUMNS, [row.cells() for row in rows], notes)
@@ -84,22 +96,44 @@ async def _measure(files: int, size: int, large: int) -> list[Row]:
         cache = StatCache(root / "hashes.db")
         async with connected(root / "state") as share:
 
-            async def row(name: str, tree: Mapping[str, LocalFile], action: Callable[[], Awaitable[object]]) -> Row:
+            async def row(
+                name: str, tree: Mapping[str, LocalFile], action: Callable[[], Awaitable[object]]
+            ) -> Row:
                 return await timed(share, name, tree, action, opened)
 
             async def digest(name: str) -> None:
                 trees[name] = local_files(root / name, cache)
 
-            trees: dict[str, dict[str, LocalFile]] = {name: local_files(root / name, None) for name in ("small", "large")}
+            trees: dict[str, dict[str, LocalFile]] = {
+                name: local_files(root / name, None) for name in ("small", "large")
+            }
             small, big = trees["small"], trees["large"]
             rows = [
-                await row(f"SDK loop, {files} files", small, lambda: sdk_loop(share, small, "plain-small")),
+                await row(
+                    f"SDK loop, {files} files", small, lambda: sdk_loop(share, small, "plain-small")
+                ),
                 await row("hash", small, lambda: digest("small")),
-                await row(f"publish, {files} files", small, lambda: publish(share, small, "fast-small", "d")),
+                await row(
+                    f"publish, {files} files",
+                    small,
+                    lambda: publish(share, small, "fast-small", "d"),
+                ),
                 await row("hash again, unchanged", small, lambda: digest("small")),
-                await row("publish again, unchanged", small, lambda: publish(share, small, "fast-small", "d")),
-                await row(f"SDK loop, one file of {large >> 20} MiB", big, lambda: sdk_loop(share, big, "plain-large")),
-                await row(f"publish, one file of {large >> 20} MiB", big, lambda: publish(share, big, "fast-large", "d")),
+                await row(
+                    "publish again, unchanged",
+                    small,
+                    lambda: publish(share, small, "fast-small", "d"),
+                ),
+                await row(
+                    f"SDK loop, one file of {large >> 20} MiB",
+                    big,
+                    lambda: sdk_loop(share, big, "plain-large"),
+                ),
+                await row(
+                    f"publish, one file of {large >> 20} MiB",
+                    big,
+                    lambda: publish(share, big, "fast-large", "d"),
+                ),
             ]
             for prefix, tree in (("fast-small", small), ("fast-large", big)):
                 if not (await verify(share, prefix, tree)).sound:
@@ -109,7 +143,9 @@ async def _measure(files: int, size: int, large: int) -> list[Row]:
 
 
 async def sdk_loop(share: Share, tree: Mapping[str, LocalFile], prefix: str) -> None:
-    """What one writes first: make the folders, then `upload_file` for each file in turn, with the SDK's own settings."""
+    """What one writes first: make the folders, then `upload_file` for each file in turn, with the
+    SDK's own settings.
+    """
 
     async def upload(client: ShareClient) -> None:
         made: set[str] = set()
@@ -126,7 +162,11 @@ async def sdk_loop(share: Share, tree: Mapping[str, LocalFile], prefix: str) -> 
 
 
 async def timed(
-    share: Share, name: str, tree: Mapping[str, LocalFile], action: Callable[[], Awaitable[object]], opened: list[str]
+    share: Share,
+    name: str,
+    tree: Mapping[str, LocalFile],
+    action: Callable[[], Awaitable[object]],
+    opened: list[str],
 ) -> Row:
     requests, before = share.arm.calls["files"], len(opened)
     cpu, wall = time.process_time(), time.perf_counter()
@@ -149,7 +189,10 @@ def make_files(root: Path, count: int, size: int) -> None:
 
 
 def local_files(folder: Path, cache: StatCache | None) -> dict[str, LocalFile]:
-    return {path: LocalFile(file.path, file.size, file.sha256) for path, file in digest_tree(folder, cache).files.items()}
+    return {
+        path: LocalFile(file.path, file.size, file.sha256)
+        for path, file in digest_tree(folder, cache).files.items()
+    }
 
 
 def count_opened(root: Path) -> list[str]:
@@ -157,7 +200,11 @@ def count_opened(root: Path) -> list[str]:
     opened: list[str] = []
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "open" and str(arguments[0]).startswith(str(root)) and str(arguments[0]).endswith(".bin"):
+        if (
+            event == "open"
+            and str(arguments[0]).startswith(str(root))
+            and str(arguments[0]).endswith(".bin")
+        ):
             opened.append(str(arguments[0]))
 
     sys.addaudithook(hook)
@@ -169,12 +216,21 @@ async def connected(state: Path) -> AsyncIterator[Share]:
     """A share in a fresh local Azure, which is stopped afterwards."""
     server = [sys.executable, "-m", "infra.local_azure"]
     begun = await asyncio.to_thread(
-        subprocess.run, [*server, "start", "--state-dir", state, "-o", "json"], check=True, capture_output=True, text=True
+        subprocess.run,
+        [*server, "start", "--state-dir", state, "-o", "json"],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     try:
         async with Arm(Settings.for_local(json.loads(begun.stdout))) as arm:
             await resources.put_resource_group(arm, GROUP, {"location": "swedencentral"})
-            body = {"location": "swedencentral", "kind": "StorageV2", "sku": {"name": "Standard_LRS"}, "properties": {}}
+            body = {
+                "location": "swedencentral",
+                "kind": "StorageV2",
+                "sku": {"name": "Standard_LRS"},
+                "properties": {},
+            }
             token = await storage.put_storage_account(arm, GROUP, ACCOUNT, body)
             while token:
                 progress = await operations.poll(arm, token)
@@ -184,4 +240,6 @@ async def connected(state: Path) -> AsyncIterator[Share]:
             await storage.put_share(arm, GROUP, ACCOUNT, SHARE, {"properties": {"shareQuota": 100}})
             yield Share(arm, GROUP, ACCOUNT, SHARE)
     finally:
-        await asyncio.to_thread(subprocess.run, [*server, "stop", "--state-dir", state], check=True, capture_output=True)
+        await asyncio.to_thread(
+            subprocess.run, [*server, "stop", "--state-dir", state], check=True, capture_output=True
+        )

@@ -1,4 +1,6 @@
-"""A replica without Azure around it, for the benchmarks of serving: launch and gate, or plain vLLM, on a share written by hand."""
+"""A replica without Azure around it, for the benchmarks of serving: launch and gate, or plain vLLM,
+on a share written by hand.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ START = 600.0
 
 @dataclass
 class Answer:
-    """One streamed answer: seconds to its first token and to its end, the longest silence within it, and its tokens."""
+    """One streamed answer: seconds to its first token and to its end, the longest silence within
+    it, and its tokens.
+    """
 
     first: float
     total: float
@@ -40,7 +44,9 @@ class Answer:
 
 @dataclass
 class Replica:
-    """One server in `folder`. `wrapped` is Moorage's; otherwise plain vLLM with the same arguments and static adapters."""
+    """One server in `folder`. `wrapped` is Moorage's; otherwise plain vLLM with the same arguments
+    and static adapters.
+    """
 
     folder: Path
     wrapped: bool = True
@@ -60,24 +66,66 @@ class Replica:
 
     def adapter(self, name: str, word: str, seed: int = 0) -> Adapter:
         """A published version of `name` that answers `word`."""
-        folder = tiny_model.make_adapter(self.folder / "made" / f"{word}-{seed}", word, seed, model=self.model)
+        folder = tiny_model.make_adapter(
+            self.folder / "made" / f"{word}-{seed}", word, seed, model=self.model
+        )
         return Adapter(name=name, desired=self.share.publish(folder, name))
 
     def start(self, static: dict[str, Path] | None = None) -> None:
         module = "serving.launch" if self.wrapped else "vllm.entrypoints.openai.api_server"
-        command = [str(PYTHON), "-m", module, "--model", str(self.model), "--served-model-name", "tiny"]
-        command += ["--host", "127.0.0.1", "--port", str(self.port), "--max-model-len", "1024", "--enable-lora"]
-        command += ["--max-lora-rank", "16", "--max-loras", str(self.slots), "--max-cpu-loras", str(self.resident)]
-        command += ["--lora-modules", *(f"{name}={path}" for name, path in static.items())] if static else []
+        command = [
+            str(PYTHON),
+            "-m",
+            module,
+            "--model",
+            str(self.model),
+            "--served-model-name",
+            "tiny",
+        ]
+        command += [
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--max-model-len",
+            "1024",
+            "--enable-lora",
+        ]
+        command += [
+            "--max-lora-rank",
+            "16",
+            "--max-loras",
+            str(self.slots),
+            "--max-cpu-loras",
+            str(self.resident),
+        ]
+        command += (
+            ["--lora-modules", *(f"{name}={path}" for name, path in static.items())]
+            if static
+            else []
+        )
         if self.wrapped:
             environment = {**os.environ, **self.share.environment()}
         else:  # what launch does for a CPU's sake is no part of the comparison
-            command += ["--dtype", "float32"] if slow_half_floats(Path("/proc/cpuinfo").read_text()) else []
-            environment = server_environment(os.environ, command, gpu=has_gpu()) | {"VLLM_PLUGINS": ""}
-            environment = {name: value for name, value in environment.items() if name not in nan.ENVIRONMENT}
+            command += (
+                ["--dtype", "float32"]
+                if slow_half_floats(Path("/proc/cpuinfo").read_text())
+                else []
+            )
+            environment = server_environment(os.environ, command, gpu=has_gpu()) | {
+                "VLLM_PLUGINS": ""
+            }
+            environment = {
+                name: value for name, value in environment.items() if name not in nan.ENVIRONMENT
+            }
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                command, env=environment, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+                command,
+                env=environment,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def stop(self) -> None:
@@ -101,7 +149,9 @@ class Replica:
 
         async def asked() -> bool:
             if self.process is None or self.process.poll() is not None:
-                raise RuntimeError(f"the server has ended: {(self.folder / 'log').read_text()[-2000:]}")
+                raise RuntimeError(
+                    f"the server has ended: {(self.folder / 'log').read_text()[-2000:]}"
+                )
             async with http.get(path) as answer:
                 return answer.status == 200
 
@@ -137,7 +187,14 @@ class Replica:
 
 async def stream(http: aiohttp.ClientSession, model: str, tokens: int) -> Answer:
     """One streamed completion of exactly so many tokens. Raises when it fails or is cut."""
-    body = {"model": model, "prompt": "Go on", "stream": True, "max_tokens": tokens, "ignore_eos": True, "temperature": 0}
+    body = {
+        "model": model,
+        "prompt": "Go on",
+        "stream": True,
+        "max_tokens": tokens,
+        "ignore_eos": True,
+        "temperature": 0,
+    }
     began = last = time.perf_counter()
     first, gap, count, text = 0.0, 0.0, 0, ""
     async with http.post("/v1/completions", json=body) as answer:
@@ -157,7 +214,12 @@ async def stream(http: aiohttp.ClientSession, model: str, tokens: int) -> Answer
     return Answer(first, time.perf_counter() - began, gap, tokens, text)
 
 
-async def until(asked: Callable[[], Awaitable[bool]], seconds: float, told: Callable[[], str], every: float = 0.2) -> None:
+async def until(
+    asked: Callable[[], Awaitable[bool]],
+    seconds: float,
+    told: Callable[[], str],
+    every: float = 0.2,
+) -> None:
     deadline = time.monotonic() + seconds
     while True:
         with suppress(aiohttp.ClientError, OSError):

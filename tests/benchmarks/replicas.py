@@ -1,4 +1,6 @@
-"""An adapter's way from the save to all of three replicas, stage by stage; against restarts, as people do it without Moorage."""
+"""An adapter's way from the save to all of three replicas, stage by stage; against restarts, as
+people do it without Moorage.
+"""
 
 from __future__ import annotations
 
@@ -31,21 +33,30 @@ def measure() -> Section:
 async def _measure() -> Section:
     with tempfile.TemporaryDirectory() as folder:
         # One more than there are: a changed template boots its replica before the old ones go.
-        quotas = (f"{scope}ConsumptionNCA100Gpus={REPLICAS + 1}" for scope in ("ManagedEnvironment", "Subscription"))
+        quotas = (
+            f"{scope}ConsumptionNCA100Gpus={REPLICAS + 1}"
+            for scope in ("ManagedEnvironment", "Subscription")
+        )
         stage = Stage(Path(folder), *(word for quota in quotas for word in ("--quota", quota)))
         try:
             stage.start_azure()
             tiny_model.build(stage.root)
             scale = {"minReplicas": REPLICAS, "maxReplicas": REPLICAS}
             resources = {"cpu": 0.5, "memory": "4Gi"}
-            stage.save({**SERVICE, "spec": {**SERVICE["spec"], "scale": scale, "resources": resources}})
+            stage.save(
+                {**SERVICE, "spec": {**SERVICE["spec"], "scale": scale, "resources": resources}}
+            )
             up = stage.up()
             await up.converged("tiny", seconds=2 * BOOT)
-            await up.until(lambda: len(up.document("tiny")["replicas"]) == REPLICAS, BOOT, "three replicas")
+            await up.until(
+                lambda: len(up.document("tiny")["replicas"]) == REPLICAS, BOOT, "three replicas"
+            )
             saves, restarts = [], []
             for block in range(RESTARTS):
                 turns = range(block * SAVES // RESTARTS, (block + 1) * SAVES // RESTARTS)
-                saves.append([await _save(stage, WORDS[turn % len(WORDS)], turn + 1) for turn in turns])
+                saves.append(
+                    [await _save(stage, WORDS[turn % len(WORDS)], turn + 1) for turn in turns]
+                )
                 restarts.append(await _publish_and_restart(stage, up, block))
             return _section(saves, restarts)
         finally:
@@ -53,19 +64,30 @@ async def _measure() -> Section:
 
 
 async def _save(stage: Stage, word: str, seed: int) -> dict[str, float]:
-    """Seconds from the save to the publication's end, to the catalogue, and to the report of the first and the last replica."""
+    """Seconds from the save to the publication's end, to the catalogue, and to the report of the
+    first and the last replica.
+    """
     mark, began = len(stage.journal()), time.time()
     tiny_model.make_adapter(stage.root / "adapters" / "red", word, seed, model=stage.root / "model")
     before = _served(stage)
     while True:
         now = _served(stage)
         digests = {digest for digest, _ in now.values()}
-        if len(now) == REPLICAS and len(digests) == 1 and now != before and all(at > began for _, at in now.values()):
+        if (
+            len(now) == REPLICAS
+            and len(digests) == 1
+            and now != before
+            and all(at > began for _, at in now.values())
+        ):
             break
         if time.time() - began > 120:
             raise TimeoutError(f"not served by all: {now}")
         await asyncio.sleep(0.02)
-    written = [e for e in stage.journal()[mark:] if e["plane"] == "files" and e["method"] == "PUT" and e["status"] < 300]
+    written = [
+        e
+        for e in stage.journal()[mark:]
+        if e["plane"] == "files" and e["method"] == "PUT" and e["status"] < 300
+    ]
     published = max(_time(e) for e in written if e["path"].endswith(".moorage.json"))
     catalogue = max(_time(e) for e in written if "/catalogue/" in e["path"])
     loaded = sorted(at for _, at in now.values())
@@ -78,8 +100,8 @@ async def _save(stage: Stage, word: str, seed: int) -> dict[str, float]:
 
 
 async def _publish_and_restart(stage: Stage, up: Up, number: int) -> tuple[float, float]:
-    """The way of the AI Toolkit: the folder is uploaded file by file, and the revision is restarted. Seconds until it is
-    uploaded and until every replica is new and ready.
+    """The way of the AI Toolkit: the folder is uploaded file by file, and the revision is
+    restarted. Seconds until it is uploaded and until every replica is new and ready.
     """
     document = up.document("tiny") or {}
     before = {replica["pid"] for replica in document["replicas"]}
@@ -91,7 +113,9 @@ async def _publish_and_restart(stage: Stage, up: Up, number: int) -> tuple[float
         await sdk_loop(Share(arm, group, account, share), adapter, f"by-hand-{number}")
         uploaded = time.time() - began
         await apps.restart_revision(arm, group, str(app["name"]), document["revisions"][0]["name"])
-    await up.until(lambda: _renewed(up.document("tiny"), before), 3 * BOOT, "all replicas new and ready")
+    await up.until(
+        lambda: _renewed(up.document("tiny"), before), 3 * BOOT, "all replicas new and ready"
+    )
     whole = time.time() - began
     await up.converged("tiny", seconds=BOOT)
     return uploaded, whole
@@ -103,7 +127,9 @@ def _renewed(document: dict[str, Any] | None, before: set[int]) -> bool:
 
 
 def _served(stage: Stage) -> dict[str, tuple[str, float]]:
-    """By replica: the digest of `red` that answers and when it was loaded, from the reports on the share."""
+    """By replica: the digest of `red` that answers and when it was loaded, from the reports on the
+    share.
+    """
     found = {}
     for path in stage.azure_dir.glob("files/*/*/services/tiny/*/replicas/*.json"):
         try:
@@ -111,8 +137,15 @@ def _served(stage: Stage) -> dict[str, tuple[str, float]]:
         except (OSError, ValueError):
             continue
         for adapter in report["adapters"]:
-            if adapter["digest"] and adapter["loadedAt"] and time.time() - path.stat().st_mtime < 45:
-                found[report["replica"]] = (adapter["digest"], datetime.fromisoformat(adapter["loadedAt"]).timestamp())
+            if (
+                adapter["digest"]
+                and adapter["loadedAt"]
+                and time.time() - path.stat().st_mtime < 45
+            ):
+                found[report["replica"]] = (
+                    adapter["digest"],
+                    datetime.fromisoformat(adapter["loadedAt"]).timestamp(),
+                )
     return found
 
 
@@ -129,12 +162,33 @@ def _section(saves: list[list[dict[str, float]]], restarts: list[tuple[float, fl
     }
     rows = [(stage, median(seconds), p95(seconds)) for stage, seconds in stages.items()]
     served = [median([save["all replicas"] for save in block]) for block in saves]
-    restarted = ratio([(whole - uploaded, mine) for (uploaded, whole), mine in zip(restarts, served, strict=True)])
+    restarted = ratio(
+        [(whole - uploaded, mine) for (uploaded, whole), mine in zip(restarts, served, strict=True)]
+    )
     by_hand = ratio([(whole, mine) for (_, whole), mine in zip(restarts, served, strict=True)])
-    figures = [Figure("all of three replicas sooner than by upload and restart, lower end", by_hand.low, "times", 20, "at least")]
-    notes = [
-        f"{len(every)} saves of a retrained adapter; seconds since the save, by the journal and the replicas' own reports.",
-        f"A restart alone takes {restarted} times as long; upload and restart, the AI Toolkit's way, {by_hand} times.",
-        f"{len(restarts)} blocks of saves and a restart; geometric means of the blocks with a 95 % bootstrap interval.",
+    figures = [
+        Figure(
+            "all of three replicas sooner than by upload and restart, lower end",
+            by_hand.low,
+            "times",
+            20,
+            "at least",
+        )
     ]
-    return Section("An adapter on three replicas", figures, ("until", "median s", "p95 s"), rows, notes)
+    notes = [
+        (
+            f"{len(every)} saves of a retrained adapter; seconds since the save, by the journal and"
+            " the replicas' own reports."
+        ),
+        (
+            f"A restart alone takes {restarted} times as long; upload and restart, the AI Toolkit's"
+            f" way, {by_hand} times."
+        ),
+        (
+            f"{len(restarts)} blocks of saves and a restart; geometric means of the blocks with a"
+            " 95 % bootstrap interval."
+        ),
+    ]
+    return Section(
+        "An adapter on three replicas", figures, ("until", "median s", "p95 s"), rows, notes
+    )

@@ -1,4 +1,6 @@
-"""What a benchmark hands back, and the report made of it: Markdown for people, JSON for comparing two runs."""
+"""What a benchmark hands back, and the report made of it: Markdown for people, JSON for comparing
+two runs.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,18 @@ class Figure:
 
     @property
     def met(self) -> bool:
-        return self.measured <= self.target if self.bound == "at most" else self.measured >= self.target
+        return (
+            self.measured <= self.target
+            if self.bound == "at most"
+            else self.measured >= self.target
+        )
 
 
 @dataclass(frozen=True)
 class Section:
-    """One benchmark's outcome: figures with targets, a table of everything measured, and how to read it."""
+    """One benchmark's outcome: figures with targets, a table of everything measured, and how to
+    read it.
+    """
 
     title: str
     figures: Sequence[Figure] = ()
@@ -43,7 +51,9 @@ class Section:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How often one contains the other, measured in pairs; `low` and `high` are the ends of its 95 % interval."""
+    """How often one contains the other, measured in pairs; `low` and `high` are the ends of its 95
+    % interval.
+    """
 
     mean: float
     low: float
@@ -57,7 +67,9 @@ class Ratio:
 
 
 def ratio(pairs: Sequence[tuple[float, float]]) -> Ratio:
-    """Geometric mean of first/second, and its interval by resampling the pairs: with few of them, the range they span."""
+    """Geometric mean of first/second, and its interval by resampling the pairs: with few of them,
+    the range they span.
+    """
     logs = [math.log(one / other) for one, other in pairs]
     draw = random.Random(1)
     means = sorted(statistics.fmean(draw.choices(logs, k=len(logs))) for _ in range(4000))
@@ -73,12 +85,21 @@ def p95(values: Sequence[float]) -> float:
     return sorted(values)[math.ceil(len(values) * 0.95) - 1]
 
 
-def write(folder: Path, now: datetime, sections: Sequence[Section], failed: Mapping[str, str]) -> Path:
-    """Write `<now>.md` and `<now>.json` below `folder`; the Markdown file's path. `failed` names what gave no result."""
+def write(
+    folder: Path, now: datetime, sections: Sequence[Section], failed: Mapping[str, str]
+) -> Path:
+    """Write `<now>.md` and `<now>.json` below `folder`; the Markdown file's path. `failed` names
+    what gave no result.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{now:%Y%m%dT%H%M%SZ}.md"
     path.write_text(markdown(now, sections, failed))
-    value = {"time": now.isoformat(), "machine": machine(), "failed": failed, "sections": [_as_value(each) for each in sections]}
+    value = {
+        "time": now.isoformat(),
+        "machine": machine(),
+        "failed": failed,
+        "sections": [_as_value(each) for each in sections],
+    }
     path.with_suffix(".json").write_text(json.dumps(value, indent=1) + "\n")
     return path
 
@@ -88,7 +109,9 @@ def markdown(now: datetime, sections: Sequence[Section], failed: Mapping[str, st
     lines = [f"# Benchmarks, {now:%Y-%m-%d %H:%M} UTC", "", f"On {machine()}.", ""]
     figures = [figure for section in sections for figure in section.figures]
     if figures:
-        lines += _table(("figure", "target", "measured", ""), [_figure(figure) for figure in figures])
+        lines += _table(
+            ("figure", "target", "measured", ""), [_figure(figure) for figure in figures]
+        )
     for name, reason in failed.items():
         lines += [f"**{name} gave no result**: {reason}", ""]
     for section in sections:
@@ -101,7 +124,10 @@ def machine() -> str:
     """The processor count, the memory and the load that the figures were taken under."""
     gibibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     load = os.getloadavg()[0]
-    return f"{os.cpu_count()} cores, {gibibytes:.0f} GiB, {platform.system()} {platform.release()}, load {load:.1f} at the end"
+    return (
+        f"{os.cpu_count()} cores, {gibibytes:.0f} GiB, {platform.system()} {platform.release()},"
+        f" load {load:.1f} at the end"
+    )
 
 
 def _as_value(section: Section) -> dict[str, Any]:
@@ -112,7 +138,12 @@ def _as_value(section: Section) -> dict[str, Any]:
 
 def _figure(figure: Figure) -> tuple[str, str, str, str]:
     target = f"{figure.bound} {_text(figure.target)} {figure.unit}".rstrip()
-    return figure.name, target, f"{_text(figure.measured)} {figure.unit}".rstrip(), "met" if figure.met else "**missed**"
+    return (
+        figure.name,
+        target,
+        f"{_text(figure.measured)} {figure.unit}".rstrip(),
+        "met" if figure.met else "**missed**",
+    )
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str | float | int]]) -> list[str]:

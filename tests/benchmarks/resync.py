@@ -1,6 +1,8 @@
-"""What looking costs when nothing has changed: `plan`, and `moorage up` at rest, for 1, 10 and 100 services of one environment.
+"""What looking costs when nothing has changed: `plan`, and `moorage up` at rest, for 1, 10 and 100
+services of one environment.
 
-A resync's calls come from the local Azure's journal, cut at the pauses between bursts; CPU and memory from /proc.
+A resync's calls come from the local Azure's journal, cut at the pauses between bursts; CPU and
+memory from /proc.
 """
 
 from __future__ import annotations
@@ -29,19 +31,32 @@ def measure(sizes: Sequence[int] = SIZES) -> Section:
         if size == 100:
             named = dict(zip(COLUMNS, row, strict=True))
             figures = [
-                Figure("steady resync of 100 services", named["resync ARM"], "ARM calls", 12, "at most"),
+                Figure(
+                    "steady resync of 100 services", named["resync ARM"], "ARM calls", 12, "at most"
+                ),
                 Figure("daemon with 100 services", named["peak MB"], "MB", 150, "at most"),
             ]
     notes = [
-        f"Services of the `code:` kind with `minReplicas: 0`; a resync every {RESYNC:.0f} s, {RESYNCS} of them watched.",
-        "Calls and CPU are all the daemon made in that time, its lease and its looks at replicas included, per resync.",
-        "`start` is from `moorage up` on nothing to every service Ready. MB is at rest, peak is over the daemon's whole life.",
+        (
+            f"Services of the `code:` kind with `minReplicas: 0`; a resync every {RESYNC:.0f} s,"
+            f" {RESYNCS} of them watched."
+        ),
+        (
+            "Calls and CPU are all the daemon made in that time, its lease and its looks at"
+            " replicas included, per resync."
+        ),
+        (
+            "`start` is from `moorage up` on nothing to every service Ready. MB is at rest, peak is"
+            " over the daemon's whole life."
+        ),
     ]
     return Section("Looking when nothing has changed", figures, COLUMNS, rows, notes)
 
 
 def at_rest(size: int, prepare: Callable[[House, int], None]) -> tuple[float, ...]:
-    """A row of COLUMNS for `size` services whose documents `prepare` writes; it also starts the local Azure."""
+    """A row of COLUMNS for `size` services whose documents `prepare` writes; it also starts the
+    local Azure.
+    """
     with house() as one:
         prepare(one, size)
         began = time.monotonic()
@@ -57,11 +72,16 @@ def at_rest(size: int, prepare: Callable[[House, int], None]) -> tuple[float, ..
 def prepare(one: House, services: int) -> None:
     one.start_azure()
     for number in range(services):
-        save(one.documents / f"service-{number:03}.yaml", code_service(one.documents, f"web-{number:03}", cooldown=120))
+        save(
+            one.documents / f"service-{number:03}.yaml",
+            code_service(one.documents, f"web-{number:03}", cooldown=120),
+        )
 
 
 def _watch(one: House, daemon: int) -> tuple[float, ...]:
-    """ARM and Files calls and the wall seconds of a resync, CPU seconds a minute, and all ARM writes (there should be none)."""
+    """ARM and Files calls and the wall seconds of a resync, CPU seconds a minute, and all ARM
+    writes (there should be none).
+    """
     time.sleep(10)  # what the last change set going comes to rest
     since, cpu = time.time(), process.cpu_seconds(daemon)
     time.sleep(RESYNC * RESYNCS)

@@ -1,4 +1,6 @@
-"""From a save to the first write that Azure sees, while `moorage up` watches: the save's time against the journal's."""
+"""From a save to the first write that Azure sees, while `moorage up` watches: the save's time
+against the journal's.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from tests.benchmarks.house import House, code_service, house, save
 from tests.benchmarks.report import Figure, Section, median, p95
 
 SAVES = 15
-PAUSE = 1.0  # seconds between a write and the next save, so that nothing of the last change is under way
+# seconds between a write and the next save, so that nothing of the last change is under way
+PAUSE = 1.0
 
 
 def measure() -> Section:
@@ -26,8 +29,14 @@ def measure() -> Section:
         Figure("save to first ARM write, p95", p95(waits), "s", 0.5, "at most"),
     ]
     notes = [
-        "Each save changes `maxReplicas` of a `code:` service in a file that an editor replaces by renaming.",
-        "0.2 s of it is the quiet period for which a file must rest before it is believed to be complete.",
+        (
+            "Each save changes `maxReplicas` of a `code:` service in a file that an editor replaces"
+            " by renaming."
+        ),
+        (
+            "0.2 s of it is the quiet period for which a file must rest before it is believed to be"
+            " complete."
+        ),
     ]
     return Section("Save to first ARM write", figures, ("save", "seconds"), rows, notes)
 
@@ -36,7 +45,9 @@ def _first_write(one: House, document: Path, number: int, daemon) -> float:
     saved = save(document, _version(one.documents, number))
 
     def written() -> float | None:
-        return next((call.at for call in one.calls(saved) if call.plane == "arm" and call.write), None)
+        return next(
+            (call.at for call in one.calls(saved) if call.plane == "arm" and call.write), None
+        )
 
     at = one.until(written, daemon, 30)
     time.sleep(PAUSE)

@@ -1,7 +1,9 @@
-"""A process that stands in for vLLM where a hundred of them would not fit on a machine: it loads nothing and says so quickly.
+"""A process that stands in for vLLM where a hundred of them would not fit on a machine: it loads
+nothing and says so quickly.
 
-It keeps a replica's contract with the daemon (probes, catalogue, report) and answers no API. Standard library only; run by
-a replica in place of python3, with whatever arguments the template gives.
+It keeps a replica's contract with the daemon (probes, catalogue, report) and answers no API.
+Standard library only; run by a replica in place of python3, with whatever arguments the template
+gives.
 """
 
 from __future__ import annotations
@@ -72,7 +74,13 @@ def _report(catalogue: dict) -> None:
 
 def _adapter(adapter: dict) -> dict:
     digest = adapter["desired"]["digest"]
-    return {"name": adapter["name"], "digest": digest, "desired": digest, "state": "Loaded", "loadedAt": STARTED}
+    return {
+        "name": adapter["name"],
+        "digest": digest,
+        "desired": digest,
+        "state": "Loaded",
+        "loadedAt": STARTED,
+    }
 
 
 if __name__ == "__main__":

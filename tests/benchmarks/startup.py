@@ -1,4 +1,6 @@
-"""How long a person waits for a command that has nothing to wait for: `--help`, `validate`, `status`."""
+"""How long a person waits for a command that has nothing to wait for: `--help`, `validate`,
+`status`.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +26,13 @@ def measure() -> Section:
         ):
             costs = [one.run(*arguments) for _ in range(RUNS)]
             walls[name] = median([cost.wall for cost in costs])
-            rows.append((name, walls[name], median([cost.cpu for cost in costs]), max(cost.peak for cost in costs)))
+            rows.append(
+                (
+                    name,
+                    walls[name],
+                    median([cost.cpu for cost in costs]),
+                    max(cost.peak for cost in costs),
+                )
+            )
     figures = [Figure("moorage --help", walls["--help"], "s", 0.3, "at most")]
     return Section("Commands", figures, ("command", "wall s (median)", "CPU s", "peak MB"), rows)

@@ -1,4 +1,6 @@
-"""Adapters changed while eight streams run: what fails, how long any stream is silent, and whether memory stays."""
+"""Adapters changed while eight streams run: what fails, how long any stream is silent, and whether
+memory stays.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ REQUESTS = 10_000
 SWAPS = 200
 WORDS = ("red", "green", "blue", "amber")
 TOKENS = 6
-BLOCKS, QUIET = 10, 60  # times that a quiet spell of so many answers is compared with a spell of swaps
+BLOCKS, QUIET = (
+    10,
+    60,
+)  # times that a quiet spell of so many answers is compared with a spell of swaps
 
 
 def measure() -> Section:
@@ -79,9 +84,15 @@ async def _swap(replica: Replica, turn: int) -> float:
 
 
 def _section(
-    spells: list[tuple[list[Answer], list[Answer]]], requests: int, failures: list[str], seconds: list[float], memory: list[float]
+    spells: list[tuple[list[Answer], list[Answer]]],
+    requests: int,
+    failures: list[str],
+    seconds: list[float],
+    memory: list[float],
 ) -> Section:
-    quiet, moving = ([answer.gap for spell in kind for answer in spell] for kind in zip(*spells, strict=True))
+    quiet, moving = (
+        [answer.gap for spell in kind for answer in spell] for kind in zip(*spells, strict=True)
+    )
     typical = ratio([(_typical(swapping), _typical(still)) for still, swapping in spells])
     longest = ratio([(_longest(swapping), _longest(still)) for still, swapping in spells])
     half = len(memory) // 2
@@ -102,12 +113,24 @@ def _section(
         (f"memory after {len(seconds)} swaps, MB", memory[-1]),
     ]
     figures = [
-        Figure(f"failed requests in {requests:,} under {len(seconds)} swaps", len(failures), "", 0, "at most"),
+        Figure(
+            f"failed requests in {requests:,} under {len(seconds)} swaps",
+            len(failures),
+            "",
+            0,
+            "at most",
+        ),
         Figure("memory, last swaps against first", growth, "times", 1.05, "at most"),
     ]
     notes = [
-        "Half of the streams ask the adapter that is swapped, half the base. A swap is new weights under the same name.",
-        f"{BLOCKS} spells of quiet and of swaps in turns; ratios are geometric means of the pairs with a 95 % bootstrap interval.",
+        (
+            "Half of the streams ask the adapter that is swapped, half the base. A swap is new"
+            " weights under the same name."
+        ),
+        (
+            f"{BLOCKS} spells of quiet and of swaps in turns; ratios are geometric means of the"
+            " pairs with a 95 % bootstrap interval."
+        ),
     ]
     notes += [f"first failure: {failures[0]}"] if failures else []
     return Section("Swaps under eight streams", figures, ("what", "value"), rows, notes)

@@ -1,4 +1,6 @@
-"""The chat page in a real Chromium, in every state a service can be in. The service is a server that counts what it is asked."""
+"""The chat page in a real Chromium, in every state a service can be in. The service is a server
+that counts what it is asked.
+"""
 
 import asyncio
 import json
@@ -12,12 +14,16 @@ from reconciler.chat.endpoint import Endpoint, EndpointError
 from reconciler.chat.state import WORDS, Kind, State
 from tests.browser import PROGRAM, browser
 
-needs_chromium = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium on this machine (apt install chromium)")
+needs_chromium = pytest.mark.skipif(
+    PROGRAM is None, reason="there is no Chromium on this machine (apt install chromium)"
+)
 MODELS = {"data": [{"id": "tuned", "parent": "base"}, {"id": "base", "parent": None}]}
 
 
 class Served:
-    """An OpenAI API of two models; `asked` are the paths and keys of all requests, `broken` what it answers with instead."""
+    """An OpenAI API of two models; `asked` are the paths and keys of all requests, `broken` what it
+    answers with instead.
+    """
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str | None]] = []
@@ -57,15 +63,26 @@ class Served:
         answer = web.StreamResponse()
         await answer.prepare(request)
         for word in self.words:
-            await answer.write(b"data: " + json.dumps({"choices": [{"delta": {"content": word}}]}).encode() + b"\n\n")
-        await answer.write(b'data: {"choices": [], "usage": {"completion_tokens": 7}}\n\ndata: [DONE]\n\n')
+            await answer.write(
+                b"data: "
+                + json.dumps({"choices": [{"delta": {"content": word}}]}).encode()
+                + b"\n\n"
+            )
+        await answer.write(
+            b'data: {"choices": [], "usage": {"completion_tokens": 7}}\n\ndata: [DONE]\n\n'
+        )
         return answer
 
 
 async def test_an_answer_grows_and_tells_its_pace():
     """Every piece is one more of the text; the last has the service's own count of tokens."""
     async with Served() as served:
-        answers = [each async for each in served.endpoint.stream("tuned", [{"role": "user", "content": "?"}], temperature=0.5)]
+        answers = [
+            each
+            async for each in served.endpoint.stream(
+                "tuned", [{"role": "user", "content": "?"}], temperature=0.5
+            )
+        ]
         assert await served.endpoint.models() == ["base", "tuned"]
     assert [each.text for each in answers] == ["one", "one two", "one two three", "one two three"]
     assert (answers[-1].tokens, answers[-1].done) == (7, True)
@@ -78,7 +95,11 @@ async def test_an_answer_grows_and_tells_its_pace():
 @pytest.mark.parametrize(
     ("broken", "says", "reason"),
     [
-        ((401, '{"error": "Unauthorized"}'), "the service answered 401: Unauthorized", "the key was taken away"),
+        (
+            (401, '{"error": "Unauthorized"}'),
+            "the service answered 401: Unauthorized",
+            "the key was taken away",
+        ),
         ((400, '{"error": {"message": "too long"}}'), "answered 400: too long", "vLLM's own words"),
         ((503, "upstream"), "answered 503: upstream", "the ingress, without JSON"),
     ],
@@ -101,7 +122,9 @@ async def test_a_service_that_is_away_is_a_sentence():
 
 @needs_chromium
 async def test_a_visit_in_every_state(tmp_path):
-    """Asleep: nothing is asked until a person wakes it. Then it starts, is ready, fails in the middle of a talk, and goes."""
+    """Asleep: nothing is asked until a person wakes it. Then it starts, is ready, fails in the
+    middle of a talk, and goes.
+    """
     from reconciler.chat import page as pages
     from reconciler.chat.server import serve
 
@@ -113,7 +136,9 @@ async def test_a_visit_in_every_state(tmp_path):
     listening = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     async with Served() as served:
-        server = asyncio.create_task(serve(pages.Page("phi", "local Azure", served.endpoint, look), listening))
+        server = asyncio.create_task(
+            serve(pages.Page("phi", "local Azure", served.endpoint, look), listening)
+        )
         async with browser(url) as tab:
             assert "billed while it runs" in await tab.sees("Asleep", seconds=90)
             await asyncio.sleep(2 * pages.EVERY)
@@ -139,7 +164,11 @@ async def test_a_visit_in_every_state(tmp_path):
             await tab.sees("the container crashes")
             await tab.sees("Not running")
             assert await tab.text("#talk") == ""
-            assert not [each for each in tab.requests if each.startswith(("http", "ws")) and url.partition("//")[2] not in each]
+            assert not [
+                each
+                for each in tab.requests
+                if each.startswith(("http", "ws")) and url.partition("//")[2] not in each
+            ]
         roles = [message["role"] for message in served.bodies[-1]["messages"]]
         assert roles == ["system", "user", "assistant", "user"]
         async with served.session.get(url, headers={"Host": "elsewhere.example"}) as answer:

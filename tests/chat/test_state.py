@@ -1,4 +1,6 @@
-"""How a service is, as the chat page sees it: against a local Azure, where looking must wake nobody."""
+"""How a service is, as the chat page sees it: against a local Azure, where looking must wake
+nobody.
+"""
 
 import asyncio
 import time
@@ -43,7 +45,9 @@ async def becomes(arm, kind, seconds=60):
 
 
 async def test_asleep_until_asked_then_ready_then_gone(stage):
-    """Scaled to zero it stays asleep however often one looks; one request wakes it; a deleted app is down."""
+    """Scaled to zero it stays asleep however often one looks; one request wakes it; a deleted app
+    is down.
+    """
     stage.code("web")
     (stage.root / "code-web" / "app.py").write_text(APP)
     stage.save(service("web", scale={"minReplicas": 0, "maxReplicas": 1, "cooldownPeriod": 15}))

@@ -1,4 +1,6 @@
-"""`moorage adapter`: what it shows of the last look, what it refuses, and the order that it leaves for the daemon."""
+"""`moorage adapter`: what it shows of the last look, what it refuses, and the order that it leaves
+for the daemon.
+"""
 
 import json
 
@@ -13,7 +15,10 @@ from reconciler.settings import place_of
 from reconciler.sources.orders import orders_of
 
 DOCUMENT = DocumentRef("InferenceService", "phi")
-CANARY = {"canary": {"digest": "2" * 64, "weight": 10}, "documentCanary": {"digest": "2" * 64, "source": "./two"}}
+CANARY = {
+    "canary": {"digest": "2" * 64, "weight": 10},
+    "documentCanary": {"digest": "2" * 64, "source": "./two"},
+}
 GOOD = {"lastGood": "0" * 64, "lastGoodPath": "adapters/sales/000000000000"}
 MANIFEST = """
 kind: InferenceService
@@ -35,16 +40,32 @@ def observed(tmp_path, monkeypatch):
     def see(*, held=None, **adapter):
         row = {"name": "sales", "digest": "1" * 64, "asked": "words", "source": "./one", **adapter}
         if held:
-            row["held"] = {"outcome": held, "message": "why", "at": "2026-01-01T00:00:00Z", "source": "./one"}
+            row["held"] = {
+                "outcome": held,
+                "message": "why",
+                "at": "2026-01-01T00:00:00Z",
+                "source": "./one",
+            }
         canary = {"digest": "2" * 64, "state": "Loaded", "message": "", "requests": 40, "errors": 1}
-        mine = {"name": "sales", "digest": "1" * 64, "canary": canary if "canary" in adapter else None}
+        mine = {
+            "name": "sales",
+            "digest": "1" * 64,
+            "canary": canary if "canary" in adapter else None,
+        }
         store = Store.open(folder / "state.db", key)
         for kind, outputs in (
             ("AdapterCatalogue", {"adapters": [row]}),
             ("ContainerApp", {"replicas": [{"adapters": [mine]}, {"adapters": [mine]}]}),
         ):
             store.put_object(
-                ObjectRecord(ObjectKey(kind, "phi"), DOCUMENT, phase=Phase.READY, exists=True, usable=True, outputs=outputs)
+                ObjectRecord(
+                    ObjectKey(kind, "phi"),
+                    DOCUMENT,
+                    phase=Phase.READY,
+                    exists=True,
+                    usable=True,
+                    outputs=outputs,
+                )
             )
         store.close()
 
@@ -57,7 +78,10 @@ def _orders(tmp_path, folder, key):
     file.write_text(MANIFEST)
     store = Store.open(folder / "state.db", key)
     try:
-        return {name: order.action for (_, name), order in orders_of(load([file]).documents, store).items()}
+        return {
+            name: order.action
+            for (_, name), order in orders_of(load([file]).documents, store).items()
+        }
     finally:
         store.close()
 
@@ -67,8 +91,20 @@ def test_the_list_joins_the_catalogue_with_what_replicas_count(observed, capsys)
     observed(**CANARY, **GOOD)
     assert run(["adapter", "list", "phi", "-o", "json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["adapters"]
-    assert row["canary"] == {"digest": "2" * 64, "weight": 10, "requests": 80, "errors": 2, "serving": 2, "message": ""}
-    assert (row["service"], row["name"], row["replicas"], row["held"]) == ("phi", "sales", {"serving": 2, "all": 2}, None)
+    assert row["canary"] == {
+        "digest": "2" * 64,
+        "weight": 10,
+        "requests": 80,
+        "errors": 2,
+        "serving": 2,
+        "message": "",
+    }
+    assert (row["service"], row["name"], row["replicas"], row["held"]) == (
+        "phi",
+        "sales",
+        {"serving": 2, "all": 2},
+        None,
+    )
     assert run(["adapter", "list"]) == 0
     text = capsys.readouterr().out
     assert "222222222222" in text
@@ -88,7 +124,9 @@ def test_the_list_joins_the_catalogue_with_what_replicas_count(observed, capsys)
         (GOOD | {"held": "RolledBack"}, "promote", "promote sales of phi"),
     ],
 )
-def test_an_order_is_kept_for_the_daemon_and_the_edit_is_offered(observed, capsys, seen, action, said):
+def test_an_order_is_kept_for_the_daemon_and_the_edit_is_offered(
+    observed, capsys, seen, action, said
+):
     """It names what the document asked for at that moment; one for each adapter."""
     observed(**seen)
     assert run(["adapter", action, "phi", "sales"]) == 0

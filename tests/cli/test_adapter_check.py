@@ -19,7 +19,9 @@ def folder(tmp_path, model):
 
 
 def test_a_loadable_adapter_shows_its_facts(folder, model, capsys):
-    """Rank, size and memory in one line, and exit code 0; without --base the line says what was not compared."""
+    """Rank, size and memory in one line, and exit code 0; without --base the line says what was not
+    compared.
+    """
     assert run(["adapter", "check", str(folder), "--base", str(model)]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"{folder}: loadable (rank 8, ")
@@ -27,13 +29,19 @@ def test_a_loadable_adapter_shows_its_facts(folder, model, capsys):
     assert run(["adapter", "check", str(folder), "-o", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["loadable"], told["rank"], told["problems"]) == (True, 8, [])
-    assert told["memoryBytes"] >= told["bytes"] // 2  # float32 on disk, two bytes a value in the engine
+    assert (
+        told["memoryBytes"] >= told["bytes"] // 2
+    )  # float32 on disk, two bytes a value in the engine
 
 
 @pytest.mark.parametrize(
     ("damage", "options", "sentence"),
     [
-        (lambda f: (f / "adapter_config.json").write_text("{"), [], "adapter_config.json is not valid JSON"),
+        (
+            lambda f: (f / "adapter_config.json").write_text("{"),
+            [],
+            "adapter_config.json is not valid JSON",
+        ),
         (lambda f: None, ["--max-rank", "1"], "rank 8 is higher than the engine's max-lora-rank 1"),
         (lambda f: None, ["--max-rank", "7"], "--max-rank must be one of 1, 8, 16"),
         (lambda f: None, ["--base", "/nowhere"], "/nowhere is no model folder"),

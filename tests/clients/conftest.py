@@ -1,4 +1,6 @@
-"""The unmodified az and azcopy in environments of their own, and a local Azure for them. `make clients` fetches both."""
+"""The unmodified az and azcopy in environments of their own, and a local Azure for them. `make
+clients` fetches both.
+"""
 
 import json
 import os
@@ -18,13 +20,16 @@ CLIENTS = ROOT / ".venv" / "clients"
 IMAGE = "docker.io/library/python:3.11-slim"
 # One argument with blanks in it, which az does not take for an option of its own.
 SERVER = (
-    "-cimport http.server as h; print('serving', flush=True); h.test(h.SimpleHTTPRequestHandler, port=8080, bind='127.0.0.1')"
+    "-cimport http.server as h; print('serving', flush=True); h.test(h.SimpleHTTPRequestHandler,"
+    " port=8080, bind='127.0.0.1')"
 )
 
 
 @dataclass
 class Tool:
-    """A program with its environment; `ran` keeps the output of the last call for the message of a failure."""
+    """A program with its environment; `ran` keeps the output of the last call for the message of a
+    failure.
+    """
 
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict, repr=False)
@@ -33,8 +38,12 @@ class Tool:
         """Run it to the end; what it printed on stdout, or on stderr when it was to fail."""
         call = [*self.command, *arguments]
         environment = {"PATH": os.environ["PATH"], **self.environment}
-        done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == status, f"{shlex.join(arguments)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        done = subprocess.run(
+            call, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == status, (
+            f"{shlex.join(arguments)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        )
         return done.stdout if status == 0 else done.stderr + done.stdout
 
 
@@ -57,14 +66,17 @@ def installed(name: str) -> Path:
     folder = CLIENTS / name
     if not (folder / ".installed").exists():
         pytest.skip(
-            f"{name} is not in .venv/clients: `make clients` installs it, which takes a package index (az) and npm (azcopy)"
+            f"{name} is not in .venv/clients: `make clients` installs it, which takes a package"
+            " index (az) and npm (azcopy)"
         )
     return folder
 
 
 @pytest.fixture(scope="session")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAzure]:
-    azure = LocalAzure(tmp_path_factory.mktemp("azure") / "local-azure", ["--operation-seconds", "0.05"])
+    azure = LocalAzure(
+        tmp_path_factory.mktemp("azure") / "local-azure", ["--operation-seconds", "0.05"]
+    )
     yield azure.start()
     azure.stop()
 
@@ -86,7 +98,10 @@ def az(azure: LocalAzure, tmp_path_factory: pytest.TempPathFactory) -> Az:
     az(f"cloud register -n Local --endpoint-resource-manager {azure.endpoint}/")
     az("cloud set -n Local")
     facts = azure.facts
-    az(f"login --service-principal -u {facts['clientId']} -p={facts['clientSecret']} --tenant {facts['tenantId']}")
+    az(
+        f"login --service-principal -u {facts['clientId']} -p={facts['clientSecret']} --tenant"
+        f" {facts['tenantId']}"
+    )
     return az
 
 

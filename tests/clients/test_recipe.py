@@ -13,9 +13,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_the_page_can_be_typed_as_it_stands(tmp_path: Path) -> None:
-    """Every block of the page runs, in order, with nothing but Moorage, az and azcopy on the path."""
+    """Every block of the page runs, in order, with nothing but Moorage, az and azcopy on
+    the path.
+    """
     az, azcopy = installed("az"), installed("azcopy")
-    blocks = re.findall(r"^```bash\n(.*?)^```", (ROOT / "docs" / "local-azure.md").read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(
+        r"^```bash\n(.*?)^```",
+        (ROOT / "docs" / "local-azure.md").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "az").write_text(f'#!/bin/sh\nexec {az}/bin/python -m azure.cli "$@"\n')
     (tmp_path / "bin" / "az").chmod(0o755)
@@ -33,6 +39,13 @@ def test_the_page_can_be_typed_as_it_stands(tmp_path: Path) -> None:
             cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=800, check=False,
         )  # fmt: skip
     finally:
-        subprocess.run([ROOT / ".venv/bin/moorage", "local-azure", "stop"], cwd=tmp_path, env=environment, check=True)
+        subprocess.run(
+            [ROOT / ".venv/bin/moorage", "local-azure", "stop"],
+            cwd=tmp_path,
+            env=environment,
+            check=True,
+        )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert (tmp_path / ".moorage/back/docs/share.md").read_text() == (ROOT / "docs/share.md").read_text()
+    assert (tmp_path / ".moorage/back/docs/share.md").read_text() == (
+        ROOT / "docs/share.md"
+    ).read_text()

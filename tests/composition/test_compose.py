@@ -24,7 +24,13 @@ TREE = Tree("a" * 64, {"serving/__init__.py": File(1, "b" * 64, Path("x"))})
 
 
 def world(**given):
-    return World("00000000-0000-0000-0000-000000000001", "swedencentral", lambda name: f"{name}-owner", TREE, **given)
+    return World(
+        "00000000-0000-0000-0000-000000000001",
+        "swedencentral",
+        lambda name: f"{name}-owner",
+        TREE,
+        **given,
+    )
 
 
 def composed(tmp_path, text, **given):
@@ -40,11 +46,22 @@ def service(tmp_path, *, length=512, more="", **given):
 
 def test_one_service_brings_its_environment(tmp_path):
     """Everything that is left out is derived, in Azure's order of creation."""
-    kinds = [item.key.kind for item in composed(tmp_path, SERVICE.format(length=1, more="")).desired]
+    kinds = [
+        item.key.kind for item in composed(tmp_path, SERVICE.format(length=1, more="")).desired
+    ]
     assert kinds == [
-        "ResourceGroup", "LogAnalyticsWorkspace", "StorageAccount", "FileShare", "ManagedEnvironment", "EnvironmentStorage",
-        "EnvironmentStorage", "PublishedFolder", "PublishedFolder", "AdapterCatalogue", "ContainerApp",
-    ]  # fmt: skip
+        "ResourceGroup",
+        "LogAnalyticsWorkspace",
+        "StorageAccount",
+        "FileShare",
+        "ManagedEnvironment",
+        "EnvironmentStorage",
+        "EnvironmentStorage",
+        "PublishedFolder",
+        "PublishedFolder",
+        "AdapterCatalogue",
+        "ContainerApp",
+    ]
 
 
 def test_references_come_before_what_needs_them(tmp_path):
@@ -57,16 +74,24 @@ def test_references_come_before_what_needs_them(tmp_path):
 
 def test_the_revision_is_named_for_its_content(tmp_path):
     """The same document gives the same revision name, another template another one."""
-    first, again, other = (service(tmp_path, length=length).spec.suffix for length in (512, 512, 1024))
+    first, again, other = (
+        service(tmp_path, length=length).spec.suffix for length in (512, 512, 1024)
+    )
     assert first == again != other
 
 
 def test_a_new_serving_runtime_alone_boots_nothing(tmp_path):
     """The runtime's digest is in the template, not in the revision's name."""
-    newer = World("00000000-0000-0000-0000-000000000001", "swedencentral", str, Tree("c" * 64, TREE.files))
+    newer = World(
+        "00000000-0000-0000-0000-000000000001", "swedencentral", str, Tree("c" * 64, TREE.files)
+    )
     file = tmp_path / "moorage.yaml"
     file.write_text(SERVICE.format(length=512, more=""))
-    app = next(item for item in compose(load([file]).documents, newer).desired if item.key.kind == "ContainerApp")
+    app = next(
+        item
+        for item in compose(load([file]).documents, newer).desired
+        if item.key.kind == "ContainerApp"
+    )
     assert app.spec.suffix == service(tmp_path).spec.suffix
     assert app.spec.template != service(tmp_path).spec.template
 
@@ -79,9 +104,17 @@ def test_an_api_key_is_not_in_the_template(tmp_path):
 
 
 def test_a_service_cannot_move_to_another_environment(tmp_path):
-    """The refusal names both Environments; the new one is not built, and the old one is left alone."""
-    found = composed(tmp_path, SERVICE.format(length=1, more="  environment: default"), homes={"phi": "dev"})
-    assert {str(ref) for ref in found.refusals} == {"InferenceService/phi", "Environment/default", "Environment/dev"}
+    """The refusal names both Environments; the new one is not built, and the old one is
+    left alone.
+    """
+    found = composed(
+        tmp_path, SERVICE.format(length=1, more="  environment: default"), homes={"phi": "dev"}
+    )
+    assert {str(ref) for ref in found.refusals} == {
+        "InferenceService/phi",
+        "Environment/default",
+        "Environment/dev",
+    }
     assert found.desired == ()
 
 
@@ -89,10 +122,30 @@ def test_a_service_cannot_move_to_another_environment(tmp_path):
     ("ranks", "user", "expected", "reason"),
     [
         ([], {}, [], "without adapters LoRA stays off: it costs speed"),
-        ([8], {}, ["--max-lora-rank", "16", "--max-loras", "4", "--max-cpu-loras", "8"], "head-room for more"),
-        ([8, 64], {}, ["--max-lora-rank", "64", "--max-loras", "4", "--max-cpu-loras", "8"], "the largest rank counts"),
-        ([8] * 5, {}, ["--max-lora-rank", "16", "--max-loras", "8", "--max-cpu-loras", "16"], "the next step"),
-        ([8], {"max-lora-rank": 32}, ["--max-lora-rank", "32", "--max-loras", "4", "--max-cpu-loras", "8"], "the user's word"),
+        (
+            [8],
+            {},
+            ["--max-lora-rank", "16", "--max-loras", "4", "--max-cpu-loras", "8"],
+            "head-room for more",
+        ),
+        (
+            [8, 64],
+            {},
+            ["--max-lora-rank", "64", "--max-loras", "4", "--max-cpu-loras", "8"],
+            "the largest rank counts",
+        ),
+        (
+            [8] * 5,
+            {},
+            ["--max-lora-rank", "16", "--max-loras", "8", "--max-cpu-loras", "16"],
+            "the next step",
+        ),
+        (
+            [8],
+            {"max-lora-rank": 32},
+            ["--max-lora-rank", "32", "--max-loras", "4", "--max-cpu-loras", "8"],
+            "the user's word",
+        ),
     ],
 )
 def test_capacity_has_head_room(ranks, user, expected, reason):
@@ -119,19 +172,42 @@ ROTATED = Registered("1a2b3c4d", (("", "read"), ("", "write"), ("99999999", "wri
 
 
 def test_a_rotated_key_moves_what_mounts_the_share(tmp_path):
-    """Registered shares, their objects and all volumes take the new name, which is a revision; what is left behind may go."""
-    found = composed(tmp_path, HUB.format(name="phi"), models={"hf://Org/Tiny-3.5@v1": TINY}, registered={"default": ROTATED})
-    storages = {str(item.key): item.spec.name for item in found.desired if item.key.kind == "EnvironmentStorage"}
+    """Registered shares, their objects and all volumes take the new name, which is a revision; what
+    is left behind may go.
+    """
+    found = composed(
+        tmp_path,
+        HUB.format(name="phi"),
+        models={"hf://Org/Tiny-3.5@v1": TINY},
+        registered={"default": ROTATED},
+    )
+    storages = {
+        str(item.key): item.spec.name
+        for item in found.desired
+        if item.key.kind == "EnvironmentStorage"
+    }
     assert storages == {
         "EnvironmentStorage/default/read-1a2b3c4d": "moorage-1a2b3c4d",
         "EnvironmentStorage/default/write-1a2b3c4d": "moorage-1a2b3c4d-rw",
     }
-    job, app = (next(item for item in found.desired if item.key.kind == kind) for kind in ("Job", "ContainerApp"))
-    for item, template in ((job, job.spec.body["properties"]["template"]), (app, app.spec.template)):
-        assert [volume["storageName"] for volume in template["volumes"]] == ["moorage-1a2b3c4d", "moorage-1a2b3c4d-rw"]
+    job, app = (
+        next(item for item in found.desired if item.key.kind == kind)
+        for kind in ("Job", "ContainerApp")
+    )
+    for item, template in (
+        (job, job.spec.body["properties"]["template"]),
+        (app, app.spec.template),
+    ):
+        assert [volume["storageName"] for volume in template["volumes"]] == [
+            "moorage-1a2b3c4d",
+            "moorage-1a2b3c4d-rw",
+        ]
         assert set(storages) <= {str(ref) for ref in item.refs}
     before = composed(tmp_path, HUB.format(name="phi"), models={"hf://Org/Tiny-3.5@v1": TINY})
-    assert app.spec.suffix != next(item for item in before.desired if item.key.kind == "ContainerApp").spec.suffix
+    assert (
+        app.spec.suffix
+        != next(item for item in before.desired if item.key.kind == "ContainerApp").spec.suffix
+    )
     assert {str(item.key): item.spec.name for item in found.left} == {
         "EnvironmentStorage/default/read": "moorage",
         "EnvironmentStorage/default/write": "moorage-rw",
@@ -142,8 +218,18 @@ def test_a_rotated_key_moves_what_mounts_the_share(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "name", "named", "reason"),
     [
-        ({}, "phi-1a2b3c4d", False, "the document's own name is behind: what is there under another is ours"),
-        ({"reconcilePolicy": "Observe"}, "phi", True, "who writes the Environment answers for its keys"),
+        (
+            {},
+            "phi-1a2b3c4d",
+            False,
+            "the document's own name is behind: what is there under another is ours",
+        ),
+        (
+            {"reconcilePolicy": "Observe"},
+            "phi",
+            True,
+            "who writes the Environment answers for its keys",
+        ),
         ({"reconcilePolicy": "Skip"}, "phi", True, "nobody looks at it"),
     ],
 )
@@ -162,21 +248,41 @@ def test_only_our_own_environments_move(tmp_path, spec, name, named, reason):
 
 def test_the_longest_name_has_room_for_a_rotation(tmp_path):
     """Azure takes 63 letters at most."""
-    document = {"kind": "Environment", "metadata": {"name": "dev"}, "spec": {"managedEnvironment": {"storageName": "p" * 50}}}
+    document = {
+        "kind": "Environment",
+        "metadata": {"name": "dev"},
+        "spec": {"managedEnvironment": {"storageName": "p" * 50}},
+    }
     found = composed(tmp_path, json.dumps(document), registered={"dev": ROTATED})
-    assert max(len(item.spec.name) for item in found.desired if item.key.kind == "EnvironmentStorage") <= 63
+    assert (
+        max(len(item.spec.name) for item in found.desired if item.key.kind == "EnvironmentStorage")
+        <= 63
+    )
 
 
-HUB = "kind: InferenceService\nmetadata: {{name: {name}}}\nspec: {{model: {{source: 'hf://Org/Tiny-3.5@v1'}}}}\n"
+HUB = (
+    "kind: InferenceService\nmetadata: {{name: {name}}}\nspec: {{model: {{source:"
+    " 'hf://Org/Tiny-3.5@v1'}}}}\n"
+)
 TINY = HubModel("c0ffee" + "0" * 34, 5 << 30)
 
 
 def test_services_with_one_hub_model_share_one_job(tmp_path):
-    """The job belongs to the Environment, writes below models/<repository>/<commit>, and both services wait for it."""
+    """The job belongs to the Environment, writes below models/<repository>/<commit>, and both
+    services wait for it.
+    """
     text = "---\n".join(HUB.format(name=name) for name in ("one", "two"))
-    found = composed(tmp_path, text, models={"hf://Org/Tiny-3.5@v1": TINY}, hub=HubAccess("http://hub", token=True))
+    found = composed(
+        tmp_path,
+        text,
+        models={"hf://Org/Tiny-3.5@v1": TINY},
+        hub=HubAccess("http://hub", token=True),
+    )
     (job,) = [item for item in found.desired if item.key.kind == "Job"]
-    assert (str(job.document), job.spec.folder) == ("Environment/default", "models/org--tiny-3.5/c0ffee000000")
+    assert (str(job.document), job.spec.folder) == (
+        "Environment/default",
+        "models/org--tiny-3.5/c0ffee000000",
+    )
     container = job.spec.body["properties"]["template"]["containers"][0]
     env = {each["name"]: each.get("value", each.get("secretRef")) for each in container["env"]}
     assert env["MOORAGE_REVISION"] == TINY.commit
@@ -191,17 +297,27 @@ def test_services_with_one_hub_model_share_one_job(tmp_path):
 
 
 def test_a_hub_model_that_nobody_knows_yet_holds_its_service(tmp_path):
-    """Nothing of the service is written before commit and size are known; its Environment goes ahead."""
-    found = composed(tmp_path, HUB.format(name="one"), missing={"hf://Org/Tiny-3.5@v1": "the hub does not answer"})
+    """Nothing of the service is written before commit and size are known; its Environment goes
+    ahead.
+    """
+    found = composed(
+        tmp_path,
+        HUB.format(name="one"),
+        missing={"hf://Org/Tiny-3.5@v1": "the hub does not answer"},
+    )
     assert [refusal.message for refusal in found.refusals.values()] == ["the hub does not answer"]
     assert {item.document.kind for item in found.desired} == {"Environment"}
 
 
 def test_probes_and_cooldown_follow_from_the_size(tmp_path):
-    """Five GiB at a standard share's slowest are read within the startup budget, and KEDA does not end the replica before."""
+    """Five GiB at a standard share's slowest are read within the startup budget, and KEDA does not
+    end the replica before.
+    """
     found = composed(tmp_path, HUB.format(name="one"), models={"hf://Org/Tiny-3.5@v1": TINY})
     template = next(item for item in found.desired if item.key.kind == "ContainerApp").spec.template
-    startup = next(probe for probe in template["containers"][0]["probes"] if probe["type"] == "Startup")
+    startup = next(
+        probe for probe in template["containers"][0]["probes"] if probe["type"] == "Startup"
+    )
     seconds = TINY.size / (60 << 20)
     assert startup["periodSeconds"] * startup["failureThreshold"] > 2 * seconds
     assert template["scale"]["cooldownPeriod"] > seconds + 300

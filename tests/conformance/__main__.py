@@ -1,8 +1,10 @@
-"""`make conformance`: replay genuine recordings against the local Azure and print how alike the answers are.
+"""`make conformance`: replay genuine recordings against the local Azure and print how alike the
+answers are.
 
     python -m tests.conformance [WORD ...] [-v] [--report FILE] [--jobs N]
 
-A WORD picks the recordings whose names contain it; all of them without one. -v lists every difference.
+A WORD picks the recordings whose names contain it; all of them without one. -v lists every
+difference.
 """
 
 import argparse
@@ -31,18 +33,27 @@ async def replay_all(paths: list[Path], jobs: int) -> list[Replayed]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("words", nargs="*", metavar="WORD")
     parser.add_argument("-v", "--verbose", action="store_true", help="list every difference")
-    parser.add_argument("--report", type=Path, help="write the table and every difference to this file")
+    parser.add_argument(
+        "--report", type=Path, help="write the table and every difference to this file"
+    )
     parser.add_argument("--jobs", type=int, default=4, help="recordings at a time (4)")
     options = parser.parse_args()
     where = recordings.folder()
     if where is None:
-        print("conformance: there is no folder of recordings; name one in MOORAGE_RECORDINGS", file=sys.stderr)
+        print(
+            "conformance: there is no folder of recordings; name one in MOORAGE_RECORDINGS",
+            file=sys.stderr,
+        )
         return 2
     paths = [
-        path for path in sorted(where.glob("*.jsonl")) if not options.words or any(word in path.stem for word in options.words)
+        path
+        for path in sorted(where.glob("*.jsonl"))
+        if not options.words or any(word in path.stem for word in options.words)
     ]
     if not paths:
         parser.error(f"no recording of {where} has a name with {' and '.join(options.words)}")

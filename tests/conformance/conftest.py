@@ -1,4 +1,6 @@
-"""Here the recordings judge, and they may know a field before the type data of their api-version does."""
+"""Here the recordings judge, and they may know a field before the type data of their api-version
+does.
+"""
 
 import pytest
 

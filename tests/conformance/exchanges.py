@@ -15,23 +15,40 @@ from .types import Use
 
 _APP = r"answered Microsoft\.App/(containerApps|jobs)\b.* "
 ALLOWED = {
-    _APP
-    + r"properties\.(delegatedIdentities|runningStatus|runningState): is not": "recorded; the type data is older or leaves it out",
+    _APP + r"properties\.(delegatedIdentities|runningStatus|runningState): is not": (
+        "recorded; the type data is older or leaves it out"
+    ),
     _APP + r"properties\.deploymentErrors: is not": "recorded of what failed",
     _APP + r".*\.imageType: is not": "recorded in templates of apps and jobs",
-    r"answered Microsoft\.App/jobs(/executions| stop) .*(detailedStatus|message|reason): is not": "in the model of 2026-07-01",
+    r"answered Microsoft\.App/jobs(/executions| stop) .*(detailedStatus|message|reason): is not": (
+        "in the model of 2026-07-01"
+    ),
     r"answered Microsoft\.App/containerApps/revisions .*\.runningStateDetails: is not": "recorded",
     r"answered Microsoft\.App/managedEnvironments .*\.enableFips: is not": "recorded",
     r"answered Microsoft\.App/(containerApps/revisions|containerApps/revisions/replicas|managedEnvironments/storages) type:": (
         "recorded with `containerapps` and `managedenvironments` in small letters"
     ),
-    r"answered Microsoft\.Storage/storageAccounts (listKeys|regenerateKey) .*permissions: 'FULL'": "recorded in capitals",
-    r"answered Microsoft\.Storage/storageAccounts .*networkAcls\.ipv6Rules: is not": "recorded; newer than the type data",
-    r"answered Microsoft\.Storage/.*/fileServices .*shareDeleteRetentionPolicy\.days: 0": "recorded while retention is off",
-    r"answered Microsoft\.Resources/deployments .*\.dependsOn\[\]\.(apiVersion|actionName): is not": "recorded where an expression reads",
-    r"answered Microsoft\.Resources/deployments .*properties\.parameters\.\w+\.type: is not": "recorded with every parameter",
-    r"answered Microsoft\.Resources/deployments .*\.locations\[\]: None": "recorded for types without a region",
-    r"answered Microsoft\.Resources/deployments validate (location|tags): is not": "recorded at a subscription",
+    r"answered Microsoft\.Storage/storageAccounts (listKeys|regenerateKey) .*permissions: 'FULL'": (
+        "recorded in capitals"
+    ),
+    r"answered Microsoft\.Storage/storageAccounts .*networkAcls\.ipv6Rules: is not": (
+        "recorded; newer than the type data"
+    ),
+    r"answered Microsoft\.Storage/.*/fileServices .*shareDeleteRetentionPolicy\.days: 0": (
+        "recorded while retention is off"
+    ),
+    r"answered Microsoft\.Resources/deployments .*\.dependsOn\[\]\.(apiVersion|actionName): is not": (
+        "recorded where an expression reads"
+    ),
+    r"answered Microsoft\.Resources/deployments .*properties\.parameters\.\w+\.type: is not": (
+        "recorded with every parameter"
+    ),
+    r"answered Microsoft\.Resources/deployments .*\.locations\[\]: None": (
+        "recorded for types without a region"
+    ),
+    r"answered Microsoft\.Resources/deployments validate (location|tags): is not": (
+        "recorded at a subscription"
+    ),
 }
 _TYPED = re.compile(r"/providers/([^/]+)/(.+)$", re.IGNORECASE)
 _GROUP = re.compile(r"/subscriptions/[^/]+/resourcegroups(/[^/]+)?$", re.IGNORECASE)
@@ -43,13 +60,21 @@ def check(path: Path) -> list[str]:
     seen: set[str] = set()
     for line in path.read_text().splitlines() if path.exists() else []:
         one = json.loads(line)
-        shape = json.dumps([one["method"], re.sub(r"/[^/]+$", "", one["path"]), one["sent"], one["answer"]])
+        shape = json.dumps(
+            [one["method"], re.sub(r"/[^/]+$", "", one["path"]), one["sent"], one["answer"]]
+        )
         if 200 <= one["status"] < 300 and shape not in seen:
             seen.add(shape)
             for wrong in exchange(one):
                 key = re.sub(r"'[^']{24,}'|\b[0-9a-f]{8,}\b", "…", wrong)
-                found.setdefault(key, f"{wrong}   ({one['method']} {one['path']} by {one['client']})")
-    return sorted(text for key, text in found.items() if not any(re.search(pattern, key, re.IGNORECASE) for pattern in ALLOWED))
+                found.setdefault(
+                    key, f"{wrong}   ({one['method']} {one['path']} by {one['client']})"
+                )
+    return sorted(
+        text
+        for key, text in found.items()
+        if not any(re.search(pattern, key, re.IGNORECASE) for pattern in ALLOWED)
+    )
 
 
 def exchange(one: dict[str, Any]) -> Iterator[str]:
@@ -66,14 +91,22 @@ def exchange(one: dict[str, Any]) -> Iterator[str]:
     if not isinstance(answer, dict):
         return
     if action:
-        yield from (f"answered {kind} {action} {wrong}" for wrong in types.wrong_output(kind, action, version, answer))
+        yield from (
+            f"answered {kind} {action} {wrong}"
+            for wrong in types.wrong_output(kind, action, version, answer)
+        )
         return
     for body in [answer] if name else answer.get("value", []):
-        yield from (f"answered {kind} {wrong}" for wrong in types.violations(kind, version, body, Use(answer=True)))
+        yield from (
+            f"answered {kind} {wrong}"
+            for wrong in types.violations(kind, version, body, Use(answer=True))
+        )
 
 
 def _subject(path: str) -> tuple[str, bool, str]:
-    """Type, whether one resource is named, and the action: a group, a resource, a collection or `…/listKeys`."""
+    """Type, whether one resource is named, and the action: a group, a resource, a collection or
+    `…/listKeys`.
+    """
     if match := _GROUP.fullmatch(path):
         return "Microsoft.Resources/resourceGroups", bool(match[1]), ""
     match = _TYPED.search(path)
@@ -84,7 +117,12 @@ def _subject(path: str) -> tuple[str, bool, str]:
     if len(rest) % 2 == 0:
         return kind, True, ""
     above = "/".join([namespace, *rest[:-1:2]])
-    known = [place for each in types.versions(types.spelled(namespace)).values() for entry in each for place in entry.actions]
+    known = [
+        place
+        for each in types.versions(types.spelled(namespace)).values()
+        for entry in each
+        for place in entry.actions
+    ]
     if (above.lower(), rest[-1].lower()) in known:
         return above, True, rest[-1]
     return kind, False, ""

@@ -1,22 +1,65 @@
-"""Comparing two answers field by field: present, of the same JSON type, of the same value where the value means something."""
+"""Comparing two answers field by field: present, of the same JSON type, of the same value where the
+value means something.
+"""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-# Made by the server, or saying who called, when, and with which build of it: only presence, type and emptiness are compared.
+# Made by the server, or saying who called, when, and with which build of it: only presence, type
+# and emptiness are compared.
 _MADE = {
-    *("createdBy", "createdByType", "lastModifiedBy", "lastModifiedByType", "principalId", "tenantId", "clientId"),
-    *("customerId", "etag", "eTag", "fqdn", "latestRevisionFqdn", "defaultDomain", "staticIp", "eventStreamEndpoint"),
-    *("logStreamEndpoint", "execEndpoint", "customDomainVerificationId", "containerId", "token", "message", "version"),
-    *("outboundIpAddresses", "sharedKey", "primarySharedKey", "secondarySharedKey", "quotaNextResetTime", "runningStateDetails"),
+    *(
+        "createdBy",
+        "createdByType",
+        "lastModifiedBy",
+        "lastModifiedByType",
+        "principalId",
+        "tenantId",
+        "clientId",
+    ),
+    *(
+        "customerId",
+        "etag",
+        "eTag",
+        "fqdn",
+        "latestRevisionFqdn",
+        "defaultDomain",
+        "staticIp",
+        "eventStreamEndpoint",
+    ),
+    *(
+        "logStreamEndpoint",
+        "execEndpoint",
+        "customDomainVerificationId",
+        "containerId",
+        "token",
+        "message",
+        "version",
+    ),
+    *(
+        "outboundIpAddresses",
+        "sharedKey",
+        "primarySharedKey",
+        "secondarySharedKey",
+        "quotaNextResetTime",
+        "runningStateDetails",
+    ),
     *("deploymentErrors", "provisioningError", "nextLink", "startTime", "endTime"),
     *("latestReadyRevisionName", "infrastructureResourceGroup", "debugEndpoint"),
 }
 _ON_THE_WAY = {"Activating", "Deprovisioning", "Processing", "Provisioning", "NotRunning"}
 _STATE = {
-    *("active", "replicas", "healthState", "provisioningState", "runningState", "runningStateDetails", "provisioningError"),
+    *(
+        "active",
+        "replicas",
+        "healthState",
+        "provisioningState",
+        "runningState",
+        "runningStateDetails",
+        "provisioningError",
+    ),
     *("lastActiveTime", "trafficWeight", "ready", "started", "containerId", "restartCount"),
 }
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d|[A-Z][a-z]{2}, \d\d? [A-Z][a-z]{2} \d{4}")
@@ -42,21 +85,36 @@ def compare(recorded: Any, local: Any, path: str = "", key: str = "") -> Iterato
             if name not in local:
                 yield from (Field(leaf, "missing") for leaf in leaves(recorded[name], below))
             elif name not in recorded:
-                yield from (Field(leaf, "not in the recording") for leaf in leaves(local[name], below))
+                yield from (
+                    Field(leaf, "not in the recording") for leaf in leaves(local[name], below)
+                )
             else:
                 yield from compare(recorded[name], local[name], below, name)
-    elif isinstance(recorded, list) and isinstance(local, list) and (recorded or local) and key not in _MADE:
+    elif (
+        isinstance(recorded, list)
+        and isinstance(local, list)
+        and (recorded or local)
+        and key not in _MADE
+    ):
         yield from _lists(recorded, local, path)
     elif kind(recorded) != kind(local):
-        yield from (Field(leaf, f"is {_short(local)}, was another type") for leaf in leaves(recorded, path))
-    elif isinstance(recorded, list) or recorded == local or (bool(recorded) == bool(local) and is_made(key, recorded, local)):
+        yield from (
+            Field(leaf, f"is {_short(local)}, was another type") for leaf in leaves(recorded, path)
+        )
+    elif (
+        isinstance(recorded, list)
+        or recorded == local
+        or (bool(recorded) == bool(local) and is_made(key, recorded, local))
+    ):
         yield Field(path)
     else:
         yield Field(path, f"is {_short(local)}, was {_short(recorded)}")
 
 
 def moved_on(recorded: Any, local: Any) -> tuple[Any, Any]:
-    """Both without what a revision or replica says of its state, where the recording caught it on its way and it has arrived here."""
+    """Both without what a revision or replica says of its state, where the recording caught it on
+    its way and it has arrived here.
+    """
     if isinstance(recorded, dict) and isinstance(local, dict):
         if _state(recorded) in _ON_THE_WAY and _state(local) not in {None, _state(recorded)}:
             return _still(recorded), _still(local)
@@ -64,8 +122,14 @@ def moved_on(recorded: Any, local: Any) -> tuple[Any, Any]:
             one, other = moved_on(recorded["value"], local["value"])
             return {**recorded, "value": one}, {**local, "value": other}
     if isinstance(recorded, list) and isinstance(local, list):
-        pairs = [moved_on(one, other) for one, other in pair(recorded, local) if other is not None or _state(one) != "NotRunning"]
-        return [one for one, _ in pairs if one is not None], [other for _, other in pairs if other is not None]
+        pairs = [
+            moved_on(one, other)
+            for one, other in pair(recorded, local)
+            if other is not None or _state(one) != "NotRunning"
+        ]
+        return [one for one, _ in pairs if one is not None], [
+            other for _, other in pairs if other is not None
+        ]
     return recorded, local
 
 
@@ -78,7 +142,8 @@ def _still(document: dict[str, Any]) -> dict[str, Any]:
     properties = {key: value for key, value in document["properties"].items() if key not in _STATE}
     if "containers" in properties:
         properties["containers"] = [
-            {key: value for key, value in entry.items() if key not in _STATE} for entry in properties["containers"]
+            {key: value for key, value in entry.items() if key not in _STATE}
+            for entry in properties["containers"]
         ]
     return {**document, "properties": properties}
 
@@ -95,13 +160,28 @@ def leaves(value: Any, path: str) -> Iterator[str]:
 
 
 def pair(recorded: list[Any], local: list[Any]) -> list[tuple[Any, Any]]:
-    """Elements that stand for the same thing, first by name, then by position; None where the other side has none."""
+    """Elements that stand for the same thing, first by name, then by position; None where the other
+    side has none.
+    """
     if not all(isinstance(entry, dict) for entry in (*recorded, *local)):
         shorter = max(len(recorded), len(local))
-        return list(zip(recorded + [None] * (shorter - len(recorded)), local + [None] * (shorter - len(local)), strict=True))
+        return list(
+            zip(
+                recorded + [None] * (shorter - len(recorded)),
+                local + [None] * (shorter - len(local)),
+                strict=True,
+            )
+        )
     rest, pairs, late = list(local), [], []
     for entry in sorted(recorded, key=lambda entry: _state(entry) == "NotRunning"):
-        found = next((other for other in rest if name_of(entry) is not None and name_of(other) == name_of(entry)), None)
+        found = next(
+            (
+                other
+                for other in rest
+                if name_of(entry) is not None and name_of(other) == name_of(entry)
+            ),
+            None,
+        )
         if found is None:
             late.append(entry)
         else:

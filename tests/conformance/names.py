@@ -1,4 +1,6 @@
-"""What the recording calls something and what it is called here: the subscription, hosts, operation URLs, generated names."""
+"""What the recording calls something and what it is called here: the subscription, hosts, operation
+URLs, generated names.
+"""
 
 import re
 from typing import Any
@@ -35,7 +37,9 @@ class Names:
         return value
 
     def url(self, exchange: Exchange) -> str:
-        """Where to send a request: a poll goes to the URL that was answered here for the one polled there."""
+        """Where to send a request: a poll goes to the URL that was answered here for the one polled
+        there.
+        """
         return self._polls.get(_place(exchange.url)) or str(self.translate(exchange.url))
 
     def polled(self, exchange: Exchange) -> bool:
@@ -55,20 +59,35 @@ class Names:
                     self._snapshot = str(local[name])
                 elif name in _LEARNED or (name == "version" and recorded.get("deleted")):
                     self._word(recorded[name], local[name])
-                elif name == "name" and _GENERATED.search(str(recorded.get("type") or recorded.get("id"))):
+                elif name == "name" and _GENERATED.search(
+                    str(recorded.get("type") or recorded.get("id"))
+                ):
                     self._word(recorded[name], local[name], again=True)
                 else:
                     self._pair(recorded[name], local[name])
         elif isinstance(recorded, list) and isinstance(local, list):
             for left, right in fields.pair([self.translate(entry) for entry in recorded], local):
-                original = next((entry for entry in recorded if self.translate(entry) == left), None)
+                original = next(
+                    (entry for entry in recorded if self.translate(entry) == left), None
+                )
                 self._pair(original, right)
 
     def _word(self, recorded: Any, local: Any, *, again: bool = False) -> None:
-        """Each name stands for one of the other side, so that what lags behind teaches nothing; `again` where Azure replaced one."""
-        if not isinstance(recorded, str) or not isinstance(local, str) or len(recorded) < 6 or not local:
+        """Each name stands for one of the other side, so that what lags behind teaches nothing;
+        `again` where Azure replaced one.
+        """
+        if (
+            not isinstance(recorded, str)
+            or not isinstance(local, str)
+            or len(recorded) < 6
+            or not local
+        ):
             return
-        if recorded not in self._words and (again or local not in self._words.values()) and self.translate(recorded) != local:
+        if (
+            recorded not in self._words
+            and (again or local not in self._words.values())
+            and self.translate(recorded) != local
+        ):
             self._words[recorded] = local
 
 

@@ -1,4 +1,6 @@
-"""Genuine exchanges with Azure, read at test time: one JSON line each, one file per recording. Used by every module beside it."""
+"""Genuine exchanges with Azure, read at test time: one JSON line each, one file per recording. Used
+by every module beside it.
+"""
 
 import json
 import os
@@ -15,9 +17,11 @@ _TEXT = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and what Azure answered. `sent` and `body` are parsed JSON, or text where it was none.
+    """One request and what Azure answered. `sent` and `body` are parsed JSON, or text where it was
+    none.
 
-    `snapshot`: the command meant a share's snapshot, which it said in a header that the recorder did not keep.
+    `snapshot`: the command meant a share's snapshot, which it said in a header that the recorder
+    did not keep.
     """
 
     index: int
@@ -56,9 +60,15 @@ class Recording:
 
 
 def folder() -> Path | None:
-    """Where the recordings lie: MOORAGE_RECORDINGS, or `shared/azure/recordings` beside the checkout; None without them."""
+    """Where the recordings lie: MOORAGE_RECORDINGS, or `shared/azure/recordings` beside the
+    checkout; None without them.
+    """
     named = os.environ.get("MOORAGE_RECORDINGS")
-    places = [Path(named)] if named else [up / "shared" / "azure" / "recordings" for up in (ROOT.parent, *ROOT.parents[1:3])]
+    places = (
+        [Path(named)]
+        if named
+        else [up / "shared" / "azure" / "recordings" for up in (ROOT.parent, *ROOT.parents[1:3])]
+    )
     return next((place for place in places if place.is_dir()), None)
 
 

@@ -1,4 +1,6 @@
-"""What the recordings leave out of requests, because it was secret: real ones of this machine stand in for it."""
+"""What the recordings leave out of requests, because it was secret: real ones of this machine stand
+in for it.
+"""
 
 import base64
 from datetime import UTC, datetime, timedelta
@@ -41,7 +43,19 @@ def _certificate() -> str:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "conformance")])
     now = datetime.now(UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-    certificate = builder.not_valid_before(now).not_valid_after(now + timedelta(days=30)).sign(key, hashes.SHA256())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+    )
+    certificate = (
+        builder.not_valid_before(now)
+        .not_valid_after(now + timedelta(days=30))
+        .sign(key, hashes.SHA256())
+    )
     lock = serialization.BestAvailableEncryption(_PASSWORD.encode())
-    return base64.b64encode(pkcs12.serialize_key_and_certificates(b"conformance", key, certificate, None, lock)).decode()
+    return base64.b64encode(
+        pkcs12.serialize_key_and_certificates(b"conformance", key, certificate, None, lock)
+    ).decode()

@@ -25,22 +25,52 @@ OPERATION_SECONDS = "0.4"
 PATIENCE = 30.0
 SETTLING, GIVING_UP = 10.0, 2
 _PENDING = {
-    *("InProgress", "Waiting", "Creating", "UpgradeRequested", "Updating", "Provisioning", "ScheduledForDelete", "Deleting"),
+    *(
+        "InProgress",
+        "Waiting",
+        "Creating",
+        "UpgradeRequested",
+        "Updating",
+        "Provisioning",
+        "ScheduledForDelete",
+        "Deleting",
+    ),
     *("ResolvingDns", "ProvisioningAccount", "Running", "Accepted", "Activating"),
 }
-# What goes on moving after an operation ended: waited for, because the recording's client came later.
+# What goes on moving after an operation ended: waited for, because the recording's client came
+# later.
 _MOVING = (
-    *("provisioningState", "runningStatus", "runningState", "healthState", "latestRevisionName", "latestReadyRevisionName"),
-    *("replicas", "ready", "started", "active", "trafficWeight", "restartCount", "status", "currentCount"),
+    *(
+        "provisioningState",
+        "runningStatus",
+        "runningState",
+        "healthState",
+        "latestRevisionName",
+        "latestReadyRevisionName",
+    ),
+    *(
+        "replicas",
+        "ready",
+        "started",
+        "active",
+        "trafficWeight",
+        "restartCount",
+        "status",
+        "currentCount",
+    ),
 )
 
 
-_BURIED = re.compile(r"/shares/[^/]+_[0-9a-f]{16}$")  # a deleted share's id, which ends in a version that each side made
+_BURIED = re.compile(
+    r"/shares/[^/]+_[0-9a-f]{16}$"
+)  # a deleted share's id, which ends in a version that each side made
 
 
 @dataclass
 class Score:
-    """One exchange: `wrong_status` and `wrong_headers` are sentences, empty when right; `apart` says why it is not scored."""
+    """One exchange: `wrong_status` and `wrong_headers` are sentences, empty when right; `apart`
+    says why it is not scored.
+    """
 
     recording: str
     exchange: Exchange
@@ -73,7 +103,9 @@ class Answer:
 class Replay:
     """One recording, one server, one pass."""
 
-    def __init__(self, recording: Recording, facts: dict[str, str], session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, recording: Recording, facts: dict[str, str], session: aiohttp.ClientSession
+    ) -> None:
         self._recording = recording
         self._facts = facts
         self._session = session
@@ -87,7 +119,10 @@ class Replay:
 
     async def run(self) -> Replayed:
         self._token = await self._login()
-        scores = [await self._step(place, exchange) for place, exchange in enumerate(self._recording.exchanges)]
+        scores = [
+            await self._step(place, exchange)
+            for place, exchange in enumerate(self._recording.exchanges)
+        ]
         return Replayed(self._recording.name, scores, self._seeded)
 
     async def _step(self, place: int, exchange: Exchange) -> Score:
@@ -97,7 +132,9 @@ class Replay:
             return score
         if scope.OPERATION.search(exchange.path):
             if not self._begun_here(place, exchange):
-                score.apart = "operations of what is listed apart, or that began outside the recording"
+                score.apart = (
+                    "operations of what is listed apart, or that began outside the recording"
+                )
             if not self._names.polled(exchange):
                 score.fields = [Field("(no operation to ask about)", "was never begun here")]
                 return score
@@ -128,7 +165,9 @@ class Replay:
         )
 
     async def _settled(self, exchange: Exchange) -> Answer:
-        """The answer to compare: a write waits for its turn, a read for the end that was recorded."""
+        """The answer to compare: a write waits for its turn, a read for the end that was
+        recorded.
+        """
         begun = time.monotonic()
         while True:
             url, headers = self._names.url(exchange), self._names.headers(exchange)
@@ -160,13 +199,21 @@ class Replay:
         if isinstance(recorded, dict) and isinstance(body, dict):
             recorded, body = self._own(recorded, body)
             recorded, body = fields.moved_on(recorded, body)
-        return list(fields.compare(recorded, body)) if recorded is not None or body is not None else []
+        return (
+            list(fields.compare(recorded, body)) if recorded is not None or body is not None else []
+        )
 
-    def _own(self, recorded: dict[str, Any], local: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Lists without what belongs to others: the recorder's subscription was full of things that no request here made."""
+    def _own(
+        self, recorded: dict[str, Any], local: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Lists without what belongs to others: the recorder's subscription was full of things that
+        no request here made.
+        """
         if not all(isinstance(side.get("value"), list) for side in (recorded, local)):
             return recorded, local
-        here = {str(entry.get("id", "")).lower() for entry in local["value"] if isinstance(entry, dict)}
+        here = {
+            str(entry.get("id", "")).lower() for entry in local["value"] if isinstance(entry, dict)
+        }
         mine = {str(self._names.translate(key)).lower() for key in self._present}
 
         def kept(entry: Any) -> bool:
@@ -177,7 +224,9 @@ class Replay:
         value = [entry for entry in recorded["value"] if kept(entry)]
         shown = {str(entry.get("id", "")).lower() for entry in value if isinstance(entry, dict)}
         rest = [
-            entry for entry in local["value"] if "_truncatedFrom" not in recorded or str(entry.get("id", "")).lower() in shown
+            entry
+            for entry in local["value"]
+            if "_truncatedFrom" not in recorded or str(entry.get("id", "")).lower() in shown
         ]
         return {**recorded, "value": value}, {**local, "value": rest}
 
@@ -190,11 +239,17 @@ class Replay:
             self._present.add(chain[-1])
             self._made.add(chain[-1])
         elif exchange.method == "DELETE" and exchange.path.lower() == chain[-1]:
-            self._present = {key for key in self._present if key != chain[-1] and not key.startswith(chain[-1] + "/")}
+            self._present = {
+                key
+                for key in self._present
+                if key != chain[-1] and not key.startswith(chain[-1] + "/")
+            }
 
     async def _seed(self, place: int, exchange: Exchange) -> None:
         for key in seeds.needed(exchange):
-            if key not in self._present | self._made:  # what was made and deleted here may come back only by itself
+            if (
+                key not in self._present | self._made
+            ):  # what was made and deleted here may come back only by itself
                 await self._put_there(place, exchange, key)
 
     async def _put_there(self, place: int, exchange: Exchange, key: str) -> None:
@@ -218,17 +273,34 @@ class Replay:
             await asyncio.sleep(0.1)
 
     async def _send(
-        self, method: str, url: str, body: Any, query: dict[str, str], more: Mapping[str, str] = MappingProxyType({})
+        self,
+        method: str,
+        url: str,
+        body: Any,
+        query: dict[str, str],
+        more: Mapping[str, str] = MappingProxyType({}),
     ) -> Answer:
         if "?" not in url:
             url += "?" + "&".join(f"{key}={value}" for key, value in query.items())
-        data = None if body is None else json.dumps(redacted.restored(self._names.translate(body), self._keys))
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json", **more}
-        async with self._session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
+        data = (
+            None
+            if body is None
+            else json.dumps(redacted.restored(self._names.translate(body), self._keys))
+        )
+        headers = {
+            "Authorization": f"Bearer {self._token}",
+            "Content-Type": "application/json",
+            **more,
+        }
+        async with self._session.request(
+            method, url, data=data, headers=headers, allow_redirects=False
+        ) as response:
             text = await response.text()
             is_json = "json" in response.headers.get("Content-Type", "")
             heads = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status, heads, json.loads(text) if is_json and text else text or None)
+            return Answer(
+                response.status, heads, json.loads(text) if is_json and text else text or None
+            )
 
     async def _login(self) -> str:
         form = {
@@ -273,9 +345,20 @@ async def replay(recording: Recording, folder: Path) -> Replayed:
 async def local_azure(folder: Path) -> AsyncIterator[dict[str, str]]:
     state = str(folder / "local-azure")
     images = folder / "images.yaml"
-    stand_in = {"image": ["*"], "environment": sys.base_prefix, "entrypoint": ["python3", "-c", STAND_IN]}
+    stand_in = {
+        "image": ["*"],
+        "environment": sys.base_prefix,
+        "entrypoint": ["python3", "-c", STAND_IN],
+    }
     images.write_text(json.dumps([stand_in]))
-    options = ("--operation-seconds", OPERATION_SECONDS, "--retry-after", "1", "--images", str(images))
+    options = (
+        "--operation-seconds",
+        OPERATION_SECONDS,
+        "--retry-after",
+        "1",
+        "--images",
+        str(images),
+    )
     facts = json.loads(await _command("start", state, *options, "-o", "json"))
     try:
         yield facts
@@ -293,7 +376,9 @@ async def _command(name: str, state: str, *arguments: str) -> bytes:
 
 
 def _headers(exchange: Exchange, answer: Answer) -> str:
-    """The headers that lead a client to an operation: the same kinds, each leading to the same kind of address."""
+    """The headers that lead a client to an operation: the same kinds, each leading to the same kind
+    of address.
+    """
     wrong = []
     for name in (*LRO, "x-ms-async-operation-timeout"):
         there, here = exchange.headers.get(name), answer.headers.get(name)
@@ -317,14 +402,19 @@ def _spelled(recording: Recording, key: str) -> str:
         if at == 0:
             return exchange.path[: len(key)]
     for exchange in recording.exchanges:
-        named = ((exchange.sent or {}).get("properties") or {}) if isinstance(exchange.sent, dict) else {}
+        named = (
+            ((exchange.sent or {}).get("properties") or {})
+            if isinstance(exchange.sent, dict)
+            else {}
+        )
         for value in named.values():
             if isinstance(value, str) and value.lower() == key:
                 return value
     return key
 
 
-# A real process, which is all that the control plane asks of a replica: it answers on the ports that the recorded images listen on.
+# A real process, which is all that the control plane asks of a replica: it answers on the ports
+# that the recorded images listen on.
 STAND_IN = """
 import select, signal, socket, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

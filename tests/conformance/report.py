@@ -55,7 +55,10 @@ def total(replayed: Iterable[Replayed]) -> Line:
 
 
 def table(replayed: list[Replayed]) -> Iterator[str]:
-    yield f"{'resource type':34} {'operation':22} {'exchanges':>9} {'status':>8} {'headers':>8} {'fields':>15} {'':>7}"
+    yield (
+        f"{'resource type':34} {'operation':22} {'exchanges':>9} {'status':>8} {'headers':>8}"
+        f" {'fields':>15} {'':>7}"
+    )
     kinds: dict[str, Line] = defaultdict(Line)
     for (kind, operation), line in lines(replayed, scored=True).items():
         kinds[kind] += line
@@ -65,13 +68,23 @@ def table(replayed: list[Replayed]) -> Iterator[str]:
         yield _row(kind, "all", line)
     yield ""
     yield _row("all that is scored", "", total(replayed))
-    early = Counter(score.apart for one in replayed for score in one.scores if score.subject.scored and score.apart)
+    early = Counter(
+        score.apart
+        for one in replayed
+        for score in one.scores
+        if score.subject.scored and score.apart
+    )
     yield from (f"  not scored: {count} ({reason})" for reason, count in early.items())
-    yield f"  put there before the recording began, by {sum(len(one.seeded) for one in replayed)} requests of the runner's own"
+    yield (
+        f"  put there before the recording began, by {sum(len(one.seeded) for one in replayed)}"
+        " requests of the runner's own"
+    )
     yield ""
     yield "apart, not scored (exchanges, answered here with the recorded status):"
     for (kind, operation), line in lines(replayed, scored=False).items():
-        yield f"  {kind:70} {operation:8} {line.status.total() + line.apart:5} {line.status[True]:5}"
+        yield (
+            f"  {kind:70} {operation:8} {line.status.total() + line.apart:5} {line.status[True]:5}"
+        )
 
 
 def differences(replayed: Iterable[Replayed]) -> Iterator[str]:
@@ -97,6 +110,6 @@ def differences(replayed: Iterable[Replayed]) -> Iterator[str]:
 def _row(kind: str, operation: str, line: Line) -> str:
     counts = f"{line.fields[True]}/{line.fields.total()}"
     return (
-        f"{kind:34} {operation:22} {line.status.total():9} {share(line.status):7.1f}% {share(line.headers):7.1f}% "
-        f"{counts:>15} {share(line.fields):6.1f}%"
+        f"{kind:34} {operation:22} {line.status.total():9} {share(line.status):7.1f}%"
+        f" {share(line.headers):7.1f}% {counts:>15} {share(line.fields):6.1f}%"
     )

@@ -1,11 +1,17 @@
-"""Which exchanges are scored, and under which line of the table. Everything else is listed apart."""
+"""Which exchanges are scored, and under which line of the table. Everything else is
+listed apart.
+"""
 
 import re
 from dataclasses import dataclass
 
 from .recordings import MANAGEMENT, Exchange
 
-_APP, _STORE, _LOGS = "microsoft.app", "microsoft.storage/storageaccounts", "microsoft.operationalinsights"
+_APP, _STORE, _LOGS = (
+    "microsoft.app",
+    "microsoft.storage/storageaccounts",
+    "microsoft.operationalinsights",
+)
 _SCORED = {
     "subscriptions/{}/resourcegroups": "resource groups",
     "subscriptions/{}/operationresults/{}": "operations: resource groups",
@@ -25,7 +31,9 @@ _SCORED = {
     f"{_APP}/managedenvironments/{{}}/usages": "managed environments",
     f"{_APP}/managedenvironments/{{}}/workloadprofilestates": "managed environments",
     f"{_APP}/managedenvironments/{{}}/storages": "environment storages",
-    f"{_APP}/locations/{{}}/availablemanagedenvironmentsworkloadprofiletypes": "managed environments",
+    f"{_APP}/locations/{{}}/availablemanagedenvironmentsworkloadprofiletypes": (
+        "managed environments"
+    ),
     f"{_APP}/locations/{{}}/usages": "managed environments",
     f"{_APP}/locations/{{}}/managedenvironmentoperationstatuses/{{}}": "operations: environments",
     f"{_APP}/locations/{{}}/managedenvironmentoperationresults/{{}}": "operations: environments",
@@ -49,7 +57,9 @@ _SCORED = {
     f"{_APP}/locations/{{}}/containerappsjoboperationstatuses/{{}}": "operations: jobs",
     f"{_APP}/locations/{{}}/containerappsjoboperationresults/{{}}": "operations: jobs",
 }
-OPERATION = re.compile(r"/operation(statuse|result)s?/|operation(statuse|result)s/|/asyncoperations/", re.IGNORECASE)
+OPERATION = re.compile(
+    r"/operation(statuse|result)s?/|operation(statuse|result)s/|/asyncoperations/", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -68,11 +78,19 @@ def subject(exchange: Exchange) -> Subject:
     last = shape.rsplit("/", 1)[-1]
     kind = _SCORED.get(shape) or _SCORED.get(shape.removesuffix("/{}"))
     if kind is None:
-        return Subject(re.sub(r"/\{\}(/\{\})+", "/{}", shape).removesuffix("/{}"), exchange.method.lower(), scored=False)
-    if exchange.method == "POST" or (exchange.method == "GET" and last in {"usages", "workloadprofilestates"}):
+        return Subject(
+            re.sub(r"/\{\}(/\{\})+", "/{}", shape).removesuffix("/{}"),
+            exchange.method.lower(),
+            scored=False,
+        )
+    if exchange.method == "POST" or (
+        exchange.method == "GET" and last in {"usages", "workloadprofilestates"}
+    ):
         return Subject(kind, last if last != "{}" else shape.rsplit("/", 2)[-2], scored=True)
     if exchange.method == "GET" and last != "{}":
-        return Subject(kind, "list" if shape in _SCORED and "locations" not in shape else last, scored=True)
+        return Subject(
+            kind, "list" if shape in _SCORED and "locations" not in shape else last, scored=True
+        )
     return Subject(kind, exchange.method.lower(), scored=True)
 
 
@@ -81,12 +99,16 @@ def route(path: str) -> str:
     parts = path.strip("/").lower().split("/")
     head, rest = (parts, []) if "providers" not in parts else _split(parts)
     if rest:
-        return "/".join([rest[0], *("{}" if index % 2 else part for index, part in enumerate(rest[1:]))])
+        return "/".join(
+            [rest[0], *("{}" if index % 2 else part for index, part in enumerate(rest[1:]))]
+        )
     return "/".join("{}" if index % 2 else part for index, part in enumerate(head))
 
 
 def resources(path: str) -> list[str]:
-    """The resources a path leads through, outermost first, as lower-case ids: the group, an account, its share."""
+    """The resources a path leads through, outermost first, as lower-case ids: the group, an
+    account, its share.
+    """
     parts = path.strip("/").lower().split("/")
     head, rest = (parts, []) if "providers" not in parts else _split(parts)
     if len(head) < 4 or head[2] != "resourcegroups":

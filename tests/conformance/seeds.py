@@ -1,4 +1,6 @@
-"""What was there before the recording began: put there by real requests, built from what the recording shows of it."""
+"""What was there before the recording began: put there by real requests, built from what the
+recording shows of it.
+"""
 
 import copy
 from collections.abc import Iterator
@@ -9,11 +11,47 @@ from .recordings import Exchange, Recording
 
 _GROUP = 1
 _READ_ONLY = {
-    *("id", "name", "type", "systemData", "provisioningState", "etag", "defaultDomain", "staticIp", "eventStreamEndpoint"),
-    *("kedaConfiguration", "daprConfiguration", "customDomainConfiguration", "runningStatus", "latestRevisionName"),
-    *("latestReadyRevisionName", "latestRevisionFqdn", "outboundIpAddresses", "customDomainVerificationId", "fqdn"),
-    *("creationTime", "primaryEndpoints", "primaryLocation", "secondaryLocation", "statusOfPrimary", "statusOfSecondary"),
-    *("keyCreationTime", "privateEndpointConnections", "secondaryEndpoints", "customerId", "createdDate", "modifiedDate"),
+    *(
+        "id",
+        "name",
+        "type",
+        "systemData",
+        "provisioningState",
+        "etag",
+        "defaultDomain",
+        "staticIp",
+        "eventStreamEndpoint",
+    ),
+    *(
+        "kedaConfiguration",
+        "daprConfiguration",
+        "customDomainConfiguration",
+        "runningStatus",
+        "latestRevisionName",
+    ),
+    *(
+        "latestReadyRevisionName",
+        "latestRevisionFqdn",
+        "outboundIpAddresses",
+        "customDomainVerificationId",
+        "fqdn",
+    ),
+    *(
+        "creationTime",
+        "primaryEndpoints",
+        "primaryLocation",
+        "secondaryLocation",
+        "statusOfPrimary",
+        "statusOfSecondary",
+    ),
+    *(
+        "keyCreationTime",
+        "privateEndpointConnections",
+        "secondaryEndpoints",
+        "customerId",
+        "createdDate",
+        "modifiedDate",
+    ),
     *(
         "delegatedIdentities",
         "managedEnvironmentId",
@@ -23,7 +61,13 @@ _READ_ONLY = {
         "clientId",
         "ephemeralStorage",
     ),
-    *("lastModifiedTime", "leaseStatus", "leaseState", "accessTierChangeTime", "infrastructureResourceGroup"),
+    *(
+        "lastModifiedTime",
+        "leaseStatus",
+        "leaseState",
+        "accessTierChangeTime",
+        "infrastructureResourceGroup",
+    ),
 }
 VERSIONS = {
     "microsoft.resources": "2021-04-01",
@@ -40,7 +84,9 @@ _KINDS = {
     "microsoft.app/containerapps/{}",
     "microsoft.app/jobs/{}",
 }
-LISTED = {"subscriptions/{}/resourcegroups/{}", *_KINDS} - {"microsoft.app/managedenvironments/{}/storages/{}"}
+LISTED = {"subscriptions/{}/resourcegroups/{}", *_KINDS} - {
+    "microsoft.app/managedenvironments/{}/storages/{}"
+}
 _EXISTED = {
     *("microsoft.storage/storageaccounts/{}", "microsoft.app/managedenvironments/{}"),
     "microsoft.operationalinsights/workspaces/{}",
@@ -51,7 +97,11 @@ def needed(exchange: Exchange) -> Iterator[str]:
     """The ids that must exist for this exchange to be answered as it was, outermost first."""
     chain = scope.resources(exchange.path)
     if exchange.status == 404:
-        code = ((exchange.body or {}).get("error") or {}).get("code") if isinstance(exchange.body, dict) else None
+        code = (
+            ((exchange.body or {}).get("error") or {}).get("code")
+            if isinstance(exchange.body, dict)
+            else None
+        )
         keep = chain[:-1] if code and "Parent" not in code and "ResourceGroup" not in code else []
     elif exchange.method == "DELETE" and exchange.status == 204:
         keep = chain[:_GROUP]
@@ -71,24 +121,36 @@ def prerequisites(document: Any) -> Iterator[str]:
     named = (document.get("properties") or {}) if isinstance(document, dict) else {}
     environment = named.get("environmentId") or named.get("managedEnvironmentId")
     if environment:
-        yield from (key for key in scope.resources(environment) if _is_group(key) or scope.route(key) in _KINDS)
+        yield from (
+            key
+            for key in scope.resources(environment)
+            if _is_group(key) or scope.route(key) in _KINDS
+        )
 
 
 def existed(exchange: Exchange) -> bool:
     """A PUT that was answered as the change of something that is there."""
     kind = scope.route(exchange.path)
     return (
-        exchange.method == "PUT" and exchange.status == 200 and (kind in _EXISTED or kind == "subscriptions/{}/resourcegroups/{}")
+        exchange.method == "PUT"
+        and exchange.status == 200
+        and (kind in _EXISTED or kind == "subscriptions/{}/resourcegroups/{}")
     )
 
 
-def document(recording: Recording, start: int, key: str, named: Exchange) -> tuple[dict[str, Any], str]:
-    """The body and api-version of the PUT that makes `key` as the recording shows it from `start` on."""
+def document(
+    recording: Recording, start: int, key: str, named: Exchange
+) -> tuple[dict[str, Any], str]:
+    """The body and api-version of the PUT that makes `key` as the recording shows it from `start`
+    on.
+    """
     kind = scope.route(key)
     for exchange in recording.exchanges[start:]:
         for shown in _documents(exchange.body):
             if str(shown.get("id", "")).lower() == key and exchange.succeeded:
-                return _writable(recording, start, key, shown), exchange.query.get("api-version", "")
+                return _writable(recording, start, key, shown), exchange.query.get(
+                    "api-version", ""
+                )
     place = _location(recording, named)
     provider = kind.split("/")[0] if not _is_group(key) else "microsoft.resources"
     body: dict[str, Any] = {"location": place}
@@ -102,11 +164,20 @@ def document(recording: Recording, start: int, key: str, named: Exchange) -> tup
 
 
 def _service(recording: Recording, key: str) -> dict[str, Any]:
-    """What an account's file service says of the account: its SKU, and by multichannel that it is one for files alone."""
+    """What an account's file service says of the account: its SKU, and by multichannel that it is
+    one for files alone.
+    """
     for exchange in recording.exchanges:
-        if exchange.path.lower() == f"{key}/fileservices/default" and isinstance(exchange.body, dict) and "sku" in exchange.body:
+        if (
+            exchange.path.lower() == f"{key}/fileservices/default"
+            and isinstance(exchange.body, dict)
+            and "sku" in exchange.body
+        ):
             sku = exchange.body["sku"]["name"]
-            return {"sku": {"name": sku}, "kind": "FileStorage" if sku.startswith("Premium") else "StorageV2"}
+            return {
+                "sku": {"name": sku},
+                "kind": "FileStorage" if sku.startswith("Premium") else "StorageV2",
+            }
     return {}
 
 
@@ -117,7 +188,9 @@ def _writable(recording: Recording, start: int, key: str, shown: dict[str, Any])
     logs = (properties.get("appLogsConfiguration") or {}).get("logAnalyticsConfiguration")
     if logs:
         properties["appLogsConfiguration"]["logAnalyticsConfiguration"] = {
-            "customerId": shown["properties"]["appLogsConfiguration"]["logAnalyticsConfiguration"]["customerId"],
+            "customerId": shown["properties"]["appLogsConfiguration"]["logAnalyticsConfiguration"][
+                "customerId"
+            ],
             "sharedKey": "seeded",
         }
     configuration = properties.get("configuration") or {}
@@ -131,7 +204,9 @@ def _writable(recording: Recording, start: int, key: str, shown: dict[str, Any])
     return body
 
 
-def _secrets(recording: Recording, start: int, key: str, secrets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _secrets(
+    recording: Recording, start: int, key: str, secrets: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Values that a later listSecrets shows, or some where it does not."""
     for exchange in recording.exchanges[start:]:
         if exchange.path.lower() == f"{key}/listsecrets" and isinstance(exchange.body, dict):
@@ -140,7 +215,9 @@ def _secrets(recording: Recording, start: int, key: str, secrets: list[dict[str,
 
 
 def _strip(value: Any) -> Any:
-    """Without what only the server writes. Names of nested objects are theirs, not the resource's."""
+    """Without what only the server writes. Names of nested objects are theirs, not the
+    resource's.
+    """
     if isinstance(value, dict):
         return {
             key: _strip(inner)
@@ -160,7 +237,11 @@ def _location(recording: Recording, named: Exchange) -> str:
     """Where the resource that needs it lies, or else anything in this recording."""
     for exchange in (named, *recording.exchanges):
         for side in (exchange.sent, exchange.body):
-            if isinstance(side, dict) and isinstance(side.get("location"), str) and side["location"]:
+            if (
+                isinstance(side, dict)
+                and isinstance(side.get("location"), str)
+                and side["location"]
+            ):
                 return str(side["location"])
     return "eastus"
 
@@ -171,7 +252,11 @@ def _profiles(recording: Recording, environment: str) -> list[dict[str, str]] | 
         for shown in _documents(exchange.body):
             properties = shown.get("properties")
             named = properties.get("environmentId") if isinstance(properties, dict) else None
-            if isinstance(named, str) and named.lower() == environment and properties["workloadProfileName"] is None:
+            if (
+                isinstance(named, str)
+                and named.lower() == environment
+                and properties["workloadProfileName"] is None
+            ):
                 return None
     return [{"name": "Consumption", "workloadProfileType": "Consumption"}]
 

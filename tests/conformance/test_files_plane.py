@@ -1,4 +1,6 @@
-"""The Azure Files plane answers as Azure did: its genuine exchanges, in order, against one account of the local Azure."""
+"""The Azure Files plane answers as Azure did: its genuine exchanges, in order, against one account
+of the local Azure.
+"""
 
 import os
 from collections.abc import Iterator
@@ -11,27 +13,58 @@ import pytest
 
 from reconciler.arm.sharedkey import SharedKey
 from tests.conformance import recordings
-from tests.local_azure.conftest import azure, clients, make_account, make_azure  # noqa: F401 - fixtures
+from tests.local_azure.conftest import (  # noqa: F401 - fixtures
+    azure,
+    clients,
+    make_account,
+    make_azure,
+)
 
 FOLDER = recordings.folder()
-pytestmark = pytest.mark.skipif(FOLDER is None, reason="there is no folder of recordings (MOORAGE_RECORDINGS)")
+pytestmark = pytest.mark.skipif(
+    FOLDER is None, reason="there is no folder of recordings (MOORAGE_RECORDINGS)"
+)
 HOST = ".file.core.windows.net"
 RECORDED = (
-    ("cli-storage__test_storage_file_main_scenario", "shares, files and directories from their making to their end"),
-    ("cli-storage__test_storage_file_share_scenario", "shares that are there twice, missing, or resized"),
+    (
+        "cli-storage__test_storage_file_main_scenario",
+        "shares, files and directories from their making to their end",
+    ),
+    (
+        "cli-storage__test_storage_file_share_scenario",
+        "shares that are there twice, missing, or resized",
+    ),
     ("cli-storage__test_storage_share_policy_scenario", "stored access policies"),
 )
 # What a header or an element holds that no two services give alike.
 MADE = {
-    "etag", "last-modified", "x-ms-request-id", "FileId", "DirectoryId", "CreationTime", "LastAccessTime", "LastWriteTime", "ChangeTime",
-    "Last-Modified", "Etag", "PermissionKey", "ServiceEndpoint", "Message", "x-ms-version", "AccessTierChangeTime",
+    "etag",
+    "last-modified",
+    "x-ms-request-id",
+    "FileId",
+    "DirectoryId",
+    "CreationTime",
+    "LastAccessTime",
+    "LastWriteTime",
+    "ChangeTime",
+    "Last-Modified",
+    "Etag",
+    "PermissionKey",
+    "ServiceEndpoint",
+    "Message",
+    "x-ms-version",
+    "AccessTierChangeTime",
     "x-ms-access-tier-change-time",
-}  # fmt: skip
-SIZE = 65536  # of the file that the recording uploads; the recorder left its request's own headers out
+}
+SIZE = (
+    65536  # of the file that the recording uploads; the recorder left its request's own headers out
+)
 
 
 def headers_of(exchange: recordings.Exchange, later: dict[str, str]) -> dict[str, str]:
-    """What the client must have sent; of all that the recording has only the version, but `later` shows what came of it."""
+    """What the client must have sent; of all that the recording has only the version, but `later`
+    shows what came of it.
+    """
     query = exchange.query
     if exchange.method != "PUT":
         return {"x-ms-range": f"bytes=0-{SIZE - 1}"} if exchange.status == 206 else {}
@@ -60,12 +93,17 @@ def elements(text: str) -> Iterator[tuple[str, str]]:
         yield here, (node.text or "") if len(node) == 0 else ""
         yield from ((f"{here}@{name}", value) for name, value in node.attrib.items())
         for number, child in enumerate(node):
-            yield from walk(child, f"{here}[{number}]" if [other.tag for other in node].count(child.tag) > 1 else here)
+            yield from walk(
+                child,
+                f"{here}[{number}]" if [other.tag for other in node].count(child.tag) > 1 else here,
+            )
 
     return walk(ET.fromstring(text.lstrip("\ufeff")), "")
 
 
-def differences(exchange: recordings.Exchange, status: int, headers: dict[str, str], text: str) -> Iterator[str]:
+def differences(
+    exchange: recordings.Exchange, status: int, headers: dict[str, str], text: str
+) -> Iterator[str]:
     if status != exchange.status:
         yield f"status {status}, not {exchange.status}: {text[:200]}"
         return
@@ -84,11 +122,15 @@ def differences(exchange: recordings.Exchange, status: int, headers: dict[str, s
 
 
 def files_exchanges(path: Path) -> list[recordings.Exchange]:
-    return [exchange for exchange in recordings.load(path).exchanges if exchange.host.endswith(HOST)]
+    return [
+        exchange for exchange in recordings.load(path).exchanges if exchange.host.endswith(HOST)
+    ]
 
 
 @pytest.mark.parametrize(("name", "reason"), RECORDED)
-async def test_the_plane_answers_as_azure_did(azure, clients, make_account, name: str, reason: str) -> None:  # noqa: F811
+async def test_the_plane_answers_as_azure_did(
+    azure, clients, make_account, name: str, reason: str
+) -> None:
     """Status, headers, error codes and every element of the bodies are those that were recorded."""
     assert FOLDER is not None
     exchanges = files_exchanges(FOLDER / f"{name}.jsonl")
@@ -99,14 +141,30 @@ async def test_the_plane_answers_as_azure_did(azure, clients, make_account, name
         "location": "eastus", "kind": "StorageV2", "sku": {"name": "Standard_LRS"},
         "properties": {"largeFileSharesState": "Enabled"},
     }  # fmt: skip
-    await (await clients.storage.storage_accounts.begin_create("rg-recorded", account, body)).result()
-    key = SharedKey(account, (await clients.storage.storage_accounts.list_keys("rg-recorded", account))["keys"][0]["value"])
+    await (
+        await clients.storage.storage_accounts.begin_create("rg-recorded", account, body)
+    ).result()
+    key = SharedKey(
+        account,
+        (await clients.storage.storage_accounts.list_keys("rg-recorded", account))["keys"][0][
+            "value"
+        ],
+    )
     found = []
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=azure.tls())) as http:
         for index, exchange in enumerate(exchanges):
-            later = next((one.headers for one in exchanges[index + 1 :] if one.path == exchange.path and one.method != "PUT"), {})
+            later = next(
+                (
+                    one.headers
+                    for one in exchanges[index + 1 :]
+                    if one.path == exchange.path and one.method != "PUT"
+                ),
+                {},
+            )
             sent, path = body_of(exchange), f"/{account}{quote(exchange.path)}"
-            signed = key.sign(exchange.method, path, exchange.query, headers_of(exchange, later), len(sent))
+            signed = key.sign(
+                exchange.method, path, exchange.query, headers_of(exchange, later), len(sent)
+            )
             query = f"?{urlsplit(exchange.url).query}" if exchange.query else ""
             async with http.request(
                 exchange.method, aiohttp.client.URL(f"{azure.endpoint}{path}{query}", encoded=True), headers=signed, data=sent,

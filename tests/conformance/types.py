@@ -1,6 +1,8 @@
-"""Azure's published types as JSON Schema: what a resource may hold when it is written and when it is read.
+"""Azure's published types as JSON Schema: what a resource may hold when it is written and when it
+is read.
 
-The type data is no part of this repository: `shared/azure/specs/bicep-types` beside the checkout, or MOORAGE_TYPES.
+The type data is no part of this repository: `shared/azure/specs/bicep-types` beside the checkout,
+or MOORAGE_TYPES.
 """
 
 import json
@@ -18,7 +20,12 @@ from .recordings import ROOT
 
 REQUIRED, READ_ONLY, WRITE_ONLY = 1, 2, 4
 _ENVELOPE = {"id", "name", "type", "apiVersion"}
-_FRACTIONS = {"cpu", "gpu", "dailyQuotaGb", "transactionWeight"}  # numbers that the type data calls integers
+_FRACTIONS = {
+    "cpu",
+    "gpu",
+    "dailyQuotaGb",
+    "transactionWeight",
+}  # numbers that the type data calls integers
 
 
 def folder() -> Path | None:
@@ -27,15 +34,18 @@ def folder() -> Path | None:
     places = (
         [Path(named)]
         if named
-        else [up / "shared" / "azure" / "specs" / "bicep-types" for up in (ROOT.parent, *ROOT.parents[1:3])]
+        else [
+            up / "shared" / "azure" / "specs" / "bicep-types"
+            for up in (ROOT.parent, *ROOT.parents[1:3])
+        ]
     )
     return next((place for place in places if place.is_dir()), None)
 
 
 @dataclass(frozen=True)
 class Use:
-    """How a body is looked at: `answer` by a reader, else by a writer; `part` of a PATCH, where nothing is required.
-    The answer of an action may hold `secrets`: that is what it is for.
+    """How a body is looked at: `answer` by a reader, else by a writer; `part` of a PATCH, where
+    nothing is required. The answer of an action may hold `secrets`: that is what it is for.
     """
 
     answer: bool
@@ -70,17 +80,23 @@ class Types:
             self._schema(place, use, definitions, "")
             top = {**definitions[str(place)]}
             if "properties" in top and not use.answer:
-                top["properties"] = {key: value for key, value in top["properties"].items() if key not in _ENVELOPE}
+                top["properties"] = {
+                    key: value for key, value in top["properties"].items() if key not in _ENVELOPE
+                }
                 top["required"] = [key for key in top["required"] if key not in _ENVELOPE]
             self._validators[place, use] = Draft202012Validator({**top, "$defs": definitions})
         return self._validators[place, use]
 
-    def _schema(self, place: int, use: Use, definitions: dict[str, Any], name: str) -> dict[str, Any]:
+    def _schema(
+        self, place: int, use: Use, definitions: dict[str, Any], name: str
+    ) -> dict[str, Any]:
         """The schema of an entry; objects go to `$defs`, because they may contain themselves."""
         one = self.entries[place]
         match one["$type"]:
             case "StringType":
-                kept = {key: one[key] for key in ("minLength", "maxLength", "pattern") if key in one}
+                kept = {
+                    key: one[key] for key in ("minLength", "maxLength", "pattern") if key in one
+                }
                 return {"type": "string", **kept}
             case "StringLiteralType":
                 return {"const": one["value"]}
@@ -91,9 +107,17 @@ class Types:
             case "BooleanType":
                 return {"type": "boolean"}
             case "ArrayType":
-                return {"type": "array", "items": self._schema(_place(one["itemType"]), use, definitions, name)}
+                return {
+                    "type": "array",
+                    "items": self._schema(_place(one["itemType"]), use, definitions, name),
+                }
             case "UnionType":
-                return {"anyOf": [self._schema(_place(each), use, definitions, name) for each in one["elements"]]}
+                return {
+                    "anyOf": [
+                        self._schema(_place(each), use, definitions, name)
+                        for each in one["elements"]
+                    ]
+                }
             case "ObjectType" | "DiscriminatedObjectType":
                 if str(place) not in definitions:
                     definitions[str(place)] = {}
@@ -104,7 +128,11 @@ class Types:
                 return {}
 
     def _object(
-        self, one: dict[str, Any], use: Use, definitions: dict[str, Any], more: dict[str, Any] | None = None
+        self,
+        one: dict[str, Any],
+        use: Use,
+        definitions: dict[str, Any],
+        more: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         members = {**(more or {}), **one.get("properties", {})}
         properties = {
@@ -112,15 +140,27 @@ class Types:
             for name, member in members.items()
             if use.allows(member["flags"])
         }
-        required = [name for name, member in members.items() if use.requires(member["flags"]) and name != "apiVersion"]
+        required = [
+            name
+            for name, member in members.items()
+            if use.requires(member["flags"]) and name != "apiVersion"
+        ]
         extra = one.get("additionalProperties")
         rest = self._schema(_place(extra), use, definitions, "") if extra else False
-        return {"type": "object", "properties": properties, "required": required, "additionalProperties": rest}
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": rest,
+        }
 
-    def _discriminated(self, one: dict[str, Any], use: Use, definitions: dict[str, Any]) -> dict[str, Any]:
+    def _discriminated(
+        self, one: dict[str, Any], use: Use, definitions: dict[str, Any]
+    ) -> dict[str, Any]:
         """One shape for each value of the discriminator, the base's properties in all of them."""
         shapes = [
-            self._object(self.entries[_place(each)], use, definitions, one["baseProperties"]) for each in one["elements"].values()
+            self._object(self.entries[_place(each)], use, definitions, one["baseProperties"])
+            for each in one["elements"].values()
         ]
         return {"type": "object", "required": [one["discriminator"]], "anyOf": shapes}
 
@@ -131,7 +171,9 @@ def load(path: Path) -> Types:
 
 
 def versions(namespace: str) -> dict[str, list[Types]]:
-    """The type data of a provider by api-version, oldest first; one version may be in several files."""
+    """The type data of a provider by api-version, oldest first; one version may be in several
+    files.
+    """
     place = folder()
     found: dict[str, list[Types]] = {}
     for path in sorted(place.glob(f"{namespace}_*.types.json")) if place else []:
@@ -142,7 +184,9 @@ def versions(namespace: str) -> dict[str, list[Types]]:
 
 
 def nearest(namespace: str, version: str) -> list[Types]:
-    """The type data for an api-version: the latest that is not younger and no preview, else the oldest."""
+    """The type data for an api-version: the latest that is not younger and no preview, else the
+    oldest.
+    """
     known = versions(namespace)
     stable = [each for each in known if not each.endswith("-preview") or each == version]
     older = [each for each in stable if each <= version]
@@ -150,7 +194,9 @@ def nearest(namespace: str, version: str) -> list[Types]:
 
 
 def violations(kind: str, version: str, body: Any, use: Use) -> Iterator[str]:
-    """What is wrong with the body of a resource, as `path: sentence`; nothing for a type that the data does not know."""
+    """What is wrong with the body of a resource, as `path: sentence`; nothing for a type that the
+    data does not know.
+    """
     for types in nearest(spelled(kind), version):
         for (name, _), place in types.resources.items():
             if name == kind.lower():
@@ -162,21 +208,28 @@ def wrong_output(kind: str, action: str, version: str, body: Any) -> Iterator[st
     for types in nearest(spelled(kind), version):
         known = types.actions.get((kind.lower(), action.lower()))
         if known and "output" in known:
-            yield from _wrong(types.validator(_place(known["output"]), Use(answer=True, secrets=True)), body)
+            yield from _wrong(
+                types.validator(_place(known["output"]), Use(answer=True, secrets=True)), body
+            )
 
 
 def spelled(kind: str) -> str:
     """The namespace of a type as its file is named."""
     names = {
-        name.split("_")[0].lower(): name.split("_")[0] for name in (path.name for path in (folder() or Path()).glob("*.json"))
+        name.split("_")[0].lower(): name.split("_")[0]
+        for name in (path.name for path in (folder() or Path()).glob("*.json"))
     }
     return names.get(kind.split("/", maxsplit=1)[0].lower(), kind.split("/", maxsplit=1)[0])
 
 
 def _wrong(validator: Draft202012Validator, body: Any) -> Iterator[str]:
     for error in validator.iter_errors(_bare(body)):
-        deepest = max(_deeper(error), key=lambda one: len(one.absolute_path)) if error.context else error
-        path = "".join("[]" if isinstance(step, int) else f".{step}" for step in deepest.absolute_path).removeprefix(".")
+        deepest = (
+            max(_deeper(error), key=lambda one: len(one.absolute_path)) if error.context else error
+        )
+        path = "".join(
+            "[]" if isinstance(step, int) else f".{step}" for step in deepest.absolute_path
+        ).removeprefix(".")
         if deepest.validator == "additionalProperties" and deepest.validator_value is False:
             for name in sorted(set(deepest.instance) - set(deepest.schema["properties"])):
                 yield f"{path}.{name}: is not among the type's properties".removeprefix(".")
@@ -191,7 +244,9 @@ def _deeper(error: Any) -> Iterator[Any]:
 
 
 def _bare(value: Any) -> Any:
-    """Null is absent: the type data has no word for it, and Azure writes it where it has nothing to say."""
+    """Null is absent: the type data has no word for it, and Azure writes it where it has nothing to
+    say.
+    """
     if isinstance(value, dict):
         return {key: _bare(item) for key, item in value.items() if item is not None}
     return [_bare(item) for item in value] if isinstance(value, list) else value

@@ -39,11 +39,22 @@ def page() -> str:
 
 def _section(name: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
-    usage = " ".join(["moorage", name, *(p.metavar if p.required else f"[{p.metavar}]" for p in arguments)])
+    usage = " ".join(
+        ["moorage", name, *(p.metavar if p.required else f"[{p.metavar}]" for p in arguments)]
+    )
     rows = [f"| `{p.metavar}` | {p.help} |" for p in arguments]
-    rows += [f"| {_flags(p)} | {_told(p)} |" for p in command.params if p.param_type_name == "option" and p.name != "help"]
+    rows += [
+        f"| {_flags(p)} | {_told(p)} |"
+        for p in command.params
+        if p.param_type_name == "option" and p.name != "help"
+    ]
     table = "\n".join(["", "| | |", "|---|---|", *rows, ""]) if rows else ""
-    return f"\n## `{usage}`\n\n{command.help}\n{table}"
+    return f"\n## `{usage}`\n\n{_paragraphs(command.help)}\n{table}"
+
+
+def _paragraphs(text: str) -> str:
+    """Each paragraph in one line, however the source wraps it."""
+    return "\n\n".join(" ".join(each.split()) for each in text.split("\n\n"))
 
 
 def _flags(option: Any) -> str:

@@ -1,6 +1,7 @@
 """The fields of both kinds of document, out of the JSON schema, as docs/documents.md shows them.
 
-`python -m tests.docs.fields` writes the tables of docs/documents.md anew; the text around them stays.
+`python -m tests.docs.fields` writes the tables of docs/documents.md anew; the text around them
+stays.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
 
 
 class Field(NamedTuple):
-    """A leaf of a document: its path with `[]` for the items of a list, its default and its description."""
+    """A leaf of a document: its path with `[]` for the items of a list, its default and its
+    description.
+    """
 
     path: str
     default: str
@@ -97,7 +100,9 @@ class Field(NamedTuple):
 def fields(kind: str) -> list[Field]:
     """The fields of `kind` in the schema's order, `kind` itself left out."""
     schema = json_schema()
-    return [field for field in _walk(schema, {"$ref": f"#/$defs/{kind}"}, "") if field.path != "kind"]
+    return [
+        field for field in _walk(schema, {"$ref": f"#/$defs/{kind}"}, "") if field.path != "kind"
+    ]
 
 
 def effect(kind: str, path: str) -> str:
@@ -107,7 +112,10 @@ def effect(kind: str, path: str) -> str:
 
 def table(kind: str) -> str:
     """The fields of `kind` as a Markdown table."""
-    rows = [f"| `{f.path}` | {f.default} | {f.description} | {effect(kind, f.path)} |" for f in fields(kind)]
+    rows = [
+        f"| `{f.path}` | {f.default} | {f.description} | {effect(kind, f.path)} |"
+        for f in fields(kind)
+    ]
     return "\n".join(["| field | default | meaning | a change is |", "|---|---|---|---|", *rows])
 
 
@@ -138,7 +146,13 @@ def _walk(schema: Mapping[str, Any], node: Mapping[str, Any], path: str) -> Iter
 def _field(path: str, node: Mapping[str, Any], parent: Mapping[str, Any]) -> Field:
     required = path.rpartition(".")[2] in parent.get("required", ())
     default = node.get("default")
-    shown = "required" if required else "" if default in (None, [], {}) else f"`{json.dumps(default).strip(chr(34))}`"
+    shown = (
+        "required"
+        if required
+        else ""
+        if default in (None, [], {})
+        else f"`{json.dumps(default).strip(chr(34))}`"
+    )
     return Field(path, shown, str(node.get("description", "")).replace("|", "\\|"))
 
 
@@ -149,7 +163,10 @@ def _resolved(schema: Mapping[str, Any], node: Mapping[str, Any]) -> dict[str, A
         node = {**choices[0], **{key: value for key, value in node.items() if key != "anyOf"}}
     if "$ref" in node:
         name = node["$ref"].rpartition("/")[2]
-        node = {**schema["$defs"][name], **{key: value for key, value in node.items() if key != "$ref"}}
+        node = {
+            **schema["$defs"][name],
+            **{key: value for key, value in node.items() if key != "$ref"},
+        }
         return _resolved(schema, node)
     return dict(node)
 

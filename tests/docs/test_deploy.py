@@ -1,4 +1,6 @@
-"""The files for running the daemon somewhere: the role covers what reconciler/arm calls, names and paths are the code's."""
+"""The files for running the daemon somewhere: the role covers what reconciler/arm calls, names and
+paths are the code's.
+"""
 
 import ast
 import json
@@ -56,7 +58,8 @@ IDS = {
     "workspace": "Microsoft.OperationalInsights/workspaces",
     "resource_group": "Microsoft.Resources/subscriptions/resourceGroups",
 }
-# Not called for any request of its own: joining is checked when an app is written, operations are polled where Azure says.
+# Not called for any request of its own: joining is checked when an app is written, operations are
+# polled where Azure says.
 IMPLIED = {
     "Microsoft.App/managedEnvironments/join/action",
     "Microsoft.App/locations/*/read",
@@ -90,7 +93,9 @@ def _sdk_calls(function):
 
 
 def _raw_calls(function):
-    """The action behind `arm.post_json(f"{ids.app(…)}/listSecrets", …)` and `arm.list_json(f"{ids.…}/usages", …)`."""
+    """The action behind `arm.post_json(f"{ids.app(…)}/listSecrets", …)` and
+    `arm.list_json(f"{ids.…}/usages", …)`.
+    """
     source = ast.unparse(function)
     for method, text in re.findall(r"arm\.(post_json|list_json)\(f['\"](.+?)['\"],", source):
         match = re.fullmatch(r"\{ids\.(\w+)\(.*\)\}/(\w+)", text)
@@ -104,7 +109,10 @@ def _needed():
         if not _used(module, function.name):
             continue
         for group, method in _sdk_calls(function):
-            verb = VERBS.get(method.removeprefix("begin_")) or method.removeprefix("begin_").removesuffix("_revision") + "/action"
+            verb = (
+                VERBS.get(method.removeprefix("begin_"))
+                or method.removeprefix("begin_").removesuffix("_revision") + "/action"
+            )
             found[f"{GROUPS[group]}/{verb}"] = f"{module}.{function.name}"
         for action in _raw_calls(function):
             found[action] = f"{module}.{function.name}"
@@ -120,9 +128,16 @@ def _granted(action, given):
 
 
 def test_the_parser_sees_what_it_should():
-    """If the calls were written another way this test would pass by seeing nothing, so it checks a few."""
-    for action in ("containerApps/write", "containerApps/listSecrets/action", "containerApps/revisions/activate/action",
-                   "managedEnvironments/usages/read", "managedEnvironments/storages/delete"):  # fmt: skip
+    """If the calls were written another way this test would pass by seeing nothing, so it checks a
+    few.
+    """
+    for action in (
+        "containerApps/write",
+        "containerApps/listSecrets/action",
+        "containerApps/revisions/activate/action",
+        "managedEnvironments/usages/read",
+        "managedEnvironments/storages/delete",
+    ):
         assert f"Microsoft.App/{action}" in NEEDED
     assert "Microsoft.Storage/storageAccounts/listKeys/action" in NEEDED
     assert len(NEEDED) > 30
@@ -144,7 +159,10 @@ def test_what_is_looked_for_in_the_whole_subscription_can_be_read():
     """The owned resources are listed by subscription, which is why the role is assigned there."""
     for _, below, _ in (*owned._LISTS, *owned._WITH_DATA):
         kind = below.removeprefix("providers/")
-        assert _granted(f"{'Microsoft.Resources/subscriptions/resourceGroups' if kind == below else kind}/read", ROLE["Actions"])
+        assert _granted(
+            f"{'Microsoft.Resources/subscriptions/resourceGroups' if kind == below else kind}/read",
+            ROLE["Actions"],
+        )
 
 
 def test_logs_need_the_data_action():
@@ -158,7 +176,12 @@ def test_the_dashboard_asks_for_metrics_that_exist():
     metrics.saw("ContainerApp", "Ready", 0.1)
     condition = {"type": "Ready", "status": "True"}
     replica = {"ready": True}
-    document = {"kind": "InferenceService", "name": "phi", "conditions": [condition], "replicas": [replica]}
+    document = {
+        "kind": "InferenceService",
+        "name": "phi",
+        "conditions": [condition],
+        "replicas": [replica],
+    }
     exported = metrics.render({"documents": [document]}).decode()
     names = set(re.findall(r"^(moorage_\w+)", exported, re.MULTILINE))
 
@@ -172,19 +195,26 @@ def test_the_dashboard_asks_for_metrics_that_exist():
 def test_every_metric_is_described():
     """docs/operations.md names each metric."""
     text = (ROOT / "docs" / "operations.md").read_text()
-    declared = re.findall(r'"(moorage_\w+)"', (ROOT / "reconciler" / "web" / "metrics.py").read_text())
+    declared = re.findall(
+        r'"(moorage_\w+)"', (ROOT / "reconciler" / "web" / "metrics.py").read_text()
+    )
     assert declared
     assert [name for name in declared if f"`{name}`" not in text] == []
 
 
 def _command_lines():
     unit = (DEPLOY / "moorage.service").read_text()
-    yield "moorage.service", re.search(r"^ExecStart=\S+/moorage (.+)$", unit, re.MULTILINE)[1].split()
+    yield (
+        "moorage.service",
+        re.search(r"^ExecStart=\S+/moorage (.+)$", unit, re.MULTILINE)[1].split(),
+    )
     image = (DEPLOY / "Dockerfile").read_text()
     yield "Dockerfile", json.loads(re.search(r"^CMD (\[.+\])$", image, re.MULTILINE)[1])
 
 
-@pytest.mark.parametrize(("name", "line"), list(_command_lines()), ids=[name for name, _ in _command_lines()])
+@pytest.mark.parametrize(
+    ("name", "line"), list(_command_lines()), ids=[name for name, _ in _command_lines()]
+)
 def test_the_command_line_is_understood(name, line):
     """The options exist, nothing is asked and the logs are for programs."""
     import typer
@@ -206,12 +236,20 @@ def test_all_forms_agree():
     assert "USER 10001:10001" in texts["Dockerfile"]
     assert "runAsUser: 10001" in texts["kubernetes.yaml"]
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert texts["kubernetes.yaml"].count(f"/moorage:{version}") == texts["container-app.yaml"].count(f"/moorage:{version}") == 1
+    assert (
+        texts["kubernetes.yaml"].count(f"/moorage:{version}")
+        == texts["container-app.yaml"].count(f"/moorage:{version}")
+        == 1
+    )
 
 
 def test_the_settings_in_the_files_exist():
     """A misspelt variable would be ignored in silence."""
-    known = set(re.findall(r'"((?:MOORAGE|AZURE)_[A-Z_]+)"', (ROOT / "reconciler" / "settings.py").read_text()))
+    known = set(
+        re.findall(
+            r'"((?:MOORAGE|AZURE)_[A-Z_]+)"', (ROOT / "reconciler" / "settings.py").read_text()
+        )
+    )
     for path in DEPLOY.iterdir():
         assert set(re.findall(r"\b(?:MOORAGE|AZURE)_[A-Z_]*[A-Z]\b", path.read_text())) <= known
 
@@ -230,7 +268,9 @@ def test_the_documents_in_the_files_are_valid(tmp_path):
 
 
 def test_one_replica_always():
-    """Two would only wait for each other, and on Container Apps the default rule would end at none."""
+    """Two would only wait for each other, and on Container Apps the default rule would
+    end at none.
+    """
     manifests = list(YAML(typ="safe").load_all((DEPLOY / "kubernetes.yaml").read_text()))
     deployment = next(each for each in manifests if each["kind"] == "Deployment")["spec"]
     app = YAML(typ="safe").load((DEPLOY / "container-app.yaml").read_text())
@@ -241,7 +281,9 @@ def test_one_replica_always():
 
 def test_probes_ask_what_the_daemon_answers():
     """The paths of every probe are routes of the daemon's web server."""
-    routes = set(re.findall(r'web\.get\("(/\w*)"', (ROOT / "reconciler" / "web" / "server.py").read_text()))
+    routes = set(
+        re.findall(r'web\.get\("(/\w*)"', (ROOT / "reconciler" / "web" / "server.py").read_text())
+    )
     for name in ("kubernetes.yaml", "container-app.yaml"):
         paths = re.findall(r"httpGet: \{path: (/\w+)", (DEPLOY / name).read_text())
         assert paths

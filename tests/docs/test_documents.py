@@ -1,4 +1,6 @@
-"""docs/documents.md: every field with its default, and what its last column says is what composition does."""
+"""docs/documents.md: every field with its default, and what its last column says is what
+composition does.
+"""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -12,23 +14,67 @@ from reconciler.api.evaluation import read_evaluation
 from reconciler.api.manifest import load
 from reconciler.composition import compose
 from reconciler.composition.world import World
-from tests.docs.fields import EFFECTS, HOT, LATER, NEVER, NOTHING, OTHER, PAGE, REFUSED, REVISION, effect, fields, with_tables
+from tests.docs.fields import (
+    EFFECTS,
+    HOT,
+    LATER,
+    NEVER,
+    NOTHING,
+    OTHER,
+    PAGE,
+    REFUSED,
+    REVISION,
+    effect,
+    fields,
+    with_tables,
+)
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 RUNTIME = Tree("a" * 64, {"serving/__init__.py": File(1, "b" * 64, Path("x"))})
 # How to change each field: its path in the document, and a value that differs from BEFORE.
 BEFORE = {
-    "Environment": {"kind": "Environment", "metadata": {"name": "dev"}, "spec": {"workloadProfiles": [
-        {"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"},
-        {"name": "big", "workloadProfileType": "D4", "minimumCount": 1, "maximumCount": 2}]}},
-    "model": {"kind": "InferenceService", "metadata": {"name": "phi"}, "spec": {
-        "environment": "dev", "model": {"source": "share://m"}, "workloadProfileName": "gpu",
-        "adapters": [{"name": "a", "source": "share://a", "evaluation": "one.jsonl", "canary": {"source": "share://b"}}],
-        "env": [{"name": "A", "value": "1"}], "auth": {"apiKeys": [{"name": "default"}]}}},
-    "code": {"kind": "InferenceService", "metadata": {"name": "web"}, "spec": {
-        "environment": "dev", "code": "share://c", "command": ["run"], "args": ["one"], "targetPort": 80,
-        "mounts": [{"source": "share://m", "mountPath": "/m"}]}},
-}  # fmt: skip
+    "Environment": {
+        "kind": "Environment",
+        "metadata": {"name": "dev"},
+        "spec": {
+            "workloadProfiles": [
+                {"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"},
+                {"name": "big", "workloadProfileType": "D4", "minimumCount": 1, "maximumCount": 2},
+            ]
+        },
+    },
+    "model": {
+        "kind": "InferenceService",
+        "metadata": {"name": "phi"},
+        "spec": {
+            "environment": "dev",
+            "model": {"source": "share://m"},
+            "workloadProfileName": "gpu",
+            "adapters": [
+                {
+                    "name": "a",
+                    "source": "share://a",
+                    "evaluation": "one.jsonl",
+                    "canary": {"source": "share://b"},
+                }
+            ],
+            "env": [{"name": "A", "value": "1"}],
+            "auth": {"apiKeys": [{"name": "default"}]},
+        },
+    },
+    "code": {
+        "kind": "InferenceService",
+        "metadata": {"name": "web"},
+        "spec": {
+            "environment": "dev",
+            "code": "share://c",
+            "command": ["run"],
+            "args": ["one"],
+            "targetPort": 80,
+            "mounts": [{"source": "share://m", "mountPath": "/m"}],
+        },
+    },
+}
 CHANGES = {
     "Environment": {
         "apiVersion": "moorage.dev/v1alpha1",
@@ -47,7 +93,9 @@ CHANGES = {
         "spec.storage.sku": "Standard_ZRS",
         "spec.managedEnvironment.name": "cae",
         "spec.managedEnvironment.storageName": "mount",
-        "spec.workloadProfiles": [{"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"}],
+        "spec.workloadProfiles": [
+            {"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"}
+        ],
         "spec.workloadProfiles[].name": "huge",
         "spec.workloadProfiles[].workloadProfileType": "D8",
         "spec.workloadProfiles[].minimumCount": 2,
@@ -110,11 +158,15 @@ CHANGES = {
         "spec.progressDeadlineSeconds": 600,
     },
 }
-CASES = [(what, path, value) for what, changes in CHANGES.items() for path, value in changes.items()]
+CASES = [
+    (what, path, value) for what, changes in CHANGES.items() for path, value in changes.items()
+]
 
 
 def test_the_tables_are_the_schema():
-    """Every field, default and description of the page is the schema's; `python -m tests.docs.fields` writes them."""
+    """Every field, default and description of the page is the schema's; `python -m
+    tests.docs.fields` writes them.
+    """
     assert PAGE.read_text() == with_tables(PAGE.read_text())
 
 
@@ -127,7 +179,9 @@ def test_every_field_has_a_case_here_and_no_effect_is_of_a_field_that_is_gone(ki
     assert set(EFFECTS[kind]) <= known
 
 
-@pytest.mark.parametrize(("what", "path", "value"), CASES, ids=[f"{what} {path}" for what, path, _ in CASES])
+@pytest.mark.parametrize(
+    ("what", "path", "value"), CASES, ids=[f"{what} {path}" for what, path, _ in CASES]
+)
 def test_a_change_is_what_the_page_says(tmp_path, what, path, value):
     """The word in the last column is what composition makes of the change."""
     documents = deepcopy(BEFORE)
@@ -142,21 +196,34 @@ def test_a_change_is_what_the_page_says(tmp_path, what, path, value):
 def _composed(tmp_path, documents):
     file = tmp_path / "documents.yaml"
     services = [documents["model"], documents["code"]]
-    name, second = documents["Environment"]["metadata"]["name"], {"kind": "Environment", "metadata": {"name": "second"}}
+    name, second = (
+        documents["Environment"]["metadata"]["name"],
+        {"kind": "Environment", "metadata": {"name": "second"}},
+    )
     for service in services:
         if name != "dev":
             service["spec"]["environment"] = name
     with file.open("w") as out:
         YAML().dump_all([documents["Environment"], second, *services], out)
     # Adapters on the share are mirrored before composition, so they are folders here.
-    fetched = {text: Path("/cache", text[8:]) for text in ("share://a", "share://b", "share://other")}
+    fetched = {
+        text: Path("/cache", text[8:]) for text in ("share://a", "share://b", "share://other")
+    }
     files = [tmp_path / "one.jsonl", tmp_path / "other.jsonl"]
     for evaluation in files:
         evaluation.write_text(f'{{"prompt": "{evaluation.stem}", "expect": "x"}}')
     evaluations = {each: read_evaluation(each, []) for each in files}
     trees = {folder: Tree(folder.name[0] * 64, RUNTIME.files) for folder in fetched.values()}
     homes = {"phi": "dev", "web": "dev"}
-    world = World(SUBSCRIPTION, "swedencentral", lambda name: f"{name}-owner", RUNTIME, trees=trees, homes=homes, fetched=fetched)
+    world = World(
+        SUBSCRIPTION,
+        "swedencentral",
+        lambda name: f"{name}-owner",
+        RUNTIME,
+        trees=trees,
+        homes=homes,
+        fetched=fetched,
+    )
     return compose(load([file]).documents, replace(world, evaluations=evaluations))
 
 
@@ -171,33 +238,53 @@ def _word(before, after, what):
     """What a difference between two compositions means to what runs."""
     kinds = ("Environment",) if what == "Environment" else ("InferenceService",)
     mine = {"Environment": "dev", "model": "phi", "code": "web"}[what]
-    old, new = ({d.key: d for d in each.desired if d.document.kind in kinds} for each in (before, after))
+    old, new = (
+        {d.key: d for d in each.desired if d.document.kind in kinds} for each in (before, after)
+    )
     if not any(d.document.name == mine for d in new.values()):
         return REFUSED if {str(r) for r in after.refusals} & {f"{kinds[0]}/{mine}"} else OTHER
-    suffixes = [{d.key: d.spec.suffix for d in each.desired if d.key.kind == "ContainerApp"} for each in (before, after)]
+    suffixes = [
+        {d.key: d.spec.suffix for d in each.desired if d.key.kind == "ContainerApp"}
+        for each in (before, after)
+    ]
     if suffixes[0] != suffixes[1]:
         return REVISION
     pairs = [(_written(old[key]), _written(new[key])) for key in old if key in new]
     for field, word in (("resource_group", REFUSED), ("name", None)):
-        moved = [one.key.kind for one, other in pairs if getattr(one.spec, field, None) != getattr(other.spec, field, None)]
+        moved = [
+            one.key.kind
+            for one, other in pairs
+            if getattr(one.spec, field, None) != getattr(other.spec, field, None)
+        ]
         if moved:
             return word or (NEVER if "FileShare" in moved else REFUSED)
     if any(_location(one) != _location(other) for one, other in pairs):
         return REFUSED
     changed = [pair for pair in pairs if pair[0].spec != pair[1].spec]
-    if any(one.key.kind == "StorageAccount" and one.spec.body["sku"] != other.spec.body["sku"] for one, other in changed):
+    if any(
+        one.key.kind == "StorageAccount" and one.spec.body["sku"] != other.spec.body["sku"]
+        for one, other in changed
+    ):
         return "waits for a person"
     return HOT if changed or old.keys() != new.keys() else _policy(pairs)
 
 
 def _written(item):
     """How a rollout goes, and whether an app may be taken over, is in no write of its own."""
-    return replace(item, spec=replace(item.spec, strategy="Auto", named=False)) if item.key.kind == "ContainerApp" else item
+    return (
+        replace(item, spec=replace(item.spec, strategy="Auto", named=False))
+        if item.key.kind == "ContainerApp"
+        else item
+    )
 
 
 def _policy(pairs):
-    """A policy is in the desired objects and in no spec: the daemon follows it, Azure never hears of it."""
-    assert all(replace(one, policy=other.policy, retain=other.retain) == other for one, other in pairs)
+    """A policy is in the desired objects and in no spec: the daemon follows it, Azure never hears
+    of it.
+    """
+    assert all(
+        replace(one, policy=other.policy, retain=other.retain) == other for one, other in pairs
+    )
     return NOTHING
 
 

@@ -1,4 +1,6 @@
-"""The pages are true: links lead somewhere, commands, options, settings and output fields are all described, nothing is private."""
+"""The pages are true: links lead somewhere, commands, options, settings and output fields are all
+described, nothing is private.
+"""
 
 import ast
 import re
@@ -20,19 +22,33 @@ from tests.docs.faults import PAGE as FAULTS_PAGE
 from tests.docs.faults import page as faults_page
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted(ROOT.glob("docs/*.md")),
+]
 NOTES = sorted((ROOT / "infra" / "decisions").glob("*.md"))
 TEXT = "\n".join(page.read_text() for page in PAGES)
 LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
 # Words that would tell of one machine or of one registry, in a spelling that does not match itself.
 PRIVATE = [
     re.compile(word)
-    for word in (r"/wor[k]/", r"/roo[t]/", r"pypi[.]org", r"files[.]pythonhosted", r"registry[.]npmjs", r"download[.]pytorch")
+    for word in (
+        r"/wor[k]/",
+        r"/roo[t]/",
+        r"pypi[.]org",
+        r"files[.]pythonhosted",
+        r"registry[.]npmjs",
+        r"download[.]pytorch",
+    )
 ]
 
 
 def _tracked():
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if listed.returncode:
         pytest.skip("not a git checkout")
     return [ROOT / name for name in listed.stdout.split("\0") if name]
@@ -46,32 +62,49 @@ def test_every_relative_link_leads_somewhere(page):
         assert file.exists(), f"{page.name} links to {target}"
         if anchor:
             headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
-            assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in {
+                re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings
+            }
 
 
 def test_every_command_and_option_is_described():
-    """docs/commands.md is what the commands say of themselves; `python -m tests.docs.commands` writes it."""
+    """docs/commands.md is what the commands say of themselves; `python -m tests.docs.commands`
+    writes it.
+    """
     assert COMMANDS_PAGE.read_text() == commands_page()
 
 
 def test_every_fault_is_described():
-    """The table in docs/local-azure.md is the one in the code; `python -m tests.docs.faults` writes it."""
+    """The table in docs/local-azure.md is the one in the code; `python -m tests.docs.faults` writes
+    it.
+    """
     text = FAULTS_PAGE.read_text()
     assert text == faults_page(text)
 
 
 def test_the_readme_shows_the_help_as_it_is(tmp_path):
     """The list of commands in the README is what `moorage --help` prints."""
-    shown = re.search(r"^\$ moorage --help\n(.*?)```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)[1]
-    summaries = {line.split(None, 1)[0]: line.split(None, 1)[1] for line in shown.splitlines() if line.startswith("  ")}
+    shown = re.search(
+        r"^\$ moorage --help\n(.*?)```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )[1]
+    summaries = {
+        line.split(None, 1)[0]: line.split(None, 1)[1]
+        for line in shown.splitlines()
+        if line.startswith("  ")
+    }
 
-    assert summaries == {name: command.get_short_help_str(65) for name, command in typer.main.get_command(app).commands.items()}
+    assert summaries == {
+        name: command.get_short_help_str(65)
+        for name, command in typer.main.get_command(app).commands.items()
+    }
 
 
 def test_every_exit_code_is_in_the_readme_and_in_the_contract():
     """Both tables list exactly the codes there are."""
     for page in (ROOT / "README.md", ROOT / "docs" / "status.md"):
-        table = page.read_text().partition("exit code | meaning" if page.name == "README.md" else "## Exit codes")[2]
+        table = page.read_text().partition(
+            "exit code | meaning" if page.name == "README.md" else "## Exit codes"
+        )[2]
         codes = re.findall(r"^\| (\d+) \|", table.partition("\n## ")[0], re.MULTILINE)
         assert [int(code) for code in codes] == [code.value for code in Exit]
 
@@ -90,14 +123,20 @@ def _words(text):
 
 
 def _keys(path, functions):
-    """The literal keys of dictionaries and of `row["key"] = …` in some functions of a source file."""
+    """The literal keys of dictionaries and of `row["key"] = …` in some functions of a
+    source file.
+    """
     found = set()
     for function in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(function, ast.FunctionDef) and function.name in functions:
             for node in ast.walk(function):
                 if isinstance(node, ast.Dict):
                     found |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
-                if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.slice, ast.Constant):
+                if (
+                    isinstance(node, ast.Subscript)
+                    and isinstance(node.ctx, ast.Store)
+                    and isinstance(node.slice, ast.Constant)
+                ):
                     found.add(node.slice.value)
     return found
 
@@ -123,14 +162,18 @@ def test_every_phase_and_event_field_is_in_the_contract():
     """The phases of objects and the fields of an event are listed too."""
     words = _words((ROOT / "docs" / "status.md").read_text())
     event = ast.parse((ROOT / "reconciler" / "engine" / "events.py").read_text())
-    fields = next(c for c in ast.walk(event) if isinstance(c, ast.ClassDef) and c.name == "Event").body
+    fields = next(
+        c for c in ast.walk(event) if isinstance(c, ast.ClassDef) and c.name == "Event"
+    ).body
     assert {phase.value for phase in Phase} <= words
     assert {node.target.id for node in fields if isinstance(node, ast.AnnAssign)} <= words
 
 
 def test_a_plan_line_has_the_fields_of_the_contract():
     """The keys are there even when a line says nothing."""
-    line = PlanLine(ObjectKey("ContainerApp", "phi"), DocumentRef("InferenceService", "phi"), "no-op")
+    line = PlanLine(
+        ObjectKey("ContainerApp", "phi"), DocumentRef("InferenceService", "phi"), "no-op"
+    )
     assert set(as_value(line)) == {"object", "document", "action", "effect", "problem", "fields"}
 
 
@@ -141,14 +184,20 @@ def test_nothing_private_is_in_a_tracked_file():
         if not path.is_file() or path.suffix in {".png", ".db"}:
             continue
         text = path.read_text(encoding="utf-8", errors="replace")
-        found += [f"{path.relative_to(ROOT)}: {word.pattern}" for word in PRIVATE if word.search(text)]
+        found += [
+            f"{path.relative_to(ROOT)}: {word.pattern}" for word in PRIVATE if word.search(text)
+        ]
     assert not found
 
 
 def test_the_table_of_key_files_names_files_that_exist():
     """Every path in CONTRIBUTING's table is there."""
     table = (ROOT / "CONTRIBUTING.md").read_text().partition("| to change | open |")[2]
-    paths = [path for path in re.findall(r"`([\w./-]+/[\w./-]*)`", table) if not path.startswith("python")]
+    paths = [
+        path
+        for path in re.findall(r"`([\w./-]+/[\w./-]*)`", table)
+        if not path.startswith("python")
+    ]
     assert len(paths) > 20
     assert [path for path in paths if not (ROOT / path).exists() and "*" not in path] == []
 

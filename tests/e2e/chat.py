@@ -1,4 +1,6 @@
-"""Streams of chat requests that never stop, against the gate, as the official client makes them; every answer is kept."""
+"""Streams of chat requests that never stop, against the gate, as the official client makes them;
+every answer is kept.
+"""
 
 import asyncio
 import ssl
@@ -11,10 +13,14 @@ import openai
 class Chat:
     """`streams` at a time; one in two is streamed. `models` may change while it runs."""
 
-    def __init__(self, endpoint: str, key: str, ca: str, models: tuple[str, ...], streams: int = 8) -> None:
+    def __init__(
+        self, endpoint: str, key: str, ca: str, models: tuple[str, ...], streams: int = 8
+    ) -> None:
         trust = ssl.create_default_context(cafile=ca)
         self.http = openai.DefaultAsyncHttpxClient(verify=trust, timeout=120, trust_env=False)
-        self.client = openai.AsyncOpenAI(base_url=f"{endpoint}/v1", api_key=key, http_client=self.http, max_retries=0)
+        self.client = openai.AsyncOpenAI(
+            base_url=f"{endpoint}/v1", api_key=key, http_client=self.http, max_retries=0
+        )
         self.models, self.streams = models, streams
         self.answers: list[tuple[str, str]] = []
         self.failures: list[str] = []
@@ -50,10 +56,18 @@ class Chat:
 
     async def ask(self, model: str, *, stream: bool = False) -> str:
         """One question; the whole answer."""
-        question: Any = {"model": model, "max_tokens": 8, "temperature": 0, "messages": [{"role": "user", "content": "hello"}]}
+        question: Any = {
+            "model": model,
+            "max_tokens": 8,
+            "temperature": 0,
+            "messages": [{"role": "user", "content": "hello"}],
+        }
         if not stream:
             answer = await self.client.chat.completions.create(**question)
             return (answer.choices[0].message.content or "").strip()
-        parts = [chunk async for chunk in await self.client.chat.completions.create(**question, stream=True)]
+        parts = [
+            chunk
+            async for chunk in await self.client.chat.completions.create(**question, stream=True)
+        ]
         assert parts[-1].choices[0].finish_reason, "the stream was cut"
         return "".join(part.choices[0].delta.content or "" for part in parts).strip()

@@ -9,7 +9,9 @@ from tests.e2e.stage import Stage
 
 @pytest.fixture(scope="module")
 def make_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stage]]:
-    """Makes stages with a running local Azure; every process they started is ended with the module."""
+    """Makes stages with a running local Azure; every process they started is ended with
+    the module.
+    """
     made: list[Stage] = []
 
     def make(*azure_options: str) -> Stage:

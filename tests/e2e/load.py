@@ -10,7 +10,9 @@ import aiohttp
 
 
 class Load:
-    """`clients` at a time ask `endpoint`, every other one for a slow stream, one in four on a new connection each time."""
+    """`clients` at a time ask `endpoint`, every other one for a slow stream, one in four on a new
+    connection each time.
+    """
 
     def __init__(self, endpoint: str, ca: str, clients: int = 8) -> None:
         self.endpoint, self.clients = endpoint, clients
@@ -38,7 +40,9 @@ class Load:
     async def _client(self, number: int) -> None:
         path = "/stream" if number % 2 else "/"
         connector = aiohttp.TCPConnector(ssl=self.trust, force_close=number % 4 == 0)
-        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as http:
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(total=30)
+        ) as http:
             while not self._stop.is_set():
                 await self._one(http, path)
                 await asyncio.sleep(0.02)

@@ -1,4 +1,6 @@
-"""Somebody else with rights in the subscription and the Azure SDK in hand: what drift comes from."""
+"""Somebody else with rights in the subscription and the Azure SDK in hand: what drift
+comes from.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,13 +33,22 @@ class Outside:
     async def get(self, path: str, version: str = "2026-07-01") -> Any:
         """The JSON of a resource by its path below the subscription, None when it is not there."""
         url = f"{self.endpoint}/subscriptions/{self.subscription}{path}"
-        answer = await self.apps.send_request(HttpRequest("GET", url, params={"api-version": version}))
+        answer = await self.apps.send_request(
+            HttpRequest("GET", url, params={"api-version": version})
+        )
         return answer.json() if answer.status_code == 200 else None
 
-    async def share(self, group: str, account: str, share: str, stack: AsyncExitStack) -> ShareClient:
+    async def share(
+        self, group: str, account: str, share: str, stack: AsyncExitStack
+    ) -> ShareClient:
         """A share's client, with the account's key."""
         keys = await self.storage.storage_accounts.list_keys(group, account)
-        client = ShareClient(f"{self.endpoint}/{account}", share, credential=keys["keys"][0]["value"], connection_verify=self.ca)
+        client = ShareClient(
+            f"{self.endpoint}/{account}",
+            share,
+            credential=keys["keys"][0]["value"],
+            connection_verify=self.ca,
+        )
         return await stack.enter_async_context(client)
 
 
@@ -61,6 +72,14 @@ async def outside(stage: Stage) -> AsyncIterator[Outside]:
                 connection_verify=facts["caFile"],
             )
         )
-        clients = [ContainerAppsAPIClient, StorageManagementClient, ResourceManagementClient, LogAnalyticsManagementClient]
-        opened = [await stack.enter_async_context(each(credential, facts["subscriptionId"], **settings)) for each in clients]
+        clients = [
+            ContainerAppsAPIClient,
+            StorageManagementClient,
+            ResourceManagementClient,
+            LogAnalyticsManagementClient,
+        ]
+        opened = [
+            await stack.enter_async_context(each(credential, facts["subscriptionId"], **settings))
+            for each in clients
+        ]
         yield Outside(facts["armEndpoint"], facts["subscriptionId"], facts["caFile"], *opened)

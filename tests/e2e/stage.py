@@ -1,5 +1,6 @@
-"""A stage for end-to-end tests of the control plane: a folder with documents and code, a local Azure of its own, and the
-`moorage` command as a user runs it. Services run a small web API of the user's own, which boots in a second.
+"""A stage for end-to-end tests of the control plane: a folder with documents and code, a local
+Azure of its own, and the `moorage` command as a user runs it. Services run a small web API of the
+user's own, which boots in a second.
 """
 
 import asyncio
@@ -63,7 +64,9 @@ Server(("", int(sys.argv[1])), Handler).serve_forever()
 
 
 def service(name: str, **spec: Any) -> dict[str, Any]:
-    """An InferenceService that runs the folder `code-<name>`, with one replica, which does not make tests wait for its end."""
+    """An InferenceService that runs the folder `code-<name>`, with one replica, which does not make
+    tests wait for its end.
+    """
     port = spec.get("targetPort", 9000)
     plain = {
         "code": f"./code-{name}",
@@ -81,7 +84,12 @@ def service(name: str, **spec: Any) -> dict[str, Any]:
 
 
 def environment(name: str = "default", **spec: Any) -> dict[str, Any]:
-    return {"apiVersion": "moorage.dev/v1alpha1", "kind": "Environment", "metadata": {"name": name}, "spec": spec}
+    return {
+        "apiVersion": "moorage.dev/v1alpha1",
+        "kind": "Environment",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
 
 
 class Stage:
@@ -94,7 +102,9 @@ class Stage:
         self.azure_dir = self.state / "local-azure"
         self.azure_options = azure_options
         hidden = ("MOORAGE_", "AZURE_")
-        self.env = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+        self.env = {
+            name: value for name, value in os.environ.items() if not name.startswith(hidden)
+        }
         self.env |= {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
         self.facts: dict[str, str] = {}
         self.started: list[subprocess.Popen[bytes]] = []
@@ -109,10 +119,16 @@ class Stage:
         partial.write_text(APP.format(version=version))
         partial.replace(folder / "app.py")
 
-    def save(self, *documents: dict[str, Any], path: Path | None = None, in_place: bool = False) -> None:
+    def save(
+        self, *documents: dict[str, Any], path: Path | None = None, in_place: bool = False
+    ) -> None:
         """Save the documents; by a rename over the file unless `in_place`."""
         # JSON is YAML.
-        self.save_text("\n---\n".join(json.dumps(document, indent=2) for document in documents), path=path, in_place=in_place)
+        self.save_text(
+            "\n---\n".join(json.dumps(document, indent=2) for document in documents),
+            path=path,
+            in_place=in_place,
+        )
 
     def save_text(self, text: str, *, path: Path | None = None, in_place: bool = False) -> None:
         path = path or self.manifest
@@ -128,14 +144,28 @@ class Stage:
     ) -> subprocess.CompletedProcess[str]:
         """Run one command to its end; it must end with `code`, unless that is None."""
         call = [*MOORAGE, *arguments]
-        options = {"cwd": self.root, "env": {**self.env, "MOORAGE_STATE_DIR": str(self.state), **env}}
+        options = {
+            "cwd": self.root,
+            "env": {**self.env, "MOORAGE_STATE_DIR": str(self.state), **env},
+        }
         done = subprocess.run(
-            call, **options, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL
+            call,
+            **options,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
-        assert code in (None, done.returncode), f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert code in (
+            None,
+            done.returncode,
+        ), f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def once(self, *arguments: str, code: int | None = 0, **env: str) -> subprocess.CompletedProcess[str]:
+    def once(
+        self, *arguments: str, code: int | None = 0, **env: str
+    ) -> subprocess.CompletedProcess[str]:
         return self.moorage("up", "-f", str(self.manifest), "--once", *arguments, code=code, **env)
 
     def json(self, *arguments: str) -> Any:
@@ -159,8 +189,20 @@ class Stage:
     # what Azure holds
 
     def azure(self, command: str, *options: str) -> Any:
-        call = [sys.executable, "-m", "infra.local_azure", command, "--state-dir", str(self.azure_dir), "-o", "json", *options]
-        done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
+        call = [
+            sys.executable,
+            "-m",
+            "infra.local_azure",
+            command,
+            "--state-dir",
+            str(self.azure_dir),
+            "-o",
+            "json",
+            *options,
+        ]
+        done = subprocess.run(
+            call, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False
+        )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -173,13 +215,17 @@ class Stage:
         return str(self.azure_dir / "tls" / "ca.pem")
 
     def journal(self) -> list[dict[str, Any]]:
-        """Every request so far: what `moorage local-azure journal -o json` prints, read from its file."""
+        """Every request so far: what `moorage local-azure journal -o json` prints, read from its
+        file.
+        """
         path = self.azure_dir / "journal.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
 
     def events(self) -> tuple[Event, ...]:
-        """What `moorage events` shows, read from where it reads it, because asking often must be cheap."""
+        """What `moorage events` shows, read from where it reads it, because asking often must be
+        cheap.
+        """
         store = Store.read(self.state / "daemon" / "local" / "state.db", "local")
         assert store is not None
         try:
@@ -188,7 +234,9 @@ class Stage:
             store.close()
 
     def writes(self, since: int = 0) -> list[str]:
-        """Requests of Moorage from entry `since` on that change something, as `METHOD path status`; renewing the lease does not."""
+        """Requests of Moorage from entry `since` on that change something, as `METHOD path status`;
+        renewing the lease does not.
+        """
         ours = [entry for entry in self.journal()[since:] if entry["client"].startswith("moorage/")]
         return [f"{e['method']} {e['path']} {e['status']}" for e in ours if is_write(e)]
 
@@ -206,7 +254,9 @@ class Stage:
 class Up:
     """A running `moorage up`; `status` comes from its status API, `output` is what it printed."""
 
-    def __init__(self, stage: Stage, arguments: tuple[str, ...], resync: float, env: dict[str, str]) -> None:
+    def __init__(
+        self, stage: Stage, arguments: tuple[str, ...], resync: float, env: dict[str, str]
+    ) -> None:
         self.stage = stage
         self.port = free_port()
         self.log = stage.root / f"up-{self.port}.log"
@@ -224,7 +274,12 @@ class Up:
         environ = {**stage.env, "MOORAGE_STATE_DIR": str(stage.state), **env}
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                call, cwd=stage.root, env=environ, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+                call,
+                cwd=stage.root,
+                env=environ,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
             )
 
     @property
@@ -255,22 +310,35 @@ class Up:
             if found:
                 return found
             if self.process.poll() is not None:
-                raise AssertionError(f"moorage up ended with {self.process.returncode}:\n{self.output}")
+                raise AssertionError(
+                    f"moorage up ended with {self.process.returncode}:\n{self.output}"
+                )
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {seconds} s: {what}\n{self.output}\n{json.dumps(self.status(), indent=1)}")
+                raise AssertionError(
+                    f"not within {seconds} s:"
+                    f" {what}\n{self.output}\n{json.dumps(self.status(), indent=1)}"
+                )
             await asyncio.sleep(0.1)
 
     async def converged(self, *names: str, seconds: float = 60.0) -> None:
-        """Wait until these services (default: every document) are ready and in sync at the generation last saved."""
+        """Wait until these services (default: every document) are ready and in sync at the
+        generation last saved.
+        """
         await self.until(lambda: self._converged(names), seconds, f"{names} ready and in sync")
 
     def _converged(self, names: tuple[str, ...]) -> bool:
         documents = [d for d in self.status()["documents"] if not names or d["name"] in names]
         there = {document["name"] for document in documents}
-        return set(names) <= there and bool(documents) and all(is_converged(document) for document in documents)
+        return (
+            set(names) <= there
+            and bool(documents)
+            and all(is_converged(document) for document in documents)
+        )
 
     async def settled_on(self, name: str, seconds: float = 60.0, **wanted: Any) -> None:
-        """Wait until the service answers with these values, nothing else of it runs, and it is ready and in sync."""
+        """Wait until the service answers with these values, nothing else of it runs, and it is
+        ready and in sync.
+        """
 
         def check() -> bool:
             document = self.document(name)
@@ -289,7 +357,9 @@ class Up:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise AssertionError(f"moorage up did not end within {seconds} s:\n{self.output}") from None
+            raise AssertionError(
+                f"moorage up did not end within {seconds} s:\n{self.output}"
+            ) from None
 
     def kill(self) -> None:
         """As kill -9 does."""
@@ -298,7 +368,9 @@ class Up:
 
 
 def is_write(entry: dict[str, Any]) -> bool:
-    """Whether a journal entry stands for a change of Azure; reading keys is none, nor is the lease."""
+    """Whether a journal entry stands for a change of Azure; reading keys is none, nor is
+    the lease.
+    """
     if entry["plane"] == "login" or entry["method"] in ("GET", "HEAD"):
         return False
     if entry["plane"] == "files":
@@ -309,7 +381,11 @@ def is_write(entry: dict[str, Any]) -> bool:
 def is_converged(document: dict[str, Any]) -> bool:
     conditions = {c["type"]: c["status"] for c in document["conditions"]}
     current = document["generation"] == document["observedGeneration"]
-    return current and (conditions.get("Ready"), conditions.get("Synced"), conditions.get("Stalled")) == ("True", "True", "False")
+    return current and (
+        conditions.get("Ready"),
+        conditions.get("Synced"),
+        conditions.get("Stalled"),
+    ) == ("True", "True", "False")
 
 
 def condition_of(document: dict[str, Any] | None, type_: str) -> dict[str, Any]:
@@ -322,7 +398,8 @@ def ask(endpoint: str, ca: str, path: str = "/") -> dict[str, Any]:
     import ssl
 
     opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca))
+        urllib.request.ProxyHandler({}),
+        urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca)),
     )
     with opener.open(endpoint + path, timeout=20) as answer:
         found: dict[str, Any] = json.load(answer)

@@ -1,7 +1,8 @@
-"""docs/from-ai-toolkit.md, walked by a person: every command as it stands there, on an AI Toolkit project, both ways; and a
-visit to the chat page in a real browser.
+"""docs/from-ai-toolkit.md, walked by a person: every command as it stands there, on an AI Toolkit
+project, both ways; and a visit to the chat page in a real browser.
 
-The tests run in order and share the project: the web API is kept, its code changed, then vLLM serves the same model.
+The tests run in order and share the project: the web API is kept, its code changed, then vLLM
+serves the same model.
 """
 
 import asyncio
@@ -24,13 +25,24 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 PAGE = (ROOT / "docs" / "from-ai-toolkit.md").read_text()
 SECTIONS = {part.partition("\n")[0]: part for part in PAGE.split("\n## ")}
 CONFIG = "infra/inference.config.json"
-KEYS = ["SUBSCRIPTION_ID", "RESOURCE_GROUP_NAME", "STORAGE_ACCOUNT_NAME", "FILE_SHARE_NAME", "ACA_APP_NAME", "ACA_APP_ENDPOINT"]
+KEYS = [
+    "SUBSCRIPTION_ID",
+    "RESOURCE_GROUP_NAME",
+    "STORAGE_ACCOUNT_NAME",
+    "FILE_SHARE_NAME",
+    "ACA_APP_NAME",
+    "ACA_APP_ENDPOINT",
+]
 ASIDE = "moorage chat"  # stays until it is interrupted: visited by a test of its own
 
 
 def commands(text: str) -> list[str]:
     """The blocks that name no language: what a person types."""
-    return [block for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if not language]
+    return [
+        block
+        for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        if not language
+    ]
 
 
 class Walk:
@@ -40,11 +52,19 @@ class Walk:
         self.project = ai_toolkit.build(root / "my-project")
         self.typed: list[str] = []
         hidden = ("MOORAGE_", "AZURE_")
-        self.env = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-        self.env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        self.env = {
+            name: value for name, value in os.environ.items() if not name.startswith(hidden)
+        }
+        self.env |= {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "COLUMNS": "200",
+        }
 
     def section(self, title: str) -> str:
-        """Type all commands of the section; what they printed. Variables set before are still set."""
+        """Type all commands of the section; what they printed. Variables set before are
+        still set.
+        """
         blocks = [block for block in commands(SECTIONS[title]) if not block.startswith(ASIDE)]
         assert blocks
         kept = re.findall(r"^[A-Z_]+=.*$", "\n".join(self.typed), re.MULTILINE)
@@ -69,7 +89,9 @@ class Walk:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         call = [sys.executable, "-c", "from reconciler.cli import main; main()", *arguments]
-        return subprocess.Popen(call, cwd=self.project, env=self.env, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            call, cwd=self.project, env=self.env, stdout=subprocess.PIPE, text=True
+        )
 
     def config(self) -> dict[str, str]:
         return json.loads((self.project / CONFIG).read_text())
@@ -88,7 +110,9 @@ def walk(tmp_path_factory):
 
 
 def test_the_web_api_is_kept(walk):
-    """Import, plan, provision: the page at /, the adapter's answer at /v1, the configuration filled in, and all in sync."""
+    """Import, plan, provision: the page at /, the adapter's answer at /v1, the configuration filled
+    in, and all in sync.
+    """
     told = walk.section("Keep the web API you have")
     assert "recommend  one replica is billed round the clock" in told
     assert '"content": "red"' in told
@@ -111,15 +135,21 @@ def test_changed_code_is_published_and_runs(walk):
 
 
 def test_vllm_serves_the_same_model(walk):
-    """Imported again with the other engine: the app becomes vLLM with a key, and the adapter answers as it did."""
+    """Imported again with the other engine: the app becomes vLLM with a key, and the adapter
+    answers as it did.
+    """
     told = walk.section("Let vLLM serve the same model")
     assert '"content":"red"' in told
     assert "models            my-project, qlora" in told
 
 
-@pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium on this machine (apt install chromium)")
+@pytest.mark.skipif(
+    PROGRAM is None, reason="there is no Chromium on this machine (apt install chromium)"
+)
 async def test_a_visit_to_the_chat_page(walk, tmp_path):
-    """Choose a model, talk, keep the conversation, set sampling, compare side by side; nothing is fetched from elsewhere."""
+    """Choose a model, talk, keep the conversation, set sampling, compare side by side; nothing is
+    fetched from elsewhere.
+    """
     page = walk.start("chat", "my-project", "--listen", "127.0.0.1:0")
     try:
         url = re.search(r"http://\S+", page.stdout.readline())[0]
@@ -137,13 +167,18 @@ async def test_a_visit_to_the_chat_page(walk, tmp_path):
             await tab.type("#ask textarea", "And of France?")
             await tab.click("#send")
             talk = await tab.sees("plain", "#talk", 60)
-            assert talk.index("Italy") < talk.index("red") < talk.index("France") < talk.index("plain")
+            assert (
+                talk.index("Italy") < talk.index("red") < talk.index("France") < talk.index("plain")
+            )
             await tab.picture(tmp_path / "chat.png")
             await tab.click("#fresh")
             await tab.sees("Ask something", "#talk")
             await tab.click("button[role=tab]", "Compare")
             await tab.sees("Prompt")
-            assert (await tab.text("#left-model input"), await tab.text("#right-model input")) == ("my-project", "qlora")
+            assert (await tab.text("#left-model input"), await tab.text("#right-model input")) == (
+                "my-project",
+                "qlora",
+            )
             await tab.type("#prompt textarea", "What is the capital of Italy?")
             await tab.click("#both")
             await tab.sees("plain", "#left-answer textarea", 60)
@@ -152,7 +187,11 @@ async def test_a_visit_to_the_chat_page(walk, tmp_path):
             await tab.sees("first token after", "#right-pace")
             await tab.picture(tmp_path / "compare.png")
             home = url.removeprefix("http://")
-            assert not [each for each in tab.requests if each.startswith(("http", "ws")) and f"//{home}" not in each]
+            assert not [
+                each
+                for each in tab.requests
+                if each.startswith(("http", "ws")) and f"//{home}" not in each
+            ]
             assert tab.console == []
     finally:
         page.send_signal(signal.SIGINT)
@@ -161,11 +200,17 @@ async def test_a_visit_to_the_chat_page(walk, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium on this machine (apt install chromium)")
+@pytest.mark.skipif(
+    PROGRAM is None, reason="there is no Chromium on this machine (apt install chromium)"
+)
 async def test_a_visit_while_it_sleeps_and_after_it_is_gone(walk):
-    """The page of a service at rest says so, wakes nobody by being looked at, and wakes it when asked; then the app goes."""
+    """The page of a service at rest says so, wakes nobody by being looked at, and wakes it when
+    asked; then the app goes.
+    """
     document = walk.project / "moorage.yaml"
-    document.write_text(document.read_text().replace("{minReplicas: 0,", "{cooldownPeriod: 300, minReplicas: 0,"))
+    document.write_text(
+        document.read_text().replace("{minReplicas: 0,", "{cooldownPeriod: 300, minReplicas: 0,")
+    )
     walk.type("moorage deploy")
     page = walk.start("chat", "my-project", "--listen", "127.0.0.1:0")
     try:
@@ -216,5 +261,9 @@ def test_all_of_it_is_taken_away(walk):
 
 @pytest.mark.slow
 def test_no_command_of_the_page_is_left_out(walk):
-    """Every block of the page was typed, but for the chat, which has its visit, and the one for a subscription."""
-    assert [block for block in commands(PAGE) if block not in walk.typed and not block.startswith(ASIDE)] == []
+    """Every block of the page was typed, but for the chat, which has its visit, and the one for a
+    subscription.
+    """
+    assert [
+        block for block in commands(PAGE) if block not in walk.typed and not block.startswith(ASIDE)
+    ] == []

@@ -1,4 +1,6 @@
-"""An app that somebody else made, as a template makes it, is taken over by a document, kept as the document says, and released."""
+"""An app that somebody else made, as a template makes it, is taken over by a document, kept as the
+document says, and released.
+"""
 
 import asyncio
 import shutil
@@ -24,22 +26,35 @@ GROUP, PLACE, HOME, APP, PORT = "rg-adopt", {"location": "westus3"}, "aienvab1cd
 ELSEWHERE = "aienvxy9zz"
 PATH = f"/resourceGroups/{GROUP}/providers/Microsoft.App/containerApps/{APP}"
 OLD = f"{APP}--ab1cd"
-VAULTED = {"name": "vaulted", "keyVaultUrl": "https://kv.vault.azure.net/secrets/x", "identity": "system"}
-# One that its container reads, one that lives elsewhere, one that is called like an API key of ours.
-SECRETS = [{"name": "colour", "value": "secret-red"}, VAULTED, {"name": "api-key-theirs", "value": "theirs"}]
+VAULTED = {
+    "name": "vaulted",
+    "keyVaultUrl": "https://kv.vault.azure.net/secrets/x",
+    "identity": "system",
+}
+# One that its container reads, one that lives elsewhere, one that is called like an API key of
+# ours.
+SECRETS = [
+    {"name": "colour", "value": "secret-red"},
+    VAULTED,
+    {"name": "api-key-theirs", "value": "theirs"},
+]
 NAMES = [secret["name"] for secret in SECRETS]
 
 
 @pytest.fixture(scope="module")
 async def made(stage):
-    """An environment, and an app in it: Single mode, the latest revision, a secret its container reads, a tag, an IP rule."""
+    """An environment, and an app in it: Single mode, the latest revision, a secret its container
+    reads, a tag, an IP rule.
+    """
     stage.code(APP)
     async with outside(stage) as azure:
         await azure.resources.resource_groups.create_or_update(GROUP, PLACE)
         profiles = [{"name": "Consumption", "workloadProfileType": "Consumption"}]
         body = {**PLACE, "properties": {"workloadProfiles": profiles}}
         for name in (HOME, ELSEWHERE):
-            await (await azure.apps.managed_environments.begin_create_or_update(GROUP, name, body)).result()
+            await (
+                await azure.apps.managed_environments.begin_create_or_update(GROUP, name, body)
+            ).result()
         await provision(azure)
     return stage
 
@@ -49,37 +64,52 @@ async def provision(azure):
     managed = f"/subscriptions/{azure.subscription}/resourceGroups/{GROUP}/providers/Microsoft.App/managedEnvironments/{HOME}"
     rule = {"name": "office", "ipAddressRange": "127.0.0.0/8", "action": "Allow"}
     ingress = {
-        "external": True, "targetPort": PORT, "transport": "Auto", "allowInsecure": False, "ipSecurityRestrictions": [rule],
+        "external": True,
+        "targetPort": PORT,
+        "transport": "Auto",
+        "allowInsecure": False,
+        "ipSecurityRestrictions": [rule],
         "traffic": [{"latestRevision": True, "weight": 100}],
-    }  # fmt: skip
+    }
     container = {
-        "name": "theirs", "image": "docker.io/library/python:3.11-slim", "resources": {"cpu": 0.5, "memory": "1Gi"},
-        "command": ["python3", "-c", CODE.format(version="theirs"), str(PORT)], "env": [{"name": "COLOUR", "secretRef": "colour"}],
-    }  # fmt: skip
+        "name": "theirs",
+        "image": "docker.io/library/python:3.11-slim",
+        "resources": {"cpu": 0.5, "memory": "1Gi"},
+        "command": ["python3", "-c", CODE.format(version="theirs"), str(PORT)],
+        "env": [{"name": "COLOUR", "secretRef": "colour"}],
+    }
     properties = {
         "environmentId": managed,
-        "configuration": {
-            "activeRevisionsMode": "Single", "secrets": SECRETS, "ingress": ingress,
-        },
+        "configuration": {"activeRevisionsMode": "Single", "secrets": SECRETS, "ingress": ingress},
         "template": {
-            "revisionSuffix": OLD.partition("--")[2], "containers": [container], "terminationGracePeriodSeconds": 2,
+            "revisionSuffix": OLD.partition("--")[2],
+            "containers": [container],
+            "terminationGracePeriodSeconds": 2,
             "scale": {"minReplicas": 1, "maxReplicas": 1},
         },
-    }  # fmt: skip
+    }
     body = {**PLACE, "tags": {"team": "red"}, "properties": properties}
     await (await azure.apps.container_apps.begin_create_or_update(GROUP, APP, body)).result()
 
 
 def documents(*, adopts=True, managed=HOME, **spec):
     policy = {"adoptionPolicy": "AdoptOrCreate"} if adopts else {}
-    home = environment("dev", **PLACE, resourceGroup=GROUP, managedEnvironment={"name": managed}, syncPolicy={"prune": True})
+    home = environment(
+        "dev",
+        **PLACE,
+        resourceGroup=GROUP,
+        managedEnvironment={"name": managed},
+        syncPolicy={"prune": True},
+    )
     return home, service(APP, environment="dev", targetPort=PORT, **policy, **spec)
 
 
 async def seen(stage):
     async with outside(stage) as azure:
         app = await azure.get(PATH)
-        revisions = [each async for each in azure.apps.container_apps_revisions.list_revisions(GROUP, APP)]
+        revisions = [
+            each async for each in azure.apps.container_apps_revisions.list_revisions(GROUP, APP)
+        ]
     return app, {each.name for each in revisions if each.properties.active}
 
 
@@ -138,10 +168,16 @@ def test_it_cannot_be_moved(made):
 
 
 async def test_the_plan_shows_the_takeover(made):
-    """Every difference: tags, mode, traffic, template, and the revision that goes. What the app has besides is in none."""
+    """Every difference: tags, mode, traffic, template, and the revision that goes. What the app has
+    besides is in none.
+    """
     made.save(*documents())
     before = len(made.journal())
-    (line,) = [each for each in made.json("plan", "-f", str(made.manifest))["changes"] if each["action"] != "no-op"]
+    (line,) = [
+        each
+        for each in made.json("plan", "-f", str(made.manifest))["changes"]
+        if each["action"] != "no-op"
+    ]
     assert (line["object"], line["action"]) == (f"ContainerApp/{APP}", "adopt")
     fields = {field["path"]: (field["before"], field["after"]) for field in line["fields"]}
     assert fields["properties.configuration.activeRevisionsMode"] == ("Single", "Multiple")
@@ -150,7 +186,9 @@ async def test_the_plan_shows_the_takeover(made):
     assert fields["tags.moorage-adopted"] == (None, "true")
     assert "template.containers[app]" in fields
     assert "template.containers[theirs]" in fields
-    assert not [path for path in fields if "ecret" in path or "team" in path or "Restrictions" in path]
+    assert not [
+        path for path in fields if "ecret" in path or "team" in path or "Restrictions" in path
+    ]
     shown = made.moorage("plan", "-f", str(made.manifest)).stdout
     assert f"= ContainerApp/{APP}   taken over from whoever made it" in shown
     assert "1 to adopt" in shown
@@ -158,12 +196,18 @@ async def test_the_plan_shows_the_takeover(made):
 
 
 async def test_it_is_taken_over_without_a_gap(made):
-    """Killed after its first write, all memory lost: the next daemon goes on. Somebody is always answered, first by the old revision."""
+    """Killed after its first write, all memory lost: the next daemon goes on. Somebody is always
+    answered, first by the old revision.
+    """
     async with visitors(made) as answers:
         up = made.up(resync=2)
         before = len(made.journal())
         await up.until(
-            lambda: [w for w in made.writes(before) if w.startswith("PATCH") and "/containerApps/" in w], 60, "taken over"
+            lambda: [
+                w for w in made.writes(before) if w.startswith("PATCH") and "/containerApps/" in w
+            ],
+            60,
+            "taken over",
         )
         up.kill()
         shutil.rmtree(made.state / "daemon")
@@ -171,7 +215,10 @@ async def test_it_is_taken_over_without_a_gap(made):
         assert (app["tags"]["moorage-adopted"], active) == ("true", {OLD})
         with made.watching(resync=2) as up:
             await up.settled_on(APP, version="one")
-    assert [a for a, b in zip(answers, ["", *answers], strict=False) if a != b] == ["theirs secret-red", "one None"]
+    assert [a for a, b in zip(answers, ["", *answers], strict=False) if a != b] == [
+        "theirs secret-red",
+        "one None",
+    ]
     app, active = await seen(made)
     configuration = app["properties"]["configuration"]
     assert app["tags"]["team"] == "red"
@@ -184,7 +231,9 @@ async def test_it_is_taken_over_without_a_gap(made):
 
 
 async def test_it_follows_its_document_and_drift_is_put_right(made):
-    """An edit is a new revision; hidden behind our back it comes back; provisioned again by the template, it is taken over again."""
+    """An edit is a new revision; hidden behind our back it comes back; provisioned again by the
+    template, it is taken over again.
+    """
     made.save(*documents(env=[{"name": "COLOUR", "value": "green"}]))
     with made.watching(resync=2) as up:
         await up.settled_on(APP, colour="green")
@@ -207,15 +256,24 @@ def drift(stage):
 
 
 async def test_down_releases_it(made):
-    """It goes on as it is, with the storage it mounts; our tags are gone, and a second `down` finds nothing."""
+    """It goes on as it is, with the storage it mounts; our tags are gone, and a second `down` finds
+    nothing.
+    """
     dry = made.moorage("down", "--dry-run").stdout
     assert f"= ContainerApp/{APP}   it was there before any document" in dry
     assert "1 to release" in dry
     before = len(made.journal())
     told = made.moorage("down", "-y", "--purge-data").stdout
     assert f"ContainerApp/{APP} is released" in told
-    assert f"EnvironmentStorage/dev/read; it is left in place (ContainerApp/{APP} was there before, goes on and uses it)" in told
-    assert not [write for write in made.writes(before) if write.startswith("DELETE") and f"/containerApps/{APP}" in write]
+    assert (
+        f"EnvironmentStorage/dev/read; it is left in place (ContainerApp/{APP} was there before,"
+        " goes on and uses it)" in told
+    )
+    assert not [
+        write
+        for write in made.writes(before)
+        if write.startswith("DELETE") and f"/containerApps/{APP}" in write
+    ]
     await is_released(made)
     before = len(made.journal())
     assert "nothing to do" in made.moorage("down", "-y", "--purge-data").stdout
@@ -242,7 +300,9 @@ async def is_released(stage):
 
 
 async def test_api_keys_join_the_secrets_that_are_there(made):
-    """The first write for a model, which has keys: every secret is sent back, by value or by reference, and the app runs on."""
+    """The first write for a model, which has keys: every secret is sent back, by value or by
+    reference, and the app runs on.
+    """
     settings = Settings.for_local(made.facts, {}, state_dir=made.state)
     async with Daemon(settings, [made.manifest], store=Store.open(MEMORY, "local")) as daemon:
         await daemon.load()
@@ -251,7 +311,9 @@ async def test_api_keys_join_the_secrets_that_are_there(made):
         kind = daemon.kinds["ContainerApp"]
         observed = await kind.observe(item, Nothing())
         assert observed.origin is Origin.FOREIGN
-        assert "configuration.secrets[api-key-default]" in {change.path for change in observed.changes}
+        assert "configuration.secrets[api-key-default]" in {
+            change.path for change in observed.changes
+        }
         wrote = await kind.update(item, observed, Nothing())
         while not (await kind.poll(item, wrote.operation)).done:
             await asyncio.sleep(0.05)
@@ -260,7 +322,11 @@ async def test_api_keys_join_the_secrets_that_are_there(made):
     listed = {secret["name"]: secret for secret in app["properties"]["configuration"]["secrets"]}
     assert list(listed) == [*NAMES, "api-key-default"]
     assert listed["vaulted"]["keyVaultUrl"] == VAULTED["keyVaultUrl"]
-    assert (values["colour"], values["api-key-theirs"], values["api-key-default"][:3]) == ("secret-red", "theirs", "mk-")
+    assert (values["colour"], values["api-key-theirs"], values["api-key-default"][:3]) == (
+        "secret-red",
+        "theirs",
+        "mk-",
+    )
     assert ask(await endpoint(made), made.ca)["colour"] == "green"
 
 

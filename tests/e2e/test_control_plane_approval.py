@@ -1,4 +1,6 @@
-"""`syncPolicy.automated: false`: nothing is written before a person has approved what the documents come to."""
+"""`syncPolicy.automated: false`: nothing is written before a person has approved what the documents
+come to.
+"""
 
 import json
 
@@ -6,18 +8,26 @@ from tests.e2e.stage import ask, environment, service
 
 
 def manual(**spec):
-    return environment("dev", syncPolicy={"automated": False}), service("web", environment="dev", **spec)
+    return environment("dev", syncPolicy={"automated": False}), service(
+        "web", environment="dev", **spec
+    )
 
 
 def web(stage):
-    return next(document for document in stage.json("status")["documents"] if document["name"] == "web")
+    return next(
+        document for document in stage.json("status")["documents"] if document["name"] == "web"
+    )
 
 
 def test_nothing_is_made_before_a_yes(stage):
-    """From nothing: the plan says what waits, `up --once` ends with 4 and the reason, one approval is enough for all of it."""
+    """From nothing: the plan says what waits, `up --once` ends with 4 and the reason, one approval
+    is enough for all of it.
+    """
     stage.code("web")
     stage.save(*manual())
-    plan = stage.moorage("plan", "-f", str(stage.manifest), "--detailed-exitcode", "-o", "json", code=3)
+    plan = stage.moorage(
+        "plan", "-f", str(stage.manifest), "--detailed-exitcode", "-o", "json", code=3
+    )
     assert {(line["action"], line["problem"]) for line in json.loads(plan.stdout)["changes"]} == {
         ("create", "waits for approval")
     }
@@ -33,19 +43,29 @@ def test_nothing_is_made_before_a_yes(stage):
 
 
 async def test_each_version_is_asked_for(stage):
-    """A changed document and changed code wait each, with the old version serving; drift of what was approved does not."""
+    """A changed document and changed code wait each, with the old version serving; drift of what
+    was approved does not.
+    """
     with stage.watching(resync=2) as up:
         await up.settled_on("web", version="one")
         before = len(stage.journal())
         stage.save(*manual(env=[{"name": "COLOUR", "value": "green"}]))
-        await up.until(lambda: up.condition("web", "Synced")["reason"] == "AwaitingApproval", 20, "asked for the document")
+        await up.until(
+            lambda: up.condition("web", "Synced")["reason"] == "AwaitingApproval",
+            20,
+            "asked for the document",
+        )
         assert "template.containers[app].env[COLOUR]" in up.condition("web", "Synced")["message"]
         assert stage.writes(since=before) == []
         stage.moorage("approve", "web", "-y")
         await up.settled_on("web", colour="green")
         before = len(stage.journal())
         stage.code("web", "two")
-        await up.until(lambda: up.condition("web", "Synced")["reason"] == "AwaitingApproval", 20, "asked for the code")
+        await up.until(
+            lambda: up.condition("web", "Synced")["reason"] == "AwaitingApproval",
+            20,
+            "asked for the code",
+        )
         assert ask(up.document("web")["endpoint"], stage.ca)["version"] == "one"
         assert stage.writes(since=before) == []
         stage.moorage("approve", "-y")

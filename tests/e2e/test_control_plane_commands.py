@@ -46,15 +46,25 @@ def test_the_status_contract(done):
             assert condition["status"] in ("True", "False", "Unknown")
             assert re.fullmatch(r"[A-Z][A-Za-z]+", condition["reason"])
             assert TIME.fullmatch(condition["lastTransitionTime"])
-    web = next(document for document in status["documents"] if document["kind"] == "InferenceService")
+    web = next(
+        document for document in status["documents"] if document["kind"] == "InferenceService"
+    )
     assert web["endpoint"].startswith("https://")
     assert web["models"] == []
     (revision,) = web["revisions"]
     assert {"name", "trafficWeight", "healthState", "serving"} <= revision.keys()
-    assert (revision["trafficWeight"], revision["healthState"], revision["serving"]) == (100, "Healthy", True)
+    assert (revision["trafficWeight"], revision["healthState"], revision["serving"]) == (
+        100,
+        "Healthy",
+        True,
+    )
     (replica,) = web["replicas"]
     assert {"name", "revision", "ready", "pid", "startedAt", "adapters"} <= replica.keys()
-    assert (replica["revision"], replica["ready"], replica["adapters"]) == (revision["name"], True, [])
+    assert (replica["revision"], replica["ready"], replica["adapters"]) == (
+        revision["name"],
+        True,
+        [],
+    )
     assert TIME.fullmatch(replica["startedAt"])
 
 
@@ -64,7 +74,9 @@ def test_zero_and_three(done):
     done.moorage("plan", "-f", str(done.manifest), "--detailed-exitcode", code=0)
     done.save(service("web", env=[{"name": "COLOUR", "value": "green"}]))
     before = len(done.journal())
-    plan = done.moorage("plan", "-f", str(done.manifest), "--detailed-exitcode", "-o", "json", code=3)
+    plan = done.moorage(
+        "plan", "-f", str(done.manifest), "--detailed-exitcode", "-o", "json", code=3
+    )
     (line,) = [line for line in json.loads(plan.stdout)["changes"] if line["action"] != "no-op"]
     assert (line["object"], line["action"]) == ("ContainerApp/web", "update")
     assert "template.containers[app].env[COLOUR]" in [field["path"] for field in line["fields"]]
@@ -73,7 +85,9 @@ def test_zero_and_three(done):
 
 
 def test_one(done):
-    """1 when a command cannot do what it is for: no key where there is none, no service of that name."""
+    """1 when a command cannot do what it is for: no key where there is none, no service of that
+    name.
+    """
     assert "has no API keys" in done.moorage("key", "web", code=1).stderr
     ended = done.moorage("key", "none", code=1)
     assert "'none'" in ended.stderr
@@ -103,7 +117,9 @@ def test_two(done, arguments):
 
 
 def test_four_and_an_approval(done):
-    """4 when a person must decide: a document that is gone may not take its app along. It is remembered since when."""
+    """4 when a person must decide: a document that is gone may not take its app along. It is
+    remembered since when.
+    """
     done.code("api")
     done.save(service("web"), service("api"))
     done.once()
@@ -120,13 +136,17 @@ def test_four_and_an_approval(done):
 
 
 def test_five(done):
-    """5 when the time is over before everything is as desired, with the reason: here an image that nobody has."""
+    """5 when the time is over before everything is as desired, with the reason: here an image that
+    nobody has.
+    """
     done.code("broken")
     done.save(service("web"), service("broken", engine={"image": "nobody/nothing:1"}))
     ended = done.once("--timeout", "5", code=5)
     assert "nobody/nothing:1" in ended.stdout
     assert "the time is over" in ended.stdout
-    broken = next(document for document in done.json("status")["documents"] if document["name"] == "broken")
+    broken = next(
+        document for document in done.json("status")["documents"] if document["name"] == "broken"
+    )
     conditions = {condition["type"]: condition for condition in broken["conditions"]}
     assert conditions["Ready"]["status"] == "False"
     assert conditions["RevisionHealthy"]["reason"] == "RevisionFailed"
@@ -138,7 +158,9 @@ def test_five(done):
 
 
 async def test_an_interrupt_ends_quickly_and_says_so(done):
-    """Ctrl-C: 0 from a watch that was in sync, 130 from `--once`; within seconds, with a line about what stays."""
+    """Ctrl-C: 0 from a watch that was in sync, 130 from `--once`; within seconds, with a line about
+    what stays.
+    """
     up = done.up()
     await up.until(lambda: "watching" in up.output, 30, "watching")
     began = time.monotonic()
@@ -159,7 +181,9 @@ async def test_an_interrupt_ends_quickly_and_says_so(done):
 
 
 async def test_one_daemon_per_state_directory(done):
-    """A second `up` and a `down` are refused with the pid of the first; `status` and `plan` work beside it."""
+    """A second `up` and a `down` are refused with the pid of the first; `status` and `plan` work
+    beside it.
+    """
     with done.watching() as up:
         await up.until(lambda: "watching" in up.output, 60, "watching")
         for command in (("up", "-f", str(done.manifest)), ("down", "-y")):
@@ -172,7 +196,9 @@ async def test_one_daemon_per_state_directory(done):
 
 
 def test_logs_of_a_service(done):
-    """`logs` reads the console through the Container Apps stream; a service that is not there is named with those that are."""
+    """`logs` reads the console through the Container Apps stream; a service that is not there is
+    named with those that are.
+    """
     assert "RevisionReady" in done.moorage("logs", "web", "--system").stdout
     done.moorage("logs", "web")
     ended = done.moorage("logs", "none", code=1)
@@ -184,13 +210,28 @@ def test_help_is_instant():
     call = [*MOORAGE[:1], "-X", "importtime", *MOORAGE[1:], "--help"]
     ended = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True)
     imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
-    assert imported & {"azure.core", "pydantic", "aiohttp", "rich.console", "structlog", "asyncio"} <= {"rich.console", "asyncio"}
+    assert imported & {
+        "azure.core",
+        "pydantic",
+        "aiohttp",
+        "rich.console",
+        "structlog",
+        "asyncio",
+    } <= {"rich.console", "asyncio"}
 
 
 def test_local_azure_speaks_to_machines(done):
     """start, status and journal with -o json, as the contract says."""
     facts = done.json("local-azure", "start")
-    promised = {"armEndpoint", "authority", "caFile", "tenantId", "clientId", "clientSecret", "subscriptionId"}
+    promised = {
+        "armEndpoint",
+        "authority",
+        "caFile",
+        "tenantId",
+        "clientId",
+        "clientSecret",
+        "subscriptionId",
+    }
     assert promised <= facts.keys()
     entry = done.json("local-azure", "journal")[0]
     assert {"time", "client", "method", "path", "status"} <= entry.keys()

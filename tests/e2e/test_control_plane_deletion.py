@@ -1,4 +1,6 @@
-"""A document that goes takes nothing with it before a person or `prune: true` says so, and never the data."""
+"""A document that goes takes nothing with it before a person or `prune: true` says so, and never
+the data.
+"""
 
 import pytest
 
@@ -19,12 +21,21 @@ def up(stage):
 def everything(**sync):
     more = {"syncPolicy": sync} if sync else {}
     dev = environment("dev", **more)
-    return dev, service("web", environment="dev"), service("api", environment="dev"), service("other")
+    return (
+        dev,
+        service("web", environment="dev"),
+        service("api", environment="dev"),
+        service("other"),
+    )
 
 
 def kinds_of(writes):
     """What was deleted of ARM, in its words for the kinds, in order."""
-    return [write.split(" ")[1].split("/")[-2] for write in writes if write.startswith("DELETE /subscriptions/")]
+    return [
+        write.split(" ")[1].split("/")[-2]
+        for write in writes
+        if write.startswith("DELETE /subscriptions/")
+    ]
 
 
 async def test_coming_back_within_the_grace_keeps_everything(stage, up):
@@ -33,7 +44,9 @@ async def test_coming_back_within_the_grace_keeps_everything(stage, up):
     dev, web, api, other = everything()
     before = len(stage.journal())
     stage.save(dev, api, other)
-    await up.until(lambda: up.condition("web", "Synced")["reason"] == "Deleting", 20, "web is leaving")
+    await up.until(
+        lambda: up.condition("web", "Synced")["reason"] == "Deleting", 20, "web is leaving"
+    )
     assert "in case that was a mistake" in up.condition("web", "Synced")["message"]
     stage.save(dev, web, api, other)
     await up.converged("web", "api", "other", "dev")
@@ -45,11 +58,19 @@ async def test_nothing_goes_before_it_may(stage, up):
     dev, _, api, other = everything()
     before = len(stage.journal())
     stage.save(dev, api, other)
-    await up.until(lambda: up.condition("web", "Synced")["reason"] == "AwaitingApproval", 45, "a person is asked")
+    await up.until(
+        lambda: up.condition("web", "Synced")["reason"] == "AwaitingApproval",
+        45,
+        "a person is asked",
+    )
     assert "moorage approve" in up.condition("web", "Synced")["message"]
     assert ask(up.document("web")["endpoint"], stage.ca)["version"] == "one"
     assert stage.writes(since=before) == []
-    plan = [line for line in stage.json("plan", "-f", str(stage.manifest))["changes"] if line["action"] != "no-op"]
+    plan = [
+        line
+        for line in stage.json("plan", "-f", str(stage.manifest))["changes"]
+        if line["action"] != "no-op"
+    ]
     assert [(line["object"], line["action"], line["problem"]) for line in plan] == [
         ("ContainerApp/web", "delete", "waits for approval")
     ]
@@ -60,11 +81,17 @@ async def test_nothing_goes_before_it_may(stage, up):
 
 
 async def test_an_environment_goes_in_azures_order(stage, up):
-    """Half of the documents vanish at once: only a person may say yes. Then apps go first, and what holds data stays."""
+    """Half of the documents vanish at once: only a person may say yes. Then apps go first, and what
+    holds data stays.
+    """
     *_, other = everything()
     before = len(stage.journal())
     stage.save(other)
-    await up.until(lambda: up.condition("dev", "Synced", "Environment")["status"] == "False", 20, "dev is leaving")
+    await up.until(
+        lambda: up.condition("dev", "Synced", "Environment")["status"] == "False",
+        20,
+        "dev is leaving",
+    )
     stage.moorage("approve", "-y")
     await up.until(lambda: up.document("dev", "Environment") is None, 60, "dev is gone")
     assert up.document("api") is None
@@ -72,7 +99,11 @@ async def test_an_environment_goes_in_azures_order(stage, up):
     assert sorted(gone[:3]) == ["containerApps", "storages", "storages"]
     assert gone[3:] == ["managedEnvironments", "workspaces"]
     kept = [event for event in stage.events() if event.reason == "Retained"]
-    assert {event.object for event in kept} >= {"StorageAccount/dev", "FileShare/dev", "ResourceGroup/dev"}
+    assert {event.object for event in kept} >= {
+        "StorageAccount/dev",
+        "FileShare/dev",
+        "ResourceGroup/dev",
+    }
     await up.converged("other", "default")
 
 
@@ -88,7 +119,9 @@ async def test_an_environment_that_comes_back_finds_its_data(stage, up):
 
 
 async def test_down_removes_all_but_data_and_then_data(stage, up):
-    """`down --dry-run` shows, `down` removes in Azure's order, `down --purge-data` also what holds data."""
+    """`down --dry-run` shows, `down` removes in Azure's order, `down --purge-data` also what holds
+    data.
+    """
     assert "stop it first" in stage.moorage("down", "-y", code=1).stderr
     assert up.end() == 0
     before = len(stage.journal())
@@ -99,8 +132,12 @@ async def test_down_removes_all_but_data_and_then_data(stage, up):
     assert stage.writes(since=before) == []
     stage.moorage("down", "-y")
     gone = kinds_of(stage.writes(since=before))
-    assert sorted(gone) == sorted(["containerApps"] * 3 + ["storages"] * 4 + ["managedEnvironments"] * 2 + ["workspaces"] * 2)
-    assert gone.index("workspaces") > gone.index("managedEnvironments") > gone.index("containerApps")
+    assert sorted(gone) == sorted(
+        ["containerApps"] * 3 + ["storages"] * 4 + ["managedEnvironments"] * 2 + ["workspaces"] * 2
+    )
+    assert (
+        gone.index("workspaces") > gone.index("managedEnvironments") > gone.index("containerApps")
+    )
     stage.moorage("down", "-y")
     assert len(kinds_of(stage.writes(since=before))) == len(gone)
     before = len(stage.journal())

@@ -1,4 +1,6 @@
-"""A model of a hub arrives on the share by a job inside the environment; the hub is a stand-in that speaks its interface."""
+"""A model of a hub arrives on the share by a job inside the environment; the hub is a stand-in that
+speaks its interface.
+"""
 
 import json
 import random
@@ -10,7 +12,10 @@ from tests.hub import HubStandIn
 
 COMMIT = "c0ffee" + "0" * 34
 FOLDER = f"models/org--tiny/{COMMIT[:12]}"
-FILES = {"config.json": b'{"model_type": "llama"}', "model.safetensors": random.Random(2).randbytes(3_000_000)}
+FILES = {
+    "config.json": b'{"model_type": "llama"}',
+    "model.safetensors": random.Random(2).randbytes(3_000_000),
+}
 SERVICE = {
     "kind": "InferenceService",
     "metadata": {"name": "tiny"},
@@ -25,7 +30,9 @@ SERVICE = {
 
 @pytest.fixture
 def hub():
-    with HubStandIn("org/tiny", dict(FILES), {"v1": COMMIT}, token="hf_secret").serving() as standing:
+    with HubStandIn(
+        "org/tiny", dict(FILES), {"v1": COMMIT}, token="hf_secret"
+    ).serving() as standing:
         yield standing
 
 
@@ -46,7 +53,9 @@ def on_share(stage, path):
 
 
 async def test_a_model_is_fetched_into_the_environment(stage, hub):
-    """Whole, verified, with its manifest, without passing through the daemon; a second start fetches and writes nothing."""
+    """Whole, verified, with its manifest, without passing through the daemon; a second start
+    fetches and writes nothing.
+    """
     stage.env |= {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_secret"}
     stage.save(SERVICE)
     with stage.watching(resync=2) as up:
@@ -55,9 +64,19 @@ async def test_a_model_is_fetched_into_the_environment(stage, hub):
     assert on_share(stage, "model.safetensors").read_bytes() == FILES["model.safetensors"]
     manifest = json.loads(on_share(stage, ".moorage.json").read_text())
     assert manifest["commit"] == COMMIT
-    uploads = [e for e in stage.journal() if e["plane"] == "files" and FOLDER in e["path"] and e["client"].startswith("moorage/")]
-    assert not [e for e in uploads if e["method"] == "PUT" and "restype=directory" not in e.get("query", "")]
-    everything = "".join(path.read_text(errors="replace") for path in (stage.state / "daemon").rglob("*") if path.is_file())
+    uploads = [
+        e
+        for e in stage.journal()
+        if e["plane"] == "files" and FOLDER in e["path"] and e["client"].startswith("moorage/")
+    ]
+    assert not [
+        e for e in uploads if e["method"] == "PUT" and "restype=directory" not in e.get("query", "")
+    ]
+    everything = "".join(
+        path.read_text(errors="replace")
+        for path in (stage.state / "daemon").rglob("*")
+        if path.is_file()
+    )
     assert "hf_secret" not in everything
     asked, before = dict(hub.asked), len(stage.journal())
     with stage.watching(resync=2) as up:
@@ -73,7 +92,9 @@ async def test_a_hub_that_refuses_is_said_and_asked_again_when_the_token_is_ther
     stage.save(SERVICE)
     hub.job_token, hub.gated = "hf_new", True
     with stage.watching(resync=2) as up:
-        await up.until(lambda: (found := job(stage)) and found.reason == "GatedRepo", 60, "told why not")
+        await up.until(
+            lambda: (found := job(stage)) and found.reason == "GatedRepo", 60, "told why not"
+        )
         assert "accept its terms" in job(stage).message
     stage.env |= {"HF_TOKEN": "hf_new"}
     with stage.watching(resync=2) as up:

@@ -1,4 +1,6 @@
-"""Changes behind Moorage's back, made with the Azure SDK, are noticed and put right within one resync, and told by field."""
+"""Changes behind Moorage's back, made with the Azure SDK, are noticed and put right within one
+resync, and told by field.
+"""
 
 import time
 from collections import Counter
@@ -46,7 +48,9 @@ async def hide_app(azure, stack):
 
 async def remove_ingress(azure, stack):
     await (
-        await azure.apps.container_apps.begin_update(GROUP, APP, {"properties": {"configuration": {"ingress": None}}})
+        await azure.apps.container_apps.begin_update(
+            GROUP, APP, {"properties": {"configuration": {"ingress": None}}}
+        )
     ).result()
 
 
@@ -73,18 +77,26 @@ async def traffic_to_a_foreign_revision(azure, stack):
 
 
 async def deactivate_revision(azure, stack):
-    revisions = [each async for each in azure.apps.container_apps_revisions.list_revisions(GROUP, APP)]
+    revisions = [
+        each async for each in azure.apps.container_apps_revisions.list_revisions(GROUP, APP)
+    ]
     active = next(revision.name for revision in revisions if revision.active)
     await azure.apps.container_apps_revisions.deactivate_revision(GROUP, APP, active)
 
 
 async def change_app_tags(azure, stack):
-    await (await azure.apps.container_apps.begin_update(GROUP, APP, {"tags": {"moorage-document": "somebody"}})).result()
+    await (
+        await azure.apps.container_apps.begin_update(
+            GROUP, APP, {"tags": {"moorage-document": "somebody"}}
+        )
+    ).result()
 
 
 async def change_group_tags(azure, stack):
     group = await azure.resources.resource_groups.get(GROUP)
-    await azure.resources.resource_groups.update(GROUP, {"tags": {**group.tags, "team": "blue", "theirs": "stays"}})
+    await azure.resources.resource_groups.update(
+        GROUP, {"tags": {**group.tags, "team": "blue", "theirs": "stays"}}
+    )
 
 
 async def delete_storage_link(azure, stack):
@@ -156,16 +168,30 @@ CASES = [
     (delete_file, {"PublishedFolder/web/code/web/": "files[app.py]"}),
     (change_file, {"PublishedFolder/web/code/web/": "files[app.py]"}),
     (change_group_tags, {"ResourceGroup/default": "tags.team"}),
-    pytest.param(single_mode, {"ContainerApp/web": "properties.configuration.activeRevisionsMode"}, marks=slow),
-    pytest.param(foreign_revision, {"ContainerApp/web": "template.containers[app].env[COLOUR]"}, marks=slow),
+    pytest.param(
+        single_mode,
+        {"ContainerApp/web": "properties.configuration.activeRevisionsMode"},
+        marks=slow,
+    ),
+    pytest.param(
+        foreign_revision, {"ContainerApp/web": "template.containers[app].env[COLOUR]"}, marks=slow
+    ),
     pytest.param(deactivate_revision, {"ContainerApp/web": "revisions[web--"}, marks=slow),
     pytest.param(change_app_tags, {"ContainerApp/web": "tags.moorage-document"}, marks=slow),
-    pytest.param(remove_profile, {"ManagedEnvironment/default": "properties.workloadProfiles[gpu]"}, marks=slow),
+    pytest.param(
+        remove_profile,
+        {"ManagedEnvironment/default": "properties.workloadProfiles[gpu]"},
+        marks=slow,
+    ),
     pytest.param(delete_workspace, {"LogAnalyticsWorkspace/default": OBJECT}, marks=slow),
     pytest.param(shrink_share, {"FileShare/default": "properties.shareQuota"}, marks=slow),
     pytest.param(
         delete_app_and_environment,
-        {"ManagedEnvironment/default": OBJECT, "EnvironmentStorage/default/": OBJECT, "ContainerApp/web": OBJECT},
+        {
+            "ManagedEnvironment/default": OBJECT,
+            "EnvironmentStorage/default/": OBJECT,
+            "ContainerApp/web": OBJECT,
+        },
         marks=slow,
     ),
 ]
@@ -186,17 +212,23 @@ LOSSES = [
     (delete_account, {"StorageAccount/default": OBJECT, **BELOW}),
     (delete_share, BELOW),
 ]
-MOVING = {"EnvironmentStorage/default/": "a new account has other keys: the share is registered anew"}
+MOVING = {
+    "EnvironmentStorage/default/": "a new account has other keys: the share is registered anew"
+}
 
 
 @pytest.mark.parametrize(("harm", "expected"), CASES)
 async def test_harm_is_put_right(stage, up, harm, expected):
-    """Each harm is told as drift of the right object with the right field, of no other object, and undone."""
+    """Each harm is told as drift of the right object with the right field, of no other object, and
+    undone.
+    """
     await up.settled_on("web", version="one")
     before = drift(stage)
     async with outside(stage) as azure, AsyncExitStack() as stack:
         await harm(azure, stack)
-    await up.until(lambda: told(stage, before, expected), 4 * RESYNC + 10, f"drift is told: {expected}")
+    await up.until(
+        lambda: told(stage, before, expected), 4 * RESYNC + 10, f"drift is told: {expected}"
+    )
     await up.settled_on("web", version="one")
     assert strays(stage, before, expected) == set()
 
@@ -219,7 +251,8 @@ def told(stage, before, expected):
     """Whether every drift that is to be told has been, with its field."""
     found = [*(drift(stage) - before)]
     return all(
-        any(name.startswith(about) and field in " ".join(fields) for name, fields in found) for about, field in expected.items()
+        any(name.startswith(about) and field in " ".join(fields) for name, fields in found)
+        for about, field in expected.items()
     )
 
 

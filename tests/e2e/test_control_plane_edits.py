@@ -1,4 +1,6 @@
-"""Edits of the saved file while `moorage up` runs converge by themselves, and no request fails on the way."""
+"""Edits of the saved file while `moorage up` runs converge by themselves, and no request fails on
+the way.
+"""
 
 import pytest
 
@@ -21,7 +23,9 @@ def endpoint(up, name="web"):
 
 
 async def test_code_env_and_command_change_under_load(stage, up):
-    """Changed code, a changed variable, a changed command: three new revisions, and not one request fails."""
+    """Changed code, a changed variable, a changed command: three new revisions, and not one request
+    fails.
+    """
     await up.settled_on("web", version="one")
     green = [{"name": "COLOUR", "value": "green"}]
     async with Load(endpoint(up), stage.ca) as load:
@@ -59,7 +63,9 @@ async def test_a_second_service_comes_and_goes(stage, up):
     await up.settled_on("api", arguments=["9000"])
     before = len(stage.journal())
     stage.save(service("web"))
-    await up.until(lambda: up.condition("api", "Synced")["reason"] == "Deleting", 20, "the service is leaving")
+    await up.until(
+        lambda: up.condition("api", "Synced")["reason"] == "Deleting", 20, "the service is leaving"
+    )
     assert stage.writes(since=before) == []
     stage.moorage("approve", "InferenceService/api", "-y")
     await up.until(lambda: up.document("api") is None, 60, "the service is gone")
@@ -71,14 +77,21 @@ async def test_a_second_service_comes_and_goes(stage, up):
 
 
 async def test_tags_are_merged(stage, up):
-    """A tag in the Environment reaches everything that can carry one, in one write each; taking it away leaves it to others."""
+    """A tag in the Environment reaches everything that can carry one, in one write each; taking it
+    away leaves it to others.
+    """
     stage.save(environment(tags={"costCenter": "4711"}), service("web"))
     before = len(stage.journal())
     await up.converged("web", "default")
     plan = stage.json("plan", "-f", str(stage.manifest))
     assert [line for line in plan["changes"] if line["action"] != "no-op"] == []
     written = [write.split(" ")[1].split("/")[-2] for write in stage.writes(since=before)]
-    assert sorted(written) == ["managedEnvironments", "resourcegroups", "storageAccounts", "workspaces"]
+    assert sorted(written) == [
+        "managedEnvironments",
+        "resourcegroups",
+        "storageAccounts",
+        "workspaces",
+    ]
     assert "Drift" not in str(reasons(stage))
 
 
@@ -95,18 +108,29 @@ async def test_the_port_moves_with_the_traffic(stage, up):
 
 
 async def test_another_profile_where_the_old_revision_goes_first(stage, up):
-    """Recreate and a changed workload profile: the profile waits for the revision that is to run there, and does not hold it up."""
+    """Recreate and a changed workload profile: the profile waits for the revision that is to run
+    there, and does not hold it up.
+    """
     big = {"name": "big", "workloadProfileType": "D4", "minimumCount": 0, "maximumCount": 1}
     stage.save(environment(workloadProfiles=[big]), service("web"))
     await up.settled_on("web", arguments=["9000"])
     there = {"workloadProfileName": "big", "rollout": {"strategy": "Recreate"}}
-    stage.save(environment(workloadProfiles=[big]), service("web", **there, env=[{"name": "COLOUR", "value": "blue"}]))
+    stage.save(
+        environment(workloadProfiles=[big]),
+        service("web", **there, env=[{"name": "COLOUR", "value": "blue"}]),
+    )
     await up.settled_on("web", colour="blue", seconds=30)
 
 
 def ready_replicas(up, name="web"):
-    return [replica for replica in (up.document(name) or {}).get("replicas", ()) if replica["ready"]]
+    return [
+        replica for replica in (up.document(name) or {}).get("replicas", ()) if replica["ready"]
+    ]
 
 
 def reasons(stage, about=""):
-    return {event["reason"] for event in stage.json("events", "--limit", "1000")["events"] if about in ("", event["object"])}
+    return {
+        event["reason"]
+        for event in stage.json("events", "--limit", "1000")["events"]
+        if about in ("", event["object"])
+    }

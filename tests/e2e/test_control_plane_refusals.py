@@ -29,7 +29,9 @@ async def good(stage, up):
 
 
 async def refused(stage, up, since, reason, *words, kind="Environment", name="dev"):
-    """The condition says why, it says so still after two resyncs, the service answers and nothing was written."""
+    """The condition says why, it says so still after two resyncs, the service answers and nothing
+    was written.
+    """
     stalled = await up.until(lambda: stalled_of(up, kind, name), 20, "refused")
     assert stalled["reason"] == reason
     for word in words:
@@ -54,18 +56,29 @@ async def test_a_location_is_fixed(stage, up, good):
 
 async def test_the_managed_environments_name_is_fixed(stage, up, good):
     """A managed environment cannot be renamed, and no second one is built."""
-    stage.save(environment("dev", managedEnvironment={"name": "cae-other"}, syncPolicy={"prune": True}), in_dev())
+    stage.save(
+        environment("dev", managedEnvironment={"name": "cae-other"}, syncPolicy={"prune": True}),
+        in_dev(),
+    )
     await refused(stage, up, good, "EnvironmentImmutable", "cae-other", "cae-dev")
 
 
 async def test_the_environments_own_name_is_fixed(stage, up, good):
-    """The Environment document cannot be renamed under its services: the old one stays as it is, the new one is not built."""
-    stage.save(environment("prod", location="swedencentral", syncPolicy={"prune": True}), in_dev("prod"))
-    await refused(stage, up, good, "EnvironmentImmutable", "dev", "prod", kind="InferenceService", name="web")
+    """The Environment document cannot be renamed under its services: the old one stays as it is,
+    the new one is not built.
+    """
+    stage.save(
+        environment("prod", location="swedencentral", syncPolicy={"prune": True}), in_dev("prod")
+    )
+    await refused(
+        stage, up, good, "EnvironmentImmutable", "dev", "prod", kind="InferenceService", name="web"
+    )
     await refused(stage, up, good, "EnvironmentImmutable", "dev", "prod", name="prod")
     assert up.condition("dev", "Synced", "Environment")["reason"] != "Deleting"
     plan = stage.json("plan", "-f", str(stage.manifest))["changes"]
-    assert [line for line in plan if line["action"] in ("create", "update", "delete", "replace")] == []
+    assert [
+        line for line in plan if line["action"] in ("create", "update", "delete", "replace")
+    ] == []
 
 
 async def test_a_one_shot_run_says_so_too(stage, up, good):

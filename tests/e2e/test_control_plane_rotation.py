@@ -1,4 +1,6 @@
-"""A rotated storage key: the share is registered anew, services move there by a revision, and nobody's request fails."""
+"""A rotated storage key: the share is registered anew, services move there by a revision, and
+nobody's request fails.
+"""
 
 import asyncio
 import json
@@ -16,12 +18,16 @@ SCRIPT = {"seed": 1, "faults": [{"fault": "StaleMountKey"}]}
 
 def ground():
     managed = {"name": ENVIRONMENT, "storageName": "phi"}
-    return environment(resourceGroup=GROUP, storage={"accountName": ACCOUNT}, managedEnvironment=managed)
+    return environment(
+        resourceGroup=GROUP, storage={"accountName": ACCOUNT}, managedEnvironment=managed
+    )
 
 
 @pytest.fixture(scope="module")
 def up(stage):
-    """Two services, one of which sleeps when nobody asks; a storage that is given another key can be mounted no more."""
+    """Two services, one of which sleeps when nobody asks; a storage that is given another key can
+    be mounted no more.
+    """
     (stage.root / "faults.json").write_text(json.dumps(SCRIPT))
     assert commands.load(stage.azure_dir / "faults.db", stage.root / "faults.json") == 0
     stage.code("web")
@@ -52,7 +58,9 @@ async def mounted(azure):
 
 async def moved(azure, up, before):
     """Wait until the service has left `before`, and nothing else is registered."""
-    await up.until(lambda: up.document("web")["revisions"][0]["name"] != before, 60, "another revision")
+    await up.until(
+        lambda: up.document("web")["revisions"][0]["name"] != before, 60, "another revision"
+    )
     await up.settled_on("web")
     await up.converged()
     (name,) = await mounted(azure)
@@ -66,7 +74,9 @@ def revision(up):
 
 
 async def test_a_rotation_costs_no_request(stage, up):
-    """While clients go on asking, the service moves to a newly registered share; the old registration goes."""
+    """While clients go on asking, the service moves to a newly registered share; the old
+    registration goes.
+    """
     await up.settled_on("web", version="one")
     async with outside(stage) as azure, Load(up.document("web")["endpoint"], stage.ca) as load:
         assert await registered(azure) == {"phi", "phi-rw"}
@@ -77,20 +87,30 @@ async def test_a_rotation_costs_no_request(stage, up):
         await load.reaches(len(load.answers) + 20)
     assert load.failures == []
     assert set(load.seen("revision")) == {before, revision(up)}
-    assert writes_of("phi", stage, mark) == ["PUT 200", "DELETE 200"], "a new key, and no delete in vain"
+    assert writes_of("phi", stage, mark) == ["PUT 200", "DELETE 200"], (
+        "a new key, and no delete in vain"
+    )
     assert not [event for event in stage.events() if event.reason == "DriftFound"]
     told = [event for event in stage.events() if event.reason == "StorageKeyRotated"]
-    assert [(event.object, name in event.message) for event in told] == [("Environment/default", True)]
+    assert [(event.object, name in event.message) for event in told] == [
+        ("Environment/default", True)
+    ]
 
 
 def writes_of(storage, stage, since):
     """What Moorage did to a storage of the environment: method and status."""
     found = [write.split() for write in stage.writes(since)]
-    return [f"{method} {status}" for method, path, status in found if path.endswith(f"/{ENVIRONMENT}/storages/{storage}")]
+    return [
+        f"{method} {status}"
+        for method, path, status in found
+        if path.endswith(f"/{ENVIRONMENT}/storages/{storage}")
+    ]
 
 
 async def test_nothing_moves_without_a_rotation(stage, up):
-    """A daemon that has lost its memory finds the share registered under the key of now, and changes nothing."""
+    """A daemon that has lost its memory finds the share registered under the key of now, and
+    changes nothing.
+    """
     up.kill()
     forget(stage)
     mark = len(stage.journal())
@@ -102,8 +122,9 @@ async def test_nothing_moves_without_a_rotation(stage, up):
 
 
 async def test_a_second_rotation_survives_death_and_oblivion(stage, up):
-    """The key is rotated while no daemon runs. The next one is killed as soon as the share is registered anew, and its memory
-    is lost; what comes after ends the move, and code goes on to be published.
+    """The key is rotated while no daemon runs. The next one is killed as soon as the share is
+    registered anew, and its memory is lost; what comes after ends the move, and code goes on to be
+    published.
     """
     up.kill()
     async with outside(stage) as azure, Load(await endpoint(azure), stage.ca) as load:
@@ -117,7 +138,11 @@ async def test_a_second_rotation_survives_death_and_oblivion(stage, up):
         forget(stage)
         with stage.watching(resync=5) as heir:
             await heir.settled_on("web")
-            await heir.until(lambda: heir.document("web") and is_converged(heir.document("default", "Environment")))
+            await heir.until(
+                lambda: (
+                    heir.document("web") and is_converged(heir.document("default", "Environment"))
+                )
+            )
             (after,) = await mounted(azure)
             assert {after} != before
             assert await registered(azure) == {after, f"{after}-rw"}
@@ -129,7 +154,9 @@ async def test_a_second_rotation_survives_death_and_oblivion(stage, up):
 
 @pytest.mark.slow
 async def test_what_others_registered_stays(make_stage):
-    """A storage that somebody else made and mounts is mounted until the key is rotated, and neither written nor deleted."""
+    """A storage that somebody else made and mounts is mounted until the key is rotated, and neither
+    written nor deleted.
+    """
     stage = make_stage()
     stage.code("web")
     stage.save(ground(), service("web"))
@@ -138,10 +165,19 @@ async def test_what_others_registered_stays(make_stage):
         theirs = await azure.apps.managed_environments_storages.get(GROUP, ENVIRONMENT, "phi")
         stage.moorage("down", "-y")
         consumption = {"location": "swedencentral", "properties": {}}
-        await (await azure.apps.managed_environments.begin_create_or_update(GROUP, ENVIRONMENT, consumption)).result()
+        await (
+            await azure.apps.managed_environments.begin_create_or_update(
+                GROUP, ENVIRONMENT, consumption
+            )
+        ).result()
         keys = await azure.storage.storage_accounts.list_keys(GROUP, ACCOUNT)
-        theirs.properties.azure_file.account_key, theirs.properties.azure_file.access_mode = keys["keys"][0]["value"], "ReadWrite"
-        await azure.apps.managed_environments_storages.create_or_update(GROUP, ENVIRONMENT, "phi", theirs)
+        theirs.properties.azure_file.account_key, theirs.properties.azure_file.access_mode = (
+            keys["keys"][0]["value"],
+            "ReadWrite",
+        )
+        await azure.apps.managed_environments_storages.create_or_update(
+            GROUP, ENVIRONMENT, "phi", theirs
+        )
         mark = len(stage.journal())
         with stage.watching(resync=5) as up:
             await up.converged()

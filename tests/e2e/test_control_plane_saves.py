@@ -9,11 +9,21 @@ from tests.e2e.stage import ask, service
 GOOD = "kind: InferenceService\napiVersion: moorage.dev/v1alpha1\nmetadata: {name: web}\nspec:\n"
 BROKEN = {
     "syntax": (GOOD + "  code: [\n", "moorage.yaml:"),
-    "unknown key": (GOOD + "  code: ./code-web\n  command: [a]\n  targetPort: 9000\n  replicas: 3\n", "moorage.yaml:8:3: "),
-    "wrong type": (GOOD + "  code: ./code-web\n  command: [a]\n  targetPort: many\n", "moorage.yaml:7:15: "),
-    "missing folder": (GOOD + "  code: ./nowhere\n  command: [a]\n  targetPort: 9000\n", "moorage.yaml:5:9: "),
+    "unknown key": (
+        GOOD + "  code: ./code-web\n  command: [a]\n  targetPort: 9000\n  replicas: 3\n",
+        "moorage.yaml:8:3: ",
+    ),
+    "wrong type": (
+        GOOD + "  code: ./code-web\n  command: [a]\n  targetPort: many\n",
+        "moorage.yaml:7:15: ",
+    ),
+    "missing folder": (
+        GOOD + "  code: ./nowhere\n  command: [a]\n  targetPort: 9000\n",
+        "moorage.yaml:5:9: ",
+    ),
     "no such environment profile": (
-        GOOD + "  code: ./code-web\n  command: [a]\n  targetPort: 9000\n  workloadProfileName: nowhere\n",
+        GOOD + "  code: ./code-web\n  command: [a]\n  targetPort: 9000\n  workloadProfileName:"
+        " nowhere\n",
         "moorage.yaml:8:24: ",
     ),
     "empty": ("", "moorage.yaml"),
@@ -21,7 +31,7 @@ BROKEN = {
         "\n---\n".join([GOOD + "  code: ./code-web\n  command: [a]\n  targetPort: 9000\n"] * 2),
         "moorage.yaml:",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +48,9 @@ def coloured(colour):
 
 
 async def test_saves_of_every_kind_arrive(stage, up):
-    """Written in place, renamed over, and taken away for a moment: each version is what runs in the end."""
+    """Written in place, renamed over, and taken away for a moment: each version is what runs in the
+    end.
+    """
     await up.settled_on("web", colour="red")
     stage.save(coloured("green"), in_place=True)
     await up.settled_on("web", colour="green")
@@ -52,7 +64,9 @@ async def test_saves_of_every_kind_arrive(stage, up):
 
 @pytest.mark.parametrize("case", BROKEN)
 async def test_a_broken_save_changes_nothing(stage, up, case):
-    """The problem is told with file, line and column, on `status` too; nothing is written, and a good save recovers."""
+    """The problem is told with file, line and column, on `status` too; nothing is written, and a
+    good save recovers.
+    """
     stage.save(coloured("blue"))
     await up.settled_on("web", colour="blue")
     text, place = BROKEN[case]
@@ -79,7 +93,9 @@ async def test_many_saves_in_a_moment_become_one_revision(stage, up):
         stage.save(coloured(f"colour{number}"))
     await up.settled_on("web", colour="colour19")
     templates = [write for write in stage.writes(since=before) if write.startswith("PATCH ")]
-    assert len(templates) <= 4, templates  # at most two versions were seen, each a template and a move of the traffic
+    assert len(templates) <= 4, (
+        templates
+    )  # at most two versions were seen, each a template and a move of the traffic
 
 
 def test_events_are_told_once(stage, up):
@@ -87,7 +103,9 @@ def test_events_are_told_once(stage, up):
     events = stage.json("events", "--limit", "1000")["events"]
     told = [(event["type"], event["reason"], event["object"], event["message"]) for event in events]
     assert len(told) == len(set(told))
-    assert {"InvalidDocument", "Ready", "Creating", "Updating"} <= {event["reason"] for event in events}
+    assert {"InvalidDocument", "Ready", "Creating", "Updating"} <= {
+        event["reason"] for event in events
+    }
     assert "DriftFound" not in {event["reason"] for event in events}
     keys = json.dumps(events).lower()
     assert "accountkey" not in keys

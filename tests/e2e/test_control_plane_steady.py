@@ -4,7 +4,9 @@ from tests.e2e.stage import service
 
 
 def test_a_second_run_writes_nothing(stage):
-    """`up --once` twice: the second ends well without one write, and costs a bounded number of calls."""
+    """`up --once` twice: the second ends well without one write, and costs a bounded number of
+    calls.
+    """
     stage.code("web")
     stage.save(service("web"))
     stage.once()
@@ -12,15 +14,23 @@ def test_a_second_run_writes_nothing(stage):
     done = stage.once()
     assert "everything is as the documents say" in done.stdout
     assert stage.writes(since=before) == []
-    entries = [entry for entry in stage.json("local-azure", "journal")[before:] if entry["plane"] != "login"]
+    entries = [
+        entry
+        for entry in stage.json("local-azure", "journal")[before:]
+        if entry["plane"] != "login"
+    ]
     calls = [
-        f"{e['method']} {e['path']}" for e in entries if e["client"].startswith("moorage/") and "comp=lease" not in e["query"]
+        f"{e['method']} {e['path']}"
+        for e in entries
+        if e["client"].startswith("moorage/") and "comp=lease" not in e["query"]
     ]
     assert len(calls) <= 20, calls
 
 
 def test_a_lost_cache_costs_no_write(stage):
-    """Without state.db the daemon knows as much as Azure and the share tell, which is all it needs."""
+    """Without state.db the daemon knows as much as Azure and the share tell, which is
+    all it needs.
+    """
     for path in (stage.state / "daemon" / "local").glob("state.db*"):
         path.unlink()
     before = len(stage.journal())
@@ -29,7 +39,9 @@ def test_a_lost_cache_costs_no_write(stage):
 
 
 def test_a_plan_after_a_run_is_empty(stage):
-    """`plan` sees with the same eyes: nothing to do, exit code 0 with --detailed-exitcode, no write."""
+    """`plan` sees with the same eyes: nothing to do, exit code 0 with --detailed-exitcode, no
+    write.
+    """
     before = len(stage.journal())
     done = stage.moorage("plan", "-f", str(stage.manifest), "--detailed-exitcode")
     assert "nothing to do" in done.stdout

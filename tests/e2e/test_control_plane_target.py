@@ -1,4 +1,6 @@
-"""`--target azure` is the same code: pointed by settings at a local Azure that somebody else runs, it does the same."""
+"""`--target azure` is the same code: pointed by settings at a local Azure that somebody else runs,
+it does the same.
+"""
 
 import re
 from pathlib import Path
@@ -16,7 +18,9 @@ def cloud(make_stage):
 
 @pytest.fixture(scope="module")
 def user(tmp_path_factory, cloud):
-    """A stage without a local Azure, whose settings say where Azure is; nothing is shared but the CA file."""
+    """A stage without a local Azure, whose settings say where Azure is; nothing is shared but the
+    CA file.
+    """
     stage = Stage(tmp_path_factory.mktemp("user"))
     facts = cloud.azure("start")
     ca = stage.root / "ca.pem"
@@ -33,7 +37,10 @@ def user(tmp_path_factory, cloud):
         "AZURE_CLIENT_SECRET": facts["clientSecret"],
     }
     stage.code("web")
-    stage.save(environment("dev", subscriptionId=facts["subscriptionId"]), service("web", environment="dev"))
+    stage.save(
+        environment("dev", subscriptionId=facts["subscriptionId"]),
+        service("web", environment="dev"),
+    )
     yield stage
     stage.close()
 
@@ -49,7 +56,9 @@ def test_the_plan_comes_first(user, cloud):
 
 
 def test_with_a_yes_it_does_the_same(user, cloud):
-    """The service runs there, status and key commands name the target, a second run writes nothing."""
+    """The service runs there, status and key commands name the target, a second run
+    writes nothing.
+    """
     done = user.once("-y")
     assert "everything is as the documents say" in done.stdout
     status = user.json("status")
@@ -71,7 +80,9 @@ def test_what_is_missing_is_said_at_once(user):
 
 
 def test_a_wrong_secret_waits_for_a_person(user, cloud):
-    """A credential that is refused is a person's to mend: exit code 4 with the reason, and no write."""
+    """A credential that is refused is a person's to mend: exit code 4 with the reason, and no
+    write.
+    """
     before = len(cloud.journal())
     done = user.once("-y", code=4, AZURE_CLIENT_SECRET="wrong-secret")
     assert "SignInFailed" in done.stderr
@@ -103,6 +114,8 @@ def test_nothing_branches_on_the_target():
     found = {}
     for path in sorted((ROOT / "reconciler").rglob("*.py")):
         name = path.relative_to(ROOT / "reconciler").as_posix()
-        if lines := [line.strip() for line in path.read_text().splitlines() if BRANCHES.search(line)]:
+        if lines := [
+            line.strip() for line in path.read_text().splitlines() if BRANCHES.search(line)
+        ]:
             found[name] = lines
     assert set(found) == {"settings.py"}, found

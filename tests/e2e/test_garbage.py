@@ -1,4 +1,6 @@
-"""What nothing names any more goes from the share, and nothing else does: a service whose code and adapters change."""
+"""What nothing names any more goes from the share, and nothing else does: a service whose code and
+adapters change.
+"""
 
 import time
 from contextlib import AsyncExitStack
@@ -35,7 +37,9 @@ def documents(stage):
 
 
 async def test_only_what_nobody_names_goes(stage, documents):
-    """Old code, adapters and engines are deleted and told; what runs, what a catalogue names and what is not ours stays."""
+    """Old code, adapters and engines are deleted and told; what runs, what a catalogue names and
+    what is not ours stays.
+    """
     up = stage.up(MOORAGE_GARBAGE_AFTER="3")
     await up.converged("web")
     async with outside(stage) as azure, AsyncExitStack() as stack:
@@ -55,7 +59,9 @@ async def test_only_what_nobody_names_goes(stage, documents):
         kept = {path: await share.get_file_client(path).exists() for path in KEPT}
         assert all(kept.values()), {KEPT[path] for path, there in kept.items() if not there}
     told = [event.message for event in stage.events() if event.reason == "GarbageCollected"]
-    assert any(message.startswith(f"code/web/{first} is deleted from the share") for message in told)
+    assert any(
+        message.startswith(f"code/web/{first} is deleted from the share") for message in told
+    )
     await up.settled_on("web", version="two")
     up.end()
 
@@ -71,11 +77,16 @@ async def put(share, path):
 
 
 async def names(share, folder):
-    return [item["name"] async for item in share.get_directory_client(folder).list_directories_and_files()]
+    return [
+        item["name"]
+        async for item in share.get_directory_client(folder).list_directories_and_files()
+    ]
 
 
 async def foreign_app(azure):
-    """An app of another tool in the same environment: its first revision runs the old code, its second one an engine."""
+    """An app of another tool in the same environment: its first revision runs the old code, its
+    second one an engine.
+    """
     found = await azure.apps.managed_environments.get(GROUP, "cae-default")
     for suffix, path in (("one", f"code/rolled/{OLD}"), ("two", "services/tiny/fedcba987654")):
         container = {
@@ -97,4 +108,6 @@ async def foreign_app(azure):
                 "template": template,
             },
         }
-        await (await azure.apps.container_apps.begin_create_or_update(GROUP, "other", body)).result()
+        await (
+            await azure.apps.container_apps.begin_create_or_update(GROUP, "other", body)
+        ).result()

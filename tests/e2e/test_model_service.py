@@ -1,6 +1,8 @@
-"""A fine-tuned model's whole life with real vLLM: served, changed under load without a failed request, hurt, healed.
+"""A fine-tuned model's whole life with real vLLM: served, changed under load without a failed
+request, hurt, healed.
 
-One vLLM start serves most of it (about a minute on two cores), so the tests run in order and share the service.
+One vLLM start serves most of it (about a minute on two cores), so the tests run in order and share
+the service.
 """
 
 import asyncio
@@ -80,9 +82,13 @@ def key(stage, name="default"):
 
 def status_of(stage, endpoint, path, token=None):
     """The HTTP status that a route of the service answers with."""
-    request = urllib.request.Request(endpoint + path, headers={"Authorization": f"Bearer {token}"} if token else {})
+    request = urllib.request.Request(
+        endpoint + path, headers={"Authorization": f"Bearer {token}"} if token else {}
+    )
     try:
-        with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=stage.ca), timeout=30) as answer:
+        with urllib.request.urlopen(
+            request, context=ssl.create_default_context(cafile=stage.ca), timeout=30
+        ) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
@@ -93,20 +99,31 @@ class TestLife:
     """In this order."""
 
     async def test_the_official_client_is_served(self, service, up):
-        """Models, chat, streams and completions answer; the base and each adapter by its plain name."""
+        """Models, chat, streams and completions answer; the base and each adapter by its plain
+        name.
+        """
         endpoint, _ = facts(up)
-        http = openai.DefaultHttpxClient(verify=ssl.create_default_context(cafile=service.ca), trust_env=False, timeout=60)
+        http = openai.DefaultHttpxClient(
+            verify=ssl.create_default_context(cafile=service.ca), trust_env=False, timeout=60
+        )
         client = openai.OpenAI(base_url=f"{endpoint}/v1", api_key=key(service), http_client=http)
         assert {model.id for model in client.models.list()} == {"tiny", "red", "green"}
         for model, word in (("tiny", "plain"), ("red", "red"), ("green", "green")):
-            question = {"model": model, "max_tokens": 8, "messages": [{"role": "user", "content": "hello"}]}
+            question = {
+                "model": model,
+                "max_tokens": 8,
+                "messages": [{"role": "user", "content": "hello"}],
+            }
             answer = client.chat.completions.create(**question)
             assert (answer.model, answer.choices[0].message.content.strip()) == (model, word)
             text = "".join(
-                part.choices[0].delta.content or "" for part in client.chat.completions.create(**question, stream=True)
+                part.choices[0].delta.content or ""
+                for part in client.chat.completions.create(**question, stream=True)
             )
             assert text.strip() == word
-            assert client.completions.create(model=model, prompt="hello", max_tokens=4).choices[0].text
+            assert (
+                client.completions.create(model=model, prompt="hello", max_tokens=4).choices[0].text
+            )
         http.close()
 
     async def test_nothing_else_passes_the_gate(self, service, up):
@@ -114,15 +131,31 @@ class TestLife:
         endpoint, _ = facts(up)
         assert status_of(service, endpoint, "/v1/models") == 401
         assert status_of(service, endpoint, "/v1/models", "mk-wrong") == 401
-        routes = ("/metrics", "/docs", "/openapi.json", "/adapters", "/invocations", "/scale_elastic_ep", "/tokenize", "/ping",
-                  "/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/version", "//metrics", "/v1/../metrics", "/%6detrics")  # fmt: skip
+        routes = (
+            "/metrics",
+            "/docs",
+            "/openapi.json",
+            "/adapters",
+            "/invocations",
+            "/scale_elastic_ep",
+            "/tokenize",
+            "/ping",
+            "/v1/load_lora_adapter",
+            "/v1/unload_lora_adapter",
+            "/version",
+            "//metrics",
+            "/v1/../metrics",
+            "/%6detrics",
+        )
         right = key(service)
         for route in routes:
             for token in (None, right):
                 assert status_of(service, endpoint, route, token) == 404, route
 
     async def test_adapters_change_hot_under_load(self, service, up):
-        """One added, one retrained, one removed under eight streams: no request fails, vLLM stays the same process."""
+        """One added, one retrained, one removed under eight streams: no request fails, vLLM stays
+        the same process.
+        """
         endpoint, before = facts(up)
         async with Chat(endpoint, key(service), service.ca, ("tiny", "red")) as chat:
             await chat.more(60)
@@ -131,9 +164,15 @@ class TestLife:
             chat.models = ("tiny", "red", "blue")
             await chat.more(100)
 
-            tiny_model.make_adapter(service.root / "adapters" / "red", "violet", model=service.root / "model")
+            tiny_model.make_adapter(
+                service.root / "adapters" / "red", "violet", model=service.root / "model"
+            )
             await up.until(
-                lambda: _version(up, "red") != _version_of(before, "red") and up._converged(("tiny",)), 60, "red retrained"
+                lambda: (
+                    _version(up, "red") != _version_of(before, "red") and up._converged(("tiny",))
+                ),
+                60,
+                "red retrained",
             )
             since = len(chat.answers)
             assert await chat.ask("red") == "violet"
@@ -147,7 +186,9 @@ class TestLife:
         assert len(chat.answers) >= 500
         assert set(chat.seen("tiny")) == {"plain"}
         assert set(chat.seen("red")) == {"red", "violet"}
-        assert chat.seen("red", since + 16).keys() == {"violet"}, "answers after the flip come from the new weights"
+        assert chat.seen("red", since + 16).keys() == {"violet"}, (
+            "answers after the flip come from the new weights"
+        )
         assert set(chat.seen("blue")) == {"blue"}
         _, after = facts(up)
         assert pids(after) == pids(before)
@@ -163,12 +204,19 @@ class TestLife:
         assert status_of(service, endpoint, "/v1/models", second) == 401
         assert status_of(service, endpoint, "/v1/models", key(service)) == 200
         _, after = facts(up)
-        assert (pids(after), after["revisions"][0]["name"]) == (pids(before), before["revisions"][0]["name"])
+        assert (pids(after), after["revisions"][0]["name"]) == (
+            pids(before),
+            before["revisions"][0]["name"],
+        )
 
     async def test_a_canary_is_tried_promoted_and_taken_back(self, service, up):
-        """Both versions answer under one name by weight; a person's word moves the name, and stands until the file changes."""
+        """Both versions answer under one name by weight; a person's word moves the name, and stands
+        until the file changes.
+        """
         endpoint, before = facts(up)
-        tiny_model.make_adapter(service.root / "adapters" / "red-next", "amber", model=service.root / "model")
+        tiny_model.make_adapter(
+            service.root / "adapters" / "red-next", "amber", model=service.root / "model"
+        )
         await saved(service, up, with_canary(weight=50))
         async with Chat(endpoint, key(service), service.ca, ("red", "tiny"), streams=8) as chat:
             await chat.more(80)
@@ -178,15 +226,28 @@ class TestLife:
 
             said = service.moorage("adapter", "promote", "tiny", "red").stdout
             assert "source: ./adapters/red-next" in said
-            await up.until(lambda: up.condition("tiny", "Synced")["reason"] == "Promoted", 30, "promoted")
-            await up.until(lambda: _version(up, "red") == {row["canary"]["digest"]}, 30, "served by the replica")
+            await up.until(
+                lambda: up.condition("tiny", "Synced")["reason"] == "Promoted", 30, "promoted"
+            )
+            await up.until(
+                lambda: _version(up, "red") == {row["canary"]["digest"]},
+                30,
+                "served by the replica",
+            )
             assert await chat.ask("red") == "amber"
             assert up.condition("tiny", "Ready")["status"] == "True"
-            assert "promoted already" in service.moorage("adapter", "promote", "tiny", "red", code=1).stderr
+            assert (
+                "promoted already"
+                in service.moorage("adapter", "promote", "tiny", "red", code=1).stderr
+            )
 
             service.moorage("adapter", "rollback", "tiny", "red")
-            await up.until(lambda: up.condition("tiny", "Synced")["reason"] == "RolledBack", 30, "rolled back")
-            await up.until(lambda: _version(up, "red") == {row["digest"]}, 30, "served by the replica")
+            await up.until(
+                lambda: up.condition("tiny", "Synced")["reason"] == "RolledBack", 30, "rolled back"
+            )
+            await up.until(
+                lambda: _version(up, "red") == {row["digest"]}, 30, "served by the replica"
+            )
             assert await chat.ask("red") == "violet"
             assert "RolledBack" in service.moorage("adapter", "list", "tiny").stdout
 
@@ -197,11 +258,17 @@ class TestLife:
         assert pids(facts(up)[1]) == pids(before)
 
     async def test_a_canary_that_fails_its_evaluation_is_rolled_back_by_itself(self, service, up):
-        """It never gets a request; the condition and an event say why, the message names the edit, and an edit ends it."""
+        """It never gets a request; the condition and an event say why, the message names the edit,
+        and an edit ends it.
+        """
         endpoint, _ = facts(up)
-        (service.root / "must.jsonl").write_text('{"prompt": "hello", "expect": "violet", "maxTokens": 4}\n')
+        (service.root / "must.jsonl").write_text(
+            '{"prompt": "hello", "expect": "violet", "maxTokens": 4}\n'
+        )
         service.save(with_canary(evaluation="./must.jsonl"))
-        await up.until(lambda: up.condition("tiny", "Synced")["reason"] == "RolledBack", 60, "rolled back")
+        await up.until(
+            lambda: up.condition("tiny", "Synced")["reason"] == "RolledBack", 60, "rolled back"
+        )
         message = up.condition("tiny", "Synced")["message"]
         assert "EvaluationFailed" in message
         assert "write source: ./adapters/red and take canary out" in message
@@ -209,24 +276,40 @@ class TestLife:
         async with Chat(endpoint, key(service), service.ca, ("red",)) as chat:
             await chat.more(20)
         assert set(chat.seen("red")) == {"violet"}
-        (service.root / "must.jsonl").write_text('{"prompt": "hello", "expect": "amber", "maxTokens": 4}\n')
-        await up.until(lambda: up.condition("tiny", "Synced")["status"] == "True", 60, "an edit of the evaluation is a new trial")
+        (service.root / "must.jsonl").write_text(
+            '{"prompt": "hello", "expect": "amber", "maxTokens": 4}\n'
+        )
+        await up.until(
+            lambda: up.condition("tiny", "Synced")["status"] == "True",
+            60,
+            "an edit of the evaluation is a new trial",
+        )
         await saved(service, up, documents("red", "blue"))
 
     async def test_a_canary_whose_requests_fail_is_rolled_back_by_itself(self, service, up):
-        """It passes preflight and proof and overflows after some prompts: as soon as more fail than are allowed, all go to the
-        stable version again, which never failed one; condition, event and command say why, and an edit is a new trial.
+        """It passes preflight and proof and overflows after some prompts: as soon as more fail than
+        are allowed, all go to the stable version again, which never failed one; condition, event
+        and command say why, and an edit is a new trial.
         """
         endpoint, _ = facts(up)
         trip = service.root / "adapters" / "red-trip"
         tiny_model.make_adapter(trip, "amber", model=service.root / "model", trips_on="~")
-        canary = {"source": "./adapters/red-trip", "weight": 50, "maxErrorRate": 0.1, "promoteAfter": "10m"}
+        canary = {
+            "source": "./adapters/red-trip",
+            "weight": 50,
+            "maxErrorRate": 0.1,
+            "promoteAfter": "10m",
+        }
         await saved(service, up, with_canary(**canary))
         stable, trial = (row := red_of(service))["digest"][:12], row["canary"]["digest"][:12]
         async with Chat(endpoint, key(service), service.ca, (), streams=0) as chat:
 
             async def rolled_back():
-                found.extend(await asyncio.gather(*(versioned(chat, "hello ~" if turn % 3 else "hello") for turn in range(9))))
+                found.extend(
+                    await asyncio.gather(
+                        *(versioned(chat, "hello ~" if turn % 3 else "hello") for turn in range(9))
+                    )
+                )
                 return up.condition("tiny", "Synced")["reason"] == "RolledBack"
 
             found, deadline = [], time.monotonic() + 120
@@ -234,24 +317,40 @@ class TestLife:
                 assert time.monotonic() < deadline, Counter(found)
             assert set(found) == {(stable, "violet"), (trial, "amber"), (trial, "500")}
             message = up.condition("tiny", "Synced")["message"]
-            assert re.search(rf"{trial} was rolled back: \d+ of \d+ requests failed, 10\.0% of at least 20 are allowed", message)
+            assert re.search(
+                rf"{trial} was rolled back: \d+ of \d+ requests failed, 10\.0% of at least 20 are"
+                r" allowed",
+                message,
+            )
             assert "write source: ./adapters/red and take canary out" in message
             assert any("requests failed" in event.message for event in service.events())
             assert red_of(service)["held"]["outcome"] == "RolledBack"
-            await up.until(lambda: red_of(service)["canary"] is None, 30, "the replica has let go of it")
+            await up.until(
+                lambda: red_of(service)["canary"] is None, 30, "the replica has let go of it"
+            )
             assert {await versioned(chat, "hello ~") for _ in range(20)} == {(stable, "violet")}
             assert up.condition("tiny", "Ready")["status"] == "True"
             assert red_of(service)["held"]["outcome"] == "RolledBack", "it holds"
 
-            tiny_model.make_adapter(service.root / "adapters" / "red-trip", "amber", 1, model=service.root / "model")
-            await up.until(lambda: up.condition("tiny", "Synced")["status"] == "True", 60, "other weights are a new trial")
+            tiny_model.make_adapter(
+                service.root / "adapters" / "red-trip", "amber", 1, model=service.root / "model"
+            )
+            await up.until(
+                lambda: up.condition("tiny", "Synced")["status"] == "True",
+                60,
+                "other weights are a new trial",
+            )
             assert red_of(service)["held"] is None
         await saved(service, up, documents("red", "blue"))
 
     async def test_keys_are_limited_and_an_admin_key_reads_metrics(self, service, up):
         """Models and metrics by key, without a restart."""
         endpoint, before = facts(up)
-        keys = [{"name": "default"}, {"name": "ci", "models": ["blue"]}, {"name": "ops", "admin": True}]
+        keys = [
+            {"name": "default"},
+            {"name": "ci", "models": ["blue"]},
+            {"name": "ops", "admin": True},
+        ]
         await saved(service, up, documents("red", "blue", auth={"apiKeys": keys}))
         ops, ci = key(service, "ops"), key(service, "ci")
         assert status_of(service, endpoint, "/metrics", ops) == 200
@@ -266,15 +365,22 @@ class TestLife:
         assert pids(facts(up)[1]) == pids(before)
 
     async def test_a_broken_adapter_changes_nothing(self, service, up):
-        """An adapter the engine could not take is reported with its place, and the old one keeps answering."""
+        """An adapter the engine could not take is reported with its place, and the old one keeps
+        answering.
+        """
         endpoint, before = facts(up)
         weights = service.root / "adapters" / "blue" / "adapter_model.safetensors"
         whole = weights.read_bytes()
         weights.write_bytes(whole[: len(whole) // 2])
-        problems = await up.until(lambda: up.status().get("problems"), 30, "the problem is reported")
+        problems = await up.until(
+            lambda: up.status().get("problems"), 30, "the problem is reported"
+        )
         assert "moorage.yaml:" in problems[0]
         assert "blue" in problems[0]
-        assert "moorage.yaml:" in service.moorage("validate", "-f", str(service.manifest), code=2).stderr
+        assert (
+            "moorage.yaml:"
+            in service.moorage("validate", "-f", str(service.manifest), code=2).stderr
+        )
         assert status_of(service, endpoint, "/v1/models", key(service)) == 200
         weights.write_bytes(whole)
         await up.until(lambda: not up.status().get("problems"), 30, "the problem is gone")
@@ -285,7 +391,9 @@ class TestLife:
         """kill -9 of vLLM: the service is not ready, then serves again, with all adapters."""
         _, before = facts(up)
         os.kill(pids(before).pop(), signal.SIGKILL)
-        await up.until(lambda: up.condition("tiny", "Ready")["status"] != "True", 90, "the death is noticed")
+        await up.until(
+            lambda: up.condition("tiny", "Ready")["status"] != "True", 90, "the death is noticed"
+        )
         await up.converged("tiny", seconds=BOOT)
         endpoint, after = facts(up)
         assert pids(after) != pids(before)
@@ -293,10 +401,14 @@ class TestLife:
             assert await chat.ask("red") == "violet"
 
     async def test_engine_args_roll_out_under_load(self, service, up):
-        """A changed engine argument boots a new revision, which takes the weight when it is ready; no request fails."""
+        """A changed engine argument boots a new revision, which takes the weight when it is ready;
+        no request fails.
+        """
         endpoint, before = facts(up)
         async with Chat(endpoint, key(service), service.ca, ("tiny", "red"), streams=8) as chat:
-            await saved(service, up, documents("red", "blue", args={"max-num-seqs": 16}), seconds=BOOT)
+            await saved(
+                service, up, documents("red", "blue", args={"max-num-seqs": 16}), seconds=BOOT
+            )
             await up.until(lambda: _rolled(up, before), 60, "the new revision serves alone")
             await chat.more(40)
         assert chat.failures == []
@@ -312,12 +424,20 @@ def with_canary(**options):
 
 async def versioned(chat, content):
     """Which version answered and what; the status where it failed."""
-    question = {"model": "red", "max_tokens": 4, "temperature": 0, "messages": [{"role": "user", "content": content}]}
+    question = {
+        "model": "red",
+        "max_tokens": 4,
+        "temperature": 0,
+        "messages": [{"role": "user", "content": content}],
+    }
     try:
         raw = await chat.client.chat.completions.with_raw_response.create(**question)
     except openai.APIStatusError as error:
         return error.response.headers.get("x-moorage-adapter-version"), str(error.status_code)
-    return raw.headers["x-moorage-adapter-version"], (raw.parse().choices[0].message.content or "").strip()
+    return (
+        raw.headers["x-moorage-adapter-version"],
+        (raw.parse().choices[0].message.content or "").strip(),
+    )
 
 
 def red_of(stage):
@@ -329,7 +449,9 @@ def adapters(stage):
 
 
 def _version_of(document, adapter):
-    return {a["digest"] for row in document["replicas"] for a in row["adapters"] if a["name"] == adapter}
+    return {
+        a["digest"] for row in document["replicas"] for a in row["adapters"] if a["name"] == adapter
+    }
 
 
 def _version(up, adapter):

@@ -1,4 +1,6 @@
-"""A scripted kind over an imaginary cloud, and a loop around it; virtual time comes from looptime."""
+"""A scripted kind over an imaginary cloud, and a loop around it; virtual time comes
+from looptime.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,15 @@ import pytest
 
 from reconciler.engine.controller import Controller
 from reconciler.engine.diff import Rules, diff
-from reconciler.engine.external import Desired, DocumentRef, Facts, ObjectKey, Observation, Progress, Wrote
+from reconciler.engine.external import (
+    Desired,
+    DocumentRef,
+    Facts,
+    ObjectKey,
+    Observation,
+    Progress,
+    Wrote,
+)
 from reconciler.engine.ledger import DocumentState
 from reconciler.engine.result import Pacing
 from reconciler.engine.store import MEMORY, Store
@@ -33,15 +43,23 @@ class Cloud:
     """What survives the daemon: objects, operations under way, and the journal of every call."""
 
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
-    operations: dict[str, tuple[int, Callable[[], None], Exception | None]] = field(default_factory=dict)
+    operations: dict[str, tuple[int, Callable[[], None], Exception | None]] = field(
+        default_factory=dict
+    )
     calls: list[tuple[str, str]] = field(default_factory=list)
 
     def writes(self, name: str | None = None) -> list[str]:
-        return [verb for verb, of in self.calls if verb in ("create", "update", "delete") and name in (None, of)]
+        return [
+            verb
+            for verb, of in self.calls
+            if verb in ("create", "update", "delete") and name in (None, of)
+        ]
 
 
 class ScriptedKind:
-    """An `External` that does as it is told: errors to raise next, operations that take polls, writes that do not stick."""
+    """An `External` that does as it is told: errors to raise next, operations that take polls,
+    writes that do not stick.
+    """
 
     def __init__(self, cloud: Cloud, name: str = "Thing") -> None:
         self.name, self.cloud = name, cloud
@@ -65,9 +83,18 @@ class ScriptedKind:
         if body is None:
             return Observation(exists=False)
         changes = diff(desired.spec.body, body, self.rules)
-        outputs = {"id": f"/things/{name}", **{f"seen-{k}": v for k, v in seen.items()}, **body.get("outputs", {})}
+        outputs = {
+            "id": f"/things/{name}",
+            **{f"seen-{k}": v for k, v in seen.items()},
+            **body.get("outputs", {}),
+        }
         observed = Observation(
-            True, ready=name not in self.unready, busy=name in self.busy, changes=changes, outputs=outputs, poll_after=None
+            True,
+            ready=name not in self.unready,
+            busy=name in self.busy,
+            changes=changes,
+            outputs=outputs,
+            poll_after=None,
         )
         return replace(observed, **self.observation.get(name, {}))
 
@@ -129,9 +156,13 @@ def key(name: str) -> ObjectKey:
     return ObjectKey("Thing", name)
 
 
-def thing(name: str, refs: tuple[str, ...] = (), document: DocumentRef = DOC, **rest: Any) -> Desired:
+def thing(
+    name: str, refs: tuple[str, ...] = (), document: DocumentRef = DOC, **rest: Any
+) -> Desired:
     """A desired object; unknown keywords are its body."""
-    known = {field: rest.pop(field) for field in ("generation", "policy", "retain") if field in rest}
+    known = {
+        field: rest.pop(field) for field in ("generation", "policy", "retain") if field in rest
+    }
     return Desired(key(name), document, Spec(rest), tuple(key(ref) for ref in refs), **known)
 
 
@@ -171,7 +202,9 @@ class Harness:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def condition(self, controller: Controller, kind: str, document: DocumentRef = DOC) -> tuple[str, str]:
+    def condition(
+        self, controller: Controller, kind: str, document: DocumentRef = DOC
+    ) -> tuple[str, str]:
         found = controller.conditions(document).get(kind)
         assert found is not None, f"no condition {kind}"
         return found.status.value, found.reason

@@ -1,4 +1,6 @@
-"""What was there before any document is told as such, released instead of deleted, and keeps what it stands on."""
+"""What was there before any document is told as such, released instead of deleted, and keeps what
+it stands on.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,11 @@ async def test_a_plan_says_that_it_is_taken_over(harness):
     """Not an update: `adopt`, with what the next write settles and what later ones do."""
     now, later = Change("mark", None, "ours"), Change("template", "a", "b")
     harness.cloud.objects["app"] = {}
-    harness.kind.observation["app"] = {"origin": Origin.FOREIGN, "changes": (now,), "later": (later,)}
+    harness.kind.observation["app"] = {
+        "origin": Origin.FOREIGN,
+        "changes": (now,),
+        "later": (later,),
+    }
     controller = harness.controller()
     controller.set_desired([harness.thing("app")], [harness.state()])
     (line,) = await controller.plan()
@@ -55,10 +61,14 @@ async def test_a_plan_says_that_it_is_taken_over(harness):
 @pytest.mark.parametrize("purge", [False, True])
 @pytest.mark.parametrize("polls", [0, 2])
 async def test_down_releases_it_and_leaves_what_it_stands_on(harness, purge, polls):
-    """The rest goes; a purge takes no more than that, nor does a second one, by this process or the next."""
+    """The rest goes; a purge takes no more than that, nor does a second one, by this process or the
+    next.
+    """
     await adopted(harness)
     harness.kind.polls = polls
-    async with harness.running(*family(harness), documents=documents(harness), pacing=PROMPT) as controller:
+    async with harness.running(
+        *family(harness), documents=documents(harness), pacing=PROMPT
+    ) as controller:
         await controller.settled()
         harness.cloud.calls.clear()
         for expected in [("app", "release"), ("link", "delete")], []:
@@ -67,9 +77,16 @@ async def test_down_releases_it_and_leaves_what_it_stands_on(harness, purge, pol
             controller.approve_all()
             assert await controller.settled() is ExitClass.DONE
             await asyncio.sleep(1)
-        kept = {event.message for event in controller.events() if event.reason in ("Released", "Retained")}
+        kept = {
+            event.message
+            for event in controller.events()
+            if event.reason in ("Released", "Retained")
+        }
     assert "Thing/app is released: it was there before any document and goes on as it is" in kept
-    assert any("Thing/share; it is left in place (Thing/app was there before" in message for message in kept)
+    assert any(
+        "Thing/share; it is left in place (Thing/app was there before" in message
+        for message in kept
+    )
     controller = harness.controller()
     controller.set_desired([], [], purge=purge)
     assert await promised(controller) == []
@@ -78,18 +95,24 @@ async def test_down_releases_it_and_leaves_what_it_stands_on(harness, purge, pol
 
 
 async def promised(controller):
-    return [(line.key.name, line.action) for line in await controller.plan() if line.action != "no-op"]
+    return [
+        (line.key.name, line.action) for line in await controller.plan() if line.action != "no-op"
+    ]
 
 
 async def test_a_document_that_goes_asks_and_releases(harness):
-    """As for a deletion: after the grace a person is asked, in other words, and prune answers for them."""
+    """As for a deletion: after the grace a person is asked, in other words, and prune answers for
+    them.
+    """
     await adopted(harness)
     things = family(harness)
     async with harness.running(*things, documents=documents(harness)) as controller:
         await controller.settled()
         controller.set_desired(things[:3], documents(harness)[:1])
         await asyncio.sleep(60)
-        assert "would release Thing/app;" in controller.conditions(harness.DOC).get("Synced").message
+        assert (
+            "would release Thing/app;" in controller.conditions(harness.DOC).get("Synced").message
+        )
         controller.set_desired(things[:3], documents(harness, prune=True)[:1])
         assert await controller.settled() is ExitClass.DONE
         assert harness.cloud.writes() == ["delete"]
@@ -101,7 +124,9 @@ async def test_it_can_be_taken_over_again(harness):
     """The document comes back after a release: an ordinary object once more."""
     await adopted(harness)
     things = family(harness)
-    async with harness.running(*things, documents=documents(harness, prune=True), pacing=PROMPT) as controller:
+    async with harness.running(
+        *things, documents=documents(harness, prune=True), pacing=PROMPT
+    ) as controller:
         await controller.settled()
         controller.set_desired(things[:3], documents(harness, prune=True)[:1])
         await controller.settled()

@@ -9,11 +9,19 @@ A, B = ObjectKey("Thing", "a"), ObjectKey("Thing", "b")
 
 
 def backoff(**rest):
-    return Backoff(base=1.0, cap=30.0, jitter=0.2, bucket=TokenBucket(clock=lambda: 0.0, **rest), random=lambda: 0.0)
+    return Backoff(
+        base=1.0,
+        cap=30.0,
+        jitter=0.2,
+        bucket=TokenBucket(clock=lambda: 0.0, **rest),
+        random=lambda: 0.0,
+    )
 
 
 def test_delays_double_up_to_the_cap_per_key():
-    """Each failure doubles the wait of its own key, never beyond the cap, also after very many failures."""
+    """Each failure doubles the wait of its own key, never beyond the cap, also after very many
+    failures.
+    """
     waits = backoff()
     assert [waits.delay(A) for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
     assert waits.delay(B) == 1

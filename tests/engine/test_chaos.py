@@ -1,4 +1,6 @@
-"""Level-triggered means: whatever was edited, broken, changed or killed before, the end depends on the last documents alone."""
+"""Level-triggered means: whatever was edited, broken, changed or killed before, the end depends on
+the last documents alone.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,17 @@ NAMES = ["group", "env", "app", "other"]
 REFS = {"group": (), "env": ("group",), "app": ("env",), "other": ("group",)}
 
 wanted = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 2), max_size=4)
-trouble = st.sampled_from([TransportFailed("TransportFailed", "x"), Throttled("Throttled", "x", 3.0), Busy("Busy", "x")])
+trouble = st.sampled_from(
+    [TransportFailed("TransportFailed", "x"), Throttled("Throttled", "x", 3.0), Busy("Busy", "x")]
+)
 steps = st.one_of(
     st.tuples(st.just("edit"), wanted),
     st.tuples(st.just("drift"), st.sampled_from(NAMES)),
     st.tuples(st.just("remove"), st.sampled_from(NAMES)),
-    st.tuples(st.just("fail"), st.tuples(st.sampled_from(["observe", "create", "update", "delete", "poll"]), trouble)),
+    st.tuples(
+        st.just("fail"),
+        st.tuples(st.sampled_from(["observe", "create", "update", "delete", "poll"]), trouble),
+    ),
     st.tuples(st.just("slow"), st.integers(0, 3)),
     st.tuples(st.just("wait"), st.sampled_from([0.0, 0.3, 1.0, 7.0, 40.0])),
     st.tuples(st.just("kill"), st.none()),
@@ -52,7 +59,9 @@ class Story:
         self.start()
 
     def start(self) -> None:
-        self.controller = self.harness.controller(codec=SpecCodec(type(self.harness.thing("x").spec)))
+        self.controller = self.harness.controller(
+            codec=SpecCodec(type(self.harness.thing("x").spec))
+        )
         self.want()
         self.task = asyncio.create_task(self.controller.run())
 
@@ -61,7 +70,9 @@ class Story:
         things = [harness.thing(name, REFS[name], size=size) for name, size in self.sizes.items()]
         self.controller.set_desired(things, [harness.state(prune=True)])
         # What the inventory would say: everything that exists is ours.
-        self.controller.set_orphans([harness.thing(name, REFS[name], size=0) for name in harness.cloud.objects])
+        self.controller.set_orphans(
+            [harness.thing(name, REFS[name], size=0) for name in harness.cloud.objects]
+        )
 
     async def kill(self) -> None:
         self.task.cancel()
@@ -109,10 +120,16 @@ async def tell(new_harness: Callable[[], Any], happenings: list[tuple[str, Any]]
     await story.task
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.lists(steps, max_size=12))
 def test_the_end_depends_on_the_last_documents_alone(harness, happenings):
-    """After any sequence of edits, drift, errors, kills and losses of memory the cloud holds exactly what is asked for."""
+    """After any sequence of edits, drift, errors, kills and losses of memory the cloud holds
+    exactly what is asked for.
+    """
     loop = looptime.new_event_loop()
     try:
         loop.run_until_complete(tell(type(harness), happenings))
@@ -125,7 +142,9 @@ def test_the_end_depends_on_the_last_documents_alone(harness, happenings):
 
 @pytest.mark.looptime
 async def test_one_hard_story(harness):
-    """A kill in the middle of an operation, a forgotten state, an edit meanwhile, and a removed group."""
+    """A kill in the middle of an operation, a forgotten state, an edit meanwhile, and a removed
+    group.
+    """
     happenings = [
         ("slow", 3),
         ("edit", {"app": 1, "other": 2}),

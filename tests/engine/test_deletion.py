@@ -33,7 +33,9 @@ def documents(harness, *, prune=False):
 
 
 async def test_without_permission_nothing_goes(harness):
-    """A deleted document waits for a person, says what would be deleted, and an approval lets exactly that go."""
+    """A deleted document waits for a person, says what would be deleted, and an approval lets
+    exactly that go.
+    """
     things, both = family(harness), documents(harness)
     async with harness.running(*things, documents=both) as controller:
         await controller.settled()
@@ -104,7 +106,9 @@ async def test_a_document_that_comes_back_is_kept(harness):
 
 
 async def test_dependents_go_first(harness):
-    """All documents approved at once are deleted in the order of their references, operations included."""
+    """All documents approved at once are deleted in the order of their references, operations
+    included.
+    """
     things, both = family(harness), documents(harness)
     async with harness.running(*things, documents=both) as controller:
         await controller.settled()
@@ -120,7 +124,9 @@ async def test_dependents_go_first(harness):
 
 
 async def test_something_still_used_is_not_deleted(harness):
-    """An object that another document's object needs stays until that one is gone, approval or not."""
+    """An object that another document's object needs stays until that one is gone,
+    approval or not.
+    """
     things, both = family(harness), documents(harness)
     async with harness.running(*things, documents=both) as controller:
         await controller.settled()
@@ -141,7 +147,9 @@ async def test_data_is_retained_and_keeps_what_it_lives_in(harness):
         assert await controller.settled() is ExitClass.DONE
         assert list(harness.cloud.objects) == ["group", "share"]
         await asyncio.sleep(200)
-        assert harness.reasons(controller).count("Retained") == 2  # once it is certain that they will not come back
+        assert (
+            harness.reasons(controller).count("Retained") == 2
+        )  # once it is certain that they will not come back
     async with harness.running(documents=()) as controller:
         await asyncio.sleep(200)
         assert list(harness.cloud.objects) == ["group", "share"]
@@ -149,7 +157,9 @@ async def test_data_is_retained_and_keeps_what_it_lives_in(harness):
 
 async def test_purge_spares_nothing(harness):
     """When a person asks for it, retained data goes too, and what was retained before."""
-    async with harness.running(*family(harness, retain=True), documents=documents(harness), codec=codec(harness)) as controller:
+    async with harness.running(
+        *family(harness, retain=True), documents=documents(harness), codec=codec(harness)
+    ) as controller:
         await controller.settled()
         controller.set_desired([], [])
         await asyncio.sleep(5)
@@ -161,7 +171,9 @@ async def test_purge_spares_nothing(harness):
 
 
 async def test_many_documents_vanishing_at_once_need_a_person(harness):
-    """When more than half of the documents are gone, prune: true is not enough, for a folder may be unmounted."""
+    """When more than half of the documents are gone, prune: true is not enough, for a folder may be
+    unmounted.
+    """
     refs = [DocumentRef("Service", f"s{i}") for i in range(4)]
     things = [harness.thing(ref.name, document=ref) for ref in refs]
     states = [harness.state(ref, scope="dev", prune=True) for ref in refs]
@@ -178,7 +190,9 @@ async def test_many_documents_vanishing_at_once_need_a_person(harness):
 
 
 async def test_an_unreadable_source_deletes_nothing(harness):
-    """While the documents are known to be incomplete nothing that is missing counts as gone, across restarts too."""
+    """While the documents are known to be incomplete nothing that is missing counts as gone, across
+    restarts too.
+    """
     things, both = family(harness), documents(harness, prune=True)
     async with harness.running(*things, documents=both) as controller:
         await controller.settled()
@@ -206,7 +220,9 @@ async def test_what_vanished_while_the_daemon_was_down_is_found_again(harness):
 
 
 async def test_without_any_memory_the_inventory_names_what_to_delete(harness):
-    """With state.db lost, what carries our mark and no document wants waits for a person as everything else does."""
+    """With state.db lost, what carries our mark and no document wants waits for a person as
+    everything else does.
+    """
     things, both = family(harness), documents(harness)
     async with harness.running(*things, documents=both) as controller:
         await controller.settled()
@@ -223,7 +239,9 @@ async def test_without_any_memory_the_inventory_names_what_to_delete(harness):
 
 
 async def test_what_cannot_be_found_any_more_is_left_to_a_person(harness):
-    """Remembered without a spec and unknown to the inventory: nothing is deleted, and an approval forgets it."""
+    """Remembered without a spec and unknown to the inventory: nothing is deleted, and an approval
+    forgets it.
+    """
     things, both = family(harness), documents(harness, prune=True)
     async with harness.running(*things, documents=both) as controller:
         await controller.settled()
@@ -248,7 +266,9 @@ async def test_an_object_that_never_was_is_forgotten_at_once(harness):
 async def test_only_managed_objects_are_deleted(harness):
     """What was only observed or skipped is never deleted."""
     harness.cloud.objects["app"] = {}
-    async with harness.running(harness.thing("app", policy=Policy.OBSERVE), documents=(harness.state(prune=True),)) as controller:
+    async with harness.running(
+        harness.thing("app", policy=Policy.OBSERVE), documents=(harness.state(prune=True),)
+    ) as controller:
         await controller.settled()
         controller.set_desired([], [])
         await asyncio.sleep(100)
@@ -272,7 +292,10 @@ async def test_a_replacement_waits_for_approval(harness):
     harness.kind.rules = Rules(effects={"size": "replace"})
     async with harness.running(harness.thing("app", size=1)) as controller:
         assert await controller.settled() is ExitClass.WAITING_FOR_HUMAN
-        assert "would delete and create anew" in controller.conditions(harness.DOC).get("Synced").message
+        assert (
+            "would delete and create anew"
+            in controller.conditions(harness.DOC).get("Synced").message
+        )
         assert harness.cloud.writes() == []
         assert (await controller.plan())[0].action == "replace"
         controller.approve(harness.DOC)
@@ -293,11 +316,17 @@ async def test_data_is_never_replaced(harness):
 
 async def test_down_is_nothing_special(harness):
     """Taking everything down is an empty set of documents, an approval, and no grace period."""
-    async with harness.running(*family(harness), documents=documents(harness), pacing=Pacing(grace=0)) as controller:
+    async with harness.running(
+        *family(harness), documents=documents(harness), pacing=Pacing(grace=0)
+    ) as controller:
         await controller.settled()
         controller.set_desired([], [])
         lines = await controller.plan()
-        assert [(line.key.name, line.action) for line in lines] == [("app", "delete"), ("share", "delete"), ("group", "delete")]
+        assert [(line.key.name, line.action) for line in lines] == [
+            ("app", "delete"),
+            ("share", "delete"),
+            ("group", "delete"),
+        ]
         controller.approve_all()
         async with asyncio.timeout(5):
             assert await controller.settled() is ExitClass.DONE

@@ -21,7 +21,13 @@ from reconciler.engine.result import Pacing, outcome_of
 from reconciler.engine.verdict import ExitClass
 
 CASES = [
-    (NotReadyYet("R", "m", after=3.0), Phase.WAITING, 3.0, False, "waiting is not failing and knows when to look again"),
+    (
+        NotReadyYet("R", "m", after=3.0),
+        Phase.WAITING,
+        3.0,
+        False,
+        "waiting is not failing and knows when to look again",
+    ),
     (WaitingForHuman("R", "m"), Phase.BLOCKED, 60.0, False, "a person is slow"),
     (TerminalError("R", "m"), Phase.STALLED, None, False, "trying again would be the same"),
     (NotOwned("R", "m"), Phase.STALLED, None, False, "a stranger's object stays a stranger's"),
@@ -34,7 +40,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("error", "phase", "after", "backoff", "reason"), CASES, ids=[case[4] for case in CASES])
+@pytest.mark.parametrize(
+    ("error", "phase", "after", "backoff", "reason"), CASES, ids=[case[4] for case in CASES]
+)
 def test_an_error_has_one_meaning(error, phase, after, backoff, reason):
     """The table of errors, and what each leads to."""
     outcome = outcome_of(error, Pacing())
@@ -44,8 +52,12 @@ def test_an_error_has_one_meaning(error, phase, after, backoff, reason):
 
 @pytest.mark.looptime
 async def test_a_failing_key_backs_off_and_recovers(harness):
-    """Failures of one key are tried again later and later, the resync does not cut that short, and one event tells of them."""
-    harness.kind.errors["observe"] = [TransportFailed("TransportFailed", "connection refused") for _ in range(9)]
+    """Failures of one key are tried again later and later, the resync does not cut that short, and
+    one event tells of them.
+    """
+    harness.kind.errors["observe"] = [
+        TransportFailed("TransportFailed", "connection refused") for _ in range(9)
+    ]
     async with harness.running(harness.thing("app", size=1)) as controller:
         await asyncio.sleep(50)
         assert 5 <= len(harness.cloud.calls) <= 9
@@ -67,7 +79,9 @@ async def test_a_throttled_write_waits_as_long_as_asked(harness):
 
 @pytest.mark.looptime
 async def test_a_refused_write_is_not_tried_again_until_the_document_changes(harness):
-    """A terminal error stalls the document; resyncs look but do not write; an edit starts afresh."""
+    """A terminal error stalls the document; resyncs look but do not write; an edit
+    starts afresh.
+    """
     harness.kind.errors["create"] = [TerminalError("RequestRefused", "no such size")]
     async with harness.running(harness.thing("app", size=-1)) as controller:
         assert await controller.settled() is ExitClass.FAILED
@@ -76,7 +90,9 @@ async def test_a_refused_write_is_not_tried_again_until_the_document_changes(har
         await asyncio.sleep(200)
         assert harness.cloud.writes() == ["create"]
         assert harness.reasons(controller).count("RequestRefused") == 1
-        controller.set_desired([harness.thing("app", size=1, generation=2)], [harness.state(generation=2)])
+        controller.set_desired(
+            [harness.thing("app", size=1, generation=2)], [harness.state(generation=2)]
+        )
         assert await controller.settled() is ExitClass.DONE
         assert harness.condition(controller, "Stalled") == ("False", "NotStalled")
 
@@ -85,7 +101,9 @@ async def test_a_refused_write_is_not_tried_again_until_the_document_changes(har
 async def test_a_refusal_found_by_looking_writes_nothing(harness):
     """A changed location is refused by `observe` itself, and no write is ever issued."""
     harness.cloud.objects["app"] = {"location": "west"}
-    harness.kind.errors["observe"] = [TerminalError("ImmutableField", "location cannot change")] * 50
+    harness.kind.errors["observe"] = [
+        TerminalError("ImmutableField", "location cannot change")
+    ] * 50
     async with harness.running(harness.thing("app", location="east")) as controller:
         assert await controller.settled() is ExitClass.FAILED
         await asyncio.sleep(300)
@@ -97,7 +115,9 @@ async def test_a_refusal_found_by_looking_writes_nothing(harness):
 async def test_dependents_of_something_stalled_are_settled_as_failed(harness):
     """`up --once` does not wait for what can never come."""
     harness.kind.errors["create"] = [TerminalError("RequestRefused", "no")]
-    async with harness.running(harness.thing("app", ("env",), size=1), harness.thing("env", size=1)) as controller:
+    async with harness.running(
+        harness.thing("app", ("env",), size=1), harness.thing("env", size=1)
+    ) as controller:
         assert await controller.settled() is ExitClass.FAILED
         assert harness.cloud.writes("app") == []
 
@@ -114,7 +134,9 @@ async def test_a_person_is_waited_for_slowly(harness):
 
 @pytest.mark.looptime
 async def test_a_refused_document_freezes_what_it_had(harness):
-    """A document that asks for the impossible keeps its objects as they were; nothing is written and nothing is deleted."""
+    """A document that asks for the impossible keeps its objects as they were; nothing is written
+    and nothing is deleted.
+    """
     async with harness.running(harness.thing("app", size=1)) as controller:
         await controller.settled()
         refusal = ("EnvironmentImmutable", "an app cannot move")
@@ -124,7 +146,9 @@ async def test_a_refused_document_freezes_what_it_had(harness):
         assert harness.condition(controller, "Stalled") == ("True", "EnvironmentImmutable")
         assert harness.condition(controller, "Ready") == ("True", "AllGood")
         assert controller.converged() is ExitClass.FAILED
-    async with harness.running(documents=(harness.state(generation=2, refusal=refusal),)) as controller:
+    async with harness.running(
+        documents=(harness.state(generation=2, refusal=refusal),)
+    ) as controller:
         await asyncio.sleep(120)
         assert harness.cloud.writes() == ["create"]
         assert harness.condition(controller, "Ready") == ("True", "AllGood")
@@ -146,7 +170,9 @@ async def test_blindness_makes_ready_unknown(harness):
     """When nobody has been able to look for two minutes, Ready is no longer claimed."""
     async with harness.running(harness.thing("app", size=1)) as controller:
         await controller.settled()
-        harness.kind.errors["observe"] = [TransportFailed("TransportFailed", "down") for _ in range(12)]
+        harness.kind.errors["observe"] = [
+            TransportFailed("TransportFailed", "down") for _ in range(12)
+        ]
         await asyncio.sleep(100)
         assert harness.condition(controller, "Ready")[0] == "True"
         await asyncio.sleep(200)

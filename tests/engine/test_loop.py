@@ -13,20 +13,34 @@ pytestmark = pytest.mark.looptime
 
 
 async def test_objects_are_created_references_first(harness):
-    """Three objects in a row are created in the order of their references and the document ends Ready and Synced."""
-    things = harness.thing("app", ("env",), size=1), harness.thing("env", ("group",), size=1), harness.thing("group", size=1)
+    """Three objects in a row are created in the order of their references and the document ends
+    Ready and Synced.
+    """
+    things = (
+        harness.thing("app", ("env",), size=1),
+        harness.thing("env", ("group",), size=1),
+        harness.thing("group", size=1),
+    )
     async with harness.running(*things) as controller:
         assert await controller.settled() is ExitClass.DONE
-        assert [name for verb, name in harness.cloud.calls if verb == "create"] == ["group", "env", "app"]
+        assert [name for verb, name in harness.cloud.calls if verb == "create"] == [
+            "group",
+            "env",
+            "app",
+        ]
         assert harness.condition(controller, "Ready") == ("True", "AllGood")
         assert harness.condition(controller, "Synced") == ("True", "InSync")
         assert harness.condition(controller, "Stalled") == ("False", "NotStalled")
 
 
 async def test_a_dependent_starts_at_once_when_its_reference_is_ready(harness):
-    """A reference that becomes ready wakes what waits for it, without waiting for the next resync."""
+    """A reference that becomes ready wakes what waits for it, without waiting for the
+    next resync.
+    """
     harness.kind.unready.add("env")
-    async with harness.running(harness.thing("app", ("env",), size=1), harness.thing("env", size=1)) as controller:
+    async with harness.running(
+        harness.thing("app", ("env",), size=1), harness.thing("env", size=1)
+    ) as controller:
         await asyncio.sleep(5)
         assert harness.cloud.writes("app") == []
         assert harness.condition(controller, "Synced") == ("False", "WaitingForReference")
@@ -40,7 +54,9 @@ async def test_a_dependent_starts_at_once_when_its_reference_is_ready(harness):
 async def test_nothing_is_written_twice(harness):
     """Once all is as desired, resyncs observe and write nothing, in this life and in the next."""
     for _ in range(2):
-        async with harness.running(harness.thing("app", ("env",), size=1), harness.thing("env", size=1)) as controller:
+        async with harness.running(
+            harness.thing("app", ("env",), size=1), harness.thing("env", size=1)
+        ) as controller:
             await controller.settled()
             await asyncio.sleep(200)
     assert harness.cloud.writes() == ["create", "create"]
@@ -48,7 +64,9 @@ async def test_nothing_is_written_twice(harness):
 
 
 async def test_drift_is_put_right_and_reported_with_its_fields(harness):
-    """A field changed behind our back is written again within one resync, and an event names the field."""
+    """A field changed behind our back is written again within one resync, and an event names the
+    field.
+    """
     async with harness.running(harness.thing("app", size=1, mode="a")) as controller:
         await controller.settled()
         harness.cloud.objects["app"]["mode"] = "b"
@@ -61,14 +79,19 @@ async def test_drift_is_put_right_and_reported_with_its_fields(harness):
         harness.cloud.objects.clear()
         await asyncio.sleep(70)
         assert harness.cloud.writes() == ["create", "update", "create"]
-        assert "app is missing" in [event for event in controller.events() if event.reason == "DriftFound"][-1].message
+        assert (
+            "app is missing"
+            in [event for event in controller.events() if event.reason == "DriftFound"][-1].message
+        )
 
 
 async def test_an_edit_is_not_drift(harness):
     """A difference that the document itself brought is an update, not drift."""
     async with harness.running(harness.thing("app", size=1)) as controller:
         await controller.settled()
-        controller.set_desired([harness.thing("app", size=2, generation=2)], [harness.state(generation=2)])
+        controller.set_desired(
+            [harness.thing("app", size=2, generation=2)], [harness.state(generation=2)]
+        )
         assert harness.condition(controller, "Synced")[0] == "False"
         assert harness.condition(controller, "Ready")[0] == "True"
         assert controller.observed_generation(harness.DOC) == 1
@@ -80,7 +103,9 @@ async def test_an_edit_is_not_drift(harness):
 async def test_other_facts_of_a_reference_are_not_drift(harness):
     """A difference that follows from what a reference now says is an update, not drift."""
     harness.kind.observation["env"] = {"outputs": {"id": 1}}
-    async with harness.running(harness.thing("app", ("env",), size=1), harness.thing("env", size=1)) as controller:
+    async with harness.running(
+        harness.thing("app", ("env",), size=1), harness.thing("env", size=1)
+    ) as controller:
         await controller.settled()
         harness.kind.observation["env"] = {"outputs": {"id": 2}}
         harness.cloud.objects["app"]["size"] = 0
@@ -91,7 +116,9 @@ async def test_other_facts_of_a_reference_are_not_drift(harness):
 
 
 async def test_a_difference_that_survives_three_writes_does_not_converge(harness):
-    """After three writes without effect the loop says so and goes on slowly instead of writing in circles."""
+    """After three writes without effect the loop says so and goes on slowly instead of writing in
+    circles.
+    """
     harness.cloud.objects["app"] = {"size": 0}
     harness.kind.sticks = False
     async with harness.running(harness.thing("app", size=1)) as controller:
@@ -110,7 +137,9 @@ async def test_a_difference_that_survives_three_writes_does_not_converge(harness
 
 
 async def test_an_edit_while_a_key_is_held_runs_again(harness):
-    """A save that arrives while the object is being written is not lost, and no second worker takes the key."""
+    """A save that arrives while the object is being written is not lost, and no second worker takes
+    the key.
+    """
     changed = asyncio.Event()
 
     async def meanwhile(verb, name):
@@ -160,7 +189,9 @@ async def test_skip_does_not_even_look(harness):
 async def test_no_write_is_issued_without_the_lease(harness):
     """A daemon that is not the leader observes, says so, and writes as soon as it leads."""
     leading = []
-    async with harness.running(harness.thing("app", size=1), may_write=lambda _: bool(leading)) as controller:
+    async with harness.running(
+        harness.thing("app", size=1), may_write=lambda _: bool(leading)
+    ) as controller:
         await asyncio.sleep(20)
         assert harness.cloud.writes() == []
         assert harness.condition(controller, "Synced") == ("False", "NotLeader")
@@ -170,7 +201,9 @@ async def test_no_write_is_issued_without_the_lease(harness):
 
 
 async def test_a_kinds_marks_become_conditions_and_the_worst_counts(harness):
-    """Where two objects speak of the same condition the worse one is shown; a condition nobody speaks of goes."""
+    """Where two objects speak of the same condition the worse one is shown; a condition nobody
+    speaks of goes.
+    """
     harness.kind.observation = {
         "a": {"marks": (Mark("Published", "True", "Published"),)},
         "b": {"marks": (Mark("Published", "False", "Publishing", "3 of 9 files"),), "ready": False},
@@ -188,11 +221,19 @@ async def test_a_kinds_marks_become_conditions_and_the_worst_counts(harness):
 
 
 async def test_a_new_part_on_its_way_takes_nothing_from_ready(harness):
-    """While a new adapter is published the service that will load it stays Ready, for it still serves."""
-    async with harness.running(harness.thing("app", ("one",), size=1), harness.thing("one", size=1)) as controller:
+    """While a new adapter is published the service that will load it stays Ready, for it still
+    serves.
+    """
+    async with harness.running(
+        harness.thing("app", ("one",), size=1), harness.thing("one", size=1)
+    ) as controller:
         await controller.settled()
         harness.kind.polls = 20
-        things = harness.thing("app", ("one", "two"), size=1), harness.thing("one", size=1), harness.thing("two", size=1)
+        things = (
+            harness.thing("app", ("one", "two"), size=1),
+            harness.thing("one", size=1),
+            harness.thing("two", size=1),
+        )
         controller.set_desired(things, [harness.state(generation=2)])
         await asyncio.sleep(3)
         assert harness.condition(controller, "Synced")[0] == "False"
@@ -202,9 +243,13 @@ async def test_a_new_part_on_its_way_takes_nothing_from_ready(harness):
 
 
 async def test_who_reads_anothers_outputs_is_woken_when_they_change(harness):
-    """An object that read what was last seen of another, without referring to it, looks again when that changes."""
+    """An object that read what was last seen of another, without referring to it, looks again when
+    that changes.
+    """
     harness.kind.reads["catalogue"] = harness.key("app")
-    async with harness.running(harness.thing("app", ("catalogue",), size=1), harness.thing("catalogue", size=1)) as controller:
+    async with harness.running(
+        harness.thing("app", ("catalogue",), size=1), harness.thing("catalogue", size=1)
+    ) as controller:
         await controller.settled()
         await asyncio.sleep(2)
         looks = harness.cloud.calls.count(("observe", "catalogue"))
@@ -212,7 +257,9 @@ async def test_who_reads_anothers_outputs_is_woken_when_they_change(harness):
         controller.trigger([harness.key("app")])
         await asyncio.sleep(2)
         assert harness.cloud.calls.count(("observe", "catalogue")) > looks
-        catalogue = next(record for record in controller.records() if record.key.name == "catalogue")
+        catalogue = next(
+            record for record in controller.records() if record.key.name == "catalogue"
+        )
         assert catalogue.outputs["seen-keys"] == ["a"]
 
 
@@ -233,7 +280,9 @@ async def test_stop_lets_the_pass_under_way_finish(harness):
 
     harness.kind.before_call = slowly
     controller = harness.controller(workers=1)
-    controller.set_desired([harness.thing("a", size=1), harness.thing("b", size=1)], [harness.state()])
+    controller.set_desired(
+        [harness.thing("a", size=1), harness.thing("b", size=1)], [harness.state()]
+    )
     task = asyncio.create_task(controller.run())
     await asyncio.sleep(4)
     await controller.stop()
@@ -243,10 +292,14 @@ async def test_stop_lets_the_pass_under_way_finish(harness):
 
 @pytest.mark.parametrize("reason", ["RolledBack", "Promoted"])
 async def test_what_is_held_against_the_document_serves_and_is_not_in_sync(harness, reason):
-    """Ready, for it serves; Synced is False with the reason and its sentence; a one-shot run ends with 4; dependents go on."""
+    """Ready, for it serves; Synced is False with the reason and its sentence; a one-shot run ends
+    with 4; dependents go on.
+    """
     held = {"held": True, "reason": reason, "message": "write source: ./two"}
     harness.kind.observation["catalogue"] = held
-    async with harness.running(harness.thing("app", ("catalogue",), size=1), harness.thing("catalogue", size=1)) as controller:
+    async with harness.running(
+        harness.thing("app", ("catalogue",), size=1), harness.thing("catalogue", size=1)
+    ) as controller:
         assert await controller.settled() is ExitClass.WAITING_FOR_HUMAN
         assert harness.condition(controller, "Ready") == ("True", "AllGood")
         assert harness.condition(controller, "Synced") == ("False", reason)
@@ -258,8 +311,13 @@ async def test_what_is_held_against_the_document_serves_and_is_not_in_sync(harne
 
 
 async def test_nothing_is_done_while_what_builds_on_new_facts_has_not_been_looked_at(harness):
-    """An object that other facts are news to may not have followed them: no moment between the two looks says Synced."""
-    catalogue, app = harness.thing("catalogue", size=1), harness.thing("app", ("catalogue",), size=1)
+    """An object that other facts are news to may not have followed them: no moment between the two
+    looks says Synced.
+    """
+    catalogue, app = (
+        harness.thing("catalogue", size=1),
+        harness.thing("app", ("catalogue",), size=1),
+    )
     harness.kind.reads["app"] = harness.key("catalogue")
     async with harness.running(catalogue, app) as controller:
         await controller.settled()

@@ -19,10 +19,15 @@ async def planned(harness, *things, **rest):
 
 
 async def test_a_new_document_is_all_creations_in_order(harness):
-    """Nothing exists: everything is created, references first, though nothing could be asked of what is to come."""
+    """Nothing exists: everything is created, references first, though nothing could be asked of
+    what is to come.
+    """
     harness.kind.reads["app"] = harness.key("env")
     shown, lines = await planned(
-        harness, harness.thing("app", ("env",)), harness.thing("env", ("group",)), harness.thing("group")
+        harness,
+        harness.thing("app", ("env",)),
+        harness.thing("env", ("group",)),
+        harness.thing("group"),
     )
     assert shown == [("group", "create"), ("env", "create"), ("app", "create")]
     assert all(not line.problem for line in lines)
@@ -30,13 +35,25 @@ async def test_a_new_document_is_all_creations_in_order(harness):
 
 async def test_each_action_is_named(harness):
     """What is right, differs, is at work, is only observed, or is refused, is told apart."""
-    harness.cloud.objects = {"same": {"a": 1}, "differs": {"a": 0}, "busy": {"a": 0}, "watched": {"a": 0}}
+    harness.cloud.objects = {
+        "same": {"a": 1},
+        "differs": {"a": 0},
+        "busy": {"a": 0},
+        "watched": {"a": 0},
+    }
     harness.kind.busy.add("busy")
     names = ["same", "differs", "busy"]
     shown, lines = await planned(
-        harness, *(harness.thing(name, a=1) for name in names), harness.thing("watched", a=1, policy=Policy.OBSERVE)
+        harness,
+        *(harness.thing(name, a=1) for name in names),
+        harness.thing("watched", a=1, policy=Policy.OBSERVE),
     )
-    assert shown == [("same", "no-op"), ("differs", "update"), ("busy", "wait"), ("watched", "no-op")]
+    assert shown == [
+        ("same", "no-op"),
+        ("differs", "update"),
+        ("busy", "wait"),
+        ("watched", "no-op"),
+    ]
     assert [str(change) for change in lines[1].changes] == ["a: 0 -> 1"]
     assert lines[3].changes
 
@@ -53,7 +70,10 @@ async def test_a_plan_of_some_keys_observes_their_references(harness):
     """Asked for one object, the plan looks at what it needs and shows the one."""
     harness.cloud.objects = {"env": {}}
     controller = harness.controller()
-    controller.set_desired([harness.thing("app", ("env",)), harness.thing("env"), harness.thing("other")], [harness.state()])
+    controller.set_desired(
+        [harness.thing("app", ("env",)), harness.thing("env"), harness.thing("other")],
+        [harness.state()],
+    )
     (line,) = await controller.plan([harness.key("app")])
     assert (line.key.name, line.action) == ("app", "create")
     assert harness.cloud.calls == [("observe", "env"), ("observe", "app")]

@@ -1,4 +1,6 @@
-"""Killing the daemon at any instant and starting it again leads to the same end, with nothing done twice."""
+"""Killing the daemon at any instant and starting it again leads to the same end, with nothing done
+twice.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ pytestmark = pytest.mark.looptime
 
 
 async def test_an_operation_is_polled_and_not_repeated(harness):
-    """A long-running creation is one write and as many polls as it takes, at the pace the service asks for."""
+    """A long-running creation is one write and as many polls as it takes, at the pace the service
+    asks for.
+    """
     harness.kind.polls = 5
     async with harness.running(harness.thing("app", size=1)) as controller:
         await asyncio.sleep(2)
@@ -35,7 +39,9 @@ async def test_a_restarted_daemon_resumes_the_operation(harness):
 
 
 async def test_an_operation_that_fails_speaks_for_itself(harness):
-    """The service's own words about a failed operation become the condition, and the write is not repeated."""
+    """The service's own words about a failed operation become the condition, and the write is not
+    repeated.
+    """
     harness.kind.polls, harness.kind.sticks = 2, False
     harness.kind.operation_error = TerminalError("InvalidSku", "no such size")
     async with harness.running(harness.thing("app", size=1)) as controller:
@@ -68,7 +74,9 @@ async def test_an_edit_during_an_operation_waits_for_its_end(harness):
     harness.kind.polls = 5
     async with harness.running(harness.thing("app", size=1)) as controller:
         await asyncio.sleep(2)
-        controller.set_desired([harness.thing("app", size=2, generation=2)], [harness.state(generation=2)])
+        controller.set_desired(
+            [harness.thing("app", size=2, generation=2)], [harness.state(generation=2)]
+        )
         await asyncio.sleep(1)
         assert harness.cloud.writes() == ["create"]
         await controller.settled()
@@ -79,8 +87,14 @@ async def test_an_edit_during_an_operation_waits_for_its_end(harness):
 @pytest.mark.parametrize("lose_memory", [False, True])
 @pytest.mark.parametrize("calls", range(1, 16))
 async def test_killed_at_any_call_the_end_is_the_same(harness, calls, lose_memory):
-    """Wherever the daemon dies, with or without its memory, the next one finishes and creates nothing that exists."""
-    things = harness.thing("app", ("env",), size=1), harness.thing("env", ("group",), size=1), harness.thing("group", size=1)
+    """Wherever the daemon dies, with or without its memory, the next one finishes and creates
+    nothing that exists.
+    """
+    things = (
+        harness.thing("app", ("env",), size=1),
+        harness.thing("env", ("group",), size=1),
+        harness.thing("group", size=1),
+    )
     harness.kind.polls = 1
     dead = asyncio.Event()
 
@@ -109,7 +123,9 @@ async def test_killed_at_any_call_the_end_is_the_same(harness, calls, lose_memor
 
 
 async def test_status_is_kept_over_a_restart(harness):
-    """After a restart the last observed conditions stand, with their times, until somebody has looked again."""
+    """After a restart the last observed conditions stand, with their times, until somebody has
+    looked again.
+    """
     async with harness.running(harness.thing("app", size=1)) as controller:
         await controller.settled()
         before = controller.conditions(harness.DOC).get("Ready")

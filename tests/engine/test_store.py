@@ -17,10 +17,32 @@ from reconciler.engine.store import MAX_EVENTS, MEMORY, Store
 
 DOC, KEY = DocumentRef("Service", "phi"), ObjectKey("Thing", "a/b")
 RECORD = ObjectRecord(
-    KEY, DOC, Phase.READY, "Healthy", "ok", 1.0, 2.0, 3.0, exists=True, usable=True, synced=True, drifted=True, changes=("a: 1 -> 2",),
-    marks=(Mark("Published", "True", "Published"),), outputs={"id": "/x", "list": [1, None]}, generation=4, fingerprint="f", settled="s",
-    operation="token", verb="create", writes={"w": 2}, refs=(ObjectKey("Thing", "r"),), policy=Policy.OBSERVE, retain=True, spec="{}",
-)  # fmt: skip
+    KEY,
+    DOC,
+    Phase.READY,
+    "Healthy",
+    "ok",
+    1.0,
+    2.0,
+    3.0,
+    exists=True,
+    usable=True,
+    synced=True,
+    drifted=True,
+    changes=("a: 1 -> 2",),
+    marks=(Mark("Published", "True", "Published"),),
+    outputs={"id": "/x", "list": [1, None]},
+    generation=4,
+    fingerprint="f",
+    settled="s",
+    operation="token",
+    verb="create",
+    writes={"w": 2},
+    refs=(ObjectKey("Thing", "r"),),
+    policy=Policy.OBSERVE,
+    retain=True,
+    spec="{}",
+)
 
 
 @pytest.fixture
@@ -30,7 +52,13 @@ def store():
 
 def test_a_generation_rises_only_when_the_spec_changed(store):
     """Saving the same spec again, also after a restart, is the same generation."""
-    assert [store.generation(DOC, digest) for digest in ("a", "a", "b", "b", "a")] == [1, 1, 2, 2, 3]
+    assert [store.generation(DOC, digest) for digest in ("a", "a", "b", "b", "a")] == [
+        1,
+        1,
+        2,
+        2,
+        3,
+    ]
     store.put_document(DOC, 3, "dev", prune=True)
     assert store.generation(DOC, "a") == 3
 
@@ -50,21 +78,36 @@ def test_conditions_come_back_as_they_went(store):
     store.put_document(DOC, 2, "dev", prune=False)
     store.put_conditions(DOC, 2, conditions)
     (row,) = store.documents()
-    assert (row.generation, row.observed, row.scope, list(row.conditions)) == (2, 2, "dev", list(conditions))
+    assert (row.generation, row.observed, row.scope, list(row.conditions)) == (
+        2,
+        2,
+        "dev",
+        list(conditions),
+    )
 
 
 def test_targets_do_not_see_each_other(tmp_path):
     """The local Azure's state is not the real Azure's, though they share a file."""
-    local, azure = Store.open(tmp_path / "state.db", "local"), Store.open(tmp_path / "state.db", "azure")
+    local, azure = (
+        Store.open(tmp_path / "state.db", "local"),
+        Store.open(tmp_path / "state.db", "azure"),
+    )
     local.put_object(RECORD)
     local.put("share", "x")
     local.approve(KEY, "delete")
     local.add_event(normal("Ready", "m", KEY, DOC), 1.0)
-    assert (azure.objects(), azure.get("share"), azure.approved(KEY, "delete"), azure.events()) == ((), None, False, ())
+    assert (azure.objects(), azure.get("share"), azure.approved(KEY, "delete"), azure.events()) == (
+        (),
+        None,
+        False,
+        (),
+    )
 
 
 def test_repeated_events_are_counted(store):
-    """The same event again raises its count and moves its last time; another message is another event."""
+    """The same event again raises its count and moves its last time; another message is another
+    event.
+    """
     store.add_event(warning("Failed", "no", KEY, DOC), 1.0)
     store.add_event(normal("Ready", "yes", KEY, DOC), 2.0)
     store.add_event(warning("Failed", "no", KEY, DOC), 3.0)
@@ -79,7 +122,11 @@ def test_events_are_bounded(store):
     for number in range(MAX_EVENTS + 50):
         store.add_event(normal("Ready", str(number), KEY, DOC), float(number))
     events = store.events()
-    assert (len(events), events[0].message, events[-1].message) == (MAX_EVENTS, "50", str(MAX_EVENTS + 49))
+    assert (len(events), events[0].message, events[-1].message) == (
+        MAX_EVENTS,
+        "50",
+        str(MAX_EVENTS + 49),
+    )
     assert len(store.events(limit=3)) == 3
 
 
@@ -87,14 +134,18 @@ def test_only_the_owner_can_read_it(tmp_path):
     """The file, and what SQLite puts beside it, are owner-only."""
     store = Store.open(tmp_path / "daemon" / "state.db", "local")
     store.put("a", "b")
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "daemon").iterdir()}
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "daemon").iterdir()
+    }
     assert set(modes) == {"state.db", "state.db-wal", "state.db-shm"}
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE((tmp_path / "daemon").stat().st_mode) == 0o700
 
 
 def test_readers_see_what_a_writer_writes(tmp_path):
-    """Another process reads while the daemon writes, cannot write, and can read when the daemon is gone."""
+    """Another process reads while the daemon writes, cannot write, and can read when the daemon is
+    gone.
+    """
     path = tmp_path / "state.db"
     assert Store.read(path, "local") is None
     assert not path.exists()
@@ -144,7 +195,9 @@ def test_a_file_of_another_release_is_put_aside(tmp_path):
 def test_a_record_of_another_release_is_left_out(store):
     """A single record that cannot be read is as if it had been lost."""
     store.put_object(RECORD)
-    store._db.execute("INSERT INTO objects VALUES ('local', 'Thing', 'old', '{\"phase\": \"Strange\"}')")
+    store._db.execute(
+        "INSERT INTO objects VALUES ('local', 'Thing', 'old', '{\"phase\": \"Strange\"}')"
+    )
     assert store.objects() == (RECORD,)
 
 

@@ -1,4 +1,6 @@
-"""Catalogues on a real share: decisions about canaries are written there, outlive the engine, and wait for the document."""
+"""Catalogues on a real share: decisions about canaries are written there, outlive the engine, and
+wait for the document.
+"""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -46,9 +48,14 @@ class Bench:
         self.kind, self.facts = daemon.kinds["AdapterCatalogue"], Known()
         (names,) = daemon.composition.names.values()
         self.share = daemon.shares.open(share_of(names))
-        key, document = ObjectKey("AdapterCatalogue", service), DocumentRef("InferenceService", service)
+        key, document = (
+            ObjectKey("AdapterCatalogue", service),
+            DocumentRef("InferenceService", service),
+        )
         adapter = CatalogueAdapter("red", *ONE, True, "./one", canary=CANARY)
-        self.item = Desired(key, document, CatalogueSpec(share_of(names), service, "engine1", (adapter,), ()))
+        self.item = Desired(
+            key, document, CatalogueSpec(share_of(names), service, "engine1", (adapter,), ())
+        )
 
     def want(self, **changes):
         self.item = replace(self.item, spec=replace(self.item.spec, **changes))
@@ -70,14 +77,27 @@ class Bench:
     async def report(self, *, age=0, requests=0, errors=0, seconds=60):
         now = datetime.now(UTC) - timedelta(seconds=age)
         canary = CanaryReport(
-            digest=TWO[0], state="Loaded", requests=requests, errors=errors, loaded_at=now - timedelta(seconds=seconds)
+            digest=TWO[0],
+            state="Loaded",
+            requests=requests,
+            errors=errors,
+            loaded_at=now - timedelta(seconds=seconds),
         )
-        adapter = AdapterReport(name="red", digest=ONE[0], desired=ONE[0], state="Loaded", canary=canary)
+        adapter = AdapterReport(
+            name="red", digest=ONE[0], desired=ONE[0], state="Loaded", canary=canary
+        )
         mine = ReplicaReport(
-            replica="a", revision="r", pid=1, started_at=now, heartbeat=now, epoch=1, model_loaded=True, ready=True,
+            replica="a",
+            revision="r",
+            pid=1,
+            started_at=now,
+            heartbeat=now,
+            epoch=1,
+            model_loaded=True,
+            ready=True,
             generation=self.facts[self.item.key]["generation"],
             adapters=(adapter,),
-        )  # fmt: skip
+        )
         path = f"{self.item.spec.folder}/replicas/a.json"
         await files.write(self.share, path, mine.model_dump_json(by_alias=True).encode())
 
@@ -91,7 +111,9 @@ async def bench(stage, request):
 
 
 async def test_a_canary_that_fails_is_taken_out_and_held_until_the_document_changes(bench):
-    """By what live replicas report: one that is silent says nothing. What follows is no drift, and the message names the edit."""
+    """By what live replicas report: one that is silent says nothing. What follows is no drift, and
+    the message names the edit.
+    """
     _, seen = await bench.passes()
     assert seen.provisional
     assert seen.poll_after
@@ -118,13 +140,17 @@ async def test_a_canary_that_is_well_for_long_enough_takes_the_name(bench):
     changed, seen = await bench.passes()
     assert changed == ["adapters[red].digest", "adapters[red].held", "adapters[red].canary"]
     (adapter,) = seen.outputs["adapters"]
-    assert (adapter["digest"], adapter["lastGood"], adapter["held"]["source"]) == (TWO[0], ONE[0], "./two")
+    assert (adapter["digest"], adapter["lastGood"], adapter["held"]["source"]) == (
+        TWO[0],
+        ONE[0],
+        "./two",
+    )
     assert (seen.held, seen.reason) == (True, "Promoted")
 
 
 async def test_decisions_and_good_versions_outlive_the_engine(bench):
-    """Another engine reads another folder; what was decided is carried there, and back again, also by a daemon that
-    remembers nothing.
+    """Another engine reads another folder; what was decided is carried there, and back again, also
+    by a daemon that remembers nothing.
     """
     await bench.passes()
     await bench.report(requests=100, errors=1, seconds=700)
@@ -145,7 +171,9 @@ async def test_decisions_and_good_versions_outlive_the_engine(bench):
 
 
 async def test_a_version_was_good_also_when_nobody_runs_any_more(bench):
-    """A service that sleeps when its adapter is changed has something to fall back on when it wakes, on a new engine too."""
+    """A service that sleeps when its adapter is changed has something to fall back on when it
+    wakes, on a new engine too.
+    """
     bench.want(adapters=(CatalogueAdapter("red", *ONE, True, "./one"),))
     await bench.passes()
     await bench.report(age=3600)
@@ -155,19 +183,40 @@ async def test_a_version_was_good_also_when_nobody_runs_any_more(bench):
 
 
 async def test_what_a_key_may_do_is_a_change_of_the_catalogue(bench):
-    """Models, rate and admin are told without the key; nothing is said while the app has not made it."""
-    bench.want(keys=(CatalogueKey("default"), CatalogueKey("ci", ("red",), 60), CatalogueKey("ops", admin=True)))
-    bench.facts[APP._replace(name=bench.item.spec.service)] = {"apiKeys": [["default", "a" * 64], ["ci", "b" * 64]]}
+    """Models, rate and admin are told without the key; nothing is said while the app has not made
+    it.
+    """
+    bench.want(
+        keys=(
+            CatalogueKey("default"),
+            CatalogueKey("ci", ("red",), 60),
+            CatalogueKey("ops", admin=True),
+        )
+    )
+    bench.facts[APP._replace(name=bench.item.spec.service)] = {
+        "apiKeys": [["default", "a" * 64], ["ci", "b" * 64]]
+    }
     _, seen = await bench.passes()
     assert seen.poll_after == 1.0
     bench.facts[APP._replace(name=bench.item.spec.service)]["apiKeys"].append(["ops", "c" * 64])
     first = await bench.kind.observe(bench.item, bench.facts)
-    assert [(c.path, c.before, c.after) for c in first.changes] == [("apiKeys[ops]", None, "(secret), admin")]
+    assert [(c.path, c.before, c.after) for c in first.changes] == [
+        ("apiKeys[ops]", None, "(secret), admin")
+    ]
     await bench.passes()
-    bench.want(keys=(CatalogueKey("default"), CatalogueKey("ci", ("red",), 6), CatalogueKey("ops", admin=True)))
+    bench.want(
+        keys=(
+            CatalogueKey("default"),
+            CatalogueKey("ci", ("red",), 6),
+            CatalogueKey("ops", admin=True),
+        )
+    )
     first = await bench.kind.observe(bench.item, bench.facts)
     (change,) = first.changes
-    assert (change.path, change.after) == ("apiKeys[ci]", "(secret), models red, 6 requests a minute")
+    assert (change.path, change.after) == (
+        "apiKeys[ci]",
+        "(secret), models red, 6 requests a minute",
+    )
     bench.facts[APP._replace(name=bench.item.spec.service)]["apiKeys"][0] = ["default", "d" * 64]
     first = await bench.kind.observe(bench.item, bench.facts)
     assert {change.path for change in first.changes} == {"apiKeys[ci]", "apiKeys[default]"}

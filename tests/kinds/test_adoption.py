@@ -1,4 +1,6 @@
-"""Taking over an app that somebody else made: whose it is, what is asked of it, how its traffic is held, what is handed back."""
+"""Taking over an app that somebody else made: whose it is, what is asked of it, how its traffic is
+held, what is handed back.
+"""
 
 import pytest
 
@@ -16,16 +18,29 @@ INGRESS = {"external": True, "targetPort": 8000, "transport": "Auto", "allowInse
 
 def spec(*, adopts=True):
     configuration = {"activeRevisionsMode": "Multiple", "ingress": INGRESS}
-    body = {"location": "westus3", "tags": OURS, "properties": {"workloadProfileName": "gpu", "configuration": configuration}}
-    return ContainerAppSpec("phi", "rg", "dev", body, asked=body, named=adopts, template={"scale": {}})
+    body = {
+        "location": "westus3",
+        "tags": OURS,
+        "properties": {"workloadProfileName": "gpu", "configuration": configuration},
+    }
+    return ContainerAppSpec(
+        "phi", "rg", "dev", body, asked=body, named=adopts, template={"scale": {}}
+    )
 
 
 def app(
-    mode="Single", traffic=({"latestRevision": True, "weight": 100},), given=None, latest="phi--b", ready="phi--a", **ingress
+    mode="Single",
+    traffic=({"latestRevision": True, "weight": 100},),
+    given=None,
+    latest="phi--b",
+    ready="phi--a",
+    **ingress,
 ):
     configuration = {
         "activeRevisionsMode": mode,
-        "ingress": {**INGRESS, "fqdn": "x", "traffic": list(traffic), **ingress} if traffic is not None else None,
+        "ingress": {**INGRESS, "fqdn": "x", "traffic": list(traffic), **ingress}
+        if traffic is not None
+        else None,
     }
     properties = {
         "latestRevisionName": latest,
@@ -38,22 +53,61 @@ def app(
 
 WHOSE = [
     ("nobody's", None, True, {}, Origin.FOREIGN, "the document asks for it"),
-    ("nobody's, untouched", None, False, {}, "adoptionPolicy: AdoptOrCreate", "the error names the remedy"),
-    ("another Moorage's", {tags.OWNER: "you"}, True, {}, "another Moorage (owner you)", "two would fight about it"),
+    (
+        "nobody's, untouched",
+        None,
+        False,
+        {},
+        "adoptionPolicy: AdoptOrCreate",
+        "the error names the remedy",
+    ),
+    (
+        "another Moorage's",
+        {tags.OWNER: "you"},
+        True,
+        {},
+        "another Moorage (owner you)",
+        "two would fight about it",
+    ),
     ("made here", OURS, False, {}, Origin.OURS, "its tags say so"),
-    ("taken over", {**OURS, "Moorage-Adopted": "true"}, False, {}, Origin.ADOPTED, "also when the document no longer says it"),
-    ("mark lost", OURS, True, {"adopted": True}, Origin.ADOPTED, "somebody removed the one tag, and it is remembered"),
-    ("all tags lost", {"team": "red"}, True, {"adopted": True}, Origin.FOREIGN, "it is taken over once more"),
+    (
+        "taken over",
+        {**OURS, "Moorage-Adopted": "true"},
+        False,
+        {},
+        Origin.ADOPTED,
+        "also when the document no longer says it",
+    ),
+    (
+        "mark lost",
+        OURS,
+        True,
+        {"adopted": True},
+        Origin.ADOPTED,
+        "somebody removed the one tag, and it is remembered",
+    ),
+    (
+        "all tags lost",
+        {"team": "red"},
+        True,
+        {"adopted": True},
+        Origin.FOREIGN,
+        "it is taken over once more",
+    ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("given", "adopts", "before", "expected", "reason"), [case[1:] for case in WHOSE], ids=[case[0] for case in WHOSE]
+    ("given", "adopts", "before", "expected", "reason"),
+    [case[1:] for case in WHOSE],
+    ids=[case[0] for case in WHOSE],
 )
 def test_whose_an_app_is(given, adopts, before, expected, reason):
     """Tags decide, then the document; what is not to be touched is refused."""
     if isinstance(expected, Origin):
-        assert adoption.origin_of(spec(adopts=adopts), app(given=given), "me", before) is expected, reason
+        assert (
+            adoption.origin_of(spec(adopts=adopts), app(given=given), "me", before) is expected
+        ), reason
         return
     with pytest.raises(NotOwned) as refused:
         adoption.origin_of(spec(adopts=adopts), app(given=given), "me", before)
@@ -61,8 +115,14 @@ def test_whose_an_app_is(given, adopts, before, expected, reason):
 
 
 def test_what_is_asked_of_an_app_that_was_there():
-    """The mark, the mode and what the service needs; its place is the environment's, and what Multiple mode has not ends."""
-    found = app(stickySessions={"affinity": "sticky"}, customDomains=[{"name": "example.org"}], external=False)
+    """The mark, the mode and what the service needs; its place is the environment's, and what
+    Multiple mode has not ends.
+    """
+    found = app(
+        stickySessions={"affinity": "sticky"},
+        customDomains=[{"name": "example.org"}],
+        external=False,
+    )
     changes = diff(adoption.asked(spec(), found, Origin.FOREIGN), found, ContainerApp.rules)
     ingress = "properties.configuration.ingress"
     assert {change.path: (change.before, change.after) for change in changes} == {
@@ -91,8 +151,17 @@ HELD = [
     ),
     (
         "multiple, split",
-        app("Multiple", [{"latestRevision": True, "weight": 30, "label": "new"}, {"revisionName": "phi--a", "weight": 70}]),
-        [{"revisionName": "phi--b", "weight": 30, "label": "new"}, {"revisionName": "phi--a", "weight": 70}],
+        app(
+            "Multiple",
+            [
+                {"latestRevision": True, "weight": 30, "label": "new"},
+                {"revisionName": "phi--a", "weight": 70},
+            ],
+        ),
+        [
+            {"revisionName": "phi--b", "weight": 30, "label": "new"},
+            {"revisionName": "phi--a", "weight": 70},
+        ],
         "labels stay",
     ),
     ("multiple, explicit", app("Multiple", [OLD]), None, "nothing to write"),
@@ -101,7 +170,9 @@ HELD = [
 ]
 
 
-@pytest.mark.parametrize(("found", "expected", "reason"), [case[1:] for case in HELD], ids=[case[0] for case in HELD])
+@pytest.mark.parametrize(
+    ("found", "expected", "reason"), [case[1:] for case in HELD], ids=[case[0] for case in HELD]
+)
 def test_traffic_is_held_where_it_is(found, expected, reason):
     """Before a template is written, the revisions that answer now are named."""
     assert adoption.held_traffic(found) == expected, reason

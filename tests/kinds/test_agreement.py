@@ -10,11 +10,21 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def report(name, *, generation=4, digest="abcdef123456", state="Loaded", message=""):
-    adapter = AdapterReport(name="red", digest=digest, desired="abcdef123456", state=state, message=message)
+    adapter = AdapterReport(
+        name="red", digest=digest, desired="abcdef123456", state=state, message=message
+    )
     return ReplicaReport(
-        replica=name, revision="r", pid=1, started_at=NOW, heartbeat=NOW, generation=generation, epoch=1,
-        model_loaded=True, ready=True, adapters=(adapter,),
-    )  # fmt: skip
+        replica=name,
+        revision="r",
+        pid=1,
+        started_at=NOW,
+        heartbeat=NOW,
+        generation=generation,
+        epoch=1,
+        model_loaded=True,
+        ready=True,
+        adapters=(adapter,),
+    )
 
 
 def mark(reports, replicas=("a", "b"), *, asleep=False):
@@ -36,7 +46,12 @@ def test_one_replica_is_behind():
 
 def test_a_replica_that_cannot_load_says_why():
     """The replica's own words reach the condition, with the version it serves meanwhile."""
-    found = mark([report("a"), report("b", digest="old000000000", state="Failed", message="rank 64 is too large")])
+    found = mark(
+        [
+            report("a"),
+            report("b", digest="old000000000", state="Failed", message="rank 64 is too large"),
+        ]
+    )
     assert (found.status, found.reason) == ("False", "AdapterFailed")
     assert "serving old000000000: rank 64 is too large" in found.message
 

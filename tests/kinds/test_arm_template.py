@@ -1,4 +1,6 @@
-"""The exported template: every ARM resource once, in the words of its kind, without a secret, and right for Azure's types."""
+"""The exported template: every ARM resource once, in the words of its kind, without a secret, and
+right for Azure's types.
+"""
 
 from pathlib import Path
 
@@ -47,11 +49,17 @@ def opened(composition):
     keys = {name: {"value": f"mk-{name}"} for name in template["parameters"]}
     root = f"/subscriptions/{SUBSCRIPTION}"
     group = {"id": f"{root}/resourceGroups/rg-dev", "name": "rg-dev", "location": "swedencentral"}
-    return Template(template, keys, Scope({"id": root, "subscriptionId": SUBSCRIPTION}, {}, {}, {"name": "d"}, group))
+    return Template(
+        template,
+        keys,
+        Scope({"id": root, "subscriptionId": SUBSCRIPTION}, {}, {}, {"name": "d"}, group),
+    )
 
 
 def test_every_arm_resource_is_there_once(composition, opened):
-    """What composition wants, less the group and what lies on the share; each waits for what it refers to."""
+    """What composition wants, less the group and what lies on the share; each waits for what it
+    refers to.
+    """
     wanted = [each for each in composition.desired if each.key.kind in TYPES]
     assert len(opened.resources) == len(wanted) == 7
     for desired, resource in zip(wanted, opened.resources, strict=True):
@@ -60,7 +68,9 @@ def test_every_arm_resource_is_there_once(composition, opened):
 
 
 def test_bodies_are_the_desired_ones(composition, opened):
-    """Whatever composition puts into a body arrives in the deployed one, brackets and quotes included."""
+    """Whatever composition puts into a body arrives in the deployed one, brackets and quotes
+    included.
+    """
 
     def within(part, whole):
         if isinstance(part, dict):
@@ -89,10 +99,14 @@ def test_keys_are_secure_parameters(composition, opened):
 
 @pytest.mark.skipif(types.folder() is None, reason="the type data is not here")
 def test_bodies_are_right_for_azures_types(opened):
-    """Each body passes the type data of its resource; expressions that only a deployment can evaluate pass as texts."""
+    """Each body passes the type data of its resource; expressions that only a deployment can
+    evaluate pass as texts.
+    """
     wrong = [
         f"{resource.kind} {text}"
         for resource in opened.resources
-        for text in types.violations(resource.kind, resource.version, resource.body(defer=True), types.Use(answer=False))
+        for text in types.violations(
+            resource.kind, resource.version, resource.body(defer=True), types.Use(answer=False)
+        )
     ]
     assert wrong == []

@@ -1,7 +1,8 @@
-"""One contract for every kind in `kinds_for`, against a real local Azure: a new kind is tested here unasked.
+"""One contract for every kind in `kinds_for`, against a real local Azure: a new kind is tested here
+unasked.
 
-The tests go through the life of a whole Environment with a service in it, each for every kind: planned, created, observed,
-created again, changed, deleted.
+The tests go through the life of a whole Environment with a service in it, each for every kind:
+planned, created, observed, created again, changed, deleted.
 """
 
 import asyncio
@@ -30,7 +31,11 @@ from reconciler.sources.runtime import build_runtime
 from tests.e2e.stage import Stage, environment, is_write, service
 from tests.hub import HubStandIn
 
-SETTINGS = Settings(target="azure", subscription_id="00000000-0000-0000-0000-000000000001", credential="managed-identity")
+SETTINGS = Settings(
+    target="azure",
+    subscription_id="00000000-0000-0000-0000-000000000001",
+    credential="managed-identity",
+)
 ARM = Arm(SETTINGS)
 KINDS = list(kinds_for(ARM, SETTINGS.owner_of, Shares(ARM)))  # in Azure's order of creation
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -41,7 +46,9 @@ CHANGED = (
         tags={"team": "red"},
         logAnalytics={"retentionInDays": 60},
         storage={"quotaGiB": 200},
-        workloadProfiles=[{"name": "big", "workloadProfileType": "D4", "minimumCount": 0, "maximumCount": 1}],
+        workloadProfiles=[
+            {"name": "big", "workloadProfileType": "D4", "minimumCount": 0, "maximumCount": 1}
+        ],
     ),
     service("web", environment="dev", env=[{"name": "COLOUR", "value": "green"}]),
 )
@@ -106,13 +113,19 @@ class Bench:
         return seen
 
     def since(self, mark):
-        return [e for e in self.stage.journal()[mark:] if e["client"].startswith("moorage/") and e["plane"] != "login"]
+        return [
+            e
+            for e in self.stage.journal()[mark:]
+            if e["client"].startswith("moorage/") and e["plane"] != "login"
+        ]
 
 
 @pytest.fixture(scope="module")
 def hub():
     with HubStandIn(
-        "org/tiny", {"config.json": b"{}", "model.safetensors": b"x" * 98}, {"v1": "c0ffee" + "0" * 34}
+        "org/tiny",
+        {"config.json": b"{}", "model.safetensors": b"x" * 98},
+        {"v1": "c0ffee" + "0" * 34},
     ).serving() as standing:
         yield standing
 
@@ -130,29 +143,61 @@ def stage(tmp_path_factory, hub):
 @asynccontextmanager
 async def bench_of(stage, documents) -> AsyncIterator[Bench]:
     stage.save(*documents)
-    hub = {"HF_ENDPOINT": stage.env["HF_ENDPOINT"], "HF_TOKEN": "hf_secret" if documents is CHANGED else ""}
+    hub = {
+        "HF_ENDPOINT": stage.env["HF_ENDPOINT"],
+        "HF_TOKEN": "hf_secret" if documents is CHANGED else "",
+    }
     settings = Settings.for_local(stage.facts, hub, state_dir=stage.state)
     async with Daemon(settings, [stage.manifest], store=Store.open(MEMORY, "local")) as daemon:
         await daemon.load()
         (names,) = daemon.composition.names.values()
         spec = CatalogueSpec(share_of(names), "models", "engine", adapters_of(documents), ())
         document = DocumentRef("InferenceService", "models")
-        catalogue = Desired(ObjectKey("AdapterCatalogue", "models"), document, spec, (ObjectKey("FileShare", "dev"),))
-        yield Bench(daemon, stage, [*daemon.composition.desired, catalogue, *downloads_of(daemon, names, documents)], Known())
+        catalogue = Desired(
+            ObjectKey("AdapterCatalogue", "models"),
+            document,
+            spec,
+            (ObjectKey("FileShare", "dev"),),
+        )
+        yield Bench(
+            daemon,
+            stage,
+            [*daemon.composition.desired, catalogue, *downloads_of(daemon, names, documents)],
+            Known(),
+        )
 
 
 def downloads_of(daemon, names, documents):
-    """The job that would fetch a hub's model, made by hand like the catalogue: a service with a model needs vLLM."""
-    tags = {OWNER_TAG: daemon.settings.owner_of("dev"), DOCUMENT_TAG: "Environment/dev", ENVIRONMENT_TAG: "dev"}
+    """The job that would fetch a hub's model, made by hand like the catalogue: a service with a
+    model needs vLLM.
+    """
+    tags = {
+        OWNER_TAG: daemon.settings.owner_of("dev"),
+        DOCUMENT_TAG: "Environment/dev",
+        ENVIRONMENT_TAG: "dev",
+    }
     tree = digest_tree(build_runtime(daemon.settings.state_dir / "cache"))
     hub = HubAccess(daemon.settings.hf_endpoint, token=bool(daemon.settings.hf_token))
     models = {"hf://org/tiny@v1": HubModel("c0ffee" + "0" * 34, 100)}
-    world = World(daemon.settings.subscription_id, names.location, daemon.settings.owner_of, tree, models=models, hub=hub)
-    return Downloads(names, share_of(names), tags, 1, Policy.MANAGE, world).expand({"hf://org/tiny@v1"})
+    world = World(
+        daemon.settings.subscription_id,
+        names.location,
+        daemon.settings.owner_of,
+        tree,
+        models=models,
+        hub=hub,
+    )
+    return Downloads(names, share_of(names), tags, 1, Policy.MANAGE, world).expand(
+        {"hf://org/tiny@v1"}
+    )
 
 
 def adapters_of(documents):
-    return () if documents is FIRST else (CatalogueAdapter("red", "d" * 64, "adapters/red/dddddddddddd", True),)
+    return (
+        ()
+        if documents is FIRST
+        else (CatalogueAdapter("red", "d" * 64, "adapters/red/dddddddddddd", True),)
+    )
 
 
 @pytest.fixture
@@ -171,7 +216,9 @@ async def changed(stage):
 
 @every_kind
 async def test_what_is_absent_is_said_to_be(bench, kind):
-    """Before anything was made: `exists` is False, or what it stands on is not there yet; a look writes nothing."""
+    """Before anything was made: `exists` is False, or what it stands on is not there yet; a look
+    writes nothing.
+    """
     _, item = bench.of(kind)
     mark = len(bench.stage.journal())
     try:
@@ -194,9 +241,15 @@ async def test_what_is_absent_can_be_deleted(bench, kind):
 
 
 def test_a_plan_and_the_run_after_it_agree(stage):
-    """All kinds that documents use: what the plan says is created is created, each once, and nothing else is written."""
+    """All kinds that documents use: what the plan says is created is created, each once, and
+    nothing else is written.
+    """
     stage.save(*FIRST)
-    plan = [line for line in stage.json("plan", "-f", str(stage.manifest))["changes"] if line["action"] != "no-op"]
+    plan = [
+        line
+        for line in stage.json("plan", "-f", str(stage.manifest))["changes"]
+        if line["action"] != "no-op"
+    ]
     assert {line["action"] for line in plan} == {"create"}
     stage.once()
     created = [event.object for event in stage.events() if event.reason == "Creating"]
@@ -205,7 +258,9 @@ def test_a_plan_and_the_run_after_it_agree(stage):
 
 
 async def test_the_catalogue_is_made(bench):
-    """Documents with adapters need vLLM; here the catalogue is made by hand, to be held to the contract like the others."""
+    """Documents with adapters need vLLM; here the catalogue is made by hand, to be held to the
+    contract like the others.
+    """
     kind, item = bench.of("AdapterCatalogue")
     await bench.ended(item, await kind.create(item, bench.facts))
 
@@ -239,7 +294,9 @@ async def test_a_look_only_reads(bench, kind):
 
 @every_kind
 async def test_creating_again_changes_nothing(bench, kind):
-    """`create` of what exists is accepted and leaves one object, as desired, with the same facts."""
+    """`create` of what exists is accepted and leaves one object, as desired, with the
+    same facts.
+    """
     await bench.learn()
     target, item = bench.of(kind)
     before = dict(bench.facts.seen[item.key])
@@ -251,12 +308,18 @@ async def test_creating_again_changes_nothing(bench, kind):
 
 def facts_that_stay(outputs):
     """A catalogue written again has a new generation, which says nothing about its content."""
-    return {name: value for name, value in outputs.items() if name not in ("generation", "arm", "replicas")}
+    return {
+        name: value
+        for name, value in outputs.items()
+        if name not in ("generation", "arm", "replicas")
+    }
 
 
 @every_kind
 async def test_an_update_converges(changed, kind):
-    """Every difference is named; writing until none is left takes few writes, and a further look finds nothing."""
+    """Every difference is named; writing until none is left takes few writes, and a further look
+    finds nothing.
+    """
     await changed.learn()
     target, item = changed.of(kind)
     if disturb := DISTURB.get(kind):
@@ -283,8 +346,12 @@ def is_done(seen):
 
 
 async def rotate_key(bench, item):
-    """The share's refusal of the old key is how the daemon learns of it, at the lease's next renewal."""
-    share = bench.daemon.shares.open(ShareRef("dev", item.spec.resource_group, item.spec.account, "moorage"))
+    """The share's refusal of the old key is how the daemon learns of it, at the lease's next
+    renewal.
+    """
+    share = bench.daemon.shares.open(
+        ShareRef("dev", item.spec.resource_group, item.spec.account, "moorage")
+    )
     await files.list_directory(share, "code")
     await bench.daemon.arm.storage.storage_accounts.regenerate_key(
         item.spec.resource_group, item.spec.account, {"keyName": "key1"}
@@ -301,7 +368,9 @@ async def lose_the_model(bench, item):
     kind = bench.daemon.kinds["EnvironmentStorage"]
     for storage in [each for each in bench.desired if each.key.kind == kind.name]:
         await bench.ended(storage, await kind.create(storage, bench.facts))
-    await files.delete(bench.daemon.shares.open(item.spec.share), f"{item.spec.folder}/.moorage.json")
+    await files.delete(
+        bench.daemon.shares.open(item.spec.share), f"{item.spec.folder}/.moorage.json"
+    )
 
 
 # What no edit can change: it is another object then, or only Azure knows it.
@@ -310,7 +379,9 @@ DISTURB = {"EnvironmentStorage": rotate_key, "PublishedFolder": lose_a_file, "Jo
 
 @pytest.mark.parametrize("kind", reversed(KINDS))
 async def test_deleting_twice_is_deleting_once(changed, kind):
-    """Dependents first: each is gone after one delete, and a second one finds nothing and is no error."""
+    """Dependents first: each is gone after one delete, and a second one finds nothing and is no
+    error.
+    """
     await changed.learn()
     target = changed.daemon.kinds[kind]
     for item in [item for item in changed.desired if item.key.kind == kind]:

@@ -1,4 +1,6 @@
-"""Who is looked at in full: how often ARM may be asked about what is settled, and whose turn it is."""
+"""Who is looked at in full: how often ARM may be asked about what is settled, and whose
+turn it is.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from reconciler.kinds.replicas import Looks
 
 @pytest.mark.parametrize("services", [1, 2, 3, 100])
 def test_every_settled_service_gets_its_turn_within_the_budget(services):
-    """Two services are looked at per resync, although they always ask in the same order, and none waits for ever."""
+    """Two services are looked at per resync, although they always ask in the same order, and none
+    waits for ever.
+    """
     now = 0.0
     looks = Looks(None, None, lambda: now, budget=2, period=50.0)
     seen: Counter[int] = Counter()
@@ -25,7 +29,9 @@ def test_every_settled_service_gets_its_turn_within_the_budget(services):
 
 
 def test_a_service_looked_at_a_moment_ago_is_looked_at_again_for_nothing():
-    """The pass that wakes a service twice shares one listing, so the second look costs no call and no budget."""
+    """The pass that wakes a service twice shares one listing, so the second look costs no call and
+    no budget.
+    """
     now = 100.0
     looks = Looks(None, None, lambda: now, budget=1, period=50.0)
     assert looks._may_spend("a")

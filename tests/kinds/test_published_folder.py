@@ -32,7 +32,7 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-async def kind(share):  # noqa: F811
+async def kind(share):
     made = PublishedFolder(Opened(share), clock=lambda: made.now)
     made.now = 100.0
     yield made
@@ -42,7 +42,11 @@ async def kind(share):  # noqa: F811
 def wanted(folder, service):
     tree = digest_tree(folder)
     spec = FolderSpec(ShareRef("dev", "rg", "acct", "phi"), PREFIX, tree.digest, tree)
-    return Desired(ObjectKey("PublishedFolder", f"{service}/{PREFIX}"), DocumentRef("InferenceService", service), spec)
+    return Desired(
+        ObjectKey("PublishedFolder", f"{service}/{PREFIX}"),
+        DocumentRef("InferenceService", service),
+        spec,
+    )
 
 
 async def pass_over(kind, desired):
@@ -56,9 +60,11 @@ async def pass_over(kind, desired):
 
 
 async def test_services_that_share_a_folder_upload_it_once(kind, folder):
-    """All at the same time, as at the first start: every file goes over the wire once, and nobody finds damage later."""
+    """All at the same time, as at the first start: every file goes over the wire once, and nobody
+    finds damage later.
+    """
     services = [wanted(folder, f"phi-{number}") for number in range(8)]
-    share = kind.shares.opened  # noqa: F811
+    share = kind.shares.opened
     before = share.arm.calls["files"]
     await asyncio.gather(*(pass_over(kind, one) for one in services))
     uploads = share.arm.calls["files"] - before
@@ -70,7 +76,9 @@ async def test_services_that_share_a_folder_upload_it_once(kind, folder):
 
 
 async def test_a_shared_folder_is_repaired_once(kind, folder):
-    """What somebody changed is seen by all services, put right by one of them, and is no damage to the others."""
+    """What somebody changed is seen by all services, put right by one of them, and is no damage to
+    the others.
+    """
     services = [wanted(folder, f"phi-{number}") for number in range(3)]
     await asyncio.gather(*(pass_over(kind, one) for one in services))
     await files.write(kind.shares.opened, f"{PREFIX}/weights", b"x" * 100_000)

@@ -10,13 +10,24 @@ from reconciler.kinds.replicas import _row
 from serving.catalogue import ReplicaReport
 
 CREATED = "2026-11-25T10:00:00"  # Azure leaves the zone out now and then
-REPLICA = {"name": "phi--r1-a", "revision": "phi--r1", "ready": True, "restarts": 0, "details": "", "createdTime": CREATED}
+REPLICA = {
+    "name": "phi--r1-a",
+    "revision": "phi--r1",
+    "ready": True,
+    "restarts": 0,
+    "details": "",
+    "createdTime": CREATED,
+}
 
 
 @pytest.mark.parametrize(
     ("ready_at", "seconds", "reason"),
     [
-        (datetime(2026, 11, 25, 10, 3, 20, tzinfo=UTC), 200.0, "from Azure's creation, the pull included, to ready"),
+        (
+            datetime(2026, 11, 25, 10, 3, 20, tzinfo=UTC),
+            200.0,
+            "from Azure's creation, the pull included, to ready",
+        ),
         (None, None, "it has not been ready yet"),
     ],
 )
@@ -28,10 +39,17 @@ def test_predicted_and_actual_stand_side_by_side(ready_at, seconds, reason):
         model_loaded=True, ready=ready_at is not None, ready_at=ready_at,
     )  # fmt: skip
     spec = ContainerAppSpec("phi", "rg", "dev", {}, startup_seconds=170)
-    assert _row(REPLICA, report, spec)["startup"] == {"predictedSeconds": 170, "seconds": seconds}, reason
+    assert _row(REPLICA, report, spec)["startup"] == {
+        "predictedSeconds": 170,
+        "seconds": seconds,
+    }, reason
 
 
 def test_the_prediction_grows_with_the_weights():
-    """58 GiB at a standard share's slowest promise take a quarter of an hour longer than nothing."""
+    """58 GiB at a standard share's slowest promise take a quarter of an hour longer than
+    nothing.
+    """
     assert template.startup_seconds(0) == 169
-    assert template.startup_seconds(58 << 30) - template.startup_seconds(0) == pytest.approx(58 * 1024 / 60, abs=1)
+    assert template.startup_seconds(58 << 30) - template.startup_seconds(0) == pytest.approx(
+        58 * 1024 / 60, abs=1
+    )

@@ -1,4 +1,6 @@
-"""A real local Azure per test module, in a process of its own, and the real SDK clients that talk to it over HTTPS."""
+"""A real local Azure per test module, in a process of its own, and the real SDK clients that talk
+to it over HTTPS.
+"""
 
 import json
 import os
@@ -50,7 +52,9 @@ class LocalAzure:
             "json",
             *arguments[1:],
         ]
-        done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
+        done = subprocess.run(
+            call, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False
+        )
         assert done.returncode == 0, done.stderr + self.log()
         return json.loads(done.stdout)
 
@@ -88,7 +92,9 @@ class LocalAzure:
 
 @dataclass
 class Clients:
-    """The management clients as a product makes them, polling at their defaults, and raw access through the same pipeline."""
+    """The management clients as a product makes them, polling at their defaults, and raw access
+    through the same pipeline.
+    """
 
     azure: LocalAzure
     credential: ClientSecretCredential
@@ -104,7 +110,9 @@ class Clients:
         url = path if path.startswith("https:") else f"{self.azure.endpoint}{path}"
         params = {} if "api-version=" in url else {"api-version": version, **query}
         request = (
-            HttpRequest(method, url, params=params, json=body) if body is not None else HttpRequest(method, url, params=params)
+            HttpRequest(method, url, params=params, json=body)
+            if body is not None
+            else HttpRequest(method, url, params=params)
         )
         response = await self.apps.send_request(request)
         is_json = response.headers.get("Content-Type", "").startswith("application/json")
@@ -135,7 +143,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
     venv.create(folder / "python", with_pip=False)
     file = folder / "images.yaml"
-    file.write_text(f'- image: ["python:3.11"]\n  environment: {folder / "python"}\n  cmd: [python3]\n')
+    file.write_text(
+        f'- image: ["python:3.11"]\n  environment: {folder / "python"}\n  cmd: [python3]\n'
+    )
     return file
 
 
@@ -154,7 +164,9 @@ def azure(make_azure: Callable[..., LocalAzure]) -> LocalAzure:
 
 @pytest.fixture
 def slow_operations(azure: LocalAzure) -> Iterator[None]:
-    """The test's own operations take a second longer, so that what it does next surely meets them running."""
+    """The test's own operations take a second longer, so that what it does next surely meets them
+    running.
+    """
     with closing(Book(azure.state / "faults.db")) as book:
         book.add(script.single({"fault": "OperationSlow", "seconds": 1}, set()))
         yield
@@ -185,10 +197,18 @@ async def connect(azure: LocalAzure, stack: AsyncExitStack) -> Clients:
     return Clients(
         azure,
         credential,
-        await stack.enter_async_context(ResourceManagementClient(credential, subscription, **settings)),
-        await stack.enter_async_context(StorageManagementClient(credential, subscription, **settings)),
-        await stack.enter_async_context(ContainerAppsAPIClient(credential, subscription, **settings)),
-        await stack.enter_async_context(LogAnalyticsManagementClient(credential, subscription, **settings)),
+        await stack.enter_async_context(
+            ResourceManagementClient(credential, subscription, **settings)
+        ),
+        await stack.enter_async_context(
+            StorageManagementClient(credential, subscription, **settings)
+        ),
+        await stack.enter_async_context(
+            ContainerAppsAPIClient(credential, subscription, **settings)
+        ),
+        await stack.enter_async_context(
+            LogAnalyticsManagementClient(credential, subscription, **settings)
+        ),
     )
 
 
@@ -205,7 +225,9 @@ def connected_to() -> Callable[[LocalAzure, AsyncExitStack], Awaitable[Clients]]
 
 
 @pytest_asyncio.fixture
-async def connected(make_azure: Callable[..., LocalAzure]) -> AsyncIterator[Callable[..., Awaitable[Clients]]]:
+async def connected(
+    make_azure: Callable[..., LocalAzure],
+) -> AsyncIterator[Callable[..., Awaitable[Clients]]]:
     """Clients of a further server with options of its own."""
     async with AsyncExitStack() as stack:
 
@@ -228,24 +250,40 @@ async def make_account(clients: Clients) -> Callable[..., Awaitable[tuple[str, s
     """Creates a group and a storage account; gives the account's name and first key."""
 
     async def make(group: str, name: str) -> tuple[str, str]:
-        await clients.resources.resource_groups.create_or_update(group, {"location": "swedencentral"})
-        body = {"location": "swedencentral", "kind": "StorageV2", "sku": {"name": "Standard_LRS"}, "properties": {}}
+        await clients.resources.resource_groups.create_or_update(
+            group, {"location": "swedencentral"}
+        )
+        body = {
+            "location": "swedencentral",
+            "kind": "StorageV2",
+            "sku": {"name": "Standard_LRS"},
+            "properties": {},
+        }
         poller = await clients.storage.storage_accounts.begin_create(group, name, body)
         account = await poller.result()
         keys = await clients.storage.storage_accounts.list_keys(group, name)
-        return str(account.name), str(keys.keys_property[0].value if hasattr(keys, "keys_property") else keys["keys"][0]["value"])
+        return str(account.name), str(
+            keys.keys_property[0].value
+            if hasattr(keys, "keys_property")
+            else keys["keys"][0]["value"]
+        )
 
     return make
 
 
 @pytest_asyncio.fixture
 async def share_service(
-    azure: LocalAzure, make_account: Callable[..., Awaitable[tuple[str, str]]], request: pytest.FixtureRequest
+    azure: LocalAzure,
+    make_account: Callable[..., Awaitable[tuple[str, str]]],
+    request: pytest.FixtureRequest,
 ) -> AsyncIterator[ShareServiceClient]:
     """The Files client of a fresh account."""
     name = f"st{abs(hash(request.node.name)) % 10**12}"
     account, key = await make_account("rg-files", name)
     async with ShareServiceClient(
-        f"{azure.endpoint}/{account}", credential=key, connection_verify=azure.facts["caFile"], retry_total=0
+        f"{azure.endpoint}/{account}",
+        credential=key,
+        connection_verify=azure.facts["caFile"],
+        retry_total=0,
     ) as service:
         yield service

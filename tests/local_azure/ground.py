@@ -1,4 +1,6 @@
-"""What an app needs around it, made through ARM, and the plain server that its replicas run. Shared by the tests of running apps."""
+"""What an app needs around it, made through ARM, and the plain server that its replicas run. Shared
+by the tests of running apps.
+"""
 
 import asyncio
 import json
@@ -7,7 +9,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 from azure.core.exceptions import ResourceNotFoundError
 
-# Answers with its own facts; BOOT keeps it from listening for so many seconds, /stream lasts, /crash ends it.
+# Answers with its own facts; BOOT keeps it from listening for so many seconds, /stream lasts,
+# /crash ends it.
 SERVER = """
 import json, os, sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,7 +27,11 @@ print("listening", os.environ.get("COLOUR"), flush=True)
 ThreadingHTTPServer(("", 8000), Handler).serve_forever()
 """
 _GET = {"httpGet": {"path": "/", "port": 8000}, "periodSeconds": 1}
-PROBES = [{"type": "Startup", "failureThreshold": 240, **_GET}, {"type": "Readiness", **_GET}, {"type": "Liveness", **_GET}]
+PROBES = [
+    {"type": "Startup", "failureThreshold": 240, **_GET},
+    {"type": "Readiness", **_GET},
+    {"type": "Liveness", **_GET},
+]
 GPU = {"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"}
 
 
@@ -35,13 +42,22 @@ def template(colour="blue", *, scale=None, boot=0.0, mounted=False, **more):
         "name": "web",
         "image": "python:3.11",
         "command": ["python3", "-c", SERVER],
-        "env": [{"name": "KEY", "secretRef": "key"}, *({"name": name, "value": value} for name, value in env.items())],
+        "env": [
+            {"name": "KEY", "secretRef": "key"},
+            *({"name": name, "value": value} for name, value in env.items()),
+        ],
         "probes": PROBES,
     }
     if mounted:
-        container["volumeMounts"] = [{"volumeName": "share", "mountPath": "/mnt/share", "subPath": "sub"}]
+        container["volumeMounts"] = [
+            {"volumeName": "share", "mountPath": "/mnt/share", "subPath": "sub"}
+        ]
         more["volumes"] = [{"name": "share", "storageType": "AzureFile", "storageName": "phi"}]
-    return {"containers": [container], "scale": {"minReplicas": 1, "maxReplicas": 1, **(scale or {})}, **more}
+    return {
+        "containers": [container],
+        "scale": {"minReplicas": 1, "maxReplicas": 1, **(scale or {})},
+        **more,
+    }
 
 
 def app_body(environment, colour="blue", *, ingress=None, mode=None, profile=None, **more):
@@ -51,16 +67,27 @@ def app_body(environment, colour="blue", *, ingress=None, mode=None, profile=Non
         "ingress": {"targetPort": 8000, "external": True, **(ingress or {})},
         **({"activeRevisionsMode": mode} if mode else {}),
     }
-    properties = {"environmentId": environment, "configuration": configuration, "template": template(colour, **more)}
-    return {"location": "swedencentral", "properties": {**properties, **({"workloadProfileName": profile} if profile else {})}}
+    properties = {
+        "environmentId": environment,
+        "configuration": configuration,
+        "template": template(colour, **more),
+    }
+    return {
+        "location": "swedencentral",
+        "properties": {**properties, **({"workloadProfileName": profile} if profile else {})},
+    }
 
 
 async def lay_ground(clients, group, account="", *, profiles=()):
-    """Group, environment, and with an account: share with one file and its storage. Gives the environment's id."""
+    """Group, environment, and with an account: share with one file and its storage. Gives the
+    environment's id.
+    """
     await clients.resources.resource_groups.create_or_update(group, {"location": "swedencentral"})
     properties = {"workloadProfiles": list(profiles)} if profiles else {}
     body = {"location": "swedencentral", "properties": properties}
-    environment = await (await clients.apps.managed_environments.begin_create_or_update(group, "cae", body)).result()
+    environment = await (
+        await clients.apps.managed_environments.begin_create_or_update(group, "cae", body)
+    ).result()
     if account:
         body = {"location": "swedencentral", "kind": "StorageV2", "sku": {"name": "Standard_LRS"}}
         await (await clients.storage.storage_accounts.begin_create(group, account, body)).result()
@@ -95,7 +122,9 @@ class App:
 
     async def patch(self, **properties):
         operations = self.clients.apps.container_apps
-        await (await operations.begin_update(self.group, self.name, {"properties": properties})).result()
+        await (
+            await operations.begin_update(self.group, self.name, {"properties": properties})
+        ).result()
         return await self.get()
 
     async def get(self):
@@ -105,7 +134,9 @@ class App:
         await (await self.clients.apps.container_apps.begin_delete(self.group, self.name)).result()
 
     async def revision(self, name=None):
-        """The raw properties of a revision, the newest by default: the SDK's model lacks some of them."""
+        """The raw properties of a revision, the newest by default: the SDK's model lacks some of
+        them.
+        """
         name = name or (await self.get()).latest_revision_name
         path = f"{self.clients.group(self.group)}/providers/Microsoft.App/containerApps/{self.name}/revisions/{name}"
         status, _, body = await self.clients.raw("GET", path)
@@ -115,7 +146,9 @@ class App:
 
     async def revisions(self):
         operations = self.clients.apps.container_apps_revisions
-        return {found.name: found async for found in operations.list_revisions(self.group, self.name)}
+        return {
+            found.name: found async for found in operations.list_revisions(self.group, self.name)
+        }
 
     async def replicas(self, revision=None):
         name = revision or (await self.get()).latest_revision_name
@@ -141,24 +174,32 @@ class App:
         return await until(look, seconds)
 
     async def events(self, http):
-        """The system log from its beginning, as its stream gives it: (reason, message) of each event."""
+        """The system log from its beginning, as its stream gives it: (reason, message) of each
+        event.
+        """
         app = await self.get()
         token = (await self.clients.apps.container_apps.get_auth_token(self.group, self.name)).token
         headers = {"Authorization": f"Bearer {token}"}
-        async with http.get(app.event_stream_endpoint, params={"tailLines": "300"}, headers=headers) as answer:
+        async with http.get(
+            app.event_stream_endpoint, params={"tailLines": "300"}, headers=headers
+        ) as answer:
             assert answer.status == 200
             lines = (await answer.text()).splitlines()
         return [(event["Reason"], event["Msg"]) for event in map(json.loads, lines)]
 
     async def ask(self, http, host="", **more):
-        """The app's answer to GET /, by the name `host` when given; the status when it is not 200."""
+        """The app's answer to GET /, by the name `host` when given; the status when it
+        is not 200.
+        """
         fqdn = (await self.get()).configuration.ingress.fqdn
         headers = {**more.pop("headers", {}), **({"Host": host} if host else {})}
         async with http.get(f"https://{fqdn}/", headers=headers, **more) as answer:
             return await answer.json(content_type=None) if answer.status == 200 else answer.status
 
     async def served(self, http, colour, host=""):
-        """Wait until the app answers with this colour; its port opens a moment after the app was made."""
+        """Wait until the app answers with this colour; its port opens a moment after the app was
+        made.
+        """
 
         async def look():
             try:
@@ -182,5 +223,7 @@ async def until(predicate, seconds=30.0):
 async def browser(azure):
     """A client of the apps' ingress that keeps no cookies."""
     connector = aiohttp.TCPConnector(ssl=azure.tls())
-    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+    async with aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
         yield session

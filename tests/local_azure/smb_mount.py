@@ -1,7 +1,9 @@
-"""A process in namespaces of its own that has a share mounted as SMB shows it, and does there what a test asks.
+"""A process in namespaces of its own that has a share mounted as SMB shows it, and does there what
+a test asks.
 
-`python -m tests.local_azure.smb_mount SOURCE MOUNTPOINT OPTIONS` reads one JSON string of Python a line, runs it with `share`
-as the mount, and answers with what it left in `result`, or with the errno it failed with.
+`python -m tests.local_azure.smb_mount SOURCE MOUNTPOINT OPTIONS` reads one JSON string of Python a
+line, runs it with `share` as the mount, and answers with what it left in `result`, or with the
+errno it failed with.
 """
 
 import errno
@@ -31,8 +33,17 @@ class SmbMount:
 
     def __init__(self, source: Path, mountpoint: Path, options: str = "actimeo=0") -> None:
         mountpoint.mkdir()
-        command = [sys.executable, "-m", "tests.local_azure.smb_mount", str(source), str(mountpoint), options]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [
+            sys.executable,
+            "-m",
+            "tests.local_azure.smb_mount",
+            str(source),
+            str(mountpoint),
+            options,
+        ]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         assert self("result = 'ready'") == "ready"
 
     def __call__(self, code: str, **values: Any) -> Any:

@@ -1,4 +1,6 @@
-"""A scheduler with its ingress in a folder of its own, and the small servers that its replicas run. Shared by the runtime's tests."""
+"""A scheduler with its ingress in a folder of its own, and the small servers that its replicas run.
+Shared by the runtime's tests.
+"""
 
 import asyncio
 import json
@@ -24,7 +26,8 @@ from cryptography.x509.oid import NameOID
 from infra.local_azure.runtime.scheduler import Scheduler
 from infra.local_azure.runtime.workload import RevisionStatus, Workload, revision_key
 
-# Answers GET with its own facts, streams /stream slowly, echoes POST; SIGTERM is not handled, as in any plain script.
+# Answers GET with its own facts, streams /stream slowly, echoes POST; SIGTERM is not handled, as in
+# any plain script.
 SERVER = """
 import json, os, sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -72,9 +75,24 @@ _IMAGES = """
   environment: {product}
 """
 PROBES: tuple[dict[str, Any], ...] = (
-    {"type": "Startup", "httpGet": {"path": "/ready", "port": 8000}, "periodSeconds": 0.05, "failureThreshold": 200},
-    {"type": "Readiness", "httpGet": {"path": "/ready", "port": 8000}, "periodSeconds": 0.1, "failureThreshold": 1},
-    {"type": "Liveness", "httpGet": {"path": "/live", "port": 8000}, "periodSeconds": 0.1, "failureThreshold": 2},
+    {
+        "type": "Startup",
+        "httpGet": {"path": "/ready", "port": 8000},
+        "periodSeconds": 0.05,
+        "failureThreshold": 200,
+    },
+    {
+        "type": "Readiness",
+        "httpGet": {"path": "/ready", "port": 8000},
+        "periodSeconds": 0.1,
+        "failureThreshold": 1,
+    },
+    {
+        "type": "Liveness",
+        "httpGet": {"path": "/live", "port": 8000},
+        "periodSeconds": 0.1,
+        "failureThreshold": 2,
+    },
 )
 
 
@@ -122,18 +140,25 @@ class Stage:
         )
 
     async def restart_scheduler(self) -> None:
-        """What a killed and restarted server amounts to: nothing is stopped, a new scheduler finds what lives."""
+        """What a killed and restarted server amounts to: nothing is stopped, a new scheduler finds
+        what lives.
+        """
         await self.scheduler.stop(terminate=False)
         self.scheduler = self._new()
         await self.scheduler.start()
 
     async def until(
-        self, condition: Callable[[RevisionStatus], bool], revision: str = "phi--one", seconds: float = 20
+        self,
+        condition: Callable[[RevisionStatus], bool],
+        revision: str = "phi--one",
+        seconds: float = 20,
     ) -> RevisionStatus:
         """Waits for a state of a revision; fails with the last one seen."""
         end = time.monotonic() + seconds
         while not condition(status := self.status(revision)):
-            assert time.monotonic() < end, f"not reached within {seconds} s: {status}\n{self.events()}"
+            assert time.monotonic() < end, (
+                f"not reached within {seconds} s: {status}\n{self.events()}"
+            )
             await asyncio.sleep(0.02)
         return status
 
@@ -141,7 +166,9 @@ class Stage:
         return self.scheduler.status(revision_key(app_id, revision))
 
     async def healthy(self, revision: str = "phi--one", replicas: int = 1) -> RevisionStatus:
-        return await self.until(lambda status: sum(replica.ready for replica in status.replicas) == replicas, revision)
+        return await self.until(
+            lambda status: sum(replica.ready for replica in status.replicas) == replicas, revision
+        )
 
     def events(self, app_id: str = APP_ID) -> str:
         path = self.scheduler.system_log(app_id)
@@ -151,7 +178,9 @@ class Stage:
     async def client(self) -> AsyncIterator[aiohttp.ClientSession]:
         """A client that trusts this stage and knows its port."""
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(self.tls[0])))
-        async with aiohttp.ClientSession(f"https://127.0.0.1:{self.port}", connector=connector) as session:
+        async with aiohttp.ClientSession(
+            f"https://127.0.0.1:{self.port}", connector=connector
+        ) as session:
             yield session
 
     async def get(self, path: str = "/") -> dict[str, Any]:
@@ -159,7 +188,9 @@ class Stage:
         return json.loads(await self.reach(path))
 
     async def reach(self, path: str = "/", seconds: float = 10) -> str:
-        """GET until it is answered 200: the ingress process starts beside the first replica and learns of it a moment later."""
+        """GET until it is answered 200: the ingress process starts beside the first replica and
+        learns of it a moment later.
+        """
         end = time.monotonic() + seconds
         async with self.client() as session:
             while True:
@@ -174,8 +205,14 @@ class Stage:
                 await asyncio.sleep(0.02)
 
     def processes(self) -> list[int]:
-        """Every process that has this stage's folder in its command line or as its working directory."""
-        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and self._is_ours(entry)]
+        """Every process that has this stage's folder in its command line or as its working
+        directory.
+        """
+        return [
+            int(entry.name)
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdigit() and self._is_ours(entry)
+        ]
 
     def _is_ours(self, entry: Path) -> bool:
         try:
@@ -185,11 +222,19 @@ class Stage:
             return False
 
     def _new(self) -> Scheduler:
-        return Scheduler(self.folder, self.images, self.tls, request_timeout_s=self.request_timeout_s, speed=self.speed)
+        return Scheduler(
+            self.folder,
+            self.images,
+            self.tls,
+            request_timeout_s=self.request_timeout_s,
+            speed=self.speed,
+        )
 
 
 @asynccontextmanager
-async def stage(folder: Path, *, request_timeout_s: float = 240.0, speed: float = 1.0) -> AsyncIterator[Stage]:
+async def stage(
+    folder: Path, *, request_timeout_s: float = 240.0, speed: float = 1.0
+) -> AsyncIterator[Stage]:
     """A started stage; at the end every process of it is gone."""
     made = Stage(folder, request_timeout_s, speed)
     await made.scheduler.start()
@@ -232,6 +277,8 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
     )
     paths = (folder / "certificate.pem", folder / "key.pem")
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     paths[1].write_bytes(private)
     return paths

@@ -1,4 +1,6 @@
-"""The parts of the local Azure that need no server: ids, merge patch, filters, shapes, signatures."""
+"""The parts of the local Azure that need no server: ids, merge patch, filters, shapes,
+signatures.
+"""
 
 import base64
 import hmac
@@ -39,7 +41,9 @@ def test_a_path_has_a_shape_and_names(path, route, group, found):
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=10,
 )
 
@@ -67,8 +71,13 @@ def test_merge_replaces_lists_and_deletes_nulls():
     assert before["ingress"]["traffic"] == [1]
 
 
-ITEM = {"id": "/subscriptions/s/resourceGroups/Rg/x", "name": "phi", "type": "Microsoft.App/containerApps", "location": "eastus",
-        "tags": {"env": "dev"}}  # fmt: skip
+ITEM = {
+    "id": "/subscriptions/s/resourceGroups/Rg/x",
+    "name": "phi",
+    "type": "Microsoft.App/containerApps",
+    "location": "eastus",
+    "tags": {"env": "dev"},
+}
 
 
 @pytest.mark.parametrize(
@@ -99,7 +108,12 @@ def test_azures_spelling_of_an_app():
     """Strings become numbers, 1.0Gi becomes 1Gi, empty lists vanish, the disk follows the CPU."""
     sent = {
         "containers": [
-            {"name": "a", "image": "i", "env": [], "resources": {"cpu": "1.25", "memory": "2.50Gi", "ephemeralStorage": "1Gi"}}
+            {
+                "name": "a",
+                "image": "i",
+                "env": [],
+                "resources": {"cpu": "1.25", "memory": "2.50Gi", "ephemeralStorage": "1Gi"},
+            }
         ]
     }
     container = app_shape.template(sent, fill=True)["containers"][0]
@@ -120,7 +134,11 @@ def test_azures_spelling_of_an_app():
             {"minReplicas", "maxReplicas", "cooldownPeriod", "pollingInterval", "rules"},
             "a preview has it first",
         ),
-        ("2025-01-01", {"minReplicas", "maxReplicas", "cooldownPeriod", "pollingInterval", "rules"}, "then the stable one"),
+        (
+            "2025-01-01",
+            {"minReplicas", "maxReplicas", "cooldownPeriod", "pollingInterval", "rules"},
+            "then the stable one",
+        ),
     ],
 )
 def test_an_api_version_shows_its_own_fields(version, fields, reason):
@@ -152,7 +170,10 @@ def test_no_decoded_name_leaves_its_folder(text):
         segments = names.split(text, keep_dot=True)
     except FilesError:
         return
-    assert all(segment not in {"", ".", ".."} and "/" not in segment and "\\" not in segment for segment in segments)
+    assert all(
+        segment not in {"", ".", ".."} and "/" not in segment and "\\" not in segment
+        for segment in segments
+    )
 
 
 KEY = base64.b64encode(b"k" * 64).decode()
@@ -168,7 +189,14 @@ def signed(path="/acct/acct/share/f", query="", when=None, key=KEY):
         ("x-ms-date", date),
         ("Content-Length", "0"),
     ]
-    return {"method": "PUT", "path": "/acct/share/f", "query": query, "headers": headers, "account": "acct", "keys": [KEY]}
+    return {
+        "method": "PUT",
+        "path": "/acct/share/f",
+        "query": query,
+        "headers": headers,
+        "account": "acct",
+        "keys": [KEY],
+    }
 
 
 def test_a_signature_holds_for_one_request_and_a_quarter_of_an_hour():

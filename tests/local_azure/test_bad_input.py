@@ -1,4 +1,6 @@
-"""Requests that no client should send: the vendor's error shape, nothing corrupted, and the process lives with bounded memory."""
+"""Requests that no client should send: the vendor's error shape, nothing corrupted, and the process
+lives with bounded memory.
+"""
 
 import asyncio
 import http.client
@@ -36,11 +38,19 @@ async def ground(clients):
     """A group with an environment, an account and a share."""
     group = clients.group("rg-bad")
     await clients.raw("PUT", group, {"location": "swedencentral"}, version="2025-04-01")
-    if (await clients.raw("GET", f"{group}/providers/Microsoft.Storage/storageAccounts/stbad01"))[0] == 404:
-        await (await clients.storage.storage_accounts.begin_create("rg-bad", "stbad01", ACCOUNT)).result()
+    if (await clients.raw("GET", f"{group}/providers/Microsoft.Storage/storageAccounts/stbad01"))[
+        0
+    ] == 404:
+        await (
+            await clients.storage.storage_accounts.begin_create("rg-bad", "stbad01", ACCOUNT)
+        ).result()
         await clients.storage.file_shares.create("rg-bad", "stbad01", "phi", {"properties": {}})
         environment = {"location": "swedencentral", "properties": {}}
-        await (await clients.apps.managed_environments.begin_create_or_update("rg-bad", "cae", environment)).result()
+        await (
+            await clients.apps.managed_environments.begin_create_or_update(
+                "rg-bad", "cae", environment
+            )
+        ).result()
     return group
 
 
@@ -80,19 +90,37 @@ WIRE = [
     (b"GET / HTTP/9.9\r\n\r\n", b"400", "a version that there is not"),
     (request("GET", "/subscriptions", "X-Long: " + "x" * 20000), b"400", "a header of 20 kB"),
     (request("GET", "/subscriptions?" + "q" * 20000), b"400", "a query of 20 kB"),
-    (request("GET", "/subscriptions", *(f"X-{i}: 1" for i in range(300))), b"400", "three hundred headers"),
+    (
+        request("GET", "/subscriptions", *(f"X-{i}: 1" for i in range(300))),
+        b"400",
+        "three hundred headers",
+    ),
     (request("GET", "/subscriptions", "Bad Header"), b"400", "a header without a colon"),
     (request("PUT", "/subscriptions", "Content-Length: -5"), b"400", "a negative length"),
     (
-        request("PUT", "/subscriptions", "Content-Length: 5", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+        request(
+            "PUT",
+            "/subscriptions",
+            "Content-Length: 5",
+            "Transfer-Encoding: chunked",
+            body=b"0\r\n\r\n",
+        ),
         b"400",
         "two lengths",
     ),
-    (request("PUT", "/subscriptions", "Transfer-Encoding: chunked", body=b"zz\r\n"), b"400", "a chunk without a size"),
+    (
+        request("PUT", "/subscriptions", "Transfer-Encoding: chunked", body=b"zz\r\n"),
+        b"400",
+        "a chunk without a size",
+    ),
     (request("GET", "/subscriptions/\xff\xfe"), b"400", "raw bytes in the path"),
     (request("GET", "no-slash"), b"400", "a path without its slash"),
     (request("BREW", "/subscriptions?api-version=2022-12-01"), b"400", "a verb that there is not"),
-    (request("PROPFIND", "/subscriptions?api-version=2022-12-01"), b"401", "a verb of others, not even signed in"),
+    (
+        request("PROPFIND", "/subscriptions?api-version=2022-12-01"),
+        b"401",
+        "a verb of others, not even signed in",
+    ),
     (request("GET", "/%00/%2e%2e/%2fetc"), b"404", "an encoded nothing where an account should be"),
 ]
 
@@ -107,9 +135,21 @@ async def test_what_is_hardly_http(azure, data, status, reason):
 
 HALVES = [
     (b"GET /subscr", "headers"),
-    (b"PUT /subscriptions?api-version=2022-12-01 HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", "a body for ARM"),
-    (b"PUT /stbad01/phi/f?comp=range HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", "a body for Files"),
-    (b"POST /common/oauth2/v2.0/token HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\ngrant", "a body for the login"),
+    (
+        (
+            b"PUT /subscriptions?api-version=2022-12-01 HTTP/1.1\r\nHost: x\r\nContent-Length:"
+            b" 100\r\n\r\n{"
+        ),
+        "a body for ARM",
+    ),
+    (
+        b"PUT /stbad01/phi/f?comp=range HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+        "a body for Files",
+    ),
+    (
+        b"POST /common/oauth2/v2.0/token HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\ngrant",
+        "a body for the login",
+    ),
 ]
 
 
@@ -132,8 +172,13 @@ async def test_a_body_beyond_the_limit_is_413_and_not_kept(azure, token):
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=azure.tls())) as http:
         for body in (b" " * (4 * 1024 * 1024 + 1), pieces()):
             try:
-                async with http.put(url, data=body, headers={"Authorization": f"Bearer {token}"}) as answer:
-                    assert (answer.status, (await answer.json())["error"]["code"]) == (413, "RequestContentTooLarge")
+                async with http.put(
+                    url, data=body, headers={"Authorization": f"Bearer {token}"}
+                ) as answer:
+                    assert (answer.status, (await answer.json())["error"]["code"]) == (
+                        413,
+                        "RequestContentTooLarge",
+                    )
             except aiohttp.ClientConnectionError:
                 pass  # closed while we were still sending: the refusal came first
     assert memory(azure) - before < 64 * 1024 * 1024
@@ -155,37 +200,62 @@ BODIES = [
     (b'{"location": "eastus", "tags": {"a": "\\ud800"}}', "half a character"),
     (b'{"location": "eastus", "properties": []}', "a list where an object belongs"),
     (b'{"location": {}, "properties": {}}', "an object where text belongs"),
-    (b'{"location": "eastus", "properties": {"template": {"containers": [null]}}}', "a container that is none"),
-    (b'{"location": "eastus", "properties": {"template": {"scale": {"maxReplicas": 1e300}}}}', "a number beyond all bounds"),
+    (
+        b'{"location": "eastus", "properties": {"template": {"containers": [null]}}}',
+        "a container that is none",
+    ),
+    (
+        b'{"location": "eastus", "properties": {"template": {"scale": {"maxReplicas": 1e300}}}}',
+        "a number beyond all bounds",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("body", "reason"), BODIES, ids=[case[-1] for case in BODIES])
 async def test_a_malformed_body_is_arms_400(azure, ground, token, body, reason):
     """InvalidRequestContent, and there is no such app afterwards."""
-    url = f"{azure.endpoint}{ground}/providers/Microsoft.App/containerApps/bad?api-version=2026-01-01"
+    url = (
+        f"{azure.endpoint}{ground}/providers/Microsoft.App/containerApps/bad?api-version=2026-01-01"
+    )
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=azure.tls())) as http:
         async with http.put(url, data=body, headers=headers) as answer:
-            assert (answer.status, (await answer.json())["error"]["code"]) == (400, "InvalidRequestContent")
+            assert (answer.status, (await answer.json())["error"]["code"]) == (
+                400,
+                "InvalidRequestContent",
+            )
         async with http.get(url, headers=headers) as answer:
             assert answer.status == 404
 
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8)
+)
 JSON = st.recursive(
-    SCALARS, lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=6), each, max_size=3), max_leaves=8
+    SCALARS,
+    lambda each: (
+        st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=6), each, max_size=3)
+    ),
+    max_leaves=8,
 )
 
 
 def near(shape):
     """Bodies that look like what a type takes, with something wrong here and there."""
     if isinstance(shape, dict):
-        known = st.fixed_dictionaries({}, optional={name: near(each) for name, each in shape.items() if name != "*"})
+        known = st.fixed_dictionaries(
+            {}, optional={name: near(each) for name, each in shape.items() if name != "*"}
+        )
         return known | JSON
     if isinstance(shape, list):
         return st.lists(near(shape[0]), max_size=2) | JSON
-    words = st.sampled_from(["swedencentral", "Single", "gpu", "0.5", "1Gi", "http", "name", "-1", "x" * 300])
+    words = st.sampled_from(
+        ["swedencentral", "Single", "gpu", "0.5", "1Gi", "http", "name", "-1", "x" * 300]
+    )
     return words | st.integers(-2, 300) | JSON
 
 
@@ -193,21 +263,33 @@ PATHS = {
     "microsoft.app/containerapps/{}": "Microsoft.App/containerApps/fuzz",
     "microsoft.app/jobs/{}": "Microsoft.App/jobs/fuzz",
     "microsoft.app/managedenvironments/{}": "Microsoft.App/managedEnvironments/cae-fuzz",
-    "microsoft.app/managedenvironments/{}/storages/{}": "Microsoft.App/managedEnvironments/cae/storages/fuzz",
-    "microsoft.operationalinsights/workspaces/{}": "Microsoft.OperationalInsights/workspaces/law-fuzz",
+    "microsoft.app/managedenvironments/{}/storages/{}": (
+        "Microsoft.App/managedEnvironments/cae/storages/fuzz"
+    ),
+    "microsoft.operationalinsights/workspaces/{}": (
+        "Microsoft.OperationalInsights/workspaces/law-fuzz"
+    ),
     "microsoft.storage/storageaccounts/{}": "Microsoft.Storage/storageAccounts/stfuzz01",
-    "microsoft.storage/storageaccounts/{}/fileservices/{}/shares/{}": "Microsoft.Storage/storageAccounts/stbad01/fileServices/default/shares/fuzz",
+    "microsoft.storage/storageaccounts/{}/fileservices/{}/shares/{}": (
+        "Microsoft.Storage/storageAccounts/stbad01/fileServices/default/shares/fuzz"
+    ),
     "microsoft.authorization/locks/{}": "Microsoft.Authorization/locks/fuzz",
 }
 
 
 def fuzz_arm(azure, ground, token, examples):
-    """Bodies of every type; whatever comes is an answer with ARM's shape, and never a failure of the server."""
+    """Bodies of every type; whatever comes is an answer with ARM's shape, and never a failure of
+    the server.
+    """
 
     @seed(20261125)
-    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
     @given(
-        st.sampled_from(sorted(PATHS)).flatmap(lambda route: st.tuples(st.just(route), near(shapes.SHAPES[route]))),
+        st.sampled_from(sorted(PATHS)).flatmap(
+            lambda route: st.tuples(st.just(route), near(shapes.SHAPES[route]))
+        ),
         st.sampled_from(["PUT", "PATCH"]),
     )
     def run(drawn, method):
@@ -215,11 +297,24 @@ def fuzz_arm(azure, ground, token, examples):
         if route.endswith("locks/{}") and isinstance(body, dict):
             body = {
                 **body,
-                "properties": {**(body.get("properties") if isinstance(body.get("properties"), dict) else {}), "level": "x"},
+                "properties": {
+                    **(body.get("properties") if isinstance(body.get("properties"), dict) else {}),
+                    "level": "x",
+                },
             }
-        if isinstance(body, dict) and isinstance(body.get("properties"), dict) and "environmentId" in body["properties"]:
-            body["properties"]["environmentId"] = f"{ground}/providers/Microsoft.App/managedEnvironments/cae"
-        status, text = client.send(method, f"{ground}/providers/{PATHS[route]}?api-version=2026-01-01", json.dumps(body).encode())
+        if (
+            isinstance(body, dict)
+            and isinstance(body.get("properties"), dict)
+            and "environmentId" in body["properties"]
+        ):
+            body["properties"]["environmentId"] = (
+                f"{ground}/providers/Microsoft.App/managedEnvironments/cae"
+            )
+        status, text = client.send(
+            method,
+            f"{ground}/providers/{PATHS[route]}?api-version=2026-01-01",
+            json.dumps(body).encode(),
+        )
         assert status < 500 or status == 501, (method, route, body, text)
         if status >= 400:
             error = json.loads(text)["error"]
@@ -236,10 +331,14 @@ class Plain:
 
     def __init__(self, azure, headers):
         self._headers = headers
-        self._connection = http.client.HTTPSConnection("127.0.0.1", port(azure), context=azure.tls(), timeout=60)
+        self._connection = http.client.HTTPSConnection(
+            "127.0.0.1", port(azure), context=azure.tls(), timeout=60
+        )
 
     def send(self, method, path, body=b"", **headers):
-        """A connection that was idle too long may be closed by now, so that is tried once more; a fresh one must answer."""
+        """A connection that was idle too long may be closed by now, so that is tried once more; a
+        fresh one must answer.
+        """
         try:
             return self._sent(method, path, body, headers)
         except http.client.RemoteDisconnected:
@@ -290,47 +389,100 @@ ARM_PARTS = st.sampled_from(
     ]
 ) | st.text("abc%/ ", max_size=6).map(lambda text: text.replace(" ", "%20").replace("/", "%2F"))
 SHARE_PARTS = st.sampled_from(
-    ["phi", "a", "..", "%2e%2e%2f%2e%2e", "a%2f..%2f..%2fb", "%00", "%ff%fe", "con", "a:b", "%5c..%5c", "", "f.bin", "x" * 300]
+    [
+        "phi",
+        "a",
+        "..",
+        "%2e%2e%2f%2e%2e",
+        "a%2f..%2f..%2fb",
+        "%00",
+        "%ff%fe",
+        "con",
+        "a:b",
+        "%5c..%5c",
+        "",
+        "f.bin",
+        "x" * 300,
+    ]
 )
 HEADERS = st.fixed_dictionaries(
     {},
     optional={
         "x-ms-type": st.sampled_from(["file", "x"]),
         "x-ms-content-length": st.sampled_from(["0", "4", "-1", "\u00b2", "9" * 30, "x"]),
-        "x-ms-range": st.sampled_from(["bytes=0-3", "bytes=3-0", "bytes=-1", "bytes=0-99999999999999999999", "x", "bytes=9-12"]),
+        "x-ms-range": st.sampled_from(
+            [
+                "bytes=0-3",
+                "bytes=3-0",
+                "bytes=-1",
+                "bytes=0-99999999999999999999",
+                "x",
+                "bytes=9-12",
+            ]
+        ),
         "x-ms-write": st.sampled_from(["update", "clear", "x"]),
-        "x-ms-file-rename-source": st.sampled_from(["x", "/etc/passwd", "https://h/stbad01/phi/../../x", "https://[::1/a"]),
-        "x-ms-copy-source": st.sampled_from(["x", "https://h/stbad01/phi/%2e%2e/%2e%2e/x", "file:///etc/passwd"]),
+        "x-ms-file-rename-source": st.sampled_from(
+            ["x", "/etc/passwd", "https://h/stbad01/phi/../../x", "https://[::1/a"]
+        ),
+        "x-ms-copy-source": st.sampled_from(
+            ["x", "https://h/stbad01/phi/%2e%2e/%2e%2e/x", "file:///etc/passwd"]
+        ),
         "x-ms-lease-action": st.sampled_from(["acquire", "x"]),
         "x-ms-lease-duration": st.sampled_from(["-2", "60", "x"]),
         "x-ms-file-attributes": st.sampled_from(["x", "None"]),
         "x-ms-file-creation-time": st.sampled_from(["now", "yesterday", "0001-01-01T00:00:00Z"]),
         "Content-MD5": st.sampled_from(["x", "====="]),
     },
-)  # fmt: skip
+)
 
 
 def fuzz_files(azure, bearer, examples):
-    """Paths, queries and headers of the data plane; every refusal is XML with its code, and nothing is written beside the share."""
+    """Paths, queries and headers of the data plane; every refusal is XML with its code, and nothing
+    is written beside the share.
+    """
 
     @seed(20261125)
-    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
     @given(
         st.sampled_from(["GET", "PUT", "HEAD", "DELETE", "POST", "OPTIONS"]),
         st.lists(SHARE_PARTS, max_size=4),
         st.sampled_from(["", "share", "directory", "service", "x"]),
         st.sampled_from(
-            ["", "range", "list", "metadata", "properties", "rename", "lease", "acl", "rangelist", "stats", "x", "%ff"]
+            [
+                "",
+                "range",
+                "list",
+                "metadata",
+                "properties",
+                "rename",
+                "lease",
+                "acl",
+                "rangelist",
+                "stats",
+                "x",
+                "%ff",
+            ]
         ),
         HEADERS,
         st.sampled_from(
-            [b"", b"data", b"<a", b'<?xml version="1.0"?><SignedIdentifiers><SignedIdentifier/></SignedIdentifiers>']
+            [
+                b"",
+                b"data",
+                b"<a",
+                b'<?xml version="1.0"?><SignedIdentifiers><SignedIdentifier/></SignedIdentifiers>',
+            ]
         ),
     )
     def run(method, parts, restype, comp, headers, body):
         if method == "DELETE" and restype == "share":
             return
-        path = "/stbad01/phi/" + "/".join(parts) + f"?restype={restype}&comp={comp}&marker=%ff&maxresults=x"
+        path = (
+            "/stbad01/phi/"
+            + "/".join(parts)
+            + f"?restype={restype}&comp={comp}&marker=%ff&maxresults=x"
+        )
         encoded = {name: value.encode("utf-8").decode("latin-1") for name, value in headers.items()}
         try:
             status, text = client.send(method, path, body, **encoded)
@@ -340,12 +492,24 @@ def fuzz_files(azure, bearer, examples):
         if status >= 400 and text and not text.startswith(b"<!DOCTYPE"):
             assert ET.fromstring(text.decode("utf-8-sig")).find("Code").text
 
-    bearer = {"Authorization": f"Bearer {bearer}", "x-ms-version": "2025-05-05", "x-ms-file-request-intent": "backup"}
+    bearer = {
+        "Authorization": f"Bearer {bearer}",
+        "x-ms-version": "2025-05-05",
+        "x-ms-file-request-intent": "backup",
+    }
     client = Plain(azure, bearer)
-    before = sorted(path.relative_to(azure.state) for path in azure.state.rglob("*") if "stbad01" not in path.parts)
+    before = sorted(
+        path.relative_to(azure.state)
+        for path in azure.state.rglob("*")
+        if "stbad01" not in path.parts
+    )
     with closing(client):
         run()
-    after = sorted(path.relative_to(azure.state) for path in azure.state.rglob("*") if "stbad01" not in path.parts)
+    after = sorted(
+        path.relative_to(azure.state)
+        for path in azure.state.rglob("*")
+        if "stbad01" not in path.parts
+    )
     assert after == before
 
 
@@ -371,20 +535,37 @@ async def test_files_survive_very_many_random_requests(azure, storage_token):
 async def test_login_survives_what_is_no_form(azure):
     """AADSTS errors for whatever is posted."""
     tenant = azure.facts["tenantId"]
-    for body in (b"", b"\xff\xfe=\x00", b"a=b&" * 1000, b"grant_type=client_credentials&client_id=%ff", b"{}" * 10):
-        answer = await wire(azure, request("POST", f"/{tenant}/oauth2/v2.0/token", f"Content-Length: {len(body)}", body=body))
+    for body in (
+        b"",
+        b"\xff\xfe=\x00",
+        b"a=b&" * 1000,
+        b"grant_type=client_credentials&client_id=%ff",
+        b"{}" * 10,
+    ):
+        answer = await wire(
+            azure,
+            request(
+                "POST", f"/{tenant}/oauth2/v2.0/token", f"Content-Length: {len(body)}", body=body
+            ),
+        )
         assert b"AADSTS" in answer, answer
-    large = request("POST", f"/{tenant}/oauth2/v2.0/token", "Content-Length: 300000", body=b"x" * 300_000)
+    large = request(
+        "POST", f"/{tenant}/oauth2/v2.0/token", "Content-Length: 300000", body=b"x" * 300_000
+    )
     assert b" 413 " in await wire(azure, large)
     assert await alive(azure)
 
 
 async def test_thousands_of_connections(azure):
-    """Far more silent connections than it keeps: they are dropped, memory stays, and soon whoever asks something is answered."""
+    """Far more silent connections than it keeps: they are dropped, memory stays, and soon whoever
+    asks something is answered.
+    """
     before = memory(azure)
     writers = []
     for _ in range(25):
-        opened = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port(azure)) for _ in range(100)))
+        opened = await asyncio.gather(
+            *(asyncio.open_connection("127.0.0.1", port(azure)) for _ in range(100))
+        )
         writers += [writer for _, writer in opened]  # TCP alone: not even a TLS hello
     assert memory(azure) - before < 450 * 1024 * 1024
     async with asyncio.timeout(60):

@@ -1,4 +1,6 @@
-"""Environments, storages and container apps in ARM: what is accepted, what is shown, what makes a revision. No replica is needed."""
+"""Environments, storages and container apps in ARM: what is accepted, what is shown, what makes a
+revision. No replica is needed.
+"""
 
 import pytest
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
@@ -13,14 +15,26 @@ async def environment(clients, request):
     await clients.resources.resource_groups.create_or_update(group, {"location": "swedencentral"})
     body = {
         "location": "swedencentral",
-        "properties": {"workloadProfiles": [{"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"}]},
+        "properties": {
+            "workloadProfiles": [
+                {"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"}
+            ]
+        },
     }
-    made = await (await clients.apps.managed_environments.begin_create_or_update(group, "cae", body)).result()
+    made = await (
+        await clients.apps.managed_environments.begin_create_or_update(group, "cae", body)
+    ).result()
     return group, made.id
 
 
 def app_body(environment_id, **template):
-    container = {"name": "web", "image": "nothing:1", "env": [{"name": "KEY", "secretRef": "key"}], "command": None, "args": []}
+    container = {
+        "name": "web",
+        "image": "nothing:1",
+        "env": [{"name": "KEY", "secretRef": "key"}],
+        "command": None,
+        "args": [],
+    }
     return {
         "location": "Sweden Central",
         "tags": {"owner": "m"},
@@ -31,7 +45,11 @@ def app_body(environment_id, **template):
                 "secrets": [{"name": "key", "value": "s3cret"}],
                 "ingress": {"targetPort": 8000, "external": True, "transport": "auto"},
             },
-            "template": {"containers": [container], "scale": {"minReplicas": 0, "maxReplicas": 1}, **template},
+            "template": {
+                "containers": [container],
+                "scale": {"minReplicas": 0, "maxReplicas": 1},
+                **template,
+            },
         },
     }
 
@@ -59,22 +77,39 @@ async def refused(clients, group, body, name="phi"):
     return status, answer["error"]["code"]
 
 
-async def test_an_environment_is_an_operation_and_the_same_put_is_none(clients, environment, slow_operations):
-    """201 with Azure-AsyncOperation, Consumption appended, display location; unchanged 200; PATCH 202 by Location; tags at once."""
+async def test_an_environment_is_an_operation_and_the_same_put_is_none(
+    clients, environment, slow_operations
+):
+    """201 with Azure-AsyncOperation, Consumption appended, display location; unchanged 200; PATCH
+    202 by Location; tags at once.
+    """
     group, identifier = environment
     shown = (await clients.raw("GET", identifier))[2]
     assert shown["location"] == "Sweden Central"
-    assert [profile["name"] for profile in shown["properties"]["workloadProfiles"]] == ["gpu", "Consumption"]
-    assert shown["properties"]["appLogsConfiguration"] == {"destination": None, "logAnalyticsConfiguration": None}
-    same = {"location": "swedencentral", "properties": {"workloadProfiles": shown["properties"]["workloadProfiles"]}}
+    assert [profile["name"] for profile in shown["properties"]["workloadProfiles"]] == [
+        "gpu",
+        "Consumption",
+    ]
+    assert shown["properties"]["appLogsConfiguration"] == {
+        "destination": None,
+        "logAnalyticsConfiguration": None,
+    }
+    same = {
+        "location": "swedencentral",
+        "properties": {"workloadProfiles": shown["properties"]["workloadProfiles"]},
+    }
     assert (await clients.raw("PUT", identifier, same))[0] == 200
-    status, headers, body = await clients.raw("PATCH", identifier, {"location": "swedencentral", "tags": {"a": "b"}})
+    status, headers, body = await clients.raw(
+        "PATCH", identifier, {"location": "swedencentral", "tags": {"a": "b"}}
+    )
     assert (status, body["tags"]) == (200, {"a": "b"})
     more = [
         *same["properties"]["workloadProfiles"],
         {"name": "big", "workloadProfileType": "D8", "minimumCount": 0, "maximumCount": 1},
     ]
-    status, headers, body = await clients.raw("PATCH", identifier, {"properties": {"workloadProfiles": more}})
+    status, headers, body = await clients.raw(
+        "PATCH", identifier, {"properties": {"workloadProfiles": more}}
+    )
     assert (status, body) == (202, None)
     assert "Azure-AsyncOperation" not in headers
     status, _, busy = await clients.raw("PUT", identifier, same)
@@ -82,9 +117,17 @@ async def test_an_environment_is_an_operation_and_the_same_put_is_none(clients, 
     while (polled := await clients.raw("GET", headers["Location"]))[0] == 202:
         pass
     assert polled[2]["properties"]["provisioningState"] == "Succeeded"
-    states = [state.name async for state in clients.apps.managed_environments.list_workload_profile_states(group, "cae")]
+    states = [
+        state.name
+        async for state in clients.apps.managed_environments.list_workload_profile_states(
+            group, "cae"
+        )
+    ]
     assert states == ["gpu", "Consumption", "big"]
-    assert [usage.name.value async for usage in clients.apps.managed_environment_usages.list(group, "cae")][-1].endswith("T4Gpus")
+    assert [
+        usage.name.value
+        async for usage in clients.apps.managed_environment_usages.list(group, "cae")
+    ][-1].endswith("T4Gpus")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +137,10 @@ async def test_an_environment_is_an_operation_and_the_same_put_is_none(clients, 
             {"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100", "minimumCount": 0},
             "WorkloadProfilePropertyNotSupported",
         ),
-        ({"name": "a-name-of-16-char", "workloadProfileType": "D4"}, "WorkloadProfileInvalidNameTooLong"),
+        (
+            {"name": "a-name-of-16-char", "workloadProfileType": "D4"},
+            "WorkloadProfileInvalidNameTooLong",
+        ),
         ({"name": "gpu", "workloadProfileType": "H100"}, "WorkloadProfileTypeNotSupported"),
     ],
 )
@@ -108,24 +154,40 @@ async def test_profiles_have_rules(clients, environment, profile, code):
 
 async def test_profile_types_and_quotas_of_a_region(clients):
     """The serverless GPU is offered where it exists."""
-    found = {item.name: item.properties.gpus async for item in clients.apps.available_workload_profiles.get("swedencentral")}
+    found = {
+        item.name: item.properties.gpus
+        async for item in clients.apps.available_workload_profiles.get("swedencentral")
+    }
     assert found["Consumption-GPU-NC24-A100"] == 1
-    elsewhere = [item.name async for item in clients.apps.available_workload_profiles.get("northeurope")]
+    elsewhere = [
+        item.name async for item in clients.apps.available_workload_profiles.get("northeurope")
+    ]
     assert "Consumption-GPU-NC24-A100" not in elsewhere
-    usages = {usage.name.value: usage.limit async for usage in clients.apps.usages.list("swedencentral")}
+    usages = {
+        usage.name.value: usage.limit async for usage in clients.apps.usages.list("swedencentral")
+    }
     gpus = {"SubscriptionConsumptionNCA100Gpus": 2, "SubscriptionConsumptionT4Gpus": 2}
     assert usages == {"ManagedEnvironmentCount": 20, **gpus}
     _, _, older = await clients.raw(
-        "GET", f"{clients.azure.subscription}/providers/Microsoft.App/locations/eastus/usages", version="2024-03-01"
+        "GET",
+        f"{clients.azure.subscription}/providers/Microsoft.App/locations/eastus/usages",
+        version="2024-03-01",
     )
     assert [usage["name"]["value"] for usage in older["value"]] == ["ManagedEnvironmentCount"]
 
 
 async def test_an_environment_storage_is_almost_immutable(clients, environment):
-    """Written at once without ever showing the key; only the key may change; in use it cannot go."""
+    """Written at once without ever showing the key; only the key may change; in use it
+    cannot go.
+    """
     group, identifier = environment
     path = f"{identifier}/storages/share"
-    file = {"accountName": "stx", "accountKey": "a2V5", "shareName": "phi", "accessMode": "ReadOnly"}
+    file = {
+        "accountName": "stx",
+        "accountKey": "a2V5",
+        "shareName": "phi",
+        "accessMode": "ReadOnly",
+    }
     status, _, body = await clients.raw("GET", path)
     assert (status, body["error"]["code"]) == (404, "ManagedEnvironmentStorageNotFound")
     status, _, body = await clients.raw("PUT", path, {"properties": {"azureFile": file}})
@@ -133,8 +195,14 @@ async def test_an_environment_storage_is_almost_immutable(clients, environment):
         200,
         {key: file[key] for key in ("accountName", "shareName", "accessMode")},
     )
-    assert (await clients.raw("PUT", path, {"properties": {"azureFile": {**file, "accountKey": "b3RoZXI="}}}))[0] == 200
-    status, _, body = await clients.raw("PUT", path, {"properties": {"azureFile": {**file, "accessMode": "ReadWrite"}}})
+    assert (
+        await clients.raw(
+            "PUT", path, {"properties": {"azureFile": {**file, "accountKey": "b3RoZXI="}}}
+        )
+    )[0] == 200
+    status, _, body = await clients.raw(
+        "PUT", path, {"properties": {"azureFile": {**file, "accessMode": "ReadWrite"}}}
+    )
     assert (status, body["error"]["code"]) == (400, "ManagedEnvironmentStorageUpdateBadRequest")
     volumes = [{"name": "v", "storageType": "AzureFile", "storageName": "share"}]
     app = app_body(identifier, volumes=volumes)
@@ -147,7 +215,9 @@ async def test_an_environment_storage_is_almost_immutable(clients, environment):
 
 
 async def test_the_put_is_an_echo_and_the_get_is_the_state(clients, environment):
-    """The answer to the PUT has nulls where nothing was sent; the GET has Azure's defaults, spelling and no secret."""
+    """The answer to the PUT has nulls where nothing was sent; the GET has Azure's defaults,
+    spelling and no secret.
+    """
     group, identifier = environment
     status, headers, echo = await clients.raw("PUT", app_path(clients, group), app_body(identifier))
     assert status == 201
@@ -158,7 +228,9 @@ async def test_the_put_is_an_echo_and_the_get_is_the_state(clients, environment)
     assert echoed["configuration"]["ingress"]["fqdn"] is None
     assert "latestRevisionName" not in echoed
     assert echo["systemData"]["createdAt"].endswith("Z")
-    while (polled := await clients.raw("GET", headers["Azure-AsyncOperation"]))[2]["status"] == "InProgress":
+    while (polled := await clients.raw("GET", headers["Azure-AsyncOperation"]))[2][
+        "status"
+    ] == "InProgress":
         pass
     assert set(polled[2]) == {"id", "name", "status", "startTime"}
     shown = await get(clients, group)
@@ -181,7 +253,13 @@ async def test_the_put_is_an_echo_and_the_get_is_the_state(clients, environment)
             "resources": {"cpu": 0.5, "memory": "1Gi", "ephemeralStorage": "2Gi"},
         }
     ]
-    assert template["scale"] == {"minReplicas": 0, "maxReplicas": 1, "rules": None, "cooldownPeriod": 300, "pollingInterval": 30}
+    assert template["scale"] == {
+        "minReplicas": 0,
+        "maxReplicas": 1,
+        "rules": None,
+        "cooldownPeriod": 300,
+        "pollingInterval": 30,
+    }
     assert shown["properties"]["workloadProfileName"] == "Consumption"
     assert shown["identity"] == {"type": "None"}
     older = (await get(clients, group, version="2024-03-01"))["properties"]["template"]["scale"]
@@ -194,12 +272,18 @@ async def test_ids_are_found_in_any_case(clients, environment):
     """resourcegroups, containerapps and a shouted name all mean the same app."""
     group, identifier = environment
     await settle(clients, group, body=app_body(identifier))
-    path = app_path(clients, group).replace("resourceGroups", "resourcegroups").replace("containerApps/phi", "CONTAINERAPPS/PHI")
+    path = (
+        app_path(clients, group)
+        .replace("resourceGroups", "resourcegroups")
+        .replace("containerApps/phi", "CONTAINERAPPS/PHI")
+    )
     assert (await clients.raw("GET", path))[0] == 200
 
 
 async def test_busy_and_missing(clients, environment, slow_operations):
-    """A second write waits for the first; a delete of what is gone is 204; an app in a deleted group has no group."""
+    """A second write waits for the first; a delete of what is gone is 204; an app in a deleted
+    group has no group.
+    """
     group, identifier = environment
     await clients.raw("PUT", app_path(clients, group), app_body(identifier))
     status, _, body = await clients.raw("PATCH", app_path(clients, group), {"tags": {"a": "b"}})
@@ -222,11 +306,15 @@ async def test_busy_and_missing(clients, environment, slow_operations):
 
 
 async def revisions(clients, group):
-    return [found async for found in clients.apps.container_apps_revisions.list_revisions(group, "phi")]
+    return [
+        found async for found in clients.apps.container_apps_revisions.list_revisions(group, "phi")
+    ]
 
 
 async def test_what_makes_a_revision_and_what_does_not(clients, environment):
-    """Anything under template does; configuration, tags, a repeated PUT and a used suffix do not."""
+    """Anything under template does; configuration, tags, a repeated PUT and a used
+    suffix do not.
+    """
     group, identifier = environment
     body = app_body(identifier, revisionSuffix="one")
     first = (await settle(clients, group, body=body))["properties"]["latestRevisionName"]
@@ -235,24 +323,38 @@ async def test_what_makes_a_revision_and_what_does_not(clients, environment):
     assert same["properties"]["configuration"]["maxInactiveRevisions"] is None
     quiet = {
         "tags": {"x": "y"},
-        "properties": {"configuration": {"ingress": {"allowInsecure": True}, "secrets": [{"name": "key", "value": "new"}]}},
+        "properties": {
+            "configuration": {
+                "ingress": {"allowInsecure": True},
+                "secrets": [{"name": "key", "value": "new"}],
+            }
+        },
     }
     shown = await settle(clients, group, patch=quiet)
     assert shown["properties"]["latestRevisionName"] == first
     assert shown["properties"]["configuration"]["ingress"]["targetPort"] == 8000
-    used = await settle(clients, group, patch={"properties": {"template": {"scale": {"maxReplicas": 2}}}})
+    used = await settle(
+        clients, group, patch={"properties": {"template": {"scale": {"maxReplicas": 2}}}}
+    )
     assert used["properties"]["latestRevisionName"] == first
     fresh = await settle(
-        clients, group, patch={"properties": {"template": {"revisionSuffix": None, "scale": {"maxReplicas": 3}}}}
+        clients,
+        group,
+        patch={"properties": {"template": {"revisionSuffix": None, "scale": {"maxReplicas": 3}}}},
     )
     assert fresh["properties"]["latestRevisionName"] not in {first, None}
     assert fresh["properties"]["template"]["revisionSuffix"] == ""
     assert fresh["properties"]["template"]["scale"]["maxReplicas"] == 3
-    assert [found.name for found in await revisions(clients, group)] == [first, fresh["properties"]["latestRevisionName"]]
+    assert [found.name for found in await revisions(clients, group)] == [
+        first,
+        fresh["properties"]["latestRevisionName"],
+    ]
 
 
 async def test_patch_merges_objects_replaces_lists_and_deletes_nulls(clients, environment):
-    """Sending containers without env drops the env; null removes the ingress; the secret stays with its value."""
+    """Sending containers without env drops the env; null removes the ingress; the secret stays with
+    its value.
+    """
     group, identifier = environment
     await settle(clients, group, body=app_body(identifier))
     bare = {"properties": {"template": {"containers": [{"name": "web", "image": "nothing:2"}]}}}
@@ -269,27 +371,49 @@ async def test_patch_merges_objects_replaces_lists_and_deletes_nulls(clients, en
 
 
 async def test_explicit_weights_in_multiple_mode(clients, environment):
-    """Weights name revisions, also the one being made; they add up to 100; list order and zero weights are kept."""
+    """Weights name revisions, also the one being made; they add up to 100; list order and zero
+    weights are kept.
+    """
     group, identifier = environment
     body = app_body(identifier, revisionSuffix="one")
-    body["properties"]["configuration"]["ingress"]["traffic"] = [{"revisionName": "phi--one", "weight": 100}]
+    body["properties"]["configuration"]["ingress"]["traffic"] = [
+        {"revisionName": "phi--one", "weight": 100}
+    ]
     await settle(clients, group, body=body)
-    await settle(clients, group, patch={"properties": {"template": {"revisionSuffix": "two", "scale": {"maxReplicas": 2}}}})
-    weights = {found.name: found.properties.traffic_weight for found in await revisions(clients, group)}
+    await settle(
+        clients,
+        group,
+        patch={"properties": {"template": {"revisionSuffix": "two", "scale": {"maxReplicas": 2}}}},
+    )
+    weights = {
+        found.name: found.properties.traffic_weight for found in await revisions(clients, group)
+    }
     assert weights == {"phi--one": 100, "phi--two": 0}
-    split = [{"revisionName": "phi--two", "weight": 10}, {"revisionName": "phi--one", "weight": 90, "label": "old"}]
-    shown = await settle(clients, group, patch={"properties": {"configuration": {"ingress": {"traffic": split}}}})
+    split = [
+        {"revisionName": "phi--two", "weight": 10},
+        {"revisionName": "phi--one", "weight": 90, "label": "old"},
+    ]
+    shown = await settle(
+        clients, group, patch={"properties": {"configuration": {"ingress": {"traffic": split}}}}
+    )
     assert shown["properties"]["configuration"]["ingress"]["traffic"] == split
-    for wrong, code in (([{"revisionName": "phi--one", "weight": 90}], "ContainerAppInvalidTrafficWeight"),
-                        ([{"revisionName": "phi--none", "weight": 100}], "RevisionNotFound")):  # fmt: skip
-        path, change = app_path(clients, group), {"properties": {"configuration": {"ingress": {"traffic": wrong}}}}
+    for wrong, code in (
+        ([{"revisionName": "phi--one", "weight": 90}], "ContainerAppInvalidTrafficWeight"),
+        ([{"revisionName": "phi--none", "weight": 100}], "RevisionNotFound"),
+    ):
+        path, change = (
+            app_path(clients, group),
+            {"properties": {"configuration": {"ingress": {"traffic": wrong}}}},
+        )
         status, _, answer = await clients.raw("PATCH", path, change)
         assert (status, answer["error"]["code"]) == (400, code)
     operations = clients.apps.container_apps_revisions
     await operations.deactivate_revision(group, "phi", "phi--one")
     one = await operations.get_revision(group, "phi", "phi--one")
     assert (one.properties.active, one.properties.replicas) == (False, one.properties.replicas)
-    _, _, text = await clients.raw("POST", f"{app_path(clients, group)}/revisions/phi--one/activate")
+    _, _, text = await clients.raw(
+        "POST", f"{app_path(clients, group)}/revisions/phi--one/activate"
+    )
     assert text == "Activate succeeded"
     with pytest.raises(ResourceNotFoundError):
         await operations.get_revision(group, "phi", "phi--none")
@@ -321,26 +445,91 @@ BAD = [
     ("phi--x", change("environmentId", None), "ContainerAppInvalidName", "two hyphens"),
     ("Phi", change("environmentId", None), "ContainerAppInvalidName", "upper case"),
     ("a" * 33, change("environmentId", None), "ContainerAppInvalidName", "33 characters"),
-    ("phi", change("environmentId", "/subscriptions/x"), "ManagedEnvironmentNotFound", "no such environment"),
-    ("phi", change("configuration.secrets", [{"name": "key"}]), "ContainerAppSecretInvalid", "a secret without a value"),
-    ("phi", change("configuration.secrets", []), "ContainerAppSecretRefNotFound", "env refers to a secret that is gone"),
-    ("phi", change("configuration.ingress.targetPort", 70000), "ContainerAppInvalidIngressTargetPort", "no such port"),
-    ("phi", change("template.revisionSuffix", "x" * 60), "ContainerAppInvalidRevisionName", "54 characters in all"),
+    (
+        "phi",
+        change("environmentId", "/subscriptions/x"),
+        "ManagedEnvironmentNotFound",
+        "no such environment",
+    ),
+    (
+        "phi",
+        change("configuration.secrets", [{"name": "key"}]),
+        "ContainerAppSecretInvalid",
+        "a secret without a value",
+    ),
+    (
+        "phi",
+        change("configuration.secrets", []),
+        "ContainerAppSecretRefNotFound",
+        "env refers to a secret that is gone",
+    ),
+    (
+        "phi",
+        change("configuration.ingress.targetPort", 70000),
+        "ContainerAppInvalidIngressTargetPort",
+        "no such port",
+    ),
+    (
+        "phi",
+        change("template.revisionSuffix", "x" * 60),
+        "ContainerAppInvalidRevisionName",
+        "54 characters in all",
+    ),
     ("phi", change("template.containers", []), "ContainerAppContainersRequired", "nothing to run"),
-    ("phi", change("template.volumes", [{"name": "v", "storageType": "AzureFile", "storageName": "s"}]),
-     "ContainerAppVolumeStorageNotFound", "the storage is not registered"),
-    ("phi", change("template.scale", {"minReplicas": 3, "maxReplicas": 1}), "ContainerAppInvalidScaleSpec", "min above max"),
+    (
+        "phi",
+        change("template.volumes", [{"name": "v", "storageType": "AzureFile", "storageName": "s"}]),
+        "ContainerAppVolumeStorageNotFound",
+        "the storage is not registered",
+    ),
+    (
+        "phi",
+        change("template.scale", {"minReplicas": 3, "maxReplicas": 1}),
+        "ContainerAppInvalidScaleSpec",
+        "min above max",
+    ),
     ("phi", change("workloadProfileName", "none"), "WorkloadProfileNotFound", "an unknown profile"),
-    ("phi", change("template.containers", [{"name": "w", "image": "i", "resources": {"cpu": 24, "memory": "220Gi"}}]),
-     "ContainerAppInvalidResourceTotal", "too much for Consumption"),
-    ("phi", change("template.containers", [{"name": "w", "image": "i", "probes": [
-        {"type": "Startup", "httpGet": {"path": "/", "port": 1}, "failureThreshold": 241}]}]),
-     "ContainerAppProbeFailureThresholdOutOfRange", "a probe that tries too often"),
-]  # fmt: skip
+    (
+        "phi",
+        change(
+            "template.containers",
+            [{"name": "w", "image": "i", "resources": {"cpu": 24, "memory": "220Gi"}}],
+        ),
+        "ContainerAppInvalidResourceTotal",
+        "too much for Consumption",
+    ),
+    (
+        "phi",
+        change(
+            "template.containers",
+            [
+                {
+                    "name": "w",
+                    "image": "i",
+                    "probes": [
+                        {
+                            "type": "Startup",
+                            "httpGet": {"path": "/", "port": 1},
+                            "failureThreshold": 241,
+                        }
+                    ],
+                }
+            ],
+        ),
+        "ContainerAppProbeFailureThresholdOutOfRange",
+        "a probe that tries too often",
+    ),
+]
 
 
-@pytest.mark.parametrize(("name", "spoil", "code", "reason"), BAD, ids=[f"{case[2]}-{index}" for index, case in enumerate(BAD)])
-async def test_what_is_refused_before_anything_starts(clients, environment, name, spoil, code, reason):
+@pytest.mark.parametrize(
+    ("name", "spoil", "code", "reason"),
+    BAD,
+    ids=[f"{case[2]}-{index}" for index, case in enumerate(BAD)],
+)
+async def test_what_is_refused_before_anything_starts(
+    clients, environment, name, spoil, code, reason
+):
     """Each mistake has Azure's code, and nothing is created."""
     group, identifier = environment
     assert await refused(clients, group, spoil(app_body(identifier)), name) == (400, code), reason
@@ -353,7 +542,9 @@ async def test_a_gpu_profile_takes_what_the_machine_has(clients, environment):
     body = change("workloadProfileName", "gpu")(app_body(identifier))
     body["properties"]["template"]["containers"][0]["resources"] = {"cpu": 24, "memory": "220Gi"}
     shown = await settle(clients, group, body=body)
-    assert shown["properties"]["template"]["containers"][0]["resources"]["ephemeralStorage"] == "8Gi"
+    assert (
+        shown["properties"]["template"]["containers"][0]["resources"]["ephemeralStorage"] == "8Gi"
+    )
     body["properties"]["template"]["containers"][0]["resources"] = {"cpu": 25, "memory": "220Gi"}
     assert await refused(clients, group, body) == (400, "WorkloadProfileMaximumCoresConstraint")
 
@@ -363,27 +554,46 @@ async def test_an_environment_must_stand_before_apps(clients, environment):
     group, _ = environment
     path = f"{clients.group(group)}/providers/Microsoft.App/managedEnvironments/slow"
     await clients.raw("PUT", path, {"location": "swedencentral", "properties": {}})
-    assert await refused(clients, group, app_body(path)) == (409, "ManagedEnvironmentNotProvisioned")
+    assert await refused(clients, group, app_body(path)) == (
+        409,
+        "ManagedEnvironmentNotProvisioned",
+    )
 
 
 @pytest.mark.parametrize(
     ("template", "expected", "reason"),
     [
-        ({"volumes": [{"name": "v", "storageType": "NfsAzureFile"}]}, (501, "NotImplemented"), "nothing here speaks NFS"),
+        (
+            {"volumes": [{"name": "v", "storageType": "NfsAzureFile"}]},
+            (501, "NotImplemented"),
+            "nothing here speaks NFS",
+        ),
         (
             {"initContainers": [{"name": "web", "image": "i"}]},
             (400, "ContainerAppDuplicateContainerName"),
             "two containers of one name",
         ),
         (
-            {"volumes": [{"name": "v", "storageType": "Secret", "secrets": [{"secretRef": "key", "path": "../key"}]}]},
+            {
+                "volumes": [
+                    {
+                        "name": "v",
+                        "storageType": "Secret",
+                        "secrets": [{"secretRef": "key", "path": "../key"}],
+                    }
+                ]
+            },
             (400, "ContainerAppInvalidSecretVolume"),
             "a secret outside its volume",
         ),
     ],
 )
-async def test_a_template_that_cannot_run_is_refused(clients, environment, template, expected, reason):
-    """What the local Azure cannot run it refuses as not implemented, what Azure refuses with Azure's word."""
+async def test_a_template_that_cannot_run_is_refused(
+    clients, environment, template, expected, reason
+):
+    """What the local Azure cannot run it refuses as not implemented, what Azure refuses with
+    Azure's word.
+    """
     group, identifier = environment
     body = app_body(identifier)
     body["properties"]["template"] |= template
@@ -394,8 +604,12 @@ async def test_lists_come_in_pages(connected):
     """nextLink leads through all pages, for the SDK's iterators too."""
     other = await connected("--page-size", "2", "--operation-seconds", "0.01")
     for number in range(5):
-        await other.resources.resource_groups.create_or_update(f"rg{number}", {"location": "eastus"})
-    assert [found.name async for found in other.resources.resource_groups.list()] == [f"rg{number}" for number in range(5)]
+        await other.resources.resource_groups.create_or_update(
+            f"rg{number}", {"location": "eastus"}
+        )
+    assert [found.name async for found in other.resources.resource_groups.list()] == [
+        f"rg{number}" for number in range(5)
+    ]
 
 
 async def test_realistic_waits_are_whole_seconds(connected):

@@ -1,4 +1,6 @@
-"""Template deployments through the real SDK: create, validate, what-if, outputs, modes, nesting, failures, cancel, survival."""
+"""Template deployments through the real SDK: create, validate, what-if, outputs, modes, nesting,
+failures, cancel, survival.
+"""
 
 import asyncio
 import json
@@ -14,19 +16,34 @@ VERSION = "2022-09-01"
 
 
 def template(resources, parameters=None, **more):
-    return {"$schema": SCHEMA, "contentVersion": "1.0.0.0", "parameters": parameters or {}, "resources": resources, **more}
+    return {
+        "$schema": SCHEMA,
+        "contentVersion": "1.0.0.0",
+        "parameters": parameters or {},
+        "resources": resources,
+        **more,
+    }
 
 
 def account(name="[parameters('name')]", **more):
     return {
-        "type": "Microsoft.Storage/storageAccounts", "apiVersion": "2024-01-01", "name": name, "kind": "StorageV2",
-        "location": "[resourceGroup().location]", "sku": {"name": "Standard_LRS"}, "properties": {}, **more,
-    }  # fmt: skip
+        "type": "Microsoft.Storage/storageAccounts",
+        "apiVersion": "2024-01-01",
+        "name": name,
+        "kind": "StorageV2",
+        "location": "[resourceGroup().location]",
+        "sku": {"name": "Standard_LRS"},
+        "properties": {},
+        **more,
+    }
 
 
 ACCOUNT_ID = "[resourceId('Microsoft.Storage/storageAccounts', parameters('name'))]"
 ENVIRONMENT_ID = "[resourceId('Microsoft.App/managedEnvironments', variables('environment'))]"
-NAME = {"name": {"type": "string", "minLength": 3}, "key": {"type": "secureString", "defaultValue": ""}}
+NAME = {
+    "name": {"type": "string", "minLength": 3},
+    "key": {"type": "secureString", "defaultValue": ""},
+}
 WHOLE = template(
     [  # the app stands first: the order is what they need of each other
         {
@@ -36,13 +53,22 @@ WHOLE = template(
             "location": "[resourceGroup().location]",
             "dependsOn": [
                 ENVIRONMENT_ID,
-                "[resourceId('Microsoft.App/managedEnvironments/storages', variables('environment'), 's')]",
+                (
+                    "[resourceId('Microsoft.App/managedEnvironments/storages',"
+                    " variables('environment'), 's')]"
+                ),
             ],
             "properties": {
                 "environmentId": ENVIRONMENT_ID,
                 "configuration": {"ingress": {"external": True, "targetPort": 8000}},
                 "template": {
-                    "containers": [{"name": "main", "image": "nginx", "resources": {"cpu": "[json('0.5')]", "memory": "1Gi"}}],
+                    "containers": [
+                        {
+                            "name": "main",
+                            "image": "nginx",
+                            "resources": {"cpu": "[json('0.5')]", "memory": "1Gi"},
+                        }
+                    ],
                     "scale": {"minReplicas": 0, "maxReplicas": 1},
                     "volumes": [{"name": "v", "storageType": "AzureFile", "storageName": "s"}],
                 },
@@ -96,15 +122,23 @@ WHOLE = template(
         {**account("never"), "condition": "[equals(parameters('name'), 'never')]"},
     ],
     NAME,
-    variables={"environment": "[format('cae-{0}', substring(uniqueString(resourceGroup().id), 0, 5))]"},
+    variables={
+        "environment": "[format('cae-{0}', substring(uniqueString(resourceGroup().id), 0, 5))]"
+    },
     outputs={
-        "APP_ENDPOINT": {"type": "string", "value": "[reference('app').configuration.ingress.fqdn]"},
+        "APP_ENDPOINT": {
+            "type": "string",
+            "value": "[reference('app').configuration.ingress.fqdn]",
+        },
         "accountId": {"type": "string", "value": ACCOUNT_ID},
         "secret": {"type": "secureString", "value": "[parameters('key')]"},
     },
 )
-WHOLE["resources"][2]["properties"]["appLogsConfiguration"]["logAnalyticsConfiguration"]["sharedKey"] = (
-    "[listKeys(resourceId('Microsoft.OperationalInsights/workspaces', 'law-x'), '2023-09-01').primarySharedKey]"
+WHOLE["resources"][2]["properties"]["appLogsConfiguration"]["logAnalyticsConfiguration"][
+    "sharedKey"
+] = (
+    "[listKeys(resourceId('Microsoft.OperationalInsights/workspaces', 'law-x'),"
+    " '2023-09-01').primarySharedKey]"
 )
 
 
@@ -148,8 +182,13 @@ async def test_a_whole_environment_is_provisioned(clients, deployments, group):
     assert ids == sorted(ids, key=str.lower)
     assert len(ids) == 7
     parameters = (await deployments.get(group, "all")).properties.parameters
-    assert parameters == {"name": {"type": "String", "value": name}, "key": {"type": "SecureString"}}
-    assert dict((await clients.storage.storage_accounts.get_properties(group, name)).tags) == {"made": "by hand"}
+    assert parameters == {
+        "name": {"type": "String", "value": name},
+        "key": {"type": "SecureString"},
+    }
+    assert dict((await clients.storage.storage_accounts.get_properties(group, name)).tags) == {
+        "made": "by hand"
+    }
     again = await deploy(deployments, group, "all", asked(WHOLE, name=name))
     assert again.properties.provisioning_state == "Succeeded"
     steps = [one async for one in _operations(clients, group, "all")]
@@ -167,13 +206,18 @@ async def _operations(clients, group, name):
 
 
 async def test_the_answers_have_arms_shape(clients, group):
-    """201 for a new name, Azure-AsyncOperation, Accepted, then a status with nothing but its state; 200 for a used name."""
+    """201 for a new name, Azure-AsyncOperation, Accepted, then a status with nothing but its state;
+    200 for a used name.
+    """
     path = f"{clients.group(group)}/providers/Microsoft.Resources/deployments/one"
     body = asked(template([account()], NAME), name=f"st{group[3:]}")
     status, headers, sent = await clients.raw("PUT", path, body, version=VERSION)
     assert (status, sent["properties"]["provisioningState"]) == (201, "Accepted")
     assert sent["properties"]["providers"] == [
-        {"namespace": "Microsoft.Storage", "resourceTypes": [{"resourceType": "storageAccounts", "locations": ["swedencentral"]}]}
+        {
+            "namespace": "Microsoft.Storage",
+            "resourceTypes": [{"resourceType": "storageAccounts", "locations": ["swedencentral"]}],
+        }
     ]
     assert sent["properties"]["dependencies"] == []
     assert "location" not in sent
@@ -186,18 +230,28 @@ async def test_the_answers_have_arms_shape(clients, group):
     assert properties["duration"].startswith("PT")
     assert "outputs" not in properties
     assert (await clients.raw("PUT", path, body, version=VERSION))[0] == 200
-    listed = (await clients.raw("GET", path.rsplit("/", 1)[0], **{"$filter": "provisioningState eq 'Failed'"}))[2]
+    listed = (
+        await clients.raw(
+            "GET", path.rsplit("/", 1)[0], **{"$filter": "provisioningState eq 'Failed'"}
+        )
+    )[2]
     assert listed == {"value": []}
 
 
 async def test_the_az_clis_body_is_read(clients, http, group):
-    """`template:` without quotes, comments and line breaks, and an error that knows the line in them."""
+    """`template:` without quotes, comments and line breaks, and an error that knows the line in
+    them.
+    """
     path = f"{clients.group(group)}/providers/Microsoft.Resources/deployments/cli/validate?api-version={VERSION}"
     token = (await clients.credential.get_token(f"{clients.azure.endpoint}/.default")).token
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    text = json.dumps(template([account()], {"name": {"type": "string"}}), indent=2).replace("\n", "\r\n  // well\r\n")
+    text = json.dumps(template([account()], {"name": {"type": "string"}}), indent=2).replace(
+        "\n", "\r\n  // well\r\n"
+    )
     for given, wanted in (('{"name": {"value": "stcli"}}', 200), ("{}", 400)):
-        data = f'{{"properties": {{"parameters": {given}, "mode": "Incremental", template:{text}}}}}'
+        data = (
+            f'{{"properties": {{"parameters": {given}, "mode": "Incremental", template:{text}}}}}'
+        )
         async with http.post(path, data=data.encode(), headers=headers) as answer:
             body = await answer.json()
             assert answer.status == wanted
@@ -212,15 +266,40 @@ async def test_the_az_clis_body_is_read(clients, http, group):
 
 ACCOUNT = account()
 WRONG = [
-    ({"name": 3}, [ACCOUNT], "Expected 'String, Uri'. Actual 'Integer'", "a parameter of another type"),
+    (
+        {"name": 3},
+        [ACCOUNT],
+        "Expected 'String, Uri'. Actual 'Integer'",
+        "a parameter of another type",
+    ),
     ({"name": "a"}, [ACCOUNT], "greater than or equal to '3'", "too short"),
-    ({"name": "abc", "x": 1}, [ACCOUNT], "'x' in the parameters file are not valid", "no such parameter"),
-    ({"name": None}, [ACCOUNT], "The value of deployment parameter 'name'", "a null where none may be"),
+    (
+        {"name": "abc", "x": 1},
+        [ACCOUNT],
+        "'x' in the parameters file are not valid",
+        "no such parameter",
+    ),
+    (
+        {"name": None},
+        [ACCOUNT],
+        "The value of deployment parameter 'name'",
+        "a null where none may be",
+    ),
     ({}, [ACCOUNT], "The value for the template parameter 'name'", "a missing parameter"),
-    ({"name": "abc"}, [account("[variables('x')]")], "The template variable 'x' is not found", "an unknown variable"),
+    (
+        {"name": "abc"},
+        [account("[variables('x')]")],
+        "The template variable 'x' is not found",
+        "an unknown variable",
+    ),
     ({"name": "abc"}, [account("a/b")], "incorrect segment lengths", "a name of another depth"),
     ({"name": "abc"}, [ACCOUNT, ACCOUNT], "is defined multiple times", "the same resource twice"),
-    ({"name": "abc"}, [account(dependsOn=["nobody"])], "'nobody' is not defined in the template", "an unknown dependency"),
+    (
+        {"name": "abc"},
+        [account(dependsOn=["nobody"])],
+        "'nobody' is not defined in the template",
+        "an unknown dependency",
+    ),
     (
         {"name": "abc"},
         [account("aaa", dependsOn=["bbb"]), account("bbb", dependsOn=["aaa"])],
@@ -234,7 +313,12 @@ WRONG = [
         "a name not known yet",
     ),
     ({"name": "abc"}, [account(condition="yes")], "must be a boolean", "a condition that is none"),
-    ({"name": "abc"}, [account(copy={"name": "c", "count": 801})], "cannot exceed '800'", "too many"),
+    (
+        {"name": "abc"},
+        [account(copy={"name": "c", "count": 801})],
+        "cannot exceed '800'",
+        "too many",
+    ),
     (
         {"name": "abc"},
         [account(properties="[nonsense()]")],
@@ -244,11 +328,18 @@ WRONG = [
     ({"name": "abc"}, [{"name": "x"}], "needs a 'type'", "half a resource"),
     ({"name": "abc"}, "none", "must be an array", "no resources at all"),
     ({"name": "abc"}, [account(copy={"count": {}})], "The copy count", "a count that is none"),
-    ({"name": "abc"}, [account(dependsOn=7)], "do not have the expected shape", "a number where an array belongs"),
+    (
+        {"name": "abc"},
+        [account(dependsOn=7)],
+        "do not have the expected shape",
+        "a number where an array belongs",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("given", "resources", "wanted", "reason"), WRONG, ids=[case[3] for case in WRONG])
+@pytest.mark.parametrize(
+    ("given", "resources", "wanted", "reason"), WRONG, ids=[case[3] for case in WRONG]
+)
 async def test_a_wrong_template_is_refused(deployments, group, given, resources, wanted, reason):
     """Before anything is deployed, with ARM's code, sentence and place."""
     body = asked(template(resources, NAME), **given)
@@ -269,11 +360,23 @@ async def test_a_type_that_is_not_here_is_not_implemented(deployments, group):
 
 
 async def test_a_failed_resource_fails_the_deployment(clients, deployments, group):
-    """What does not hang on it is still made; the error has the provider's own, and the operations say which."""
-    source = template([account("NOT-A-NAME"), account("[concat('st', parameters('name'))]", tags={}), {
-        "type": "Microsoft.Storage/storageAccounts/fileServices/shares", "apiVersion": "2024-01-01", "name": "NOT-A-NAME/default/s",
-        "dependsOn": ["NOT-A-NAME"], "properties": {},
-    }], NAME)  # fmt: skip
+    """What does not hang on it is still made; the error has the provider's own, and the operations
+    say which.
+    """
+    source = template(
+        [
+            account("NOT-A-NAME"),
+            account("[concat('st', parameters('name'))]", tags={}),
+            {
+                "type": "Microsoft.Storage/storageAccounts/fileServices/shares",
+                "apiVersion": "2024-01-01",
+                "name": "NOT-A-NAME/default/s",
+                "dependsOn": ["NOT-A-NAME"],
+                "properties": {},
+            },
+        ],
+        NAME,
+    )
     with pytest.raises(HttpResponseError) as refused:
         await deploy(deployments, group, "half", asked(source, name=group[3:]))
     assert refused.value.error.code == "DeploymentFailed"
@@ -304,34 +407,59 @@ async def test_complete_mode_deletes_the_rest(clients, deployments, group):
 
 
 async def test_what_if_foretells(clients, deployments, group):
-    """Create, NoChange, Modify with its delta, Ignore and in Complete mode Delete, from the state that is there."""
+    """Create, NoChange, Modify with its delta, Ignore and in Complete mode Delete, from the state
+    that is there.
+    """
     name = f"st{group[3:]}"
     source = template(
-        [account(sku={"name": "[parameters('sku')]"})], {**NAME, "sku": {"type": "string", "defaultValue": "Standard_LRS"}}
+        [account(sku={"name": "[parameters('sku')]"})],
+        {**NAME, "sku": {"type": "string", "defaultValue": "Standard_LRS"}},
     )
 
     async def foretold(mode="Incremental", **parameters):
         body = asked(source, mode, name=name, **parameters)
         body["properties"]["whatIfSettings"] = {"resultFormat": "FullResourcePayloads"}
-        return [one.as_dict() for one in (await (await deployments.begin_what_if(group, "w", body)).result()).properties.changes]
+        return [
+            one.as_dict()
+            for one in (
+                await (await deployments.begin_what_if(group, "w", body)).result()
+            ).properties.changes
+        ]
 
     created = await foretold()
-    assert [(one["changeType"], one["after"]["sku"]) for one in created] == [("Create", {"name": "Standard_LRS"})]
+    assert [(one["changeType"], one["after"]["sku"]) for one in created] == [
+        ("Create", {"name": "Standard_LRS"})
+    ]
     await deploy(deployments, group, "w", asked(source, name=name))
-    await (await clients.logs.workspaces.begin_create_or_update(group, "law-other", {"location": "swedencentral"})).result()
+    await (
+        await clients.logs.workspaces.begin_create_or_update(
+            group, "law-other", {"location": "swedencentral"}
+        )
+    ).result()
     assert sorted(one["changeType"] for one in await foretold()) == ["Ignore", "NoChange"]
     changed = {one["changeType"]: one for one in await foretold("Complete", sku="Standard_GRS")}
     assert set(changed) == {"Delete", "Modify"}
     assert changed["Modify"]["delta"] == [
-        {"path": "sku.name", "propertyChangeType": "Modify", "before": "Standard_LRS", "after": "Standard_GRS"}
+        {
+            "path": "sku.name",
+            "propertyChangeType": "Modify",
+            "before": "Standard_LRS",
+            "after": "Standard_GRS",
+        }
     ]
-    assert (await clients.storage.storage_accounts.get_properties(group, name)).sku.name == "Standard_LRS"
+    assert (
+        await clients.storage.storage_accounts.get_properties(group, name)
+    ).sku.name == "Standard_LRS"
 
 
 async def test_a_subscription_deployment_makes_its_group_and_nests(clients, deployments, group):
-    """What azd and Bicep modules do: a group, then a deployment inside it with a scope and outputs of its own."""
+    """What azd and Bicep modules do: a group, then a deployment inside it with a scope and outputs
+    of its own.
+    """
     inner = template(
-        [account("[parameters('name')]")], {"name": {"type": "string"}}, outputs={"id": {"type": "string", "value": ACCOUNT_ID}}
+        [account("[parameters('name')]")],
+        {"name": {"type": "string"}},
+        outputs={"id": {"type": "string", "value": ACCOUNT_ID}},
     )
     name, made = f"st{group[3:]}n", f"{group}-made"
     nested = {
@@ -347,16 +475,32 @@ async def test_a_subscription_deployment_makes_its_group_and_nests(clients, depl
             "template": inner,
         },
     }
-    here = {"type": "Microsoft.Resources/resourceGroups", "apiVersion": "2024-03-01", "name": made, "location": "swedencentral"}
+    here = {
+        "type": "Microsoft.Resources/resourceGroups",
+        "apiVersion": "2024-03-01",
+        "name": made,
+        "location": "swedencentral",
+    }
     path = f"format('/subscriptions/{{0}}/resourceGroups/{made}', subscription().subscriptionId)"
     output = (
-        f"[reference(extensionResourceId({path}, 'Microsoft.Resources/deployments', 'inner'), '2022-09-01').outputs.id.value]"
+        f"[reference(extensionResourceId({path}, 'Microsoft.Resources/deployments', 'inner'),"
+        " '2022-09-01').outputs.id.value]"
     )
-    source = template([nested, here], {"name": {"type": "string"}}, outputs={"STORE": {"type": "string", "value": output}})
+    source = template(
+        [nested, here],
+        {"name": {"type": "string"}},
+        outputs={"STORE": {"type": "string", "value": output}},
+    )
     body = {**asked(source, name=name), "location": "swedencentral", "tags": {"a": "b"}}
     checked = await (await deployments.begin_validate_at_subscription_scope("sub", body)).result()
-    assert [one.id.rsplit("/", 1)[-1] for one in checked.properties.validated_resources] == ["inner", made, name]
-    done = await (await deployments.begin_create_or_update_at_subscription_scope("sub", body)).result()
+    assert [one.id.rsplit("/", 1)[-1] for one in checked.properties.validated_resources] == [
+        "inner",
+        made,
+        name,
+    ]
+    done = await (
+        await deployments.begin_create_or_update_at_subscription_scope("sub", body)
+    ).result()
     assert (done.location, dict(done.tags)) == ("swedencentral", {"a": "b"})
     assert done.properties.outputs["store"]["value"].endswith(
         f"/resourceGroups/{made}/providers/Microsoft.Storage/storageAccounts/{name}"
@@ -369,11 +513,18 @@ async def test_a_subscription_deployment_makes_its_group_and_nests(clients, depl
 
 
 async def test_an_outer_scope_and_symbols(deployments, group):
-    """A nested template may be evaluated outside, and a template of language version 2 names its resources."""
+    """A nested template may be evaluated outside, and a template of language version 2 names its
+    resources.
+    """
     outer = {
-        "type": "Microsoft.Resources/deployments", "apiVersion": "2022-09-01", "name": "outer",
-        "properties": {"mode": "Incremental", "template": template([account("[concat(parameters('name'), 'o')]")])},
-    }  # fmt: skip
+        "type": "Microsoft.Resources/deployments",
+        "apiVersion": "2022-09-01",
+        "name": "outer",
+        "properties": {
+            "mode": "Incremental",
+            "template": template([account("[concat(parameters('name'), 'o')]")]),
+        },
+    }
     resources = {
         "one": account(tags={"n": "[string(add(1, 2))]"}),
         "there": {**account(), "existing": True, "dependsOn": ["one"]},
@@ -391,7 +542,9 @@ async def test_an_outer_scope_and_symbols(deployments, group):
 
 
 async def test_cancel_stops_what_has_not_begun(clients, deployments, connected_to, make_azure):
-    """204, then Canceled; what was under way is left, what waited never begins; a second cancel is a conflict."""
+    """204, then Canceled; what was under way is left, what waited never begins; a second cancel is
+    a conflict.
+    """
     async with AsyncExitStack() as stack:
         slow = await connected_to(make_azure("--operation-seconds", "2"), stack)
         await slow.resources.resource_groups.create_or_update("rg", {"location": "swedencentral"})
@@ -404,11 +557,15 @@ async def test_cancel_stops_what_has_not_begun(clients, deployments, connected_t
         assert (await slow.raw("GET", path))[2]["properties"]["provisioningState"] == "Canceled"
         assert (await slow.raw("POST", f"{path}/cancel"))[0] == 409
         assert (await slow.raw("DELETE", path))[0] == 202
-        assert (await slow.raw("GET", f"{slow.group('rg')}/providers/Microsoft.App/containerApps/app"))[0] == 404
+        assert (
+            await slow.raw("GET", f"{slow.group('rg')}/providers/Microsoft.App/containerApps/app")
+        )[0] == 404
 
 
 async def test_a_killed_server_goes_on(connected_to, make_azure):
-    """kill -9 in the middle: the next server finishes the deployment, and what was done is not lost."""
+    """kill -9 in the middle: the next server finishes the deployment, and what was done is not
+    lost.
+    """
     async with AsyncExitStack() as stack:
         azure = make_azure("--operation-seconds", "0.3")
         before = await connected_to(azure, stack)
@@ -420,14 +577,19 @@ async def test_a_killed_server_goes_on(connected_to, make_azure):
         azure.kill()
         azure.start()
         after = await connected_to(azure, stack)
-        while (found := (await after.raw("GET", path))[2]["properties"])["provisioningState"] in {"Accepted", "Running"}:
+        while (found := (await after.raw("GET", path))[2]["properties"])["provisioningState"] in {
+            "Accepted",
+            "Running",
+        }:
             await asyncio.sleep(0.1)
         assert found["provisioningState"] == "Succeeded"
         assert len(found["outputResources"]) == 7
 
 
 async def test_the_hash_and_what_is_not_there(clients, deployments, group):
-    """The hash of a template without deploying it; 404 for an unknown deployment or group; HEAD; a filter."""
+    """The hash of a template without deploying it; 404 for an unknown deployment or group; HEAD; a
+    filter.
+    """
     empty = template([])
     assert (await deployments.calculate_template_hash(empty)).template_hash.isdigit()
     with pytest.raises(ResourceNotFoundError) as missing:

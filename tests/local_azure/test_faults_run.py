@@ -1,4 +1,6 @@
-"""Scripted faults of what runs: sick replicas, no GPU quota, a share that cannot be mounted, the edge. Real replicas over the real API."""
+"""Scripted faults of what runs: sick replicas, no GPU quota, a share that cannot be mounted, the
+edge. Real replicas over the real API.
+"""
 
 import json
 
@@ -6,7 +8,16 @@ import aiohttp
 import pytest
 
 from infra.local_azure.faults import commands
-from tests.local_azure.ground import GPU, App, app_body, browser, key_of, lay_ground, register, until
+from tests.local_azure.ground import (
+    GPU,
+    App,
+    app_body,
+    browser,
+    key_of,
+    lay_ground,
+    register,
+    until,
+)
 
 
 @pytest.fixture
@@ -34,7 +45,9 @@ async def app(clients):
 
 
 async def test_sick_replicas_recover_when_the_script_is_cleared(azure, app, script):
-    """A crashing container restarts again and again, one never ready is taken out, one killed comes back; in the end all is well."""
+    """A crashing container restarts again and again, one never ready is taken out, one killed comes
+    back; in the end all is well.
+    """
     script({"fault": "ReplicaCrashes", "name": "w*"})
 
     async def crashing():
@@ -44,7 +57,9 @@ async def test_sick_replicas_recover_when_the_script_is_cleared(azure, app, scri
     await until(crashing)
     script()
     await app.healthy()
-    script({"fault": "ReplicaNeverReady", "name": "web"}, {"fault": "ReplicaCrashes", "name": "other"})
+    script(
+        {"fault": "ReplicaNeverReady", "name": "web"}, {"fault": "ReplicaCrashes", "name": "other"}
+    )
 
     async def unready():
         return not (await app.replicas())[0].properties.containers[0].ready
@@ -63,7 +78,9 @@ async def test_sick_replicas_recover_when_the_script_is_cleared(azure, app, scri
 
 
 async def test_a_hanging_replica_answers_nothing_and_its_probe_tells(azure, app, script):
-    """The process lives and is silent: the liveness probe has it restarted, which does not help as long as it hangs."""
+    """The process lives and is silent: the liveness probe has it restarted, which does not help as
+    long as it hangs.
+    """
     script({"fault": "ReplicaHangs", "name": "web"})
 
     async def unready():
@@ -75,14 +92,22 @@ async def test_a_hanging_replica_answers_nothing_and_its_probe_tells(azure, app,
 
 
 async def test_without_gpu_quota_a_new_replica_stays_unplaced(azure, clients, script):
-    """Created all the same, usages say 0, the system log ends with AssigningReplica; quota given back, it runs."""
+    """Created all the same, usages say 0, the system log ends with AssigningReplica; quota given
+    back, it runs.
+    """
     environment = await lay_ground(clients, "rg-quota0", profiles=[GPU])
     script({"fault": "NoGpuQuota"})
 
     async def limit():
-        path = f"{clients.group('rg-quota0')}/providers/Microsoft.App/managedEnvironments/cae/usages"
+        path = (
+            f"{clients.group('rg-quota0')}/providers/Microsoft.App/managedEnvironments/cae/usages"
+        )
         usages = (await clients.raw("GET", path))[2]["value"]
-        return next(u["limit"] for u in usages if u["name"]["value"] == "ManagedEnvironmentConsumptionNCA100Gpus")
+        return next(
+            u["limit"]
+            for u in usages
+            if u["name"]["value"] == "ManagedEnvironmentConsumptionNCA100Gpus"
+        )
 
     async def none_left():
         return await limit() == 0
@@ -107,7 +132,9 @@ async def test_a_share_out_of_reach_cannot_be_mounted(azure, clients, script):
     async with browser(azure) as http:
 
         async def told():
-            return any("mount error(112): Host is down" in message for _, message in await app.events(http))
+            return any(
+                "mount error(112): Host is down" in message for _, message in await app.events(http)
+            )
 
         await until(told, 60)
     script()
@@ -116,13 +143,17 @@ async def test_a_share_out_of_reach_cannot_be_mounted(azure, clients, script):
 
 
 async def test_a_key_changed_in_place_can_be_refused(azure, clients, script):
-    """What runs keeps its mount. New replicas get mount error(13) under the name whose key was changed, and start under a new one."""
+    """What runs keeps its mount. New replicas get mount error(13) under the name whose key was
+    changed, and start under a new one.
+    """
     environment = await lay_ground(clients, "rg-stale", "ststale01")
     app = App(clients, "rg-stale", "web")
     await app.put(app_body(environment, mounted=True))
     await app.healthy()
     script({"fault": "StaleMountKey", "name": "ststale01/*"})
-    await clients.storage.storage_accounts.regenerate_key("rg-stale", "ststale01", {"keyName": "key1"})
+    await clients.storage.storage_accounts.regenerate_key(
+        "rg-stale", "ststale01", {"keyName": "key1"}
+    )
     key = await key_of(clients, "rg-stale", "ststale01")
     await register(clients, "rg-stale", "ststale01", "phi", key)
     body = app_body(environment, "green", mounted=True)
@@ -131,7 +162,10 @@ async def test_a_key_changed_in_place_can_be_refused(azure, clients, script):
         await app.put(body)
 
         async def told():
-            return any("mount error(13): Permission denied" in message for _, message in await app.events(http))
+            return any(
+                "mount error(13): Permission denied" in message
+                for _, message in await app.events(http)
+            )
 
         await until(told, 60)
         await app.served(http, "blue")
@@ -143,7 +177,9 @@ async def test_a_key_changed_in_place_can_be_refused(azure, clients, script):
 
 
 async def test_the_edge_fails_as_scripted(azure, app, script):
-    """Envoy's 503, a throttle, a connection cut before and in the middle of the answer; then the app answers again."""
+    """Envoy's 503, a throttle, a connection cut before and in the middle of the answer; then the
+    app answers again.
+    """
     async with browser(azure) as http:
         await app.served(http, "blue")
         script(

@@ -32,16 +32,25 @@ async def share(share_service):
 
 
 async def test_a_share_is_one_thing_in_both_planes(azure, clients, share_service, share):
-    """A share made over the data plane is seen by ARM with its quota and metadata, and the other way round."""
+    """A share made over the data plane is seen by ARM with its quota and metadata, and the other
+    way round.
+    """
     seen = await clients.storage.file_shares.get("rg-files", share.account_name, "phi")
     assert (seen.share_quota, seen.metadata) == (10, {"owner": "moorage"})
-    await clients.storage.file_shares.create("rg-files", share.account_name, "from-arm", {"properties": {}})
-    assert [found.name async for found in share_service.list_shares(include_metadata=True)] == ["from-arm", "phi"]
+    await clients.storage.file_shares.create(
+        "rg-files", share.account_name, "from-arm", {"properties": {}}
+    )
+    assert [found.name async for found in share_service.list_shares(include_metadata=True)] == [
+        "from-arm",
+        "phi",
+    ]
     assert (await share.get_share_properties()).quota == 10
 
 
 async def test_share_refusals_carry_azures_codes(share_service, share):
-    """Making a share twice, asking for a missing one or a forbidden name gives the documented code."""
+    """Making a share twice, asking for a missing one or a forbidden name gives the
+    documented code.
+    """
     with pytest.raises(ResourceExistsError) as failure:
         await share.create_share()
     assert code(failure) == "ShareAlreadyExists"
@@ -54,14 +63,18 @@ async def test_share_refusals_carry_azures_codes(share_service, share):
 
 
 async def test_an_upload_is_a_plain_file_on_disk_and_comes_back(azure, share):
-    """Content written in several ranges lies byte for byte in the share's directory and downloads the same."""
+    """Content written in several ranges lies byte for byte in the share's directory and downloads
+    the same.
+    """
     content = os.urandom(9 * 1024 * 1024 + 17)
     await share.get_directory_client("models").create_directory()
     client = share.get_file_client("models/weights.bin")
     await client.upload_file(content, max_concurrency=4, validate_content=True)
     assert (on_disk(azure, share) / "models" / "weights.bin").read_bytes() == content
     assert await (await client.download_file(max_concurrency=4)).readall() == content
-    assert await (await client.download_file(offset=1000, length=50)).readall() == content[1000:1050]
+    assert (
+        await (await client.download_file(offset=1000, length=50)).readall() == content[1000:1050]
+    )
 
 
 async def test_a_small_file_needs_one_request(azure, share):
@@ -77,13 +90,19 @@ async def test_a_torn_body_is_refused(share):
     client = share.get_file_client("torn.bin")
     wrong = hashlib.md5(b"other").digest()
     with pytest.raises(HttpResponseError) as failure:
-        await client.create_file(5, data=b"hello", headers={"Content-MD5": __import__("base64").b64encode(wrong).decode()})
+        await client.create_file(
+            5,
+            data=b"hello",
+            headers={"Content-MD5": __import__("base64").b64encode(wrong).decode()},
+        )
     assert code(failure) == "Md5Mismatch"
     assert not await client.exists()
 
 
 async def test_missing_parents_and_wrong_types_are_refused(share):
-    """A file below nothing is ParentNotFound, a missing one ResourceNotFound, a directory where a file should be a mismatch."""
+    """A file below nothing is ParentNotFound, a missing one ResourceNotFound, a directory where a
+    file should be a mismatch.
+    """
     with pytest.raises(ResourceNotFoundError) as failure:
         await share.get_file_client("no/such/file").create_file(1)
     assert code(failure) == "ParentNotFound"
@@ -103,7 +122,9 @@ async def test_missing_parents_and_wrong_types_are_refused(share):
     assert code(failure) == "DirectoryNotEmpty"
 
 
-@pytest.mark.parametrize("name", ["a:b", "a*b", "a?b", 'a"b', "a<b", "a|b", "con", "NUL", "lpt1", "tab\tname"])
+@pytest.mark.parametrize(
+    "name", ["a:b", "a*b", "a?b", 'a"b', "a<b", "a|b", "con", "NUL", "lpt1", "tab\tname"]
+)
 async def test_names_that_smb_cannot_hold_are_refused(share, name):
     """What Windows could not read must not be written."""
     with pytest.raises(HttpResponseError) as failure:
@@ -123,7 +144,9 @@ async def test_no_name_leads_out_of_the_share(azure, share, http):
 
 
 async def test_rename_replaces_only_when_told(share):
-    """A rename onto an existing file is 409 unless overwrite is asked for; metadata travels with the file."""
+    """A rename onto an existing file is 409 unless overwrite is asked for; metadata travels with
+    the file.
+    """
     draft, final = share.get_file_client("draft"), share.get_file_client("final")
     await draft.upload_file(b"new", metadata={"digest": "abc"})
     await final.upload_file(b"old")
@@ -183,7 +206,9 @@ async def test_listing_pages_by_name_with_what_was_asked_for(share):
     }
     assert plain[0]["etag"] is None
     include = ["timestamps", "Etag", "Attributes", "PermissionKey"]
-    pages = share.list_directories_and_files(include=include, include_extended_info=True, results_per_page=2).by_page()
+    pages = share.list_directories_and_files(
+        include=include, include_extended_info=True, results_per_page=2
+    ).by_page()
     sizes = []
     found = {}
     async for page in pages:
@@ -194,13 +219,17 @@ async def test_listing_pages_by_name_with_what_was_asked_for(share):
     assert found["a"]["etag"] == (await share.get_file_client("a").get_file_properties()).etag
     assert found["a"]["last_modified"] is not None
     assert found["a"]["file_id"]
-    assert [e["name"] async for e in share.list_directories_and_files(name_starts_with="b")] == ["b"]
+    assert [e["name"] async for e in share.list_directories_and_files(name_starts_with="b")] == [
+        "b"
+    ]
 
 
 async def test_properties_metadata_and_ranges(share):
     """Content headers, metadata, a cleared range and a copy behave as on Azure."""
     client = share.get_file_client("data.json")
-    settings = ContentSettings(content_type="application/json", content_md5=bytearray(hashlib.md5(b"12345678").digest()))
+    settings = ContentSettings(
+        content_type="application/json", content_md5=bytearray(hashlib.md5(b"12345678").digest())
+    )
     await client.upload_file(b"12345678", content_settings=settings, metadata={"a": "1"})
     shown = await client.get_file_properties()
     assert (shown.content_settings.content_type, shown.metadata) == ("application/json", {"a": "1"})
@@ -212,7 +241,10 @@ async def test_properties_metadata_and_ranges(share):
     assert await pages.get_ranges() == [{"start": 0, "end": 1023}]
     await client.set_http_headers(ContentSettings(content_type="text/plain"))
     await client.resize_file(2)
-    assert ((await client.get_file_properties()).size, (await client.get_file_properties()).metadata) == (2, {"a": "1"})
+    assert (
+        (await client.get_file_properties()).size,
+        (await client.get_file_properties()).metadata,
+    ) == (2, {"a": "1"})
     target = share.get_file_client("copy.json")
     assert (await target.start_copy_from_url(client.url))["copy_status"] == "success"
     assert (await target.get_file_properties()).size == 2
@@ -222,7 +254,9 @@ async def test_properties_metadata_and_ranges(share):
 
 
 async def test_one_holder_of_a_share_lease_at_a_time(share):
-    """acquire, a second acquire refused, renew, change, break and release with the documented codes."""
+    """acquire, a second acquire refused, renew, change, break and release with the documented
+    codes.
+    """
     lease = await share.acquire_lease(lease_duration=30)
     with pytest.raises(ResourceExistsError) as failure:
         await share.acquire_lease(lease_duration=30)
@@ -248,7 +282,9 @@ async def test_a_request_signed_with_another_key_is_refused(azure, share):
     """SharedKey is verified: a wrong key, and a key that was regenerated away, open nothing."""
     wrong = __import__("base64").b64encode(b"0" * 64).decode()
     url = f"{azure.endpoint}/{share.account_name}"
-    async with ShareServiceClient(url, credential=wrong, connection_verify=azure.facts["caFile"], retry_total=0) as other:
+    async with ShareServiceClient(
+        url, credential=wrong, connection_verify=azure.facts["caFile"], retry_total=0
+    ) as other:
         with pytest.raises(ClientAuthenticationError) as failure:
             await other.get_share_client("phi").get_share_properties()
         assert code(failure) == "AuthenticationFailed"
@@ -262,7 +298,9 @@ async def test_regenerating_a_key_shuts_out_the_old_one(azure, clients, share):
     with pytest.raises(ClientAuthenticationError):
         await share.get_share_properties()
     url, ca = f"{azure.endpoint}/{name}", azure.facts["caFile"]
-    async with ShareServiceClient(url, credential=keys[1]["value"], connection_verify=ca, retry_total=0) as other:
+    async with ShareServiceClient(
+        url, credential=keys[1]["value"], connection_verify=ca, retry_total=0
+    ) as other:
         assert (await other.get_share_client("phi").get_share_properties()).quota == 10
 
 
@@ -275,7 +313,12 @@ async def test_what_is_not_there_says_so(share):
 
 async def test_many_writers_at_once(azure, share):
     """Two hundred concurrent uploads all arrive whole."""
-    await asyncio.gather(*(share.get_file_client(f"f{n}").create_file(100, data=bytes([n % 256]) * 100) for n in range(200)))
+    await asyncio.gather(
+        *(
+            share.get_file_client(f"f{n}").create_file(100, data=bytes([n % 256]) * 100)
+            for n in range(200)
+        )
+    )
     files = list(on_disk(azure, share).iterdir())
     assert len(files) == 200
     assert all(len(set(path.read_bytes())) == 1 and path.stat().st_size == 100 for path in files)

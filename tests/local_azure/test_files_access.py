@@ -1,4 +1,6 @@
-"""Who may do what on the data plane: shared access signatures, stored policies, leases of files, the share's quota."""
+"""Who may do what on the data plane: shared access signatures, stored policies, leases of files,
+the share's quota.
+"""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -15,7 +17,12 @@ from azure.storage.fileshare import (
     generate_file_sas,
     generate_share_sas,
 )
-from azure.storage.fileshare.aio import ShareClient, ShareFileClient, ShareLeaseClient, ShareServiceClient
+from azure.storage.fileshare.aio import (
+    ShareClient,
+    ShareFileClient,
+    ShareLeaseClient,
+    ShareServiceClient,
+)
 
 GIB = 1024**3
 
@@ -50,7 +57,9 @@ def holder(azure, share):
 def account_sas(share, key: str | None = None, **changes) -> str:
     wanted = {
         "resource_types": ResourceTypes(service=True, container=True, object=True),
-        "permission": AccountSasPermissions(read=True, write=True, delete=True, list=True, create=True),
+        "permission": AccountSasPermissions(
+            read=True, write=True, delete=True, list=True, create=True
+        ),
         "expiry": soon(),
         **changes,
     }
@@ -58,7 +67,9 @@ def account_sas(share, key: str | None = None, **changes) -> str:
 
 
 async def test_an_account_sas_does_what_the_key_does(azure, share, holder):
-    """With every right a signature lists shares, makes and removes one, and reads and writes files."""
+    """With every right a signature lists shares, makes and removes one, and reads and
+    writes files.
+    """
     sas = account_sas(share)
     async with ShareServiceClient(
         share.url.removesuffix("/signed"), credential=sas, connection_verify=azure.facts["caFile"]
@@ -68,14 +79,25 @@ async def test_an_account_sas_does_what_the_key_does(azure, share, holder):
         await service.delete_share("another")
     async with holder(sas) as client:
         await client.get_file_client("folder/b.txt").upload_file(b"more")
-        assert [entry.name async for entry in client.list_directories_and_files("folder")] == ["a.txt", "b.txt"]
+        assert [entry.name async for entry in client.list_directories_and_files("folder")] == [
+            "a.txt",
+            "b.txt",
+        ]
 
 
 @pytest.mark.parametrize(
     ("changes", "code", "reason"),
     [
-        ({"permission": AccountSasPermissions(write=True)}, "AuthorizationPermissionMismatch", "it may not read"),
-        ({"resource_types": ResourceTypes(container=True)}, "AuthorizationResourceTypeMismatch", "a file is an object"),
+        (
+            {"permission": AccountSasPermissions(write=True)},
+            "AuthorizationPermissionMismatch",
+            "it may not read",
+        ),
+        (
+            {"resource_types": ResourceTypes(container=True)},
+            "AuthorizationResourceTypeMismatch",
+            "a file is an object",
+        ),
         ({"services": "b"}, "AuthorizationServiceMismatch", "signed for blobs"),
         ({"expiry": soon(-1)}, "AuthenticationFailed", "it has run out"),
         ({"start": soon(0.5)}, "AuthenticationFailed", "it does not hold yet"),
@@ -100,29 +122,50 @@ async def test_an_address_that_is_named_may_read(share, holder, ip):
 
 
 async def test_a_service_sas_is_for_what_lies_in_the_share(share, holder):
-    """A share's SAS reads and lists what is in it; the share itself it neither describes nor deletes."""
+    """A share's SAS reads and lists what is in it; the share itself it neither describes nor
+    deletes.
+    """
     allowed = ShareSasPermissions(read=True, list=True, delete=True)
-    sas = generate_share_sas(share.account_name, "signed", share.credential.account_key, allowed, soon())
+    sas = generate_share_sas(
+        share.account_name, "signed", share.credential.account_key, allowed, soon()
+    )
     async with holder(sas) as client:
         assert [entry.name async for entry in client.list_directories_and_files()] == ["folder"]
-        assert await (await client.get_file_client("folder/a.txt").download_file()).readall() == b"content"
+        assert (
+            await (await client.get_file_client("folder/a.txt").download_file()).readall()
+            == b"content"
+        )
         for refused in (client.get_share_properties(), client.delete_share()):
             with pytest.raises(HttpResponseError) as failure:
                 await refused
-            assert (failure.value.status_code, failure.value.error_code) == (403, "AuthorizationFailure")
+            assert (failure.value.status_code, failure.value.error_code) == (
+                403,
+                "AuthorizationFailure",
+            )
 
 
 async def test_a_files_sas_is_for_that_file_alone(share, holder):
-    """Another path does not match the signature; a download has the headers that the signature overrides."""
+    """Another path does not match the signature; a download has the headers that the signature
+    overrides.
+    """
     allowed = FileSasPermissions(read=True)
     sas = generate_file_sas(
-        share.account_name, "signed", ["folder", "a.txt"], share.credential.account_key, allowed, soon(),
-        content_type="text/plain", content_disposition="attachment; filename=b.txt",
-    )  # fmt: skip
+        share.account_name,
+        "signed",
+        ["folder", "a.txt"],
+        share.credential.account_key,
+        allowed,
+        soon(),
+        content_type="text/plain",
+        content_disposition="attachment; filename=b.txt",
+    )
     await share.get_file_client("folder/c.txt").upload_file(b"other")
     async with holder(sas, "folder/a.txt") as client:
         settings = (await client.get_file_properties()).content_settings
-    assert (settings.content_type, settings.content_disposition) == ("text/plain", "attachment; filename=b.txt")
+    assert (settings.content_type, settings.content_disposition) == (
+        "text/plain",
+        "attachment; filename=b.txt",
+    )
     async with holder(sas, "folder/c.txt") as client:
         with pytest.raises(HttpResponseError) as failure:
             await client.download_file()
@@ -130,12 +173,16 @@ async def test_a_files_sas_is_for_that_file_alone(share, holder):
 
 
 async def test_a_stored_policy_gives_and_takes(clients, share, holder):
-    """A SAS that names a policy has its rights, loses them with it, and ARM shows the policy meanwhile."""
+    """A SAS that names a policy has its rights, loses them with it, and ARM shows the policy
+    meanwhile.
+    """
     policy = AccessPolicy(permission=ShareSasPermissions(read=True, list=True), expiry=soon())
     await share.set_share_access_policy({"reader": policy})
     seen = await clients.storage.file_shares.get("rg-files", share.account_name, "signed")
     assert [entry["id"] for entry in seen["properties"]["signedIdentifiers"]] == ["reader"]
-    sas = generate_share_sas(share.account_name, "signed", share.credential.account_key, policy_id="reader")
+    sas = generate_share_sas(
+        share.account_name, "signed", share.credential.account_key, policy_id="reader"
+    )
     async with holder(sas) as client:
         assert [entry.name async for entry in client.list_directories_and_files()] == ["folder"]
         await share.set_share_access_policy({})
@@ -145,16 +192,25 @@ async def test_a_stored_policy_gives_and_takes(clients, share, holder):
 
 
 async def test_a_refused_signature_says_why(share, holder, http):
-    """The body has Azure's detail beside the message; a request that names no right at all gets 401."""
-    answer = await http.get(f"/{share.account_name}/signed/folder/a.txt?{account_sas(share, expiry=soon(-1))}")
+    """The body has Azure's detail beside the message; a request that names no right at all gets
+    401.
+    """
+    answer = await http.get(
+        f"/{share.account_name}/signed/folder/a.txt?{account_sas(share, expiry=soon(-1))}"
+    )
     text = await answer.text()
     assert answer.status == 403
-    assert "<AuthenticationErrorDetail>Signature not valid in the specified time frame: Start []" in text
+    assert (
+        "<AuthenticationErrorDetail>Signature not valid in the specified time frame: Start []"
+        in text
+    )
     assert (await http.get(f"/{share.account_name}/signed/folder/a.txt")).status == 401
 
 
 async def test_a_leased_file_changes_for_its_holder_alone(share):
-    """Writing, cutting, moving or deleting a leased file takes the lease; anybody may read; a break ends it."""
+    """Writing, cutting, moving or deleting a leased file takes the lease; anybody may read; a break
+    ends it.
+    """
     client = share.get_file_client("folder/a.txt")
     lease = ShareLeaseClient(client)
     await lease.acquire()
@@ -179,7 +235,9 @@ async def test_a_leased_file_changes_for_its_holder_alone(share):
 
 
 async def test_a_full_share_takes_nothing_more(azure, share):
-    """A file that does not fit is refused before anything of it is there; room that was freed can be used again."""
+    """A file that does not fit is refused before anything of it is there; room that was freed can
+    be used again.
+    """
     big = share.get_file_client("big")
     await big.create_file(GIB - 100)
     with pytest.raises(HttpResponseError) as failure:
@@ -194,18 +252,26 @@ async def test_a_full_share_takes_nothing_more(azure, share):
 
 
 async def test_a_name_is_found_in_any_case_and_keeps_its_own(share):
-    """One spelling is one file: it is read, listed as it was made, and a second one does not appear beside it."""
-    assert await (await share.get_file_client("FOLDER/A.TXT").download_file()).readall() == b"content"
+    """One spelling is one file: it is read, listed as it was made, and a second one does not appear
+    beside it.
+    """
+    assert (
+        await (await share.get_file_client("FOLDER/A.TXT").download_file()).readall() == b"content"
+    )
     await share.get_file_client("Folder/A.txt").upload_file(b"replaced")
     assert [entry.name async for entry in share.list_directories_and_files("fOLDER")] == ["a.txt"]
-    assert await (await share.get_file_client("folder/a.txt").download_file()).readall() == b"replaced"
+    assert (
+        await (await share.get_file_client("folder/a.txt").download_file()).readall() == b"replaced"
+    )
     renamed = await share.get_file_client("folder/a.txt").rename_file("folder/A.TXT")
     assert [entry.name async for entry in share.list_directories_and_files("folder")] == ["A.TXT"]
     assert (await renamed.get_file_properties()).size == 8
 
 
 async def test_content_comes_from_another_file(azure, share, share_service, holder):
-    """A copy keeps metadata; a range comes from a URL; a source of another share needs the key or a signature."""
+    """A copy keeps metadata; a range comes from a URL; a source of another share needs the key or a
+    signature.
+    """
     source = share.get_file_client("folder/a.txt")
     await source.set_file_metadata({"k": "v"})
     other = share_service.get_share_client("other")
@@ -214,7 +280,12 @@ async def test_content_comes_from_another_file(azure, share, share_service, hold
     assert (await copied.start_copy_from_url(source.url))["copy_status"] == "success"
     assert (await copied.get_file_properties()).metadata == {"k": "v"}
     sas = generate_file_sas(
-        share.account_name, "signed", ["folder", "a.txt"], share.credential.account_key, FileSasPermissions(read=True), soon()
+        share.account_name,
+        "signed",
+        ["folder", "a.txt"],
+        share.credential.account_key,
+        FileSasPermissions(read=True),
+        soon(),
     )
     ranged = other.get_file_client("range.txt")
     await ranged.create_file(7)

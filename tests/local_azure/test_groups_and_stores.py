@@ -9,22 +9,30 @@ ACCOUNT = {"location": "Sweden Central", "kind": "StorageV2", "sku": {"name": "S
 @pytest.fixture
 async def group(clients, request):
     name = f"rg-{abs(hash(request.node.name)) % 10**10}"
-    await clients.resources.resource_groups.create_or_update(name, {"location": "swedencentral", "tags": {"a": "1", "b": "2"}})
+    await clients.resources.resource_groups.create_or_update(
+        name, {"location": "swedencentral", "tags": {"a": "1", "b": "2"}}
+    )
     return name
 
 
 async def test_a_group_lives_and_takes_everything_with_it(clients, group, slow_operations):
     """201 then 200, tags replaced by PATCH, HEAD, list, and a delete that is waited for."""
     groups = clients.resources.resource_groups
-    assert (await clients.raw("PUT", clients.group(group), {"location": "Sweden Central"}))[0] == 200
+    assert (await clients.raw("PUT", clients.group(group), {"location": "Sweden Central"}))[
+        0
+    ] == 200
     assert dict((await groups.update(group, {"tags": {"c": "3"}})).tags) == {"c": "3"}
     assert await groups.check_existence(group)
     assert group in [found.name async for found in groups.list()]
-    await (await clients.storage.storage_accounts.begin_create(group, f"st{group[3:]}", ACCOUNT)).result()
+    await (
+        await clients.storage.storage_accounts.begin_create(group, f"st{group[3:]}", ACCOUNT)
+    ).result()
     status, headers, _ = await clients.raw("DELETE", clients.group(group))
     assert status == 202
     assert "/operationresults/" in headers["Location"]
-    assert (await clients.raw("GET", clients.group(group)))[2]["properties"]["provisioningState"] == "Deleting"
+    assert (await clients.raw("GET", clients.group(group)))[2]["properties"][
+        "provisioningState"
+    ] == "Deleting"
     await (await groups.begin_delete(group)).result()
     assert not await groups.check_existence(group)
     assert (await clients.raw("GET", headers["Location"]))[0] == 200
@@ -43,15 +51,31 @@ async def test_a_location_never_changes(clients, group):
 async def test_resources_are_listed_with_filters(clients, group):
     """The generic list knows every tracked resource of the group, by type and by tag, in pages."""
     name = f"st{group[3:]}"
-    await (await clients.storage.storage_accounts.begin_create(group, name, {**ACCOUNT, "tags": {"owner": "m"}})).result()
+    await (
+        await clients.storage.storage_accounts.begin_create(
+            group, name, {**ACCOUNT, "tags": {"owner": "m"}}
+        )
+    ).result()
     for number in range(3):
         body = {"location": "swedencentral"}
-        await (await clients.logs.workspaces.begin_create_or_update(group, f"law-{number}", body)).result()
+        await (
+            await clients.logs.workspaces.begin_create_or_update(group, f"law-{number}", body)
+        ).result()
     listed = clients.resources.resources.list_by_resource_group
     kinds = [found.type async for found in listed(group)]
-    assert sorted(set(kinds)) == ["Microsoft.OperationalInsights/workspaces", "Microsoft.Storage/storageAccounts"]
-    by_type = [found.name async for found in listed(group, filter="resourceType eq 'Microsoft.Storage/storageAccounts'")]
-    by_tag = [found.name async for found in listed(group, filter="tagName eq 'owner' and tagValue eq 'm'")]
+    assert sorted(set(kinds)) == [
+        "Microsoft.OperationalInsights/workspaces",
+        "Microsoft.Storage/storageAccounts",
+    ]
+    by_type = [
+        found.name
+        async for found in listed(
+            group, filter="resourceType eq 'Microsoft.Storage/storageAccounts'"
+        )
+    ]
+    by_tag = [
+        found.name async for found in listed(group, filter="tagName eq 'owner' and tagValue eq 'm'")
+    ]
     assert by_type == by_tag == [name]
     _, _, body = await clients.raw("GET", f"{clients.group(group)}/resources", **{"$top": "2"})
     assert len(body["value"]) == 2
@@ -61,7 +85,9 @@ async def test_resources_are_listed_with_filters(clients, group):
 
 
 async def test_an_account_is_made_in_its_own_time(clients, group):
-    """202 without a body; listKeys is refused until it stands; then keys, defaults and the file endpoint are there."""
+    """202 without a body; listKeys is refused until it stands; then keys, defaults and the file
+    endpoint are there.
+    """
     name = f"st{group[3:]}"
     path = f"{clients.group(group)}/providers/Microsoft.Storage/storageAccounts/{name}"
     status, headers, body = await clients.raw("PUT", path, ACCOUNT, version="2026-09-01")
@@ -69,10 +95,18 @@ async def test_an_account_is_made_in_its_own_time(clients, group):
     assert "retry-after-ms" in headers
     status, _, refused = await clients.raw("POST", f"{path}/listKeys", version="2026-09-01")
     assert (status, refused["error"]["code"]) == (409, "StorageAccountIsNotProvisioned")
-    account = await (await clients.storage.storage_accounts.begin_create(group, f"{name}x", ACCOUNT)).result()
+    account = await (
+        await clients.storage.storage_accounts.begin_create(group, f"{name}x", ACCOUNT)
+    ).result()
     assert account.primary_endpoints.file == f"{clients.azure.endpoint}/{name}x/"
-    assert (account.location, account.sku.tier, account.access_tier) == ("swedencentral", "Standard", "Hot")
-    status, _, again = await clients.raw("PUT", f"{path}x", {**ACCOUNT, "tags": {"a": "b"}}, version="2026-09-01")
+    assert (account.location, account.sku.tier, account.access_tier) == (
+        "swedencentral",
+        "Standard",
+        "Hot",
+    )
+    status, _, again = await clients.raw(
+        "PUT", f"{path}x", {**ACCOUNT, "tags": {"a": "b"}}, version="2026-09-01"
+    )
     assert (status, again["tags"]) == (200, {"a": "b"})
     assert "key1" not in str(again["properties"].get("keys", ""))
 
@@ -82,9 +116,13 @@ async def test_account_names_are_global_and_strict(clients, group):
     name = f"st{group[3:]}"
     accounts = clients.storage.storage_accounts
     await (await accounts.begin_create(group, name, ACCOUNT)).result()
-    check = await accounts.check_name_availability({"name": name, "type": "Microsoft.Storage/storageAccounts"})
+    check = await accounts.check_name_availability(
+        {"name": name, "type": "Microsoft.Storage/storageAccounts"}
+    )
     assert (check.name_available, check.reason) == (False, "AlreadyExists")
-    await clients.resources.resource_groups.create_or_update("rg-other", {"location": "swedencentral"})
+    await clients.resources.resource_groups.create_or_update(
+        "rg-other", {"location": "swedencentral"}
+    )
     with pytest.raises(ResourceExistsError) as failure:
         await accounts.begin_create("rg-other", name, ACCOUNT)
     assert failure.value.error.code == "StorageAccountAlreadyTaken"
@@ -92,33 +130,47 @@ async def test_account_names_are_global_and_strict(clients, group):
         await accounts.begin_create(group, "Bad_Name", ACCOUNT)
     assert failure.value.error.code == "AccountNameInvalid"
     await accounts.delete(group, name)
-    assert (await clients.raw("DELETE", f"{clients.group(group)}/providers/Microsoft.Storage/storageAccounts/{name}"))[0] == 204
+    assert (
+        await clients.raw(
+            "DELETE", f"{clients.group(group)}/providers/Microsoft.Storage/storageAccounts/{name}"
+        )
+    )[0] == 204
 
 
 async def test_shares_in_arm(clients, group):
-    """PUT echoes, GET has the defaults, metadata is replaced, a missing share is ShareNotFound, a missing account its parent."""
+    """PUT echoes, GET has the defaults, metadata is replaced, a missing share is ShareNotFound, a
+    missing account its parent.
+    """
     name = f"st{group[3:]}"
     await (await clients.storage.storage_accounts.begin_create(group, name, ACCOUNT)).result()
     base = f"{clients.group(group)}/providers/Microsoft.Storage/storageAccounts/{name}/fileServices/default/shares"
-    status, headers, body = await clients.raw("PUT", f"{base}/phi", {"properties": {}}, version="2026-09-01")
+    status, headers, body = await clients.raw(
+        "PUT", f"{base}/phi", {"properties": {}}, version="2026-09-01"
+    )
     assert (status, body["properties"]) == (201, {})
     _, _, shown = await clients.raw("GET", f"{base}/phi", version="2026-09-01")
     assert (shown["etag"], shown["properties"]["shareQuota"]) == (headers["ETag"], 102400)
     assert shown["properties"]["leaseState"] == "available"
     for metadata in ({"k1": "v"}, {"k2": "v"}):
-        _, _, body = await clients.raw("PATCH", f"{base}/phi", {"properties": {"metadata": metadata}}, version="2026-09-01")
+        _, _, body = await clients.raw(
+            "PATCH", f"{base}/phi", {"properties": {"metadata": metadata}}, version="2026-09-01"
+        )
     assert body["properties"]["metadata"] == {"k2": "v"}
     assert [share.name async for share in clients.storage.file_shares.list(group, name)] == ["phi"]
     _, _, body = await clients.raw("GET", f"{base}/none", version="2026-09-01")
     assert body["error"]["code"] == "ShareNotFound"
     assert (await clients.raw("DELETE", f"{base}/phi", version="2026-09-01"))[0] == 200
     assert (await clients.raw("DELETE", f"{base}/phi", version="2026-09-01"))[0] == 204
-    _, _, body = await clients.raw("DELETE", f"{base.replace(name, 'stnone')}/phi", version="2026-09-01")
+    _, _, body = await clients.raw(
+        "DELETE", f"{base.replace(name, 'stnone')}/phi", version="2026-09-01"
+    )
     assert body["error"]["code"] == "ParentResourceNotFound"
 
 
 async def test_a_workspace_is_created_recovered_and_purged(clients, group):
-    """201 with its own address to ask, shared keys, soft delete with recovery of the same id, purge with force."""
+    """201 with its own address to ask, shared keys, soft delete with recovery of the same id, purge
+    with force.
+    """
     workspaces = clients.logs.workspaces
     body = {"location": "swedencentral", "properties": {"sku": {"name": "Standalone"}}}
     path = f"{clients.group(group)}/providers/Microsoft.OperationalInsights/workspaces/law-x"
@@ -134,13 +186,17 @@ async def test_a_workspace_is_created_recovered_and_purged(clients, group):
     assert (await clients.raw("GET", path, version="2025-07-01"))[0] == 404
     gone = clients.logs.deleted_workspaces.list_by_resource_group(group)
     assert [entry.customer_id async for entry in gone] == [shown.customer_id]
-    status, _, back = await clients.raw("PUT", path, {"location": "swedencentral"}, version="2025-07-01")
+    status, _, back = await clients.raw(
+        "PUT", path, {"location": "swedencentral"}, version="2025-07-01"
+    )
     assert (status, back["properties"]["customerId"]) == (200, shown.customer_id)
     before = keys.primary_shared_key
     assert (await clients.logs.shared_keys.regenerate(group, "law-x")).primary_shared_key != before
     assert [usage.limit async for usage in clients.logs.usages.list(group, "law-x")] == [-1.0]
     assert [entry async for entry in clients.logs.management_groups.list(group, "law-x")] == []
     await (await workspaces.begin_delete(group, "law-x", force=True)).result()
-    status, _, fresh = await clients.raw("PUT", path, {"location": "swedencentral"}, version="2025-07-01")
+    status, _, fresh = await clients.raw(
+        "PUT", path, {"location": "swedencentral"}, version="2025-07-01"
+    )
     assert status == 201
     assert fresh["properties"]["customerId"] != shown.customer_id

@@ -1,4 +1,6 @@
-"""Jobs through the real SDK: their documents, and executions that really run, retry, time out, stop and are kept."""
+"""Jobs through the real SDK: their documents, and executions that really run, retry, time out, stop
+and are kept.
+"""
 
 import asyncio
 import json
@@ -29,7 +31,9 @@ def images(tmp_path_factory):
     """One image: plain Python in an environment of its own."""
     folder = tmp_path_factory.mktemp("images")
     venv.create(folder / "python", with_pip=False)
-    (folder / "images.yaml").write_text(f'- image: ["python:3.11"]\n  environment: {folder / "python"}\n  cmd: [python3]\n')
+    (folder / "images.yaml").write_text(
+        f'- image: ["python:3.11"]\n  environment: {folder / "python"}\n  cmd: [python3]\n'
+    )
     return folder / "images.yaml"
 
 
@@ -51,10 +55,19 @@ async def lay_ground(clients):
     await clients.storage.file_shares.create("rg", "stjobs", "phi", {"properties": {}})
     key = (await clients.storage.storage_accounts.list_keys("rg", "stjobs"))["keys"][0]["value"]
     environments = clients.apps.managed_environments
-    made = await environments.begin_create_or_update("rg", "cae", {"location": "swedencentral", "properties": {}})
+    made = await environments.begin_create_or_update(
+        "rg", "cae", {"location": "swedencentral", "properties": {}}
+    )
     environment = await made.result()
-    file = {"accountName": "stjobs", "accountKey": key, "shareName": "phi", "accessMode": "ReadWrite"}
-    await clients.apps.managed_environments_storages.create_or_update("rg", "cae", "phi", {"properties": {"azureFile": file}})
+    file = {
+        "accountName": "stjobs",
+        "accountKey": key,
+        "shareName": "phi",
+        "accessMode": "ReadWrite",
+    }
+    await clients.apps.managed_environments_storages.create_or_update(
+        "rg", "cae", "phi", {"properties": {"azureFile": file}}
+    )
     return environment.id
 
 
@@ -69,7 +82,12 @@ def body(environment, code=REPORT, *args, container=None, template=None, **confi
         **(container or {}),
     }
     volumes = [{"name": "share", "storageType": "AzureFile", "storageName": "phi"}]
-    settings = {"triggerType": "Manual", "replicaTimeout": 60, "secrets": [{"name": "key", "value": "s3cret"}], **configuration}
+    settings = {
+        "triggerType": "Manual",
+        "replicaTimeout": 60,
+        "secrets": [{"name": "key", "value": "s3cret"}],
+        **configuration,
+    }
     properties = {"environmentId": environment, "configuration": settings}
     properties["template"] = {"containers": [chosen], "volumes": volumes, **(template or {})}
     return {"location": "swedencentral", "properties": properties}
@@ -97,11 +115,15 @@ def path_of(clients, job):
 
 
 def written(clients, execution):
-    return json.loads((clients.azure.state / "files" / "stjobs" / "phi" / "out" / execution).read_text())
+    return json.loads(
+        (clients.azure.state / "files" / "stjobs" / "phi" / "out" / execution).read_text()
+    )
 
 
 async def test_an_execution_runs_with_share_secret_and_its_own_variables(clients, ground):
-    """A started job runs its command with the share mounted, the secret resolved, and exactly Azure's three variables added."""
+    """A started job runs its command with the share mounted, the secret resolved, and exactly
+    Azure's three variables added.
+    """
     job = await create(clients, "report", body(ground, REPORT, "a"))
     assert job.properties.provisioning_state == "Succeeded"
     execution = await start(clients, "report")
@@ -121,7 +143,9 @@ async def test_an_execution_runs_with_share_secret_and_its_own_variables(clients
 
 
 async def test_start_may_override_the_container_and_keeps_its_mounts(clients, ground):
-    """The template of `start` replaces command, arguments and variables of one execution; the volume stays mounted."""
+    """The template of `start` replaces command, arguments and variables of one execution; the
+    volume stays mounted.
+    """
     await create(clients, "override", body(ground, "raise SystemExit('not this')"))
     container = {
         "name": "work",
@@ -140,13 +164,17 @@ async def test_start_may_override_the_container_and_keeps_its_mounts(clients, gr
     with pytest.raises(HttpResponseError) as refused:
         await start(clients, "override", wrong)
     assert refused.value.error.code == "ContainerAppSecretRefNotFound"
-    bare = await start(clients, "override", {"containers": [{"command": ["python3", "-c", REPORT], "args": ["b"]}]})
+    bare = await start(
+        clients, "override", {"containers": [{"command": ["python3", "-c", REPORT], "args": ["b"]}]}
+    )
     await until_ended(clients, "override", bare)
     assert written(clients, bare)["argv"] == ["b"]  # name and image are the job's when none is sent
 
 
 async def test_the_log_of_an_ended_replica_can_be_read(clients, ground):
-    """With the job's own token a replica's console can be read, also when it has ended; nobody else's token opens it."""
+    """With the job's own token a replica's console can be read, also when it has ended; nobody
+    else's token opens it.
+    """
     await create(clients, "logged", body(ground, REPORT, "a", "b"))
     execution = await start(clients, "logged")
     await until_ended(clients, "logged", execution)
@@ -156,18 +184,26 @@ async def test_the_log_of_an_ended_replica_can_be_read(clients, ground):
     _, _, answer = await clients.raw("POST", f"{job}/getAuthToken")
     _, _, shown = await clients.raw("GET", job)
     headers = {"Authorization": f"Bearer {answer['properties']['token']}"}
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=clients.azure.tls())) as session:
-        async with session.get(container["logStreamEndpoint"], headers=headers, params={"output": "text"}) as log:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=clients.azure.tls())
+    ) as session:
+        async with session.get(
+            container["logStreamEndpoint"], headers=headers, params={"output": "text"}
+        ) as log:
             assert log.status == 200
             assert "working on a b" in await log.text()
-        async with session.get(shown["properties"]["eventStreamEndpoint"], headers=headers) as events:
+        async with session.get(
+            shown["properties"]["eventStreamEndpoint"], headers=headers
+        ) as events:
             assert "ContainerStarted" in await events.text()
         async with session.get(container["logStreamEndpoint"]) as closed:
             assert closed.status == 401
 
 
 async def test_a_failing_replica_is_tried_again_and_then_fails_the_execution(clients, ground):
-    """With replicaRetryLimit 1 a job that always fails has two replicas and ends Failed with Kubernetes' reason."""
+    """With replicaRetryLimit 1 a job that always fails has two replicas and ends Failed with
+    Kubernetes' reason.
+    """
     await create(clients, "failing", body(ground, "raise SystemExit(3)", replicaRetryLimit=1))
     execution = await start(clients, "failing")
     ended = await until_ended(clients, "failing", execution, "Failed")
@@ -187,25 +223,38 @@ async def test_an_execution_that_takes_too_long_fails(clients, ground):
 
 async def nothing_runs(clients, job, execution):
     while True:
-        _, _, replicas = await clients.raw("GET", f"{path_of(clients, job)}/executions/{execution}/replicas")
-        states = {entry["properties"]["containers"][0]["runningState"] for entry in replicas["value"]}
+        _, _, replicas = await clients.raw(
+            "GET", f"{path_of(clients, job)}/executions/{execution}/replicas"
+        )
+        states = {
+            entry["properties"]["containers"][0]["runningState"] for entry in replicas["value"]
+        }
         if states <= {"Terminated"}:
             return
         await asyncio.sleep(0.1)
 
 
 async def test_stopping_one_and_all(clients, ground):
-    """Stop ends one execution (by either address) or all that run; they are Stopped at once and their processes end."""
+    """Stop ends one execution (by either address) or all that run; they are Stopped at once and
+    their processes end.
+    """
     manual = {"parallelism": 2, "replicaCompletionCount": 2}
-    await create(clients, "stopped", body(ground, "import time; time.sleep(600)", manualTriggerConfig=manual))
+    await create(
+        clients, "stopped", body(ground, "import time; time.sleep(600)", manualTriggerConfig=manual)
+    )
     first, second, third = [await start(clients, "stopped") for _ in range(3)]
     await (await clients.apps.jobs.begin_stop_execution("rg", "stopped", first)).result()
-    status, _, empty = await clients.raw("POST", f"{path_of(clients, 'stopped')}/stop/{second}", version="2024-03-01")
+    status, _, empty = await clients.raw(
+        "POST", f"{path_of(clients, 'stopped')}/stop/{second}", version="2024-03-01"
+    )
     assert (status, empty) == (200, None)
-    stopped = await (await clients.apps.jobs.begin_stop_multiple_executions("rg", "stopped")).result()
+    stopped = await (
+        await clients.apps.jobs.begin_stop_multiple_executions("rg", "stopped")
+    ).result()
     assert [execution.name for execution in stopped.value] == [third]
     states = {
-        execution.name: execution.properties.status async for execution in clients.apps.jobs_executions.list("rg", "stopped")
+        execution.name: execution.properties.status
+        async for execution in clients.apps.jobs_executions.list("rg", "stopped")
     }
     assert states == {first: "Stopped", second: "Stopped", third: "Stopped"}
     for execution in (first, second, third):
@@ -213,21 +262,34 @@ async def test_stopping_one_and_all(clients, ground):
 
 
 async def test_init_containers_run_first_and_share_an_empty_volume(clients, ground):
-    """Init containers run one after the other before the container, on the replica's own EmptyDir."""
-    mount = {"volumeMounts": [{"volumeName": "scratch", "mountPath": "/scratch"}], "image": "python:3.11"}
+    """Init containers run one after the other before the container, on the replica's own
+    EmptyDir.
+    """
+    mount = {
+        "volumeMounts": [{"volumeName": "scratch", "mountPath": "/scratch"}],
+        "image": "python:3.11",
+    }
     write, read = "open('/scratch/x','w').write('1')", "assert open('/scratch/x').read() == '1'"
     init = {"name": "first", "command": ["python3", "-c", write], **mount}
     document = body(ground, read, container={"volumeMounts": mount["volumeMounts"]})
-    document["properties"]["template"] |= {"initContainers": [init], "volumes": [{"name": "scratch", "storageType": "EmptyDir"}]}
+    document["properties"]["template"] |= {
+        "initContainers": [init],
+        "volumes": [{"name": "scratch", "storageType": "EmptyDir"}],
+    }
     await create(clients, "prepared", document)
     await until_ended(clients, "prepared", await start(clients, "prepared"))
 
 
 async def test_executions_survive_a_killed_server(connected, images):
-    """What ran goes on, what ended while the server was down is known, and what was logged can still be read."""
+    """What ran goes on, what ended while the server was down is known, and what was logged can
+    still be read.
+    """
     clients = await connected("--operation-seconds", "0.05", "--images", str(images))
     environment = await lay_ground(clients)
-    wait = "import os, time\nwhile not os.path.exists('/mnt/share/go'): time.sleep(0.05)\nprint('gone', flush=True)"
+    wait = (
+        "import os, time\nwhile not os.path.exists('/mnt/share/go'):"
+        " time.sleep(0.05)\nprint('gone', flush=True)"
+    )
     await create(clients, "long", body(environment, wait))
     await create(clients, "endless", body(environment, "import time; time.sleep(600)"))
     long, endless = await start(clients, "long"), await start(clients, "endless")
@@ -247,24 +309,37 @@ async def test_executions_survive_a_killed_server(connected, images):
 
 
 async def running(clients, job, execution):
-    _, _, replicas = await clients.raw("GET", f"{path_of(clients, job)}/executions/{execution}/replicas")
-    return any(entry["properties"]["containers"][0]["runningState"] == "Running" for entry in replicas["value"])
+    _, _, replicas = await clients.raw(
+        "GET", f"{path_of(clients, job)}/executions/{execution}/replicas"
+    )
+    return any(
+        entry["properties"]["containers"][0]["runningState"] == "Running"
+        for entry in replicas["value"]
+    )
 
 
 async def test_the_document_has_azures_shape(clients, ground, slow_operations):
-    """The PUT is an echo, GET has the defaults, secrets show their names only, and ephemeralStorage depends on the api-version."""
+    """The PUT is an echo, GET has the defaults, secrets show their names only, and ephemeralStorage
+    depends on the api-version.
+    """
     document = body(ground, replicaRetryLimit=2, triggerType="manual")
     path = path_of(clients, "shape")
     status, headers, echo = await clients.raw("PUT", path, document, version="2024-03-01")
     assert status == 201
-    assert "/locations/swedencentral/containerappsjobOperationStatuses/" in headers["Azure-AsyncOperation"]
+    assert (
+        "/locations/swedencentral/containerappsjobOperationStatuses/"
+        in headers["Azure-AsyncOperation"]
+    )
     assert "Location" not in headers
     assert echo["properties"]["provisioningState"] == "InProgress"
     assert "ephemeralStorage" not in echo["properties"]["template"]["containers"][0]["resources"]
     busy, _, refused = await clients.raw("PATCH", path, {"tags": {}}, version="2024-03-01")
     assert (busy, refused["error"]["code"]) == (409, "ContainerAppsJobOperationInProgress")
     shown = await settled(clients, path, "2024-03-01")
-    configuration, resources = shown["properties"]["configuration"], shown["properties"]["template"]["containers"][0]["resources"]
+    configuration, resources = (
+        shown["properties"]["configuration"],
+        shown["properties"]["template"]["containers"][0]["resources"],
+    )
     assert resources == {"cpu": 0.5, "memory": "1Gi", "ephemeralStorage": ""}
     assert configuration["triggerType"] == "Manual"
     assert configuration["manualTriggerConfig"] == {"replicaCompletionCount": 1, "parallelism": 1}
@@ -272,7 +347,9 @@ async def test_the_document_has_azures_shape(clients, ground, slow_operations):
     assert shown["location"] == "Sweden Central"
     _, _, secrets = await clients.raw("POST", f"{path}/listSecrets")
     assert secrets == {"value": [{"name": "key", "value": "s3cret"}]}
-    status, headers, none = await clients.raw("PATCH", path, {"properties": {"configuration": {"replicaTimeout": 90}}})
+    status, headers, none = await clients.raw(
+        "PATCH", path, {"properties": {"configuration": {"replicaTimeout": 90}}}
+    )
     assert (status, none) == (202, None)
     assert "containerappsjobOperationResults" in headers["Location"]
     assert "Azure-AsyncOperation" not in headers
@@ -281,8 +358,12 @@ async def test_the_document_has_azures_shape(clients, ground, slow_operations):
     assert "ephemeralStorage" not in shown["properties"]["template"]["containers"][0]["resources"]
     newer = await settled(clients, path, "2024-10-02-preview")
     assert newer["properties"]["runningStatus"] == "Ready"
-    assert newer["properties"]["template"]["containers"][0]["resources"]["ephemeralStorage"] == "2Gi"
-    assert [job.name async for job in clients.apps.jobs.list_by_subscription() if job.name == "shape"] == ["shape"]
+    assert (
+        newer["properties"]["template"]["containers"][0]["resources"]["ephemeralStorage"] == "2Gi"
+    )
+    assert [
+        job.name async for job in clients.apps.jobs.list_by_subscription() if job.name == "shape"
+    ] == ["shape"]
     await (await clients.apps.jobs.begin_delete("rg", "shape")).result()
     assert (await clients.raw("GET", path))[0] == 404
     assert (await clients.raw("DELETE", path))[0] == 204
@@ -299,13 +380,37 @@ async def settled(clients, path, version):
 @pytest.mark.parametrize(
     ("configuration", "code", "reason"),
     [
-        ({"replicaTimeout": None}, "ContainerAppsJobReplicaTimeoutRequired", "nothing would ever end it"),
-        ({"triggerType": "Schedule"}, "ContainerAppsJobTriggerConfigRequired", "a schedule needs its expression"),
-        ({"triggerType": "Schedule", "scheduleTriggerConfig": {"cronExpression": "61 * * * *"}}, "InvalidCronExpression", "61"),
-        ({"triggerType": "Schedule", "scheduleTriggerConfig": {"cronExpression": "* * * * * *"}}, "InvalidCronExpression", "six"),
-        ({"manualTriggerConfig": {"parallelism": 0}}, "ContainerAppsJobInvalidConfiguration", "no replica could run"),
+        (
+            {"replicaTimeout": None},
+            "ContainerAppsJobReplicaTimeoutRequired",
+            "nothing would ever end it",
+        ),
+        (
+            {"triggerType": "Schedule"},
+            "ContainerAppsJobTriggerConfigRequired",
+            "a schedule needs its expression",
+        ),
+        (
+            {"triggerType": "Schedule", "scheduleTriggerConfig": {"cronExpression": "61 * * * *"}},
+            "InvalidCronExpression",
+            "61",
+        ),
+        (
+            {"triggerType": "Schedule", "scheduleTriggerConfig": {"cronExpression": "* * * * * *"}},
+            "InvalidCronExpression",
+            "six",
+        ),
+        (
+            {"manualTriggerConfig": {"parallelism": 0}},
+            "ContainerAppsJobInvalidConfiguration",
+            "no replica could run",
+        ),
         ({"secrets": []}, "ContainerAppSecretRefNotFound", "the container names a secret"),
-        ({"registries": [{"server": "a", "passwordSecretRef": "no"}]}, "ContainerAppRegistriesPasswordSecretRefNotFound", "none"),
+        (
+            {"registries": [{"server": "a", "passwordSecretRef": "no"}]},
+            "ContainerAppRegistriesPasswordSecretRefNotFound",
+            "none",
+        ),
     ],
 )
 async def test_what_is_refused(clients, ground, configuration, code, reason):
@@ -332,31 +437,44 @@ async def test_an_event_trigger_has_its_defaults(clients, ground):
     event = {"triggerType": "event", "eventTriggerConfig": {"scale": {"rules": [rule]}}}
     job = await create(clients, "eventful", body(ground, **event))
     scale = job.properties.configuration.event_trigger_config.scale
-    assert (scale.min_executions, scale.max_executions, scale.polling_interval, scale.rules[0].type) == (
-        0,
-        100,
-        30,
-        "azure-queue",
-    )
+    assert (
+        scale.min_executions,
+        scale.max_executions,
+        scale.polling_interval,
+        scale.rules[0].type,
+    ) == (0, 100, 30, "azure-queue")
     await until_ended(clients, "eventful", await start(clients, "eventful"))
 
 
 async def test_a_suspended_job_does_not_start(clients, ground):
     """Suspend and resume are operations; between them nothing starts."""
     await create(clients, "paused", body(ground))
-    assert (await (await clients.apps.jobs.begin_suspend("rg", "paused")).result()).properties.running_state == "Suspended"
+    assert (
+        await (await clients.apps.jobs.begin_suspend("rg", "paused")).result()
+    ).properties.running_state == "Suspended"
     with pytest.raises(HttpResponseError):
         await start(clients, "paused")
-    assert (await (await clients.apps.jobs.begin_resume("rg", "paused")).result()).properties.running_state == "Ready"
+    assert (
+        await (await clients.apps.jobs.begin_resume("rg", "paused")).result()
+    ).properties.running_state == "Ready"
     await until_ended(clients, "paused", await start(clients, "paused"))
 
 
 @pytest.mark.slow
 async def test_a_schedule_fires(clients, ground):
-    """A job with a cron expression is started by the clock; its execution is named after the minute."""
-    schedule = {"triggerType": "Schedule", "scheduleTriggerConfig": {"cronExpression": "*/1 * * * *"}}
+    """A job with a cron expression is started by the clock; its execution is named after the
+    minute.
+    """
+    schedule = {
+        "triggerType": "Schedule",
+        "scheduleTriggerConfig": {"cronExpression": "*/1 * * * *"},
+    }
     await create(clients, "hourly", body(ground, **schedule))
-    while not (found := [execution async for execution in clients.apps.jobs_executions.list("rg", "hourly")]):
+    while not (
+        found := [
+            execution async for execution in clients.apps.jobs_executions.list("rg", "hourly")
+        ]
+    ):
         await asyncio.sleep(0.5)
     minute = int(found[0].properties.start_time.timestamp() // 60)
     assert found[0].name == f"hourly-{minute}"
@@ -379,14 +497,37 @@ def make_job(store, expression):
         "triggerType": "Schedule",
         "replicaTimeout": 60,
         "replicaRetryLimit": 0,
-        "scheduleTriggerConfig": {"cronExpression": expression, "parallelism": 1, "replicaCompletionCount": 1},
+        "scheduleTriggerConfig": {
+            "cronExpression": expression,
+            "parallelism": 1,
+            "replicaCompletionCount": 1,
+        },
     }
-    template = {"containers": [{"name": "c", "image": "i"}], "initContainers": None, "volumes": None}
-    properties = {"provisioningState": "Succeeded", "configuration": configuration, "template": template}
+    template = {
+        "containers": [{"name": "c", "image": "i"}],
+        "initContainers": None,
+        "volumes": None,
+    }
+    properties = {
+        "provisioningState": "Succeeded",
+        "configuration": configuration,
+        "template": template,
+    }
     private = {"fired": at(9, 58), "suspended": False, "secrets": [], "environment": ""}
     group = "/subscriptions/s/resourceGroups/rg"
-    store.put(Record(group, "microsoft.resources/resourcegroups", {"properties": {"provisioningState": "Succeeded"}}))
-    job = Record(f"{group}/providers/Microsoft.App/jobs/nightly", "microsoft.app/jobs", {"properties": properties}, private)
+    store.put(
+        Record(
+            group,
+            "microsoft.resources/resourcegroups",
+            {"properties": {"provisioningState": "Succeeded"}},
+        )
+    )
+    job = Record(
+        f"{group}/providers/Microsoft.App/jobs/nightly",
+        "microsoft.app/jobs",
+        {"properties": properties},
+        private,
+    )
     store.put(job)
     return job
 
@@ -396,7 +537,9 @@ def at(hour, minute, second=0):
 
 
 async def test_each_minute_of_a_schedule_fires_once_and_a_hundred_are_kept(tmp_path):
-    """Nothing fires twice or early, what was missed by more than a minute is not made up, and old executions go."""
+    """Nothing fires twice or early, what was missed by more than a minute is not made up, and old
+    executions go.
+    """
     store = Store(tmp_path / "azure.db")
     job = make_job(store, "*/10 * * * *")
     dispatch = Dispatch(Options(tmp_path), store, Silent())
@@ -415,7 +558,9 @@ async def test_each_minute_of_a_schedule_fires_once_and_a_hundred_are_kept(tmp_p
         record.body["status"] = "Succeeded"
         store.put(record)
     for minute in range(KEPT + 5):
-        execution = dispatch.begin(store.get(job.key), f"nightly-{minute}", job.body["properties"]["template"])
+        execution = dispatch.begin(
+            store.get(job.key), f"nightly-{minute}", job.body["properties"]["template"]
+        )
         execution.body["status"] = "Succeeded"
         store.put(execution)
     assert len(names()) == KEPT
@@ -423,7 +568,21 @@ async def test_each_minute_of_a_schedule_fires_once_and_a_hundred_are_kept(tmp_p
     store.close()
 
 
-TASK = Task("k", "j", "j-1", "i", (), (), {}, (), started=100.0, timeout_s=60.0, retries=1, parallelism=2, completions=3)
+TASK = Task(
+    "k",
+    "j",
+    "j-1",
+    "i",
+    (),
+    (),
+    {},
+    (),
+    started=100.0,
+    timeout_s=60.0,
+    retries=1,
+    parallelism=2,
+    completions=3,
+)
 
 
 @pytest.mark.parametrize(

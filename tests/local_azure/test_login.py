@@ -21,7 +21,9 @@ def token_form(azure, **changes):
 
 
 async def ask(azure, http, **changes):
-    async with http.post(f"/{azure.facts['tenantId']}/oauth2/v2.0/token", data=token_form(azure, **changes)) as answer:
+    async with http.post(
+        f"/{azure.facts['tenantId']}/oauth2/v2.0/token", data=token_form(azure, **changes)
+    ) as answer:
         return answer.status, await answer.json()
 
 
@@ -37,7 +39,9 @@ async def test_the_wrong_secret_logs_nobody_in(azure):
 
 
 def test_msal_logs_in_too(azure):
-    """The blocking credential, which goes through MSAL and its instance discovery routes, gets a token."""
+    """The blocking credential, which goes through MSAL and its instance discovery routes, gets a
+    token.
+    """
     facts = azure.facts
     with BlockingCredential(
         facts["tenantId"], facts["clientId"], facts["clientSecret"],
@@ -62,22 +66,31 @@ async def test_a_token_request_must_be_whole(azure, http, changes, status, error
 
 async def test_another_tenant_does_not_exist(http):
     """There is one tenant; instance discovery and its metadata name it."""
-    async with http.get("/00000000-0000-0000-0000-000000000001/v2.0/.well-known/openid-configuration") as answer:
+    async with http.get(
+        "/00000000-0000-0000-0000-000000000001/v2.0/.well-known/openid-configuration"
+    ) as answer:
         assert answer.status == 400
         assert "AADSTS90002" in (await answer.json())["error_description"]
 
 
 async def arm(azure, http, path="", **headers):
-    async with http.get(f"{azure.subscription}{path}", params={"api-version": "2022-12-01"}, headers=headers) as answer:
+    async with http.get(
+        f"{azure.subscription}{path}", params={"api-version": "2022-12-01"}, headers=headers
+    ) as answer:
         return answer.status, (await answer.json()).get("error", {}).get("code"), answer.headers
 
 
 async def test_arm_wants_a_token_of_its_own(azure, http):
-    """No token, a foreign one and one for another audience are three different 401s, each telling where to log in."""
+    """No token, a foreign one and one for another audience are three different 401s, each telling
+    where to log in.
+    """
     status, code, headers = await arm(azure, http)
     assert (status, code) == (401, "AuthenticationFailed")
     assert azure.facts["tenantId"] in headers["WWW-Authenticate"]
-    assert (await arm(azure, http, Authorization="Bearer a.b.c"))[:2] == (401, "InvalidAuthenticationToken")
+    assert (await arm(azure, http, Authorization="Bearer a.b.c"))[:2] == (
+        401,
+        "InvalidAuthenticationToken",
+    )
     _, body = await ask(azure, http, scope="https://vault.azure.net/.default")
     bearer = {"Authorization": f"Bearer {body['access_token']}"}
     assert (await arm(azure, http, **bearer))[:2] == (401, "InvalidAuthenticationTokenAudience")
@@ -88,10 +101,14 @@ async def test_arm_wants_a_token_of_its_own(azure, http):
 async def test_tokens_run_out(make_azure):
     """A token is worth nothing once its time is over."""
     azure = make_azure("--token-seconds", "1")
-    async with aiohttp.ClientSession(azure.endpoint, connector=aiohttp.TCPConnector(ssl=azure.tls())) as http:
+    async with aiohttp.ClientSession(
+        azure.endpoint, connector=aiohttp.TCPConnector(ssl=azure.tls())
+    ) as http:
         _, body = await ask(azure, http)
         assert body["expires_in"] == 1
-        while (answer := await arm(azure, http, Authorization=f"Bearer {body['access_token']}"))[0] == 200:
+        while (answer := await arm(azure, http, Authorization=f"Bearer {body['access_token']}"))[
+            0
+        ] == 200:
             pass
         assert answer[:2] == (401, "ExpiredAuthenticationToken")
 
@@ -99,10 +116,28 @@ async def test_tokens_run_out(make_azure):
 @pytest.mark.parametrize(
     ("path", "version", "status", "code", "reason"),
     [
-        ("/resourceGroups", "", 400, "MissingApiVersionParameter", "every ARM request has a version"),
+        (
+            "/resourceGroups",
+            "",
+            400,
+            "MissingApiVersionParameter",
+            "every ARM request has a version",
+        ),
         ("/resourceGroups", "latest", 400, "InvalidApiVersionParameter", "a version is a date"),
-        ("/resourceGroups", "2031-01-01", 400, "InvalidApiVersionParameter", "a far future date is a typing error"),
-        ("/resourceGroups/none", "2021-04-01", 404, "ResourceGroupNotFound", "a missing group has its own code"),
+        (
+            "/resourceGroups",
+            "2031-01-01",
+            400,
+            "InvalidApiVersionParameter",
+            "a far future date is a typing error",
+        ),
+        (
+            "/resourceGroups/none",
+            "2021-04-01",
+            404,
+            "ResourceGroupNotFound",
+            "a missing group has its own code",
+        ),
         (
             "/resourceGroups/none/providers/Microsoft.App/containerApps/a",
             "2025-01-01",
@@ -117,9 +152,27 @@ async def test_tokens_run_out(make_azure):
             "NotImplemented",
             "never a wrong success",
         ),
-        ("/resourceGroups/g/providers/Microsoft.App/nothings/j", "2025-01-01", 404, "InvalidResourceType", "no such type"),
-        ("/resourceGroups/g/providers/Microsoft.App/jobs/j", "2020-01-01", 400, "NoRegisteredProviderFound", "before its time"),
-        ("/providers/Microsoft.Nothing", "2021-04-01", 404, "InvalidResourceNamespace", "an unknown provider"),
+        (
+            "/resourceGroups/g/providers/Microsoft.App/nothings/j",
+            "2025-01-01",
+            404,
+            "InvalidResourceType",
+            "no such type",
+        ),
+        (
+            "/resourceGroups/g/providers/Microsoft.App/jobs/j",
+            "2020-01-01",
+            400,
+            "NoRegisteredProviderFound",
+            "before its time",
+        ),
+        (
+            "/providers/Microsoft.Nothing",
+            "2021-04-01",
+            404,
+            "InvalidResourceNamespace",
+            "an unknown provider",
+        ),
     ],
 )
 async def test_what_arm_refuses(azure, clients, path, version, status, code, reason):
@@ -131,7 +184,9 @@ async def test_what_arm_refuses(azure, clients, path, version, status, code, rea
 
 async def test_another_subscription_is_not_found(clients):
     """The local Azure knows exactly one subscription."""
-    status, _, body = await clients.raw("GET", "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups")
+    status, _, body = await clients.raw(
+        "GET", "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups"
+    )
     assert (status, body["error"]["code"]) == (404, "SubscriptionNotFound")
 
 
@@ -145,13 +200,17 @@ async def test_answers_carry_request_ids_and_what_is_left_of_the_limits(azure, c
 
 async def test_an_unregistered_provider_refuses_writes_until_it_is_registered(azure, clients, http):
     """MissingSubscriptionRegistration is what makes the SDKs register a provider by themselves."""
-    assert (await clients.resources.providers.get("Microsoft.App")).registration_state == "Registered"
+    assert (
+        await clients.resources.providers.get("Microsoft.App")
+    ).registration_state == "Registered"
     _, body = await ask(azure, http)
     bearer = {"Authorization": f"Bearer {body['access_token']}"}
     path = f"{clients.group('rg-reg')}/providers/Microsoft.OperationalInsights/workspaces/law-reg"
 
     async def write():
-        async with http.put(path, params={"api-version": "2025-07-01"}, json={"location": "eastus"}, headers=bearer) as answer:
+        async with http.put(
+            path, params={"api-version": "2025-07-01"}, json={"location": "eastus"}, headers=bearer
+        ) as answer:
             return answer.status, (await answer.json()).get("error", {}).get("code")
 
     await clients.resources.resource_groups.create_or_update("rg-reg", {"location": "eastus"})
@@ -159,7 +218,9 @@ async def test_an_unregistered_provider_refuses_writes_until_it_is_registered(az
     assert await write() == (409, "MissingSubscriptionRegistration")
     begun = await clients.resources.providers.register("Microsoft.OperationalInsights")
     assert begun.registration_state == "Registering"
-    while (await clients.resources.providers.get("Microsoft.OperationalInsights")).registration_state != "Registered":
+    while (
+        await clients.resources.providers.get("Microsoft.OperationalInsights")
+    ).registration_state != "Registered":
         await asyncio.sleep(0.02)
     assert await write() == (201, None)
 

@@ -1,4 +1,6 @@
-"""Revisions at work: which one serves while another boots, what labels and weights do, what fails and how that is told."""
+"""Revisions at work: which one serves while another boots, what labels and weights do, what fails
+and how that is told.
+"""
 
 import pytest
 
@@ -22,7 +24,9 @@ async def http(running, stack):
 
 
 async def test_the_old_revision_serves_until_the_new_one_is_ready(clients, http):
-    """Single mode: a revision that crashes never takes over, the next good one does, and then the others are deactivated."""
+    """Single mode: a revision that crashes never takes over, the next good one does, and then the
+    others are deactivated.
+    """
     app = App(clients, "rg-single", "web")
     await app.put(app_body(await lay_ground(clients, "rg-single"), "blue"))
     first = (await app.get()).latest_revision_name
@@ -33,11 +37,25 @@ async def test_the_old_revision_serves_until_the_new_one_is_ready(clients, http)
     crashing["containers"][0]["command"] = ["python3", "-c", "raise SystemExit(7)"]
     second = (await app.patch(template=crashing)).latest_revision_name
     failed = await app.state("Failed")
-    assert (failed["healthState"], failed["provisioningError"]) == ("Unhealthy", "Container crashing: web")
-    assert (failed["runningStateDetails"], failed["trafficWeight"]) == ("1/1 Container crashing: web", 100)
-    assert (await app.replicas())[0].containers[0].running_state_details.startswith("Container is waiting with reason: CrashLoop")
+    assert (failed["healthState"], failed["provisioningError"]) == (
+        "Unhealthy",
+        "Container crashing: web",
+    )
+    assert (failed["runningStateDetails"], failed["trafficWeight"]) == (
+        "1/1 Container crashing: web",
+        100,
+    )
+    assert (
+        (await app.replicas())[0]
+        .containers[0]
+        .running_state_details.startswith("Container is waiting with reason: CrashLoop")
+    )
     shown = await app.get()
-    assert (shown.latest_ready_revision_name, shown.provisioning_state, shown.running_status) == (first, "Succeeded", "Running")
+    assert (shown.latest_ready_revision_name, shown.provisioning_state, shown.running_status) == (
+        first,
+        "Succeeded",
+        "Running",
+    )
     old = await app.revision(first)
     assert (old["active"], old["trafficWeight"], old["healthState"]) == (True, 0, "Healthy")
     assert (await app.ask(http))["env"]["CONTAINER_APP_REVISION"] == first
@@ -51,13 +69,25 @@ async def test_the_old_revision_serves_until_the_new_one_is_ready(clients, http)
     await until(alone)
     assert list(await app.revisions()) == [first, second, third]
     gone = await app.state("Stopped", first)
-    assert (gone["healthState"], gone["provisioningState"], gone["replicas"]) == ("Healthy", "Provisioned", 0)
+    assert (gone["healthState"], gone["provisioningState"], gone["replicas"]) == (
+        "Healthy",
+        "Provisioned",
+        0,
+    )
     reasons = {reason for reason, _ in await app.events(http)}
-    assert {"AssigningReplica", "PulledImage", "ContainerStarted", "ContainerTerminated", "ContainerBackOff"} <= reasons
+    assert {
+        "AssigningReplica",
+        "PulledImage",
+        "ContainerStarted",
+        "ContainerTerminated",
+        "ContainerBackOff",
+    } <= reasons
 
 
 async def test_a_used_suffix_does_nothing_and_only_so_many_revisions_are_kept(clients, http):
-    """A second template under a suffix that exists is stored and never runs; old inactive revisions go, oldest first."""
+    """A second template under a suffix that exists is stored and never runs; old inactive revisions
+    go, oldest first.
+    """
     app = App(clients, "rg-suffix", "web")
     body = app_body(await lay_ground(clients, "rg-suffix"), "blue", revisionSuffix="v1")
     body["properties"]["configuration"]["maxInactiveRevisions"] = 1
@@ -78,16 +108,25 @@ async def test_a_used_suffix_does_nothing_and_only_so_many_revisions_are_kept(cl
 
 
 async def test_labels_and_weights_lead_to_revisions(clients, http):
-    """Multiple mode: a label and a revision have names of their own; weights split the rest; a dead label answers 404."""
+    """Multiple mode: a label and a revision have names of their own; weights split the rest; a dead
+    label answers 404.
+    """
     app = App(clients, "rg-labels", "web")
     environment = await lay_ground(clients, "rg-labels")
     traffic = [{"revisionName": "web--one", "weight": 100}]
-    await app.put(app_body(environment, "blue", mode="Multiple", ingress={"traffic": traffic}, revisionSuffix="one"))
+    await app.put(
+        app_body(
+            environment, "blue", mode="Multiple", ingress={"traffic": traffic}, revisionSuffix="one"
+        )
+    )
     await app.patch(template=template("green", revisionSuffix="two"))
     await app.healthy("web--one")
     await app.healthy("web--two")
     await app.served(http, "blue")
-    assert {name: found.traffic_weight for name, found in (await app.revisions()).items()} == {"web--one": 100, "web--two": 0}
+    assert {name: found.traffic_weight for name, found in (await app.revisions()).items()} == {
+        "web--one": 100,
+        "web--two": 0,
+    }
     await app.served(http, "green", "web--two.any.localhost")
 
     labels = [
@@ -99,7 +138,9 @@ async def test_labels_and_weights_lead_to_revisions(clients, http):
     await app.served(http, "blue", "web---live.any.localhost")
     assert await app.ask(http, "web---none.any.localhost") == 404
 
-    swapped = [{**entry, "label": label} for entry, label in zip(labels, ("next", "live"), strict=True)]
+    swapped = [
+        {**entry, "label": label} for entry, label in zip(labels, ("next", "live"), strict=True)
+    ]
     await app.patch(configuration={"ingress": {"traffic": swapped}})
     await app.served(http, "green", "web---live.any.localhost")
     split = [{"revisionName": "web--one", "weight": 50}, {"revisionName": "web--two", "weight": 50}]
@@ -117,7 +158,9 @@ async def test_labels_and_weights_lead_to_revisions(clients, http):
 
 
 async def test_a_restart_brings_new_replicas_and_the_secrets_of_now(clients, http):
-    """A changed secret reaches a revision when it is restarted; no revision is made and something answers all the time."""
+    """A changed secret reaches a revision when it is restarted; no revision is made and something
+    answers all the time.
+    """
     app = App(clients, "rg-restart", "web")
     await app.put(app_body(await lay_ground(clients, "rg-restart"), boot=0.3))
     before = (await app.get()).latest_revision_name
@@ -147,12 +190,19 @@ async def test_a_revision_that_cannot_pull_or_is_late_says_so(clients, http):
     await unknown.put(body)
     slow = app_body(environment, boot=60)
     slow["properties"]["template"]["containers"][0]["probes"] = [
-        {"type": "Startup", "httpGet": {"path": "/", "port": 8000}, "periodSeconds": 1, "failureThreshold": 3}
+        {
+            "type": "Startup",
+            "httpGet": {"path": "/", "port": 8000},
+            "periodSeconds": 1,
+            "failureThreshold": 3,
+        }
     ]
     await late.put(slow)
     failed = await unknown.state("Failed")
     assert (failed["healthState"], failed["provisioningState"]) == ("Unhealthy", "Provisioned")
-    assert failed["provisioningError"].startswith('Failed to pull image "registry.example/nothing:1"')
+    assert failed["provisioningError"].startswith(
+        'Failed to pull image "registry.example/nothing:1"'
+    )
     assert "ImagePullBackOff" in (await unknown.replicas())[0].containers[0].running_state_details
     await late.state("Failed")
     told = dict(await late.events(http))
@@ -171,11 +221,26 @@ async def test_two_apps_of_one_name_live_apart(clients, http):
     token = (await clients.apps.managed_environments.get_auth_token("rg-twin-a", "cae")).token
     environment = await clients.apps.managed_environments.get("rg-twin-a", "cae")
     bearer = {"Authorization": f"Bearer {token}"}
-    async with http.get(environment.event_stream_endpoint, params={"tailLines": "300"}, headers=bearer) as answer:
-        assert [line for line in (await answer.text()).splitlines() if '"ContainerStarted"' in line], "its app's events"
-    async with http.get((await apps["rg-twin-b"].get()).event_stream_endpoint, headers=bearer) as answer:
+    async with http.get(
+        environment.event_stream_endpoint, params={"tailLines": "300"}, headers=bearer
+    ) as answer:
+        assert [
+            line for line in (await answer.text()).splitlines() if '"ContainerStarted"' in line
+        ], "its app's events"
+    async with http.get(
+        (await apps["rg-twin-b"].get()).event_stream_endpoint, headers=bearer
+    ) as answer:
         assert answer.status == 401
     await apps["rg-twin-a"].delete()
     assert (await apps["rg-twin-b"].ask(http))["env"]["COLOUR"] == "rg-twin-b"
     assert (await apps["rg-twin-b"].healthy())["replicas"] == 1
-    assert len([reason for reason, _ in await apps["rg-twin-b"].events(http) if reason == "ContainerStarted"]) == 1
+    assert (
+        len(
+            [
+                reason
+                for reason, _ in await apps["rg-twin-b"].events(http)
+                if reason == "ContainerStarted"
+            ]
+        )
+        == 1
+    )

@@ -15,18 +15,26 @@ def running(make_azure, images):
 
 
 async def test_an_app_serves_logs_is_replaced_and_goes(running, connected_to, stack):
-    """Single mode: the replica answers behind HTTPS, sees the share and its secret; an update takes over; delete ends it."""
+    """Single mode: the replica answers behind HTTPS, sees the share and its secret; an update takes
+    over; delete ends it.
+    """
     clients = await connected_to(running, stack)
     environment = await lay_ground(clients, "rg-run", "strun")
     apps, revisions = clients.apps.container_apps, clients.apps.container_apps_revisions
-    app = await (await apps.begin_create_or_update("rg-run", "web", app_body(environment, "blue", mounted=True))).result()
+    app = await (
+        await apps.begin_create_or_update(
+            "rg-run", "web", app_body(environment, "blue", mounted=True)
+        )
+    ).result()
     first = app.latest_revision_name
 
     async def ready(name):
         return (await apps.get("rg-run", "web")).latest_ready_revision_name == name
 
     await until(lambda: ready(first))
-    http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=running.tls())))
+    http = await stack.enter_async_context(
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=running.tls()))
+    )
     fqdn = app.configuration.ingress.fqdn
 
     async def ask():
@@ -37,28 +45,45 @@ async def test_an_app_serves_logs_is_replaced_and_goes(running, connected_to, st
             return None
 
     seen = await until(ask)
-    assert (seen["env"]["COLOUR"], seen["env"]["KEY"], seen["share"]) == ("blue", "s3cret", ["model.bin"])
+    assert (seen["env"]["COLOUR"], seen["env"]["KEY"], seen["share"]) == (
+        "blue",
+        "s3cret",
+        ["model.bin"],
+    )
     assert seen["env"]["CONTAINER_APP_REVISION"] == first
 
     shown = await revisions.get_revision("rg-run", "web", first)
     assert (shown.health_state, shown.replicas, shown.traffic_weight) == ("Healthy", 1, 100)
-    replicas = (await clients.apps.container_apps_revision_replicas.list_replicas("rg-run", "web", first)).value
+    replicas = (
+        await clients.apps.container_apps_revision_replicas.list_replicas("rg-run", "web", first)
+    ).value
     container = replicas[0].containers[0]
-    assert (container.ready, container.started, container.restart_count, container.running_state) == (True, True, 0, "Running")
+    assert (
+        container.ready,
+        container.started,
+        container.restart_count,
+        container.running_state,
+    ) == (True, True, 0, "Running")
 
     token = (await apps.get_auth_token("rg-run", "web")).token
     bearer = {"Authorization": f"Bearer {token}"}
-    async with http.get(container.log_stream_endpoint, params={"tailLines": "50", "output": "text"}, headers=bearer) as answer:
+    async with http.get(
+        container.log_stream_endpoint, params={"tailLines": "50", "output": "text"}, headers=bearer
+    ) as answer:
         assert answer.status == 200
         assert "listening blue" in await answer.text()
     async with http.get(container.log_stream_endpoint) as answer:
         assert answer.status == 401
-    async with http.get(app.event_stream_endpoint, params={"tailLines": "300"}, headers=bearer) as answer:
+    async with http.get(
+        app.event_stream_endpoint, params={"tailLines": "300"}, headers=bearer
+    ) as answer:
         reasons = {json.loads(line)["Reason"] for line in (await answer.text()).splitlines()}
     assert "ContainerStarted" in reasons
 
     changed = await (
-        await apps.begin_update("rg-run", "web", {"properties": {"template": template("green", mounted=True)}})
+        await apps.begin_update(
+            "rg-run", "web", {"properties": {"template": template("green", mounted=True)}}
+        )
     ).result()
     second = (await apps.get("rg-run", "web")).latest_revision_name
     assert changed is not None
@@ -67,7 +92,9 @@ async def test_an_app_serves_logs_is_replaced_and_goes(running, connected_to, st
     assert (await until(ask))["env"]["COLOUR"] == "green"
 
     async def alone():
-        return [found.name async for found in revisions.list_revisions("rg-run", "web") if found.active] == [second]
+        return [
+            found.name async for found in revisions.list_revisions("rg-run", "web") if found.active
+        ] == [second]
 
     await until(alone)
     await (await apps.begin_delete("rg-run", "web")).result()
@@ -82,20 +109,28 @@ async def test_an_app_serves_logs_is_replaced_and_goes(running, connected_to, st
 
 
 async def test_a_replica_outlives_a_killed_server(running, connected_to, stack):
-    """Kill -9 of the server leaves the replica answering; the next server takes it on with the same process."""
+    """Kill -9 of the server leaves the replica answering; the next server takes it on with the same
+    process.
+    """
     clients = await connected_to(running, stack)
     environment = await lay_ground(clients, "rg-kill", "stkill")
     app = await (
-        await clients.apps.container_apps.begin_create_or_update("rg-kill", "web", app_body(environment, "red", mounted=True))
+        await clients.apps.container_apps.begin_create_or_update(
+            "rg-kill", "web", app_body(environment, "red", mounted=True)
+        )
     ).result()
     name = app.latest_revision_name
 
     async def replica():
-        listed = await clients.apps.container_apps_revision_replicas.list_replicas("rg-kill", "web", name)
+        listed = await clients.apps.container_apps_revision_replicas.list_replicas(
+            "rg-kill", "web", name
+        )
         return [found for found in listed.value if found.containers[0].ready]
 
     before = await until(replica)
-    http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=running.tls())))
+    http = await stack.enter_async_context(
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=running.tls()))
+    )
     running.kill()
     async with http.get(f"https://{app.configuration.ingress.fqdn}/") as answer:
         assert answer.status == 200
@@ -106,26 +141,45 @@ async def test_a_replica_outlives_a_killed_server(running, connected_to, stack):
 
 
 async def test_a_mount_with_a_dead_key_says_so(running, connected_to, stack):
-    """After the key was regenerated a new revision cannot mount; its error is the one that Azure's events show."""
+    """After the key was regenerated a new revision cannot mount; its error is the one that Azure's
+    events show.
+    """
     clients = await connected_to(running, stack)
     environment = await lay_ground(clients, "rg-key", "stkey")
     await clients.storage.storage_accounts.regenerate_key("rg-key", "stkey", {"keyName": "key1"})
     app = await (
-        await clients.apps.container_apps.begin_create_or_update("rg-key", "web", app_body(environment, "red", mounted=True))
+        await clients.apps.container_apps.begin_create_or_update(
+            "rg-key", "web", app_body(environment, "red", mounted=True)
+        )
     ).result()
-    shown = await clients.apps.container_apps_revisions.get_revision("rg-key", "web", app.latest_revision_name)
+    shown = await clients.apps.container_apps_revisions.get_revision(
+        "rg-key", "web", app.latest_revision_name
+    )
     assert (shown.health_state, app.provisioning_state) == ("Unhealthy", "Succeeded")
     assert "Permission denied" in shown.provisioning_error
 
 
 async def test_containers_of_a_replica_share_its_network_and_folders(running, connected_to, stack):
-    """An init container runs to its end first, a sidecar beside the first container, and secrets lie in files."""
+    """An init container runs to its end first, a sidecar beside the first container, and secrets
+    lie in files.
+    """
     clients = await connected_to(running, stack)
     environment = await lay_ground(clients, "rg-side")
     body = app_body(environment, "blue")
-    shared = {"volumeMounts": [{"volumeName": "work", "mountPath": "/scratch"}, {"volumeName": "keys", "mountPath": "/keys"}]}
-    write = "import pathlib; pathlib.Path('/scratch/said').write_text(pathlib.Path('/keys/key').read_text())"
-    serve = "import http.server, os; os.chdir('/scratch'); print('beside', flush=True); http.server.test(http.server.SimpleHTTPRequestHandler, port=9000)"
+    shared = {
+        "volumeMounts": [
+            {"volumeName": "work", "mountPath": "/scratch"},
+            {"volumeName": "keys", "mountPath": "/keys"},
+        ]
+    }
+    write = (
+        "import pathlib;"
+        " pathlib.Path('/scratch/said').write_text(pathlib.Path('/keys/key').read_text())"
+    )
+    serve = (
+        "import http.server, os; os.chdir('/scratch'); print('beside', flush=True);"
+        " http.server.test(http.server.SimpleHTTPRequestHandler, port=9000)"
+    )
     show = (
         "import http.server, urllib.request\n"
         "class Handler(http.server.BaseHTTPRequestHandler):\n"
@@ -134,17 +188,34 @@ async def test_containers_of_a_replica_share_its_network_and_folders(running, co
         "        self.send_response(200); self.end_headers(); self.wfile.write(text)\n"
         "http.server.HTTPServer(('', 8000), Handler).serve_forever()"
     )
-    tcp = [{"type": kind, "tcpSocket": {"port": 8000}, "periodSeconds": 1} for kind in ("Startup", "Readiness")]
+    tcp = [
+        {"type": kind, "tcpSocket": {"port": 8000}, "periodSeconds": 1}
+        for kind in ("Startup", "Readiness")
+    ]
     body["properties"]["template"] |= {
-        "initContainers": [{"name": "init", "image": "python:3.11", "command": ["python3", "-c", write], **shared}],
+        "initContainers": [
+            {"name": "init", "image": "python:3.11", "command": ["python3", "-c", write], **shared}
+        ],
         "containers": [
-            {"name": "web", "image": "python:3.11", "command": ["python3", "-c", show], "probes": tcp},
+            {
+                "name": "web",
+                "image": "python:3.11",
+                "command": ["python3", "-c", show],
+                "probes": tcp,
+            },
             {"name": "side", "image": "python:3.11", "command": ["python3", "-c", serve], **shared},
         ],
-        "volumes": [{"name": "work", "storageType": "EmptyDir"}, {"name": "keys", "storageType": "Secret"}],
+        "volumes": [
+            {"name": "work", "storageType": "EmptyDir"},
+            {"name": "keys", "storageType": "Secret"},
+        ],
     }
-    app = await (await clients.apps.container_apps.begin_create_or_update("rg-side", "web", body)).result()
-    http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=running.tls())))
+    app = await (
+        await clients.apps.container_apps.begin_create_or_update("rg-side", "web", body)
+    ).result()
+    http = await stack.enter_async_context(
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=running.tls()))
+    )
 
     async def ask():
         try:
@@ -156,12 +227,17 @@ async def test_containers_of_a_replica_share_its_network_and_folders(running, co
     assert await until(ask) == "s3cret"
     listing = clients.apps.container_apps_revision_replicas.list_replicas
     replica = (await listing("rg-side", "web", app.latest_revision_name)).value[0]
-    shown = {container.name: container.running_state for container in (*replica.init_containers, *replica.containers)}
+    shown = {
+        container.name: container.running_state
+        for container in (*replica.init_containers, *replica.containers)
+    }
     assert shown == {"init": "Terminated", "web": "Running", "side": "Running"}
     token = (await clients.apps.container_apps.get_auth_token("rg-side", "web")).token
     side = next(container for container in replica.containers if container.name == "side")
     bearer = {"Authorization": f"Bearer {token}"}
-    async with http.get(side.log_stream_endpoint, params={"output": "text"}, headers=bearer) as answer:
+    async with http.get(
+        side.log_stream_endpoint, params={"output": "text"}, headers=bearer
+    ) as answer:
         assert "beside" in await answer.text()
 
 
@@ -177,10 +253,20 @@ async def test_tcp_ingress_hands_bytes_on(running, connected_to, stack):
         "socketserver.ThreadingTCPServer(('', 8000), Handler).serve_forever()"
     )
     body = app_body(environment, "blue", ingress={"transport": "tcp", "exposedPort": 8000})
-    tcp = [{"type": kind, "tcpSocket": {"port": 8000}, "periodSeconds": 1} for kind in ("Startup", "Readiness")]
-    container = {"name": "web", "image": "python:3.11", "command": ["python3", "-c", echo], "probes": tcp}
+    tcp = [
+        {"type": kind, "tcpSocket": {"port": 8000}, "periodSeconds": 1}
+        for kind in ("Startup", "Readiness")
+    ]
+    container = {
+        "name": "web",
+        "image": "python:3.11",
+        "command": ["python3", "-c", echo],
+        "probes": tcp,
+    }
     body["properties"]["template"]["containers"] = [container]
-    app = await (await clients.apps.container_apps.begin_create_or_update("rg-tcp", "web", body)).result()
+    app = await (
+        await clients.apps.container_apps.begin_create_or_update("rg-tcp", "web", body)
+    ).result()
     host, _, port = app.configuration.ingress.fqdn.partition(":")
 
     async def ask():
@@ -198,7 +284,9 @@ async def test_tcp_ingress_hands_bytes_on(running, connected_to, stack):
 
 
 async def test_a_revision_activated_by_hand_stays_in_single_mode(running, connected_to, stack):
-    """Single mode retires the older revision once, when its successor is ready, and not again behind a person's back."""
+    """Single mode retires the older revision once, when its successor is ready, and not again
+    behind a person's back.
+    """
     clients = await connected_to(running, stack)
     environment = await lay_ground(clients, "rg-hand")
     app = App(clients, "rg-hand", "web")

@@ -1,4 +1,6 @@
-"""The runtime's decisions without processes: scale, status, probes' defaults, images, names, console log."""
+"""The runtime's decisions without processes: scale, status, probes' defaults, images, names,
+console log.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +19,14 @@ from infra.local_azure.runtime.workload import ReplicaStatus, Workload
 
 
 def _wanted(demand, now, *, minimum=0, maximum=5, concurrency=10, cooldown_s=300.0):
-    return desired(demand, now, minimum=minimum, maximum=maximum, concurrency=concurrency, cooldown_s=cooldown_s)
+    return desired(
+        demand,
+        now,
+        minimum=minimum,
+        maximum=maximum,
+        concurrency=concurrency,
+        cooldown_s=cooldown_s,
+    )
 
 
 def test_the_first_request_wakes_a_revision_at_once():
@@ -50,7 +59,9 @@ def test_scaling_in_waits_for_the_cooldown():
 
 
 def test_the_cooldown_is_of_the_last_replica_alone():
-    """From many to one takes HPA's five minutes whatever the cooldown says; from one to none takes the cooldown."""
+    """From many to one takes HPA's five minutes whatever the cooldown says; from one to none takes
+    the cooldown.
+    """
     demand = Demand()
     demand.observe(0.0, 40)
     assert _wanted(demand, 20.0) == 4
@@ -74,12 +85,20 @@ def test_a_boot_longer_than_the_cooldown_is_killed():
 
 
 def _observed(*, ready=False, reason="", message="", crashes=0, age_s=5.0, placed=True):
-    status = ReplicaStatus("r", datetime.now(UTC), ready, ready, crashes, "Running", "", 1, Path("log"))
+    status = ReplicaStatus(
+        "r", datetime.now(UTC), ready, ready, crashes, "Running", "", 1, Path("log")
+    )
     return Observed(status, reason, message, crashes, age_s, placed)
 
 
-CRASHING, LATE = "Container crashing: phi", "Deployment Progress Deadline Exceeded. 0/1 replicas ready."
-ASLEEP = "Deployment Progress Deadline Exceeded. The revision was scaled to zero before a replica became ready."
+CRASHING, LATE = (
+    "Container crashing: phi",
+    "Deployment Progress Deadline Exceeded. 0/1 replicas ready.",
+)
+ASLEEP = (
+    "Deployment Progress Deadline Exceeded. The revision was scaled to zero before a replica became"
+    " ready."
+)
 
 
 @pytest.mark.parametrize(
@@ -109,22 +128,37 @@ def test_a_revisions_health_is_told_in_azures_words(why, replicas, known, expect
     facts = {"active": True, "proven": False, "booted": True} | known
     workload = _workload(max_replicas=3) if facts.pop("active") else None
     status = revision_status(workload, replicas, **facts)
-    assert (status.health_state, status.running_state, status.provisioning_error, status.details) == expected, why
+    assert (
+        status.health_state,
+        status.running_state,
+        status.provisioning_error,
+        status.details,
+    ) == expected, why
 
 
 def _workload(**changes):
-    return replace(Workload("phi", "/g/phi", "phi--abc", "i", (), (), {}, (), (), None, None, "", ""), **changes)
+    return replace(
+        Workload("phi", "/g/phi", "phi--abc", "i", (), (), {}, (), (), None, None, "", ""),
+        **changes,
+    )
 
 
 def test_quota_is_taken_first_come_first_served_and_held_to_the_end():
-    """Each replica takes one of every quota it claims; a claim on a quota that is not set has no limit."""
+    """Each replica takes one of every quota it claims; a claim on a quota that is not set has no
+    limit.
+    """
 
     @dataclass
     class Waiting:
         claims: tuple[str, ...]
         placed: bool = False
 
-    holder, first, second, other = Waiting(("gpu",), placed=True), Waiting(("gpu",)), Waiting(("gpu",)), Waiting(("cpu",))
+    holder, first, second, other = (
+        Waiting(("gpu",), placed=True),
+        Waiting(("gpu",)),
+        Waiting(("gpu",)),
+        Waiting(("cpu",)),
+    )
     assert list(placement.place([holder, first, second, other], {"gpu": 2})) == [first, other]
     assert list(placement.place([holder, first], {"gpu": 1})) == []
     assert list(placement.place([first], {"gpu": 0})) == []
@@ -133,10 +167,19 @@ def test_quota_is_taken_first_come_first_served_and_held_to_the_end():
 
 
 def test_container_apps_adds_tcp_probes_when_ingress_is_on():
-    """A missing kind gets Azure's default, a declared one replaces it, without ingress nothing is added."""
-    declared = [{"type": "readiness", "httpGet": {"path": "/ok", "port": 9000, "httpHeaders": [{"name": "A", "value": "b"}]}}]
+    """A missing kind gets Azure's default, a declared one replaces it, without ingress nothing is
+    added.
+    """
+    declared = [
+        {
+            "type": "readiness",
+            "httpGet": {"path": "/ok", "port": 9000, "httpHeaders": [{"name": "A", "value": "b"}]},
+        }
+    ]
     chosen = probes.effective(declared, 8000)
-    assert chosen["Startup"] == probes.Probe("Startup", 8000, initial_delay_s=1, period_s=1, timeout_s=3, failures=240)
+    assert chosen["Startup"] == probes.Probe(
+        "Startup", 8000, initial_delay_s=1, period_s=1, timeout_s=3, failures=240
+    )
     assert chosen["Readiness"] == probes.Probe("Readiness", 9000, path="/ok", headers=(("A", "b"),))
     assert chosen["Liveness"].path is None
     assert probes.effective([], None) == {}
@@ -149,7 +192,9 @@ def test_command_and_args_replace_the_images_own_as_in_kubernetes(tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python3").touch()
     images = tmp_path / "images.yaml"
-    images.write_text(f"- {{image: ['*/tool:1.*'], environment: {tmp_path}, entrypoint: [tool], cmd: [serve]}}")
+    images.write_text(
+        f"- {{image: ['*/tool:1.*'], environment: {tmp_path}, entrypoint: [tool], cmd: [serve]}}"
+    )
     image = find(images, "docker.io/tool:1.2")
     assert image.argv((), ()) == ("tool", "serve")
     assert image.argv((), ("-v",)) == ("tool", "-v")
@@ -175,7 +220,9 @@ def test_an_unmapped_image_is_a_pull_failure_that_says_where_to_map_it(tmp_path)
     ],
 )
 def test_the_shipped_images_map_the_two_images_that_moorage_uses(name, environment):
-    """Short and registry-qualified names lead to the same environment, which make install creates."""
+    """Short and registry-qualified names lead to the same environment, which make
+    install creates.
+    """
     images = Path(find.__code__.co_filename).parents[1] / "images.yaml"
     try:
         found = str(find(images, name).environment)
@@ -203,7 +250,11 @@ def test_the_console_log_is_cri_and_rotates(tmp_path):
     console.feed("stderr", b"unfinished")
     console.flush()
     lines = [line.split(" ", 3) for line in (tmp_path / "log").read_text().splitlines()]
-    assert [line[1:] for line in lines] == [["stdout", "F", "hello"], ["stdout", "F", "world"], ["stderr", "F", "unfinished"]]
+    assert [line[1:] for line in lines] == [
+        ["stdout", "F", "hello"],
+        ["stdout", "F", "world"],
+        ["stderr", "F", "unfinished"],
+    ]
     assert lines[0][0].endswith("Z")
     console.feed("stdout", b"x" * 390 + b"\n")
     assert (tmp_path / "log.1").exists()
@@ -213,7 +264,9 @@ def test_the_console_log_is_cri_and_rotates(tmp_path):
 
 
 def test_memory_survives_and_forgets_that_an_inactive_revision_booted(tmp_path):
-    """A deactivated revision keeps its proof and boots again when it is activated again; a torn file is an empty one."""
+    """A deactivated revision keeps its proof and boots again when it is activated again; a torn
+    file is an empty one.
+    """
     memory = Memory(tmp_path / "revisions.json")
     memory.update("a", booted=True, proven=True, epoch=2)
     again = Memory(tmp_path / "revisions.json")

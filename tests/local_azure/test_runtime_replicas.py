@@ -1,4 +1,6 @@
-"""Replicas as real processes in namespaces: what they see, how they live and die, who adopts them."""
+"""Replicas as real processes in namespaces: what they see, how they live and die, who
+adopts them.
+"""
 
 import json
 import os
@@ -32,7 +34,9 @@ def _state_of(pid):
 
 
 async def test_a_replica_sees_its_volumes_and_nothing_of_the_machine(tmp_path):
-    """Mount paths exist as declared, read-only holds even against mount(8), and the machine is untouched."""
+    """Mount paths exist as declared, read-only holds even against mount(8), and the machine is
+    untouched.
+    """
     (tmp_path / "share").mkdir()
     (tmp_path / "share" / "model").touch()
     async with stage(tmp_path) as scene:
@@ -47,7 +51,12 @@ async def test_a_replica_sees_its_volumes_and_nothing_of_the_machine(tmp_path):
         assert facts["share"] == ["model"]
         assert not facts["share_writable"]
         assert facts["own_writable"]
-        assert (facts["tmp"], facts["tmp_writable"], facts["usr_writable"], facts["shm"]) == ([], True, False, [])
+        assert (facts["tmp"], facts["tmp_writable"], facts["usr_writable"], facts["shm"]) == (
+            [],
+            True,
+            False,
+            [],
+        )
         assert facts["host"] == "127.0.0.1"
         assert facts["hostname"] == status.replicas[0].name
         assert not Path("/usr/share/own").exists()
@@ -65,11 +74,19 @@ async def test_a_replica_gets_only_its_own_variables(tmp_path, monkeypatch):
         assert env.pop("PATH").startswith(f"{sys.base_prefix}/bin:")
         env.pop("LC_CTYPE", None)  # Python's own doing
         assert env == {
-            "HOME": "/root", "LANG": "C.UTF-8", "MODE": "test",
-            "CONTAINER_APP_NAME": "phi", "CONTAINER_APP_REVISION": "phi--one", "CONTAINER_APP_HOSTNAME": "phi--one.dev.local",
-            "CONTAINER_APP_ENV_DNS_SUFFIX": "dev.local", "CONTAINER_APP_PORT": "8000", "CONTAINER_APP_REPLICA_NAME": name,
-        }  # fmt: skip
-        assert (await scene.get())["pid"] == status.replicas[0].pid, "a replica's pids are this machine's"
+            "HOME": "/root",
+            "LANG": "C.UTF-8",
+            "MODE": "test",
+            "CONTAINER_APP_NAME": "phi",
+            "CONTAINER_APP_REVISION": "phi--one",
+            "CONTAINER_APP_HOSTNAME": "phi--one.dev.local",
+            "CONTAINER_APP_ENV_DNS_SUFFIX": "dev.local",
+            "CONTAINER_APP_PORT": "8000",
+            "CONTAINER_APP_REPLICA_NAME": name,
+        }
+        assert (await scene.get())["pid"] == status.replicas[0].pid, (
+            "a replica's pids are this machine's"
+        )
         assert "stdout F listening" in status.replicas[0].log.read_text()
         assert (scene.folder / "replicas" / name / "spec.json").stat().st_mode & 0o077 == 0
 
@@ -103,7 +120,9 @@ async def test_a_killed_container_is_restarted_in_its_replica(tmp_path):
 
 
 async def test_a_killed_shim_takes_its_container_with_it_and_is_replaced(tmp_path):
-    """kill -9 of the shim leaves no process behind, not even a detached child, and a new replica comes."""
+    """kill -9 of the shim leaves no process behind, not even a detached child, and a new replica
+    comes.
+    """
     child = "import subprocess; subprocess.Popen(['sleep', '300'], start_new_session=True)\n"
     async with stage(tmp_path) as scene:
         scene.scheduler.set_workloads([scene.workload(command=("python3", "-c", child + SERVER))])
@@ -112,7 +131,9 @@ async def test_a_killed_shim_takes_its_container_with_it_and_is_replaced(tmp_pat
         shim = int(Path(f"/proc/{before.pid}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(shim, signal.SIGKILL)
         after = await scene.until(
-            lambda status: any(replica.ready and replica.name != before.name for replica in status.replicas)
+            lambda status: any(
+                replica.ready and replica.name != before.name for replica in status.replicas
+            )
         )
         assert [replica.name for replica in after.replicas] != [before.name]
         assert list(labelled(label)) == []
@@ -120,7 +141,9 @@ async def test_a_killed_shim_takes_its_container_with_it_and_is_replaced(tmp_pat
 
 
 async def test_a_new_scheduler_adopts_what_lives_and_ends_what_nobody_wants(tmp_path):
-    """The server may die: pids, readiness and requests stay; unwanted replicas end once the wanted set is known."""
+    """The server may die: pids, readiness and requests stay; unwanted replicas end once the wanted
+    set is known.
+    """
     async with stage(tmp_path) as scene:
         both = [scene.workload(), scene.workload("other--one", app="other", ingress_port=None)]
         scene.scheduler.set_workloads(both)
@@ -140,11 +163,18 @@ async def test_a_new_scheduler_adopts_what_lives_and_ends_what_nobody_wants(tmp_
 
 
 async def test_a_crash_loop_is_told(tmp_path):
-    """A new revision whose container exits is Unhealthy and says so; the exit code is in the system log."""
+    """A new revision whose container exits is Unhealthy and says so; the exit code is in the system
+    log.
+    """
     async with stage(tmp_path) as scene:
-        scene.scheduler.set_workloads([scene.workload(command=("python3", "-c", "raise SystemExit(7)"))])
+        scene.scheduler.set_workloads(
+            [scene.workload(command=("python3", "-c", "raise SystemExit(7)"))]
+        )
         status = await scene.until(lambda status: status.health_state == "Unhealthy")
-        assert (status.running_state, status.provisioning_error) == ("Failed", "Container crashing: phi")
+        assert (status.running_state, status.provisioning_error) == (
+            "Failed",
+            "Container crashing: phi",
+        )
         assert status.replicas[0].running_state == "Waiting"
         assert "CrashLoopBackOff" in status.replicas[0].details
         assert "exit code '7'" in scene.events()
@@ -159,7 +189,9 @@ async def test_a_missing_command_is_told(tmp_path):
 
 
 async def test_an_unmapped_image_waits_in_pull_back_off_until_it_is_mapped(tmp_path):
-    """The status and the system log carry the reason; mapping the image heals it without a new revision."""
+    """The status and the system log carry the reason; mapping the image heals it without a new
+    revision.
+    """
     async with stage(tmp_path) as scene:
         scene.scheduler.set_workloads([scene.workload(image="unknown:1")])
         status = await scene.until(lambda status: status.health_state == "Unhealthy")
@@ -179,14 +211,19 @@ async def test_failing_probes_take_traffic_away_and_restart(tmp_path):
         assert unready.replicas[0].started
         await scene.restart_scheduler()
         scene.scheduler.set_workloads([scene.workload(probes=(*PROBES,))])
-        async with scene.client() as session, session.get("/", headers={"Accept": "application/json"}) as response:
+        async with (
+            scene.client() as session,
+            session.get("/", headers={"Accept": "application/json"}) as response,
+        ):
             assert (response.status, response.content_type) == (503, "application/json")
         scene.scheduler.set_workloads([])
         await scene.until(lambda status: not status.replicas)
         scene.scheduler.set_workloads([scene.workload()])
         before = (await scene.healthy()).replicas[0]
         await scene.get("/break/live")
-        after = await scene.until(lambda status: status.replicas[0].restart_count == 1 and status.replicas[0].ready)
+        after = await scene.until(
+            lambda status: status.replicas[0].restart_count == 1 and status.replicas[0].ready
+        )
         assert after.replicas[0].pid != before.pid
         assert "Probe of Liveness failed: HTTP probe failed with statuscode: 503" in scene.events()
 
@@ -204,7 +241,9 @@ async def test_a_replica_that_goes_gets_sigterm_and_its_grace(tmp_path, drain, c
     """A handler may finish within the grace period; after it everything is killed."""
     async with stage(tmp_path) as scene:
         command = ("python3", "-c", _HANDLER + SERVER)
-        scene.scheduler.set_workloads([scene.workload(command=command, env={"DRAIN": drain}, termination_grace_s=1)])
+        scene.scheduler.set_workloads(
+            [scene.workload(command=command, env={"DRAIN": drain}, termination_grace_s=1)]
+        )
         await scene.healthy()
         scene.scheduler.set_workloads([])
         await scene.until(lambda status: not status.replicas)
@@ -221,9 +260,10 @@ async def test_restarting_a_revision_replaces_its_replicas_new_ones_first(tmp_pa
 
         def replaced(status):
             ready.append(any(replica.ready for replica in status.replicas))
-            return [replica.name for replica in status.replicas if replica.ready] not in ([], [before.name]) and len(
-                status.replicas
-            ) == 1
+            return [replica.name for replica in status.replicas if replica.ready] not in (
+                [],
+                [before.name],
+            ) and len(status.replicas) == 1
 
         await scene.until(replaced)
         assert all(ready)
@@ -276,11 +316,20 @@ async def test_a_replica_falls_ill_and_gets_well_on_demand(tmp_path):
 async def test_a_port_that_is_not_the_target_port_is_told(tmp_path):
     """A container that is up and listens elsewhere explains why its revision does not get ready."""
     async with stage(tmp_path) as scene:
-        probe = {"type": "Startup", "tcpSocket": {"port": 9000}, "periodSeconds": 1, "failureThreshold": 240}
+        probe = {
+            "type": "Startup",
+            "tcpSocket": {"port": 9000},
+            "periodSeconds": 1,
+            "failureThreshold": 240,
+        }
         scene.scheduler.set_workloads([scene.workload(target_port=9000, probes=(probe,))])
         told = "The TargetPort 9000 does not match the listening port 8000."
         status = await scene.until(lambda status: status.details == told)
-        assert (status.running_state, status.health_state, status.provisioning_error) == ("Activating", "None", None)
+        assert (status.running_state, status.health_state, status.provisioning_error) == (
+            "Activating",
+            "None",
+            None,
+        )
 
 
 async def test_only_a_gpu_profile_shows_the_machines_gpus(tmp_path, monkeypatch):
@@ -289,18 +338,26 @@ async def test_only_a_gpu_profile_shows_the_machines_gpus(tmp_path, monkeypatch)
     look = "import pathlib; print('sees', len(open('/dev/zero', 'rb').read(3)), flush=True)\n"
     async with stage(tmp_path) as scene:
         for revision, gpu, seen in (("phi--gpu", True, "sees 3"), ("phi--cpu", False, "sees 0")):
-            scene.scheduler.set_workloads([scene.workload(revision, command=("python3", "-c", look + SERVER), gpu=gpu)])
+            scene.scheduler.set_workloads(
+                [scene.workload(revision, command=("python3", "-c", look + SERVER), gpu=gpu)]
+            )
             status = await scene.healthy(revision)
             assert seen in status.replicas[0].log.read_text()
 
 
 def test_a_kernel_that_refuses_is_answered_with_one_line(tmp_path):
     """What is refused and how to allow it, on one line."""
-    program = "from infra.local_azure.runtime import namespace\ntry: namespace.enter('x')\nexcept OSError as error: print(error)"
-    limit = "echo 0 > /proc/sys/user/max_user_namespaces"  # this limit belongs to the user namespace unshare makes
+    program = (
+        "from infra.local_azure.runtime import namespace\ntry: namespace.enter('x')\nexcept OSError"
+        " as error: print(error)"
+    )
+    # this limit belongs to the user namespace unshare makes
+    limit = "echo 0 > /proc/sys/user/max_user_namespaces"
     script = f'{limit}; exec "$0" -c "$1"'
     argv = ["unshare", "--user", "--map-root-user", "sh", "-c", script, sys.executable, program]
-    result = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    result = subprocess.run(
+        argv, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    )
     assert result.stdout.count("\n") == 1
     assert "the kernel refuses user, network, UTS and IPC namespaces" in result.stdout
     assert "sysctl -w user.max_user_namespaces" in result.stdout

@@ -1,4 +1,6 @@
-"""Where and whether replicas start: GPU quota, scale to and from zero, the ingress's limit, and volumes whose key or share changed."""
+"""Where and whether replicas start: GPU quota, scale to and from zero, the ingress's limit, and
+volumes whose key or share changed.
+"""
 
 import asyncio
 import time
@@ -6,16 +8,33 @@ import time
 import aiohttp
 import pytest
 
-from tests.local_azure.ground import GPU, App, app_body, browser, key_of, lay_ground, register, template, until
+from tests.local_azure.ground import (
+    GPU,
+    App,
+    app_body,
+    browser,
+    key_of,
+    lay_ground,
+    register,
+    template,
+    until,
+)
 
-A100 = {"ManagedEnvironmentConsumptionNCA100Gpus": "environment", "SubscriptionConsumptionNCA100Gpus": "region"}
+A100 = {
+    "ManagedEnvironmentConsumptionNCA100Gpus": "environment",
+    "SubscriptionConsumptionNCA100Gpus": "region",
+}
 
 
 @pytest.fixture(scope="module")
 def running(make_azure, images):
-    """Sixty of Azure's seconds pass for replicas in one of ours: the ingress cuts after 4 s. One A100 in each environment."""
+    """Sixty of Azure's seconds pass for replicas in one of ours: the ingress cuts after 4 s. One
+    A100 in each environment.
+    """
     quota = ("--quota", "ManagedEnvironmentConsumptionNCA100Gpus=1")
-    return make_azure("--operation-seconds", "0.05", "--images", str(images), "--speed", "60", *quota)
+    return make_azure(
+        "--operation-seconds", "0.05", "--images", str(images), "--speed", "60", *quota
+    )
 
 
 @pytest.fixture
@@ -30,13 +49,21 @@ async def http(running, stack):
 
 async def usages(clients, group):
     """(used, limit) of the A100 quota in the environment and in the region."""
-    environment = [entry async for entry in clients.apps.managed_environment_usages.list(group, "cae")]
+    environment = [
+        entry async for entry in clients.apps.managed_environment_usages.list(group, "cae")
+    ]
     region = [entry async for entry in clients.apps.usages.list("swedencentral")]
-    return {A100[each.name.value]: (each.current_value, each.limit) for each in environment + region if each.name.value in A100}
+    return {
+        A100[each.name.value]: (each.current_value, each.limit)
+        for each in environment + region
+        if each.name.value in A100
+    }
 
 
 async def test_gpu_quota_is_met_when_a_replica_is_placed(clients, http):
-    """The second app is created like the first; its replica waits at AssigningReplica until the first one's GPU is free."""
+    """The second app is created like the first; its replica waits at AssigningReplica until the
+    first one's GPU is free.
+    """
     environment = await lay_ground(clients, "rg-gpu", profiles=[GPU])
     first, second = App(clients, "rg-gpu", "first"), App(clients, "rg-gpu", "second")
     await first.put(app_body(environment, profile="gpu", scale={"cooldownPeriod": 36000}))
@@ -45,7 +72,11 @@ async def test_gpu_quota_is_met_when_a_replica_is_placed(clients, http):
     created = await second.put(app_body(environment, profile="gpu"))
     assert created.provisioning_state == "Succeeded"
     waiting = await second.state("Processing")
-    assert (waiting["provisioningState"], waiting["healthState"], waiting["replicas"]) == ("Provisioning", "None", 0)
+    assert (waiting["provisioningState"], waiting["healthState"], waiting["replicas"]) == (
+        "Provisioning",
+        "None",
+        0,
+    )
     assert await second.replicas() == []
     assert [reason for reason, _ in await second.events(http)] == ["AssigningReplica"]
     late = await second.state("ActivationFailed")
@@ -62,7 +93,9 @@ async def test_gpu_quota_is_met_when_a_replica_is_placed(clients, http):
 
 
 async def test_a_rollout_without_a_second_gpu_hangs_and_the_old_revision_serves(clients, http):
-    """Single mode wants both replicas at once; a CPU profile of the same environment has no such trouble."""
+    """Single mode wants both replicas at once; a CPU profile of the same environment has no such
+    trouble.
+    """
     environment = await lay_ground(clients, "rg-surge", profiles=[GPU])
     app, cpu = App(clients, "rg-surge", "web"), App(clients, "rg-surge", "cpu")
     await app.put(app_body(environment, "blue", profile="gpu"))
@@ -79,7 +112,9 @@ async def test_a_rollout_without_a_second_gpu_hangs_and_the_old_revision_serves(
 
 
 async def test_a_loading_model_is_killed_by_a_cooldown_shorter_than_its_boot(clients, http):
-    """A revision boots once even with minReplicas 0; the cooldown counts from there, and what is not ready by then goes."""
+    """A revision boots once even with minReplicas 0; the cooldown counts from there, and what is
+    not ready by then goes.
+    """
     environment = await lay_ground(clients, "rg-cool")
     quick, slow = App(clients, "rg-cool", "quick"), App(clients, "rg-cool", "slow")
     scale = {"minReplicas": 0, "cooldownPeriod": 120}
@@ -118,12 +153,16 @@ async def test_the_ingress_gives_up_after_four_minutes(clients, http):
 
 
 async def test_a_rotated_key_keeps_running_mounts_and_refuses_new_ones(clients, http):
-    """The replica that has the share keeps it; a further one starts only when the storage has a key that is valid."""
+    """The replica that has the share keeps it; a further one starts only when the storage has a key
+    that is valid.
+    """
     environment = await lay_ground(clients, "rg-rotate", "strotate")
     app = App(clients, "rg-rotate", "web")
     await app.put(app_body(environment, mounted=True))
     await app.served(http, "blue")
-    await clients.storage.storage_accounts.regenerate_key("rg-rotate", "strotate", {"keyName": "key1"})
+    await clients.storage.storage_accounts.regenerate_key(
+        "rg-rotate", "strotate", {"keyName": "key1"}
+    )
     assert (await app.ask(http))["share"] == ["model.bin"]
     name = (await app.get()).latest_revision_name
     await clients.apps.container_apps_revisions.restart_revision("rg-rotate", "web", name)
@@ -134,9 +173,16 @@ async def test_a_rotated_key_keeps_running_mounts_and_refuses_new_ones(clients, 
     (message, *_) = await until(refused)
     assert message.startswith('MountVolume.SetUp failed for volume "share"')
     assert message.endswith("Output: mount error(13): Permission denied")
-    assert (await app.ask(http))["share"] == ["model.bin"], "the old replica stays until the new one is ready"
-    assert any("FailedMount" in (replica.containers[0].running_state_details or "") for replica in await app.replicas())
-    await register(clients, "rg-rotate", "strotate", "phi", await key_of(clients, "rg-rotate", "strotate"))
+    assert (await app.ask(http))["share"] == ["model.bin"], (
+        "the old replica stays until the new one is ready"
+    )
+    assert any(
+        "FailedMount" in (replica.containers[0].running_state_details or "")
+        for replica in await app.replicas()
+    )
+    await register(
+        clients, "rg-rotate", "strotate", "phi", await key_of(clients, "rg-rotate", "strotate")
+    )
     before = (await app.ask(http))["env"]["CONTAINER_APP_REPLICA_NAME"]
 
     async def replaced():
@@ -171,11 +217,15 @@ async def test_a_share_that_comes_back_is_there_again(clients, http):
 
 
 async def test_the_ingress_moves_with_its_port_sticks_and_redirects(clients, http):
-    """A changed targetPort is another way into the same replica; a sticky client keeps its replica; HTTP is sent to HTTPS."""
+    """A changed targetPort is another way into the same replica; a sticky client keeps its replica;
+    HTTP is sent to HTTPS.
+    """
     environment = await lay_ground(clients, "rg-edge")
     app = App(clients, "rg-edge", "web")
     two = {"minReplicas": 2, "maxReplicas": 2}
-    await app.put(app_body(environment, scale=two, ingress={"stickySessions": {"affinity": "sticky"}}))
+    await app.put(
+        app_body(environment, scale=two, ingress={"stickySessions": {"affinity": "sticky"}})
+    )
     await app.served(http, "blue")
     await until(lambda: _both(app))
     fqdn = (await app.get()).configuration.ingress.fqdn
@@ -184,7 +234,9 @@ async def test_the_ingress_moves_with_its_port_sticks_and_redirects(clients, htt
         first = (await answer.json(content_type=None))["env"]["CONTAINER_APP_REPLICA_NAME"]
     assert cookie.startswith("acaAffinity=")
     held = {"Cookie": cookie.partition(";")[0]}
-    names = {(await app.ask(http, headers=held))["env"]["CONTAINER_APP_REPLICA_NAME"] for _ in range(12)}
+    names = {
+        (await app.ask(http, headers=held))["env"]["CONTAINER_APP_REPLICA_NAME"] for _ in range(12)
+    }
     assert names == {first}
 
     async with http.get(f"http://{fqdn}/x?y=1", allow_redirects=False) as answer:
@@ -193,7 +245,10 @@ async def test_the_ingress_moves_with_its_port_sticks_and_redirects(clients, htt
 
     async def plain():
         async with http.get(f"http://{fqdn}/", allow_redirects=False) as answer:
-            return answer.status == 200 and (await answer.json(content_type=None))["headers"]["X-Forwarded-Proto"] == "http"
+            return (
+                answer.status == 200
+                and (await answer.json(content_type=None))["headers"]["X-Forwarded-Proto"] == "http"
+            )
 
     await until(plain)
 
@@ -216,14 +271,21 @@ async def test_an_empty_directory_belongs_to_its_replica(clients, http):
     """EmptyDir volumes are writable, and no two replicas share one."""
     environment = await lay_ground(clients, "rg-empty")
     app = App(clients, "rg-empty", "web")
-    body = app_body(environment, scale={"minReplicas": 2, "maxReplicas": 2}, volumes=[{"name": "own", "storageType": "EmptyDir"}])
+    body = app_body(
+        environment,
+        scale={"minReplicas": 2, "maxReplicas": 2},
+        volumes=[{"name": "own", "storageType": "EmptyDir"}],
+    )
     container = body["properties"]["template"]["containers"][0]
     container["volumeMounts"] = [{"volumeName": "own", "mountPath": "/mnt/share"}]
     container["command"][2] = (
-        "open('/mnt/share/' + __import__('os').environ['CONTAINER_APP_REPLICA_NAME'], 'w')\n" + container["command"][2]
+        "open('/mnt/share/' + __import__('os').environ['CONTAINER_APP_REPLICA_NAME'], 'w')\n"
+        + container["command"][2]
     )
     await app.put(body)
     await app.served(http, "blue")
     await until(lambda: _both(app))
     found = await asyncio.gather(*(app.ask(http) for _ in range(8)))
-    assert {tuple(each["share"]) for each in found} == {(each["env"]["CONTAINER_APP_REPLICA_NAME"],) for each in found}
+    assert {tuple(each["share"]) for each in found} == {
+        (each["env"]["CONTAINER_APP_REPLICA_NAME"],) for each in found
+    }

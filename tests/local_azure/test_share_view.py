@@ -1,4 +1,6 @@
-"""`start --share-view smb`: the replicas of a local Azure see their share as SMB shows it, each through a mount of its own."""
+"""`start --share-view smb`: the replicas of a local Azure see their share as SMB shows it, each
+through a mount of its own.
+"""
 
 from contextlib import AsyncExitStack, suppress
 
@@ -8,7 +10,9 @@ import pytest
 from tests.local_azure.ground import app_body, lay_ground, until
 from tests.local_azure.smb_mount import FUSE
 
-pytestmark = pytest.mark.skipif(not FUSE, reason="/dev/fuse cannot be opened by this user; root can, or `chmod 666 /dev/fuse`")
+pytestmark = pytest.mark.skipif(
+    not FUSE, reason="/dev/fuse cannot be opened by this user; root can, or `chmod 666 /dev/fuse`"
+)
 
 SERVER = """
 import json, os
@@ -29,24 +33,39 @@ HTTPServer(("", 8000), Handler).serve_forever()
 
 
 async def test_a_replica_sees_the_share_as_over_smb(make_azure, images, connected_to) -> None:
-    """The mount is SMB's view: any case, read-only as registered, and a listing as old as the volume's actimeo."""
-    azure = make_azure("--operation-seconds", "0.05", "--images", str(images), "--share-view", "smb")
+    """The mount is SMB's view: any case, read-only as registered, and a listing as old as the
+    volume's actimeo.
+    """
+    azure = make_azure(
+        "--operation-seconds", "0.05", "--images", str(images), "--share-view", "smb"
+    )
     async with AsyncExitStack() as stack:
         clients = await connected_to(azure, stack)
         body = app_body(await lay_ground(clients, "rg-smb", "stsmb"), mounted=True)
         template = body["properties"]["template"]
         template["containers"][0]["command"] = ["python3", "-c", SERVER]
         template["volumes"][0]["mountOptions"] = "actimeo=3600,file_mode=0644"
-        app = await (await clients.apps.container_apps.begin_create_or_update("rg-smb", "web", body)).result()
-        http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=azure.tls())))
+        app = await (
+            await clients.apps.container_apps.begin_create_or_update("rg-smb", "web", body)
+        ).result()
+        http = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=azure.tls()))
+        )
 
         async def ask():
-            with suppress(aiohttp.ClientConnectionError):  # the ingress listens once it has heard of the app
+            with suppress(
+                aiohttp.ClientConnectionError
+            ):  # the ingress listens once it has heard of the app
                 async with http.get(f"https://{app.configuration.ingress.fqdn}/") as answer:
                     return answer.status == 200 and await answer.json(content_type=None)
             return None
 
         seen = await until(ask)
-        assert seen == {"type": "fuse.smb", "names": ["model.bin"], "other case": "weights", "write": "OSError"}
+        assert seen == {
+            "type": "fuse.smb",
+            "names": ["model.bin"],
+            "other case": "weights",
+            "write": "OSError",
+        }
         (azure.state / "files" / "stsmb" / "phi" / "sub" / "late").write_text("late")
         assert (await ask())["names"] == ["model.bin"]

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from reconciler.engine.diff import SECRET, Rules, diff
 
-RULES = Rules(lists={"…items": "name", "zones": ""}, ignore_case=["location"], ignored=["etag"], secrets=["password"])
+RULES = Rules(
+    lists={"…items": "name", "zones": ""},
+    ignore_case=["location"],
+    ignored=["etag"],
+    secrets=["password"],
+)
 
 scalars = st.one_of(st.booleans(), st.integers(-9, 9), st.text("abAB 1.0Gi", max_size=5), st.none())
 entries = st.dictionaries(st.sampled_from(["size", "mode", "value"]), scalars, max_size=3)
@@ -31,19 +36,31 @@ bodies = st.fixed_dictionaries(
         "args": st.lists(scalars, max_size=3),
         "etag": scalars,
         "password": st.text("xyz", min_size=1, max_size=3),
-        "nested": st.fixed_dictionaries({}, optional={"deep": entries, "list": st.lists(entries, max_size=2)}),
+        "nested": st.fixed_dictionaries(
+            {}, optional={"deep": entries, "list": st.lists(entries, max_size=2)}
+        ),
     },
 )
 
 
 def applied(desired: Any, observed: Any, path: tuple[str, ...] = ()) -> Any:
-    """What a service makes of `observed` when told `desired`: a merge, by key where entries have names."""
+    """What a service makes of `observed` when told `desired`: a merge, by key where entries have
+    names.
+    """
     if isinstance(desired, dict) and isinstance(observed, dict | None):
         observed = observed or {}
-        return {**observed, **{name: applied(value, observed.get(name), (*path, name)) for name, value in desired.items()}}
+        return {
+            **observed,
+            **{
+                name: applied(value, observed.get(name), (*path, name))
+                for name, value in desired.items()
+            },
+        }
     if isinstance(desired, list) and path and path[-1] == "items":
         there = {entry["name"]: entry for entry in observed or []}
-        wanted = {entry["name"]: applied(entry, there.get(entry["name"]), path) for entry in desired}
+        wanted = {
+            entry["name"]: applied(entry, there.get(entry["name"]), path) for entry in desired
+        }
         return list({**there, **wanted}.values())
     if isinstance(desired, list) and path == ("zones",):
         return list(dict.fromkeys([*(observed or []), *desired]))
@@ -102,10 +119,34 @@ CASES: list[tuple[Any, Any, Rules, list[str], str]] = [
     ({"cpu": 0.5}, {"cpu": "0.5"}, Rules(), [], "a number and its text are the same"),
     ({"m": "1Gi"}, {"m": "1.0Gi"}, Rules(), [], "quantities are compared by value"),
     ({"m": "1024Mi"}, {"m": "1Gi"}, Rules(), [], "units are compared by value"),
-    ({"v": "1.10"}, {"v": "1.1"}, Rules(), ["v: 1.1 -> 1.10"], "two texts that look like numbers may be versions"),
-    ({"c": "0.50"}, {"c": "0.5"}, Rules(quantities=["c"]), [], "unless the rules say they are quantities"),
-    ({"l": "westus"}, {"l": "West US"}, Rules(ignore_case=["l"]), [], "locations come back in another spelling"),
-    ({"l": "westus"}, {"l": "West US"}, Rules(), ["l: West US -> westus"], "but only where the rules say so"),
+    (
+        {"v": "1.10"},
+        {"v": "1.1"},
+        Rules(),
+        ["v: 1.1 -> 1.10"],
+        "two texts that look like numbers may be versions",
+    ),
+    (
+        {"c": "0.50"},
+        {"c": "0.5"},
+        Rules(quantities=["c"]),
+        [],
+        "unless the rules say they are quantities",
+    ),
+    (
+        {"l": "westus"},
+        {"l": "West US"},
+        Rules(ignore_case=["l"]),
+        [],
+        "locations come back in another spelling",
+    ),
+    (
+        {"l": "westus"},
+        {"l": "West US"},
+        Rules(),
+        ["l: West US -> westus"],
+        "but only where the rules say so",
+    ),
     ({"x": {"y": 1}}, {}, Rules(ignored=["x"]), [], "a rule holds for everything below its path"),
     ({"x": False}, {}, Rules(defaults={"x": False}), [], "Azure leaves defaults out"),
     (
@@ -143,12 +184,26 @@ CASES: list[tuple[Any, Any, Rules, list[str], str]] = [
         [],
         "an identifying field may be spelled differently",
     ),
-    ({"tags": {"a": "1"}}, {"tags": {"A": "2", "b": "1"}}, Rules(), ["tags.a: (unset) -> 1"], "other tags are not ours"),
-    ({"k": "new"}, {"k": "old"}, Rules(secrets=["k"]), ["k: (secret) -> (secret)"], "secrets are compared, never shown"),
+    (
+        {"tags": {"a": "1"}},
+        {"tags": {"A": "2", "b": "1"}},
+        Rules(),
+        ["tags.a: (unset) -> 1"],
+        "other tags are not ours",
+    ),
+    (
+        {"k": "new"},
+        {"k": "old"},
+        Rules(secrets=["k"]),
+        ["k: (secret) -> (secret)"],
+        "secrets are compared, never shown",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("desired", "observed", "rules", "changes", "reason"), CASES, ids=[case[4] for case in CASES])
+@pytest.mark.parametrize(
+    ("desired", "observed", "rules", "changes", "reason"), CASES, ids=[case[4] for case in CASES]
+)
 def test_a_comparison(desired, observed, rules, changes, reason):
     """The table of what counts as a difference."""
     assert [str(change) for change in diff(desired, observed, rules)] == changes, reason
@@ -157,5 +212,7 @@ def test_a_comparison(desired, observed, rules, changes, reason):
 def test_a_change_says_what_it_does():
     """The nearest rule above a path gives the effect of a change there."""
     rules = Rules(effects={"template": "new revision", "location": "replace"})
-    changes = diff({"template": {"scale": 1}, "location": "b", "tags": {"x": 1}}, {"location": "a"}, rules)
+    changes = diff(
+        {"template": {"scale": 1}, "location": "b", "tags": {"x": 1}}, {"location": "a"}, rules
+    )
     assert [change.effect for change in changes] == ["new revision", "replace", "update in place"]

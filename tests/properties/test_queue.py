@@ -1,4 +1,6 @@
-"""The queue as a state machine: whatever happens in whatever order, no key is held twice and none is lost."""
+"""The queue as a state machine: whatever happens in whatever order, no key is held twice and none
+is lost.
+"""
 
 from __future__ import annotations
 

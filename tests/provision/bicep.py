@@ -1,7 +1,8 @@
-"""Bicep, as much of it as `infra/provision` uses, to an ARM template, as the Bicep compiler writes one.
+"""Bicep, as much of it as `infra/provision` uses, to an ARM template, as the Bicep compiler writes
+one.
 
-There is no Bicep compiler to install here. The grammar is tree-sitter's; a symbol that is not declared, an unused parameter and
-whatever else this does not know is an error.
+There is no Bicep compiler to install here. The grammar is tree-sitter's; a symbol that is not
+declared, an unused parameter and whatever else this does not know is an error.
 """
 
 import re
@@ -42,7 +43,9 @@ class Resource:
 
 
 class Compiler:
-    """One file. `used` are the symbols that something refers to; `needs` those of the resource at hand."""
+    """One file. `used` are the symbols that something refers to; `needs` those of the resource at
+    hand.
+    """
 
     def __init__(self, path: Path) -> None:
         self.used: set[str] = set()
@@ -66,15 +69,22 @@ class Compiler:
             "languageVersion": "2.0",
             "contentVersion": "1.0.0.0",
             "parameters": {name: self._parameter(node) for name, node in self.parameters.items()},
-            "variables": {name: self._value(node.named_children[1]) for name, node in self.variables.items()},
+            "variables": {
+                name: self._value(node.named_children[1]) for name, node in self.variables.items()
+            },
             "resources": {name: self._body(name, each) for name, each in self.resources.items()},
             "outputs": {
-                name: {"type": text(node.named_children[1]), "value": self._value(node.named_children[2])}
+                name: {
+                    "type": text(node.named_children[1]),
+                    "value": self._value(node.named_children[2]),
+                }
                 for name, node in self.outputs.items()
             },
         }
         if unused := sorted((set(self.parameters) | set(self.variables)) - self.used):
-            raise BicepError((self.parameters | self.variables)[unused[0]], f"{unused[0]} is never used")
+            raise BicepError(
+                (self.parameters | self.variables)[unused[0]], f"{unused[0]} is never used"
+            )
         return result
 
     def _declared(self, root: Node, kind: str) -> dict[str, Node]:
@@ -96,11 +106,15 @@ class Compiler:
     def _parameter(self, node: Node) -> dict[str, Any]:
         kind = node.named_children[1]
         nullable = bool(kind.named_children) and kind.named_children[0].type == "nullable_type"
-        result: dict[str, Any] = {"type": text(kind).rstrip("?")} | ({"nullable": True} if nullable else {})
+        result: dict[str, Any] = {"type": text(kind).rstrip("?")} | (
+            {"nullable": True} if nullable else {}
+        )
         if len(node.named_children) > 2:
             result["defaultValue"] = self._value(node.named_children[2])
         before = node.prev_named_sibling
-        for decorator in before.named_children if before is not None and before.type == "decorators" else []:
+        for decorator in (
+            before.named_children if before is not None and before.type == "decorators" else []
+        ):
             name, arguments = decorator.named_children[0].named_children
             value = self._value(arguments.named_children[0]) if arguments.named_children else True
             if text(name) == "description":
@@ -113,7 +127,9 @@ class Compiler:
 
     def _resource(self, node: Node) -> Resource:
         kind, _, version = self._literal(node.named_children[1]).partition("@")
-        return Resource(kind, version, node.named_children[-1], " existing " in text(node).split("{")[0])
+        return Resource(
+            kind, version, node.named_children[-1], " existing " in text(node).split("{")[0]
+        )
 
     def _name(self, symbol: str, resource: Resource) -> None:
         """The names of the segments, the parents' first."""
@@ -128,9 +144,14 @@ class Compiler:
         else:
             resource.names = [own]
         if len(resource.names) != resource.kind.count("/"):
-            raise BicepError(properties["name"], f"{symbol} needs {resource.kind.count('/')} names and has {len(resource.names)}")
+            raise BicepError(
+                properties["name"],
+                f"{symbol} needs {resource.kind.count('/')} names and has {len(resource.names)}",
+            )
         holes = "/".join(f"{{{place}}}" for place in range(len(resource.names)))
-        resource.name = own if len(resource.names) == 1 else f"format('{holes}', {', '.join(resource.names)})"
+        resource.name = (
+            own if len(resource.names) == 1 else f"format('{holes}', {', '.join(resource.names)})"
+        )
 
     def _known(self, node: Node) -> Resource:
         if text(node) not in self.resources:
@@ -141,14 +162,23 @@ class Compiler:
         properties = members(resource.body)
         self.needs = set()
         head = {"type": resource.kind, "apiVersion": resource.version, "name": f"[{resource.name}]"}
-        kept = {name: self._value(node) for name, node in properties.items() if name not in {"name", "parent", "dependsOn"}}
+        kept = {
+            name: self._value(node)
+            for name, node in properties.items()
+            if name not in {"name", "parent", "dependsOn"}
+        }
         if "parent" in properties:
             self._ask(text(properties["parent"]))
         for node in properties["dependsOn"].named_children if "dependsOn" in properties else []:
             self._known(node)
             self._ask(text(node))
         existing = {"existing": True} if resource.existing else {}
-        return {**existing, **head, **kept, **({"dependsOn": sorted(self.needs)} if self.needs and not resource.existing else {})}
+        return {
+            **existing,
+            **head,
+            **kept,
+            **({"dependsOn": sorted(self.needs)} if self.needs and not resource.existing else {}),
+        }
 
     def _ask(self, symbol: str) -> None:
         """What an existing resource hangs on is waited for in its place."""
@@ -170,7 +200,9 @@ class Compiler:
             return text(node) == "true"
         if node.type == "null":
             return None
-        if node.type == "string" and not any(child.type == "interpolation" for child in node.named_children):
+        if node.type == "string" and not any(
+            child.type == "interpolation" for child in node.named_children
+        ):
             literal = self._literal(node)
             return f"[{literal}" if literal.startswith("[") and literal.endswith("]") else literal
         return f"[{self._expression(node)}]"
@@ -211,7 +243,10 @@ class Compiler:
         function, arguments = node.named_children
         values = [self._expression(child) for child in arguments.named_children]
         if function.type == "member_expression":
-            resource, name = self._known(function.named_children[0]), text(function.named_children[1])
+            resource, name = (
+                self._known(function.named_children[0]),
+                text(function.named_children[1]),
+            )
             self._ask(text(function.named_children[0]))
             return f"{name}({', '.join([resource.id, repr(resource.version), *values])})"
         return f"{text(function)}({', '.join(values)})"
@@ -224,7 +259,10 @@ class Compiler:
                 self._ask(text(of))
                 return resource.names[-1]
             self._ask(text(of))
-            return {"id": resource.id, "properties": f"reference({resource.id}, '{resource.version}')"}[text(key)]
+            return {
+                "id": resource.id,
+                "properties": f"reference({resource.id}, '{resource.version}')",
+            }[text(key)]
         if node.type == "subscript_expression":
             return f"{self._expression(of)}[{self._expression(key)}]"
         return f"{self._expression(of)}.{text(key)}"
@@ -237,7 +275,11 @@ class Compiler:
                 values.append(self._expression(child.named_children[0]))
             else:
                 content = unescaped(text(child))
-                pieces += content.replace("{", "{{").replace("}", "}}") if len(node.named_children) > 1 else content
+                pieces += (
+                    content.replace("{", "{{").replace("}", "}}")
+                    if len(node.named_children) > 1
+                    else content
+                )
         quoted = "'" + pieces.replace("'", "''") + "'"
         return f"format({', '.join([quoted, *values])})" if values else quoted
 
@@ -248,7 +290,9 @@ class Compiler:
 def members(node: Node) -> dict[str, Node]:
     """The properties of an object by name."""
     return {
-        text(child.named_children[0]): child.named_children[1] for child in node.named_children if child.type == "object_property"
+        text(child.named_children[0]): child.named_children[1]
+        for child in node.named_children
+        if child.type == "object_property"
     }
 
 
@@ -257,4 +301,6 @@ def text(node: Node) -> str:
 
 
 def unescaped(value: str) -> str:
-    return re.sub(r"\\(.)", lambda match: {"n": "\n", "r": "\r", "t": "\t"}.get(match[1], match[1]), value)
+    return re.sub(
+        r"\\(.)", lambda match: {"n": "\n", "r": "\r", "t": "\t"}.get(match[1], match[1]), value
+    )

@@ -1,4 +1,6 @@
-"""`infra/provision/inference.bicep`: the resources that the reconciler creates, under an AI Toolkit project's parameters."""
+"""`infra/provision/inference.bicep`: the resources that the reconciler creates, under an AI Toolkit
+project's parameters.
+"""
 
 import json
 from pathlib import Path
@@ -19,10 +21,12 @@ FOLDER = Path(__file__).parents[2] / "infra" / "provision"
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 ROOT = f"/subscriptions/{SUBSCRIPTION}"
 GROUP = {"id": f"{ROOT}/resourceGroups/rg-ai", "name": "rg-ai", "location": "swedencentral"}
-# What only one of the two has: ownership, and the revision's name, which is a hash that no template can compute.
+# What only one of the two has: ownership, and the revision's name, which is a hash that no template
+# can compute.
 DAEMONS = {"tags", "metadata", "revisionSuffix", "traffic", "secrets"}
 
-# The project's web API as a document, with the names that the template derives for this resource group.
+# The project's web API as a document, with the names that the template derives for this resource
+# group.
 DOCUMENT = """
 apiVersion: moorage.dev/v1alpha1
 kind: Environment
@@ -56,30 +60,47 @@ def given():
 
 
 class Azure(dict):
-    """Answers whatever an expression asks, with what was asked, so that two bodies are equal if they ask for the same."""
+    """Answers whatever an expression asks, with what was asked, so that two bodies are equal if
+    they ask for the same.
+    """
 
     def __contains__(self, request):
         return True
 
     def __getitem__(self, request):
         asked = f"{request.method} {request.path} {request.version}".lower()
-        return {"properties": {"customerId": asked}, "keys": [{"value": asked}], "primarySharedKey": asked}
+        return {
+            "properties": {"customerId": asked},
+            "keys": [{"value": asked}],
+            "primarySharedKey": asked,
+        }
 
 
 @pytest.fixture(scope="module")
 def opened(given):
     """The template as Azure opens it with the parameters file, nulls and all."""
-    scope = Scope({"id": ROOT, "subscriptionId": SUBSCRIPTION}, {}, {}, {"name": "d"}, GROUP, answers=Azure())
+    scope = Scope(
+        {"id": ROOT, "subscriptionId": SUBSCRIPTION}, {}, {}, {"name": "d"}, GROUP, answers=Azure()
+    )
     return Template(Compiler(FOLDER / "inference.bicep").template(), given, scope)
 
 
 def test_the_parameters_are_the_projects(given, opened):
-    """Every name of the project's parameters file, no other but the suffix, and the value of each is of its type."""
+    """Every name of the project's parameters file, no other but the suffix, and the value of each
+    is of its type.
+    """
     assert set(opened.source["parameters"]) == {*given, "resourceSuffix"}
     assert list(given) == [
-        "defaultCommands", "maximumInstanceCount", "location", "storageAccountName", "fileShareName", "acaEnvironmentName",
-        "acaEnvironmentStorageName", "acaAppName", "acaLogAnalyticsName",
-    ]  # fmt: skip
+        "defaultCommands",
+        "maximumInstanceCount",
+        "location",
+        "storageAccountName",
+        "fileShareName",
+        "acaEnvironmentName",
+        "acaEnvironmentStorageName",
+        "acaAppName",
+        "acaLogAnalyticsName",
+    ]
 
 
 def bare(value):
@@ -89,14 +110,20 @@ def bare(value):
 
 
 def test_the_resources_are_the_reconcilers(given, opened, tmp_path):
-    """The same types, versions, names and bodies as `moorage export arm` gives for the same documents."""
+    """The same types, versions, names and bodies as `moorage export arm` gives for the same
+    documents.
+    """
     suffix = opened.parameters.names.get("resourceSuffix")
     path = tmp_path / "moorage.yaml"
     commands = json.dumps("; ".join(given["defaultCommands"]["value"]))
     path.write_text(DOCUMENT.format(suffix=suffix, commands=commands))
     world = World(SUBSCRIPTION, "swedencentral", lambda name: f"{name}-owner", Tree("a" * 64, {}))
-    wanted = Template(arm_template(compose(load([path]).documents, world).desired), {}, opened.scope)
-    by_hand = {(one.kind, one.version, one.name): one for one in opened.resources if not one.existing}
+    wanted = Template(
+        arm_template(compose(load([path]).documents, world).desired), {}, opened.scope
+    )
+    by_hand = {
+        (one.kind, one.version, one.name): one for one in opened.resources if not one.existing
+    }
     ours = {(one.kind, one.version, one.name): one for one in wanted.resources}
     assert by_hand.keys() == ours.keys()
     for key, one in ours.items():
@@ -130,8 +157,16 @@ WRONG = [
     ("output b string = nobody\n", "1:19: nobody is not declared", "an unknown symbol"),
     ("param a string = 'x\n", "not Bicep", "an open string"),
     ("var a = {\n  b: 1\n\noutput c object = a\n", "not Bicep", "a missing brace"),
-    ("resource r 'A.B/c@2020-01-01' = {\n  name: 'x'\n  p: s.id\n}\n", "is not declared", "no such resource"),
-    ("resource r 'A.B/c/d@2020-01-01' = {\n  name: 'x'\n}\n", "needs 2 names", "a child without its parent"),
+    (
+        "resource r 'A.B/c@2020-01-01' = {\n  name: 'x'\n  p: s.id\n}\n",
+        "is not declared",
+        "no such resource",
+    ),
+    (
+        "resource r 'A.B/c/d@2020-01-01' = {\n  name: 'x'\n}\n",
+        "needs 2 names",
+        "a child without its parent",
+    ),
 ]
 
 

@@ -1,4 +1,6 @@
-"""A share as a replica sees it, written by hand: published adapters, catalogues, and the runtime with its entry points."""
+"""A share as a replica sees it, written by hand: published adapters, catalogues, and the runtime
+with its entry points.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ class ReplicaShare:
     def publish(self, folder: Path, name: str) -> AdapterVersion:
         """Copy a folder to its content-addressed place, manifest last."""
         files = {
-            path.relative_to(folder).as_posix(): [path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()]
+            path.relative_to(folder).as_posix(): [
+                path.stat().st_size,
+                hashlib.sha256(path.read_bytes()).hexdigest(),
+            ]
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
@@ -41,11 +46,21 @@ class ReplicaShare:
             (target / ".moorage.json").write_text(json.dumps({"digest": digest, "files": files}))
         return AdapterVersion(digest=digest, path=path)
 
-    def write(self, *adapters: Adapter, keys: dict[str, str] | None = None, limited: Any = None, **more: Any) -> Catalogue:
-        """Write the next generation; `keys` are clear texts by name, `limited` what else there is to a key, by name."""
+    def write(
+        self,
+        *adapters: Adapter,
+        keys: dict[str, str] | None = None,
+        limited: Any = None,
+        **more: Any,
+    ) -> Catalogue:
+        """Write the next generation; `keys` are clear texts by name, `limited` what else there is
+        to a key, by name.
+        """
         self.generation += 1
         hashed = [
-            ApiKey(name=n, sha256=hashlib.sha256(k.encode()).hexdigest(), **(limited or {}).get(n, {}))
+            ApiKey(
+                name=n, sha256=hashlib.sha256(k.encode()).hexdigest(), **(limited or {}).get(n, {})
+            )
             for n, k in (keys or {"default": KEY}).items()
         ]
         catalogue = Catalogue(
@@ -64,13 +79,22 @@ class ReplicaShare:
         """The serving package with its entry-point metadata, as `runtime/<digest>` holds it."""
         target = self.root / "runtime" / "test"
         shutil.copytree(
-            ROOT / "serving", target / "serving", ignore=shutil.ignore_patterns("__pycache__", "training"), dirs_exist_ok=True
+            ROOT / "serving",
+            target / "serving",
+            ignore=shutil.ignore_patterns("__pycache__", "training"),
+            dirs_exist_ok=True,
         )
         info = target / "moorage-0.1.0.dist-info"
         info.mkdir(exist_ok=True)
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: moorage\nVersion: 0.1.0\n")
-        groups = ((group, name, point) for group, points in ENTRY_POINTS.items() for name, point in points.items())
-        (info / "entry_points.txt").write_text("".join(f"[{group}]\n{name} = {point}\n" for group, name, point in groups))
+        groups = (
+            (group, name, point)
+            for group, points in ENTRY_POINTS.items()
+            for name, point in points.items()
+        )
+        (info / "entry_points.txt").write_text(
+            "".join(f"[{group}]\n{name} = {point}\n" for group, name, point in groups)
+        )
         return target
 
     def environment(self, replica: str = "tiny--r1-abc") -> dict[str, str]:

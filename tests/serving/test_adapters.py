@@ -1,4 +1,6 @@
-"""The adapter loop over an engine that only notes what it is told, with real copies and real preflight."""
+"""The adapter loop over an engine that only notes what it is told, with real copies and real
+preflight.
+"""
 
 import asyncio
 from collections import Counter
@@ -14,7 +16,9 @@ from tests.tiny_model import make_adapter, make_model
 
 
 class Engine:
-    """Keeps what is loaded and published; `broken` names keys whose load fails, `busy_keys` those with requests."""
+    """Keeps what is loaded and published; `broken` names keys whose load fails, `busy_keys` those
+    with requests.
+    """
 
     max_rank = 16
     base_names = ("tiny",)
@@ -23,14 +27,19 @@ class Engine:
         self.capacity, self.ids, self.loaded, self.published = capacity, 0, {}, {}
         self.broken, self.busy_keys, self.log = set(), set(), []
         self.proofs = {}  # other verdicts, by version key
-        self.faults, self.routes = {}, {}  # what evaluations find wrong, by version key; routes by name
+        self.faults, self.routes = (
+            {},
+            {},
+        )  # what evaluations find wrong, by version key; routes by name
 
     def next_id(self):
         self.ids += 1
         return self.ids
 
     async def load(self, version):
-        assert version.key not in {other.key for other in self.loaded.values()}, "one name twice in the engine"
+        assert version.key not in {other.key for other in self.loaded.values()}, (
+            "one name twice in the engine"
+        )
         await asyncio.sleep(0)
         if version.name in self.broken:
             raise RuntimeError("vLLM says no")
@@ -57,7 +66,11 @@ class Engine:
             return
         assert {route.stable.id, *([route.canary.id] if route.canary else [])} <= self.loaded.keys()
         self.published[name] = route.stable.key
-        self.routes[name] = (route.stable.digest, route.canary and route.canary.digest, route.weight)
+        self.routes[name] = (
+            route.stable.digest,
+            route.canary and route.canary.digest,
+            route.weight,
+        )
 
     def busy(self, version):
         return version.key in self.busy_keys
@@ -70,10 +83,18 @@ class World:
         self.folder, self.model, self.now = folder, model, 0.0
         self.share = ReplicaShare(folder / "share")
         self.engine = Engine(**engine)
-        self.loop = Adapters(self.engine, LocalCopies(self.share.root, folder / "local"), model, lambda: self.now)
+        self.loop = Adapters(
+            self.engine, LocalCopies(self.share.root, folder / "local"), model, lambda: self.now
+        )
 
     def version(self, word="red", seed=0, name="red", **options) -> AdapterVersion:
-        made = make_adapter(self.folder / f"{word}-{seed}-{sorted(options)}", word, seed, model=self.model, **options)
+        made = make_adapter(
+            self.folder / f"{word}-{seed}-{sorted(options)}",
+            word,
+            seed,
+            model=self.model,
+            **options,
+        )
         return self.share.publish(made, name)
 
     async def run(self, *adapters, steps=3):
@@ -107,13 +128,20 @@ async def test_a_wanted_adapter_is_loaded_under_a_versioned_name_and_published_u
     await world.run(Adapter(name="red", desired=version))
     assert world.engine.published == {"red": f"red@{version.digest[:12]}"}
     state = world.state()
-    assert (state.state, state.digest, state.desired, state.reason) == ("Loaded", version.digest, version.digest, "Proven")
+    assert (state.state, state.digest, state.desired, state.reason) == (
+        "Loaded",
+        version.digest,
+        version.digest,
+        "Proven",
+    )
     assert state.loaded_at
     assert world.loop.missing() == []
 
 
 async def test_a_new_version_is_loaded_before_the_old_one_leaves(world):
-    """The alias flips first; the old version goes when its requests have and the linger has passed."""
+    """The alias flips first; the old version goes when its requests have and the linger
+    has passed.
+    """
     old, new = world.version(), world.version(seed=1)
     await world.run(Adapter(name="red", desired=old))
     loaded = world.engine.loaded[1]
@@ -158,7 +186,9 @@ async def test_a_removed_adapter_is_withdrawn_at_once_and_unloaded_later(world):
 
 @pytest.mark.parametrize("how", ["preflight", "engine", "unpublished", "corrupt"])
 async def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving(world, how):
-    """Whatever is wrong with the desired version, the report says it and the served digest is the old one's."""
+    """Whatever is wrong with the desired version, the report says it and the served digest is the
+    old one's.
+    """
     old = world.version()
     await world.run(Adapter(name="red", desired=old))
     bad = world.version(seed=1, **({"use_dora": True} if how == "preflight" else {}))
@@ -171,8 +201,18 @@ async def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving(world,
         weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     await world.run(Adapter(name="red", desired=bad, last_good=old))
     state = world.state()
-    reasons = {"preflight": "PreflightFailed", "engine": "LoadFailed", "unpublished": "NotPublished", "corrupt": "Corrupt"}
-    assert (state.state, state.reason, state.digest, state.desired) == ("Failed", reasons[how], old.digest, bad.digest)
+    reasons = {
+        "preflight": "PreflightFailed",
+        "engine": "LoadFailed",
+        "unpublished": "NotPublished",
+        "corrupt": "Corrupt",
+    }
+    assert (state.state, state.reason, state.digest, state.desired) == (
+        "Failed",
+        reasons[how],
+        old.digest,
+        bad.digest,
+    )
     assert world.engine.published["red"] == f"red@{old.digest[:12]}"
 
 
@@ -209,9 +249,14 @@ async def test_failures_are_tried_again_after_pauses_that_grow(world):
 
 
 async def test_the_engines_memory_is_never_overfilled_by_new_names(tmp_path, model):
-    """Beyond capacity an adapter is refused with the reason; a new version of a served one still gets in."""
+    """Beyond capacity an adapter is refused with the reason; a new version of a served one still
+    gets in.
+    """
     world = World(tmp_path, model, capacity=2)
-    red, green, blue = (Adapter(name=name, desired=world.version(name, name=name)) for name in ("red", "green", "blue"))
+    red, green, blue = (
+        Adapter(name=name, desired=world.version(name, name=name))
+        for name in ("red", "green", "blue")
+    )
     await world.run(red, green, blue)
     states = {report.name: report.reason for report in world.loop.report()}
     assert Counter(states.values()) == {"Proven": 2, "NoCapacity": 1}
@@ -224,7 +269,13 @@ async def test_the_engines_memory_is_never_overfilled_by_new_names(tmp_path, mod
 
 async def test_an_adapter_that_is_not_required_does_not_hold_up_readiness(world):
     """Only required adapters are waited for."""
-    await world.run(Adapter(name="red", desired=AdapterVersion(digest="0" * 64, path="adapters/red/0"), required=False))
+    await world.run(
+        Adapter(
+            name="red",
+            desired=AdapterVersion(digest="0" * 64, path="adapters/red/0"),
+            required=False,
+        )
+    )
     assert world.state().state == "Failed"
     assert world.loop.missing() == []
 
@@ -236,9 +287,14 @@ async def test_a_path_that_leaves_the_share_is_refused(world, path):
     assert world.state().reason == "BadPath"
 
 
-@pytest.mark.parametrize(("name", "reason"), [("../x", "BadName"), ("a/b", "BadName"), (".x", "BadName"), ("tiny", "NameTaken")])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("../x", "BadName"), ("a/b", "BadName"), (".x", "BadName"), ("tiny", "NameTaken")],
+)
 async def test_names_that_are_paths_or_the_bases_own_are_refused(world, name, reason):
-    """A name becomes a folder and a model's name, and may be neither a way out nor somebody else's."""
+    """A name becomes a folder and a model's name, and may be neither a way out nor
+    somebody else's.
+    """
     await world.run(Adapter(name=name, desired=world.version()))
     assert (world.state(name).reason, world.engine.published) == (reason, {})
 
@@ -258,11 +314,15 @@ EVALUATION = (Expectation(prompt="x", expect="red"),)
 
 
 def on_trial(stable, canary, weight=10, **options):
-    return Adapter(name="red", desired=stable, canary=Canary(version=canary, weight=weight, **options))
+    return Adapter(
+        name="red", desired=stable, canary=Canary(version=canary, weight=weight, **options)
+    )
 
 
 async def test_a_canary_is_loaded_beside_the_stable_version_and_gets_its_part(world):
-    """Both are in the engine, the route names both, and the report speaks of each; another weight loads nothing."""
+    """Both are in the engine, the route names both, and the report speaks of each; another weight
+    loads nothing.
+    """
     stable, canary = world.version(), world.version(seed=1)
     await world.run(on_trial(stable, canary))
     assert world.engine.routes["red"] == (stable.digest, canary.digest, 10)
@@ -306,7 +366,10 @@ async def test_a_canary_that_is_rolled_back_leaves_and_the_stable_version_never_
     await world.run(on_trial(stable, other))
     assert world.engine.routes["red"] == (stable.digest, other.digest, 10)
     await world.pass_time(LINGER + 1)
-    assert {version.digest for version in world.engine.loaded.values()} == {stable.digest, other.digest}
+    assert {version.digest for version in world.engine.loaded.values()} == {
+        stable.digest,
+        other.digest,
+    }
 
 
 async def test_a_removed_adapter_takes_its_canary_along(world):
@@ -319,7 +382,9 @@ async def test_a_removed_adapter_takes_its_canary_along(world):
 
 
 async def test_a_version_that_fails_its_evaluation_is_not_served(world):
-    """The old one goes on, the report says why, the refused one leaves the engine and is not tried again by itself."""
+    """The old one goes on, the report says why, the refused one leaves the engine and is not tried
+    again by itself.
+    """
     old, new = world.version(), world.version(seed=1)
     await world.run(Adapter(name="red", desired=old, evaluation=EVALUATION))
     assert world.state().state == "Loaded"
@@ -348,7 +413,11 @@ async def test_a_version_whose_proof_finds_no_numbers_is_not_served(world):
     for required in (True, False):
         await world.run(Adapter(name="red", desired=new, last_good=old, required=required))
         state = world.state()
-        assert (state.state, state.reason, state.message) == ("Failed", "NotFinite", "its weights overflow")
+        assert (state.state, state.reason, state.message) == (
+            "Failed",
+            "NotFinite",
+            "its weights overflow",
+        )
         assert world.engine.published["red"] == f"red@{old.digest[:12]}"
     await world.pass_time(LINGER + 1)
     await world.pass_time(3600)
@@ -373,7 +442,9 @@ async def test_a_refused_version_that_is_still_leaving_is_asked_again_and_not_lo
 
 
 async def test_what_a_version_has_met_is_not_asked_again_and_what_it_has_not_is(world):
-    """A promoted canary goes on with the evaluation it has met; with another one it has to prove itself."""
+    """A promoted canary goes on with the evaluation it has met; with another one it has to prove
+    itself.
+    """
     stable, canary = world.version(), world.version(seed=1)
     key = f"red@{canary.digest[:12]}"
     await world.run(on_trial(stable, canary, evaluation=EVALUATION))
@@ -383,7 +454,10 @@ async def test_what_a_version_has_met_is_not_asked_again_and_what_it_has_not_is(
     harder = (Expectation(prompt="x", expect="redder"),)
     world.engine.faults[key] = "wrong"
     await world.run(Adapter(name="red", desired=canary, last_good=stable, evaluation=harder))
-    assert (world.engine.published["red"], world.state().reason) == (f"red@{stable.digest[:12]}", "EvaluationFailed")
+    assert (world.engine.published["red"], world.state().reason) == (
+        f"red@{stable.digest[:12]}",
+        "EvaluationFailed",
+    )
     assert Counter(world.engine.log)["load", key] == 1
 
 
@@ -394,7 +468,11 @@ async def test_a_canary_that_fails_its_evaluation_gets_no_request(world):
     await world.run(on_trial(stable, canary, evaluation=EVALUATION))
     assert world.engine.routes["red"] == (stable.digest, None, 0)
     state = world.state()
-    assert (state.state, state.canary.state, state.canary.reason) == ("Loaded", "Failed", "EvaluationFailed")
+    assert (state.state, state.canary.state, state.canary.reason) == (
+        "Loaded",
+        "Failed",
+        "EvaluationFailed",
+    )
     assert not world.loop.missing()
 
 
@@ -422,7 +500,9 @@ async def test_a_canary_does_not_push_anything_out_of_the_engine(tmp_path, model
 
 
 async def test_copies_stay_within_the_disks_budget(world):
-    """What does not fit is refused with the numbers; what an earlier process left is swept away first."""
+    """What does not fit is refused with the numbers; what an earlier process left is swept away
+    first.
+    """
     stale = world.folder / "local" / "old@123"
     stale.mkdir(parents=True)
     (stale / "weights").write_bytes(b"x" * 4000)

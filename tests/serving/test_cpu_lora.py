@@ -11,14 +11,23 @@ torch = pytest.importorskip("torch")
 
 @pytest.fixture
 def case():
-    """Five rows on slots 1, 1, none, 2, none; the last slot is full, which is where vLLM's own code goes wrong."""
+    """Five rows on slots 1, 1, none, 2, none; the last slot is full, which is where vLLM's own code
+    goes wrong.
+    """
     torch.manual_seed(0)
     return SimpleNamespace(
         x=torch.randn(5, 12),
         a=torch.randn(3, 1, 4, 12),
         b=torch.randn(3, 1, 10, 4),
         slots=torch.tensor([1, 1, -1, 2, -1]),
-        prefill=(torch.tensor([0, 2, 3, 4]), torch.tensor([2, 1, 1, 1]), torch.tensor([1, -1, 2, -1]), 4, 2, 5),
+        prefill=(
+            torch.tensor([0, 2, 3, 4]),
+            torch.tensor([2, 1, 1, 1]),
+            torch.tensor([1, -1, 2, -1]),
+            4,
+            2,
+            5,
+        ),
     )
 
 

@@ -40,7 +40,12 @@ def fetch(hub, folder, **more):
         **more,
     }
     return subprocess.run(
-        [sys.executable, "-m", "serving.fetch"], check=False, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "serving.fetch"],
+        check=False,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 
@@ -49,11 +54,17 @@ def last_line(folder):
 
 
 def there(folder):
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.suffix != ".tmp"}
+    return {
+        p.relative_to(folder).as_posix()
+        for p in folder.rglob("*")
+        if p.is_file() and p.suffix != ".tmp"
+    }
 
 
 def test_a_model_arrives_whole_with_its_manifest(hub, tmp_path):
-    """Safe files only, each as the hub has it, and a manifest whose digest is the one that the reconciler computes."""
+    """Safe files only, each as the hub has it, and a manifest whose digest is the one that the
+    reconciler computes.
+    """
     ended = fetch(hub, tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert there(tmp_path) == WANTED | {MANIFEST}
@@ -66,7 +77,9 @@ def test_a_model_arrives_whole_with_its_manifest(hub, tmp_path):
 
 
 def test_an_interrupted_file_goes_on_where_it_stopped(hub, tmp_path):
-    """Connections that break are taken up again within a run, and a run that died is taken up by the next."""
+    """Connections that break are taken up again within a run, and a run that died is taken up by
+    the next.
+    """
     (tmp_path / "model.safetensors.tmp").write_bytes(WEIGHTS[:50_000])
     hub.cuts["model.safetensors"] = [120_000, 200_000]
     assert fetch(hub, tmp_path).returncode == 0
@@ -84,7 +97,9 @@ def test_a_busy_hub_is_waited_for(hub, tmp_path):
 
 
 def test_wrong_bytes_never_get_a_name(hub, tmp_path):
-    """A file whose hash is not the hub's is thrown away, the manifest is not written, and the next run does it right."""
+    """A file whose hash is not the hub's is thrown away, the manifest is not written, and the next
+    run does it right.
+    """
     hub.wrong.add("model.safetensors")
     ended = fetch(hub, tmp_path)
     assert ended.returncode == 1
@@ -96,17 +111,33 @@ def test_wrong_bytes_never_get_a_name(hub, tmp_path):
 
 
 REFUSED = [
-    ("no such repository", {"repository": "org/other"}, "RepoNotFound", "HF_TOKEN does not open it"),
+    (
+        "no such repository",
+        {"repository": "org/other"},
+        "RepoNotFound",
+        "HF_TOKEN does not open it",
+    ),
     ("no such revision", {"revisions": {"v1": "c0ffee"}}, "RevisionNotFound", "no such revision"),
     ("gated", {"token": "hf_secret", "gated": True}, "GatedRepo", "accept its terms"),
-    ("pickles only", {"files": {"config.json": b"{}", "pytorch_model.bin": b"x"}}, "NoWeights", "no safetensors"),
+    (
+        "pickles only",
+        {"files": {"config.json": b"{}", "pytorch_model.bin": b"x"}},
+        "NoWeights",
+        "no safetensors",
+    ),
     ("a path that leaves", {"files": {"../x.safetensors": b"x"}}, "BadName", "does not stay"),
 ]
 
 
-@pytest.mark.parametrize(("given", "reason", "sentence"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+@pytest.mark.parametrize(
+    ("given", "reason", "sentence"),
+    [case[1:] for case in REFUSED],
+    ids=[case[0] for case in REFUSED],
+)
 def test_what_the_hub_will_go_on_refusing_ends_with_two(hub, tmp_path, given, reason, sentence):
-    """The reason is in the progress, in one sentence for a person, and trying again is known to be useless."""
+    """The reason is in the progress, in one sentence for a person, and trying again is known to be
+    useless.
+    """
     for name, value in given.items():
         setattr(hub, name, value)
     ended = fetch(hub, tmp_path / "model")

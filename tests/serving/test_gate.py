@@ -1,4 +1,6 @@
-"""What the gate lets through, what it answers itself, and that no spelling of a path gets around it."""
+"""What the gate lets through, what it answers itself, and that no spelling of a path gets around
+it.
+"""
 
 import asyncio
 import hashlib
@@ -24,10 +26,18 @@ class Version:
 
 
 class Inner:
-    """The application behind the gate: notes each call, pins a version when told to, answers in two chunks."""
+    """The application behind the gate: notes each call, pins a version when told to, answers in two
+    chunks.
+    """
 
     def __init__(self, status=200, body=(b"one", b"two"), version=None):
-        self.scopes, self.bodies, self.status, self.body, self.version = [], [], status, body, version
+        self.scopes, self.bodies, self.status, self.body, self.version = (
+            [],
+            [],
+            status,
+            body,
+            version,
+        )
         self.entered, self.go = asyncio.Semaphore(0), asyncio.Event()
         self.go.set()
 
@@ -41,9 +51,17 @@ class Inner:
         message = await receive() if scope["method"] == "POST" else {}
         self.bodies.append(message.get("body"))
         await self.go.wait()
-        await send({"type": "http.response.start", "status": self.status, "headers": [(b"x-inner", b"1")]})
+        await send(
+            {"type": "http.response.start", "status": self.status, "headers": [(b"x-inner", b"1")]}
+        )
         for index, chunk in enumerate(self.body):
-            await send({"type": "http.response.body", "body": chunk, "more_body": index + 1 < len(self.body)})
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": chunk,
+                    "more_body": index + 1 < len(self.body),
+                }
+            )
 
 
 def api_key(name, text=KEY, **options):
@@ -58,12 +76,24 @@ def _door(**changes):
     return door
 
 
-async def _call(path, method="GET", *, headers=AUTHORIZED, door=None, inner=None, body=(b"{}",), raw=None, **scope):
+async def _call(
+    path,
+    method="GET",
+    *,
+    headers=AUTHORIZED,
+    door=None,
+    inner=None,
+    body=(b"{}",),
+    raw=None,
+    **scope,
+):
     """(status, body, headers, inner) of one request through a gate."""
     inner = inner or Inner()
     state = SimpleNamespace() if door == "none" else SimpleNamespace(moorage=door or _door())
     chunks, sent = list(body), []
-    if method == "POST" and not any(name in {b"content-length", b"transfer-encoding"} for name, _ in headers):
+    if method == "POST" and not any(
+        name in {b"content-length", b"transfer-encoding"} for name, _ in headers
+    ):
         headers = [*headers, (b"content-length", str(sum(map(len, chunks))).encode())]
 
     async def receive():
@@ -107,12 +137,25 @@ async def test_the_openai_routes_pass_with_a_key_and_only_with_it(method, path):
     status, body, headers, inner = await _call(path, method)
     assert (status, body, headers[b"x-inner"]) == (200, b"onetwo", b"1")
     assert len(inner.scopes) == 1
-    for wrong in ([], [(b"authorization", b"Bearer nope")], [(b"authorization", b"Bearer")], [*AUTHORIZED, *AUTHORIZED]):
+    for wrong in (
+        [],
+        [(b"authorization", b"Bearer nope")],
+        [(b"authorization", b"Bearer")],
+        [*AUTHORIZED, *AUTHORIZED],
+    ):
         status, body, headers, inner = await _call(path, method, headers=wrong)
-        assert (status, json.loads(body)["error"]["code"], headers[b"www-authenticate"]) == (401, "invalid_api_key", b"Bearer")
+        assert (status, json.loads(body)["error"]["code"], headers[b"www-authenticate"]) == (
+            401,
+            "invalid_api_key",
+            b"Bearer",
+        )
         assert inner.scopes == []
-    assert (await _call(path, method, headers=[(b"authorization", b"Basic " + KEY.encode())]))[0] == 401
-    assert (await _call(path, method, headers=[(b"authorization", b"bearer  " + KEY.encode())]))[0] == 200
+    assert (await _call(path, method, headers=[(b"authorization", b"Basic " + KEY.encode())]))[
+        0
+    ] == 401
+    assert (await _call(path, method, headers=[(b"authorization", b"bearer  " + KEY.encode())]))[
+        0
+    ] == 200
 
 
 TRICKS = [
@@ -150,10 +193,14 @@ TRICKS = [
 ]
 
 
-@pytest.mark.parametrize(("path", "raw"), [case[1:] for case in TRICKS], ids=[case[0] for case in TRICKS])
+@pytest.mark.parametrize(
+    ("path", "raw"), [case[1:] for case in TRICKS], ids=[case[0] for case in TRICKS]
+)
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS", "get", "HEAD"])
 async def test_no_spelling_of_a_path_gets_around_the_gate(path, raw, method):
-    """Everything that is not a listed route letter by letter is 404 and never reaches vLLM, even with a good key."""
+    """Everything that is not a listed route letter by letter is 404 and never reaches vLLM, even
+    with a good key.
+    """
     status, body, _, inner = await _call(path, method, raw=raw)
     assert status in {404, 405}
     assert json.loads(body)["error"]["type"] == "invalid_request_error"
@@ -212,11 +259,19 @@ async def test_without_a_door_nothing_but_liveness_answers():
     assert (await _call("/v1/models", door=_door(keys=Keys())))[0] == 401
 
 
-@pytest.mark.parametrize(("change", "code"), [({"draining": True}, "draining"), ({"alive": lambda: False}, "engine_dead")])
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [({"draining": True}, "draining"), ({"alive": lambda: False}, "engine_dead")],
+)
 async def test_a_replica_that_ends_refuses_with_retry_after(change, code):
     """New requests are told to go elsewhere, in OpenAI's shape."""
     status, body, headers, inner = await _call("/v1/chat/completions", "POST", door=_door(**change))
-    assert (status, json.loads(body)["error"]["code"], headers[b"retry-after"], inner.scopes) == (503, code, b"1", [])
+    assert (status, json.loads(body)["error"]["code"], headers[b"retry-after"], inner.scopes) == (
+        503,
+        code,
+        b"1",
+        [],
+    )
 
 
 async def test_running_requests_are_counted_until_the_last_ends_while_draining():
@@ -238,7 +293,10 @@ async def test_a_drain_waits_for_a_body_that_is_still_coming():
     """A request that was let in is not lost because the gate looks into it first."""
     idle, arriving, more = [], asyncio.Event(), asyncio.Event()
     door, inner = _door(on_idle=lambda: idle.append(1), splits=True), Inner()
-    parts = [{"type": "http.request", "body": b'{"model"', "more_body": True}, {"type": "http.request", "body": b': "red"}'}]
+    parts = [
+        {"type": "http.request", "body": b'{"model"', "more_body": True},
+        {"type": "http.request", "body": b': "red"}'},
+    ]
 
     async def receive():
         arriving.set()
@@ -249,7 +307,13 @@ async def test_a_drain_waits_for_a_body_that_is_still_coming():
     async def send(message):
         pass
 
-    scope = {"type": "http", "path": "/v1/completions", "raw_path": b"/v1/completions", "method": "POST", "root_path": ""}
+    scope = {
+        "type": "http",
+        "path": "/v1/completions",
+        "raw_path": b"/v1/completions",
+        "method": "POST",
+        "root_path": "",
+    }
     scope |= {"headers": AUTHORIZED, "app": SimpleNamespace(state=SimpleNamespace(moorage=door))}
     running = asyncio.create_task(Gate(inner)(scope, receive, send))
     await arriving.wait()
@@ -304,22 +368,39 @@ async def test_long_bodies_are_refused_by_their_length_before_they_are_read():
         status, body, _, inner = await _call(
             "/v1/completions", "POST", door=door, headers=[*AUTHORIZED, (b"content-length", length)]
         )
-        assert (status, json.loads(body)["error"]["code"], inner.scopes) == (413, "request_too_large", [])
+        assert (status, json.loads(body)["error"]["code"], inner.scopes) == (
+            413,
+            "request_too_large",
+            [],
+        )
 
 
 async def test_bodies_without_a_length_are_counted_and_passed_on_whole():
     """A chunked body is limited like any other."""
     chunked = [*AUTHORIZED, (b"transfer-encoding", b"chunked")]
     door = _door(limits=Limits(body=10))
-    status, _, _, inner = await _call("/v1/completions", "POST", door=door, headers=chunked, body=(b"12345", b"67890"))
+    status, _, _, inner = await _call(
+        "/v1/completions", "POST", door=door, headers=chunked, body=(b"12345", b"67890")
+    )
     assert (status, inner.bodies) == (200, [b"1234567890"])
-    status, _, _, inner = await _call("/v1/completions", "POST", door=door, headers=chunked, body=(b"12345", b"678901"))
+    status, _, _, inner = await _call(
+        "/v1/completions", "POST", door=door, headers=chunked, body=(b"12345", b"678901")
+    )
     assert (status, inner.scopes) == (413, [])
 
 
 async def test_an_unknown_model_gets_openais_code():
-    """vLLM's 404 becomes model_not_found, with its message; a route the model does not serve says so."""
-    error = {"error": {"message": "The model `x` does not exist.", "type": "NotFoundError", "param": "model", "code": 404}}
+    """vLLM's 404 becomes model_not_found, with its message; a route the model does not serve says
+    so.
+    """
+    error = {
+        "error": {
+            "message": "The model `x` does not exist.",
+            "type": "NotFoundError",
+            "param": "model",
+            "code": 404,
+        }
+    }
     data = json.dumps(error).encode()
     inner = Inner(404, (data[:20], data[20:]))
     status, body, _, _ = await _call("/v1/chat/completions", "POST", inner=inner)
@@ -331,17 +412,35 @@ async def test_an_unknown_model_gets_openais_code():
 
 
 async def test_vllms_errors_get_openais_words():
-    """A prompt beyond the model is context_length_exceeded, whatever number vLLM calls it; what is no error of vLLM's stays."""
-    text = "This model's maximum context length is 512 tokens. However, your request has 900 input tokens."
-    error = {"error": {"message": text, "type": "BadRequestError", "param": "input_tokens", "code": 400}}
-    status, body, headers, _ = await _call("/v1/chat/completions", "POST", inner=Inner(400, (json.dumps(error).encode(),)))
-    expected = {"message": text, "type": "invalid_request_error", "param": "input_tokens", "code": "context_length_exceeded"}
+    """A prompt beyond the model is context_length_exceeded, whatever number vLLM calls it; what is
+    no error of vLLM's stays.
+    """
+    text = (
+        "This model's maximum context length is 512 tokens. However, your request has 900 input"
+        " tokens."
+    )
+    error = {
+        "error": {"message": text, "type": "BadRequestError", "param": "input_tokens", "code": 400}
+    }
+    status, body, headers, _ = await _call(
+        "/v1/chat/completions", "POST", inner=Inner(400, (json.dumps(error).encode(),))
+    )
+    expected = {
+        "message": text,
+        "type": "invalid_request_error",
+        "param": "input_tokens",
+        "code": "context_length_exceeded",
+    }
     assert (status, json.loads(body)["error"]) == (400, expected)
     assert int(headers[b"content-length"]) == len(body)
-    status, body, headers, _ = await _call("/v1/chat/completions", "POST", inner=Inner(500, (b"Internal", b" Server Error")))
+    status, body, headers, _ = await _call(
+        "/v1/chat/completions", "POST", inner=Inner(500, (b"Internal", b" Server Error"))
+    )
     assert (status, body, headers[b"x-inner"]) == (500, b"Internal Server Error", b"1")
     status, body, _, _ = await _call(
-        "/v1/completions", "POST", inner=Inner(500, (json.dumps({"error": {"message": "x"}}).encode(),))
+        "/v1/completions",
+        "POST",
+        inner=Inner(500, (json.dumps({"error": {"message": "x"}}).encode(),)),
     )
     assert (status, json.loads(body)["error"]["type"]) == (500, "server_error")
 
@@ -356,14 +455,21 @@ async def test_vllms_errors_get_openais_words():
         ({"model": "RED"}, 403, "model_not_allowed", "names are exact"),
         (["red"], 400, "invalid_body", "nothing can be read from it"),
         ("{", 400, "invalid_body", "nor from this"),
-        ('{"model": "red", "model": "tiny"}', 403, "model_not_allowed", "vLLM takes the last of two, and so does the gate"),
+        (
+            '{"model": "red", "model": "tiny"}',
+            403,
+            "model_not_allowed",
+            "vLLM takes the last of two, and so does the gate",
+        ),
     ],
 )
 async def test_a_key_that_is_limited_to_models_opens_only_those(body, status, code, reason):
     """Everything else is 403 in OpenAI's shape before vLLM sees it."""
     text = (body if isinstance(body, str) else json.dumps(body)).encode()
     door = _door(keys=Keys([api_key("ci", models=("red", "green"))]), base="tiny")
-    answer, data, _, inner = await _call("/v1/chat/completions", "POST", door=door, body=(text[:3], text[3:]))
+    answer, data, _, inner = await _call(
+        "/v1/chat/completions", "POST", door=door, body=(text[:3], text[3:])
+    )
     assert answer == status, reason
     if status == 200:
         assert inner.bodies == [text]
@@ -372,8 +478,15 @@ async def test_a_key_that_is_limited_to_models_opens_only_those(body, status, co
 
 
 async def test_a_key_beyond_its_rate_is_told_when_to_come_back():
-    """429 in OpenAI's shape with Retry-After; listing models costs nothing, other keys are not touched."""
-    door = _door(keys=Keys([api_key("ci", requests_per_minute=2), api_key("default", "sk-other")], clock=lambda: 5.0))
+    """429 in OpenAI's shape with Retry-After; listing models costs nothing, other keys are not
+    touched.
+    """
+    door = _door(
+        keys=Keys(
+            [api_key("ci", requests_per_minute=2), api_key("default", "sk-other")],
+            clock=lambda: 5.0,
+        )
+    )
     assert [(await _call("/v1/completions", "POST", door=door))[0] for _ in range(2)] == [200, 200]
     status, body, headers, inner = await _call("/v1/completions", "POST", door=door)
     error = json.loads(body)["error"]
@@ -385,12 +498,19 @@ async def test_a_key_beyond_its_rate_is_told_when_to_come_back():
     )
     assert inner.scopes == []
     assert (await _call("/v1/models", door=door))[0] == 200
-    assert (await _call("/v1/completions", "POST", door=door, headers=[(b"authorization", b"Bearer sk-other")]))[0] == 200
+    assert (
+        await _call(
+            "/v1/completions", "POST", door=door, headers=[(b"authorization", b"Bearer sk-other")]
+        )
+    )[0] == 200
 
 
 async def test_metrics_and_state_are_for_admin_keys_alone():
     """To every other key they do not exist, and to an admin key the models do not."""
-    door = _door(keys=Keys([api_key("default"), api_key("ops", "sk-ops", admin=True)]), state=lambda: {"ready": True})
+    door = _door(
+        keys=Keys([api_key("default"), api_key("ops", "sk-ops", admin=True)]),
+        state=lambda: {"ready": True},
+    )
     admin = [(b"authorization", b"Bearer sk-ops")]
     status, body, _, inner = await _call("/metrics", door=door, headers=admin)
     assert (status, body, len(inner.scopes)) == (200, b"onetwo", 1)
@@ -408,8 +528,15 @@ async def test_metrics_and_state_are_for_admin_keys_alone():
 
 
 async def test_every_request_has_an_id_that_vllm_and_the_client_know():
-    """A well-formed id of the client's is kept; anything else is replaced, so that no log line can be forged."""
-    for given, kept in ((b"trace-1", True), (b'x" forged', False), (b"a" * 65, False), (None, False)):
+    """A well-formed id of the client's is kept; anything else is replaced, so that no log line can
+    be forged.
+    """
+    for given, kept in (
+        (b"trace-1", True),
+        (b'x" forged', False),
+        (b"a" * 65, False),
+        (None, False),
+    ):
         headers = [*AUTHORIZED, *([(b"x-request-id", given)] if given else [])]
         _, _, answered, inner = await _call("/v1/models", headers=headers)
         (seen,) = [value for name, value in inner.scopes[0]["headers"] if name == b"x-request-id"]
@@ -422,7 +549,9 @@ async def test_every_request_has_an_id_that_vllm_and_the_client_know():
 async def test_an_ended_call_is_told_with_its_prompt_only_if_asked(log_prompts):
     """The body reaches the log for a service whose document says so, and no other."""
     told = []
-    door = _door(log_prompts=log_prompts, ended=lambda call, body: told.append((call.key, call.status, body)))
+    door = _door(
+        log_prompts=log_prompts, ended=lambda call, body: told.append((call.key, call.status, body))
+    )
     await _call("/v1/completions", "POST", door=door, body=(b'{"prompt": "secret"}',))
     assert told == [("default", 200, b'{"prompt": "secret"}' if log_prompts else b"")]
     await _call("/v1/completions", "POST", door=door, headers=[])
@@ -451,6 +580,20 @@ async def test_while_a_name_is_split_the_asking_user_decides(headers, body, stic
         await send({"type": "http.response.body", "body": b""})
 
     text = (json.dumps({"model": "red"} | body).encode(),)
-    await _call("/v1/completions", "POST", door=_door(splits=True), headers=[*AUTHORIZED, *headers], body=text, inner=inner)
-    await _call("/v1/completions", "POST", door=_door(), headers=[*AUTHORIZED, *headers], body=text, inner=inner)
+    await _call(
+        "/v1/completions",
+        "POST",
+        door=_door(splits=True),
+        headers=[*AUTHORIZED, *headers],
+        body=text,
+        inner=inner,
+    )
+    await _call(
+        "/v1/completions",
+        "POST",
+        door=_door(),
+        headers=[*AUTHORIZED, *headers],
+        body=text,
+        inner=inner,
+    )
     assert seen == [sticky, ""]

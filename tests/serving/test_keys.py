@@ -1,4 +1,6 @@
-"""Keys while serving: found by their text, limited to requests a minute, replaced without forgetting what was used."""
+"""Keys while serving: found by their text, limited to requests a minute, replaced without
+forgetting what was used.
+"""
 
 import hashlib
 
@@ -26,17 +28,28 @@ def keys_of(clock, *keys):
 
 
 def test_a_key_is_found_by_its_text_alone(clock):
-    """Its name and options come with it; another text, another scheme or two headers find nothing."""
-    keys = keys_of(clock, key("other", "sk-2"), key(models=("red",)), key("ops", "sk-3", admin=True))
+    """Its name and options come with it; another text, another scheme or two headers
+    find nothing.
+    """
+    keys = keys_of(
+        clock, key("other", "sk-2"), key(models=("red",)), key("ops", "sk-3", admin=True)
+    )
     found = keys.find(bearer("sk"))
     assert (found.name, found.models, found.admin) == ("default", {"red"}, False)
     assert keys.find(bearer("sk-3")).admin
-    for headers in (bearer("no"), [], [*bearer("sk"), *bearer("sk")], [(b"authorization", b"Basic sk")]):
+    for headers in (
+        bearer("no"),
+        [],
+        [*bearer("sk"), *bearer("sk")],
+        [(b"authorization", b"Basic sk")],
+    ):
         assert keys.find(headers) is None
 
 
 def test_a_limit_lets_a_minutes_worth_through_and_then_one_at_a_time(clock):
-    """Three at once, then one every twenty seconds; the wait that is told is the wait that is needed."""
+    """Three at once, then one every twenty seconds; the wait that is told is the wait that is
+    needed.
+    """
     keys = keys_of(clock, key(requests_per_minute=3))
     mine = keys.find(bearer("sk"))
     assert [keys.wait(mine) for _ in range(3)] == [0, 0, 0]
@@ -47,7 +60,9 @@ def test_a_limit_lets_a_minutes_worth_through_and_then_one_at_a_time(clock):
     assert keys.wait(mine) == 0
     assert keys.wait(mine) > 19
     clock[0] += 3600
-    assert [keys.wait(mine) for _ in range(3)] == [0, 0, 0], "an hour of silence is worth one minute"
+    assert [keys.wait(mine) for _ in range(3)] == [0, 0, 0], (
+        "an hour of silence is worth one minute"
+    )
     assert keys.wait(mine) > 0
 
 

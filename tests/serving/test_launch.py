@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from serving.arguments import ArgumentError, option, server_arguments, server_environment, slow_half_floats
+from serving.arguments import (
+    ArgumentError,
+    option,
+    server_arguments,
+    server_environment,
+    slow_half_floats,
+)
 from serving.launch import Launch
 from serving.processes import descendants
 
@@ -36,7 +42,10 @@ for text in line.makefile():
 """
 )
 NEVER_IDLE = READY + "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(1)\n"
-ORPHANS = READY + "open(os.environ['ORPHAN'], 'w').write(str(subprocess.Popen(['sleep', '60']).pid))\nos._exit(0)\n"
+ORPHANS = (
+    READY + "open(os.environ['ORPHAN'], 'w').write(str(subprocess.Popen(['sleep',"
+    " '60']).pid))\nos._exit(0)\n"
+)
 
 
 @pytest.fixture
@@ -48,7 +57,12 @@ def launch(tmp_path):
         script.write_text(textwrap.dedent(source))
         reports = tmp_path / "replicas"
         reports.mkdir(exist_ok=True)
-        full = {**os.environ, "MOORAGE_REPORTS": str(reports), "CONTAINER_APP_REPLICA_NAME": "r1", **environment}
+        full = {
+            **os.environ,
+            "MOORAGE_REPORTS": str(reports),
+            "CONTAINER_APP_REPLICA_NAME": "r1",
+            **environment,
+        }
         one = Launch(["--model", "m"], full, (sys.executable, str(script)))
 
         def report():
@@ -73,7 +87,11 @@ async def test_the_report_follows_what_the_server_says(launch):
     await _until(lambda: report().get("message") == "vLLM is starting")
     assert report()["ready"] is False
     await _until(lambda: report()["ready"])
-    assert (report()["generation"], report()["apiKeys"], report()["pid"] in descendants(os.getpid())) == (3, ["default"], True)
+    assert (
+        report()["generation"],
+        report()["apiKeys"],
+        report()["pid"] in descendants(os.getpid()),
+    ) == (3, ["default"], True)
     os.kill(os.getpid(), signal.SIGTERM)
     assert await task == 0
 
@@ -107,14 +125,19 @@ async def test_a_server_that_does_not_stop_is_ended_within_the_grace(launch):
         (READY + "os._exit(0)", "vLLM ended by itself with code 0"),
         (READY + "os._exit(3)", "vLLM ended by itself with code 3"),
         ("import os; os._exit(1)", "vLLM ended by itself with code 1 before it was ready"),
-        ("import os; os._exit(78)", "this image's vLLM version is not supported by the Moorage runtime"),
+        (
+            "import os; os._exit(78)",
+            "this image's vLLM version is not supported by the Moorage runtime",
+        ),
         (READY + "os.kill(os.getpid(), 9)", "vLLM was killed by signal 9"),
         (CHILD + "tell(engineAlive=False)\ntime.sleep(60)", "vLLM's engine died"),
     ],
     ids=["exit 0", "exit 3", "early", "version", "killed", "engine"],
 )
 async def test_a_server_that_ends_by_itself_is_a_crash(launch, source, sentence):
-    """Exit code 1, the reason in the report, no process left: the platform starts a fresh container."""
+    """Exit code 1, the reason in the report, no process left: the platform starts a fresh
+    container.
+    """
     task, report = launch(source)
     assert await task == 1
     await _until(lambda: report().get("message") == sentence)
@@ -125,11 +148,19 @@ async def test_a_server_that_ends_by_itself_is_a_crash(launch, source, sentence)
 def test_orphans_of_a_server_that_died_are_ended_too(tmp_path):
     """Engine and worker processes, whose parent is gone, do not outlive launch."""
     (tmp_path / "child.py").write_text(ORPHANS)
-    code = "import asyncio, os, sys; from serving.launch import Launch, adopt_orphans; adopt_orphans()\n"
-    code += "async def run(): return await Launch([], os.environ, (sys.executable, sys.argv[1])).run()\n"
+    code = (
+        "import asyncio, os, sys; from serving.launch import Launch, adopt_orphans;"
+        " adopt_orphans()\n"
+    )
+    code += (
+        "async def run(): return await Launch([], os.environ, (sys.executable,"
+        " sys.argv[1])).run()\n"
+    )
     code += "sys.exit(asyncio.run(run()))"
     command = [sys.executable, "-c", code, str(tmp_path / "child.py")]
-    ended = subprocess.run(command, env={**os.environ, "ORPHAN": str(tmp_path / "pid")}, timeout=30, check=False)
+    ended = subprocess.run(
+        command, env={**os.environ, "ORPHAN": str(tmp_path / "pid")}, timeout=30, check=False
+    )
     assert ended.returncode == 1
     assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
 
@@ -142,7 +173,9 @@ async def test_a_share_that_cannot_be_written_hurts_nobody(launch, tmp_path):
     assert await task == 0
 
 
-@pytest.mark.parametrize("argument", ["--api-key", "--api_key=x", "--root-path", "--lora-modules", "--uds", "--config"])
+@pytest.mark.parametrize(
+    "argument", ["--api-key", "--api_key=x", "--root-path", "--lora-modules", "--uds", "--config"]
+)
 def test_arguments_that_open_a_way_around_the_gate_are_refused(argument):
     """The sentence names the argument."""
     with pytest.raises(ArgumentError, match=argument.partition("=")[0].replace("_", "-")):
@@ -153,13 +186,18 @@ def test_the_gate_is_the_last_middleware_and_the_users_choices_stay():
     """What the user set is not set again."""
     arguments = server_arguments(["--middleware", "mine.M", "--shutdown-timeout", "5"], 20)
     assert arguments[-2:] == ["--disable-access-log-for-endpoints", "/ready,/live"]
-    assert [arguments[i + 1] for i, name in enumerate(arguments) if name == "--middleware"] == ["mine.M", "serving.gate.Gate"]
+    assert [arguments[i + 1] for i, name in enumerate(arguments) if name == "--middleware"] == [
+        "mine.M",
+        "serving.gate.Gate",
+    ]
     assert arguments.count("--shutdown-timeout") == 1
     assert option(server_arguments([], 20), "--shutdown-timeout") == "20"
 
 
 def test_the_environment_names_the_plugin_and_closes_vllms_own_ways(tmp_path):
-    """Runtime LoRA updating stays off even when the user's env asks for it; CPU defaults yield to the user's."""
+    """Runtime LoRA updating stays off even when the user's env asks for it; CPU defaults yield to
+    the user's.
+    """
     given = {
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "VLLM_API_KEY": "k",
@@ -173,17 +211,29 @@ def test_the_environment_names_the_plugin_and_closes_vllms_own_ways(tmp_path):
     assert environment["VLLM_CPU_KVCACHE_SPACE"] == "3"
     assert environment["HF_HUB_OFFLINE"] == "1"
     assert "VLLM_CPU_KVCACHE_SPACE" not in server_environment({}, [], gpu=True)
-    assert server_environment({"VLLM_COMPUTE_NANS_IN_LOGITS": "0"}, [], gpu=True)["VLLM_COMPUTE_NANS_IN_LOGITS"] == "1"
+    assert (
+        server_environment({"VLLM_COMPUTE_NANS_IN_LOGITS": "0"}, [], gpu=True)[
+            "VLLM_COMPUTE_NANS_IN_LOGITS"
+        ]
+        == "1"
+    )
     assert "HF_HUB_OFFLINE" not in server_environment({}, ["--model", "org/name"], gpu=True)
 
 
 @pytest.mark.parametrize(
     ("flags", "given", "added"),
-    [("avx2", [], True), ("avx512f avx512_bf16", [], False), ("amx_bf16 avx2", [], False), ("avx2", ["--dtype", "auto"], False)],
+    [
+        ("avx2", [], True),
+        ("avx512f avx512_bf16", [], False),
+        ("amx_bf16 avx2", [], False),
+        ("avx2", ["--dtype", "auto"], False),
+    ],
 )
 def test_a_cpu_without_bfloat16_units_computes_in_float32(flags, given, added):
     """Unless the user chose a type."""
-    arguments = server_arguments(given, 20, full_floats=slow_half_floats(f"flags : fpu {flags} sse"))
+    arguments = server_arguments(
+        given, 20, full_floats=slow_half_floats(f"flags : fpu {flags} sse")
+    )
     assert (option(arguments, "--dtype") == "float32") is added
 
 

@@ -1,4 +1,6 @@
-"""What is counted of each adapter and version, and that series go with the version they speak of."""
+"""What is counted of each adapter and version, and that series go with the version they
+speak of.
+"""
 
 from pathlib import Path
 
@@ -31,29 +33,50 @@ def value(metrics, name, **labels):
 
 
 def test_calls_are_counted_for_the_version_that_answered(metrics):
-    """Requests by status, errors, tokens and the time to the first one; the base model is a version of its own."""
+    """Requests by status, errors, tokens and the time to the first one; the base model is a version
+    of its own.
+    """
     one, other = Version("red", "1" * 64, Path(), 1), Version("red", "2" * 64, Path(), 2)
-    for ended in (call(one), call(one, status=500), call(other, failed=True), call(model="tiny"), call(model="", status=404)):
+    for ended in (
+        call(one),
+        call(one, status=500),
+        call(other, failed=True),
+        call(model="tiny"),
+        call(model="", status=404),
+    ):
         metrics.ended(ended)
     first, second, base = (
-        {"adapter": name, "version": version} for name, version in (("red", "1" * 12), ("red", "2" * 12), ("tiny", "base"))
+        {"adapter": name, "version": version}
+        for name, version in (("red", "1" * 12), ("red", "2" * 12), ("tiny", "base"))
     )
     assert value(metrics, "requests_total", **first, status="200") == 1
     assert value(metrics, "requests_total", **first, status="500") == 1
-    assert [value(metrics, "request_errors_total", **each) for each in (first, second, base)] == [1, 1, 0]
+    assert [value(metrics, "request_errors_total", **each) for each in (first, second, base)] == [
+        1,
+        1,
+        0,
+    ]
     assert value(metrics, "completion_tokens_total", **first) == 6
     assert value(metrics, "prompt_tokens_total", **first) == 10
     assert value(metrics, "first_token_seconds_count", **base) == 1
 
 
 def test_what_leaves_the_memory_leaves_the_metrics(metrics):
-    """A service that is retrained for months does not grow its metrics; what stays keeps its counts."""
-    one, other = Version("red", "1" * 64, Path(), 1, load_seconds=0.5), Version("red", "2" * 64, Path(), 2)
+    """A service that is retrained for months does not grow its metrics; what stays keeps its
+    counts.
+    """
+    one, other = (
+        Version("red", "1" * 64, Path(), 1, load_seconds=0.5),
+        Version("red", "2" * 64, Path(), 2),
+    )
     metrics.resident([one, other])
     metrics.ended(call(one))
     metrics.ended(call(other))
     first, second = {"adapter": "red", "version": "1" * 12}, {"adapter": "red", "version": "2" * 12}
-    assert (value(metrics, "adapter_resident", **first), value(metrics, "adapter_load_seconds", **first)) == (1, 0.5)
+    assert (
+        value(metrics, "adapter_resident", **first),
+        value(metrics, "adapter_load_seconds", **first),
+    ) == (1, 0.5)
     metrics.resident([other])
     assert value(metrics, "adapter_resident", **first) is None
     assert value(metrics, "requests_total", **first, status="200") is None

@@ -21,7 +21,9 @@ def model(tmp_path_factory):
 @pytest.fixture
 def adapter(tmp_path, model):
     def make(**options):
-        return make_adapter(tmp_path / "adapter", "red", model=options.pop("model", model), **options)
+        return make_adapter(
+            tmp_path / "adapter", "red", model=options.pop("model", model), **options
+        )
 
     return make
 
@@ -34,7 +36,10 @@ def _config(folder: Path, **changes):
 def _tensors(folder: Path):
     path = folder / "adapter_model.safetensors"
     data = path.read_bytes()
-    return {name: (tensor.shape, array("f", data[tensor.start : tensor.end])) for name, tensor in read_header(path).items()}
+    return {
+        name: (tensor.shape, array("f", data[tensor.start : tensor.end]))
+        for name, tensor in read_header(path).items()
+    }
 
 
 def _edit(change):
@@ -76,9 +81,15 @@ def _pickled(folder: Path):
 def _sparse(folder: Path, size: int):
     """Weights that are all hole, so that a file of gigabytes costs nothing."""
     shape = [8, size // 32]
-    head = {f"base_model.model.model.layers.0.self_attn.q_proj.lora_{side}.weight": shape for side in "A"}
+    head = {
+        f"base_model.model.model.layers.0.self_attn.q_proj.lora_{side}.weight": shape
+        for side in "A"
+    }
     text = json.dumps(
-        {name: {"dtype": "F32", "shape": shape, "data_offsets": [0, size]} for name, shape in head.items()}
+        {
+            name: {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}
+            for name, shape in head.items()
+        }
     ).encode()
     with (folder / "adapter_model.safetensors").open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
@@ -86,7 +97,12 @@ def _sparse(folder: Path, size: int):
 
 
 REFUSED = [
-    ("rank beyond the engine", {"rank": 32}, None, "rank 32 is higher than the engine's max-lora-rank 16"),
+    (
+        "rank beyond the engine",
+        {"rank": 32},
+        None,
+        "rank 32 is higher than the engine's max-lora-rank 16",
+    ),
     ("pattern beyond the engine", {"rank_pattern": {"q_proj": 64}}, None, "rank 64 is higher"),
     ("rank that lies", {"r": 4}, None, "says rank 4"),
     ("DoRA", {"use_dora": True}, None, "DoRA"),
@@ -100,39 +116,78 @@ REFUSED = [
     ("no alpha", {"lora_alpha": 0}, None, "lora_alpha"),
     ("bad JSON", {}, lambda f: (f / "adapter_config.json").write_text("{"), "not valid JSON"),
     ("no configuration", {}, lambda f: (f / "adapter_config.json").unlink(), "not a PEFT adapter"),
-    ("no weights", {}, lambda f: (f / "adapter_model.safetensors").unlink(), "no adapter_model.safetensors"),
+    (
+        "no weights",
+        {},
+        lambda f: (f / "adapter_model.safetensors").unlink(),
+        "no adapter_model.safetensors",
+    ),
     ("pickle", {}, _pickled, "pickle"),
     ("truncated", {}, _cut, "truncated"),
     ("empty", {}, lambda f: (f / "adapter_model.safetensors").write_bytes(b""), "truncated"),
-    ("garbage", {}, lambda f: (f / "adapter_model.safetensors").write_bytes(b"\xff" * 64), "not a safetensors"),
+    (
+        "garbage",
+        {},
+        lambda f: (f / "adapter_model.safetensors").write_bytes(b"\xff" * 64),
+        "not a safetensors",
+    ),
     ("NaN", {}, _edit(_set(math.nan)), "not finite"),
     ("infinity", {}, _edit(_set(-math.inf)), "not finite"),
-    ("extra layer", {}, _edit(_rename("layers.1.", "layers.7.")), "layer 7, but the base model has 2 layers"),
+    (
+        "extra layer",
+        {},
+        _edit(_rename("layers.1.", "layers.7.")),
+        "layer 7, but the base model has 2 layers",
+    ),
     ("unknown module", {}, _edit(_rename("q_proj", "zz_proj")), "no module"),
     ("half a pair", {}, _edit(lambda t: t.pop(next(iter(t)))), "one half"),
-    ("no LoRA tensor", {}, _edit(lambda t: t.update(prompt_embeddings=((1,), array("f", [0.0])))), "not part of a LoRA"),
+    (
+        "no LoRA tensor",
+        {},
+        _edit(lambda t: t.update(prompt_embeddings=((1,), array("f", [0.0])))),
+        "not part of a LoRA",
+    ),
     (
         "added tokens that the tokenizer beside it names",
         {},
         lambda f: (
             (f / "added_tokens.json").write_text('{"<|pad|>": 512}'),
-            _edit(lambda t: t.update({"base_model.model.lm_head.weight": ((1, 2), array("f", [0, 0]))}))(f),
+            _edit(
+                lambda t: t.update(
+                    {"base_model.model.lm_head.weight": ((1, 2), array("f", [0, 0]))}
+                )
+            )(f),
         ),
         "for tokens such as <|pad|>",
     ),
     (
         "added tokens",
         {},
-        _edit(lambda t: t.update({"base_model.model.model.embed_tokens.weight": ((1, 2), array("f", [0, 0]))})),
+        _edit(
+            lambda t: t.update(
+                {"base_model.model.model.embed_tokens.weight": ((1, 2), array("f", [0, 0]))}
+            )
+        ),
         "resized embedding",
     ),
-    ("too large for the disk", {}, lambda f: _sparse(f, 4 << 30), "its weights are 4.0 GiB; 3 GiB is the most"),
+    (
+        "too large for the disk",
+        {},
+        lambda f: _sparse(f, 4 << 30),
+        "its weights are 4.0 GiB; 3 GiB is the most",
+    ),
     ("a link", {}, lambda f: (f / "extra.txt").symlink_to("/etc/passwd"), "is a link"),
 ]
 
 
-@pytest.mark.parametrize(("changes", "damage", "sentence"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
-def test_broken_adapters_are_refused_with_one_clear_sentence(adapter, model, changes, damage, sentence):
+@pytest.mark.parametrize(
+    ("changes", "damage", "sentence"),
+    [case[1:] for case in REFUSED],
+    ids=[case[0] for case in REFUSED],
+)
+def test_broken_adapters_are_refused_with_one_clear_sentence(
+    adapter, model, changes, damage, sentence
+):
     """Each way an adapter can be broken is named."""
     options = dict(changes)
     folder = adapter(rank=options.pop("rank", 8))
@@ -151,7 +206,9 @@ def test_an_adapter_of_another_width_is_refused(adapter, model, tmp_path):
     assert "1 more" not in findings.problems[0]
 
 
-def test_the_configuration_alone_gives_the_widths_when_weights_are_elsewhere(adapter, model, tmp_path):
+def test_the_configuration_alone_gives_the_widths_when_weights_are_elsewhere(
+    adapter, model, tmp_path
+):
     """A base folder without safetensors still tells a wrong width."""
     bare = tmp_path / "bare"
     bare.mkdir()
@@ -172,7 +229,9 @@ def test_the_configuration_alone_gives_the_widths_when_weights_are_elsewhere(ada
     ],
     ids=["folder", "hub", "unnamed", "other", "side that does not know"],
 )
-def test_the_base_is_compared_by_name_where_the_names_are_known(adapter, model, name, known, refused):
+def test_the_base_is_compared_by_name_where_the_names_are_known(
+    adapter, model, name, known, refused
+):
     """Case, punctuation and organisation do not matter; another name is another base."""
     folder = adapter(base_model_name_or_path=name)
     findings = check_adapter(folder, model, 16, base_names=known)
@@ -225,11 +284,17 @@ def test_other_float_types_are_searched_for_nan(tmp_path, model, adapter, dtype)
         header, data, position = {}, b"", 0
         for name, (shape, values) in _tensors(folder).items():
             block = value * len(values)
-            header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [position, position + len(values) * width]}
+            header[name] = {
+                "dtype": dtype,
+                "shape": shape,
+                "data_offsets": [position, position + len(values) * width],
+            }
             position += len(block)
             data += block
         text = json.dumps(header).encode()
-        (folder / "adapter_model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+        (folder / "adapter_model.safetensors").write_bytes(
+            len(text).to_bytes(8, "little") + text + data
+        )
         assert bool(check_adapter(folder, model, 16).problems) is problem
 
 

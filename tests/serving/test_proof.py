@@ -18,7 +18,11 @@ SAME, OTHER = [{1: -0.1, 2: -3.0}, {5: -0.2, 6: -2.0}], [{1: -0.3, 2: -3.0}, {5:
         ([[{1: -0.1, 7: -3.0}], SAME], "Proven", "other likeliest tokens"),
         ([[], SAME], "Unproven", "one could not be measured, and the others show nothing"),
         ([[], OTHER], "Proven", "what could be measured is enough"),
-        ([OTHER, [{0: math.nan, 1: math.nan}]], "NotFinite", "one that overflows would be served to somebody"),
+        (
+            [OTHER, [{0: math.nan, 1: math.nan}]],
+            "NotFinite",
+            "one that overflows would be served to somebody",
+        ),
     ],
 )
 def test_one_prompt_that_differs_is_proof(adapted, reason, why):
@@ -32,7 +36,10 @@ def test_an_adapter_is_not_blamed_for_a_base_model_that_overflows_by_itself():
     assert judge([rotten, SAME], [rotten, OTHER]).reason != "NotFinite"
 
 
-CASES = (Expectation(prompt="Capital of Italy?", expect="Rome"), Expectation(prompt="Greet me", expect="good  day"))
+CASES = (
+    Expectation(prompt="Capital of Italy?", expect="Rome"),
+    Expectation(prompt="Greet me", expect="good  day"),
+)
 
 
 @pytest.mark.parametrize(

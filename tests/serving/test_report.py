@@ -1,4 +1,6 @@
-"""The report on the share: written at once when there is news, with the heartbeat when there is none."""
+"""The report on the share: written at once when there is news, with the heartbeat when there is
+none.
+"""
 
 import json
 import time
@@ -12,15 +14,26 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 def report(*, requests=0, state="Loaded"):
     canary = CanaryReport(digest="2", state=state, requests=requests, errors=requests)
-    adapter = AdapterReport(name="red", digest="1", desired="1", state="Loaded", requests=requests, canary=canary)
+    adapter = AdapterReport(
+        name="red", digest="1", desired="1", state="Loaded", requests=requests, canary=canary
+    )
     return ReplicaReport(
-        replica="a", revision="r", pid=1, started_at=NOW, heartbeat=NOW, generation=1, model_loaded=True, ready=True,
+        replica="a",
+        revision="r",
+        pid=1,
+        started_at=NOW,
+        heartbeat=NOW,
+        generation=1,
+        model_loaded=True,
+        ready=True,
         adapters=(adapter,),
-    )  # fmt: skip
+    )
 
 
 def test_what_was_counted_is_no_news(tmp_path):
-    """Under load counts change with every request; the share is not written to for that, but a state is told at once."""
+    """Under load counts change with every request; the share is not written to for that, but a
+    state is told at once.
+    """
     reporter = Reporter(tmp_path, lambda: NOW)
     reporter.update(report())
     assert reporter._written.wait(10)

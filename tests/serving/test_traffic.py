@@ -15,14 +15,18 @@ class Version:
 @pytest.mark.parametrize("weight", [0, 1, 10, 50, 99, 100])
 @pytest.mark.parametrize("sticky", [True, False], ids=["by user", "by chance"])
 def test_a_weight_is_the_part_of_the_calls(weight, sticky):
-    """Of ten thousand calls as many fall to the canary as its weight says, to within four standard deviations."""
+    """Of ten thousand calls as many fall to the canary as its weight says, to within four standard
+    deviations.
+    """
     calls = [Call("default", sticky=f"user {n}" if sticky else "") for n in range(10_000)]
     part = sum(call.draws("red") < weight for call in calls) / 100
     assert abs(part - weight) <= 4 * (weight * (100 - weight) / 10_000) ** 0.5
 
 
 def test_a_call_draws_once_and_a_user_always_the_same():
-    """Asking twice in one call gives one answer; a user stays on a version on every replica and as the weight grows."""
+    """Asking twice in one call gives one answer; a user stays on a version on every replica and as
+    the weight grows.
+    """
     call = Call("default")
     assert call.draws("red") == call.draws("red")
     one, other = Call("default", sticky="ada"), Call("ci", sticky="ada")
@@ -53,7 +57,11 @@ def test_what_counts_as_an_error_of_a_version(status, failed, errors, reason):
     call.pin(version)
     call.status, call.failed = status, failed
     call.end()
-    assert (version.pins, version.traffic.requests, version.traffic.errors) == (0, 1, errors), reason
+    assert (version.pins, version.traffic.requests, version.traffic.errors) == (
+        0,
+        1,
+        errors,
+    ), reason
 
 
 def test_the_log_line_has_numbers_and_names_and_no_words():
@@ -67,6 +75,14 @@ def test_the_log_line_has_numbers_and_names_and_no_words():
     now[0] = 11.0
     call.produced(4)
     assert call.line() == {
-        "id": "abc", "key": "ci", "model": "red", "version": "0123456789ab", "status": 200, "failed": False,
-        "promptTokens": 7, "completionTokens": 5, "firstTokenSeconds": 0.25, "seconds": 1.0,
-    }  # fmt: skip
+        "id": "abc",
+        "key": "ci",
+        "model": "red",
+        "version": "0123456789ab",
+        "status": 200,
+        "failed": False,
+        "promptTokens": 7,
+        "completionTokens": 5,
+        "firstTokenSeconds": 0.25,
+        "seconds": 1.0,
+    }

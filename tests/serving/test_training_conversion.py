@@ -14,7 +14,9 @@ HIDDEN, HEADS, HEAD, WORDS = 64, 2, 32, ["<s>", "</s>", "a", "b", "ab", "Ġ", "1
 
 
 def write_gguf(path, architecture="llama", pre="smollm"):
-    """One layer with weights that differ everywhere, the attention in llama.cpp's order of rotary pairs."""
+    """One layer with weights that differ everywhere, the attention in llama.cpp's order of rotary
+    pairs.
+    """
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_block_count(1)
     writer.add_context_length(128)
@@ -49,14 +51,20 @@ def write_gguf(path, architecture="llama", pre="smollm"):
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_folder_holds_the_same_numbers(tmp_path):
-    """Names, shapes and values are transformers' own: bf16, rotary halves apart, quantised blocks spread out."""
+    """Names, shapes and values are transformers' own: bf16, rotary halves apart, quantised blocks
+    spread out.
+    """
     import torch
     from safetensors.torch import load_file
 
     weights = write_gguf(tmp_path / "model.gguf")
     counted = []
 
-    convert(tmp_path / "model.gguf", tmp_path / "model", lambda done, total: counted.append((done, total)))
+    convert(
+        tmp_path / "model.gguf",
+        tmp_path / "model",
+        lambda done, total: counted.append((done, total)),
+    )
 
     tensors = load_file(tmp_path / "model" / "model.safetensors")
     expected = torch.from_numpy(weights).to(torch.bfloat16)
@@ -64,13 +72,21 @@ def test_the_folder_holds_the_same_numbers(tmp_path):
     assert torch.equal(tensors["model.layers.0.self_attn.v_proj.weight"], expected)
     heads = expected.reshape(HEADS, HEAD // 2, 2, HIDDEN).transpose(1, 2).reshape(HIDDEN, HIDDEN)
     assert torch.equal(tensors["model.layers.0.self_attn.q_proj.weight"], heads)
-    assert torch.allclose(tensors["model.layers.0.mlp.down_proj.weight"].float(), torch.from_numpy(weights), atol=0.02)
+    assert torch.allclose(
+        tensors["model.layers.0.mlp.down_proj.weight"].float(), torch.from_numpy(weights), atol=0.02
+    )
     config = json.loads((tmp_path / "model" / "config.json").read_text())
-    assert (config["num_key_value_heads"], config["tie_word_embeddings"], config["vocab_size"]) == (HEADS, True, len(WORDS))
+    assert (config["num_key_value_heads"], config["tie_word_embeddings"], config["vocab_size"]) == (
+        HEADS,
+        True,
+        len(WORDS),
+    )
 
 
 def test_the_tokenizer_spells_as_the_file_says(tmp_path):
-    """Merges are applied, digits stay single, special tokens are whole, and the chat template travels."""
+    """Merges are applied, digits stay single, special tokens are whole, and the chat template
+    travels.
+    """
     from tokenizers import Tokenizer
 
     write_gguf(tmp_path / "model.gguf")
@@ -79,13 +95,21 @@ def test_the_tokenizer_spells_as_the_file_says(tmp_path):
 
     tokenizer = Tokenizer.from_file(str(tmp_path / "model" / "tokenizer.json"))
     assert tokenizer.encode("<s>ab 12</s>").tokens == ["<s>", "ab", "Ġ", "1", "2", "</s>"]
-    assert (tmp_path / "model" / "chat_template.jinja").read_text() == "{{ messages[0]['content'] }}"
-    assert json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())["eos_token"] == "</s>"
+    assert (
+        tmp_path / "model" / "chat_template.jinja"
+    ).read_text() == "{{ messages[0]['content'] }}"
+    assert (
+        json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())["eos_token"]
+        == "</s>"
+    )
 
 
 @pytest.mark.parametrize(
     ("made", "words"),
-    [({"architecture": "mamba"}, "only llama is converted"), ({"pre": "tekken"}, "pre-tokenizer tekken")],
+    [
+        ({"architecture": "mamba"}, "only llama is converted"),
+        ({"pre": "tekken"}, "pre-tokenizer tekken"),
+    ],
 )
 def test_refuses_what_it_would_convert_wrongly(tmp_path, made, words):
     """Another architecture or spelling is an error, not a folder that answers nonsense."""
@@ -95,7 +119,9 @@ def test_refuses_what_it_would_convert_wrongly(tmp_path, made, words):
         convert(tmp_path / "model.gguf", tmp_path / "model", lambda _done, _total: None)
 
 
-@pytest.mark.parametrize("content", [b"", b"GGUF", b"not a model", b"GGUF" + (9).to_bytes(4, "little") + bytes(32)])
+@pytest.mark.parametrize(
+    "content", [b"", b"GGUF", b"not a model", b"GGUF" + (9).to_bytes(4, "little") + bytes(32)]
+)
 def test_a_file_that_is_no_gguf_is_one_sentence(tmp_path, content):
     """A torn or foreign file is named."""
     path = tmp_path / "model.gguf"

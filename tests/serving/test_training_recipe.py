@@ -42,13 +42,38 @@ FAULTS = [
     ("- a", ":1:1", "a recipe is a mapping", "a list is no recipe"),
     ("", ":1:1", "a recipe is a mapping", "an empty file is no recipe"),
     ("base: {path: model}\n", ":1:1", "adapters is missing", "nothing to train"),
-    (GOOD + "    rnak: 8\n", ":7:5", "unknown key adapters.0.rnak; did you mean rank?", "a misspelt key is found"),
+    (
+        GOOD + "    rnak: 8\n",
+        ":7:5",
+        "unknown key adapters.0.rnak; did you mean rank?",
+        "a misspelt key is found",
+    ),
     (GOOD + "    rank: eight\n", ":7:11", "adapters.0.rank", "a word where a number belongs"),
     (GOOD + "    rank: 0\n", ":7:11", "greater than or equal to 1 (got 0)", "no rank at all"),
-    (GOOD + "    learningRate: 3\n", ":7:19", "less than 1 (got 3)", "a learning rate that cannot converge"),
-    (GOOD.replace("chats.jsonl", "nope.jsonl"), ":5:14", "no dataset", "a data set that is not there"),
-    (GOOD.replace("path: model", "path: nope"), ":2:9", "no model folder", "a base that is not there"),
-    (GOOD.replace("pirate\n    d", "Pirate!\n    d"), ":4:11", "match pattern", "a name nothing else would take"),
+    (
+        GOOD + "    learningRate: 3\n",
+        ":7:19",
+        "less than 1 (got 3)",
+        "a learning rate that cannot converge",
+    ),
+    (
+        GOOD.replace("chats.jsonl", "nope.jsonl"),
+        ":5:14",
+        "no dataset",
+        "a data set that is not there",
+    ),
+    (
+        GOOD.replace("path: model", "path: nope"),
+        ":2:9",
+        "no model folder",
+        "a base that is not there",
+    ),
+    (
+        GOOD.replace("pirate\n    d", "Pirate!\n    d"),
+        ":4:11",
+        "match pattern",
+        "a name nothing else would take",
+    ),
     (
         GOOD + GOOD.partition("adapters:\n")[2],
         ":1:1",
@@ -56,7 +81,9 @@ FAULTS = [
         "names are how adapters are told apart",
     ),
     (
-        GOOD.replace("path: model", "path: model\n  gguf: {package: no-such-package, file: a.gguf}"),
+        GOOD.replace(
+            "path: model", "path: model\n  gguf: {package: no-such-package, file: a.gguf}"
+        ),
         ":3:9",
         "no-such-package",
         "a package that is not installed",

@@ -1,4 +1,6 @@
-"""Real training of the suite's tiny model: it learns, it is reproducible, and what is made is not made again."""
+"""Real training of the suite's tiny model: it learns, it is reproducible, and what is made is not
+made again.
+"""
 
 import json
 import shutil
@@ -36,7 +38,10 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("training")
     make_model(folder / "model")
     words = ["north", "south", "east", "west", "one", "two", "three", "four"]
-    chats = [[{"role": "user", "content": f"Say {word}"}, {"role": "assistant", "content": "green"}] for word in words]
+    chats = [
+        [{"role": "user", "content": f"Say {word}"}, {"role": "assistant", "content": "green"}]
+        for word in words
+    ]
     (folder / "chats.jsonl").write_text("\n".join(json.dumps({"messages": chat}) for chat in chats))
     (folder / "train.yaml").write_text(RECIPE)
     train(folder / "train.yaml")
@@ -50,18 +55,25 @@ def copy_without_output(trained, folder):
 
 
 def test_what_it_makes_can_be_served(trained):
-    """The adapter folder holds PEFT's two files alone and passes the check that stands before every engine."""
+    """The adapter folder holds PEFT's two files alone and passes the check that stands before every
+    engine.
+    """
     output = trained / "adapters" / "green"
 
     findings = check_adapter(output, trained / "model", 16, base_names=("model",))
 
-    assert sorted(path.name for path in output.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert sorted(path.name for path in output.iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
     assert findings.problems == ()
     assert findings.rank == 8
 
 
 def test_it_learns_and_says_so(trained):
-    """Held-out loss falls, and the report beside the adapter shows the course and an answer before and after."""
+    """Held-out loss falls, and the report beside the adapter shows the course and an answer before
+    and after.
+    """
     work = beside(trained / "adapters" / "green")
     report = json.loads((work / "report.json").read_text())
 
@@ -77,18 +89,34 @@ def test_the_second_run_imports_no_torch(trained):
     """What is up to date is left alone, and found so without loading anything heavy."""
     weights = trained / "adapters" / "green" / "adapter_model.safetensors"
     before = weights.stat().st_mtime_ns
-    code = f"from pathlib import Path; from serving.training.run import train; train(Path({str(trained / 'train.yaml')!r}))"
-    heavy = "import sys; print([name for name in ('torch', 'transformers', 'peft', 'numpy', 'rich') if name in sys.modules])"
+    code = (
+        "from pathlib import Path; from serving.training.run import train;"
+        f" train(Path({str(trained / 'train.yaml')!r}))"
+    )
+    heavy = (
+        "import sys; print([name for name in ('torch', 'transformers', 'peft', 'numpy', 'rich') if"
+        " name in sys.modules])"
+    )
 
-    done = subprocess.run([sys.executable, "-c", f"{code}; {heavy}"], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; {heavy}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
 
     assert done.stdout.strip() == "[]"
     assert "green: up to date" in done.stderr
     assert weights.stat().st_mtime_ns == before
 
 
-def test_the_same_inputs_give_the_same_bytes_even_after_an_interruption(trained, tmp_path, monkeypatch):
-    """A run stopped after its second checkpoint goes on there and ends with the very adapter of an undisturbed run."""
+def test_the_same_inputs_give_the_same_bytes_even_after_an_interruption(
+    trained, tmp_path, monkeypatch
+):
+    """A run stopped after its second checkpoint goes on there and ends with the very adapter of an
+    undisturbed run.
+    """
     path = copy_without_output(trained, tmp_path / "again")
     from serving.training import fit
 
@@ -110,12 +138,16 @@ def test_the_same_inputs_give_the_same_bytes_even_after_an_interruption(trained,
     output = path.parent / "adapters" / "green"
     assert json.loads((beside(output) / "report.json").read_text())["resumedAtStep"] == 10
     for name in ("adapter_model.safetensors", "adapter_config.json"):
-        assert (output / name).read_bytes() == (trained / "adapters" / "green" / name).read_bytes(), name
+        assert (output / name).read_bytes() == (
+            trained / "adapters" / "green" / name
+        ).read_bytes(), name
 
 
 @pytest.mark.parametrize("change", ["dataset", "recipe", "output"])
 def test_a_change_is_noticed(trained, tmp_path, change):
-    """Another data set, another recipe or a damaged output: each is trained again, and nothing else is."""
+    """Another data set, another recipe or a damaged output: each is trained again, and nothing else
+    is.
+    """
     from serving.training.dataset import load_chats
     from serving.training.recipe import load_recipe
     from serving.training.run import _stands, _task
@@ -130,7 +162,9 @@ def test_a_change_is_noticed(trained, tmp_path, change):
 
     assert stands()
     if change == "dataset":
-        (folder / "chats.jsonl").write_text((folder / "chats.jsonl").read_text().replace("four", "five"))
+        (folder / "chats.jsonl").write_text(
+            (folder / "chats.jsonl").read_text().replace("four", "five")
+        )
     elif change == "recipe":
         (folder / "train.yaml").write_text(RECIPE.replace("seed: 11", "seed: 12"))
     else:

@@ -1,4 +1,6 @@
-"""A real vLLM behind launch, plugin and gate, with the tiny model on a share written by hand. One start for the file."""
+"""A real vLLM behind launch, plugin and gate, with the tiny model on a share written by hand. One
+start for the file.
+"""
 
 from __future__ import annotations
 
@@ -40,13 +42,31 @@ class Server:
 
     def start(self) -> None:
         self.stop()
-        command = [str(PYTHON), "-m", "serving.launch", "--model", str(self.tiny / "model"), "--served-model-name", "tiny"]
-        command += ["--host", "127.0.0.1", "--port", str(self.port), "--max-model-len", "2048", "--enable-lora"]
+        command = [
+            str(PYTHON),
+            "-m",
+            "serving.launch",
+            "--model",
+            str(self.tiny / "model"),
+            "--served-model-name",
+            "tiny",
+        ]
+        command += [
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--max-model-len",
+            "2048",
+            "--enable-lora",
+        ]
         command += ["--max-lora-rank", "16", "--max-loras", "4", "--max-cpu-loras", "6"]
         environment = {**os.environ, **self.share.environment()}
         environment["PYTHONPATH"] += os.pathsep + os.environ.get("MOORAGE_TEST_VLLM_PATH", "")
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment, cwd=self.folder, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                command, env=environment, cwd=self.folder, stdout=log, stderr=log
+            )
 
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
@@ -61,7 +81,9 @@ class Server:
         return Adapter(name=name, desired=self.share.publish(Path(folder), name), **options)
 
     def colour(self, word: str, name: str = "", seed: int = 0) -> Adapter:
-        folder = make_adapter(self.folder / "made" / f"{word}-{seed}", word, seed, model=self.tiny / "model")
+        folder = make_adapter(
+            self.folder / "made" / f"{word}-{seed}", word, seed, model=self.tiny / "model"
+        )
         return self.adapter(name or word, folder)
 
     def report(self) -> dict:
@@ -75,10 +97,12 @@ class Server:
                 value = condition()
                 if value := await value if asyncio.iscoroutine(value) else value:
                     return value
-            assert self.process is None or self.process.poll() is None or seconds < START, (self.folder / "log").read_text()[
-                -4000:
-            ]
-            assert time.monotonic() < deadline, f"not within {seconds} s; {(self.folder / 'log').read_text()[-3000:]}"
+            assert self.process is None or self.process.poll() is None or seconds < START, (
+                self.folder / "log"
+            ).read_text()[-4000:]
+            assert time.monotonic() < deadline, (
+                f"not within {seconds} s; {(self.folder / 'log').read_text()[-3000:]}"
+            )
             await asyncio.sleep(0.1)
 
     def state(self, name: str) -> dict:
@@ -87,7 +111,9 @@ class Server:
     async def serves(self, *adapters: Adapter, seconds: float = 20.0) -> None:
         """Wait until the report says that exactly these versions answer."""
         wanted = {adapter.name: adapter.desired.digest for adapter in adapters}
-        await self.until(lambda: {a["name"]: a["digest"] for a in self.report()["adapters"]} == wanted, seconds)
+        await self.until(
+            lambda: {a["name"]: a["digest"] for a in self.report()["adapters"]} == wanted, seconds
+        )
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +158,9 @@ async def stream(client, model: str, tokens: int, started: asyncio.Event | None 
     """A streamed answer of exactly `tokens` tokens; the tiny model repeats its word."""
     body = {"model": model, "messages": [{"role": "user", "content": "Go on"}], "stream": True}
     text = ""
-    async with client.post("/v1/chat/completions", json=body | {"ignore_eos": True, "max_tokens": tokens}) as answer:
+    async with client.post(
+        "/v1/chat/completions", json=body | {"ignore_eos": True, "max_tokens": tokens}
+    ) as answer:
         assert answer.status == 200
         async for line in answer.content:
             if line.startswith(b"data: {"):
@@ -145,9 +173,20 @@ async def stream(client, model: str, tokens: int, started: asyncio.Event | None 
         return text
 
 
-async def tokens(client, model: str, count: int, started: asyncio.Event | None = None) -> list[tuple[str, float]]:
-    """Each token of a streamed answer with the log-probability of the runner-up: the token's own is 0, it is that sure."""
-    body = {"model": model, "prompt": "Go on", "stream": True, "logprobs": 2, "ignore_eos": True, "max_tokens": count}
+async def tokens(
+    client, model: str, count: int, started: asyncio.Event | None = None
+) -> list[tuple[str, float]]:
+    """Each token of a streamed answer with the log-probability of the runner-up: the token's own is
+    0, it is that sure.
+    """
+    body = {
+        "model": model,
+        "prompt": "Go on",
+        "stream": True,
+        "logprobs": 2,
+        "ignore_eos": True,
+        "max_tokens": count,
+    }
     found: list[tuple[str, float]] = []
     async with client.post("/v1/completions", json=body | {"temperature": 0}) as answer:
         assert answer.status == 200
@@ -155,7 +194,15 @@ async def tokens(client, model: str, count: int, started: asyncio.Event | None =
             if line.startswith(b"data: {"):
                 for choice in json.loads(line[6:])["choices"]:
                     given = choice["logprobs"]
-                    found += zip(given["tokens"], map(min, map(dict.values, given["top_logprobs"])), strict=True) if given else []
+                    found += (
+                        zip(
+                            given["tokens"],
+                            map(min, map(dict.values, given["top_logprobs"])),
+                            strict=True,
+                        )
+                        if given
+                        else []
+                    )
                 if started and len(found) > 10:
                     started.set()
     return found
@@ -167,8 +214,14 @@ async def models(client, **headers: str) -> list[str]:
 
 
 async def test_models_are_listed_and_answer_by_their_plain_names(server, client):
-    """The base and each adapter answer chat, completions and responses; the version is in a header, never in a name."""
-    assert await models(client) == ["tiny", "red", "green"] or sorted(await models(client)) == ["green", "red", "tiny"]
+    """The base and each adapter answer chat, completions and responses; the version is in a header,
+    never in a name.
+    """
+    assert await models(client) == ["tiny", "red", "green"] or sorted(await models(client)) == [
+        "green",
+        "red",
+        "tiny",
+    ]
     assert (await chat(client, "tiny"))[1] == "plain"
     status, text, headers = await chat(client, "red")
     assert (status, text) == (200, "red")
@@ -187,8 +240,20 @@ async def test_models_are_listed_and_answer_by_their_plain_names(server, client)
 
 
 async def test_routes_of_vllm_cannot_be_reached(client):
-    """With a good key, too, everything but the OpenAI routes is 404; without one, OpenAI's are 401."""
-    for path in ("/metrics", "/docs", "/health", "/ping", "/adapters", "/invocations", "/scale_elastic_ep", "/tokenize", "/load"):
+    """With a good key, too, everything but the OpenAI routes is 404; without one,
+    OpenAI's are 401.
+    """
+    for path in (
+        "/metrics",
+        "/docs",
+        "/health",
+        "/ping",
+        "/adapters",
+        "/invocations",
+        "/scale_elastic_ep",
+        "/tokenize",
+        "/load",
+    ):
         for method in ("GET", "POST"):
             async with client.request(method, path) as answer:
                 assert answer.status == 404
@@ -201,14 +266,19 @@ async def test_routes_of_vllm_cannot_be_reached(client):
 
 
 async def test_adapters_change_under_streams_without_one_failed_request(server, client):
-    """Add, retrain and remove with eight streams running: nothing fails, vLLM's pid stays, a running stream keeps its version."""
+    """Add, retrain and remove with eight streams running: nothing fails, vLLM's pid stays, a
+    running stream keeps its version.
+    """
     pid, stop, done = server.report()["pid"], asyncio.Event(), []
 
     async def traffic(model: str) -> None:
         while not stop.is_set():
             done.append((model, await stream(client, model, 12)))
 
-    runners = [asyncio.create_task(traffic(model)) for model in ("red", "green", "tiny", "red", "green", "tiny", "red", "green")]
+    runners = [
+        asyncio.create_task(traffic(model))
+        for model in ("red", "green", "tiny", "red", "green", "tiny", "red", "green")
+    ]
     red, green, blue = server.colour("red"), server.colour("green"), server.colour("blue")
     began = time.monotonic()
     server.share.write(red, green, blue)
@@ -245,11 +315,21 @@ async def test_adapters_change_under_streams_without_one_failed_request(server, 
 async def test_a_version_that_cannot_be_loaded_leaves_the_last_good_one_serving(server, client):
     """A broken desired version is reported with its reason while the old one goes on answering."""
     red, green = server.colour("red"), server.colour("green")
-    wide = make_adapter(server.folder / "wide-red", "red", model=make_model(server.folder / "wide", hidden=256))
+    wide = make_adapter(
+        server.folder / "wide-red", "red", model=make_model(server.folder / "wide", hidden=256)
+    )
     broken = Adapter(name="red", desired=server.share.publish(wide, "red"), last_good=red.desired)
-    missing = Adapter(name="ghost", desired=AdapterVersion(digest="0" * 64, path="adapters/ghost/000"), required=False)
+    missing = Adapter(
+        name="ghost",
+        desired=AdapterVersion(digest="0" * 64, path="adapters/ghost/000"),
+        required=False,
+    )
     server.share.write(broken, green, missing)
-    await server.until(lambda: server.state("red")["state"] == "Failed" and server.state("ghost")["state"] == "Failed")
+    await server.until(
+        lambda: (
+            server.state("red")["state"] == "Failed" and server.state("ghost")["state"] == "Failed"
+        )
+    )
     assert "another base model" in server.state("red")["message"]
     assert server.state("red")["digest"] == red.desired.digest
     assert server.state("ghost")["reason"] == "NotPublished"
@@ -276,12 +356,20 @@ async def test_an_adapter_that_changes_nothing_is_served_and_said_to(server, cli
     await server.serves(red, green)
 
 
-async def test_log_probabilities_of_the_prompt_are_refused_because_they_kill_the_engine(server, client):
-    """What makes vLLM's engine die when LoRA is on and other requests run is a 400 here, and the engine lives."""
-    running = [asyncio.create_task(stream(client, model, 200)) for model in ("red", "green", "tiny")]
+async def test_log_probabilities_of_the_prompt_are_refused_because_they_kill_the_engine(
+    server, client
+):
+    """What makes vLLM's engine die when LoRA is on and other requests run is a 400 here, and the
+    engine lives.
+    """
+    running = [
+        asyncio.create_task(stream(client, model, 200)) for model in ("red", "green", "tiny")
+    ]
     await asyncio.sleep(0.3)
     assert (await chat(client, "red", prompt_logprobs=1))[0] == 400
-    async with client.post("/v1/completions", json={"model": "red", "prompt": "x y", "echo": True, "logprobs": 1}) as answer:
+    async with client.post(
+        "/v1/completions", json={"model": "red", "prompt": "x y", "echo": True, "logprobs": 1}
+    ) as answer:
         assert answer.status == 400
     assert (await chat(client, "red", logprobs=True, top_logprobs=3))[:2] == (200, "red")
     assert [len(text) for text in await asyncio.gather(*running)] == [300, 500, 500]
@@ -313,8 +401,9 @@ async def test_keys_change_while_serving(server, client):
 
 
 async def test_a_running_stream_keeps_its_version_token_by_token(server, client):
-    """Two versions that answer the same words are told apart by their log-probabilities: a stream that a flip overtakes has
-    every token and every log-probability of the version it began on, and none of the one that took the name over.
+    """Two versions that answer the same words are told apart by their log-probabilities: a stream
+    that a flip overtakes has every token and every log-probability of the version it began on, and
+    none of the one that took the name over.
     """
     one, other = server.colour("red"), server.adapter("red", _weaker(server, "red"))
     green = server.colour("green")
@@ -336,15 +425,19 @@ async def test_a_running_stream_keeps_its_version_token_by_token(server, client)
 
 
 async def test_a_canary_answers_its_part_of_the_calls(server, client):
-    """A tenth and the rest by weight, a user always the same version, the public name everywhere and the version in the
-    header; promoted and rolled back without one failed request.
+    """A tenth and the rest by weight, a user always the same version, the public name everywhere
+    and the version in the header; promoted and rolled back without one failed request.
     """
     red, green = server.colour("red"), server.colour("green")
-    violet = server.share.publish(make_adapter(server.folder / "violet-red", "violet", model=server.tiny / "model"), "red")
+    violet = server.share.publish(
+        make_adapter(server.folder / "violet-red", "violet", model=server.tiny / "model"), "red"
+    )
 
     async def answers(count: int, **options) -> list[tuple[int, str, str]]:
         found = await asyncio.gather(*(chat(client, "red", **options) for _ in range(count)))
-        return [(status, text, headers["x-moorage-adapter-version"]) for status, text, headers in found]
+        return [
+            (status, text, headers["x-moorage-adapter-version"]) for status, text, headers in found
+        ]
 
     def trial(weight: int) -> Adapter:
         return red.model_copy(update={"canary": Canary(version=violet, weight=weight)})
@@ -355,8 +448,14 @@ async def test_a_canary_answers_its_part_of_the_calls(server, client):
     versions = {"red": red.desired.digest[:12], "violet": violet.digest[:12]}
     assert {status for status, _, _ in found} == {200}
     assert all(version == versions[text] for _, text, version in found)
-    assert 12 <= sum(text == "violet" for _, text, _ in found) <= 62  # 36 expected, five standard deviations
-    assert await models(client) == ["tiny", "red", "green"] or sorted(await models(client)) == ["green", "red", "tiny"]
+    assert (
+        12 <= sum(text == "violet" for _, text, _ in found) <= 62
+    )  # 36 expected, five standard deviations
+    assert await models(client) == ["tiny", "red", "green"] or sorted(await models(client)) == [
+        "green",
+        "red",
+        "tiny",
+    ]
     for user in ("ada", "bo", "cy"):
         assert len({text for _, text, _ in await answers(6, user=user)}) == 1
     assert {text for _, text, _ in await answers(3, user="ada")} == {"violet"}
@@ -374,11 +473,21 @@ async def test_a_canary_answers_its_part_of_the_calls(server, client):
 
 
 async def test_an_evaluation_gates_a_version(server, client):
-    """A version that does not answer as expected never gets the name; what was served goes on, and the report says why."""
+    """A version that does not answer as expected never gets the name; what was served goes on, and
+    the report says why.
+    """
     red, green = server.colour("red"), server.colour("green")
-    violet = server.share.publish(make_adapter(server.folder / "violet-red", "violet", model=server.tiny / "model"), "red")
-    must = (Expectation(prompt="Say something", expect="red", max_tokens=4), Expectation(prompt="More", expect="RED"))
-    server.share.write(red.model_copy(update={"desired": violet, "last_good": red.desired, "evaluation": must}), green)
+    violet = server.share.publish(
+        make_adapter(server.folder / "violet-red", "violet", model=server.tiny / "model"), "red"
+    )
+    must = (
+        Expectation(prompt="Say something", expect="red", max_tokens=4),
+        Expectation(prompt="More", expect="RED"),
+    )
+    server.share.write(
+        red.model_copy(update={"desired": violet, "last_good": red.desired, "evaluation": must}),
+        green,
+    )
     await server.until(lambda: server.state("red")["state"] == "Failed")
     state = server.state("red")
     assert (state["reason"], state["digest"]) == ("EvaluationFailed", red.desired.digest)
@@ -392,25 +501,40 @@ async def test_an_evaluation_gates_a_version(server, client):
     await server.serves(red, green)
 
 
-async def test_a_version_that_overflows_is_refused_or_counted_and_spoils_nobody_elses_answers(server, client):
-    """Finite weights make NaN of some prompts. Of the proof's: the version is refused. Of others: those requests are errors of
-    the version that computed them, plain and streamed, and every other request is answered as ever.
+async def test_a_version_that_overflows_is_refused_or_counted_and_spoils_nobody_elses_answers(
+    server, client
+):
+    """Finite weights make NaN of some prompts. Of the proof's: the version is refused. Of others:
+    those requests are errors of the version that computed them, plain and streamed, and every other
+    request is answered as ever.
     """
     model = server.tiny / "model"
     red, green = server.colour("red"), server.colour("green")
-    every = server.share.publish(make_adapter(server.folder / "every", "violet", model=model, trips_on="e"), "red")
-    some = server.share.publish(make_adapter(server.folder / "some", "violet", model=model, trips_on="~"), "red")
+    every = server.share.publish(
+        make_adapter(server.folder / "every", "violet", model=model, trips_on="e"), "red"
+    )
+    some = server.share.publish(
+        make_adapter(server.folder / "some", "violet", model=model, trips_on="~"), "red"
+    )
     server.share.write(red.model_copy(update={"desired": every, "last_good": red.desired}), green)
     await server.until(lambda: server.state("red")["state"] == "Failed")
-    assert (server.state("red")["reason"], server.state("red")["digest"]) == ("NotFinite", red.desired.digest)
+    assert (server.state("red")["reason"], server.state("red")["digest"]) == (
+        "NotFinite",
+        red.desired.digest,
+    )
     server.share.write(red.model_copy(update={"canary": Canary(version=some, weight=50)}), green)
     await server.until(lambda: (server.state("red")["canary"] or {}).get("state") == "Loaded")
 
     async def ask(model: str, prompt: str) -> tuple[str, int, str]:
-        status, text, headers = await chat(client, model, messages=[{"role": "user", "content": prompt}], logprobs=True)
+        status, text, headers = await chat(
+            client, model, messages=[{"role": "user", "content": prompt}], logprobs=True
+        )
         return headers.get("x-moorage-adapter-version", model), status, text
 
-    asked = [("red" if turn % 3 else "green", "a word more " * (turn % 11) + "~" * (turn % 7)) for turn in range(240)]
+    asked = [
+        ("red" if turn % 3 else "green", "a word more " * (turn % 11) + "~" * (turn % 7))
+        for turn in range(240)
+    ]
     found = await asyncio.gather(*(ask(*one) for one in asked))
     canary = some.digest[:12]
     tripped, rest = [], set()
@@ -420,7 +544,11 @@ async def test_a_version_that_overflows_is_refused_or_counted_and_spoils_nobody_
         else:
             rest.add((by, *answer))
     assert [one for one in tripped if one != [500, None]] == []
-    assert rest == {(red.desired.digest[:12], 200, "red"), (green.desired.digest[:12], 200, "green"), (canary, 200, "violet")}
+    assert rest == {
+        (red.desired.digest[:12], 200, "red"),
+        (green.desired.digest[:12], 200, "green"),
+        (canary, 200, "violet"),
+    }
     assert len(tripped) > 20
     await server.until(lambda: server.state("red")["canary"]["errors"] == len(tripped), 10)
     server.share.write(red.model_copy(update={"desired": some, "last_good": red.desired}), green)
@@ -436,7 +564,9 @@ async def test_a_version_that_overflows_is_refused_or_counted_and_spoils_nobody_
 
 
 async def test_keys_open_what_they_may_and_no_more(server, client):
-    """Models of a limited key, its rate, prompts beyond the service's limit; the listing shows a key its own models."""
+    """Models of a limited key, its rate, prompts beyond the service's limit; the listing shows a
+    key its own models.
+    """
     red, green = server.colour("red"), server.colour("green")
     limited = {"ci": {"models": ("red",), "requests_per_minute": 3}}
     keys = {"default": KEY, "ci": "sk-ci"}
@@ -446,7 +576,9 @@ async def test_keys_open_what_they_may_and_no_more(server, client):
     assert await models(client, **ci) == ["red"]
 
     async def ask(model: str) -> tuple[int, str | None]:
-        async with client.post("/v1/completions", json={"model": model, "prompt": "x"}, headers=ci) as answer:
+        async with client.post(
+            "/v1/completions", json={"model": model, "prompt": "x"}, headers=ci
+        ) as answer:
             return answer.status, (await answer.json()).get("error", {}).get("code")
 
     assert await ask("green") == (403, "model_not_allowed")
@@ -459,14 +591,19 @@ async def test_keys_open_what_they_may_and_no_more(server, client):
     for body in (long, {**long, "prompt": "word " * 9000}):
         async with client.post("/v1/completions", json=body) as answer:
             error = (await answer.json())["error"]
-            assert (answer.status, error["type"], error["code"]) == (400, "invalid_request_error", "context_length_exceeded")
+            assert (answer.status, error["type"], error["code"]) == (
+                400,
+                "invalid_request_error",
+                "context_length_exceeded",
+            )
     server.share.write(red, green)
     await server.serves(red, green)
 
 
 async def test_metrics_and_state_of_each_version_and_the_request_log(server, client):
-    """An admin key reads what was counted by adapter and version beside vLLM's own metrics, and what the replica holds; the
-    log has a line for each request, with numbers and no word of the prompt.
+    """An admin key reads what was counted by adapter and version beside vLLM's own metrics, and
+    what the replica holds; the log has a line for each request, with numbers and no word of the
+    prompt.
     """
     red, green = server.colour("red"), server.colour("green")
     keys, limited = {"default": KEY, "ops": "sk-ops"}, {"ops": {"admin": True}}
@@ -477,12 +614,22 @@ async def test_metrics_and_state_of_each_version_and_the_request_log(server, cli
     async def samples() -> dict[str, float]:
         async with client.get("/metrics", headers=ops) as answer:
             assert answer.status == 200
-            lines = [line.rpartition(" ") for line in (await answer.text()).splitlines() if not line.startswith("#")]
+            lines = [
+                line.rpartition(" ")
+                for line in (await answer.text()).splitlines()
+                if not line.startswith("#")
+            ]
             return {name: float(value) for name, _, value in lines}
 
     def of(name: str, **labels: str) -> str:
         pairs = {"adapter": "red", **labels, "version": red.desired.digest[:12]}
-        return "moorage_" + name + "{" + ",".join(f'{key}="{value}"' for key, value in sorted(pairs.items())) + "}"
+        return (
+            "moorage_"
+            + name
+            + "{"
+            + ",".join(f'{key}="{value}"' for key, value in sorted(pairs.items()))
+            + "}"
+        )
 
     before = await samples()
     secret = [{"role": "user", "content": "the secret of the harbour"}]
@@ -506,7 +653,11 @@ async def test_metrics_and_state_of_each_version_and_the_request_log(server, cli
         return [json.loads(line) for line in lines if line.startswith('{"id"') and word in line]
 
     (mine,) = await server.until(lambda: told(headers["x-request-id"]))
-    assert (mine["key"], mine["model"], mine["version"]) == ("default", "red", red.desired.digest[:12])
+    assert (mine["key"], mine["model"], mine["version"]) == (
+        "default",
+        "red",
+        red.desired.digest[:12],
+    )
     assert (mine["status"], mine["completionTokens"], mine["failed"]) == (200, 6, False)
     assert 0 < mine["firstTokenSeconds"] <= mine["seconds"]
     assert "secret of the harbour" not in (server.folder / "log").read_text()
@@ -533,7 +684,9 @@ async def test_a_torn_catalogue_and_a_vanished_folder_change_nothing(server, cli
 
 
 async def test_a_stop_finishes_running_requests_and_refuses_new_ones(server, client):
-    """SIGTERM: not ready at once, 503 with Retry-After for new requests, the running stream complete, exit code 0."""
+    """SIGTERM: not ready at once, 503 with Retry-After for new requests, the running stream
+    complete, exit code 0.
+    """
     started = asyncio.Event()
     running = asyncio.create_task(stream(client, "red", 900, started))
     await started.wait()
@@ -554,18 +707,27 @@ async def test_a_stop_finishes_running_requests_and_refuses_new_ones(server, cli
 
 @pytest.mark.slow
 async def test_a_killed_launch_takes_vllm_with_it(server):
-    """SIGKILL of PID 1's stand-in leaves no process behind that holds the port or the memory. Before that: a replica that
-    starts fresh while the desired version is broken is ready with the last good one, and says so.
+    """SIGKILL of PID 1's stand-in leaves no process behind that holds the port or the memory.
+    Before that: a replica that starts fresh while the desired version is broken is ready with the
+    last good one, and says so.
     """
     red, green = server.colour("red"), server.colour("green")
     broken = server.share.publish(
-        make_adapter(server.folder / "dora", "red", 9, model=server.tiny / "model", use_dora=True), "red"
+        make_adapter(server.folder / "dora", "red", 9, model=server.tiny / "model", use_dora=True),
+        "red",
     )
     server.share.write(red.model_copy(update={"desired": broken, "last_good": red.desired}), green)
     server.start()
-    await server.until(lambda: server.report()["ready"] and server.report()["pid"] in _below(server.process.pid), START)
+    await server.until(
+        lambda: server.report()["ready"] and server.report()["pid"] in _below(server.process.pid),
+        START,
+    )
     state = server.state("red")
-    assert (state["state"], state["reason"], state["digest"]) == ("Failed", "PreflightFailed", red.desired.digest)
+    assert (state["state"], state["reason"], state["digest"]) == (
+        "Failed",
+        "PreflightFailed",
+        red.desired.digest,
+    )
     server.share.write(red, green)
     below = _below(server.process.pid)
     assert len(below) >= 3
@@ -579,11 +741,16 @@ async def test_a_killed_launch_takes_vllm_with_it(server):
 async def test_a_killed_vllm_ends_the_replica_so_that_the_platform_restarts_it(server, victim):
     """SIGKILL of any of vLLM's processes: exit code 1 soon, reported, and no process left."""
     server.start()
-    await server.until(lambda: server.report()["ready"] and server.report()["pid"] in _below(server.process.pid), START)
+    await server.until(
+        lambda: server.report()["ready"] and server.report()["pid"] in _below(server.process.pid),
+        START,
+    )
     below = _below(server.process.pid)
     pid = server.report()["pid"]
     if victim != "server":
-        pid = next(one for one in below if victim.encode() in Path(f"/proc/{one}/cmdline").read_bytes())
+        pid = next(
+            one for one in below if victim.encode() in Path(f"/proc/{one}/cmdline").read_bytes()
+        )
     os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
     assert await asyncio.to_thread(server.process.wait, 30) == 1
@@ -595,7 +762,9 @@ async def test_a_killed_vllm_ends_the_replica_so_that_the_platform_restarts_it(s
 
 def _weaker(server: Server, word: str) -> Path:
     """An adapter of the same answer that is less sure of it."""
-    return make_adapter(server.folder / "made" / f"{word}-weak", word, 0, model=server.tiny / "model", lora_alpha=7)
+    return make_adapter(
+        server.folder / "made" / f"{word}-weak", word, 0, model=server.tiny / "model", lora_alpha=7
+    )
 
 
 def _lives(pid: int) -> bool:

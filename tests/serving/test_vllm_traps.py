@@ -1,6 +1,8 @@
-"""Why adapters are not changed over vLLM's own runtime interface: its traps, reproduced on vLLM as it comes, without Moorage.
+"""Why adapters are not changed over vLLM's own runtime interface: its traps, reproduced on vLLM as
+it comes, without Moorage.
 
-When one of these fails, vLLM has changed: then look whether serving/ can become simpler. The two that end the server are last.
+When one of these fails, vLLM has changed: then look whether serving/ can become simpler. The two
+that end the server are last.
 """
 
 from __future__ import annotations
@@ -28,7 +30,10 @@ from tests.serving.replica_share import ROOT
 from tests.tiny_model import build, make_adapter, make_model, write_safetensors
 
 PYTHON = ROOT / ".venv/images/vllm/bin/python"
-SERVE = "from vllm.entrypoints.launchers.api_server.entry import main\nif __name__ == '__main__': main()\n"
+SERVE = (
+    "from vllm.entrypoints.launchers.api_server.entry import main\nif __name__ == '__main__':"
+    " main()\n"
+)
 KEY = {"authorization": "Bearer sk-user"}
 LONG = "a prompt that fills several blocks of the prefix cache, " * 12
 START = 480.0
@@ -49,27 +54,63 @@ class Plain:
             self.port = probe.getsockname()[1]
 
     def adapter(self, word: str = "red", **options) -> Path:
-        """A folder of its own each time, with a voice in the first layer too, which is what a prefix cache would keep."""
+        """A folder of its own each time, with a voice in the first layer too, which is what a
+        prefix cache would keep.
+        """
         self.made += 1
         model = options.pop("model", self.tiny / "model")
-        folder = make_adapter(self.folder / "adapters" / f"{word}-{self.made}", word, self.made, model=model, **options)
-        edit(folder, lambda name, values: array("f", [20 * v for v in values]) if "layers.0." in name else values)
+        folder = make_adapter(
+            self.folder / "adapters" / f"{word}-{self.made}",
+            word,
+            self.made,
+            model=model,
+            **options,
+        )
+        edit(
+            folder,
+            lambda name, values: (
+                array("f", [20 * v for v in values]) if "layers.0." in name else values
+            ),
+        )
         return folder
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        arguments = ["--model", str(self.tiny / "model"), "--served-model-name", "tiny", "--port", str(self.port)]
-        arguments += ["--host", "127.0.0.1", "--max-model-len", "2048", "--enable-lora", "--max-lora-rank", "16"]
+        arguments = [
+            "--model",
+            str(self.tiny / "model"),
+            "--served-model-name",
+            "tiny",
+            "--port",
+            str(self.port),
+        ]
+        arguments += [
+            "--host",
+            "127.0.0.1",
+            "--max-model-len",
+            "2048",
+            "--enable-lora",
+            "--max-lora-rank",
+            "16",
+        ]
         arguments += ["--max-loras", "2", "--max-cpu-loras", "4", "--api-key", "sk-user"]
         if slow_half_floats(Path("/proc/cpuinfo").read_text()):
             arguments += ["--dtype", "float32"]
         environment = {
-            **os.environ, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "TORCHDYNAMO_DISABLE": "1",
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1",
+            **os.environ,
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "TORCHDYNAMO_DISABLE": "1",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+            "VLLM_NO_USAGE_STATS": "1",
             "PYTHONPATH": os.environ.get("MOORAGE_TEST_VLLM_PATH", ""),
-        }  # fmt: skip
+        }
         with (self.folder / "log").open("ab") as log:
             command = [str(PYTHON), "serve.py", *arguments]
-            return subprocess.Popen(command, env=environment, cwd=self.folder, stdout=log, stderr=log)
+            return subprocess.Popen(
+                command, env=environment, cwd=self.folder, stdout=log, stderr=log
+            )
 
     async def start(self) -> None:
         self.stop()
@@ -95,35 +136,64 @@ class Plain:
                 self.process.wait()
 
     def session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(f"http://127.0.0.1:{self.port}", timeout=aiohttp.ClientTimeout(total=120))
+        return aiohttp.ClientSession(
+            f"http://127.0.0.1:{self.port}", timeout=aiohttp.ClientTimeout(total=120)
+        )
 
     async def post(self, path: str, body: dict, headers=KEY) -> tuple[int, dict]:
-        async with self.session() as session, session.post(path, json=body, headers=headers) as answer:
+        async with (
+            self.session() as session,
+            session.post(path, json=body, headers=headers) as answer,
+        ):
             with contextlib.suppress(aiohttp.ClientError, ValueError):
                 return answer.status, await answer.json(content_type=None)
             return answer.status, {}
 
     async def load(self, name: str, folder: Path, **options) -> int:
-        return (await self.post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder), **options}))[0]
+        return (
+            await self.post(
+                "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder), **options}
+            )
+        )[0]
 
     async def unload(self, name: str) -> None:
         await self.post("/v1/unload_lora_adapter", {"lora_name": name})
 
-    async def answer(self, model: str, prompt: str = LONG, tokens: int = 4) -> list[tuple[str, float]]:
-        """A greedy answer's tokens, each with the log-probability of the runner-up: what tells one set of weights from another."""
-        body = {"model": model, "prompt": prompt, "max_tokens": tokens, "temperature": 0, "logprobs": 2, "ignore_eos": True}
+    async def answer(
+        self, model: str, prompt: str = LONG, tokens: int = 4
+    ) -> list[tuple[str, float]]:
+        """A greedy answer's tokens, each with the log-probability of the runner-up: what tells one
+        set of weights from another.
+        """
+        body = {
+            "model": model,
+            "prompt": prompt,
+            "max_tokens": tokens,
+            "temperature": 0,
+            "logprobs": 2,
+            "ignore_eos": True,
+        }
         status, found = await self.post("/v1/completions", body)
         assert status == 200, found
         given = found["choices"][0]["logprobs"]
-        return list(zip(given["tokens"], (min(each.values()) for each in given["top_logprobs"]), strict=True))
+        return list(
+            zip(
+                given["tokens"], (min(each.values()) for each in given["top_logprobs"]), strict=True
+            )
+        )
 
 
 def edit(folder: Path, change) -> None:
     """Rewrite an adapter's weights: `change` gets each tensor's name and values."""
     path = folder / "adapter_model.safetensors"
     data = path.read_bytes()
-    tensors = {name: (tensor.shape, array("f", data[tensor.start : tensor.end])) for name, tensor in read_header(path).items()}
-    write_safetensors(path, {name: (shape, change(name, values)) for name, (shape, values) in tensors.items()})
+    tensors = {
+        name: (tensor.shape, array("f", data[tensor.start : tensor.end]))
+        for name, tensor in read_header(path).items()
+    }
+    write_safetensors(
+        path, {name: (shape, change(name, values)) for name, (shape, values) in tensors.items()}
+    )
 
 
 def differ(one: list[tuple[str, float]], other: list[tuple[str, float]]) -> bool:
@@ -132,7 +202,9 @@ def differ(one: list[tuple[str, float]], other: list[tuple[str, float]]) -> bool
 
 @contextlib.contextmanager
 def opens(folder: Path):
-    """Counts how often files of a folder are opened, by inotify; the count is complete after the block."""
+    """Counts how often files of a folder are opened, by inotify; the count is complete after the
+    block.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     handle = libc.inotify_init1(os.O_NONBLOCK)
     assert libc.inotify_add_watch(handle, str(folder).encode(), 0x20) >= 0  # IN_OPEN
@@ -168,7 +240,9 @@ async def plain(_plain):
 
 
 async def test_reload_in_place_reads_the_adapter_again_at_every_token(plain):
-    """A share would be asked for every token of every stream. We load each version once, from a local copy."""
+    """A share would be asked for every token of every stream. We load each version once, from a
+    local copy.
+    """
     folder = plain.adapter()
     assert await plain.load("inplace", folder) == 200
     with opens(folder) as before:
@@ -184,8 +258,9 @@ async def test_reload_in_place_reads_the_adapter_again_at_every_token(plain):
 
 @pytest.mark.parametrize("how", ["in place", "unloaded and loaded"])
 async def test_new_weights_at_the_old_path_answer_from_the_old_prefix_cache(plain, how):
-    """The cache's key is name and path: a prompt that was asked before is answered with the keys and values of the old
-    weights. Our paths carry the digest, so that other weights have another path.
+    """The cache's key is name and path: a prompt that was asked before is answered with the keys
+    and values of the old weights. Our paths carry the digest, so that other weights have another
+    path.
     """
     folder, new = plain.adapter("red"), plain.adapter("blue")
     name = f"stale-{how[0]}"
@@ -207,12 +282,19 @@ async def test_new_weights_at_the_old_path_answer_from_the_old_prefix_cache(plai
 
 
 async def test_the_key_does_not_guard_the_routes_that_change_adapters(plain):
-    """Anybody who reaches the port can load a folder, unload it, and use the model. Our gate lets nothing through that is not
-    listed, and these routes do not exist: the switch they need stays off.
+    """Anybody who reaches the port can load a folder, unload it, and use the model. Our gate lets
+    nothing through that is not listed, and these routes do not exist: the switch they need stays
+    off.
     """
     folder = plain.adapter()
-    assert (await plain.post("/v1/completions", {"model": "tiny", "prompt": "x", "max_tokens": 1}, headers={}))[0] == 401
-    assert (await plain.post("/adapters", {"name": "open", "src": str(folder)}, headers={}))[0] == 200
+    assert (
+        await plain.post(
+            "/v1/completions", {"model": "tiny", "prompt": "x", "max_tokens": 1}, headers={}
+        )
+    )[0] == 401
+    assert (await plain.post("/adapters", {"name": "open", "src": str(folder)}, headers={}))[
+        0
+    ] == 200
     body = {"model": "open", "prompt": "x", "max_tokens": 1}
     assert (await plain.post("/invocations", body, headers={}))[0] == 200
     async with plain.session() as session:
@@ -237,9 +319,15 @@ def _nan(name, values):
     ],
 )
 async def test_broken_adapters_are_taken_with_200(plain, what, options, change):
-    """vLLM says yes and serves garbage; our preflight refuses the same folder before an engine sees it."""
+    """vLLM says yes and serves garbage; our preflight refuses the same folder before an engine sees
+    it.
+    """
     sizes = {key: options.pop(key) for key in ("hidden", "layers") if key in options}
-    model = make_model(plain.folder / f"other-{sorted(sizes)}", **sizes) if sizes else plain.tiny / "model"
+    model = (
+        make_model(plain.folder / f"other-{sorted(sizes)}", **sizes)
+        if sizes
+        else plain.tiny / "model"
+    )
     folder = plain.adapter(model=model, **options)
     if change:
         edit(folder, change)
@@ -249,10 +337,15 @@ async def test_broken_adapters_are_taken_with_200(plain, what, options, change):
 
 
 async def test_what_overflows_is_answered_with_200_and_spoils_other_adapters_answers(plain):
-    """NaN is the vocabulary's first token to vLLM, and stays in the blocks of the cache for whoever gets them next. We make it
-    an error of the version that computed it, and have blocks zeroed.
+    """NaN is the vocabulary's first token to vLLM, and stays in the blocks of the cache for whoever
+    gets them next. We make it an error of the version that computed it, and have blocks zeroed.
     """
-    assert await plain.load("healthy", make_adapter(plain.folder / "healthy", "green", model=plain.tiny / "model")) == 200
+    assert (
+        await plain.load(
+            "healthy", make_adapter(plain.folder / "healthy", "green", model=plain.tiny / "model")
+        )
+        == 200
+    )
     sick = make_adapter(plain.folder / "sick", "red", model=plain.tiny / "model", trips_on="~")
     assert not check_adapter(sick, plain.tiny / "model", 16).problems
     assert await plain.load("sick", sick) == 200
@@ -265,7 +358,9 @@ async def test_what_overflows_is_answered_with_200_and_spoils_other_adapters_ans
 
     spoilt = []
     for turn in range(40):
-        assert await ask("sick", "x" * turn + "~~~~") == "", "vLLM says now that these are no numbers"
+        assert await ask("sick", "x" * turn + "~~~~") == "", (
+            "vLLM says now that these are no numbers"
+        )
         spoilt.append(await ask("healthy", "x") != "green")
     print(f"{sum(spoilt)} of 40 answers of another adapter were spoilt")
     assert any(spoilt), "vLLM keeps NaN to itself now"
@@ -274,8 +369,9 @@ async def test_what_overflows_is_answered_with_200_and_spoils_other_adapters_ans
 
 
 async def test_an_adapter_that_was_evicted_and_is_gone_ends_the_server_with_0(plain):
-    """What falls out of memory is read again inside the engine's loop; if that fails, everything ends, and says success. We
-    never register more than fits, load from copies of our own, and take an end with 0 for the crash it is.
+    """What falls out of memory is read again inside the engine's loop; if that fails, everything
+    ends, and says success. We never register more than fits, load from copies of our own, and take
+    an end with 0 for the crash it is.
     """
     folders = [plain.adapter() for _ in range(6)]
     for number, folder in enumerate(folders):
@@ -288,14 +384,23 @@ async def test_an_adapter_that_was_evicted_and_is_gone_ends_the_server_with_0(pl
 
 
 async def test_two_versions_under_one_name_at_a_time_end_the_server(plain):
-    """An old and a new request of one name run together and one more adapter is loaded: the engine dies. Our names are
-    `name@digest`, so that two versions never share one.
+    """An old and a new request of one name run together and one more adapter is loaded: the engine
+    dies. Our names are `name@digest`, so that two versions never share one.
     """
 
     async def stream(model: str) -> None:
-        body = {"model": model, "prompt": "x", "max_tokens": 1500, "ignore_eos": True, "stream": True}
+        body = {
+            "model": model,
+            "prompt": "x",
+            "max_tokens": 1500,
+            "ignore_eos": True,
+            "stream": True,
+        }
         with contextlib.suppress(aiohttp.ClientError):
-            async with plain.session() as session, session.post("/v1/completions", json=body, headers=KEY) as answer:
+            async with (
+                plain.session() as session,
+                session.post("/v1/completions", json=body, headers=KEY) as answer,
+            ):
                 async for _ in answer.content:
                     pass
 

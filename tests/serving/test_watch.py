@@ -41,13 +41,21 @@ def test_an_epoch_outranks_every_generation_before_it(share, watch):
 def test_a_bad_file_is_passed_over_and_named(share, watch, damage):
     """The best valid one below it is followed, and the look says what is wrong."""
     good = share.write()
-    bad = good.model_copy(update={"generation": 5, **({damage: "x"} if damage in {"service", "engine"} else {})})
+    bad = good.model_copy(
+        update={"generation": 5, **({damage: "x"} if damage in {"service", "engine"} else {})}
+    )
     path = share.catalogue_folder / ("000000-000000009.json" if damage == "name" else bad.file_name)
     data = bad.dump()
     if damage == "folder":
         path.mkdir()
     else:
-        path.write_bytes({"torn": data[:-9], "empty": b"", "hash": data.replace(b'"epoch": 0', b'"epoch": 1')}.get(damage, data))
+        path.write_bytes(
+            {
+                "torn": data[:-9],
+                "empty": b"",
+                "hash": data.replace(b'"epoch": 0', b'"epoch": 1'),
+            }.get(damage, data)
+        )
     assert watch.read() == good
     assert path.name in watch.problem
 

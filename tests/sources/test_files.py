@@ -83,7 +83,10 @@ def delete_and_recreate_folder(path):
     path.write_text("two")
 
 
-@pytest.mark.parametrize("save", [save_in_place, save_by_rename, save_like_vim, save_in_pieces, delete_and_recreate_folder])
+@pytest.mark.parametrize(
+    "save",
+    [save_in_place, save_by_rename, save_like_vim, save_in_pieces, delete_and_recreate_folder],
+)
 async def test_every_way_of_saving_is_one_edge_and_so_is_the_next(file, save):
     """A watch survives each way of saving: the second save is seen as well as the first."""
     async with watching(file) as edges:
@@ -139,7 +142,9 @@ async def test_a_link_to_a_file_elsewhere_follows_that_file(tmp_path, file):
 
 
 async def test_files_of_a_folder_come_and_go(file):
-    """A manifest folder changes with its *.yaml and *.yml; hidden and other files are not its own."""
+    """A manifest folder changes with its *.yaml and *.yml; hidden and other files are
+    not its own.
+    """
     folder = file.parent
     async with watching(folder) as edges:
         (folder / "second.yml").write_text("x")
@@ -205,7 +210,9 @@ async def test_without_events_the_slow_reread_finds_the_change(file, monkeypatch
 
 
 async def test_a_changed_byte_in_a_source_folder_is_an_edge(tmp_path, file):
-    """Folders that documents name are compared by content, deep down; what is excluded from publishing is not content."""
+    """Folders that documents name are compared by content, deep down; what is excluded from
+    publishing is not content.
+    """
     adapter = tmp_path / "adapters" / "a"
     (adapter / "deep").mkdir(parents=True)
     (adapter / "deep" / "weights").write_bytes(b"\0" * 1000)

@@ -29,8 +29,12 @@ def test_an_order_is_a_permission_itself(tmp_path):
     documents, store = load([file]).documents, Store.open(MEMORY, "local")
 
     def policy(adapter):
-        spec = CatalogueSpec(ShareRef("default", "rg", "st", "moorage"), "phi", "engine", (adapter,), ())
-        (item,) = with_sync_policy([Desired(ObjectKey("AdapterCatalogue", "phi"), PHI, spec)], documents, store)
+        spec = CatalogueSpec(
+            ShareRef("default", "rg", "st", "moorage"), "phi", "engine", (adapter,), ()
+        )
+        (item,) = with_sync_policy(
+            [Desired(ObjectKey("AdapterCatalogue", "phi"), PHI, spec)], documents, store
+        )
         return item.policy
 
     adapter = CatalogueAdapter("sales", "1" * 64, "adapters/sales/1", True)

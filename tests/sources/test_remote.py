@@ -1,4 +1,6 @@
-"""Sources from elsewhere: adapters arrive in the cache, models are asked about; a hub is stood in for by its HTTP interface."""
+"""Sources from elsewhere: adapters arrive in the cache, models are asked about; a hub is stood in
+for by its HTTP interface.
+"""
 
 import asyncio
 
@@ -8,7 +10,11 @@ from reconciler.api.manifest import load
 from reconciler.sources.remote import RemoteSources
 from tests.hub import HubStandIn
 
-FILES = {"config.json": b'{"model_type": "llama"}', "model.safetensors": b"\x00" * 1000, "pytorch_model.bin": b"pickle"}
+FILES = {
+    "config.json": b'{"model_type": "llama"}',
+    "model.safetensors": b"\x00" * 1000,
+    "pytorch_model.bin": b"pickle",
+}
 MODEL, ADAPTER = "hf://org/tiny@main", "hf://org/tiny@v1"
 
 
@@ -21,7 +27,10 @@ def hub():
 def documents(tmp_path, adapter=""):
     file = tmp_path / "service.yaml"
     adapters = f", adapters: [{{name: red, source: '{adapter}'}}]" if adapter else ""
-    file.write_text(f"kind: InferenceService\nmetadata: {{name: phi}}\nspec: {{model: {{source: '{MODEL}'}}{adapters}}}\n")
+    file.write_text(
+        "kind: InferenceService\nmetadata: {name: phi}\nspec: {model: {source:"
+        f" '{MODEL}'}}{adapters}}}\n"
+    )
     return load([file]).documents
 
 
@@ -37,7 +46,9 @@ async def settled(sources, wanted):
 
 
 async def test_a_model_is_asked_about_and_not_fetched(tmp_path, hub):
-    """Commit and size of the files a model needs; a daemon that starts without the hub still knows them."""
+    """Commit and size of the files a model needs; a daemon that starts without the hub still knows
+    them.
+    """
     sources, wanted = RemoteSources(tmp_path / "cache", hub.endpoint), documents(tmp_path)
     assert await sources.ready(wanted, {}) == {}
     assert "looked up" in sources.problems[MODEL]

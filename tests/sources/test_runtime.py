@@ -1,4 +1,6 @@
-"""The runtime that travels to the share is the serving package, found by vLLM through its own metadata."""
+"""The runtime that travels to the share is the serving package, found by vLLM through its own
+metadata.
+"""
 
 import configparser
 import tomllib
@@ -17,7 +19,9 @@ def test_the_entry_points_are_those_of_an_installation():
 
 
 def test_the_runtime_is_the_serving_package_without_training(tmp_path):
-    """Every module a replica needs travels, training does not, and the same release gives the same folder."""
+    """Every module a replica needs travels, training does not, and the same release gives the same
+    folder.
+    """
     folder = build_runtime(tmp_path)
     assert build_runtime(tmp_path) == folder
     modules = {path.name for path in (folder / "serving").rglob("*.py")}

@@ -1,4 +1,6 @@
-"""`moorage import`: projects as the templates make them and as people leave them; what is doubtful is refused or asked."""
+"""`moorage import`: projects as the templates make them and as people leave them; what is doubtful
+is refused or asked.
+"""
 
 import json
 import os
@@ -69,25 +71,42 @@ def set_parameter(project, path=PARAMETERS, **values):
 
 
 def test_keeps_the_web_api(run, project):
-    """Commands, port, image and the one replica are the template's; folders are where the project's code looks for them."""
+    """Commands, port, image and the one replica are the template's; folders are where the project's
+    code looks for them.
+    """
     told = run(project).stderr
     environment, service = documents(project / "moorage.yaml")
     spec = service.spec
-    assert (spec.code, spec.mount_path, spec.target_port) == ("./inference", "/mount/inference", 7860)
+    assert (spec.code, spec.mount_path, spec.target_port) == (
+        "./inference",
+        "/mount/inference",
+        7860,
+    )
     assert spec.command[:2] == ("/bin/bash", "-c")
     assert (
-        spec.command[2] == "cd /mount; pip install torch transformers peft gradio; cd /mount/inference; python3 ./gradio_chat.py"
+        spec.command[2]
+        == "cd /mount; pip install torch transformers peft gradio; cd /mount/inference; python3"
+        " ./gradio_chat.py"
     )
-    assert {(m.source, m.mount_path) for m in spec.mounts} == {(f"./{p}", f"/mount/{p}") for p in (MODEL, ADAPTER)}
+    assert {(m.source, m.mount_path) for m in spec.mounts} == {
+        (f"./{p}", f"/mount/{p}") for p in (MODEL, ADAPTER)
+    }
     assert (spec.scale.min_replicas, spec.scale.max_replicas) == (1, 1)
     assert spec.engine.image.startswith("docker.io/pytorch/pytorch:2.4.0")
     assert environment.metadata.name == spec.environment == service.metadata.name == "phi"
-    for word in ("billed round the clock", "no key is asked for", "pip runs at every start", "rank 8"):
+    for word in (
+        "billed round the clock",
+        "no key is asked for",
+        "pip runs at every start",
+        "rank 8",
+    ):
         assert word in told
 
 
 def test_serves_the_same_model_and_adapter_with_vllm(run, project):
-    """--engine vllm: scale from zero to maximumInstanceCount, the adapter named for its folder, a key by default."""
+    """--engine vllm: scale from zero to maximumInstanceCount, the adapter named for its folder, a
+    key by default.
+    """
     run(project, "--engine", "vllm", "-o", str(project.parent / "other.yaml"))
     _, service = documents(project.parent / "other.yaml")
     assert service.spec.model.source == f"./phi/{MODEL}"
@@ -103,7 +122,9 @@ def test_says_that_a_rank_is_beyond_the_engines_default(run, project):
 
 
 def test_every_parameter_has_its_meaning(run, project):
-    """Names, location and count arrive in the document; a dedicated profile takes the count where its region has it."""
+    """Names, location and count arrive in the document; a dedicated profile takes the count where
+    its region has it.
+    """
     set_parameter(
         project,
         maximumInstanceCount=3,
@@ -119,16 +140,23 @@ def test_every_parameter_has_its_meaning(run, project):
     told = run(project).stderr
     environment, service = documents(project / "moorage.yaml")
     spec = environment.spec
-    assert (spec.location, spec.storage.account_name, spec.storage.share_name) == ("westus3", "stone", "shareone")
-    assert (spec.managed_environment.name, spec.managed_environment.storage_name) == ("envone", "mountone")
+    assert (spec.location, spec.storage.account_name, spec.storage.share_name) == (
+        "westus3",
+        "stone",
+        "shareone",
+    )
+    assert (spec.managed_environment.name, spec.managed_environment.storage_name) == (
+        "envone",
+        "mountone",
+    )
     assert (spec.log_analytics.name, service.metadata.name) == ("lawone", "appone")
     profile = spec.workload_profiles[0]
-    assert (profile.name, profile.workload_profile_type, profile.minimum_count, profile.maximum_count) == (
-        "GPU",
-        "NC24-A100",
-        0,
-        3,
-    )
+    assert (
+        profile.name,
+        profile.workload_profile_type,
+        profile.minimum_count,
+        profile.maximum_count,
+    ) == ("GPU", "NC24-A100", 0, 3)
     assert service.spec.command[2] == "cd /mount/inference; python3 ./gradio_chat.py"
     assert "at most 3 nodes as maximumInstanceCount says" in told
 
@@ -138,7 +166,10 @@ def test_every_parameter_has_its_meaning(run, project):
     [
         ("infra/inference.parameters.json", "the documents leave provision/ out"),
         ("inference.parameters.json", "beside the code"),
-        ("infra/provision/finetuning.parameters.json", "the documents show inference parameters under this name"),
+        (
+            "infra/provision/finetuning.parameters.json",
+            "the documents show inference parameters under this name",
+        ),
     ],
 )
 def test_the_parameters_are_found_under_every_path_of_the_documents(run, project, path, reason):
@@ -150,12 +181,16 @@ def test_the_parameters_are_found_under_every_path_of_the_documents(run, project
     assert documents(project / "moorage.yaml")[1].metadata.name == "found"
 
 
-@pytest.mark.parametrize("name", ["finetuning.config.json", "finetune.config.json", "fintuning.config.json"])
+@pytest.mark.parametrize(
+    "name", ["finetuning.config.json", "finetune.config.json", "fintuning.config.json"]
+)
 def test_the_resources_of_fine_tuning_are_found_under_every_spelling(run, project, name):
     """All three are in the documents."""
     config = json.loads((project / "infra/finetuning.config.json").read_text())
     (project / "infra/finetuning.config.json").unlink()
-    (project / "infra" / name).write_text(json.dumps({**config, "STORAGE_ACCOUNT_NAME": "sttuned", "FILE_SHARE_NAME": "tuned"}))
+    (project / "infra" / name).write_text(
+        json.dumps({**config, "STORAGE_ACCOUNT_NAME": "sttuned", "FILE_SHARE_NAME": "tuned"})
+    )
     run(project)
     storage = documents(project / "moorage.yaml")[0].spec.storage
     assert (storage.account_name, storage.share_name) == ("sttuned", "tuned")
@@ -181,34 +216,52 @@ BROKEN = {
         ":31:5: there is no parameter 'acaAppname'; did you mean acaAppName?",
     ),
     "a name Azure refuses": (
-        edit(PARAMETERS, '"storageAccountName": {\n      "value": null', '"storageAccountName": {\n      "value": "My_Account"'),
+        edit(
+            PARAMETERS,
+            '"storageAccountName": {\n      "value": null',
+            '"storageAccountName": {\n      "value": "My_Account"',
+        ),
         ":20:16: storageAccountName is 'My_Account', which cannot be a storage account's name",
     ),
     "commands as one text": (
         edit(PARAMETERS, '"value": [', '"value": "cd /mount", "x": ['),
         "defaultCommands must be a list of commands",
     ),
-    "a parameter without a value": (edit(PARAMETERS, '"value": 2', '"val": 2'), ":13:29: maximumInstanceCount has no value"),
+    "a parameter without a value": (
+        edit(PARAMETERS, '"value": 2', '"val": 2'),
+        ":13:29: maximumInstanceCount has no value",
+    ),
     "no JSON": (edit(PARAMETERS, '"location": {', '"location": '), "inference.parameters.json:"),
     "a half-filled configuration": (
         edit(CONFIG, '"RESOURCE_GROUP_NAME": null', '"RESOURCE_GROUP_NAME": "rg"'),
-        ":2:22: SUBSCRIPTION_ID, STORAGE_ACCOUNT_NAME, FILE_SHARE_NAME, ACA_APP_NAME not filled in, but RESOURCE_GROUP_NAME",
+        (
+            ":2:22: SUBSCRIPTION_ID, STORAGE_ACCOUNT_NAME, FILE_SHARE_NAME, ACA_APP_NAME not filled"
+            " in, but RESOURCE_GROUP_NAME"
+        ),
     ),
-    "an unknown key": (edit(CONFIG, "ACA_APP_NAME", "APP_NAME"), "there is no key 'APP_NAME'; did you mean ACA_APP_NAME?"),
+    "an unknown key": (
+        edit(CONFIG, "ACA_APP_NAME", "APP_NAME"),
+        "there is no key 'APP_NAME'; did you mean ACA_APP_NAME?",
+    ),
     "no adapter": (lambda project: shutil.rmtree(project / "models"), "Say which: --base-only"),
     "two adapters": (
         lambda project: shutil.copytree(project / ADAPTER, project / "models/run2/adapter"),
         f"Say which: --adapter {ADAPTER}, or --adapter models/run2/adapter.",
     ),
     "an adapter whose configuration is torn": (
-        lambda project: (project / ADAPTER / "adapter_config.json").write_text('{\n  "r": 8,\n  "lora'),
+        lambda project: (project / ADAPTER / "adapter_config.json").write_text(
+            '{\n  "r": 8,\n  "lora'
+        ),
         f"{ADAPTER}/adapter_config.json:3:3: this is not JSON",
     ),
     "an adapter whose weights are torn": (
         lambda project: os.truncate(project / ADAPTER / "adapter_model.safetensors", 1000),
         f"{ADAPTER}/adapter_config.json:1:1: the adapter cannot be served: ",
     ),
-    "no project": (lambda project: shutil.rmtree(project / "infra"), ":1:1: this is not an AI Toolkit project"),
+    "no project": (
+        lambda project: shutil.rmtree(project / "infra"),
+        ":1:1: this is not an AI Toolkit project",
+    ),
 }
 
 
@@ -270,7 +323,9 @@ def test_a_file_that_exists_is_kept(run, project):
 
 
 def test_what_is_printed_can_be_read_back(run, project, monkeypatch):
-    """-o - prints a document relative to where one stands; reading and importing again gives the same."""
+    """-o - prints a document relative to where one stands; reading and importing again gives the
+    same.
+    """
     monkeypatch.chdir(project)
     text = run(project, "-o", "-").stdout
     (project / "printed.yaml").write_text(text)
@@ -284,8 +339,18 @@ def test_a_person_at_a_terminal_is_asked(project):
     leader, follower = pty.openpty()
     os.write(leader, b"7\n2\n")
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    call = [sys.executable, "-c", "from reconciler.cli import main; main()", "import", str(project), "--engine", "vllm"]
-    done = subprocess.run(call, stdin=follower, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    call = [
+        sys.executable,
+        "-c",
+        "from reconciler.cli import main; main()",
+        "import",
+        str(project),
+        "--engine",
+        "vllm",
+    ]
+    done = subprocess.run(
+        call, stdin=follower, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "The project has several adapters" in done.stderr
     assert documents(project / "moorage.yaml")[1].spec.adapters[0].source == "./models/run2/adapter"
@@ -297,6 +362,12 @@ def test_a_person_at_a_terminal_is_asked(project):
 def test_what_the_projects_own_fine_tuning_makes_is_taken(run, project):
     """The example's script trains with PEFT; its result passes the same check as everybody's."""
     shutil.rmtree(project / "models")
-    subprocess.run([sys.executable, "finetuning/tune.py"], cwd=project, check=True, capture_output=True, timeout=110)
+    subprocess.run(
+        [sys.executable, "finetuning/tune.py"],
+        cwd=project,
+        check=True,
+        capture_output=True,
+        timeout=110,
+    )
     run(project, "--engine", "vllm")
     assert documents(project / "moorage.yaml")[1].spec.adapters[0].source == f"./{ADAPTER}"

@@ -7,18 +7,32 @@ from reconciler.web.metrics import Metrics
 from reconciler.web.server import WebServer
 from tests.e2e.stage import free_port
 
-CONDITION = {"type": "Ready", "status": "False", "reason": "Loading", "message": "<b>soon</b>", "lastTransitionTime": "now"}
+CONDITION = {
+    "type": "Ready",
+    "status": "False",
+    "reason": "Loading",
+    "message": "<b>soon</b>",
+    "lastTransitionTime": "now",
+}
 STATUS = {
     "target": "local Azure",
     "daemon": {"running": True, "pid": 7},
     "documents": [
         {
-            "kind": "InferenceService", "name": "phi", "generation": 2, "observedGeneration": 1, "conditions": [CONDITION],
-            "endpoint": None, "models": [], "revisions": [],
-            "replicas": [{"name": "r1", "ready": True, "pid": 1, "startedAt": "now", "adapters": []}],
+            "kind": "InferenceService",
+            "name": "phi",
+            "generation": 2,
+            "observedGeneration": 1,
+            "conditions": [CONDITION],
+            "endpoint": None,
+            "models": [],
+            "revisions": [],
+            "replicas": [
+                {"name": "r1", "ready": True, "pid": 1, "startedAt": "now", "adapters": []}
+            ],
         }
     ],
-}  # fmt: skip
+}
 
 
 @pytest.fixture

@@ -1,1 +1,3 @@
-"""The ARM front: parsing ids, checking tokens and api-versions, long-running operations, errors. Providers hang on it."""
+"""The ARM front: parsing ids, checking tokens and api-versions, long-running operations, errors.
+Providers hang on it.
+"""

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Call:
-    """`body` is the parsed JSON (None when there was none), `raw` what it was parsed from; `base` is this server's URL without
-    a slash at the end.
+    """`body` is the parsed JSON (None when there was none), `raw` what it was parsed from; `base`
+    is this server's URL without a slash at the end.
     """
 
     azure: "Azure"
@@ -31,13 +31,18 @@ class Call:
     def document(self) -> dict[str, Any]:
         """The body as an object; anything else is ARM's 400."""
         if not isinstance(self.body, dict):
-            raise bad_request("InvalidRequestContent", "The request content was invalid and could not be deserialized.")
+            raise bad_request(
+                "InvalidRequestContent",
+                "The request content was invalid and could not be deserialized.",
+            )
         return self.body
 
 
 @dataclass(frozen=True)
 class Reply:
-    """`body` None sends no body at all; anything else goes out as JSON, so a bare string is a JSON string."""
+    """`body` None sends no body at all; anything else goes out as JSON, so a bare string is a JSON
+    string.
+    """
 
     status: int = 200
     body: Any = None

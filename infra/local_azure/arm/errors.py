@@ -1,4 +1,5 @@
-"""ARM's error body and the refusals that several providers share. Anything raised here reaches the client as it is.
+"""ARM's error body and the refusals that several providers share. Anything raised here reaches the
+client as it is.
 
 ArmError
     not_found            404 ResourceNotFound, from the gateway
@@ -16,7 +17,9 @@ GATEWAY = {"x-ms-failure-cause": "gateway"}
 
 
 class ArmError(Exception):
-    """An answer of 4xx or 5xx; `bare` leaves out the `error` wrapper, as some Microsoft.App errors do; `more`: details."""
+    """An answer of 4xx or 5xx; `bare` leaves out the `error` wrapper, as some Microsoft.App errors
+    do; `more`: details.
+    """
 
     def __init__(
         self,
@@ -50,12 +53,20 @@ def not_found(kind: str, name: str, group: str) -> ArmError:
 
 
 def parent_not_found(name: str) -> ArmError:
-    message = f"Can not perform requested operation on nested resource. Parent resource '{name}' not found."
+    message = (
+        f"Can not perform requested operation on nested resource. Parent resource '{name}' not"
+        " found."
+    )
     return ArmError(404, "ParentResourceNotFound", message, headers=GATEWAY)
 
 
 def group_not_found(group: str) -> ArmError:
-    return ArmError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.", headers=GATEWAY)
+    return ArmError(
+        404,
+        "ResourceGroupNotFound",
+        f"Resource group '{group}' could not be found.",
+        headers=GATEWAY,
+    )
 
 
 def not_implemented(what: str) -> ArmError:

@@ -1,4 +1,6 @@
-"""The ARM front: who calls, which api-version, which provider. Providers get a `Call` and give a `Reply`."""
+"""The ARM front: who calls, which api-version, which provider. Providers get a `Call` and give a
+`Reply`.
+"""
 
 import json
 import logging
@@ -43,7 +45,13 @@ class Front:
         self._limits = Limits(buckets, 0 if buckets == OFF else pace.scaled(APP_INTERVAL_S))
 
     async def answer(
-        self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes, base: str
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: bytes,
+        base: str,
     ) -> Reply:
         """`path` is still percent-encoded; the answer has every header ARM sends."""
         try:
@@ -52,16 +60,31 @@ class Front:
             reply = Reply(refused.status, refused.body(), refused.headers)
         except Exception:
             log.exception("%s %s failed", method, path)
-            text = {"error": {"code": "InternalServerError", "message": "The local Azure failed; see its log."}}
+            text = {
+                "error": {
+                    "code": "InternalServerError",
+                    "message": "The local Azure failed; see its log.",
+                }
+            }
             reply = Reply(500, text)
         return Reply(
-            reply.status, reply.body, {**self._common(headers), **self._remaining(method, headers, reply), **reply.headers}
+            reply.status,
+            reply.body,
+            {**self._common(headers), **self._remaining(method, headers, reply), **reply.headers},
         )
 
     async def _dispatch(
-        self, method: str, target: ids.Target, query: Mapping[str, str], headers: Mapping[str, str], body: bytes, base: str
+        self,
+        method: str,
+        target: ids.Target,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: bytes,
+        base: str,
     ) -> Reply:
-        principal = "" if f"{method.lower()} {target.route}" in OPEN else self._authenticate(headers, base)
+        principal = (
+            "" if f"{method.lower()} {target.route}" in OPEN else self._authenticate(headers, base)
+        )
         return await self._serve(method, target, query, body, base, principal, headers)
 
     async def _serve(
@@ -82,7 +105,18 @@ class Front:
         handler, only_head = self._handler(method, target)
         if target.namespace and method not in {"GET", "HEAD"}:
             self._registered(target)
-        call = Call(self._azure, method, target, query, version, _parse(body, target), base, principal, body, headers)
+        call = Call(
+            self._azure,
+            method,
+            target,
+            query,
+            version,
+            _parse(body, target),
+            base,
+            principal,
+            body,
+            headers,
+        )
         self._gate(call)
         counted = self._app_write(method, target)
         self._azure.hooks.about_to_write(target, lambda: self._look(call))
@@ -96,7 +130,11 @@ class Front:
     def _handler(self, method: str, target: ids.Target) -> tuple[Handler, bool]:
         """The provider's function, and whether a GET's stands in for a HEAD."""
         handler = self._routes.get(f"{method.lower()} {target.route}")
-        if handler is None and method == "HEAD" and (found := self._routes.get(f"get {target.route}")):
+        if (
+            handler is None
+            and method == "HEAD"
+            and (found := self._routes.get(f"get {target.route}"))
+        ):
             return found, True
         if handler is None:
             raise self._unknown(method, target)
@@ -121,11 +159,19 @@ class Front:
         return self._limits.app_write(kind, f"{kind}/write")
 
     async def send(self, method: str, path: str, version: str, body: Any, principal: str) -> Reply:
-        """A request that this Azure makes itself on a caller's behalf; it meets every rule that the caller's own would."""
+        """A request that this Azure makes itself on a caller's behalf; it meets every rule that the
+        caller's own would.
+        """
         raw = b"" if body is None else json.dumps(body).encode()
         try:
             return await self._serve(
-                method, ids.parse(quote(path)), {"api-version": version}, raw, self._azure.base, principal, {}
+                method,
+                ids.parse(quote(path)),
+                {"api-version": version},
+                raw,
+                self._azure.base,
+                principal,
+                {},
             )
         except ArmError as refused:
             return Reply(refused.status, refused.body(), refused.headers)
@@ -139,48 +185,85 @@ class Front:
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         if not token:
             raise self._unauthorized(
-                base, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing."
+                base,
+                "AuthenticationFailed",
+                "Authentication failed. The 'Authorization' header is missing.",
             )
         if scheme.lower() != "bearer":
-            raise self._unauthorized(base, "AuthenticationFailedInvalidHeader", "Authentication failed. The header is invalid.")
+            raise self._unauthorized(
+                base,
+                "AuthenticationFailedInvalidHeader",
+                "Authentication failed. The header is invalid.",
+            )
         try:
             claims = self._azure.login.verify(token)
         except TokenError as refused:
             raise self._unauthorized(base, refused.code, refused.message) from None
         audience = str(claims["aud"]).rstrip("/").replace("//localhost:", "//127.0.0.1:")
         if audience not in (*_AUDIENCES, base.replace("//localhost:", "//127.0.0.1:")):
-            text = f"The access token has been obtained for wrong audience or resource '{claims['aud']}'."
+            text = (
+                "The access token has been obtained for wrong audience or resource"
+                f" '{claims['aud']}'."
+            )
             raise self._unauthorized(base, "InvalidAuthenticationTokenAudience", text)
         return str(claims["oid"])
 
     def _unauthorized(self, base: str, code: str, message: str) -> ArmError:
         authority = f"{base}/{self._azure.login.identity.tenant}"
-        challenge = f'Bearer authorization_uri="{authority}", error="invalid_token", error_description="{message}"'
-        return ArmError(401, code, message, headers={"WWW-Authenticate": challenge, "x-ms-failure-cause": "gateway"})
+        challenge = (
+            f'Bearer authorization_uri="{authority}", error="invalid_token",'
+            f' error_description="{message}"'
+        )
+        return ArmError(
+            401,
+            code,
+            message,
+            headers={"WWW-Authenticate": challenge, "x-ms-failure-cause": "gateway"},
+        )
 
     def _subscription(self, target: ids.Target) -> None:
         known = self._azure.login.identity.subscription
         if target.subscription is not None and target.subscription.lower() != known:
             message = f"The subscription '{target.subscription}' could not be found."
-            raise ArmError(404, "SubscriptionNotFound", message, headers={"x-ms-failure-cause": "gateway"})
+            raise ArmError(
+                404, "SubscriptionNotFound", message, headers={"x-ms-failure-cause": "gateway"}
+            )
 
     def _registered(self, target: ids.Target) -> None:
         namespace = target.namespace or ""
         if "register" not in target.route and self._azure.registration(namespace) != "Registered":
             message = f"The subscription is not registered to use namespace '{namespace}'."
             message += " See https://aka.ms/rps-not-found for how to register subscriptions."
-            detail = {"code": "MissingSubscriptionRegistration", "target": namespace, "message": message}
-            raise ArmError(409, "MissingSubscriptionRegistration", message, headers=GATEWAY, more={"details": [detail]})
+            detail = {
+                "code": "MissingSubscriptionRegistration",
+                "target": namespace,
+                "message": message,
+            }
+            raise ArmError(
+                409,
+                "MissingSubscriptionRegistration",
+                message,
+                headers=GATEWAY,
+                more={"details": [detail]},
+            )
 
     def _unknown(self, method: str, target: ids.Target) -> ArmError:
         """A known path with another method is 405; everything else is honestly not there."""
-        known = {name.split(" ", 1)[0].upper() for name in self._routes if name.split(" ", 1)[1] == target.route}
+        known = {
+            name.split(" ", 1)[0].upper()
+            for name in self._routes
+            if name.split(" ", 1)[1] == target.route
+        }
         if known:
             message = f"The requested resource does not support http method '{method}'."
-            return ArmError(405, "MethodNotAllowed", message, headers={"Allow": ", ".join(sorted(known))})
+            return ArmError(
+                405, "MethodNotAllowed", message, headers={"Allow": ", ".join(sorted(known))}
+            )
         return not_implemented(f"{method} {target.path}")
 
-    def _remaining(self, method: str, headers: Mapping[str, str], reply: Reply) -> Mapping[str, str]:
+    def _remaining(
+        self, method: str, headers: Mapping[str, str], reply: Reply
+    ) -> Mapping[str, str]:
         """The caller's buckets, unless the provider shows its own count."""
         if _OWN_COUNT in reply.headers:
             return {}
@@ -211,7 +294,8 @@ def _version(query: Mapping[str, str]) -> str:
     text = query.get("api-version")
     if not text:
         raise bad_request(
-            "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests."
+            "MissingApiVersionParameter",
+            "The api-version query parameter (?api-version=) is required for all requests.",
         )
     match = _VERSION.fullmatch(text)
     try:
@@ -225,7 +309,9 @@ def _version(query: Mapping[str, str]) -> str:
 
 
 def _parse(body: bytes, target: ids.Target) -> Any:
-    """Deployments are read as leniently as ARM reads them, because the az CLI sends them as their authors wrote them."""
+    """Deployments are read as leniently as ARM reads them, because the az CLI sends them as their
+    authors wrote them.
+    """
     if not body.strip():
         return None
     try:

@@ -1,4 +1,6 @@
-"""Taking an ARM path apart. Types and names are compared without case; names keep the case they were sent in."""
+"""Taking an ARM path apart. Types and names are compared without case; names keep the case they
+were sent in.
+"""
 
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
@@ -17,7 +19,8 @@ _SPELLING = {name.lower(): name for name in NAMESPACES}
 class Target:
     """What a path names. `route` is its shape, the key into the providers' tables.
 
-    `microsoft.app/containerapps/{}` is an app, `microsoft.app/containerapps` the collection, `…/{}/listsecrets` an action.
+    `microsoft.app/containerapps/{}` is an app, `microsoft.app/containerapps` the collection,
+    `…/{}/listsecrets` an action.
     """
 
     path: str
@@ -43,8 +46,9 @@ class Target:
 def parse(path: str) -> Target:
     """Read an ARM path (percent-encoded, without its query).
 
-    `/subscriptions/{s}/resourceGroups/{g}/providers/{ns}/{type}/{name}/…`: everything after the namespace alternates type, name.
-    Several slashes count as one: az joins an endpoint that ends with one to a path that begins with one.
+    `/subscriptions/{s}/resourceGroups/{g}/providers/{ns}/{type}/{name}/…`: everything after the
+    namespace alternates type, name. Several slashes count as one: az joins an endpoint that ends
+    with one to a path that begins with one.
     """
     parts = [unquote(part) for part in path.split("/") if part] or [""]
     clean = "/" + "/".join(parts)
@@ -57,7 +61,9 @@ def parse(path: str) -> Target:
         group = rest[1] if len(rest) > 1 else None
         scope += "/resourcegroups/{}" if group else "/resourcegroups"
         rest = rest[2:]
-    if rest and rest[0].lower() == "deployments":  # the old way of naming them, which az still uses for their operations
+    if (
+        rest and rest[0].lower() == "deployments"
+    ):  # the old way of naming them, which az still uses for their operations
         above = parts[: len(parts) - len(rest)]
         return parse("/".join(map(quote, [*above, "providers", "Microsoft.Resources", *rest])))
     if len(rest) < 2 or rest[0].lower() != "providers":
@@ -69,16 +75,33 @@ def parse(path: str) -> Target:
         rest = rest[2 + len(later) - 1 - later[::-1].index("providers") :]
         if len(rest) < 2:
             return Target(clean, "/".join([scope, *later]), subscription, group)
-        return _resource(clean, subscription, group, _SPELLING.get(rest[1].lower(), rest[1]), rest[2:])
+        return _resource(
+            clean, subscription, group, _SPELLING.get(rest[1].lower(), rest[1]), rest[2:]
+        )
     namespace = _SPELLING.get(rest[1].lower(), rest[1])
-    if group is None and len(rest) <= 3 and (len(rest) == 2 or rest[2].lower() in {"register", "unregister"}):
+    if (
+        group is None
+        and len(rest) <= 3
+        and (len(rest) == 2 or rest[2].lower() in {"register", "unregister"})
+    ):
         return Target(
-            clean, "/".join([scope, "providers/{}", *(part.lower() for part in rest[2:])]), subscription, None, namespace
+            clean,
+            "/".join([scope, "providers/{}", *(part.lower() for part in rest[2:])]),
+            subscription,
+            None,
+            namespace,
         )
     return _resource(clean, subscription, group, namespace, rest[2:])
 
 
-def _resource(path: str, subscription: str | None, group: str | None, namespace: str, rest: list[str]) -> Target:
-    """A type's name is `{}` in the route; a trailing type without name is a collection or an action."""
-    shape = [namespace.lower(), *("{}" if index % 2 else part.lower() for index, part in enumerate(rest))]
+def _resource(
+    path: str, subscription: str | None, group: str | None, namespace: str, rest: list[str]
+) -> Target:
+    """A type's name is `{}` in the route; a trailing type without name is a collection or an
+    action.
+    """
+    shape = [
+        namespace.lower(),
+        *("{}" if index % 2 else part.lower() for index, part in enumerate(rest)),
+    ]
     return Target(path, "/".join(shape), subscription, group, namespace, tuple(rest[1::2]))

@@ -1,6 +1,8 @@
-"""Request limits: Azure's token buckets per caller and kind of request, and the count that Microsoft.App keeps of its writes.
+"""Request limits: Azure's token buckets per caller and kind of request, and the count that
+Microsoft.App keeps of its writes.
 
-The fast pace refills them as much faster as it makes operations shorter, so that what is no trouble on Azure is none here.
+The fast pace refills them as much faster as it makes operations shorter, so that what is no trouble
+on Azure is none here.
 """
 
 import time
@@ -11,7 +13,11 @@ from .errors import GATEWAY, ArmError
 
 _KIND = {"GET": "reads", "HEAD": "reads", "DELETE": "deletes"}
 _GLOBAL = 15  # all callers of a subscription together may do so much more than one
-_APP_WRITES = {"microsoft.app/managedenvironments": 100, "microsoft.app/containerapps": 700, "microsoft.app/jobs": 700}
+_APP_WRITES = {
+    "microsoft.app/managedenvironments": 100,
+    "microsoft.app/containerapps": 700,
+    "microsoft.app/jobs": 700,
+}
 APP_INTERVAL_S = 300.0
 _MOST_CALLERS = 1000
 
@@ -33,7 +39,12 @@ class Buckets:
     deletes: Bucket = Bucket(200, 10)
 
     def faster(self, speed: float) -> "Buckets":
-        return Buckets(*(Bucket(each.size, each.rate * speed) for each in (self.reads, self.writes, self.deletes)))
+        return Buckets(
+            *(
+                Bucket(each.size, each.rate * speed)
+                for each in (self.reads, self.writes, self.deletes)
+            )
+        )
 
     def of(self, kind: str) -> Bucket:
         found: Bucket = getattr(self, kind)
@@ -52,7 +63,9 @@ class _Level:
 
     def take(self, bucket: Bucket, size: int) -> bool:
         now = time.monotonic()
-        self.left = min(float(size), self.left + (now - self.seen) * bucket.rate * size / bucket.size)
+        self.left = min(
+            float(size), self.left + (now - self.seen) * bucket.rate * size / bucket.size
+        )
         self.seen = now
         if self.left < 1:
             return False
@@ -79,7 +92,10 @@ class Limits:
             level = self._levels.setdefault((whose, kind), _Level(float(size)))
             if not level.take(bucket, size):
                 wait = max(1, round((1 - level.left) * bucket.size / (bucket.rate * size) + 0.5))
-                text = f"Number of '{kind[:-1]}' requests for subscription '{subscription}' actor '{principal}' exceeded."
+                text = (
+                    f"Number of '{kind[:-1]}' requests for subscription '{subscription}' actor"
+                    f" '{principal}' exceeded."
+                )
                 text += f" Please try again after '{wait}' seconds."
                 headers = {"Retry-After": str(wait), **GATEWAY}
                 raise ArmError(429, "SubscriptionRequestsThrottled", text, headers=headers)
@@ -91,22 +107,31 @@ class Limits:
         mine, every = self._levels.get((principal, kind)), self._levels.get(("", kind))
         return {
             f"x-ms-ratelimit-remaining-subscription-{kind}": str(int(mine.left) if mine else size),
-            f"x-ms-ratelimit-remaining-subscription-global-{kind}": str(int(every.left) if every else size * _GLOBAL),
+            f"x-ms-ratelimit-remaining-subscription-global-{kind}": str(
+                int(every.left) if every else size * _GLOBAL
+            ),
         }
 
     def app_write(self, kind: str, action: str) -> dict[str, str]:
-        """Count a write that Microsoft.App limits itself; its header, or ArmError 429 with the provider's own code."""
+        """Count a write that Microsoft.App limits itself; its header, or ArmError 429 with the
+        provider's own code.
+        """
         most = _APP_WRITES.get(kind)
         if most is None:
             return {}
         now = time.monotonic()
-        recent = self._app_writes[kind] = [at for at in self._app_writes.get(kind, []) if now - at < self._app_interval]
+        recent = self._app_writes[kind] = [
+            at for at in self._app_writes.get(kind, []) if now - at < self._app_interval
+        ]
         if len(recent) >= most:
             wait = max(1, round(self._app_interval - (now - recent[0]) + 0.5))
             text = (
-                f"Number of requests for action '{action}' exceeded the limit of '{most}' for time interval "
-                f"'{time.strftime('%H:%M:%S', time.gmtime(self._app_interval))}'. Please try again after '{wait}' seconds."
+                f"Number of requests for action '{action}' exceeded the limit of '{most}' for time"
+                f" interval '{time.strftime('%H:%M:%S', time.gmtime(self._app_interval))}'. Please"
+                f" try again after '{wait}' seconds."
             )
-            raise ArmError(429, "ResourceRequestsThrottled", text, headers={"Retry-After": str(wait)})
+            raise ArmError(
+                429, "ResourceRequestsThrottled", text, headers={"Retry-After": str(wait)}
+            )
         recent.append(now)
         return {"x-ms-ratelimit-remaining-subscription-resource-requests": str(most - len(recent))}

@@ -1,4 +1,6 @@
-"""JSON merge patch (RFC 7396), which is what a Microsoft.App PATCH is: null deletes, lists are replaced whole."""
+"""JSON merge patch (RFC 7396), which is what a Microsoft.App PATCH is: null deletes, lists are
+replaced whole.
+"""
 
 from typing import Any
 

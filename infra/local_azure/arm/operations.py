@@ -1,4 +1,5 @@
-"""Long-running operations: begun by a write, finished by a timer, kept in the store so that a killed server goes on with them.
+"""Long-running operations: begun by a write, finished by a timer, kept in the store so that a
+killed server goes on with them.
 
 A finisher is a named function of a provider; the store keeps its name and argument, never code.
 """
@@ -27,7 +28,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Operation:
-    """`resource` is the key of the resource it works on; `argument` is what the finisher needs to know."""
+    """`resource` is the key of the resource it works on; `argument` is what the finisher needs to
+    know.
+    """
 
     id: str
     resource: str
@@ -44,7 +47,8 @@ class Operation:
 
 
 class Operations:
-    """`finishers` maps the stored names to functions; `pace` says how long they take, `faults` how they may end otherwise.
+    """`finishers` maps the stored names to functions; `pace` says how long they take, `faults` how
+    they may end otherwise.
 
     `changed` is called when one ended otherwise than its finisher would have it.
     """
@@ -56,7 +60,14 @@ class Operations:
         self.finishers: Mapping[str, Finisher] = {}
         self.changed: Callable[[], None] = lambda: None
 
-    def begin(self, resource: str, finish: str, *, factor: float = 1.0, argument: dict[str, Any] | None = None) -> Operation:
+    def begin(
+        self,
+        resource: str,
+        finish: str,
+        *,
+        factor: float = 1.0,
+        argument: dict[str, Any] | None = None,
+    ) -> Operation:
         """Start one; it finishes `factor` times its ordinary length from now."""
         now, whole, late = clock.now(), dict(argument or {}), 0.0
         event = events.CURRENT.get()
@@ -67,10 +78,19 @@ class Operations:
             if ending := endings.ending(fault, finish, resource):
                 whole["ending"] = ending
         due = now + self._pace.seconds(finish, factor) + late
-        operation = Operation(str(uuid.uuid4()), resource.lower(), finish, whole, now, due, "InProgress", None)
+        operation = Operation(
+            str(uuid.uuid4()), resource.lower(), finish, whole, now, due, "InProgress", None
+        )
         self._store.execute(
             "insert into operations values (?, ?, ?, ?, ?, ?, 'InProgress', null)",
-            (operation.id, operation.resource, finish, json.dumps(operation.argument), now, operation.due),
+            (
+                operation.id,
+                operation.resource,
+                finish,
+                json.dumps(operation.argument),
+                now,
+                operation.due,
+            ),
         )
         self._schedule(operation)
         return operation
@@ -82,17 +102,25 @@ class Operations:
     def busy(self, resource: str) -> Operation | None:
         """The operation that still runs on a resource."""
         rows = self._store.execute(
-            "select * from operations where status = 'InProgress' and resource = ? order by started", (resource.lower(),)
+            "select * from operations where status = 'InProgress' and resource = ? order by"
+            " started",
+            (resource.lower(),),
         )
         return _operation(rows[0]) if rows else None
 
     def resume(self) -> None:
         """Take up what a previous server left unfinished, and forget what is a day old."""
-        self._store.execute("delete from operations where status <> 'InProgress' and due < ?", (clock.now() - 86400,))
         self._store.execute(
-            "delete from settings where name like 'result:%' and substr(name, 8) not in (select id from operations)"
+            "delete from operations where status <> 'InProgress' and due < ?",
+            (clock.now() - 86400,),
         )
-        for row in self._store.execute("select * from operations where status = 'InProgress' order by started"):
+        self._store.execute(
+            "delete from settings where name like 'result:%' and substr(name, 8) not in (select id"
+            " from operations)"
+        )
+        for row in self._store.execute(
+            "select * from operations where status = 'InProgress' order by started"
+        ):
             self._schedule(_operation(row))
 
     def _schedule(self, operation: Operation) -> None:
@@ -100,7 +128,9 @@ class Operations:
         asyncio.get_running_loop().call_later(delay, self._finish, operation)
 
     def _finish(self, operation: Operation) -> None:
-        """Run the finisher and mark the end in one transaction, so that a kill between the two repeats it whole."""
+        """Run the finisher and mark the end in one transaction, so that a kill between the two
+        repeats it whole.
+        """
         status, error = "Succeeded", None
         current = self.get(operation.id)
         if current is None or current.done:
@@ -116,12 +146,17 @@ class Operations:
             status, error = "Failed", {"code": refused.code, "message": refused.message}
         except Exception:
             log.exception("operation %s (%s) failed", operation.id, operation.finish)
-            status, error = "Failed", {"code": "InternalServerError", "message": "The local Azure failed; see its log."}
+            status, error = (
+                "Failed",
+                {"code": "InternalServerError", "message": "The local Azure failed; see its log."},
+            )
         if error:
             self._mark(operation, status, error)
 
     def _end_badly(self, operation: Operation, ending: dict[str, Any]) -> None:
-        """As a fault wants it: the change made and the resource Failed all the same, or not even made."""
+        """As a fault wants it: the change made and the resource Failed all the same, or not even
+        made.
+        """
         deceived = ending["status"] == "Succeeded"
         if deceived:
             self.finishers[operation.finish](operation)
@@ -140,15 +175,29 @@ class Operations:
 def _operation(row: tuple[Any, ...]) -> Operation:
     identifier, resource, finish, argument, started, due, status, error = row
     return Operation(
-        identifier, resource, finish, json.loads(argument), started, due, status, json.loads(error) if error else None
+        identifier,
+        resource,
+        finish,
+        json.loads(argument),
+        started,
+        due,
+        status,
+        json.loads(error) if error else None,
     )
 
 
-def url(call: Call, provider: str, location: str, segment: str, operation: Operation, *, status: bool) -> str:
-    """The address a client polls; the region is in normal form, the api-version that of the request that began it."""
-    path = f"/subscriptions/{call.target.subscription}/providers/{provider}/locations/{regions.normal(location)}/{segment}"
+def url(
+    call: Call, provider: str, location: str, segment: str, operation: Operation, *, status: bool
+) -> str:
+    """The address a client polls; the region is in normal form, the api-version that of the request
+    that began it.
+    """
+    region = regions.normal(location)
+    subscription = f"/subscriptions/{call.target.subscription}"
+    path = f"{subscription}/providers/{provider}/locations/{region}/{segment}"
     flag = "&azureAsyncOperation=true" if status else ""
-    return f"{call.base}{path}/{operation.id}?api-version={call.version}{flag}&t={int(operation.started * 1e7)}"
+    query = f"api-version={call.version}{flag}&t={int(operation.started * 1e7)}"
+    return f"{call.base}{path}/{operation.id}?{query}"
 
 
 def waiting(call: Call) -> dict[str, str]:
@@ -169,7 +218,9 @@ def refuse_failed(operation: Operation) -> None:
 
 
 def status_body(call: Call, operation: Operation) -> dict[str, Any]:
-    """Microsoft.App's status document: id, name, status, startTime and nothing else; a failure adds its error."""
+    """Microsoft.App's status document: id, name, status, startTime and nothing else; a failure adds
+    its error.
+    """
     body: dict[str, Any] = {
         "id": call.target.path,
         "name": operation.id,
@@ -187,7 +238,9 @@ def status_reply(call: Call, operation: Operation) -> Reply:
 
 
 def result_reply(call: Call, operation: Operation, view: Callable[[Call, Record], Any]) -> Reply:
-    """The answer at the address of `Location`: 202 until it is over, then the resource, or 204 when that is gone."""
+    """The answer at the address of `Location`: 202 until it is over, then the resource, or 204 when
+    that is gone.
+    """
     if not operation.done:
         where = f"{call.base}{call.target.path}?api-version={call.version}"
         return Reply(202, None, {"Location": where, **waiting(call)})

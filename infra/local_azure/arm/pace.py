@@ -1,6 +1,8 @@
-"""How long operations take: tenths of a second, or the minutes of the real Azure. Read by `operations` and the limits.
+"""How long operations take: tenths of a second, or the minutes of the real Azure. Read by
+`operations` and the limits.
 
-Real seconds are what recordings and reports show for one unit of an operation (creations take multiples of it).
+Real seconds are what recordings and reports show for one unit of an operation (creations take
+multiples of it).
 """
 
 from dataclasses import dataclass
@@ -24,7 +26,9 @@ _RETRY_AFTER_S = {"microsoft.storage": 17, "microsoft.resources": 15}
 
 @dataclass(frozen=True)
 class Pace:
-    """`base_s` is the length of an ordinary operation at the fast pace; `real` takes Azure's own lengths."""
+    """`base_s` is the length of an ordinary operation at the fast pace; `real` takes Azure's own
+    lengths.
+    """
 
     base_s: float = 0.1
     real: bool = False

@@ -1,7 +1,8 @@
-"""How a provider's documents are spelled: which fields, of which type, since which api-version, and how nothing is shown.
+"""How a provider's documents are spelled: which fields, of which type, since which api-version, and
+how nothing is shown.
 
-`read` takes what a client sent (names in any case, numbers as text), `render` writes a document for an api-version. Between the
-two lie plain dictionaries that hold nothing but what was given.
+`read` takes what a client sent (names in any case, numbers as text), `render` writes a document for
+an api-version. Between the two lie plain dictionaries that hold nothing but what was given.
 """
 
 import math
@@ -32,10 +33,11 @@ ALWAYS, NEVER = "", "9999"
 
 @dataclass(frozen=True)
 class Field:
-    """`type` is text, whole, number, flag or any; `of` the shape of an object, or with `many` of a list's elements.
+    """`type` is text, whole, number, flag or any; `of` the shape of an object, or with `many` of a
+    list's elements.
 
-    `words` maps a lower-case value to Azure's spelling. `stable` and `preview` are the first api-versions that have the field,
-    `until` the first that no longer does.
+    `words` maps a lower-case value to Azure's spelling. `stable` and `preview` are the first
+    api-versions that have the field, `until` the first that no longer does.
     """
 
     name: str
@@ -49,7 +51,9 @@ class Field:
     until: str = NEVER
 
     def known(self, version: str) -> bool:
-        return (self.preview if version.endswith("preview") else self.stable) <= version < self.until
+        return (
+            (self.preview if version.endswith("preview") else self.stable) <= version < self.until
+        )
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,9 @@ class Shape:
     fields: tuple[Field, ...]
 
     def read(self, sent: Any, where: str = "properties") -> Body:
-        """What was given of the known fields, in Azure's spelling; nulls and unknown names are left out."""
+        """What was given of the known fields, in Azure's spelling; nulls and unknown names are left
+        out.
+        """
         if not isinstance(sent, dict):
             raise _invalid(where, sent, "an object")
         given = {str(key).lower(): value for key, value in sent.items()}
@@ -94,7 +100,11 @@ def _value(field: Field, value: Any, where: str) -> Any:
     if field.many:
         if not isinstance(value, list):
             raise _invalid(where, value, "a list")
-        return [_one(field, entry, f"{where}[{place}]") for place, entry in enumerate(value) if entry is not None]
+        return [
+            _one(field, entry, f"{where}[{place}]")
+            for place, entry in enumerate(value)
+            if entry is not None
+        ]
     return _one(field, value, where)
 
 
@@ -133,5 +143,8 @@ def _number(value: Any, where: str, *, whole: bool) -> float:
 
 def _invalid(where: str, value: Any, wanted: str) -> Exception:
     shown = repr(value) if isinstance(value, str | int | float | bool) else type(value).__name__
-    text = f"The request content was invalid and could not be deserialized: {where} is {shown} and must be {wanted}."
+    text = (
+        f"The request content was invalid and could not be deserialized: {where} is {shown} and"
+        f" must be {wanted}."
+    )
     return bad_request("InvalidRequestContent", text)

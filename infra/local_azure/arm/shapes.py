@@ -1,6 +1,8 @@
-"""The JSON types of request bodies, checked before a provider reads them, with the refusal of Azure's deserializer.
+"""The JSON types of request bodies, checked before a provider reads them, with the refusal of
+Azure's deserializer.
 
-A table of types, no rules: those are the providers' business. A null is allowed anywhere, unknown fields are ignored.
+A table of types, no rules: those are the providers' business. A null is allowed anywhere, unknown
+fields are ignored.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +12,11 @@ from .errors import bad_request
 
 TEXT, WHOLE, NUMBER, TRUTH, ANY = "String", "Int32", "Double", "Boolean", "Object"
 _MAP: Any = {"*": TEXT}
-_COMMON: Any = {"location": TEXT, "tags": {"*": ANY}, "identity": {"type": TEXT, "userAssignedIdentities": {"*": ANY}}}
+_COMMON: Any = {
+    "location": TEXT,
+    "tags": {"*": ANY},
+    "identity": {"type": TEXT, "userAssignedIdentities": {"*": ANY}},
+}
 _SECRETS: Any = [{"name": TEXT, "value": TEXT, "keyVaultUrl": TEXT, "identity": TEXT}]
 _REGISTRIES: Any = [{"server": TEXT, "username": TEXT, "passwordSecretRef": TEXT, "identity": TEXT}]
 _HEADERS: Any = [{"name": TEXT, "value": TEXT}]
@@ -18,7 +24,16 @@ _PROBE: Any = {
     "type": TEXT,
     "httpGet": {"path": TEXT, "port": WHOLE, "scheme": TEXT, "host": TEXT, "httpHeaders": _HEADERS},
     "tcpSocket": {"port": WHOLE, "host": TEXT},
-    **dict.fromkeys(("failureThreshold", "initialDelaySeconds", "periodSeconds", "successThreshold", "timeoutSeconds"), WHOLE),
+    **dict.fromkeys(
+        (
+            "failureThreshold",
+            "initialDelaySeconds",
+            "periodSeconds",
+            "successThreshold",
+            "timeoutSeconds",
+        ),
+        WHOLE,
+    ),
     "terminationGracePeriodSeconds": WHOLE,
 }
 _CONTAINER: Any = {
@@ -48,7 +63,15 @@ _TEMPLATE: Any = {
         **dict.fromkeys(("minReplicas", "maxReplicas", "cooldownPeriod", "pollingInterval"), WHOLE),
         "rules": [_RULE],
     },
-    "volumes": [{"name": TEXT, "storageType": TEXT, "storageName": TEXT, "mountOptions": TEXT, "secrets": [{"*": ANY}]}],
+    "volumes": [
+        {
+            "name": TEXT,
+            "storageType": TEXT,
+            "storageName": TEXT,
+            "mountOptions": TEXT,
+            "secrets": [{"*": ANY}],
+        }
+    ],
     "serviceBinds": [{"*": ANY}],
 }
 _APP: Any = {
@@ -68,7 +91,9 @@ _APP: Any = {
                 "exposedPort": WHOLE,
                 "transport": TEXT,
                 "allowInsecure": TRUTH,
-                "traffic": [{"revisionName": TEXT, "weight": WHOLE, "latestRevision": TRUTH, "label": TEXT}],
+                "traffic": [
+                    {"revisionName": TEXT, "weight": WHOLE, "latestRevision": TRUTH, "label": TEXT}
+                ],
                 "customDomains": [{"*": ANY}],
                 "ipSecurityRestrictions": [{"*": ANY}],
                 "stickySessions": {"affinity": TEXT},
@@ -105,11 +130,20 @@ _JOB: Any = {
 _ENVIRONMENT: Any = {
     **_COMMON,
     "properties": {
-        "appLogsConfiguration": {"destination": TEXT, "logAnalyticsConfiguration": {"customerId": TEXT, "sharedKey": TEXT}},
+        "appLogsConfiguration": {
+            "destination": TEXT,
+            "logAnalyticsConfiguration": {"customerId": TEXT, "sharedKey": TEXT},
+        },
         "vnetConfiguration": {"*": ANY},
         "zoneRedundant": TRUTH,
         "workloadProfiles": [
-            {"name": TEXT, "workloadProfileType": TEXT, "minimumCount": WHOLE, "maximumCount": WHOLE, "enableFips": TRUTH}
+            {
+                "name": TEXT,
+                "workloadProfileType": TEXT,
+                "minimumCount": WHOLE,
+                "maximumCount": WHOLE,
+                "enableFips": TRUTH,
+            }
         ],
         "infrastructureResourceGroup": TEXT,
         "peerAuthentication": {"mtls": {"enabled": TRUTH}},
@@ -121,7 +155,12 @@ _ACCOUNT: Any = {
     **_COMMON,
     "kind": TEXT,
     "sku": {"name": TEXT, "tier": TEXT},
-    "properties": {"networkAcls": {"*": ANY}, "accessTier": TEXT, "minimumTlsVersion": TEXT, "allowSharedKeyAccess": TRUTH},
+    "properties": {
+        "networkAcls": {"*": ANY},
+        "accessTier": TEXT,
+        "minimumTlsVersion": TEXT,
+        "allowSharedKeyAccess": TRUTH,
+    },
 }
 SKU: Any = {"name": TEXT, "capacityReservationLevel": WHOLE}  # of a workspace
 _WORKSPACE: Any = {
@@ -138,17 +177,33 @@ _WORKSPACE: Any = {
 }
 SHARE: Any = {
     "properties": {
-        "shareQuota": WHOLE, "accessTier": TEXT, "enabledProtocols": TEXT, "rootSquash": TEXT, "metadata": _MAP,
-        "signedIdentifiers": [{"id": TEXT, "accessPolicy": {"startTime": TEXT, "expiryTime": TEXT, "permission": TEXT}}],
+        "shareQuota": WHOLE,
+        "accessTier": TEXT,
+        "enabledProtocols": TEXT,
+        "rootSquash": TEXT,
+        "metadata": _MAP,
+        "signedIdentifiers": [
+            {
+                "id": TEXT,
+                "accessPolicy": {"startTime": TEXT, "expiryTime": TEXT, "permission": TEXT},
+            }
+        ],
     }
-}  # fmt: skip
+}
 SHAPES: Mapping[str, Any] = {
     "microsoft.app/containerapps/{}": _APP,
     "microsoft.app/jobs/{}": _JOB,
     "microsoft.app/jobs/{}/start": _TEMPLATE,
     "microsoft.app/managedenvironments/{}": _ENVIRONMENT,
     "microsoft.app/managedenvironments/{}/storages/{}": {
-        "properties": {"azureFile": {"accountName": TEXT, "accountKey": TEXT, "shareName": TEXT, "accessMode": TEXT}}
+        "properties": {
+            "azureFile": {
+                "accountName": TEXT,
+                "accountKey": TEXT,
+                "shareName": TEXT,
+                "accessMode": TEXT,
+            }
+        }
     },
     "microsoft.operationalinsights/workspaces/{}": _WORKSPACE,
     "microsoft.storage/storageaccounts/{}": _ACCOUNT,
@@ -156,14 +211,18 @@ SHAPES: Mapping[str, Any] = {
     "microsoft.storage/checknameavailability": {"name": TEXT, "type": TEXT},
     "microsoft.storage/storageaccounts/{}/fileservices/{}": {"properties": {"*": ANY}},
     "microsoft.storage/storageaccounts/{}/fileservices/{}/shares/{}": SHARE,
-    "microsoft.authorization/locks/{}": {"properties": {"level": TEXT, "notes": TEXT, "owners": [{"*": ANY}]}},
+    "microsoft.authorization/locks/{}": {
+        "properties": {"level": TEXT, "notes": TEXT, "owners": [{"*": ANY}]}
+    },
     "subscriptions/{}/resourcegroups/{}": {**_COMMON, "properties": {"*": ANY}, "managedBy": TEXT},
 }
 _MOST_WHOLE = 2**31 - 1
 
 
 def read(route: str, body: Any) -> Any:
-    """The body with every scalar of the type that the table says: ArmError 400 when one cannot be. `route` is the target's."""
+    """The body with every scalar of the type that the table says: ArmError 400 when one cannot be.
+    `route` is the target's.
+    """
     shape = SHAPES.get(route)
     return body if shape is None else _read(shape, body, "")
 
@@ -191,7 +250,10 @@ def _read(shape: Any, value: Any, path: str) -> Any:
             raise _wrong(value, "System.Object", path)
         known = {name.lower(): each for name, each in shape.items()}
         rest = shape.get("*", ANY)
-        return {name: _read(known.get(name.lower(), rest), each, f"{path}.{name}".lstrip(".")) for name, each in value.items()}
+        return {
+            name: _read(known.get(name.lower(), rest), each, f"{path}.{name}".lstrip("."))
+            for name, each in value.items()
+        }
     try:
         return _SCALARS[shape](value)
     except (TypeError, ValueError, OverflowError):
@@ -199,7 +261,9 @@ def _read(shape: Any, value: Any, path: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    """As Azure's deserializer reads scalars: a number may stand where text is wanted, and the other way round."""
+    """As Azure's deserializer reads scalars: a number may stand where text is wanted, and the other
+    way round.
+    """
     if isinstance(value, (dict, list)):
         raise TypeError
     return value if isinstance(value, str) else str(value)
@@ -229,9 +293,17 @@ def _truth(value: Any) -> bool:
     return value
 
 
-_SCALARS: Mapping[str, Callable[[Any], Any]] = {TEXT: _text, WHOLE: _whole, NUMBER: _number, TRUTH: _truth}
+_SCALARS: Mapping[str, Callable[[Any], Any]] = {
+    TEXT: _text,
+    WHOLE: _whole,
+    NUMBER: _number,
+    TRUTH: _truth,
+}
 
 
 def _wrong(value: Any, kind: str, path: str) -> Exception:
     text = f"Error converting value '{str(value)[:40]}' to type '{kind}'. Path '{path}'."
-    return bad_request("InvalidRequestContent", f"The request content was invalid and could not be deserialized: '{text}'.")
+    return bad_request(
+        "InvalidRequestContent",
+        f"The request content was invalid and could not be deserialized: '{text}'.",
+    )

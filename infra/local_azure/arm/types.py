@@ -1,4 +1,5 @@
-"""What Azure's providers know: since when there are api-versions of them, and their resource types, which this Azure has in part.
+"""What Azure's providers know: since when there are api-versions of them, and their resource types,
+which this Azure has in part.
 
 An unknown type is refused as Azure does; one that Azure has and this Azure has not is a 501.
 """
@@ -16,33 +17,63 @@ _SINCE = {
 # By namespace; only the first segment, because below it resources, actions and lists look alike.
 _TYPES = {
     "Microsoft.App": {
-        "agents", "builders", "connectedenvironments", "containerapps", "functions", "getcustomdomainverificationid", "jobs",
-        "locations", "logicapps", "managedenvironments", "operations", "sandboxgroups", "sessionpools", "spaces",
+        "agents",
+        "builders",
+        "connectedenvironments",
+        "containerapps",
+        "functions",
+        "getcustomdomainverificationid",
+        "jobs",
+        "locations",
+        "logicapps",
+        "managedenvironments",
+        "operations",
+        "sandboxgroups",
+        "sessionpools",
+        "spaces",
     },
     "Microsoft.Storage": {
-        "checknameavailability", "datamovers", "deletedaccounts", "locations", "operations", "skus", "storageaccounts",
-        "storagetasks", "usages",
+        "checknameavailability",
+        "datamovers",
+        "deletedaccounts",
+        "locations",
+        "operations",
+        "skus",
+        "storageaccounts",
+        "storagetasks",
+        "usages",
     },
     "Microsoft.OperationalInsights": {
-        "clusters", "deletedworkspaces", "linktargets", "locations", "operations", "querypacks", "storageinsightconfigs",
+        "clusters",
+        "deletedworkspaces",
+        "linktargets",
+        "locations",
+        "operations",
+        "querypacks",
+        "storageinsightconfigs",
         "workspaces",
     },
-}  # fmt: skip
+}
 
 
 def check(target: Target, version: str) -> None:
-    """ArmError for a type or an api-version that the provider never had. `version` is well-formed."""
+    """ArmError for a type or an api-version that the provider never had. `version` is
+    well-formed.
+    """
     namespace = target.namespace or ""
     kinds = _TYPES.get(namespace)
     parts = target.route.split("/")
     kind = parts[1] if len(parts) > 1 and parts[0] == namespace.lower() else ""
     if kinds is not None and kind and kind not in kinds:
-        text = f"The resource type '{kind}' could not be found in the namespace '{namespace}' for api version '{version}'."
+        text = (
+            f"The resource type '{kind}' could not be found in the namespace '{namespace}' for api"
+            f" version '{version}'."
+        )
         raise ArmError(404, "InvalidResourceType", text, headers=GATEWAY)
     since = _SINCE.get(namespace)
     if since is not None and kind and version[:10] < since:
         text = (
-            f"No registered resource provider found for location 'global' and API version '{version}' for type '{kind}'. "
-            f"The supported api-versions are '{since}' and later."
+            "No registered resource provider found for location 'global' and API version"
+            f" '{version}' for type '{kind}'. The supported api-versions are '{since}' and later."
         )
         raise bad_request("NoRegisteredProviderFound", text)

@@ -1,1 +1,3 @@
-"""Misbehaviour on demand: faults scripted by a file or a command, kept in a book, met at the hooks of the other packages."""
+"""Misbehaviour on demand: faults scripted by a file or a command, kept in a book, met at the hooks
+of the other packages.
+"""

@@ -1,7 +1,8 @@
-"""The faults in force, in a SQLite file of their own: commands write it, the server and the ingress draw from it.
+"""The faults in force, in a SQLite file of their own: commands write it, the server and the ingress
+draw from it.
 
-Counts and draws are kept there too, so a restart, a kill -9 and several processes change nothing. A fault's n-th draw
-depends on seed, fault and n alone.
+Counts and draws are kept there too, so a restart, a kill -9 and several processes change nothing. A
+fault's n-th draw depends on seed, fault and n alone.
 """
 
 import json
@@ -18,7 +19,8 @@ from .fault import Event, Fault
 
 SCHEMA = """
 create table if not exists faults (
-    position integer primary key autoincrement, id text unique not null, body text not null, added real not null,
+    position integer primary key autoincrement, id text unique not null,
+    body text not null, added real not null,
     matched integer not null default 0, hit integer not null default 0);
 create table if not exists settings (name text primary key, value text not null);
 """
@@ -37,7 +39,9 @@ class Entry:
     def over(self) -> bool:
         """Whether it can hit no more."""
         spent = self.fault.times is not None and self.hit >= self.fault.times
-        return spent or (self.fault.lasts is not None and time.time() > self.added + self.fault.lasts)
+        return spent or (
+            self.fault.lasts is not None and time.time() > self.added + self.fault.lasts
+        )
 
 
 class Book:
@@ -68,7 +72,9 @@ class Book:
         return self._seed
 
     def entries(self) -> list[Entry]:
-        rows = self._database.execute("select body, added, matched, hit from faults order by position").fetchall()
+        rows = self._database.execute(
+            "select body, added, matched, hit from faults order by position"
+        ).fetchall()
         return [Entry(_fault(body), added, matched, hit) for body, added, matched, hit in rows]
 
     def replace(self, faults: Iterable[Fault], seed: int) -> None:
@@ -96,7 +102,9 @@ class Book:
         return self._database.total_changes - before
 
     def draw(self, event: Event, kinds: Iterable[str]) -> Fault | None:
-        """The first fault of these kinds that hits this event. Every fault asked on the way has counted it."""
+        """The first fault of these kinds that hits this event. Every fault asked on the way has
+        counted it.
+        """
         self._look()
         for fault, added in self._faults:
             if fault.kind in kinds and fault.matches(event) and self._hits(fault, added):
@@ -109,7 +117,9 @@ class Book:
         self._look()
         if not any(fault.kind in kinds for fault, _ in self._faults):
             return []
-        return [entry.fault for entry in self.entries() if entry.fault.kind in kinds and not entry.over]
+        return [
+            entry.fault for entry in self.entries() if entry.fault.kind in kinds and not entry.over
+        ]
 
     def _look(self) -> None:
         """Read the script again if another connection changed it."""
@@ -133,7 +143,11 @@ class Book:
             matched, hit = row
             if matched <= fault.after or (fault.times is not None and hit >= fault.times):
                 return False
-            if fault.probability < 1 and random.Random(f"{self._seed}/{fault.id}/{matched}").random() >= fault.probability:
+            if (
+                fault.probability < 1
+                and random.Random(f"{self._seed}/{fault.id}/{matched}").random()
+                >= fault.probability
+            ):
                 return False
             self._database.execute("update faults set hit = hit + 1 where id = ?", (fault.id,))
             return True
@@ -142,7 +156,9 @@ class Book:
 
     def _insert(self, fault: Fault) -> None:
         body = json.dumps(asdict(fault))
-        self._database.execute("insert into faults (id, body, added) values (?, ?, ?)", (fault.id, body, time.time()))
+        self._database.execute(
+            "insert into faults (id, body, added) values (?, ?, ?)", (fault.id, body, time.time())
+        )
 
 
 def _fault(body: str) -> Fault:

@@ -1,4 +1,6 @@
-"""`faults {add,load,list,clear}`: scripts faults from the command line, with the server running or not."""
+"""`faults {add,load,list,clear}`: scripts faults from the command line, with the server running or
+not.
+"""
 
 import argparse
 import json
@@ -16,7 +18,9 @@ INVALID = 2
 def declare(commands: Any, state_dir: str) -> None:
     """Add the command to the program's own."""
     text = "script misbehaviour"
-    faults = commands.add_parser("faults", help=text, description=text).add_subparsers(dest="action", required=True)
+    faults = commands.add_parser("faults", help=text, description=text).add_subparsers(
+        dest="action", required=True
+    )
     for name, text in (
         ("add", "add one fault"),
         ("load", "replace all faults by those of a file"),
@@ -24,7 +28,12 @@ def declare(commands: Any, state_dir: str) -> None:
         ("clear", "remove faults"),
     ):
         command = faults.add_parser(name, help=text, description=text)
-        command.add_argument(state_dir, type=Path, required=True, help="the folder of this Azure's state (made when missing)")
+        command.add_argument(
+            state_dir,
+            type=Path,
+            required=True,
+            help="the folder of this Azure's state (made when missing)",
+        )
         command.add_argument("-o", "--output", choices=("text", "json"), default="text")
         if name == "add":
             command.add_argument("fault", help="what happens: " + ", ".join(KINDS))
@@ -43,9 +52,16 @@ def run(path: Path, arguments: argparse.Namespace) -> int:
     book = Book(path)
     try:
         if arguments.action == "add":
-            fields = {field: getattr(arguments, field) for field in (*script.FIELDS, *script.PARAMETERS)}
+            fields = {
+                field: getattr(arguments, field) for field in (*script.FIELDS, *script.PARAMETERS)
+            }
             given = {field: _value(value) for field, value in fields.items() if value is not None}
-            book.add(script.single({"fault": arguments.fault, **given}, {entry.fault.id for entry in book.entries()}))
+            book.add(
+                script.single(
+                    {"fault": arguments.fault, **given},
+                    {entry.fault.id for entry in book.entries()},
+                )
+            )
         elif arguments.action == "clear":
             unknown = set(arguments.ids) - {entry.fault.id for entry in book.entries()}
             if unknown:
@@ -82,8 +98,19 @@ def shown(entry: Entry) -> dict[str, Any]:
     fault = entry.fault
     fields = {field: getattr(fault, field) for field in script.FIELDS}
     plain = {"after": 0, "probability": 1.0}
-    written = {field: value for field, value in fields.items() if value not in ("", None) and plain.get(field) != value}
-    return {"fault": fault.kind, **written, **fault.takes, "matched": entry.matched, "hit": entry.hit, "over": entry.over}
+    written = {
+        field: value
+        for field, value in fields.items()
+        if value not in ("", None) and plain.get(field) != value
+    }
+    return {
+        "fault": fault.kind,
+        **written,
+        **fault.takes,
+        "matched": entry.matched,
+        "hit": entry.hit,
+        "over": entry.over,
+    }
 
 
 def _show(book: Book, output: str) -> None:
@@ -94,11 +121,16 @@ def _show(book: Book, output: str) -> None:
     if not entries:
         print("no faults")
     for entry in entries:
-        rest = {key: value for key, value in entry.items() if key not in {"id", "fault", "matched", "hit", "over"}}
+        rest = {
+            key: value
+            for key, value in entry.items()
+            if key not in {"id", "fault", "matched", "hit", "over"}
+        }
         words = " ".join(f"{key}={value}" for key, value in rest.items())
         state = "over" if entry["over"] else "in force"
         print(
-            f"{entry['id']}: {entry['fault']} {words}".rstrip() + f"  ({state}; matched {entry['matched']}, hit {entry['hit']})"
+            f"{entry['id']}: {entry['fault']} {words}".rstrip()
+            + f"  ({state}; matched {entry['matched']}, hit {entry['hit']})"
         )
 
 

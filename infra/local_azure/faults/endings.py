@@ -1,4 +1,6 @@
-"""How a scripted fault ends a long-running operation, and what it leaves of the resource. Used by `arm.operations`."""
+"""How a scripted fault ends a long-running operation, and what it leaves of the resource. Used by
+`arm.operations`.
+"""
 
 from typing import Any
 
@@ -7,13 +9,18 @@ from infra.local_azure.store import Store
 from .fault import Fault
 
 _EXPIRED = "Operation expired"
-_CAPACITY = "No capacity available in this region for provisioning an environment, please try again in another region."
+_CAPACITY = (
+    "No capacity available in this region for provisioning an environment, please try again in"
+    " another region."
+)
 _UNMADE = {"account.created"}  # what could not be made is not there
 _KEPT = {"group.deleted": "Succeeded"}  # what could not be deleted is as it was
 
 
 def ending(fault: Fault, finish: str, resource: str) -> dict[str, Any] | None:
-    """What the store keeps with the operation: its last status, the resource's state and the error told. None: it ends well."""
+    """What the store keeps with the operation: its last status, the resource's state and the error
+    told. None: it ends well.
+    """
     if fault.kind == "OperationSlow":
         return None
     code, message = _words(fault, finish, resource.rsplit("/", 1)[-1])
@@ -42,10 +49,16 @@ def _words(fault: Fault, finish: str, name: str) -> tuple[str, str]:
     if fault.kind == "NoCapacity":
         return "ManagedEnvironmentNoAvailableCapacityInRegion", _CAPACITY
     code, message = {
-        "app": ("ContainerAppOperationError", f"Failed to provision revision for container app '{name}'."),
+        "app": (
+            "ContainerAppOperationError",
+            f"Failed to provision revision for container app '{name}'.",
+        ),
         "environment": ("ManagedEnvironmentUpgradeError", "Update the managed environment failed."),
         "job": ("ContainerAppsJobOperationError", f"Failed to provision job '{name}'."),
-    }.get(finish.split(".", maxsplit=1)[0], ("InternalServerError", "The operation failed because of an internal error."))
+    }.get(
+        finish.split(".", maxsplit=1)[0],
+        ("InternalServerError", "The operation failed because of an internal error."),
+    )
     if fault.kind == "OperationCanceled":
         code, message = "OperationCanceled", "The operation was canceled."
     elif fault.kind == "OperationHangs":

@@ -1,4 +1,6 @@
-"""What a request is to a fault: its plane, method, operation and names. Set once per request, read at the hooks below it."""
+"""What a request is to a fault: its plane, method, operation and names. Set once per request, read
+at the hooks below it.
+"""
 
 from contextvars import ContextVar
 from urllib.parse import parse_qsl, unquote

@@ -1,4 +1,6 @@
-"""One scripted fault and the event it may happen to. Plain data; `script` checks it, `book` keeps and draws it."""
+"""One scripted fault and the event it may happen to. Plain data; `script` checks it, `book` keeps
+and draws it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,9 +14,9 @@ from .kinds import KINDS
 class Event:
     """Something a fault can happen to: a request, or the start of a replica.
 
-    `operation` is a resource type (`microsoft.app/containerapps`, with an action's name behind it) or, on the Files plane, the
-    operation's name (`putrange`). `names` are what a name pattern is held against: `web`, `cae/web`, `account/share/path`.
-    `hits` are the faults that hit it.
+    `operation` is a resource type (`microsoft.app/containerapps`, with an action's name behind it)
+    or, on the Files plane, the operation's name (`putrange`). `names` are what a name pattern is
+    held against: `web`, `cae/web`, `account/share/path`. `hits` are the faults that hit it.
     """
 
     plane: str
@@ -26,10 +28,11 @@ class Event:
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens (`kind`, `takes`), to what (`plane`, `method`, `operation`, `name`; empty: any), and how often.
+    """What happens (`kind`, `takes`), to what (`plane`, `method`, `operation`, `name`; empty: any),
+    and how often.
 
-    The first `after` events that match pass; then `times` of them are hit (None: all), each with `probability`; `lasts` seconds
-    after it was added the fault is over.
+    The first `after` events that match pass; then `times` of them are hit (None: all), each with
+    `probability`; `lasts` seconds after it was added the fault is over.
     """
 
     id: str
@@ -54,8 +57,14 @@ class Fault:
         if kind.methods and event.method not in kind.methods:
             return False
         # A list is a GET, too.
-        if self.method and self.method != event.method and (self.method, event.method) != ("GET", "LIST"):
+        if (
+            self.method
+            and self.method != event.method
+            and (self.method, event.method) != ("GET", "LIST")
+        ):
             return False
         if self.operation and not fnmatchcase(event.operation, self.operation.lower()):
             return False
-        return not self.name or any(fnmatchcase(name.lower(), self.name.lower()) for name in event.names)
+        return not self.name or any(
+            fnmatchcase(name.lower(), self.name.lower()) for name in event.names
+        )

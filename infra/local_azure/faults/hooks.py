@@ -1,4 +1,6 @@
-"""Where faults meet requests: the fronts and the server call these, each at its own moment. What is drawn happens here."""
+"""Where faults meet requests: the fronts and the server call these, each at its own moment. What is
+drawn happens here.
+"""
 
 import asyncio
 import base64
@@ -34,7 +36,9 @@ class Cut(ConnectionResetError):
 
 @dataclass
 class _Ghost:
-    """A resource that was deleted: the list it was in, how it looked, and when a list first missed it."""
+    """A resource that was deleted: the list it was in, how it looked, and when a list first missed
+    it.
+    """
 
     collection: str
     body: Body
@@ -50,7 +54,9 @@ class Hooks:
         self._ghosts: dict[str, _Ghost] = {}
 
     async def connection(self) -> bool:
-        """Before a request is looked at. Whether it is to be cut off after it took effect; raises Cut when before."""
+        """Before a request is looked at. Whether it is to be cut off after it took effect; raises
+        Cut when before.
+        """
         self._rotate()
         fault = self._draw(CONNECTION)
         if fault is None:
@@ -79,7 +85,9 @@ class Hooks:
         return answers.login(fault) if fault else None
 
     def about_to_write(self, target: Target, look: Callable[[], Body | None]) -> None:
-        """Before a write is dispatched: what late lists must know. `look` is the resource as a GET shows it."""
+        """Before a write is dispatched: what late lists must know. `look` is the resource as a GET
+        shows it.
+        """
         event = CURRENT.get()
         if event is None or event.method not in {"PUT", "DELETE"}:
             return
@@ -110,28 +118,47 @@ class Hooks:
         return shown
 
     def settled(self, key: str) -> None:
-        """After a request to an environment, or to what is in it, was answered: it may turn Failed without anybody's doing."""
+        """After a request to an environment, or to what is in it, was answered: it may turn Failed
+        without anybody's doing.
+        """
         event, key = CURRENT.get(), "/".join(key.split("/")[:9])
-        if event is None or not event.operation.startswith(_ENVIRONMENTS) or self._azure.operations.busy(key):
+        if (
+            event is None
+            or not event.operation.startswith(_ENVIRONMENTS)
+            or self._azure.operations.busy(key)
+        ):
             return
         record = self._azure.store.get(key)
-        if record is None or record.kind != _ENVIRONMENTS or self._draw({"EnvironmentFails"}) is None:
+        if (
+            record is None
+            or record.kind != _ENVIRONMENTS
+            or self._draw({"EnvironmentFails"}) is None
+        ):
             return
         record.body["properties"]["provisioningState"] = "Failed"
         record.private["deploymentErrors"] = (
-            "ErrorCode: ManagedEnvironmentUpgradeError, Message: Update the managed environment failed."
+            "ErrorCode: ManagedEnvironmentUpgradeError, Message: Update the managed environment"
+            " failed."
         )
         self._azure.store.put(record)
 
-    def content(self, path: str, body: bytes | AsyncIterator[bytes], length: int | None) -> bytes | AsyncIterator[bytes]:
+    def content(
+        self, path: str, body: bytes | AsyncIterator[bytes], length: int | None
+    ) -> bytes | AsyncIterator[bytes]:
         """A Files answer's body: torn, or a listing without what is new."""
         event = CURRENT.get()
         if event is None or event.plane != "files":
             return body
         if event.operation == "getfile" and self._draw({"TornRead"}) is not None:
             return _torn(body, length or 0)
-        if event.operation == "listdirectory" and isinstance(body, bytes) and (fault := self._draw({"StaleList"})) is not None:
-            return _without_new(body, self._azure.options.files / event.names[0].lower(), fault["seconds"])
+        if (
+            event.operation == "listdirectory"
+            and isinstance(body, bytes)
+            and (fault := self._draw({"StaleList"})) is not None
+        ):
+            return _without_new(
+                body, self._azure.options.files / event.names[0].lower(), fault["seconds"]
+            )
         return body
 
     def _rotate(self) -> None:
@@ -180,5 +207,9 @@ async def _torn_stream(body: AsyncIterator[bytes], whole: int) -> AsyncIterator[
 
 def _without_new(body: bytes, directory: Path, seconds: float) -> bytes:
     """The listing's XML without the entries that came into being within the last `seconds`."""
-    young = {entry.name.encode() for entry in directory.iterdir() if time.time() - entry.lstat().st_ctime < seconds}
+    young = {
+        entry.name.encode()
+        for entry in directory.iterdir()
+        if time.time() - entry.lstat().st_ctime < seconds
+    }
     return _ENTRY.sub(lambda match: b"" if match[2] in young else match[0], body)

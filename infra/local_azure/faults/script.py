@@ -1,4 +1,6 @@
-"""Reading fault scripts: a YAML file, or one fault from the command line, with every mistake told at its place."""
+"""Reading fault scripts: a YAML file, or one fault from the command line, with every mistake told
+at its place.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -43,7 +45,9 @@ def _number(low: float, high: float = float("inf"), *, whole: bool = False) -> C
         kinds = int if whole else (int, float)
         if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
             upper = "" if high == float("inf") else f" to {high:g}"
-            raise ValueError(f"must be a {'whole ' if whole else ''}number from {low:g}{upper or ' on'}")
+            raise ValueError(
+                f"must be a {'whole ' if whole else ''}number from {low:g}{upper or ' on'}"
+            )
         return int(value) if whole else float(value)
 
     return check
@@ -51,7 +55,14 @@ def _number(low: float, high: float = float("inf"), *, whole: bool = False) -> C
 
 def _one_of(*choices: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
-        found = next((choice for choice in choices if isinstance(value, str) and choice.lower() == value.lower()), None)
+        found = next(
+            (
+                choice
+                for choice in choices
+                if isinstance(value, str) and choice.lower() == value.lower()
+            ),
+            None,
+        )
         if found is None:
             raise ValueError(f"must be one of {', '.join(choices)}")
         return found
@@ -88,7 +99,9 @@ PARAMETERS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def read(path: Path) -> Script:
-    """The script in a file. Raises ScriptError with everything that is wrong with it, OSError when it cannot be read."""
+    """The script in a file. Raises ScriptError with everything that is wrong with it, OSError when
+    it cannot be read.
+    """
     try:
         document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
     except MarkedYAMLError as error:
@@ -119,7 +132,12 @@ class _Reader:
         if isinstance(document, list):
             document = {"faults": document}
         if not isinstance(document, dict) or not isinstance(document.get("faults"), list):
-            raise ScriptError([f"{self._path}:1:1: must be a list of faults, or a mapping with `faults` and perhaps `seed`"])
+            raise ScriptError(
+                [
+                    f"{self._path}:1:1: must be a list of faults, or a mapping with `faults` and"
+                    " perhaps `seed`"
+                ]
+            )
         for key in document.keys() - {"faults", "seed"}:
             self._tell(document, key, f"unknown field {key!r}; there are faults and seed")
         faults: list[Fault] = []
@@ -168,7 +186,14 @@ def _fault(entry: Mapping[str, Any], known: set[str]) -> Fault:
     planes = KINDS[kind].planes
     if values.get("plane", planes[0]) not in planes:
         raise _Wrong("plane", f"{kind} happens on {', '.join(planes)}, not on {values['plane']}")
-    values.setdefault("id", next(f"{kind}-{number}" for number in range(1, len(known) + 2) if f"{kind}-{number}" not in known))
+    values.setdefault(
+        "id",
+        next(
+            f"{kind}-{number}"
+            for number in range(1, len(known) + 2)
+            if f"{kind}-{number}" not in known
+        ),
+    )
     if values["id"] in known:
         raise _Wrong("id", f"there is a fault {values['id']!r} already")
     return Fault(kind=kind, takes=takes, **values)

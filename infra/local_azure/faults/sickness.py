@@ -1,6 +1,8 @@
-"""Faults that have no request: sick replicas, no GPU quota, shares that cannot be mounted. A task compares script and runtime.
+"""Faults that have no request: sick replicas, no GPU quota, shares that cannot be mounted. A task
+compares script and runtime.
 
-Level-triggered: what the script says now is what the runtime is told, also after a restart and when it is cleared.
+Level-triggered: what the script says now is what the runtime is told, also after a restart and when
+it is cleared.
 """
 
 import asyncio
@@ -58,7 +60,11 @@ class Sickness:
             azure.composition.ail(ailments)
         self._keep("quota:none", "1" if faults.standing({"NoGpuQuota"}) else None)
         for kind, name in _MOUNTS.items():
-            shares = [fault.name or "*" for fault in faults.standing({kind}) if fault.plane in {"", "mount"}]
+            shares = [
+                fault.name or "*"
+                for fault in faults.standing({kind})
+                if fault.plane in {"", "mount"}
+            ]
             self._keep(name, json.dumps(shares) if shares else None)
         if faults.standing({"ReplicaKilled"}):
             self._kill()
@@ -69,7 +75,9 @@ class Sickness:
         """The apps that the script makes ill; the first fault that names one decides."""
         ailments: dict[str, str] = {}
         for app in self._azure.store.each(app_view.KIND) if faults else []:
-            fault = next((each for each in faults if fnmatchcase(app.name, each.name.lower() or "*")), None)
+            fault = next(
+                (each for each in faults if fnmatchcase(app.name, each.name.lower() or "*")), None
+            )
             if fault is not None:
                 ailments[app_view.app_id(app)] = _AILMENTS[fault.kind]
         return ailments

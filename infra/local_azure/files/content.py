@@ -1,4 +1,6 @@
-"""Files: create, write and clear ranges, read, delete, rename, lease, ranges. What comes from other files is in `copies`."""
+"""Files: create, write and clear ranges, read, delete, rename, lease, ranges. What comes from other
+files is in `copies`.
+"""
 
 import asyncio
 import fcntl
@@ -16,10 +18,14 @@ MAX_FILE = 4 * 1024**4
 
 
 async def create(request: Request) -> Answer:
-    """Make or empty a file of the given length; newer versions may bring up to 4 MiB of content along."""
+    """Make or empty a file of the given length; newer versions may bring up to 4 MiB of content
+    along.
+    """
     if request.headers.get("x-ms-type", "").lower() != "file":
         raise FilesError(
-            400, "MissingRequiredHeader", "An HTTP header that's mandatory for this request is not specified: x-ms-type."
+            400,
+            "MissingRequiredHeader",
+            "An HTTP header that's mandatory for this request is not specified: x-ms-type.",
         )
     length, body = request.number("x-ms-content-length"), request.number("Content-Length", 0)
     if not 0 <= length <= MAX_FILE or body not in {0, length} or body > disk.MAX_RANGE:
@@ -48,15 +54,25 @@ async def create(request: Request) -> Answer:
 
 async def put_range(request: Request) -> Answer:
     """Write or clear a range that lies inside the file."""
-    start, end = disk.byte_range(request.headers.get("x-ms-range") or request.headers.get("Range", ""))
+    start, end = disk.byte_range(
+        request.headers.get("x-ms-range") or request.headers.get("Range", "")
+    )
     mode = request.headers.get("x-ms-write", "").lower()
     length = request.number("Content-Length", 0)
     if mode not in {"update", "clear"}:
         raise bad_header("x-ms-write")
     if length > disk.MAX_RANGE:
-        raise FilesError(413, "RequestBodyTooLarge", "The request body is too large and exceeds the maximum permissible limit.")
+        raise FilesError(
+            413,
+            "RequestBodyTooLarge",
+            "The request body is too large and exceeds the maximum permissible limit.",
+        )
     if end is None or length != (end - start + 1 if mode == "update" else 0):
-        raise FilesError(400, "InvalidHeaderValue", "The range and the Content-Length of the request do not agree.")
+        raise FilesError(
+            400,
+            "InvalidHeaderValue",
+            "The range and the Content-Length of the request do not agree.",
+        )
     data = await _verified(request, length)
     return await write_range(request, (start, end), data if mode == "update" else None)
 
@@ -69,7 +85,11 @@ async def write_range(request: Request, span: tuple[int, int], data: bytes | Non
     try:
         before = os.fstat(descriptor)
         if end >= before.st_size:
-            raise FilesError(416, "InvalidRange", "The range specified is invalid for the current size of the resource.")
+            raise FilesError(
+                416,
+                "InvalidRange",
+                "The range specified is invalid for the current size of the resource.",
+            )
         if data is not None:
             await disk.write(descriptor, data, start)
         else:
@@ -91,7 +111,10 @@ async def read(request: Request) -> Answer:
         extras = request.sidecar.get(key, state.st_ino)
         headers = {**properties.full(state, extras), **_lease(request, path)}
         start, end = disk.wanted(request, state.st_size)
-        ranged, length = end is not None, (end if end is not None else state.st_size - 1) - start + 1
+        ranged, length = (
+            end is not None,
+            (end if end is not None else state.st_size - 1) - start + 1,
+        )
         if ranged:
             headers["Content-Range"] = f"bytes {start}-{end}/{state.st_size}"
             if "Content-MD5" in headers:
@@ -112,7 +135,10 @@ async def read(request: Request) -> Answer:
 async def head(request: Request) -> Answer:
     path, key = request.place()
     state = disk.state_of(path)
-    headers = {**properties.full(state, request.sidecar.get(key, state.st_ino)), **_lease(request, path)}
+    headers = {
+        **properties.full(state, request.sidecar.get(key, state.st_ino)),
+        **_lease(request, path),
+    }
     return Answer(200, headers, b"", state.st_size)
 
 
@@ -139,7 +165,9 @@ async def set_metadata(request: Request) -> Answer:
 async def set_properties(request: Request) -> Answer:
     """Content headers are replaced; a new length cuts or extends the file."""
     path, key = request.place()
-    length = request.number("x-ms-content-length") if "x-ms-content-length" in request.headers else None
+    length = (
+        request.number("x-ms-content-length") if "x-ms-content-length" in request.headers else None
+    )
     if length is not None and not 0 <= length <= MAX_FILE:
         raise bad_header("x-ms-content-length")
     descriptor = disk.open_file(path, disk.WRITE)
@@ -154,14 +182,20 @@ async def set_properties(request: Request) -> Answer:
     finally:
         os.close(descriptor)
     old = request.sidecar.get(key, state.st_ino)
-    kept: Extras = {name: old[name] for name in ("metadata", "attributes", "created", "permission") if name in old}
+    kept: Extras = {
+        name: old[name]
+        for name in ("metadata", "attributes", "created", "permission")
+        if name in old
+    }
     extras = {**kept, **properties.sent(request), "version": old.get("version", 0) + 1}
     request.sidecar.put(key, state.st_ino, extras)
     return Answer(200, properties.written(state, extras))
 
 
 async def rename(request: Request) -> Answer:
-    """Move a file or directory within its share; an existing target is replaced only when the request says so."""
+    """Move a file or directory within its share; an existing target is replaced only when the
+    request says so.
+    """
     source_parts = _own_path(request, request.url("x-ms-file-rename-source"))
     source = names.locate(request.root, source_parts)
     path, key = request.place()
@@ -176,7 +210,11 @@ async def rename(request: Request) -> Answer:
     if there and there != what:
         raise wrong_type()
     same = bool(there) and path.samefile(source)  # another spelling of the same name
-    if there and not same and (what == "directory" or not request.flag("x-ms-file-rename-replace-if-exists")):
+    if (
+        there
+        and not same
+        and (what == "directory" or not request.flag("x-ms-file-rename-replace-if-exists"))
+    ):
         raise exists()
     request.may_write(source, "x-ms-source-lease-id")
     if there and not same:
@@ -187,7 +225,9 @@ async def rename(request: Request) -> Answer:
     try:
         os.replace(source, path)  # noqa: PTH105
     except OSError as refused:
-        raise FilesError(409, "SharingViolation", f"The rename is not possible: {refused.strerror}.") from None
+        raise FilesError(
+            409, "SharingViolation", f"The rename is not possible: {refused.strerror}."
+        ) from None
     leases.forget(request.azure.store, request.lease_key(source))
     old = request.key(source)
     if old != key:
@@ -205,7 +245,9 @@ async def lease(request: Request) -> Answer:
     path, key = request.place()
     state = disk.state_of(path)
     headers = properties.written(state, request.sidecar.get(key, state.st_ino))
-    return leases.answer(request.azure.store, request.lease_key(path), request.headers, headers, file=True)
+    return leases.answer(
+        request.azure.store, request.lease_key(path), request.headers, headers, file=True
+    )
 
 
 async def ranges(request: Request) -> Answer:
@@ -220,10 +262,18 @@ async def ranges(request: Request) -> Answer:
         found = disk.data_ranges(descriptor, start, state.st_size if end is None else end + 1)
     finally:
         os.close(descriptor)
-    entries = "".join(f"<Range><Start>{low}</Start><End>{high}</End></Range>" for low, high in found)
-    body = f'<?xml version="1.0" encoding="utf-8"?><Ranges>{entries}<NextMarker /></Ranges>'.encode()
+    entries = "".join(
+        f"<Range><Start>{low}</Start><End>{high}</End></Range>" for low, high in found
+    )
+    body = (
+        f'<?xml version="1.0" encoding="utf-8"?><Ranges>{entries}<NextMarker /></Ranges>'.encode()
+    )
     headers = properties.written(state, request.sidecar.get(key, state.st_ino))
-    return Answer(200, {**headers, "Content-Type": "application/xml", "x-ms-content-length": str(state.st_size)}, body)
+    return Answer(
+        200,
+        {**headers, "Content-Type": "application/xml", "x-ms-content-length": str(state.st_size)},
+        body,
+    )
 
 
 def _lease(request: Request, path: Path) -> dict[str, str]:
@@ -235,7 +285,9 @@ def _lease(request: Request, path: Path) -> dict[str, str]:
 
 
 def _nobody_has_open(path: Path) -> None:
-    """A mount that shows the share as SMB does holds a lock on every file that is open through it."""
+    """A mount that shows the share as SMB does holds a lock on every file that is open
+    through it.
+    """
     descriptor = disk.open_file(path, disk.READ)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -255,7 +307,10 @@ async def _verified(request: Request, length: int) -> bytes:
     if not wanted or not length:
         return data
     if await disk.digest(data) != wanted:
-        text = "The MD5 value specified in the request did not match with the MD5 value calculated by the server."
+        text = (
+            "The MD5 value specified in the request did not match with the MD5 value calculated by"
+            " the server."
+        )
         raise FilesError(400, "Md5Mismatch", text)
     return data
 
@@ -263,7 +318,10 @@ async def _verified(request: Request, length: int) -> bytes:
 def _own_path(request: Request, source: SplitResult) -> tuple[str, ...]:
     """The segments of a source URL, which must lie in the request's own share."""
     parts = source.path.strip("/").split("/", 2)
-    if len(parts) < 3 or (parts[0].lower(), parts[1].lower()) != (request.account.name.lower(), request.share.lower()):
+    if len(parts) < 3 or (parts[0].lower(), parts[1].lower()) != (
+        request.account.name.lower(),
+        request.share.lower(),
+    ):
         raise not_there("a source outside the share of the target")
     keep = request.flag("x-ms-source-allow-trailing-dot")
     return names.split(parts[2], keep_dot=keep)

@@ -1,6 +1,8 @@
-"""Content that comes from another file of this local Azure: whole (Copy File) or a range of it (Put Range From URL).
+"""Content that comes from another file of this local Azure: whole (Copy File) or a range of it (Put
+Range From URL).
 
-A source in another account, or one that is asked for with a SAS, must be opened by a SAS of its own in the URL.
+A source in another account, or one that is asked for with a SAS, must be opened by a SAS of its own
+in the URL.
 """
 
 import asyncio
@@ -24,7 +26,9 @@ SUFFIX = ".file.localhost"  # what the cloud's metadata says
 
 
 async def copy(request: Request) -> Answer:
-    """Copy a file; done when answered. The copy has the source's metadata unless the request brings its own."""
+    """Copy a file; done when answered. The copy has the source's metadata unless the request brings
+    its own.
+    """
     wanted = request.headers["x-ms-copy-source"]
     source, key = _source(request)
     path, target = request.place()
@@ -61,17 +65,25 @@ async def put_range(request: Request) -> Answer:
     source, _ = _source(request)
     start, end = disk.byte_range(request.headers.get("x-ms-source-range", ""))
     if end is None or end - start >= disk.MAX_RANGE:
-        raise FilesError(400, "InvalidHeaderValue", "The source range must be bounded and 4 MiB at most.")
+        raise FilesError(
+            400, "InvalidHeaderValue", "The source range must be bounded and 4 MiB at most."
+        )
     descriptor = disk.open_file(source, disk.READ)
     try:
         data = await asyncio.to_thread(os.pread, descriptor, end - start + 1, start)
     finally:
         os.close(descriptor)
     if len(data) != end - start + 1:
-        raise FilesError(416, "InvalidRange", "The range specified is invalid for the current size of the resource.")
+        raise FilesError(
+            416,
+            "InvalidRange",
+            "The range specified is invalid for the current size of the resource.",
+        )
     span = disk.byte_range(request.headers.get("x-ms-range") or request.headers.get("Range", ""))
     if span[1] is None or span[1] - span[0] != end - start:
-        raise FilesError(400, "InvalidHeaderValue", "The range and the source range of the request do not agree.")
+        raise FilesError(
+            400, "InvalidHeaderValue", "The range and the source range of the request do not agree."
+        )
     return await content.write_range(request, (span[0], span[1]), data)
 
 
@@ -103,8 +115,12 @@ def _opened_by(source: Request, query: str) -> None:
     """The URL of a source that the request's own authorization does not cover carries a SAS."""
     parameters = decoded(query)
     if "sig" not in parameters:
-        raise FilesError(401, "CannotVerifyCopySource", "Server failed to authenticate the request.")
+        raise FilesError(
+            401, "CannotVerifyCopySource", "Server failed to authenticate the request."
+        )
     try:
         sas.check(parameters, sas.Need("o", "r"), source)
     except FilesError as refused:
-        raise FilesError(refused.status, "CannotVerifyCopySource", refused.message, detail=refused.detail) from None
+        raise FilesError(
+            refused.status, "CannotVerifyCopySource", refused.message, detail=refused.detail
+        ) from None

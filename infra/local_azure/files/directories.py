@@ -40,7 +40,9 @@ async def get(request: Request) -> Answer:
     state = _state(path)
     extras = request.sidecar.get(key, state.st_ino)
     metadata = {f"x-ms-meta-{name}": value for name, value in extras.get("metadata", {}).items()}
-    return Answer(200, {**properties.written(state, extras), "x-ms-server-encrypted": "true", **metadata})
+    return Answer(
+        200, {**properties.written(state, extras), "x-ms-server-encrypted": "true", **metadata}
+    )
 
 
 async def delete(request: Request) -> Answer:
@@ -51,7 +53,9 @@ async def delete(request: Request) -> Answer:
     try:
         path.rmdir()
     except OSError:
-        raise FilesError(409, "DirectoryNotEmpty", "The specified directory is not empty.") from None
+        raise FilesError(
+            409, "DirectoryNotEmpty", "The specified directory is not empty."
+        ) from None
     request.sidecar.drop(key)
     return Answer(202)
 
@@ -65,25 +69,38 @@ async def set_properties(request: Request) -> Answer:
 
 
 async def listing(request: Request) -> Answer:
-    """Files and directories in name order, one page at a time; the marker is the first name of the next page."""
+    """Files and directories in name order, one page at a time; the marker is the first name of the
+    next page.
+    """
     path, key = request.place()
     _state(path)
     prefix, marker = request.query.get("prefix", ""), _unmark(request.query.get("marker", ""))
     size = min(int(request.query.get("maxresults") or PAGE), PAGE)
     wanted = {part.lower() for part in request.query.get("include", "").split(",") if part}
     if size < 1:
-        raise FilesError(400, "OutOfRangeQueryParameterValue", "The value of maxresults is out of range.")
+        raise FilesError(
+            400, "OutOfRangeQueryParameterValue", "The value of maxresults is out of range."
+        )
     extended = request.flag("x-ms-file-extended-info") or bool(wanted)
     versions = request.sidecar.versions(key) if "etag" in wanted else {}
-    entries, following = await asyncio.to_thread(_entries, path, prefix, marker, size, wanted, versions, extended=extended)
+    entries, following = await asyncio.to_thread(
+        _entries, path, prefix, marker, size, wanted, versions, extended=extended
+    )
     shown = "/".join(request.segments)
     sizes = f"<MaxResults>{size}</MaxResults>" if "maxresults" in request.query else ""
-    marks = f"<Marker>{escape(request.query['marker'])}</Marker>" if request.query.get("marker") else ""
-    number = f"<DirectoryId>{os.lstat(path).st_ino if request.segments else 0}</DirectoryId>" if extended else ""
+    marks = (
+        f"<Marker>{escape(request.query['marker'])}</Marker>" if request.query.get("marker") else ""
+    )
+    number = (
+        f"<DirectoryId>{os.lstat(path).st_ino if request.segments else 0}</DirectoryId>"
+        if extended
+        else ""
+    )
     begins = f"<Prefix>{escape(prefix)}</Prefix>" if prefix else ""
     body = (
         '<?xml version="1.0" encoding="utf-8"?>'
-        f"<EnumerationResults ServiceEndpoint={quoteattr(f'{request.base}/{request.account.name}/')} "
+        "<EnumerationResults"
+        f" ServiceEndpoint={quoteattr(f'{request.base}/{request.account.name}/')} "
         f"ShareName={quoteattr(request.share)} DirectoryPath={quoteattr(shown)}>"
         f"{begins}{marks}{sizes}{number}<Entries>{''.join(entries)}</Entries>"
         f"<NextMarker>{_mark(following)}</NextMarker></EnumerationResults>"
@@ -95,7 +112,13 @@ def _state(path: Path) -> os.stat_result:
     kind = names.kind(path)
     if kind == "directory":
         return os.lstat(path)
-    raise wrong_type() if kind else missing() if names.kind(path.parent) == "directory" else missing("parent")
+    raise (
+        wrong_type()
+        if kind
+        else missing()
+        if names.kind(path.parent) == "directory"
+        else missing("parent")
+    )
 
 
 def _update(request: Request, change: dict[str, object]) -> Answer:
@@ -108,11 +131,21 @@ def _update(request: Request, change: dict[str, object]) -> Answer:
 
 
 def _entries(
-    path: Path, prefix: str, marker: str, size: int, wanted: set[str], versions: dict[str, int], *, extended: bool
+    path: Path,
+    prefix: str,
+    marker: str,
+    size: int,
+    wanted: set[str],
+    versions: dict[str, int],
+    *,
+    extended: bool,
 ) -> tuple[list[str], str]:
     """The XML of one page, and the name the next page begins with."""
     with os.scandir(path) as found:
-        here = sorted((entry for entry in found if _listed(entry, prefix, marker)), key=lambda entry: entry.name)
+        here = sorted(
+            (entry for entry in found if _listed(entry, prefix, marker)),
+            key=lambda entry: entry.name,
+        )
     shown, following = here[:size], here[size].name if len(here) > size else ""
     entries = []
     for entry in shown:
@@ -125,9 +158,15 @@ def _entries(
 
 def _listed(entry: "os.DirEntry[str]", prefix: str, marker: str) -> bool:
     """Links and names that are no text are not part of a share."""
-    if entry.name < marker or not entry.name.lower().startswith(prefix.lower()) or entry.name.startswith(".deleted-"):
+    if (
+        entry.name < marker
+        or not entry.name.lower().startswith(prefix.lower())
+        or entry.name.startswith(".deleted-")
+    ):
         return False
-    return entry.name.isprintable() and (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False))
+    return entry.name.isprintable() and (
+        entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+    )
 
 
 def _entry(entry: "os.DirEntry[str]", wanted: set[str], version: int, *, extended: bool) -> str:
@@ -137,15 +176,25 @@ def _entry(entry: "os.DirEntry[str]", wanted: set[str], version: int, *, extende
     inner = f"<Content-Length>{state.st_size}</Content-Length>" if is_file else ""
     if "timestamps" in wanted:
         modified, changed = clock.smb(state.st_mtime_ns), clock.smb(state.st_ctime_ns)
-        inner += f"<CreationTime>{min(modified, changed)}</CreationTime><LastAccessTime>{modified}</LastAccessTime>"
+        inner += f"<CreationTime>{min(modified, changed)}</CreationTime>"
+        inner += f"<LastAccessTime>{modified}</LastAccessTime>"
         inner += f"<LastWriteTime>{modified}</LastWriteTime><ChangeTime>{changed}</ChangeTime>"
         inner += f"<Last-Modified>{clock.http(state.st_mtime)}</Last-Modified>"
     if "etag" in wanted:
         inner += f"<Etag>{escape(properties.etag(state, {'version': version}))}</Etag>"
-    rest = f"<Attributes>{'Archive' if is_file else 'Directory'}</Attributes>" if "attributes" in wanted else ""
-    rest += f"<PermissionKey>{properties.PERMISSION}</PermissionKey>" if "permissionkey" in wanted else ""
+    rest = (
+        f"<Attributes>{'Archive' if is_file else 'Directory'}</Attributes>"
+        if "attributes" in wanted
+        else ""
+    )
+    rest += (
+        f"<PermissionKey>{properties.PERMISSION}</PermissionKey>"
+        if "permissionkey" in wanted
+        else ""
+    )
     number = f"<FileId>{state.st_ino}</FileId>" if extended else ""
-    return f"<{kind}><Name>{escape(entry.name)}</Name>{number}<Properties>{inner}</Properties>{rest}</{kind}>"
+    name = f"<Name>{escape(entry.name)}</Name>"
+    return f"<{kind}>{name}{number}<Properties>{inner}</Properties>{rest}</{kind}>"
 
 
 def _mark(name: str) -> str:
@@ -156,4 +205,6 @@ def _unmark(marker: str) -> str:
     try:
         return base64.urlsafe_b64decode(marker).decode()
     except ValueError:
-        raise FilesError(400, "InvalidQueryParameterValue", "Value for the marker is not valid.") from None
+        raise FilesError(
+            400, "InvalidQueryParameterValue", "Value for the marker is not valid."
+        ) from None

@@ -1,4 +1,6 @@
-"""Files of a share on disk: opening them, and their bytes by ranges. Big bodies go through threads, never the loop."""
+"""Files of a share on disk: opening them, and their bytes by ranges. Big bodies go through threads,
+never the loop.
+"""
 
 import asyncio
 import base64
@@ -50,7 +52,13 @@ def state_of(path: Path) -> os.stat_result:
     kind = names.kind(path)
     if kind == "file":
         return os.lstat(path)
-    raise wrong_type() if kind else missing() if names.kind(path.parent) == "directory" else missing("parent")
+    raise (
+        wrong_type()
+        if kind
+        else missing()
+        if names.kind(path.parent) == "directory"
+        else missing("parent")
+    )
 
 
 async def write(descriptor: int, data: bytes, offset: int) -> None:
@@ -68,7 +76,9 @@ def _write_all(descriptor: int, data: bytes, offset: int) -> None:
 
 
 def clear(descriptor: int, start: int, length: int) -> None:
-    """Give the range back to the disk, so that it no longer counts as data; zeros where the file system cannot."""
+    """Give the range back to the disk, so that it no longer counts as data; zeros where the file
+    system cannot.
+    """
     if _libc.fallocate(descriptor, _PUNCH_HOLE, ctypes.c_int64(start), ctypes.c_int64(length)) == 0:
         return
     block = bytes(min(length, MAX_RANGE))

@@ -5,10 +5,18 @@ from xml.sax.saxutils import escape
 
 
 class FilesError(Exception):
-    """An answer of 4xx or 5xx of the data plane; `detail` is what Azure adds to a failed authentication."""
+    """An answer of 4xx or 5xx of the data plane; `detail` is what Azure adds to a failed
+    authentication.
+    """
 
     def __init__(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None, *, detail: str = ""
+        self,
+        status: int,
+        code: str,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        detail: str = "",
     ) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status
@@ -19,7 +27,11 @@ class FilesError(Exception):
 
     def body(self, request: str, time: str) -> bytes:
         text = f"{self.message}\nRequestId:{request}\nTime:{time}"
-        more = f"<AuthenticationErrorDetail>{escape(self.detail)}</AuthenticationErrorDetail>" if self.detail else ""
+        more = (
+            f"<AuthenticationErrorDetail>{escape(self.detail)}</AuthenticationErrorDetail>"
+            if self.detail
+            else ""
+        )
         xml = f"<Error><Code>{self.code}</Code><Message>{escape(text)}</Message>{more}</Error>"
         return ('﻿<?xml version="1.0" encoding="utf-8"?>' + xml).encode()
 
@@ -36,12 +48,18 @@ def exists() -> FilesError:
 
 def wrong_type() -> FilesError:
     return FilesError(
-        409, "ResourceTypeMismatch", "The specified resource type does not match the type of the existing resource."
+        409,
+        "ResourceTypeMismatch",
+        "The specified resource type does not match the type of the existing resource.",
     )
 
 
 def bad_header(name: str) -> FilesError:
-    return FilesError(400, "InvalidHeaderValue", f"The value for one of the HTTP headers is not in the correct format: {name}.")
+    return FilesError(
+        400,
+        "InvalidHeaderValue",
+        f"The value for one of the HTTP headers is not in the correct format: {name}.",
+    )
 
 
 def denied(detail: str) -> FilesError:

@@ -1,4 +1,6 @@
-"""The front of the Files data plane: which account, who signed, which operation, and the headers that every answer has."""
+"""The front of the Files data plane: which account, who signed, which operation, and the headers
+that every answer has.
+"""
 
 import logging
 import uuid
@@ -57,7 +59,9 @@ class Front:
         base: str,
         remote: str,
     ) -> Response:
-        """`path` and `query` as they came; `pairs` are all headers, `headers` the same for looking up without case."""
+        """`path` and `query` as they came; `pairs` are all headers, `headers` the same for looking
+        up without case.
+        """
         request = str(uuid.uuid4())
         common = {
             "x-ms-request-id": request,
@@ -71,11 +75,17 @@ class Front:
             answer = await self._dispatch(method, path, query, headers, pairs, body, base, remote)
         except FilesError as refused:
             text = b"" if method == "HEAD" else refused.body(request, clock.zulu())
-            error = {"x-ms-error-code": refused.code, "Content-Type": "application/xml", **refused.headers}
+            error = {
+                "x-ms-error-code": refused.code,
+                "Content-Type": "application/xml",
+                **refused.headers,
+            }
             return Response(refused.status, {**common, **error}, text, len(text))
         except Exception:
             log.exception("%s %s failed", method, path)
-            text = FilesError(500, "InternalError", "The local Azure failed; see its log.").body(request, clock.zulu())
+            text = FilesError(500, "InternalError", "The local Azure failed; see its log.").body(
+                request, clock.zulu()
+            )
             return Response(500, {**common, "x-ms-error-code": "InternalError"}, text, len(text))
         return Response(answer.status, {**common, **answer.headers}, answer.body, answer.length)
 
@@ -93,7 +103,9 @@ class Front:
         name, _, rest = path.lstrip("/").partition("/")
         account = self._account(name)
         if account is None:
-            raise FilesError(404, "ResourceNotFound", f"The storage account '{name}' does not exist.")
+            raise FilesError(
+                404, "ResourceNotFound", f"The storage account '{name}' does not exist."
+            )
         share, _, below = rest.strip("/").partition("/")
         parameters = decoded(query)
         by_sas = "sig" in parameters and "Authorization" not in headers
@@ -118,7 +130,11 @@ class Front:
         operation = operations.find(method, share, below, parameters, headers)
         sas.check(parameters, operation.need, request)
         answer = await operation.run(request)
-        return replace(answer, headers=sas.override(parameters, answer.headers)) if method in {"GET", "HEAD"} else answer
+        return (
+            replace(answer, headers=sas.override(parameters, answer.headers))
+            if method in {"GET", "HEAD"}
+            else answer
+        )
 
     def _account(self, name: str) -> Record | None:
         """Cached between writes: 2,000 small files are 4,000 look-ups of one account."""
@@ -127,18 +143,27 @@ class Front:
             self._version = self._azure.store.version
         if name not in self._accounts:
             accounts = self._azure.store.each("microsoft.storage/storageaccounts")
-            self._accounts[name] = next((account for account in accounts if account.name == name.lower()), None)
+            self._accounts[name] = next(
+                (account for account in accounts if account.name == name.lower()), None
+            )
         return self._accounts[name]
 
     def _authenticate(
-        self, account: Record, method: str, path: str, query: str, headers: Mapping[str, str], pairs: Sequence[tuple[str, str]]
+        self,
+        account: Record,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        pairs: Sequence[tuple[str, str]],
     ) -> None:
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         if not scheme:
             raise FilesError(
                 401,
                 "NoAuthenticationInformation",
-                "Server failed to authenticate the request. Please refer to the information in the www-authenticate header.",
+                "Server failed to authenticate the request. Please refer to the information in the"
+                " www-authenticate header.",
                 {"WWW-Authenticate": "SharedKey"},
             )
         if scheme.lower() == "bearer":
@@ -146,13 +171,17 @@ class Front:
             return
         self._key_allowed(account)
         keys = (account.private["key1"], account.private["key2"])
-        signature.check(method=method, path=path, query=query, headers=pairs, account=account.name, keys=keys)
+        signature.check(
+            method=method, path=path, query=query, headers=pairs, account=account.name, keys=keys
+        )
 
     def _key_allowed(self, account: Record) -> None:
         """A SAS of the account's key is good only as long as the key itself."""
         if account.body["properties"].get("allowSharedKeyAccess") is False:
             raise FilesError(
-                403, "KeyBasedAuthenticationNotPermitted", "Key based authentication is not permitted on this storage account."
+                403,
+                "KeyBasedAuthenticationNotPermitted",
+                "Key based authentication is not permitted on this storage account.",
             )
 
     def _bearer(self, token: str, headers: Mapping[str, str]) -> None:
@@ -160,11 +189,14 @@ class Front:
             raise FilesError(
                 400,
                 "MissingRequiredHeader",
-                "An HTTP header that's mandatory for this request is not specified: x-ms-file-request-intent.",
+                "An HTTP header that's mandatory for this request is not specified:"
+                " x-ms-file-request-intent.",
             )
         try:
             claims = self._azure.login.verify(token)
         except TokenError as refused:
             raise FilesError(401, "InvalidAuthenticationInfo", refused.message) from None
         if not str(claims["aud"]).startswith("https://storage.azure.com"):
-            raise FilesError(401, "InvalidAuthenticationInfo", "The token's audience is not Azure Storage.")
+            raise FilesError(
+                401, "InvalidAuthenticationInfo", "The token's audience is not Azure Storage."
+            )

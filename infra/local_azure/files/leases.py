@@ -1,4 +1,5 @@
-"""Leases of shares (15 to 60 seconds or for ever) and of files (for ever): one holder at a time. Kept in the store.
+"""Leases of shares (15 to 60 seconds or for ever) and of files (for ever): one holder at a time.
+Kept in the store.
 
 States as Azure names them: available, leased, breaking, broken, expired.
 """
@@ -20,7 +21,9 @@ GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 @dataclass
 class Lease:
-    """`until` 0 means for ever; `broken` is the instant from which a break holds (0: not breaking)."""
+    """`until` 0 means for ever; `broken` is the instant from which a break holds (0: not
+    breaking).
+    """
 
     id: str
     duration: int
@@ -34,7 +37,14 @@ class Lease:
         return "leased" if not self.until or self.until > now else "expired"
 
 
-def answer(store: Store, key: str, sent: Mapping[str, str], headers: Mapping[str, str], *, file: bool = False) -> Answer:
+def answer(
+    store: Store,
+    key: str,
+    sent: Mapping[str, str],
+    headers: Mapping[str, str],
+    *,
+    file: bool = False,
+) -> Answer:
     """acquire, renew, change, release, break, as the request's headers say."""
     action, identifier = sent.get("x-ms-lease-action", "").lower(), sent.get("x-ms-lease-id", "")
     if action not in {"acquire", "break"} and not GUID.fullmatch(identifier):
@@ -43,13 +53,17 @@ def answer(store: Store, key: str, sent: Mapping[str, str], headers: Mapping[str
         duration = _seconds(sent, "x-ms-lease-duration")
         if file and duration != -1:
             raise bad_header("x-ms-lease-duration")
-        held = acquire(store, key, -1 if duration is None else duration, sent.get("x-ms-proposed-lease-id"))
+        held = acquire(
+            store, key, -1 if duration is None else duration, sent.get("x-ms-proposed-lease-id")
+        )
         return Answer(201, {**headers, "x-ms-lease-id": held.id})
     if action == "renew" and not file:
         return Answer(200, {**headers, "x-ms-lease-id": renew(store, key, identifier).id})
     if action == "change":
         proposed = sent.get("x-ms-proposed-lease-id", "")
-        return Answer(200, {**headers, "x-ms-lease-id": change(store, key, identifier, proposed).id})
+        return Answer(
+            200, {**headers, "x-ms-lease-id": change(store, key, identifier, proposed).id}
+        )
     if action == "release":
         release(store, key, identifier)
         return Answer(200, headers)
@@ -83,22 +97,37 @@ def describe(store: Store, key: str) -> dict[str, str]:
     if lease is None:
         return {"leaseStatus": "unlocked", "leaseState": "available"}
     state = lease.state()
-    shown = {"leaseStatus": "locked" if state in {"leased", "breaking"} else "unlocked", "leaseState": state}
-    return {**shown, "leaseDuration": "infinite" if lease.duration < 0 else "fixed"} if state == "leased" else shown
+    shown = {
+        "leaseStatus": "locked" if state in {"leased", "breaking"} else "unlocked",
+        "leaseState": state,
+    }
+    return (
+        {**shown, "leaseDuration": "infinite" if lease.duration < 0 else "fixed"}
+        if state == "leased"
+        else shown
+    )
 
 
 def acquire(store: Store, key: str, duration: int, proposed: str | None) -> Lease:
     if duration != -1 and not 15 <= duration <= 60:
-        raise FilesError(400, "InvalidHeaderValue", "The value for one of the HTTP headers is not in the correct format.")
+        raise FilesError(
+            400,
+            "InvalidHeaderValue",
+            "The value for one of the HTTP headers is not in the correct format.",
+        )
     held = active(store, key)
     if held and held.state() == "breaking":
         raise FilesError(
-            409, "LeaseIsBreakingAndCannotBeAcquired", "The lease is breaking and cannot be acquired until it is broken."
+            409,
+            "LeaseIsBreakingAndCannotBeAcquired",
+            "The lease is breaking and cannot be acquired until it is broken.",
         )
     if held and held.id != (proposed or "").lower():
         raise FilesError(409, "LeaseAlreadyPresent", "There is already a lease present.")
     identifier = _guid(proposed) if proposed else str(uuid.uuid4())
-    return _save(store, key, Lease(identifier, duration, 0.0 if duration < 0 else clock.now() + duration))
+    return _save(
+        store, key, Lease(identifier, duration, 0.0 if duration < 0 else clock.now() + duration)
+    )
 
 
 def renew(store: Store, key: str, identifier: str) -> Lease:
@@ -106,7 +135,9 @@ def renew(store: Store, key: str, identifier: str) -> Lease:
     lease = _held(store, key, identifier)
     if lease.broken:
         raise FilesError(
-            409, "LeaseIsBrokenAndCannotBeRenewed", "The lease ID matched, but the lease has been broken explicitly."
+            409,
+            "LeaseIsBrokenAndCannotBeRenewed",
+            "The lease ID matched, but the lease has been broken explicitly.",
         )
     lease.until = 0.0 if lease.duration < 0 else clock.now() + lease.duration
     return _save(store, key, lease)
@@ -115,10 +146,14 @@ def renew(store: Store, key: str, identifier: str) -> Lease:
 def change(store: Store, key: str, identifier: str, proposed: str) -> Lease:
     lease = _load(store, key)
     if lease is None or lease.state() not in {"leased", "breaking"}:
-        raise FilesError(409, "LeaseNotPresentWithLeaseOperation", "There is currently no lease on the resource.")
+        raise FilesError(
+            409, "LeaseNotPresentWithLeaseOperation", "There is currently no lease on the resource."
+        )
     if lease.broken:
         raise FilesError(
-            409, "LeaseIsBreakingAndCannotBeChanged", "The lease ID matched, but the lease is currently in breaking state."
+            409,
+            "LeaseIsBreakingAndCannotBeChanged",
+            "The lease ID matched, but the lease is currently in breaking state.",
         )
     if lease.id not in {identifier.lower(), _guid(proposed)}:
         raise _mismatch()
@@ -135,11 +170,15 @@ def break_(store: Store, key: str, period: int | None) -> int:
     """Seconds until the break holds; a fixed lease may also run out by itself."""
     lease = _load(store, key)
     if lease is None:
-        raise FilesError(409, "LeaseNotPresentWithLeaseOperation", "There is currently no lease on the resource.")
+        raise FilesError(
+            409, "LeaseNotPresentWithLeaseOperation", "There is currently no lease on the resource."
+        )
     now = clock.now()
     if not lease.broken:
         left = max(0.0, lease.until - now) if lease.until else 0.0
-        wait = left if period is None else (min(float(period), left) if lease.until else float(period))
+        wait = (
+            left if period is None else (min(float(period), left) if lease.until else float(period))
+        )
         lease.broken = now + wait
     elif period is not None:
         lease.broken = min(lease.broken, now + period)
@@ -149,7 +188,11 @@ def break_(store: Store, key: str, period: int | None) -> int:
 
 def shown(store: Store, key: str) -> dict[str, str]:
     """The lease headers of a GET."""
-    names = {"leaseStatus": "x-ms-lease-status", "leaseState": "x-ms-lease-state", "leaseDuration": "x-ms-lease-duration"}
+    names = {
+        "leaseStatus": "x-ms-lease-status",
+        "leaseState": "x-ms-lease-state",
+        "leaseDuration": "x-ms-lease-duration",
+    }
     return {names[name]: value for name, value in describe(store, key).items()}
 
 
@@ -162,22 +205,33 @@ def require(store: Store, key: str, identifier: str | None) -> None:
     lease = active(store, key)
     if lease is None:
         if identifier:
-            raise FilesError(412, "LeaseNotPresentWithFileOperation", "There is currently no lease on the resource.")
+            raise FilesError(
+                412,
+                "LeaseNotPresentWithFileOperation",
+                "There is currently no lease on the resource.",
+            )
         return
     if not identifier:
         raise FilesError(
-            412, "LeaseIdMissing", "There is currently a lease on the resource and no lease ID was specified in the request."
+            412,
+            "LeaseIdMissing",
+            "There is currently a lease on the resource and no lease ID was specified in the"
+            " request.",
         )
     if identifier.lower() != lease.id:
         raise FilesError(
-            412, "LeaseIdMismatchWithFileOperation", "The lease ID specified did not match the lease ID for the resource."
+            412,
+            "LeaseIdMismatchWithFileOperation",
+            "The lease ID specified did not match the lease ID for the resource.",
         )
 
 
 def _held(store: Store, key: str, identifier: str) -> Lease:
     lease = _load(store, key)
     if lease is None:
-        raise FilesError(409, "LeaseNotPresentWithLeaseOperation", "There is currently no lease on the resource.")
+        raise FilesError(
+            409, "LeaseNotPresentWithLeaseOperation", "There is currently no lease on the resource."
+        )
     if lease.id != identifier.lower():
         raise _mismatch()
     return lease
@@ -185,13 +239,19 @@ def _held(store: Store, key: str, identifier: str) -> Lease:
 
 def _mismatch() -> FilesError:
     return FilesError(
-        409, "LeaseIdMismatchWithLeaseOperation", "The lease ID specified did not match the lease ID for the resource."
+        409,
+        "LeaseIdMismatchWithLeaseOperation",
+        "The lease ID specified did not match the lease ID for the resource.",
     )
 
 
 def _guid(text: str) -> str:
     if not GUID.fullmatch(text):
-        raise FilesError(400, "InvalidHeaderValue", "The value for one of the HTTP headers is not in the correct format.")
+        raise FilesError(
+            400,
+            "InvalidHeaderValue",
+            "The value for one of the HTTP headers is not in the correct format.",
+        )
     return text.lower()
 
 

@@ -1,4 +1,6 @@
-"""What a file may be called on SMB, and where it lies on this machine. No name leads out of its share."""
+"""What a file may be called on SMB, and where it lies on this machine. No name leads out of its
+share.
+"""
 
 import os
 import re
@@ -12,7 +14,8 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|clock\$|com[1-9]|lpt[1-9])", re.IGNOREC
 
 
 def split(path: str, *, keep_dot: bool) -> tuple[str, ...]:
-    """The decoded segments of a percent-encoded path below the share; trailing dots go unless the client keeps them.
+    """The decoded segments of a percent-encoded path below the share; trailing dots go unless the
+    client keeps them.
 
     Decoded first: the SDK sends a directory's slashes as %2F, and Azure takes them for slashes.
     """
@@ -23,20 +26,37 @@ def split(path: str, *, keep_dot: bool) -> tuple[str, ...]:
         kept = segment if keep_dot or not segment.strip(".") else segment.rstrip(".")
         segments.append(_checked(kept))
     if len(segments) > 250 or sum(len(segment) + 1 for segment in segments) > 2048:
-        raise FilesError(400, "InvalidInput", "One of the request inputs is out of range: the path is too long or too deep.")
+        raise FilesError(
+            400,
+            "InvalidInput",
+            "One of the request inputs is out of range: the path is too long or too deep.",
+        )
     return tuple(segments)
 
 
 def _checked(segment: str) -> str:
-    if not segment.strip(".") or _FORBIDDEN.search(segment) or _DEVICES.fullmatch(segment) or "�" in segment:
-        raise FilesError(400, "InvalidResourceName", "The specifed resource name contains invalid characters.")
+    if (
+        not segment.strip(".")
+        or _FORBIDDEN.search(segment)
+        or _DEVICES.fullmatch(segment)
+        or "�" in segment
+    ):
+        raise FilesError(
+            400, "InvalidResourceName", "The specifed resource name contains invalid characters."
+        )
     if len(segment) > 255 or len(segment.encode()) > 255:
-        raise FilesError(400, "OutOfRangeInput", "The specified resource name length is not within the permissible limits.")
+        raise FilesError(
+            400,
+            "OutOfRangeInput",
+            "The specified resource name length is not within the permissible limits.",
+        )
     return segment
 
 
 def locate(share: Path, segments: tuple[str, ...]) -> Path:
-    """The place of a file or directory, in the case it was made in; a symbolic link on the way is treated as not being there."""
+    """The place of a file or directory, in the case it was made in; a symbolic link on the way is
+    treated as not being there.
+    """
     path = share
     for depth, segment in enumerate(segments, 1):
         path = _spelled(path, segment)
@@ -53,7 +73,9 @@ def _spelled(folder: Path, name: str) -> Path:
     wanted = name.casefold()
     try:
         with os.scandir(folder) as entries:
-            return next((folder / entry.name for entry in entries if entry.name.casefold() == wanted), exact)
+            return next(
+                (folder / entry.name for entry in entries if entry.name.casefold() == wanted), exact
+            )
     except (FileNotFoundError, NotADirectoryError):
         return exact
 

@@ -1,4 +1,6 @@
-"""Every operation of the data plane: its request's shape, who runs it, and what a shared access signature must grant for it."""
+"""Every operation of the data plane: its request's shape, who runs it, and what a shared access
+signature must grant for it.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +20,9 @@ class Operation:
     need: Need
 
 
-_READ, _WRITE, _MAKE, _DELETE, _LEASE = (Need("o", any_of) for any_of in ("r", "w", "cw", "d", "wd"))
+_READ, _WRITE, _MAKE, _DELETE, _LEASE = (
+    Need("o", any_of) for any_of in ("r", "w", "cw", "d", "wd")
+)
 _SHARE_READ, _SHARE_WRITE, _SHARE_MAKE, _SHARE_DELETE, _SHARE_LEASE = (
     Need("c", any_of) for any_of in ("r", "w", "cw", "d", "wd")
 )
@@ -70,7 +74,9 @@ _SERVICE: dict[tuple[str, str, str], Operation] = {
 _FROM_ELSEWHERE = {"": Operation(copies.copy, _MAKE), "range": Operation(copies.put_range, _WRITE)}
 
 
-def find(method: str, share: str, below: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Operation:
+def find(
+    method: str, share: str, below: str, query: Mapping[str, str], headers: Mapping[str, str]
+) -> Operation:
     """The operation a request asks for; 501 for what is not here."""
     if "sharesnapshot" in query:
         raise not_there("share snapshots")

@@ -1,4 +1,6 @@
-"""Stored access policies of a share, up to five: what `sas` lets a signature refer to. Kept in the share's ARM record."""
+"""Stored access policies of a share, up to five: what `sas` lets a signature refer to. Kept in the
+share's ARM record.
+"""
 
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
@@ -23,18 +25,26 @@ def of(record: Record | None) -> dict[str, dict[str, str]]:
 async def get(request: Request) -> Answer:
     record = shares.find(request)
     entries = "".join(_entry(identifier, policy) for identifier, policy in of(record).items())
-    inner = f"<SignedIdentifiers>{entries}</SignedIdentifiers>" if entries else "<SignedIdentifiers />"
+    inner = (
+        f"<SignedIdentifiers>{entries}</SignedIdentifiers>" if entries else "<SignedIdentifiers />"
+    )
     body = f'<?xml version="1.0" encoding="utf-8"?>{inner}'.encode()
     return Answer(200, {**shares.changed(record), "Content-Type": "application/xml"}, body)
 
 
 async def put(request: Request) -> Answer:
-    """All policies at once; what is not named is gone, and with it every signature that refers to it."""
+    """All policies at once; what is not named is gone, and with it every signature that refers to
+    it.
+    """
     record = shares.find(request)
     leases.require(request.azure.store, record.key, request.headers.get("x-ms-lease-id"))
     length = request.number("Content-Length", 0)
     if length > _MOST:
-        raise FilesError(413, "RequestBodyTooLarge", "The request body is too large and exceeds the maximum permissible limit.")
+        raise FilesError(
+            413,
+            "RequestBodyTooLarge",
+            "The request body is too large and exceeds the maximum permissible limit.",
+        )
     record.body["policies"] = _read(await request.content(length))
     shares.touch(record)
     request.azure.store.put(record)
@@ -45,12 +55,20 @@ def _read(body: bytes) -> dict[str, dict[str, str]]:
     try:
         root = ET.fromstring(body) if body.strip() else ET.Element("SignedIdentifiers")  # noqa: S314 - bounded
     except ET.ParseError:
-        raise FilesError(400, "InvalidXmlDocument", "XML specified is not syntactically valid.") from None
+        raise FilesError(
+            400, "InvalidXmlDocument", "XML specified is not syntactically valid."
+        ) from None
     found: dict[str, dict[str, str]] = {}
     for entry in root.iter("SignedIdentifier"):
         identifier = entry.findtext("Id", "")
-        policy = {field: entry.findtext(f"AccessPolicy/{name}", "") for field, name in _FIELDS.items()}
-        found[identifier] = {field: _full(value) if field != "sp" else value for field, value in policy.items() if value}
+        policy = {
+            field: entry.findtext(f"AccessPolicy/{name}", "") for field, name in _FIELDS.items()
+        }
+        found[identifier] = {
+            field: _full(value) if field != "sp" else value
+            for field, value in policy.items()
+            if value
+        }
         if not 1 <= len(identifier) <= 64:
             raise _invalid("Id", identifier)
     if len(found) > 5:
@@ -60,16 +78,26 @@ def _read(body: bytes) -> dict[str, dict[str, str]]:
 
 def _full(instant: str) -> str:
     """Azure gives every instant back with seven digits."""
-    return instant.removesuffix("Z") + ".0000000Z" if instant.endswith("Z") and "." not in instant else instant
+    return (
+        instant.removesuffix("Z") + ".0000000Z"
+        if instant.endswith("Z") and "." not in instant
+        else instant
+    )
 
 
 def _invalid(name: str, value: str) -> FilesError:
     return FilesError(
-        400, "InvalidXmlNodeValue", f"The value for one of the XML nodes is not in the correct format: {name} '{value}'."
+        400,
+        "InvalidXmlNodeValue",
+        f"The value for one of the XML nodes is not in the correct format: {name} '{value}'.",
     )
 
 
 def _entry(identifier: str, policy: dict[str, str]) -> str:
-    inner = "".join(f"<{name}>{escape(policy[field])}</{name}>" for field, name in _FIELDS.items() if field in policy)
+    inner = "".join(
+        f"<{name}>{escape(policy[field])}</{name}>"
+        for field, name in _FIELDS.items()
+        if field in policy
+    )
     shown = f"<AccessPolicy>{inner}</AccessPolicy>" if inner else "<AccessPolicy />"
     return f"<SignedIdentifier><Id>{escape(identifier)}</Id>{shown}</SignedIdentifier>"

@@ -1,6 +1,7 @@
 """A file's or directory's properties as headers: ETag, times, SMB attributes, metadata.
 
-The ETag comes from the inode's own state, so it changes with the content, also when that is changed on disk directly.
+The ETag comes from the inode's own state, so it changes with the content, also when that is changed
+on disk directly.
 """
 
 import base64
@@ -29,7 +30,10 @@ CONTENT_HEADERS = {
 
 
 def etag(state: os.stat_result, extras: Extras) -> str:
-    seen = f"{state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {extras.get('version', 0)}"
+    seen = (
+        f"{state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
+        f" {extras.get('version', 0)}"
+    )
     return f'"0x{hashlib.blake2b(seen.encode(), digest_size=8).hexdigest()[:15].upper()}"'
 
 
@@ -48,7 +52,9 @@ def smb(state: os.stat_result, extras: Extras) -> dict[str, str]:
     changed = clock.smb(state.st_ctime_ns)
     modified = clock.smb(state.st_mtime_ns)
     return {
-        "x-ms-file-attributes": extras.get("attributes") or ("Directory" if is_directory else "Archive"),
+        "x-ms-file-attributes": (
+            extras.get("attributes") or ("Directory" if is_directory else "Archive")
+        ),
         "x-ms-file-creation-time": extras.get("created") or min(changed, modified),
         "x-ms-file-last-write-time": modified,
         "x-ms-file-change-time": changed,
@@ -79,8 +85,16 @@ def full(state: os.stat_result, extras: Extras) -> dict[str, str]:
 
 def sent(request: Request) -> Extras:
     """What a create or a set-properties request says beyond the defaults."""
-    headers = {shown: request.headers[name] for name, shown in CONTENT_HEADERS.items() if request.headers.get(name)}
-    headers = {name: value for name, value in headers.items() if (name, value) != ("Content-Type", "application/octet-stream")}
+    headers = {
+        shown: request.headers[name]
+        for name, shown in CONTENT_HEADERS.items()
+        if request.headers.get(name)
+    }
+    headers = {
+        name: value
+        for name, value in headers.items()
+        if (name, value) != ("Content-Type", "application/octet-stream")
+    }
     if "Content-MD5" in headers:
         _md5(headers["Content-MD5"])
     extras: Extras = {"headers": headers} if headers else {}
@@ -96,8 +110,12 @@ def sent(request: Request) -> Extras:
     return extras
 
 
-def stamp(descriptor: int, request: Mapping[str, str], before: os.stat_result | None = None) -> None:
-    """Give a written file the time the request asks for; by default now, to the nanosecond, so that every write shows."""
+def stamp(
+    descriptor: int, request: Mapping[str, str], before: os.stat_result | None = None
+) -> None:
+    """Give a written file the time the request asks for; by default now, to the nanosecond, so that
+    every write shows.
+    """
     wanted = request.get("x-ms-file-last-write-time", "now")
     if wanted.lower() == "preserve" and before is not None:
         instant = before.st_mtime_ns

@@ -1,4 +1,6 @@
-"""One Files request, taken apart. The operations in `content`, `directories`, `shares` use nothing else."""
+"""One Files request, taken apart. The operations in `content`, `directories`, `shares` use nothing
+else.
+"""
 
 import asyncio
 import os
@@ -23,7 +25,9 @@ _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 @dataclass(frozen=True)
 class Request:
-    """`path` is what stands behind the share, still percent-encoded; `body` is read by those who need it."""
+    """`path` is what stands behind the share, still percent-encoded; `body` is read by those who
+    need it.
+    """
 
     azure: Azure
     sidecar: Sidecar
@@ -60,7 +64,9 @@ class Request:
 
     def key(self, path: Path) -> str:
         """A path's key in the sidecar."""
-        return "/".join((self.account.name.lower(), self.share.lower(), *path.relative_to(self.root).parts))
+        return "/".join(
+            (self.account.name.lower(), self.share.lower(), *path.relative_to(self.root).parts)
+        )
 
     def lease_key(self, path: Path) -> str:
         """A file's lease lies below its share's, and goes with it."""
@@ -101,7 +107,11 @@ class Request:
     def metadata(self) -> dict[str, str]:
         """The x-ms-meta-* headers."""
         prefix = "x-ms-meta-"
-        return {name[len(prefix) :].lower(): value for name, value in self.headers.items() if name.lower().startswith(prefix)}
+        return {
+            name[len(prefix) :].lower(): value
+            for name, value in self.headers.items()
+            if name.lower().startswith(prefix)
+        }
 
     async def content(self, length: int) -> bytes:
         """The whole body, which must be `length` bytes; ranges are small (4 MiB at most)."""

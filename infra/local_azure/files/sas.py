@@ -1,4 +1,5 @@
-"""Shared access signatures: what a signed query lets its holder do. Account SAS and service SAS, with stored access policies.
+"""Shared access signatures: what a signed query lets its holder do. Account SAS and service SAS,
+with stored access policies.
 
 https://learn.microsoft.com/rest/api/storageservices/create-account-sas, …/create-service-sas
 """
@@ -32,7 +33,8 @@ _FORMATS = ("%Y-%m-%d", "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M
 
 @dataclass(frozen=True)
 class Need:
-    """What a SAS must grant: `level` is the resource type (s, c or o) of an account SAS, `any_of` the permissions.
+    """What a SAS must grant: `level` is the resource type (s, c or o) of an account SAS, `any_of`
+    the permissions.
 
     Without any permission it takes the account's key.
     """
@@ -51,7 +53,8 @@ def check(query: Mapping[str, str], need: Need, request: Request) -> None:
     text = _account_text(query, account.name) if is_account else _service_text(query, request)
     keys = (account.private["key1"], account.private["key2"])
     if query["sig"] not in {
-        base64.b64encode(hmac.digest(base64.b64decode(key), text.encode(), "sha256")).decode() for key in keys
+        base64.b64encode(hmac.digest(base64.b64decode(key), text.encode(), "sha256")).decode()
+        for key in keys
     }:
         raise denied(f"Signature did not match. String to sign used was {text}")
     if is_account:
@@ -69,11 +72,24 @@ def check(query: Mapping[str, str], need: Need, request: Request) -> None:
 
 def override(query: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str]:
     """The headers of a download as the SAS wants them."""
-    return {**headers, **{header: query[name] for name, header in OVERRIDES.items() if name in query}}
+    return {
+        **headers,
+        **{header: query[name] for name, header in OVERRIDES.items() if name in query},
+    }
 
 
 def _account_text(query: Mapping[str, str], account: str) -> str:
-    names = ["sp", "ss", "srt", "st", "se", "sip", "spr", "sv", *(["ses"] if query["sv"] >= _SCOPES_SINCE else [])]
+    names = [
+        "sp",
+        "ss",
+        "srt",
+        "st",
+        "se",
+        "sip",
+        "spr",
+        "sv",
+        *(["ses"] if query["sv"] >= _SCOPES_SINCE else []),
+    ]
     return "".join(f"{line}\n" for line in (account, *(query.get(name, "") for name in names)))
 
 
@@ -81,10 +97,14 @@ def _service_text(query: Mapping[str, str], request: Request) -> str:
     below = f"/{unquote(request.path)}" if query.get("sr") == "f" else ""
     where = f"/file/{request.account.name}/{request.share}{below}"
     lines = [*(query.get(name, "") for name in ("sp", "st", "se")), where]
-    return "\n".join([*lines, *(query.get(name, "") for name in ("si", "sip", "spr", "sv", *OVERRIDES))])
+    return "\n".join(
+        [*lines, *(query.get(name, "") for name in ("si", "sip", "spr", "sv", *OVERRIDES))]
+    )
 
 
-def _with_policy(query: Mapping[str, str], policies: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+def _with_policy(
+    query: Mapping[str, str], policies: Mapping[str, Mapping[str, str]]
+) -> dict[str, str]:
     """What the SAS leaves open its stored access policy says."""
     name = query.get("si")
     if name is None:
@@ -94,14 +114,18 @@ def _with_policy(query: Mapping[str, str], policies: Mapping[str, Mapping[str, s
         raise denied("The specified signed identifier is not found.")
     twice = [field for field in policy if field in query]
     if twice:
-        raise denied(f"{twice[0]} is specified both in the signature and in the stored access policy.")
+        raise denied(
+            f"{twice[0]} is specified both in the signature and in the stored access policy."
+        )
     return {**policy, **query}
 
 
 def _covered_by_account(query: Mapping[str, str], need: Need) -> None:
     if "f" not in query.get("ss", ""):
         raise FilesError(
-            403, "AuthorizationServiceMismatch", "This request is not authorized to perform this operation using this service."
+            403,
+            "AuthorizationServiceMismatch",
+            "This request is not authorized to perform this operation using this service.",
         )
     if need.level not in query.get("srt", ""):
         raise FilesError(
@@ -117,8 +141,12 @@ def _covered_by_service(query: Mapping[str, str], need: Need, request: Request) 
     if sort not in {"s", "f"}:
         raise denied("sr is mandatory and must be s or f.")
     inside = request.share and (need.level == "o" or request.query.get("comp") == "list")
-    if not inside or (sort == "f" and (need.level != "o" or request.query.get("restype") == "directory")):
-        raise FilesError(403, "AuthorizationFailure", "This request is not authorized to perform this operation.")
+    if not inside or (
+        sort == "f" and (need.level != "o" or request.query.get("restype") == "directory")
+    ):
+        raise FilesError(
+            403, "AuthorizationFailure", "This request is not authorized to perform this operation."
+        )
 
 
 def _in_time(granted: Mapping[str, str]) -> None:
@@ -139,7 +167,11 @@ def _instant(granted: Mapping[str, str], name: str) -> float | None:
     for shape in _FORMATS:
         try:
             # %f takes six digits, a SAS may have seven.
-            return datetime.strptime(text[:26].rstrip("Z") + "Z" if "." in text else text, shape).replace(tzinfo=UTC).timestamp()
+            return (
+                datetime.strptime(text[:26].rstrip("Z") + "Z" if "." in text else text, shape)
+                .replace(tzinfo=UTC)
+                .timestamp()
+            )
         except ValueError:
             continue
     raise denied(f"{name} is not a valid UTC time.")
@@ -157,7 +189,10 @@ def _from_allowed_address(query: Mapping[str, str], remote: str) -> None:
     except ValueError:
         raise denied("sip is not an IP address or a range of them.") from None
     if not low <= here <= high:
-        text = f"This request is not authorized to perform this operation using this source IP {remote}."
+        text = (
+            "This request is not authorized to perform this operation using this source IP"
+            f" {remote}."
+        )
         raise FilesError(403, "AuthorizationSourceIPMismatch", text)
 
 

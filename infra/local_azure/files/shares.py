@@ -1,4 +1,6 @@
-"""Shares over the data plane: the same records ARM shows, their leases, and the list of an account's shares."""
+"""Shares over the data plane: the same records ARM shows, their leases, and the list of an
+account's shares.
+"""
 
 import asyncio
 from xml.sax.saxutils import escape, quoteattr
@@ -71,7 +73,10 @@ async def set_properties(request: Request) -> Answer:
 async def statistics(request: Request) -> Answer:
     """How many bytes the share holds."""
     used = await asyncio.to_thread(usage.measure, request.root)
-    body = f'<?xml version="1.0" encoding="utf-8"?><ShareStats><ShareUsageBytes>{used}</ShareUsageBytes></ShareStats>'
+    body = (
+        '<?xml version="1.0"'
+        f' encoding="utf-8"?><ShareStats><ShareUsageBytes>{used}</ShareUsageBytes></ShareStats>'
+    )
     return Answer(200, {**changed(find(request)), "Content-Type": "application/xml"}, body.encode())
 
 
@@ -88,14 +93,20 @@ async def listing(request: Request) -> Answer:
     size = min(int(request.query.get("maxresults") or 5000), 5000)
     wanted = request.query.get("include", "").lower()
     found = request.azure.store.each(file_share.KIND, request.account.id)
-    records = sorted((r for r in found if r.name.startswith(prefix) and r.name >= marker), key=lambda record: record.name)
-    entries = "".join(_entry(request, record, metadata="metadata" in wanted) for record in records[:size])
+    records = sorted(
+        (r for r in found if r.name.startswith(prefix) and r.name >= marker),
+        key=lambda record: record.name,
+    )
+    entries = "".join(
+        _entry(request, record, metadata="metadata" in wanted) for record in records[:size]
+    )
     following = records[size].name if len(records) > size else ""
     begins = f"<Prefix>{escape(prefix)}</Prefix>" if prefix else ""
     sizes = f"<MaxResults>{size}</MaxResults>" if "maxresults" in request.query else ""
     body = (
         '<?xml version="1.0" encoding="utf-8"?>'
-        f"<EnumerationResults ServiceEndpoint={quoteattr(f'{request.base}/{request.account.name}/')}>"
+        "<EnumerationResults"
+        f" ServiceEndpoint={quoteattr(f'{request.base}/{request.account.name}/')}>"
         f"{begins}{sizes}<Shares>{entries}</Shares>"
         f"<NextMarker>{escape(following)}</NextMarker></EnumerationResults>"
     )
@@ -114,7 +125,9 @@ def _settle(request: Request, record: Record) -> None:
     quota = request.headers.get("x-ms-share-quota")
     tier, metadata = request.headers.get("x-ms-access-tier"), request.metadata()
     number = int(quota) if quota and quota.isdigit() else quota
-    file_share.settle(record, request.account, quota=number, metadata=dict(metadata) or None, tier=tier)
+    file_share.settle(
+        record, request.account, quota=number, metadata=dict(metadata) or None, tier=tier
+    )
 
 
 def touch(record: Record) -> None:
@@ -141,4 +154,6 @@ def _entry(request: Request, record: Record, *, metadata: bool) -> str:
     known = record.body.get("metadata", {}) if metadata else {}
     extra = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in known.items())
     extra = f"<Metadata>{extra}</Metadata>" if extra else ""
-    return f"<Share><Name>{escape(record.name)}</Name><Properties>{inner}</Properties>{extra}</Share>"
+    return (
+        f"<Share><Name>{escape(record.name)}</Name><Properties>{inner}</Properties>{extra}</Share>"
+    )

@@ -1,6 +1,8 @@
-"""What a directory tree cannot hold of a file: metadata, content headers, attributes. Kept in SQLite beside the trees.
+"""What a directory tree cannot hold of a file: metadata, content headers, attributes. Kept in
+SQLite beside the trees.
 
-Only files with something unusual have a row; a row is bound to the inode, so a file replaced on disk starts afresh.
+Only files with something unusual have a row; a row is bound to the inode, so a file replaced on
+disk starts afresh.
 """
 
 import json
@@ -13,14 +15,18 @@ Extras = dict[str, Any]
 
 
 class Sidecar:
-    """Keys are `account/share/path`; `extras` has "metadata", "headers", "attributes", "created", "permission"."""
+    """Keys are `account/share/path`; `extras` has "metadata", "headers", "attributes", "created",
+    "permission".
+    """
 
     def __init__(self, path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._database = sqlite3.connect(path, isolation_level=None)
         self._database.execute("pragma journal_mode = wal")
         self._database.execute("pragma synchronous = off")
-        self._database.execute("create table if not exists extras (key text primary key, inode integer, body text)")
+        self._database.execute(
+            "create table if not exists extras (key text primary key, inode integer, body text)"
+        )
         for beside in path.parent.glob(path.name + "-*"):
             beside.chmod(0o600)
 
@@ -28,7 +34,9 @@ class Sidecar:
         self._database.close()
 
     def get(self, key: str, inode: int) -> Extras:
-        row = self._database.execute("select body from extras where key = ? and inode = ?", (key, inode)).fetchone()
+        row = self._database.execute(
+            "select body from extras where key = ? and inode = ?", (key, inode)
+        ).fetchone()
         return json.loads(row[0]) if row else {}
 
     def put(self, key: str, inode: int, extras: Extras) -> None:
@@ -53,4 +61,6 @@ class Sidecar:
         self._database.execute(query, (new, len(old) + 1, old + "/", old + "0"))
 
     def drop(self, key: str) -> None:
-        self._database.execute("delete from extras where key = ? or (key > ? and key < ?)", (key, key + "/", key + "0"))
+        self._database.execute(
+            "delete from extras where key = ? or (key > ? and key < ?)", (key, key + "/", key + "0")
+        )

@@ -1,4 +1,5 @@
-"""SharedKey: recomputes the signature of a request byte for byte and compares. Written from the protocol's description.
+"""SharedKey: recomputes the signature of a request byte for byte and compares. Written from the
+    protocol's description.
 
 String to sign: verb, eleven standard headers, the canonical x-ms-* headers, the canonical resource.
 https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key
@@ -14,14 +15,33 @@ from urllib.parse import unquote
 from .errors import denied
 
 _STANDARD = (
-    "content-encoding", "content-language", "content-length", "content-md5", "content-type", "date", "if-modified-since",
-    "if-match", "if-none-match", "if-unmodified-since", "range",
-)  # fmt: skip
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-md5",
+    "content-type",
+    "date",
+    "if-modified-since",
+    "if-match",
+    "if-none-match",
+    "if-unmodified-since",
+    "range",
+)
 SKEW_S = 900
 
 
-def check(*, method: str, path: str, query: str, headers: Sequence[tuple[str, str]], account: str, keys: Iterable[str]) -> None:
-    """FilesError 403 unless one of the base64 `keys` signed this request. `path` and `query` are as they came over the wire."""
+def check(
+    *,
+    method: str,
+    path: str,
+    query: str,
+    headers: Sequence[tuple[str, str]],
+    account: str,
+    keys: Iterable[str],
+) -> None:
+    """FilesError 403 unless one of the base64 `keys` signed this request. `path` and `query` are as
+    they came over the wire.
+    """
     known = {name.lower(): value for name, value in headers}
     scheme, _, credential = known.get("authorization", "").partition(" ")
     claimed, _, signature = credential.partition(":")
@@ -34,7 +54,9 @@ def check(*, method: str, path: str, query: str, headers: Sequence[tuple[str, st
             made = base64.b64encode(hmac.digest(base64.b64decode(key), text, "sha256")).decode()
             if hmac.compare_digest(made, signature):
                 return
-    raise denied("The MAC signature found in the HTTP request is not the same as any computed signature.")
+    raise denied(
+        "The MAC signature found in the HTTP request is not the same as any computed signature."
+    )
 
 
 def _fresh(headers: dict[str, str]) -> None:
@@ -48,22 +70,30 @@ def _text(method: str, headers: dict[str, str], canonical: str, resource: str) -
     lines = [method]
     for name in _STANDARD:
         value = headers.get(name, "")
-        if (name == "content-length" and value == "0") or (name == "date" and "x-ms-date" in headers):
+        if (name == "content-length" and value == "0") or (
+            name == "date" and "x-ms-date" in headers
+        ):
             value = ""
         lines.append(value)
     return ("\n".join(lines) + "\n" + canonical + resource).encode("utf-8", "surrogateescape")
 
 
 def _canonical_headers(headers: Sequence[tuple[str, str]]) -> list[str]:
-    """The service sorts as its culture does (a hyphen counts last); plain sorters give the same order in nearly every case."""
-    mine = [(name.lower(), value.strip()) for name, value in headers if name.lower().startswith("x-ms-")]
+    """The service sorts as its culture does (a hyphen counts last); plain sorters give the same
+    order in nearly every case.
+    """
+    mine = [
+        (name.lower(), value.strip()) for name, value in headers if name.lower().startswith("x-ms-")
+    ]
     orders = [sorted(mine, key=lambda item: (item[0].replace("-", ""), item[0])), sorted(mine)]
     made = ["".join(f"{name}:{value}\n" for name, value in order) for order in orders]
     return made[:1] if made[0] == made[1] else made
 
 
 def _canonical_query(query: str) -> str:
-    """Every parameter on a line: lower-case name, decoded values, sorted, several of one name joined by commas."""
+    """Every parameter on a line: lower-case name, decoded values, sorted, several of one name
+    joined by commas.
+    """
     if not query:
         return ""
     gathered: dict[str, list[str]] = {}

@@ -1,4 +1,6 @@
-"""Where share content lives: `files/<account>/<share>/…`, a plain directory that a replica mounts as it is."""
+"""Where share content lives: `files/<account>/<share>/…`, a plain directory that a replica mounts
+as it is.
+"""
 
 import contextlib
 import os
@@ -26,7 +28,9 @@ def ensure(options: Options, account_name: str, share_name: str) -> Path:
 
 
 def keep(path: Path, beside: Path) -> None:
-    """Take a tree out of its place with all its files. The directories are new ones: who has mounted the old sees nothing."""
+    """Take a tree out of its place with all its files. The directories are new ones: who has
+    mounted the old sees nothing.
+    """
     for folder, directories, names in os.walk(path):
         target = beside / os.path.relpath(folder, path)
         target.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -42,7 +46,9 @@ def discard(path: Path) -> None:
     grave = path.parent / f".deleted-{uuid.uuid4().hex}"
     with contextlib.suppress(FileNotFoundError):
         path.rename(grave)
-        threading.Thread(target=shutil.rmtree, args=(grave,), kwargs={"ignore_errors": True}, daemon=True).start()
+        threading.Thread(
+            target=shutil.rmtree, args=(grave,), kwargs={"ignore_errors": True}, daemon=True
+        ).start()
 
 
 def sweep(options: Options) -> None:

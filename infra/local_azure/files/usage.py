@@ -1,4 +1,6 @@
-"""How full the shares are: what was counted once, plus what came since. A share that seems full is counted anew."""
+"""How full the shares are: what was counted once, plus what came since. A share that seems full is
+counted anew.
+"""
 
 import asyncio
 import os
@@ -10,7 +12,9 @@ GIB = 1024**3
 
 
 class Usage:
-    """Counts too much rather than too little (deleted files count until the next look), and looks before it refuses."""
+    """Counts too much rather than too little (deleted files count until the next look), and looks
+    before it refuses.
+    """
 
     def __init__(self) -> None:
         self._known: dict[Path, int] = {}

@@ -1,1 +1,3 @@
-"""The Container Apps edge: one process that terminates TLS per app and streams requests to ready replicas."""
+"""The Container Apps edge: one process that terminates TLS per app and streams requests to ready
+replicas.
+"""

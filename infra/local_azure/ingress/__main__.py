@@ -1,4 +1,6 @@
-"""`python -m infra.local_azure.ingress`: the ingress process, started and driven by `runtime.edge`; it outlives the server."""
+"""`python -m infra.local_azure.ingress`: the ingress process, started and driven by `runtime.edge`;
+it outlives the server.
+"""
 
 import argparse
 import asyncio
@@ -21,7 +23,9 @@ from .table import Table
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="infra.local_azure.ingress")
-    parser.add_argument("--state-dir", type=Path, required=True, help="the folder for ingress.sock and ingress.lock")
+    parser.add_argument(
+        "--state-dir", type=Path, required=True, help="the folder for ingress.sock and ingress.lock"
+    )
     parser.add_argument("--certificate", type=Path, required=True)
     parser.add_argument("--key", type=Path, required=True)
     options = parser.parse_args()
@@ -33,7 +37,9 @@ def main() -> int:
     _detach(options.state_dir)
     lock = (options.state_dir / "ingress.lock").open("w")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # one ingress per state directory, whoever starts it
+        fcntl.flock(
+            lock, fcntl.LOCK_EX | fcntl.LOCK_NB
+        )  # one ingress per state directory, whoever starts it
     except OSError:
         os.write(ready_end, b"1")
         return 0

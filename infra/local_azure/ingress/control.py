@@ -1,8 +1,10 @@
-"""The ingress's control socket (JSON lines): the scheduler pushes the whole table, the ingress reports its load.
+"""The ingress's control socket (JSON lines): the scheduler pushes the whole table, the ingress
+reports its load.
 
-`{"routes": {...}, "generation": n}` is answered with `{"applied": n, "failed_ports": {...}}`; `{"terminate": true}` ends the
-process. Every answer carries `"load": {revision: {"in_flight", "waiting"}}` and `"retiring": {replica: requests}`, which also
-come unasked in every half second in which they changed, at once for a revision's first request.
+`{"routes": {...}, "generation": n}` is answered with `{"applied": n, "failed_ports": {...}}`;
+`{"terminate": true}` ends the process. Every answer carries `"load": {revision: {"in_flight",
+"waiting"}}` and `"retiring": {replica: requests}`, which also come unasked in every half second in
+which they changed, at once for a revision's first request.
 """
 
 import asyncio
@@ -60,7 +62,9 @@ class Control:
         peer.send({"applied": message["generation"], "failed_ports": failures}, self._load())
 
     async def _report(self, peer: "_Peer") -> None:
-        """Sends the load when it changed; a revision's first request is reported without the half-second's wait."""
+        """Sends the load when it changed; a revision's first request is reported without the
+        half-second's wait.
+        """
         quiet = 0.0
         while True:
             load = self._load()

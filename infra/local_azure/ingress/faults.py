@@ -1,4 +1,6 @@
-"""Scripted faults at the edge. The script is the local Azure's own (`infra.local_azure.faults`), read by this process itself."""
+"""Scripted faults at the edge. The script is the local Azure's own (`infra.local_azure.faults`),
+read by this process itself.
+"""
 
 import asyncio
 
@@ -13,14 +15,23 @@ _KINDS = frozenset({"Throttle", "Error", "ResetBefore", "ResetAfter", "Slow"})
 _WORDS = {
     429: "local_rate_limited",
     502: "upstream connect error or disconnect/reset before headers. reset reason: protocol error",
-    503: "upstream connect error or disconnect/reset before headers. reset reason: connection termination",
+    503: (
+        "upstream connect error or disconnect/reset before headers. reset reason: connection"
+        " termination"
+    ),
     504: answers.TIMED_OUT,
 }
 
 
-async def strike(book: Book | None, app: str, request: web.BaseRequest) -> tuple[web.Response | None, bool]:
+async def strike(
+    book: Book | None, app: str, request: web.BaseRequest
+) -> tuple[web.Response | None, bool]:
     """An answer instead of the app's, and whether the app's answer is to be cut off."""
-    if not book or (fault := book.draw(Event("ingress", request.method, names=(app, request.path)), _KINDS)) is None:
+    if (
+        not book
+        or (fault := book.draw(Event("ingress", request.method, names=(app, request.path)), _KINDS))
+        is None
+    ):
         return None, False
     if fault.kind == "Slow":
         await asyncio.sleep(fault["seconds"])
@@ -39,7 +50,9 @@ def cut(request: web.BaseRequest) -> None:
 
 def _refusal(request: web.BaseRequest, fault: Fault) -> web.Response:
     status = 429 if fault.kind == "Throttle" else int(fault["status"])
-    made = answers.answer(request, status, fault["message"] or _WORDS.get(status, "the request failed"))
+    made = answers.answer(
+        request, status, fault["message"] or _WORDS.get(status, "the request failed")
+    )
     if fault.kind == "Throttle" and fault["retryAfter"]:
         made.headers["Retry-After"] = str(fault["retryAfter"])
     return made

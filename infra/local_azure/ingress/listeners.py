@@ -1,4 +1,6 @@
-"""One listener per app on its own loopback port, opened and closed as the table says. It takes TLS and plain HTTP alike."""
+"""One listener per app on its own loopback port, opened and closed as the table says. It takes TLS
+and plain HTTP alike.
+"""
 
 import asyncio
 import socket
@@ -18,7 +20,9 @@ _TLS_HANDSHAKE = b"\x16"  # the first byte of every TLS connection, and of no HT
 
 
 class Listeners:
-    """The open ports. A port stays open while any app has it, so replacing the table never refuses a connection."""
+    """The open ports. A port stays open while any app has it, so replacing the table never refuses
+    a connection.
+    """
 
     def __init__(self, table: Table, certificate: Path, key: Path) -> None:
         self._table = table
@@ -27,7 +31,9 @@ class Listeners:
         self._open: dict[int, _Listener] = {}
 
     async def follow(self) -> dict[int, str]:
-        """Opens and closes ports after a change; returns the ports that could not be opened, with the reason."""
+        """Opens and closes ports after a change; returns the ports that could not be opened, with
+        the reason.
+        """
         for port in self._open.keys() - self._table.apps.keys():
             await self._open.pop(port).close()
         failures = {}
@@ -94,7 +100,9 @@ class _Listener:
                 first = await _peek(connection)
             tls = self._tls if first == _TLS_HANDSHAKE else None
             with suppress(OSError):  # ssl.SSLError is one: the client does not trust us, or left
-                await asyncio.get_running_loop().connect_accepted_socket(self._server, connection, ssl=tls)
+                await asyncio.get_running_loop().connect_accepted_socket(
+                    self._server, connection, ssl=tls
+                )
         except (OSError, TimeoutError):
             connection.close()
 

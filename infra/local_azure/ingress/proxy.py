@@ -20,10 +20,20 @@ from .table import App, Revision, Table
 from .upstream import Upstream
 from .websocket import is_websocket, tunnel
 
-_HOP_BY_HOP = frozenset({
-    "connection", "expect", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-    "transfer-encoding", "upgrade",
-})  # fmt: skip
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "expect",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
 _READ_AHEAD = 512 * 1024
 _BODILESS = (204, 304)
 _AFFINITY = "acaAffinity"
@@ -69,7 +79,9 @@ class Proxy:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, table: Table, app: App, revision: Revision, request: web.BaseRequest, *, cut: bool) -> None:
+    def __init__(
+        self, table: Table, app: App, revision: Revision, request: web.BaseRequest, *, cut: bool
+    ) -> None:
         self._table = table
         self._app = app
         self._revision = revision
@@ -81,9 +93,16 @@ class _Exchange:
 
     async def run(self) -> web.StreamResponse:
         request = self._request
-        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+        if (
+            request.headers.get("Expect", "").lower() == "100-continue"
+            and request.transport is not None
+        ):
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if request.can_read_body and request.content_length is not None and request.content_length <= _READ_AHEAD:
+        if (
+            request.can_read_body
+            and request.content_length is not None
+            and request.content_length <= _READ_AHEAD
+        ):
             self._body = await request.read()
         while True:
             upstream = await self._pick()
@@ -95,13 +114,17 @@ class _Exchange:
             finally:
                 upstream.end()
 
-    async def _attempt(self, upstream: Upstream, session: aiohttp.ClientSession) -> web.StreamResponse:
+    async def _attempt(
+        self, upstream: Upstream, session: aiohttp.ClientSession
+    ) -> web.StreamResponse:
         if is_websocket(self._request):
             return await tunnel(self._request, session, self._url(), self._headers())
         return await self._forward(session, upstream.affinity)
 
     def give_up(self, status: int, text: str) -> web.StreamResponse:
-        """Answers when nothing was sent yet; afterwards only cutting the connection tells the client the truth."""
+        """Answers when nothing was sent yet; afterwards only cutting the connection tells the
+        client the truth.
+        """
         if self._response is None:
             return answers.answer(self._request, status, text)
         if self._request.transport is not None:
@@ -109,11 +132,17 @@ class _Exchange:
         return self._response
 
     async def _pick(self) -> Upstream:
-        """The ready replica with the fewest requests; waits for one when the revision is scaled to zero."""
+        """The ready replica with the fewest requests; waits for one when the revision is scaled to
+        zero.
+        """
         self._revision.waiting += 1
         try:
             while True:
-                ready = [replica for replica in self._revision.replicas if not replica.gone and replica.name not in self._refused]
+                ready = [
+                    replica
+                    for replica in self._revision.replicas
+                    if not replica.gone and replica.name not in self._refused
+                ]
                 if self._app.sticky and (wanted := self._request.cookies.get(_AFFINITY)):
                     ready = [replica for replica in ready if replica.affinity == wanted] or ready
                 if ready:
@@ -127,7 +156,13 @@ class _Exchange:
 
     async def _forward(self, session: aiohttp.ClientSession, affinity: str) -> web.StreamResponse:
         request = self._request
-        body = self._body if self._body is not None else request.content.iter_any() if request.can_read_body else None
+        body = (
+            self._body
+            if self._body is not None
+            else request.content.iter_any()
+            if request.can_read_body
+            else None
+        )
         async with session.request(
             request.method,
             self._url(),
@@ -136,10 +171,15 @@ class _Exchange:
             allow_redirects=False,
             skip_auto_headers=_NOT_ADDED,
         ) as upstream:
-            self._response = response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
+            self._response = response = web.StreamResponse(
+                status=upstream.status, reason=upstream.reason
+            )
             response.headers.extend(_end_to_end(upstream.headers))
             if self._app.sticky and request.cookies.get(_AFFINITY) != affinity:
-                response.headers.add("Set-Cookie", f'{_AFFINITY}="{affinity}"; Path=/; HttpOnly; Secure; SameSite=None')
+                response.headers.add(
+                    "Set-Cookie",
+                    f'{_AFFINITY}="{affinity}"; Path=/; HttpOnly; Secure; SameSite=None',
+                )
             if "Content-Length" not in response.headers and _has_body(request, upstream.status):
                 response.enable_chunked_encoding()
             await response.prepare(request)
@@ -175,11 +215,25 @@ def _is_secure(request: web.BaseRequest) -> bool:
 
 
 def _has_body(request: web.BaseRequest, status: int) -> bool:
-    """Whether the answer's end must be marked by chunks; HTTP/1.0 knows none, there the connection's end marks it."""
-    return status not in _BODILESS and request.method != "HEAD" and request.version >= aiohttp.HttpVersion11
+    """Whether the answer's end must be marked by chunks; HTTP/1.0 knows none, there the
+    connection's end marks it.
+    """
+    return (
+        status not in _BODILESS
+        and request.method != "HEAD"
+        and request.version >= aiohttp.HttpVersion11
+    )
 
 
 def _end_to_end(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
-    """Without the headers that belong to one connection (RFC 9110 7.6.1), those that Connection names included."""
-    named = {name.strip().lower() for value in headers.getall("Connection", []) for name in value.split(",")}
-    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _HOP_BY_HOP | named)
+    """Without the headers that belong to one connection (RFC 9110 7.6.1), those that Connection
+    names included.
+    """
+    named = {
+        name.strip().lower()
+        for value in headers.getall("Connection", [])
+        for name in value.split(",")
+    }
+    return CIMultiDict(
+        (name, value) for name, value in headers.items() if name.lower() not in _HOP_BY_HOP | named
+    )

@@ -1,6 +1,8 @@
-"""What the ingress knows: apps, revisions with weights, ready replicas, and the requests each is serving now.
+"""What the ingress knows: apps, revisions with weights, ready replicas, and the requests each is
+serving now.
 
-`control` replaces the whole table; replicas that stay keep their connections, those that go finish what they serve.
+`control` replaces the whole table; replicas that stay keep their connections, those that go finish
+what they serve.
 """
 
 import asyncio
@@ -17,7 +19,9 @@ from .upstream import Upstream
 
 @dataclass
 class Revision:
-    """A revision of an app. `hold`: requests wait for its first replica (scaled to zero) instead of failing."""
+    """A revision of an app. `hold`: requests wait for its first replica (scaled to zero) instead of
+    failing.
+    """
 
     name: str
     key: str = ""
@@ -33,7 +37,8 @@ class Revision:
 class App:
     """One app with its own loopback port.
 
-    `sticky`: a client comes back to the replica it had; `allow_insecure`: HTTP too; `tcp`: bytes pass as they are.
+    `sticky`: a client comes back to the replica it had; `allow_insecure`: HTTP too; `tcp`: bytes
+    pass as they are.
     """
 
     name: str
@@ -44,11 +49,17 @@ class App:
     revisions: dict[str, Revision] = field(default_factory=dict)
 
     def choose(self, host: str) -> Revision | None:
-        """The revision that `host` names (`{app}---{label}.…`, `{revision}.…`), else one by weight; None when there is none."""
+        """The revision that `host` names (`{app}---{label}.…`, `{revision}.…`), else one by weight;
+        None when there is none.
+        """
         first = host.partition(":")[0].partition(".")[0].lower()
         if "--" in first:
             label = first.removeprefix(f"{self.name}---")
-            named = (revision for revision in self.revisions.values() if label in revision.labels or first == revision.name)
+            named = (
+                revision
+                for revision in self.revisions.values()
+                if label in revision.labels or first == revision.name
+            )
             return next(named, None)
         weighted = [revision for revision in self.revisions.values() if revision.weight > 0]
         if len(weighted) < 2:
@@ -57,7 +68,9 @@ class App:
 
 
 class Table:
-    """All routes, by port. `changed` is set and replaced at every change, for requests that wait for a replica."""
+    """All routes, by port. `changed` is set and replaced at every change, for requests that wait
+    for a replica.
+    """
 
     def __init__(self) -> None:
         self.apps: dict[int, App] = {}
@@ -80,7 +93,9 @@ class Table:
         self._announce()
 
     def load(self) -> dict[str, dict[str, int]]:
-        """Per revision with requests: how many are in flight, and how many of these wait for a replica."""
+        """Per revision with requests: how many are in flight, and how many of these wait for a
+        replica.
+        """
         return {
             revision.key: {"in_flight": revision.in_flight, "waiting": revision.waiting}
             for app in self.apps.values()
@@ -92,7 +107,11 @@ class Table:
         """Requests that replicas without a route still serve."""
         self._retired = [upstream for upstream in self._retired if upstream.in_flight]
         routed = {name for name, _ in self._upstreams}
-        return {upstream.name: upstream.in_flight for upstream in self._retired if upstream.name not in routed}
+        return {
+            upstream.name: upstream.in_flight
+            for upstream in self._retired
+            if upstream.name not in routed
+        }
 
     async def wait_for_change(self) -> None:
         await self._changed.wait()
@@ -105,7 +124,9 @@ class Table:
         known = self.apps.get(raw["port"], App("", 0)).revisions
         app = App(raw["name"], raw["port"], raw["sticky"], raw["allow_insecure"], raw["tcp"])
         for item in raw["revisions"]:
-            revision = known.get(item["name"], Revision(item["name"]))  # the same object: requests in flight count down on it
+            revision = known.get(
+                item["name"], Revision(item["name"])
+            )  # the same object: requests in flight count down on it
             revision.key, revision.labels = item["key"], tuple(item["labels"])
             revision.weight, revision.hold = item["weight"], item["hold"]
             revision.replicas = [self._upstream(replica) for replica in item["replicas"]]
@@ -113,14 +134,24 @@ class Table:
         return app
 
     def _upstream(self, raw: dict[str, Any]) -> Upstream:
-        known = (raw["name"], raw["port"])  # a changed targetPort is another way into the same replica
+        known = (
+            raw["name"],
+            raw["port"],
+        )  # a changed targetPort is another way into the same replica
         upstream = self._upstreams.get(known)
         if upstream is None or upstream.gone:
-            upstream = self._upstreams[known] = Upstream(raw["name"], Path(raw["socket"]), raw["port"])
+            upstream = self._upstreams[known] = Upstream(
+                raw["name"], Path(raw["socket"]), raw["port"]
+            )
         return upstream
 
     def _routed(self) -> Iterable[Upstream]:
-        return (replica for app in self.apps.values() for revision in app.revisions.values() for replica in revision.replicas)
+        return (
+            replica
+            for app in self.apps.values()
+            for revision in app.revisions.values()
+            for replica in revision.replicas
+        )
 
     def _announce(self) -> None:
         self._changed.set()

@@ -1,4 +1,6 @@
-"""TCP ingress: bytes pass between a client and one replica, chosen when the connection begins. Used by `listeners`."""
+"""TCP ingress: bytes pass between a client and one replica, chosen when the connection begins. Used
+by `listeners`.
+"""
 
 import asyncio
 import socket
@@ -11,7 +13,9 @@ _CHUNK = 65536
 
 
 async def splice(table: Table, port: int, client: socket.socket) -> None:
-    """Serves one connection to its end, and closes it. A revision that scaled to zero gets time to start."""
+    """Serves one connection to its end, and closes it. A revision that scaled to zero gets time to
+    start.
+    """
     app = table.apps.get(port)
     revision = app.choose("") if app else None
     if revision is None:
@@ -33,7 +37,9 @@ async def splice(table: Table, port: int, client: socket.socket) -> None:
 
 
 async def _pick(table: Table, revision: Revision) -> Upstream:
-    """The replica that serves least. Raises TimeoutError when none comes, OSError when none is to come."""
+    """The replica that serves least. Raises TimeoutError when none comes, OSError when none is to
+    come.
+    """
     async with asyncio.timeout(table.timeout_s):
         revision.waiting += 1
         try:

@@ -1,4 +1,6 @@
-"""One ready replica as the ingress sees it: its connection pool and the number of requests it is serving."""
+"""One ready replica as the ingress sees it: its connection pool and the number of requests it is
+serving.
+"""
 
 import asyncio
 import hashlib
@@ -31,7 +33,9 @@ class Upstream:
         self._retired = False
 
     async def session(self) -> aiohttp.ClientSession:
-        """The pool; the first call connects to the shim. Raises OSError when the replica has gone."""
+        """The pool; the first call connects to the shim. Raises OSError when the replica
+        has gone.
+        """
         if self._session is None:
             async with self._opening:
                 if self._session is None:

@@ -1,4 +1,6 @@
-"""WebSocket pass-through for `proxy`: two connections, frames copied both ways until one side closes."""
+"""WebSocket pass-through for `proxy`: two connections, frames copied both ways until one side
+closes.
+"""
 
 import asyncio
 
@@ -7,7 +9,14 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-_HANDSHAKE = frozenset({"sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions", "sec-websocket-protocol"})
+_HANDSHAKE = frozenset(
+    {
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "sec-websocket-extensions",
+        "sec-websocket-protocol",
+    }
+)
 
 
 def is_websocket(request: web.BaseRequest) -> bool:
@@ -17,13 +26,28 @@ def is_websocket(request: web.BaseRequest) -> bool:
 async def tunnel(
     request: web.BaseRequest, session: aiohttp.ClientSession, url: URL, headers: CIMultiDict[str]
 ) -> web.WebSocketResponse:
-    """Connects to the replica first, so that a refusal can still be answered as HTTP. Raises aiohttp.ClientError."""
-    protocols = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if name.strip()]
-    forwarded = CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _HANDSHAKE)
-    async with session.ws_connect(url, headers=forwarded, protocols=protocols, max_msg_size=0) as inner:
-        outer = web.WebSocketResponse(protocols=[inner.protocol] if inner.protocol else [], max_msg_size=0)
+    """Connects to the replica first, so that a refusal can still be answered as HTTP. Raises
+    aiohttp.ClientError.
+    """
+    protocols = [
+        name.strip()
+        for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+        if name.strip()
+    ]
+    forwarded = CIMultiDict(
+        (name, value) for name, value in headers.items() if name.lower() not in _HANDSHAKE
+    )
+    async with session.ws_connect(
+        url, headers=forwarded, protocols=protocols, max_msg_size=0
+    ) as inner:
+        outer = web.WebSocketResponse(
+            protocols=[inner.protocol] if inner.protocol else [], max_msg_size=0
+        )
         await outer.prepare(request)
-        copies = [asyncio.ensure_future(_copy(inner, outer)), asyncio.ensure_future(_copy(outer, inner))]
+        copies = [
+            asyncio.ensure_future(_copy(inner, outer)),
+            asyncio.ensure_future(_copy(outer, inner)),
+        ]
         try:
             await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
         finally:

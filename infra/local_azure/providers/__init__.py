@@ -1,1 +1,3 @@
-"""One file per family of resource types; `catalogue.ROUTES` joins their tables for the ARM front."""
+"""One file per family of resource types; `catalogue.ROUTES` joins their tables for the
+ARM front.
+"""

@@ -1,4 +1,6 @@
-"""Management locks: on the subscription, a resource group or a resource, and what they forbid below their scope."""
+"""Management locks: on the subscription, a resource group or a resource, and what they forbid below
+their scope.
+"""
 
 import re
 
@@ -23,7 +25,10 @@ def put(call: Call) -> Reply:
     sent = call.document().get("properties")
     level = _LEVELS.get(str(sent.get("level") if isinstance(sent, dict) else "").lower())
     if level is None or not isinstance(sent, dict):
-        raise bad_request("InvalidLockLevel", "The lock level is invalid: it must be 'CanNotDelete' or 'ReadOnly'.")
+        raise bad_request(
+            "InvalidLockLevel",
+            "The lock level is invalid: it must be 'CanNotDelete' or 'ReadOnly'.",
+        )
     if not _NAME.fullmatch(call.target.name):
         raise bad_request("InvalidLockName", f"The lock name '{call.target.name}' is invalid.")
     known = call.azure.store.get(call.target.key)
@@ -55,21 +60,35 @@ def listing(call: Call) -> Reply:
 
 def check(call: Call) -> None:
     """Refuse what a lock forbids. ArmError 409 ScopeLocked names every lock in the way."""
-    if call.method in {"GET", "HEAD"} or call.target.namespace == "Microsoft.Authorization" or call.target.subscription is None:
+    if (
+        call.method in {"GET", "HEAD"}
+        or call.target.namespace == "Microsoft.Authorization"
+        or call.target.subscription is None
+    ):
         return
     locks = call.azure.store.each(KIND)
     if not locks:
         return
     here = call.target.key
     above = [lock for lock in locks if f"{here}/".startswith(f"{_locked(lock)}/")]
-    below = [lock for lock in locks if _locked(lock).startswith(f"{here}/")] if call.method == "DELETE" else []
-    held = [lock for lock in above + below if call.method == "DELETE" or lock.body["properties"]["level"] == "ReadOnly"]
+    below = (
+        [lock for lock in locks if _locked(lock).startswith(f"{here}/")]
+        if call.method == "DELETE"
+        else []
+    )
+    held = [
+        lock
+        for lock in above + below
+        if call.method == "DELETE" or lock.body["properties"]["level"] == "ReadOnly"
+    ]
     if held:
         doing = "delete" if call.method == "DELETE" else "write"
-        scopes = ",".join(dict.fromkeys(lock.id[: -len(_BELOW) - len(lock.name) - 1] for lock in held))
+        scopes = ",".join(
+            dict.fromkeys(lock.id[: -len(_BELOW) - len(lock.name) - 1] for lock in held)
+        )
         text = (
-            f"The scope '{call.target.path}' cannot perform {doing} operation because following scope(s) are locked: '{scopes}'. "
-            "Please remove the lock and try again."
+            f"The scope '{call.target.path}' cannot perform {doing} operation because following"
+            f" scope(s) are locked: '{scopes}'. Please remove the lock and try again."
         )
         raise ArmError(409, "ScopeLocked", text, headers=GATEWAY)
 
@@ -92,7 +111,12 @@ def _locked(lock: Record) -> str:
 
 
 def _view(record: Record) -> Body:
-    return {"id": record.id, "name": record.name, "type": TYPE, "properties": record.body["properties"]}
+    return {
+        "id": record.id,
+        "name": record.name,
+        "type": TYPE,
+        "properties": record.body["properties"],
+    }
 
 
 ROUTES: dict[str, Handler] = {

@@ -23,15 +23,24 @@ KIND = TYPE.lower()
 DELETED = "microsoft.operationalinsights/deletedworkspaces"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{2,61}[A-Za-z0-9]")
 _KEPT_S = 14 * 86400
-_SKUS = {"pergb2018": "PerGB2018", "standalone": "PerGB2018", "free": "Free", "capacityreservation": "CapacityReservation"}
+_SKUS = {
+    "pergb2018": "PerGB2018",
+    "standalone": "PerGB2018",
+    "free": "Free",
+    "capacityreservation": "CapacityReservation",
+}
 
 
 def put(call: Call) -> Reply:
-    """A new one is `Creating` for a while and is asked about by its own address; a deleted one comes back as it was."""
+    """A new one is `Creating` for a while and is asked about by its own address; a deleted one
+    comes back as it was.
+    """
     azure, body = call.azure, call.document()
     tracked.require_group(call)
     if not _NAME.fullmatch(call.target.name):
-        raise bad_request("InvalidResourceName", f"The workspace name '{call.target.name}' is not valid.")
+        raise bad_request(
+            "InvalidResourceName", f"The workspace name '{call.target.name}' is not valid."
+        )
     known = azure.store.get(call.target.key)
     restored = None if known else azure.store.get(_deleted_id(call.target.path))
     place = tracked.location(body, known or restored, TYPE)
@@ -68,17 +77,23 @@ def get(call: Call) -> Reply:
 
 def patch(call: Call) -> Reply:
     record = tracked.find(call, TYPE)
-    record.body = _shape({**call.document(), "location": None}, record.body, record.body["location"])
+    record.body = _shape(
+        {**call.document(), "location": None}, record.body, record.body["location"]
+    )
     call.azure.store.put(record)
     return Reply(200, _view(record))
 
 
 def listing(call: Call) -> Reply:
-    return page(call, [_view(record) for record in call.azure.store.each(KIND, tracked.scope(call))])
+    return page(
+        call, [_view(record) for record in call.azure.store.each(KIND, tracked.scope(call))]
+    )
 
 
 def delete(call: Call) -> Reply:
-    """At once in older versions, an operation from 2025-07-01 on; without `force` the workspace can be had back."""
+    """At once in older versions, an operation from 2025-07-01 on; without `force` the workspace can
+    be had back.
+    """
     azure = call.azure
     tracked.require_group(call)
     record = azure.store.get(call.target.key)
@@ -87,15 +102,29 @@ def delete(call: Call) -> Reply:
     with azure.store.transaction():
         azure.store.delete(record.key)
         if call.query.get("force", "").lower() != "true":
-            azure.store.put(Record(_deleted_id(record.id), DELETED, record.body, {**record.private, "deleted": clock.now()}))
+            azure.store.put(
+                Record(
+                    _deleted_id(record.id),
+                    DELETED,
+                    record.body,
+                    {**record.private, "deleted": clock.now()},
+                )
+            )
         if call.version < "2025-07-01":
             return Reply(200)
         running = azure.operations.begin(record.key, "workspace.deleted")
     status = operations.url(
-        call, "Microsoft.OperationalInsights", record.body["location"], "operationstatuses", running, status=False
+        call,
+        "Microsoft.OperationalInsights",
+        record.body["location"],
+        "operationstatuses",
+        running,
+        status=False,
     )
     where = f"{call.base}{record.id}/operationresults/{running.id}?api-version={call.version}"
-    return Reply(202, None, {"Azure-AsyncOperation": status, "Location": where, **operations.waiting(call)})
+    return Reply(
+        202, None, {"Azure-AsyncOperation": status, "Location": where, **operations.waiting(call)}
+    )
 
 
 def deleted(_azure: Azure, _operation: Operation) -> None:
@@ -119,12 +148,25 @@ def result(call: Call) -> Reply:
     running = _operation(call)
     if running.done:
         return Reply(200)
-    return Reply(202, None, {"Location": f"{call.base}{call.target.path}?api-version={call.version}", **operations.waiting(call)})
+    return Reply(
+        202,
+        None,
+        {
+            "Location": f"{call.base}{call.target.path}?api-version={call.version}",
+            **operations.waiting(call),
+        },
+    )
 
 
 def shared_keys(call: Call) -> Reply:
     record = tracked.acted_on(call, TYPE)
-    return Reply(200, {"primarySharedKey": record.private["primary"], "secondarySharedKey": record.private["secondary"]})
+    return Reply(
+        200,
+        {
+            "primarySharedKey": record.private["primary"],
+            "secondarySharedKey": record.private["secondary"],
+        },
+    )
 
 
 def regenerate(call: Call) -> Reply:
@@ -138,8 +180,15 @@ def regenerate(call: Call) -> Reply:
 def usages(call: Call) -> Reply:
     properties = tracked.acted_on(call, TYPE).body["properties"]
     cap = float(properties["workspaceCapping"]["dailyQuotaGb"])
-    analyzed = {"name": {"value": "DataAnalyzed", "localizedValue": "Data Analyzed"}, "unit": "Bytes", "currentValue": 0.0}
-    limits = {"limit": cap if cap < 0 else cap * 1e9, "nextResetTime": properties["workspaceCapping"]["quotaNextResetTime"]}
+    analyzed = {
+        "name": {"value": "DataAnalyzed", "localizedValue": "Data Analyzed"},
+        "unit": "Bytes",
+        "currentValue": 0.0,
+    }
+    limits = {
+        "limit": cap if cap < 0 else cap * 1e9,
+        "nextResetTime": properties["workspaceCapping"]["quotaNextResetTime"],
+    }
     return Reply(200, {"value": [{**analyzed, **limits, "quotaPeriod": "P1D"}]})
 
 
@@ -156,7 +205,10 @@ def deleted_ones(call: Call) -> Reply:
         if clock.now() - record.private.get("deleted", clock.now()) > _KEPT_S:
             call.azure.store.delete(record.key)
             continue
-        shown = {**record.body, "properties": {**record.body["properties"], "provisioningState": "Deleting"}}
+        shown = {
+            **record.body,
+            "properties": {**record.body["properties"], "provisioningState": "Deleting"},
+        }
         identifier = record.id.replace("/deletedWorkspaces/", "/workspaces/")
         kept.append({**shown, "id": identifier, "name": record.name, "type": TYPE})
     return page(call, kept)
@@ -165,12 +217,18 @@ def deleted_ones(call: Call) -> Reply:
 def _operation(call: Call) -> Operation:
     running = call.azure.operations.get(call.target.name)
     if running is None:
-        raise not_found("Microsoft.OperationalInsights/locations/operationstatuses", call.target.name, call.target.group or "")
+        raise not_found(
+            "Microsoft.OperationalInsights/locations/operationstatuses",
+            call.target.name,
+            call.target.group or "",
+        )
     return running
 
 
 def _shape(body: Body, before: Body, place: str) -> Body:
-    """The stored workspace after a write: what was sent over what was there over Azure's defaults."""
+    """The stored workspace after a write: what was sent over what was there over Azure's
+    defaults.
+    """
     now, sent, old = clock.zulu(), body.get("properties") or {}, before.get("properties") or {}
     sku = shapes.known(shapes.SKU, sent.get("sku") or old.get("sku") or {})
     sku["name"] = _SKUS.get(str(sku.get("name", "")).lower(), sku.get("name", "PerGB2018"))
@@ -178,9 +236,13 @@ def _shape(body: Body, before: Body, place: str) -> Body:
     days = sent.get("retentionInDays") or old.get("retentionInDays") or 30
     if not isinstance(days, int) or not (4 <= days <= 730):
         raise bad_request(
-            "InvalidParameter", f"'RetentionInDays' property doesn't match the SKU limits. Value '{days}' is not valid."
+            "InvalidParameter",
+            f"'RetentionInDays' property doesn't match the SKU limits. Value '{days}' is not"
+            " valid.",
         )
-    cap = (sent.get("workspaceCapping") or {}).get("dailyQuotaGb", (old.get("workspaceCapping") or {}).get("dailyQuotaGb", -1.0))
+    cap = (sent.get("workspaceCapping") or {}).get(
+        "dailyQuotaGb", (old.get("workspaceCapping") or {}).get("dailyQuotaGb", -1.0)
+    )
     properties: Body = {
         "customerId": old.get("customerId") or str(uuid.uuid4()),
         "provisioningState": old.get("provisioningState") or "Succeeded",
@@ -193,7 +255,11 @@ def _shape(body: Body, before: Body, place: str) -> Body:
             **(old.get("features") or {}),
             **(sent.get("features") or {}),
         },
-        "workspaceCapping": {"dailyQuotaGb": cap, "quotaNextResetTime": _reset(place), "dataIngestionStatus": "RespectQuota"},
+        "workspaceCapping": {
+            "dailyQuotaGb": cap,
+            "quotaNextResetTime": _reset(place),
+            "dataIngestionStatus": "RespectQuota",
+        },
         "createdDate": old.get("createdDate") or now,
         "modifiedDate": now,
     }
@@ -221,7 +287,10 @@ def _deleted_id(identifier: str) -> str:
 
 
 def _keys() -> dict[str, str]:
-    return {name: base64.b64encode(secrets.token_bytes(64)).decode() for name in ("primary", "secondary")}
+    return {
+        name: base64.b64encode(secrets.token_bytes(64)).decode()
+        for name in ("primary", "secondary")
+    }
 
 
 def _etag() -> str:

@@ -1,4 +1,6 @@
-"""ARM's `$filter` on lists of resources and groups: comparisons joined by `and` and `or`, nothing nested."""
+"""ARM's `$filter` on lists of resources and groups: comparisons joined by `and` and `or`, nothing
+nested.
+"""
 
 import re
 from collections.abc import Callable
@@ -17,13 +19,17 @@ def matcher(text: str | None) -> Test:
     """A test of one listed item. `tagName eq 'a' and tagValue eq 'b'` means the pair, as in ARM."""
     if not text or not text.strip():
         return lambda _: True
-    branches = [_every(branch) for branch in re.split(r"\s+or\s+", text.strip(), flags=re.IGNORECASE)]
+    branches = [
+        _every(branch) for branch in re.split(r"\s+or\s+", text.strip(), flags=re.IGNORECASE)
+    ]
     return lambda item: any(branch(item) for branch in branches)
 
 
 def _every(text: str) -> Test:
     parts = re.split(r"\s+and\s+", text, flags=re.IGNORECASE)
-    pair = {match[1].lower(): match[3] for part in parts if (match := _COMPARE.fullmatch(part.strip()))}
+    pair = {
+        match[1].lower(): match[3] for part in parts if (match := _COMPARE.fullmatch(part.strip()))
+    }
     if set(pair) == {"tagname", "tagvalue"}:
         return lambda item: (item.get("tags") or {}).get(pair["tagname"]) == pair["tagvalue"]
     tests = [_one(part.strip()) for part in parts]
@@ -32,7 +38,11 @@ def _every(text: str) -> Test:
 
 def _one(text: str) -> Test:
     if match := _COMPARE.fullmatch(text):
-        field, wanted, same = match[1], match[3].replace("''", "'").lower(), match[2].lower() == "eq"
+        field, wanted, same = (
+            match[1],
+            match[3].replace("''", "'").lower(),
+            match[2].lower() == "eq",
+        )
         return lambda item: (wanted in _values(item, field)) is same
     if match := _CONTAINS.fullmatch(text):
         field, wanted = match[2], match[1].lower()
@@ -40,7 +50,9 @@ def _one(text: str) -> Test:
     if match := _STARTS.fullmatch(text):
         field, wanted = match[1], match[2].lower()
         return lambda item: any(value.startswith(wanted) for value in _values(item, field))
-    raise bad_request("InvalidFilterInQueryString", f"Invalid $filter '{text}' specified in the query string.")
+    raise bad_request(
+        "InvalidFilterInQueryString", f"Invalid $filter '{text}' specified in the query string."
+    )
 
 
 def _values(item: Body, field: str) -> list[str]:
@@ -56,18 +68,30 @@ def _values(item: Body, field: str) -> list[str]:
         "tagvalue": list(tags.values()),
     }
     if field.lower() not in known:
-        raise bad_request("InvalidFilterInQueryString", f"The property '{field}' in $filter is not supported.")
+        raise bad_request(
+            "InvalidFilterInQueryString", f"The property '{field}' in $filter is not supported."
+        )
     return [value.lower() for value in known[field.lower()]]
 
 
 def compared(text: str | None) -> Test:
-    """A filter over fields of any name, all of them equal to a text, as lists of deployments take it."""
+    """A filter over fields of any name, all of them equal to a text, as lists of deployments take
+    it.
+    """
     wanted = {
-        match[1].lower(): match[3].replace("''", "'") for match in _COMPARE.finditer(text or "") if match[2].lower() == "eq"
+        match[1].lower(): match[3].replace("''", "'")
+        for match in _COMPARE.finditer(text or "")
+        if match[2].lower() == "eq"
     }
     if text and not wanted:
-        raise bad_request("InvalidFilterInQueryString", f"Invalid $filter '{text}' specified in the query string.")
+        raise bad_request(
+            "InvalidFilterInQueryString", f"Invalid $filter '{text}' specified in the query string."
+        )
     return lambda item: all(
-        any(str(value).lower() == want.lower() for name, value in item.items() if name.lower() == field)
+        any(
+            str(value).lower() == want.lower()
+            for name, value in item.items()
+            if name.lower() == field
+        )
         for field, want in wanted.items()
     )

@@ -30,7 +30,10 @@ SHOWN = {
 def put(call: Call) -> Reply:
     body, name = call.document(), call.target.group or ""
     if not _NAME.fullmatch(name):
-        raise bad_request("InvalidParameter", "The provided resource group name has these invalid characters or is too long.")
+        raise bad_request(
+            "InvalidParameter",
+            "The provided resource group name has these invalid characters or is too long.",
+        )
     known = call.azure.store.get(call.target.group_id)
     if known is not None:
         tracked.require_group(call)
@@ -38,7 +41,10 @@ def put(call: Call) -> Reply:
         place = tracked.location(body, known, "Microsoft.Resources/resourceGroups")
     except Exception as refused:
         if getattr(refused, "code", "") == "LocationNotAvailableForResourceType":
-            text = f"The provided location '{body.get('location')}' is not available for resource group."
+            text = (
+                f"The provided location '{body.get('location')}' is not available for resource"
+                " group."
+            )
             raise bad_request("LocationNotAvailableForResourceGroup", text) from None
         raise
     shown: Body = {"location": place, "properties": {"provisioningState": "Succeeded"}}
@@ -94,7 +100,8 @@ def delete(call: Call) -> Reply:
 def accepted(call: Call, running: Operation) -> Reply:
     """202 and the place where the result will be."""
     token = base64.urlsafe_b64encode(running.id.encode()).decode().rstrip("=")
-    where = f"{call.base}/subscriptions/{call.target.subscription}/operationresults/{token}?api-version={call.version}"
+    subscription = f"{call.base}/subscriptions/{call.target.subscription}"
+    where = f"{subscription}/operationresults/{token}?api-version={call.version}"
     return Reply(202, None, {"Location": where, **operations.waiting(call)})
 
 
@@ -106,7 +113,9 @@ def deleted(azure: Azure, operation: Operation) -> None:
 
 
 def result(call: Call) -> Reply:
-    """Where a group's deletion is asked about: 202 until it is gone, then 200 with nothing; what-if leaves its result there."""
+    """Where a group's deletion is asked about: 202 until it is gone, then 200 with nothing; what-if
+    leaves its result there.
+    """
     token = call.target.path.rsplit("/", 1)[-1]
     try:
         identifier = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
@@ -119,7 +128,14 @@ def result(call: Call) -> Reply:
     if operation.done:
         kept = call.azure.store.read(f"result:{operation.id}")
         return Reply(200, json.loads(kept) if kept else None)
-    return Reply(202, None, {"Location": f"{call.base}{call.target.path}?api-version={call.version}", **operations.waiting(call)})
+    return Reply(
+        202,
+        None,
+        {
+            "Location": f"{call.base}{call.target.path}?api-version={call.version}",
+            **operations.waiting(call),
+        },
+    )
 
 
 def resources(call: Call) -> Reply:
@@ -137,14 +153,28 @@ def view(record: Record) -> Body:
         "type": "Microsoft.Resources/resourceGroups",
         "location": record.body["location"],
     }
-    return {**body, **{key: record.body[key] for key in ("managedBy", "tags", "properties") if key in record.body}}
+    return {
+        **body,
+        **{
+            key: record.body[key]
+            for key in ("managedBy", "tags", "properties")
+            if key in record.body
+        },
+    }
 
 
 def _item(record: Record) -> Body:
     body = record.body
     item: Body = {"id": record.id, "name": record.name, "type": SHOWN[record.kind]}
     item["location"] = body["location"].replace(" ", "").lower()
-    return {**item, **{key: body[key] for key in ("sku", "kind", "tags", "identity", "systemData") if key in body}}
+    return {
+        **item,
+        **{
+            key: body[key]
+            for key in ("sku", "kind", "tags", "identity", "systemData")
+            if key in body
+        },
+    }
 
 
 ROUTES: dict[str, Handler] = {

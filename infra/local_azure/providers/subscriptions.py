@@ -1,4 +1,6 @@
-"""The subscription itself: cloud metadata, tenants, subscriptions, provider registration, locations."""
+"""The subscription itself: cloud metadata, tenants, subscriptions, provider registration,
+locations.
+"""
 
 from typing import Any
 
@@ -12,23 +14,59 @@ Body = dict[str, Any]
 _REGISTERING_S = 60.0
 _TYPES = {
     "Microsoft.App": (
-        "containerApps", "containerApps/revisions", "jobs", "jobs/executions", "managedEnvironments",
-        "managedEnvironments/storages", "locations", "operations", "locations/usages",
-        "locations/managedEnvironmentOperationStatuses", "locations/containerappOperationStatuses",
+        "containerApps",
+        "containerApps/revisions",
+        "jobs",
+        "jobs/executions",
+        "managedEnvironments",
+        "managedEnvironments/storages",
+        "locations",
+        "operations",
+        "locations/usages",
+        "locations/managedEnvironmentOperationStatuses",
+        "locations/containerappOperationStatuses",
         "locations/availableManagedEnvironmentsWorkloadProfileTypes",
     ),
     "Microsoft.Authorization": ("locks",),
-    "Microsoft.OperationalInsights": ("workspaces", "deletedWorkspaces", "locations", "locations/operationStatuses"),
-    "Microsoft.Resources": ("deployments", "deployments/operations", "resourceGroups", "subscriptions", "tags", "resources"),
+    "Microsoft.OperationalInsights": (
+        "workspaces",
+        "deletedWorkspaces",
+        "locations",
+        "locations/operationStatuses",
+    ),
+    "Microsoft.Resources": (
+        "deployments",
+        "deployments/operations",
+        "resourceGroups",
+        "subscriptions",
+        "tags",
+        "resources",
+    ),
     "Microsoft.Storage": (
-        "storageAccounts", "storageAccounts/fileServices", "storageAccounts/fileServices/shares", "checkNameAvailability",
+        "storageAccounts",
+        "storageAccounts/fileServices",
+        "storageAccounts/fileServices/shares",
+        "checkNameAvailability",
         "locations",
     ),
-}  # fmt: skip
+}
 _VERSIONS = [
-    "2026-09-01", "2026-07-01", "2026-01-01", "2025-08-01", "2025-07-01", "2025-04-01", "2025-01-01", "2024-11-01", "2024-03-01",
-    "2024-01-01", "2023-09-01", "2023-05-01", "2022-09-01", "2021-12-01-preview", "2021-04-01",
-]  # fmt: skip
+    "2026-09-01",
+    "2026-07-01",
+    "2026-01-01",
+    "2025-08-01",
+    "2025-07-01",
+    "2025-04-01",
+    "2025-01-01",
+    "2024-11-01",
+    "2024-03-01",
+    "2024-01-01",
+    "2023-09-01",
+    "2023-05-01",
+    "2022-09-01",
+    "2021-12-01-preview",
+    "2021-04-01",
+]
 
 
 def metadata(call: Call) -> Reply:
@@ -44,7 +82,11 @@ def cloud(base: str, tenant: str) -> Body:
         "portal": base,
         "authentication": {
             "loginEndpoint": base,
-            "audiences": [base, "https://management.core.windows.net/", "https://management.azure.com/"],
+            "audiences": [
+                base,
+                "https://management.core.windows.net/",
+                "https://management.azure.com/",
+            ],
             "tenant": tenant,
             "identityProvider": "AAD",
         },
@@ -56,13 +98,22 @@ def cloud(base: str, tenant: str) -> Body:
         "gallery": base,
         "activeDirectoryDataLake": base,
         "sqlManagement": base,
-        "suffixes": {"storage": "localhost", "keyVaultDns": "vault.localhost", "acrLoginServer": "azurecr.localhost"},
+        "suffixes": {
+            "storage": "localhost",
+            "keyVaultDns": "vault.localhost",
+            "acrLoginServer": "azurecr.localhost",
+        },
     }
 
 
 def tenants(call: Call) -> Reply:
     tenant = call.azure.login.identity.tenant
-    entry = {"id": f"/tenants/{tenant}", "tenantId": tenant, "displayName": "Local Azure", "tenantCategory": "Home"}
+    entry = {
+        "id": f"/tenants/{tenant}",
+        "tenantId": tenant,
+        "displayName": "Local Azure",
+        "tenantCategory": "Home",
+    }
     return Reply(200, {"value": [entry]})
 
 
@@ -77,7 +128,13 @@ def subscription(call: Call) -> Reply:
 def locations(call: Call) -> Reply:
     root = f"/subscriptions/{call.azure.login.identity.subscription}/locations"
     value = [
-        {"id": f"{root}/{name}", "name": name, "type": "Region", "displayName": shown, "regionalDisplayName": shown}
+        {
+            "id": f"{root}/{name}",
+            "name": name,
+            "type": "Region",
+            "displayName": shown,
+            "regionalDisplayName": shown,
+        }
         for name, shown in REGIONS.items()
     ]
     return Reply(200, {"value": value})
@@ -95,7 +152,10 @@ def register(call: Call) -> Reply:
     """Takes a while: Registering, in which writes are still refused, then Registered."""
     name = _known(call)
     if call.azure.registration(name) == "NotRegistered":
-        call.azure.store.keep(f"registration:{name}", str(clock.now() + call.azure.options.pace.scaled(_REGISTERING_S)))
+        call.azure.store.keep(
+            f"registration:{name}",
+            str(clock.now() + call.azure.options.pace.scaled(_REGISTERING_S)),
+        )
     return Reply(200, _provider(call, name))
 
 
@@ -109,7 +169,9 @@ def _known(call: Call) -> str:
     name = call.target.namespace or ""
     if name not in _TYPES:
         text = f"The resource provider namespace '{name}' is invalid."
-        raise ArmError(404, "InvalidResourceNamespace", text, headers={"x-ms-failure-cause": "gateway"})
+        raise ArmError(
+            404, "InvalidResourceNamespace", text, headers={"x-ms-failure-cause": "gateway"}
+        )
     return name
 
 
@@ -135,7 +197,8 @@ def _provider(call: Call, name: str) -> Body:
     state = call.azure.registration(name)
     shown = list(REGIONS.values())
     types = [
-        {"resourceType": kind, "locations": shown, "apiVersions": _VERSIONS, "capabilities": "None"} for kind in _TYPES[name]
+        {"resourceType": kind, "locations": shown, "apiVersions": _VERSIONS, "capabilities": "None"}
+        for kind in _TYPES[name]
     ]
     return {
         "id": f"/subscriptions/{call.azure.login.identity.subscription}/providers/{name}",

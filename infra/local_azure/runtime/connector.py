@@ -1,4 +1,6 @@
-"""Lets aiohttp reach a replica: connections are made on sockets that the replica's shim created inside its network namespace."""
+"""Lets aiohttp reach a replica: connections are made on sockets that the replica's shim created
+inside its network namespace.
+"""
 
 import asyncio
 import socket
@@ -12,12 +14,15 @@ from .shim_client import ShimClient
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest
 
-# Shorter than any common server's keep-alive (uvicorn: 5 s), so that a pooled connection is never used as the server closes it.
+# Shorter than any common server's keep-alive (uvicorn: 5 s), so that a pooled connection is never
+# used as the server closes it.
 _KEEP_ALIVE_S = 2.0
 
 
 class ReplicaConnector(aiohttp.BaseConnector):
-    """Whatever host a URL names, connects to 127.0.0.1:`port` of one replica. Failing to connect is ClientConnectorError."""
+    """Whatever host a URL names, connects to 127.0.0.1:`port` of one replica. Failing to connect is
+    ClientConnectorError.
+    """
 
     def __init__(self, shim: ShimClient, port: int) -> None:
         super().__init__(limit=0, keepalive_timeout=_KEEP_ALIVE_S)

@@ -1,4 +1,6 @@
-"""A container's console log in the CRI format that kubelet reads: `<RFC 3339 time> stdout|stderr F|P <text>`. Used by `shim`."""
+"""A container's console log in the CRI format that kubelet reads: `<RFC 3339 time> stdout|stderr
+F|P <text>`. Used by `shim`.
+"""
 
 import time
 from contextlib import suppress
@@ -9,7 +11,9 @@ _LONGEST_LINE = 16 * 1024
 
 
 class Console:
-    """Appends lines to `path`; past `max_bytes` the file becomes `<path>.1` and a new one starts."""
+    """Appends lines to `path`; past `max_bytes` the file becomes `<path>.1` and a new
+    one starts.
+    """
 
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
         self._path = path
@@ -19,7 +23,9 @@ class Console:
         self._pending: dict[str, bytes] = {"stdout": b"", "stderr": b""}
 
     def feed(self, stream: str, data: bytes) -> None:
-        """Takes raw output; whole lines are written at once, a line longer than 16 KiB in parts (tag P)."""
+        """Takes raw output; whole lines are written at once, a line longer than 16 KiB in parts
+        (tag P).
+        """
         *lines, rest = (self._pending[stream] + data).split(b"\n")
         stamp = _stamp()
         out = [b"%s %s F %s\n" % (stamp, stream.encode(), line) for line in lines]

@@ -16,7 +16,9 @@ from .namespace import refusal
 
 @dataclass(frozen=True)
 class Command:
-    """What to run and in which root; JSON in the replica's spec.json (which is owner-only: `env` holds secrets)."""
+    """What to run and in which root; JSON in the replica's spec.json (which is owner-only: `env`
+    holds secrets).
+    """
 
     argv: Sequence[str]
     env: Mapping[str, str]
@@ -51,7 +53,11 @@ class StartError(Exception):
 def start(command: Command) -> Started:
     """Starts the container and returns once it has exec'ed. Raises StartError."""
     views = _views(command.plan)
-    (stdout, stdout_end), (stderr, stderr_end), (report, report_end) = os.pipe(), os.pipe(), os.pipe()
+    (stdout, stdout_end), (stderr, stderr_end), (report, report_end) = (
+        os.pipe(),
+        os.pipe(),
+        os.pipe(),
+    )
     shim = os.getpid()
     pid = os.fork()
     if pid == 0:
@@ -69,11 +75,14 @@ def start(command: Command) -> Started:
 
 
 def remount(pid: int, volumes: Sequence[rootfs.Volume]) -> None:
-    """Puts volumes into a running container again, whose directories were replaced: a share that was deleted and came back.
+    """Puts volumes into a running container again, whose directories were replaced: a share that
+    was deleted and came back.
 
     Call it in a process of its own in the shim's namespaces. Raises OSError.
     """
-    kernel.unshare(kernel.CLONE_NEWNS)  # only the owner of a mount namespace may copy mounts from it
+    kernel.unshare(
+        kernel.CLONE_NEWNS
+    )  # only the owner of a mount namespace may copy mounts from it
     kernel.mount("", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
     trees = [kernel.clone_tree(volume.source) for volume in volumes]
     kernel.join(f"/proc/{pid}/ns/mnt")
@@ -99,8 +108,12 @@ def _views(plan: rootfs.Plan) -> dict[str, int]:
     return views
 
 
-def _child(command: Command, shim: int, output: tuple[int, int], report: int, views: Mapping[str, int]) -> int:
-    """Only returns when something failed; what failed goes through the report pipe, which exec closes."""
+def _child(
+    command: Command, shim: int, output: tuple[int, int], report: int, views: Mapping[str, int]
+) -> int:
+    """Only returns when something failed; what failed goes through the report pipe, which exec
+    closes.
+    """
     reason, step = "CreateContainerError", "a mount namespace"
     try:
         os.setsid()
@@ -116,7 +129,11 @@ def _child(command: Command, shim: int, output: tuple[int, int], report: int, vi
         reason, step = "StartError", "exec"
         os.execvpe(command.argv[0], list(command.argv), dict(command.env))  # noqa: S606 - no shell is the point
     except OSError as error:
-        message = f"exec: {command.argv[0]!r}: {error.strerror}" if step == "exec" else refusal(step, error)
+        message = (
+            f"exec: {command.argv[0]!r}: {error.strerror}"
+            if step == "exec"
+            else refusal(step, error)
+        )
         os.write(report, json.dumps([reason, message]).encode())
     except Exception as error:  # noqa: BLE001 - a forked child must never return into the shim's own code
         os.write(report, json.dumps([reason, f"{step}: {error!r}"]).encode())

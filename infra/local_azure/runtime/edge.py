@@ -1,4 +1,6 @@
-"""The scheduler's end of the ingress: starts the process when it is missing, pushes routes, keeps the last reported load."""
+"""The scheduler's end of the ingress: starts the process when it is missing, pushes routes, keeps
+the last reported load.
+"""
 
 import asyncio
 import contextlib
@@ -19,9 +21,13 @@ _logger = logging.getLogger(__name__)
 
 
 class Edge:
-    """`load` maps a revision to its {"in_flight", "waiting"}; `retiring` maps a replica without a route to its requests."""
+    """`load` maps a revision to its {"in_flight", "waiting"}; `retiring` maps a replica without a
+    route to its requests.
+    """
 
-    def __init__(self, state_dir: Path, tls: tuple[Path, Path], on_load: Callable[[], None]) -> None:
+    def __init__(
+        self, state_dir: Path, tls: tuple[Path, Path], on_load: Callable[[], None]
+    ) -> None:
         self.load: dict[str, dict[str, int]] = {}
         self.retiring: dict[str, int] = {}
         self.failed_ports: dict[str, str] = {}
@@ -45,7 +51,9 @@ class Edge:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         if terminate:
-            if self._launching is not None:  # a process that is just starting must be ended, not forgotten
+            if (
+                self._launching is not None
+            ):  # a process that is just starting must be ended, not forgotten
                 await asyncio.wait([self._launching])
             with contextlib.suppress(OSError):
                 reader, writer = await self._connect()
@@ -63,7 +71,9 @@ class Edge:
         self._send()
 
     async def settled(self, timeout_s: float) -> None:
-        """Waits until the ingress has applied the last push, or for `timeout_s` when there is no ingress to ask."""
+        """Waits until the ingress has applied the last push, or for `timeout_s` when there is no
+        ingress to ask.
+        """
         wanted = self._generation
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
@@ -71,7 +81,9 @@ class Edge:
                     await self._changed.wait()
 
     async def drained(self, replica: str) -> None:
-        """Waits until the ingress has no request left on a replica that it does not route to any more."""
+        """Waits until the ingress has no request left on a replica that it does not route to any
+        more.
+        """
         while self.retiring.get(replica, 0):
             await self._changed.wait()
 
@@ -96,12 +108,21 @@ class Edge:
 
     async def _start_process(self) -> bool:
         certificate, key = self._tls
-        arguments = ("--state-dir", str(self._state_dir), "--certificate", str(certificate), "--key", str(key))
+        arguments = (
+            "--state-dir",
+            str(self._state_dir),
+            "--certificate",
+            str(certificate),
+            "--key",
+            str(key),
+        )
         self._launching = asyncio.create_task(launch("infra.local_azure.ingress", *arguments))
         try:
             await asyncio.shield(self._launching)
         except LaunchError as error:
-            _logger.warning("the ingress did not start (see %s): %s", self._state_dir / "ingress.log", error)
+            _logger.warning(
+                "the ingress did not start (see %s): %s", self._state_dir / "ingress.log", error
+            )
             return False
         return True
 

@@ -1,4 +1,6 @@
-"""One execution of a job: replicas that run once, judged as a Kubernetes Job judges its pods. `executions` keeps them all."""
+"""One execution of a job: replicas that run once, judged as a Kubernetes Job judges its pods.
+`executions` keeps them all.
+"""
 
 import asyncio
 import json
@@ -32,14 +34,18 @@ class Outcome:
 
 
 class Attempt(Replica):
-    """A replica that is not restarted. Its folder stays, for its log is asked for later; `verdict` is the shim's last word."""
+    """A replica that is not restarted. Its folder stays, for its log is asked for later; `verdict`
+    is the shim's last word.
+    """
 
     verdict: dict[str, Any] | None = None
     task: Task | None = None
 
     @classmethod
     async def resume(cls, directory: Path, log: SystemLog, on_change: Callable[[], None]) -> Self:
-        """What a previous server left, running or ended. Raises OSError or ValueError when the folder holds no whole spec."""
+        """What a previous server left, running or ended. Raises OSError or ValueError when the
+        folder holds no whole spec.
+        """
         record = read_record(directory)
         if not (directory / "ended.json").exists():
             with suppress(ShimGoneError):
@@ -56,7 +62,9 @@ class Attempt(Replica):
         return self.observe(datetime.now(UTC)).status
 
     async def end(self) -> None:
-        """SIGTERM and the grace period for a process that handles it; a process that does not is killed at once."""
+        """SIGTERM and the grace period for a process that handles it; a process that does not is
+        killed at once.
+        """
         if not await self.stop():
             with suppress(ShimGoneError):
                 await self._shim.request("kill")
@@ -65,7 +73,14 @@ class Attempt(Replica):
     def _prepare(self, images: Path, hidden: Path) -> None:
         assert self.task is not None
         first = [self._pull(images, step.image) for step in self.task.first]
-        write_task(self._directory, self.record, self.task, self._pull(images, self.task.image), first, hidden)
+        write_task(
+            self._directory,
+            self.record,
+            self.task,
+            self._pull(images, self.task.image),
+            first,
+            hidden,
+        )
 
     def _lost(self) -> None:
         """The shim has ended; killed together with its container it has left no verdict."""
@@ -77,7 +92,9 @@ class Attempt(Replica):
         processes.kill_all(self.record.label)
         path = self._directory / "ended.json"
         if not path.exists():
-            path.write_text(json.dumps({"code": _KILLED, "reason": "Error", "message": "", "at": time.time()}))
+            path.write_text(
+                json.dumps({"code": _KILLED, "reason": "Error", "message": "", "at": time.time()})
+            )
         self.verdict = json.loads(path.read_text())
         self._state |= {"phase": "Terminated", "reason": self.verdict["reason"], "pid": None}
         strip_spec(self._directory, self.record)
@@ -92,9 +109,13 @@ def judge(task: Task, succeeded: int, failed: int, now: float) -> Outcome | None
     if succeeded >= task.completions:
         return Outcome("Succeeded", "Completed", f"Execution '{task.execution}' has completed")
     if failed > task.retries:
-        return Outcome("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+        return Outcome(
+            "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit"
+        )
     if now - task.started >= task.timeout_s:
-        return Outcome("Failed", "DeadlineExceeded", "Job was active longer than specified deadline")
+        return Outcome(
+            "Failed", "DeadlineExceeded", "Job was active longer than specified deadline"
+        )
     return None
 
 
@@ -135,7 +156,9 @@ class Execution:
         succeeded, failed = len(ended) - len(failures), len(failures)
         outcome = judge(task, succeeded, failed, now)
         if outcome is None:
-            last = max((attempt.verdict["at"] for attempt in failures if attempt.verdict), default=0.0)
+            last = max(
+                (attempt.verdict["at"] for attempt in failures if attempt.verdict), default=0.0
+            )
             for _ in range(missing(task, succeeded, failed, len(self.living), now - last)):
                 self._start(new_attempt(task), task, images, hidden)
             self._tell_blocked(task)
@@ -157,5 +180,7 @@ class Execution:
 
     def _tell_blocked(self, task: Task) -> None:
         if task.blocked and task.blocked != self._told:
-            self._log.write(task.job, "FailedMount", task.blocked, revision=task.execution, warning=True)
+            self._log.write(
+                task.job, "FailedMount", task.blocked, revision=task.execution, warning=True
+            )
         self._told = task.blocked

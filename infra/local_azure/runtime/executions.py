@@ -1,7 +1,8 @@
-"""Keeps the running executions of jobs true, as `scheduler` does for revisions. Driven by the provider `dispatch`.
+"""Keeps the running executions of jobs true, as `scheduler` does for revisions. Driven by the
+provider `dispatch`.
 
-Level-triggered: whatever is wanted and has no replica gets one, whatever lives and is not wanted ends. A finished execution's
-folder stays (its log is asked for) until its key is not kept any more.
+Level-triggered: whatever is wanted and has no replica gets one, whatever lives and is not wanted
+ends. A finished execution's folder stays (its log is asked for) until its key is not kept any more.
 """
 
 import asyncio
@@ -21,7 +22,9 @@ _logger = logging.getLogger(__name__)
 
 
 class Executions:
-    """Runs tasks under `state_dir`/executions. `on_end` is called once for each task that has ended by itself."""
+    """Runs tasks under `state_dir`/executions. `on_end` is called once for each task that has ended
+    by itself.
+    """
 
     def __init__(self, state_dir: Path, images: Path) -> None:
         self._state_dir = state_dir.absolute()
@@ -37,7 +40,9 @@ class Executions:
         self.on_end: Callable[[Task, Outcome], None] = lambda _task, _outcome: None
 
     async def start(self) -> None:
-        """Takes over what a previous server started; nothing is stopped before the first `set_tasks`."""
+        """Takes over what a previous server started; nothing is stopped before the first
+        `set_tasks`.
+        """
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in self._directory.iterdir():
             await self._execution(folder.name).resume()
@@ -59,7 +64,9 @@ class Executions:
             execution.release()
 
     def set_tasks(self, tasks: Sequence[Task], kept: Collection[str]) -> None:
-        """Makes `tasks` the whole wanted set; the folders of all other keys but the `kept` ones go."""
+        """Makes `tasks` the whole wanted set; the folders of all other keys but the
+        `kept` ones go.
+        """
         self._tasks = {task.key: task for task in tasks}
         self._kept = kept
         self._wake_up()

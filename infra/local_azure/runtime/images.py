@@ -1,4 +1,6 @@
-"""Which local Python environment stands for a container image, read from images.yaml. Used by `replica` when it "pulls"."""
+"""Which local Python environment stands for a container image, read from images.yaml. Used by
+`replica` when it "pulls".
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +28,9 @@ class Image:
     cmd: tuple[str, ...]
 
     def argv(self, command: Sequence[str], args: Sequence[str]) -> tuple[str, ...]:
-        """What Kubernetes runs: command replaces the entrypoint (and drops cmd), args replace cmd."""
+        """What Kubernetes runs: command replaces the entrypoint (and drops cmd), args
+        replace cmd.
+        """
         if command:
             return (*command, *args)
         return (*self.entrypoint, *(args or self.cmd))
@@ -37,8 +41,14 @@ class Image:
 
     @property
     def visible(self) -> tuple[str, ...]:
-        """What a replica must see of this machine: the environment and the Python it was made from."""
-        return (str(self.environment), str(self.environment.resolve()), *_base_prefixes(self.environment))
+        """What a replica must see of this machine: the environment and the Python it was
+        made from.
+        """
+        return (
+            str(self.environment),
+            str(self.environment.resolve()),
+            *_base_prefixes(self.environment),
+        )
 
 
 def find(images: Path, name: str) -> Image:
@@ -48,22 +58,32 @@ def find(images: Path, name: str) -> Image:
             environment = _REPOSITORY / entry["environment"]
             if not (environment / "bin" / "python3").exists():
                 raise ImagePullError(
-                    f'Failed to pull image "{name}": its local environment {environment} is missing (make install creates it)'
+                    f'Failed to pull image "{name}": its local environment {environment} is missing'
+                    " (make install creates it)"
                 )
-            return Image(environment, tuple(entry.get("entrypoint", ())), tuple(entry.get("cmd", ())))
-    raise ImagePullError(f'Failed to pull image "{name}": no entry of {images} maps it to a local Python environment')
+            return Image(
+                environment, tuple(entry.get("entrypoint", ())), tuple(entry.get("cmd", ()))
+            )
+    raise ImagePullError(
+        f'Failed to pull image "{name}": no entry of {images} maps it to a local Python environment'
+    )
 
 
 def _entries(images: Path) -> list[dict[str, Any]]:
     try:
         entries = YAML(typ="safe").load(images.read_text()) or []
-        return [{"image": list(entry["image"]), "environment": str(entry["environment"]), **entry} for entry in entries]
+        return [
+            {"image": list(entry["image"]), "environment": str(entry["environment"]), **entry}
+            for entry in entries
+        ]
     except (OSError, YAMLError, KeyError, TypeError) as error:
         raise ImagePullError(f"Failed to read {images}: {error!r}") from error
 
 
 def _base_prefixes(environment: Path) -> tuple[str, ...]:
-    """The installation behind a virtual environment, as pyvenv.cfg writes it and where links lead."""
+    """The installation behind a virtual environment, as pyvenv.cfg writes it and where
+    links lead.
+    """
     interpreter = (environment / "bin" / "python3").resolve()
     found = {interpreter.parents[1]}
     configuration = environment / "pyvenv.cfg"

@@ -1,4 +1,6 @@
-"""The few Linux calls that Python 3.11 lacks, over ctypes: namespaces, mounts, capabilities. Used by `namespace` and `rootfs`."""
+"""The few Linux calls that Python 3.11 lacks, over ctypes: namespaces, mounts, capabilities. Used
+by `namespace` and `rootfs`.
+"""
 
 import ctypes
 import fcntl
@@ -7,8 +9,23 @@ import socket
 import struct
 from pathlib import Path
 
-CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x40000000
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWNET = (
+    0x20000,
+    0x4000000,
+    0x8000000,
+    0x10000000,
+    0x40000000,
+)
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = (
+    1,
+    2,
+    4,
+    8,
+    32,
+    4096,
+    16384,
+    1 << 18,
+)
 _LOCKED_FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC | 1024 | 2048  # the last two: noatime, nodiratime
 _ST_RELATIME, _MS_RELATIME = 4096, 1 << 21
 _MNT_DETACH = 2
@@ -19,8 +36,9 @@ _OPEN_TREE_CLONE, _MOVE_MOUNT_F_EMPTY_PATH = 1, 4
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER = 1, 24, 36
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
-# What container engines leave to a process by default (chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
-# net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap): without sys_admin a read-only mount stays read-only.
+# What container engines leave to a process by default (chown, dac_override, fowner, fsetid, kill,
+# setgid, setuid, setpcap, net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap):
+# without sys_admin a read-only mount stays read-only.
 _KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31})
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -33,23 +51,40 @@ def unshare(flags: int) -> None:
 
 def mount(source: str, target: str | Path, kind: str = "", flags: int = 0, data: str = "") -> None:
     """The system call of that name. Raises OSError naming the target."""
-    arguments = (source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), data.encode())
+    arguments = (
+        source.encode(),
+        os.fsencode(target),
+        kind.encode(),
+        ctypes.c_ulong(flags),
+        data.encode(),
+    )
     _check(_libc.mount(*arguments), f"mount {target}")
 
 
 def make_read_only(target: str | Path) -> None:
     """Makes a bind mount and everything below it read-only (below only from Linux 5.12 on)."""
     attributes = struct.pack("QQQQ", _MOUNT_ATTR_RDONLY, 0, 0, 0)
-    arguments = (_SYS_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(target), _AT_RECURSIVE, attributes, ctypes.c_size_t(len(attributes)))
+    arguments = (
+        _SYS_MOUNT_SETATTR,
+        _AT_FDCWD,
+        os.fsencode(target),
+        _AT_RECURSIVE,
+        attributes,
+        ctypes.c_size_t(len(attributes)),
+    )
     if _libc.syscall(*arguments) == 0:
         return
     shown = os.statvfs(target).f_flag
-    inherited = shown & _LOCKED_FLAGS | (_MS_RELATIME if shown & _ST_RELATIME else 0)  # a user namespace may not clear these
+    inherited = shown & _LOCKED_FLAGS | (
+        _MS_RELATIME if shown & _ST_RELATIME else 0
+    )  # a user namespace may not clear these
     mount("", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY | inherited)
 
 
 def clone_tree(source: str | Path) -> int:
-    """A descriptor of a detached copy of the mounts at `source`, as a bind mount would make it (Linux 5.2)."""
+    """A descriptor of a detached copy of the mounts at `source`, as a bind mount would make it
+    (Linux 5.2).
+    """
     flags = _OPEN_TREE_CLONE | _AT_RECURSIVE | os.O_CLOEXEC
     descriptor: int = _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source), flags)
     _check(min(descriptor, 0), f"open_tree {source}")
@@ -58,7 +93,14 @@ def clone_tree(source: str | Path) -> int:
 
 def attach_tree(descriptor: int, target: str | Path) -> None:
     """Mounts what `clone_tree` gave at `target` of the mount namespace that the caller is in."""
-    arguments = (_SYS_MOVE_MOUNT, descriptor, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+    arguments = (
+        _SYS_MOVE_MOUNT,
+        descriptor,
+        b"",
+        _AT_FDCWD,
+        os.fsencode(target),
+        _MOVE_MOUNT_F_EMPTY_PATH,
+    )
     _check(_libc.syscall(*arguments), f"move_mount {target}")
 
 

@@ -1,4 +1,6 @@
-"""Which ports a container listens on, read from its network namespace in /proc. `replica` compares them with the target port."""
+"""Which ports a container listens on, read from its network namespace in /proc. `replica` compares
+them with the target port.
+"""
 
 from contextlib import suppress
 from pathlib import Path

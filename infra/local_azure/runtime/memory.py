@@ -1,4 +1,6 @@
-"""What the scheduler remembers of revisions across its restarts (revisions.json). Losing it boots idle revisions once more."""
+"""What the scheduler remembers of revisions across its restarts (revisions.json). Losing it boots
+idle revisions once more.
+"""
 
 import json
 from collections.abc import Container
@@ -11,7 +13,9 @@ _KEPT = 1000
 
 @dataclass(frozen=True)
 class Known:
-    """`booted`: got its first replica since it was activated. `proven`: was ready once. `epoch`: how often it was restarted."""
+    """`booted`: got its first replica since it was activated. `proven`: was ready once. `epoch`:
+    how often it was restarted.
+    """
 
     booted: bool = False
     proven: bool = False
@@ -42,7 +46,9 @@ class Memory:
 
     def keep_active(self, active: Container[str]) -> None:
         """A revision that is no longer active boots again when it is activated again."""
-        changed = [name for name, known in self._known.items() if known.booted and name not in active]
+        changed = [
+            name for name, known in self._known.items() if known.booted and name not in active
+        ]
         for name in changed:
             self._known[name] = replace(self._known[name], booted=False)
         if changed:

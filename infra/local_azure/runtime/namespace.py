@@ -1,4 +1,5 @@
-"""Moves a shim into user, network, UTS and IPC namespaces of its own, as root or as an ordinary user.
+"""Moves a shim into user, network, UTS and IPC namespaces of its own, as root or as an ordinary
+user.
 
 The mount namespace is made per container start, in `container`.
 """
@@ -9,7 +10,11 @@ from pathlib import Path
 from . import kernel
 
 _ADVICE = (
-    ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
+    (
+        "/proc/sys/kernel/unprivileged_userns_clone",
+        "0",
+        "sysctl -w kernel.unprivileged_userns_clone=1",
+    ),
     ("/proc/sys/user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=15000"),
     (
         "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
@@ -20,17 +25,24 @@ _ADVICE = (
 
 
 class NamespaceError(OSError):
-    """The kernel does not let this user have namespaces; the message says what was refused and how to allow it."""
+    """The kernel does not let this user have namespaces; the message says what was refused and how
+    to allow it.
+    """
 
 
 def enter(hostname: str, *, network: bool = True) -> None:
     """Enters fresh namespaces, with loopback up. Call it in a process with one thread.
 
-    Without `network` the machine's own network stays: what listens on no port needs no ports of its own, but a way out.
-    Raises NamespaceError with a single line for a person.
+    Without `network` the machine's own network stays: what listens on no port needs no ports of its
+    own, but a way out. Raises NamespaceError with a single line for a person.
     """
     step = "user, network, UTS and IPC namespaces"
-    flags = kernel.CLONE_NEWUSER | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC | (kernel.CLONE_NEWNET if network else 0)
+    flags = (
+        kernel.CLONE_NEWUSER
+        | kernel.CLONE_NEWUTS
+        | kernel.CLONE_NEWIPC
+        | (kernel.CLONE_NEWNET if network else 0)
+    )
     try:
         extents = _identity_map() if os.geteuid() == 0 else None
         _unshare_mapped(flags, extents)
@@ -55,17 +67,24 @@ def _advice() -> str:
                 return f"allow it with: sudo {command}"
         except OSError:
             continue
-    return "inside a container allow it with: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
+    return (
+        "inside a container allow it with: docker run --security-opt seccomp=unconfined"
+        " --security-opt apparmor=unconfined"
+    )
 
 
 def _identity_map() -> str:
-    """Every user id of this namespace onto itself: root may read files of all owners in a replica, as in a container."""
+    """Every user id of this namespace onto itself: root may read files of all owners in a replica,
+    as in a container.
+    """
     extents = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
     return "\n".join(f"{first} {first} {count}" for first, _, count in extents)
 
 
 def _unshare_mapped(flags: int, extents: str | None) -> None:
-    """Unshares and writes the id maps: `extents` by a helper that stayed outside (only it may), else this user as root."""
+    """Unshares and writes the id maps: `extents` by a helper that stayed outside (only it may),
+    else this user as root.
+    """
     user, group = os.geteuid(), os.getegid()
     helper = _MapWriter(extents) if extents else None
     kernel.unshare(flags)

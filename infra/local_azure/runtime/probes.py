@@ -1,4 +1,6 @@
-"""Startup, readiness and liveness probes: kubelet's rules, Container Apps' defaults. `replica` runs them per container start."""
+"""Startup, readiness and liveness probes: kubelet's rules, Container Apps' defaults. `replica` runs
+them per container start.
+"""
 
 import asyncio
 import ssl
@@ -28,7 +30,9 @@ class Probe:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A probe's answer changed something: `kind` passed its success threshold or reached its failure threshold."""
+    """A probe's answer changed something: `kind` passed its success threshold or reached its
+    failure threshold.
+    """
 
     kind: str
     passed: bool
@@ -36,23 +40,32 @@ class Verdict:
     count: int
 
 
-def effective(probes: Sequence[Mapping[str, Any]], target_port: int | None, speed: float = 1.0) -> dict[str, Probe]:
-    """The declared probes by kind, and with ingress the TCP ones that Container Apps adds for missing kinds.
+def effective(
+    probes: Sequence[Mapping[str, Any]], target_port: int | None, speed: float = 1.0
+) -> dict[str, Probe]:
+    """The declared probes by kind, and with ingress the TCP ones that Container Apps adds for
+    missing kinds.
 
     `speed` shortens what lies between two probes, never the time that an answer may take.
     """
     chosen: dict[str, Probe] = {}
     if target_port is not None:
         chosen = {
-            "Startup": Probe("Startup", target_port, initial_delay_s=1, period_s=1, timeout_s=3, failures=240),
-            "Readiness": Probe("Readiness", target_port, initial_delay_s=3, period_s=5, timeout_s=5, failures=48),
+            "Startup": Probe(
+                "Startup", target_port, initial_delay_s=1, period_s=1, timeout_s=3, failures=240
+            ),
+            "Readiness": Probe(
+                "Readiness", target_port, initial_delay_s=3, period_s=5, timeout_s=5, failures=48
+            ),
             "Liveness": Probe("Liveness", target_port),
         }
     for raw in probes:
         probe = _parse(raw, target_port)
         chosen[probe.kind] = probe
     return {
-        kind: replace(probe, initial_delay_s=probe.initial_delay_s / speed, period_s=probe.period_s / speed)
+        kind: replace(
+            probe, initial_delay_s=probe.initial_delay_s / speed, period_s=probe.period_s / speed
+        )
         for kind, probe in chosen.items()
     }
 
@@ -68,16 +81,24 @@ async def check(probe: Probe, shim: ShimClient) -> tuple[bool, str]:
     except TimeoutError:
         return False, f"no answer within {probe.timeout_s:g} s"
     except OSError as error:
-        return False, f"connection refused on port {probe.port}" if isinstance(error, ConnectionRefusedError) else str(error)
+        return False, f"connection refused on port {probe.port}" if isinstance(
+            error, ConnectionRefusedError
+        ) else str(error)
     except (ValueError, IndexError):
         return False, "the answer is not HTTP"
     return 200 <= status < 400, f"HTTP probe failed with statuscode: {status}"
 
 
 async def run(
-    probes: Mapping[str, Probe], shim: ShimClient, report: Callable[[Verdict], Awaitable[None]], *, started: bool
+    probes: Mapping[str, Probe],
+    shim: ShimClient,
+    report: Callable[[Verdict], Awaitable[None]],
+    *,
+    started: bool,
 ) -> None:
-    """Probes until cancelled: startup first (unless `started`), then readiness and liveness side by side."""
+    """Probes until cancelled: startup first (unless `started`), then readiness and liveness side by
+    side.
+    """
     if not started:
         startup = probes.get("Startup")
         if startup is not None and not await _until_started(startup, shim, report):
@@ -92,7 +113,9 @@ async def run(
                 group.create_task(_for_ever(probes[kind], shim, report, delayed=not started))
 
 
-async def _until_started(probe: Probe, shim: ShimClient, report: Callable[[Verdict], Awaitable[None]]) -> bool:
+async def _until_started(
+    probe: Probe, shim: ShimClient, report: Callable[[Verdict], Awaitable[None]]
+) -> bool:
     await asyncio.sleep(probe.initial_delay_s)
     for failures in range(1, probe.failures + 1):
         passed, message = await check(probe, shim)
@@ -103,7 +126,9 @@ async def _until_started(probe: Probe, shim: ShimClient, report: Callable[[Verdi
     return False
 
 
-async def _for_ever(probe: Probe, shim: ShimClient, report: Callable[[Verdict], Awaitable[None]], *, delayed: bool) -> None:
+async def _for_ever(
+    probe: Probe, shim: ShimClient, report: Callable[[Verdict], Awaitable[None]], *, delayed: bool
+) -> None:
     if delayed:
         await asyncio.sleep(probe.initial_delay_s)
     successes = failures = 0
@@ -121,11 +146,24 @@ async def _get(probe: Probe, shim: ShimClient) -> int:
     try:
         if probe.tls:
             context = ssl.create_default_context()
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # kubelet does not verify either
+            context.check_hostname, context.verify_mode = (
+                False,
+                ssl.CERT_NONE,
+            )  # kubelet does not verify either
             await writer.start_tls(context)
-        headers = {"Host": f"127.0.0.1:{probe.port}", "User-Agent": "kube-probe/1.30", "Accept": "*/*", "Connection": "close"}
+        headers = {
+            "Host": f"127.0.0.1:{probe.port}",
+            "User-Agent": "kube-probe/1.30",
+            "Accept": "*/*",
+            "Connection": "close",
+        }
         headers |= dict(probe.headers)
-        lines = [f"GET {probe.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        lines = [
+            f"GET {probe.path} HTTP/1.1",
+            *(f"{name}: {value}" for name, value in headers.items()),
+            "",
+            "",
+        ]
         writer.write("\r\n".join(lines).encode())
         return int((await reader.readline()).split()[1])
     finally:
@@ -140,7 +178,11 @@ def _parse(raw: Mapping[str, Any], target_port: int | None) -> Probe:
         port=int(target.get("port") or target_port or 80),
         path=(target.get("path") or "/") if http else None,
         tls=http and str(target.get("scheme", "HTTP")).upper() == "HTTPS",
-        headers=tuple((header["name"], header["value"]) for header in target.get("httpHeaders") or ()) if http else (),
+        headers=tuple(
+            (header["name"], header["value"]) for header in target.get("httpHeaders") or ()
+        )
+        if http
+        else (),
         initial_delay_s=float(raw.get("initialDelaySeconds") or 0),
         period_s=float(raw.get("periodSeconds") or 10),
         timeout_s=float(raw.get("timeoutSeconds") or 1),

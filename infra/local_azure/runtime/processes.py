@@ -1,4 +1,5 @@
-"""Finds and kills every process of a container by the label on its root mount: children inherit it, nobody can shed it.
+"""Finds and kills every process of a container by the label on its root mount: children inherit it,
+nobody can shed it.
 
 Used by the shim when a container ends, and by the scheduler when a shim has died.
 """
@@ -14,7 +15,9 @@ _ROUNDS = 50
 
 
 def labelled(label: str) -> Iterator[int]:
-    """The pids of all processes whose root mount carries `label`, or one of its containers' labels (`label+name`)."""
+    """The pids of all processes whose root mount carries `label`, or one of its containers' labels
+    (`label+name`).
+    """
     mine = _namespace("self")
     for entry in [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]:
         with suppress(OSError):
@@ -23,7 +26,9 @@ def labelled(label: str) -> Iterator[int]:
 
 
 def kill_all(label: str) -> None:
-    """SIGKILLs the processes of `label` until none that can still run is left (a fork may race the listing)."""
+    """SIGKILLs the processes of `label` until none that can still run is left (a fork may race the
+    listing).
+    """
     for _ in range(_ROUNDS):
         living = [pid for pid in labelled(label) if not _is_zombie(pid)]
         if not living:
@@ -35,7 +40,9 @@ def kill_all(label: str) -> None:
 
 
 def catches_sigterm(pid: int) -> bool:
-    """Whether the process has a SIGTERM handler; without one, process 1 of a container never sees the signal."""
+    """Whether the process has a SIGTERM handler; without one, process 1 of a container never sees
+    the signal.
+    """
     try:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("SigCgt:"):

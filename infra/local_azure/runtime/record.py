@@ -1,4 +1,6 @@
-"""A replica's spec.json (owner-only): the command for its shim, and what the next scheduler must know to adopt it."""
+"""A replica's spec.json (owner-only): the command for its shim, and what the next scheduler must
+know to adopt it.
+"""
 
 import glob
 import hashlib
@@ -17,13 +19,16 @@ from .workload import Step, Task, Workload
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own: no vowels, so no words
 GPU_DEVICES = ("/dev/nvidia*", "/dev/dri", "/dev/kfd")
-_BACKOFF_S, _BACKOFF_CAP_S = 1.0, 60.0  # before a crashed container starts again: the first wait and the longest
+_BACKOFF_S, _BACKOFF_CAP_S = (
+    1.0,
+    60.0,
+)  # before a crashed container starts again: the first wait and the longest
 
 
 @dataclass(frozen=True)
 class Record:
-    """The identity of a replica. `key` is its revision's, `label` marks its processes (see `processes`), `epoch` counts
-    restarts of its revision. `grace_s` is in seconds of this machine.
+    """The identity of a replica. `key` is its revision's, `label` marks its processes (see
+    `processes`), `epoch` counts restarts of its revision. `grace_s` is in seconds of this machine.
     """
 
     name: str
@@ -61,7 +66,9 @@ def new_record(workload: Workload, epoch: int, speed: float = 1.0) -> Record:
 
 
 def new_attempt(task: Task) -> Record:
-    """A record for one replica of an execution: `{execution}-{id}`, as a Kubernetes job names its pods."""
+    """A record for one replica of an execution: `{execution}-{id}`, as a Kubernetes job names its
+    pods.
+    """
     return Record(
         name=f"{task.execution}-{_random(5)}",
         key=task.key,
@@ -80,29 +87,71 @@ def new_attempt(task: Task) -> Record:
 
 
 def write_spec(
-    directory: Path, record: Record, workload: Workload, images: Mapping[str, Image], hidden: Path, speed: float = 1.0
+    directory: Path,
+    record: Record,
+    workload: Workload,
+    images: Mapping[str, Image],
+    hidden: Path,
+    speed: float = 1.0,
 ) -> None:
-    """Writes spec.json for the shim and for a later adoption. Secrets are in it: the folder and the file are owner-only.
+    """Writes spec.json for the shim and for a later adoption. Secrets are in it: the folder and the
+    file are owner-only.
 
     `images` are those of all its containers, by name.
     """
     image = images[workload.image]
-    command = _command(directory, record, workload, workload, image, hidden, record.container if workload.beside else "")
+    command = _command(
+        directory,
+        record,
+        workload,
+        workload,
+        image,
+        hidden,
+        record.container if workload.beside else "",
+    )
     more = {
-        "first": [_command(directory, record, workload, step, images[step.image], hidden) for step in workload.first],
+        "first": [
+            _command(directory, record, workload, step, images[step.image], hidden)
+            for step in workload.first
+        ],
         "beside": [
-            {"name": step.name, "command": _command(directory, record, workload, step, images[step.image], hidden, step.name)}
+            {
+                "name": step.name,
+                "command": _command(
+                    directory, record, workload, step, images[step.image], hidden, step.name
+                ),
+            }
             for step in workload.beside
         ],
     }
-    _write(directory, record, {"command": command, **more, "backoff_s": [_BACKOFF_S / speed, _BACKOFF_CAP_S / speed]})
+    _write(
+        directory,
+        record,
+        {"command": command, **more, "backoff_s": [_BACKOFF_S / speed, _BACKOFF_CAP_S / speed]},
+    )
 
 
-def write_task(directory: Path, record: Record, task: Task, image: Image, first: Sequence[Image], hidden: Path) -> None:
-    """The same for a job's replica, which runs once; `first` are the images of its init containers."""
-    steps = [_command(directory, record, task, step, found, hidden) for step, found in zip(task.first, first, strict=True)]
+def write_task(
+    directory: Path, record: Record, task: Task, image: Image, first: Sequence[Image], hidden: Path
+) -> None:
+    """The same for a job's replica, which runs once; `first` are the images of its init
+    containers.
+    """
+    steps = [
+        _command(directory, record, task, step, found, hidden)
+        for step, found in zip(task.first, first, strict=True)
+    ]
     command = _command(directory, record, task, task, image, hidden)
-    _write(directory, record, {"command": command, "first": steps, "once": True, "backoff_s": [_BACKOFF_S, _BACKOFF_CAP_S]})
+    _write(
+        directory,
+        record,
+        {
+            "command": command,
+            "first": steps,
+            "once": True,
+            "backoff_s": [_BACKOFF_S, _BACKOFF_CAP_S],
+        },
+    )
 
 
 def strip_spec(directory: Path, record: Record) -> None:
@@ -125,11 +174,15 @@ def _command(
     hidden: Path,
     name: str = "",
 ) -> dict[str, Any]:
-    """A container of the replica: the image's variables, the template's, and exactly those that Container Apps adds.
+    """A container of the replica: the image's variables, the template's, and exactly those that
+    Container Apps adds.
 
     One of several gets a label with its `name`, so that its end leaves the others alone.
     """
-    volumes = [Volume(str(directory / mount.source), mount.target, mount.read_only, mount.smb) for mount in run.mounts]
+    volumes = [
+        Volume(str(directory / mount.source), mount.target, mount.read_only, mount.smb)
+        for mount in run.mounts
+    ]
     for volume, mount in zip(volumes, run.mounts, strict=True):
         Path(volume.source).mkdir(parents=True, exist_ok=True)
         for path, text in mount.files:
@@ -156,7 +209,9 @@ def _gpus() -> list[str]:
 
 def _template_hash(key: str) -> str:
     """Nine letters, stable per revision, as a ReplicaSet's pod-template-hash is."""
-    return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in hashlib.sha256(key.encode()).digest()[:9])
+    return "".join(
+        _ALPHABET[byte % len(_ALPHABET)] for byte in hashlib.sha256(key.encode()).digest()[:9]
+    )
 
 
 def _random(length: int) -> str:

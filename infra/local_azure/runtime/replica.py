@@ -1,4 +1,6 @@
-"""One replica as the scheduler sees it: pulls the image, starts or adopts the shim, follows its state, runs its probes."""
+"""One replica as the scheduler sees it: pulls the image, starts or adopts the shim, follows its
+state, runs its probes.
+"""
 
 import asyncio
 import contextlib
@@ -38,10 +40,12 @@ class _RefusedError(Exception):
 
 
 class Replica:
-    """A replica in `directory` (= its name). `on_change` is called whenever its readiness or its end may have changed.
+    """A replica in `directory` (= its name). `on_change` is called whenever its readiness or its
+    end may have changed.
 
-    `placed`: it was given what its quotas ration, and is being created or runs. `ended`: nothing of it runs any more and the
-    folder is gone. `terminating`: it was told to stop. `workload` is what a creation that is tried again takes.
+    `placed`: it was given what its quotas ration, and is being created or runs. `ended`: nothing of
+    it runs any more and the folder is gone. `terminating`: it was told to stop. `workload` is what
+    a creation that is tried again takes.
     """
 
     def __init__(
@@ -64,7 +68,12 @@ class Replica:
         self._on_change = on_change
         self._shim = ShimClient(directory / "shim.sock", self._follow, self._lost)
         self._probes = probes.effective(record.probes, record.target_port, speed)
-        self._state: dict[str, Any] = {"phase": "Waiting", "reason": "ContainerCreating", "pid": None, "restarts": 0}
+        self._state: dict[str, Any] = {
+            "phase": "Waiting",
+            "reason": "ContainerCreating",
+            "pid": None,
+            "restarts": 0,
+        }
         self._crashes = 0
         self._passed = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -72,8 +81,12 @@ class Replica:
         self._told_to_stop = asyncio.Event()
 
     @classmethod
-    async def adopt(cls, directory: Path, log: SystemLog, on_change: Callable[[], None], *, speed: float = 1.0) -> Self:
-        """Takes over a living shim with what the last scheduler knew. Raises ShimGoneError, OSError or ValueError."""
+    async def adopt(
+        cls, directory: Path, log: SystemLog, on_change: Callable[[], None], *, speed: float = 1.0
+    ) -> Self:
+        """Takes over a living shim with what the last scheduler knew. Raises ShimGoneError, OSError
+        or ValueError.
+        """
         replica = cls(directory, read_record(directory), log, on_change, speed=speed)
         state = await replica._shim.connect()
         replica.placed = True
@@ -87,8 +100,12 @@ class Replica:
         return replica
 
     def announce(self) -> None:
-        """Says that it is to be placed. Where quota is lacking that is the last word of it, as in Azure."""
-        self._event("AssigningReplica", f"Replica '{self.record.name}' has been scheduled to run on a node.")
+        """Says that it is to be placed. Where quota is lacking that is the last word of it, as in
+        Azure.
+        """
+        self._event(
+            "AssigningReplica", f"Replica '{self.record.name}' has been scheduled to run on a node."
+        )
 
     def start(self, images: Path, hidden: Path) -> None:
         """Begins to create the replica; retries for as long as it is wanted."""
@@ -115,10 +132,17 @@ class Replica:
             beside=tuple(self._sidecar(entry) for entry in self._state.get("beside", ())),
         )
         crashes = max(self._crashes, int(self._state["reason"] == "CrashLoopBackOff"))
-        crashes = max([crashes, *(entry["restarts"] for entry in self._state.get("beside", ()) if not self.ready)])
+        crashes = max(
+            [
+                crashes,
+                *(entry["restarts"] for entry in self._state.get("beside", ()) if not self.ready),
+            ]
+        )
         age = (now - created).total_seconds() * self._speed
         message = self._state.get("message", "")
-        return Observed(status, self._state["reason"], message, crashes, age, self.placed, self._mismatch())
+        return Observed(
+            status, self._state["reason"], message, crashes, age, self.placed, self._mismatch()
+        )
 
     def _mismatch(self) -> str:
         """What Azure says of a container that is up and listens elsewhere."""
@@ -131,7 +155,9 @@ class Replica:
         return f"The TargetPort {target} does not match the listening port {min(found)}."
 
     def kill(self) -> None:
-        """Ends its container at once and without a word, as a node that fails does; the shim starts it again."""
+        """Ends its container at once and without a word, as a node that fails does; the shim starts
+        it again.
+        """
         if self._state["pid"] is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._state["pid"], signal.SIGKILL)
@@ -147,7 +173,9 @@ class Replica:
         return self.record.claims
 
     def follow(self, workload: Workload) -> None:
-        """Takes the workload as it is now: for a creation that is tried again, and for volumes that came back."""
+        """Takes the workload as it is now: for a creation that is tried again, and for volumes that
+        came back.
+        """
         self.workload = workload
         pid = self._state["pid"]
         if pid is not None and "remount" not in self._tasks:
@@ -158,14 +186,22 @@ class Replica:
     async def _remount(self, stale: list[Volume]) -> None:
         """What a mounted share does by itself when it is there again."""
         with contextlib.suppress(ShimGoneError):
-            answer = await self._shim.request("remount", volumes=[asdict(volume) for volume in stale])
+            answer = await self._shim.request(
+                "remount", volumes=[asdict(volume) for volume in stale]
+            )
             for volume in stale if answer["error"] else ():
-                self._event("FailedMount", f"MountVolume.SetUp failed for {volume.target}: {answer['error']}", warning=True)
+                self._event(
+                    "FailedMount",
+                    f"MountVolume.SetUp failed for {volume.target}: {answer['error']}",
+                    warning=True,
+                )
         await asyncio.sleep(_REMOUNT_S)
         self._tasks.pop("remount", None)
 
     def suffer(self, ailment: str) -> None:
-        """Makes it ill, or well again with an empty word: "crash" at every start, "hang", or "unready" for ever."""
+        """Makes it ill, or well again with an empty word: "crash" at every start, "hang", or
+        "unready" for ever.
+        """
         before, self._ailment = self._ailment, ailment
         if ailment == before:
             return
@@ -185,7 +221,9 @@ class Replica:
             self.freeze(frozen=True)
 
     async def stop(self) -> bool:
-        """Ends the container with its grace period. False: it has no SIGTERM handler, so it only deserves to finish requests."""
+        """Ends the container with its grace period. False: it has no SIGTERM handler, so it only
+        deserves to finish requests.
+        """
         self.terminating = True
         if not self.placed:
             self._lost()
@@ -201,7 +239,9 @@ class Replica:
         return bool(answer["caught"])
 
     async def wait_ended(self, drained: Coroutine[Any, Any, None] | None) -> None:
-        """Returns when nothing of it is left: after its own end, its grace period, or (when given) `drained`."""
+        """Returns when nothing of it is left: after its own end, its grace period, or (when given)
+        `drained`.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.record.grace_s + _KILL_MARGIN_S):
                 if drained is not None:
@@ -216,7 +256,8 @@ class Replica:
         self._cancel()
         self._shim.close()
 
-    # -- creation ------------------------------------------------------------------------------------------------------
+    # -- creation
+    # ------------------------------------------------------------
 
     async def _create(self, images: Path, hidden: Path) -> None:
         delay, cap = _RETRY_S / self._speed, _RETRY_CAP_S / self._speed
@@ -242,7 +283,10 @@ class Replica:
     def _prepare(self, images: Path, hidden: Path) -> None:
         """Writes what the shim reads. A subclass runs something else than a Workload."""
         assert self.workload is not None
-        names = (self.workload.image, *(step.image for step in (*self.workload.first, *self.workload.beside)))
+        names = (
+            self.workload.image,
+            *(step.image for step in (*self.workload.first, *self.workload.beside)),
+        )
         found = {name: self._pull(images, name) for name in names}
         write_spec(self._directory, self.record, self.workload, found, hidden, self._speed)
 
@@ -264,14 +308,19 @@ class Replica:
         self._event(reason, message, warning=True)
         self._on_change()
 
-    # -- the container's life ------------------------------------------------------------------------------------------
+    # -- the container's life
+    # ------------------------------------------------------------
 
     def _follow(self, state: dict[str, Any]) -> None:
         """Takes a state from the shim; the container's pid tells one run from the next."""
         before, self._state = self._state, state
         if before.get("beside") != state.get("beside"):
             self._set(ready=self._passed and self._complete())
-        if before["pid"] == state["pid"] and before["phase"] == state["phase"] and before["reason"] == state["reason"]:
+        if (
+            before["pid"] == state["pid"]
+            and before["phase"] == state["phase"]
+            and before["reason"] == state["reason"]
+        ):
             return
         if before["pid"] is not None and before["pid"] != state["pid"]:
             self._ended_run(state)
@@ -280,8 +329,15 @@ class Replica:
             self._start_probes()
             self._strike()
         elif state["phase"] == "Waiting" and state["reason"] != "PodInitializing":
-            message = state.get("message") or f"Back-off restarting failed container {self.record.container}"
-            self._event("ContainerBackOff" if state["reason"] == "CrashLoopBackOff" else state["reason"], message, warning=True)
+            message = (
+                state.get("message")
+                or f"Back-off restarting failed container {self.record.container}"
+            )
+            self._event(
+                "ContainerBackOff" if state["reason"] == "CrashLoopBackOff" else state["reason"],
+                message,
+                warning=True,
+            )
         self._on_change()
 
     def _ended_run(self, state: dict[str, Any]) -> None:
@@ -305,13 +361,19 @@ class Replica:
         processes.kill_all(self.record.label)
         shutil.rmtree(self._directory, ignore_errors=True)
         if not self.terminating:
-            self._event("ReplicaLost", f"Replica '{self.record.name}' ended unexpectedly and is replaced.", warning=True)
+            self._event(
+                "ReplicaLost",
+                f"Replica '{self.record.name}' ended unexpectedly and is replaced.",
+                warning=True,
+            )
         self._gone.set()
         self._on_change()
 
     def _start_probes(self) -> None:
         if not self.terminating:
-            self._spawn("probes", probes.run(self._probes, self._shim, self._judge, started=self.started))
+            self._spawn(
+                "probes", probes.run(self._probes, self._shim, self._judge, started=self.started)
+            )
 
     async def _judge(self, verdict: probes.Verdict) -> None:
         if verdict.kind == "Readiness" and self._ailment == "unready":
@@ -319,7 +381,12 @@ class Replica:
         probe = self._probes.get(verdict.kind)
         exhausted = not verdict.passed and probe is not None and verdict.count >= probe.failures
         if not verdict.passed and (exhausted or verdict.count & (verdict.count - 1) == 0):
-            self._event("ProbeFailed", f"Probe of {verdict.kind} failed: {verdict.message}", warning=True, count=verdict.count)
+            self._event(
+                "ProbeFailed",
+                f"Probe of {verdict.kind} failed: {verdict.message}",
+                warning=True,
+                count=verdict.count,
+            )
         if verdict.kind == "Readiness" and (verdict.passed or exhausted):
             self._passed = verdict.passed
             self._set(ready=verdict.passed and self._complete())
@@ -329,7 +396,8 @@ class Replica:
             self._set(ready=False)
             self._event(
                 "ContainerUnhealthy",
-                f"Container {self.record.container} failed its {verdict.kind} probe, will be restarted",
+                f"Container {self.record.container} failed its {verdict.kind} probe, will be"
+                " restarted",
                 warning=True,
             )
             with contextlib.suppress(ShimGoneError):
@@ -353,7 +421,13 @@ class Replica:
 
     def _sidecar(self, state: dict[str, Any]) -> SidecarStatus:
         log = self._directory / console_name(state["name"])
-        return SidecarStatus(state["name"], state["restarts"], state["phase"], container_details(state, state["name"]), log)
+        return SidecarStatus(
+            state["name"],
+            state["restarts"],
+            state["phase"],
+            container_details(state, state["name"]),
+            log,
+        )
 
     async def _note(self) -> None:
         with contextlib.suppress(ShimGoneError):
@@ -362,7 +436,13 @@ class Replica:
     def _event(self, reason: str, message: str, *, warning: bool = False, count: int = 1) -> None:
         record = self.record
         self._log.write(
-            record.app_id, reason, message, revision=record.revision, replica=record.name, warning=warning, count=count
+            record.app_id,
+            reason,
+            message,
+            revision=record.revision,
+            replica=record.name,
+            warning=warning,
+            count=count,
         )
 
     def _spawn(self, name: str, work: Any) -> None:

@@ -1,7 +1,9 @@
-"""Builds a container's root directory in a fresh mount namespace and moves into it. Called by `container` after fork.
+"""Builds a container's root directory in a fresh mount namespace and moves into it. Called by
+`container` after fork.
 
-The system directories of this machine appear read-only, everything else is a private tmpfs; so a mountPath can be created
-anywhere and nothing the container writes reaches the machine, except through its volumes.
+The system directories of this machine appear read-only, everything else is a private tmpfs; so a
+mountPath can be created anywhere and nothing the container writes reaches the machine, except
+through its volumes.
 """
 
 import errno
@@ -15,13 +17,27 @@ from . import kernel, share_view
 
 _SYSTEM = ("bin", "etc", "gnu", "lib", "lib32", "lib64", "libx32", "nix", "opt", "sbin", "usr")
 _DEVICES = ("dev", "proc", "sys")
-_PRIVATE = ("home", "mnt", "media", "root", "run", "srv", "tmp", "var/cache", "var/lib", "var/log", "var/tmp")
+_PRIVATE = (
+    "home",
+    "mnt",
+    "media",
+    "root",
+    "run",
+    "srv",
+    "tmp",
+    "var/cache",
+    "var/lib",
+    "var/log",
+    "var/tmp",
+)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)
 class Volume:
-    """A directory of the machine at a path of the container; with `smb` (mount options) as an SMB client would see it."""
+    """A directory of the machine at a path of the container; with `smb` (mount options) as an SMB
+    client would see it.
+    """
 
     source: str
     target: str
@@ -31,7 +47,8 @@ class Volume:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the container sees besides the system: `visible` paths of the machine (read-only, same path), `hidden` ones, volumes.
+    """What the container sees besides the system: `visible` paths of the machine (read-only, same
+    path), `hidden` ones, volumes.
 
     `label` marks the root mount, and so every process of the container, see `processes`.
     """
@@ -45,7 +62,8 @@ class Plan:
 
 
 def enter(plan: Plan, views: Mapping[str, int]) -> None:
-    """Makes `plan` the root directory of the calling process, which must own a fresh mount namespace. Raises OSError.
+    """Makes `plan` the root directory of the calling process, which must own a fresh mount
+    namespace. Raises OSError.
 
     `views` are the open FUSE devices of the volumes that have one, by target.
     """
@@ -81,7 +99,9 @@ class Root:
             (self._path / name).chmod(0o1777)
         with suppress(OSError):
             self._link("/var/run", "/run")
-        kernel.mount("shm", self._path / "dev/shm", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=1777")
+        kernel.mount(
+            "shm", self._path / "dev/shm", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=1777"
+        )
         self._name_host(hostname)
         self._find_names()
 
@@ -112,7 +132,9 @@ class Root:
         self._volumes.append(volume.target.rstrip("/"))
 
     def directory(self, path: str) -> Path:
-        """The directory `path` of the container, created when missing, without ever writing to the machine."""
+        """The directory `path` of the container, created when missing, without ever writing to the
+        machine.
+        """
         inside = self._path
         for part in [part for part in path.split("/") if part]:
             if part == "..":
@@ -142,14 +164,18 @@ class Root:
         """Replaces a read-only directory of the machine by a private one with the same entries."""
         path = "/" + str(inside.relative_to(self._path))
         if any(path == volume or path.startswith(volume + "/") for volume in self._volumes):
-            raise OSError(errno.EROFS, f"cannot create a mountPath inside the read-only volume at {path}")
+            raise OSError(
+                errno.EROFS, f"cannot create a mountPath inside the read-only volume at {path}"
+            )
         entries = list(Path(path).iterdir())
         kernel.mount("tmpfs", inside, "tmpfs", kernel.MS_NODEV, "mode=0755")
         for entry in entries:
             self._replicate(entry)
 
     def _replicate(self, host: Path, *, read_only: bool | None = None) -> None:
-        """Shows one entry of the machine at the same path: links as links, directories and files as bind mounts."""
+        """Shows one entry of the machine at the same path: links as links, directories and files as
+        bind mounts.
+        """
         inside = self._path / str(host).lstrip("/")
         if host.is_symlink():
             inside.symlink_to(host.readlink())

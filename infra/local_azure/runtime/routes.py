@@ -1,4 +1,6 @@
-"""The routing table that the scheduler pushes to the ingress, as JSON. Its reader is `ingress.table`."""
+"""The routing table that the scheduler pushes to the ingress, as JSON. Its reader is
+`ingress.table`.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,13 +12,17 @@ _LINGER_S = 60.0
 
 
 class Routes:
-    """Builds tables. An app that vanished keeps its port for a minute and answers 404 there (between two revisions)."""
+    """Builds tables. An app that vanished keeps its port for a minute and answers 404 there
+    (between two revisions).
+    """
 
     def __init__(self, request_timeout_s: float) -> None:
         self._request_timeout_s = request_timeout_s
         self._seen: dict[int, tuple[dict[str, Any], float]] = {}
 
-    def table(self, workloads: Iterable[Workload], replicas: Iterable[Replica], now: float) -> dict[str, Any]:
+    def table(
+        self, workloads: Iterable[Workload], replicas: Iterable[Replica], now: float
+    ) -> dict[str, Any]:
         ready: dict[str, list[Replica]] = {}
         for replica in replicas:
             if replica.ready:
@@ -27,14 +33,24 @@ class Routes:
                 self._seen[workload.ingress_port] = (_app(workload), now)
                 item = _revision(workload, ready.get(workload.key, []))
                 revisions.setdefault(workload.ingress_port, []).append(item)
-        self._seen = {port: (app, seen) for port, (app, seen) in self._seen.items() if now - seen <= _LINGER_S}
-        apps = [{**app, "port": port, "revisions": revisions.get(port, [])} for port, (app, _) in sorted(self._seen.items())]
+        self._seen = {
+            port: (app, seen) for port, (app, seen) in self._seen.items() if now - seen <= _LINGER_S
+        }
+        apps = [
+            {**app, "port": port, "revisions": revisions.get(port, [])}
+            for port, (app, _) in sorted(self._seen.items())
+        ]
         return {"request_timeout_s": self._request_timeout_s, "apps": apps}
 
 
 def _app(workload: Workload) -> dict[str, Any]:
     routing = workload.routing
-    return {"name": workload.app, "sticky": routing.sticky, "allow_insecure": routing.allow_insecure, "tcp": routing.tcp}
+    return {
+        "name": workload.app,
+        "sticky": routing.sticky,
+        "allow_insecure": routing.allow_insecure,
+        "tcp": routing.tcp,
+    }
 
 
 def _revision(workload: Workload, replicas: Iterable[Replica]) -> dict[str, Any]:
@@ -46,7 +62,11 @@ def _revision(workload: Workload, replicas: Iterable[Replica]) -> dict[str, Any]
         "weight": workload.weight,
         "hold": workload.min_replicas == 0,
         "replicas": [
-            {"name": replica.record.name, "socket": str(replica.shim_socket), "port": workload.target_port}
+            {
+                "name": replica.record.name,
+                "socket": str(replica.shim_socket),
+                "port": workload.target_port,
+            }
             for replica in replicas
         ],
     }

@@ -1,9 +1,10 @@
-"""How many replicas a revision should have: the HTTP scale rule, pure. `scheduler` feeds it the ingress's counts.
+"""How many replicas a revision should have: the HTTP scale rule, pure. `scheduler` feeds it the
+ingress's counts.
 
-Out: the mean of requests in flight over 15 s, divided by the rule's concurrency; the first request at once. In: to zero what
-the cooldown period never needed, from many to fewer what five minutes never needed (HPA's own window, not to be set). A boot
-counts as need at its beginning only: a cooldown shorter than it kills it, as in Azure. `pollingInterval` has no part in an
-HTTP rule.
+Out: the mean of requests in flight over 15 s, divided by the rule's concurrency; the first request
+at once. In: to zero what the cooldown period never needed, from many to fewer what five minutes
+never needed (HPA's own window, not to be set). A boot counts as need at its beginning only: a
+cooldown shorter than it kills it, as in Azure. `pollingInterval` has no part in an HTTP rule.
 """
 
 import math
@@ -51,7 +52,9 @@ class Demand:
         return total / _WINDOW_S
 
 
-def desired(demand: Demand, now: float, *, minimum: int, maximum: int, concurrency: int, cooldown_s: float) -> int:
+def desired(
+    demand: Demand, now: float, *, minimum: int, maximum: int, concurrency: int, cooldown_s: float
+) -> int:
     """The number of replicas wanted now."""
     in_flight = demand.samples[-1][1] if demand.samples else 0
     wanted = max(math.ceil(demand.mean(now) / max(concurrency, 1) - 1e-9), 1 if in_flight else 0)

@@ -1,6 +1,7 @@
 """Keeps the wanted revisions running: replicas, probes, scale and routes. Driven by the ARM server.
 
-Level-triggered: every pass compares the whole wanted set with the replicas that live, whoever started them.
+Level-triggered: every pass compares the whole wanted set with the replicas that live, whoever
+started them.
 """
 
 import asyncio
@@ -26,20 +27,30 @@ from .workload import ReplicaStatus, RevisionStatus, Workload
 __all__ = ["ReplicaStatus", "RevisionStatus", "Scheduler", "Workload"]
 
 _PASS_S = 0.5
-_SETTLE_S = 0.3  # between leaving the ingress and SIGTERM: requests already handed over reach the process
+_SETTLE_S = (
+    0.3  # between leaving the ingress and SIGTERM: requests already handed over reach the process
+)
 _logger = logging.getLogger(__name__)
 
 
 class Scheduler:
-    """Runs workloads under `state_dir` (the local Azure's own folder: replicas/, system/, ingress.sock are made in it).
+    """Runs workloads under `state_dir` (the local Azure's own folder: replicas/, system/,
+    ingress.sock are made in it).
 
-    `images` is the file that maps images to environments; `tls` is certificate and key of the ingress, which cuts every request
-    after `request_timeout_s` (Azure: 240), also one that waits for a replica. `speed` is how many of Azure's seconds pass in one
-    of this machine: cooldowns, probes, grace and back-off shrink by it, and so does the ingress's limit.
+    `images` is the file that maps images to environments; `tls` is certificate and key of the
+    ingress, which cuts every request after `request_timeout_s` (Azure: 240), also one that waits
+    for a replica. `speed` is how many of Azure's seconds pass in one of this machine: cooldowns,
+    probes, grace and back-off shrink by it, and so does the ingress's limit.
     """
 
     def __init__(
-        self, state_dir: Path, images: Path, tls: tuple[Path, Path], *, request_timeout_s: float = 240.0, speed: float = 1.0
+        self,
+        state_dir: Path,
+        images: Path,
+        tls: tuple[Path, Path],
+        *,
+        request_timeout_s: float = 240.0,
+        speed: float = 1.0,
     ) -> None:
         self._state_dir = state_dir.absolute()
         self._images = images
@@ -69,7 +80,9 @@ class Scheduler:
         self._loop_task = asyncio.create_task(self._loop())
 
     async def stop(self, *, terminate: bool) -> None:
-        """Stops scheduling. With `terminate` every replica and the ingress end too; without, the next scheduler adopts them."""
+        """Stops scheduling. With `terminate` every replica and the ingress end too; without, the
+        next scheduler adopts them.
+        """
         if self._loop_task is not None:
             self._loop_task.cancel()
             with suppress(asyncio.CancelledError):
@@ -84,38 +97,52 @@ class Scheduler:
             replica.release()
         await self._edge.stop(terminate=terminate)
 
-    def set_workloads(self, workloads: Sequence[Workload], quotas: Mapping[str, int] | None = None) -> None:
-        """Makes `workloads` the whole wanted set, and `quotas` what their claims may take; what runs keeps what it has."""
+    def set_workloads(
+        self, workloads: Sequence[Workload], quotas: Mapping[str, int] | None = None
+    ) -> None:
+        """Makes `workloads` the whole wanted set, and `quotas` what their claims may take; what
+        runs keeps what it has.
+        """
         self._workloads = {workload.key: workload for workload in workloads}
         self._quotas = quotas or {}
         self._memory.keep_active(self._workloads)
         self._wake_up()
 
     def set_ailments(self, ailments: Mapping[str, str]) -> None:
-        """Makes every replica of an app ill for as long as it is named: app id -> "crash", "hang" or "unready"."""
+        """Makes every replica of an app ill for as long as it is named: app id -> "crash", "hang"
+        or "unready".
+        """
         self._ailments = {app_id.lower(): ailment for app_id, ailment in ailments.items()}
         self._wake_up()
 
     def kill(self, replica: str) -> bool:
-        """Kills the container of one replica, which its shim starts again. False when no such replica runs."""
+        """Kills the container of one replica, which its shim starts again. False when no such
+        replica runs.
+        """
         found = [each for each in self._living() if each.record.name == replica]
         for each in found:
             each.kill()
         return bool(found)
 
     def status(self, key: str) -> RevisionStatus:
-        """The health now of the revision with this `Workload.key`; of an unknown or inactive revision too."""
+        """The health now of the revision with this `Workload.key`; of an unknown or inactive
+        revision too.
+        """
         now = datetime.now(UTC)
         observed = [replica.observe(now) for replica in self._replicas if replica.record.key == key]
         known = self._memory.of(key)
-        return revision_status((self._workloads or {}).get(key), observed, proven=known.proven, booted=known.booted)
+        return revision_status(
+            (self._workloads or {}).get(key), observed, proven=known.proven, booted=known.booted
+        )
 
     def used(self) -> Mapping[str, int]:
         """How much of each quota is taken now."""
         return placement.used(self._claimants())
 
     async def restart(self, key: str) -> None:
-        """Replaces every replica of the revision: an old one goes for each new one that is ready."""
+        """Replaces every replica of the revision: an old one goes for each new one that
+        is ready.
+        """
         self._memory.update(key, epoch=self._memory.of(key).epoch + 1)
         self._wake_up()
 
@@ -123,7 +150,8 @@ class Scheduler:
         """JSON lines of the app's system events; the file may not exist yet."""
         return self._log.path(app_id)
 
-    # -- the loop ------------------------------------------------------------------------------------------------------
+    # -- the loop
+    # ------------------------------------------------------------
 
     async def _loop(self) -> None:
         while True:
@@ -140,7 +168,9 @@ class Scheduler:
         if self._workloads is None:
             return
         self._replicas = [replica for replica in self._replicas if not replica.ended]
-        self._demands = {key: demand for key, demand in self._demands.items() if key in self._workloads}
+        self._demands = {
+            key: demand for key, demand in self._demands.items() if key in self._workloads
+        }
         now = time.monotonic() * self._speed
         for workload in self._workloads.values():
             self._scale(workload, now)
@@ -169,7 +199,9 @@ class Scheduler:
         for replica in mine:
             replica.follow(workload)
         current = [replica for replica in mine if replica.record.epoch == epoch]
-        if any(replica.ready for replica in mine) and self._memory.update(workload.key, proven=True):
+        if any(replica.ready for replica in mine) and self._memory.update(
+            workload.key, proven=True
+        ):
             self._log.write(
                 workload.app_id,
                 "RevisionReady",
@@ -177,18 +209,33 @@ class Scheduler:
                 revision=workload.revision,
             )
         current += [self._create(workload, epoch) for _ in range(len(current), wanted)]
-        for replica in sorted(current, key=lambda replica: (replica.ready, replica.record.created))[: len(current) - wanted]:
+        for replica in sorted(current, key=lambda replica: (replica.ready, replica.record.created))[
+            : len(current) - wanted
+        ]:
             self._retire(replica)
-        # One by one, or a quota that has no room for all of the new ones beside the old would stop a restart for ever.
-        former = sorted((replica for replica in mine if replica.record.epoch != epoch), key=lambda replica: replica.ready)
-        for replica in former[: max(0, len(former) + sum(replica.ready for replica in current) - wanted)]:
+        # One by one, or a quota that has no room for all of the new ones beside the old would stop
+        # a restart for ever.
+        former = sorted(
+            (replica for replica in mine if replica.record.epoch != epoch),
+            key=lambda replica: replica.ready,
+        )
+        for replica in former[
+            : max(0, len(former) + sum(replica.ready for replica in current) - wanted)
+        ]:
             self._retire(replica)
         if wanted == 0 and current:
-            message = f"Deactivated apps/v1.Deployment k8se-apps/{workload.revision} from {len(current)} to 0"
-            self._log.write(workload.app_id, "KEDAScaleTargetDeactivated", message, revision=workload.revision)
+            message = (
+                f"Deactivated apps/v1.Deployment k8se-apps/{workload.revision} from {len(current)}"
+                " to 0"
+            )
+            self._log.write(
+                workload.app_id, "KEDAScaleTargetDeactivated", message, revision=workload.revision
+            )
 
     def _demand(self, workload: Workload, now: float) -> Demand:
-        """The revision's recent need; a new revision needs one replica to prove itself, an adopted one what it has."""
+        """The revision's recent need; a new revision needs one replica to prove itself, an adopted
+        one what it has.
+        """
         demand = self._demands.get(workload.key)
         if demand is None:
             demand = self._demands[workload.key] = Demand()
@@ -202,12 +249,15 @@ class Scheduler:
     def _create(self, workload: Workload, epoch: int) -> Replica:
         record = new_record(workload, epoch, self._speed)
         directory = self._state_dir / "replicas" / record.name
-        replica = Replica(directory, record, self._log, self._wake_up, speed=self._speed, workload=workload)
+        replica = Replica(
+            directory, record, self._log, self._wake_up, speed=self._speed, workload=workload
+        )
         self._replicas.append(replica)
         replica.announce()
         return replica
 
-    # -- leaving -------------------------------------------------------------------------------------------------------
+    # -- leaving
+    # ------------------------------------------------------------
 
     def _retire(self, replica: Replica) -> None:
         served = replica.ready
@@ -225,18 +275,27 @@ class Scheduler:
         caught = await replica.stop()
         await replica.wait_ended(None if caught else self._edge.drained(replica.record.name))
 
-    # -- helpers -------------------------------------------------------------------------------------------------------
+    # -- helpers
+    # ------------------------------------------------------------
 
     def _living(self) -> list[Replica]:
-        return [replica for replica in self._replicas if not replica.ended and not replica.terminating]
+        return [
+            replica for replica in self._replicas if not replica.ended and not replica.terminating
+        ]
 
     def _claimants(self) -> list[Replica]:
         """What holds quota or waits for it: one that was told to stop holds it to its end."""
-        return [replica for replica in self._replicas if not replica.ended and (replica.placed or not replica.terminating)]
+        return [
+            replica
+            for replica in self._replicas
+            if not replica.ended and (replica.placed or not replica.terminating)
+        ]
 
     def _push(self) -> None:
         if self._workloads is not None:
-            self._edge.push(self._routes.table(self._workloads.values(), self._living(), time.monotonic()))
+            self._edge.push(
+                self._routes.table(self._workloads.values(), self._living(), time.monotonic())
+            )
 
     def _tell_failed_ports(self, workloads: Iterable[Workload]) -> None:
         failed = self._edge.failed_ports
@@ -253,7 +312,9 @@ class Scheduler:
     async def _adopt(self) -> None:
         for directory in sorted((self._state_dir / "replicas").glob("*")):
             try:
-                replica = await Replica.adopt(directory, self._log, self._wake_up, speed=self._speed)
+                replica = await Replica.adopt(
+                    directory, self._log, self._wake_up, speed=self._speed
+                )
             except (ShimGoneError, OSError, ValueError, TypeError, KeyError):
                 with suppress(OSError, ValueError, TypeError, KeyError):
                     processes.kill_all(read_record(directory).label)

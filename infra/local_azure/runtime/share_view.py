@@ -1,6 +1,8 @@
-"""Mounts a share as an SMB client sees it: a FUSE device, and a process of `smb.server` behind it. Used by `container`, `rootfs`.
+"""Mounts a share as an SMB client sees it: a FUSE device, and a process of `smb.server` behind it.
+Used by `container`, `rootfs`.
 
-The process lives outside the container's mount namespace and ends by itself when that namespace does.
+The process lives outside the container's mount namespace and ends by itself when that namespace
+does.
 """
 
 import os
@@ -14,10 +16,19 @@ _DEVICE = "/dev/fuse"
 
 
 def attach(source: str, options: str) -> int:
-    """An open device with its server running; to be mounted once, then closed. Raises OSError when the machine has no FUSE."""
+    """An open device with its server running; to be mounted once, then closed. Raises OSError when
+    the machine has no FUSE.
+    """
     device = os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     try:
-        server = [sys.executable, "-m", "infra.local_azure.smb.server", str(device), source, options]
+        server = [
+            sys.executable,
+            "-m",
+            "infra.local_azure.smb.server",
+            str(device),
+            source,
+            options,
+        ]
         subprocess.Popen(server, pass_fds=(device,), stdin=subprocess.DEVNULL, cwd="/")
     except BaseException:
         os.close(device)

@@ -1,8 +1,10 @@
-"""One detached process per replica (compare containerd-shim): it owns the replica's namespaces and restarts its container.
+"""One detached process per replica (compare containerd-shim): it owns the replica's namespaces and
+restarts its container.
 
-`python -m infra.local_azure.runtime.shim DIR` reads DIR/spec.json, returns 0 once the shim listens on DIR/shim.sock, or prints
-one line and returns 1 when the kernel refuses. It outlives the server; `shim_client` is the other end of the socket.
-A job's replica (`once`) is not restarted: the shim leaves its end in DIR/ended.json, for a server that may be down by then.
+`python -m infra.local_azure.runtime.shim DIR` reads DIR/spec.json, returns 0 once the shim listens
+on DIR/shim.sock, or prints one line and returns 1 when the kernel refuses. It outlives the server;
+`shim_client` is the other end of the socket. A job's replica (`once`) is not restarted: the shim
+leaves its end in DIR/ended.json, for a server that may be down by then.
 """
 
 import json
@@ -35,7 +37,9 @@ class Shim:
     def __init__(self, spec: dict[str, Any], directory: Path) -> None:
         self._command = Command.from_json(spec["command"])
         self._once: bool = spec.get("once", False)
-        self._first = [Command.from_json(raw) for raw in spec.get("first", ())]  # init containers still to be run
+        self._first = [
+            Command.from_json(raw) for raw in spec.get("first", ())
+        ]  # init containers still to be run
         self._grace_s: float = spec["grace_s"]
         self._backoff_s, self._backoff_cap_s = spec["backoff_s"]
         self._console = Console(directory / "console.log")
@@ -50,8 +54,16 @@ class Shim:
         self._started_at = 0.0
         self._crashes = 0
         self._stopping = self._done = False
-        self._state: dict[str, Any] = {"phase": "Waiting", "reason": "ContainerCreating", "pid": None, "restarts": 0, "notes": {}}
-        self._state |= {"beside": [sidecar.state for sidecar in self._beside]} if self._beside else {}
+        self._state: dict[str, Any] = {
+            "phase": "Waiting",
+            "reason": "ContainerCreating",
+            "pid": None,
+            "restarts": 0,
+            "notes": {},
+        }
+        self._state |= (
+            {"beside": [sidecar.state for sidecar in self._beside]} if self._beside else {}
+        )
 
     def run(self) -> None:
         wakeup, wakeup_end = os.pipe()
@@ -59,12 +71,16 @@ class Shim:
         signal.set_wakeup_fd(wakeup_end)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
-        self._selector.register(wakeup, selectors.EVENT_READ, lambda: self._signalled(os.read(wakeup, 512)))
+        self._selector.register(
+            wakeup, selectors.EVENT_READ, lambda: self._signalled(os.read(wakeup, 512))
+        )
         self._start()
         self._check_wanted()
         while not self._done:
             due = min((when for when, _ in self._timers.values()), default=None)
-            for key, _ in self._selector.select(None if due is None else max(0.0, due - time.monotonic())):
+            for key, _ in self._selector.select(
+                None if due is None else max(0.0, due - time.monotonic())
+            ):
                 key.data()
             self._fire_timers()
         self._control.close()
@@ -75,7 +91,8 @@ class Shim:
         if signal.SIGTERM in numbers:
             self._stop(self._grace_s)
 
-    # -- the container -------------------------------------------------------------------------------------------------
+    # -- the container
+    # ------------------------------------------------------------
 
     def _start(self) -> None:
         try:
@@ -88,7 +105,14 @@ class Shim:
         if self._first and not self._once:
             self._publish(phase="Waiting", reason="PodInitializing", message="", pid=None, notes={})
             return
-        self._publish(phase="Running", reason="", message="", pid=started.pid, started_at=time.time(), notes={})
+        self._publish(
+            phase="Running",
+            reason="",
+            message="",
+            pid=started.pid,
+            started_at=time.time(),
+            notes={},
+        )
         for sidecar in self._beside:
             sidecar.begin()
 
@@ -96,7 +120,9 @@ class Shim:
         """Follows a container's output."""
         for stream, descriptor in (("stdout", started.stdout), ("stderr", started.stderr)):
             os.set_blocking(descriptor, False)
-            self._selector.register(descriptor, selectors.EVENT_READ, self._reader(console, stream, descriptor))
+            self._selector.register(
+                descriptor, selectors.EVENT_READ, self._reader(console, stream, descriptor)
+            )
 
     def changed(self) -> None:
         self._publish(beside=[sidecar.state for sidecar in self._beside])
@@ -116,8 +142,13 @@ class Shim:
         return read
 
     def _reap(self) -> None:
-        """Collects ended children; the end of the first process is the end of the container, as with a PID namespace."""
-        ended, beside = None, {sidecar.pid: sidecar for sidecar in self._beside if sidecar.pid is not None}
+        """Collects ended children; the end of the first process is the end of the container, as
+        with a PID namespace.
+        """
+        ended, beside = (
+            None,
+            {sidecar.pid: sidecar for sidecar in self._beside if sidecar.pid is not None},
+        )
         gone = []
         while True:
             try:
@@ -143,17 +174,25 @@ class Shim:
             self._first.pop(0)
             self._start()
             return
-        self._crashed(reason="Completed" if ended == 0 else "Error", message="", code=os.waitstatus_to_exitcode(ended))
+        self._crashed(
+            reason="Completed" if ended == 0 else "Error",
+            message="",
+            code=os.waitstatus_to_exitcode(ended),
+        )
 
     def _crashed(self, *, reason: str, message: str, code: int) -> None:
-        """Plans the next start: after 1, 2, 4, ... seconds up to the cap; or ends the shim when it was told to stop."""
+        """Plans the next start: after 1, 2, 4, ... seconds up to the cap; or ends the shim when it
+        was told to stop.
+        """
         last = {"reason": reason, "code": code, "at": time.time()}
         if self._stopping or self._once:
             if self._once:
                 _write("ended.json", {**last, "message": message})
             for sidecar in self._beside:
                 sidecar.kill()
-            self._publish(phase="Terminated", reason=reason, message=message, pid=None, last=last, notes={})
+            self._publish(
+                phase="Terminated", reason=reason, message=message, pid=None, last=last, notes={}
+            )
             self._drain_output()
             self._done = True
             return
@@ -161,7 +200,13 @@ class Shim:
         self._crashes += 1
         waiting = reason if reason in ("CreateContainerError", "StartError") else "CrashLoopBackOff"
         self._publish(
-            phase="Waiting", reason=waiting, message=message, pid=None, last=last, next_start_at=time.time() + delay, notes={}
+            phase="Waiting",
+            reason=waiting,
+            message=message,
+            pid=None,
+            last=last,
+            next_start_at=time.time() + delay,
+            notes={},
         )
         self.after("start", delay, self._restart)
 
@@ -177,12 +222,15 @@ class Shim:
             console.flush()
 
     def _check_wanted(self) -> None:
-        """A removed folder means that the scheduler gave this replica up while the shim was starting."""
+        """A removed folder means that the scheduler gave this replica up while the shim was
+        starting.
+        """
         if Path().stat().st_nlink == 0 and not self._stopping:
             self._stop(0.0)
         self.after("check", _CHECK_S, self._check_wanted)
 
-    # -- orders --------------------------------------------------------------------------------------------------------
+    # -- orders
+    # ------------------------------------------------------------
 
     def _handle(self, request: dict[str, Any]) -> dict[str, Any]:
         match request["op"]:
@@ -199,7 +247,9 @@ class Shim:
         return self._state
 
     def _stop(self, grace_s: float) -> bool:
-        """Ends the container for good. True when its first process handles SIGTERM and so may finish its requests itself."""
+        """Ends the container for good. True when its first process handles SIGTERM and so may
+        finish its requests itself.
+        """
         self._stopping = self._state["stopping"] = True
         for sidecar in self._beside:
             sidecar.stop(grace_s)
@@ -227,7 +277,9 @@ class Shim:
             sidecar.kill()
 
     def _remount(self, volumes: list[Volume]) -> str:
-        """Why it could not be done; empty when it was, or when nothing runs and the next start mounts anew."""
+        """Why it could not be done; empty when it was, or when nothing runs and the next start
+        mounts anew.
+        """
         if self._pid is None:
             return ""
         report, report_end = os.pipe()
@@ -285,7 +337,9 @@ def main(directory: Path) -> int:
 def _run_detached(directory: Path, report: int) -> None:
     os.setsid()
     os.umask(0o077)
-    os.chdir(directory)  # so that the socket's name fits into 108 bytes wherever the state directory is
+    os.chdir(
+        directory
+    )  # so that the socket's name fits into 108 bytes wherever the state directory is
     log = os.open("shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (log, 1), (log, 2)):

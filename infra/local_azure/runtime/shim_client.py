@@ -1,4 +1,6 @@
-"""The asyncio end of a shim's control socket, for the scheduler (state, stop), the probes and the ingress (sockets)."""
+"""The asyncio end of a shim's control socket, for the scheduler (state, stop), the probes and the
+ingress (sockets).
+"""
 
 import asyncio
 import json
@@ -21,7 +23,9 @@ class ShimGoneError(ConnectionError):
 
 
 class ShimClient:
-    """One connection to a shim. `on_state` gets every state the shim publishes, `on_gone` is called once when it ends."""
+    """One connection to a shim. `on_state` gets every state the shim publishes, `on_gone` is called
+    once when it ends.
+    """
 
     def __init__(
         self,
@@ -46,11 +50,15 @@ class ShimClient:
         return state
 
     async def request(self, op: str, **arguments: Any) -> Any:
-        """Sends one order and returns its answer. Raises ShimGoneError, also when the shim does not answer within 5 s."""
+        """Sends one order and returns its answer. Raises ShimGoneError, also when the shim does not
+        answer within 5 s.
+        """
         return (await self._ask(op, **arguments))[0]
 
     async def socket(self) -> socket.socket:
-        """A fresh non-blocking TCP socket inside the replica's network namespace. Raises ShimGoneError."""
+        """A fresh non-blocking TCP socket inside the replica's network namespace. Raises
+        ShimGoneError.
+        """
         while not self._spare:
             _, descriptors = await self._ask("sockets", count=_BATCH)
             self._spare += [socket.socket(fileno=descriptor) for descriptor in descriptors]
@@ -69,7 +77,9 @@ class ShimClient:
         self._waiting[number] = answer
         try:
             self._socket.send(json.dumps({"id": number, "op": op, **arguments}).encode())
-            async with asyncio.timeout(_TIMEOUT_S):  # wait_for of Python 3.11 may swallow a cancellation
+            async with asyncio.timeout(
+                _TIMEOUT_S
+            ):  # wait_for of Python 3.11 may swallow a cancellation
                 return await answer
         except (OSError, TimeoutError) as error:
             raise ShimGoneError(f"the shim behind {self._path} does not answer") from error

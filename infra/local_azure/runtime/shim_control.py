@@ -1,7 +1,9 @@
-"""The shim's control socket: SOCK_SEQPACKET, one JSON object per packet, answers carry the request's id.
+"""The shim's control socket: SOCK_SEQPACKET, one JSON object per packet, answers carry the
+request's id.
 
-`{"op": "sockets", "count": n}` is answered with n unconnected TCP sockets made inside the replica's network namespace
-(SCM_RIGHTS), so that the ingress and the probes connect to 127.0.0.1:port in there with nothing in between.
+`{"op": "sockets", "count": n}` is answered with n unconnected TCP sockets made inside the replica's
+network namespace (SCM_RIGHTS), so that the ingress and the probes connect to 127.0.0.1:port in
+there with nothing in between.
 """
 
 import json
@@ -17,9 +19,16 @@ _MAX_PACKET = 65536
 
 
 class Control:
-    """Listens on `path`; hands requests to `handle` and pushes `{"event": ...}` packets to everybody who asked to watch."""
+    """Listens on `path`; hands requests to `handle` and pushes `{"event": ...}` packets to
+    everybody who asked to watch.
+    """
 
-    def __init__(self, path: Path, selector: selectors.BaseSelector, handle: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        selector: selectors.BaseSelector,
+        handle: Callable[[dict[str, Any]], dict[str, Any]],
+    ) -> None:
         self._selector = selector
         self._handle = handle
         self._watchers: set[socket.socket] = set()
@@ -62,17 +71,30 @@ class Control:
 
     def _hand_out(self, client: socket.socket, request: dict[str, Any]) -> None:
         count = min(request["count"], MAX_SOCKETS)
-        sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) for _ in range(count)]
+        sockets = [
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            for _ in range(count)
+        ]
         try:
             self._send(client, {"id": request["id"], "result": count}, sockets)
         finally:
             for handed in sockets:
                 handed.close()
 
-    def _send(self, client: socket.socket, message: dict[str, Any], sockets: list[socket.socket] | None = None) -> None:
+    def _send(
+        self,
+        client: socket.socket,
+        message: dict[str, Any],
+        sockets: list[socket.socket] | None = None,
+    ) -> None:
         try:
-            socket.send_fds(client, [json.dumps(message).encode()], [handed.fileno() for handed in sockets or []])
-        except OSError:  # gone, or so slow that its buffer is full: it will see the end of the connection and ask anew
+            socket.send_fds(
+                client,
+                [json.dumps(message).encode()],
+                [handed.fileno() for handed in sockets or []],
+            )
+        # Gone, or so slow that its buffer is full: it sees the end of the connection and asks anew.
+        except OSError:
             self._drop(client)
 
     def _drop(self, client: socket.socket) -> None:

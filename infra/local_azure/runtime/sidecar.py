@@ -1,4 +1,6 @@
-"""A further container of a replica, beside the one that the probes and the ingress know. Owned by the shim's selector loop."""
+"""A further container of a replica, beside the one that the probes and the ingress know. Owned by
+the shim's selector loop.
+"""
 
 import os
 import signal
@@ -24,11 +26,21 @@ class Host(Protocol):
 
 
 class Sidecar:
-    """Started with the replica, started again with a growing delay whenever it ends, as its first container is."""
+    """Started with the replica, started again with a growing delay whenever it ends, as its first
+    container is.
+    """
 
-    def __init__(self, name: str, command: Command, backoff: tuple[float, float], host: Host) -> None:
+    def __init__(
+        self, name: str, command: Command, backoff: tuple[float, float], host: Host
+    ) -> None:
         self.pid: int | None = None
-        self.state: dict[str, Any] = {"name": name, "phase": "Waiting", "reason": "ContainerCreating", "pid": None, "restarts": 0}
+        self.state: dict[str, Any] = {
+            "name": name,
+            "phase": "Waiting",
+            "reason": "ContainerCreating",
+            "pid": None,
+            "restarts": 0,
+        }
         self._command = command
         self._backoff, self._cap = backoff
         self._host = host
@@ -37,7 +49,9 @@ class Sidecar:
         self.console = Console(Path(console_name(name)))
 
     def begin(self) -> None:
-        """Starts it for the first time; when the first container is started again this one goes on."""
+        """Starts it for the first time; when the first container is started again this
+        one goes on.
+        """
         if not self._begun:
             self._begun = True
             self._start()
@@ -52,7 +66,13 @@ class Sidecar:
             return
         self.pid = started.pid
         self._host.watch(started, self.console)
-        self.state |= {"phase": "Running", "reason": "", "message": "", "pid": started.pid, "started_at": time.time()}
+        self.state |= {
+            "phase": "Running",
+            "reason": "",
+            "message": "",
+            "pid": started.pid,
+            "started_at": time.time(),
+        }
         self._host.changed()
 
     def ended(self) -> None:

@@ -1,4 +1,6 @@
-"""System events of an app as JSON lines, shaped as Container Apps' system log stream. The scheduler and its replicas write."""
+"""System events of an app as JSON lines, shaped as Container Apps' system log stream. The scheduler
+and its replicas write.
+"""
 
 import hashlib
 import json
@@ -19,7 +21,10 @@ class SystemLog:
     def path(self, app_id: str) -> Path:
         """The app's name and a few letters of its id: two groups may have an app of one name."""
         low = app_id.lower()
-        return self._directory / f"{low.rpartition('/')[2]}-{hashlib.sha256(low.encode()).hexdigest()[:8]}.log"
+        return (
+            self._directory
+            / f"{low.rpartition('/')[2]}-{hashlib.sha256(low.encode()).hexdigest()[:8]}.log"
+        )
 
     def write(
         self,
@@ -32,7 +37,9 @@ class SystemLog:
         warning: bool = False,
         count: int = 1,
     ) -> None:
-        """Appends one event. `message` must hold no secret: never a command line or an environment."""
+        """Appends one event. `message` must hold no secret: never a command line or an
+        environment.
+        """
         event = {
             "TimeStamp": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " +0000 UTC",
             "Type": "Warning" if warning else "Normal",

@@ -1,4 +1,6 @@
-"""Volumes of a running container whose directory on this machine is another one now. `replica` has its shim mount them again."""
+"""Volumes of a running container whose directory on this machine is another one now. `replica` has
+its shim mount them again.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,19 +10,24 @@ from .workload import Mount
 
 
 def stale(pid: int, mounts: Iterable[Mount]) -> list[Volume]:
-    """What the container of process `pid` still sees of directories that were removed and made again.
+    """What the container of process `pid` still sees of directories that were removed and made
+    again.
 
     EmptyDir volumes are nobody else's, and a share as SMB shows it follows the path by itself.
     """
     return [
         Volume(str(mount.source), mount.target, mount.read_only)
         for mount in mounts
-        if mount.source.is_absolute() and mount.smb is None and _differ(mount.source, Path(f"/proc/{pid}/root{mount.target}"))
+        if mount.source.is_absolute()
+        and mount.smb is None
+        and _differ(mount.source, Path(f"/proc/{pid}/root{mount.target}"))
     ]
 
 
 def _differ(source: Path, seen: Path) -> bool:
-    """False also when one of them cannot be looked at: a share that is gone, a container that is just ending."""
+    """False also when one of them cannot be looked at: a share that is gone, a container that is
+    just ending.
+    """
     try:
         there, inside = source.stat(), seen.stat()
     except OSError:

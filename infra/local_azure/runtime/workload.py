@@ -1,6 +1,7 @@
 """What the ARM side asks the scheduler to run, and what it reports back.
 
-The providers build `Workload`s from stored container apps; `scheduler.Scheduler` keeps them true and answers `RevisionStatus`.
+The providers build `Workload`s from stored container apps; `scheduler.Scheduler` keeps them true
+and answers `RevisionStatus`.
 """
 
 from collections.abc import Mapping
@@ -12,10 +13,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Mount:
-    """One volume mount: `source` is a directory of this machine (subPath applied, made when missing), `target` the mountPath.
+    """One volume mount: `source` is a directory of this machine (subPath applied, made when
+    missing), `target` the mountPath.
 
-    A relative `source` lies in the replica's own folder and goes with it (EmptyDir, secrets); `files` are put into it.
-    `smb` has the mount options of a share that is to be seen as an SMB client sees it; None is a plain directory.
+    A relative `source` lies in the replica's own folder and goes with it (EmptyDir, secrets);
+    `files` are put into it. `smb` has the mount options of a share that is to be seen as an SMB
+    client sees it; None is a plain directory.
     """
 
     source: Path
@@ -27,7 +30,9 @@ class Mount:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why no further replica can start: kubelet's reason and its sentence. Replicas that run are not touched."""
+    """Why no further replica can start: kubelet's reason and its sentence. Replicas that run are
+    not touched.
+    """
 
     reason: str
     message: str
@@ -60,13 +65,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Workload:
-    """One *active* revision, exactly as it must run. All times are Azure's: the scheduler's `speed` is applied by it.
+    """One *active* revision, exactly as it must run. All times are Azure's: the scheduler's `speed`
+    is applied by it.
 
-    `env` has its secretRefs resolved; Azure's own CONTAINER_APP_* variables are added by the runtime. `probes` keep their ARM
-    shape ({"type", "httpGet" | "tcpSocket", "initialDelaySeconds", ...}). `ingress_port` is the app's loopback port, the same in
-    every revision of the app, or None without ingress. `weight` is the revision's share of traffic, 0..100. `claims` name the
-    quotas of which each replica takes one (a GPU of the environment, a GPU of the region); without `gpu` it sees no GPU of this
-    machine. `first` are the init containers, `beside` the containers after the first; probes and ingress know the first alone.
+    `env` has its secretRefs resolved; Azure's own CONTAINER_APP_* variables are added by the
+    runtime. `probes` keep their ARM shape ({"type", "httpGet" | "tcpSocket", "initialDelaySeconds",
+    ...}). `ingress_port` is the app's loopback port, the same in every revision of the app, or None
+    without ingress. `weight` is the revision's share of traffic, 0..100. `claims` name the quotas
+    of which each replica takes one (a GPU of the environment, a GPU of the region); without `gpu`
+    it sees no GPU of this machine. `first` are the init containers, `beside` the containers after
+    the first; probes and ingress know the first alone.
     """
 
     app: str
@@ -117,11 +125,12 @@ class Workload:
 
 @dataclass(frozen=True)
 class Task:
-    """One execution of a job that should be running: `completions` replicas must end with 0, `parallelism` at a time.
+    """One execution of a job that should be running: `completions` replicas must end with 0,
+    `parallelism` at a time.
 
-    More than `retries` failed replicas, or `timeout_s` since `started` (epoch), fail it. `first` runs before the container;
-    `blocked` says why no replica can be made now. `key` is unique here, `execution` in its job. A mount's source that is not
-    absolute is a folder of the replica's own.
+    More than `retries` failed replicas, or `timeout_s` since `started` (epoch), fail it. `first`
+    runs before the container; `blocked` says why no replica can be made now. `key` is unique here,
+    `execution` in its job. A mount's source that is not absolute is a folder of the replica's own.
     """
 
     key: str
@@ -167,9 +176,10 @@ class SidecarStatus:
 class ReplicaStatus:
     """One replica as seen now.
 
-    `running_state` is Running, Waiting or Terminated; `details` is Azure's runningStateDetails sentence; `pid` is the container's
-    first process as this machine numbers it. `log` holds its console lines in the CRI format
-    (`2026-11-23T06:27:00.123456789Z stdout F text`), the previous 10 MiB beside it as `<log>.1`.
+    `running_state` is Running, Waiting or Terminated; `details` is Azure's runningStateDetails
+    sentence; `pid` is the container's first process as this machine numbers it. `log` holds its
+    console lines in the CRI format (`2026-11-23T06:27:00.123456789Z stdout F text`), the previous
+    10 MiB beside it as `<log>.1`.
     """
 
     name: str
@@ -188,9 +198,10 @@ class ReplicaStatus:
 class RevisionStatus:
     """The health of one revision, in Azure's words.
 
-    `health_state` is Healthy, Unhealthy or None (the string: not known yet); `running_state` one of Processing (no replica was
-    placed yet), Activating, Running, RunningAtMaxScale, ScaledToZero, Degraded, Failed, ActivationFailed, Deprovisioning,
-    Stopped. `details` is its runningStateDetails.
+    `health_state` is Healthy, Unhealthy or None (the string: not known yet); `running_state` one of
+    Processing (no replica was placed yet), Activating, Running, RunningAtMaxScale, ScaledToZero,
+    Degraded, Failed, ActivationFailed, Deprovisioning, Stopped. `details` is its
+    runningStateDetails.
     """
 
     health_state: str

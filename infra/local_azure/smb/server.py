@@ -1,6 +1,8 @@
-"""Serves one mount: `python -m infra.local_azure.smb.server FD SOURCE OPTIONS`, with /dev/fuse open as FD.
+"""Serves one mount: `python -m infra.local_azure.smb.server FD SOURCE OPTIONS`, with /dev/fuse open
+as FD.
 
-Ends when the mount does, which is when the last process of the replica has gone. `options` are those of the volume.
+Ends when the mount does, which is when the last process of the replica has gone. `options` are
+those of the volume.
 """
 
 import errno
@@ -18,7 +20,9 @@ DEFAULT_ACTIMEO = 30.0  # what Azure's own driver mounts with
 
 
 class Server:
-    """One thread: a request in, an answer out. What it does not know it says so (ENOSYS), and the kernel asks no more."""
+    """One thread: a request in, an answer out. What it does not know it says so (ENOSYS), and the
+    kernel asks no more.
+    """
 
     def __init__(self, descriptor: int, view: View, shown: Shown) -> None:
         self._descriptor = descriptor
@@ -31,7 +35,9 @@ class Server:
             wire.BATCH_FORGET: self._forget_many,
             wire.GETATTR: self._getattr,
             wire.SETATTR: self._setattr,
-            wire.MKDIR: lambda call: self._entry(*view.make_directory(call.node, wire.names(call.body, 8)[0])),
+            wire.MKDIR: lambda call: self._entry(
+                *view.make_directory(call.node, wire.names(call.body, 8)[0])
+            ),
             wire.MKNOD: self._mknod,
             wire.UNLINK: lambda call: self._remove(call, directory=False),
             wire.RMDIR: lambda call: self._remove(call, directory=True),
@@ -69,7 +75,9 @@ class Server:
         handler = self._handlers.get(call.opcode)
         try:
             if handler is None:
-                unsupported = errno.EOPNOTSUPP if call.opcode in {wire.SYMLINK, wire.LINK} else errno.ENOSYS
+                unsupported = (
+                    errno.EOPNOTSUPP if call.opcode in {wire.SYMLINK, wire.LINK} else errno.ENOSYS
+                )
                 raise OSError(unsupported, "not part of SMB")
             reply = wire.answer(call.unique, handler(call))
         except OSError as error:
@@ -79,7 +87,10 @@ class Server:
         try:
             os.write(self._descriptor, reply)
         except OSError as error:
-            if error.errno not in {errno.ENOENT, errno.ENODEV}:  # interrupted meanwhile, or unmounted
+            if error.errno not in {
+                errno.ENOENT,
+                errno.ENODEV,
+            }:  # interrupted meanwhile, or unmounted
                 raise
 
     def _entry(self, node: int, state: os.stat_result) -> bytes:
@@ -111,20 +122,27 @@ class Server:
 
     def _setattr(self, call: Call) -> bytes:
         """Sizes and times; modes and owners are the mount's own, and setting them does nothing."""
-        valid, _, handle, size, _, accessed, modified, _, accessed_ns, modified_ns = struct.unpack_from("<2I6Q2I", call.body)
+        valid, _, handle, size, _, accessed, modified, _, accessed_ns, modified_ns = (
+            struct.unpack_from("<2I6Q2I", call.body)
+        )
         known = handle if valid & wire.FATTR_FH else None
         if valid & wire.FATTR_SIZE:
             self._view.truncate(call.node, size, known)
         times = [
             None if not valid & flag else stamp * 10**9 + rest
-            for flag, stamp, rest in ((wire.FATTR_ATIME, accessed, accessed_ns), (wire.FATTR_MTIME, modified, modified_ns))
+            for flag, stamp, rest in (
+                (wire.FATTR_ATIME, accessed, accessed_ns),
+                (wire.FATTR_MTIME, modified, modified_ns),
+            )
         ]
         if any(time is not None for time in times):
             self._view.touch(call.node, *times)
         return self._attributes(call.node, known)
 
     def _mknod(self, call: Call) -> bytes:
-        node, state, handle = self._view.create(call.node, wire.names(call.body, 16)[0], os.O_RDWR | os.O_EXCL)
+        node, state, handle = self._view.create(
+            call.node, wire.names(call.body, 16)[0], os.O_RDWR | os.O_EXCL
+        )
         self._view.close(handle)
         return self._entry(node, state)
 
@@ -175,7 +193,9 @@ class Server:
     def _readdir(self, call: Call) -> bytes:
         handle, offset, size = struct.unpack_from("<QQI", call.body)
         page = b""
-        for index, (name, inode, directory) in enumerate(self._view.listed(handle)[offset:], offset + 1):
+        for index, (name, inode, directory) in enumerate(
+            self._view.listed(handle)[offset:], offset + 1
+        ):
             entry = wire.directory_entry(inode, index, name, directory=directory)
             if len(page) + len(entry) > size:
                 break
@@ -195,7 +215,9 @@ def main(descriptor: int, source: str, options: str) -> None:
         int(given.get("file_mode") or "0755", 8),
         int(given.get("dir_mode") or "0755", 8),
     )
-    Server(descriptor, View(Path(source), float(given.get("actimeo") or DEFAULT_ACTIMEO)), shown).run()
+    Server(
+        descriptor, View(Path(source), float(given.get("actimeo") or DEFAULT_ACTIMEO)), shown
+    ).run()
 
 
 if __name__ == "__main__":

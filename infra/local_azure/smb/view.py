@@ -1,7 +1,8 @@
 """What an SMB client sees of a directory of this machine. `server` puts the kernel in front of it.
 
-Listings are as old as `actimeo`; a name is found in any case and refused when SMB cannot hold it; nothing is renamed over a file
-that somebody has open; there are no links. A file that is open holds a shared lock on the disk, which the data plane respects.
+Listings are as old as `actimeo`; a name is found in any case and refused when SMB cannot hold it;
+nothing is renamed over a file that somebody has open; there are no links. A file that is open holds
+a shared lock on the disk, which the data plane respects.
 """
 
 import errno
@@ -20,7 +21,9 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|clock\$|com[1-9]|lpt[1-9])", re.IGNOREC
 
 @dataclass
 class Node:
-    """A path below the root that the kernel knows by number; `inode` tells when something else took its place."""
+    """A path below the root that the kernel knows by number; `inode` tells when something else took
+    its place.
+    """
 
     path: Path
     inode: int
@@ -36,7 +39,9 @@ class Listing:
 class View:
     """Raises OSError with the errno that a mount would give."""
 
-    def __init__(self, root: Path, actimeo: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, root: Path, actimeo: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.actimeo = actimeo
         self._clock = clock
         self._nodes = {1: Node(root, os.lstat(root).st_ino, 1)}
@@ -46,7 +51,8 @@ class View:
         self._open: dict[int, tuple[int, Path]] = {}
         self._listed: dict[int, list[tuple[str, int, bool]]] = {}
 
-    # -- names ---------------------------------------------------------------------------------------------------------
+    # -- names
+    # ------------------------------------------------------------
 
     def lookup(self, parent: int, name: str) -> tuple[int, os.stat_result]:
         """The number and state of a name, in whatever case it is asked for."""
@@ -73,7 +79,8 @@ class View:
             return os.fstat(self._open[handle][0])
         return _visible(self.path(number))
 
-    # -- directories ---------------------------------------------------------------------------------------------------
+    # -- directories
+    # ------------------------------------------------------------
 
     def open_directory(self, number: int) -> int:
         """A handle on a listing, which may be as old as `actimeo`."""
@@ -81,7 +88,11 @@ class View:
         known = self._listings.get(path)
         if known is None or known.until <= self._clock():
             with os.scandir(path) as found:
-                entries = [(entry.name, entry.inode(), entry.is_dir()) for entry in found if not entry.is_symlink()]
+                entries = [
+                    (entry.name, entry.inode(), entry.is_dir())
+                    for entry in found
+                    if not entry.is_symlink()
+                ]
             known = self._listings[path] = Listing(self._clock() + self.actimeo, sorted(entries))
         self._next += 1
         self._listed[self._next] = known.entries
@@ -107,7 +118,9 @@ class View:
         self._listings.pop(path.parent, None)
 
     def rename(self, parent: int, name: str, new_parent: int, new_name: str) -> None:
-        """SMB refuses to replace what is open, and to move a directory in which something is open."""
+        """SMB refuses to replace what is open, and to move a directory in which
+        something is open.
+        """
         _check_name(new_name)
         source, folder = self._find(self.path(parent), name), self.path(new_parent)
         target = folder / new_name
@@ -125,7 +138,8 @@ class View:
         for changed in (source.parent, folder):
             self._listings.pop(changed, None)
 
-    # -- files ---------------------------------------------------------------------------------------------------------
+    # -- files
+    # ------------------------------------------------------------
 
     def create(self, parent: int, name: str, flags: int) -> tuple[int, os.stat_result, int]:
         try:
@@ -167,13 +181,17 @@ class View:
         path = self.path(number)
         before = os.lstat(path)
         os.utime(
-            path, ns=(before.st_atime_ns if accessed is None else accessed, before.st_mtime_ns if modified is None else modified)
+            path,
+            ns=(
+                before.st_atime_ns if accessed is None else accessed,
+                before.st_mtime_ns if modified is None else modified,
+            ),
         )
 
     def usage(self) -> os.statvfs_result:
         return os.statvfs(self.path(1))
 
-    # ------------------------------------------------------------------------------------------------------------------
+    # ------------------------------------------------------------
 
     def _find(self, folder: Path, name: str) -> Path:
         exact = folder / name
@@ -196,8 +214,13 @@ class View:
         return folder / name
 
     def _opened(self, path: Path, flags: int) -> int:
-        access = os.O_RDWR if flags & os.O_ACCMODE else os.O_RDONLY  # the kernel may read pages that are written in part
-        descriptor = os.open(path, access | flags & (os.O_CREAT | os.O_EXCL | os.O_TRUNC) | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        # the kernel may read pages that are written in part
+        access = os.O_RDWR if flags & os.O_ACCMODE else os.O_RDONLY
+        descriptor = os.open(
+            path,
+            access | flags & (os.O_CREAT | os.O_EXCL | os.O_TRUNC) | os.O_NOFOLLOW | os.O_CLOEXEC,
+            0o644,
+        )
         with suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         self._next += 1

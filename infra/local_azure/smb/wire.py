@@ -1,4 +1,6 @@
-"""The kernel's side of FUSE (linux/fuse.h, protocol 7.31): requests taken apart, answers put together. Used by `server`."""
+"""The kernel's side of FUSE (linux/fuse.h, protocol 7.31): requests taken apart, answers put
+together. Used by `server`.
+"""
 
 import os
 import stat
@@ -19,19 +21,39 @@ LOOKUP, FORGET, GETATTR, SETATTR, READLINK, SYMLINK, MKNOD, MKDIR, UNLINK, RMDIR
     12,
     13,
 )
-OPEN, READ, WRITE, STATFS, RELEASE, FSYNC, FLUSH, INIT, OPENDIR, READDIR, RELEASEDIR = 14, 15, 16, 17, 18, 20, 25, 26, 27, 28, 29
+OPEN, READ, WRITE, STATFS, RELEASE, FSYNC, FLUSH, INIT, OPENDIR, READDIR, RELEASEDIR = (
+    14,
+    15,
+    16,
+    17,
+    18,
+    20,
+    25,
+    26,
+    27,
+    28,
+    29,
+)
 FSYNCDIR, CREATE, INTERRUPT, DESTROY, BATCH_FORGET, RENAME2 = 30, 35, 36, 38, 42, 45
 SILENT = frozenset({FORGET, BATCH_FORGET, INTERRUPT})  # the kernel waits for no answer
 
 MAX_WRITE = 1024 * 1024
 _MINOR = 31
-# async reads, truncate on open, big writes, look at the time before trusting cached pages, long requests
+# async reads, truncate on open, big writes, look at the time before trusting cached pages, long
+# requests
 _WANTED = 1 | 1 << 3 | 1 << 5 | 1 << 12 | 1 << 22
 _HEADER, _ANSWER = struct.Struct("<IIQQIIII"), struct.Struct("<IiQ")
 _ATTR = struct.Struct("<6Q10I")
 _INVALIDATE = 2
 
-FATTR_SIZE, FATTR_ATIME, FATTR_MTIME, FATTR_FH, FATTR_ATIME_NOW, FATTR_MTIME_NOW = 8, 16, 32, 64, 128, 256
+FATTR_SIZE, FATTR_ATIME, FATTR_MTIME, FATTR_FH, FATTR_ATIME_NOW, FATTR_MTIME_NOW = (
+    8,
+    16,
+    32,
+    64,
+    128,
+    256,
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +68,9 @@ class Call:
 
 @dataclass(frozen=True)
 class Shown:
-    """How every file and directory looks, whatever it is on the disk: the mount's uid, gid, file_mode and dir_mode."""
+    """How every file and directory looks, whatever it is on the disk: the mount's uid, gid,
+    file_mode and dir_mode.
+    """
 
     uid: int = 0
     gid: int = 0
@@ -64,7 +88,9 @@ def answer(unique: int, body: bytes = b"", error: int = 0) -> bytes:
 
 
 def forget_attributes(node: int) -> bytes:
-    """A notice to the kernel: what it remembers of a node's attributes is old, its pages may stay."""
+    """A notice to the kernel: what it remembers of a node's attributes is old, its pages
+    may stay.
+    """
     return _ANSWER.pack(_ANSWER.size + 24, _INVALIDATE, 0) + struct.pack("<Qqq", node, -1, 0)
 
 
@@ -94,7 +120,20 @@ def attributes(state: os.stat_result, shown: Shown) -> bytes:
     seconds, rest = [time // 10**9 for time in times], [time % 10**9 for time in times]
     links = 2 if directory else 1
     blocks = -(-state.st_size // 512)
-    return _ATTR.pack(state.st_ino, state.st_size, blocks, *seconds, *rest, mode, links, shown.uid, shown.gid, 0, 4096, 0)
+    return _ATTR.pack(
+        state.st_ino,
+        state.st_size,
+        blocks,
+        *seconds,
+        *rest,
+        mode,
+        links,
+        shown.uid,
+        shown.gid,
+        0,
+        4096,
+        0,
+    )
 
 
 def entry(node: int, valid_s: float, attr: bytes) -> bytes:

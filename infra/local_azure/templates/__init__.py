@@ -1,1 +1,3 @@
-"""Deployment templates: reading their JSON, evaluating their expressions, expanding their resources. No HTTP, no store."""
+"""Deployment templates: reading their JSON, evaluating their expressions, expanding their
+resources. No HTTP, no store.
+"""

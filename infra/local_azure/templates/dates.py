@@ -6,9 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 _DURATION = re.compile(
-    r"(-?)P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.IGNORECASE
+    r"(-?)P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?",
+    re.IGNORECASE,
 )
-_STANDARD = {"o": "yyyy-MM-ddTHH:mm:ss.fffffffZ", "u": "yyyy-MM-dd HH:mm:ssZ", "s": "yyyy-MM-ddTHH:mm:ss", "d": "MM/dd/yyyy"}
+_STANDARD = {
+    "o": "yyyy-MM-ddTHH:mm:ss.fffffffZ",
+    "u": "yyyy-MM-dd HH:mm:ssZ",
+    "s": "yyyy-MM-ddTHH:mm:ss",
+    "d": "MM/dd/yyyy",
+}
 _PART = re.compile(r"yyyy|yy|MM|M|dd|d|HH|H|mm|m|ss|s|f+|'[^']*'|.")
 _PARTS: dict[str, Callable[[datetime], str]] = {
     "yyyy": lambda at: f"{at.year:04}",
@@ -51,14 +57,23 @@ def _add(base: str, duration: str, style: str = "yyyy-MM-ddTHH:mm:ssZ") -> str:
     match = _DURATION.fullmatch(duration)
     if match is None or not any(match.groups()[1:]):
         raise ValueError(f"'{duration}' is not an ISO 8601 duration")
-    years, months, weeks, days, hours, minutes, seconds = (float(part or 0) for part in match.groups()[1:])
-    length = timedelta(days=years * 365 + months * 30 + weeks * 7 + days, hours=hours, minutes=minutes, seconds=seconds)
+    years, months, weeks, days, hours, minutes, seconds = (
+        float(part or 0) for part in match.groups()[1:]
+    )
+    length = timedelta(
+        days=years * 365 + months * 30 + weeks * 7 + days,
+        hours=hours,
+        minutes=minutes,
+        seconds=seconds,
+    )
     return written(_read(base) + (-length if match[1] else length), style)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "datetimeadd": _add,
-    "datetimefromepoch": lambda seconds: written(datetime.fromtimestamp(seconds, UTC), "yyyy-MM-ddTHH:mm:ssZ"),
+    "datetimefromepoch": lambda seconds: written(
+        datetime.fromtimestamp(seconds, UTC), "yyyy-MM-ddTHH:mm:ssZ"
+    ),
     "datetimetoepoch": lambda text: int(_read(text).timestamp()),
     "utcnow": lambda style="yyyyMMddTHHmmssZ": written(datetime.now(UTC), style),
 }

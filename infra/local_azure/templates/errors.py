@@ -10,7 +10,9 @@ from typing import Any
 
 
 class TemplateError(Exception):
-    """`path` is where in the request, as Newtonsoft writes paths; {at} in the text becomes its line and column."""
+    """`path` is where in the request, as Newtonsoft writes paths; {at} in the text becomes its line
+    and column.
+    """
 
     def __init__(self, text: str, path: str = "") -> None:
         super().__init__(text)
@@ -29,7 +31,9 @@ class Request:
 
 
 class Needed(Exception):
-    """Raised by an evaluation that lacks the answer to `request`; ask, remember the answer, evaluate again."""
+    """Raised by an evaluation that lacks the answer to `request`; ask, remember the answer,
+    evaluate again.
+    """
 
     def __init__(self, request: Request) -> None:
         super().__init__(request.path)

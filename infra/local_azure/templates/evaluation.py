@@ -11,11 +11,21 @@ from .structures import member, truth, whole
 
 Function = Callable[..., Any]
 PURE: Mapping[str, Function] = {**texts.FUNCTIONS, **structures.FUNCTIONS, **dates.FUNCTIONS}
-_WRONG = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
+_WRONG = (
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class Names:
-    """Parameters or variables: each value is made when it is first asked for, from others if need be."""
+    """Parameters or variables: each value is made when it is first asked for, from others if need
+    be.
+    """
 
     def __init__(self, kind: str, make: Mapping[str, Callable[[], Any]]) -> None:
         self._kind = kind
@@ -29,8 +39,8 @@ class Names:
             return self._known[key]
         if key not in self._make:
             raise TemplateError(
-                f"The template {self._kind} '{name}' is not found. Please see https://aka.ms/arm-syntax-{self._kind}s "
-                "for usage details."
+                f"The template {self._kind} '{name}' is not found. Please see"
+                f" https://aka.ms/arm-syntax-{self._kind}s for usage details."
             )
         if key in self._busy:
             raise TemplateError(f"The template {self._kind} '{name}' refers to itself.")
@@ -44,9 +54,11 @@ class Names:
 
 @dataclass(frozen=True)
 class Scope:
-    """Where an expression stands. `named` finds a template resource's id by name or symbol; `answers` holds what Azure said.
+    """Where an expression stands. `named` finds a template resource's id by name or symbol;
+    `answers` holds what Azure said.
 
-    `defer` leaves an expression that needs an answer as it is written; `copies` has each loop's index, '' the innermost.
+    `defer` leaves an expression that needs an answer as it is written; `copies` has each loop's
+    index, '' the innermost.
     """
 
     subscription: Mapping[str, Any]
@@ -80,7 +92,11 @@ def render(value: Any, scope: Scope) -> Any:
         return [render(item, scope) for item in value]
     if not isinstance(value, dict):
         return value
-    plain = {_key(key, scope): render(item, scope) for key, item in value.items() if not _is_loop(key, item)}
+    plain = {
+        _key(key, scope): render(item, scope)
+        for key, item in value.items()
+        if not _is_loop(key, item)
+    }
     loops = [loop for key, item in value.items() if _is_loop(key, item) for loop in item]
     return plain | {str(loop["name"]): unrolled(loop, scope) for loop in loops}
 
@@ -94,9 +110,14 @@ def iterations(loop: Mapping[str, Any], scope: Scope) -> Iterator[Scope]:
     """A scope for each turn of a loop; 800 turns are ARM's limit."""
     count = render(loop.get("count"), replace(scope, defer=False))
     if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= 800:
-        raise TemplateError(f"The copy count '{count}' must be a non-negative integer value and cannot exceed '800'.")
+        raise TemplateError(
+            f"The copy count '{count}' must be a non-negative integer value and cannot exceed"
+            " '800'."
+        )
     for index in range(count):
-        yield replace(scope, copies={**scope.copies, "": index, str(loop.get("name", "")).lower(): index})
+        yield replace(
+            scope, copies={**scope.copies, "": index, str(loop.get("name", "")).lower(): index}
+        )
 
 
 def evaluate(node: Node, scope: Scope) -> Any:
@@ -121,12 +142,14 @@ def _call(name: str, arguments: tuple[Node, ...], scope: Scope) -> Any:
         return _user(scope.functions[name], values, scope)
     if name not in PURE:
         raise TemplateError(
-            f"The template function '{name}' is not valid. Please see https://aka.ms/arm-functions for usage details."
+            f"The template function '{name}' is not valid. Please see https://aka.ms/arm-functions"
+            " for usage details."
         )
     if name in {"newguid", "utcnow"} and not scope.defaults:
         raise TemplateError(
-            f"The template function '{name}' is not expected at this location. It can only be used in the default value "
-            "of a parameter. Please see https://aka.ms/arm-functions for usage details."
+            f"The template function '{name}' is not expected at this location. It can only be used"
+            " in the default value of a parameter. Please see https://aka.ms/arm-functions for"
+            " usage details."
         )
     return _guarded(name, lambda: PURE[name](*values))
 
@@ -148,23 +171,41 @@ def _get(value: Any, key: Any) -> Any:
         if found is None:
             available = ", ".join(value)
             raise TemplateError(
-                f"The language expression property '{key}' doesn't exist, available properties are '{available}'."
+                f"The language expression property '{key}' doesn't exist, available properties are"
+                f" '{available}'."
             )
         return value[found]
     if isinstance(value, list) and not isinstance(key, str):
         if not 0 <= key < len(value):
-            raise TemplateError(f"The language expression property array index '{key}' is out of bounds.")
+            raise TemplateError(
+                f"The language expression property array index '{key}' is out of bounds."
+            )
         return value[key]
-    raise TemplateError(f"The language expression property '{key}' can't be evaluated: its parent is not an object or an array.")
+    raise TemplateError(
+        f"The language expression property '{key}' can't be evaluated: its parent is not an object"
+        " or an array."
+    )
 
 
 def _user(function: Mapping[str, Any], values: list[Any], scope: Scope) -> Any:
     """A function that the template defines sees its own parameters and nothing else."""
     declared = function.get("parameters") or []
     if len(declared) != len(values):
-        raise TemplateError(f"The user-defined function expects '{len(declared)}' parameters and received '{len(values)}'.")
-    own = {str(one["name"]): (lambda value=value: value) for one, value in zip(declared, values, strict=True)}
-    inner = replace(scope, parameters=Names("parameter", own), variables=Names("variable", {}), copies={}, bound={})
+        raise TemplateError(
+            f"The user-defined function expects '{len(declared)}' parameters and received"
+            f" '{len(values)}'."
+        )
+    own = {
+        str(one["name"]): lambda value=value: value
+        for one, value in zip(declared, values, strict=True)
+    }
+    inner = replace(
+        scope,
+        parameters=Names("parameter", own),
+        variables=Names("variable", {}),
+        copies={},
+        bound={},
+    )
     return render((function.get("output") or {}).get("value"), inner)
 
 
@@ -190,7 +231,8 @@ def _resolve(scope: Scope, target: str, version: str) -> tuple[str, str]:
         raise TemplateError(f"The resource referenced in template is not found: '{target}'.")
     if not version:
         raise TemplateError(
-            f"The resource '{target}' is not defined in the template. Please see https://aka.ms/arm-syntax for usage details."
+            f"The resource '{target}' is not defined in the template. Please see"
+            " https://aka.ms/arm-syntax for usage details."
         )
     return target, version
 
@@ -203,7 +245,9 @@ def _ask(scope: Scope, request: Request) -> Any:
 
 def _group(scope: Scope) -> Any:
     if scope.group is None:
-        raise TemplateError("The template function 'RESOURCEGROUP' is not expected at this location.")
+        raise TemplateError(
+            "The template function 'RESOURCEGROUP' is not expected at this location."
+        )
     return scope.group
 
 
@@ -224,14 +268,18 @@ def _lambda(scope: Scope, node: Node) -> Callable[..., Any]:
         raise TypeError("a lambda is expected")
     names = [str(evaluate(name, scope)).lower() for name in node.arguments[:-1]]
     return lambda *values: evaluate(
-        node.arguments[-1], replace(scope, bound={**scope.bound, **dict(zip(names, values, strict=False))})
+        node.arguments[-1],
+        replace(scope, bound={**scope.bound, **dict(zip(names, values, strict=False))}),
     )
 
 
 def _map(scope: Scope, values: Node, function: Node) -> list[Any]:
     apply = _lambda(scope, function)
     wide = len(function.arguments) == 3 if isinstance(function, Call) else False
-    return [apply(value, place) if wide else apply(value) for place, value in enumerate(evaluate(values, scope))]
+    return [
+        apply(value, place) if wide else apply(value)
+        for place, value in enumerate(evaluate(values, scope))
+    ]
 
 
 def _filter(scope: Scope, values: Node, function: Node) -> list[Any]:
@@ -260,12 +308,20 @@ def _key(key: str, scope: Scope) -> str:
 
 
 def _is_loop(key: str, value: Any) -> bool:
-    """`copy` among the properties of an object is a loop; ARM takes the word from everybody else."""
-    return key == "copy" and isinstance(value, list) and all(isinstance(item, dict) and "input" in item for item in value)
+    """`copy` among the properties of an object is a loop; ARM takes the word from
+    everybody else.
+    """
+    return (
+        key == "copy"
+        and isinstance(value, list)
+        and all(isinstance(item, dict) and "input" in item for item in value)
+    )
 
 
 _LAZY: dict[str, Function] = {
-    "if": lambda scope, test, then, other: evaluate(then if truth(evaluate(test, scope)) else other, scope),
+    "if": lambda scope, test, then, other: evaluate(
+        then if truth(evaluate(test, scope)) else other, scope
+    ),
     "and": lambda scope, *nodes: all(truth(evaluate(node, scope)) for node in nodes),
     "or": lambda scope, *nodes: any(truth(evaluate(node, scope)) for node in nodes),
     "coalesce": _coalesce,
@@ -286,7 +342,9 @@ _CONTEXT: dict[str, Function] = {
     "copyindex": _copy_index,
     "reference": _reference,
     "resourceid": lambda scope, *values: ids.resource_id(*_scope_ids(scope), list(values)),
-    "subscriptionresourceid": lambda scope, *values: ids.subscription_id(_scope_ids(scope)[0], list(values)),
+    "subscriptionresourceid": lambda scope, *values: ids.subscription_id(
+        _scope_ids(scope)[0], list(values)
+    ),
     "extensionresourceid": lambda _, *values: ids.extension_id(list(values)),
     "tenantresourceid": lambda _, *values: ids.tenant_id(list(values)),
 }

@@ -1,4 +1,6 @@
-"""The syntax of template expressions: `[concat(parameters('a'), variables('b').c[0])]` to a tree. `evaluation` walks it."""
+"""The syntax of template expressions: `[concat(parameters('a'), variables('b').c[0])]` to a tree.
+`evaluation` walks it.
+"""
 
 import re
 from dataclasses import dataclass
@@ -6,9 +8,17 @@ from functools import lru_cache
 
 from .errors import TemplateError
 
-_TOKEN = re.compile(r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d+)|(?P<name>[A-Za-z_][\w]*)|(?P<mark>[()\[\],.]))")
+_TOKEN = re.compile(
+    r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d+)|(?P<name>[A-Za-z_][\w]*)|(?P<mark>[()\[\],.]))"
+)
 _LONGEST = 24576
-_NAMES = {"(": "LeftParenthesis", ")": "RightParenthesis", "[": "LeftSquareBracket", "]": "RightSquareBracket", ",": "Comma"}
+_NAMES = {
+    "(": "LeftParenthesis",
+    ")": "RightParenthesis",
+    "[": "LeftSquareBracket",
+    "]": "RightSquareBracket",
+    ",": "Comma",
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,12 @@ Node = Literal | Call | Member
 
 def is_expression(value: object) -> bool:
     """`[[` begins a text that only looks like one."""
-    return isinstance(value, str) and value.startswith("[") and value.endswith("]") and not value.startswith("[[")
+    return (
+        isinstance(value, str)
+        and value.startswith("[")
+        and value.endswith("]")
+        and not value.startswith("[[")
+    )
 
 
 def literal(text: str) -> str:
@@ -49,7 +64,10 @@ def literal(text: str) -> str:
 def parse(text: str) -> Node:
     """Read `[…]`; TemplateError when it is not well formed."""
     if len(text) > _LONGEST:
-        raise TemplateError(f"The language expression length limit exceeded. Limit: '{_LONGEST}' and actual: '{len(text)}'.")
+        raise TemplateError(
+            f"The language expression length limit exceeded. Limit: '{_LONGEST}' and actual:"
+            f" '{len(text)}'."
+        )
     parser = _Parser(text[1:-1])
     try:
         node = parser.expression()
@@ -78,14 +96,22 @@ class _Parser:
         match = _TOKEN.match(self.text, self.at)
         if match is None or match.lastgroup is None:
             where = f"{self.text[self.at :].strip()[:1]}"
-            raise TemplateError(f"Unable to parse language expression '{self.text}': unexpected character '{where}'.")
+            raise TemplateError(
+                f"Unable to parse language expression '{self.text}': unexpected character"
+                f" '{where}'."
+            )
         self.at, self.kind, self.token = match.end(), match.lastgroup, match[match.lastgroup]
         return past
 
     def fail(self, wanted: str) -> TemplateError:
-        actual = self.kind if self.kind == "EndOfData" else _NAMES.get(self.token, self.kind.capitalize())
+        actual = (
+            self.kind
+            if self.kind == "EndOfData"
+            else _NAMES.get(self.token, self.kind.capitalize())
+        )
         return TemplateError(
-            f"Unable to parse language expression '{self.text}': expected token '{wanted}' and actual '{actual}'."
+            f"Unable to parse language expression '{self.text}': expected token '{wanted}' and"
+            f" actual '{actual}'."
         )
 
     def take(self, mark: str) -> None:

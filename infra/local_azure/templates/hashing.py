@@ -1,4 +1,6 @@
-"""The hash behind `uniqueString` and the template hash: 64 bits of the two first lanes of MurmurHash3 x86_128, seed 0."""
+"""The hash behind `uniqueString` and the template hash: 64 bits of the two first lanes of
+MurmurHash3 x86_128, seed 0.
+"""
 
 import json
 from typing import Any
@@ -15,15 +17,21 @@ def unique_string(*parts: str) -> str:
 
 
 def template_hash(template: Any) -> str:
-    """What Bicep wrote into its output, where it did; else the hash of the template in capitals without blanks.
+    """What Bicep wrote into its output, where it did; else the hash of the template in capitals
+    without blanks.
 
-    Azure's own form of a template before hashing is not public; only an empty template is known to come out as in Azure.
+    Azure's own form of a template before hashing is not public; only an empty template is known to
+    come out as in Azure.
     """
     metadata = template.get("metadata") if isinstance(template, dict) else None
     generator = metadata.get("_generator") if isinstance(metadata, dict) else None
     if isinstance(generator, dict) and str(generator.get("templateHash", "")).isdigit():
         return str(generator["templateHash"])
-    bare = {key: value for key, value in template.items() if key != "metadata"} if isinstance(template, dict) else template
+    bare = (
+        {key: value for key, value in template.items() if key != "metadata"}
+        if isinstance(template, dict)
+        else template
+    )
     return str(murmur(json.dumps(bare, ensure_ascii=False, separators=(",", ":")).upper().encode()))
 
 

@@ -6,15 +6,24 @@ from .texts import text
 
 
 def interleave(kind: str, names: list[str]) -> str:
-    """`Microsoft.Storage/storageAccounts/fileServices`, [a, default] -> `…/storageAccounts/a/fileServices/default`."""
+    """`Microsoft.Storage/storageAccounts/fileServices`, [a, default] ->
+    `…/storageAccounts/a/fileServices/default`.
+    """
     namespace, *types = kind.split("/")
     if not types or len(types) != len(names):
-        raise ValueError(f"the type '{kind}' requires '{len(types)}' resource name argument(s); '{len(names)}' were given")
-    return "/".join([namespace, *(part for pair in zip(types, names, strict=True) for part in pair)])
+        raise ValueError(
+            f"the type '{kind}' requires '{len(types)}' resource name argument(s); '{len(names)}'"
+            " were given"
+        )
+    return "/".join(
+        [namespace, *(part for pair in zip(types, names, strict=True) for part in pair)]
+    )
 
 
 def split(identifier: str) -> tuple[str, str, str]:
-    """Scope, type and name (`a/default`) of an id; a resource group and a subscription have types of their own."""
+    """Scope, type and name (`a/default`) of an id; a resource group and a subscription have types
+    of their own.
+    """
     head, found, tail = identifier.rpartition("/providers/")
     if not found:
         parts = identifier.strip("/").split("/")
@@ -26,9 +35,14 @@ def split(identifier: str) -> tuple[str, str, str]:
 
 
 def resource_id(subscription: str, group: str | None, arguments: list[Any]) -> str:
-    """`resourceId([subscription], [group], type, name, …)`: what comes before the type chooses another scope."""
+    """`resourceId([subscription], [group], type, name, …)`: what comes before the type chooses
+    another scope.
+    """
     values = [text(value) for value in arguments]
-    kind = next((place for place, value in enumerate(values) if "/" in value and not value.startswith("/")), None)
+    kind = next(
+        (place for place, value in enumerate(values) if "/" in value and not value.startswith("/")),
+        None,
+    )
     if kind is None or kind > 2:
         raise ValueError("a resource type must be given")
     before, names = values[:kind], values[kind + 1 :]
@@ -38,7 +52,8 @@ def resource_id(subscription: str, group: str | None, arguments: list[Any]) -> s
         subscription, group = before[0], before[1] if len(before) > 1 else group
     if group is None or values[kind].lower() == "microsoft.resources/resourcegroups":
         return subscription_id(subscription, [values[kind], *names])
-    return f"/subscriptions/{subscription}/resourceGroups/{group}/providers/{interleave(values[kind], names)}"
+    scope = f"/subscriptions/{subscription}/resourceGroups/{group}"
+    return f"{scope}/providers/{interleave(values[kind], names)}"
 
 
 def subscription_id(subscription: str, arguments: list[Any]) -> str:

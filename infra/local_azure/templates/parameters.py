@@ -13,9 +13,14 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,), "secureobject": (dict,),
 }  # fmt: skip
 SHOWN = {
-    "string": "String", "securestring": "SecureString", "int": "Int", "bool": "Bool", "array": "Array", "object": "Object",
+    "string": "String",
+    "securestring": "SecureString",
+    "int": "Int",
+    "bool": "Bool",
+    "array": "Array",
+    "object": "Object",
     "secureobject": "SecureObject",
-}  # fmt: skip
+}
 _HELP = "Please see https://aka.ms/arm-create-parameter-file for usage details."
 
 
@@ -30,12 +35,15 @@ class Parameters:
         unknown = [name for name in given if name.lower() not in {key.lower() for key in declared}]
         if unknown:
             raise TemplateError(
-                f"The template parameters '{', '.join(unknown)}' in the parameters file are not valid; they are not present in "
-                "the original template and can therefore not be provided at deployment time. The only supported parameters "
-                f"for this template are '{', '.join(declared)}'. "
-                "Please see https://aka.ms/arm-pass-parameter-values for usage details."
+                f"The template parameters '{', '.join(unknown)}' in the parameters file are not"
+                " valid; they are not present in the original template and can therefore not be"
+                " provided at deployment time. The only supported parameters for this template are"
+                f" '{', '.join(declared)}'. Please see https://aka.ms/arm-pass-parameter-values for"
+                " usage details."
             )
-        self.names = Names("parameter", {name: self._maker(name, one) for name, one in self._declared.items()})
+        self.names = Names(
+            "parameter", {name: self._maker(name, one) for name, one in self._declared.items()}
+        )
         self._scope = replace(scope, parameters=self.names, defaults=True)
         for name in declared:
             self.names.get(name)
@@ -60,7 +68,8 @@ class Parameters:
         word = str(one.get("type", "")).lower() if isinstance(one, dict) else ""
         if word not in _TYPES:
             raise TemplateError(
-                f"The template parameter type '{word}' is not valid. Valid types are '{', '.join(SHOWN.values())}'."
+                f"The template parameter type '{word}' is not valid. Valid types are"
+                f" '{', '.join(SHOWN.values())}'."
             )
         return one  # type: ignore[no-any-return]
 
@@ -75,7 +84,11 @@ class Parameters:
             elif one.get("nullable"):
                 value = None
             else:
-                raise TemplateError(f"The value for the template parameter '{name}' {{at}} is not provided. {_HELP}", path)
+                raise TemplateError(
+                    f"The value for the template parameter '{name}' {{at}} is not provided."
+                    f" {_HELP}",
+                    path,
+                )
             if value is not None or not one.get("nullable"):
                 _check(name, one, value, path)
             return value
@@ -88,13 +101,15 @@ class Parameters:
         path = f"properties.parameters.{name}"
         if isinstance(sent, dict) and sent.get("reference"):
             raise TemplateError(
-                f"The template parameter '{name}' {{at}} refers to a key vault, which is not supported here.", path
+                f"The template parameter '{name}' {{at}} refers to a key vault, which is not"
+                " supported here.",
+                path,
             )
         if not isinstance(sent, dict) or (sent.get("value") is None and not nullable):
             raise TemplateError(
-                f"The value of deployment parameter '{name}' {{at}} is null. Please specify the value or use the parameter "
-                "reference. "
-                "See https://aka.ms/arm-create-parameter-file for details.",
+                f"The value of deployment parameter '{name}' {{at}} is null. Please specify the"
+                " value or use the parameter reference. See"
+                " https://aka.ms/arm-create-parameter-file for details.",
                 path,
             )
         return sent.get("value")
@@ -106,7 +121,9 @@ def _located(path: str, make: Callable[[], Any]) -> Any:
     except TemplateError as wrong:
         if wrong.path:
             raise
-        raise TemplateError(f"Unable to evaluate the default value {{at}}: {wrong.text}", path) from None
+        raise TemplateError(
+            f"Unable to evaluate the default value {{at}}: {wrong.text}", path
+        ) from None
 
 
 def _check(name: str, one: Mapping[str, Any], value: Any, path: str) -> None:
@@ -114,35 +131,47 @@ def _check(name: str, one: Mapping[str, Any], value: Any, path: str) -> None:
     word = str(one["type"]).lower()
     if not isinstance(value, _TYPES[word]) or (word == "int" and isinstance(value, bool)):
         raise TemplateError(
-            f"Template parameter JToken type is not valid. Expected '{_expected(word)}'. Actual '{kind(value)}'. "
-            "Please see https://aka.ms/resource-manager-parameter-files for usage details.",
+            f"Template parameter JToken type is not valid. Expected '{_expected(word)}'. Actual"
+            f" '{kind(value)}'. Please see https://aka.ms/resource-manager-parameter-files for"
+            " usage details.",
             path,
         )
     head = f"The provided value for the template parameter '{name}' {{at}} is not valid."
     allowed = one.get("allowedValues")
     if allowed is not None and word != "array" and value not in allowed:
         raise TemplateError(
-            f"The provided value '{value if 'secure' not in word else '***'}' for the template parameter '{name}' {{at}} is not "
-            f"valid. The parameter value is not part of the allowed value(s): '{','.join(map(str, allowed))}'.",
+            f"The provided value '{value if 'secure' not in word else '***'}' for the template"
+            f" parameter '{name}' {{at}} is not valid. The parameter value is not part of the"
+            f" allowed value(s): '{','.join(map(str, allowed))}'.",
             path,
         )
     size = len(value) if isinstance(value, str | list | dict) else None
     measured, subject = (value, "The value") if size is None else (size, "Length of the value")
     least, most = ("minValue", "maxValue") if size is None else ("minLength", "maxLength")
     if word != "bool" and measured < one.get(least, measured):
-        raise TemplateError(f"{head} {subject} should be greater than or equal to '{one[least]}'. {_HELP}", path)
+        raise TemplateError(
+            f"{head} {subject} should be greater than or equal to '{one[least]}'. {_HELP}", path
+        )
     if word != "bool" and measured > one.get(most, measured):
-        raise TemplateError(f"{head} {subject} should be less than or equal to '{one[most]}'. {_HELP}", path)
+        raise TemplateError(
+            f"{head} {subject} should be less than or equal to '{one[most]}'. {_HELP}", path
+        )
 
 
 def _expected(word: str) -> str:
-    return {"string": "String, Uri", "securestring": "String, Uri", "int": "Integer", "bool": "Boolean", "array": "Array"}.get(
-        word, "Object"
-    )
+    return {
+        "string": "String, Uri",
+        "securestring": "String, Uri",
+        "int": "Integer",
+        "bool": "Boolean",
+        "array": "Array",
+    }.get(word, "Object")
 
 
 def camel(name: str) -> str:
-    """The name of a parameter or an output as ARM's serialiser writes it: AZURE_NAME becomes azurE_NAME."""
+    """The name of a parameter or an output as ARM's serialiser writes it: AZURE_NAME becomes
+    azurE_NAME.
+    """
     letters = list(name)
     for place, letter in enumerate(letters):
         if place == 1 and not letter.isupper():

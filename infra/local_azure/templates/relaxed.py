@@ -1,6 +1,8 @@
-"""The JSON that ARM reads in deployments, which is Newtonsoft's: comments, unquoted keys, 'quotes', line breaks in strings.
+"""The JSON that ARM reads in deployments, which is Newtonsoft's: comments, unquoted keys, 'quotes',
+line breaks in strings.
 
-The az CLI sends its templates as their authors wrote them, with an unquoted `template:` before them, so strict JSON will not do.
+The az CLI sends its templates as their authors wrote them, with an unquoted `template:` before
+them, so strict JSON will not do.
 """
 
 import json
@@ -20,7 +22,9 @@ _DEPTH = 128
 
 @dataclass
 class Document:
-    """A read text: its value, and where each value begins (offsets by Newtonsoft path, in lower case)."""
+    """A read text: its value, and where each value begins (offsets by Newtonsoft path, in lower
+    case).
+    """
 
     text: str
     value: Any = None
@@ -120,5 +124,14 @@ class _Reader:
         if match is None:
             raise self.fail("Unterminated string")
         self.at = match.end()
-        text = _ESCAPE.sub(lambda one: chr(int(one[1][1:], 16)) if len(one[1]) == 5 else _ESCAPES.get(one[1], one[1]), match[1])
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if "\\u" in match[1] else text
+        text = _ESCAPE.sub(
+            lambda one: (
+                chr(int(one[1][1:], 16)) if len(one[1]) == 5 else _ESCAPES.get(one[1], one[1])
+            ),
+            match[1],
+        )
+        return (
+            text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            if "\\u" in match[1]
+            else text
+        )

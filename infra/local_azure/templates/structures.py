@@ -44,8 +44,16 @@ def _union(*values: Any) -> Any:
 
 def _intersection(first: Any, *others: Any) -> Any:
     if isinstance(first, dict):
-        return {key: value for key, value in first.items() if all(same(value, other.get(key)) for other in others)}
-    return [item for item in _array(first) if all(any(same(item, one) for one in _array(other)) for other in others)]
+        return {
+            key: value
+            for key, value in first.items()
+            if all(same(value, other.get(key)) for other in others)
+        }
+    return [
+        item
+        for item in _array(first)
+        if all(any(same(item, one) for one in _array(other)) for other in others)
+    ]
 
 
 def _array(value: Any) -> list[Any]:
@@ -57,7 +65,11 @@ def _array(value: Any) -> list[Any]:
 def _contains(value: Any, part: Any) -> bool:
     if isinstance(value, dict):
         return member(value, str(part)) is not None
-    return any(same(part, item) for item in value) if isinstance(value, list) else text(part) in text(value)
+    return (
+        any(same(part, item) for item in value)
+        if isinstance(value, list)
+        else text(part) in text(value)
+    )
 
 
 def _object(*pairs: Any) -> dict[str, Any]:
@@ -111,7 +123,11 @@ def _flatten(values: list[Any]) -> list[Any]:
 def _try_get(value: Any, *path: Any) -> Any:
     """The value at the end of the path, or null where the path ends early."""
     for step in path:
-        if isinstance(value, dict) and isinstance(step, str) and (key := member(value, step)) is not None:
+        if (
+            isinstance(value, dict)
+            and isinstance(step, str)
+            and (key := member(value, step)) is not None
+        ):
             value = value[key]
         elif isinstance(value, list) and isinstance(step, int) and 0 <= step < len(value):
             value = value[step]
@@ -145,7 +161,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "greaterorequals": _ordered(lambda one, other: one >= other),
     "indexfromend": lambda values, place: values[-place],
     "intersection": _intersection,
-    "items": lambda value: [{"key": key, "value": value[key]} for key in sorted(value, key=str.lower)],
+    "items": lambda value: [
+        {"key": key, "value": value[key]} for key in sorted(value, key=str.lower)
+    ],
     "last": _last,
     "length": _length,
     "less": _ordered(lambda one, other: one < other),
@@ -164,7 +182,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "take": lambda value, count: value[: max(0, whole(count))],
     "true": lambda: True,
     "tryget": _try_get,
-    "tryindexfromend": lambda values, place: values[-place] if 0 < whole(place) <= len(values) else None,
+    "tryindexfromend": lambda values, place: (
+        values[-place] if 0 < whole(place) <= len(values) else None
+    ),
     "union": _union,
 }
 

@@ -1,4 +1,6 @@
-"""A template opened for one deployment: its parameters bound, its loops unrolled, its resources named and put in order."""
+"""A template opened for one deployment: its parameters bound, its loops unrolled, its resources
+named and put in order.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,16 +14,29 @@ from .expression import Call, Literal, Member, Node, is_expression, parse
 from .parameters import SHOWN, Parameters, camel
 
 _CONTROL = {
-    "type", "name", "apiVersion", "dependsOn", "condition", "copy", "comments", "metadata", "scope", "resources", "existing",
-    "resourceGroup", "subscriptionId",
-}  # fmt: skip
+    "type",
+    "name",
+    "apiVersion",
+    "dependsOn",
+    "condition",
+    "copy",
+    "comments",
+    "metadata",
+    "scope",
+    "resources",
+    "existing",
+    "resourceGroup",
+    "subscriptionId",
+}
 DEPLOYMENT = "microsoft.resources/deployments"
 _SYNTAX = "Please see https://aka.ms/arm-syntax for usage details."
 
 
 @dataclass
 class Resource:
-    """One resource after its loop was unrolled. `needs` are the ids it waits for, `asks` what its expressions read."""
+    """One resource after its loop was unrolled. `needs` are the ids it waits for, `asks` what its
+    expressions read.
+    """
 
     id: str
     kind: str
@@ -45,13 +60,20 @@ class Resource:
         return bool(self.raw.get("existing"))
 
     def body(self, *, defer: bool = False) -> dict[str, Any]:
-        """What is sent to the resource's provider; Needed when a value must be fetched first, unless deferred."""
+        """What is sent to the resource's provider; Needed when a value must be fetched first,
+        unless deferred.
+        """
         scope = replace(self.scope, defer=defer)
         sent = {key: value for key, value in self.raw.items() if key not in _CONTROL}
         inner = self.inner
         if inner is not None:  # a nested template is its own deployment's to evaluate
-            properties = {key: value for key, value in sent["properties"].items() if key != "template"}
-            return {**render({**sent, "properties": None}, scope), "properties": {**render(properties, scope), "template": inner}}
+            properties = {
+                key: value for key, value in sent["properties"].items() if key != "template"
+            }
+            return {
+                **render({**sent, "properties": None}, scope),
+                "properties": {**render(properties, scope), "template": inner},
+            }
         return self._whole(render(sent, scope))
 
     def check(self) -> None:
@@ -72,7 +94,9 @@ class Resource:
 
     def _whole(self, body: Any) -> dict[str, Any]:
         if not isinstance(body, dict):
-            raise TemplateError(f"The template resource '{self.name}' {{at}} is not an object.", self.path)
+            raise TemplateError(
+                f"The template resource '{self.name}' {{at}} is not an object.", self.path
+            )
         return body
 
     def fail(self, wrong: TemplateError) -> TemplateError:
@@ -80,18 +104,26 @@ class Resource:
         if wrong.path:
             return wrong
         return TemplateError(
-            f"Unable to process template language expressions for resource '{self.id}' {{at}}. '{wrong.text}'", self.path
+            f"Unable to process template language expressions for resource '{self.id}' {{at}}."
+            f" '{wrong.text}'",
+            self.path,
         )
 
 
 class Template:
-    """`resources` in the template's order. TemplateError when anything is wrong that can be known before deploying."""
+    """`resources` in the template's order. TemplateError when anything is wrong that can be known
+    before deploying.
+    """
 
     def __init__(self, template: Any, given: Mapping[str, Any], scope: Scope) -> None:
         if not isinstance(template, dict) or "resources" not in template:
-            raise TemplateError("Required property 'resources' not found in JSON.", "properties.template")
+            raise TemplateError(
+                "Required property 'resources' not found in JSON.", "properties.template"
+            )
         if not str(template.get("contentVersion", "")):
-            raise TemplateError("Required property 'contentVersion' not found in JSON.", "properties.template")
+            raise TemplateError(
+                "Required property 'contentVersion' not found in JSON.", "properties.template"
+            )
         self.source = template
         self.parameters = Parameters(template, given, scope)
         functions = {
@@ -99,8 +131,13 @@ class Template:
             for space in template.get("functions") or []
             for name, one in (space.get("members") or {}).items()
         }
-        self.scope = replace(scope, parameters=self.parameters.names, functions=functions, named=self._named)
-        self.scope = replace(self.scope, variables=Names("variable", self._variables(template.get("variables") or {})))
+        self.scope = replace(
+            scope, parameters=self.parameters.names, functions=functions, named=self._named
+        )
+        self.scope = replace(
+            self.scope,
+            variables=Names("variable", self._variables(template.get("variables") or {})),
+        )
         self.resources: list[Resource] = []
         for path, symbol, raw in _listed(template["resources"], "properties.template.resources"):
             self.resources += self._expand(path, symbol, raw, "", "")
@@ -118,11 +155,17 @@ class Template:
                 continue
             word = str(one.get("type", "")).lower()
             if word not in SHOWN:
-                raise TemplateError(f"The template output '{name}' is not valid: the type '{word}' is not known.")
+                raise TemplateError(
+                    f"The template output '{name}' is not valid: the type '{word}' is not known."
+                )
             shown: dict[str, Any] = {"type": SHOWN[word]}
             if not word.startswith("secure"):
                 loop = one.get("copy")
-                value = unrolled(loop, self.scope) if isinstance(loop, dict) else render(one.get("value"), self.scope)
+                value = (
+                    unrolled(loop, self.scope)
+                    if isinstance(loop, dict)
+                    else render(one.get("value"), self.scope)
+                )
                 _fits(name, word, value)
                 shown["value"] = value
             result[camel(name)] = shown
@@ -144,36 +187,54 @@ class Template:
     def _expand(self, path: str, symbol: str, raw: Any, kind: str, name: str) -> Iterator[Resource]:
         """The resources that one entry stands for, with those written inside it."""
         if not isinstance(raw, dict) or not raw.get("type") or not raw.get("name"):
-            raise TemplateError("The template resource {at} is not valid: it needs a 'type', a 'name' and an 'apiVersion'.", path)
+            raise TemplateError(
+                "The template resource {at} is not valid: it needs a 'type', a 'name' and an"
+                " 'apiVersion'.",
+                path,
+            )
         loop = raw.get("copy")
         scopes = iterations(loop, self.scope) if isinstance(loop, dict) else iter([self.scope])
         for scope in _located(path, lambda: list(scopes)):
             one = self._resource(path, symbol, raw, kind, name, scope)
             one.loop = str((loop or {}).get("name", "")).lower()
-            if isinstance(loop, dict) and str(loop.get("mode", "")).lower() == "serial" and scope.copies[""]:
+            if (
+                isinstance(loop, dict)
+                and str(loop.get("mode", "")).lower() == "serial"
+                and scope.copies[""]
+            ):
                 one.asks.append(Request("SERIAL", one.loop, str(scope.copies[""])))
             yield one
             if one.inner is None:
-                for below, inner_symbol, child in _listed(raw.get("resources") or [], f"{path}.resources"):
+                for below, inner_symbol, child in _listed(
+                    raw.get("resources") or [], f"{path}.resources"
+                ):
                     yield from self._expand(below, inner_symbol, child, one.kind, one.name)
 
-    def _resource(self, path: str, symbol: str, raw: Mapping[str, Any], kind: str, name: str, scope: Scope) -> Resource:
+    def _resource(
+        self, path: str, symbol: str, raw: Mapping[str, Any], kind: str, name: str, scope: Scope
+    ) -> Resource:
         own, version = str(raw["type"]), raw.get("apiVersion")
         kind = f"{kind}/{own}" if kind and "/" not in own else own
         shown = _located(path, lambda: render(raw["name"], scope))
         enabled = _located(path, lambda: render(raw.get("condition", True), scope))
         full = f"{name}/{shown}" if name and kind != own else str(shown)
         if not isinstance(version, str):
-            raise TemplateError(f"The template resource '{full}' {{at}} is not valid: it has no 'apiVersion'.", path)
+            raise TemplateError(
+                f"The template resource '{full}' {{at}} is not valid: it has no 'apiVersion'.", path
+            )
         if not isinstance(enabled, bool):
-            raise TemplateError(f"The 'condition' of the template resource '{full}' {{at}} must be a boolean.", path)
+            raise TemplateError(
+                f"The 'condition' of the template resource '{full}' {{at}} must be a boolean.", path
+            )
         where = _located(path, lambda: self._scope_of(raw, kind, scope))
         names = full.split("/")
         if len(names) != kind.count("/"):
             raise TemplateError(
-                f"The template resource '{full}' for type '{kind}' {{at}} has incorrect segment lengths. A nested resource type "
-                "must have identical number of segments as its resource name. A root resource type must have segment length one "
-                "greater than its resource name. Please see https://aka.ms/arm-syntax-resources for usage details.",
+                f"The template resource '{full}' for type '{kind}' {{at}} has incorrect segment"
+                " lengths. A nested resource type must have identical number of segments as its"
+                " resource name. A root resource type must have segment length one greater than"
+                " its resource name. Please see https://aka.ms/arm-syntax-resources for usage"
+                " details.",
                 path,
             )
         identifier = f"{where}/providers/{ids.interleave(kind, names)}"
@@ -184,11 +245,19 @@ class Template:
     def _scope_of(self, raw: Mapping[str, Any], kind: str, scope: Scope) -> str:
         if "scope" in raw:
             where = str(render(raw["scope"], scope))
-            return where.rstrip("/") if where.startswith("/") else f"{self._root(raw, scope)}/providers/{_relative(where)}"
+            return (
+                where.rstrip("/")
+                if where.startswith("/")
+                else f"{self._root(raw, scope)}/providers/{_relative(where)}"
+            )
         return self._root(raw, scope)
 
     def _root(self, raw: Mapping[str, Any], scope: Scope) -> str:
-        subscription = f"/subscriptions/{render(raw['subscriptionId'], scope)}" if "subscriptionId" in raw else None
+        subscription = (
+            f"/subscriptions/{render(raw['subscriptionId'], scope)}"
+            if "subscriptionId" in raw
+            else None
+        )
         root = subscription or str(scope.subscription["id"])
         if "resourceGroup" in raw:
             return f"{root}/resourceGroups/{render(raw['resourceGroup'], scope)}"
@@ -217,17 +286,25 @@ class Template:
                 seen.add(resource.key)
 
     def _needs(self, resource: Resource) -> list[str]:
-        """The ids that must be there first: what `dependsOn` says, what expressions read, and a serial loop's turns."""
+        """The ids that must be there first: what `dependsOn` says, what expressions read, and a
+        serial loop's turns.
+        """
         found: list[str] = []
         for entry in resource.raw.get("dependsOn") or []:
-            found += self._meant(str(_located(resource.path, partial(render, entry, resource.scope))), resource)
+            found += self._meant(
+                str(_located(resource.path, partial(render, entry, resource.scope))), resource
+            )
         serial = [ask for ask in resource.asks if ask.method == "SERIAL"]
         turns = [one for one in self.resources if serial and one.loop == resource.loop]
         found += [turns[int(ask.version) - 1].id for ask in serial]
         resource.asks = list(_asked(resource))
         found += [ask.path for ask in resource.asks]
         known = {one.key: one for one in self.resources if one.enabled and not one.existing}
-        return [known[key].id for key in dict.fromkeys(name.lower() for name in found) if key in known and key != resource.key]
+        return [
+            known[key].id
+            for key in dict.fromkeys(name.lower() for name in found)
+            if key in known and key != resource.key
+        ]
 
     def _meant(self, entry: str, resource: Resource) -> list[str]:
         low = entry.lower()
@@ -240,7 +317,10 @@ class Template:
         for test in tests:
             if found := [one.id for one in self.resources if test(one)]:
                 return found
-        raise TemplateError(f"The resource '{entry}' is not defined in the template. {_SYNTAX}", f"{resource.path}.dependsOn")
+        raise TemplateError(
+            f"The resource '{entry}' is not defined in the template. {_SYNTAX}",
+            f"{resource.path}.dependsOn",
+        )
 
     def _acyclic(self) -> None:
         needs = {one.key: {need.lower() for need in one.needs} for one in self.resources}
@@ -250,13 +330,15 @@ class Template:
         if needs:
             stuck = [one.id for one in self.resources if one.key in needs]
             raise TemplateError(
-                f"Circular dependency detected on resource: '{stuck[0]}'. Please see https://aka.ms/arm-syntax-resources "
-                "for usage details."
+                f"Circular dependency detected on resource: '{stuck[0]}'. Please see"
+                " https://aka.ms/arm-syntax-resources for usage details."
             )
 
 
 def _listed(resources: Any, path: str) -> Iterator[tuple[str, str, Any]]:
-    """Path, symbol and content of each; templates of language version 2 name their resources by symbols."""
+    """Path, symbol and content of each; templates of language version 2 name their resources by
+    symbols.
+    """
     if isinstance(resources, dict):
         yield from ((f"{path}.{symbol}", symbol, raw) for symbol, raw in resources.items())
     elif isinstance(resources, list):
@@ -273,17 +355,21 @@ def _located(path: str, make: Callable[[], Any]) -> Any:
         raise wrong if wrong.path else TemplateError(f"{wrong.text}", path) from None
     except Needed:
         raise TemplateError(
-            "The template function 'reference' is not expected at this location. Please see https://aka.ms/arm-functions "
-            "for usage details.",
+            "The template function 'reference' is not expected at this location. Please see"
+            " https://aka.ms/arm-functions for usage details.",
             path,
         ) from None
 
 
 def _asked(resource: Resource) -> Iterator[Request]:
-    """What `reference` and `list*` in a resource's body read, where that can be said before it is deployed."""
+    """What `reference` and `list*` in a resource's body read, where that can be said before it is
+    deployed.
+    """
     body = {key: value for key, value in resource.raw.items() if key not in _CONTROL}
     if resource.inner is not None:
-        body["properties"] = {key: value for key, value in resource.raw["properties"].items() if key != "template"}
+        body["properties"] = {
+            key: value for key, value in resource.raw["properties"].items() if key != "template"
+        }
     seen: set[Request] = set()
     for node in _calls(body):
         try:
@@ -323,13 +409,19 @@ def _within(node: Node) -> Iterator[Node]:
 
 
 def _relative(name: str) -> str:
-    """`Microsoft.Storage/storageAccounts/a` is how old templates and `scope` write a resource of the same group."""
+    """`Microsoft.Storage/storageAccounts/a` is how old templates and `scope` write a resource of
+    the same group.
+    """
     return name.strip("/")
 
 
 def _fits(name: str, word: str, value: Any) -> None:
     wanted = {"string": str, "int": int, "bool": bool, "array": list, "object": dict}.get(word)
-    if wanted and (value is not None and (not isinstance(value, wanted) or (word == "int" and isinstance(value, bool)))):
+    if wanted and (
+        value is not None
+        and (not isinstance(value, wanted) or (word == "int" and isinstance(value, bool)))
+    ):
         raise TemplateError(
-            f"The template output '{name}' is not valid: its value does not have the declared type '{SHOWN.get(word, word)}'."
+            f"The template output '{name}' is not valid: its value does not have the declared type"
+            f" '{SHOWN.get(word, word)}'."
         )

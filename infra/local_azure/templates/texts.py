@@ -21,7 +21,11 @@ def shown(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return (
+        value
+        if isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    )
 
 
 def text(value: Any) -> str:
@@ -33,7 +37,14 @@ def text(value: Any) -> str:
 
 def kind(value: Any) -> str:
     """Newtonsoft's word for the type of a value."""
-    words = {bool: "Boolean", int: "Integer", float: "Float", str: "String", list: "Array", dict: "Object"}
+    words = {
+        bool: "Boolean",
+        int: "Integer",
+        float: "Float",
+        str: "String",
+        list: "Array",
+        dict: "Object",
+    }
     return words.get(type(value), "Null")
 
 
@@ -90,8 +101,9 @@ def _substring(value: str, start: int, length: int | None = None) -> str:
     size = len(text(value)) - start if length is None else length
     if start < 0 or size < 0 or start + size > len(value):
         raise ValueError(
-            "The index and length parameters must refer to a location within the string. The index parameter: "
-            f"'{start}', the length parameter: '{size}', the length of the string parameter: '{len(value)}'"
+            "The index and length parameters must refer to a location within the string. The index"
+            f" parameter: '{start}', the length parameter: '{size}', the length of the string"
+            f" parameter: '{len(value)}'"
         )
     return value[start : start + size]
 
@@ -104,15 +116,23 @@ def _int(value: Any) -> int:
 
 def _bool(value: Any) -> bool:
     words = {"true": True, "false": False, "1": True, "0": False}
-    return words[value.lower()] if isinstance(value, str) else bool(_int(value)) if not isinstance(value, bool) else value
+    return (
+        words[value.lower()]
+        if isinstance(value, str)
+        else bool(_int(value))
+        if not isinstance(value, bool)
+        else value
+    )
 
 
 def _json(value: str) -> Any:
     try:
         return json.loads(text(value))
     except ValueError:
-        raise TemplateError(f"The template language function 'json' parameter is not valid. The provided value '{value}' "
-                            "cannot be converted to the JSON object.") from None  # fmt: skip
+        raise TemplateError(
+            "The template language function 'json' parameter is not valid. The provided value"
+            f" '{value}' cannot be converted to the JSON object."
+        ) from None
 
 
 def _pad(value: Any, width: int, mark: str = " ") -> str:

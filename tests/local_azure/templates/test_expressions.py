@@ -1,4 +1,6 @@
-"""The expression language of deployment templates: what each function says, what is refused, and that reading loses nothing."""
+"""The expression language of deployment templates: what each function says, what is refused, and
+that reading loses nothing.
+"""
 
 import contextlib
 import json
@@ -19,40 +21,68 @@ STORE = f"{ROOT}/resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/s
 
 
 def scope(**more):
-    parameters = {"name": "phi", "count": 3, "tags": {"Owner": "me"}, "list": [1, 2, 3], "none": None}
+    parameters = {
+        "name": "phi",
+        "count": 3,
+        "tags": {"Owner": "me"},
+        "list": [1, 2, 3],
+        "none": None,
+    }
     return Scope(
         subscription={"id": ROOT, "subscriptionId": SUBSCRIPTION, "tenantId": "t"},
         tenant={"tenantId": "t"},
         environment={"name": "Local", "suffixes": {"storage": "file.localhost"}},
         deployment={"name": "d", "properties": {"mode": "Incremental"}},
         group={"id": f"{ROOT}/resourceGroups/rg", "name": "rg", "location": "swedencentral"},
-        parameters=Names("parameter", {key: (lambda value=value: value) for key, value in parameters.items()}),
+        parameters=Names(
+            "parameter", {key: lambda value=value: value for key, value in parameters.items()}
+        ),
         variables=Names("variable", {"greeting": lambda: "hello"}),
         **more,
     )
 
 
 SAYS = [
-    ("concat('a', 'b', 1, true())", "ab1True", "numbers and booleans are written as .NET writes them"),
+    (
+        "concat('a', 'b', 1, true())",
+        "ab1True",
+        "numbers and booleans are written as .NET writes them",
+    ),
     ("concat(createArray(1), createArray(2, 3))", [1, 2, 3], "arrays are joined, not written"),
-    ("format('{0}-{1:D3}-{{x}}-{2,4}', 'a', 7, 'b')", "a-007-{x}-   b", "composite formats with width and digits"),
+    (
+        "format('{0}-{1:D3}-{{x}}-{2,4}', 'a', 7, 'b')",
+        "a-007-{x}-   b",
+        "composite formats with width and digits",
+    ),
     ("format('{0:N1}|{0:X}', 255)", "255.0|FF", "the number formats templates use"),
     ("toUpper(parameters('NAME'))", "PHI", "names of parameters are found in any case"),
     ("parameters('tags').owner", "me", "so are properties"),
     ("parameters('list')[add(0, 1)]", 2, "an index may be computed"),
-    ("if(equals(parameters('count'), 3), 'yes', parameters('missing'))", "yes", "the other branch is never evaluated"),
+    (
+        "if(equals(parameters('count'), 3), 'yes', parameters('missing'))",
+        "yes",
+        "the other branch is never evaluated",
+    ),
     ("and(true(), or(false(), true()), not(false()))", True, "logic"),
     ("and(false(), parameters('missing'))", False, "logic stops as soon as it can"),
     ("coalesce(parameters('none'), null(), 'x')", "x", "the first that is not null"),
     ("equals(1, true())", False, "types count"),
-    ("equals(createObject('a', 1, 'b', 2), createObject('b', 2, 'a', 1))", True, "the order of keys does not"),
+    (
+        "equals(createObject('a', 1, 'b', 2), createObject('b', 2, 'a', 1))",
+        True,
+        "the order of keys does not",
+    ),
     ("contains('abc', 'b')", True, "in a string"),
     ("contains(parameters('tags'), 'OWNER')", True, "a key, in any case"),
     ("contains(parameters('list'), '1')", False, "an element of its type"),
     ("empty('')", True, "nothing"),
     ("empty(parameters('none'))", True, "null is empty"),
     ("length(parameters('tags'))", 1, "of an object"),
-    ("union(createObject('a', createObject('b', 1)), createObject('A', createObject('c', 2)))", {"a": {"b": 1, "c": 2}}, "deep"),
+    (
+        "union(createObject('a', createObject('b', 1)), createObject('A', createObject('c', 2)))",
+        {"a": {"b": 1, "c": 2}},
+        "deep",
+    ),
     ("union(createArray(1, 2), createArray(2, 3))", [1, 2, 3], "without repeats"),
     ("intersection(createArray(1, 2), createArray(2, 3))", [2], "what both have"),
     ("substring('abcdef', 2, 3)", "cde", "by start and length"),
@@ -73,28 +103,56 @@ SAYS = [
     ("max(createArray(1, 5, 3))", 5, "of an array"),
     ("items(createObject('b', 1, 'a', 2))[0].key", "a", "sorted by key"),
     ("tryGet(parameters('tags'), 'nobody', 'x')", None, "null where the path ends"),
-    ("map(createArray('a', 'b'), lambda('x', concat(lambdaVariables('x'), '!')))", ["a!", "b!"], "a lambda"),
+    (
+        "map(createArray('a', 'b'), lambda('x', concat(lambdaVariables('x'), '!')))",
+        ["a!", "b!"],
+        "a lambda",
+    ),
     ("filter(range(0, 5), lambda('n', greater(lambdaVariables('n'), 2)))", [3, 4], "a test"),
-    ("reduce(range(1, 4), 0, lambda('a', 'b', add(lambdaVariables('a'), lambdaVariables('b'))))", 10, "a fold"),
+    (
+        "reduce(range(1, 4), 0, lambda('a', 'b', add(lambdaVariables('a'), lambdaVariables('b'))))",
+        10,
+        "a fold",
+    ),
     ("padLeft('7', 3, '0')", "007", "a mark"),
     ("base64ToString(base64('è'))", "è", "and back"),
     ("uriComponent('a b/c')", "a%20b%2Fc", "escaped"),
     ("trim(' a ')", "a", "blanks"),
     ("'it''s'", "it's", "a doubled quote is one"),
-    ("dateTimeAdd('2026-01-31T00:00:00Z', 'PT1H30M')", "2026-01-31T01:30:00Z", "an ISO 8601 duration"),
-    ("dateTimeAdd('2026-01-31T00:00:00Z', '-P1D', 'yyyyMMdd')", "20260130", "backwards, in a format"),
+    (
+        "dateTimeAdd('2026-01-31T00:00:00Z', 'PT1H30M')",
+        "2026-01-31T01:30:00Z",
+        "an ISO 8601 duration",
+    ),
+    (
+        "dateTimeAdd('2026-01-31T00:00:00Z', '-P1D', 'yyyyMMdd')",
+        "20260130",
+        "backwards, in a format",
+    ),
     ("resourceGroup().location", "swedencentral", "the group's own view"),
     ("environment().suffixes.storage", "file.localhost", "this cloud's"),
     ("resourceId('Microsoft.Storage/storageAccounts', 'st')", STORE, "in this group"),
-    ("resourceId('other', 'Microsoft.Storage/storageAccounts', 'st')", STORE.replace("/rg/", "/other/"), "in another"),
+    (
+        "resourceId('other', 'Microsoft.Storage/storageAccounts', 'st')",
+        STORE.replace("/rg/", "/other/"),
+        "in another",
+    ),
     (
         "resourceId('Microsoft.Storage/storageAccounts/fileServices/shares', 'st', 'default', 's')",
         f"{STORE}/fileServices/default/shares/s",
         "a nested type",
     ),
-    ("subscriptionResourceId('Microsoft.Resources/resourceGroups', 'a')", f"{ROOT}/resourceGroups/a", "a group has no provider"),
-    ("guid('hello', 'world')", str(uuid5(UUID("11fb06fb-712d-4ddd-98c7-e71bbd588830"), "hello-world")), "version 5 in ARM's namespace"),
-]  # fmt: skip
+    (
+        "subscriptionResourceId('Microsoft.Resources/resourceGroups', 'a')",
+        f"{ROOT}/resourceGroups/a",
+        "a group has no provider",
+    ),
+    (
+        "guid('hello', 'world')",
+        str(uuid5(UUID("11fb06fb-712d-4ddd-98c7-e71bbd588830"), "hello-world")),
+        "version 5 in ARM's namespace",
+    ),
+]
 
 
 @pytest.mark.parametrize(("text", "wanted", "reason"), SAYS, ids=[case[0][:40] for case in SAYS])
@@ -104,14 +162,26 @@ def test_what_an_expression_says(text, wanted, reason):
 
 
 REFUSED = [
-    ("[parameters('nobody')]", "The template parameter 'nobody' is not found", "an undeclared name"),
+    (
+        "[parameters('nobody')]",
+        "The template parameter 'nobody' is not found",
+        "an undeclared name",
+    ),
     ("[variables('nobody')]", "The template variable 'nobody' is not found", "an undeclared name"),
     ("[nonsense('a')]", "The template function 'nonsense' is not valid", "no such function"),
     ("[concat('a'", None, "no bracket at the end is a text"),
-    ("[concat('a']", "expected token 'RightParenthesis' and actual 'EndOfData'", "a bracket is missing"),
+    (
+        "[concat('a']",
+        "expected token 'RightParenthesis' and actual 'EndOfData'",
+        "a bracket is missing",
+    ),
     ("[concat('a') 'b']", "expected token 'EndOfData'", "something after the end"),
     ("[concat('a', #)]", "unexpected character '#'", "no token"),
-    ("[parameters('tags').nobody]", "property 'nobody' doesn't exist, available properties are 'Owner'", "no such property"),
+    (
+        "[parameters('tags').nobody]",
+        "property 'nobody' doesn't exist, available properties are 'Owner'",
+        "no such property",
+    ),
     ("[parameters('list')[7]]", "array index '7' is out of bounds", "no such element"),
     ("[substring('abc', 2, 5)]", "must refer to a location within the string", "beyond the end"),
     ("[add('1', 2)]", "'add' was invoked with invalid parameters", "a wrong type"),
@@ -120,12 +190,18 @@ REFUSED = [
     ("[newGuid()]", "is not expected at this location", "only a default may be random"),
     ("[copyIndex()]", "'copyIndex' is not expected at this location", "no loop"),
     ("[json('{')]", "cannot be converted to the JSON object", "not JSON"),
-    ("[" + "concat(" * 3000 + "'a'" + ")" * 3000 + "]", "nested too deeply", "deeper than anything real"),
+    (
+        "[" + "concat(" * 3000 + "'a'" + ")" * 3000 + "]",
+        "nested too deeply",
+        "deeper than anything real",
+    ),
     ("[concat('" + "x" * 25000 + "')]", "length limit exceeded", "longer than ARM takes"),
 ]
 
 
-@pytest.mark.parametrize(("text", "wanted", "reason"), REFUSED, ids=[case[2] + str(n) for n, case in enumerate(REFUSED)])
+@pytest.mark.parametrize(
+    ("text", "wanted", "reason"), REFUSED, ids=[case[2] + str(n) for n, case in enumerate(REFUSED)]
+)
 def test_what_is_refused(text, wanted, reason):
     """A wrong expression is a sentence about what is wrong, never a crash."""
     if wanted is None:
@@ -138,17 +214,30 @@ def test_what_is_refused(text, wanted, reason):
 
 def test_loops_make_arrays():
     """`copy` among properties unrolls, with the indices of each loop by name."""
-    body = {"copy": [{"name": "disks", "count": 2, "input": {"lun": "[copyIndex('disks')]", "n": "[copyIndex('disks', 1)]"}}]}
+    body = {
+        "copy": [
+            {
+                "name": "disks",
+                "count": 2,
+                "input": {"lun": "[copyIndex('disks')]", "n": "[copyIndex('disks', 1)]"},
+            }
+        ]
+    }
     assert render(body, scope()) == {"disks": [{"lun": 0, "n": 1}, {"lun": 1, "n": 2}]}
 
 
 def test_two_brackets_are_a_text():
     """`[[` says that a text only looks like an expression."""
-    assert render({"a": "[[not one]", "b": "[variables('greeting')]"}, scope()) == {"a": "[not one]", "b": "hello"}
+    assert render({"a": "[[not one]", "b": "[variables('greeting')]"}, scope()) == {
+        "a": "[not one]",
+        "b": "hello",
+    }
 
 
 def test_a_reference_is_asked_for_and_then_known():
-    """What only Azure knows is asked for by id and version; the answer goes into the next evaluation."""
+    """What only Azure knows is asked for by id and version; the answer goes into the next
+    evaluation.
+    """
     wanted = Request("GET", STORE, "2024-01-01")
     text = f"[reference('{STORE}', '2024-01-01').primaryEndpoints.file]"
     with pytest.raises(Needed) as needed:
@@ -184,18 +273,34 @@ def test_unique_strings_are_azures_own(parts, wanted):
 
 
 def test_template_hashes():
-    """An empty template hashes as in Azure, whatever its metadata; a compiled one keeps its compiler's hash."""
+    """An empty template hashes as in Azure, whatever its metadata; a compiled one keeps its
+    compiler's hash.
+    """
     schema = "https://schema.management.azure.com/schemas/2018-05-01/subscriptionDeploymentTemplate.json#"
     empty = {
-        "$schema": schema, "contentVersion": "1.0.0.0", "parameters": {}, "variables": {}, "resources": [], "outputs": {},
-    }  # fmt: skip
+        "$schema": schema,
+        "contentVersion": "1.0.0.0",
+        "parameters": {},
+        "variables": {},
+        "resources": [],
+        "outputs": {},
+    }
     assert template_hash(empty) == "14737569621737367585"
     assert template_hash({**empty, "metadata": {"author": "me"}}) == "14737569621737367585"
-    assert template_hash({**empty, "metadata": {"_generator": {"name": "bicep", "templateHash": "123"}}}) == "123"
+    assert (
+        template_hash(
+            {**empty, "metadata": {"_generator": {"name": "bicep", "templateHash": "123"}}}
+        )
+        == "123"
+    )
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )
@@ -231,16 +336,27 @@ def test_texts_pass_through_functions_whole(parts):
     """Quoting, joining and splitting give back what went in."""
     array = f"createArray({', '.join(map(quoted, parts))})"
     assert render(f"[{array}]", scope()) == parts
-    assert render(f"[concat({', '.join(map(quoted, parts)) or quoted('')})]", scope()) == "".join(parts)
+    assert render(f"[concat({', '.join(map(quoted, parts)) or quoted('')})]", scope()) == "".join(
+        parts
+    )
     assert render(f"[json(string({array}))]", scope()) == parts
 
 
 def test_the_dialect_of_the_az_cli():
-    """An unquoted key, comments, quotes of both kinds, line breaks in strings and a last comma, with their places."""
+    """An unquoted key, comments, quotes of both kinds, line breaks in strings and a last comma,
+    with their places.
+    """
     text = (
-        '{"properties": {"mode": "Incremental", template:{\r\n  // a comment\r\n  \'a\': "one\r\ntwo", /* b */ "c": [1,],\r\n}}}'
+        '{"properties": {"mode": "Incremental", template:{\r\n  // a comment\r\n  \'a\':'
+        ' "one\r\ntwo", /* b */ "c": [1,],\r\n}}}'
     )
     document = relaxed.read(text)
-    assert document.value == {"properties": {"mode": "Incremental", "template": {"a": "one\r\ntwo", "c": [1]}}}
+    assert document.value == {
+        "properties": {"mode": "Incremental", "template": {"a": "one\r\ntwo", "c": [1]}}
+    }
     assert document.line("properties.template.c[0]") == (4, 21)
-    assert document.line("properties.template.nobody") == document.line("properties.template") == (1, 49)
+    assert (
+        document.line("properties.template.nobody")
+        == document.line("properties.template")
+        == (1, 49)
+    )

@@ -1,4 +1,5 @@
-"""Templates that Azure itself took or refused, opened here: parameters, dependencies, ids and errors as Azure answered them.
+"""Templates that Azure itself took or refused, opened here: parameters, dependencies, ids and
+errors as Azure answered them.
 
 The recordings are no part of this repository; without them there is nothing to compare with.
 """
@@ -34,22 +35,32 @@ RECORDED = list(requests())
 @pytest.mark.skipif(not RECORDED, reason="the recordings are not here")
 @pytest.mark.parametrize("one", RECORDED)
 def test_a_recorded_template_opens_as_in_azure(one):
-    """The same parameters, the same resources, the same count of dependencies, and the very place of a violation."""
+    """The same parameters, the same resources, the same count of dependencies, and the very place
+    of a violation.
+    """
     sent = one["reqBody"]
     document = relaxed.read(sent if isinstance(sent, str) else json.dumps(sent))
     properties = document.value["properties"]
     match = re.search(r"resourcegroups/([^/]+)/", one["url"], re.IGNORECASE)
     wanted = one["body"].get("properties")
     place = (wanted or {}).get("parameters", {}).get("location", {}).get("value", "westus")
-    group = {"id": f"{ROOT}/resourceGroups/{match[1]}", "name": match[1], "location": place} if match else None
-    scope = Scope({"id": ROOT, "subscriptionId": ROOT.rsplit("/", 1)[-1]}, {}, {}, {"name": "d"}, group)
+    group = (
+        {"id": f"{ROOT}/resourceGroups/{match[1]}", "name": match[1], "location": place}
+        if match
+        else None
+    )
+    scope = Scope(
+        {"id": ROOT, "subscriptionId": ROOT.rsplit("/", 1)[-1]}, {}, {}, {"name": "d"}, group
+    )
     if one["status"] == 400:
         with pytest.raises(TemplateError) as refused:
             Template(properties["template"], properties.get("parameters") or {}, scope)
         info = one["body"]["error"]["additionalInfo"][0]["info"]
         assert document.line(refused.value.path) == (info["lineNumber"], info["linePosition"])
         assert refused.value.path == info["path"]
-        text = refused.value.text.replace("{at}", f"at line '{info['lineNumber']}' and column '{info['linePosition']}'")
+        text = refused.value.text.replace(
+            "{at}", f"at line '{info['lineNumber']}' and column '{info['linePosition']}'"
+        )
         assert f"'{text}'" in one["body"]["error"]["message"]
         return
     template = Template(properties["template"], properties.get("parameters") or {}, scope)

@@ -1,4 +1,6 @@
-"""The fields of a container app, since when they exist and how they look without a value. Read by `app_shape`."""
+"""The fields of a container app, since when they exist and how they look without a value. Read by
+`app_shape`.
+"""
 
 from infra.local_azure.arm.shape import BLANK, GIVEN, NEVER, OMITTED, Field, Shape
 
@@ -8,7 +10,9 @@ _AUTH = Shape((Field("secretRef", empty=OMITTED), Field("triggerParameter", empt
 
 def _rule(*first: Field) -> Shape:
     auth = Field("auth", empty=OMITTED, of=_AUTH, many=True)
-    return Shape((*first, Field("metadata", "any", OMITTED), auth, Field("identity", empty=OMITTED)))
+    return Shape(
+        (*first, Field("metadata", "any", OMITTED), auth, Field("identity", empty=OMITTED))
+    )
 
 
 _QUEUE = Shape(
@@ -57,7 +61,11 @@ _PROBE = Shape(
         Field("initialDelaySeconds", "whole", OMITTED),
         Field("periodSeconds", "number", OMITTED),
         Field("successThreshold", "whole", OMITTED),
-        Field("tcpSocket", empty=OMITTED, of=Shape((Field("host", empty=OMITTED), Field("port", "whole", OMITTED)))),
+        Field(
+            "tcpSocket",
+            empty=OMITTED,
+            of=Shape((Field("host", empty=OMITTED), Field("port", "whole", OMITTED))),
+        ),
         Field("terminationGracePeriodSeconds", "whole", OMITTED),
         Field("timeoutSeconds", "number", OMITTED),
     )
@@ -71,7 +79,9 @@ def _container(probes: Field, resources: Shape) -> Shape:
     return Shape(
         (
             Field("image"),
-            Field("imageType", stable=NEVER, preview=_TRIAL, words=("ContainerImage", "CloudBuild")),
+            Field(
+                "imageType", stable=NEVER, preview=_TRIAL, words=("ContainerImage", "CloudBuild")
+            ),
             Field("name"),
             Field("command", empty=OMITTED, many=True),
             Field("args", empty=OMITTED, many=True),
@@ -88,7 +98,11 @@ _ITEM = Shape((Field("secretRef"), Field("path", empty=OMITTED)))
 _VOLUME = Shape(
     (
         Field("name"),
-        Field("storageType", empty=OMITTED, words=("AzureFile", "EmptyDir", "Secret", "NfsAzureFile", "Smb")),
+        Field(
+            "storageType",
+            empty=OMITTED,
+            words=("AzureFile", "EmptyDir", "Secret", "NfsAzureFile", "Smb"),
+        ),
         Field("storageName", empty=OMITTED),
         Field("secrets", empty=OMITTED, of=_ITEM, many=True),
         Field("mountOptions", empty=OMITTED),
@@ -139,9 +153,15 @@ _CORS = Shape(
     )
 )
 _DOMAIN = Shape(
-    (Field("name"), Field("bindingType", words=("Disabled", "SniEnabled", "Auto")), Field("certificateId", empty=OMITTED))
+    (
+        Field("name"),
+        Field("bindingType", words=("Disabled", "SniEnabled", "Auto")),
+        Field("certificateId", empty=OMITTED),
+    )
 )
-_PORT = Shape((Field("external", "flag"), Field("targetPort", "whole"), Field("exposedPort", "whole")))
+_PORT = Shape(
+    (Field("external", "flag"), Field("targetPort", "whole"), Field("exposedPort", "whole"))
+)
 INGRESS = Shape(
     (
         Field("fqdn"),
@@ -183,10 +203,17 @@ _DAPR = Shape(
     )
 )
 SECRET = Shape(
-    (Field("name"), Field("value", empty=OMITTED), Field("keyVaultUrl", empty=OMITTED), Field("identity", empty=OMITTED))
+    (
+        Field("name"),
+        Field("value", empty=OMITTED),
+        Field("keyVaultUrl", empty=OMITTED),
+        Field("identity", empty=OMITTED),
+    )
 )
 _SETTING = Shape((Field("identity"), Field("lifecycle", words=("All", "Init", "Main", "None"))))
-_RUNTIME = Shape((Field("java", "any", OMITTED), Field("dotnet", "any", OMITTED, stable=NEVER, preview=_TRIAL)))
+_RUNTIME = Shape(
+    (Field("java", "any", OMITTED), Field("dotnet", "any", OMITTED, stable=NEVER, preview=_TRIAL))
+)
 CONFIGURATION = Shape(
     (
         Field("secrets", of=SECRET, many=True),

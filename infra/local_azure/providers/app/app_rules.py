@@ -1,4 +1,6 @@
-"""What Azure refuses in a container app before it starts anything. Each check raises ARM's own code."""
+"""What Azure refuses in a container app before it starts anything. Each check raises ARM's own
+code.
+"""
 
 import re
 from collections.abc import Iterable
@@ -17,15 +19,20 @@ _PROBE_LIMITS = {"startup": 240, "readiness": 48, "liveness": 30}
 def name(text: str) -> None:
     if not _NAME.fullmatch(text):
         message = (
-            f"Invalid ContainerApp name '{text}'. A name must consist of lower case alphanumeric characters or '-', start with "
-            "an alphabetic character, and end with an alphanumeric character and cannot have '--'. "
-            "The length must be between 2 and 32 characters inclusive."
+            f"Invalid ContainerApp name '{text}'. A name must consist of lower case alphanumeric"
+            " characters or '-', start with an alphabetic character, and end with an alphanumeric"
+            " character and cannot have '--'. The length must be between 2 and 32 characters"
+            " inclusive."
         )
         raise bad_request("ContainerAppInvalidName", message)
 
 
-def document(app: str, properties: Body, secrets: list[Body], storages: set[str], profiles: list[Body] | None) -> None:
-    """Everything that is wrong with a whole app, most basic first. `profiles` are the environment's, `storages` its names."""
+def document(
+    app: str, properties: Body, secrets: list[Body], storages: set[str], profiles: list[Body] | None
+) -> None:
+    """Everything that is wrong with a whole app, most basic first. `profiles` are the
+    environment's, `storages` its names.
+    """
     template, configuration = properties["template"], properties["configuration"]
     _mode(configuration["activeRevisionsMode"])
     _suffix(app, template["revisionSuffix"])
@@ -34,8 +41,12 @@ def document(app: str, properties: Body, secrets: list[Body], storages: set[str]
     _ingress(configuration["ingress"])
 
 
-def run(properties: Body, secrets: list[Body], storages: set[str], profiles: list[Body] | None) -> None:
-    """What is wrong with the secrets, containers, registries, volumes and profile of an app or a job."""
+def run(
+    properties: Body, secrets: list[Body], storages: set[str], profiles: list[Body] | None
+) -> None:
+    """What is wrong with the secrets, containers, registries, volumes and profile of an app or a
+    job.
+    """
     template, names = properties["template"], {str(secret.get("name")) for secret in secrets}
     _secrets(secrets)
     _containers(template, names)
@@ -54,24 +65,32 @@ def traffic(entries: list[Body], known: Iterable[str]) -> None:
     for entry in entries:
         revision = entry.get("revisionName")
         if revision and revision not in names:
-            raise bad_request("RevisionNotFound", f"The revision '{revision}' in the traffic weights was not found.")
+            raise bad_request(
+                "RevisionNotFound",
+                f"The revision '{revision}' in the traffic weights was not found.",
+            )
         if not revision and not entry.get("latestRevision"):
-            raise bad_request("ContainerAppInvalidTrafficWeight", "A traffic weight must name a revision or be latestRevision.")
+            raise bad_request(
+                "ContainerAppInvalidTrafficWeight",
+                "A traffic weight must name a revision or be latestRevision.",
+            )
 
 
 def _mode(mode: str) -> None:
     if mode not in {"Single", "Multiple"}:
         raise bad_request(
-            "InvalidRequestParameterWithDetails", f"The value '{mode}' of activeRevisionsMode is not supported here."
+            "InvalidRequestParameterWithDetails",
+            f"The value '{mode}' of activeRevisionsMode is not supported here.",
         )
 
 
 def _suffix(app: str, suffix: str) -> None:
     if suffix and (not _SUFFIX.fullmatch(suffix) or len(app) + 2 + len(suffix) > 54):
         text = (
-            f"Invalid revision name '{app}--{suffix}'. A name must consist of lower case alphanumeric characters or '-', start "
-            "with a letter, end with an alphanumeric character and cannot have '--' in its suffix. "
-            "Its length cannot be more than 54 characters."
+            f"Invalid revision name '{app}--{suffix}'. A name must consist of lower case"
+            " alphanumeric characters or '-', start with a letter, end with an alphanumeric"
+            " character and cannot have '--' in its suffix. Its length cannot be more than 54"
+            " characters."
         )
         raise bad_request("ContainerAppInvalidRevisionName", text)
 
@@ -81,34 +100,55 @@ def _secrets(secrets: list[Body]) -> None:
         label = str(secret.get("name") or "")
         if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", label):
             raise bad_request("ContainerAppSecretInvalidName", f"Invalid secret name '{label}'.")
-    empty = [str(secret.get("name")) for secret in secrets if not secret.get("value") and not secret.get("keyVaultUrl")]
+    empty = [
+        str(secret.get("name"))
+        for secret in secrets
+        if not secret.get("value") and not secret.get("keyVaultUrl")
+    ]
     if empty:
         text = (
-            f"Invalid Request: Container app secret(s) with name(s) '{', '.join(empty)}' are invalid: "
-            "value or keyVaultUrl and identity should be provided."
+            f"Invalid Request: Container app secret(s) with name(s) '{', '.join(empty)}' are"
+            " invalid: value or keyVaultUrl and identity should be provided."
         )
         raise bad_request("ContainerAppSecretInvalid", text)
 
 
 def _containers(template: Body, secrets: set[str]) -> None:
     if not template["containers"]:
-        raise bad_request("ContainerAppContainersRequired", "The template of a container app must have at least one container.")
-    names = [container.get("name") for container in [*template["containers"], *(template["initContainers"] or [])]]
+        raise bad_request(
+            "ContainerAppContainersRequired",
+            "The template of a container app must have at least one container.",
+        )
+    names = [
+        container.get("name")
+        for container in [*template["containers"], *(template["initContainers"] or [])]
+    ]
     if len(set(names)) != len(names):
-        raise bad_request("ContainerAppDuplicateContainerName", "The names of the containers of a container app must be unique.")
+        raise bad_request(
+            "ContainerAppDuplicateContainerName",
+            "The names of the containers of a container app must be unique.",
+        )
     for container in [*(template["initContainers"] or []), *template["containers"]]:
         label = container.get("name")
         if not label or not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", str(label)):
-            raise bad_request("ContainerAppInvalidContainerName", f"The container name '{label}' is invalid.")
+            raise bad_request(
+                "ContainerAppInvalidContainerName", f"The container name '{label}' is invalid."
+            )
         if not container.get("image"):
             raise bad_request(
-                "ContainerAppImageRequired", f"Container with name '{label}' must have an 'Image' property specified."
+                "ContainerAppImageRequired",
+                f"Container with name '{label}' must have an 'Image' property specified.",
             )
         for entry in container.get("env", []):
             if not entry.get("name"):
-                raise bad_request("ContainerAppInvalidEnvVarName", f"An environment variable of container '{label}' has no name.")
+                raise bad_request(
+                    "ContainerAppInvalidEnvVarName",
+                    f"An environment variable of container '{label}' has no name.",
+                )
             if entry.get("secretRef") and entry["secretRef"] not in secrets:
-                text = f"SecretRef '{entry['secretRef']}' defined for container '{label}' not found."
+                text = (
+                    f"SecretRef '{entry['secretRef']}' defined for container '{label}' not found."
+                )
                 raise bad_request("ContainerAppSecretRefNotFound", text)
         for probe in container.get("probes", []):
             _probe(probe)
@@ -117,9 +157,13 @@ def _containers(template: Body, secrets: set[str]) -> None:
 def _probe(probe: Body) -> None:
     kind = str(probe.get("type") or "").lower()
     if kind not in _PROBE_LIMITS:
-        raise bad_request("ContainerAppInvalidProbeType", f"The probe type '{probe.get('type')}' is invalid.")
+        raise bad_request(
+            "ContainerAppInvalidProbeType", f"The probe type '{probe.get('type')}' is invalid."
+        )
     if not probe.get("httpGet") and not probe.get("tcpSocket"):
-        raise bad_request("ContainerAppProbeInvalid", f"The {kind} probe must have httpGet or tcpSocket.")
+        raise bad_request(
+            "ContainerAppProbeInvalid", f"The {kind} probe must have httpGet or tcpSocket."
+        )
     limits = {
         "FailureThreshold": (1, _PROBE_LIMITS[kind]),
         "PeriodSeconds": (1, 240),
@@ -129,7 +173,10 @@ def _probe(probe: Body) -> None:
     for field, (low, high) in limits.items():
         value = probe.get(field[0].lower() + field[1:])
         if value is not None and not low <= int(value) <= high:
-            text = f"{field} of the {kind} probe must be in the range of [{low}, {high}]. The value is {value}."
+            text = (
+                f"{field} of the {kind} probe must be in the range of [{low}, {high}]. The value is"
+                f" {value}."
+            )
             raise bad_request(f"ContainerAppProbe{field}OutOfRange", text)
 
 
@@ -137,7 +184,10 @@ def _registries(registries: list[Body] | None, secrets: set[str]) -> None:
     for registry in registries or []:
         reference = registry.get("passwordSecretRef")
         if reference and reference not in secrets:
-            text = f"PasswordSecretRef '{reference}' defined for registry server '{registry.get('server')}' not found."
+            text = (
+                f"PasswordSecretRef '{reference}' defined for registry server"
+                f" '{registry.get('server')}' not found."
+            )
             raise bad_request("ContainerAppRegistriesPasswordSecretRefNotFound", text)
 
 
@@ -150,20 +200,28 @@ def _volumes(template: Body, storages: set[str]) -> None:
         for item in volume.get("secrets", []):
             if not item.get("secretRef") or _leaves(str(item.get("path") or "")):
                 raise bad_request(
-                    "ContainerAppInvalidSecretVolume", f"A secret of volume '{label}' has no name or a path that leaves it."
+                    "ContainerAppInvalidSecretVolume",
+                    f"A secret of volume '{label}' has no name or a path that leaves it.",
                 )
         if kind == "AzureFile" and volume.get("storageName") not in storages:
-            text = f"The storage '{volume.get('storageName')}' of volume '{label}' was not found in the managed environment."
+            text = (
+                f"The storage '{volume.get('storageName')}' of volume '{label}' was not found in"
+                " the managed environment."
+            )
             raise bad_request("ContainerAppVolumeStorageNotFound", text)
     for container in [*(template["initContainers"] or []), *template["containers"]]:
         for mount in container.get("volumeMounts", []):
             if mount.get("volumeName") not in volumes:
-                text = f"The volume '{mount.get('volumeName')}' mounted by container '{container['name']}' is not defined."
+                text = (
+                    f"The volume '{mount.get('volumeName')}' mounted by container"
+                    f" '{container['name']}' is not defined."
+                )
                 raise bad_request("ContainerAppVolumeMountNotFound", text)
             path, below = str(mount.get("mountPath") or ""), str(mount.get("subPath") or "")
             if not path or ":" in path or ".." in path.split("/") or _leaves(below):
                 raise bad_request(
-                    "ContainerAppInvalidVolumeMount", f"The mount path '{path}' or its subPath '{below}' is invalid."
+                    "ContainerAppInvalidVolumeMount",
+                    f"The mount path '{path}' or its subPath '{below}' is invalid.",
                 )
 
 
@@ -173,45 +231,65 @@ def _leaves(path: str) -> bool:
 
 def _profile(label: str | None, template: Body, profiles: list[Body] | None) -> None:
     cores = sum(float(container["resources"]["cpu"]) for container in template["containers"])
-    memory = sum(_gigabytes(container["resources"]["memory"]) for container in template["containers"])
+    memory = sum(
+        _gigabytes(container["resources"]["memory"]) for container in template["containers"]
+    )
     kinds = {entry["name"].lower(): entry["workloadProfileType"] for entry in profiles or []}
     if profiles and str(label).lower() not in kinds:
         known = ", ".join(entry["name"] for entry in profiles)
-        text = f"Workload profile '{label}' was not found in the managed environment. Known profiles: {known}."
+        text = (
+            f"Workload profile '{label}' was not found in the managed environment. Known profiles:"
+            f" {known}."
+        )
         raise bad_request("WorkloadProfileNotFound", text)
     kind = PROFILES[kinds.get((label or "").lower(), "Consumption").lower()]
     if kind.category == "Consumption":
         if cores * 4 % 1 or not 0.25 <= cores <= 4 or abs(memory - 2 * cores) > 0.001:
             text = (
-                "The total requested CPU and memory resources for this application (CPU: "
-                f"{cores:g}, memory: {memory:g}) is invalid. Total CPU and memory for all containers defined in a Container App "
-                "must add up to one of the following CPU - Memory combinations: "
-                "[cpu: 0.25, memory: 0.5Gi]; … [cpu: 4.0, memory: 8.0Gi]"
+                "The total requested CPU and memory resources for this application (CPU:"
+                f" {cores:g}, memory: {memory:g}) is invalid. Total CPU and memory for all"
+                " containers defined in a Container App must add up to one of the following CPU -"
+                " Memory combinations: [cpu: 0.25, memory: 0.5Gi]; … [cpu: 4.0, memory: 8.0Gi]"
             )
             raise bad_request("ContainerAppInvalidResourceTotal", text)
     elif cores > kind.cores or memory > kind.memory:
         field = "Cores" if cores > kind.cores else "Memory"
-        text = f"The requested resources (CPU: {cores:g}, memory: {memory:g}Gi) exceed the maximum of profile type {kind.name}."
+        text = (
+            f"The requested resources (CPU: {cores:g}, memory: {memory:g}Gi) exceed the maximum of"
+            f" profile type {kind.name}."
+        )
         raise bad_request(f"WorkloadProfileMaximum{field}Constraint", text)
 
 
 def _gigabytes(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)Gi", text)
     if not match:
-        raise bad_request("ContainerAppInvalidMemoryResource", f"The memory '{text}' is invalid: it must be given in Gi.")
+        raise bad_request(
+            "ContainerAppInvalidMemoryResource",
+            f"The memory '{text}' is invalid: it must be given in Gi.",
+        )
     return float(match[1])
 
 
 def _scale(scale: Body) -> None:
     low, high = int(scale["minReplicas"] or 0), int(scale["maxReplicas"])
     if not 0 <= low <= 1000 or not 1 <= high <= 1000 or low > high:
-        text = f"minReplicas ({low}) and maxReplicas ({high}) must be between 0 and 1000, and minReplicas not above maxReplicas."
+        text = (
+            f"minReplicas ({low}) and maxReplicas ({high}) must be between 0 and 1000, and"
+            " minReplicas not above maxReplicas."
+        )
         raise bad_request("ContainerAppInvalidScaleSpec", text)
 
 
 def _ingress(ingress: Body | None) -> None:
     """Port 0 lets Azure find the port that the container listens on."""
     if ingress and not 0 <= int(ingress["targetPort"]) <= 65535:
-        raise bad_request("ContainerAppInvalidIngressTargetPort", "The ingress target port must be between 1 and 65535.")
+        raise bad_request(
+            "ContainerAppInvalidIngressTargetPort",
+            "The ingress target port must be between 1 and 65535.",
+        )
     if ingress and ingress["transport"] not in {"Auto", "Http", "Http2", "Tcp"}:
-        raise bad_request("ContainerAppInvalidIngressTransport", f"The ingress transport '{ingress['transport']}' is invalid.")
+        raise bad_request(
+            "ContainerAppInvalidIngressTransport",
+            f"The ingress transport '{ingress['transport']}' is invalid.",
+        )

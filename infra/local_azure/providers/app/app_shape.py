@@ -1,7 +1,8 @@
-"""A container app's document between client and store: `configuration` and `template` read what was sent, `fill` adds the state.
+"""A container app's document between client and store: `configuration` and `template` read what was
+sent, `fill` adds the state.
 
-What a PUT answers is the sent document in Azure's spelling; what a later GET answers has the defaults as well. `app_fields` says
-which fields there are.
+What a PUT answers is the sent document in Azure's spelling; what a later GET answers has the
+defaults as well. `app_fields` says which fields there are.
 """
 
 import re
@@ -22,7 +23,12 @@ def configuration(sent: Body | None, *, fill: bool) -> Body:
     given.setdefault("identitySettings", [])
     if not fill:
         return given
-    given = {**app_fields.CONFIGURATION.blank(), "targetLabel": "", "activeRevisionsMode": "Single", **given}
+    given = {
+        **app_fields.CONFIGURATION.blank(),
+        "targetLabel": "",
+        "activeRevisionsMode": "Single",
+        **given,
+    }
     return given | {name: given[name] or None for name in ("secrets", "registries")}
 
 
@@ -36,7 +42,9 @@ def template(sent: Body | None, *, fill: bool) -> Body:
         return given
     given = {**app_fields.TEMPLATE.blank(), "revisionSuffix": "", "containers": [], **given}
     given["scale"] = _scale(given["scale"] or {})
-    return given | {name: given[name] or None for name in ("initContainers", "volumes", "serviceBinds")}
+    return given | {
+        name: given[name] or None for name in ("initContainers", "volumes", "serviceBinds")
+    }
 
 
 def substance(filled: Body, profile: str | None) -> Body:
@@ -46,8 +54,14 @@ def substance(filled: Body, profile: str | None) -> Body:
 
 def secrets(sent: Body | None) -> list[Body]:
     """The secrets with their values, for the private part of the record."""
-    read = [app_fields.SECRET.read(entry, "properties.configuration.secrets") for entry in (sent or {}).get("secrets") or []]
-    return [{name: value for name, value in entry.items() if value or name in {"name", "value"}} for entry in read]
+    read = [
+        app_fields.SECRET.read(entry, "properties.configuration.secrets")
+        for entry in (sent or {}).get("secrets") or []
+    ]
+    return [
+        {name: value for name, value in entry.items() if value or name in {"name", "value"}}
+        for entry in read
+    ]
 
 
 def memory(text: str) -> str:
@@ -65,9 +79,21 @@ def _ingress(given: Body, *, fill: bool) -> Body:
     given = {"external": False, "allowInsecure": False, **given}
     if not fill:
         return given
-    given = {**app_fields.INGRESS.blank(), "targetPort": 0, "exposedPort": 0, "transport": "Auto", **given, "fqdn": None}
-    traffic = [_weight(entry) for entry in given["traffic"] or [{"weight": 100, "latestRevision": True}]]
-    lists = {name: given[name] or None for name in ("customDomains", "ipSecurityRestrictions", "additionalPortMappings")}
+    given = {
+        **app_fields.INGRESS.blank(),
+        "targetPort": 0,
+        "exposedPort": 0,
+        "transport": "Auto",
+        **given,
+        "fqdn": None,
+    }
+    traffic = [
+        _weight(entry) for entry in given["traffic"] or [{"weight": 100, "latestRevision": True}]
+    ]
+    lists = {
+        name: given[name] or None
+        for name in ("customDomains", "ipSecurityRestrictions", "additionalPortMappings")
+    }
     return given | lists | {"traffic": traffic}
 
 
@@ -80,14 +106,25 @@ def _complete(container: Body, *, fill: bool) -> None:
     if fill or "resources" in container:
         given = container.get("resources") or {}
         cores = given.get("cpu", 0.5)
-        size = {"cpu": cores, "memory": memory(given.get("memory") or "1Gi"), "ephemeralStorage": disk(cores)}
+        size = {
+            "cpu": cores,
+            "memory": memory(given.get("memory") or "1Gi"),
+            "ephemeralStorage": disk(cores),
+        }
         container["resources"] = {**size, **({"gpu": given["gpu"]} if "gpu" in given else {})}
 
 
 def _scale(given: Body) -> Body:
     """Queue rules of the custom kind become rules of their own kind."""
     rules = [_queue(rule) for rule in given.get("rules") or []] or None
-    return {"minReplicas": None, "maxReplicas": 10, "cooldownPeriod": 300, "pollingInterval": 30, **given, "rules": rules}
+    return {
+        "minReplicas": None,
+        "maxReplicas": 10,
+        "cooldownPeriod": 300,
+        "pollingInterval": 30,
+        **given,
+        "rules": rules,
+    }
 
 
 def _queue(rule: Body) -> Body:
@@ -95,7 +132,12 @@ def _queue(rule: Body) -> Body:
     if custom.get("type") != "azure-queue":
         return rule
     metadata = custom.get("metadata") or {}
-    known: Body = {name: metadata[name] for name in ("accountName", "queueName") if metadata.get(name)}
+    known: Body = {
+        name: metadata[name] for name in ("accountName", "queueName") if metadata.get(name)
+    }
     length = str(metadata.get("queueLength") or "")
     known |= {"queueLength": int(length)} if length.isdigit() else {}
-    return {"name": rule.get("name"), "azureQueue": known | {key: custom[key] for key in ("auth", "identity") if custom.get(key)}}
+    return {
+        "name": rule.get("name"),
+        "azureQueue": known | {key: custom[key] for key in ("auth", "identity") if custom.get(key)},
+    }

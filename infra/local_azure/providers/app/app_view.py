@@ -1,4 +1,6 @@
-"""How a container app looks to a client: the GET's state, the PUT's echo, and the ids' peculiar casing."""
+"""How a container app looks to a client: the GET's state, the PUT's echo, and the ids' peculiar
+casing.
+"""
 
 from typing import Any
 
@@ -29,7 +31,9 @@ def view(call: Call, record: Record) -> Body:
         **tracked.failure(record),
         "latestRevisionName": latest,
         "latestReadyRevisionName": stored.get("latestReadyRevisionName") or "",
-        "latestRevisionFqdn": revision_fqdn(call, record, latest) if configuration["ingress"] and latest else "",
+        "latestRevisionFqdn": revision_fqdn(call, record, latest)
+        if configuration["ingress"] and latest
+        else "",
         "configuration": configuration,
         "template": stored["template"],
         "eventStreamEndpoint": f"{call.base}{_stream_id(record)}/eventstream",
@@ -38,7 +42,8 @@ def view(call: Call, record: Record) -> Body:
 
 
 def echo(call: Call, record: Record, sent: Body) -> Body:
-    """The answer to a PUT: what was sent in Azure's spelling, null where nothing was, and nothing that is known only later.
+    """The answer to a PUT: what was sent in Azure's spelling, null where nothing was, and nothing
+    that is known only later.
 
     The api-versions of 2023 answer with the state instead.
     """
@@ -53,19 +58,26 @@ def echo(call: Call, record: Record, sent: Body) -> Body:
         "configuration": app_shape.configuration(sent.get("configuration"), fill=False),
         "template": app_shape.template(sent.get("template"), fill=False),
     }
-    ingress, given = document["configuration"].get("ingress"), (sent.get("configuration") or {}).get("ingress") or {}
+    ingress, given = (
+        document["configuration"].get("ingress"),
+        (sent.get("configuration") or {}).get("ingress") or {},
+    )
     if ingress and given.get("fqdn"):
         ingress["fqdn"] = given["fqdn"]
     return _frame(record, data, app_fields.APP.render(document, call.version))
 
 
 def fqdn(record: Record) -> str:
-    """Each app with ingress has a loopback port of its own, the same for as long as the app lives."""
+    """Each app with ingress has a loopback port of its own, the same for as long as the
+    app lives.
+    """
     return f"localhost:{record.private['port']}"
 
 
 def revision_fqdn(call: Call, record: Record, revision: str) -> str:
-    """Names below localhost lead to this machine as well, so a revision's name is one at the app's port, where it has one."""
+    """Names below localhost lead to this machine as well, so a revision's name is one at the app's
+    port, where it has one.
+    """
     if record.body["properties"]["configuration"]["ingress"]:
         return f"{revision}.{fqdn(record)}"
     environment = call.azure.store.get(record.private["environment"])
@@ -86,12 +98,18 @@ def revision_view(call: Call, app: Record, record: Record, *, weight: int, statu
     body = record.body
     template = {**body["template"], "revisionSuffix": None}
     template["scale"] = {**template["scale"], "cooldownPeriod": None, "pollingInterval": None}
-    template["scale"]["rules"] = [_scaler(rule) for rule in template["scale"]["rules"] or []] or None
+    template["scale"]["rules"] = [
+        _scaler(rule) for rule in template["scale"]["rules"] or []
+    ] or None
     for name in ("containers", "initContainers"):
         template[name] = [{"probes": [], **entry} for entry in template[name] or []] or None
     properties: Body = {
         "createdTime": clock.offset(body["created"]),
-        **({"lastActiveTime": clock.offset(body["lastActive"])} if body.get("lastActive") and not body["active"] else {}),
+        **(
+            {"lastActiveTime": clock.offset(body["lastActive"])}
+            if body.get("lastActive") and not body["active"]
+            else {}
+        ),
         "fqdn": revision_fqdn(call, app, record.name),
         "template": app_fields.REVISION_TEMPLATE.render(template, call.version),
         "active": body["active"],
@@ -103,19 +121,30 @@ def revision_view(call: Call, app: Record, record: Record, *, weight: int, statu
         "runningState": status.running_state,
         **({"runningStateDetails": status.details} if status.details else {}),
     }
-    return {"id": record.id, "name": record.name, "type": "Microsoft.App/containerapps/revisions", "properties": properties}
+    return {
+        "id": record.id,
+        "name": record.name,
+        "type": "Microsoft.App/containerapps/revisions",
+        "properties": properties,
+    }
 
 
 def _scaler(rule: Body) -> Body:
     """An HTTP rule as a revision shows it: what its scaler was told, and no more."""
     if not rule.get("http"):
         return rule
-    told = {key: value for key, value in (rule["http"].get("metadata") or {}).items() if key == "concurrentRequests"}
+    told = {
+        key: value
+        for key, value in (rule["http"].get("metadata") or {}).items()
+        if key == "concurrentRequests"
+    }
     return {**rule, "http": {"metadata": told}}
 
 
 def _known(call: Call, record: Record) -> Body:
-    """What is true of an app from the first moment on. Apps of an environment in a network of the user's have its addresses."""
+    """What is true of an app from the first moment on. Apps of an environment in a network of the
+    user's have its addresses.
+    """
     stored = record.body["properties"]
     environment = call.azure.store.get(record.private["environment"])
     network = environment.body["properties"].get("vnetConfiguration") if environment else None
@@ -131,9 +160,19 @@ def _known(call: Call, record: Record) -> Body:
 
 
 def _frame(record: Record, data: Body, properties: Body) -> Body:
-    frame: Body = {"id": record.id, "name": record.name, "type": TYPE, "location": record.body["location"]}
+    frame: Body = {
+        "id": record.id,
+        "name": record.name,
+        "type": TYPE,
+        "location": record.body["location"],
+    }
     frame |= {"tags": record.body["tags"]} if record.body.get("tags") else {}
-    return {**frame, "systemData": data, "properties": properties, "identity": record.body["identity"]}
+    return {
+        **frame,
+        "systemData": data,
+        "properties": properties,
+        "identity": record.body["identity"],
+    }
 
 
 def _stream_id(record: Record) -> str:

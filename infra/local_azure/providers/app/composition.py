@@ -1,7 +1,8 @@
-"""From stored apps to running replicas: builds every `Workload`, hands the whole set to the scheduler, reads its status back.
+"""From stored apps to running replicas: builds every `Workload`, hands the whole set to the
+scheduler, reads its status back.
 
-Level-triggered: `changed` may be called as often as one likes. It also moves a Single-mode app on when its newest revision is
-ready.
+Level-triggered: `changed` may be called as often as one likes. It also moves a Single-mode app on
+when its newest revision is ready.
 """
 
 import asyncio
@@ -17,7 +18,15 @@ from typing import Any
 from infra.local_azure import clock
 from infra.local_azure.options import Options
 from infra.local_azure.runtime.scheduler import Scheduler
-from infra.local_azure.runtime.workload import Mount, Refusal, RevisionStatus, Routing, Step, Workload, revision_key
+from infra.local_azure.runtime.workload import (
+    Mount,
+    Refusal,
+    RevisionStatus,
+    Routing,
+    Step,
+    Workload,
+    revision_key,
+)
 from infra.local_azure.store import Record, Store
 
 from . import app_view, mounts, quotas
@@ -69,7 +78,9 @@ class Composition:
 
     async def restart(self, app: Record, revision: Record) -> None:
         """New replicas, with the app's secrets as they are now."""
-        revision.private["secrets"] = {str(entry["name"]): str(entry.get("value") or "") for entry in app.private["secrets"]}
+        revision.private["secrets"] = {
+            str(entry["name"]): str(entry.get("value") or "") for entry in app.private["secrets"]
+        }
         self._store.put(revision)
         self._compose()
         await self._scheduler.restart(_key(app, revision))
@@ -79,7 +90,9 @@ class Composition:
         return self._scheduler.kill(replica)
 
     def ail(self, ailments: dict[str, str]) -> None:
-        """Lets every replica of the named apps "crash", "hang" or stay "unready": app id -> ailment, the whole set."""
+        """Lets every replica of the named apps "crash", "hang" or stay "unready": app id ->
+        ailment, the whole set.
+        """
         self._scheduler.set_ailments(ailments)
 
     def ration(self, name: str, value: int) -> None:
@@ -91,7 +104,9 @@ class Composition:
         return self._scheduler.system_log(app_view.app_id(app))
 
     def weights(self, app: Record, *, routed: bool = False) -> dict[str, int]:
-        """Revision -> share of traffic. `routed` says where requests go: to the last ready revision until the newest is ready."""
+        """Revision -> share of traffic. `routed` says where requests go: to the last ready revision
+        until the newest is ready.
+        """
         properties = app.body["properties"]
         ingress = properties["configuration"]["ingress"]
         newest = properties.get("latestRevisionName")
@@ -103,7 +118,9 @@ class Composition:
             return {latest: 100}
         shares: Counter[str] = Counter()
         for entry in ingress["traffic"]:
-            shares[latest if entry.get("latestRevision") else entry["revisionName"]] += entry["weight"]
+            shares[latest if entry.get("latestRevision") else entry["revisionName"]] += entry[
+                "weight"
+            ]
         return dict(shares)
 
     def gpu_usages(self, scope: str, *, regional: bool) -> list[Body]:
@@ -111,7 +128,9 @@ class Composition:
         return quotas.usages(self._store, self._scheduler.used(), scope, regional=regional)
 
     def prune(self, app: Record) -> None:
-        """Only so many inactive revisions are kept, the oldest go first; never the newest of all."""
+        """Only so many inactive revisions are kept, the oldest go first; never the newest
+        of all.
+        """
         properties = app.body["properties"]
         keep = properties["configuration"]["maxInactiveRevisions"]
         idle = [
@@ -125,10 +144,16 @@ class Composition:
     def storages_in_use(self, environment: str) -> set[str]:
         """The storages that the template of an app or a job or an active revision mounts."""
         apps = [
-            app for app in [*self._store.each(KIND), *self._store.each(JOB_KIND)] if app.private["environment"] == environment
+            app
+            for app in [*self._store.each(KIND), *self._store.each(JOB_KIND)]
+            if app.private["environment"] == environment
         ]
         templates = [app.body["properties"]["template"] for app in apps]
-        templates += [revision.body["template"] for app, revision in self._active() if app.private["environment"] == environment]
+        templates += [
+            revision.body["template"]
+            for app, revision in self._active()
+            if app.private["environment"] == environment
+        ]
         return {
             str(volume["storageName"])
             for template in templates
@@ -137,7 +162,9 @@ class Composition:
         }
 
     def free_port(self) -> int:
-        """A loopback port that no app has and nobody listens on, outside the range of outgoing connections."""
+        """A loopback port that no app has and nobody listens on, outside the range of outgoing
+        connections.
+        """
         taken = {app.private.get("port") for app in self._store.each(KIND)}
         for _ in range(200):
             port = random.randint(20000, 31999)
@@ -150,9 +177,17 @@ class Composition:
         """Every revision that should have replicas, with its app."""
         pairs = []
         for app in self._store.each(KIND):
-            if app.private["stopped"] or app.body["properties"]["provisioningState"] == "Deleting" or self._group_goes(app):
+            if (
+                app.private["stopped"]
+                or app.body["properties"]["provisioningState"] == "Deleting"
+                or self._group_goes(app)
+            ):
                 continue
-            pairs += [(app, revision) for revision in self._store.each(REVISION_KIND, app.id) if revision.body["active"]]
+            pairs += [
+                (app, revision)
+                for revision in self._store.each(REVISION_KIND, app.id)
+                if revision.body["active"]
+            ]
         return pairs
 
     def _group_goes(self, app: Record) -> bool:
@@ -167,7 +202,10 @@ class Composition:
 
     def _workload(self, app: Record, revision: Record) -> Workload:
         """A volume that cannot be mounted now keeps new replicas from starting, and only those."""
-        template, ingress = revision.body["template"], app.body["properties"]["configuration"]["ingress"]
+        template, ingress = (
+            revision.body["template"],
+            app.body["properties"]["configuration"]["ingress"],
+        )
         container, scale = template["containers"][0], template["scale"]
         environment = self._store.get(app.private["environment"])
         env: Mapping[str, str] = {}
@@ -177,8 +215,12 @@ class Composition:
         refusal = None
         try:
             env = mounts.environment(container, revision.private["secrets"])
-            volumes = self._mounts.of(app.private["environment"], template, container, revision.private["secrets"])
-            first = tuple(self._step(app, revision, entry) for entry in template["initContainers"] or [])
+            volumes = self._mounts.of(
+                app.private["environment"], template, container, revision.private["secrets"]
+            )
+            first = tuple(
+                self._step(app, revision, entry) for entry in template["initContainers"] or []
+            )
             beside = tuple(self._step(app, revision, entry) for entry in template["containers"][1:])
         except MountError as failed:
             refusal = Refusal(failed.reason, str(failed))
@@ -204,8 +246,12 @@ class Composition:
             termination_grace_s=float(template["terminationGracePeriodSeconds"] or 30),
             weight=self.weights(app, routed=True).get(revision.name, 0),
             container=container["name"],
-            claims=quotas.claims(environment, revision.body["workloadProfileName"]) if environment else (),
-            gpu=quotas.has_gpu(environment, revision.body["workloadProfileName"]) if environment else False,
+            claims=quotas.claims(environment, revision.body["workloadProfileName"])
+            if environment
+            else (),
+            gpu=quotas.has_gpu(environment, revision.body["workloadProfileName"])
+            if environment
+            else False,
             refusal=refusal,
             routing=_routing(app, revision),
             first=first,
@@ -220,13 +266,18 @@ class Composition:
             command=tuple(container.get("command", ())),
             args=tuple(container.get("args", ())),
             env=mounts.environment(container, secrets),
-            mounts=self._mounts.of(app.private["environment"], revision.body["template"], container, secrets),
+            mounts=self._mounts.of(
+                app.private["environment"], revision.body["template"], container, secrets
+            ),
         )
 
     async def _watch(self) -> None:
-        """Look at the apps as long as one of them is on its way; a hundred settled ones cost nothing."""
+        """Look at the apps as long as one of them is on its way; a hundred settled ones cost
+        nothing.
+        """
         while True:
-            # What is not ready soon after a change may stay so for long: a broken image, a big model.
+            # What is not ready soon after a change may stay so for long: a broken image, a big
+            # model.
             await asyncio.sleep(0.2 if clock.now() - self._composed < 60 else 1.0)
             try:
                 if not self._settled:
@@ -258,9 +309,15 @@ class Composition:
             self._compose()
 
     def _single(self, app: Record, newest: str) -> bool:
-        """The end of a write in Single mode. What somebody activates by hand afterwards stays, as on Azure."""
+        """The end of a write in Single mode. What somebody activates by hand afterwards stays, as
+        on Azure.
+        """
         single = app.body["properties"]["configuration"]["activeRevisionsMode"] == "Single"
-        older = [record for record in self._store.each(REVISION_KIND, app.id) if record.body["active"] and record.name != newest]
+        older = [
+            record
+            for record in self._store.each(REVISION_KIND, app.id)
+            if record.body["active"] and record.name != newest
+        ]
         with self._store.transaction():
             app.private["settling"] = False
             self._store.put(app)
@@ -277,7 +334,9 @@ def _key(app: Record, revision: Record) -> str:
 
 
 def _routing(app: Record, revision: Record) -> Routing:
-    """Labels name a revision in Multiple mode only, a client sticks to its replica in Single mode only."""
+    """Labels name a revision in Multiple mode only, a client sticks to its replica in Single mode
+    only.
+    """
     properties = app.body["properties"]
     ingress, newest = properties["configuration"]["ingress"], properties.get("latestRevisionName")
     if not ingress:
@@ -286,7 +345,8 @@ def _routing(app: Record, revision: Record) -> Routing:
     labels = [
         str(entry["label"]).lower()
         for entry in ingress["traffic"] or []
-        if entry.get("label") and revision.name == (newest if entry.get("latestRevision") else entry.get("revisionName"))
+        if entry.get("label")
+        and revision.name == (newest if entry.get("latestRevision") else entry.get("revisionName"))
     ]
     affinity = str((ingress["stickySessions"] or {}).get("affinity") or "none").lower()
     return Routing(

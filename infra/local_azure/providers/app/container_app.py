@@ -1,4 +1,6 @@
-"""Container apps: writes are operations, a changed template makes a revision. Revisions themselves are in `revision`."""
+"""Container apps: writes are operations, a changed template makes a revision. Revisions themselves
+are in `revision`.
+"""
 
 import secrets
 import string
@@ -23,7 +25,9 @@ _ALPHABET = string.ascii_lowercase + string.digits
 
 
 def put(call: Call) -> Reply:
-    """Create or replace: whatever the body leaves out is gone. Answers 201 with an echo either way."""
+    """Create or replace: whatever the body leaves out is gone. Answers 201 with an echo
+    either way.
+    """
     azure, body = call.azure, call.document()
     tracked.require_group(call)
     app_rules.name(call.target.name)
@@ -44,7 +48,10 @@ def patch(call: Call) -> Reply:
     OPERATIONS.idle(azure, known.key, known.name)
     before = {**known.body["properties"]}
     before["configuration"] = {**before["configuration"], "secrets": known.private["secrets"]}
-    whole = merge({**known.body, "properties": before}, {key: value for key, value in body.items() if key != "properties"})
+    whole = merge(
+        {**known.body, "properties": before},
+        {key: value for key, value in body.items() if key != "properties"},
+    )
     whole["properties"] = merge(before, body.get("properties") or {})
     record, running = _accept(call, known, whole)
     return OPERATIONS.accepted(call, record, running, status=True)
@@ -55,7 +62,9 @@ def get(call: Call) -> Reply:
 
 
 def listing(call: Call) -> Reply:
-    return page(call, [view(call, record) for record in call.azure.store.each(KIND, tracked.scope(call))])
+    return page(
+        call, [view(call, record) for record in call.azure.store.each(KIND, tracked.scope(call))]
+    )
 
 
 def delete(call: Call) -> Reply:
@@ -93,9 +102,13 @@ def applied(azure: Azure, operation: Operation) -> None:
     if revision:
         azure.store.put(_revision(record, revision))
         properties["latestRevisionName"] = revision
-        properties.setdefault("latestReadyRevisionName", revision)  # the first counts as ready, whatever becomes of it
+        properties.setdefault(
+            "latestReadyRevisionName", revision
+        )  # the first counts as ready, whatever becomes of it
     properties["provisioningState"] = "Succeeded"
-    record.private["settling"] = True  # from here on: while the write ran, the revision before it was still the newest
+    record.private["settling"] = (
+        True  # from here on: while the write ran, the revision before it was still the newest
+    )
     azure.store.put(record)
     azure.composition.prune(record)
     azure.composition.changed()
@@ -124,39 +137,63 @@ def _accept(call: Call, known: Record | None, body: Body) -> tuple[Record, Opera
     properties: Body = {
         "provisioningState": "InProgress",
         "environmentId": environment.id,
-        "workloadProfileName": sent.get("workloadProfileName") or ("Consumption" if profiles else None),
+        "workloadProfileName": sent.get("workloadProfileName")
+        or ("Consumption" if profiles else None),
         "configuration": app_shape.configuration(sent.get("configuration"), fill=True),
         "template": app_shape.template(sent.get("template"), fill=True),
     }
     values = app_shape.secrets(sent.get("configuration"))
-    storages = {record.name for record in azure.store.each("microsoft.app/managedenvironments/storages", environment.key)}
+    storages = {
+        record.name
+        for record in azure.store.each(
+            "microsoft.app/managedenvironments/storages", environment.key
+        )
+    }
     app_rules.document(call.target.name, properties, values, storages, profiles)
     record = Record(
-        known.id if known else _app_id(call), KIND, {}, dict(known.private) if known else {"stopped": False, "port": None}
+        known.id if known else _app_id(call),
+        KIND,
+        {},
+        dict(known.private) if known else {"stopped": False, "port": None},
     )
     revision = _next_revision(azure, record, known, properties)
     if properties["configuration"]["ingress"]:
-        existing = [entry.name for entry in azure.store.each(REVISION_KIND, record.id)] + ([revision] if revision else [])
+        existing = [entry.name for entry in azure.store.each(REVISION_KIND, record.id)] + (
+            [revision] if revision else []
+        )
         app_rules.traffic(properties["configuration"]["ingress"]["traffic"], existing)
         record.private["port"] = record.private.get("port") or azure.composition.free_port()
     old = known.body["properties"] if known else {}
-    properties |= {name: old[name] for name in ("latestRevisionName", "latestReadyRevisionName") if name in old}
+    properties |= {
+        name: old[name] for name in ("latestRevisionName", "latestReadyRevisionName") if name in old
+    }
     record.private |= {"environment": environment.key, "secrets": values}
-    record.body = {"location": display(place), "identity": tracked.identity(call, body, record.id), "properties": properties}
+    record.body = {
+        "location": display(place),
+        "identity": tracked.identity(call, body, record.id),
+        "properties": properties,
+    }
     record.body["systemData"] = tracked.stamp(call, known.body["systemData"] if known else None)
     record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
     return record, tracked.write(azure, record, "app.applied", argument={"revision": revision})
 
 
-def _next_revision(azure: Azure, record: Record, known: Record | None, properties: Body) -> str | None:
-    """The name of the revision this write makes, or None. A suffix that was used before makes none: Azure ignores it silently."""
+def _next_revision(
+    azure: Azure, record: Record, known: Record | None, properties: Body
+) -> str | None:
+    """The name of the revision this write makes, or None. A suffix that was used before makes none:
+    Azure ignores it silently.
+    """
     template, suffix = properties["template"], properties["template"]["revisionSuffix"]
     if known is not None and "latestRevisionName" in known.body["properties"]:
         old = known.body["properties"]
-        same = app_shape.substance(template, properties["workloadProfileName"]) == app_shape.substance(
-            old["template"], old["workloadProfileName"]
-        )
-        applied = old["provisioningState"] not in {"Failed", "Canceled"}  # else what it asks for may never have been made
+        same = app_shape.substance(
+            template, properties["workloadProfileName"]
+        ) == app_shape.substance(old["template"], old["workloadProfileName"])
+        applied = old["provisioningState"] not in {
+            "Failed",
+            "Canceled",
+        }  # else what it asks for may never have been made
         if applied and same and (not suffix or suffix == old["template"]["revisionSuffix"]):
             return None
     if not suffix:

@@ -1,4 +1,5 @@
-"""From stored executions to running tasks and back, and the schedule that starts executions by itself. Owns `Executions`.
+"""From stored executions to running tasks and back, and the schedule that starts executions by
+itself. Owns `Executions`.
 
 Level-triggered: `changed` may be called as often as one likes.
 """
@@ -64,9 +65,17 @@ class Dispatch:
         """A new execution, with the job's settings and secrets of this moment."""
         configuration = job.body["properties"]["configuration"]
         counts = configuration[f"{configuration['triggerType'].lower()}TriggerConfig"]
-        limits = {"timeout": configuration["replicaTimeout"], "retries": configuration["replicaRetryLimit"]}
-        private = {**limits, **{key: counts[key] for key in ("parallelism", "replicaCompletionCount")}}
-        private["secrets"] = {str(entry["name"]): str(entry.get("value") or "") for entry in job.private["secrets"]}
+        limits = {
+            "timeout": configuration["replicaTimeout"],
+            "retries": configuration["replicaRetryLimit"],
+        }
+        private = {
+            **limits,
+            **{key: counts[key] for key in ("parallelism", "replicaCompletionCount")},
+        }
+        private["secrets"] = {
+            str(entry["name"]): str(entry.get("value") or "") for entry in job.private["secrets"]
+        }
         body = {"status": "Running", "started": clock.now(), "template": template}
         record = Record(f"{job.id}/executions/{name}", EXECUTION_KIND, body, private)
         with self._store.transaction():
@@ -111,7 +120,10 @@ class Dispatch:
         environment = self._store.get(job.private["environment"])
         container, blocked, steps = template["containers"][0], "", []
         try:
-            steps = [self._step(job, execution, entry) for entry in [*(template["initContainers"] or []), container]]
+            steps = [
+                self._step(job, execution, entry)
+                for entry in [*(template["initContainers"] or []), container]
+            ]
         except MountError as refused:
             blocked = f"Container '{container['name']}' cannot start: {refused}"
         last = steps[-1] if steps else Step(container["name"], container["image"], (), (), {}, ())
@@ -132,7 +144,8 @@ class Dispatch:
             completions=int(private["replicaCompletionCount"]),
             probes=tuple(container.get("probes", ())),
             blocked=blocked,
-            gpu=environment is not None and quotas.has_gpu(environment, job.body["properties"]["workloadProfileName"]),
+            gpu=environment is not None
+            and quotas.has_gpu(environment, job.body["properties"]["workloadProfileName"]),
         )
 
     def _step(self, job: Record, execution: Record, container: Body) -> Step:
@@ -144,19 +157,31 @@ class Dispatch:
             args=tuple(container.get("args", ())),
             env=mounts.environment(container, execution.private["secrets"]),
             mounts=self._mounts.of(
-                job.private["environment"], execution.body["template"], container, execution.private["secrets"]
+                job.private["environment"],
+                execution.body["template"],
+                container,
+                execution.private["secrets"],
             ),
         )
 
     def _ended(self, task: Task, outcome: Outcome) -> None:
         for job in self._store.each(KIND):
             record = self._store.get(f"{job.id}/executions/{task.execution}")
-            if record is not None and _key(record) == task.key and record.body["status"] == "Running":
-                said = {"status": outcome.status, "reason": outcome.reason, "message": outcome.message}
+            if (
+                record is not None
+                and _key(record) == task.key
+                and record.body["status"] == "Running"
+            ):
+                said = {
+                    "status": outcome.status,
+                    "reason": outcome.reason,
+                    "message": outcome.message,
+                }
                 record.body |= {**said, "ended": clock.now()}
                 self._store.put(record)
 
-    # -- schedules -----------------------------------------------------------------------------------------------------
+    # -- schedules
+    # ------------------------------------------------------------
 
     async def _keep_time(self) -> None:
         """Sleeps until the next schedule is due, or until a job changed."""
@@ -176,7 +201,9 @@ class Dispatch:
         """Starts what is due now; gives the instant at which something is due next."""
         upcoming = []
         for job in self._scheduled_jobs():
-            expression = job.body["properties"]["configuration"]["scheduleTriggerConfig"]["cronExpression"]
+            expression = job.body["properties"]["configuration"]["scheduleTriggerConfig"][
+                "cronExpression"
+            ]
             after = max(float(job.private["fired"]), now - _LATE_S)
             for due in _times(expression, after):
                 if due > now:
@@ -190,8 +217,14 @@ class Dispatch:
     def _scheduled_jobs(self) -> Iterator[Record]:
         for job in self._store.each(KIND):
             properties = job.body["properties"]
-            settled = properties["provisioningState"] == "Succeeded" and not job.private["suspended"]
-            if settled and properties["configuration"]["triggerType"] == "Schedule" and not self._goes(job):
+            settled = (
+                properties["provisioningState"] == "Succeeded" and not job.private["suspended"]
+            )
+            if (
+                settled
+                and properties["configuration"]["triggerType"] == "Schedule"
+                and not self._goes(job)
+            ):
                 yield job
 
 

@@ -1,4 +1,6 @@
-"""A managed environment's document: its fields, what a write makes of them, and how each api-version shows it."""
+"""A managed environment's document: its fields, what a write makes of them, and how each
+api-version shows it.
+"""
 
 import base64
 from typing import Any
@@ -50,14 +52,29 @@ _DOMAIN = Shape(
     )
 )
 _HEADERS = Shape((Field("key"), Field("value")))
-_OTLP = Shape((Field("name"), Field("endpoint"), Field("insecure", "flag"), Field("headers", of=_HEADERS, many=True)))
-_TARGETS = Shape((Field("dataDogConfiguration", "any"), Field("otlpConfigurations", of=_OTLP, many=True)))
+_OTLP = Shape(
+    (
+        Field("name"),
+        Field("endpoint"),
+        Field("insecure", "flag"),
+        Field("headers", of=_HEADERS, many=True),
+    )
+)
+_TARGETS = Shape(
+    (Field("dataDogConfiguration", "any"), Field("otlpConfigurations", of=_OTLP, many=True))
+)
 _TELEMETRY = Shape(
     (
         Field("destinationsConfiguration", of=_TARGETS),
-        Field("tracesConfiguration", of=Shape((Field("includeDapr", "flag"), Field("destinations", many=True)))),
+        Field(
+            "tracesConfiguration",
+            of=Shape((Field("includeDapr", "flag"), Field("destinations", many=True))),
+        ),
         Field("logsConfiguration", of=Shape((Field("destinations", many=True),))),
-        Field("metricsConfiguration", of=Shape((Field("includeKeda", "flag"), Field("destinations", many=True)))),
+        Field(
+            "metricsConfiguration",
+            of=Shape((Field("includeKeda", "flag"), Field("destinations", many=True))),
+        ),
     )
 )
 _PROFILE = Shape(
@@ -73,7 +90,10 @@ _WRITTEN = (
     Field("daprAIInstrumentationKey"),
     Field("daprAIConnectionString"),
     Field("vnetConfiguration", of=_NETWORK),
-    Field("appLogsConfiguration", of=Shape((Field("destination"), Field("logAnalyticsConfiguration", of=_LOGS)))),
+    Field(
+        "appLogsConfiguration",
+        of=Shape((Field("destination"), Field("logAnalyticsConfiguration", of=_LOGS))),
+    ),
     Field("appInsightsConfiguration", "any", stable=NEVER, preview="2023-08"),
     Field("openTelemetryConfiguration", of=_TELEMETRY, stable=NEVER, preview="2023-08"),
     Field("zoneRedundant", "flag"),
@@ -83,9 +103,16 @@ _WRITTEN = (
     Field("workloadProfiles", of=_PROFILE, many=True),
     Field("infrastructureResourceGroup"),
     Field("peerAuthentication", of=Shape((Field("mtls", of=_ENABLED),))),
-    Field("peerTrafficConfiguration", of=Shape((Field("encryption", of=_ENABLED),)), stable="2024-02", preview="2024-02"),
+    Field(
+        "peerTrafficConfiguration",
+        of=Shape((Field("encryption", of=_ENABLED),)),
+        stable="2024-02",
+        preview="2024-02",
+    ),
     Field("ingressConfiguration", "any", OMITTED, stable="2025-07", preview="2025-02"),
-    Field("publicNetworkAccess", words=("Enabled", "Disabled"), stable="2025-07", preview="2024-08"),
+    Field(
+        "publicNetworkAccess", words=("Enabled", "Disabled"), stable="2025-07", preview="2024-08"
+    ),
 )
 _SENT = Shape(_WRITTEN)
 _SHOWN = Shape(
@@ -105,17 +132,25 @@ _IMMUTABLE = ("vnetConfiguration", "zoneRedundant")
 
 
 def settings(sent: Body, place: str, before: Body | None, record: Record) -> Body:
-    """What is stored of a write: complete, secrets moved aside into the record's private part, immutables checked."""
+    """What is stored of a write: complete, secrets moved aside into the record's private part,
+    immutables checked.
+    """
     given = _SENT.read(sent)
     own: Body = {
-        "vnetConfiguration": {"internal": False, **given["vnetConfiguration"]} if given.get("vnetConfiguration") else None,
+        "vnetConfiguration": (
+            {"internal": False, **given["vnetConfiguration"]}
+            if given.get("vnetConfiguration")
+            else None
+        ),
         "appLogsConfiguration": _logs(given.get("appLogsConfiguration") or {}, record),
         "zoneRedundant": given.get("zoneRedundant", False),
         "workloadProfiles": workload_profiles.settle(given.get("workloadProfiles"), place),
         "customDomainConfiguration": _domain(given.get("customDomainConfiguration") or {}, before),
         "openTelemetryConfiguration": _telemetry(given.get("openTelemetryConfiguration")),
         "peerAuthentication": given.get("peerAuthentication") or {"mtls": {"enabled": False}},
-        "peerTrafficConfiguration": given.get("peerTrafficConfiguration") or {"encryption": {"enabled": False}},
+        "peerTrafficConfiguration": (
+            given.get("peerTrafficConfiguration") or {"encryption": {"enabled": False}}
+        ),
         "publicNetworkAccess": given.get("publicNetworkAccess") or "Enabled",
         "infrastructureResourceGroup": given.get("infrastructureResourceGroup"),
     }
@@ -123,7 +158,10 @@ def settings(sent: Body, place: str, before: Body | None, record: Record) -> Bod
         own["infrastructureResourceGroup"] = f"ME_{record.name}_{record.group}_{normal(place)}"
     for name in _IMMUTABLE:
         if before is not None and sent.get(name) is not None and own[name] != before[name]:
-            text = f"The property '{name}' of a managed environment cannot be changed after it was created."
+            text = (
+                f"The property '{name}' of a managed environment cannot be changed after it was"
+                " created."
+            )
             raise bad_request("ManagedEnvironmentPropertyCannotBeChanged", text)
         if before is not None:
             own[name] = before[name]
@@ -131,9 +169,13 @@ def settings(sent: Body, place: str, before: Body | None, record: Record) -> Bod
 
 
 def view(call: Call, record: Record, *, created: bool = False) -> Body:
-    """What a GET returns; the answer to a creation writes its instants with a Z and does not know everything yet."""
+    """What a GET returns; the answer to a creation writes its instants with a Z and does not know
+    everything yet.
+    """
     stored, private = record.body["properties"], record.private
-    fresh = created and any(entry["workloadProfileType"].startswith("NC") for entry in stored["workloadProfiles"] or [])
+    fresh = created and any(
+        entry["workloadProfileType"].startswith("NC") for entry in stored["workloadProfiles"] or []
+    )
     document = {
         **stored,
         **tracked.failure(record),
@@ -141,24 +183,38 @@ def view(call: Call, record: Record, *, created: bool = False) -> Body:
         "staticIp": None if created and (fresh or stored["vnetConfiguration"]) else "127.0.0.1",
         "kedaConfiguration": {"version": None if fresh else "2.17.2"},
         "daprConfiguration": {"version": None if fresh else "1.13.6"},
-        "eventStreamEndpoint": f"{call.base}{record.id.replace('/providers/Microsoft.App', '')}/eventstream",
+        "eventStreamEndpoint": (
+            f"{call.base}{record.id.replace('/providers/Microsoft.App', '')}/eventstream"
+        ),
         "customDomainConfiguration": {
             **(stored.get("customDomainConfiguration") or {}),
             "customDomainVerificationId": private["verification"],
         },
     }
     if document["workloadProfiles"]:
-        document["workloadProfiles"] = [{"enableFips": False, **entry} for entry in document["workloadProfiles"]]
+        document["workloadProfiles"] = [
+            {"enableFips": False, **entry} for entry in document["workloadProfiles"]
+        ]
     logs = document["appLogsConfiguration"]
     if logs["logAnalyticsConfiguration"]:
         analytics = {"dynamicJsonColumns": False, **logs["logAnalyticsConfiguration"]}
         document["appLogsConfiguration"] = {**logs, "logAnalyticsConfiguration": analytics}
-    shown = {"id": record.id, "name": record.name, "type": TYPE, "location": record.body["location"]}
+    shown = {
+        "id": record.id,
+        "name": record.name,
+        "type": TYPE,
+        "location": record.body["location"],
+    }
     rest = {key: record.body[key] for key in ("tags", "identity") if record.body.get(key)}
     data = record.body["systemData"]
     if created:
         data = {key: f"{value}Z" if key.endswith("At") else value for key, value in data.items()}
-    return {**shown, **rest, "systemData": data, "properties": _SHOWN.render(document, call.version)}
+    return {
+        **shown,
+        **rest,
+        "systemData": data,
+        "properties": _SHOWN.render(document, call.version),
+    }
 
 
 def label(call: Call, body: Body, record: Record) -> Body:
@@ -173,7 +229,10 @@ def _logs(sent: Body, record: Record) -> Body:
     if sent.get("destination") == "log-analytics":
         key = (analytics or {}).get("sharedKey") or record.private.get("sharedKey")
         if not (analytics or {}).get("customerId") or not key:
-            text = "LogAnalyticsConfiguration is invalid. Must provide a valid LogAnalyticsConfiguration"
+            text = (
+                "LogAnalyticsConfiguration is invalid. Must provide a valid"
+                " LogAnalyticsConfiguration"
+            )
             raise bad_request("InvalidLogAnalyticsConfiguration", text)
         record.private["sharedKey"] = key
     shown = {**analytics, "sharedKey": None} if analytics else None
@@ -201,12 +260,21 @@ def _telemetry(sent: Body | None) -> Body | None:
 
 
 def _domain(sent: Body, before: Body | None) -> Body:
-    """The DNS suffix with what its certificate says; a certificate that was sent once stays until another comes."""
+    """The DNS suffix with what its certificate says; a certificate that was sent once stays until
+    another comes.
+    """
     known = (before or {}).get("customDomainConfiguration") or {}
     if not sent.get("dnsSuffix"):
         return {}
     if not sent.get("certificateValue"):
-        return {**{key: known[key] for key in ("thumbprint", "subjectName", "expirationDate") if key in known}, **_suffix(sent)}
+        return {
+            **{
+                key: known[key]
+                for key in ("thumbprint", "subjectName", "expirationDate")
+                if key in known
+            },
+            **_suffix(sent),
+        }
     certificate = _certificate(sent["certificateValue"], sent.get("certificatePassword") or "")
     return {
         **_suffix(sent),
@@ -227,7 +295,10 @@ def _certificate(text: str, password: str) -> Certificate:
     except ValueError:
         found = None
     if found is None:
-        raise bad_request("CertificateInvalid", "The certificate is not a valid PFX or PEM, or its password is wrong.")
+        raise bad_request(
+            "CertificateInvalid",
+            "The certificate is not a valid PFX or PEM, or its password is wrong.",
+        )
     return found
 
 

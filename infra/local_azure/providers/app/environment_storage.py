@@ -1,4 +1,6 @@
-"""Environment storages: the share an app may mount. Written at once; only the account key may ever change."""
+"""Environment storages: the share an app may mount. Written at once; only the account key may ever
+change.
+"""
 
 import re
 
@@ -22,21 +24,38 @@ def put(call: Call) -> Reply:
     environment = _environment(call)
     managed_environment.OPERATIONS.idle(call.azure, environment.key, environment.name)
     if environment.body["properties"]["provisioningState"] != "Succeeded":
-        text = f"The environment '{environment.name}' is not provisioned: {environment.body['properties']['provisioningState']}."
+        text = (
+            f"The environment '{environment.name}' is not provisioned:"
+            f" {environment.body['properties']['provisioningState']}."
+        )
         raise conflict("ManagedEnvironmentNotProvisioned", text)
     sent = (call.document().get("properties") or {}).get("azureFile")
     if not sent:
-        raise ArmError(501, "NotImplemented", "The local Azure implements environment storages of kind azureFile only.")
+        raise ArmError(
+            501,
+            "NotImplemented",
+            "The local Azure implements environment storages of kind azureFile only.",
+        )
     if not _NAME.fullmatch(call.target.name.lower()):
-        raise bad_request("ManagedEnvironmentStorageInvalidName", f"The storage name '{call.target.name}' is invalid.")
+        raise bad_request(
+            "ManagedEnvironmentStorageInvalidName",
+            f"The storage name '{call.target.name}' is invalid.",
+        )
     wanted = _checked(sent)
     known = call.azure.store.get(call.target.key)
     if known is not None and wanted != known.body["azureFile"]:
-        raise bad_request("ManagedEnvironmentStorageUpdateBadRequest", "Only 'properties.azureFile.AccountKey' can be updated")
+        raise bad_request(
+            "ManagedEnvironmentStorageUpdateBadRequest",
+            "Only 'properties.azureFile.AccountKey' can be updated",
+        )
     private: Body = {"key": sent["accountKey"]}
-    if known is not None and (known.private["key"] != sent["accountKey"] or known.private.get("rekeyed")):
+    if known is not None and (
+        known.private["key"] != sent["accountKey"] or known.private.get("rekeyed")
+    ):
         private["rekeyed"] = True
-    record = Record(f"{environment.id}/storages/{call.target.name}", KIND, {"azureFile": wanted}, private)
+    record = Record(
+        f"{environment.id}/storages/{call.target.name}", KIND, {"azureFile": wanted}, private
+    )
     call.azure.store.put(record)
     call.azure.composition.changed()
     return Reply(200, _view(record))
@@ -62,7 +81,9 @@ def delete(call: Call) -> Reply:
     if record is None:
         return Reply(204)
     if any(record.name == name for name in call.azure.composition.storages_in_use(environment.key)):
-        text = f"Cannot delete Managed environment storage '{record.name}' because it's still in use."
+        text = (
+            f"Cannot delete Managed environment storage '{record.name}' because it's still in use."
+        )
         raise conflict("ManagedEnvironmentStorageInUse", text)
     call.azure.store.delete(record.key)
     return Reply(200)
@@ -73,7 +94,9 @@ def _environment(call: Call) -> Record:
     record = call.azure.store.get("/".join(parts[:9]))
     if record is None or record.kind != managed_environment.KIND:
         tracked.require_group(call)
-        raise ArmError(404, "ResourceNotFound", _missing(call), headers={"x-ms-failure-cause": "gateway"})
+        raise ArmError(
+            404, "ResourceNotFound", _missing(call), headers={"x-ms-failure-cause": "gateway"}
+        )
     return record
 
 
@@ -88,15 +111,25 @@ def _missing(call: Call) -> str:
 def _checked(sent: Body) -> Body:
     for field in (*_FIELDS, "accountKey"):
         if not isinstance(sent.get(field), str) or not sent[field]:
-            raise bad_request("InvalidParameterValue", f"The value of 'properties.azureFile.{field}' must be given.")
+            raise bad_request(
+                "InvalidParameterValue",
+                f"The value of 'properties.azureFile.{field}' must be given.",
+            )
     if sent["accessMode"].lower() not in {"readonly", "readwrite"}:
-        raise bad_request("InvalidParameterValue", f"The access mode '{sent['accessMode']}' is invalid.")
+        raise bad_request(
+            "InvalidParameterValue", f"The access mode '{sent['accessMode']}' is invalid."
+        )
     mode = "ReadOnly" if sent["accessMode"].lower() == "readonly" else "ReadWrite"
     return {"accountName": sent["accountName"], "shareName": sent["shareName"], "accessMode": mode}
 
 
 def _view(record: Record) -> Body:
-    return {"id": record.id, "name": record.name, "type": SHOWN_TYPE, "properties": {"azureFile": record.body["azureFile"]}}
+    return {
+        "id": record.id,
+        "name": record.name,
+        "type": SHOWN_TYPE,
+        "properties": {"azureFile": record.body["azureFile"]},
+    }
 
 
 ROUTES: dict[str, Handler] = {

@@ -1,4 +1,6 @@
-"""Executions of jobs: starting and stopping them, and what is known of them. Their processes are the business of `dispatch`."""
+"""Executions of jobs: starting and stopping them, and what is known of them. Their processes are
+the business of `dispatch`.
+"""
 
 import hashlib
 import secrets
@@ -22,12 +24,16 @@ _STATES = {True: "Succeeded", False: "Failed"}
 
 
 def start(call: Call) -> Reply:
-    """One more execution, with the job's template or the one sent; answers with its name, without waiting for it."""
+    """One more execution, with the job's template or the one sent; answers with its name, without
+    waiting for it.
+    """
     azure, record = call.azure, tracked.acted_on(call, TYPE)
     job.OPERATIONS.idle(azure, record.key, record.name)
     if record.private["suspended"]:
         raise conflict("ContainerAppsJobSuspended", f"The job '{record.name}' is suspended.")
-    template = job_shape.overridden(record.body["properties"]["template"], call.body if isinstance(call.body, dict) else None)
+    template = job_shape.overridden(
+        record.body["properties"]["template"], call.body if isinstance(call.body, dict) else None
+    )
     checked = {**record.body["properties"], "template": template}
     job.template_rules(azure, record.private["environment"], checked, record.private["secrets"])
     suffix = "".join(secrets.choice(_ALPHABET) for _ in range(7))
@@ -47,7 +53,11 @@ def stop_all(call: Call) -> Reply:
     azure, record = call.azure, tracked.acted_on(call, TYPE)
     body = call.body if isinstance(call.body, dict) else {}
     names = {entry.get("name") for entry in body.get("value") or []}
-    chosen = [execution for execution in azure.store.each(EXECUTION_KIND, record.id) if execution.body["status"] == "Running"]
+    chosen = [
+        execution
+        for execution in azure.store.each(EXECUTION_KIND, record.id)
+        if execution.body["status"] == "Running"
+    ]
     chosen = [execution for execution in chosen if not names or execution.name in names]
     for execution in chosen:
         _end(azure, execution)
@@ -57,7 +67,13 @@ def stop_all(call: Call) -> Reply:
 def listing(call: Call) -> Reply:
     """Newest first."""
     record = tracked.acted_on(call, TYPE)
-    return page(call, [_view(call, execution) for execution in reversed(call.azure.store.each(EXECUTION_KIND, record.id))])
+    return page(
+        call,
+        [
+            _view(call, execution)
+            for execution in reversed(call.azure.store.each(EXECUTION_KIND, record.id))
+        ],
+    )
 
 
 def get(call: Call) -> Reply:
@@ -67,7 +83,15 @@ def get(call: Call) -> Reply:
 def replicas(call: Call) -> Reply:
     """The replicas of one execution, with the addresses of their logs."""
     execution = _execution(call, _job(call), call.target.names[1])
-    return Reply(200, {"value": [_replica(call, execution, attempt) for attempt in call.azure.dispatch.attempts(execution)]})
+    return Reply(
+        200,
+        {
+            "value": [
+                _replica(call, execution, attempt)
+                for attempt in call.azure.dispatch.attempts(execution)
+            ]
+        },
+    )
 
 
 def _end(azure: Azure, execution: Record) -> None:
@@ -94,13 +118,21 @@ def _execution(call: Call, record: Record, name: str) -> Record:
 
 
 def _view(call: Call, execution: Record) -> Body:
-    return execution_view(call, execution, [_detail(execution, attempt) for attempt in call.azure.dispatch.attempts(execution)])
+    return execution_view(
+        call,
+        execution,
+        [_detail(execution, attempt) for attempt in call.azure.dispatch.attempts(execution)],
+    )
 
 
 def _detail(execution: Record, attempt: Attempt) -> Body:
     name, verdict = execution.body["template"]["containers"][0]["name"], attempt.verdict
     state = attempt.status().running_state if verdict is None else _STATES[attempt.succeeded]
-    ended = {} if verdict is None else {"code": verdict["code"], "additionalInformation": verdict["reason"]}
+    ended = (
+        {}
+        if verdict is None
+        else {"code": verdict["code"], "additionalInformation": verdict["reason"]}
+    )
     return {"name": attempt.record.name, "containers": [{"name": name, **ended, "status": state}]}
 
 
@@ -120,7 +152,11 @@ def _replica(call: Call, execution: Record, attempt: Attempt) -> Body:
         "execEndpoint": f"{where.replace('https://', 'wss://')}/exec",
     }
     made = datetime.fromisoformat(attempt.record.created).astimezone(UTC)
-    properties = {"createdTime": f"{made:%Y-%m-%dT%H:%M:%SZ}", "containers": [container], "initContainers": []}
+    properties = {
+        "createdTime": f"{made:%Y-%m-%dT%H:%M:%SZ}",
+        "containers": [container],
+        "initContainers": [],
+    }
     return {
         "id": identifier,
         "name": attempt.record.name,

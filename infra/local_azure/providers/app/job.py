@@ -1,4 +1,6 @@
-"""Container Apps jobs: writes are operations, secrets stay private. Executions are in `execution`, what runs in `dispatch`."""
+"""Container Apps jobs: writes are operations, secrets stay private. Executions are in `execution`,
+what runs in `dispatch`.
+"""
 
 import re
 
@@ -36,9 +38,10 @@ def put(call: Call) -> Reply:
     tracked.require_group(call)
     if not _NAME.fullmatch(call.target.name):
         text = (
-            f"Invalid ContainerAppsJob name '{call.target.name}'. A name must consist of lower case alphanumeric characters or "
-            "'-', start with an alphabetic character, and end with an alphanumeric character and cannot have '--'. "
-            "The length must be between 2 and 32 characters inclusive."
+            f"Invalid ContainerAppsJob name '{call.target.name}'. A name must consist of lower case"
+            " alphanumeric characters or '-', start with an alphabetic character, and end with an"
+            " alphanumeric character and cannot have '--'. The length must be between 2 and 32"
+            " characters inclusive."
         )
         raise bad_request("ContainerAppsJobInvalidName", text)
     known = call.azure.store.get(call.target.key)
@@ -63,7 +66,9 @@ def get(call: Call) -> Reply:
 
 
 def listing(call: Call) -> Reply:
-    return page(call, [view(call, record) for record in call.azure.store.each(KIND, tracked.scope(call))])
+    return page(
+        call, [view(call, record) for record in call.azure.store.each(KIND, tracked.scope(call))]
+    )
 
 
 def delete(call: Call) -> Reply:
@@ -110,7 +115,12 @@ def template_rules(azure: Azure, environment: str, properties: Body, secrets: li
     """What Azure refuses in the containers of a job, or of one execution of it."""
     place = azure.store.get(environment)
     storages = {record.name for record in azure.store.each(environment_storage.KIND, environment)}
-    app_rules.run(properties, secrets, storages, place.body["properties"]["workloadProfiles"] if place else None)
+    app_rules.run(
+        properties,
+        secrets,
+        storages,
+        place.body["properties"]["workloadProfiles"] if place else None,
+    )
 
 
 def _accept(call: Call, known: Record | None, body: Body) -> tuple[Record, Operation]:
@@ -124,16 +134,27 @@ def _accept(call: Call, known: Record | None, body: Body) -> tuple[Record, Opera
     properties: Body = {
         "provisioningState": "InProgress",
         "environmentId": environment.id,
-        "workloadProfileName": sent.get("workloadProfileName") or ("Consumption" if profiles else None),
+        "workloadProfileName": (
+            sent.get("workloadProfileName") or ("Consumption" if profiles else None)
+        ),
         "configuration": configuration,
         "template": job_shape.template(sent.get("template")),
     }
     secrets = [_given(entry) for entry in app_shape.secrets(sent.get("configuration"))]
     template_rules(azure, environment.key, properties, secrets)
-    private = {"environment": environment.key, "secrets": secrets, "fresh": known is None, "fired": clock.now()}
+    private = {
+        "environment": environment.key,
+        "secrets": secrets,
+        "fresh": known is None,
+        "fired": clock.now(),
+    }
     private["suspended"] = bool(known and known.private["suspended"])
     record = Record(known.id if known else tracked.new_id(call, TYPE), KIND, {}, private)
-    record.body = {"location": display(place), "identity": tracked.identity(call, body, record.id), "properties": properties}
+    record.body = {
+        "location": display(place),
+        "identity": tracked.identity(call, body, record.id),
+        "properties": properties,
+    }
     record.body["systemData"] = tracked.stamp(call, known.body["systemData"] if known else None)
     record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
     return record, tracked.write(azure, record, "job.applied")
@@ -147,17 +168,27 @@ def _given(secret: Body) -> Body:
 def _configuration(configuration: Body) -> None:
     trigger = configuration["triggerType"]
     if trigger not in {"Manual", "Schedule", "Event"}:
-        raise bad_request("ContainerAppsJobInvalidTriggerType", f"The trigger type '{trigger}' is invalid.")
+        raise bad_request(
+            "ContainerAppsJobInvalidTriggerType", f"The trigger type '{trigger}' is invalid."
+        )
     chosen = configuration[f"{trigger.lower()}TriggerConfig"]
     if chosen is None:
-        text = f"The job's trigger type is '{trigger}', but '{trigger.lower()}TriggerConfig' is missing."
+        text = (
+            f"The job's trigger type is '{trigger}', but '{trigger.lower()}TriggerConfig' is"
+            " missing."
+        )
         raise bad_request("ContainerAppsJobTriggerConfigRequired", text)
     if configuration["replicaTimeout"] is None:
-        raise bad_request("ContainerAppsJobReplicaTimeoutRequired", "The property 'replicaTimeout' of a job is required.")
+        raise bad_request(
+            "ContainerAppsJobReplicaTimeoutRequired",
+            "The property 'replicaTimeout' of a job is required.",
+        )
     for name, value in {**configuration, **chosen}.items():
         low, high = _RANGES.get(name, (0, 0))
         if name in _RANGES and not (isinstance(value, int) and low <= value <= high):
-            text = f"The value '{value}' of '{name}' is invalid: it must be between {low} and {high}."
+            text = (
+                f"The value '{value}' of '{name}' is invalid: it must be between {low} and {high}."
+            )
             raise bad_request("ContainerAppsJobInvalidConfiguration", text)
     if trigger == "Schedule":
         _cron(str(chosen["cronExpression"] or ""))
@@ -169,7 +200,10 @@ def _cron(expression: str) -> None:
             raise CronSimError
         CronSim(expression, clock.moment())
     except CronSimError:
-        text = f"Given CRON expression - '{expression}' is not valid: it must have five fields, as in '*/5 * * * *'."
+        text = (
+            f"Given CRON expression - '{expression}' is not valid: it must have five fields, as in"
+            " '*/5 * * * *'."
+        )
         raise bad_request("InvalidCronExpression", text) from None
 
 
@@ -178,7 +212,10 @@ def _tell_scalers(azure: Azure, record: Record) -> None:
     configuration = record.body["properties"]["configuration"]
     if configuration["triggerType"] == "Event":
         for rule in configuration["eventTriggerConfig"]["scale"]["rules"]:
-            text = f"The local Azure has no scaler of type '{rule.get('type')}': executions of this job are started by hand only."
+            text = (
+                f"The local Azure has no scaler of type '{rule.get('type')}': executions of this"
+                " job are started by hand only."
+            )
             azure.dispatch.tell(record.name, "KEDAScalerFailed", text)
 
 

@@ -1,4 +1,6 @@
-"""A job's document: what was sent, spelled as Azure spells it with its defaults, and how each api-version shows it."""
+"""A job's document: what was sent, spelled as Azure spells it with its defaults, and how each
+api-version shows it.
+"""
 
 from typing import Any
 
@@ -23,16 +25,23 @@ def configuration(sent: Body) -> Body:
     trigger = _TRIGGERS.get(trigger.lower(), trigger)
     secrets, registries = sent.get("secrets"), sent.get("registries")
     return {
-        "secrets": [_known(entry, "name", "keyVaultUrl", "identity") for entry in secrets or []] or None,
+        "secrets": (
+            [_known(entry, "name", "keyVaultUrl", "identity") for entry in secrets or []] or None
+        ),
         "triggerType": trigger,
         "replicaTimeout": sent.get("replicaTimeout"),
         "replicaRetryLimit": sent.get("replicaRetryLimit") or 0,
         "manualTriggerConfig": _counts(sent.get("manualTriggerConfig"), wanted=trigger == "Manual"),
         "scheduleTriggerConfig": _schedule(sent.get("scheduleTriggerConfig")),
         "eventTriggerConfig": _event(sent.get("eventTriggerConfig")),
-        "registries": None
-        if registries is None
-        else [_known(entry, "server", "username", "passwordSecretRef", "identity") for entry in registries],
+        "registries": (
+            None
+            if registries is None
+            else [
+                _known(entry, "server", "username", "passwordSecretRef", "identity")
+                for entry in registries
+            ]
+        ),
         "identitySettings": sent.get("identitySettings") or [],
         "dapr": sent.get("dapr"),
     }
@@ -44,14 +53,20 @@ def template(sent: Body | None) -> Body:
 
 
 def overridden(job: Body, sent: Body | None) -> Body:
-    """The template of one execution: what `start` sends replaces the containers, but volumes and mounts are inherited."""
+    """The template of one execution: what `start` sends replaces the containers, but volumes and
+    mounts are inherited.
+    """
     if not sent:
         return job
-    chosen = template({**job, **{name: sent[name] for name in ("containers", "initContainers") if sent.get(name)}})
+    chosen = template(
+        {**job, **{name: sent[name] for name in ("containers", "initContainers") if sent.get(name)}}
+    )
     for name in ("containers", "initContainers"):
         before = {entry.get("name"): entry for entry in job[name] or []}
         for index, entry in enumerate(chosen[name] or []):
-            old = before.get(entry.get("name")) or (job[name][index] if index < len(job[name] or []) else {})
+            old = before.get(entry.get("name")) or (
+                job[name][index] if index < len(job[name] or []) else {}
+            )
             for inherited in ("name", "image", "volumeMounts"):
                 if old.get(inherited) and not entry.get(inherited):
                     entry[inherited] = old[inherited]
@@ -59,9 +74,12 @@ def overridden(job: Body, sent: Body | None) -> Body:
 
 
 def view(call: Call, record: Record, *, echo: bool = False) -> Body:
-    """The job as a GET returns it in this api-version; the answer to a PUT (`echo`) writes instants with a Z."""
+    """The job as a GET returns it in this api-version; the answer to a PUT (`echo`) writes instants
+    with a Z.
+    """
     stored, version = record.body["properties"], call.version
-    where = f"{call.base}{record.id.replace('/providers/Microsoft.App/jobs/', '/containerApps/')}/eventstream"
+    app = record.id.replace("/providers/Microsoft.App/jobs/", "/containerApps/")
+    where = f"{call.base}{app}/eventstream"
     settings = dict(stored["configuration"])
     running: Body = {}
     if version < "2024-08":
@@ -79,7 +97,9 @@ def view(call: Call, record: Record, *, echo: bool = False) -> Body:
         "workloadProfileName": stored["workloadProfileName"],
         "configuration": settings,
         "template": shown_template(
-            stored["template"], disk, "ContainerImage" if version.endswith("preview") and version >= "2024-10" else None
+            stored["template"],
+            disk,
+            "ContainerImage" if version.endswith("preview") and version >= "2024-10" else None,
         ),
         "eventStreamEndpoint": where,
     }
@@ -87,15 +107,31 @@ def view(call: Call, record: Record, *, echo: bool = False) -> Body:
     if echo:
         moved = "At" if data["createdAt"] == data["lastModifiedAt"] else "lastModifiedAt"
         data = {key: f"{value}Z" if key.endswith(moved) else value for key, value in data.items()}
-    frame: Body = {"id": record.id, "name": record.name, "type": TYPE, "location": record.body["location"]}
+    frame: Body = {
+        "id": record.id,
+        "name": record.name,
+        "type": TYPE,
+        "location": record.body["location"],
+    }
     frame |= {"tags": record.body["tags"]} if record.body.get("tags") else {}
-    return {**frame, "systemData": data, "properties": properties, "identity": record.body["identity"]}
+    return {
+        **frame,
+        "systemData": data,
+        "properties": properties,
+        "identity": record.body["identity"],
+    }
 
 
 def execution_view(call: Call, record: Record, replicas: list[Body]) -> Body:
-    """An execution. Its containers show the variables that each replica gets, without the values known only there."""
+    """An execution. Its containers show the variables that each replica gets, without the values
+    known only there.
+    """
     body, job = record.body, record.id.split("/")[-3]
-    own = ("CONTAINER_APP_JOB_NAME", job), ("CONTAINER_APP_JOB_EXECUTION_NAME", ""), ("CONTAINER_APP_REPLICA_NAME", "")
+    own = (
+        ("CONTAINER_APP_JOB_NAME", job),
+        ("CONTAINER_APP_JOB_EXECUTION_NAME", ""),
+        ("CONTAINER_APP_REPLICA_NAME", ""),
+    )
     added = [{"name": name, "value": value} for name, value in own]
     shown = shown_template(body["template"], "", "CloudBuild")
     containers = [
@@ -107,9 +143,14 @@ def execution_view(call: Call, record: Record, replicas: list[Body]) -> Body:
     ]
     properties: Body = {"status": body["status"], "startTime": clock.offset(body["started"])}
     properties |= {"endTime": clock.offset(body["ended"])} if body.get("ended") else {}
-    inits = [{key: value for key, value in entry.items() if key != "volumeMounts"} for entry in shown["initContainers"] or []]
+    inits = [
+        {key: value for key, value in entry.items() if key != "volumeMounts"}
+        for entry in shown["initContainers"] or []
+    ]
     properties["template"] = {"containers": containers, "initContainers": inits}
-    if call.version >= "2026-03" or (call.version >= "2024-08" and call.version.endswith("-preview")):
+    if call.version >= "2026-03" or (
+        call.version >= "2024-08" and call.version.endswith("-preview")
+    ):
         properties["detailedStatus"] = {"replicas": replicas}
     if call.version >= "2026-03" and body.get("reason"):
         properties |= {"reason": body["reason"], "message": body["message"]}
@@ -117,7 +158,9 @@ def execution_view(call: Call, record: Record, replicas: list[Body]) -> Body:
 
 
 def shown_template(stored: Body, disk: str | None, image_type: str | None) -> Body:
-    """`disk` is the ephemeralStorage to show: None leaves it out, "computed" shows what the cores give."""
+    """`disk` is the ephemeralStorage to show: None leaves it out, "computed" shows what the cores
+    give.
+    """
     shown = dict(stored)
     for name in ("containers", "initContainers"):
         entries = [dict(entry) for entry in stored[name] or []]
@@ -125,9 +168,13 @@ def shown_template(stored: Body, disk: str | None, image_type: str | None) -> Bo
             entry.pop("imageType", None)
             if image_type:
                 entry["imageType"] = image_type
-            resources = {key: value for key, value in entry["resources"].items() if key != "ephemeralStorage"}
+            resources = {
+                key: value for key, value in entry["resources"].items() if key != "ephemeralStorage"
+            }
             if disk is not None:
-                resources["ephemeralStorage"] = entry["resources"]["ephemeralStorage"] if disk == "computed" else disk
+                resources["ephemeralStorage"] = (
+                    entry["resources"]["ephemeralStorage"] if disk == "computed" else disk
+                )
             entry["resources"] = resources
         shown[name] = entries or None
     return shown
@@ -137,12 +184,19 @@ def _counts(sent: Body | None, *, wanted: bool) -> Body | None:
     if sent is None and not wanted:
         return None
     given = sent or {}
-    return {name: 1 if given.get(name) is None else int(given[name]) for name in ("replicaCompletionCount", "parallelism")}
+    return {
+        name: 1 if given.get(name) is None else int(given[name])
+        for name in ("replicaCompletionCount", "parallelism")
+    }
 
 
 def _schedule(sent: Body | None) -> Body | None:
     counts = _counts(sent, wanted=False)
-    return {**counts, "cronExpression": (sent or {}).get("cronExpression")} if counts is not None else None
+    return (
+        {**counts, "cronExpression": (sent or {}).get("cronExpression")}
+        if counts is not None
+        else None
+    )
 
 
 def _event(sent: Body | None) -> Body | None:
@@ -151,7 +205,9 @@ def _event(sent: Body | None) -> Body | None:
         return None
     scale = sent.get("scale") or {}
     defaults = (("minExecutions", 0), ("maxExecutions", 100), ("pollingInterval", 30))
-    limits = {name: default if scale.get(name) is None else int(scale[name]) for name, default in defaults}
+    limits = {
+        name: default if scale.get(name) is None else int(scale[name]) for name, default in defaults
+    }
     return {**counts, "scale": {**limits, "rules": scale.get("rules") or []}}
 
 

@@ -1,4 +1,6 @@
-"""Managed environments: where apps run. Creation and changes are operations; writes that change nothing are not."""
+"""Managed environments: where apps run. Creation and changes are operations; writes that change
+nothing are not.
+"""
 
 import re
 import secrets
@@ -21,7 +23,16 @@ from .long_running import LongRunning
 KIND = TYPE.lower()
 OPERATIONS = LongRunning("a managed environment", "ManagedEnvironment", "managedEnvironment")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,58}[a-z0-9]")
-_WORDS = ("bluesky", "whitebeach", "greenfield", "calmsea", "redstone", "goldriver", "silverlake", "happytree")
+_WORDS = (
+    "bluesky",
+    "whitebeach",
+    "greenfield",
+    "calmsea",
+    "redstone",
+    "goldriver",
+    "silverlake",
+    "happytree",
+)
 
 
 def put(call: Call) -> Reply:
@@ -29,9 +40,10 @@ def put(call: Call) -> Reply:
     tracked.require_group(call)
     if not _NAME.fullmatch(call.target.name) or "--" in call.target.name:
         text = (
-            f"Invalid Environment name '{call.target.name}'. A name must consist of lower case alphanumeric characters or '-', "
-            "start with an alphabetic character, and end with an alphanumeric character and cannot have '--'. "
-            "The length must be between 2 and 60 characters."
+            f"Invalid Environment name '{call.target.name}'. A name must consist of lower case"
+            " alphanumeric characters or '-', start with an alphabetic character, and end with an"
+            " alphanumeric character and cannot have '--'. The length must be between 2 and 60"
+            " characters."
         )
         raise bad_request("ManagedEnvironmentInvalidName", text)
     known = azure.store.get(call.target.key)
@@ -49,9 +61,14 @@ def put(call: Call) -> Reply:
         "location": regions.display(place),
         "systemData": tracked.stamp(call, before.get("systemData")),
     }
-    record.body["properties"] = {**settings, "provisioningState": "Waiting" if not known else "UpgradeRequested"}
+    record.body["properties"] = {
+        **settings,
+        "provisioningState": "Waiting" if not known else "UpgradeRequested",
+    }
     running = tracked.write(azure, record, "environment.done", factor=3 if not known else 1)
-    return Reply(201, view(call, record, created=not known), OPERATIONS.begun(call, record, running))
+    return Reply(
+        201, view(call, record, created=not known), OPERATIONS.begun(call, record, running)
+    )
 
 
 def patch(call: Call) -> Reply:
@@ -70,7 +87,12 @@ def patch(call: Call) -> Reply:
         **labels,
         "location": record.body["location"],
         "systemData": tracked.stamp(call, record.body["systemData"]),
-    } | {"properties": {**settings, "provisioningState": "UpgradeRequested" if structural else "Succeeded"}}
+    } | {
+        "properties": {
+            **settings,
+            "provisioningState": "UpgradeRequested" if structural else "Succeeded",
+        }
+    }
     if not structural:
         azure.store.put(record)
         return Reply(200, view(call, record))
@@ -82,11 +104,15 @@ def get(call: Call) -> Reply:
 
 
 def listing(call: Call) -> Reply:
-    return page(call, [view(call, record) for record in call.azure.store.each(KIND, tracked.scope(call))])
+    return page(
+        call, [view(call, record) for record in call.azure.store.each(KIND, tracked.scope(call))]
+    )
 
 
 def delete(call: Call) -> Reply:
-    return OPERATIONS.delete(call, "environment.deleted", state="ScheduledForDelete", factor=2, check=_refuse_occupied)
+    return OPERATIONS.delete(
+        call, "environment.deleted", state="ScheduledForDelete", factor=2, check=_refuse_occupied
+    )
 
 
 def done(azure: Azure, operation: Operation) -> None:
@@ -110,11 +136,25 @@ def usages(call: Call) -> Reply:
     record = tracked.acted_on(call, TYPE)
     usage = quotas.usage
     value = [
-        usage("ManagedEnvironmentGeneralPurposeCores", "Managed Environment General Purpose Cores", 0, 100),
-        usage("ManagedEnvironmentMemoryOptimizedCores", "Managed Environment Memory Optimized Cores", 0, 50),
-        usage("ManagedEnvironmentConsumptionCores", "Managed Environment Consumption Cores", 0, 100),
+        usage(
+            "ManagedEnvironmentGeneralPurposeCores",
+            "Managed Environment General Purpose Cores",
+            0,
+            100,
+        ),
+        usage(
+            "ManagedEnvironmentMemoryOptimizedCores",
+            "Managed Environment Memory Optimized Cores",
+            0,
+            50,
+        ),
+        usage(
+            "ManagedEnvironmentConsumptionCores", "Managed Environment Consumption Cores", 0, 100
+        ),
     ]
-    return workload_profiles.counted(call, [*value, *call.azure.composition.gpu_usages(record.key, regional=False)])
+    return workload_profiles.counted(
+        call, [*value, *call.azure.composition.gpu_usages(record.key, regional=False)]
+    )
 
 
 def auth_token(call: Call) -> Reply:
@@ -126,7 +166,9 @@ def profile_states(call: Call) -> Reply:
     record = tracked.acted_on(call, TYPE)
     value = []
     for entry in record.body["properties"].get("workloadProfiles") or []:
-        counted = {"currentCount": entry["minimumCount"]} if entry.get("minimumCount") is not None else {}
+        counted = (
+            {"currentCount": entry["minimumCount"]} if entry.get("minimumCount") is not None else {}
+        )
         identifier = f"{record.id}/workloadProfileStates/{entry['name']}"
         shown = {"id": identifier, "name": entry["name"], "type": entry["workloadProfileType"]}
         value.append({**shown, "properties": {**counted, **entry}})
@@ -134,14 +176,28 @@ def profile_states(call: Call) -> Reply:
 
 
 def _refuse_occupied(azure: Azure, record: Record) -> None:
-    apps = [app for app in azure.store.each("microsoft.app/containerapps") if app.private["environment"] == record.key]
+    apps = [
+        app
+        for app in azure.store.each("microsoft.app/containerapps")
+        if app.private["environment"] == record.key
+    ]
     if apps:
         count = f"{len(apps)} active container apps"
-        text = f"The specified environment {record.name} cannot be deleted because it still contains {count}."
+        text = (
+            f"The specified environment {record.name} cannot be deleted because it still contains"
+            f" {count}."
+        )
         raise conflict("ManagedEnvironmentHasContainerApps", text)
-    jobs = [job for job in azure.store.each("microsoft.app/jobs") if job.private["environment"] == record.key]
+    jobs = [
+        job
+        for job in azure.store.each("microsoft.app/jobs")
+        if job.private["environment"] == record.key
+    ]
     if jobs:
-        text = f"The specified environment {record.name} cannot be deleted because it still contains {len(jobs)} active jobs."
+        text = (
+            f"The specified environment {record.name} cannot be deleted because it still contains"
+            f" {len(jobs)} active jobs."
+        )
         raise conflict("ManagedEnvironmentHasContainerAppsJobs", text)
 
 

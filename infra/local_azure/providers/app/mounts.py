@@ -1,4 +1,6 @@
-"""Where the volumes of an app or a job lie on this machine, and its environment variables. For `composition` and `dispatch`."""
+"""Where the volumes of an app or a job lie on this machine, and its environment variables. For
+`composition` and `dispatch`.
+"""
 
 import json
 from fnmatch import fnmatchcase
@@ -28,7 +30,9 @@ class Mounts:
         self._options = options
         self._store = store
 
-    def of(self, environment: str, template: Body, container: Body, secrets: Body) -> tuple[Mount, ...]:
+    def of(
+        self, environment: str, template: Body, container: Body, secrets: Body
+    ) -> tuple[Mount, ...]:
         """The mounts of one container that starts now; what runs keeps what it has.
 
         EmptyDir volumes are the replica's own, and so are those with the `secrets` as files.
@@ -40,38 +44,63 @@ class Mounts:
             kind = volume.get("storageType") or "EmptyDir"
             files = _files(volume, secrets) if kind == "Secret" else ()
             if kind in {"EmptyDir", "Secret"}:
-                source, read_only, smb = Path("secret" if files else "empty", volume["name"]), kind == "Secret", None
+                source, read_only, smb = (
+                    Path("secret" if files else "empty", volume["name"]),
+                    kind == "Secret",
+                    None,
+                )
             else:
                 source, read_only = self._share(environment, volume)
-                smb = str(volume.get("mountOptions") or "") if self._options.share_view == "smb" else None
+                smb = (
+                    str(volume.get("mountOptions") or "")
+                    if self._options.share_view == "smb"
+                    else None
+                )
             below = str(entry.get("subPath") or "").strip("/")
             target = "/" + entry["mountPath"].lstrip("/")
             mounts.append(Mount(source / below if below else source, target, read_only, smb, files))
         return tuple(mounts)
 
     def _share(self, environment: str, volume: Body) -> tuple[Path, bool]:
-        """The directory behind an environment storage, opened with the key that is registered there."""
+        """The directory behind an environment storage, opened with the key that is registered
+        there.
+        """
         storage = self._store.get(f"{environment}/storages/{volume['storageName']}")
         if storage is None:
-            raise _failed(volume, f"storage '{volume['storageName']}' is not registered in the environment")
+            raise _failed(
+                volume, f"storage '{volume['storageName']}' is not registered in the environment"
+            )
         file = storage.body["azureFile"]
         account = self._account(file["accountName"])
         where = (
-            f"mount //{file['accountName']}.file.core.windows.net/{file['shareName']} failed: exit status 32\nOutput: mount error"
+            f"mount //{file['accountName']}.file.core.windows.net/{file['shareName']} failed: exit"
+            " status 32\nOutput: mount error"
         )
-        share = self._store.get(f"{account.id}/fileServices/default/shares/{file['shareName']}") if account else None
+        share = (
+            self._store.get(f"{account.id}/fileServices/default/shares/{file['shareName']}")
+            if account
+            else None
+        )
         if account is None or share is None:
             raise _failed(volume, f"{where}(2): No such file or directory")
         if self._scripted("unreachable", f"{account.name}/{share.name}"):
             raise _failed(volume, f"{where}(112): Host is down")
         refused = storage.private["key"] not in (account.private["key1"], account.private["key2"])
-        if refused or (storage.private.get("rekeyed") and self._scripted("stale-keys", f"{account.name}/{share.name}")):
+        if refused or (
+            storage.private.get("rekeyed")
+            and self._scripted("stale-keys", f"{account.name}/{share.name}")
+        ):
             raise _failed(volume, f"{where}(13): Permission denied")
-        return tree.ensure(self._options, account.name, share.name), file["accessMode"] == "ReadOnly"
+        return (
+            tree.ensure(self._options, account.name, share.name),
+            file["accessMode"] == "ReadOnly",
+        )
 
     def _scripted(self, kept: str, share: str) -> bool:
         """Whether a fault in force names the share; `faults.sickness` keeps their patterns."""
-        return any(fnmatchcase(share, pattern) for pattern in json.loads(self._store.read(kept) or "[]"))
+        return any(
+            fnmatchcase(share, pattern) for pattern in json.loads(self._store.read(kept) or "[]")
+        )
 
     def _account(self, name: str) -> Record | None:
         accounts = self._store.each("microsoft.storage/storageaccounts")
@@ -79,21 +108,37 @@ class Mounts:
 
 
 def _files(volume: Body, secrets: Body) -> tuple[tuple[str, str], ...]:
-    """The secrets that a volume names, each under its path; all of them under their names when it names none."""
+    """The secrets that a volume names, each under its path; all of them under their names when it
+    names none.
+    """
     chosen = volume.get("secrets") or [{"secretRef": name} for name in secrets]
-    return tuple((str(item.get("path") or item["secretRef"]), str(secrets.get(item["secretRef"], ""))) for item in chosen)
+    return tuple(
+        (str(item.get("path") or item["secretRef"]), str(secrets.get(item["secretRef"], "")))
+        for item in chosen
+    )
 
 
 def _failed(volume: Body, why: str) -> MountError:
-    return MountError(f'MountVolume.SetUp failed for volume "{volume["name"]}" : rpc error: code = Internal desc = {why}')
+    return MountError(
+        f'MountVolume.SetUp failed for volume "{volume["name"]}" : rpc error: code = Internal desc'
+        f" = {why}"
+    )
 
 
 def environment(container: Body, secrets: Body) -> dict[str, str]:
-    """Plain values and resolved secrets. A name given twice keeps Azure from starting the container, without a word why."""
+    """Plain values and resolved secrets. A name given twice keeps Azure from starting the
+    container, without a word why.
+    """
     entries = container.get("env", [])
     if len({entry["name"] for entry in entries}) != len(entries):
-        raise MountError(f"Container '{container['name']}' could not be created.", "CreateContainerError")
+        raise MountError(
+            f"Container '{container['name']}' could not be created.", "CreateContainerError"
+        )
     return {
-        str(entry["name"]): str(secrets.get(entry["secretRef"], "") if entry.get("secretRef") else entry.get("value", ""))
+        str(entry["name"]): str(
+            secrets.get(entry["secretRef"], "")
+            if entry.get("secretRef")
+            else entry.get("value", "")
+        )
         for entry in entries
     }

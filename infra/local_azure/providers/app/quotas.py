@@ -1,6 +1,8 @@
-"""GPU quota: what the serverless GPU profiles ration in an environment and in a region, and the usages that show it.
+"""GPU quota: what the serverless GPU profiles ration in an environment and in a region, and the
+usages that show it.
 
-Nothing is refused by it: the scheduler leaves a replica that finds none unplaced. Limits are settings of the store.
+Nothing is refused by it: the scheduler leaves a replica that finds none unplaced. Limits are
+settings of the store.
 """
 
 from collections.abc import Mapping
@@ -16,7 +18,9 @@ _DEFAULT = 2
 
 @dataclass(frozen=True)
 class Ration:
-    """A usage: Azure's name, the words it shows, and whether it counts in one environment or in the whole region."""
+    """A usage: Azure's name, the words it shows, and whether it counts in one environment or in the
+    whole region.
+    """
 
     name: str
     shown: str
@@ -25,11 +29,23 @@ class Ration:
 
 _PROFILES = {
     "consumption-gpu-nc24-a100": (
-        Ration("ManagedEnvironmentConsumptionNCA100Gpus", "Managed Environment Consumption NCA 100 Gpus", regional=False),
-        Ration("SubscriptionConsumptionNCA100Gpus", "Subscription Consumption NCA 100 Gpus", regional=True),
+        Ration(
+            "ManagedEnvironmentConsumptionNCA100Gpus",
+            "Managed Environment Consumption NCA 100 Gpus",
+            regional=False,
+        ),
+        Ration(
+            "SubscriptionConsumptionNCA100Gpus",
+            "Subscription Consumption NCA 100 Gpus",
+            regional=True,
+        ),
     ),
     "consumption-gpu-nc8as-t4": (
-        Ration("ManagedEnvironmentConsumptionT4Gpus", "Managed Environment Consumption T4 Gpus", regional=False),
+        Ration(
+            "ManagedEnvironmentConsumptionT4Gpus",
+            "Managed Environment Consumption T4 Gpus",
+            regional=False,
+        ),
         Ration("SubscriptionConsumptionT4Gpus", "Subscription Consumption T4 Gpus", regional=True),
     ),
 }
@@ -47,13 +63,17 @@ def limit(store: Store, name: str) -> int:
 def set_limit(store: Store, name: str, value: int) -> None:
     """Keeps a limit by the usage's name. Raises KeyError with the names there are."""
     if name not in {ration.name for ration in RATIONS}:
-        raise KeyError(f"there is no quota {name!r}; there are {', '.join(ration.name for ration in RATIONS)}")
+        raise KeyError(
+            f"there is no quota {name!r}; there are {', '.join(ration.name for ration in RATIONS)}"
+        )
     store.keep(f"quota:{name}", str(max(0, value)))
 
 
 def claims(environment: Record, profile: str | None) -> tuple[str, ...]:
     """What a replica on this profile of the environment takes one of each."""
-    return tuple(_claim(ration, environment) for ration in _PROFILES.get(_type(environment, profile), ()))
+    return tuple(
+        _claim(ration, environment) for ration in _PROFILES.get(_type(environment, profile), ())
+    )
 
 
 def has_gpu(environment: Record, profile: str | None) -> bool:
@@ -65,13 +85,22 @@ def limits(store: Store) -> dict[str, int]:
     """Every claim there can be, with its limit."""
     environments = store.each("microsoft.app/managedenvironments")
     known = {ration: limit(store, ration.name) for ration in RATIONS}
-    return {_claim(ration, environment): value for environment in environments for ration, value in known.items()}
+    return {
+        _claim(ration, environment): value
+        for environment in environments
+        for ration, value in known.items()
+    }
 
 
 def usages(store: Store, used: Mapping[str, int], scope: str, *, regional: bool) -> list[Body]:
     """The GPU usages of an environment (its key) or a region (its normal form)."""
     return [
-        usage(ration.name, ration.shown, used.get(f"{scope}/{ration.name}", 0), limit(store, ration.name))
+        usage(
+            ration.name,
+            ration.shown,
+            used.get(f"{scope}/{ration.name}", 0),
+            limit(store, ration.name),
+        )
         for ration in RATIONS
         if ration.regional == regional
     ]
@@ -83,11 +112,14 @@ def usage(name: str, shown: str, value: int, limit: int) -> Body:
 
 
 def _type(environment: Record, profile: str | None) -> str:
-    """The type behind a profile's name, in lower case; an environment without profiles has Consumption alone."""
+    """The type behind a profile's name, in lower case; an environment without profiles has
+    Consumption alone.
+    """
     profiles = environment.body["properties"]["workloadProfiles"] or []
     types = {entry["name"].lower(): entry["workloadProfileType"] for entry in profiles}
     return str(types.get((profile or "").lower(), "Consumption")).lower()
 
 
 def _claim(ration: Ration, environment: Record) -> str:
-    return f"{regions.normal(environment.body['location']) if ration.regional else environment.key}/{ration.name}"
+    region = regions.normal(environment.body["location"])
+    return f"{region if ration.regional else environment.key}/{ration.name}"

@@ -1,4 +1,6 @@
-"""Revisions and replicas: what runs, as the runtime reports it, and switching revisions on and off."""
+"""Revisions and replicas: what runs, as the runtime reports it, and switching revisions
+on and off.
+"""
 
 import hashlib
 
@@ -57,7 +59,11 @@ def replica(call: Call) -> Reply:
     for status in call.azure.composition.status(app, revision).replicas:
         if status.name.lower() == wanted:
             return Reply(200, _replica(call, revision, status))
-    raise ArmError(404, "ReplicaNotFound", f"The replica '{call.target.names[2]}' of revision '{revision.name}' was not found.")
+    raise ArmError(
+        404,
+        "ReplicaNotFound",
+        f"The replica '{call.target.names[2]}' of revision '{revision.name}' was not found.",
+    )
 
 
 def _switch(call: Call, *, active: bool) -> Reply:
@@ -82,19 +88,30 @@ def _revision(call: Call, app: Record) -> Record:
     name = call.target.names[1]
     record = call.azure.store.get(app_view.revision_id(app, name))
     if record is None:
-        raise ArmError(404, "RevisionNotFound", f"The revision '{name}' of container app '{app.name}' was not found.")
+        raise ArmError(
+            404,
+            "RevisionNotFound",
+            f"The revision '{name}' of container app '{app.name}' was not found.",
+        )
     return record
 
 
 def _view(call: Call, app: Record, record: Record) -> Body:
     weight = call.azure.composition.weights(app).get(record.name, 0)
-    return app_view.revision_view(call, app, record, weight=weight, status=call.azure.composition.status(app, record))
+    return app_view.revision_view(
+        call, app, record, weight=weight, status=call.azure.composition.status(app, record)
+    )
 
 
 def _replica(call: Call, revision: Record, status: ReplicaStatus) -> Body:
     """One replica with its containers: the first as the probes know it, the others as they run."""
-    stream = f"{call.base}{revision.id.replace('/providers/Microsoft.App', '')}/replicas/{status.name}"
-    template, beside = revision.body["template"], {sidecar.name: sidecar for sidecar in status.beside}
+    stream = (
+        f"{call.base}{revision.id.replace('/providers/Microsoft.App', '')}/replicas/{status.name}"
+    )
+    template, beside = (
+        revision.body["template"],
+        {sidecar.name: sidecar for sidecar in status.beside},
+    )
     containers = []
     for container in template["containers"]:
         sidecar = beside.get(container["name"])
@@ -112,9 +129,20 @@ def _replica(call: Call, revision: Record, status: ReplicaStatus) -> Body:
             )
         )
     first = [
-        _container(call.version, stream, entry["name"], ready=done, started=False, restarts=0, state=state, details="")
+        _container(
+            call.version,
+            stream,
+            entry["name"],
+            ready=done,
+            started=False,
+            restarts=0,
+            state=state,
+            details="",
+        )
         for entry in template["initContainers"] or []
-        for done, state in [(True, "Terminated") if status.running_state == "Running" else (False, "Waiting")]
+        for done, state in [
+            (True, "Terminated") if status.running_state == "Running" else (False, "Waiting")
+        ]
     ]
     state = "Running" if status.running_state == "Running" else "NotRunning"
     properties: Body = {
@@ -125,11 +153,24 @@ def _replica(call: Call, revision: Record, status: ReplicaStatus) -> Body:
         "initContainers": first,
     }
     kind = "Microsoft.App/containerapps/revisions/replicas"
-    return {"id": f"{revision.id}/replicas/{status.name}", "name": status.name, "type": kind, "properties": properties}
+    return {
+        "id": f"{revision.id}/replicas/{status.name}",
+        "name": status.name,
+        "type": kind,
+        "properties": properties,
+    }
 
 
 def _container(
-    version: str, stream: str, name: str, *, ready: bool, started: bool, restarts: int, state: str, details: str
+    version: str,
+    stream: str,
+    name: str,
+    *,
+    ready: bool,
+    started: bool,
+    restarts: int,
+    state: str,
+    details: str,
 ) -> Body:
     where = f"{stream}/containers/{name}"
     return {
@@ -142,7 +183,11 @@ def _container(
         "runningStateDetails": details,
         "logStreamEndpoint": f"{where}/logstream",
         "execEndpoint": f"{where.replace('https://', 'wss://')}/exec",
-        **({"debugEndpoint": f"{stream.replace('https://', 'wss://')}/debug"} if _debugs(version) else {}),
+        **(
+            {"debugEndpoint": f"{stream.replace('https://', 'wss://')}/debug"}
+            if _debugs(version)
+            else {}
+        ),
     }
 
 

@@ -1,4 +1,6 @@
-"""Workload profile types, quotas and their rules: what an environment may offer and what an app may ask of it."""
+"""Workload profile types, quotas and their rules: what an environment may offer and what an app may
+ask of it.
+"""
 
 import re
 from dataclasses import dataclass
@@ -26,15 +28,43 @@ class Profile:
     serverless: bool = False
 
 
-_GENERAL = [Profile(f"D{size}", f"Dedicated-D{size}", "GeneralPurpose", size, size * 4) for size in (4, 8, 16, 32)]
-_MEMORY = [Profile(f"E{size}", f"Dedicated-E{size}", "MemoryOptimized", size, size * 8) for size in (4, 8, 16, 32)]
-_DEDICATED = [Profile(f"NC{24 * n}-A100", f"Dedicated-NC{24 * n}-A100", "GPU-NC-A100", 24 * n, 220 * n, n) for n in (1, 2, 4)]
+_GENERAL = [
+    Profile(f"D{size}", f"Dedicated-D{size}", "GeneralPurpose", size, size * 4)
+    for size in (4, 8, 16, 32)
+]
+_MEMORY = [
+    Profile(f"E{size}", f"Dedicated-E{size}", "MemoryOptimized", size, size * 8)
+    for size in (4, 8, 16, 32)
+]
+_DEDICATED = [
+    Profile(f"NC{24 * n}-A100", f"Dedicated-NC{24 * n}-A100", "GPU-NC-A100", 24 * n, 220 * n, n)
+    for n in (1, 2, 4)
+]
 _SERVERLESS = [
-    Profile("Consumption-GPU-NC24-A100", "Consumption-GPU-NC24-A100", "Consumption-GPU-NC24-A100", 24, 220, 1, serverless=True),
-    Profile("Consumption-GPU-NC8as-T4", "Consumption-GPU-NC8as-T4", "Consumption-GPU-NC8as-T4", 8, 56, 1, serverless=True),
+    Profile(
+        "Consumption-GPU-NC24-A100",
+        "Consumption-GPU-NC24-A100",
+        "Consumption-GPU-NC24-A100",
+        24,
+        220,
+        1,
+        serverless=True,
+    ),
+    Profile(
+        "Consumption-GPU-NC8as-T4",
+        "Consumption-GPU-NC8as-T4",
+        "Consumption-GPU-NC8as-T4",
+        8,
+        56,
+        1,
+        serverless=True,
+    ),
 ]
 _CONSUMPTION = [Profile("Consumption", "Consumption", "Consumption", 4, 8, serverless=True)]
-PROFILES = {profile.name.lower(): profile for profile in [*_GENERAL, *_MEMORY, *_DEDICATED, *_SERVERLESS, *_CONSUMPTION]}
+PROFILES = {
+    profile.name.lower(): profile
+    for profile in [*_GENERAL, *_MEMORY, *_DEDICATED, *_SERVERLESS, *_CONSUMPTION]
+}
 
 
 def offered(location: str) -> list[Profile]:
@@ -51,14 +81,22 @@ def offered(location: str) -> list[Profile]:
 
 
 def settle(sent: list[Body] | None, location: str) -> list[Body] | None:
-    """An environment's profiles as a GET shows them: spelled as Azure does, Consumption added at the end."""
+    """An environment's profiles as a GET shows them: spelled as Azure does, Consumption added at
+    the end.
+    """
     if not sent:
         return None
     types = {profile.name.lower(): profile for profile in offered(location)}
-    shown = [_entry({key[:1].lower() + key[1:]: value for key, value in entry.items()}, types, location) for entry in sent]
+    shown = [
+        _entry({key[:1].lower() + key[1:]: value for key, value in entry.items()}, types, location)
+        for entry in sent
+    ]
     names = [entry["name"].lower() for entry in shown]
     if len(set(names)) != len(names):
-        raise bad_request("WorkloadProfileDuplicateName", "The workload profile names of an environment must be unique.")
+        raise bad_request(
+            "WorkloadProfileDuplicateName",
+            "The workload profile names of an environment must be unique.",
+        )
     if not any(entry["workloadProfileType"] == "Consumption" for entry in shown):
         shown.append({"workloadProfileType": "Consumption", "name": "Consumption"})
     return shown
@@ -68,12 +106,20 @@ def _entry(entry: Body, types: dict[str, Profile], location: str) -> Body:
     name, kind = str(entry.get("name") or ""), str(entry.get("workloadProfileType") or "")
     profile = types.get(kind.lower())
     if profile is None:
-        text = f"Workload profile type '{kind}' is not supported in location '{regions.display(location)}'."
+        text = (
+            f"Workload profile type '{kind}' is not supported in location"
+            f" '{regions.display(location)}'."
+        )
         raise bad_request("WorkloadProfileTypeNotSupported", text)
     if len(name) > 15:
-        raise bad_request("WorkloadProfileInvalidNameTooLong", f"Workload profile name '{name}' must not exceed 15 characters.")
+        raise bad_request(
+            "WorkloadProfileInvalidNameTooLong",
+            f"Workload profile name '{name}' must not exceed 15 characters.",
+        )
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
-        raise bad_request("WorkloadProfileInvalidName", f"Workload profile name '{name}' is invalid.")
+        raise bad_request(
+            "WorkloadProfileInvalidName", f"Workload profile name '{name}' is invalid."
+        )
     shown: Body = {"workloadProfileType": profile.name, "name": name}
     for field in ("minimumCount", "maximumCount"):
         if entry.get(field) is None:
@@ -88,7 +134,8 @@ def _entry(entry: Body, types: dict[str, Profile], location: str) -> Body:
 
 def available(call: Call) -> Reply:
     place = regions.normal(call.target.names[0])
-    root = f"/subscriptions/{call.target.subscription}/providers/Microsoft.App/availableManagedEnvironmentsWorkloadProfileTypes"
+    provider = f"/subscriptions/{call.target.subscription}/providers/Microsoft.App"
+    root = f"{provider}/availableManagedEnvironmentsWorkloadProfileTypes"
     kind = "Microsoft.App/availableManagedEnvironmentsWorkloadProfileTypes"
     items = [
         {
@@ -105,7 +152,9 @@ def available(call: Call) -> Reply:
 
 
 def serverless(version: str) -> bool:
-    """Serverless GPUs came in 2025: the api-versions before know nothing of them, nor of units and applicability."""
+    """Serverless GPUs came in 2025: the api-versions before know nothing of them, nor of units and
+    applicability.
+    """
     return version >= "2025"
 
 

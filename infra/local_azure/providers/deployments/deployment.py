@@ -1,5 +1,6 @@
-"""Template deployments at a resource group and at the subscription. Neighbours: `deployment_request` reads them,
-`deployment_run` carries them out, `deployment_view` shows them, `deployment_whatif` foretells them.
+"""Template deployments at a resource group and at the subscription. Neighbours:
+`deployment_request` reads them, `deployment_run` carries them out, `deployment_view` shows them,
+`deployment_whatif` foretells them.
 """
 
 import json
@@ -28,22 +29,29 @@ _EPOCH_TICKS = 621355968000000000
 
 
 def put(call: Call) -> Reply:
-    """Accepted at once and carried out behind; 201 for a new name, 200 for one that was used before."""
+    """Accepted at once and carried out behind; 201 for a new name, 200 for one that was used
+    before.
+    """
     azure = call.azure
     if call.target.group:
         tracked.require_group(call)
     known = azure.store.get(call.target.key)
     if known and known.body["properties"]["provisioningState"] in ACTIVE:
         text = (
-            f"Unable to edit or replace deployment '{known.name}': previous deployment from "
-            f"'{known.body['properties']['timestamp']}' is still active. Please see https://aka.ms/arm-deploy for usage details."
+            f"Unable to edit or replace deployment '{known.name}': previous deployment from"
+            f" '{known.body['properties']['timestamp']}' is still active. Please see"
+            " https://aka.ms/arm-deploy for usage details."
         )
         raise conflict("DeploymentActive", text)
     request = opened(call)
     number = f"{(1 << 63) - 1 - _EPOCH_TICKS - int(clock.now() * 1e7):020}"
     private = {
-        "request": request.properties, "principal": call.principal, "operation": number, "started": clock.now(), "done": {},
-    }  # fmt: skip
+        "request": request.properties,
+        "principal": call.principal,
+        "operation": number,
+        "started": clock.now(),
+        "done": {},
+    }
     properties = deployment_view.fresh(request, "Accepted")
     record = Record(request.identifier, KIND, {**_more(call), "properties": properties}, private)
     if known:
@@ -51,12 +59,21 @@ def put(call: Call) -> Reply:
     azure.store.put(record)
     deployment_run.begin(azure, record.key)
     where = f"{call.base}{record.id}/operationStatuses/{number}?api-version={call.version}"
-    return Reply(200 if known else 201, deployment_view.view(record), {"Azure-AsyncOperation": where, **operations.waiting(call)})
+    return Reply(
+        200 if known else 201,
+        deployment_view.view(record),
+        {"Azure-AsyncOperation": where, **operations.waiting(call)},
+    )
 
 
 def validate(call: Call) -> Reply:
     request = opened(call)
-    return Reply(200, deployment_view.document(request.identifier, deployment_view.validated(request), _more(call)))
+    return Reply(
+        200,
+        deployment_view.document(
+            request.identifier, deployment_view.validated(request), _more(call)
+        ),
+    )
 
 
 async def what_if(call: Call) -> Reply:
@@ -64,7 +81,10 @@ async def what_if(call: Call) -> Reply:
     request = opened(call)
     changes = await deployment_whatif.changes(call, request)
     running = call.azure.operations.begin(request.identifier + "/whatif", "deployment.foretold")
-    result = {"status": "Succeeded", "properties": {"correlationId": running.id, "changes": changes}}
+    result = {
+        "status": "Succeeded",
+        "properties": {"correlationId": running.id, "changes": changes},
+    }
     call.azure.store.keep(f"result:{running.id}", json.dumps(result))
     return resource_group.accepted(call, running)
 
@@ -81,7 +101,11 @@ def listing(call: Call) -> Reply:
     """Those of one scope, the newest first."""
     prefix = tracked.scope(call) or f"/subscriptions/{call.target.subscription}"
     depth = len(prefix.split("/")) + 4
-    found = [record for record in call.azure.store.each(KIND, prefix) if len(record.id.split("/")) == depth]
+    found = [
+        record
+        for record in call.azure.store.each(KIND, prefix)
+        if len(record.id.split("/")) == depth
+    ]
     wanted = compared(call.query.get("$filter"))
     shown = [deployment_view.view(record) for record in reversed(found)]
     return page(call, [one for one in shown if wanted({**one["properties"], "name": one["name"]})])
@@ -93,7 +117,10 @@ def delete(call: Call) -> Reply:
     if record is None:
         return Reply(204)
     if record.body["properties"]["provisioningState"] in ACTIVE:
-        raise conflict("DeploymentActive", f"The deployment '{record.name}' cannot be deleted because it is still active.")
+        raise conflict(
+            "DeploymentActive",
+            f"The deployment '{record.name}' cannot be deleted because it is still active.",
+        )
     running = call.azure.operations.begin(record.key, "deployment.deleted")
     return resource_group.accepted(call, running)
 
@@ -108,7 +135,8 @@ def cancel(call: Call) -> Reply:
     properties = record.body["properties"]
     if properties["provisioningState"] not in ACTIVE:
         text = (
-            f"The deployment '{record.name}' cannot be canceled because it is in the state '{properties['provisioningState']}'."
+            f"The deployment '{record.name}' cannot be canceled because it is in the state"
+            f" '{properties['provisioningState']}'."
         )
         raise conflict("DeploymentCannotBeCancelled", text)
     properties |= {"provisioningState": "Canceled", "timestamp": clock.zulu()}
@@ -124,10 +152,18 @@ def export(call: Call) -> Reply:
 def status(call: Call) -> Reply:
     record = _find(call)
     if record.private["operation"] != call.target.name:
-        raise ArmError(404, "OperationNotFound", f"The operation '{call.target.name}' could not be found.", headers=GATEWAY)
+        raise ArmError(
+            404,
+            "OperationNotFound",
+            f"The operation '{call.target.name}' could not be found.",
+            headers=GATEWAY,
+        )
     properties = record.body["properties"]
     state = properties["provisioningState"]
-    body: Body = {"status": state, **({"error": properties["error"]} if "error" in properties else {})}
+    body: Body = {
+        "status": state,
+        **({"error": properties["error"]} if "error" in properties else {}),
+    }
     return Reply(200, body, operations.waiting(call) if state in ACTIVE else {})
 
 
@@ -144,14 +180,23 @@ def step(call: Call) -> Reply:
         shown = deployment_view.operation(record, one["id"], one)
         if shown["operationId"] == call.target.name.upper():
             return Reply(200, shown)
-    raise ArmError(404, "DeploymentOperationNotFound", f"The operation '{call.target.name}' could not be found.", headers=GATEWAY)
+    raise ArmError(
+        404,
+        "DeploymentOperationNotFound",
+        f"The operation '{call.target.name}' could not be found.",
+        headers=GATEWAY,
+    )
 
 
 def short(handler: Callable[[Call], Reply]) -> Handler:
-    """Operations of a group's deployment have an address without `providers/Microsoft.Resources` as well."""
+    """Operations of a group's deployment have an address without `providers/Microsoft.Resources` as
+    well.
+    """
 
     def answer(call: Call) -> Reply:
-        whole = call.target.path.replace("/deployments/", "/providers/Microsoft.Resources/deployments/", 1)
+        whole = call.target.path.replace(
+            "/deployments/", "/providers/Microsoft.Resources/deployments/", 1
+        )
         return handler(replace(call, target=ids.parse(quote(whole))))
 
     return answer

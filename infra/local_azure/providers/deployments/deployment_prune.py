@@ -12,11 +12,17 @@ _ROUNDS = 200
 
 def extra(azure: Azure, group: str, kept: set[str]) -> list[Record]:
     """The tracked resources of a group that are not among `kept` (keys), youngest first."""
-    found = [record for record in azure.store.below(group) if record.kind in SHOWN and record.key not in kept]
+    found = [
+        record
+        for record in azure.store.below(group)
+        if record.kind in SHOWN and record.key not in kept
+    ]
     return found[::-1]
 
 
-async def prune(azure: Azure, deployment: Record, kept: set[str], principal: str, pause: float) -> list[Body]:
+async def prune(
+    azure: Azure, deployment: Record, kept: set[str], principal: str, pause: float
+) -> list[Body]:
     """Delete them, those that others still use last; the errors of what could not be deleted."""
     group = deployment.id.split("/providers/")[0]
     refused: dict[str, Body] = {}
@@ -26,7 +32,9 @@ async def prune(azure: Azure, deployment: Record, kept: set[str], principal: str
             return []
         moved = False
         for record in left:
-            reply = await azure.front.send("DELETE", record.id, _VERSION[record.kind.split("/")[0]], None, principal)
+            reply = await azure.front.send(
+                "DELETE", record.id, _VERSION[record.kind.split("/")[0]], None, principal
+            )
             if reply.status < 400:
                 refused.pop(record.key, None)
                 moved = True
@@ -38,4 +46,8 @@ async def prune(azure: Azure, deployment: Record, kept: set[str], principal: str
     return [refused[record.key] for record in extra(azure, group, kept) if record.key in refused]
 
 
-_VERSION = {"microsoft.app": "2025-07-01", "microsoft.operationalinsights": "2025-07-01", "microsoft.storage": "2024-01-01"}
+_VERSION = {
+    "microsoft.app": "2025-07-01",
+    "microsoft.operationalinsights": "2025-07-01",
+    "microsoft.storage": "2024-01-01",
+}

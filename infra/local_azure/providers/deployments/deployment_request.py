@@ -1,4 +1,6 @@
-"""What a deployment asks for: its place, its template opened with its parameters, and ARM's answer when that cannot be done."""
+"""What a deployment asks for: its place, its template opened with its parameters, and ARM's answer
+when that cannot be done.
+"""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +9,13 @@ from typing import Any
 
 from infra.local_azure.arm import ids
 from infra.local_azure.arm.call import Call
-from infra.local_azure.arm.errors import GATEWAY, ArmError, bad_request, group_not_found, not_implemented
+from infra.local_azure.arm.errors import (
+    GATEWAY,
+    ArmError,
+    bad_request,
+    group_not_found,
+    not_implemented,
+)
 from infra.local_azure.azure import Azure
 from infra.local_azure.providers.resource_group import view as group_view
 from infra.local_azure.providers.subscriptions import cloud
@@ -29,17 +37,26 @@ class InvalidTemplate(ArmError):
     def __init__(self, wrong: TemplateError, document: relaxed.Document) -> None:
         line, column = document.line(wrong.path)
         text = wrong.text.replace("{at}", f"at line '{line}' and column '{column}'")
-        super().__init__(400, "InvalidTemplate", f"Deployment template validation failed: '{text}'.", headers=GATEWAY)
+        super().__init__(
+            400,
+            "InvalidTemplate",
+            f"Deployment template validation failed: '{text}'.",
+            headers=GATEWAY,
+        )
         self.info = {"lineNumber": line, "linePosition": column, "path": wrong.path}
 
     def body(self) -> dict[str, Any]:
         violation = {"type": "TemplateViolation", "info": self.info}
-        return {"error": {"code": self.code, "message": self.message, "additionalInfo": [violation]}}
+        return {
+            "error": {"code": self.code, "message": self.message, "additionalInfo": [violation]}
+        }
 
 
 @dataclass
 class Opened:
-    """A checked request. `nested` are the resources of the deployments inside, as far as they are known before it runs."""
+    """A checked request. `nested` are the resources of the deployments inside, as far as they are
+    known before it runs.
+    """
 
     identifier: str
     properties: Body
@@ -57,22 +74,37 @@ def opened(call: Call) -> Opened:
     properties = call.document().get("properties")
     _place(call)
     if not isinstance(properties, dict):
-        raise bad_request("InvalidRequestContent", "The request content was invalid: the property 'properties' is missing.")
+        raise bad_request(
+            "InvalidRequestContent",
+            "The request content was invalid: the property 'properties' is missing.",
+        )
     for link in ("templateLink", "parametersLink"):
         if properties.get(link):
             raise not_implemented(f"{link} in a deployment")
     mode = str(properties.get("mode", ""))
     if mode.lower() not in {"incremental", "complete"}:
-        raise bad_request("InvalidDeploymentMode", f"The deployment mode '{mode}' is not valid; it is Incremental or Complete.")
+        raise bad_request(
+            "InvalidDeploymentMode",
+            f"The deployment mode '{mode}' is not valid; it is Incremental or Complete.",
+        )
     if mode.lower() == "complete" and call.target.group is None:
-        raise bad_request("InvalidDeploymentMode", "The deployment mode 'Complete' is not supported at subscription scope.")
+        raise bad_request(
+            "InvalidDeploymentMode",
+            "The deployment mode 'Complete' is not supported at subscription scope.",
+        )
     identifier = deployment_id(call)
     try:
-        template = reopened(call.azure, identifier, properties, location=call.document().get("location"))
-        groups = {one.key: _planned(one) for one in template.resources if one.kind.lower() == GROUPS}
+        template = reopened(
+            call.azure, identifier, properties, location=call.document().get("location")
+        )
+        groups = {
+            one.key: _planned(one) for one in template.resources if one.kind.lower() == GROUPS
+        }
         for resource in template.resources:
             _reachable(call.azure, resource, groups)
-        nested = [one for resource in template.resources for one in _inside(call.azure, resource, groups)]
+        nested = [
+            one for resource in template.resources for one in _inside(call.azure, resource, groups)
+        ]
         for resource in nested:
             _reachable(call.azure, resource, groups)
     except TemplateError as wrong:
@@ -85,7 +117,8 @@ def opened(call: Call) -> Opened:
         ValueError,
     ) as wrong:  # an array where an object belongs, and the like
         shapeless = TemplateError(
-            f"The template or its parameters do not have the expected shape: {wrong}", "properties.template"
+            f"The template or its parameters do not have the expected shape: {wrong}",
+            "properties.template",
         )
         raise InvalidTemplate(shapeless, _document(call)) from None
     return Opened(identifier, properties, template, nested)
@@ -99,7 +132,9 @@ def reopened(
     groups: Mapping[str, Body] | None = None,
     location: str | None = None,
 ) -> Template:
-    """The template of a request; `answers` is what its expressions may read, `groups` are those that are still to be made."""
+    """The template of a request; `answers` is what its expressions may read, `groups` are those
+    that are still to be made.
+    """
     target = ids.parse(identifier)
     group = azure.store.get(target.group_id) if target.group else None
     planned = (groups or {}).get(target.group_id.lower()) if target.group else None
@@ -120,7 +155,11 @@ def reopened(
         },
         tenant={"tenantId": identity.tenant, "displayName": "Local Azure"},
         environment=cloud(azure.base, identity.tenant),
-        deployment={"name": target.name, **({"location": location} if location else {}), "properties": shown},
+        deployment={
+            "name": target.name,
+            **({"location": location} if location else {}),
+            "properties": shown,
+        },
         group=group_view(group) if group else planned,
         answers={} if answers is None else answers,
     )
@@ -135,15 +174,20 @@ def deployment_id(call: Call) -> str:
 
 
 def _place(call: Call) -> None:
-    """At a subscription a deployment needs a location, in a group it takes the group's and must not have one."""
+    """At a subscription a deployment needs a location, in a group it takes the group's and must not
+    have one.
+    """
     name, sent = call.target.names[0], call.document().get("location")
     if call.target.group is None and not sent:
         more = "Please see https://aka.ms/deploy-to-subscription for usage details."
-        raise bad_request("LocationRequired", f"The 'location' property must be specified for '{name}'. {more}")
+        raise bad_request(
+            "LocationRequired", f"The 'location' property must be specified for '{name}'. {more}"
+        )
     if call.target.group is not None and sent:
         more = "Please see https://aka.ms/arm-deployment-resources for usage details."
         raise bad_request(
-            "InvalidDeployment", f"The 'location' property is not allowed for '{name}' at resource group scope. {more}"
+            "InvalidDeployment",
+            f"The 'location' property is not allowed for '{name}' at resource group scope. {more}",
         )
     if call.target.group is not None:
         record = call.azure.store.get(call.target.group_id)
@@ -153,7 +197,12 @@ def _place(call: Call) -> None:
 
 def _planned(resource: Resource) -> Body:
     """A group as resourceGroup() will show it."""
-    return {"id": resource.id, "name": resource.name, "type": resource.kind, **resource.body(defer=True)}
+    return {
+        "id": resource.id,
+        "name": resource.name,
+        "type": resource.kind,
+        **resource.body(defer=True),
+    }
 
 
 def _inside(azure: Azure, resource: Resource, groups: Mapping[str, Body]) -> list[Resource]:
@@ -161,16 +210,27 @@ def _inside(azure: Azure, resource: Resource, groups: Mapping[str, Body]) -> lis
     if resource.kind.lower() != DEPLOYMENT or not resource.enabled:
         return []
     properties = resource.body(defer=True).get("properties") or {}
-    if any(is_expression(value.get("value")) for value in (properties.get("parameters") or {}).values()):
+    if any(
+        is_expression(value.get("value")) for value in (properties.get("parameters") or {}).values()
+    ):
         return []
     inner = reopened(azure, resource.id, {"mode": "Incremental", **properties}, groups=groups)
-    return [found for one in inner.resources for found in (one, *_inside(azure, one, groups)) if one.enabled and not one.existing]
+    return [
+        found
+        for one in inner.resources
+        for found in (one, *_inside(azure, one, groups))
+        if one.enabled and not one.existing
+    ]
 
 
 def _reachable(azure: Azure, resource: Resource, groups: Mapping[str, Body]) -> None:
     """The group must exist or be made by this template, the type be one that this Azure has."""
     target = ids.parse(resource.id)
-    if target.group and target.group_id.lower() not in groups and azure.store.get(target.group_id) is None:
+    if (
+        target.group
+        and target.group_id.lower() not in groups
+        and azure.store.get(target.group_id) is None
+    ):
         raise group_not_found(target.group)
     if resource.enabled and not resource.existing and not azure.front.knows("PUT", resource.id):
         raise not_implemented(f"{resource.kind} in a deployment")

@@ -1,6 +1,8 @@
-"""Carrying a deployment out: each resource is sent through the front like a client's own PUT when what it needs is there.
+"""Carrying a deployment out: each resource is sent through the front like a client's own PUT when
+what it needs is there.
 
-Level-triggered: what is done is kept with the deployment, so a server that was killed goes on where it stood.
+Level-triggered: what is done is kept with the deployment, so a server that was killed goes on where
+it stood.
 """
 
 import asyncio
@@ -24,11 +26,20 @@ from .deployment_request import KIND, reopened
 from .deployment_view import duration
 
 ACTIVE = {"Accepted", "Running"}
-_BUSY = {"InProgress", "Accepted", "Running", "Waiting", "Creating", "Updating", "UpgradeRequested", "Provisioning"}
+_BUSY = {
+    "InProgress",
+    "Accepted",
+    "Running",
+    "Waiting",
+    "Creating",
+    "Updating",
+    "UpgradeRequested",
+    "Provisioning",
+}
 _PATIENCE = 60
 _FAILED = (
-    "At least one resource deployment operation failed. Please list deployment operations for details. "
-    "Please see https://aka.ms/arm-deployment-operations for usage details."
+    "At least one resource deployment operation failed. Please list deployment operations for"
+    " details. Please see https://aka.ms/arm-deployment-operations for usage details."
 )
 _tasks: set[asyncio.Task[None]] = set()
 log = logging.getLogger(__name__)
@@ -73,7 +84,10 @@ class _Run:
             await self._all()
         except Exception:
             log.exception("deployment %s failed", self.key)
-            self._end("Failed", {"code": "InternalServerError", "message": "The local Azure failed; see its log."})
+            self._end(
+                "Failed",
+                {"code": "InternalServerError", "message": "The local Azure failed; see its log."},
+            )
 
     def record(self) -> Record | None:
         """The deployment as it is stored now; None once it was canceled or is gone."""
@@ -94,11 +108,23 @@ class _Run:
         record = self.record()
         if record is None:
             return
-        errors = [one["error"] for one in record.private["done"].values() if one["state"] == "Failed"]
+        errors = [
+            one["error"] for one in record.private["done"].values() if one["state"] == "Failed"
+        ]
         if not errors and record.private["request"]["mode"].lower() == "complete":
-            errors = await prune(self.azure, record, {one.key for one in wanted}, self.principal, self.pause)
+            errors = await prune(
+                self.azure, record, {one.key for one in wanted}, self.principal, self.pause
+            )
         if errors:
-            self._end("Failed", {"code": "DeploymentFailed", "target": record.id, "message": _FAILED, "details": errors})
+            self._end(
+                "Failed",
+                {
+                    "code": "DeploymentFailed",
+                    "target": record.id,
+                    "message": _FAILED,
+                    "details": errors,
+                },
+            )
         else:
             await self._outputs(template, wanted)
 
@@ -107,7 +133,9 @@ class _Run:
         running: dict[asyncio.Task[bool], Resource] = {}
         wanted = {one.key for one in waiting} | done
         while self.record() is not None:
-            for one in [one for one in waiting if {need.lower() for need in one.needs} & wanted <= done]:
+            for one in [
+                one for one in waiting if {need.lower() for need in one.needs} & wanted <= done
+            ]:
                 waiting.remove(one)
                 running[asyncio.get_running_loop().create_task(self._one(one))] = one
             if not running:
@@ -121,7 +149,14 @@ class _Run:
         """Deploy one resource and keep what came of it."""
         started, tracking = clock.now(), str(uuid.uuid4())
         self._keep(
-            resource.id, {"state": "Running", "started": started, "ended": started, "tracking": tracking, "code": "Accepted"}
+            resource.id,
+            {
+                "state": "Running",
+                "started": started,
+                "ended": started,
+                "tracking": tracking,
+                "code": "Accepted",
+            },
         )
         state, code, error = "Succeeded", "OK", None
         try:
@@ -130,15 +165,27 @@ class _Run:
             state, code, error = "Failed", failed.code, failed.error
         except TemplateError as wrong:
             text = resource.fail(wrong).text.replace(" {at}", "")
-            state, code, error = "Failed", "BadRequest", {"code": "InvalidTemplate", "message": text}
-        ended: Body = {"state": state, "started": started, "ended": clock.now(), "tracking": tracking, "code": code}
+            state, code, error = (
+                "Failed",
+                "BadRequest",
+                {"code": "InvalidTemplate", "message": text},
+            )
+        ended: Body = {
+            "state": state,
+            "started": started,
+            "ended": clock.now(),
+            "tracking": tracking,
+            "code": code,
+        }
         self._keep(resource.id, {**ended, **({"error": error} if error else {})})
         return error is None
 
     async def _deploy(self, resource: Resource) -> str:
         body = await self._settled(resource.body)
         for _ in range(_PATIENCE):
-            reply = await self.azure.front.send("PUT", resource.id, resource.version, body, self.principal)
+            reply = await self.azure.front.send(
+                "PUT", resource.id, resource.version, body, self.principal
+            )
             if not _passing(reply):
                 break
             await asyncio.sleep(self.pause)
@@ -159,16 +206,22 @@ class _Run:
                 continue
             body = reply.body if isinstance(reply.body, dict) else {}
             if status and body.get("status") in {"Failed", "Canceled"}:
-                raise Failed("Conflict", _terminal(resource.id, str(body["status"]), body.get("error")))
+                raise Failed(
+                    "Conflict", _terminal(resource.id, str(body["status"]), body.get("error"))
+                )
             if reply.status >= 400:
                 raise Failed(_phrase(reply.status), {"target": resource.id, **_error(reply.body)})
             if (status and body.get("status") not in _BUSY) or (not status and reply.status != 202):
                 return
 
     async def _provisioned(self, resource: Resource) -> None:
-        """A resource's own state has the last word: an operation may succeed and leave it failed."""
+        """A resource's own state has the last word: an operation may succeed and leave it
+        failed.
+        """
         while True:
-            reply = await self.azure.front.send("GET", resource.id, resource.version, None, self.principal)
+            reply = await self.azure.front.send(
+                "GET", resource.id, resource.version, None, self.principal
+            )
             properties = reply.body.get("properties") if isinstance(reply.body, dict) else None
             state = properties.get("provisioningState") if isinstance(properties, dict) else None
             if state in {"Failed", "Canceled"}:
@@ -183,14 +236,28 @@ class _Run:
         try:
             outputs = await self._settled(template.outputs)
         except (Failed, TemplateError) as wrong:
-            error = {"code": "DeploymentOutputEvaluationFailed", "message": f"Unable to evaluate template outputs: '{wrong}'."}
+            error = {
+                "code": "DeploymentOutputEvaluationFailed",
+                "message": f"Unable to evaluate template outputs: '{wrong}'.",
+            }
             self._end("Failed", error)
         else:
-            self._keep("", {"state": "Succeeded", "started": started, "ended": clock.now(), "tracking": tracking, "code": "OK"})
+            self._keep(
+                "",
+                {
+                    "state": "Succeeded",
+                    "started": started,
+                    "ended": clock.now(),
+                    "tracking": tracking,
+                    "code": "OK",
+                },
+            )
             self._end("Succeeded", None, outputs, self._written(wanted))
 
     def _written(self, wanted: list[Resource]) -> list[str]:
-        """The ids of what was deployed, those of nested deployments in the place of the deployments themselves."""
+        """The ids of what was deployed, those of nested deployments in the place of the deployments
+        themselves.
+        """
         found: set[str] = set()
         for one in wanted:
             nested = self.azure.store.get(one.id) if one.kind.lower() == KIND else None
@@ -208,7 +275,9 @@ class _Run:
 
     async def _ask(self, request: Request) -> Any:
         body = json.loads(request.body) if request.body else None
-        reply = await self.azure.front.send(request.method, request.path, request.version, body, self.principal)
+        reply = await self.azure.front.send(
+            request.method, request.path, request.version, body, self.principal
+        )
         if reply.status >= 400:
             raise Failed(_phrase(reply.status), {"target": request.path, **_error(reply.body)})
         return reply.body
@@ -216,18 +285,32 @@ class _Run:
     async def _get(self, url: str) -> Reply:
         parts = urlsplit(url)
         version = parse_qs(parts.query)["api-version"][0]
-        return await self.azure.front.send("GET", unquote(parts.path), version, None, self.principal)
+        return await self.azure.front.send(
+            "GET", unquote(parts.path), version, None, self.principal
+        )
 
     def _template(self, record: Record) -> Template:
         """The template with this run's answers in reach of its expressions."""
-        return reopened(self.azure, record.id, record.private["request"], self.answers, location=record.body.get("location"))
+        return reopened(
+            self.azure,
+            record.id,
+            record.private["request"],
+            self.answers,
+            location=record.body.get("location"),
+        )
 
     def _keep(self, identifier: str, done: Body) -> None:
         if record := self.record():
             record.private["done"][identifier.lower()] = {"id": identifier, **done}
             self.azure.store.put(record)
 
-    def _end(self, state: str, error: Body | None, outputs: Body | None = None, written: list[str] | None = None) -> None:
+    def _end(
+        self,
+        state: str,
+        error: Body | None,
+        outputs: Body | None = None,
+        written: list[str] | None = None,
+    ) -> None:
         record = self.record()
         if record is None:
             return
@@ -244,7 +327,9 @@ def _passing(reply: Reply) -> bool:
     """A refusal that ARM itself waits out: the resource is busy, or the provider is."""
     if reply.status in {429, 500, 502, 503, 504}:
         return True
-    return reply.status == 409 and any(word in str(_error(reply.body)["code"]) for word in ("InProgress", "NotProvisioned"))
+    return reply.status == 409 and any(
+        word in str(_error(reply.body)["code"]) for word in ("InProgress", "NotProvisioned")
+    )
 
 
 def _error(body: Any) -> Body:
@@ -254,12 +339,21 @@ def _error(body: Any) -> Body:
 
 def _terminal(identifier: str, state: str, error: Any) -> Body:
     text = (
-        f"The resource write operation failed to complete successfully, because it reached terminal provisioning state '{state}'."
+        "The resource write operation failed to complete successfully, because it reached terminal"
+        f" provisioning state '{state}'."
     )
     found = {"code": "ResourceDeploymentFailure", "target": identifier, "message": text}
     return {**found, "details": [error]} if isinstance(error, dict) else found
 
 
 def _phrase(status: int) -> str:
-    words = {200: "OK", 201: "Created", 202: "Accepted", 400: "BadRequest", 403: "Forbidden", 404: "NotFound", 409: "Conflict"}
+    words = {
+        200: "OK",
+        201: "Created",
+        202: "Accepted",
+        400: "BadRequest",
+        403: "Forbidden",
+        404: "NotFound",
+        409: "Conflict",
+    }
     return words.get(status, str(status))

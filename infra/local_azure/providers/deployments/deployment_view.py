@@ -1,4 +1,6 @@
-"""How deployments and their operations look: the document of a PUT, a GET, a list and a validation."""
+"""How deployments and their operations look: the document of a PUT, a GET, a list and a
+validation.
+"""
 
 import uuid
 from typing import Any
@@ -25,7 +27,9 @@ def fresh(request: Opened, state: str) -> Body:
         "duration": "PT0S",
         "correlationId": str(uuid.uuid4()),
         "providers": _providers(request),
-        "dependencies": [shown for one in request.resources if (shown := _dependency(one, request))],
+        "dependencies": [
+            shown for one in request.resources if (shown := _dependency(one, request))
+        ],
     }
 
 
@@ -56,7 +60,9 @@ def duration(seconds: float) -> str:
 
 
 def operation(record: Record, identifier: str, done: Body) -> Body:
-    """One entry of a deployment's operations: what was done to one resource; no resource means its outputs."""
+    """One entry of a deployment's operations: what was done to one resource; no resource means its
+    outputs.
+    """
     properties: Body = {
         "provisioningOperation": "Create" if identifier else "EvaluateDeploymentOutput",
         "provisioningState": done["state"],
@@ -89,13 +95,20 @@ def _providers(request: Opened) -> list[Body]:
         if region not in regions:
             regions.append(region)
     return [
-        {"namespace": name, "resourceTypes": [{"resourceType": kind, "locations": places} for kind, places in kinds.items()]}
+        {
+            "namespace": name,
+            "resourceTypes": [
+                {"resourceType": kind, "locations": places} for kind, places in kinds.items()
+            ],
+        }
         for name, kinds in found.items()
     ]
 
 
 def _dependency(resource: Resource, request: Opened) -> Body | None:
-    """What a resource waits for; what it reads by an expression is named with the api-version it is read by."""
+    """What a resource waits for; what it reads by an expression is named with the api-version it is
+    read by.
+    """
     needs: list[Body] = []
     own = {one.key for one in request.template.resources}
     read = {ask.path.lower() for ask in resource.asks if ask.method == "GET"}
@@ -105,5 +118,7 @@ def _dependency(resource: Resource, request: Opened) -> Body | None:
         if action and path.lower() in own and path not in (need["id"] for need in needs):
             needs.append({"id": path, **_typed(path)})
         entry = {"id": path, **_typed(path)}
-        needs.append({**entry, **({"actionName": action} if action else {}), "apiVersion": ask.version})
+        needs.append(
+            {**entry, **({"actionName": action} if action else {}), "apiVersion": ask.version}
+        )
     return {"dependsOn": needs, "id": resource.id, **_typed(resource.id)} if needs else None

@@ -14,17 +14,35 @@ from .deployment_request import Opened, given
 
 # What providers fill in themselves and no template sets; a what-if leaves it out of both sides.
 _READ_ONLY = {
-    "creationtime", "createddate", "customdomainverificationid", "customerid", "defaultdomain", "etag", "eventstreamendpoint",
-    "keycreationtime", "latestreadyrevisionname", "latestrevisionfqdn", "latestrevisionname", "modifieddate",
+    "creationtime",
+    "createddate",
+    "customdomainverificationid",
+    "customerid",
+    "defaultdomain",
+    "etag",
+    "eventstreamendpoint",
+    "keycreationtime",
+    "latestreadyrevisionname",
+    "latestrevisionfqdn",
+    "latestrevisionname",
+    "modifieddate",
     "outboundipaddresses",
     "primaryendpoints",
-    "primarylocation", "privateendpointconnections", "provisioningstate", "quotanextresettime",
-    "runningstatus", "staticip", "statusofprimary", "systemdata",
-}  # fmt: skip
+    "primarylocation",
+    "privateendpointconnections",
+    "provisioningstate",
+    "quotanextresettime",
+    "runningstatus",
+    "staticip",
+    "statusofprimary",
+    "systemdata",
+}
 
 
 async def changes(call: Call, request: Opened) -> list[Body]:
-    """In the order of the resource ids; in Complete mode what the template lacks is deleted, else it is ignored."""
+    """In the order of the resource ids; in Complete mode what the template lacks is deleted, else
+    it is ignored.
+    """
     short = _short(call)
     found = [
         await _change(call, one, short=short)
@@ -65,7 +83,9 @@ async def _current(call: Call, identifier: str, version: str) -> Body | None:
 
 
 def _laid(before: Body, sent: Body) -> Body:
-    """What the write would leave: identity is the resource's own, the location the same region however it is spelt."""
+    """What the write would leave: identity is the resource's own, the location the same region
+    however it is spelt.
+    """
     own: Body = {name: before[name] for name in ("id", "name", "type") if name in before}
     result: Body = {**merged(before, sent), **own}
     if normal(str(before.get("location"))) == normal(str(result.get("location"))):
@@ -89,14 +109,20 @@ def _sorted(value: Any) -> Any:
 
 
 def _delta(before: Any, after: Any, path: str) -> list[Body]:
-    """The differing properties; an expression that only the deployment can evaluate is taken as no difference."""
+    """The differing properties; an expression that only the deployment can evaluate is taken as no
+    difference.
+    """
     if isinstance(before, dict) and isinstance(after, dict):
         found: list[Body] = []
         for name in dict.fromkeys((*before, *after)):
             key, other = member(before, name), member(after, name)
             below = f"{path}.{name}" if path else name
             if key is None:
-                found += [] if after[other or name] in (None, {}, []) else [_entry(below, "Create", None, after[other or name])]
+                found += (
+                    []
+                    if after[other or name] in (None, {}, [])
+                    else [_entry(below, "Create", None, after[other or name])]
+                )
             elif other is None:
                 found.append(_entry(below, "Delete", before[key], None))
             else:
@@ -126,7 +152,9 @@ def _element(before: list[Any], after: list[Any], place: str) -> list[Body]:
 
 
 def _entry(path: str, kind: str, before: Any, after: Any) -> Body:
-    shown = {name: value for name, value in (("before", before), ("after", after)) if value is not None}
+    shown = {
+        name: value for name, value in (("before", before), ("after", after)) if value is not None
+    }
     return {"path": path, "propertyChangeType": kind, **shown}
 
 

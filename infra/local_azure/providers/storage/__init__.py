@@ -1,1 +1,3 @@
-"""Microsoft.Storage: accounts and file shares at ARM's level; the files themselves are in `files`."""
+"""Microsoft.Storage: accounts and file shares at ARM's level; the files themselves are
+in `files`.
+"""

@@ -1,4 +1,6 @@
-"""File services as ARM shows them: one for each account that has files, with its SMB, CORS and soft-delete settings."""
+"""File services as ARM shows them: one for each account that has files, with its SMB, CORS and
+soft-delete settings.
+"""
 
 from infra.local_azure.arm.call import Call, Handler, Reply
 from infra.local_azure.arm.errors import ArmError, bad_request, conflict
@@ -24,13 +26,25 @@ def listing(call: Call) -> Reply:
 
 
 def put(call: Call) -> Reply:
-    """Sections that are not sent stay. The answer echoes what was sent, and hardly anything when that was nothing."""
+    """Sections that are not sent stay. The answer echoes what was sent, and hardly anything when
+    that was nothing.
+    """
     owner, body = account(call, 1), call.body if isinstance(call.body, dict) else {}
-    sent = {name: value for name, value in (body.get("properties") or {}).items() if name in _SECTIONS and value is not None}
+    sent = {
+        name: value
+        for name, value in (body.get("properties") or {}).items()
+        if name in _SECTIONS and value is not None
+    }
     _check(sent, owner)
     identifier = f"{owner.id}/fileServices/default"
     known = call.azure.store.get(identifier)
-    call.azure.store.put(Record(identifier, KIND, {"properties": {**(known.body["properties"] if known else {}), **sent}}))
+    call.azure.store.put(
+        Record(
+            identifier,
+            KIND,
+            {"properties": {**(known.body["properties"] if known else {}), **sent}},
+        )
+    )
     if "properties" not in body and call.version < "2023-05-01":
         return Reply(200, {"name": "default"})
     return Reply(200, {"id": identifier, "name": "default", "type": TYPE, "properties": sent})
@@ -46,7 +60,10 @@ def account(call: Call, depth: int) -> Record:
     """The account that this call's resource hangs on, ready and of a kind that has files."""
     record = tracked.parent(call, storage_account.KIND, depth)
     if record.body["properties"]["provisioningState"] != "Succeeded":
-        text = "The storage account provisioning state must be 'Succeeded' before executing the operation."
+        text = (
+            "The storage account provisioning state must be 'Succeeded' before executing the"
+            " operation."
+        )
         raise conflict("StorageAccountIsNotProvisioned", text)
     if not account_shape.has_files(record.body["kind"]):
         raise conflict("FeatureNotSupportedForAccount", "File is not supported for the account.")
@@ -69,7 +86,9 @@ def settings(store: Store, owner: Record) -> Body:
     return {
         "protocolSettings": {**(sent.get("protocolSettings") or {}), "smb": smb},
         "cors": {"corsRules": [], **(sent.get("cors") or {})},
-        "shareDeleteRetentionPolicy": policy if policy.get("enabled") else {"enabled": False, "days": 0},
+        "shareDeleteRetentionPolicy": (
+            policy if policy.get("enabled") else {"enabled": False, "days": 0}
+        ),
     }
 
 
@@ -82,14 +101,21 @@ def _check(sent: Body, owner: Record) -> None:
     policy = sent.get("shareDeleteRetentionPolicy") or {}
     days = policy.get("days")
     if policy.get("enabled") and not (isinstance(days, int) and 1 <= days <= 365):
-        raise bad_request("InvalidRequestPropertyValue", f"The value '{days}' is not allowed for property days.")
+        raise bad_request(
+            "InvalidRequestPropertyValue", f"The value '{days}' is not allowed for property days."
+        )
     multichannel = ((sent.get("protocolSettings") or {}).get("smb") or {}).get("multichannel") or {}
     if multichannel.get("enabled") and owner.body["kind"] != "FileStorage":
-        raise conflict("FeatureNotSupportedForAccount", "SMB Multichannel is not supported for the account.")
+        raise conflict(
+            "FeatureNotSupportedForAccount", "SMB Multichannel is not supported for the account."
+        )
     for rule in (sent.get("cors") or {}).get("corsRules") or []:
-        if wrong := [method for method in rule.get("allowedMethods") or [] if method not in _METHODS]:
+        if wrong := [
+            method for method in rule.get("allowedMethods") or [] if method not in _METHODS
+        ]:
             raise bad_request(
-                "InvalidRequestPropertyValue", f"The value '{wrong[0]}' is not allowed for property allowedMethods."
+                "InvalidRequestPropertyValue",
+                f"The value '{wrong[0]}' is not allowed for property allowedMethods.",
             )
 
 

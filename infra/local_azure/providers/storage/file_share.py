@@ -1,4 +1,6 @@
-"""File shares as ARM shows them. The data plane (`files`) reads and writes the same records; copies are in `share_copies`."""
+"""File shares as ARM shows them. The data plane (`files`) reads and writes the same records; copies
+are in `share_copies`.
+"""
 
 import asyncio
 import re
@@ -26,17 +28,24 @@ _POLICY = {"st": "startTime", "se": "expiryTime", "sp": "permission"}
 
 
 async def put(call: Call) -> Reply:
-    """Create or change a share, or with `$expand=snapshots` make a snapshot of it. The answer echoes what was sent."""
+    """Create or change a share, or with `$expand=snapshots` make a snapshot of it. The answer
+    echoes what was sent.
+    """
     owner, body = account(call, 2), call.body if isinstance(call.body, dict) else {}
     known, sent = call.azure.store.get(call.target.key), _sent(body)
     echo = {"properties": sent} if "properties" in body or call.version >= "2023-05-01" else {}
     if "snapshots" in _expanded(call):
         made = await share_copies.snapshot(call.azure, _share(call), sent.get("metadata"))
-        shown = {**_named(_share(call).id), "properties": {**sent, "snapshotTime": made.body["snapshot"]}}
+        shown = {
+            **_named(_share(call).id),
+            "properties": {**sent, "snapshotTime": made.body["snapshot"]},
+        }
         return Reply(201, shown)
     record = known or create(call.azure, owner, call.target.name)
     _write(call, record, owner, sent)
-    return Reply(200 if known else 201, {**_named(record.id), **echo}, {"ETag": record.body["etag"]})
+    return Reply(
+        200 if known else 201, {**_named(record.id), **echo}, {"ETag": record.body["etag"]}
+    )
 
 
 def _sent(body: Body) -> Body:
@@ -75,27 +84,37 @@ def delete(call: Call) -> Reply:
     if record is None:
         return Reply(204)
     if stamp := call.headers.get(_SNAPSHOT_HEADER):
-        share_copies.drop_snapshot(call.azure, share_copies.find_snapshot(call.azure, record, stamp))
+        share_copies.drop_snapshot(
+            call.azure, share_copies.find_snapshot(call.azure, record, stamp)
+        )
         return Reply(200)
     included = call.query.get("$include", "none").lower()
     if included == "none" and share_copies.snapshots(call.azure, record):
-        raise conflict("ShareHasSnapshots", "The share has snapshots and the operation requires no snapshots.")
+        raise conflict(
+            "ShareHasSnapshots", "The share has snapshots and the operation requires no snapshots."
+        )
     if included != "leased-snapshots" and leases.active(call.azure.store, record.key):
         raise conflict(
-            "LeaseIdMissing", "There is currently a lease on the file share and no lease ID was specified in the request."
+            "LeaseIdMissing",
+            "There is currently a lease on the file share and no lease ID was specified in the"
+            " request.",
         )
     share_copies.bury(call.azure, record, file_service.retention_days(call.azure.store, owner))
     return Reply(200)
 
 
 def listing(call: Call) -> Reply:
-    """In the order of their names; snapshots before their share, deleted ones only when asked for, metadata never."""
+    """In the order of their names; snapshots before their share, deleted ones only when asked for,
+    metadata never.
+    """
     owner, wanted, azure = account(call, 2), _expanded(call), call.azure
     match = re.fullmatch(r"startswith\(name,\s*'?([^')]*)'?\)", call.query.get("$filter", ""))
     entries = []
     for share in azure.store.each(KIND, owner.id):
         copies = share_copies.snapshots(azure, share) if "snapshots" in wanted else []
-        entries += [(share.name, _entry(call, share.id, share.name, record)) for record in (*copies, share)]
+        entries += [
+            (share.name, _entry(call, share.id, share.name, record)) for record in (*copies, share)
+        ]
     for grave in share_copies.buried(azure, owner) if "deleted" in wanted else []:
         entries.append((grave.body["name"], _entry(call, grave.id, grave.body["name"], grave)))
     entries.sort(key=lambda entry: entry[0])
@@ -106,7 +125,10 @@ def restore(call: Call) -> Reply:
     """Have a deleted share back, which is named by its version."""
     owner, body = account(call, 3), call.document()
     record = share_copies.revive(
-        call.azure, owner, str(body.get("deletedShareName") or ""), str(body.get("deletedShareVersion") or "")
+        call.azure,
+        owner,
+        str(body.get("deletedShareName") or ""),
+        str(body.get("deletedShareVersion") or ""),
     )
     record.body |= {"modified": clock.now(), "etag": new_etag()}
     call.azure.store.put(record)
@@ -116,26 +138,46 @@ def restore(call: Call) -> Reply:
 def lease(call: Call) -> Reply:
     """The lease operations of the data plane, as one POST."""
     account(call, 3)
-    record, body, store = _found(call, call.target.key.rsplit("/", 1)[0]), call.document(), call.azure.store
+    record, body, store = (
+        _found(call, call.target.key.rsplit("/", 1)[0]),
+        call.document(),
+        call.azure.store,
+    )
     action, identifier = str(body.get("action") or ""), str(body.get("leaseId") or "")
     try:
         match action.lower():
             case "acquire":
-                held = leases.acquire(store, record.key, int(body.get("leaseDuration") or -1), body.get("proposedLeaseId"))
+                held = leases.acquire(
+                    store,
+                    record.key,
+                    int(body.get("leaseDuration") or -1),
+                    body.get("proposedLeaseId"),
+                )
                 return Reply(200, {"leaseId": held.id})
             case "renew":
                 return Reply(200, {"leaseId": leases.renew(store, record.key, identifier).id})
             case "change":
                 proposed = str(body.get("proposedLeaseId") or "")
-                return Reply(200, {"leaseId": leases.change(store, record.key, identifier, proposed).id})
+                return Reply(
+                    200, {"leaseId": leases.change(store, record.key, identifier, proposed).id}
+                )
             case "release":
                 leases.release(store, record.key, identifier)
                 return Reply(200, {})
             case "break":
-                return Reply(200, {"leaseTimeSeconds": str(leases.break_(store, record.key, body.get("breakPeriod")))})
+                return Reply(
+                    200,
+                    {
+                        "leaseTimeSeconds": str(
+                            leases.break_(store, record.key, body.get("breakPeriod"))
+                        )
+                    },
+                )
     except FilesError as refused:
         raise ArmError(refused.status, refused.code, refused.message) from None
-    raise bad_request("InvalidRequestPropertyValue", f"The value '{action}' is not allowed for property action.")
+    raise bad_request(
+        "InvalidRequestPropertyValue", f"The value '{action}' is not allowed for property action."
+    )
 
 
 def create(azure: Azure, owner: Record, name: str) -> Record:
@@ -146,7 +188,9 @@ def create(azure: Azure, owner: Record, name: str) -> Record:
             if 3 <= len(name) <= 63
             else "The specified resource name length is not within the permissible limits."
         )
-        raise bad_request("InvalidResourceName" if 3 <= len(name) <= 63 else "OutOfRangeInput", text)
+        raise bad_request(
+            "InvalidResourceName" if 3 <= len(name) <= 63 else "OutOfRangeInput", text
+        )
     tree.ensure(azure.options, owner.name, name)
     azure.composition.changed()  # a replica that had the share of this name mounts it again
     return Record(f"{owner.id}/fileServices/default/shares/{name}", KIND, {"created": clock.now()})
@@ -161,17 +205,31 @@ def settle(
     tier: str | None = None,
     default: int | None = None,
 ) -> None:
-    """Apply a write's settings and give the share a new etag. `default` is the quota of a share that names none."""
+    """Apply a write's settings and give the share a new etag. `default` is the quota of a share
+    that names none.
+    """
     most = 102400
-    if quota is not None and (isinstance(quota, bool) or not isinstance(quota, int) or not 1 <= quota <= most):
-        raise bad_request("InvalidRequestPropertyValue", f"The value '{quota}' is not allowed for property shareQuota.")
+    if quota is not None and (
+        isinstance(quota, bool) or not isinstance(quota, int) or not 1 <= quota <= most
+    ):
+        raise bad_request(
+            "InvalidRequestPropertyValue",
+            f"The value '{quota}' is not allowed for property shareQuota.",
+        )
     premium = owner.body["kind"] == "FileStorage"
-    if tier is not None and tier not in ({"Premium"} if premium else {"TransactionOptimized", "Hot", "Cool"}):
-        raise bad_request("InvalidRequestPropertyValue", f"The value '{tier}' is not allowed for property accessTier.")
+    if tier is not None and tier not in (
+        {"Premium"} if premium else {"TransactionOptimized", "Hot", "Cool"}
+    ):
+        raise bad_request(
+            "InvalidRequestPropertyValue",
+            f"The value '{tier}' is not allowed for property accessTier.",
+        )
     body = record.body
     large = premium or owner.body["properties"].get("largeFileSharesState") == "Enabled"
     body["shareQuota"] = quota or body.get("shareQuota") or (most if large else default or most)
-    body["accessTier"] = tier or body.get("accessTier") or ("Premium" if premium else "TransactionOptimized")
+    body["accessTier"] = (
+        tier or body.get("accessTier") or ("Premium" if premium else "TransactionOptimized")
+    )
     if metadata is not None:
         body["metadata"] = {str(key): str(value) for key, value in metadata.items()}
     body["modified"] = clock.now()
@@ -185,28 +243,44 @@ def new_etag() -> str:
 def remove(azure: Azure, record: Record) -> None:
     """What the data plane does with a share that nobody leases."""
     owner = azure.store.get("/".join(record.id.split("/")[:9]))
-    share_copies.bury(azure, record, file_service.retention_days(azure.store, owner) if owner else 0)
+    share_copies.bury(
+        azure, record, file_service.retention_days(azure.store, owner) if owner else 0
+    )
 
 
 def policies(record: Record) -> list[Body]:
     """The stored access policies, which the data plane writes too."""
     return [
-        {"id": identifier, "accessPolicy": {_POLICY[field]: value for field, value in policy.items()}}
+        {
+            "id": identifier,
+            "accessPolicy": {_POLICY[field]: value for field, value in policy.items()},
+        }
         for identifier, policy in record.body.get("policies", {}).items()
     ]
 
 
 def _write(call: Call, record: Record, owner: Record, sent: Body) -> None:
-    """Before 2023-05-01 a standard account's shares held 5 TiB; since then all accounts are made for large ones."""
+    """Before 2023-05-01 a standard account's shares held 5 TiB; since then all accounts are made
+    for large ones.
+    """
     protocol = sent.get("enabledProtocols")
     if protocol is not None and protocol not in {"SMB", "NFS"}:
-        raise bad_request("InvalidRequestPropertyValue", f"The value '{protocol}' is not allowed for property enabledProtocols.")
+        raise bad_request(
+            "InvalidRequestPropertyValue",
+            f"The value '{protocol}' is not allowed for property enabledProtocols.",
+        )
     if protocol == "NFS" and owner.body["kind"] != "FileStorage":
         raise conflict("FeatureNotSupportedForAccount", "NFS is not supported for the account.")
     default = 5120 if call.version < "2023-05-01" else None
-    settings = {"quota": sent.get("shareQuota"), "metadata": sent.get("metadata"), "tier": sent.get("accessTier")}
+    settings = {
+        "quota": sent.get("shareQuota"),
+        "metadata": sent.get("metadata"),
+        "tier": sent.get("accessTier"),
+    }
     settle(record, owner, **settings, default=default)
-    record.body |= {name: sent[name] for name in ("enabledProtocols", "rootSquash") if sent.get(name)}
+    record.body |= {
+        name: sent[name] for name in ("enabledProtocols", "rootSquash") if sent.get(name)
+    }
     if sent.get("signedIdentifiers") is not None:
         record.body["policies"] = _read_policies(sent["signedIdentifiers"])
     call.azure.store.put(record)
@@ -214,10 +288,14 @@ def _write(call: Call, record: Record, owner: Record, sent: Body) -> None:
 
 def _read_policies(sent: list[Body]) -> Body:
     if len(sent) > 5:
-        raise bad_request("InvalidRequestPropertyValue", "A share may have at most five stored access policies.")
+        raise bad_request(
+            "InvalidRequestPropertyValue", "A share may have at most five stored access policies."
+        )
     return {
         str(entry.get("id")): {
-            field: entry["accessPolicy"][name] for field, name in _POLICY.items() if (entry.get("accessPolicy") or {}).get(name)
+            field: entry["accessPolicy"][name]
+            for field, name in _POLICY.items()
+            if (entry.get("accessPolicy") or {}).get(name)
         }
         for entry in sent
     }
@@ -243,18 +321,29 @@ def _entry(call: Call, identifier: str, name: str, record: Record) -> Body:
     properties = _properties(call, record)
     if "snapshot" in record.body:
         properties.pop("accessTierChangeTime", None)
-    return {**_named(identifier), "name": name, "etag": record.body["etag"], "properties": properties}
+    return {
+        **_named(identifier),
+        "name": name,
+        "etag": record.body["etag"],
+        "properties": properties,
+    }
 
 
 def _properties(call: Call, record: Record) -> Body:
-    """What lists show of a share. Old accounts and old api-versions know nothing of tiers that change, and of leases."""
+    """What lists show of a share. Old accounts and old api-versions know nothing of tiers that
+    change, and of leases.
+    """
     body, owner = record.body, call.azure.store.get("/".join(record.id.split("/")[:9]))
     properties: Body = {}
     if call.version >= "2020-08":
         lease = leases.describe(call.azure.store, record.key)
-        properties |= {"leaseStatus": "unlocked", "leaseState": "broken"} if "deleted" in body else lease
+        properties |= (
+            {"leaseStatus": "unlocked", "leaseState": "broken"} if "deleted" in body else lease
+        )
     if "deleted" in body:
-        when = _second(body["deleted"]) if call.version >= "2020-08" else clock.http(body["deleted"])
+        when = (
+            _second(body["deleted"]) if call.version >= "2020-08" else clock.http(body["deleted"])
+        )
         properties |= {"version": body["version"], "deleted": True, "deletedTime": when}
         properties["remainingRetentionDays"] = share_copies.remaining_days(record)
     if "snapshot" in body:
@@ -262,10 +351,17 @@ def _properties(call: Call, record: Record) -> Body:
     tiered = owner is not None and owner.body["kind"] != "Storage"
     listed = call.target.route.endswith("/shares")
     properties |= {"accessTier": body["accessTier"]} if tiered or listed else {}
-    properties |= {"accessTierChangeTime": _second(body["created"])} if tiered and call.version >= "2020-08" else {}
+    properties |= (
+        {"accessTierChangeTime": _second(body["created"])}
+        if tiered and call.version >= "2020-08"
+        else {}
+    )
     properties |= {"lastModifiedTime": _second(body["modified"]), "shareQuota": body["shareQuota"]}
     properties["enabledProtocols"] = body.get("enabledProtocols", "SMB")
-    return {**properties, **({"rootSquash": body["rootSquash"]} if body.get("enabledProtocols") == "NFS" else {})}
+    return {
+        **properties,
+        **({"rootSquash": body["rootSquash"]} if body.get("enabledProtocols") == "NFS" else {}),
+    }
 
 
 def _second(epoch: float) -> str:

@@ -1,4 +1,5 @@
-"""Snapshots of shares, and deleted shares that can be had back. Used by `file_share` and the data plane.
+"""Snapshots of shares, and deleted shares that can be had back. Used by `file_share` and the data
+plane.
 
 Both are folders beside the live shares' in the account's, under names that no share can have.
 """
@@ -31,9 +32,17 @@ async def snapshot(azure: Azure, share: Record, metadata: dict[str, str] | None)
         when = datetime.fromtimestamp(when.timestamp() + 1, UTC)
     kept = {key: value for key, value in share.body.items() if key not in {"policies", "metadata"}}
     chosen = share.body.get("metadata", {}) if metadata is None else metadata
-    body = {**kept, "metadata": chosen, "snapshot": f"{when:%Y-%m-%dT%H:%M:%S}.0000000Z", "modified": when.timestamp()}
+    body = {
+        **kept,
+        "metadata": chosen,
+        "snapshot": f"{when:%Y-%m-%dT%H:%M:%S}.0000000Z",
+        "modified": when.timestamp(),
+    }
     record = Record(_snapshot_id(share, when), SNAPSHOT, body)
-    source, target = tree.share(azure.options, _account(share), share.name), snapshot_folder(azure, record)
+    source, target = (
+        tree.share(azure.options, _account(share), share.name),
+        snapshot_folder(azure, record),
+    )
     await asyncio.to_thread(shutil.copytree, source, target, symlinks=True)
     azure.store.put(record)
     return record
@@ -55,7 +64,9 @@ def drop_snapshot(azure: Azure, record: Record) -> None:
 
 def snapshot_folder(azure: Azure, record: Record) -> Path:
     share = record.id.split("/")[-3]
-    return tree.account(azure.options, _account(record)) / f".snapshot-{share.lower()}-{record.name}"
+    return (
+        tree.account(azure.options, _account(record)) / f".snapshot-{share.lower()}-{record.name}"
+    )
 
 
 def bury(azure: Azure, share: Record, days: int) -> None:
@@ -98,10 +109,21 @@ def revive(azure: Azure, account: Record, name: str, version: str) -> Record:
     identifier = f"{account.id}/fileServices/default/shares/{name}"
     if azure.store.get(identifier) is not None:
         raise conflict("ShareAlreadyExists", "The specified share already exists.")
-    grave = next((record for record in buried(azure, account) if record.name.lower() == f"{name}_{version}".lower()), None)
+    grave = next(
+        (
+            record
+            for record in buried(azure, account)
+            if record.name.lower() == f"{name}_{version}".lower()
+        ),
+        None,
+    )
     if grave is None:
         raise ArmError(404, "ShareNotFound", "The specified share does not exist.")
-    body = {key: value for key, value in grave.body.items() if key not in {"name", "version", "deleted", "days"}}
+    body = {
+        key: value
+        for key, value in grave.body.items()
+        if key not in {"name", "version", "deleted", "days"}
+    }
     share = Record(identifier, SHARE, body)
     tree.keep(_grave(azure, grave), tree.share(azure.options, account.name, name))
     leases.forget(azure.store, share.key)

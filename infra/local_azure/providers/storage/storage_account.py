@@ -1,4 +1,6 @@
-"""Storage accounts: creation as an operation, keys, name availability. Their shares are in `file_share`."""
+"""Storage accounts: creation as an operation, keys, name availability. Their shares are in
+`file_share`.
+"""
 
 import base64
 import re
@@ -24,7 +26,9 @@ _NAME = re.compile(r"[a-z0-9]{3,24}")
 
 
 def put(call: Call) -> Reply:
-    """A new account takes a while and answers 202 with nothing; an existing one is updated at once."""
+    """A new account takes a while and answers 202 with nothing; an existing one is
+    updated at once.
+    """
     azure, body, name = call.azure, call.document(), call.target.name
     tracked.require_group(call)
     known = azure.store.get(call.target.key)
@@ -34,20 +38,38 @@ def put(call: Call) -> Reply:
     if not _NAME.fullmatch(name):
         raise bad_request("AccountNameInvalid", _name_text(name))
     if _taken(azure, name):
-        raise conflict("StorageAccountAlreadyTaken", f"The storage account named {name} is already taken.")
+        raise conflict(
+            "StorageAccountAlreadyTaken", f"The storage account named {name} is already taken."
+        )
     sku, kind = (body.get("sku") or {}).get("name"), body.get("kind")
     if not sku or not kind:
-        raise bad_request("InvalidRequestContent", "Required properties 'sku' and 'kind' must be specified.")
+        raise bad_request(
+            "InvalidRequestContent", "Required properties 'sku' and 'kind' must be specified."
+        )
     account_shape.check(sku, kind, body.get("properties") or {})
-    shown: Body = {"sku": account_shape.sku(sku), "kind": kind, "location": place, "tags": tracked.tags(body) or {}}
+    shown: Body = {
+        "sku": account_shape.sku(sku),
+        "kind": kind,
+        "location": place,
+        "tags": tracked.tags(body) or {},
+    }
     shown["properties"] = account_shape.fresh(call, body, place)
-    record = Record(tracked.new_id(call, TYPE), KIND, shown, {**_new_keys(), "set": sorted(body.get("properties") or {})})
+    record = Record(
+        tracked.new_id(call, TYPE),
+        KIND,
+        shown,
+        {**_new_keys(), "set": sorted(body.get("properties") or {})},
+    )
     _identify(call, record, body)
     with azure.store.transaction():
         azure.store.put(record)
         running = azure.operations.begin(record.key, "account.created", factor=2)
-    where = operations.url(call, "Microsoft.Storage", place, "asyncoperations", running, status=False)
-    return Reply(202, None, {"Location": where.replace("?", "?monitor=true&", 1), **operations.waiting(call)})
+    where = operations.url(
+        call, "Microsoft.Storage", place, "asyncoperations", running, status=False
+    )
+    return Reply(
+        202, None, {"Location": where.replace("?", "?monitor=true&", 1), **operations.waiting(call)}
+    )
 
 
 def created(azure: Azure, operation: Operation) -> None:
@@ -84,7 +106,13 @@ def patch(call: Call) -> Reply:
 
 
 def listing(call: Call) -> Reply:
-    return page(call, [account_shape.view(call, record) for record in call.azure.store.each(KIND, tracked.scope(call))])
+    return page(
+        call,
+        [
+            account_shape.view(call, record)
+            for record in call.azure.store.each(KIND, tracked.scope(call))
+        ],
+    )
 
 
 def delete(call: Call) -> Reply:
@@ -106,7 +134,10 @@ def regenerate_key(call: Call) -> Reply:
     record = _provisioned(call)
     name = call.document().get("keyName")
     if name not in {"key1", "key2"}:
-        raise bad_request("InvalidRequestPropertyValue", f"The value '{name}' is not allowed for property keyName.")
+        raise bad_request(
+            "InvalidRequestPropertyValue",
+            f"The value '{name}' is not allowed for property keyName.",
+        )
     record.private[name] = _secret()
     record.body["properties"]["keyCreationTime"][name] = clock.zulu()
     call.azure.store.put(record)
@@ -117,7 +148,10 @@ def regenerate_key(call: Call) -> Reply:
 def check_name(call: Call) -> Reply:
     name = str(call.document().get("name", ""))
     if not _NAME.fullmatch(name):
-        return Reply(200, {"nameAvailable": False, "reason": "AccountNameInvalid", "message": _name_text(name)})
+        return Reply(
+            200,
+            {"nameAvailable": False, "reason": "AccountNameInvalid", "message": _name_text(name)},
+        )
     if _taken(call.azure, name):
         text = f"The storage account named {name} is already taken."
         return Reply(200, {"nameAvailable": False, "reason": "AlreadyExists", "message": text})
@@ -127,13 +161,19 @@ def check_name(call: Call) -> Reply:
 def _update(call: Call, record: Record, body: Body, place: str) -> Reply:
     """What is sent is merged over what is there; tags and identity are replaced."""
     if call.azure.operations.busy(record.key):
-        text = "An operation is currently performing on this storage account that requires exclusive access."
+        text = (
+            "An operation is currently performing on this storage account that requires exclusive"
+            " access."
+        )
         raise conflict("StorageAccountOperationInProgress", text)
     shown, sent = record.body, body.get("properties") or {}
     kind, sku = body.get("kind") or shown["kind"], (body.get("sku") or shown["sku"])["name"]
-    if kind != shown["kind"] and (shown["kind"] not in {"Storage", "BlobStorage"} or kind != "StorageV2"):
+    if kind != shown["kind"] and (
+        shown["kind"] not in {"Storage", "BlobStorage"} or kind != "StorageV2"
+    ):
         raise bad_request(
-            "AccountPropertyCannotBeUpdated", "The property 'kind' was specified in the input, but it cannot be updated."
+            "AccountPropertyCannotBeUpdated",
+            "The property 'kind' was specified in the input, but it cannot be updated.",
         )
     account_shape.check(sku, kind, sent)
     shown["properties"] = account_shape.settled(shown["properties"], sent, kind)
@@ -154,7 +194,10 @@ def _identify(call: Call, record: Record, body: Body) -> None:
 def _provisioned(call: Call) -> Record:
     record = tracked.acted_on(call, TYPE)
     if record.body["properties"]["provisioningState"] != "Succeeded":
-        text = "The storage account provisioning state must be 'Succeeded' before executing the operation."
+        text = (
+            "The storage account provisioning state must be 'Succeeded' before executing the"
+            " operation."
+        )
         raise ArmError(409, "StorageAccountIsNotProvisioned", text)
     return record
 
@@ -166,15 +209,20 @@ def _taken(azure: Azure, name: str) -> bool:
 def _keys(record: Record) -> list[Body]:
     made = record.body["properties"]["keyCreationTime"]
     return [
-        {"creationTime": made[name], "keyName": name, "value": record.private[name], "permissions": "FULL"}
+        {
+            "creationTime": made[name],
+            "keyName": name,
+            "value": record.private[name],
+            "permissions": "FULL",
+        }
         for name in ("key1", "key2")
     ]
 
 
 def _name_text(name: str) -> str:
     return (
-        f"{name} is not a valid storage account name. Storage account name must be between 3 and 24 characters in length "
-        "and use numbers and lower-case letters only."
+        f"{name} is not a valid storage account name. Storage account name must be between 3 and 24"
+        " characters in length and use numbers and lower-case letters only."
     )
 
 

@@ -1,4 +1,6 @@
-"""The web API of an AI Toolkit project: a Gradio page at / and POST /v1/chat/completions, both on port 7860."""
+"""The web API of an AI Toolkit project: a Gradio page at / and POST /v1/chat/completions, both on
+port 7860.
+"""
 
 from __future__ import annotations
 
@@ -40,13 +42,25 @@ def complete(request: Request) -> StreamingResponse:
 
 
 def events(message: str, request: Request) -> Iterator[str]:
-    head = {"id": str(uuid.uuid4()), "object": "chat.completion.chunk", "created": int(time.time()), "model": MODEL}
+    head = {
+        "id": str(uuid.uuid4()),
+        "object": "chat.completion.chunk",
+        "created": int(time.time()),
+        "model": MODEL,
+    }
     for piece in answers.stream(message, request.max_tokens, request.top_p, request.temperature):
-        choice = {"index": 0, "delta": {"role": "assistant", "content": piece}, "logprobs": None, "finish_reason": None}
+        choice = {
+            "index": 0,
+            "delta": {"role": "assistant", "content": piece},
+            "logprobs": None,
+            "finish_reason": None,
+        }
         yield f"data: {json.dumps({**head, 'choices': [choice]})}\n\n"
 
 
-def run(message: str, top_p: float, temperature: float, top_k: int, max_new_tokens: int) -> Iterator[str]:
+def run(
+    message: str, top_p: float, temperature: float, top_k: int, max_new_tokens: int
+) -> Iterator[str]:
     text = ""
     for piece in answers.stream(message, int(max_new_tokens), top_p, temperature, int(top_k)):
         text += piece

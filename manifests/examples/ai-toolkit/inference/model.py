@@ -24,11 +24,17 @@ class Answers:
         self.uses_adapter = Path(ADAPTER).exists()
         self.model = PeftModel.from_pretrained(model, ADAPTER) if self.uses_adapter else model
 
-    def stream(self, message: str, max_new_tokens: int, top_p: float, temperature: float, top_k: int = 50) -> Iterator[str]:
+    def stream(
+        self, message: str, max_new_tokens: int, top_p: float, temperature: float, top_k: int = 50
+    ) -> Iterator[str]:
         """The answer to one message, piece by piece."""
         chat = [{"role": "user", "content": message}]
-        inputs = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-        streamer = TextIteratorStreamer(self.tokenizer, timeout=60.0, skip_prompt=True, skip_special_tokens=True)
+        inputs = self.tokenizer.apply_chat_template(
+            chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        streamer = TextIteratorStreamer(
+            self.tokenizer, timeout=60.0, skip_prompt=True, skip_special_tokens=True
+        )
         options = {
             "max_new_tokens": max_new_tokens,
             "do_sample": True,
@@ -36,5 +42,9 @@ class Answers:
             "temperature": temperature,
             "top_k": top_k,
         }
-        Thread(target=self.model.generate, kwargs={**inputs, **options, "streamer": streamer}, daemon=True).start()
+        Thread(
+            target=self.model.generate,
+            kwargs={**inputs, **options, "streamer": streamer},
+            daemon=True,
+        ).start()
         yield from streamer
