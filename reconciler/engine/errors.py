@@ -1,13 +1,15 @@
 """Every error the loop can meet, one tree:
 
-ReconcileError(reason, message) RetryableError            back off and try again
-    Throttled               the service said when: `retry_after` seconds TransportFailed         no
-    answer, or a 5xx Busy                    another operation runs on the object: waiting, not
-    failing SlowRetry               a person or the platform must change something first, but look
-    again now and then
+ReconcileError(reason, message)
+  RetryableError            back off and try again
+    Throttled               the service said when: `retry_after` seconds
+    TransportFailed         no answer, or a 5xx
+    Busy                    another operation runs on the object: waiting, not failing
+    SlowRetry               a person or the platform must change something first, but look again
+                            now and then
   NotReadyYet               a reference or an operation is not there yet: waiting, not failing
-  WaitingForHuman           quota, role, lock, policy or an approval TerminalError             no
-  retry until the spec changes
+  WaitingForHuman           quota, role, lock, policy or an approval
+  TerminalError             no retry until the spec changes
     NotOwned                the object exists and is not ours
 """
 
