@@ -27,6 +27,7 @@ from azure.mgmt.core.policies import AsyncARMChallengeAuthenticationPolicy
 from reconciler.arm.credentials import credential_for
 from reconciler.arm.errors import translate
 from reconciler.arm.inventory import Inventory
+from reconciler.arm.server_time import ServerTime
 from reconciler.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 class Arm:
     """An async context manager; `inventory` is its read cache, `calls` counts requests by HTTP
-    method.
+    method, `time` is Azure's.
 
     Every method raises `engine.errors` only.
     """
@@ -48,9 +49,10 @@ class Arm:
         self.subscription_id = settings.subscription_id
         self.calls: Counter[str] = Counter()
         self.inventory = Inventory(self)
+        self.time = ServerTime()
 
     async def __aenter__(self) -> Self:
-        self.session = session(self.settings)
+        self.session = session(self.settings, trace_configs=[_traced(self.time)])
         # The session owns the TLS context: given a CA file by path, the transport would read it
         # anew and reconnect every call.
         transport = AioHttpTransport(
@@ -186,6 +188,15 @@ def session(settings: Settings, **options: Any) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector, cookie_jar=jar, trust_env=proxied, auto_decompress=False, **options
     )
+
+
+def _traced(time: ServerTime) -> aiohttp.TraceConfig:
+    async def answered(_: object, __: object, end: aiohttp.TraceRequestEndParams) -> None:
+        time.saw(end.response.headers.get("Date"))
+
+    config = aiohttp.TraceConfig()
+    config.on_request_end.append(answered)
+    return config
 
 
 @cache

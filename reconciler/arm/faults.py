@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -76,7 +75,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         try:
             seconds = float(value) * factor
         except ValueError:
-            seconds = _until(value)
+            seconds = _between(headers.get("date"), value)
         if seconds > 0:
             return seconds
     return None
@@ -157,8 +156,9 @@ def _delay_in_words(status: int, message: str) -> float | None:
     return float(found[1]) if found and status == 429 else None
 
 
-def _until(date: str) -> float:
+def _between(sent: str | None, until: str) -> float:
+    """Seconds by the server's own clock."""
     try:
-        return (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()
+        return (parsedate_to_datetime(until) - parsedate_to_datetime(sent or "")).total_seconds()
     except (TypeError, ValueError):
         return 0.0

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -92,10 +93,18 @@ def _order(
     key = readable.target
     readable.close()
     store = Store.open(folder / "state.db", key)
-    give_order(store, service, name, Order(action, row["asked"], round(time.time(), 3)))
+    give_order(store, service, name, Order(action, row["asked"], _after(row["held"])))
     when = "at once" if daemon_facts(folder)["running"] else "when it runs; none does now"
     print(f"{action} {name} of {service} on the {title}: the daemon acts on it {when}")
     _show_patch(action, row)
+
+
+def _after(held: Mapping[str, Any] | None) -> float:
+    """The time of an order: now, and later than the decision it follows even on a machine whose
+    clock is behind.
+    """
+    decided = datetime.fromisoformat(held["at"]).timestamp() + 1.0 if held else 0.0
+    return round(max(time.time(), decided), 3)
 
 
 def _pointless(action: str, row: Mapping[str, Any]) -> str:

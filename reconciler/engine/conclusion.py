@@ -74,7 +74,7 @@ class Conclusion:
             self._event(warning(outcome.reason, outcome.message, item.key, item.document))
 
     def _event(self, event: Event) -> None:
-        self.ledger.store.add_event(event, self.ledger.clock())
+        self.ledger.store.add_event(event, self.ledger.clock.now())
 
     def _deleted(self, item: Desired) -> set[ObjectKey]:
         self.ledger.forget(item.key)
@@ -98,7 +98,7 @@ class Conclusion:
             phase=outcome.phase,
             reason=str(outcome.reason),
             message=outcome.message,
-            since=ledger.clock() if moved else record.since,
+            since=ledger.clock.elapsed() if moved else record.since,
             generation=item.generation,
             refs=item.refs,
             policy=item.policy,
@@ -141,7 +141,7 @@ class Conclusion:
             origin=observed.origin,
             changes=tuple(str(change) for change in changes),
             marks=observed.marks,
-            seen=ledger.clock(),
+            seen=ledger.clock.elapsed(),
         )
 
     def _open(self, item: Desired, outcome: Outcome, record: ObjectRecord) -> set[ObjectKey]:

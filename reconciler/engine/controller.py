@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ import structlog
 
 from reconciler.api.conditions import ConditionSet
 from reconciler.engine.backoff import Backoff
+from reconciler.engine.clock import Clock, SystemClock
 from reconciler.engine.conclusion import Conclusion
 from reconciler.engine.deletion import delete
 from reconciler.engine.errors import ReconcileError
@@ -40,9 +40,9 @@ class Controller:
     """All methods belong to the loop's thread. `run` works until `stop`; everything else may be
     called at any time.
 
-    `may_write` is asked right before each write (the leader lease); `clock` is wall time in
-    seconds; `watch` is told every outcome and how long it took; `codec` lets objects be deleted
-    whose document vanished while the daemon was down.
+    `may_write` is asked right before each write (the leader lease); `watch` is told every outcome
+    and how long it took; `codec` lets objects be deleted whose document vanished while the daemon
+    was down.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class Controller:
         backoff: Backoff | None = None,
         codec: SpecCodec | None = None,
         workers: int = 8,
-        clock: Callable[[], float] = time.time,
+        clock: Clock | None = None,
         watch: Watcher | None = None,
     ) -> None:
         self._kinds = {kind.name: kind for kind in kinds}
         self._pacing = pacing or Pacing()
         self._backoff = backoff or Backoff()
         self._queue = WorkQueue()
-        self._ledger = Ledger(store, clock, codec)
+        self._ledger = Ledger(store, clock or SystemClock(), codec)
         self._summary = Summary(self._ledger, self._pacing)
         self._writer = Writer(self._kinds, self._ledger, self._pacing, may_write)
         self._reconciler = Reconciler(self._writer)

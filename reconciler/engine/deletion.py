@@ -30,7 +30,7 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
     """
     ledger, desired = writer.ledger, gone.desired
     record = ledger.record(desired)
-    left = gone.since + writer.pacing.grace - ledger.clock()
+    left = gone.since + writer.pacing.grace - ledger.clock.elapsed()
     if ledger.retained(desired.key) or desired.policy in LEFT_ALONE:
         return _leave(writer, desired, left)
     if _never_made(record, gone) or _never_adopted(record):

@@ -8,11 +8,12 @@ as changed or gone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.api.reasons import Reason
+from reconciler.engine.clock import Clock
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Origin
 from reconciler.engine.facts import FactBook
 from reconciler.engine.fingerprint import SpecCodec
@@ -62,12 +63,12 @@ class Gone:
 
 @dataclass
 class Ledger:
-    """`clock` in seconds. `pending` holds the keys nobody has looked at since they changed or since
+    """`pending` holds the keys nobody has looked at since they changed or since
     this process began.
     """
 
     store: Store
-    clock: Callable[[], float]
+    clock: Clock
     codec: SpecCodec | None = None
     desired: dict[ObjectKey, Desired] = field(default_factory=dict)
     gone: dict[ObjectKey, Gone] = field(default_factory=dict)
@@ -83,7 +84,7 @@ class Ledger:
 
     def __post_init__(self) -> None:
         self.facts = FactBook(self._remembered)
-        self.records = {record.key: record for record in self.store.objects()}
+        self._load()
         for row in self.store.documents():
             # Known from an earlier life; `replace` decides whether they are still there.
             self.documents[row.ref] = DocumentState(row.ref, row.generation, row.scope, row.prune)
@@ -103,7 +104,7 @@ class Ledger:
         as it was. With `purge` data is not spared: what is gone is deleted even if it was to be
         retained.
         """
-        now, self.complete, self.purge = self.clock(), complete, purge
+        now, self.complete, self.purge = self.clock.elapsed(), complete, purge
         wanted = {item.key: item for item in desired}
         present = {state.ref: state for state in _with_implicit(documents, desired)}
         frozen = {ref for ref, state in present.items() if state.refusal}
@@ -133,7 +134,7 @@ class Ledger:
         """
         if not self.complete:
             return set()
-        now, changed = self.clock(), set()
+        now, changed = self.clock.elapsed(), set()
         for orphan in orphans:
             key, known = orphan.key, self.gone.get(orphan.key)
             state = self.documents.get(orphan.document)
@@ -191,6 +192,18 @@ class Ledger:
         del self.gone_documents[document]
         self.store.drop_document(document)
         return True
+
+    def _load(self) -> None:
+        """The records of the store. Their instants belong to the boot that wrote them: when the
+        machine has started anew since, nobody knows how long ago they were.
+        """
+        now, same = self.clock.elapsed(), self.store.get("boot") == self.clock.boot
+        for stored in self.store.objects():
+            record = stored if same else stored.after_boot(now)
+            if not same:
+                self.store.put_object(record)
+            self.records[record.key] = record
+        self.store.put("boot", self.clock.boot)
 
     # readiness
 

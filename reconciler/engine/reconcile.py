@@ -72,7 +72,7 @@ class Writer:
             record,
             operation=operation,
             verb=verb,
-            written=self.ledger.clock(),
+            written=self.ledger.clock.elapsed(),
             writes=writes,
             refs=desired.refs,
             policy=desired.policy,
@@ -91,7 +91,7 @@ class Writer:
         record = self.ledger.record(desired)
         if record.operation is None:
             return None
-        elapsed = self.ledger.clock() - record.written
+        elapsed = self.ledger.clock.elapsed() - record.written
         try:
             progress = await self.kind(desired.key).poll(desired, record.operation)
         except TerminalError:
@@ -160,7 +160,9 @@ class Reconciler:
     ) -> Outcome:
         pacing, record = self.writer.pacing, self.writer.ledger.record(desired)
         if observed.busy:
-            after = observed.poll_after or pacing.step(self.writer.ledger.clock() - record.since)
+            after = observed.poll_after or pacing.step(
+                self.writer.ledger.clock.elapsed() - record.since
+            )
             return under_way(
                 record, after, observed.reason or Reason.OPERATION_IN_PROGRESS, observed.message
             )
@@ -202,7 +204,9 @@ class Reconciler:
             )
         record = self.writer.ledger.record(desired)
         elapsed = (
-            self.writer.ledger.clock() - record.since if record.phase is Phase.UNREADY else 0.0
+            self.writer.ledger.clock.elapsed() - record.since
+            if record.phase is Phase.UNREADY
+            else 0.0
         )
         after = observed.poll_after or self.writer.pacing.step(elapsed)
         return Outcome(
@@ -254,7 +258,7 @@ class Reconciler:
         tries = min(record.writes.get(signature(change), 0) for change in changes)
         stubborn = tries >= TRIES
         wait = (pacing.stubborn if stubborn else pacing.pauses[tries]) if tries else 0.0
-        left = record.written + wait - self.writer.ledger.clock()
+        left = record.written + wait - self.writer.ledger.clock.elapsed()
         if left <= 0:
             return None
         what = "; ".join(map(str, changes))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -42,8 +42,8 @@ class ObjectRecord:
     facts of the references) with which the object was last seen as desired. `usable` is the kind's
     word on readiness, references not considered. `writes` counts the writes each difference has
     survived. `operation` is the token of the operation under way and `verb` what it does. `since`
-    is when the phase began, `seen` the last successful look, `written` the last write, `gone` since
-    when no document asks for it (0: one does), all in seconds of the controller's clock.
+    is when the phase began, `seen` the last successful look, `written` the last write (0: never),
+    `gone` since when no document asks for it (0: one does), all in seconds of `Clock.elapsed`.
     """
 
     key: ObjectKey
@@ -73,6 +73,18 @@ class ObjectRecord:
     retain: bool = False
     origin: Origin = Origin.OURS
     spec: str | None = None
+
+    def after_boot(self, now: float) -> ObjectRecord:
+        """The same when nobody knows how long ago its instants were: delays begin anew, and the
+        last look is too old to rely on.
+        """
+        return replace(
+            self,
+            since=now,
+            seen=None if self.seen is None else 0.0,
+            written=now if self.written else 0.0,
+            gone=now if self.gone else 0.0,
+        )
 
     def dump(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))

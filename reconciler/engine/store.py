@@ -43,7 +43,6 @@ CREATE TABLE events (
   object TEXT, document_kind TEXT, document_name TEXT, fields TEXT, count INTEGER,
   first REAL, last REAL);
 CREATE INDEX events_same ON events (target, object, reason);
-CREATE INDEX events_last ON events (target, last);
 """
 
 
@@ -217,7 +216,7 @@ class Store:
 
     def add_event(self, event: Event, now: float) -> None:
         """Append, or count one more of the same; the oldest beyond `MAX_EVENTS` of the target are
-        forgotten.
+        forgotten. Their order is that of their ids, for `now` is a clock that can jump.
         """
         same = self._one(
             "SELECT id FROM events WHERE target=? AND object=? AND reason=? AND type=? AND"
@@ -228,7 +227,11 @@ class Store:
             event.message,
         )
         if same is not None:
-            self._db.execute("UPDATE events SET count=count+1, last=? WHERE id=?", (now, same[0]))
+            self._db.execute(
+                "UPDATE events SET count=count+1, last=?, id=(SELECT max(id)+1 FROM events)"
+                " WHERE id=?",
+                (now, same[0]),
+            )
             return
         self._write(
             "INSERT INTO events (target, type, reason, message, object, document_kind,"
@@ -244,7 +247,7 @@ class Store:
         )
         self._write(
             "DELETE FROM events WHERE target=?1 AND id NOT IN"
-            " (SELECT id FROM events WHERE target=?1 ORDER BY last DESC, id DESC LIMIT ?2)",
+            " (SELECT id FROM events WHERE target=?1 ORDER BY id DESC LIMIT ?2)",
             MAX_EVENTS,
         )
 
@@ -254,7 +257,7 @@ class Store:
         """The latest `limit` events, oldest first."""
         rows = self._all(
             "SELECT type, reason, message, object, document_kind, document_name, fields, count,"
-            " first, last FROM events WHERE target=? ORDER BY last DESC, id DESC"
+            " first, last FROM events WHERE target=? ORDER BY id DESC"
         )
         events = [_event(row) for row in rows]
         return tuple(

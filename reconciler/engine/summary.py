@@ -164,7 +164,7 @@ class Summary:
             r
             for r in needed
             if r.phase is Phase.RETRYING
-            and self._ledger.clock() - (r.seen or 0) > self._pacing.blind
+            and self._ledger.clock.elapsed() - (r.seen or 0) > self._pacing.blind
         ]
         if failing:
             worst = min(failing, key=lambda record: (_GRAVITY.index(record.phase), record.key))
@@ -232,7 +232,7 @@ class Summary:
         return min((ledger.records[key].generation for key in keys), default=state.generation)
 
     def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._ledger.clock(), UTC)
+        return datetime.fromtimestamp(self._ledger.clock.now(), UTC)
 
 
 def _stalled(state: DocumentState, records: Iterable[ObjectRecord]) -> Word:

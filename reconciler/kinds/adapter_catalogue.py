@@ -49,7 +49,7 @@ class AdapterCatalogue:
         trial = any(adapter.canary for adapter in spec.adapters)
         reports = await self.reports.of(spec.share, spec.folder) if trial else ()
         hashes = _hashes(spec, facts)
-        wanted = _wanted(spec, before, hashes, reports)
+        wanted = _wanted(spec, before, hashes, reports, self.shares.now())
         missing_keys = len(wanted.api_keys) < len(spec.keys)
         on_trial = any(adapter.canary for adapter in wanted.adapters)
         held = [
@@ -99,9 +99,9 @@ class AdapterCatalogue:
         epoch, generation = _next(names, reports)
         if before is not None and before.engine != spec.engine:
             reports += await self.reports.of(spec.share, f"services/{spec.service}/{before.engine}")
-        catalogue = _wanted(spec, before, _hashes(spec, facts), reports).model_copy(
-            update={"epoch": epoch, "generation": generation}
-        )
+        catalogue = _wanted(
+            spec, before, _hashes(spec, facts), reports, self.shares.now()
+        ).model_copy(update={"epoch": epoch, "generation": generation})
         await files.write(share, f"{spec.folder}/catalogue/{catalogue.file_name}", catalogue.dump())
         for old in names[:-KEPT]:
             await files.delete(share, f"{spec.folder}/catalogue/{old}")
@@ -191,6 +191,7 @@ def _wanted(
     before: Catalogue | None,
     hashes: Mapping[str, str],
     reports: Sequence[ReplicaReport],
+    now: datetime,
 ) -> Catalogue:
     there = {adapter.name: adapter for adapter in before.adapters} if before else {}
     # What was good stays so when the replicas that said it are gone; of a canary only those speak
@@ -198,7 +199,6 @@ def _wanted(
     loaded = {
         (a.name, a.digest) for report in reports for a in report.adapters if a.state == "Loaded"
     }
-    now = datetime.now(UTC)
     living = [report for report in reports if now - report.heartbeat < STALE]
     since = (before.epoch, before.generation) if before else (0, 0)
     return Catalogue(

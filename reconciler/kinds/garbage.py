@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from reconciler.api.resources import CatalogueSpec, FolderSpec, JobSpec, ShareRef
@@ -51,7 +51,7 @@ class Garbage:
         Raises:
             ReconcileError: something could not be read; then nothing is deleted.
         """
-        share, now = self.shares.open(ref), datetime.now(UTC)
+        share, now = self.shares.open(ref), self.arm.time.now()
         engines = [path async for path in _below(share, "services", 2)]
         named = "\n".join(
             [*_wanted(desired), *await self._running(), *await _catalogues(share, engines)]

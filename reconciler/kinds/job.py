@@ -111,7 +111,7 @@ class Job(ArmResource):
             },
         }
         operation = await jobs.put_job(self.arm, spec.resource_group, spec.name, whole)
-        self._given[desired.key] = (self._token, datetime.now(UTC))
+        self._given[desired.key] = (self._token, self.arm.time.now())
         return operation
 
     async def remove(self, desired: Desired) -> str | None:
@@ -185,7 +185,7 @@ class Job(ArmResource):
         }
         final = error["reason"] in FINAL
         ended = _moment(newest["properties"].get("endTime"))
-        if ended > given and (datetime.now(UTC) - ended).total_seconds() < (
+        if ended > given and (self.arm.time.now() - ended).total_seconds() < (
             LONG_PAUSE if final else PAUSE
         ):
             message = f"{spec.source} cannot be fetched: {error['message']}"

@@ -92,7 +92,8 @@ class Looks:
         else:
             revisions = await self._revisions(spec)
             replicas = await self._replicas(spec, revisions)
-        return _seen(spec, revisions, replicas, reports, before, catalogue)
+        now = self.arm.time.now()
+        return _seen(spec, revisions, replicas, reports, before, catalogue, now)
 
     def _settled(
         self, spec: ContainerAppSpec, found: Mapping[str, Any], before: Mapping[str, Any]
@@ -152,8 +153,8 @@ def _seen(
     reports: Sequence[ReplicaReport],
     before: Mapping[str, Any],
     catalogue: Mapping[str, Any],
+    now: datetime,
 ) -> Seen:
-    now = datetime.now(UTC)
     fresh = {report.replica: report for report in reports if now - report.heartbeat < STALE}
     wanted = next((revision for revision in revisions if revision.name == spec.revision), None)
     mine = [replica for replica in replicas if replica["revision"] == spec.revision]

@@ -4,6 +4,8 @@ directories remembered.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from reconciler.api.resources import ShareRef
 from reconciler.arm.clients import Arm
 from reconciler.arm.share import Share
@@ -15,6 +17,10 @@ class Shares:
     def __init__(self, arm: Arm) -> None:
         self.arm = arm
         self._open: dict[ShareRef, Share] = {}
+
+    def now(self) -> datetime:
+        """The share's time."""
+        return self.arm.time.now()
 
     def open(self, ref: ShareRef) -> Share:
         if ref not in self._open:

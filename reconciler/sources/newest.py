@@ -18,10 +18,10 @@ CONFIG = "adapter_config.json"
 UNKNOWN = datetime.min.replace(tzinfo=UTC)
 
 
-def candidates(listed: Mapping[str, Entry], quiet: float) -> tuple[list[str], bool]:
+def candidates(listed: Mapping[str, Entry], quiet: float, now: datetime) -> tuple[list[str], bool]:
     """The folders in `listed` that hold an adapter, newest first, and whether one is left out
-    because it was written to within the last `quiet` seconds. A trainer's checkpoints hold adapters
-    too, which are no results.
+    because it was written to within the last `quiet` seconds before `now`, the share's time. A
+    trainer's checkpoints hold adapters too, which are no results.
     """
     written: dict[str, datetime] = {}
     for path in listed:
@@ -33,11 +33,7 @@ def candidates(listed: Mapping[str, Entry], quiet: float) -> tuple[list[str], bo
                 if f"/{other}".startswith(f"{folder}/")
             ]
             written[folder.strip("/")] = max(inside)
-    rested = {
-        folder: at
-        for folder, at in written.items()
-        if datetime.now(UTC) - at >= timedelta(seconds=quiet)
-    }
+    rested = {folder: at for folder, at in written.items() if now - at >= timedelta(seconds=quiet)}
     return sorted(rested, key=lambda folder: (rested[folder], folder), reverse=True), len(
         rested
     ) < len(written)

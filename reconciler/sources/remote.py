@@ -127,7 +127,9 @@ class RemoteSources:
         """The newest adapter below a folder of the share that can be served: each fine-tuning run
         leaves one of its own.
         """
-        found, resting = candidates(await files.list_tree(share, below), self.quiet)
+        found, resting = candidates(
+            await files.list_tree(share, below), self.quiet, share.arm.time.now()
+        )
         if resting:  # an older one must not come in between
             asyncio.get_running_loop().call_later(self.quiet, self.arrived.set)
             if (share, below) in self._chosen:

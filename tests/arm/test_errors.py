@@ -153,6 +153,8 @@ def test_throttling_says_when_to_come_back(headers, message, expected, reason):
 def test_a_date_in_retry_after_is_read():
     """HTTP allows a date; one in the past means now."""
     assert retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) is None
+    date = "Wed, 21 Oct 2015 07:28:00 GMT"
+    assert retry_after({"retry-after": date, "date": "Wed, 21 Oct 2015 07:27:18 GMT"}) == 42.0
     assert retry_after({"retry-after": "nonsense"}) is None
 
 

@@ -28,6 +28,22 @@ from reconciler.engine.ledger import DocumentState
 from reconciler.engine.result import Pacing
 from reconciler.engine.store import MEMORY, Store
 
+
+class VirtualClock:
+    """Durations by the loop's virtual time; `wall` jumps as a test sets it, and `boot` names the
+    boot.
+    """
+
+    def __init__(self) -> None:
+        self.boot, self.wall = "boot-1", 1_700_000_000.0
+
+    def now(self) -> float:
+        return self.wall + self.elapsed()
+
+    def elapsed(self) -> float:
+        return 1000.0 + asyncio.get_running_loop().time()
+
+
 DOC = DocumentRef("Service", "phi")
 
 
@@ -182,11 +198,11 @@ class Harness:
         self.cloud = Cloud()
         self.kind = ScriptedKind(self.cloud)
         self.store = Store.open(MEMORY, "test")
+        self.clock = VirtualClock()
 
     def controller(self, **rest: Any) -> Controller:
-        loop = asyncio.get_running_loop()
         rest.setdefault("pacing", Pacing())
-        return Controller([self.kind], self.store, clock=loop.time, **rest)
+        return Controller([self.kind], self.store, clock=self.clock, **rest)
 
     @asynccontextmanager
     async def running(
