@@ -21,6 +21,7 @@ import structlog
 from reconciler.api import resources
 from reconciler.api.documents import Environment
 from reconciler.api.hub import HubAccess
+from reconciler.api.kinds import Kind
 from reconciler.api.loaded import Loaded
 from reconciler.api.problems import ManifestError
 from reconciler.api.reasons import Reason
@@ -60,15 +61,7 @@ from reconciler.web.status import status_of
 
 log = structlog.get_logger(__name__)
 
-CODEC = SpecCodec(
-    resources.ResourceSpec,
-    resources.ShareSpec,
-    resources.EnvironmentStorageSpec,
-    resources.FolderSpec,
-    resources.CatalogueSpec,
-    resources.ContainerAppSpec,
-    resources.JobSpec,
-)
+CODEC = SpecCodec(*{kind.spec for kind in Kind})
 OWNED_EVERY = 600.0  # seconds between looks for resources of ours that nobody asks for
 GARBAGE_EVERY = 3600.0
 APPROVAL_EVERY = 0.5
@@ -151,7 +144,7 @@ class Daemon:
         """A registered share whose key has just been rotated is about to be left for another: it is
         no drift to put right.
         """
-        leaving = desired.key.kind == "EnvironmentStorage" and self.registrations.outdated()
+        leaving = desired.key.kind == Kind.STORAGE and self.registrations.outdated()
         return not leaving and self.leadership.may_write(desired)
 
     def _saw(self, key: ObjectKey, outcome: Outcome, seconds: float) -> None:
@@ -185,7 +178,7 @@ class Daemon:
             {
                 item.key.name
                 for item in wanted
-                if item.key.kind == "ManagedEnvironment" and item.policy is Policy.MANAGE
+                if item.key.kind == Kind.ENVIRONMENT and item.policy is Policy.MANAGE
             }
         )
         return self.composition
@@ -197,7 +190,7 @@ class Daemon:
         for event in self.registrations.events(self.composition.names):
             self.store.add_event(event, time.time())
         for key in self.controller.approvable():
-            if key.kind == "EnvironmentStorage" and key.name.split("/")[0] in environments:
+            if key.kind == Kind.STORAGE and key.name.split("/")[0] in environments:
                 self.store.approve(key, "delete")
 
     async def abandon(self, *, data: bool) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 
 import structlog
 
+from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.arm import ids, mountkeys
 from reconciler.arm.clients import Arm
-from reconciler.arm.inventory import Type
 from reconciler.arm.share import Share
 from reconciler.composition.environment import MODES, share_of, storage_key
 from reconciler.composition.names import Names
@@ -103,7 +103,7 @@ class Registrations:
         )
         modes = {ending: mode for mode, (ending, _) in MODES.items()}
         found: dict[str, list[str]] = {}
-        for each in await self.arm.inventory.list(Type.ENVIRONMENT_STORAGE, scope):
+        for each in await self.arm.inventory.list(Kind.STORAGE, scope):
             file, match = (
                 each["properties"].get("azureFile") or {},
                 pattern.fullmatch(str(each["name"]).lower()),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from reconciler.api.loaded import Loaded
 from reconciler.api.problems import Problem
-from reconciler.api.yaml_node import Kind
+from reconciler.api.yaml_node import NodeKind
 from reconciler.api.yaml_tree import read_documents
 from serving.catalogue import Expectation
 
@@ -103,7 +103,7 @@ def _lines(file: Path, data: bytes, problems: list[Problem]) -> Iterator[_Case]:
 
 def _items(file: Path, data: bytes, problems: list[Problem]) -> Iterator[_Case]:
     for node in read_documents(file, data, problems):
-        if node.kind is not Kind.SEQUENCE:
+        if node.kind is not NodeKind.SEQUENCE:
             problems.append(
                 Problem(file, *node.mark, "this is not a list", "start each prompt with '- '")
             )

@@ -25,7 +25,7 @@ from reconciler.api.manifest_files import manifest_files, read_file
 from reconciler.api.problems import ManifestError, Problem
 from reconciler.api.references import Declared, reference_problems
 from reconciler.api.source import SourceKind, parse_source
-from reconciler.api.yaml_node import Kind, Node
+from reconciler.api.yaml_node import Node, NodeKind
 from reconciler.api.yaml_tree import read_documents
 
 __all__ = ["Loaded", "Manifest", "ManifestError", "Problem", "ReadFile", "load"]
@@ -163,7 +163,7 @@ class _Reading:
             self.declared.append(Declared(plain["kind"], name, file, node, document))
 
     def _model(self, file: Path, node: Node) -> type[Any] | None:
-        if node.kind is not Kind.MAPPING:
+        if node.kind is not NodeKind.MAPPING:
             self.problems.append(
                 Problem(
                     file, *node.mark, "this is not a document", "start with kind: InferenceService"

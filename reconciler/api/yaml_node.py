@@ -40,7 +40,7 @@ class UnusableNode(Exception):
         self.mark, self.message, self.hint = mark, message, hint
 
 
-class Kind(Enum):
+class NodeKind(Enum):
     SCALAR = "scalar"
     SEQUENCE = "sequence"
     MAPPING = "mapping"
@@ -52,7 +52,7 @@ class Node:
     anything is expanded.
     """
 
-    kind: Kind
+    kind: NodeKind
     mark: Mark
     scalar: str | int | float | bool | None = None
     items: list[Node] = field(default_factory=list)
@@ -64,13 +64,15 @@ class Node:
 
     @property
     def is_null(self) -> bool:
-        return self.kind is Kind.SCALAR and self.scalar is None
+        return self.kind is NodeKind.SCALAR and self.scalar is None
 
     def plain(self) -> Any:
         """Dicts, lists and scalars."""
-        if self.kind is Kind.MAPPING:
+        if self.kind is NodeKind.MAPPING:
             return {key: value.plain() for key, (_, value) in self.entries.items()}
-        return [item.plain() for item in self.items] if self.kind is Kind.SEQUENCE else self.scalar
+        return (
+            [item.plain() for item in self.items] if self.kind is NodeKind.SEQUENCE else self.scalar
+        )
 
     def at(self, path: tuple[str | int, ...]) -> Node | None:
         """The node at `path`; None when there is none."""
@@ -114,7 +116,7 @@ def scalar(mark: Mark, text: str, tag: str | None, *, plain: bool) -> Node:
     else:
         raise UnusableNode(mark, f"the tag {_tag_name(tag)} is not known", "remove it")
     return Node(
-        Kind.SCALAR, mark, value, complete=True, merge_key=plain and text == _MERGE and not kind
+        NodeKind.SCALAR, mark, value, complete=True, merge_key=plain and text == _MERGE and not kind
     )
 
 
@@ -122,14 +124,14 @@ def mapping(mark: Mark, tag: str | None) -> Node:
     """A mapping whose entries are still to come."""
     if tag not in {None, "!", _TAG + "map"}:
         raise UnusableNode(mark, f"the tag {_tag_name(tag)} is not known", "remove it")
-    return Node(Kind.MAPPING, mark)
+    return Node(NodeKind.MAPPING, mark)
 
 
 def sequence(mark: Mark, tag: str | None) -> Node:
     """A sequence whose items are still to come."""
     if tag not in {None, "!", _TAG + "seq"}:
         raise UnusableNode(mark, f"the tag {_tag_name(tag)} is not known", "remove it")
-    return Node(Kind.SEQUENCE, mark)
+    return Node(NodeKind.SEQUENCE, mark)
 
 
 def complete(node: Node, children: list[Node], report: Report) -> Node:
@@ -139,7 +141,7 @@ def complete(node: Node, children: list[Node], report: Report) -> Node:
     node.size += sum(child.size for child in children)
     node.depth += max((child.depth for child in children), default=0)
     node.complete = True
-    if node.kind is Kind.SEQUENCE:
+    if node.kind is NodeKind.SEQUENCE:
         node.items = children
         return node
     merged: list[Node] = []
@@ -157,7 +159,9 @@ def complete(node: Node, children: list[Node], report: Report) -> Node:
 def _usable(key: Node, node: Node, report: Report) -> bool:
     if not isinstance(key.scalar, str):
         shown = (
-            "this" if key.kind is not Kind.SCALAR or key.scalar is None else str(key.scalar).lower()
+            "this"
+            if key.kind is not NodeKind.SCALAR or key.scalar is None
+            else str(key.scalar).lower()
         )
         report(key.mark, f"{shown} cannot be a key", "a key is text: put it in quotes")
         return False
@@ -172,9 +176,9 @@ def _usable(key: Node, node: Node, report: Report) -> bool:
 
 
 def _mergeable(mark: Mark, value: Node, report: Report) -> Iterator[Node]:
-    sources = value.items if value.kind is Kind.SEQUENCE else [value]
+    sources = value.items if value.kind is NodeKind.SEQUENCE else [value]
     for source in sources:
-        if source.kind is Kind.MAPPING:
+        if source.kind is NodeKind.MAPPING:
             yield source
         else:
             report(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from reconciler.arm import ids, operations, versions
+from reconciler.api import versions
+from reconciler.arm import ids, operations
 from reconciler.arm.clients import Arm
-from reconciler.arm.inventory import Type
+from reconciler.arm.inventory import Part
 
 
 async def put_app(arm: Arm, group: str, name: str, body: Any) -> str | None:
@@ -50,13 +51,13 @@ async def list_secrets(arm: Arm, group: str, name: str) -> dict[str, str]:
 
 async def list_revisions(arm: Arm, group: str, name: str) -> list[dict[str, Any]]:
     """All revisions, oldest first; the read is shared and at most two seconds old."""
-    return await arm.inventory.list(Type.REVISION, ids.app(arm.subscription_id, group, name))
+    return await arm.inventory.list(Part.REVISION, ids.app(arm.subscription_id, group, name))
 
 
 async def list_replicas(arm: Arm, group: str, name: str, revision: str) -> list[dict[str, Any]]:
     """The replicas of one revision; the read is shared and at most two seconds old."""
     return await arm.inventory.list(
-        Type.REPLICA, ids.revision(arm.subscription_id, group, name, revision)
+        Part.REPLICA, ids.revision(arm.subscription_id, group, name, revision)
     )
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from reconciler.arm import ids, operations, versions
+from reconciler.api import versions
+from reconciler.arm import ids, operations
 from reconciler.arm.clients import Arm
 
 

@@ -1,4 +1,4 @@
-"""One read for all: a list per (type, scope), shared by every key of a reconcile pass, dropped
+"""One read for all: a list per (kind, scope), shared by every key of a reconcile pass, dropped
 after a write to it.
 
 A typed list of 100 apps blocks the event loop for 150 ms and a GET for each app takes 100 calls;
@@ -14,40 +14,26 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from reconciler.arm import versions
+from reconciler.api import versions
+from reconciler.api.kinds import Kind, Listing
 
 if TYPE_CHECKING:
     from reconciler.arm.clients import Arm
 
 
-class _Listing(NamedTuple):
-    collection: str  # below the scope
-    api_version: str
-    in_detail: bool = False  # the list leaves out what we own, so each item is read as well
+class Part(Enum):
+    """What Azure makes of the resources that kinds write, and what holds it (an ARM id)."""
+
+    EXECUTION = Listing("executions", versions.APP)  # a job
+    REVISION = Listing("revisions", versions.APP)  # a container app
+    REPLICA = Listing("replicas", versions.APP)  # a revision
+
+    @property
+    def listing(self) -> Listing:
+        return self.value
 
 
-class Type(Enum):
-    """What can be listed, and in which scope (an ARM id)."""
-
-    RESOURCE_GROUP = _Listing("resourcegroups", versions.RESOURCES)  # scope: the subscription
-    WORKSPACE = _Listing(
-        "providers/Microsoft.OperationalInsights/workspaces", versions.LOG_ANALYTICS
-    )  # a resource group
-    STORAGE_ACCOUNT = _Listing(
-        "providers/Microsoft.Storage/storageAccounts", versions.STORAGE
-    )  # a resource group
-    SHARE = _Listing(
-        "fileServices/default/shares", versions.STORAGE, in_detail=True
-    )  # a storage account; lists have no metadata
-    ENVIRONMENT = _Listing(
-        "providers/Microsoft.App/managedEnvironments", versions.APP
-    )  # a resource group
-    ENVIRONMENT_STORAGE = _Listing("storages", versions.APP)  # a managed environment
-    APP = _Listing("providers/Microsoft.App/containerApps", versions.APP)  # a resource group
-    JOB = _Listing("providers/Microsoft.App/jobs", versions.APP)  # a resource group
-    EXECUTION = _Listing("executions", versions.APP)  # a job
-    REVISION = _Listing("revisions", versions.APP)  # a container app
-    REPLICA = _Listing("replicas", versions.APP)  # a revision
+Listed = Kind | Part
 
 
 class _Entry(NamedTuple):
@@ -66,24 +52,24 @@ class Inventory:
         self._arm = arm
         self._ttl = ttl
         self._clock = clock
-        self._entries: dict[tuple[Type, str], _Entry] = {}
+        self._entries: dict[tuple[Listing, str], _Entry] = {}
 
-    async def find(self, type: Type, scope: str, name: str) -> dict[str, Any] | None:  # noqa: A002 — Azure's own word
+    async def find(self, what: Listed, scope: str, name: str) -> dict[str, Any] | None:
         """The resource called `name` (any case) in `scope`, or None."""
-        return (await self._listed(type, scope)).get(name.lower())
+        return (await self._listed(what, scope)).get(name.lower())
 
-    async def list(self, type: Type, scope: str) -> list[dict[str, Any]]:  # noqa: A002
-        """All resources of `type` in `scope`, in Azure's order; empty when the scope does not
+    async def list(self, what: Listed, scope: str) -> list[dict[str, Any]]:
+        """All of `what` in `scope`, in Azure's order; empty when the scope does not
         exist.
         """
-        return [*(await self._listed(type, scope)).values()]
+        return [*(await self._listed(what, scope)).values()]
 
-    async def get(self, type: Type, scope: str, name: str) -> dict[str, Any] | None:  # noqa: A002
+    async def get(self, what: Listed, scope: str, name: str) -> dict[str, Any] | None:
         """A fresh read of one resource past the cache, for right after a write and for what a list
         leaves out.
         """
         return await self._arm.get_json(
-            f"{scope}/{type.value.collection}/{quote(name)}", type.value.api_version
+            f"{scope}/{what.listing.path}/{quote(name)}", what.listing.api_version
         )
 
     def invalidate(self, resource_id: str) -> None:
@@ -92,25 +78,25 @@ class Inventory:
         """
         changed = _normal(resource_id)
         for key in [*self._entries]:
-            path = f"{key[1]}/{key[0].value.collection.lower()}"
+            path = f"{key[1]}/{key[0].path.lower()}"
             if changed.rpartition("/")[0] == path or path.startswith(f"{changed}/"):
                 del self._entries[key]
 
-    async def _listed(self, type: Type, scope: str) -> dict[str, dict[str, Any]]:  # noqa: A002
-        key = (type, _normal(scope))
+    async def _listed(self, what: Listed, scope: str) -> dict[str, dict[str, Any]]:
+        key = (what.listing, _normal(scope))
         entry = self._entries.get(key)
         if entry is None or self._clock() - entry.asked > self._ttl or _failed(entry.task):
-            task = asyncio.ensure_future(self._read(type, scope))
+            task = asyncio.ensure_future(self._read(what.listing, scope))
             # Nobody may be left to hear of a failure when every waiter was cancelled.
             task.add_done_callback(_failed)
             entry = self._entries[key] = _Entry(task, self._clock())
         # Shielded: one waiter that is cancelled must not take the answer from the others.
         return await asyncio.shield(entry.task)
 
-    async def _read(self, type: Type, scope: str) -> dict[str, dict[str, Any]]:  # noqa: A002
-        path, version = f"{scope}/{type.value.collection}", type.value.api_version
+    async def _read(self, listing: Listing, scope: str) -> dict[str, dict[str, Any]]:
+        path, version = f"{scope}/{listing.path}", listing.api_version
         items = await self._arm.list_json(path, version)
-        if type.value.in_detail:
+        if listing.in_detail:
             read = await asyncio.gather(
                 *(self._arm.get_json(f"{path}/{quote(item['name'])}", version) for item in items)
             )

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from reconciler.arm import ids, versions
+from reconciler.api import versions
+from reconciler.arm import ids
 from reconciler.arm.clients import Arm
 from reconciler.arm.errors import from_fault, translate
 from reconciler.arm.faults import fault

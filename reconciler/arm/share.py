@@ -16,11 +16,11 @@ import aiohttp
 from azure.core.pipeline.transport import AioHttpTransport
 from yarl import URL
 
+from reconciler.api.kinds import Kind
 from reconciler.arm import ids
 from reconciler.arm.clients import Arm, user_agent
 from reconciler.arm.errors import from_fault, translate
 from reconciler.arm.faults import fault
-from reconciler.arm.inventory import Type
 from reconciler.arm.sharedkey import SharedKey, key_fingerprint
 from reconciler.arm.storage import storage_keys
 from reconciler.engine.errors import NotReadyYet, ReconcileError
@@ -144,7 +144,7 @@ class Share:
 
     async def _open(self) -> ShareClient:
         scope = ids.resource_group(self.arm.subscription_id, self.group)
-        account = await self.arm.inventory.find(Type.STORAGE_ACCOUNT, scope, self.account)
+        account = await self.arm.inventory.find(Kind.STORAGE_ACCOUNT, scope, self.account)
         endpoint = ((account or {}).get("properties") or {}).get("primaryEndpoints", {}).get("file")
         if not endpoint:
             raise NotReadyYet(

@@ -18,7 +18,7 @@ import gradio as gr
 
 from reconciler.chat import wording
 from reconciler.chat.endpoint import Answer, Endpoint, EndpointError
-from reconciler.chat.state import Kind, Look, State
+from reconciler.chat.state import Look, State, StateKind
 
 EVERY = 3.0  # seconds between looks
 CSS = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ FONTS = {
     "font_mono": ["ui-monospace", "monospace"],
 }  # no font is fetched
 THEME = gr.themes.Base(primary_hue="indigo", neutral_hue="slate", radius_size="md", **FONTS)
-UNSEEN = State(Kind.UNKNOWN, "Looking …")
+UNSEEN = State(StateKind.UNKNOWN, "Looking …")
 
 Messages = list[dict[str, Any]]
 
@@ -152,14 +152,14 @@ class Page:
         has.
         """
         state = await self.look()
-        if state.kind is Kind.READY:
+        if state.kind is StateKind.READY:
             state = await self._with_models(state)
-        if state.kind is Kind.ASLEEP and (failed := self._failed_to_wake()):
-            state = State(Kind.ASLEEP, f"{state.message} The last attempt: {failed}.")
+        if state.kind is StateKind.ASLEEP and (failed := self._failed_to_wake()):
+            state = State(StateKind.ASLEEP, f"{state.message} The last attempt: {failed}.")
         now = (state.kind.value, state.message)
         if seen is not None and tuple(seen) == now:
             return [gr.skip()] * 9
-        ready = state.kind is Kind.READY
+        ready = state.kind is StateKind.READY
         base = self._models[0] if self._models else None
         tuned = self._models[1] if len(self._models) > 1 else base
 
@@ -171,7 +171,7 @@ class Page:
             wording.head(self.service, self.target, state),
             gr.update(visible=not ready),
             wording.notice(state),
-            gr.update(visible=state.kind is Kind.ASLEEP, interactive=True),
+            gr.update(visible=state.kind is StateKind.ASLEEP, interactive=True),
             gr.update(visible=ready),
             chosen(tuned),
             chosen(base),
@@ -187,7 +187,7 @@ class Page:
         try:
             self._models = await self.endpoint.models()
         except EndpointError as error:
-            return State(Kind.STARTING, f"A replica runs, but {error}.")
+            return State(StateKind.STARTING, f"A replica runs, but {error}.")
         return state
 
     async def _wake(self) -> tuple[Any, Any]:
@@ -198,7 +198,7 @@ class Page:
                 lambda task: task.cancelled() or task.exception()
             )  # the next look says how it went
         return wording.notice(
-            State(Kind.STARTING, "It was asked to wake; a replica is being started.")
+            State(StateKind.STARTING, "It was asked to wake; a replica is being started.")
         ), gr.update(visible=False)
 
     def _failed_to_wake(self) -> str:

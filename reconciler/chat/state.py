@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from reconciler.api.kinds import Kind
 from reconciler.arm import apps, ids
 from reconciler.arm.clients import Arm
-from reconciler.arm.inventory import Type
 from reconciler.engine.errors import ReconcileError
 
 
-class Kind(StrEnum):
+class StateKind(StrEnum):
     """What a person can do with it."""
 
     READY = "ready"
@@ -25,18 +25,18 @@ class Kind(StrEnum):
 
 
 class State(NamedTuple):
-    kind: Kind
+    kind: StateKind
     message: str
 
 
 Look = Callable[[], Awaitable[State]]
 WORDS = {
-    Kind.READY: "ready",
-    Kind.ASLEEP: (
+    StateKind.READY: "ready",
+    StateKind.ASLEEP: (
         "No replica runs. Waking it starts one, which takes a minute or more and is billed while it"
         " runs."
     ),
-    Kind.STARTING: "A replica is starting: it loads the model.",
+    StateKind.STARTING: "A replica is starting: it loads the model.",
 }
 
 
@@ -44,10 +44,10 @@ async def look(arm: Arm, group: str, name: str) -> State:
     """One look: the app, its revisions and their replicas, through Azure alone."""
     try:
         app = await arm.inventory.find(
-            Type.APP, ids.resource_group(arm.subscription_id, group), name
+            Kind.APP, ids.resource_group(arm.subscription_id, group), name
         )
         if app is None:
-            return State(Kind.DOWN, f"The container app {name} does not exist any more.")
+            return State(StateKind.DOWN, f"The container app {name} does not exist any more.")
         revisions = [
             each
             for each in await apps.list_revisions(arm, group, name)
@@ -60,21 +60,22 @@ async def look(arm: Arm, group: str, name: str) -> State:
         ]
     except ReconcileError as error:
         return State(
-            Kind.UNKNOWN, f"{arm.settings.target_title} does not say how it is: {error.message}"
+            StateKind.UNKNOWN,
+            f"{arm.settings.target_title} does not say how it is: {error.message}",
         )
     if any(_ready(replica) for replica in replicas):
-        return State(Kind.READY, WORDS[Kind.READY])
+        return State(StateKind.READY, WORDS[StateKind.READY])
     if trouble := _trouble(revisions):
-        return State(Kind.DOWN, trouble)
+        return State(StateKind.DOWN, trouble)
     if replicas:
-        return State(Kind.STARTING, WORDS[Kind.STARTING])
+        return State(StateKind.STARTING, WORDS[StateKind.STARTING])
     if any(
         not (((each["properties"].get("template") or {}).get("scale") or {}).get("minReplicas"))
         for each in revisions
     ):
-        return State(Kind.ASLEEP, WORDS[Kind.ASLEEP])
+        return State(StateKind.ASLEEP, WORDS[StateKind.ASLEEP])
     return State(
-        Kind.DOWN,
+        StateKind.DOWN,
         (
             "No replica runs, and none is being started."
             if revisions

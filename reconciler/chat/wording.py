@@ -5,13 +5,13 @@ from __future__ import annotations
 from html import escape
 
 from reconciler.chat.endpoint import Answer
-from reconciler.chat.state import Kind, State
+from reconciler.chat.state import State, StateKind
 
 TITLES = {
-    Kind.ASLEEP: "Asleep",
-    Kind.STARTING: "Starting",
-    Kind.DOWN: "Not running",
-    Kind.UNKNOWN: "Unknown",
+    StateKind.ASLEEP: "Asleep",
+    StateKind.STARTING: "Starting",
+    StateKind.DOWN: "Not running",
+    StateKind.UNKNOWN: "Unknown",
 }
 
 

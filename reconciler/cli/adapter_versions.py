@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from reconciler.api.kinds import Kind
 from reconciler.cli.context import (
     Output,
     Service,
@@ -143,7 +144,7 @@ def _rows(store: Store | None) -> Iterator[dict[str, Any]]:
     if store is None:
         return
     for record in store.objects():
-        if record.key.kind != "AdapterCatalogue" or not record.exists:
+        if record.key.kind != Kind.CATALOGUE or not record.exists:
             continue
         replicas = next(
             (
@@ -161,7 +162,7 @@ def _rows(store: Store | None) -> Iterator[dict[str, Any]]:
 
 
 def _is_app(record: Any, service: str) -> bool:
-    return (record.key.kind, record.key.name) == ("ContainerApp", service)
+    return (record.key.kind, record.key.name) == (Kind.APP, service)
 
 
 def _row(adapter: Mapping[str, Any], reports: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.api.kinds import Kind
 from reconciler.cli.exits import CommandError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ async def find_app(arm: Arm, service: str) -> tuple[str, dict[str, Any]]:
     """
     from reconciler.sources.owned import list_owned
 
-    apps = [each for each in await list_owned(arm) if each.kind == "ContainerApp"]
+    apps = [each for each in await list_owned(arm) if each.kind == Kind.APP]
     for each in apps:
         if each.document.name == service:
             return str(each.resource["id"]).split("/")[4], dict(each.resource)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from reconciler.api.kinds import Kind
 from reconciler.cli.context import Files, StateDir, Target, manifest_of, print_json, settings_of
 from reconciler.cli.exits import CommandError, Exit
 
@@ -57,7 +58,7 @@ async def _compose(settings: Any, files: Any) -> Composition:
 def _group(composition: Composition) -> Desired:
     """The one resource group of all documents: a template is deployed into one."""
     groups = {
-        each.spec.name: each for each in composition.desired if each.key.kind == "ResourceGroup"
+        each.spec.name: each for each in composition.desired if each.key.kind == Kind.RESOURCE_GROUP
     }
     if len(groups) != 1:
         names = ", ".join(sorted(groups)) or "none"

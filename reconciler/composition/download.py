@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.api.hub import TOKEN_SECRET, HubModel
+from reconciler.api.kinds import Kind
 from reconciler.api.resources import MOUNT_PATH, FolderSpec, JobSpec, ShareRef
 from reconciler.api.source import parse_source
 from reconciler.composition import template
@@ -31,7 +32,7 @@ def folder_of(source: str, model: HubModel) -> str:
 
 
 def key_of(environment: str, source: str, model: HubModel) -> ObjectKey:
-    return ObjectKey("Job", f"{environment}/{_name(source, model)}")
+    return ObjectKey(Kind.JOB, f"{environment}/{_name(source, model)}")
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class Downloads:
     def _runtime(self) -> Desired:
         tree = self.world.runtime
         spec = FolderSpec(self.share, f"runtime/{tree.digest[:SHORT]}", tree.digest, tree)
-        key = ObjectKey("PublishedFolder", f"environments/{self.names.environment}/{spec.prefix}")
-        return self._desired(key, spec, ObjectKey("FileShare", self.names.environment), retain=True)
+        key = ObjectKey(Kind.FOLDER, f"environments/{self.names.environment}/{spec.prefix}")
+        return self._desired(key, spec, ObjectKey(Kind.SHARE, self.names.environment), retain=True)
 
     def _job(self, source: str, model: HubModel, runtime: Desired) -> Desired:
         folder, name = folder_of(source, model), _name(source, model)
@@ -95,7 +96,7 @@ class Downloads:
         )
         environment = self.names.environment
         storages = (storage_key(self.names, mode) for mode in MODES)
-        refs = (ObjectKey("ManagedEnvironment", environment), *storages, runtime.key)
+        refs = (ObjectKey(Kind.ENVIRONMENT, environment), *storages, runtime.key)
         return self._desired(key_of(environment, source, model), spec, *refs)
 
     def _container(self, source: str, model: HubModel, folder: str, runtime: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.api.documents import Environment
+from reconciler.api.kinds import Kind
 from reconciler.api.resources import (
     SHARE_OWNER,
     EnvironmentStorageSpec,
@@ -32,7 +33,7 @@ def storage_key(names: Names, mode: str) -> ObjectKey:
     object.
     """
     return ObjectKey(
-        "EnvironmentStorage",
+        Kind.STORAGE,
         f"{names.environment}/{mode}" + (f"-{names.rotation}" if names.rotation else ""),
     )
 
@@ -60,8 +61,8 @@ def storage(environment: Environment, names: Names, generation: int, mode: str) 
         account=names.account,
     )
     refs = (
-        ObjectKey("ManagedEnvironment", names.environment),
-        ObjectKey("FileShare", names.environment),
+        ObjectKey(Kind.ENVIRONMENT, names.environment),
+        ObjectKey(Kind.SHARE, names.environment),
     )
     return Desired(
         storage_key(names, mode), spec=spec, refs=refs, **_origin(environment, generation)
@@ -88,11 +89,12 @@ def expand(
     asked_tags = {"tags": dict(spec.tags)} if spec.tags else {}
     asked_location = {"location": spec.location} if spec.location else {}
 
-    def key(kind: str) -> ObjectKey:
+    def key(kind: Kind) -> ObjectKey:
         return ObjectKey(kind, names.environment)
 
-    def desired(kind: str, spec: ResourceSpec, *refs: ObjectKey, **more: Any) -> Desired:
-        return Desired(key(kind), spec=spec, refs=refs, **{**origin, **more})
+    def desired(kind: Kind, spec: ResourceSpec, *refs: ObjectKey) -> Desired:
+        retain = kind.holds_data or origin["retain"]
+        return Desired(key(kind), spec=spec, refs=refs, **{**origin, "retain": retain})
 
     def resource(field: str, body: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -104,35 +106,32 @@ def expand(
             "named": field in names.given,
         }
 
-    group, workspace = key("ResourceGroup"), key("LogAnalyticsWorkspace")
-    account = key("StorageAccount")
+    group, workspace = key(Kind.RESOURCE_GROUP), key(Kind.WORKSPACE)
+    account = key(Kind.STORAGE_ACCOUNT)
     head = {"location": names.location, "tags": labels}
     head_asked = {**asked_location, **asked_tags}
     return [
         desired(
-            "ResourceGroup",
+            Kind.RESOURCE_GROUP,
             ResourceSpec(**resource("resource_group", head, head_asked)),
-            retain=True,
         ),
         desired(
-            "LogAnalyticsWorkspace",
+            Kind.WORKSPACE,
             ResourceSpec(**resource("workspace", *_workspace(spec, head, head_asked))),
             group,
         ),
         desired(
-            "StorageAccount",
+            Kind.STORAGE_ACCOUNT,
             ResourceSpec(**resource("account", *_account(spec, head, head_asked))),
             group,
-            retain=True,
         ),
         desired(
-            "FileShare",
+            Kind.SHARE,
             ShareSpec(**resource("share", *_share(spec, names.environment)), account=names.account),
             account,
-            retain=True,
         ),
         desired(
-            "ManagedEnvironment",
+            Kind.ENVIRONMENT,
             ResourceSpec(
                 **resource("managed_environment", *_managed(environment, head, head_asked))
             ),

@@ -14,6 +14,7 @@ from reconciler.api.adapter_fields import Adapter, Canary, seconds
 from reconciler.api.auth_fields import ApiKey
 from reconciler.api.digest import Tree
 from reconciler.api.documents import InferenceService
+from reconciler.api.kinds import Kind
 from reconciler.api.mounts import CODE_PATH
 from reconciler.api.policies import AdoptionPolicy
 from reconciler.api.resources import (
@@ -108,7 +109,7 @@ class ServiceComposer:
             ),
             log_prompts=spec.request_log.prompts,
         )
-        catalogue_key = ObjectKey("AdapterCatalogue", self.name)
+        catalogue_key = ObjectKey(Kind.CATALOGUE, self.name)
         ours = {
             "PYTHONPATH": f"{MOUNT_PATH}/{runtime}",
             "MOORAGE_SERVICE": self.name,
@@ -134,7 +135,7 @@ class ServiceComposer:
                 catalogue_key,
                 self.document,
                 catalogue,
-                (self._env_key("FileShare"), *refs),
+                (self._env_key(Kind.SHARE), *refs),
                 self.generation,
                 self.policy,
                 retain=True,
@@ -222,13 +223,13 @@ class ServiceComposer:
         )
         modes = ("read",) if engine is None else ("read", "write")
         refs = (
-            self._env_key("ManagedEnvironment"),
+            self._env_key(Kind.ENVIRONMENT),
             *(storage_key(names, mode) for mode in modes),
             *refs,
         )
         retain = spec.deletion_policy.value == "Retain"
         return Desired(
-            ObjectKey("ContainerApp", self.name),
+            ObjectKey(Kind.APP, self.name),
             self.document,
             app,
             refs,
@@ -302,8 +303,8 @@ class ServiceComposer:
         self._digests[prefix] = folder_digest
         spec = FolderSpec(self.place.share, prefix, folder_digest, tree)
         # Two services that share a folder must not share a key: each document speaks for itself.
-        key = ObjectKey("PublishedFolder", f"{self.name}/{prefix}")
-        share = (self._env_key("FileShare"),)
+        key = ObjectKey(Kind.FOLDER, f"{self.name}/{prefix}")
+        share = (self._env_key(Kind.SHARE),)
         self.folders.append(
             Desired(key, self.document, spec, share, self.generation, self.policy, retain=True)
         )
@@ -349,7 +350,7 @@ class ServiceComposer:
         asked = self.spec.resources.model_dump(exclude_none=True) if self.spec.resources else {}
         return template.resources(asked, self._profile()["workloadProfileType"], model=model)
 
-    def _env_key(self, kind: str) -> ObjectKey:
+    def _env_key(self, kind: Kind) -> ObjectKey:
         return ObjectKey(kind, self.environment)
 
 

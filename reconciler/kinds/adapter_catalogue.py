@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import CatalogueAdapter, CatalogueKey, CatalogueSpec
 from reconciler.arm import files
 from reconciler.engine.external import Desired, Facts, Mark, ObjectKey, Observation, Progress, Wrote
 from reconciler.kinds.canary import explained, hold, versions
 from reconciler.kinds.catalogue_view import changes_of, outputs_of
-from reconciler.kinds.reports import STALE, Reports
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.connections import Connections
+from reconciler.kinds.reports import STALE
 from serving.catalogue import (
     FILE_NAME,
     Adapter,
@@ -35,11 +36,11 @@ class AdapterCatalogue:
     wins.
     """
 
-    name = "AdapterCatalogue"
+    name = Kind.CATALOGUE
 
-    def __init__(self, shares: Shares, reports: Reports) -> None:
-        self.shares = shares
-        self.reports = reports
+    def __init__(self, connections: Connections) -> None:
+        self.shares = connections.shares
+        self.reports = connections.reports
         self._read: dict[str, Catalogue | None] = {}
 
     async def observe(self, desired: Desired, facts: Facts) -> Observation:
@@ -265,6 +266,6 @@ def _last_good(
 
 
 def _hashes(spec: CatalogueSpec, facts: Facts) -> dict[str, str]:
-    pairs = facts.last(ObjectKey("ContainerApp", spec.service)).get("apiKeys") or ()
+    pairs = facts.last(ObjectKey(Kind.APP, spec.service)).get("apiKeys") or ()
     names = {key.name for key in spec.keys}
     return {name: value for name, value in pairs if name in names}

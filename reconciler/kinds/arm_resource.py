@@ -4,42 +4,32 @@ write once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import ids, operations, tags
-from reconciler.arm.clients import Arm
-from reconciler.arm.inventory import Type
 from reconciler.engine.diff import Rules, diff
 from reconciler.engine.errors import NotOwned, TerminalError
 from reconciler.engine.external import Change, Desired, Facts, Observation, Progress, Wrote
+from reconciler.kinds.connections import Connections
 
 UNWELL = frozenset({"failed", "canceled"})
 SETTLED = frozenset({"succeeded", "failed", "canceled", ""})
 
 
-class OwnerOf(Protocol):
-    """The owner id for what an Environment holds."""
-
-    def __call__(self, environment: str) -> str: ...
-
-
 class ArmResource:
-    """A kind whose object is one ARM resource. Subclasses name the type and scope, and issue the
-    writes.
-    """
+    """A kind whose object is one ARM resource. Subclasses name the kind, and issue the writes."""
 
-    name: str
-    type: ClassVar[Type]
+    name: Kind
     rules: ClassVar[Rules] = Rules(ignore_case=("location",))
     immutable: ClassVar[tuple[str, ...]] = ("location",)
-    taggable: ClassVar[bool] = True
 
-    def __init__(self, arm: Arm, owner_of: OwnerOf) -> None:
-        self.arm = arm
-        self.owner_of = owner_of
+    def __init__(self, connections: Connections) -> None:
+        self.arm = connections.arm
+        self.owner_of = connections.owner_of
 
     def scope(self, spec: Any) -> str:
         """The ARM id in which the list of this type is taken."""
@@ -109,8 +99,8 @@ class ArmResource:
         """A list may lag behind a creation, so what it lacks is asked for by name before it counts
         as absent.
         """
-        listed = await self.arm.inventory.find(self.type, self.scope(spec), spec.name)
-        return listed or await self.arm.inventory.get(self.type, self.scope(spec), spec.name)
+        listed = await self.arm.inventory.find(self.name, self.scope(spec), spec.name)
+        return listed or await self.arm.inventory.get(self.name, self.scope(spec), spec.name)
 
     async def create(self, desired: Desired, facts: Facts) -> Wrote:
         operation = await self.put(desired, desired.spec.body, None, facts)
@@ -118,7 +108,7 @@ class ArmResource:
 
     async def update(self, desired: Desired, observed: Observation, facts: Facts) -> Wrote:
         spec = desired.spec
-        found = await self.arm.inventory.get(self.type, self.scope(spec), spec.name)
+        found = await self.arm.inventory.get(self.name, self.scope(spec), spec.name)
         body = dict(self._owned(spec, found))
         if "tags" in body:
             body["tags"] = tags.merged((found or {}).get("tags"), body["tags"])
@@ -132,7 +122,7 @@ class ArmResource:
     async def delete(self, desired: Desired) -> Wrote | None:
         """Only what Moorage made goes; an adopted resource is left as it is."""
         spec = desired.spec
-        found = await self.arm.inventory.get(self.type, self.scope(spec), spec.name)
+        found = await self.arm.inventory.get(self.name, self.scope(spec), spec.name)
         if found is None or not self.is_ours(spec, found):
             return None
         return Wrote(f"delete {self.name} {spec.name}", await self.remove(desired))
@@ -144,7 +134,7 @@ class ArmResource:
         return progress
 
     def is_ours(self, spec: ResourceSpec, found: Mapping[str, Any]) -> bool:
-        return not self.taggable or tags.is_ours(found, self.owner_of(spec.environment))
+        return not self.name.tagged or tags.is_ours(found, self.owner_of(spec.environment))
 
     @staticmethod
     def state(found: Mapping[str, Any]) -> str:
@@ -177,9 +167,9 @@ class ArmResource:
         """A resource of ours for the same Environment under another name means that the document
         renamed it.
         """
-        if not self.taggable or self.name == "ContainerApp":
+        if not self.name.tagged or self.name == Kind.APP:
             return
-        for other in await self.arm.inventory.list(self.type, self.scope(spec)):
+        for other in await self.arm.inventory.list(self.name, self.scope(spec)):
             if self.is_ours(spec, other) and tags.tag(other, tags.ENVIRONMENT) == spec.environment:
                 raise TerminalError(
                     Reason.ENVIRONMENT_IMMUTABLE,
@@ -187,6 +177,3 @@ class ArmResource:
                     f" {spec.environment!r} already has {other.get('name')!r}; Azure cannot rename"
                     " it. Put the old name back, or delete the Environment first.",
                 )
-
-
-Make = Callable[[Arm, OwnerOf], Any]

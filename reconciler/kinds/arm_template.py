@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from reconciler.api import versions
+from reconciler.api.kinds import ArmType, Kind
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.arm import versions
 from reconciler.engine.external import Desired, ObjectKey
 from reconciler.kinds import container_app, environment, environment_storage
 
@@ -27,20 +28,9 @@ class Expression(str):
     __slots__ = ()
 
 
-class _Type(NamedTuple):
-    name: str
-    version: str
-
-
-TYPES = {
-    "LogAnalyticsWorkspace": _Type(
-        "Microsoft.OperationalInsights/workspaces", versions.LOG_ANALYTICS
-    ),
-    "StorageAccount": _Type("Microsoft.Storage/storageAccounts", versions.STORAGE),
-    "FileShare": _Type("Microsoft.Storage/storageAccounts/fileServices/shares", versions.STORAGE),
-    "ManagedEnvironment": _Type("Microsoft.App/managedEnvironments", versions.APP),
-    "EnvironmentStorage": _Type("Microsoft.App/managedEnvironments/storages", versions.APP),
-    "ContainerApp": _Type("Microsoft.App/containerApps", versions.APP),
+# A deployment goes to a group that is there, and a job fetches what only the daemon asks for.
+WRITTEN: Mapping[str, ArmType] = {
+    kind: kind.arm for kind in Kind if kind.arm and kind not in (Kind.RESOURCE_GROUP, Kind.JOB)
 }
 
 
@@ -48,8 +38,8 @@ def arm_template(desired: Sequence[Desired]) -> dict[str, Any]:
     """The template that creates `desired` in their resource group; API keys are its parameters,
     endpoints its outputs.
     """
-    by_key = {each.key: each for each in desired if each.key.kind in TYPES}
-    apps = [each for each in by_key.values() if each.key.kind == "ContainerApp"]
+    by_key = {each.key: each for each in desired if each.key.kind in WRITTEN}
+    apps = [each for each in by_key.values() if each.key.kind == Kind.APP]
     keys = {key_parameter(app.spec.name, name): app for app in apps for name in app.spec.key_names}
     return {
         "$schema": SCHEMA,
@@ -78,9 +68,9 @@ def key_parameter(service: str, key: str) -> str:
 
 
 def _resource(desired: Desired, by_key: Mapping[ObjectKey, Desired]) -> dict[str, Any]:
-    kind = TYPES[desired.key.kind]
+    type_ = WRITTEN[desired.key.kind]
     waits = [_id(by_key[ref]) for ref in desired.refs if ref in by_key]
-    head = {"type": kind.name, "apiVersion": kind.version, "name": "/".join(_names(desired))}
+    head = {"type": type_.name, "apiVersion": type_.api_version, "name": "/".join(_names(desired))}
     body = _rendered({**_body(desired, by_key), **({"dependsOn": waits} if waits else {})})
     return {**head, **body}
 
@@ -88,21 +78,21 @@ def _resource(desired: Desired, by_key: Mapping[ObjectKey, Desired]) -> dict[str
 def _body(desired: Desired, by_key: Mapping[ObjectKey, Desired]) -> Mapping[str, Any]:
     """The kind's own creation, with expressions in the place of what the daemon would have read."""
     spec, kind = desired.spec, desired.key.kind
-    if kind == "ManagedEnvironment":
-        workspace = _id(by_key[ObjectKey("LogAnalyticsWorkspace", desired.key.name)])
+    if kind == Kind.ENVIRONMENT:
+        workspace = _id(by_key[ObjectKey(Kind.WORKSPACE, desired.key.name)])
         customer = Expression(f"reference({workspace}, '{versions.LOG_ANALYTICS}').customerId")
         return environment.creation(
             spec,
             customer,
             Expression(f"listKeys({workspace}, '{WORKSPACE_KEYS}').primarySharedKey"),
         )
-    if kind == "EnvironmentStorage":
-        account = _id(by_key[ObjectKey("StorageAccount", spec.environment)])
+    if kind == Kind.STORAGE:
+        account = _id(by_key[ObjectKey(Kind.STORAGE_ACCOUNT, spec.environment)])
         return environment_storage.creation(
             spec.body, Expression(f"listKeys({account}, '{versions.STORAGE}').keys[0].value")
         )
     if isinstance(spec, ContainerAppSpec):
-        managed = _id(by_key[ObjectKey("ManagedEnvironment", spec.environment)])
+        managed = _id(by_key[ObjectKey(Kind.ENVIRONMENT, spec.environment)])
         keys = {
             name: Expression(f"parameters({_quoted(key_parameter(spec.name, name))})")
             for name in spec.key_names
@@ -114,15 +104,15 @@ def _body(desired: Desired, by_key: Mapping[ObjectKey, Desired]) -> Mapping[str,
 def _names(desired: Desired) -> Iterator[str]:
     """The names that the segments of the type stand for."""
     spec = desired.spec
-    if desired.key.kind == "FileShare":
+    if desired.key.kind == Kind.SHARE:
         yield from (spec.account, "default")
-    if desired.key.kind == "EnvironmentStorage":
+    if desired.key.kind == Kind.STORAGE:
         yield spec.managed_environment
     yield spec.name
 
 
 def _id(desired: Desired) -> Expression:
-    names = ", ".join(map(_quoted, (TYPES[desired.key.kind].name, *_names(desired))))
+    names = ", ".join(map(_quoted, (WRITTEN[desired.key.kind].name, *_names(desired))))
     return Expression(f"resourceId({names})")
 
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps, ids, tags
-from reconciler.arm.inventory import Type
 from reconciler.engine.diff import Rules, diff
 from reconciler.engine.errors import NotReadyYet, TerminalError
 from reconciler.engine.external import (
@@ -29,7 +29,8 @@ from reconciler.engine.external import (
     Wrote,
 )
 from reconciler.kinds import adoption, app_changes, rollout
-from reconciler.kinds.arm_resource import SETTLED, ArmResource, OwnerOf
+from reconciler.kinds.arm_resource import SETTLED, ArmResource
+from reconciler.kinds.connections import Connections
 from reconciler.kinds.endpoint import reach
 from reconciler.kinds.quota import resolve_strategy
 from reconciler.kinds.replicas import Seen
@@ -61,8 +62,7 @@ class ContainerApp(ArmResource):
     adopted.
     """
 
-    name = "ContainerApp"
-    type = Type.APP
+    name = Kind.APP
     rules = Rules(
         ignore_case=(
             "location",
@@ -72,9 +72,9 @@ class ContainerApp(ArmResource):
         ignored=("properties.configuration.ingress.traffic",),
     )
 
-    def __init__(self, arm: Any, owner_of: OwnerOf, looks: Any) -> None:
-        super().__init__(arm, owner_of)
-        self.looks = looks
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(connections)
+        self.looks = connections.looks
 
     async def observe(self, desired: Desired, facts: Facts) -> Observation:
         spec: ContainerAppSpec = desired.spec
@@ -104,9 +104,7 @@ class ContainerApp(ArmResource):
                 outputs=before,
                 origin=origin,
             )
-        catalogue = (
-            facts.last(ObjectKey("AdapterCatalogue", spec.service)) if spec.serves_model else {}
-        )
+        catalogue = facts.last(ObjectKey(Kind.CATALOGUE, spec.service)) if spec.serves_model else {}
         # Nothing of somebody else's app reports to the share, and the share may not be there yet.
         watched = replace(spec, engine=None) if origin is Origin.FOREIGN else spec
         seen = await self.looks.look(watched, found, before, catalogue)
@@ -213,7 +211,7 @@ class ContainerApp(ArmResource):
     async def delete(self, desired: Desired) -> Wrote | None:
         """What was there before any document is released: it goes on as it is, without our tags."""
         spec: ContainerAppSpec = desired.spec
-        found = await self.arm.inventory.get(self.type, self.scope(spec), spec.name)
+        found = await self.arm.inventory.get(self.name, self.scope(spec), spec.name)
         if found is None:
             return None
         if not self.is_ours(spec, found):
@@ -235,7 +233,7 @@ class ContainerApp(ArmResource):
 
     @staticmethod
     def _environment(spec: ContainerAppSpec, facts: Facts) -> str:
-        return str(facts.outputs(ObjectKey("ManagedEnvironment", spec.environment))["id"])
+        return str(facts.outputs(ObjectKey(Kind.ENVIRONMENT, spec.environment))["id"])
 
     async def _configuration_patch(
         self, spec: ContainerAppSpec, observed: AppObservation
@@ -243,7 +241,7 @@ class ContainerApp(ArmResource):
         """Everything outside the template as a merge patch: what it does not name stays as others
         set it.
         """
-        found = await self.arm.inventory.get(self.type, self.scope(spec), spec.name)
+        found = await self.arm.inventory.get(self.name, self.scope(spec), spec.name)
         if found is None:
             raise NotReadyYet(Reason.MISSING, f"container app {spec.name} went away")
         owned, paths = (
@@ -303,7 +301,7 @@ class ContainerApp(ArmResource):
         ]
 
     def _refuse_move(self, spec: ContainerAppSpec, found: Mapping[str, Any], facts: Facts) -> None:
-        wanted = str(facts.last(ObjectKey("ManagedEnvironment", spec.environment)).get("id") or "")
+        wanted = str(facts.last(ObjectKey(Kind.ENVIRONMENT, spec.environment)).get("id") or "")
         actual = str(
             found["properties"].get("environmentId")
             or found["properties"].get("managedEnvironmentId")

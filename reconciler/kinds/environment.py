@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reconciler.api.kinds import Kind
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import environments, resources
-from reconciler.arm.inventory import Type
 from reconciler.engine.diff import Rules
 from reconciler.engine.external import Desired, Facts, ObjectKey
 from reconciler.kinds.arm_resource import ArmResource
@@ -18,8 +18,7 @@ class ManagedEnvironment(ArmResource):
     when it is created.
     """
 
-    name = "ManagedEnvironment"
-    type = Type.ENVIRONMENT
+    name = Kind.ENVIRONMENT
     rules = Rules(
         lists={"properties.workloadProfiles": "name"},
         ignore_case=("location", "properties.workloadProfiles.workloadProfileType"),
@@ -65,7 +64,7 @@ class ManagedEnvironment(ArmResource):
 
     async def _with_logs(self, desired: Desired, facts: Facts) -> dict[str, Any]:
         spec = desired.spec
-        workspace = facts.outputs(ObjectKey("LogAnalyticsWorkspace", desired.key.name))
+        workspace = facts.outputs(ObjectKey(Kind.WORKSPACE, desired.key.name))
         name = str(workspace["id"]).rsplit("/", 1)[-1]
         key = await resources.workspace_shared_key(self.arm, spec.resource_group, name)
         return creation(spec, str(workspace["customerId"]), key)

@@ -7,17 +7,17 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import EnvironmentStorageSpec, ShareRef
 from reconciler.arm import environments, ids, mountkeys, storage
-from reconciler.arm.clients import Arm
-from reconciler.arm.inventory import Type
+from reconciler.arm.inventory import Part
 from reconciler.arm.share import Share
 from reconciler.arm.sharedkey import key_fingerprint
 from reconciler.engine.errors import NotReadyYet, ReconcileError
 from reconciler.engine.external import Change, Desired, Facts, ObjectKey, Observation
-from reconciler.kinds.arm_resource import ArmResource, OwnerOf
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.arm_resource import ArmResource
+from reconciler.kinds.connections import Connections
 
 IN_USE = 10.0  # seconds between looks at who still mounts what is to go
 
@@ -28,16 +28,14 @@ class EnvironmentStorage(ArmResource):
     name.
     """
 
-    name = "EnvironmentStorage"
-    type = Type.ENVIRONMENT_STORAGE
+    name = Kind.STORAGE
     immutable = tuple(
         f"properties.azureFile.{field}" for field in ("accountName", "shareName", "accessMode")
     )
-    taggable = False
 
-    def __init__(self, arm: Arm, owner_of: OwnerOf, shares: Shares) -> None:
-        super().__init__(arm, owner_of)
-        self.shares = shares
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(connections)
+        self.shares = connections.shares
         self._written: dict[
             ObjectKey, str
         ] = {}  # fingerprints of keys written by this process; the store has earlier ones
@@ -125,7 +123,7 @@ class EnvironmentStorage(ArmResource):
             self.arm.inventory.list,
         )
         users = []
-        for each in [*await find(Type.APP, group), *await find(Type.JOB, group)]:
+        for each in [*await find(Kind.APP, group), *await find(Kind.JOB, group)]:
             properties = each["properties"]
             if not ids.same(
                 str(properties.get("environmentId") or properties.get("managedEnvironmentId")),
@@ -133,7 +131,7 @@ class EnvironmentStorage(ArmResource):
             ):
                 continue
             revisions = (
-                await find(Type.REVISION, str(each["id"]))
+                await find(Part.REVISION, str(each["id"]))
                 if "/containerapps/" in str(each["id"]).lower()
                 else []
             )

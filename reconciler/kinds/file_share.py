@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import SHARE_OWNER
 from reconciler.arm import ids, storage
-from reconciler.arm.inventory import Type
 from reconciler.engine.errors import TerminalError
 from reconciler.engine.external import Desired, Facts
 from reconciler.kinds.arm_resource import ArmResource
@@ -19,10 +19,8 @@ from reconciler.kinds.arm_resource import ArmResource
 class FileShare(ArmResource):
     """A share has no tags; it belongs to whom its account belongs to."""
 
-    name = "FileShare"
-    type = Type.SHARE
+    name = Kind.SHARE
     immutable = ()
-    taggable = False
 
     def scope(self, spec: Any) -> str:
         return ids.storage_account(self.arm.subscription_id, spec.resource_group, spec.account)
@@ -63,7 +61,7 @@ class FileShare(ArmResource):
         renamed it: models, adapters and history are there, and the environment storages cannot
         follow.
         """
-        for other in await self.arm.inventory.list(self.type, self.scope(spec)):
+        for other in await self.arm.inventory.list(self.name, self.scope(spec)):
             if (other["properties"].get("metadata") or {}).get(SHARE_OWNER) == spec.environment:
                 raise TerminalError(
                     Reason.ENVIRONMENT_IMMUTABLE,

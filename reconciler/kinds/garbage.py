@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
 from typing import Any
 
+from reconciler.api import versions
 from reconciler.api.resources import CatalogueSpec, FolderSpec, JobSpec, ShareRef
-from reconciler.arm import apps, files, ids, versions
+from reconciler.arm import apps, files, ids
 from reconciler.arm.clients import Arm
 from reconciler.arm.publish import MANIFEST
 from reconciler.arm.share import Share

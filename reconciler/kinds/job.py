@@ -11,19 +11,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.api.hub import TOKEN_SECRET
+from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import JobSpec
 from reconciler.arm import files, ids, jobs
-from reconciler.arm.clients import Arm
-from reconciler.arm.inventory import Type
+from reconciler.arm.inventory import Part
 from reconciler.arm.publish import MANIFEST
 from reconciler.arm.share import Share
 from reconciler.arm.sharedkey import key_fingerprint
 from reconciler.engine.diff import Rules
 from reconciler.engine.errors import WaitingForHuman
 from reconciler.engine.external import Change, Desired, Facts, Mark, ObjectKey, Observation, Wrote
-from reconciler.kinds.arm_resource import ArmResource, OwnerOf
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.arm_resource import ArmResource
+from reconciler.kinds.connections import Connections
 
 PROGRESS = "progress.jsonl.tmp"
 START, SECRET = "execution", "properties.configuration.secrets"
@@ -42,8 +42,7 @@ class Job(ArmResource):
     fetched.
     """
 
-    name = "Job"
-    type = Type.JOB
+    name = Kind.JOB
     rules = Rules(
         lists={
             "properties.template.containers": "name",
@@ -57,9 +56,9 @@ class Job(ArmResource):
         ignored=("properties.template.volumes.mountOptions",),
     )
 
-    def __init__(self, arm: Arm, owner_of: OwnerOf, shares: Shares) -> None:
-        super().__init__(arm, owner_of)
-        self.shares = shares
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(connections)
+        self.shares = connections.shares
         # Fingerprint of the token that this process gave each job, and when: an older failure says
         # nothing about it.
         self._given: dict[ObjectKey, tuple[str, datetime]] = {}
@@ -104,9 +103,7 @@ class Job(ArmResource):
             **body,
             "properties": {
                 **properties,
-                "environmentId": facts.outputs(ObjectKey("ManagedEnvironment", spec.environment))[
-                    "id"
-                ],
+                "environmentId": facts.outputs(ObjectKey(Kind.ENVIRONMENT, spec.environment))["id"],
                 "configuration": {**properties["configuration"], "secrets": secrets},
             },
         }
@@ -154,7 +151,7 @@ class Job(ArmResource):
                 then.
         """
         scope = ids.job(self.arm.subscription_id, spec.resource_group, spec.name)
-        executions = await self.arm.inventory.list(Type.EXECUTION, scope)
+        executions = await self.arm.inventory.list(Part.EXECUTION, scope)
         newest = max(
             executions,
             key=lambda each: str(each["properties"].get("startTime") or ""),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reconciler.api.kinds import Kind
 from reconciler.arm import resources
-from reconciler.arm.inventory import Type
 from reconciler.engine.diff import Rules
 from reconciler.engine.external import Desired, Facts
 from reconciler.kinds.arm_resource import ArmResource
@@ -17,8 +17,7 @@ class LogAnalyticsWorkspace(ArmResource):
     creating it again.
     """
 
-    name = "LogAnalyticsWorkspace"
-    type = Type.WORKSPACE
+    name = Kind.WORKSPACE
     rules = Rules(ignore_case=("location", "properties.sku"))
 
     def outputs(self, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from reconciler.api.digest import Tree
+from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import FolderSpec, ShareRef
 from reconciler.arm import files, publish
 from reconciler.arm.publish import MANIFEST, LocalFile, Stamp, Verification
 from reconciler.engine.errors import WaitingForHuman
 from reconciler.engine.external import Change, Desired, Facts, Mark, Observation, Progress, Wrote
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.connections import Connections
 
 AT_ONCE = 1.0  # seconds that a write may take before it goes on in the background
 FRESH = 2.0  # seconds for which services that share a folder share one look at it
@@ -38,10 +39,12 @@ class PublishedFolder:
     folder is busy.
     """
 
-    name = "PublishedFolder"
+    name = Kind.FOLDER
 
-    def __init__(self, shares: Shares, clock: Callable[[], float] = time.monotonic) -> None:
-        self.shares = shares
+    def __init__(
+        self, connections: Connections, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.shares = connections.shares
         self.clock = clock
         self._uploads: dict[Place, asyncio.Task[publish.Published]] = {}
         self._progress: dict[Place, tuple[int, int]] = {}

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reconciler.api import versions
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.arm import environments, versions
+from reconciler.arm import environments
 from reconciler.arm.clients import Arm
 from reconciler.kinds.rollout import Revision
 

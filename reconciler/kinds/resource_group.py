@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.arm import ids, resources
-from reconciler.arm.inventory import Type
 from reconciler.engine.errors import WaitingForHuman
 from reconciler.engine.external import Desired, Facts
 from reconciler.kinds.arm_resource import ArmResource
@@ -18,8 +18,7 @@ from reconciler.kinds.arm_resource import ArmResource
 class ResourceGroup(ArmResource):
     """Synchronous in ARM; tags are replaced whole by a PUT, so they are merged before."""
 
-    name = "ResourceGroup"
-    type = Type.RESOURCE_GROUP
+    name = Kind.RESOURCE_GROUP
 
     def scope(self, spec: Any) -> str:
         return ids.subscription(self.arm.subscription_id)

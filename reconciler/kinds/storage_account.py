@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reconciler.api.kinds import Kind
 from reconciler.arm import storage
-from reconciler.arm.inventory import Type
 from reconciler.engine.diff import Rules
 from reconciler.engine.external import Desired, Facts
 from reconciler.kinds.arm_resource import ArmResource
@@ -17,8 +17,7 @@ class StorageAccount(ArmResource):
     refused until then.
     """
 
-    name = "StorageAccount"
-    type = Type.STORAGE_ACCOUNT
+    name = Kind.STORAGE_ACCOUNT
     rules = Rules(ignore_case=("location",), effects={"sku.name": "replace"})
     immutable = ("location", "kind")
 

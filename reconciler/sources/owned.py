@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from reconciler.api.kinds import Kind
 from reconciler.api.resources import ContainerAppSpec, JobSpec, ResourceSpec
-from reconciler.arm import ids, tags, versions
+from reconciler.arm import ids, tags
 from reconciler.arm.clients import Arm
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Origin
 
@@ -20,39 +21,23 @@ from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Origin
 class Owned(NamedTuple):
     """A resource of ours: the kind Moorage calls it, ARM's own JSON, and the tags that matter."""
 
-    kind: str
+    kind: Kind
     resource: Mapping[str, Any]
     document: DocumentRef
     environment: str
-
-
-_LISTS = (
-    ("ContainerApp", "providers/Microsoft.App/containerApps", versions.APP),
-    ("Job", "providers/Microsoft.App/jobs", versions.APP),
-    ("ManagedEnvironment", "providers/Microsoft.App/managedEnvironments", versions.APP),
-    (
-        "LogAnalyticsWorkspace",
-        "providers/Microsoft.OperationalInsights/workspaces",
-        versions.LOG_ANALYTICS,
-    ),
-)
-_WITH_DATA = (
-    ("StorageAccount", "providers/Microsoft.Storage/storageAccounts", versions.STORAGE),
-    ("ResourceGroup", "resourcegroups", versions.RESOURCES),
-)
 
 
 async def list_owned(arm: Arm, *, data: bool = False) -> list[Owned]:
     """Every tagged resource in the subscription that this owner may delete: four calls. With `data`
     also what holds data, and the resource groups around it.
     """
-    lists = (*_LISTS, *(_WITH_DATA if data else ()))
+    kinds = [kind for kind in Kind if kind.tagged and (data or not kind.holds_data)]
     scope = ids.subscription(arm.subscription_id)
     answers = await asyncio.gather(
-        *(arm.list_json(f"{scope}/{below}", version) for _, below, version in lists)
+        *(arm.list_json(f"{scope}/{kind.listing.path}", kind.listing.api_version) for kind in kinds)
     )
     found = []
-    for (kind, _, _), resources in zip(lists, answers, strict=True):
+    for kind, resources in zip(kinds, answers, strict=True):
         for resource in resources:
             environment, document = (
                 tags.tag(resource, tags.ENVIRONMENT),
@@ -71,7 +56,7 @@ async def list_owned(arm: Arm, *, data: bool = False) -> list[Owned]:
 
 def homes(owned: Iterable[Owned]) -> dict[str, str]:
     """In which Environment each service's container app lives."""
-    return {each.document.name: each.environment for each in owned if each.kind == "ContainerApp"}
+    return {each.document.name: each.environment for each in owned if each.kind == Kind.APP}
 
 
 def orphans(owned: Iterable[Owned]) -> list[Desired]:
@@ -84,27 +69,29 @@ def orphans(owned: Iterable[Owned]) -> list[Desired]:
 def _orphan(owned: Owned) -> Desired:
     group = str(owned.resource["id"]).split("/")[4]
     around = (
-        () if owned.kind == "ResourceGroup" else (ObjectKey("ResourceGroup", owned.environment),)
+        ()
+        if owned.kind == Kind.RESOURCE_GROUP
+        else (ObjectKey(Kind.RESOURCE_GROUP, owned.environment),)
     )
     azure_name = str(owned.resource["name"])
-    environment = ObjectKey("ManagedEnvironment", owned.environment)
-    if owned.kind == "ContainerApp":
+    environment = ObjectKey(Kind.ENVIRONMENT, owned.environment)
+    if owned.kind == Kind.APP:
         name = owned.document.name
         spec = ContainerAppSpec(
             azure_name, group, owned.environment, {}, service=name, template={"scale": {}}
         )
         origin = Origin.ADOPTED if tags.is_adopted(owned.resource) else Origin.OURS
         return Desired(
-            ObjectKey("ContainerApp", name),
+            ObjectKey(Kind.APP, name),
             owned.document,
             spec,
             (environment, *around),
             origin=origin,
         )
-    if owned.kind == "Job":
+    if owned.kind == Kind.JOB:
         job = JobSpec(azure_name, group, owned.environment, {})
         return Desired(
-            ObjectKey("Job", f"{owned.environment}/{azure_name}"),
+            ObjectKey(Kind.JOB, f"{owned.environment}/{azure_name}"),
             owned.document,
             job,
             (environment, *around),

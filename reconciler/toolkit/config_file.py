@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from reconciler.api.documents import InferenceService
+from reconciler.api.kinds import Kind
 from reconciler.api.loaded import Loaded
 from reconciler.engine.external import ObjectKey
 from reconciler.engine.record import Phase
@@ -48,11 +49,7 @@ class ConfigFiles:
 
     def saw(self, key: ObjectKey, outcome: Outcome) -> None:
         """One pass over one key has ended."""
-        if (
-            key.kind != "ContainerApp"
-            or key.name not in self._wanted
-            or outcome.phase is not Phase.READY
-        ):
+        if key.kind != Kind.APP or key.name not in self._wanted or outcome.phase is not Phase.READY:
             return
         file, place = self._wanted[key.name]
         endpoint = (

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.api.digest import Tree, digest_tree
+from reconciler.api.kinds import Kind
 from reconciler.api.stat_cache import StatCache
 from reconciler.arm import apps, files, ids, publish
 from reconciler.arm.clients import Arm
-from reconciler.arm.inventory import Type
 from reconciler.arm.share import Share
 from reconciler.engine.errors import TerminalError
 
@@ -46,7 +46,7 @@ async def deploy(arm: Arm, root: Path, config: Mapping[str, str], cache: Path) -
         ReconcileError: Azure refuses; `TerminalError` if there is no such app.
     """
     group, name = config["RESOURCE_GROUP_NAME"], config["ACA_APP_NAME"]
-    app = await arm.inventory.get(Type.APP, ids.resource_group(arm.subscription_id, group), name)
+    app = await arm.inventory.get(Kind.APP, ids.resource_group(arm.subscription_id, group), name)
     if app is None:
         raise TerminalError(
             "Missing", f"resource group {group} holds no container app {name}; provision it first"

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from reconciler.api.kinds import Kind
 from reconciler.arm import files, ids, tags
 from reconciler.arm.clients import Arm
-from reconciler.arm.inventory import Type
 from reconciler.arm.share import Share
 from reconciler.toolkit.project import MODELS, adapter_folders
 
@@ -71,12 +71,12 @@ async def look(
         ReconcileError: Azure refuses to answer.
     """
     there = await arm.inventory.find(
-        Type.RESOURCE_GROUP, ids.subscription(arm.subscription_id), group
+        Kind.RESOURCE_GROUP, ids.subscription(arm.subscription_id), group
     )
     if there is None:
         return Existing(group)
     scope = ids.resource_group(arm.subscription_id, group)
-    app = await arm.inventory.find(Type.APP, scope, service)
+    app = await arm.inventory.find(Kind.APP, scope, service)
     foreign = None if app is None or tags.tag(app, tags.OWNER) else app
     home = _home(foreign, scope) if given.get("acaAppName") == service else ""
     if home:
@@ -84,21 +84,21 @@ async def look(
     names: dict[str, str] = {}
     environment: Mapping[str, Any] = {}
     for parameter, kind, below in (
-        ("storageAccountName", Type.STORAGE_ACCOUNT, scope),
-        ("acaLogAnalyticsName", Type.WORKSPACE, scope),
-        ("acaEnvironmentName", Type.ENVIRONMENT, scope),
-        ("fileShareName", Type.SHARE, "storageAccountName"),
-        ("acaEnvironmentStorageName", Type.ENVIRONMENT_STORAGE, "acaEnvironmentName"),
+        ("storageAccountName", Kind.STORAGE_ACCOUNT, scope),
+        ("acaLogAnalyticsName", Kind.WORKSPACE, scope),
+        ("acaEnvironmentName", Kind.ENVIRONMENT, scope),
+        ("fileShareName", Kind.SHARE, "storageAccountName"),
+        ("acaEnvironmentStorageName", Kind.STORAGE, "acaEnvironmentName"),
     ):
         if below != scope:
             if below not in names:
                 continue
-            parent = ids.storage_account if kind is Type.SHARE else ids.environment
+            parent = ids.storage_account if kind is Kind.SHARE else ids.environment
             below = parent(arm.subscription_id, group, names[below])  # noqa: PLW2901
         found = _pick(parameter, given.get(parameter), await arm.inventory.list(kind, below))
         if found is not None:
             names[parameter] = str(found["name"])
-            environment = found if kind is Type.ENVIRONMENT else environment
+            environment = found if kind is Kind.ENVIRONMENT else environment
     return Existing(
         group=group,
         location=str(there["location"]),

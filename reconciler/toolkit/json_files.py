@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from reconciler.api.manifest_files import read_file
 from reconciler.api.problems import Problem
-from reconciler.api.yaml_node import Kind, Node
+from reconciler.api.yaml_node import Node, NodeKind
 from reconciler.api.yaml_tree import read_documents
 
 
@@ -48,7 +48,7 @@ def read_object(file: Path, problems: list[Problem]) -> Node | None:
     )  # YAML indents with spaces only
     if len(problems) > before:
         return None
-    if len(nodes) != 1 or nodes[0].kind is not Kind.MAPPING:
+    if len(nodes) != 1 or nodes[0].kind is not NodeKind.MAPPING:
         problems.append(
             Problem(file, 1, 1, "this is not a JSON object", "begin with { and end with }")
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 from reconciler.api import names
 from reconciler.api.problems import Problem
-from reconciler.api.yaml_node import Kind
+from reconciler.api.yaml_node import NodeKind
 from reconciler.toolkit.json_files import (
     Check,
     Value,
@@ -169,7 +169,7 @@ def _parameters(
     if file is None or node is None:
         return {}
     inner = node.at(("parameters",))
-    if inner is None or inner.kind is not Kind.MAPPING:
+    if inner is None or inner.kind is not NodeKind.MAPPING:
         problems.append(
             Problem(
                 file,
@@ -180,7 +180,7 @@ def _parameters(
         )
         return {}
     for key, (mark, entry) in [*inner.entries.items()]:
-        if entry.kind is not Kind.MAPPING or "value" not in entry.entries:
+        if entry.kind is not NodeKind.MAPPING or "value" not in entry.entries:
             problems.append(
                 Problem(
                     file, *entry.mark, f"{key} has no value", f'write "{key}": {{"value": ...}}'
@@ -199,7 +199,7 @@ def _config(
     if file is None or node is None:
         return {}
     for key, (mark, entry) in [*node.entries.items()]:
-        if entry.scalar == "" and entry.kind is Kind.SCALAR:
+        if entry.scalar == "" and entry.kind is NodeKind.SCALAR:
             entry.scalar = None  # an empty text is as good as null
             node.entries[key] = (mark, entry)
     return known_values(file, node, checks, "key", problems)

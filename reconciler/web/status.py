@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reconciler.api.kinds import Kind
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import ObjectRecord
 from reconciler.engine.store import DocumentRow, Store
@@ -57,8 +58,8 @@ def _object(record: ObjectRecord) -> dict[str, Any]:
 
 
 def _service(ref: DocumentRef, records: Mapping[ObjectKey, ObjectRecord]) -> dict[str, Any]:
-    app = records.get(ObjectKey("ContainerApp", ref.name))
-    catalogue = records.get(ObjectKey("AdapterCatalogue", ref.name))
+    app = records.get(ObjectKey(Kind.APP, ref.name))
+    catalogue = records.get(ObjectKey(Kind.CATALOGUE, ref.name))
     outputs: Mapping[str, Any] = app.outputs if app and app.exists else {}
     adapters = (catalogue.outputs.get("adapters") or []) if catalogue and catalogue.exists else []
     models = [ref.name, *(adapter["name"] for adapter in adapters)] if catalogue else []

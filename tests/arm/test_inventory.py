@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from reconciler.api.kinds import Kind
 from reconciler.arm.clients import Arm
-from reconciler.arm.inventory import Inventory, Type
+from reconciler.arm.inventory import Inventory
 from reconciler.engine.errors import TransportFailed
 
 GROUP = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg"
@@ -20,7 +21,7 @@ async def test_a_hundred_observers_share_one_list(arm, scripted):
     """Names are compared without case, and a missing name costs no further request."""
     scripted.on("GET", APPS, 200, page("phi", "Sales"))
     names = ["phi", "SALES", "none"] * 34
-    found = await asyncio.gather(*(arm.inventory.find(Type.APP, GROUP, name) for name in names))
+    found = await asyncio.gather(*(arm.inventory.find(Kind.APP, GROUP, name) for name in names))
     assert [each and each["name"] for each in found[:3]] == ["phi", "Sales", None]
     assert len(scripted.asked) == 1
     assert arm.calls["GET"] == 1
@@ -35,14 +36,14 @@ async def test_a_list_follows_its_links(arm, scripted):
         {**page("a"), "nextLink": f"{scripted.url}{APPS}/next?api-version=2026-07-01&skip=1"},
     )
     scripted.on("GET", f"{APPS}/next", 200, page("b"))
-    assert [each["name"] for each in await arm.inventory.list(Type.APP, GROUP)] == ["a", "b"]
+    assert [each["name"] for each in await arm.inventory.list(Kind.APP, GROUP)] == ["a", "b"]
     assert scripted.asked[1][1].endswith("next?api-version=2026-07-01&skip=1")
 
 
 async def test_a_scope_that_does_not_exist_holds_nothing(arm):
     """A list in a missing resource group is 404 in Azure and empty here."""
-    assert await arm.inventory.list(Type.APP, GROUP) == []
-    assert await arm.inventory.get(Type.APP, GROUP, "phi") is None
+    assert await arm.inventory.list(Kind.APP, GROUP) == []
+    assert await arm.inventory.get(Kind.APP, GROUP, "phi") is None
 
 
 async def test_a_list_lives_two_seconds(arm, scripted):
@@ -50,12 +51,12 @@ async def test_a_list_lives_two_seconds(arm, scripted):
     now = [100.0]
     cache = Inventory(arm, clock=lambda: now[0])
     scripted.on("GET", APPS, 200, page("phi"))
-    await cache.list(Type.APP, GROUP)
+    await cache.list(Kind.APP, GROUP)
     now[0] += 1.9
-    await cache.list(Type.APP, GROUP)
+    await cache.list(Kind.APP, GROUP)
     assert len(scripted.asked) == 1
     now[0] += 0.2
-    await cache.list(Type.APP, GROUP)
+    await cache.list(Kind.APP, GROUP)
     assert len(scripted.asked) == 2
 
 
@@ -76,9 +77,9 @@ async def test_a_list_lives_two_seconds(arm, scripted):
 async def test_a_write_makes_the_next_read_fresh(arm, scripted, written, again, reason):
     """Only the lists that a write can change are dropped."""
     scripted.on("GET", APPS, 200, page("phi"))
-    await arm.inventory.list(Type.APP, GROUP)
+    await arm.inventory.list(Kind.APP, GROUP)
     arm.inventory.invalidate(written)
-    await arm.inventory.list(Type.APP, GROUP)
+    await arm.inventory.list(Kind.APP, GROUP)
     assert len(scripted.asked) == (2 if again else 1), reason
 
 
@@ -86,10 +87,10 @@ async def test_a_read_that_began_before_a_write_is_not_kept(arm, scripted):
     """Who asks after the write gets a list that was asked for after it."""
     scripted.on("GET", APPS, 200, page("old"))
     scripted.on("GET", APPS, 200, page("new"))
-    before = asyncio.ensure_future(arm.inventory.list(Type.APP, GROUP))
+    before = asyncio.ensure_future(arm.inventory.list(Kind.APP, GROUP))
     await asyncio.sleep(0)
     arm.inventory.invalidate(f"{APPS}/phi")
-    after = await arm.inventory.list(Type.APP, GROUP)
+    after = await arm.inventory.list(Kind.APP, GROUP)
     names = {(await before)[0]["name"], after[0]["name"]}
     assert names == {"old", "new"}
 
@@ -99,17 +100,17 @@ async def test_a_failure_is_shared_but_not_kept(arm, scripted):
     scripted.on("GET", APPS, 503, {"error": {"code": "ServiceUnavailable", "message": "later"}})
     scripted.on("GET", APPS, 200, page("phi"))
     both = await asyncio.gather(
-        *(arm.inventory.list(Type.APP, GROUP) for _ in range(2)), return_exceptions=True
+        *(arm.inventory.list(Kind.APP, GROUP) for _ in range(2)), return_exceptions=True
     )
     assert [type(each) for each in both] == [TransportFailed, TransportFailed]
-    assert len(await arm.inventory.list(Type.APP, GROUP)) == 1
+    assert len(await arm.inventory.list(Kind.APP, GROUP)) == 1
 
 
 async def test_one_cancelled_observer_does_not_take_the_list_from_the_others(arm, scripted):
     """The read goes on for those who still wait."""
     scripted.on("GET", APPS, 200, page("phi"))
-    first = asyncio.ensure_future(arm.inventory.list(Type.APP, GROUP))
-    second = asyncio.ensure_future(arm.inventory.list(Type.APP, GROUP))
+    first = asyncio.ensure_future(arm.inventory.list(Kind.APP, GROUP))
+    second = asyncio.ensure_future(arm.inventory.list(Kind.APP, GROUP))
     await asyncio.sleep(0)
     first.cancel()
     assert len(await second) == 1
@@ -141,7 +142,7 @@ def test_api_versions_are_those_of_the_pinned_sdks():
     from azure.mgmt.resource.resources.aio import ResourceManagementClient
     from azure.mgmt.storage.aio import StorageManagementClient
 
-    from reconciler.arm import versions
+    from reconciler.api import versions
 
     class Nobody:
         async def get_token(self, *_scopes, **_options):

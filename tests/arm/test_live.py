@@ -7,8 +7,8 @@ import secrets
 
 import pytest
 
+from reconciler.api.kinds import Kind
 from reconciler.arm import apps, environments, ids, logs, resources, storage
-from reconciler.arm.inventory import Type
 from reconciler.engine.errors import Busy, RetryableError, TerminalError
 
 HERE = {"location": "swedencentral"}
@@ -56,11 +56,11 @@ def app_body(live, group, **template):
 async def test_a_resource_group_shows_in_its_list_right_after_the_write(live, group, finished):
     """The write drops the cached list."""
     scope = ids.subscription(live.subscription_id)
-    assert (await live.inventory.find(Type.RESOURCE_GROUP, scope, group.upper()))["tags"] == {
+    assert (await live.inventory.find(Kind.RESOURCE_GROUP, scope, group.upper()))["tags"] == {
         "a": "b"
     }
     await finished(live, await resources.delete_resource_group(live, group))
-    assert await live.inventory.find(Type.RESOURCE_GROUP, scope, group) is None
+    assert await live.inventory.find(Kind.RESOURCE_GROUP, scope, group) is None
     assert await resources.delete_resource_group(live, group) is None
 
 
@@ -73,12 +73,12 @@ async def test_a_workspace_and_its_key(live, group, finished):
         ),
     )
     scope = ids.resource_group(live.subscription_id, group)
-    found = await live.inventory.get(Type.WORKSPACE, scope, "law-x")
+    found = await live.inventory.get(Kind.WORKSPACE, scope, "law-x")
     assert found["properties"]["provisioningState"] == "Succeeded"
     assert await resources.workspace_shared_key(live, group, "law-x")
     await finished(live, await resources.delete_workspace(live, group, "law-x"))
     await finished(live, await resources.delete_workspace(live, group, "law-x"))
-    assert await live.inventory.find(Type.WORKSPACE, scope, "law-x") is None
+    assert await live.inventory.find(Kind.WORKSPACE, scope, "law-x") is None
 
 
 async def test_an_account_and_a_share(live, group, finished):
@@ -97,8 +97,8 @@ async def test_an_account_and_a_share(live, group, finished):
     )
     await storage.patch_share(live, group, name, "phi", {"properties": {"shareQuota": 6}})
     scope = ids.storage_account(live.subscription_id, group, name)
-    assert (await live.inventory.get(Type.SHARE, scope, "phi"))["properties"]["shareQuota"] == 6
-    assert [each["name"] for each in await live.inventory.list(Type.SHARE, scope)] == ["phi"]
+    assert (await live.inventory.get(Kind.SHARE, scope, "phi"))["properties"]["shareQuota"] == 6
+    assert [each["name"] for each in await live.inventory.list(Kind.SHARE, scope)] == ["phi"]
     await storage.delete_share(live, group, name, "phi")
     await storage.delete_storage_account(live, group, name)
     assert await storage.delete_storage_account(live, group, name) is None
@@ -118,9 +118,7 @@ async def test_an_environment_and_its_storage(live, group, environment, finished
         live, group, environment, "phi", {"properties": {"azureFile": file}}
     )
     scope = ids.environment(live.subscription_id, group, environment)
-    seen = (await live.inventory.find(Type.ENVIRONMENT_STORAGE, scope, "phi"))["properties"][
-        "azureFile"
-    ]
+    seen = (await live.inventory.find(Kind.STORAGE, scope, "phi"))["properties"]["azureFile"]
     assert (seen["shareName"], "accountKey" in seen) == ("phi", False)
     other = {"properties": {"azureFile": {**file, "shareName": "other"}}}
     with pytest.raises(TerminalError):
@@ -142,7 +140,7 @@ async def test_an_app_its_secrets_and_its_revisions(live, group, environment, fi
         await apps.patch_app(live, group, "phi", {"tags": {"too": "early"}})
     await finished(live, token)
     scope = ids.resource_group(live.subscription_id, group)
-    found = await live.inventory.get(Type.APP, scope, "phi")
+    found = await live.inventory.get(Kind.APP, scope, "phi")
     assert found["properties"]["configuration"]["secrets"] == [{"name": "key"}]
     assert await apps.list_secrets(live, group, "phi") == {"key": "hush"}
     changed = {
@@ -165,7 +163,7 @@ async def test_an_app_its_secrets_and_its_revisions(live, group, environment, fi
         await finished(live, await environments.delete_environment(live, group, environment))
     await finished(live, await apps.delete_app(live, group, "phi"))
     assert await apps.delete_app(live, group, "phi") is None
-    assert await live.inventory.find(Type.APP, scope, "phi") is None
+    assert await live.inventory.find(Kind.APP, scope, "phi") is None
 
 
 async def test_console_and_events_of_a_running_replica(live, group, environment, finished):
@@ -183,7 +181,7 @@ async def test_console_and_events_of_a_running_replica(live, group, environment,
     body["properties"]["template"]["scale"]["minReplicas"] = 1
     await finished(live, await apps.put_app(live, group, "phi", body))
     token = await logs.log_token(live, group, "phi")
-    app = await live.inventory.get(Type.APP, ids.resource_group(live.subscription_id, group), "phi")
+    app = await live.inventory.get(Kind.APP, ids.resource_group(live.subscription_id, group), "phi")
     revision = app["properties"]["latestRevisionName"]
     scope = ids.revision(live.subscription_id, group, "phi", revision)
     async with asyncio.timeout(30):

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from reconciler.chat.endpoint import Endpoint, EndpointError
-from reconciler.chat.state import WORDS, Kind, State
+from reconciler.chat.state import WORDS, State, StateKind
 from tests.browser import PROGRAM, browser
 
 needs_chromium = pytest.mark.skipif(
@@ -128,7 +128,7 @@ async def test_a_visit_in_every_state(tmp_path):
     from reconciler.chat import page as pages
     from reconciler.chat.server import serve
 
-    state = State(Kind.ASLEEP, WORDS[Kind.ASLEEP])
+    state = State(StateKind.ASLEEP, WORDS[StateKind.ASLEEP])
 
     async def look():
         return state
@@ -148,9 +148,9 @@ async def test_a_visit_in_every_state(tmp_path):
             await tab.sees("a replica is being started")
             await asyncio.sleep(pages.EVERY)
             assert len(served.asked) == 1
-            state = State(Kind.STARTING, WORDS[Kind.STARTING])
+            state = State(StateKind.STARTING, WORDS[StateKind.STARTING])
             await tab.sees("it loads the model")
-            state = State(Kind.READY, "ready")
+            state = State(StateKind.READY, "ready")
             await tab.sees("Send")
             await tab.sees("tuned", "#model input")
             await tab.type("#system textarea", "Be brief.")
@@ -160,7 +160,7 @@ async def test_a_visit_in_every_state(tmp_path):
             served.broken = (503, "no replica")
             await tab.type("#ask textarea", "And now?", enter=True)
             await tab.sees("The service answered 503: no replica", "#pace")
-            state = State(Kind.DOWN, "Revision phi--r1 does not run: the container crashes")
+            state = State(StateKind.DOWN, "Revision phi--r1 does not run: the container crashes")
             await tab.sees("the container crashes")
             await tab.sees("Not running")
             assert await tab.text("#talk") == ""

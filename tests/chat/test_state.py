@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.arm.clients import Arm
 from reconciler.chat.endpoint import Endpoint
-from reconciler.chat.state import Kind, look
+from reconciler.chat.state import StateKind, look
 from reconciler.settings import Settings
 from tests.e2e.stage import Stage, service
 
@@ -53,15 +53,15 @@ async def test_asleep_until_asked_then_ready_then_gone(stage):
     stage.save(service("web", scale={"minReplicas": 0, "maxReplicas": 1, "cooldownPeriod": 15}))
     stage.once()
     async with Arm(Settings.for_local(stage.facts, {}, state_dir=stage.state)) as arm:
-        assert "billed while it runs" in (await becomes(arm, Kind.ASLEEP)).message
+        assert "billed while it runs" in (await becomes(arm, StateKind.ASLEEP)).message
         for _ in range(6):
             await asyncio.sleep(0.5)
-            assert (await look(arm, "rg-moorage-default", "web")).kind is Kind.ASLEEP
+            assert (await look(arm, "rg-moorage-default", "web")).kind is StateKind.ASLEEP
         url = next(d["endpoint"] for d in stage.json("status")["documents"] if d["name"] == "web")
         assert await Endpoint(arm.session, url, "none").models() == ["web"]
-        await becomes(arm, Kind.READY)
+        await becomes(arm, StateKind.READY)
         stage.moorage("down", "-y")
-        assert "does not exist any more" in (await becomes(arm, Kind.DOWN)).message
+        assert "does not exist any more" in (await becomes(arm, StateKind.DOWN)).message
         stage.azure("stop")
         await asyncio.sleep(2.1)  # what was read is at most two seconds old
-        assert "local Azure does not say" in (await becomes(arm, Kind.UNKNOWN)).message
+        assert "local Azure does not say" in (await becomes(arm, StateKind.UNKNOWN)).message

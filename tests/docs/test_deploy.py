@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from reconciler.arm.inventory import Type
+from reconciler.api.kinds import Kind
+from reconciler.arm.inventory import Part
 from reconciler.composition.service import VLLM_IMAGE
-from reconciler.sources import owned
 from reconciler.web.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -37,17 +37,11 @@ GROUPS = {
 VERBS = {"create": "write", "create_or_update": "write", "update": "write", "delete": "delete"}
 # What the inventory lists, and where its scopes are.
 LISTED = {
-    Type.RESOURCE_GROUP: "Microsoft.Resources/subscriptions/resourceGroups",
-    Type.WORKSPACE: "Microsoft.OperationalInsights/workspaces",
-    Type.STORAGE_ACCOUNT: "Microsoft.Storage/storageAccounts",
-    Type.SHARE: "Microsoft.Storage/storageAccounts/fileServices/shares",
-    Type.ENVIRONMENT: "Microsoft.App/managedEnvironments",
-    Type.ENVIRONMENT_STORAGE: "Microsoft.App/managedEnvironments/storages",
-    Type.APP: "Microsoft.App/containerApps",
-    Type.JOB: "Microsoft.App/jobs",
-    Type.EXECUTION: "Microsoft.App/jobs/executions",
-    Type.REVISION: "Microsoft.App/containerApps/revisions",
-    Type.REPLICA: "Microsoft.App/containerApps/revisions/replicas",
+    **{kind: kind.arm.name for kind in Kind if kind.arm},
+    Kind.RESOURCE_GROUP: "Microsoft.Resources/subscriptions/resourceGroups",  # as RBAC says
+    Part.EXECUTION: "Microsoft.App/jobs/executions",
+    Part.REVISION: "Microsoft.App/containerApps/revisions",
+    Part.REPLICA: "Microsoft.App/containerApps/revisions/replicas",
 }
 # ids.py: which type an id that a raw request begins with is of.
 IDS = {
@@ -116,7 +110,7 @@ def _needed():
             found[f"{GROUPS[group]}/{verb}"] = f"{module}.{function.name}"
         for action in _raw_calls(function):
             found[action] = f"{module}.{function.name}"
-    found |= {f"{LISTED[each]}/read": f"inventory {each.name}" for each in Type}
+    found |= {f"{LISTED[each]}/read": f"inventory {each.name}" for each in LISTED}
     return found
 
 
@@ -157,12 +151,9 @@ def test_the_role_grants_nothing_else():
 
 def test_what_is_looked_for_in_the_whole_subscription_can_be_read():
     """The owned resources are listed by subscription, which is why the role is assigned there."""
-    for _, below, _ in (*owned._LISTS, *owned._WITH_DATA):
-        kind = below.removeprefix("providers/")
-        assert _granted(
-            f"{'Microsoft.Resources/subscriptions/resourceGroups' if kind == below else kind}/read",
-            ROLE["Actions"],
-        )
+    for kind in Kind:
+        if kind.tagged:
+            assert _granted(f"{LISTED[kind]}/read", ROLE["Actions"])
 
 
 def test_logs_need_the_data_action():

@@ -10,10 +10,10 @@ import shutil
 
 import pytest
 
+from reconciler.api.kinds import Kind
 from reconciler.api.manifest import load
 from reconciler.arm import apps, environments, files, ids, operations, resources, storage
 from reconciler.arm.clients import Arm
-from reconciler.arm.inventory import Type
 from reconciler.arm.share import Share
 from reconciler.settings import Settings
 from reconciler.sources.remote import RemoteSources
@@ -202,13 +202,13 @@ async def test_what_is_adopted_is_used_and_not_overwritten(tuned):
     tuned.moorage("down", "-y", "--purge-data")
     async with Arm(settings(tuned)) as arm:
         scope = ids.resource_group(arm.subscription_id, GROUP)
-        assert await arm.inventory.get(Type.ENVIRONMENT, scope, ENVIRONMENT)
+        assert await arm.inventory.get(Kind.ENVIRONMENT, scope, ENVIRONMENT)
         share = await arm.inventory.get(
-            Type.SHARE, ids.storage_account(arm.subscription_id, GROUP, ACCOUNT), SHARE
+            Kind.SHARE, ids.storage_account(arm.subscription_id, GROUP, ACCOUNT), SHARE
         )
         assert share["properties"]["shareQuota"] == 1024
         assert await arm.inventory.get(
-            Type.ENVIRONMENT_STORAGE,
+            Kind.STORAGE,
             ids.environment(arm.subscription_id, GROUP, ENVIRONMENT),
             STORAGE,
         )

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.api.kinds import Kind
 from reconciler.arm import apps
-from reconciler.arm.inventory import Type
 from reconciler.daemon import Daemon
 from reconciler.engine.errors import NotReadyYet
 from reconciler.engine.external import Origin
@@ -318,7 +318,7 @@ async def test_api_keys_join_the_secrets_that_are_there(made):
         while not (await kind.poll(item, wrote.operation)).done:
             await asyncio.sleep(0.05)
         values = await apps.list_secrets(daemon.arm, GROUP, APP)
-        app = await daemon.arm.inventory.get(Type.APP, kind.scope(item.spec), APP)
+        app = await daemon.arm.inventory.get(Kind.APP, kind.scope(item.spec), APP)
     listed = {secret["name"]: secret for secret in app["properties"]["configuration"]["secrets"]}
     assert list(listed) == [*NAMES, "api-key-default"]
     assert listed["vaulted"]["keyVaultUrl"] == VAULTED["keyVaultUrl"]

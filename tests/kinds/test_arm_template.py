@@ -12,7 +12,7 @@ from reconciler.api.digest import Tree
 from reconciler.api.manifest import load
 from reconciler.composition import compose
 from reconciler.composition.world import World
-from reconciler.kinds.arm_template import TYPES, arm_template
+from reconciler.kinds.arm_template import WRITTEN, arm_template
 from tests.conformance import types
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
@@ -60,11 +60,11 @@ def test_every_arm_resource_is_there_once(composition, opened):
     """What composition wants, less the group and what lies on the share; each waits for what it
     refers to.
     """
-    wanted = [each for each in composition.desired if each.key.kind in TYPES]
+    wanted = [each for each in composition.desired if each.key.kind in WRITTEN]
     assert len(opened.resources) == len(wanted) == 7
     for desired, resource in zip(wanted, opened.resources, strict=True):
-        assert resource.kind == TYPES[desired.key.kind].name
-        assert len(resource.needs) >= sum(ref.kind in TYPES for ref in desired.refs)
+        assert resource.kind == WRITTEN[desired.key.kind].name
+        assert len(resource.needs) >= sum(ref.kind in WRITTEN for ref in desired.refs)
 
 
 def test_bodies_are_the_desired_ones(composition, opened):
@@ -77,7 +77,7 @@ def test_bodies_are_the_desired_ones(composition, opened):
             return all(key in whole and within(value, whole[key]) for key, value in part.items())
         return part == whole
 
-    wanted = [each for each in composition.desired if each.key.kind in TYPES]
+    wanted = [each for each in composition.desired if each.key.kind in WRITTEN]
     for desired, resource in zip(wanted, opened.resources, strict=True):
         assert within(desired.spec.body, resource.body(defer=True)), desired.key
     app = opened.resources[-1].body(defer=True)["properties"]

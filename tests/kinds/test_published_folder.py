@@ -1,6 +1,7 @@
 """Published folders against the local Azure: what services share is looked at and uploaded once."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,7 +34,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 async def kind(share):
-    made = PublishedFolder(Opened(share), clock=lambda: made.now)
+    made = PublishedFolder(SimpleNamespace(shares=Opened(share)), clock=lambda: made.now)
     made.now = 100.0
     yield made
     await made.close()

@@ -1,0 +1,126 @@
+"""The table of kinds: everything Moorage drives, one line each, in the order in which Azure needs
+them created.
+
+A new kind is one line here, its file in `kinds` (which `module` names) and its part of the local
+Azure.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum, auto
+from typing import NamedTuple, Self
+
+from reconciler.api import resources, versions
+
+
+class Scope(Enum):
+    """What a resource is listed in."""
+
+    SUBSCRIPTION = auto()
+    RESOURCE_GROUP = auto()
+    STORAGE_ACCOUNT = auto()
+    MANAGED_ENVIRONMENT = auto()
+
+
+class Listing(NamedTuple):
+    """How to list a type: the path below its scope, and whether a list leaves out what we own, so
+    that each item must be read as well.
+    """
+
+    path: str
+    api_version: str
+    in_detail: bool = False
+
+
+class ArmType(NamedTuple):
+    """A type of resource as ARM names it. `listed` is its path below the scope where that is not
+    `providers/<name>`.
+    """
+
+    name: str
+    api_version: str
+    scope: Scope = Scope.RESOURCE_GROUP
+    listed: str = ""
+    in_detail: bool = False
+
+
+_GROUP = ArmType(
+    "Microsoft.Resources/resourceGroups",
+    versions.RESOURCES,
+    Scope.SUBSCRIPTION,
+    listed="resourcegroups",
+)
+_WORKSPACE = ArmType("Microsoft.OperationalInsights/workspaces", versions.LOG_ANALYTICS)
+_ACCOUNT = ArmType("Microsoft.Storage/storageAccounts", versions.STORAGE)
+_SHARE = ArmType(
+    "Microsoft.Storage/storageAccounts/fileServices/shares",
+    versions.STORAGE,
+    Scope.STORAGE_ACCOUNT,
+    listed="fileServices/default/shares",
+    in_detail=True,  # a list of shares has no metadata
+)
+_ENVIRONMENT = ArmType("Microsoft.App/managedEnvironments", versions.APP)
+_STORAGE = ArmType(
+    "Microsoft.App/managedEnvironments/storages",
+    versions.APP,
+    Scope.MANAGED_ENVIRONMENT,
+    listed="storages",
+)
+_JOB = ArmType("Microsoft.App/jobs", versions.APP)
+_APP = ArmType("Microsoft.App/containerApps", versions.APP)
+
+
+class Kind(StrEnum):
+    """Name; the class of its specs; its module in `kinds`; its ARM type, if it is one; whether it
+    holds data, which is kept when its document goes.
+    """
+
+    RESOURCE_GROUP = "ResourceGroup", resources.ResourceSpec, "resource_group", _GROUP, True
+    WORKSPACE = "LogAnalyticsWorkspace", resources.ResourceSpec, "log_analytics", _WORKSPACE
+    STORAGE_ACCOUNT = "StorageAccount", resources.ResourceSpec, "storage_account", _ACCOUNT, True
+    SHARE = "FileShare", resources.ShareSpec, "file_share", _SHARE, True
+    ENVIRONMENT = "ManagedEnvironment", resources.ResourceSpec, "environment", _ENVIRONMENT
+    STORAGE = (
+        "EnvironmentStorage",
+        resources.EnvironmentStorageSpec,
+        "environment_storage",
+        _STORAGE,
+    )
+    FOLDER = "PublishedFolder", resources.FolderSpec, "published_folder", None, True
+    JOB = "Job", resources.JobSpec, "job", _JOB
+    CATALOGUE = "AdapterCatalogue", resources.CatalogueSpec, "adapter_catalogue", None, True
+    APP = "ContainerApp", resources.ContainerAppSpec, "container_app", _APP
+
+    spec: type
+    module: str
+    arm: ArmType | None
+    holds_data: bool
+
+    def __new__(
+        cls,
+        name: str,
+        spec: type,
+        module: str,
+        arm: ArmType | None = None,
+        holds_data: bool = False,
+    ) -> Self:
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.spec, member.module, member.arm, member.holds_data = spec, module, arm, holds_data
+        return member
+
+    @property
+    def listing(self) -> Listing:
+        """How ARM lists resources of this kind."""
+        if self.arm is None:
+            raise ValueError(f"ARM knows no {self}")
+        path = self.arm.listed or f"providers/{self.arm.name}"
+        return Listing(path, self.arm.api_version, self.arm.in_detail)
+
+    @property
+    def tagged(self) -> bool:
+        """Whether its resources have tags: those below another resource have none."""
+        return self.arm is not None and self.arm.scope in (
+            Scope.SUBSCRIPTION,
+            Scope.RESOURCE_GROUP,
+        )
