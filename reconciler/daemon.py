@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from reconciler.api.kinds import Kind
 from reconciler.api.loaded import Loaded
 from reconciler.api.problems import ManifestError
 from reconciler.api.reasons import Reason
+from reconciler.api.source import SourceRef
 from reconciler.arm.clients import Arm
 from reconciler.arm.concurrency import beside
 from reconciler.composition import Composition, compose, names_in
@@ -53,7 +54,7 @@ from reconciler.sources.documents import DocumentSource, Snapshot
 from reconciler.sources.files import FileSource
 from reconciler.sources.orders import orders_of
 from reconciler.sources.policy import with_sync_policy
-from reconciler.sources.remote import RemoteSources
+from reconciler.sources.remote import Fetched, RemoteSources
 from reconciler.toolkit.config_file import ConfigFiles
 from reconciler.web.metrics import Metrics
 from reconciler.web.server import WebServer
@@ -101,7 +102,7 @@ class Daemon:
         self._snapshot: Snapshot | None = None
         self._loading = asyncio.Lock()
         self._approved = self.store.get("approvals")
-        self._refused: dict[str, str] = {}
+        self._refused: Mapping[SourceRef, Mapping[str, str]] = {}
 
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
@@ -267,7 +268,7 @@ class Daemon:
             try:
                 await asyncio.wait_for(self.remote.arrived.wait(), self.pacing.resync)
             except TimeoutError:
-                if not self.remote.named:
+                if not (self._snapshot and self._snapshot.fetched.documents):
                     continue
             self.remote.arrived.clear()
             with suppress(ManifestError, ReconcileError):
@@ -349,20 +350,21 @@ class Daemon:
         seen = {record.key: record.outputs for record in self.controller.records()}
         await self.registrations.look(names.values(), seen)
 
-    async def _fetch(self, documents: Sequence[Loaded]) -> dict[str, Path]:
+    async def _fetch(self, documents: Sequence[Loaded]) -> Fetched:
         names = names_in(documents, self.settings.subscription_id, self.settings.location)
         shares = {name: self.shares.open(share_of(each)) for name, each in names.items()}
         found = await beside(
-            self.remote.ready(documents, shares), self._look_at_registrations(documents)
+            self.remote.fetch(documents, shares), self._look_at_registrations(documents)
         )
-        for path, why in self.remote.refused.items():
-            if self._refused.get(path) != why:
-                place = DocumentRef("Share", path)
-                self.store.add_event(
-                    warning(Reason.ADAPTER_FAILED, f"{path} is not served: {why}", place, place),
-                    time.time(),
-                )
-        self._refused = dict(self.remote.refused)
+        for ref, refused in found.refused.items():
+            for path, why in refused.items():
+                if self._refused.get(ref, {}).get(path) != why:
+                    for document in found.documents[ref]:
+                        text = f"{path} is not served: {why}"
+                        self.store.add_event(
+                            warning(Reason.ADAPTER_FAILED, text, document, document), time.time()
+                        )
+        self._refused = found.refused
         return found
 
     def _compose(self, snapshot: Snapshot) -> Composition:
@@ -380,9 +382,10 @@ class Daemon:
             generations=generations,
             homes=owned.homes(self._owned or ()),
             registered=self.registrations.found,
-            fetched=snapshot.fetched,
-            missing=self.remote.problems,
-            models=self.remote.models,
+            fetched=snapshot.fetched.folders,
+            missing=snapshot.fetched.missing,
+            unfit=snapshot.unfit,
+            models=snapshot.fetched.models,
             hub=HubAccess(self.settings.hf_endpoint, bool(self.settings.hf_token)),
             evaluations=snapshot.evaluations,
             orders=orders_of(snapshot.manifest.documents, self.store),

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from reconciler.api.regular_files import NEITHER, open_regular
 from reconciler.api.smb_names import ancestors, collision_key, name_fault
 from reconciler.api.stat_cache import Stamp, StatCache
 
+# The one list of what no replica reads, so that neither a digest nor an upload covers it.
 EXCLUDED = frozenset(
     {
         ".git",
@@ -40,6 +42,11 @@ EXCLUDED = frozenset(
         "Thumbs.db",
         "desktop.ini",
     }
+)
+# What the hub's client writes beside the files it downloads; the times in it differ each time.
+EXCLUDED_PATHS = tuple(
+    f".cache/huggingface/{name}"
+    for name in ("download", "trees", "CACHEDIR.TAG", ".gitignore.lock")
 )
 EXCLUDED_ENDINGS = (".tmp", ".swp", ".swx", ".pyc", ".pyo", ".crdownload", "~")
 
@@ -80,9 +87,12 @@ class TreeError(Exception):
     def __init__(self, folder: Path, problems: tuple[tuple[str, str], ...]) -> None:
         self.folder = folder
         self.problems = problems
-        super().__init__(
-            f"{folder}: " + "; ".join(f"{path or '.'} {what}" for path, what in problems[:10])
-        )
+        super().__init__(f"{folder}: {self.said}")
+
+    @property
+    def said(self) -> str:
+        """What is wrong, without the folder."""
+        return "; ".join(f"{path} {what}".strip() for path, what in self.problems[:10])
 
 
 class TreeChanging(TreeError):
@@ -130,9 +140,14 @@ def digest_of(files: Iterator[tuple[str, int, str]]) -> str:
     return total.hexdigest()
 
 
-def is_excluded(name: str) -> bool:
-    """Whether a file or folder of this name never counts as content."""
-    return name in EXCLUDED or name.endswith(EXCLUDED_ENDINGS)
+def is_excluded(path: str) -> bool:
+    """Whether the file or folder at this relative posix path never counts as content; what lies in
+    an excluded folder does not count either.
+    """
+    names = path.split("/")
+    return any(name in EXCLUDED or name.endswith(EXCLUDED_ENDINGS) for name in names) or any(
+        f"/{path}/".find(f"/{excluded}/") >= 0 for excluded in EXCLUDED_PATHS
+    )
 
 
 def _list(folder: Path) -> dict[str, os.stat_result]:
@@ -157,7 +172,7 @@ def _walk(
         return
     for entry in entries:
         relative = below + entry.name
-        if is_excluded(entry.name):
+        if is_excluded(relative):
             continue
         if fault := name_fault(entry.name, relative):
             problems.append((relative, fault))
@@ -176,7 +191,7 @@ def _walk(
             if stat.S_ISREG(status.st_mode):
                 yield relative, status
             else:
-                problems.append((relative, "is neither a file nor a folder"))
+                problems.append((relative, NEITHER))
 
 
 def _collisions(found: Mapping[str, os.stat_result]) -> list[tuple[str, str]]:
@@ -201,7 +216,7 @@ def _hash(folder: Path, relative: str, stamp: Stamp) -> tuple[str, bool]:
     _wait_for_next_tick(stamp)
     started = time.time_ns()
     try:
-        with (folder / relative).open("rb", buffering=0) as file:
+        with open_regular(folder / relative) as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             after = Stamp.of(os.fstat(file.fileno()))
     except OSError as error:

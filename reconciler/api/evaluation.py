@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from reconciler.api.loaded import Loaded
 from reconciler.api.problems import Problem
+from reconciler.api.regular_files import read_regular
 from reconciler.api.yaml_node import NodeKind
 from reconciler.api.yaml_tree import read_documents
 from serving.catalogue import Expectation
@@ -44,7 +45,7 @@ def evaluation_problems(loaded: Loaded) -> Iterator[Problem]:
 def read_evaluation(file: Path, problems: list[Problem]) -> tuple[Expectation, ...]:
     """The cases of a file; what is wrong goes to `problems`."""
     try:
-        data = file.read_bytes()
+        data = read_regular(file, MOST_BYTES + 1)
     except OSError as error:
         problems.append(
             Problem(file, 1, 1, f"it cannot be read ({error.strerror})", "make it readable")
@@ -52,9 +53,7 @@ def read_evaluation(file: Path, problems: list[Problem]) -> tuple[Expectation, .
         return ()
     if len(data) > MOST_BYTES:
         problems.append(
-            Problem(
-                file, 1, 1, f"the file has {len(data)} bytes", f"an evaluation takes {MOST_BYTES}"
-            )
+            Problem(file, 1, 1, "the file is too large", f"an evaluation takes {MOST_BYTES} bytes")
         )
         return ()
     cases = list(

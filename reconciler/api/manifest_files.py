@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reconciler.api.problems import Problem
+from reconciler.api.regular_files import NEITHER, read_regular
 from reconciler.api.yaml_tree import MAX_BYTES
 
 ENDINGS = (".yaml", ".yml")
@@ -32,12 +33,10 @@ def read_file(file: Path, problems: list[Problem]) -> bytes | None:
     can be judged.
     """
     try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
+        return read_regular(file, MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
         problems.append(_unreadable(file, error))
         return None
-    return data
 
 
 def _files_of(path: Path, problems: list[Problem]) -> list[Path]:
@@ -45,7 +44,10 @@ def _files_of(path: Path, problems: list[Problem]) -> list[Path]:
         if not path.is_dir():
             path.stat()
             return [path]
-        files = sorted(file for file in path.iterdir() if is_manifest_file(file) and file.is_file())
+        # A link to nothing counts too: leaving it out would look as if its documents were deleted.
+        files = sorted(
+            file for file in path.iterdir() if is_manifest_file(file) and not file.is_dir()
+        )
     except (OSError, ValueError) as error:
         problems.append(_unreadable(path, error))
         return []
@@ -61,5 +63,7 @@ def _unreadable(path: Path, error: Exception) -> Problem:
         return Problem(
             path, 1, 1, "there is no such file or folder", "name a YAML file or a folder of them"
         )
+    if isinstance(error, OSError) and error.strerror == NEITHER:
+        return Problem(path, 1, 1, f"it {NEITHER}", "name a YAML file or a folder of them")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return Problem(path, 1, 1, f"it cannot be read ({reason})", "make it readable")

@@ -5,8 +5,9 @@ text, nothing is opened.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import AfterValidator
 
@@ -35,6 +36,35 @@ class Source(NamedTuple):
     kind: SourceKind
     path: str
     revision: str = ""
+
+
+@dataclass(frozen=True)
+class SourceRef:
+    """Which source is meant, as the key of every map over sources.
+
+    The text alone says too little: `share://adapters/style` is another folder in each Environment.
+    `service` is set where the source is chosen for one service: the newest adapter below a folder
+    depends on the base model it must fit.
+    """
+
+    environment: str
+    text: str
+    service: str = ""
+
+    @classmethod
+    def of(cls, environment: str, text: str, service: str) -> Self:
+        return cls(environment, text, service if text.endswith(NEWEST) else "")
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why a source is not here, or cannot be used as it is; `reason` is a condition's."""
+
+    reason: str
+    message: str
 
 
 def parse_source(text: str) -> Source:

@@ -72,7 +72,7 @@ def compose(documents: Sequence[Loaded], world: World) -> Composition:
             try:
                 desired += _expand_service(loaded, service, wanted, names, world)
             except SourceMissingError as error:
-                refusals[_ref(service)] = Refusal("SourceUnreadable", str(error))
+                refusals[_ref(service)] = Refusal(error.missing.reason, error.missing.message)
     return Composition(tuple(desired), names, refusals, tuple(_left_behind(wanted, world)))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from reconciler.api.hub import TOKEN_SECRET, HubModel
 from reconciler.api.kinds import Kind
 from reconciler.api.resources import MOUNT_PATH, FolderSpec, JobSpec, ShareRef
-from reconciler.api.source import parse_source
+from reconciler.api.source import SourceRef, parse_source
 from reconciler.composition import template
 from reconciler.composition.environment import MODES, storage_key
 from reconciler.composition.names import Names, digest
@@ -49,9 +49,9 @@ class Downloads:
     def expand(self, sources: set[str]) -> list[Desired]:
         """A job for each source whose commit is known, and the runtime that its program is in."""
         known = {
-            source: self.world.models[source]
+            source: model
             for source in sorted(sources)
-            if source in self.world.models
+            if (model := self.world.models.get(SourceRef(self.names.environment, source)))
         }
         if not known:
             return []

@@ -17,6 +17,7 @@ from reconciler.api.documents import InferenceService
 from reconciler.api.kinds import Kind
 from reconciler.api.mounts import CODE_PATH
 from reconciler.api.policies import AdoptionPolicy
+from reconciler.api.reasons import Reason
 from reconciler.api.resources import (
     MOUNT_PATH,
     REPORTS_PATH,
@@ -28,6 +29,7 @@ from reconciler.api.resources import (
     FolderSpec,
     ShareRef,
 )
+from reconciler.api.source import Missing, SourceRef
 from reconciler.composition import download, template
 from reconciler.composition.engine_args import engine_args
 from reconciler.composition.environment import storage_key
@@ -43,9 +45,13 @@ SHORT = 12
 
 
 class SourceMissingError(Exception):
-    """A source that is not on this machine yet; the service waits, and what it had before keeps
-    running.
+    """A source that is not on this machine yet, or cannot be used; the service waits, and what it
+    had before keeps running.
     """
+
+    def __init__(self, missing: Missing) -> None:
+        super().__init__(missing.message)
+        self.missing = missing
 
 
 @dataclass(frozen=True)
@@ -288,9 +294,10 @@ class ServiceComposer:
 
     def _hub_model(self, source: str) -> tuple[str, int]:
         """A job of the Environment brings it; see download.py."""
-        model = self.world.models.get(source)
+        ref = self._ref(source)
+        model = self.world.models.get(ref)
         if model is None:
-            raise SourceMissingError(self.world.missing.get(source, f"{source} is being looked up"))
+            raise self._missing(ref)
         self.jobs.append(download.key_of(self.environment, source, model))
         return download.folder_of(source, model), model.size
 
@@ -314,13 +321,21 @@ class ServiceComposer:
         """Where the source lies on this machine.
 
         Raises:
-            SourceMissingError: it comes from elsewhere and has not arrived.
+            SourceMissingError: it comes from elsewhere and has not arrived, or does not fit.
         """
         if "://" not in source:
             return (self.place.base_dir / source).resolve()
-        if source not in self.world.fetched:
-            raise SourceMissingError(self.world.missing.get(source, f"{source} is being fetched"))
-        return self.world.fetched[source]
+        ref = self._ref(source)
+        if ref not in self.world.fetched or (self.name, ref) in self.world.unfit:
+            raise self._missing(ref)
+        return self.world.fetched[ref]
+
+    def _ref(self, source: str) -> SourceRef:
+        return SourceRef.of(self.environment, source, self.name)
+
+    def _missing(self, ref: SourceRef) -> SourceMissingError:
+        found = self.world.unfit.get((self.name, ref)) or self.world.missing.get(ref)
+        return SourceMissingError(found or Missing(Reason.FETCHING, f"{ref} is being fetched"))
 
     def _grace(self) -> int:
         return self.spec.termination_grace_period_seconds or 60

@@ -5,8 +5,8 @@ pass, done in a thread.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler.api.adapters import findings
@@ -17,32 +17,36 @@ from reconciler.api.evaluation import read_evaluation
 from reconciler.api.loaded import Loaded
 from reconciler.api.manifest import Manifest, ReadFile, load
 from reconciler.api.problems import ManifestError, Problem
+from reconciler.api.reasons import Reason
+from reconciler.api.source import Missing, SourceRef
 from reconciler.api.stat_cache import StatCache
+from reconciler.sources.remote import Fetched, missing_for
 from reconciler.sources.runtime import build_runtime
 from serving.catalogue import Expectation
 
-Fetch = Callable[[Sequence[Loaded]], Awaitable[dict[str, Path]]]
+Fetch = Callable[[Sequence[Loaded]], Awaitable[Fetched]]
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """What the disk says now: the documents, the digests of the folders they name, adapters' ranks,
-    the serving runtime, where sources from elsewhere were fetched to, and the evaluations by file.
+    the serving runtime, what was fetched from elsewhere, and the evaluations by file. `unfit` says
+    why a service cannot serve an adapter that was fetched for it.
     """
 
     manifest: Manifest
     trees: dict[Path, Tree]
     ranks: dict[Path, int]
     runtime: Tree
-    fetched: dict[str, Path]
+    fetched: Fetched
     evaluations: dict[Path, tuple[Expectation, ...]]
+    unfit: dict[tuple[str, SourceRef], Missing] = field(default_factory=dict)
 
 
 class DocumentSource:
     """Reads `files`; `cache` keeps hashes of unchanged files and the built runtime."""
 
     def __init__(self, files: Sequence[Path], cache: Path) -> None:
-        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.files = list(files)
         self.cache = cache
         self.stats = StatCache(cache / "hashes.db")
@@ -57,16 +61,26 @@ class DocumentSource:
         manifest = await asyncio.to_thread(load, self.files, self._read)
         return await asyncio.to_thread(self._digest, manifest, await fetch(manifest.documents))
 
-    def _digest(self, manifest: Manifest, fetched: dict[str, Path]) -> Snapshot:
+    def _digest(self, manifest: Manifest, fetched: Fetched) -> Snapshot:
         trees, problems = _digest_all(manifest.documents, self.stats)
         evaluations = {file: read_evaluation(file, problems) for file in manifest.files}
         if problems:
             raise ManifestError(problems)
-        trees |= {folder: digest_tree(folder, self.stats) for folder in fetched.values()}
+        fetched, found = self._digest_fetched(fetched)
+        ranks, unfit = _judged(manifest.documents, fetched.folders)
         runtime = digest_tree(build_runtime(self.cache), self.stats)
-        return Snapshot(
-            manifest, trees, _ranks(manifest.documents, fetched), runtime, fetched, evaluations
-        )
+        return Snapshot(manifest, trees | found, ranks, runtime, fetched, evaluations, unfit)
+
+    def _digest_fetched(self, fetched: Fetched) -> tuple[Fetched, dict[Path, Tree]]:
+        """What was fetched and cannot be read is missing, which its own services are told."""
+        trees, folders, missing = {}, dict(fetched.folders), dict(fetched.missing)
+        for ref, folder in fetched.folders.items():
+            try:
+                trees[folder] = digest_tree(folder, self.stats)
+            except (TreeError, OSError) as error:
+                del folders[ref]
+                missing[ref] = missing_for(ref, error)
+        return replace(fetched, folders=folders, missing=missing), trees
 
 
 def _digest_all(
@@ -85,22 +99,31 @@ def _digest_all(
     return trees, problems
 
 
-def _ranks(documents: Sequence[Loaded], fetched: dict[str, Path]) -> dict[Path, int]:
-    """The LoRA rank of each adapter; of local ones the preflight has been made by `load`, this asks
-    its cache.
+def _judged(
+    documents: Sequence[Loaded], folders: Mapping[SourceRef, Path]
+) -> tuple[dict[Path, int], dict[tuple[str, SourceRef], Missing]]:
+    """The LoRA rank of each adapter, and which of the fetched ones a service cannot serve; `load`
+    has looked at the local ones, so this asks its cache.
     """
-    ranks = {}
+    ranks, unfit = {}, {}
     for loaded in documents:
         if not isinstance(loaded.document, InferenceService) or loaded.document.spec.model is None:
             continue
+        name, environment = loaded.document.metadata.name, loaded.document.spec.environment
         limit = loaded.document.spec.engine.args.get("max-lora-rank", MAX_LORA_RANK)
+        base = loaded.folder(loaded.document.spec.model.source)
         adapters = loaded.document.spec.adapters
         for source in [
             *(a.source for a in adapters),
             *(a.canary.source for a in adapters if a.canary),
         ]:
-            if folder := loaded.folder(source) or fetched.get(source):
-                ranks[folder] = findings(
-                    folder, loaded.folder(loaded.document.spec.model.source), limit
-                ).rank
-    return ranks
+            ref = SourceRef.of(environment, source, name)
+            folder = loaded.folder(source) or folders.get(ref)
+            if folder is None:
+                continue
+            found = findings(folder, base, limit)
+            ranks[folder] = found.rank
+            if found.problems and ref in folders:
+                why = f"{ref} cannot be served: {'; '.join(found.problems)}"
+                unfit[name, ref] = Missing(Reason.ADAPTER_FAILED, why)
+    return ranks, unfit

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from reconciler.api.digest import TreeChanging, TreeError, digest_tree
 from reconciler.api.manifest_files import is_manifest_file
+from reconciler.api.regular_files import open_regular
 from reconciler.api.stat_cache import StatCache
 
 
@@ -136,6 +137,7 @@ class ManifestPath(Root):
 
 def _content(file: Path) -> str:
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        with open_regular(file) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         return f"unreadable {error.errno}"

@@ -8,6 +8,7 @@ import pytest
 from reconciler.api.digest import File, Tree
 from reconciler.api.hub import HubAccess, HubModel
 from reconciler.api.manifest import load
+from reconciler.api.source import Missing, SourceRef
 from reconciler.composition import compose
 from reconciler.composition.engine_args import engine_args
 from reconciler.composition.world import Registered, World
@@ -178,7 +179,7 @@ def test_a_rotated_key_moves_what_mounts_the_share(tmp_path):
     found = composed(
         tmp_path,
         HUB.format(name="phi"),
-        models={"hf://Org/Tiny-3.5@v1": TINY},
+        models={SourceRef("default", "hf://Org/Tiny-3.5@v1"): TINY},
         registered={"default": ROTATED},
     )
     storages = {
@@ -203,7 +204,11 @@ def test_a_rotated_key_moves_what_mounts_the_share(tmp_path):
             "moorage-1a2b3c4d-rw",
         ]
         assert set(storages) <= {str(ref) for ref in item.refs}
-    before = composed(tmp_path, HUB.format(name="phi"), models={"hf://Org/Tiny-3.5@v1": TINY})
+    before = composed(
+        tmp_path,
+        HUB.format(name="phi"),
+        models={SourceRef("default", "hf://Org/Tiny-3.5@v1"): TINY},
+    )
     assert (
         app.spec.suffix
         != next(item for item in before.desired if item.key.kind == "ContainerApp").spec.suffix
@@ -275,7 +280,7 @@ def test_services_with_one_hub_model_share_one_job(tmp_path):
     found = composed(
         tmp_path,
         text,
-        models={"hf://Org/Tiny-3.5@v1": TINY},
+        models={SourceRef("default", "hf://Org/Tiny-3.5@v1"): TINY},
         hub=HubAccess("http://hub", token=True),
     )
     (job,) = [item for item in found.desired if item.key.kind == "Job"]
@@ -303,7 +308,11 @@ def test_a_hub_model_that_nobody_knows_yet_holds_its_service(tmp_path):
     found = composed(
         tmp_path,
         HUB.format(name="one"),
-        missing={"hf://Org/Tiny-3.5@v1": "the hub does not answer"},
+        missing={
+            SourceRef("default", "hf://Org/Tiny-3.5@v1"): Missing(
+                "FetchFailed", "the hub does not answer"
+            )
+        },
     )
     assert [refusal.message for refusal in found.refusals.values()] == ["the hub does not answer"]
     assert {item.document.kind for item in found.desired} == {"Environment"}
@@ -313,7 +322,11 @@ def test_probes_and_cooldown_follow_from_the_size(tmp_path):
     """Five GiB at a standard share's slowest are read within the startup budget, and KEDA does not
     end the replica before.
     """
-    found = composed(tmp_path, HUB.format(name="one"), models={"hf://Org/Tiny-3.5@v1": TINY})
+    found = composed(
+        tmp_path,
+        HUB.format(name="one"),
+        models={SourceRef("default", "hf://Org/Tiny-3.5@v1"): TINY},
+    )
     template = next(item for item in found.desired if item.key.kind == "ContainerApp").spec.template
     startup = next(
         probe for probe in template["containers"][0]["probes"] if probe["type"] == "Startup"

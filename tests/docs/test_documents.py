@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from reconciler.api.digest import File, Tree
 from reconciler.api.evaluation import read_evaluation
 from reconciler.api.manifest import load
+from reconciler.api.source import SourceRef
 from reconciler.composition import compose
 from reconciler.composition.world import World
 from tests.docs.fields import (
@@ -207,7 +208,9 @@ def _composed(tmp_path, documents):
         YAML().dump_all([documents["Environment"], second, *services], out)
     # Adapters on the share are mirrored before composition, so they are folders here.
     fetched = {
-        text: Path("/cache", text[8:]) for text in ("share://a", "share://b", "share://other")
+        SourceRef(service["spec"]["environment"], f"share://{each}"): Path("/cache", each)
+        for service in services
+        for each in ("a", "b", "other")
     }
     files = [tmp_path / "one.jsonl", tmp_path / "other.jsonl"]
     for evaluation in files:

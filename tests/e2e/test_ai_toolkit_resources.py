@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.api.kinds import Kind
 from reconciler.api.manifest import load
+from reconciler.api.source import SourceRef
 from reconciler.arm import apps, environments, files, ids, operations, resources, storage
 from reconciler.arm.clients import Arm
 from reconciler.arm.share import Share
@@ -223,26 +224,26 @@ async def test_the_newest_sound_result_is_taken(tuned, tmp_path):
     async with Arm(settings(tuned)) as arm:
         shares = {"phi": Share(arm, GROUP, ACCOUNT, SHARE)}
         sources = RemoteSources(tmp_path / "cache", quiet=0)
-        assert (await sources.ready(documents, shares))["share://models/**"].parts[-3:] == (
-            "models",
-            "run1",
-            "adapter",
-        )
+        newest = SourceRef("phi", "share://models/**", "phi")
+        found = await sources.fetch(documents, shares)
+        assert found.folders[newest].parts[-3:] == ("models", "run1", "adapter")
         await asyncio.sleep(1.1)  # the share's clock has seconds
         model = ai_toolkit.build(tmp_path / "other") / ai_toolkit.MODEL
         await put(
             arm, make_adapter(tmp_path / "green", "green", model=model), "models/run2/adapter"
         )
-        assert (await sources.ready(documents, shares))["share://models/**"].parts[-2] == "run2"
+        found = await sources.fetch(documents, shares)
+        assert found.folders[newest].parts[-2] == "run2"
         await asyncio.sleep(1.1)
         torn = make_adapter(tmp_path / "blue", "blue", model=model)
         os.truncate(torn / "adapter_model.safetensors", 500)
         await put(arm, torn, "models/run3/adapter")
-        assert (await sources.ready(documents, shares))["share://models/**"].parts[-2] == "run2"
-        assert list(sources.refused) == ["models/run3/adapter"]
-        resting = RemoteSources(tmp_path / "cache", quiet=3600)
-        assert await resting.ready(documents, shares) == {}
-        assert "one is being written" in resting.problems["share://models/**"]
+        found = await sources.fetch(documents, shares)
+        assert found.folders[newest].parts[-2] == "run2"
+        assert list(found.refused[newest]) == ["models/run3/adapter"]
+        resting = await RemoteSources(tmp_path / "cache", quiet=3600).fetch(documents, shares)
+        assert resting.folders == {}
+        assert "one is being written" in resting.missing[newest].message
 
 
 async def test_a_new_result_waits_for_approval_where_the_policy_says_so(tuned):

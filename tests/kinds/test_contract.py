@@ -15,6 +15,7 @@ import pytest
 from reconciler.api.digest import digest_tree
 from reconciler.api.hub import HubAccess, HubModel
 from reconciler.api.resources import CatalogueAdapter, CatalogueSpec, ShareRef
+from reconciler.api.source import SourceRef
 from reconciler.arm import files
 from reconciler.arm.clients import Arm
 from reconciler.composition.download import Downloads
@@ -178,7 +179,7 @@ def downloads_of(daemon, names, documents):
     }
     tree = digest_tree(build_runtime(daemon.settings.state_dir / "cache"))
     hub = HubAccess(daemon.settings.hf_endpoint, token=bool(daemon.settings.hf_token))
-    models = {"hf://org/tiny@v1": HubModel("c0ffee" + "0" * 34, 100)}
+    models = {SourceRef("dev", "hf://org/tiny@v1"): HubModel("c0ffee" + "0" * 34, 100)}
     world = World(
         daemon.settings.subscription_id,
         names.location,

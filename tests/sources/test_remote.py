@@ -6,7 +6,10 @@ import asyncio
 
 import pytest
 
+from reconciler.api.digest import digest_tree
 from reconciler.api.manifest import load
+from reconciler.api.source import SourceRef
+from reconciler.sources import hub as hubs
 from reconciler.sources.remote import RemoteSources
 from tests.hub import HubStandIn
 
@@ -15,7 +18,8 @@ FILES = {
     "model.safetensors": b"\x00" * 1000,
     "pytorch_model.bin": b"pickle",
 }
-MODEL, ADAPTER = "hf://org/tiny@main", "hf://org/tiny@v1"
+MODEL = SourceRef("default", "hf://org/tiny@main")
+ADAPTER = SourceRef("default", "hf://org/tiny@v1")
 
 
 @pytest.fixture
@@ -37,11 +41,9 @@ def documents(tmp_path, adapter=""):
 async def settled(sources, wanted):
     """Look until nothing is on its way."""
     async with asyncio.timeout(30):
-        found = await sources.ready(wanted, {})
-        while sources.problems:
+        while (found := await sources.fetch(wanted, {})).missing:
             await sources.arrived.wait()
             sources.arrived.clear()
-            found = await sources.ready(wanted, {})
     return found
 
 
@@ -50,26 +52,48 @@ async def test_a_model_is_asked_about_and_not_fetched(tmp_path, hub):
     them.
     """
     sources, wanted = RemoteSources(tmp_path / "cache", hub.endpoint), documents(tmp_path)
-    assert await sources.ready(wanted, {}) == {}
-    assert "looked up" in sources.problems[MODEL]
-    assert await settled(sources, wanted) == {}
-    assert sources.models[MODEL] == ("a" * 40, len(FILES["config.json"]) + 1000)
+    found = await sources.fetch(wanted, {})
+    assert found.models == {}
+    assert "looked up" in found.missing[MODEL].message
+    known = {MODEL: ("a" * 40, len(FILES["config.json"]) + 1000)}
+    assert (await settled(sources, wanted)).models == known
     assert hub.asked == {}
     again = RemoteSources(tmp_path / "cache", "http://127.0.0.1:9")
-    await again.ready(wanted, {})
-    assert again.models == sources.models
+    assert (await again.fetch(wanted, {})).models == known
     await sources.close()
 
 
 async def test_an_adapter_of_a_hub_is_fetched_once(tmp_path, hub):
     """It becomes a local folder without pickles, and is not asked for again."""
     sources, wanted = RemoteSources(tmp_path / "cache", hub.endpoint), documents(tmp_path, ADAPTER)
-    folder = (await settled(sources, wanted))[ADAPTER]
+    folder = (await settled(sources, wanted)).folders[ADAPTER]
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     assert not (folder / "pytorch_model.bin").exists()
     before = dict(hub.asked)
-    await RemoteSources(tmp_path / "cache", hub.endpoint).ready(wanted, {})
+    await RemoteSources(tmp_path / "cache", hub.endpoint).fetch(wanted, {})
     assert hub.asked == before
+    await sources.close()
+
+
+async def test_the_same_commit_fetched_twice_is_the_same_version(tmp_path, hub):
+    """The digest covers what a replica reads, not what the hub's client notes beside it."""
+    digests = set()
+    for name in ("one", "other"):
+        sources = RemoteSources(tmp_path / name, hub.endpoint)
+        found = await settled(sources, documents(tmp_path, ADAPTER))
+        folder = found.folders[ADAPTER]
+        assert list(folder.glob(".cache/huggingface/download/*.metadata"))
+        digests.add(digest_tree(folder).digest)
+        await sources.close()
+    assert len(digests) == 1
+
+
+async def test_one_source_may_be_a_model_and_an_adapter(tmp_path, hub):
+    """Both are brought, although one text names them."""
+    wanted = documents(tmp_path, MODEL)
+    sources = RemoteSources(tmp_path / "cache", hub.endpoint)
+    found = await settled(sources, wanted)
+    assert (found.models.keys(), found.folders.keys()) == ({MODEL}, {MODEL})
     await sources.close()
 
 
@@ -77,19 +101,37 @@ async def test_a_token_opens_what_is_closed(tmp_path, hub):
     """Without it the sentence says what is missing; with it the model is known."""
     hub.token, wanted = "hf_secret", documents(tmp_path)
     closed = RemoteSources(tmp_path / "closed", hub.endpoint)
-    await closed.ready(wanted, {})
+    await closed.fetch(wanted, {})
     await asyncio.wait_for(closed.arrived.wait(), 30)
-    await closed.ready(wanted, {})
-    assert "401" in closed.problems[MODEL]
+    assert "401" in (await closed.fetch(wanted, {})).missing[MODEL].message
     await settled(RemoteSources(tmp_path / "open", hub.endpoint, "hf_secret"), wanted)
 
 
 async def test_an_unreachable_hub_is_a_sentence(tmp_path):
     """The problem names the source; nothing is raised, and a later look tries again."""
     sources, wanted = RemoteSources(tmp_path / "cache", "http://127.0.0.1:9"), documents(tmp_path)
-    await sources.ready(wanted, {})
+    await sources.fetch(wanted, {})
     await asyncio.wait_for(sources.arrived.wait(), 60)
-    assert await sources.ready(wanted, {}) == {}
-    assert sources.problems[MODEL].startswith(MODEL)
-    assert "looked up" not in sources.problems[MODEL]
+    missing = (await sources.fetch(wanted, {})).missing[MODEL]
+    assert missing.reason == "FetchFailed"
+    assert missing.message.startswith(MODEL.text)
+    assert "looked up" not in missing.message
+    await sources.close()
+
+
+async def test_a_hub_that_refuses_is_asked_less_and_less_often(tmp_path, hub, monkeypatch):
+    """A failure is followed by a pause that doubles, however often the documents are looked at."""
+    now, asked, wanted = [0.0], [], documents(tmp_path)
+    monkeypatch.setattr(hubs, "_describe", lambda *_: asked.append(now[0]) or 1 / 0)
+    monkeypatch.setattr(hubs, "FIRST_PAUSE", 2.0)
+    sources = RemoteSources(tmp_path / "cache", hub.endpoint)
+    sources.hub._clock = lambda: now[0]
+    for second in range(40):
+        now[0] = float(second)
+        for _ in range(3):
+            found = await sources.fetch(wanted, {})
+            while any(each.task for each in sources.hub._asked.values()):
+                await asyncio.sleep(0.001)
+    assert "division" in found.missing[MODEL].message
+    assert asked == [0.0, 2.0, 6.0, 14.0, 30.0]
     await sources.close()
