@@ -319,7 +319,7 @@ class Daemon:
                             f" {self.settings.garbage_after:g} s"
                         )
                         self.store.add_event(
-                            normal("GarbageCollected", text, place, place), time.time()
+                            normal(Reason.GARBAGE_COLLECTED, text, place, place), time.time()
                         )
 
     async def _refresh_owned(self) -> None:
@@ -343,7 +343,7 @@ class Daemon:
         self.store.put("problems", text)
         log.error("documents rejected; the last good version keeps running", problems=text)
         place = DocumentRef("Manifest", str(error.problems[0].file) if error.problems else "")
-        self.store.add_event(warning("InvalidDocument", text, place, place), time.time())
+        self.store.add_event(warning(Reason.INVALID_DOCUMENT, text, place, place), time.time())
 
     async def _look_at_registrations(self, documents: Sequence[Loaded]) -> None:
         names = names_in(documents, self.settings.subscription_id, self.settings.location)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from reconciler.api.reasons import AzureCode, Reason
 from reconciler.arm.lease import Leader
 from reconciler.composition import Composition
 from reconciler.composition.environment import share_of
@@ -20,10 +21,10 @@ from reconciler.kinds.shares import Shares
 log = structlog.get_logger(__name__)
 NO_SHARE_YET = frozenset(
     {
-        "ShareNotFound",
-        "StorageAccountNotReady",
-        "StorageAccountIsNotProvisioned",
-        "ResourceNotFound",
+        Reason.STORAGE_ACCOUNT_NOT_READY,
+        AzureCode("ShareNotFound"),
+        AzureCode("StorageAccountIsNotProvisioned"),
+        AzureCode("ResourceNotFound"),
     }
 )
 

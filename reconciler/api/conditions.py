@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, field_serializer
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, field_serializer
 from pydantic.alias_generators import to_camel
 
-from reconciler.api.reasons import Reason
+from reconciler.api.reasons import Cause, read_reason
 
 Clock = Callable[[], datetime]
 
@@ -44,6 +45,14 @@ class Status(StrEnum):
     FALSE = "False"
     UNKNOWN = "Unknown"
 
+    @classmethod
+    def of(cls, truth: bool) -> Status:
+        return cls.TRUE if truth else cls.FALSE
+
+
+def _cause(value: object) -> Cause:
+    return read_reason(str(value))
+
 
 class Condition(BaseModel):
     """One statement about a document. `reason` is a word for programs, `message` a sentence for
@@ -56,7 +65,7 @@ class Condition(BaseModel):
 
     type: ConditionType
     status: Status
-    reason: str
+    reason: Annotated[Cause, PlainValidator(_cause), PlainSerializer(str)]
     message: str = ""
     observed_generation: int
     last_transition_time: datetime
@@ -75,9 +84,9 @@ class ConditionSet:
 
     def mark(
         self,
-        type_: ConditionType | str,
-        status: Status | bool | str,
-        reason: Reason | str,
+        kind: ConditionType,
+        status: Status,
+        reason: Cause,
         message: str = "",
         *,
         generation: int,
@@ -85,20 +94,14 @@ class ConditionSet:
         """State a condition; returns whether anything changed, so that a status is written only
         when it must be.
 
-        The time moves only when `status` changes. `reason` may be Azure's own error code where no
-        word of ours fits.
-
-        Raises:
-            ValueError: an unknown type or status.
+        The time moves only when `status` changes.
         """
-        kind = ConditionType(type_)
-        state = Status(str(status))
         before = self._conditions.get(kind)
-        moved = before is None or before.status != state
+        moved = before is None or before.status != status
         after = Condition(
             type=kind,
-            status=state,
-            reason=str(reason),
+            status=status,
+            reason=reason,
             message=message,
             observed_generation=generation,
             last_transition_time=self._clock()
@@ -108,18 +111,18 @@ class ConditionSet:
         self._conditions[kind] = after
         return before != after
 
-    def get(self, type_: ConditionType | str) -> Condition | None:
-        return self._conditions.get(ConditionType(type_))
+    def get(self, kind: ConditionType) -> Condition | None:
+        return self._conditions.get(kind)
 
-    def is_true(self, type_: ConditionType | str) -> bool:
-        condition = self.get(type_)
+    def is_true(self, kind: ConditionType) -> bool:
+        condition = self.get(kind)
         return condition is not None and condition.status is Status.TRUE
 
-    def drop(self, type_: ConditionType | str) -> bool:
+    def drop(self, kind: ConditionType) -> bool:
         """Forget a condition that no longer applies (a service without adapters has no
         `AdaptersLoaded`).
         """
-        return self._conditions.pop(ConditionType(type_), None) is not None
+        return self._conditions.pop(kind, None) is not None
 
     def dump(self) -> list[dict[str, object]]:
         """JSON values in camel case; `load` reads them back."""

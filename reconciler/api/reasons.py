@@ -1,88 +1,307 @@
-"""Why a condition is as it is: one list of words, each explained for users in
-docs/conditions.md.
+"""Why a condition or an event is as it is. `Reason` holds every word of Moorage's own, with its
+cause and remedy; docs/conditions.md is generated from it. `AzureCode` is a word of Azure's.
 """
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from typing import Self
+
+AZURE = "Azure:"
 
 
 class Reason(StrEnum):
-    """CamelCase words for programs. Where none fits, Azure's own error code stands in
-    their place.
-    """
+    """A word for programs, its cause for people, and the remedy (empty: nothing need be done)."""
+
+    _value_: str
+    cause: str
+    remedy: str
+
+    def __new__(cls, word: str, cause: str = "", remedy: str = "") -> Self:
+        member = str.__new__(cls, word)
+        member._value_, member.cause, member.remedy = word, cause, remedy
+        return member
 
     # all is well
-    IN_SYNC = "InSync"
-    PROVISIONED = "Provisioned"
-    PUBLISHED = "Published"
-    HEALTHY = "Healthy"
-    LOADED = "Loaded"
-    PROVEN = "Proven"
-    SAME_AS_BASE = "SameAsBase"
-    REACHABLE = "Reachable"
-    ALL_GOOD = "AllGood"
-    NO_DRIFT = "NoDrift"
-    NOT_STALLED = "NotStalled"
+    IN_SYNC = "InSync", "nothing differs from the document"
+    PROVISIONED = "Provisioned", "the resources exist"
+    PUBLISHED = "Published", "all files are complete on the share"
+    HEALTHY = "Healthy", "the revision and its replicas are healthy"
+    LOADED = "Loaded", "every replica reports it loaded"
+    PROVEN = "Proven", "a replica compared answers and the adapter had an effect"
+    REACHABLE = "Reachable", "the endpoint answered"
+    ALL_GOOD = "AllGood", "every part of the summary is true"
+    READY = "Ready", "the document became ready (an event)"
+    NO_DRIFT = "NoDrift", "nobody changed anything behind the document's back"
+    NOT_STALLED = "NotStalled", "the loop is working or done"
 
     # on the way
-    PROGRESSING = "Progressing"
-    WAITING_FOR_REFERENCE = "WaitingForReference"
-    OPERATION_IN_PROGRESS = "OperationInProgress"
-    STORAGE_ACCOUNT_NOT_READY = "StorageAccountNotReady"
-    ENVIRONMENT_HAS_CONTAINER_APPS = "EnvironmentHasContainerApps"
-    STORAGE_IN_USE = "StorageInUse"
-    CREATING = "Creating"
-    UPDATING = "Updating"
-    DELETING = "Deleting"
-    PUBLISHING = "Publishing"
-    ROLLING_OUT = "RollingOut"
-    STARTING = "Starting"
-    LOADING = "Loading"
-    FETCHING = "Fetching"
+    PROGRESSING = "Progressing", "changes are being applied", "wait"
+    WAITING_FOR_REFERENCE = (
+        "WaitingForReference",
+        "another resource must be ready first; the message names it",
+        "wait",
+    )
+    OPERATION_IN_PROGRESS = (
+        "OperationInProgress",
+        "an operation runs on the resource, perhaps somebody else's",
+        "wait",
+    )
+    STORAGE_ACCOUNT_NOT_READY = (
+        "StorageAccountNotReady",
+        "the storage account does not give its keys yet",
+        "wait",
+    )
+    ENVIRONMENT_HAS_CONTAINER_APPS = (
+        "EnvironmentHasContainerApps",
+        "the managed environment still holds container apps, which are deleted first",
+        "wait",
+    )
+    STORAGE_IN_USE = (
+        "StorageInUse",
+        "a container app still mounts a registered share whose key was rotated; the message names"
+        " the app",
+        "wait",
+    )
+    CREATING = "Creating", "the resource is being created", "wait"
+    UPDATING = "Updating", "the resource is being changed", "wait"
+    DELETING = "Deleting", "the resource is being deleted", "wait"
+    PUBLISHING = "Publishing", "files are being uploaded", "wait"
+    ROLLING_OUT = "RollingOut", "a new revision is starting; the old one still serves", "wait"
+    STARTING = "Starting", "the replica is pulling, starting or reading the model", "wait"
+    LOADING = "Loading", "a replica is loading a model or an adapter", "wait"
+    FETCHING = (
+        "Fetching",
+        "a job fetches a model from a hub onto the share; the message says how far it is",
+        "wait",
+    )
 
-    # known limits of what can be said
-    SCALED_TO_ZERO = "ScaledToZero"
-    NOT_OBSERVED = "NotObserved"
-    REPORT_STALE = "ReportStale"
-    OBSERVE_ONLY = "ObserveOnly"
-    SKIPPED = "Skipped"
-    NOT_LEADER = "NotLeader"
+    # what cannot or should not be said, or done
+    SCALED_TO_ZERO = (
+        "ScaledToZero",
+        "no replica runs, as `minReplicas: 0` asks; `Ready` keeps the last proof",
+        "send a request to wake it",
+    )
+    NOT_OBSERVED = "NotObserved", "nothing has been observed yet, or not for two minutes", "wait"
+    REPORT_STALE = (
+        "ReportStale",
+        "a replica that Azure lists has not reported for 45 s",
+        "wait; then `moorage logs`",
+    )
+    OBSERVE_ONLY = (
+        "ObserveOnly",
+        "`reconcilePolicy: Observe`: differences are reported, nothing is written",
+    )
+    SKIPPED = "Skipped", "`reconcilePolicy: Skip`"
+    NOT_LEADER = "NotLeader", "another daemon holds the Environment's lease"
 
     # the documents
-    INVALID_DOCUMENT = "InvalidDocument"
-    SOURCE_UNREADABLE = "SourceUnreadable"
-    ENVIRONMENT_IMMUTABLE = "EnvironmentImmutable"
-    IMMUTABLE_FIELD = "ImmutableField"
-    UNSUPPORTED_IMAGE = "UnsupportedImage"
-    SUBSCRIPTION_MISMATCH = "SubscriptionMismatch"
-    SOURCE_CHANGED = "SourceChanged"
+    INVALID_DOCUMENT = (
+        "InvalidDocument",
+        "the saved file is broken; the last good version keeps running",
+        "correct the file at the place named",
+    )
+    SOURCE_UNREADABLE = (
+        "SourceUnreadable",
+        "the file or folder cannot be read; nothing is deleted for it",
+        "restore it",
+    )
+    SOURCE_CHANGED = (
+        "SourceChanged",
+        "a local folder changed while it was published; it is read again",
+        "wait",
+    )
+    ENVIRONMENT_IMMUTABLE = (
+        "EnvironmentImmutable",
+        "a service cannot move to another Environment, nor an Environment be renamed",
+        "put the old name back, or delete and create anew",
+    )
+    IMMUTABLE_FIELD = (
+        "ImmutableField",
+        "Azure cannot change this field of what exists",
+        "put the old value back, or delete and create anew",
+    )
+    SUBSCRIPTION_MISMATCH = (
+        "SubscriptionMismatch",
+        "the document names another subscription than the settings",
+        "correct one of them",
+    )
 
     # a person decides
-    AWAITING_APPROVAL = "AwaitingApproval"
-    ROLLED_BACK = "RolledBack"
-    PROMOTED = "Promoted"
-    NOT_OWNED = "NotOwned"
+    AWAITING_APPROVAL = (
+        "AwaitingApproval",
+        "the next step deletes or replaces something, or `syncPolicy.automated` is false",
+        "`moorage plan`, then `moorage approve`; or `prune: true`",
+    )
+    ROLLED_BACK = (
+        "RolledBack",
+        "an adapter's canary or new version was taken back and the document still asks for it",
+        "make the edit in the message; or change the adapter to try again",
+    )
+    PROMOTED = (
+        "Promoted",
+        "a canary serves under its adapter's name and the document still calls it a canary",
+        "make the edit in the message",
+    )
+    NOT_OWNED = (
+        "NotOwned",
+        "the resource exists, is not Moorage's, and no document names it",
+        "choose another name, or name it in the Environment; for a container app, write"
+        " [`adoptionPolicy: AdoptOrCreate`](documents.md#an-app-that-is-there-already)",
+    )
+
+    # the end of an object or a document
+    DELETED = "Deleted", "nothing of the object or the document is left"
+    RETAINED = (
+        "Retained",
+        "no document asks for the resource, and it stays because it holds data, or because of"
+        " `deletionPolicy: Retain` or its `reconcilePolicy`",
+        "delete it by hand if nobody needs it",
+    )
+    RELEASED = (
+        "Released",
+        "no document asks for an adopted resource; it keeps running, without Moorage's tags",
+    )
+    GARBAGE_COLLECTED = (
+        "GarbageCollected",
+        "folders on the share that nothing uses were deleted (an event)",
+    )
 
     # trouble
-    SIGN_IN_FAILED = "SignInFailed"
-    LOGIN_UNREACHABLE = "LoginUnreachable"
-    DRIFT_FOUND = "DriftFound"
-    STORAGE_KEY_ROTATED = "StorageKeyRotated"
-    DOES_NOT_CONVERGE = "DoesNotConverge"
-    THROTTLED = "Throttled"
-    TRANSPORT_FAILED = "TransportFailed"
-    ANSWER_NOT_UNDERSTOOD = "AnswerNotUnderstood"
-    OPERATION_FAILED = "OperationFailed"
-    OPERATION_TIMED_OUT = "OperationTimedOut"
-    MISSING = "Missing"
-    PUBLISH_FAILED = "PublishFailed"
-    PUBLISH_INCOMPLETE = "PublishIncomplete"
-    FETCH_FAILED = "FetchFailed"
-    CONTENT_DAMAGED = "ContentDamaged"
-    REVISION_FAILED = "RevisionFailed"
-    REPLICA_FAILED = "ReplicaFailed"
-    MODEL_FAILED = "ModelFailed"
-    ADAPTER_FAILED = "AdapterFailed"
-    UNREACHABLE = "Unreachable"
-    INTERNAL_ERROR = "InternalError"
+    NOT_READY = (
+        "NotReady",
+        "the document was ready and is not any more (an event)",
+        "see the message",
+    )
+    SIGN_IN_FAILED = (
+        "SignInFailed",
+        "the credential was refused",
+        "check the credential's settings",
+    )
+    LOGIN_UNREACHABLE = (
+        "LoginUnreachable",
+        "the login host does not answer",
+        "check the network and MOORAGE_AUTHORITY",
+    )
+    AZURE_UNREACHABLE = (
+        "AzureUnreachable",
+        "Azure does not answer, or answers 5xx without a code",
+        "wait; check the network",
+    )
+    ANSWER_NOT_UNDERSTOOD = (
+        "AnswerNotUnderstood",
+        "the answer is not what Azure sends",
+        "check MOORAGE_ARM_ENDPOINT and any proxy",
+    )
+    THROTTLED = "Throttled", "Azure asked to slow down", "wait"
+    OPERATION_FAILED = (
+        "OperationFailed",
+        "a long-running operation failed or was cancelled, and Azure gave no code",
+        "see the message",
+    )
+    DRIFT_FOUND = (
+        "DriftFound",
+        "the fields in the message were changed behind the document's back",
+        "nothing: they are being put right, unless `reconcilePolicy` is Observe or"
+        " `syncPolicy.automated` is false",
+    )
+    STORAGE_KEY_ROTATED = (
+        "StorageKeyRotated",
+        "the storage account has another key: the share is registered again and services move to"
+        " the new registration by a new revision",
+        "wait; [more](operations.md#keys)",
+    )
+    DOES_NOT_CONVERGE = (
+        "DoesNotConverge",
+        "the same difference survived three writes",
+        "report it; something else may be writing too",
+    )
+    MISSING = (
+        "Missing",
+        "a resource or a folder on the share that should exist does not",
+        "wait for a resource, which is created again; put the folder there",
+    )
+    PUBLISH_INCOMPLETE = (
+        "PublishIncomplete",
+        "a file on the share is not the one that was sent; it is uploaded again",
+        "wait; something else may be writing there",
+    )
+    CONTENT_DAMAGED = (
+        "ContentDamaged",
+        "a published file is not what was uploaded; it is published again",
+        "wait",
+    )
+    FETCH_FAILED = (
+        "FetchFailed",
+        "a job could not fetch a model; it is tried again",
+        "read the message",
+    )
+    REPO_NOT_FOUND = (
+        "RepoNotFound",
+        "the hub has no such repository, or it is private",
+        "correct the source, or set MOORAGE_HF_TOKEN",
+    )
+    GATED_REPO = (
+        "GatedRepo",
+        "the hub wants its licence accepted first",
+        "accept it on the hub, and set MOORAGE_HF_TOKEN",
+    )
+    REVISION_NOT_FOUND = (
+        "RevisionNotFound",
+        "the repository has no such revision",
+        "correct the part after the @",
+    )
+    UNAUTHORIZED = "Unauthorized", "the hub refused the token", "correct MOORAGE_HF_TOKEN"
+    NO_WEIGHTS = "NoWeights", "the repository holds no weights that vLLM reads", "choose another"
+    BAD_NAME = (
+        "BadName",
+        "a file's name in the repository cannot be written to a share",
+        "choose another repository",
+    )
+    REVISION_FAILED = (
+        "RevisionFailed",
+        "the new revision does not start; the old one still serves",
+        "`moorage logs`",
+    )
+    ADAPTER_FAILED = (
+        "AdapterFailed",
+        "a replica cannot load the desired version and serves the last good one",
+        "see the message",
+    )
+    SAME_AS_BASE = (
+        "SameAsBase",
+        "an adapter is loaded and changes nothing: it answers like the base model",
+        "train it longer, or check that it is the right one",
+    )
+    UNREACHABLE = "Unreachable", "the service's endpoint does not answer", "see the message"
+    INTERNAL_ERROR = (
+        "InternalError",
+        "a fault in Moorage itself; it goes on with everything else",
+        "report it",
+    )
+
+
+class AzureCode(str):
+    """A code of Azure's in the place of a reason, as `Azure:ScopeLocked`: the prefix keeps Azure's
+    `InternalError` from looking like ours.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, code: str) -> Self:
+        """`code` with or without the prefix; what no reason may contain is left out."""
+        plain = re.sub(r"[^\w.-]", "", code.removeprefix(AZURE), flags=re.ASCII)[:100]
+        return super().__new__(cls, AZURE + plain)
+
+
+Cause = Reason | AzureCode
+
+
+def read_reason(text: str) -> Cause:
+    """The reason that was written as `text`.
+
+    Raises:
+        ValueError: no reason of this release.
+    """
+    return AzureCode(text) if text.startswith(AZURE) else Reason(text)

@@ -21,6 +21,7 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
+from reconciler.api.reasons import AzureCode, Cause, Reason
 from reconciler.arm.faults import Fault, fault_of_operation, fault_of_response, redact
 from reconciler.engine.errors import (
     Busy,
@@ -42,7 +43,7 @@ class Rule(NamedTuple):
 
     kind: type[ReconcileError]
     hint: str = ""
-    reason: str = ""
+    reason: Reason | None = None
 
 
 _BUSY = Rule(Busy)
@@ -77,7 +78,7 @@ TABLE: Mapping[str, Rule] = {
     "ManagedEnvironmentStorageNotFound": _PARENT,
     "ManagedEnvironmentNotFound": _PARENT,
     # Still holding something: dependents go first.
-    "100026": Rule(Busy, "Its container apps go first.", "EnvironmentHasContainerApps"),
+    "100026": Rule(Busy, "Its container apps go first.", Reason.ENVIRONMENT_HAS_CONTAINER_APPS),
     "ManagedEnvironmentHasContainerApps": Rule(Busy, "Its container apps go first."),
     "ManagedEnvironmentHasContainerAppsJobs": Rule(
         WaitingForHuman, "Delete the environment's jobs first."
@@ -91,8 +92,8 @@ TABLE: Mapping[str, Rule] = {
         WaitingForHuman, "Something in the resource group holds it back."
     ),
     # Too fast.
-    "429": Rule(Throttled, "", "Throttled"),
-    "TooManyRequests": Rule(Throttled, "", "Throttled"),
+    "429": Rule(Throttled, "", Reason.THROTTLED),
+    "TooManyRequests": Rule(Throttled, "", Reason.THROTTLED),
     "ServerBusy": Rule(Throttled),
     # A person must give something.
     "AuthorizationFailed": Rule(WaitingForHuman, _ROLE),
@@ -188,7 +189,7 @@ _BY_STATUS: Mapping[int, Rule] = {
     412: Rule(Busy),
     413: Rule(TerminalError),
     423: Rule(Busy),
-    429: Rule(Throttled, "", "Throttled"),
+    429: Rule(Throttled, "", Reason.THROTTLED),
     501: Rule(TerminalError),
 }
 
@@ -197,7 +198,7 @@ def translate(error: BaseException) -> ReconcileError:
     """Any error of an SDK or of the network as the loop's own; never carries a secret.
 
     The result's message is the service's own first sentence with a hint of what to do; its reason
-    is the service's code.
+    is the service's code, or ours where it gave none.
     """
     if isinstance(error, ReconcileError):
         return error
@@ -215,10 +216,10 @@ def translate(error: BaseException) -> ReconcileError:
             OSError,
         ),
     ):
-        return TransportFailed("Unreachable", _short(error) or type(error).__name__)
+        return TransportFailed(Reason.AZURE_UNREACHABLE, _short(error) or type(error).__name__)
     if isinstance(error, AzureError):
-        return RetryableError("AnswerNotUnderstood", _short(error))
-    return RetryableError(type(error).__name__, _short(error))
+        return RetryableError(Reason.ANSWER_NOT_UNDERSTOOD, _short(error))
+    return RetryableError(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {_short(error)}")
 
 
 def translate_operation(body: Mapping[str, Any]) -> ReconcileError:
@@ -231,13 +232,19 @@ def translate_operation(body: Mapping[str, Any]) -> ReconcileError:
 def from_fault(fault: Fault) -> ReconcileError:
     """The engine's error for a fault, by code, then by status."""
     rule = TABLE.get(fault.code) or _rule_by_spelling(fault.code) or _rule_by_status(fault.status)
-    reason = rule.reason or (
-        fault.code if fault.code and not fault.code.isdigit() else f"Http{fault.status}"
-    )
+    reason = rule.reason or _reason(fault)
     message = f"{fault.message} {rule.hint}".strip() or reason
     if rule.kind is Throttled:
         return Throttled(reason, message, fault.retry_after)
     return rule.kind(reason, message)
+
+
+def _reason(fault: Fault) -> Cause:
+    if fault.code:
+        return AzureCode(fault.code)
+    if fault.status == 0:
+        return Reason.OPERATION_FAILED
+    return Reason.AZURE_UNREACHABLE if fault.status >= 500 else AzureCode(f"Http{fault.status}")
 
 
 def _rule_by_spelling(code: str) -> Rule | None:
@@ -264,12 +271,12 @@ def _sign_in_failed(error: ClientAuthenticationError) -> ReconcileError:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, (ServiceRequestError, ServiceResponseError, aiohttp.ClientError)):
-            return TransportFailed("LoginUnreachable", _short(cause))
+            return TransportFailed(Reason.LOGIN_UNREACHABLE, _short(cause))
         cause = cause.__cause__ or cause.__context__
     status = int(getattr(error.response, "status_code", 0) or 0)
     if status == 429 or status >= 500:
-        return TransportFailed("LoginUnreachable", _short(error))
-    return WaitingForHuman("SignInFailed", _short(error))
+        return TransportFailed(Reason.LOGIN_UNREACHABLE, _short(error))
+    return WaitingForHuman(Reason.SIGN_IN_FAILED, _short(error))
 
 
 def _short(error: BaseException) -> str:

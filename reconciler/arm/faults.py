@@ -55,9 +55,7 @@ def fault_of_operation(body: Mapping[str, Any]) -> Fault:
             str(properties.get("deploymentErrors") or properties.get("provisioningError") or "")
         )
     state = str(body.get("status") or properties.get("provisioningState") or "Failed")
-    return Fault(
-        0, code or f"Operation{state}", _one_line(message) or f"The operation ended as {state}."
-    )
+    return Fault(0, code, _one_line(message) or f"The operation ended as {state}.")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

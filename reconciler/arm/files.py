@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import HttpResponseError
 
+from reconciler.api.reasons import AzureCode
 from reconciler.arm.concurrency import each
 from reconciler.arm.share import Share
 from reconciler.engine.errors import ReconcileError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 ONE_REQUEST = 4 * 1024 * 1024
 _LISTERS = 8
 _WRITERS = 12
-_MISSING = {"ResourceNotFound", "ParentNotFound", "NotFound"}
+_MISSING = {AzureCode(code) for code in ("ResourceNotFound", "ParentNotFound", "NotFound")}
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ async def make_parents(share: Share, paths: Iterable[str]) -> None:
         try:
             await share.request("PUT", directory, {}, query={"restype": "directory"})
         except ReconcileError as error:
-            if error.reason != "ResourceAlreadyExists":
+            if error.reason != AzureCode("ResourceAlreadyExists"):
                 raise
         share.directories.add(directory)
 

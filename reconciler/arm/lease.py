@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from reconciler.api.reasons import AzureCode, Cause, Reason
 from reconciler.arm.share import Share
 from reconciler.engine.errors import ReconcileError
 
@@ -38,8 +39,8 @@ class Leader:
         self._clock = clock
         self._until = 0.0
         self._held = False
-        # of not holding it: `LeaseAlreadyPresent`, `ShareNotFound`, a network failure …
-        self.reason = "NotAskedYet"
+        # Why it is not held: `Azure:LeaseAlreadyPresent`, `AzureUnreachable` …
+        self.reason: Cause | None = Reason.NOT_OBSERVED
 
     def may_write(self) -> bool:
         """Whether a write may be issued now: by our own clock, two thirds of the lease have not
@@ -61,7 +62,7 @@ class Leader:
             # The lease we hold may still be good for a while: try again soon, and let the clock end
             # it.
             return 2.0 if self.may_write() else RENEW_EVERY / 2
-        self._held, self._until, self.reason = True, asked + _SAFE, ""
+        self._held, self._until, self.reason = True, asked + _SAFE, None
         return RENEW_EVERY
 
     async def release(self) -> None:
@@ -88,8 +89,8 @@ class Leader:
 
 
 _LOST = {
-    "LeaseAlreadyPresent",
-    "LeaseIdMismatchWithLeaseOperation",
-    "LeaseNotPresentWithLeaseOperation",
-    "ShareNotFound",
+    AzureCode("LeaseAlreadyPresent"),
+    AzureCode("LeaseIdMismatchWithLeaseOperation"),
+    AzureCode("LeaseNotPresentWithLeaseOperation"),
+    AzureCode("ShareNotFound"),
 }

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from reconciler.api.reasons import Reason
 from reconciler.arm import files
 from reconciler.arm.concurrency import each, together
 from reconciler.arm.share import Share
@@ -109,7 +110,7 @@ async def publish(
     stamps = _stamps(present)
     if torn := sorted(path for path, local in tree.items() if not _there(present.get(path), local)):
         raise RetryableError(
-            "PublishIncomplete",
+            Reason.PUBLISH_INCOMPLETE,
             f"{torn[0]} is not in {prefix} as it was sent; somebody else changed it.",
         )
     return Published(
@@ -252,13 +253,15 @@ def _readable(local: LocalFile) -> Iterator[None]:
         yield
     except OSError as error:
         raise RetryableError(
-            "SourceUnreadable", f"{local.path} cannot be read: {error.strerror or error}."
+            Reason.SOURCE_UNREADABLE, f"{local.path} cannot be read: {error.strerror or error}."
         ) from error
 
 
 def _check(local: LocalFile, sha256: str) -> None:
     if sha256 != local.sha256:
-        raise RetryableError("SourceChanged", f"{local.path} changed while it was being published.")
+        raise RetryableError(
+            Reason.SOURCE_CHANGED, f"{local.path} changed while it was being published."
+        )
 
 
 async def _sweep(share: Share, prefix: str, present: Mapping[str, files.Entry]) -> None:

@@ -17,6 +17,7 @@ from azure.core.pipeline.transport import AioHttpTransport
 from yarl import URL
 
 from reconciler.api.kinds import Kind
+from reconciler.api.reasons import AzureCode, Reason
 from reconciler.arm import ids
 from reconciler.arm.clients import Arm, user_agent
 from reconciler.arm.errors import from_fault, translate
@@ -148,7 +149,7 @@ class Share:
         endpoint = ((account or {}).get("properties") or {}).get("primaryEndpoints", {}).get("file")
         if not endpoint:
             raise NotReadyYet(
-                "StorageAccountNotReady",
+                Reason.STORAGE_ACCOUNT_NOT_READY,
                 f"The storage account {self.account} has no file endpoint yet.",
             )
         return self._connect(
@@ -193,7 +194,7 @@ class Share:
 # A Content-Type of aiohttp's own would not be in the signature, and the session does not unpack
 # compressed answers.
 _NOT_OURS = ("Content-Type", "Accept-Encoding")
-_REFUSED = "AuthenticationFailed"
+_REFUSED = AzureCode("AuthenticationFailed")
 _LONG_AT_ONCE = 6  # bodies of up to 4 MiB in memory, however many folders are being published
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 

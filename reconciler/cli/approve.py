@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.api.reasons import Reason
 from reconciler.cli.context import StateDir, Target, Yes, ask, open_store
 from reconciler.cli.exits import CommandError, Exit
 
@@ -70,8 +71,10 @@ def _waits(record: ObjectRecord) -> bool:
     """Deletions and replacements that asked, and what is about to ask once its grace is over."""
     if record.policy.value == "Ask" and not record.gone:
         return False  # see _manual
-    return record.reason == "AwaitingApproval" or (
-        record.phase.value == "Lingering" and record.reason != "Retained"
+    from reconciler.engine.record import Phase
+
+    return record.reason is Reason.AWAITING_APPROVAL or (
+        record.phase is Phase.LINGERING and record.reason is not Reason.RETAINED
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from reconciler.api.documents import Environment, InferenceService
 from reconciler.api.manifest import Loaded
+from reconciler.api.reasons import Reason
 from reconciler.composition import environment as environments
 from reconciler.composition.download import Downloads
 from reconciler.composition.names import Names, names_of, rotated
@@ -21,7 +22,7 @@ class Refusal:
     written.
     """
 
-    reason: str
+    reason: Reason
     message: str
 
 
@@ -148,7 +149,7 @@ def _elsewhere(declared: dict[str, Environment], world: World) -> dict[DocumentR
     """Environments of a subscription that this daemon does not drive."""
     return {
         DocumentRef("Environment", name): Refusal(
-            "SubscriptionMismatch",
+            Reason.SUBSCRIPTION_MISMATCH,
             f"the document wants subscription {document.spec.subscription_id}, and this daemon"
             f" drives {world.subscription}",
         )
@@ -165,7 +166,7 @@ def _moved(services: Services, world: World) -> dict[DocumentRef, Refusal]:
         home = world.homes.get(name, wanted)
         if home != wanted:
             refusals[_ref(service)] = Refusal(
-                "EnvironmentImmutable",
+                Reason.ENVIRONMENT_IMMUTABLE,
                 f"service {name!r} runs in Environment {home!r} and the document now says"
                 f" {wanted!r}; a container app cannot move to another environment. Put {home!r}"
                 " back, or delete the service first and create it anew.",
@@ -207,7 +208,7 @@ def _still_wanted(
 
 def _renamed(home: str, name: str) -> Refusal:
     return Refusal(
-        "EnvironmentImmutable",
+        Reason.ENVIRONMENT_IMMUTABLE,
         f"services of Environment {home!r} now ask for {name!r}; an Environment cannot be renamed."
         f" Put {home!r} back, or delete the services first.",
     )

@@ -59,7 +59,7 @@ class Conclusion:
         """
         if self.ledger.close_document(document):
             self.summary.forget(document)
-            self._event(normal("Deleted", f"{document} is gone", document, document))
+            self._event(normal(Reason.DELETED, f"{document} is gone", document, document))
             return
         for event in self.summary.update(document):
             self._event(event)
@@ -68,8 +68,10 @@ class Conclusion:
         """One event per transition; repeating the same trouble is none."""
         if outcome.event is not None:
             self._event(outcome.event)
-        elif outcome.phase in _TROUBLE and (
-            before is None or (before.phase, before.reason) != (outcome.phase, outcome.reason)
+        elif (
+            outcome.reason is not None
+            and outcome.phase in _TROUBLE
+            and (before is None or (before.phase, before.reason) != (outcome.phase, outcome.reason))
         ):
             self._event(warning(outcome.reason, outcome.message, item.key, item.document))
 
@@ -96,7 +98,7 @@ class Conclusion:
         record = replace(
             self._seen(record, item, outcome),
             phase=outcome.phase,
-            reason=str(outcome.reason),
+            reason=outcome.reason,
             message=outcome.message,
             since=ledger.clock.elapsed() if moved else record.since,
             generation=item.generation,

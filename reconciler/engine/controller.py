@@ -14,6 +14,7 @@ from contextlib import suppress
 import structlog
 
 from reconciler.api.conditions import ConditionSet
+from reconciler.api.reasons import Reason
 from reconciler.engine.backoff import Backoff
 from reconciler.engine.clock import Clock, SystemClock
 from reconciler.engine.conclusion import Conclusion
@@ -121,7 +122,7 @@ class Controller:
         asking = [
             key
             for key in ledger.desired
-            if (r := ledger.records.get(key)) and r.reason == "AwaitingApproval"
+            if (r := ledger.records.get(key)) and r.reason is Reason.AWAITING_APPROVAL
         ]
         return tuple(leaving + asking)
 
@@ -263,7 +264,7 @@ class Controller:
         speak(
             "reconciled",
             phase=str(outcome.phase),
-            reason=str(outcome.reason),
+            reason=str(outcome.reason or ""),
             message=outcome.message,
             again_after=None if delay is None else round(delay, 2),
             took=round(took, 4),

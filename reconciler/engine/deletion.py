@@ -69,12 +69,12 @@ def _leave(writer: Writer, desired: Desired, left: float) -> Outcome:
         f"no document asks for {desired.key}; it is left in place ({why_left(ledger, desired)})"
     )
     if left > 0 and any(_goes(writer, key) for key in ledger.objects(desired.document)):
-        return Outcome(Phase.LINGERING, "Retained", message, after=left)
+        return Outcome(Phase.LINGERING, Reason.RETAINED, message, after=left)
     return Outcome(
         Phase.RETAINED,
-        "Retained",
+        Reason.RETAINED,
         message,
-        event=normal("Retained", message, desired.key, desired.document),
+        event=normal(Reason.RETAINED, message, desired.key, desired.document),
     )
 
 
@@ -152,11 +152,11 @@ def _finished(writer: Writer, gone: Gone, wrote: Wrote | None) -> Outcome:
         message = (
             f"{desired.key} is released: it was there before any document and goes on as it is"
         )
-        event = normal("Released", message, desired.key, desired.document)
-        return Outcome(Phase.RETAINED, "Released", message, event=event)
+        event = normal(Reason.RELEASED, message, desired.key, desired.document)
+        return Outcome(Phase.RETAINED, Reason.RELEASED, message, event=event)
     message = wrote.message if wrote else "was gone already"
-    event = normal("Deleted", message or "deleted", desired.key, desired.document)
-    return Outcome(Phase.DELETED, "Deleted", message, event=event)
+    event = normal(Reason.DELETED, message or "deleted", desired.key, desired.document)
+    return Outcome(Phase.DELETED, Reason.DELETED, message, event=event)
 
 
 def _unfindable(writer: Writer, gone: Gone) -> Outcome:
@@ -165,8 +165,8 @@ def _unfindable(writer: Writer, gone: Gone) -> Outcome:
     """
     key = gone.desired.key
     if writer.ledger.store.approved(key, "delete"):
-        event = normal("Deleted", "forgotten; nothing was deleted", key, gone.desired.document)
-        return Outcome(Phase.DELETED, "Deleted", event.message, event=event)
+        event = normal(Reason.DELETED, "forgotten; nothing was deleted", key, gone.desired.document)
+        return Outcome(Phase.DELETED, Reason.DELETED, event.message, event=event)
     message = (
         f"{key} cannot be deleted until the inventory names it; if it is gone, approving forgets it"
     )

@@ -15,13 +15,13 @@ ReconcileError(reason, message)
 
 from __future__ import annotations
 
+from reconciler.api.reasons import Cause
+
 
 class ReconcileError(Exception):
-    """`reason` is a CamelCase word for a condition; `message` one sentence for a person, free of
-    secrets.
-    """
+    """`reason` goes into a condition; `message` is one sentence for a person, free of secrets."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Cause, message: str) -> None:
         super().__init__(f"{reason}: {message}")
         self.reason = reason
         self.message = message
@@ -34,7 +34,7 @@ class RetryableError(ReconcileError):
 class Throttled(RetryableError):
     """HTTP 429; `retry_after` in seconds, None when the service did not say."""
 
-    def __init__(self, reason: str, message: str, retry_after: float | None) -> None:
+    def __init__(self, reason: Cause, message: str, retry_after: float | None) -> None:
         super().__init__(reason, message)
         self.retry_after = retry_after
 
@@ -54,7 +54,7 @@ class SlowRetry(RetryableError):
 class NotReadyYet(ReconcileError):
     """Look again after `after` seconds."""
 
-    def __init__(self, reason: str, message: str, after: float = 2.0) -> None:
+    def __init__(self, reason: Cause, message: str, after: float = 2.0) -> None:
         super().__init__(reason, message)
         self.after = after
 

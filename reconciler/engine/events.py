@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from reconciler.api.reasons import Cause
 from reconciler.engine.external import Change, DocumentRef
 
 MAX_FIELDS = 20
@@ -26,7 +27,7 @@ class Event:
     """
 
     type: EventType
-    reason: str
+    reason: Cause
     message: str
     object: str
     document: DocumentRef
@@ -37,15 +38,23 @@ class Event:
 
 
 def normal(
-    reason: str, message: str, about: object, document: DocumentRef, changes: Iterable[Change] = ()
+    reason: Cause,
+    message: str,
+    about: object,
+    document: DocumentRef,
+    changes: Iterable[Change] = (),
 ) -> Event:
-    return Event(EventType.NORMAL, str(reason), message, str(about), document, _paths(changes))
+    return Event(EventType.NORMAL, reason, message, str(about), document, _paths(changes))
 
 
 def warning(
-    reason: str, message: str, about: object, document: DocumentRef, changes: Iterable[Change] = ()
+    reason: Cause,
+    message: str,
+    about: object,
+    document: DocumentRef,
+    changes: Iterable[Change] = (),
 ) -> Event:
-    return Event(EventType.WARNING, str(reason), message, str(about), document, _paths(changes))
+    return Event(EventType.WARNING, reason, message, str(about), document, _paths(changes))
 
 
 def _paths(changes: Iterable[Change]) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
+from reconciler.api.conditions import ConditionType, Status
+from reconciler.api.reasons import Cause
 from reconciler.engine.fingerprint import fingerprint
 
 
@@ -101,9 +103,9 @@ class Change:
 class Mark:
     """A condition a kind wants set on its document; the engine stamps generation and time."""
 
-    type: str
-    status: str
-    reason: str
+    type: ConditionType
+    status: Status
+    reason: Cause
     message: str = ""
 
 
@@ -127,7 +129,7 @@ class Observation:
     changes: tuple[Change, ...] = ()
     outputs: Mapping[str, Any] = field(default_factory=dict)
     marks: tuple[Mark, ...] = ()
-    reason: str = ""
+    reason: Cause | None = None
     message: str = ""
     poll_after: float | None = None
     provisional: bool = False

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.api.reasons import Reason
+from reconciler.api.reasons import Cause, Reason
 from reconciler.engine.clock import Clock
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Origin
 from reconciler.engine.facts import FactBook
@@ -36,7 +36,7 @@ class DocumentState:
     generation: int = 1
     scope: str = ""
     prune: bool = False
-    refusal: tuple[str, str] | None = None
+    refusal: tuple[Cause, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from reconciler.api.reasons import Reason
+from reconciler.api.reasons import Cause, Reason
 from reconciler.engine.errors import NotReadyYet, ReconcileError, TerminalError, WaitingForHuman
 from reconciler.engine.events import normal, warning
 from reconciler.engine.external import (
@@ -349,7 +349,7 @@ class Reconciler:
         return Outcome(Phase.WAITING, Reason.WAITING_FOR_REFERENCE, f"waits for {', '.join(parts)}")
 
 
-def under_way(record: ObjectRecord, after: float, reason: str, message: str) -> Outcome:
+def under_way(record: ObjectRecord, after: float, reason: Cause | None, message: str) -> Outcome:
     """Work in progress; an object that does not converge keeps saying so while it is written once
     more.
     """
@@ -392,6 +392,6 @@ def named(desired: Desired, changes: tuple[Change, ...]) -> str:
     )
 
 
-def _doing(verb: str | None, key: ObjectKey) -> tuple[str, str]:
+def _doing(verb: str | None, key: ObjectKey) -> tuple[Reason, str]:
     reason = {"create": Reason.CREATING, "delete": Reason.DELETING}.get(verb or "", Reason.UPDATING)
     return reason, f"{reason.value.lower()} {key}"

@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from reconciler.api.conditions import ConditionType, Status
+from reconciler.api.reasons import Cause, read_reason
 from reconciler.engine.external import DocumentRef, Mark, ObjectKey, Origin, Policy
 
 _SECRET_ENDINGS = ("key", "password", "secret", "token", "connectionstring")
@@ -49,7 +51,7 @@ class ObjectRecord:
     key: ObjectKey
     document: DocumentRef
     phase: Phase = Phase.PENDING
-    reason: str = ""
+    reason: Cause | None = None
     message: str = ""
     since: float = 0.0
     seen: float | None = None
@@ -103,9 +105,14 @@ class ObjectRecord:
         known["phase"], known["policy"] = Phase(known["phase"]), Policy(known["policy"])
         known["origin"] = Origin(known.get("origin", Origin.OURS))
         known["changes"] = tuple(known["changes"])
-        known["marks"] = tuple(Mark(**mark) for mark in known["marks"])
+        known["reason"] = read_reason(known["reason"]) if known["reason"] else None
+        known["marks"] = tuple(_mark(**mark) for mark in known["marks"])
         known["refs"] = tuple(ObjectKey(*ref) for ref in known["refs"])
         return cls(**known)
+
+
+def _mark(type: str, status: str, reason: str, message: str) -> Mark:  # noqa: A002 — the field's name
+    return Mark(ConditionType(type), Status(status), read_reason(reason), message)
 
 
 def public(outputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.api.reasons import Reason
+from reconciler.api.reasons import Cause, Reason
 from reconciler.engine.errors import (
     Busy,
     NotReadyYet,
@@ -53,7 +53,7 @@ class Outcome:
     """
 
     phase: Phase
-    reason: str = ""
+    reason: Cause | None = None
     message: str = ""
     after: float | None = None
     backoff: bool = False

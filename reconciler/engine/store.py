@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.api.conditions import Condition, ConditionSet
+from reconciler.api.reasons import read_reason
 from reconciler.engine.events import Event, EventType
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import ObjectRecord
@@ -322,7 +323,7 @@ def _event(row: Any) -> Event:
     kind, reason, message, about, document_kind, document_name, fields, count, first, last = row
     event = Event(
         EventType(kind),
-        reason,
+        read_reason(reason),
         message,
         about,
         DocumentRef(document_kind, document_name),

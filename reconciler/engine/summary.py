@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from reconciler.api.conditions import ConditionSet, ConditionType, Status
-from reconciler.api.reasons import Reason
+from reconciler.api.reasons import Cause, Reason
 from reconciler.engine.events import Event, normal, warning
 from reconciler.engine.external import DocumentRef, Mark, ObjectKey, Origin
 from reconciler.engine.ledger import DocumentState, Ledger
@@ -40,15 +39,6 @@ _WORST = [Status.FALSE, Status.UNKNOWN, Status.TRUE]
 _SHOWN = 3
 
 
-class Word(NamedTuple):
-    """A condition about to be marked."""
-
-    type: ConditionType
-    status: Status
-    reason: str
-    message: str = ""
-
-
 class Summary:
     """The conditions of all documents: loaded from the store, marked by `update`, written back only
     when they changed.
@@ -74,14 +64,14 @@ class Summary:
         was_ready = conditions.get(ConditionType.READY)
         gone = self._ledger.gone_documents.get(document)
         if state is not None:
-            words, generation = self._present(state), state.generation
+            marks, generation = self._present(state), state.generation
             observed = self._generation(state)
         elif gone is not None:
-            words, generation = self._departing(document), gone.state.generation
+            marks, generation = self._departing(document), gone.state.generation
             observed = self._observed.get(document, generation)
         else:
             return
-        changed = self._mark(conditions, words, generation, observed)
+        changed = self._mark(conditions, marks, generation, observed)
         if changed or observed != self._observed.get(document):
             self._observed[document] = observed
             self._ledger.store.put_conditions(document, observed, conditions)
@@ -91,63 +81,63 @@ class Summary:
         ):
             return
         if ready.status is Status.TRUE:
-            yield normal("Ready", ready.message or f"{document} is ready", document, document)
+            yield normal(Reason.READY, ready.message or f"{document} is ready", document, document)
         else:
-            yield warning("NotReady", f"{ready.reason}: {ready.message}", document, document)
+            yield warning(Reason.NOT_READY, f"{ready.reason}: {ready.message}", document, document)
 
     def forget(self, document: DocumentRef) -> None:
         self._sets.pop(document, None)
         self._observed.pop(document, None)
 
     def _mark(
-        self, conditions: ConditionSet, words: Sequence[Word], generation: int, observed: int
+        self, conditions: ConditionSet, marks: Sequence[Mark], generation: int, observed: int
     ) -> bool:
         changed = False
-        for word in words:
+        for mark in marks:
             # Synced, Stalled and Drifted speak of the version just saved, the others of the one
             # that was looked at.
             of = (
                 observed
-                if word.type not in _OWN or word.type is ConditionType.READY
+                if mark.type not in _OWN or mark.type is ConditionType.READY
                 else generation
             )
             changed |= conditions.mark(
-                word.type, word.status, word.reason, word.message, generation=of
+                mark.type, mark.status, mark.reason, mark.message, generation=of
             )
-        stated = {word.type for word in words}
+        stated = {mark.type for mark in marks}
         for condition in list(conditions):
             if stated and condition.type not in stated and condition.type not in _OWN:
                 changed |= conditions.drop(condition.type)
         return changed
 
-    def _present(self, state: DocumentState) -> list[Word]:
+    def _present(self, state: DocumentState) -> list[Mark]:
         ledger = self._ledger
         keys = [key for key in ledger.objects(state.ref) if key in ledger.desired]
         records = [self._record(key, state.ref) for key in keys]
         leaving = [
             self._record(key, state.ref) for key in ledger.objects(state.ref) if key in ledger.gone
         ]
-        words = [_stalled(state, records), _synced(state, records, leaving)]
+        marks = [_stalled(state, records), _synced(state, records, leaving)]
         if records or not (state.refusal or self._sets.get(state.ref)):
-            words.append(self._ready(records))
-            words.append(_drifted(records))
-            words += _marks(records)
-        return words
+            marks.append(self._ready(records))
+            marks.append(_drifted(records))
+            marks += _marks(records)
+        return marks
 
-    def _departing(self, document: DocumentRef) -> list[Word]:
+    def _departing(self, document: DocumentRef) -> list[Mark]:
         leaving = [self._record(key, document) for key in self._ledger.objects(document)]
-        words = [_leaving(leaving)]
+        marks = [_leaving(leaving)]
         if any(record.phase is Phase.DELETING for record in leaving):
-            words.append(Word(ConditionType.READY, Status.FALSE, Reason.DELETING))
-        return words
+            marks.append(Mark(ConditionType.READY, Status.FALSE, Reason.DELETING))
+        return marks
 
-    def _ready(self, records: Sequence[ObjectRecord]) -> Word:
+    def _ready(self, records: Sequence[ObjectRecord]) -> Mark:
         """Ready is what serves now: every object that nothing else of the document builds on, every
         other one that exists, and what other documents lend. A new part still on its way (an
         adapter being published) takes nothing away.
         """
         if records and all(record.phase is Phase.SKIPPED for record in records):
-            return Word(
+            return Mark(
                 ConditionType.READY, Status.UNKNOWN, Reason.SKIPPED, "reconcilePolicy is Skip"
             )
         own = {record.key for record in records}
@@ -168,25 +158,26 @@ class Summary:
         ]
         if failing:
             worst = min(failing, key=lambda record: (_GRAVITY.index(record.phase), record.key))
-            return Word(ConditionType.READY, Status.FALSE, *_why_not(worst))
+            return Mark(ConditionType.READY, Status.FALSE, *_why_not(worst))
         if blind:
-            return Word(ConditionType.READY, Status.UNKNOWN, Reason.NOT_OBSERVED, blind[0].message)
+            return Mark(ConditionType.READY, Status.UNKNOWN, Reason.NOT_OBSERVED, blind[0].message)
         said = [
             mark
             for record in needed
             for mark in record.marks
-            if (mark.type, mark.status) == ("Ready", "True")
+            if (mark.type, mark.status) == (ConditionType.READY, Status.TRUE)
         ]
         if said:
-            return Word(ConditionType.READY, Status.TRUE, said[-1].reason, said[-1].message)
+            return Mark(ConditionType.READY, Status.TRUE, said[-1].reason, said[-1].message)
         special = [
             r
             for r in needed
-            if r.phase is Phase.READY and r.synced and r.reason not in ("", Reason.IN_SYNC)
+            if r.phase is Phase.READY and r.synced and r.reason not in (None, Reason.IN_SYNC)
         ]
         if special:
-            return Word(ConditionType.READY, Status.TRUE, special[-1].reason, special[-1].message)
-        return Word(ConditionType.READY, Status.TRUE, Reason.ALL_GOOD)
+            reason = special[-1].reason or Reason.ALL_GOOD
+            return Mark(ConditionType.READY, Status.TRUE, reason, special[-1].message)
+        return Mark(ConditionType.READY, Status.TRUE, Reason.ALL_GOOD)
 
     def _refs(self, key: ObjectKey) -> tuple[ObjectKey, ...]:
         item = self._ledger.desired.get(key)
@@ -235,20 +226,21 @@ class Summary:
         return datetime.fromtimestamp(self._ledger.clock.now(), UTC)
 
 
-def _stalled(state: DocumentState, records: Iterable[ObjectRecord]) -> Word:
+def _stalled(state: DocumentState, records: Iterable[ObjectRecord]) -> Mark:
     if state.refusal:
-        return Word(ConditionType.STALLED, Status.TRUE, *state.refusal)
+        return Mark(ConditionType.STALLED, Status.TRUE, *state.refusal)
     stalled = [record for record in records if record.phase is Phase.STALLED]
     if stalled:
-        return Word(ConditionType.STALLED, Status.TRUE, stalled[0].reason, _messages(stalled))
-    return Word(ConditionType.STALLED, Status.FALSE, Reason.NOT_STALLED)
+        reason = stalled[0].reason or Reason.INTERNAL_ERROR
+        return Mark(ConditionType.STALLED, Status.TRUE, reason, _messages(stalled))
+    return Mark(ConditionType.STALLED, Status.FALSE, Reason.NOT_STALLED)
 
 
 def _synced(
     state: DocumentState, records: Sequence[ObjectRecord], leaving: Sequence[ObjectRecord]
-) -> Word:
+) -> Mark:
     if state.refusal:
-        return Word(ConditionType.SYNCED, Status.FALSE, *state.refusal)
+        return Mark(ConditionType.SYNCED, Status.FALSE, *state.refusal)
     behind = [
         record for record in records if not record.synced and record.phase is not Phase.SKIPPED
     ]
@@ -256,15 +248,15 @@ def _synced(
         gravest = min(_GRAVITY.index(record.phase) for record in behind)
         first = [record for record in behind if _GRAVITY.index(record.phase) == gravest]
         reason = first[0].reason or Reason.PROGRESSING
-        return Word(ConditionType.SYNCED, Status.FALSE, reason, _messages(first))
+        return Mark(ConditionType.SYNCED, Status.FALSE, reason, _messages(first))
     if leaving:
         return _leaving(leaving)
     if records and all(record.phase is Phase.SKIPPED for record in records):
-        return Word(ConditionType.SYNCED, Status.UNKNOWN, Reason.SKIPPED, "reconcilePolicy is Skip")
-    return Word(ConditionType.SYNCED, Status.TRUE, Reason.IN_SYNC)
+        return Mark(ConditionType.SYNCED, Status.UNKNOWN, Reason.SKIPPED, "reconcilePolicy is Skip")
+    return Mark(ConditionType.SYNCED, Status.TRUE, Reason.IN_SYNC)
 
 
-def _leaving(leaving: Sequence[ObjectRecord]) -> Word:
+def _leaving(leaving: Sequence[ObjectRecord]) -> Mark:
     """What no document wants any more keeps a document out of sync until it is gone."""
     asking = [record for record in leaving if record.reason == Reason.AWAITING_APPROVAL]
     if asking:
@@ -278,31 +270,27 @@ def _leaving(leaving: Sequence[ObjectRecord]) -> Word:
             if records
         )
         message = f"would {would}; `moorage approve` or prune: true lets it"
-        return Word(ConditionType.SYNCED, Status.FALSE, Reason.AWAITING_APPROVAL, message)
+        return Mark(ConditionType.SYNCED, Status.FALSE, Reason.AWAITING_APPROVAL, message)
     if not leaving:
-        return Word(ConditionType.SYNCED, Status.FALSE, Reason.DELETING)
+        return Mark(ConditionType.SYNCED, Status.FALSE, Reason.DELETING)
     worst = min(
-        leaving, key=lambda record: (_GRAVITY.index(record.phase), record.reason == "Retained")
+        leaving, key=lambda record: (_GRAVITY.index(record.phase), record.reason is Reason.RETAINED)
     )
-    reason = (
-        worst.reason
-        if worst.phase in (Phase.STALLED, Phase.BLOCKED, Phase.RETRYING)
-        else Reason.DELETING
-    )
-    return Word(ConditionType.SYNCED, Status.FALSE, reason, _messages([worst]))
+    reason = worst.reason if worst.phase in (Phase.STALLED, Phase.BLOCKED, Phase.RETRYING) else None
+    return Mark(ConditionType.SYNCED, Status.FALSE, reason or Reason.DELETING, _messages([worst]))
 
 
-def _drifted(records: Iterable[ObjectRecord]) -> Word:
+def _drifted(records: Iterable[ObjectRecord]) -> Mark:
     drifted = [record for record in records if record.drifted]
     if not drifted:
-        return Word(ConditionType.DRIFTED, Status.FALSE, Reason.NO_DRIFT)
+        return Mark(ConditionType.DRIFTED, Status.FALSE, Reason.NO_DRIFT)
     message = "; ".join(
         f"{record.key}: {', '.join(record.changes[:_SHOWN])}" for record in drifted[:_SHOWN]
     )
-    return Word(ConditionType.DRIFTED, Status.TRUE, Reason.DRIFT_FOUND, message)
+    return Mark(ConditionType.DRIFTED, Status.TRUE, Reason.DRIFT_FOUND, message)
 
 
-def _marks(records: Iterable[ObjectRecord]) -> list[Word]:
+def _marks(records: Iterable[ObjectRecord]) -> list[Mark]:
     """The kinds' own conditions; where several objects speak of the same, the worst is
     what counts.
     """
@@ -315,14 +303,14 @@ def _marks(records: Iterable[ObjectRecord]) -> list[Word]:
         ):
             worst[mark.type] = mark
     return [
-        Word(ConditionType(kind), Status(mark.status), mark.reason, mark.message)
+        Mark(ConditionType(kind), Status(mark.status), mark.reason, mark.message)
         for kind, mark in worst.items()
     ]
 
 
-def _why_not(record: ObjectRecord) -> tuple[str, str]:
-    if record.reason in ("", Reason.IN_SYNC):
-        failed = [mark for mark in record.marks if mark.status == "False"]
+def _why_not(record: ObjectRecord) -> tuple[Cause, str]:
+    if record.reason in (None, Reason.IN_SYNC):
+        failed = [mark for mark in record.marks if mark.status is Status.FALSE]
         return (
             (failed[0].reason, failed[0].message)
             if failed

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import CatalogueAdapter, CatalogueKey, CatalogueSpec
@@ -63,10 +64,17 @@ class AdapterCatalogue:
             ready=current is not None,
             changes=changes_of(current, wanted),
             outputs=outputs_of(spec, current),
-            marks=(Mark("Published", "True", Reason.PUBLISHED, f"catalogue {current.file_name}"),)
+            marks=(
+                Mark(
+                    ConditionType.PUBLISHED,
+                    Status.TRUE,
+                    Reason.PUBLISHED,
+                    f"catalogue {current.file_name}",
+                ),
+            )
             if current
             else (),
-            reason=held[0][0] if held else "",
+            reason=held[0][0] if held else None,
             message="; ".join(text for _, text in held),
             # The app makes the keys; their hashes follow as soon as it is there. A canary is judged
             # by what replicas report.

@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.reasons import Reason
 from reconciler.engine.external import Mark
 from serving.catalogue import CanaryReport, ReplicaReport
 
-CONDITION = "AdaptersLoaded"
-PROOFS = ("Proven", "SameAsBase")
+CONDITION = ConditionType.ADAPTERS_LOADED
+PROOFS = (Reason.PROVEN, Reason.SAME_AS_BASE)
 
 
 def agreement(
@@ -26,13 +27,16 @@ def agreement(
     catalogue's outputs.
     """
     if asleep:
-        return Mark(CONDITION, "Unknown", Reason.SCALED_TO_ZERO, "no replica runs")
+        return Mark(CONDITION, Status.UNKNOWN, Reason.SCALED_TO_ZERO, "no replica runs")
     if not replicas or not catalogue:
-        return Mark(CONDITION, "Unknown", Reason.NOT_OBSERVED, "no replica has reported yet")
+        return Mark(CONDITION, Status.UNKNOWN, Reason.NOT_OBSERVED, "no replica has reported yet")
     missing = [replica["name"] for replica in replicas if replica["name"] not in reports]
     if missing:
         return Mark(
-            CONDITION, "Unknown", Reason.REPORT_STALE, f"no fresh report from {', '.join(missing)}"
+            CONDITION,
+            Status.UNKNOWN,
+            Reason.REPORT_STALE,
+            f"no fresh report from {', '.join(missing)}",
         )
     mine = [reports[replica["name"]] for replica in replicas]
     problems = [problem for report in mine for problem in _problems(report, catalogue)]
@@ -40,13 +44,16 @@ def agreement(
         failed = any(adapter.state == "Failed" for report in mine for adapter in report.adapters)
         return Mark(
             CONDITION,
-            "False",
+            Status.FALSE,
             Reason.ADAPTER_FAILED if failed else Reason.LOADING,
             "; ".join(problems[:3]),
         )
     count = len(catalogue.get("adapters") or ())
     return Mark(
-        CONDITION, "True", Reason.LOADED, f"{count} adapters on {len(mine)} of {len(mine)} replicas"
+        CONDITION,
+        Status.TRUE,
+        Reason.LOADED,
+        f"{count} adapters on {len(mine)} of {len(mine)} replicas",
     )
 
 
@@ -102,14 +109,14 @@ def proof(reports: Mapping[str, ReplicaReport]) -> Mark | None:
     same = [
         f"{adapter.name} on {replica}"
         for replica, adapter in tried
-        if adapter.reason == "SameAsBase"
+        if adapter.reason == Reason.SAME_AS_BASE
     ]
     if same:
         message = f"answers like the base model: {', '.join(same)}"
-        return Mark("AdapterProven", "False", Reason.SAME_AS_BASE, message)
+        return Mark(ConditionType.ADAPTER_PROVEN, Status.FALSE, Reason.SAME_AS_BASE, message)
     return Mark(
-        "AdapterProven",
-        "True",
+        ConditionType.ADAPTER_PROVEN,
+        Status.TRUE,
         Reason.PROVEN,
         "fixed prompts are answered differently with each adapter than without",
     )

@@ -83,7 +83,7 @@ class ArmResource:
             changes=changes,
             outputs=self.outputs(found),
             reason=(
-                ""
+                None
                 if self.ready(found)
                 else (
                     Reason.OPERATION_IN_PROGRESS

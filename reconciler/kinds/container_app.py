@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
@@ -84,7 +85,10 @@ class ContainerApp(ArmResource):
                 exists=False,
                 marks=(
                     Mark(
-                        "Provisioned", "False", Reason.MISSING, "the container app does not exist"
+                        ConditionType.PROVISIONED,
+                        Status.FALSE,
+                        Reason.MISSING,
+                        "the container app does not exist",
                     ),
                 ),
             )
@@ -348,11 +352,11 @@ def _told(observed: AppObservation) -> str:
     return "; ".join(parts)
 
 
-def _reason(step: Step, seen: Seen) -> str:
+def _reason(step: Step, seen: Seen) -> Reason | None:
     if step.action not in (Action.NONE, Action.WAIT):
         return Reason.ROLLING_OUT
     if seen.proven:
-        return Reason.SCALED_TO_ZERO if seen.outputs["asleep"] else ""
+        return Reason.SCALED_TO_ZERO if seen.outputs["asleep"] else None
     return Reason.STARTING if step.action is Action.WAIT else Reason.LOADING
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import aiohttp
 
+from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm.clients import Arm
@@ -34,5 +35,8 @@ async def reach(arm: Arm, spec: ContainerAppSpec, endpoint: str | None) -> Mark 
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         there, message = False, f"{endpoint} cannot be reached: {type(error).__name__}"
     return Mark(
-        "EndpointReachable", str(there), Reason.REACHABLE if there else Reason.UNREACHABLE, message
+        ConditionType.ENDPOINT_REACHABLE,
+        Status.of(there),
+        Reason.REACHABLE if there else Reason.UNREACHABLE,
+        message,
     )

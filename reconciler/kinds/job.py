@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.hub import TOKEN_SECRET
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
@@ -28,9 +29,18 @@ from reconciler.kinds.connections import Connections
 PROGRESS = "progress.jsonl.tmp"
 START, SECRET = "execution", "properties.configuration.secrets"
 RUNNING = frozenset({"running", "processing", "unknown"})
-FINAL = frozenset(
-    {"RepoNotFound", "GatedRepo", "RevisionNotFound", "Unauthorized", "NoWeights", "BadName"}
-)
+# What a hub says that only a person can change, as serving/hub.py spells it.
+FINAL: Mapping[str, Reason] = {
+    reason.value: reason
+    for reason in (
+        Reason.REPO_NOT_FOUND,
+        Reason.GATED_REPO,
+        Reason.REVISION_NOT_FOUND,
+        Reason.UNAUTHORIZED,
+        Reason.NO_WEIGHTS,
+        Reason.BAD_NAME,
+    )
+}
 PAUSE, LONG_PAUSE = (
     30.0,
     300.0,
@@ -139,7 +149,12 @@ class Job(ArmResource):
             "digest": manifest["digest"],
             "files": len(manifest["files"]),
         }
-        mark = Mark("Published", "True", Reason.PUBLISHED, f"{spec.source} is at {spec.folder}")
+        mark = Mark(
+            ConditionType.PUBLISHED,
+            Status.TRUE,
+            Reason.PUBLISHED,
+            f"{spec.source} is at {spec.folder}",
+        )
         return replace(seen, ready=True, outputs=outputs, marks=(mark,))
 
     async def _executing(self, seen: Observation, spec: JobSpec, given: datetime) -> Observation:
@@ -166,7 +181,7 @@ class Job(ArmResource):
                 f"{_gib(line.get('done', 0))} of {_gib(line.get('total') or spec.size)} of"
                 f" {spec.source} fetched"
             )
-            mark = Mark("Published", "False", Reason.FETCHING, message)
+            mark = Mark(ConditionType.PUBLISHED, Status.FALSE, Reason.FETCHING, message)
             return replace(
                 seen,
                 ready=False,
@@ -180,15 +195,15 @@ class Job(ArmResource):
             "reason": Reason.FETCH_FAILED,
             "message": f"the job ended and {spec.folder} is not complete",
         }
-        final = error["reason"] in FINAL
+        final = FINAL.get(str(error["reason"]))
         ended = _moment(newest["properties"].get("endTime"))
         if ended > given and (self.arm.time.now() - ended).total_seconds() < (
             LONG_PAUSE if final else PAUSE
         ):
             message = f"{spec.source} cannot be fetched: {error['message']}"
             if final:
-                raise WaitingForHuman(str(error["reason"]), message)
-            mark = Mark("Published", "False", Reason.FETCH_FAILED, message)
+                raise WaitingForHuman(final, message)
+            mark = Mark(ConditionType.PUBLISHED, Status.FALSE, Reason.FETCH_FAILED, message)
             return replace(
                 seen,
                 ready=False,
@@ -210,7 +225,7 @@ class Job(ArmResource):
         return {}
 
 
-def _with(seen: Observation, change: Change, reason: str, message: str) -> Observation:
+def _with(seen: Observation, change: Change, reason: Reason, message: str) -> Observation:
     return replace(seen, ready=False, changes=(change,), reason=reason, message=message)
 
 

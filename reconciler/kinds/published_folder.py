@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.digest import Tree
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
@@ -78,8 +79,8 @@ class PublishedFolder:
             outputs={"path": spec.prefix, "digest": spec.digest},
             marks=(
                 Mark(
-                    "Published",
-                    str(not changes),
+                    ConditionType.PUBLISHED,
+                    Status.of(not changes),
                     Reason.CONTENT_DAMAGED if changes else Reason.PUBLISHED,
                     "",
                 ),
@@ -161,7 +162,7 @@ class PublishedFolder:
             return None
         done, total = self._progress.get(place, (0, 0))
         message = f"{_size(done)} of {_size(total)} uploaded"
-        mark = Mark("Published", "False", Reason.PUBLISHING, message)
+        mark = Mark(ConditionType.PUBLISHED, Status.FALSE, Reason.PUBLISHING, message)
         return Observation(
             exists=False,
             busy=True,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps
@@ -45,8 +46,8 @@ class Seen:
         errors = str(found["properties"].get("deploymentErrors") or "")
         return (
             Mark(
-                "Provisioned",
-                str(provisioned),
+                ConditionType.PROVISIONED,
+                Status.of(provisioned),
                 Reason.PROVISIONED if provisioned else Reason.OPERATION_FAILED,
                 errors,
             ),
@@ -165,7 +166,7 @@ def _seen(
         if replica["ready"] and (not spec.serves_model or _says_ready(fresh, replica))
     ]
     agreed = agreement(mine, fresh, catalogue, asleep=asleep) if spec.serves_model else None
-    behind = agreed is not None and agreed.status == "False"
+    behind = agreed is not None and agreed.status is Status.FALSE
     proven = (bool(serving) and not behind) or (
         asleep and before.get("provenRevision") == spec.revision
     )
@@ -312,17 +313,19 @@ def _not_yet(
 
 def _revision_mark(wanted: Revision | None, step: Step) -> Mark:
     if wanted is None:
-        return Mark("RevisionHealthy", "False", Reason.ROLLING_OUT, step.message)
+        return Mark(ConditionType.REVISION_HEALTHY, Status.FALSE, Reason.ROLLING_OUT, step.message)
     if wanted.failed:
         return Mark(
-            "RevisionHealthy",
-            "False",
+            ConditionType.REVISION_HEALTHY,
+            Status.FALSE,
             Reason.REVISION_FAILED,
             wanted.error or f"{wanted.name} is {wanted.running}",
         )
     if wanted.serving:
-        return Mark("RevisionHealthy", "True", Reason.HEALTHY, f"revision {wanted.name}")
-    return Mark("RevisionHealthy", "False", Reason.STARTING, step.message)
+        return Mark(
+            ConditionType.REVISION_HEALTHY, Status.TRUE, Reason.HEALTHY, f"revision {wanted.name}"
+        )
+    return Mark(ConditionType.REVISION_HEALTHY, Status.FALSE, Reason.STARTING, step.message)
 
 
 def _model_mark(
@@ -330,8 +333,8 @@ def _model_mark(
 ) -> Mark:
     if asleep:
         return Mark(
-            "ModelLoaded",
-            "Unknown",
+            ConditionType.MODEL_LOADED,
+            Status.UNKNOWN,
             Reason.SCALED_TO_ZERO,
             "no replica runs; a request or a rollout starts one",
         )
@@ -340,9 +343,17 @@ def _model_mark(
     ]
     if mine and len(loaded) == len(mine):
         return Mark(
-            "ModelLoaded", "True", Reason.LOADED, f"on {len(loaded)} of {len(mine)} replicas"
+            ConditionType.MODEL_LOADED,
+            Status.TRUE,
+            Reason.LOADED,
+            f"on {len(loaded)} of {len(mine)} replicas",
         )
-    return Mark("ModelLoaded", "False", Reason.LOADING, f"on {len(loaded)} of {len(mine)} replicas")
+    return Mark(
+        ConditionType.MODEL_LOADED,
+        Status.FALSE,
+        Reason.LOADING,
+        f"on {len(loaded)} of {len(mine)} replicas",
+    )
 
 
 def _time(value: datetime) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from reconciler.api.digest import Tree, digest_tree
 from reconciler.api.kinds import Kind
+from reconciler.api.reasons import Reason
 from reconciler.api.stat_cache import StatCache
 from reconciler.arm import apps, files, ids, publish
 from reconciler.arm.clients import Arm
@@ -49,7 +50,8 @@ async def deploy(arm: Arm, root: Path, config: Mapping[str, str], cache: Path) -
     app = await arm.inventory.get(Kind.APP, ids.resource_group(arm.subscription_id, group), name)
     if app is None:
         raise TerminalError(
-            "Missing", f"resource group {group} holds no container app {name}; provision it first"
+            Reason.MISSING,
+            f"resource group {group} holds no container app {name}; provision it first",
         )
     share = Share(arm, group, config["STORAGE_ACCOUNT_NAME"], config["FILE_SHARE_NAME"])
     trees = await asyncio.to_thread(lambda: dict(_trees(root, StatCache(cache / "hashes.db"))))

@@ -13,6 +13,7 @@ from azure.core.exceptions import (
     ServiceResponseTimeoutError,
 )
 
+from reconciler.api.reasons import Reason
 from reconciler.arm.errors import TABLE, from_fault, translate, translate_operation
 from reconciler.arm.faults import fault, redact, retry_after
 from reconciler.engine.errors import (
@@ -69,7 +70,7 @@ def test_recorded_answers(recorded):
     error = from_fault(
         fault(recorded["status"], recorded["headers"], body if recorded["body"] else "")
     )
-    assert type(error) is EXPECTED[error.reason]
+    assert type(error) is EXPECTED[error.reason.removeprefix("Azure:")]
     assert error.message
     assert "RequestId" not in error.message
     assert "\n" not in error.message
@@ -112,7 +113,7 @@ def test_codes_and_statuses(status, code, expected, reason):
 def test_a_body_without_the_error_wrapper_is_understood():
     """Some of Microsoft.App's errors are bare."""
     error = from_fault(fault(409, {}, '{"code":"ContainerAppLockConflict","message":"try later"}'))
-    assert (type(error), error.reason) == (Busy, "ContainerAppLockConflict")
+    assert (type(error), error.reason) == (Busy, "Azure:ContainerAppLockConflict")
 
 
 def test_a_general_code_gives_way_to_the_first_detail():
@@ -125,7 +126,7 @@ def test_a_general_code_gives_way_to_the_first_detail():
             json.dumps({"error": {"code": "DeploymentFailed", "message": "x", "details": [inner]}}),
         )
     )
-    assert error.reason == "RequestDisallowedByPolicy"
+    assert error.reason == "Azure:RequestDisallowedByPolicy"
     assert "costCenter" in error.message
 
 
@@ -180,13 +181,13 @@ def test_what_never_got_an_answer(raised, expected):
 
 def test_an_error_of_ours_stays_as_it_is():
     """Translating twice changes nothing."""
-    error = Busy("X", "y")
+    error = Busy(Reason.OPERATION_IN_PROGRESS, "y")
     assert translate(error) is error
 
 
 def test_an_operation_without_words_still_says_how_it_ended():
     """Canceled, with nothing else in the body."""
-    assert translate_operation({"status": "Canceled"}).reason == "OperationCanceled"
+    assert translate_operation({"status": "Canceled"}).reason == "OperationFailed"
 
 
 @pytest.mark.parametrize(
@@ -214,3 +215,25 @@ def test_every_rule_makes_an_error():
         error = arm_error(400, code, "Words.")
         assert isinstance(error, ReconcileError)
         assert error.message.startswith("Words.")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "why"),
+    [
+        (from_fault(fault(503, {}, "")), "AzureUnreachable", "no endpoint of ours is down"),
+        (translate(ConnectionResetError("reset")), "AzureUnreachable", "nobody answered"),
+        (from_fault(fault(418, {}, "")), "Azure:Http418", "a status is all that Azure gave"),
+        (
+            from_fault(fault(500, {}, '{"error": {"code": "InternalError", "message": "x"}}')),
+            "Azure:InternalError",
+            "a fault of Azure is not one of Moorage",
+        ),
+        (translate(KeyError("x")), "InternalError", "a fault of Moorage is not one of Azure"),
+    ],
+    ids=lambda each: each if isinstance(each, str) and " " in each else "",
+)
+def test_a_reason_says_whose_trouble_it_is(error, reason, why):
+    """An outage of Azure, a code of Azure's and a fault of Moorage's each have a reason of their
+    own.
+    """
+    assert error.reason == reason

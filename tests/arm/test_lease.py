@@ -75,9 +75,9 @@ async def test_another_holder_means_no_write(share, scripted):
     script(scripted, 409, "LeaseAlreadyPresent")
     script(scripted, 201)
     await leader.step()
-    assert (leader.may_write(), leader.reason) == (False, "LeaseAlreadyPresent")
+    assert (leader.may_write(), leader.reason) == (False, "Azure:LeaseAlreadyPresent")
     await leader.step()
-    assert (leader.may_write(), leader.reason) == (True, "")
+    assert (leader.may_write(), leader.reason) == (True, None)
 
 
 async def test_a_failed_renewal_does_not_end_the_lease_early(share, scripted):
@@ -124,7 +124,7 @@ async def test_no_share_yet_is_a_reason_and_not_an_error(share, scripted):
     leader = Leader(share, ME, Clock())
     script(scripted, 404, "ShareNotFound")
     await leader.step()
-    assert (leader.may_write(), leader.reason) == (False, "ShareNotFound")
+    assert (leader.may_write(), leader.reason) == (False, "Azure:ShareNotFound")
 
 
 async def test_a_refused_key_is_fetched_anew_once(share, scripted):
@@ -144,7 +144,7 @@ async def test_a_key_that_stays_refused_is_said_so(share, scripted):
     leader = Leader(share, ME, Clock())
     script(scripted, 403, "AuthenticationFailed")
     await leader.step()
-    assert leader.reason == "AuthenticationFailed"
+    assert leader.reason == "Azure:AuthenticationFailed"
     assert sum("listKeys" in url for _, url, _ in scripted.asked) == 2
 
 

@@ -121,7 +121,7 @@ async def test_an_update_that_succeeds_as_an_operation_but_fails_as_a_resource_i
         arm, await environments.patch_environment(arm, "rg", "cae", {"tags": {}})
     )
     assert progress.done
-    assert progress.error.reason == "ManagedEnvironmentUpgradeError"
+    assert progress.error.reason == "Azure:ManagedEnvironmentUpgradeError"
 
 
 async def test_a_workspace_is_polled_at_its_own_address_until_it_is_there(arm, scripted):
@@ -173,7 +173,7 @@ async def test_a_location_that_answers_with_an_error_tells_of_the_failure(arm, s
         {"error": {"code": "InternalServerError", "message": "It did not work."}},
     )
     progress = await operations.poll(arm, await apps.put_app(arm, "rg", "phi", {}))
-    assert (progress.done, progress.error.reason) == (True, "InternalServerError")
+    assert (progress.done, progress.error.reason) == (True, "Azure:InternalServerError")
 
 
 @pytest.mark.parametrize(

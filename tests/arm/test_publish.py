@@ -133,7 +133,7 @@ async def test_a_full_share_is_told_as_that(share, tree):
     await share.request("PUT", "filler", filler)
     with pytest.raises(WaitingForHuman, match="The share is full") as refused:
         await publish(share, tree, PREFIX, "abc123")
-    assert refused.value.reason == "ShareSizeLimitReached"
+    assert refused.value.reason == "Azure:ShareSizeLimitReached"
     assert not await is_published(share, PREFIX)
     await files.delete(share, "filler")
     await publish(share, tree, PREFIX, "abc123")

@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.api.kinds import Kind
+from reconciler.api.reasons import Reason
 from reconciler.arm import apps
 from reconciler.daemon import Daemon
 from reconciler.engine.errors import NotReadyYet
@@ -334,7 +335,7 @@ class Nothing:
     """What a kind is told when nothing else was looked at."""
 
     def outputs(self, key):
-        raise NotReadyYet("Test", str(key))
+        raise NotReadyYet(Reason.NOT_OBSERVED, str(key))
 
     def last(self, key):
         return {}

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reconciler.api.reasons import Reason
 from reconciler.engine.errors import Busy, Throttled, TransportFailed
 from reconciler.engine.fingerprint import SpecCodec
 from reconciler.engine.store import MEMORY, Store
@@ -23,7 +24,11 @@ REFS = {"group": (), "env": ("group",), "app": ("env",), "other": ("group",)}
 
 wanted = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 2), max_size=4)
 trouble = st.sampled_from(
-    [TransportFailed("TransportFailed", "x"), Throttled("Throttled", "x", 3.0), Busy("Busy", "x")]
+    [
+        TransportFailed(Reason.AZURE_UNREACHABLE, "x"),
+        Throttled(Reason.THROTTLED, "x", 3.0),
+        Busy(Reason.OPERATION_IN_PROGRESS, "x"),
+    ]
 )
 steps = st.one_of(
     st.tuples(st.just("edit"), wanted),
@@ -153,6 +158,6 @@ async def test_one_hard_story(harness):
         ("edit", {"other": 1}),
         ("forget", None),
         ("remove", "group"),
-        ("fail", ("delete", TransportFailed("TransportFailed", "x"))),
+        ("fail", ("delete", TransportFailed(Reason.AZURE_UNREACHABLE, "x"))),
     ]
     await tell(type(harness), happenings)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from reconciler.api.reasons import Reason
 from reconciler.engine.diff import Rules
 from reconciler.engine.errors import TransportFailed
 from reconciler.engine.external import DocumentRef, Policy
@@ -280,7 +281,7 @@ async def test_a_failed_deletion_is_tried_again(harness):
     things, both = family(harness), documents(harness, prune=True)
     async with harness.running(*things, documents=both) as controller:
         await controller.settled()
-        harness.kind.errors["delete"] = [TransportFailed("TransportFailed", "reset")]
+        harness.kind.errors["delete"] = [TransportFailed(Reason.AZURE_UNREACHABLE, "reset")]
         controller.set_desired(things[:2], both[:1])
         assert await controller.settled() is ExitClass.DONE
         assert harness.cloud.writes("app") == ["create", "delete", "delete"]

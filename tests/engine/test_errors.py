@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from reconciler.api.reasons import AzureCode, Reason
 from reconciler.engine.errors import (
     Busy,
     NotOwned,
@@ -22,20 +23,44 @@ from reconciler.engine.verdict import ExitClass
 
 CASES = [
     (
-        NotReadyYet("R", "m", after=3.0),
+        NotReadyYet(Reason.MISSING, "m", after=3.0),
         Phase.WAITING,
         3.0,
         False,
         "waiting is not failing and knows when to look again",
     ),
-    (WaitingForHuman("R", "m"), Phase.BLOCKED, 60.0, False, "a person is slow"),
-    (TerminalError("R", "m"), Phase.STALLED, None, False, "trying again would be the same"),
-    (NotOwned("R", "m"), Phase.STALLED, None, False, "a stranger's object stays a stranger's"),
-    (Throttled("R", "m", 17), Phase.RETRYING, 17.0, False, "the service said when"),
-    (Throttled("R", "m", None), Phase.RETRYING, None, True, "the service did not say when"),
-    (SlowRetry("R", "m"), Phase.RETRYING, 60.0, False, "capacity comes back slowly"),
-    (Busy("R", "m"), Phase.WORKING, None, True, "somebody is at work, nothing failed"),
-    (TransportFailed("R", "m"), Phase.RETRYING, None, True, "the next try may get through"),
+    (WaitingForHuman(Reason.MISSING, "m"), Phase.BLOCKED, 60.0, False, "a person is slow"),
+    (
+        TerminalError(Reason.MISSING, "m"),
+        Phase.STALLED,
+        None,
+        False,
+        "trying again would be the same",
+    ),
+    (
+        NotOwned(Reason.MISSING, "m"),
+        Phase.STALLED,
+        None,
+        False,
+        "a stranger's object stays a stranger's",
+    ),
+    (Throttled(Reason.MISSING, "m", 17), Phase.RETRYING, 17.0, False, "the service said when"),
+    (
+        Throttled(Reason.MISSING, "m", None),
+        Phase.RETRYING,
+        None,
+        True,
+        "the service did not say when",
+    ),
+    (SlowRetry(Reason.MISSING, "m"), Phase.RETRYING, 60.0, False, "capacity comes back slowly"),
+    (Busy(Reason.MISSING, "m"), Phase.WORKING, None, True, "somebody is at work, nothing failed"),
+    (
+        TransportFailed(Reason.MISSING, "m"),
+        Phase.RETRYING,
+        None,
+        True,
+        "the next try may get through",
+    ),
     (RuntimeError("password=1"), Phase.RETRYING, None, True, "a bug must not stop the loop"),
 ]
 
@@ -56,20 +81,20 @@ async def test_a_failing_key_backs_off_and_recovers(harness):
     one event tells of them.
     """
     harness.kind.errors["observe"] = [
-        TransportFailed("TransportFailed", "connection refused") for _ in range(9)
+        TransportFailed(Reason.AZURE_UNREACHABLE, "connection refused") for _ in range(9)
     ]
     async with harness.running(harness.thing("app", size=1)) as controller:
         await asyncio.sleep(50)
         assert 5 <= len(harness.cloud.calls) <= 9
-        assert harness.condition(controller, "Synced") == ("False", "TransportFailed")
+        assert harness.condition(controller, "Synced") == ("False", "AzureUnreachable")
         assert await controller.settled() is ExitClass.DONE
-        assert harness.reasons(controller).count("TransportFailed") == 1
+        assert harness.reasons(controller).count("AzureUnreachable") == 1
 
 
 @pytest.mark.looptime
 async def test_a_throttled_write_waits_as_long_as_asked(harness):
     """Retry-After of a 429 is the time to the next try."""
-    harness.kind.errors["create"] = [Throttled("Throttled", "slow down", 25.0)]
+    harness.kind.errors["create"] = [Throttled(Reason.THROTTLED, "slow down", 25.0)]
     loop = asyncio.get_running_loop()
     async with harness.running(harness.thing("app", size=1)) as controller:
         await controller.settled()
@@ -82,14 +107,14 @@ async def test_a_refused_write_is_not_tried_again_until_the_document_changes(har
     """A terminal error stalls the document; resyncs look but do not write; an edit
     starts afresh.
     """
-    harness.kind.errors["create"] = [TerminalError("RequestRefused", "no such size")]
+    harness.kind.errors["create"] = [TerminalError(AzureCode("RequestRefused"), "no such size")]
     async with harness.running(harness.thing("app", size=-1)) as controller:
         assert await controller.settled() is ExitClass.FAILED
-        assert harness.condition(controller, "Stalled") == ("True", "RequestRefused")
-        assert harness.condition(controller, "Synced") == ("False", "RequestRefused")
+        assert harness.condition(controller, "Stalled") == ("True", "Azure:RequestRefused")
+        assert harness.condition(controller, "Synced") == ("False", "Azure:RequestRefused")
         await asyncio.sleep(200)
         assert harness.cloud.writes() == ["create"]
-        assert harness.reasons(controller).count("RequestRefused") == 1
+        assert harness.reasons(controller).count("Azure:RequestRefused") == 1
         controller.set_desired(
             [harness.thing("app", size=1, generation=2)], [harness.state(generation=2)]
         )
@@ -102,7 +127,7 @@ async def test_a_refusal_found_by_looking_writes_nothing(harness):
     """A changed location is refused by `observe` itself, and no write is ever issued."""
     harness.cloud.objects["app"] = {"location": "west"}
     harness.kind.errors["observe"] = [
-        TerminalError("ImmutableField", "location cannot change")
+        TerminalError(Reason.IMMUTABLE_FIELD, "location cannot change")
     ] * 50
     async with harness.running(harness.thing("app", location="east")) as controller:
         assert await controller.settled() is ExitClass.FAILED
@@ -114,7 +139,7 @@ async def test_a_refusal_found_by_looking_writes_nothing(harness):
 @pytest.mark.looptime
 async def test_dependents_of_something_stalled_are_settled_as_failed(harness):
     """`up --once` does not wait for what can never come."""
-    harness.kind.errors["create"] = [TerminalError("RequestRefused", "no")]
+    harness.kind.errors["create"] = [TerminalError(AzureCode("RequestRefused"), "no")]
     async with harness.running(
         harness.thing("app", ("env",), size=1), harness.thing("env", size=1)
     ) as controller:
@@ -125,7 +150,7 @@ async def test_dependents_of_something_stalled_are_settled_as_failed(harness):
 @pytest.mark.looptime
 async def test_a_person_is_waited_for_slowly(harness):
     """Missing quota is class 4 for one-shot commands, and goes on by itself once granted."""
-    harness.kind.errors["create"] = [WaitingForHuman("QuotaExceeded", "no GPU quota")]
+    harness.kind.errors["create"] = [WaitingForHuman(AzureCode("QuotaExceeded"), "no GPU quota")]
     async with harness.running(harness.thing("app", size=1)) as controller:
         assert await controller.settled() is ExitClass.WAITING_FOR_HUMAN
         await asyncio.sleep(61)
@@ -171,7 +196,7 @@ async def test_blindness_makes_ready_unknown(harness):
     async with harness.running(harness.thing("app", size=1)) as controller:
         await controller.settled()
         harness.kind.errors["observe"] = [
-            TransportFailed("TransportFailed", "down") for _ in range(12)
+            TransportFailed(Reason.AZURE_UNREACHABLE, "down") for _ in range(12)
         ]
         await asyncio.sleep(100)
         assert harness.condition(controller, "Ready")[0] == "True"

@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from reconciler.api.conditions import ConditionType, Status
+from reconciler.api.reasons import Reason
 from reconciler.engine.external import Mark, Policy
 from reconciler.engine.verdict import ExitClass
 
@@ -205,8 +207,13 @@ async def test_a_kinds_marks_become_conditions_and_the_worst_counts(harness):
     speaks of goes.
     """
     harness.kind.observation = {
-        "a": {"marks": (Mark("Published", "True", "Published"),)},
-        "b": {"marks": (Mark("Published", "False", "Publishing", "3 of 9 files"),), "ready": False},
+        "a": {"marks": (Mark(ConditionType.PUBLISHED, Status.TRUE, Reason.PUBLISHED),)},
+        "b": {
+            "marks": (
+                Mark(ConditionType.PUBLISHED, Status.FALSE, Reason.PUBLISHING, "3 of 9 files"),
+            ),
+            "ready": False,
+        },
     }
     async with harness.running(harness.thing("a"), harness.thing("b")) as controller:
         await asyncio.sleep(2)

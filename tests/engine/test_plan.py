@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.api.reasons import Reason
 from reconciler.engine.errors import TerminalError
 from reconciler.engine.external import Policy
 
@@ -60,7 +61,9 @@ async def test_each_action_is_named(harness):
 
 async def test_a_refusal_is_a_problem_of_its_line(harness):
     """An error of one object does not spoil the plan of the others."""
-    harness.kind.errors["observe"] = [TerminalError("ImmutableField", "location cannot change")]
+    harness.kind.errors["observe"] = [
+        TerminalError(Reason.IMMUTABLE_FIELD, "location cannot change")
+    ]
     shown, lines = await planned(harness, harness.thing("bad"), harness.thing("good"))
     assert shown == [("bad", "wait"), ("good", "create")]
     assert "location cannot change" in lines[0].problem

@@ -8,6 +8,7 @@ import asyncio
 
 import pytest
 
+from reconciler.api.reasons import AzureCode, Reason
 from reconciler.engine.errors import TerminalError, TransportFailed
 from reconciler.engine.store import MEMORY, Store
 from reconciler.engine.verdict import ExitClass
@@ -43,10 +44,10 @@ async def test_an_operation_that_fails_speaks_for_itself(harness):
     repeated.
     """
     harness.kind.polls, harness.kind.sticks = 2, False
-    harness.kind.operation_error = TerminalError("InvalidSku", "no such size")
+    harness.kind.operation_error = TerminalError(AzureCode("InvalidSku"), "no such size")
     async with harness.running(harness.thing("app", size=1)) as controller:
         assert await controller.settled() is ExitClass.FAILED
-        assert harness.condition(controller, "Stalled") == ("True", "InvalidSku")
+        assert harness.condition(controller, "Stalled") == ("True", "Azure:InvalidSku")
         await asyncio.sleep(200)
         assert harness.cloud.writes() == ["create"]
 
@@ -54,7 +55,7 @@ async def test_an_operation_that_fails_speaks_for_itself(harness):
 async def test_a_poll_that_does_not_get_through_keeps_the_token(harness):
     """A lost connection while polling is not a failed operation."""
     harness.kind.polls = 2
-    harness.kind.errors["poll"] = [TransportFailed("TransportFailed", "reset")]
+    harness.kind.errors["poll"] = [TransportFailed(Reason.AZURE_UNREACHABLE, "reset")]
     async with harness.running(harness.thing("app", size=1)) as controller:
         assert await controller.settled() is ExitClass.DONE
         assert harness.cloud.writes() == ["create"]
@@ -63,7 +64,7 @@ async def test_a_poll_that_does_not_get_through_keeps_the_token(harness):
 async def test_a_token_nobody_knows_is_dropped(harness):
     """When the service no longer knows an operation, the object itself tells how it ended."""
     harness.kind.polls = 2
-    harness.kind.errors["poll"] = [TerminalError("OperationNotFound", "gone")]
+    harness.kind.errors["poll"] = [TerminalError(AzureCode("OperationNotFound"), "gone")]
     async with harness.running(harness.thing("app", size=1)) as controller:
         assert await controller.settled() is ExitClass.DONE
         assert harness.cloud.writes() == ["create", "create"]

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import SecretStr
 
-from reconciler.api.conditions import ConditionSet
+from reconciler.api.conditions import ConditionSet, ConditionType, Status
+from reconciler.api.reasons import Reason
 from reconciler.engine.events import normal, warning
 from reconciler.engine.external import DocumentRef, Mark, ObjectKey, Policy
 from reconciler.engine.record import ObjectRecord, Phase, public
@@ -30,7 +31,7 @@ RECORD = ObjectRecord(
     synced=True,
     drifted=True,
     changes=("a: 1 -> 2",),
-    marks=(Mark("Published", "True", "Published"),),
+    marks=(Mark(ConditionType.PUBLISHED, Status.TRUE, Reason.PUBLISHED),),
     outputs={"id": "/x", "list": [1, None]},
     generation=4,
     fingerprint="f",
@@ -95,7 +96,7 @@ def test_targets_do_not_see_each_other(tmp_path):
     local.put_object(RECORD)
     local.put("share", "x")
     local.approve(KEY, "delete")
-    local.add_event(normal("Ready", "m", KEY, DOC), 1.0)
+    local.add_event(normal(Reason.READY, "m", KEY, DOC), 1.0)
     assert (azure.objects(), azure.get("share"), azure.approved(KEY, "delete"), azure.events()) == (
         (),
         None,
@@ -108,11 +109,11 @@ def test_repeated_events_are_counted(store):
     """The same event again raises its count and moves its last time; another message is another
     event.
     """
-    store.add_event(warning("Failed", "no", KEY, DOC), 1.0)
-    store.add_event(normal("Ready", "yes", KEY, DOC), 2.0)
-    store.add_event(warning("Failed", "no", KEY, DOC), 3.0)
+    store.add_event(warning(Reason.NOT_READY, "no", KEY, DOC), 1.0)
+    store.add_event(normal(Reason.READY, "yes", KEY, DOC), 2.0)
+    store.add_event(warning(Reason.NOT_READY, "no", KEY, DOC), 3.0)
     first, second = store.events()
-    assert (first.reason, second.reason) == ("Ready", "Failed")
+    assert (first.reason, second.reason) == ("Ready", "NotReady")
     assert (second.count, second.first, second.last) == (2, 1.0, 3.0)
     assert store.events(DocumentRef("Service", "other")) == ()
 
@@ -120,7 +121,7 @@ def test_repeated_events_are_counted(store):
 def test_events_are_bounded(store):
     """However much happens, only the latest events are kept."""
     for number in range(MAX_EVENTS + 50):
-        store.add_event(normal("Ready", str(number), KEY, DOC), float(number))
+        store.add_event(normal(Reason.READY, str(number), KEY, DOC), float(number))
     events = store.events()
     assert (len(events), events[0].message, events[-1].message) == (
         MAX_EVENTS,

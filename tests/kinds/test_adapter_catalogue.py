@@ -130,7 +130,7 @@ async def test_a_canary_that_fails_is_taken_out_and_held_until_the_document_chan
     bench.want(adapters=(CatalogueAdapter("red", *ONE, True, "./one"),))
     changed, seen = await bench.passes()
     assert changed == ["adapters[red].held"]
-    assert (seen.held, seen.reason) == (False, "")
+    assert (seen.held, seen.reason) == (False, None)
 
 
 async def test_a_canary_that_is_well_for_long_enough_takes_the_name(bench):

@@ -14,6 +14,7 @@ import pytest
 
 from reconciler.api.digest import digest_tree
 from reconciler.api.hub import HubAccess, HubModel
+from reconciler.api.reasons import Reason
 from reconciler.api.resources import CatalogueAdapter, CatalogueSpec, ShareRef
 from reconciler.api.source import SourceRef
 from reconciler.arm import files
@@ -63,7 +64,7 @@ class Known:
 
     def outputs(self, key):
         if key not in self.seen:
-            raise NotReadyYet("Test", f"{key} was not seen")
+            raise NotReadyYet(Reason.NOT_OBSERVED, f"{key} was not seen")
         return self.seen[key]
 
     def last(self, key):
