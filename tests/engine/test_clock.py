@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import reconciler
+from reconciler.api.reasons import Reason
 from reconciler.engine.clock import SystemClock, with_suspend
 from reconciler.engine.events import normal
 from reconciler.engine.fingerprint import SpecCodec
@@ -91,9 +92,9 @@ async def test_a_deletion_delay_outlives_a_restart(harness, boot):
 async def test_events_keep_their_order_when_the_clock_is_set_back(harness):
     """The newest event is the last, and the oldest is forgotten first."""
     for number, at in enumerate([HOUR, 0.0, 1.0]):
-        event = normal("Told", str(number), harness.key("app"), harness.DOC)
+        event = normal(Reason.READY, str(number), harness.key("app"), harness.DOC)
         harness.store.add_event(event, at)
-    harness.store.add_event(normal("Told", "0", harness.key("app"), harness.DOC), 2.0)
+    harness.store.add_event(normal(Reason.READY, "0", harness.key("app"), harness.DOC), 2.0)
     assert [event.message for event in harness.store.events()] == ["1", "2", "0"]
     assert [event.message for event in harness.store.events(limit=1)] == ["0"]
 
