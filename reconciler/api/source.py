@@ -12,6 +12,7 @@ from typing import Annotated, NamedTuple, Self
 from pydantic import AfterValidator
 
 from reconciler.api.fields import Fault, refusal
+from reconciler.api.reasons import Cause
 
 _HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+(/[\w.-]+)*))?", re.ASCII)
 _NOT_ON_SMB = re.compile(r'[\x00-\x1f"\\:|<>*?]')
@@ -63,7 +64,7 @@ class SourceRef:
 class Missing:
     """Why a source is not here, or cannot be used as it is; `reason` is a condition's."""
 
-    reason: str
+    reason: Cause
     message: str
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from reconciler.api.documents import Environment, InferenceService
 from reconciler.api.manifest import Loaded
-from reconciler.api.reasons import Reason
+from reconciler.api.reasons import Cause, Reason
 from reconciler.composition import environment as environments
 from reconciler.composition.download import Downloads
 from reconciler.composition.names import Names, names_of, rotated
@@ -22,7 +22,7 @@ class Refusal:
     written.
     """
 
-    reason: Reason
+    reason: Cause
     message: str
 
 
