@@ -1,6 +1,7 @@
 # The commands of this checkout. `make` lists them; `make up` is all a newcomer needs.
 #   PYTHON=python3.12   another Python (3.11 or newer)
 #   VLLM=cpu | gpu      which vLLM the local replicas run; found out from the machine when left out
+#   PYTEST="…"          what `make test` gives to pytest: files, -k, -x; -n 0 for one process
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,6 +13,8 @@ PYTHON := $(shell for name in python3 python3.11 python3.12 python3.13 python3.1
   $$name -Sc 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 endif
 VLLM ?=
+# Without bytecode every command compiles all that it imports, which takes longer than the rest of its start.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 CODE := reconciler serving infra tests requirements
 
@@ -31,11 +34,11 @@ up: train ## install, train the demo adapters, serve them and keep watching mani
 	@exec $(BIN)/moorage up -f manifests/quickstart.yaml
 
 test: install ## the test suite with a slice of the long ones
-	@$(BIN)/pytest -m "not slow" $(PYTEST)
+	@$(BIN)/pytest -n auto -m "not slow" $(PYTEST)
 
 test-all: install ## every test, the long ones whole
 	@$(BIN)/python requirements/clients.py || echo "make test-all: the tests that drive these clients will be skipped" >&2
-	@$(BIN)/pytest $(PYTEST)
+	@$(BIN)/pytest -n auto $(PYTEST)
 
 clients: install ## the az CLI and azcopy, which `make test-all` drives (some 900 MB on disk)
 	@$(BIN)/python requirements/clients.py

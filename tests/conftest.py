@@ -1,14 +1,42 @@
-"""What all tests share: every exchange with a local Azure is held against Azure's own types, module
-by module.
+"""What all tests share: how they are spread over processes, and that every exchange with a local
+Azure is held against Azure's own types, module by module.
 """
 
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from infra.local_azure.exchanges import Exchanges
 from tests.conformance import exchanges, types
+
+ROOT = Path(__file__).parent
+
+# The suite starts hundreds of Python processes. Without bytecode each of them compiles all that it
+# imports, which takes three times as long as the rest of its start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for each core, because most tests wait for other processes; none for one
+    file.
+    """
+    named = {Path(argument.partition("::")[0]) for argument in config.args}
+    if len(named) == 1 and named.pop().is_file():
+        return 0
+    return 2 * len(os.sched_getaffinity(0))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of a file stay in one process and in their order, because they share its
+    fixtures.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
 
 
 @pytest.fixture(scope="module", autouse=True)
