@@ -13,6 +13,7 @@ Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
+_LISTED = 20
 _TYPES = {429: "rate_limit_error", 403: "permission_error"}
 
 
@@ -48,9 +49,13 @@ def refuse(
     return Answer(status, json.dumps({"error": error}).encode(), headers)
 
 
-def translated(status: int, body: bytes) -> Answer | None:
+def too_large(limit: int) -> Answer:
+    return refuse(413, f"The request body is larger than {limit} bytes.", "request_too_large")
+
+
+def translated(status: int, body: bytes, models: Callable[[], list[str]] = list) -> Answer | None:
     """VLLM's error as OpenAI's; None for what is no JSON error of vLLM's, which is passed on as it
-    is.
+    is. `models` are those that may be asked for instead of one that does not exist.
     """
     try:
         error = json.loads(body)["error"]
@@ -59,12 +64,11 @@ def translated(status: int, body: bytes) -> Answer | None:
         if status == 404:
             return refuse(404, "This replica's model does not serve this route.", "not_served")
         return None
-    return refuse(
-        status,
-        text,
-        _code(status, text, param, code),
-        param=param if isinstance(param, str) else None,
-    )
+    word = _code(status, text, param, code)
+    if word == "model_not_found" and (names := models()):
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        text += f" This key may use: {', '.join(names[:_LISTED])}{more}."
+    return refuse(status, text, word, param=param if isinstance(param, str) else None)
 
 
 def _code(status: int, text: str, param: object, code: object) -> str | None:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from serving import nan
+from serving import media, nan
 
 GATE = "serving.gate.Gate"
 REFUSED = {
@@ -77,7 +77,7 @@ def server_environment(
     for name in ("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "VLLM_SERVER_DEV_MODE", "VLLM_API_KEY"):
         environment.pop(name, None)
     environment.setdefault("VLLM_NO_USAGE_STATS", "1")
-    environment |= nan.ENVIRONMENT
+    environment |= nan.ENVIRONMENT | media.ENVIRONMENT
     if Path(option(arguments, "--model") or "").is_dir():
         environment.setdefault("HF_HUB_OFFLINE", "1")
     if not gpu:

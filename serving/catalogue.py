@@ -85,26 +85,65 @@ class Adapter(Contract):
     held: Held | None = None
 
 
+class KeyLimits(Contract):
+    """What a key's requests may ask for, in the place of the service's own limits."""
+
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    sequences: int | None = None
+
+
 class ApiKey(Contract):
     """A key's name and the SHA-256 (hex) of its text; the text itself never reaches the share.
 
-    `models` are all it may use when given; an `admin` key opens metrics and state, and no model.
+    `models` are all it may use when given; an `evaluation` key opens the tokenizer and
+    log-probabilities of prompts; an `admin` key opens metrics and state, and no model.
     """
 
     name: str
     sha256: str
     models: tuple[str, ...] | None = None
     requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    parallel_requests: int | None = None
+    limits: KeyLimits | None = None
+    evaluation: bool = False
     admin: bool = False
 
 
 class Limits(Contract):
-    """What a replica accepts: bytes of a request's body, tokens of its prompt (the model's own
-    limit when None).
+    """What a replica takes of one request, and of all of them together.
+
+    Bytes of the body, of schemas and of media; `schema_parts` are values of what is compiled;
+    `sequences` are choices times prompts. The model's own limit where `prompt_tokens` is None.
     """
 
     body: int = 16 << 20
     prompt_tokens: int | None = None
+    output_tokens: int = 32_768
+    sequences: int = 64
+    messages: int = 2_048
+    tools: int = 128
+    schema_bytes: int = 64 << 10
+    schema_parts: int = 2_000
+    media_bytes: int = 8 << 20
+    media_domains: tuple[str, ...] = ()
+    parallel_requests: int = 256
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+class Cors(Contract):
+    """Which web pages may use the service from a browser; the fields of Container Apps'
+    corsPolicy.
+    """
+
+    allowed_origins: tuple[str, ...]
+    allowed_methods: tuple[str, ...] = ()
+    allowed_headers: tuple[str, ...] = ("*",)
+    expose_headers: tuple[str, ...] = ()
+    max_age: int | None = None
+    allow_credentials: bool = False
 
 
 class Catalogue(Contract):
@@ -119,6 +158,7 @@ class Catalogue(Contract):
     adapters: tuple[Adapter, ...] = ()
     api_keys: tuple[ApiKey, ...] = ()
     limits: Limits = Limits()
+    cors: Cors | None = None
     log_prompts: bool = False
 
     @property

@@ -68,6 +68,11 @@ class VllmEngine:
         nan.end_requests(client.output_processor)
 
     @property
+    def names(self) -> list[str]:
+        """All public names, the base model's first."""
+        return [*self.base_names, *self._aliases]
+
+    @property
     def alive(self) -> bool:
         return not self._client.errored
 
@@ -198,17 +203,22 @@ class VllmEngine:
     async def _guarded_add_request(
         self, request_id: str, prompt: Any, params: Any, *args: Any, **options: Any
     ) -> Any:
-        """Refuse prompts beyond the service's limit, and log-probabilities of the prompt: with LoRA
-        on, vLLM maps those to other requests' adapters. As soon as another request runs, the sizes
-        differ and the engine dies (vllm issues 16668 and 29955; seen on 0.32).
+        """Bound the answer; refuse prompts beyond the limit, and log-probabilities of the prompt
+        unless the key may have them: with LoRA on nobody may, because vLLM maps those to other
+        requests' adapters. As soon as another request runs, the sizes differ and the engine dies
+        (vllm issues 16668 and 29955; seen on 0.32).
         """
-        if self._lora and getattr(params, "prompt_logprobs", None) is not None:
+        call = current_call.get()
+        if getattr(params, "prompt_logprobs", None) is not None and (
+            self._lora or call is None or not call.prompt_logprobs
+        ):
             raise _refused(
                 "Log-probabilities of the prompt (prompt_logprobs, echo with logprobs) are not"
                 " served here."
             )
-        call = current_call.get()
         if call is not None:
+            if call.output_limit is not None and getattr(params, "max_tokens", None) is not None:
+                params.max_tokens = min(params.max_tokens, call.output_limit)
             tokens = len(prompt.get("prompt_token_ids") or ()) if isinstance(prompt, dict) else 0
             if call.prompt_limit is not None and tokens > call.prompt_limit:
                 raise _refused(

@@ -1,36 +1,71 @@
-"""API keys as the gate holds them: found in constant time, limited to models and to requests a
-minute, replaced while serving.
+"""API keys as the gate holds them: found in constant time, limited to models and to an amount of
+work, replaced while serving.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from serving.catalogue import ApiKey
+from serving.catalogue import ApiKey, KeyLimits, Limits
+from serving.limits import Order
+
+Header = tuple[bytes, bytes]
 
 
 @dataclass
 class Bucket:
-    """A minute's worth of requests, refilled evenly; a client that was quiet may use them all at
-    once.
+    """A minute's worth of something, refilled evenly; a client that was quiet may use all of it at
+    once. It may be overdrawn by what turns out to have been used.
     """
 
     per_minute: int
     left: float
     seen: float
 
-    def take(self, now: float) -> float:
-        """0 when a request may go on, else the seconds until one may."""
+    def wait(self, amount: float, now: float) -> float:
+        """0 when `amount` is there, else the seconds until it is. More than a minute's worth is
+        there when the bucket is full.
+        """
         self.left = min(self.per_minute, self.left + (now - self.seen) * self.per_minute / 60)
         self.seen = now
-        if self.left >= 1:
-            self.left -= 1
-            return 0.0
-        return (1 - self.left) * 60 / self.per_minute
+        missing = min(amount, self.per_minute) - self.left
+        return max(0.0, missing * 60 / self.per_minute)
+
+
+@dataclass
+class Use:
+    """What a key, or the service as a whole, has used of its limits; it outlives a rotation."""
+
+    requests: Bucket | None = None
+    tokens: Bucket | None = None
+    parallel: int | None = None
+    running: int = 0
+
+    def limit(
+        self, requests: int | None, tokens: int | None, parallel: int | None, now: float
+    ) -> None:
+        self.requests = _same_or_new(self.requests, requests, now)
+        self.tokens = _same_or_new(self.tokens, tokens, now)
+        self.parallel = parallel
+
+    def headers(self, now: float) -> list[Header]:
+        """What OpenAI's clients read of limits."""
+        found: list[Header] = []
+        for name, bucket in ((b"requests", self.requests), (b"tokens", self.tokens)):
+            if bucket is not None:
+                full = bucket.wait(bucket.per_minute, now)
+                for kind, value in (
+                    (b"limit", str(bucket.per_minute)),
+                    (b"remaining", str(max(0, math.floor(bucket.left)))),
+                    (b"reset", f"{full:.3f}s"),
+                ):
+                    found.append((b"x-ratelimit-" + kind + b"-" + name, value.encode()))
+        return found
 
 
 @dataclass(frozen=True)
@@ -41,11 +76,22 @@ class Key:
     sha256: bytes
     models: frozenset[str] | None = None
     admin: bool = False
-    bucket: Bucket | None = None
+    evaluation: bool = False
+    limits: KeyLimits | None = None
+    use: Use = field(default_factory=Use)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Whose limit is reached, which, and for how many seconds; None: waiting does not help."""
+
+    whose: str
+    limit: str
+    wait: float | None
 
 
 class Keys:
-    """All keys of a service. `replace` keeps what a client has used of its limit, so that another
+    """All keys of a service. `replace` keeps what a client has used of its limits, so that another
     key's change resets nothing.
     """
 
@@ -54,33 +100,96 @@ class Keys:
     ) -> None:
         self._clock = clock
         self._keys: tuple[Key, ...] = ()
+        self.service = Use()
         self.replace(keys)
 
     @property
     def names(self) -> list[str]:
         return [key.name for key in self._keys]
 
-    def replace(self, keys: Iterable[ApiKey]) -> None:
-        before = {key.name: key.bucket for key in self._keys}
-        self._keys = tuple(self._key(key, before.get(key.name)) for key in keys)
+    def replace(self, keys: Iterable[ApiKey], limits: Limits | None = None) -> None:
+        limits, now = limits or Limits(), self._clock()
+        before = {key.name: key.use for key in self._keys}
+        self._keys = tuple(self._key(key, before.get(key.name) or Use(), now) for key in keys)
+        self.service.limit(
+            limits.requests_per_minute, limits.tokens_per_minute, limits.parallel_requests, now
+        )
 
-    def find(self, headers: Iterable[tuple[bytes, bytes]]) -> Key | None:
-        """The key in `Authorization: Bearer`, or None. Every key is compared, in constant time."""
-        given = [value for name, value in headers if name == b"authorization"]
-        scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
-        digest = hashlib.sha256(token.strip()).hexdigest().encode()
+    def find(self, headers: Iterable[Header]) -> Key | None:
+        """The key in `Authorization: Bearer` or, as Azure OpenAI's clients send it, in `api-key`;
+        None for both, or neither. Every key is compared, in constant time.
+        """
+        tokens: dict[bytes, bytes] = {}
+        for name, value in headers:
+            if name in tokens:
+                return None
+            if name == b"authorization":
+                scheme, _, token = value.partition(b" ")
+                tokens[name] = token.strip() if scheme.lower() == b"bearer" else b""
+            elif name == b"api-key":
+                tokens[name] = value.strip()
+        given = set(tokens.values())
+        token = given.pop() if len(given) == 1 else b""
+        digest = hashlib.sha256(token).hexdigest().encode()
         found = [key for key in self._keys if hmac.compare_digest(digest, key.sha256)]
-        return found[0] if found and scheme.lower() == b"bearer" else None
+        return found[0] if found and token else None
 
-    def wait(self, key: Key) -> float:
-        """Seconds until `key` may send another request; 0 takes one from its limit."""
-        return key.bucket.take(self._clock()) if key.bucket else 0.0
+    def take(self, key: Key, order: Order) -> Refusal | None:
+        """Take an order from the key's limits and the service's, or say which of them it exceeds.
+        What is taken is given back with `settle`.
+        """
+        if refusal := self.refusal(key, order):
+            return refusal
+        for use in (key.use, self.service):
+            use.running += order.sequences
+            if use.requests:
+                use.requests.left -= order.sequences
+            if use.tokens:
+                use.tokens.left -= order.tokens
+        return None
 
-    def _key(self, key: ApiKey, bucket: Bucket | None) -> Key:
-        limit = key.requests_per_minute
-        if limit is None:
-            bucket = None
-        elif bucket is None or bucket.per_minute != limit:
-            bucket = Bucket(limit, limit, self._clock())
+    def refusal(self, key: Key, order: Order) -> Refusal | None:
+        """Which limit the order exceeds; nothing is taken."""
+        now = self._clock()
+        return _exceeded(f"The key {key.name!r}", key.use, order, now) or _exceeded(
+            "The service", self.service, order, now
+        )
+
+    def settle(self, key: Key, order: Order, used: int) -> None:
+        """The order is done and has used so many tokens."""
+        for use in (key.use, self.service):
+            use.running -= order.sequences
+            if use.tokens:
+                use.tokens.left += order.tokens - used
+
+    def headers(self, key: Key) -> list[Header]:
+        return key.use.headers(self._clock())
+
+    def _key(self, key: ApiKey, use: Use, now: float) -> Key:
+        use.limit(key.requests_per_minute, key.tokens_per_minute, key.parallel_requests, now)
         models = None if key.models is None else frozenset(key.models)
-        return Key(key.name, key.sha256.lower().encode(), models, key.admin, bucket)
+        sha256 = key.sha256.lower().encode()
+        return Key(key.name, sha256, models, key.admin, key.evaluation, key.limits, use)
+
+
+def _exceeded(whose: str, use: Use, order: Order, now: float) -> Refusal | None:
+    """A request for several sequences counts as that many requests."""
+    if use.parallel is not None and use.running + order.sequences > use.parallel:
+        never = order.sequences > use.parallel
+        return Refusal(whose, f"{use.parallel} requests at a time", None if never else 1.0)
+    if use.requests:
+        text = f"{use.requests.per_minute} requests a minute"
+        if order.sequences > use.requests.per_minute:
+            return Refusal(whose, text, None)
+        if wait := use.requests.wait(order.sequences, now):
+            return Refusal(whose, text, wait)
+    if use.tokens and (wait := use.tokens.wait(order.tokens, now)):
+        return Refusal(whose, f"{use.tokens.per_minute} tokens a minute", wait)
+    return None
+
+
+def _same_or_new(bucket: Bucket | None, per_minute: int | None, now: float) -> Bucket | None:
+    if per_minute is None:
+        return None
+    same = bucket is not None and bucket.per_minute == per_minute
+    return bucket if same else Bucket(per_minute, per_minute, now)

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serving import media
 from serving.answers import refuse
 from serving.engine import VllmEngine
 from serving.metrics import Metrics
@@ -34,6 +35,8 @@ class MoorageEndpoints:
 
     async def init_state(self, engine_client: Any, state: Any, args: Any) -> None:
         """Called once the model is loaded, before the server listens."""
+        from vllm.connections import global_http_connection
+
         if engine_client is None:
             raise RuntimeError("Moorage serves models; vLLM's render server has none")
         tasks = tuple(await engine_client.get_supported_tasks())
@@ -44,6 +47,7 @@ class MoorageEndpoints:
             base if base.is_dir() else None,
             Metrics(),
         )
+        media.guard(global_http_connection, lambda: replica.door.limits.media_domains)
         await replica.start()
         state.moorage = replica.door
         state.moorage_replica = replica  # the event loop holds tasks weakly

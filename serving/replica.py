@@ -81,6 +81,7 @@ class Replica:
             ready=self._ready,
             alive=lambda: engine.alive,
             base=engine.base_names[0],
+            models=lambda: engine.names,
             on_idle=self._tell,
             ended=self._ended,
             state=self._state,
@@ -110,8 +111,9 @@ class Replica:
         log.info("following catalogue %s", catalogue.file_name)
         self._catalogue = catalogue
         self._adapters.want(catalogue)
-        self.door.keys.replace(catalogue.api_keys)
-        self.door.limits, self.door.log_prompts = catalogue.limits, catalogue.log_prompts
+        self.door.keys.replace(catalogue.api_keys, catalogue.limits)
+        self.door.limits, self.door.cors = catalogue.limits, catalogue.cors
+        self.door.log_prompts = catalogue.log_prompts
         self.door.open = True
         self._adapters.changed.set()
 
@@ -125,7 +127,6 @@ class Replica:
             except Exception as error:
                 log.exception("the adapter loop failed and tries again")
                 self._message = f"the adapter loop failed: {error}"
-            self.door.splits = self._adapters.splits
             self._metrics.resident(self._adapters.resident())
             self._was_ready = self._ready()[0] or self._was_ready
             self._tell()

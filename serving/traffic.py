@@ -46,6 +46,8 @@ class Call:
     sticky: str = ""
     models: frozenset[str] | None = None
     prompt_limit: int | None = None
+    output_limit: int | None = None
+    prompt_logprobs: bool = False
     model: str = ""
     version: Pinned | None = None
     prompt_tokens: int = 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from reconciler.api.digest import Tree
-from serving.catalogue import Expectation, Limits
+from serving.catalogue import Cors, Expectation, KeyLimits, Limits
 
 MOUNT_PATH = "/mnt/moorage"
 REPORTS_PATH = "/mnt/moorage-replicas"
@@ -138,6 +138,10 @@ class CatalogueKey:
     name: str
     models: tuple[str, ...] | None = None
     requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    parallel_requests: int | None = None
+    limits: KeyLimits | None = None
+    evaluation: bool = False
     admin: bool = False
 
 
@@ -151,6 +155,7 @@ class CatalogueSpec:
     adapters: tuple[CatalogueAdapter, ...]
     keys: tuple[CatalogueKey, ...]
     limits: Limits = field(default_factory=Limits)
+    cors: Cors | None = None
     log_prompts: bool = False
 
     @property

@@ -14,7 +14,8 @@ from reconciler.api.adapter_fields import Adapter
 from reconciler.api.auth_fields import Auth, Limits, RequestLog
 from reconciler.api.engine_flags import EngineArgs
 from reconciler.api.environment_variables import Variables, model_variable_faults
-from reconciler.api.fields import Bool, Fault, Int, Items, Model, Word, bounded, refuse_any, unique
+from reconciler.api.fields import Fault, Int, Items, Model, Word, bounded, refuse_any, unique
+from reconciler.api.ingress_fields import Ingress
 from reconciler.api.mounts import CODE_PATH, Mount, MountPath, mount_faults
 from reconciler.api.policies import AdoptionPolicy, DeletionPolicy, ReconcilePolicy
 from reconciler.api.source import CodeText, SourceText
@@ -105,11 +106,6 @@ class Rollout(Model):
     """
 
 
-class Ingress(Model):
-    external: Bool = True
-    """Whether the endpoint is reachable from outside the environment."""
-
-
 class InferenceServiceSpec(Model):
     model_config = ConfigDict(
         json_schema_extra={
@@ -160,7 +156,7 @@ class InferenceServiceSpec(Model):
     auth: Auth = Auth()
     """With `model`: who may use it."""
     limits: Limits = Limits()
-    """With `model`: how large a request may be."""
+    """With `model`: what requests may ask for, one by one and together."""
     request_log: RequestLog = RequestLog()
     """With `model`: what the replicas' log says of each request."""
     reconcile_policy: ReconcilePolicy = ReconcilePolicy.MANAGE
@@ -242,6 +238,9 @@ class InferenceServiceSpec(Model):
                 yield Fault(
                     f"{key} cannot be used with code: {why}", "leave it out", (key,), key=True
                 )
+        if self.ingress.cors_policy is not None:
+            text = f"corsPolicy cannot be used with code: {gate}"
+            yield Fault(text, "answer preflights in code", ("ingress", "corsPolicy"), key=True)
         yield from mount_faults(self.mount_path or CODE_PATH, self.mounts)
         if self.engine.args:
             yield Fault(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.api.adapter_fields import Adapter, Canary, seconds
-from reconciler.api.auth_fields import ApiKey
 from reconciler.api.digest import Tree
 from reconciler.api.documents import InferenceService
 from reconciler.api.kinds import Kind
@@ -23,21 +22,19 @@ from reconciler.api.resources import (
     REPORTS_PATH,
     CatalogueAdapter,
     CatalogueCanary,
-    CatalogueKey,
     CatalogueSpec,
     ContainerAppSpec,
     FolderSpec,
     ShareRef,
 )
 from reconciler.api.source import Missing, SourceRef
-from reconciler.composition import download, template
+from reconciler.composition import download, gate, template
 from reconciler.composition.engine_args import engine_args
 from reconciler.composition.environment import storage_key
 from reconciler.composition.names import Names, digest
 from reconciler.composition.world import World
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
 from serving.catalogue import Expectation
-from serving.catalogue import Limits as CatalogueLimits
 
 VLLM_IMAGE = "docker.io/vllm/vllm-openai:v0.32.0"
 CODE_IMAGE = "docker.io/library/python:3.11-slim"
@@ -109,10 +106,9 @@ class ServiceComposer:
             service=self.name,
             engine=engine,
             adapters=adapters,
-            keys=tuple(_key(key) for key in spec.auth.api_keys),
-            limits=CatalogueLimits(
-                body=spec.limits.body_mi_b << 20, prompt_tokens=spec.limits.prompt_tokens
-            ),
+            keys=tuple(gate.key(key) for key in spec.auth.api_keys),
+            limits=gate.limits(spec.limits),
+            cors=gate.cors(spec.ingress.cors_policy),
             log_prompts=spec.request_log.prompts,
         )
         catalogue_key = ObjectKey(Kind.CATALOGUE, self.name)
@@ -367,15 +363,6 @@ class ServiceComposer:
 
     def _env_key(self, kind: Kind) -> ObjectKey:
         return ObjectKey(kind, self.environment)
-
-
-def _key(key: ApiKey) -> CatalogueKey:
-    return CatalogueKey(
-        key.name,
-        key.models,
-        key.rate_limit.requests_per_minute if key.rate_limit else None,
-        key.admin,
-    )
 
 
 def _suffix(body: Mapping[str, Any], profile: str) -> str:

@@ -221,6 +221,7 @@ def _wanted(
         ),
         api_keys=tuple(_key(key, hashes[key.name]) for key in spec.keys if key.name in hashes),
         limits=spec.limits,
+        cors=spec.cors,
         log_prompts=spec.log_prompts,
     )
 
@@ -252,6 +253,10 @@ def _key(key: CatalogueKey, sha256: str) -> ApiKey:
         sha256=sha256,
         models=key.models,
         requests_per_minute=key.requests_per_minute,
+        tokens_per_minute=key.tokens_per_minute,
+        parallel_requests=key.parallel_requests,
+        limits=key.limits,
+        evaluation=key.evaluation,
         admin=key.admin,
     )
 

@@ -11,7 +11,7 @@ from reconciler.api.resources import CatalogueAdapter, CatalogueSpec
 from reconciler.engine.external import Change
 from reconciler.engine.fingerprint import fingerprint
 from reconciler.kinds.canary import SHORT, asked, source_of
-from serving.catalogue import Adapter, Catalogue, Expectation
+from serving.catalogue import Adapter, ApiKey, Catalogue, Expectation
 
 
 def changes_of(current: Catalogue | None, wanted: Catalogue) -> tuple[Change, ...]:
@@ -49,20 +49,33 @@ def _fields(catalogue: Catalogue) -> dict[str, Any]:
         if held := adapter.held:
             found[f"{at}.held"] = f"{held.outcome} ({held.asked[:SHORT]})"
     for key in catalogue.api_keys:
-        limits = [f"models {', '.join(key.models)}"] if key.models is not None else []
-        limits += (
-            [f"{key.requests_per_minute} requests a minute"] if key.requests_per_minute else []
-        )
-        found[f"apiKeys[{key.name}]"] = ", ".join(
-            ["(secret)", *limits, *(["admin"] if key.admin else [])]
-        )
+        found[f"apiKeys[{key.name}]"] = ", ".join(["(secret)", *_allowed(key)])
     defaults = Catalogue.model_fields["limits"].default
     found |= (
         {}
         if catalogue.limits == defaults
-        else {"limits": catalogue.limits.model_dump_json(by_alias=True, exclude_none=True)}
+        else {"limits": catalogue.limits.model_dump_json(by_alias=True, exclude_defaults=True)}
     )
+    if catalogue.cors is not None:
+        found["corsPolicy"] = catalogue.cors.model_dump_json(by_alias=True, exclude_defaults=True)
     return found | ({"requestLog.prompts": True} if catalogue.log_prompts else {})
+
+
+def _allowed(key: ApiKey) -> list[str]:
+    """What a key may do, beside using all models as much as it likes."""
+    counts = (
+        (key.requests_per_minute, "requests a minute"),
+        (key.tokens_per_minute, "tokens a minute"),
+        (key.parallel_requests, "requests at a time"),
+    )
+    own = key.limits.model_dump(by_alias=True, exclude_none=True) if key.limits else {}
+    return [
+        *([f"models {', '.join(key.models)}"] if key.models is not None else []),
+        *(f"{count} {what}" for count, what in counts if count),
+        *(f"{name} {value}" for name, value in own.items()),
+        *(["evaluation"] if key.evaluation else []),
+        *(["admin"] if key.admin else []),
+    ]
 
 
 def _cases(evaluation: Sequence[Expectation]) -> str:

@@ -130,9 +130,21 @@ HEAD = "kind: InferenceService\nmetadata: {name: phi}\nspec:\n  model: {source: 
         ),
         (
             "auth: {apiKeys: [{name: ci, rateLimit: {}}]}",
-            "rateLimit",
-            "requestsPerMinute is missing",
+            "{}",
+            "rateLimit limits nothing",
         ),
+        ("auth: {apiKeys: [{name: ops, admin: true, evaluation: true}]}", "evaluation", "none"),
+        ("limits: {mediaDomains: [10.0.0.1]}", "10.", "is no host name"),
+        ("limits: {mediaDomains: ['http://a.example']}", "'http", "is no host name"),
+        ("limits: {sequences: 0}", "0}", "1 or more"),
+        ("ingress: {corsPolicy: {allowedOrigins: [a.example]}}", "a.ex", "is no origin"),
+        ("ingress: {corsPolicy: {allowedOrigins: ['https://a.example/']}}", "'https", "no origin"),
+        (
+            "ingress: {corsPolicy: {allowedOrigins: ['*'], allowCredentials: true}}",
+            "allowCredentials",
+            "not for every origin",
+        ),
+        ("ingress: {corsPolicy: {}}", "corsPolicy", "allowedOrigins is missing"),
         ("limits: {bodyMiB: 0}", "0}", "1 or more"),
     ],
 )

@@ -3,13 +3,14 @@ it.
 """
 
 import asyncio
+import gzip
 import hashlib
 import json
 from types import SimpleNamespace
 
 import pytest
 
-from serving.catalogue import ApiKey, Limits
+from serving.catalogue import ApiKey, Cors, Limits
 from serving.gate import Door, Gate
 from serving.keys import Keys
 from serving.traffic import Call, Traffic, current_call
@@ -292,7 +293,7 @@ async def test_running_requests_are_counted_until_the_last_ends_while_draining()
 async def test_a_drain_waits_for_a_body_that_is_still_coming():
     """A request that was let in is not lost because the gate looks into it first."""
     idle, arriving, more = [], asyncio.Event(), asyncio.Event()
-    door, inner = _door(on_idle=lambda: idle.append(1), splits=True), Inner()
+    door, inner = _door(on_idle=lambda: idle.append(1)), Inner()
     parts = [
         {"type": "http.request", "body": b'{"model"', "more_body": True},
         {"type": "http.request", "body": b': "red"}'},
@@ -380,11 +381,11 @@ async def test_bodies_without_a_length_are_counted_and_passed_on_whole():
     chunked = [*AUTHORIZED, (b"transfer-encoding", b"chunked")]
     door = _door(limits=Limits(body=10))
     status, _, _, inner = await _call(
-        "/v1/completions", "POST", door=door, headers=chunked, body=(b"12345", b"67890")
+        "/v1/completions", "POST", door=door, headers=chunked, body=(b'{"a":', b"1234}")
     )
-    assert (status, inner.bodies) == (200, [b"1234567890"])
+    assert (status, inner.bodies) == (200, [b'{"a":1234}'])
     status, _, _, inner = await _call(
-        "/v1/completions", "POST", door=door, headers=chunked, body=(b"12345", b"678901")
+        "/v1/completions", "POST", door=door, headers=chunked, body=(b'{"a":', b"12345}")
     )
     assert (status, inner.scopes) == (413, [])
 
@@ -570,8 +571,8 @@ async def test_an_ended_call_is_told_with_its_prompt_only_if_asked(log_prompts):
         ([], {}, ""),
     ],
 )
-async def test_while_a_name_is_split_the_asking_user_decides(headers, body, sticky):
-    """The body's user, or a header that wins over it; bodies are not looked into otherwise."""
+async def test_the_asking_user_decides_which_version_of_a_split_name_answers(headers, body, sticky):
+    """The body's user, or a header that wins over it."""
     seen = []
 
     async def inner(scope, receive, send):
@@ -583,17 +584,169 @@ async def test_while_a_name_is_split_the_asking_user_decides(headers, body, stic
     await _call(
         "/v1/completions",
         "POST",
-        door=_door(splits=True),
-        headers=[*AUTHORIZED, *headers],
-        body=text,
-        inner=inner,
-    )
-    await _call(
-        "/v1/completions",
-        "POST",
         door=_door(),
         headers=[*AUTHORIZED, *headers],
         body=text,
         inner=inner,
     )
-    assert seen == [sticky, ""]
+    assert seen == [sticky]
+
+
+CORS = Cors(allowed_origins=("https://chat.example",), expose_headers=("x-request-id",), max_age=60)
+
+
+def _browser(origin=b"https://chat.example", asked=b"POST"):
+    return [
+        (b"origin", origin),
+        (b"access-control-request-method", asked),
+        (b"access-control-request-headers", b"authorization, content-type"),
+    ]
+
+
+async def test_a_browsers_preflight_is_answered_for_origins_of_the_policy_alone():
+    """Without a key, for OpenAI's routes; all else gets what it got without a policy."""
+    door = _door(cors=CORS)
+    path = "/v1/chat/completions"
+    status, body, headers, inner = await _call(path, "OPTIONS", headers=_browser(), door=door)
+    assert (status, body, inner.scopes) == (204, b"", [])
+    assert headers[b"access-control-allow-origin"] == b"https://chat.example"
+    assert headers[b"access-control-allow-methods"] == b"POST"
+    assert headers[b"access-control-allow-headers"] == b"authorization, content-type"
+    assert headers[b"access-control-max-age"] == b"60"
+    for where, origin, policy in (
+        (path, b"https://evil.example", CORS),
+        (path, b"https://chat.example.evil.example", CORS),
+        (path, b"null", CORS),
+        (path, b"https://chat.example", None),
+        ("/metrics", b"https://chat.example", CORS),
+        ("/v1/load_lora_adapter", b"https://chat.example", CORS),
+    ):
+        status, _, headers, _ = await _call(
+            where, "OPTIONS", headers=_browser(origin), door=_door(cors=policy)
+        )
+        assert status in (404, 405)
+        if policy is None or b"evil" in origin or origin == b"null":
+            assert b"access-control-allow-origin" not in headers
+
+
+async def test_answers_and_refusals_can_be_read_by_pages_of_the_policy():
+    """Errors too: a page must be able to tell a wrong key from a network that is down."""
+    for headers, status in ((AUTHORIZED, 200), ([], 401)):
+        sent = [*headers, (b"origin", b"https://chat.example")]
+        answer, _, told, _ = await _call("/v1/models", headers=sent, door=_door(cors=CORS))
+        assert answer == status
+        assert told[b"access-control-allow-origin"] == b"https://chat.example"
+        assert told[b"vary"] == b"Origin"
+        assert told[b"access-control-expose-headers"] == b"x-request-id"
+    door = _door(cors=Cors(allowed_origins=("*",)))
+    _, _, told, _ = await _call("/v1/models", headers=[*AUTHORIZED, (b"origin", b"x")], door=door)
+    assert told[b"access-control-allow-origin"] == b"*"
+    _, _, told, _ = await _call("/v1/models", door=door)
+    assert b"access-control-allow-origin" not in told
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "reached"),
+    [
+        ("/openai/deployments/red/chat/completions", "POST", "/v1/chat/completions"),
+        ("/openai/deployments/red/completions", "POST", "/v1/completions"),
+        ("/openai/deployments/red/embeddings", "POST", "/v1/embeddings"),
+        ("/openai/v1/chat/completions", "POST", "/v1/chat/completions"),
+        ("/openai/v1/models", "GET", "/v1/models"),
+        ("/openai/models", "GET", "/v1/models"),
+        ("/openai/deployments/red/chat/completions", "GET", None),
+        ("/openai/deployments/red/metrics", "GET", None),
+        ("/openai/deployments/a/b/chat/completions", "POST", None),
+        ("/openai/deployments/../chat/completions", "POST", None),
+        ("/openai/v1/../metrics", "GET", None),
+        ("/openai/v1//openai/v1/models", "GET", None),
+        ("/openai//metrics", "GET", None),
+        ("/openai/metrics", "GET", None),
+        ("/openai/v1/load_lora_adapter", "POST", None),
+    ],
+)
+async def test_azure_openais_urls_lead_to_openais_routes_and_nowhere_else(path, method, reached):
+    """With the key in `api-key`; the deployment is the model."""
+    headers = [(b"api-key", KEY.encode())]
+    status, _, _, inner = await _call(path, method, headers=headers, query_string=b"api-version=1")
+    if reached is None:
+        assert (status in (404, 405), inner.scopes) == (True, [])
+        return
+    (scope,) = inner.scopes
+    assert (status, scope["path"], scope["raw_path"]) == (200, reached, reached.encode())
+    if "deployments" in path:
+        assert json.loads(inner.bodies[0])["model"] == "red"
+        assert dict(scope["headers"])[b"content-length"] == str(len(inner.bodies[0])).encode()
+    encoded = path.replace("v1", "%76%31").encode() + b"%20"
+    assert (await _call(path, method, headers=headers, raw=encoded))[0] == 404
+
+
+async def test_a_deployments_name_is_no_way_around_a_keys_models():
+    """The name in the path counts, whatever the body says."""
+    door = _door(keys=Keys([api_key("ci", models=("red",))]), base="tiny")
+    path = "/openai/deployments/{}/chat/completions"
+    body = (b'{"model": "red"}',)
+    assert (await _call(path.format("blue"), "POST", door=door, body=body))[0] == 403
+    assert (await _call(path.format("red"), "POST", door=door, body=(b"{}",)))[0] == 200
+
+
+async def test_the_tokenizer_is_for_keys_that_evaluate():
+    """To every other key its routes do not exist."""
+    door = _door(keys=Keys([api_key("ci"), api_key("eval", "sk-eval", evaluation=True)]))
+    evaluating = [(b"authorization", b"Bearer sk-eval")]
+    for path in ("/tokenize", "/detokenize"):
+        assert (await _call(path, "POST", door=door))[0] == 404
+        assert (await _call(path, "POST", door=door, headers=[]))[0] == 401
+        status, _, _, inner = await _call(path, "POST", door=door, headers=evaluating)
+        assert (status, len(inner.scopes)) == (200, 1)
+        assert (await _call(path, "GET", door=door, headers=evaluating))[0] == 405
+    long = (b'{"prompt": "' + b"a" * (2 << 20) + b'"}',)
+    assert (await _call("/tokenize", "POST", door=door, headers=evaluating, body=long))[0] == 413
+
+
+async def test_a_packed_body_reaches_vllm_unpacked():
+    """With the headers of what it is now."""
+    packed = gzip.compress(b'{"model": "red"}')
+    headers = [*AUTHORIZED, (b"content-encoding", b"gzip"), (b"content-length", b"36")]
+    status, _, _, inner = await _call("/v1/completions", "POST", headers=headers, body=(packed,))
+    assert (status, inner.bodies) == (200, [b'{"model": "red"}'])
+    names = dict(inner.scopes[0]["headers"])
+    assert (names[b"content-length"], b"content-encoding" in names) == (b"16", False)
+
+
+async def test_an_unknown_model_is_told_with_those_that_the_key_may_use():
+    """And with no others."""
+    error = {"message": "The model `x` does not exist.", "param": "model", "code": 404}
+    inner = Inner(404, (json.dumps({"error": error}).encode(),))
+    door = _door(
+        keys=Keys([api_key("ci", models=("red", "x"))]), models=lambda: ["tiny", "red", "green"]
+    )
+    body = (b'{"model": "x"}',)
+    _, data, _, _ = await _call("/v1/completions", "POST", door=door, inner=inner, body=body)
+    said = json.loads(data)["error"]["message"]
+    assert said == "The model `x` does not exist. This key may use: red."
+
+
+async def test_work_is_taken_from_the_limits_and_given_back():
+    """429 with what is left in the headers; a request that can never be taken is 400."""
+    keys = Keys([api_key("ci", parallel_requests=2, tokens_per_minute=1000)], clock=lambda: 5.0)
+    door, inner = _door(keys=keys), Inner()
+    inner.go.clear()
+    two = (b'{"n": 2, "max_tokens": 10}',)
+    first = asyncio.create_task(
+        _call("/v1/chat/completions", "POST", door=door, inner=inner, body=two)
+    )
+    await inner.entered.acquire()
+    status, body, headers, _ = await _call("/v1/chat/completions", "POST", door=door)
+    assert (status, json.loads(body)["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert headers[b"retry-after"] == b"1"
+    assert int(headers[b"x-ratelimit-remaining-tokens"]) < 1000
+    inner.go.set()
+    status, _, headers, _ = await first
+    assert status == 200
+    status, body, _, _ = await _call(
+        "/v1/chat/completions", "POST", door=door, body=(b'{"n": 3, "max_tokens": 1}',)
+    )
+    assert (status, json.loads(body)["error"]["code"]) == (400, "limit_exceeded")
+    status, _, headers, _ = await _call("/v1/models", door=door)
+    assert headers[b"x-ratelimit-remaining-tokens"] == b"1000", "nothing was used, all is back"

@@ -6,8 +6,11 @@ import hashlib
 
 import pytest
 
-from serving.catalogue import ApiKey
+from serving.catalogue import ApiKey, Limits
 from serving.keys import Keys
+from serving.limits import Order
+
+ONE = Order()
 
 
 def key(name="default", text="sk", **options):
@@ -21,6 +24,15 @@ def bearer(text):
 @pytest.fixture
 def clock():
     return [1000.0]
+
+
+def wait(keys, mine, order=ONE):
+    """Seconds until the order is taken; 0 when it was, and is done."""
+    refusal = keys.take(mine, order)
+    if refusal is None:
+        keys.settle(mine, order, order.tokens)
+        return 0
+    return refusal.wait
 
 
 def keys_of(clock, *keys):
@@ -52,29 +64,97 @@ def test_a_limit_lets_a_minutes_worth_through_and_then_one_at_a_time(clock):
     """
     keys = keys_of(clock, key(requests_per_minute=3))
     mine = keys.find(bearer("sk"))
-    assert [keys.wait(mine) for _ in range(3)] == [0, 0, 0]
-    assert keys.wait(mine) == pytest.approx(20)
+    assert [wait(keys, mine) for _ in range(3)] == [0, 0, 0]
+    assert wait(keys, mine) == pytest.approx(20)
     clock[0] += 19
-    assert keys.wait(mine) == pytest.approx(1)
+    assert wait(keys, mine) == pytest.approx(1)
     clock[0] += 1.001
-    assert keys.wait(mine) == 0
-    assert keys.wait(mine) > 19
+    assert wait(keys, mine) == 0
+    assert wait(keys, mine) > 19
     clock[0] += 3600
-    assert [keys.wait(mine) for _ in range(3)] == [0, 0, 0], (
+    assert [wait(keys, mine) for _ in range(3)] == [0, 0, 0], (
         "an hour of silence is worth one minute"
     )
-    assert keys.wait(mine) > 0
+    assert wait(keys, mine) > 0
 
 
 def test_a_limit_survives_what_happens_to_other_keys_and_starts_anew_when_it_changes(clock):
     """A rotation is no way around a limit."""
     keys = keys_of(clock, key(requests_per_minute=1))
-    assert keys.wait(keys.find(bearer("sk"))) == 0
+    assert wait(keys, keys.find(bearer("sk"))) == 0
     keys.replace([key(requests_per_minute=1), key("other", "sk-2")])
-    assert keys.wait(keys.find(bearer("sk"))) > 0
+    assert wait(keys, keys.find(bearer("sk"))) > 0
     keys.replace([key(text="sk-new", requests_per_minute=1)])
-    assert keys.wait(keys.find(bearer("sk-new"))) > 0
+    assert wait(keys, keys.find(bearer("sk-new"))) > 0
     keys.replace([key(requests_per_minute=2)])
-    assert keys.wait(keys.find(bearer("sk"))) == 0
+    assert wait(keys, keys.find(bearer("sk"))) == 0
     keys.replace([key()])
-    assert [keys.wait(keys.find(bearer("sk"))) for _ in range(100)] == [0] * 100
+    assert [wait(keys, keys.find(bearer("sk"))) for _ in range(100)] == [0] * 100
+
+
+def test_a_request_for_several_sequences_counts_as_several(clock):
+    """One request of five choices uses up a limit of five, and one of six is never taken."""
+    keys = keys_of(clock, key(requests_per_minute=5))
+    mine = keys.find(bearer("sk"))
+    refusal = keys.take(mine, Order(6))
+    assert (refusal.wait, refusal.limit) == (None, "5 requests a minute")
+    assert wait(keys, mine, Order(5)) == 0
+    assert wait(keys, mine) == pytest.approx(12)
+
+
+def test_tokens_are_guessed_first_and_settled_when_they_are_counted(clock):
+    """What was guessed too high is given back; what was guessed too low is waited for."""
+    keys = keys_of(clock, key(tokens_per_minute=600))
+    mine = keys.find(bearer("sk"))
+    assert keys.take(mine, Order(1, 500)) is None
+    assert keys.take(mine, Order(1, 200)).wait == pytest.approx(10)
+    keys.settle(mine, Order(1, 500), 100)
+    assert keys.take(mine, Order(1, 200)) is None
+    keys.settle(mine, Order(1, 200), 1100)
+    assert keys.refusal(mine, Order()).wait == pytest.approx(60)
+    clock[0] += 120
+    assert keys.take(mine, Order(1, 10_000)) is None, "more than a minute's worth needs a full one"
+
+
+def test_parallel_requests_are_those_that_run(clock):
+    """The next one is taken when one is done; the service's own limit is for all keys together."""
+    keys = keys_of(clock, key(parallel_requests=2), key("other", "sk-2"))
+    mine, other = keys.find(bearer("sk")), keys.find(bearer("sk-2"))
+    assert keys.take(mine, Order(2)) is None
+    assert keys.take(mine, ONE).wait == 1
+    assert keys.take(mine, Order(3)).wait is None
+    keys.settle(mine, Order(2), 0)
+    assert keys.take(mine, ONE) is None
+    keys.replace([key(parallel_requests=2), key("other", "sk-2")], Limits(parallel_requests=3))
+    assert keys.take(other, Order(3)).whose == "The service"
+    assert keys.take(other, Order(2)) is None
+
+
+def test_what_is_left_is_told_in_openais_headers(clock):
+    """Limit, remaining and reset of requests and tokens; nothing for a key without limits."""
+    keys = keys_of(clock, key(requests_per_minute=60, tokens_per_minute=600), key("o", "sk-2"))
+    mine = keys.find(bearer("sk"))
+    assert keys.take(mine, Order(1, 300)) is None
+    assert dict(keys.headers(mine)) == {
+        b"x-ratelimit-limit-requests": b"60",
+        b"x-ratelimit-remaining-requests": b"59",
+        b"x-ratelimit-reset-requests": b"1.000s",
+        b"x-ratelimit-limit-tokens": b"600",
+        b"x-ratelimit-remaining-tokens": b"300",
+        b"x-ratelimit-reset-tokens": b"30.000s",
+    }
+    assert keys.headers(keys.find(bearer("sk-2"))) == []
+
+
+def test_azure_clients_send_the_key_in_a_header_of_its_own(clock):
+    """`api-key` alone opens; beside another key, or twice, it does not."""
+    keys = keys_of(clock, key())
+    assert keys.find([(b"api-key", b"sk")]).name == "default"
+    assert keys.find([(b"api-key", b"sk"), *bearer("sk")]).name == "default"
+    for headers in (
+        [(b"api-key", b"no")],
+        [(b"api-key", b"")],
+        [(b"api-key", b"sk"), *bearer("other")],
+        [(b"api-key", b"sk"), (b"api-key", b"sk")],
+    ):
+        assert keys.find(headers) is None

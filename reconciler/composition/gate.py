@@ -1,0 +1,50 @@
+"""What a service's gate is told: keys, limits and web pages, from the document into the catalogue's
+words. Pure.
+"""
+
+from __future__ import annotations
+
+from reconciler.api import auth_fields
+from reconciler.api.auth_fields import ApiKey
+from reconciler.api.ingress_fields import CorsPolicy
+from reconciler.api.resources import CatalogueKey
+from serving.catalogue import Cors, KeyLimits, Limits
+
+
+def key(documented: ApiKey) -> CatalogueKey:
+    rate, own = documented.rate_limit, documented.limits
+    of_its_own = KeyLimits(
+        prompt_tokens=own.prompt_tokens, output_tokens=own.output_tokens, sequences=own.sequences
+    )
+    return CatalogueKey(
+        documented.name,
+        documented.models,
+        rate.requests_per_minute if rate else None,
+        rate.tokens_per_minute if rate else None,
+        rate.parallel_requests if rate else None,
+        None if of_its_own == KeyLimits() else of_its_own,
+        documented.evaluation,
+        documented.admin,
+    )
+
+
+def limits(documented: auth_fields.Limits) -> Limits:
+    return Limits(
+        body=documented.body_mi_b << 20,
+        prompt_tokens=documented.prompt_tokens,
+        output_tokens=documented.output_tokens,
+        sequences=documented.sequences,
+        messages=documented.messages,
+        tools=documented.tools,
+        schema_bytes=documented.schema_ki_b << 10,
+        schema_parts=documented.schema_parts,
+        media_bytes=documented.media_mi_b << 20,
+        media_domains=documented.media_domains,
+        parallel_requests=documented.parallel_requests,
+        requests_per_minute=documented.requests_per_minute,
+        tokens_per_minute=documented.tokens_per_minute,
+    )
+
+
+def cors(policy: CorsPolicy | None) -> Cors | None:
+    return None if policy is None else Cors(**policy.model_dump())

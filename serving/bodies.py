@@ -1,0 +1,216 @@
+"""A request's body as the gate reads it: bounded in bytes, time, values and depth, unpacked from
+gzip, parsed without holding up the event loop; and what is left of a refused body read and dropped.
+
+Pure ASGI; gate.py calls it, limits.py judges what was parsed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from serving.answers import Answer, Message, Send, refuse, too_large
+
+Receive = Callable[[], Awaitable[Message]]
+SECONDS = 60.0  # for a body to arrive, or to be dropped
+VALUES, DEPTH = 262_144, 64
+# Parsing holds the event loop, some 5 ms for this many bytes; longer bodies are looked through in
+# slices first, and one at a time, so that streams and probes get their turn between them.
+SLICE = 256 << 10
+_DROPPED = 64 << 20
+_ARRIVING = 512 << 20  # bytes of all bodies that are being read
+CLOSE = (b"connection", b"close")
+_SLICE = 32 << 10
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[\[\]{},]', re.DOTALL)
+_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
+
+
+class RefusedError(Exception):
+    """The body is not taken; `answer` says why."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.body)
+        self.answer = answer
+
+
+class Lane:
+    """Long bodies go through one at a time, and each leaves the loop free for as long as it held
+    it.
+    """
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._arriving = 0
+
+    @contextmanager
+    def room(self, size: int) -> Iterator[None]:
+        """Room in memory for a body that is going to be read. Raises RefusedError."""
+        if self._arriving + size > _ARRIVING:
+            text = "Too many large requests are arriving at once; try again in 1 s."
+            raise RefusedError(refuse(429, text, "rate_limit_exceeded", (b"retry-after", b"1")))
+        self._arriving += size
+        try:
+            yield
+        finally:
+            self._arriving -= size
+
+    async def parse(self, body: bytes) -> Any:
+        """The body's JSON value.
+
+        Raises:
+            RefusedError: it holds too many values, or is nested too deeply.
+            ValueError: it is no JSON.
+        """
+        if len(body) <= SLICE:
+            await look_through(body)
+            return _parsed(body)
+        async with self._turn:
+            await look_through(body)
+            began = time.monotonic()
+            value = _parsed(body)
+            await asyncio.sleep(time.monotonic() - began)
+            return value
+
+
+async def read(receive: Receive, headers: list[tuple[bytes, bytes]], limit: int) -> bytes:
+    """The whole body, unpacked.
+
+    Raises:
+        RefusedError: it is too long, too slow, or packed in a way that is not known.
+        ConnectionError: the client has left.
+    """
+    packed = [value.strip().lower() for name, value in headers if name == b"content-encoding"]
+    unpack = None
+    if packed and packed != [b"identity"]:
+        if packed != [b"gzip"]:
+            text = "Bodies may be packed with gzip, and with nothing else."
+            raise RefusedError(refuse(415, text, "unsupported_content_encoding"))
+        unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        async with asyncio.timeout(SECONDS):
+            return await _read(receive, limit, unpack)
+    except TimeoutError:
+        text = f"The request body did not arrive within {SECONDS:.0f} s."
+        raise RefusedError(refuse(408, text, "request_timeout", CLOSE)) from None
+    except zlib.error:
+        text = "The request body is not what gzip makes."
+        raise RefusedError(refuse(400, text, "invalid_body")) from None
+
+
+async def _read(receive: Receive, limit: int, unpack: Any) -> bytes:
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionError("the client has left")
+        part, more = message.get("body", b""), message.get("more_body", False)
+        while part:
+            # One byte beyond the limit is enough to know; a bomb is never unpacked whole.
+            plain = part if unpack is None else unpack.decompress(part, limit - size + 1)
+            part = b"" if unpack is None else unpack.unconsumed_tail
+            parts.append(plain)
+            size += len(plain)
+            if size > limit:
+                raise RefusedError(too_large(limit))
+    if unpack is not None and not unpack.eof:
+        raise zlib.error("cut")
+    return b"".join(parts)
+
+
+async def answer_and_drop(
+    answer: Answer, scope: MutableMapping[str, Any], receive: Receive, send: Send
+) -> None:
+    """Send the answer, then read and drop what is left of the body before the connection closes.
+
+    A connection that is closed with unread bytes is reset, and the client, or a proxy in between,
+    sees the reset instead of the answer: a 503 that clients try again.
+    """
+    headers = dict(scope["headers"])
+    arriving = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+    if (
+        not arriving or b"expect" in headers
+    ):  # such a client sends its body only when it is asked to
+        await answer(send)
+        return
+    parts: list[Message] = []
+
+    async def collect(message: Message) -> None:
+        parts.append(message)
+
+    await answer(collect)
+    start, body = parts
+    await send(start)
+    await send({**body, "more_body": True})  # complete for the client, whose length is told
+    dropped, more = 0, True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SECONDS):
+            while more and dropped < _DROPPED:
+                message = await receive()
+                dropped += len(message.get("body", b""))
+                more = message["type"] == "http.request" and message.get("more_body", False)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def look_through(body: bytes) -> None:
+    """Refuse a body that json.loads, or vLLM after it, would take long for."""
+    shape = Shape()
+    for at in range(0, len(body), _SLICE):
+        shape.take(body[at : at + _SLICE])
+        if shape.values > VALUES or shape.depth > DEPTH:
+            raise RefusedError(_too_complex())
+        if len(body) > _SLICE:
+            await asyncio.sleep(0)
+
+
+class Shape:
+    """Counts the values of a JSON text and how deep they lie, slice by slice, without parsing it.
+    Of what is no JSON it may say anything.
+    """
+
+    def __init__(self) -> None:
+        self.values = self.depth = 0
+        self._level = 0
+        self.inside = False  # the last slice ended within a string
+        self._carry = b""  # and on the first half of an escape
+
+    def take(self, piece: bytes) -> None:
+        piece, at = self._carry + piece, 0
+        self._carry = b""
+        if self.inside:
+            string = _STRING.match(piece)
+            assert string is not None
+            self._end(string, piece)
+            at = string.end()
+        for token in _TOKEN.finditer(piece, at):
+            self.values += 1
+            if token[0][:1] in b"[{":
+                self._level += 1
+                self.depth = max(self.depth, self._level)
+            elif token[0] in b"]}":
+                self._level -= 1
+            elif token[0][:1] == b'"':
+                self._end(token, piece)
+
+    def _end(self, string: re.Match[bytes], piece: bytes) -> None:
+        self.inside = not string[1]
+        if self.inside:
+            self._carry = piece[string.end() :]
+
+
+def _too_complex() -> Answer:
+    text = f"The request body holds more than {VALUES} values, or more than {DEPTH} in each other."
+    return refuse(400, text, "request_too_complex")
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise RefusedError(_too_complex()) from None

@@ -1,0 +1,264 @@
+"""One request of a key that may pass: its body taken within limits, given to vLLM, answered in
+OpenAI's words.
+
+gate.py makes an Exchange for each; bodies.py, limits.py and keys.py hold what it asks.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from serving.answers import Answer, Message, Send, refuse, too_large, translated
+from serving.bodies import Lane, RefusedError, answer_and_drop, read
+from serving.catalogue import Cors, Limits
+from serving.keys import Header, Key, Keys, Refusal
+from serving.limits import Bounds, Order, judge
+from serving.traffic import Call, current_call
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+VERSION_HEADER, ID_HEADER, STICKY_HEADER = (
+    b"x-moorage-adapter-version",
+    b"x-request-id",
+    b"x-moorage-sticky",
+)
+LEFT = 499  # the client has left before it was answered, in nginx' words
+_ID = re.compile(rb"[\w.:-]{1,64}", re.ASCII)
+
+
+@dataclass
+class Door:
+    """What the gate must know: the keys, whether it is ready and if not why, whether the engine
+    lives.
+
+    `models` are all public names, `base` the one that a body without `model` means; `ended` hears
+    of every call that is over, with its body where prompts are logged.
+    """
+
+    ready: Callable[[], tuple[bool, str]]
+    alive: Callable[[], bool]
+    keys: Keys = field(default_factory=Keys)
+    limits: Limits = field(default_factory=Limits)
+    cors: Cors | None = None
+    base: str = ""
+    models: Callable[[], list[str]] = field(default=list)
+    log_prompts: bool = False
+    open: bool = False
+    draining: bool = False
+    running: int = 0
+    on_idle: Callable[[], None] = field(default=lambda: None)
+    ended: Callable[[Call, bytes], None] = field(default=lambda _call, _body: None)
+    state: Callable[[], dict[str, Any]] = field(default=dict)
+    lane: Lane = field(default_factory=Lane)
+
+
+class Exchange:
+    """One request of a key that may pass, and its answer."""
+
+    def __init__(
+        self, app: App, door: Door, key: Key, scope: Scope, deployment: str | None
+    ) -> None:
+        self._app, self._door, self._key, self._scope = app, door, key, scope
+        self._deployment = deployment
+        self._bounds = Bounds.of(door.limits, key.limits)
+        self._call = Call(
+            key.name,
+            _request_id(scope),
+            models=key.models,
+            prompt_limit=self._bounds.prompt_tokens,
+            output_limit=self._bounds.output_tokens,
+            prompt_logprobs=key.evaluation,
+        )
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        call, door = self._call, self._door
+        body, order, token = b"", None, current_call.set(call)
+        try:
+            if self._scope["method"] == "POST":
+                body, order = await self._take(receive)
+                receive = _replay(body, receive)
+            await self._app(self._scope, receive, _outgoing(self, send))
+        except RefusedError as error:
+            call.status = error.answer.status
+            answer = replace(error.answer, headers=(*error.answer.headers, *self.named()))
+            await answer_and_drop(answer, self._scope, receive, send)
+        except ConnectionError:
+            call.status = LEFT
+        except Exception:
+            call.failed = True
+            raise
+        finally:
+            current_call.reset(token)
+            if order is not None:
+                door.keys.settle(self._key, order, call.prompt_tokens + call.completion_tokens)
+            call.end()
+            door.ended(call, body if door.log_prompts else b"")
+
+    async def _take(self, receive: Receive) -> tuple[bytes, Order]:
+        """The body and what it orders, taken from the key's limits. Raises RefusedError."""
+        door, scope = self._door, self._scope
+        if _length(scope, door.limits.body) > door.limits.body:
+            raise RefusedError(too_large(door.limits.body))
+        # A key that has used up its limit is told so before its body is read.
+        self._limited(door.keys.refusal(self._key, Order()))
+        with door.lane.room(_length(scope, door.limits.body)):
+            body = await read(receive, scope["headers"], door.limits.body)
+        try:
+            asked = await door.lane.parse(body)
+        except ValueError:
+            asked = None
+        if not isinstance(asked, dict):
+            text = "The request body is not a JSON object."
+            raise RefusedError(refuse(400, text, "invalid_body"))
+        if self._deployment is not None and asked.get("model") != self._deployment:
+            asked["model"] = self._deployment
+            body = json.dumps(asked).encode()
+        _refuse(self._look_into(asked))
+        order = judge(asked, scope["path"], self._bounds, len(body))
+        if isinstance(order, Answer):
+            raise RefusedError(order)
+        self._limited(door.keys.take(self._key, order))
+        _remeasured(scope, len(body))
+        return body, order
+
+    def _limited(self, refusal: Refusal | None) -> None:
+        if refusal is None:
+            return
+        text = f"{refusal.whose} may send {refusal.limit}"
+        if refusal.wait is None:
+            text += ", and this request alone counts as more."
+            raise RefusedError(refuse(400, text, "limit_exceeded"))
+        wait = max(1, math.ceil(refusal.wait))
+        text += f"; try again in {refusal.wait:.1f} s."
+        retry = (b"retry-after", str(wait).encode())
+        raise RefusedError(refuse(429, text, "rate_limit_exceeded", retry))
+
+    def _look_into(self, asked: Mapping[str, Any]) -> Answer | None:
+        """Which model is asked for, and by whom."""
+        key, headers = self._key, self._scope["headers"]
+        model = asked.get("model") or self._door.base
+        given = (value.decode("latin-1") for name, value in headers if name == STICKY_HEADER)
+        user = asked.get("user") or asked.get("safety_identifier") or ""
+        self._call.sticky = next(given, "") or str(user)[:256]
+        if key.models is None or (isinstance(model, str) and model in key.models):
+            return None
+        text = (
+            f"The key {key.name!r} may not use the model {str(model)[:100]!r}; it may use"
+            f" {', '.join(sorted(key.models))}."
+        )
+        return refuse(403, text, "model_not_allowed", param="model")
+
+    def named(self) -> list[Header]:
+        """What every answer carries: the request's id, the version that answered, what is left of
+        the key's limits.
+        """
+        return [*_named(self._call), *self._door.keys.headers(self._key)]
+
+    def models(self) -> list[str]:
+        """The models that the key may use."""
+        allowed = self._key.models
+        return [name for name in self._door.models() if allowed is None or name in allowed]
+
+    @property
+    def call(self) -> Call:
+        return self._call
+
+
+def _length(scope: Scope, limit: int) -> int:
+    """The body's length as it is told, at most one more than the limit, which is assumed where it
+    is not told.
+    """
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return min(int(value[:20]), limit + 1) if value.isdigit() else limit + 1
+    return limit
+
+
+def _refuse(answer: Answer | None) -> None:
+    if answer is not None:
+        raise RefusedError(answer)
+
+
+def _remeasured(scope: Scope, length: int) -> None:
+    """The headers of a body that was unpacked and read whole."""
+    gone = {b"content-length", b"transfer-encoding", b"content-encoding"}
+    kept = [pair for pair in scope["headers"] if pair[0] not in gone]
+    scope["headers"] = [*kept, (b"content-length", str(length).encode())]
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's own id if it is one, else a new one; vLLM takes it from the header, too."""
+    given = next((value for name, value in scope["headers"] if name == ID_HEADER), b"")
+    if _ID.fullmatch(given):
+        return given.decode()
+    made = uuid.uuid4().hex
+    scope["headers"] = [
+        *((n, v) for n, v in scope["headers"] if n != ID_HEADER),
+        (ID_HEADER, made.encode()),
+    ]
+    return made
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    pending = [body]
+
+    async def replay() -> Message:
+        if pending:
+            return {"type": "http.request", "body": pending.pop(), "more_body": False}
+        return await receive()
+
+    return replay
+
+
+def _outgoing(exchange: Exchange, send: Send) -> Send:
+    """Adds the request's id and the version's header, and gives vLLM's errors OpenAI's words.
+    Chunks pass untouched.
+    """
+    held: list[Message] = []
+
+    async def outgoing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            exchange.call.status = message["status"]
+            message["headers"] = [
+                *(pair for pair in message.get("headers", ()) if pair[0] != ID_HEADER),
+                *exchange.named(),
+            ]
+            if message["status"] >= 400:
+                held.append(message)
+                return
+        elif held:
+            held.append(message)
+            if not message.get("more_body", False):
+                await _send_error(held, exchange, send)
+            return
+        await send(message)
+
+    return outgoing
+
+
+def _named(call: Call) -> list[Header]:
+    version = (
+        [(VERSION_HEADER, call.version.digest[:12].encode())] if call.version is not None else []
+    )
+    return [(ID_HEADER, call.id.encode()), *version]
+
+
+async def _send_error(held: list[Message], exchange: Exchange, send: Send) -> None:
+    body = b"".join(message.get("body", b"") for message in held[1:])
+    answer = translated(held[0]["status"], body, exchange.models)
+    if answer is None:
+        for message in held:
+            await send(message)
+        return
+    kept = tuple(
+        (name, value) for name, value in held[0]["headers"] if name in {b"retry-after", b"allow"}
+    )
+    await Answer(answer.status, answer.body, (*kept, *exchange.named()))(send)

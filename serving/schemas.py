@@ -1,0 +1,130 @@
+"""How long structured output takes to compile, judged from its text. Pure; limits.py calls it.
+
+vLLM compiles grammars in a thread that nothing can stop: 2,000 values of an enum at once, 20,000 in
+4 seconds of a core, 200,000 not within 12 minutes, and all others wait (seen on 0.32). So what goes
+in is bounded: bytes, and parts, where a part that repeats counts as often as it repeats.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving.catalogue import Limits
+
+_REPEAT = re.compile(r"\{(\d{0,9})(?:,(\d{0,9}))?\}")
+_MOST = 1 << 30
+_WORDS = {
+    "description",
+    "title",
+    "name",
+    "$comment",
+    "default",
+    "examples",
+    "type",
+    "format",
+    "$ref",
+}
+TOOLS = 8  # times the bytes: most of a tool is its description, which nothing compiles
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a request is refused: OpenAI's `param`, a sentence, OpenAI's `code`."""
+
+    param: str
+    message: str
+    code: str
+
+
+def faults(asked: Mapping[str, Any], limits: Limits) -> Iterator[Fault]:
+    """What of the request's schemas, grammars and expressions is too large to compile."""
+    for name, what in _structured(asked):
+        size = len(json.dumps(what, ensure_ascii=False))
+        most = limits.schema_bytes * (TOOLS if name == "tools" else 1)
+        if size > most:
+            text = f"`{name}` has {size} bytes; at most {most} are compiled."
+            yield Fault(name, text, "schema_too_large")
+        elif (parts := _parts(what)) > limits.schema_parts:
+            text = f"`{name}` has {parts} parts; at most {limits.schema_parts} are compiled."
+            yield Fault(name, text, "schema_too_complex")
+
+
+def _structured(asked: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    text = asked.get("text")
+    for name, value in (
+        ("response_format", asked.get("response_format")),
+        ("structured_outputs", asked.get("structured_outputs")),
+        ("text", text.get("format") if isinstance(text, dict) else None),
+        ("tools", asked.get("tools")),
+    ):
+        if value:
+            yield name, value
+
+
+def _parts(what: Any) -> int:
+    """The values of a schema, those of JSON within its texts too, and the size of its expressions
+    and grammars. Numbers of repetitions of a schema (`maxItems`) cost nothing.
+    """
+    total, waiting = 0, [what]
+    while waiting and total <= _MOST:
+        value = waiting.pop()
+        total += 1
+        if isinstance(value, dict):
+            expressions = value.get("patternProperties")
+            if isinstance(expressions, dict):
+                total += sum(_expression(pattern) for pattern in expressions)
+            waiting += [
+                inner
+                for key, inner in value.items()
+                if not (key in _WORDS and isinstance(inner, str))
+            ]
+        elif isinstance(value, list):
+            # A long list of plain values is an enum: its texts are compared, not compiled.
+            waiting += [inner for inner in value if isinstance(inner, (dict, list))]
+            total += len(value)
+        elif isinstance(value, str):
+            inner = _json(value)
+            if inner is None:
+                total += _expression(value)
+            else:
+                waiting.append(inner)
+    return total
+
+
+def _json(text: str) -> Any:
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _expression(text: str) -> int:
+    """The parts of a regular expression or grammar once its counted repetitions are written out,
+    four letters to a part. Groups multiply what is in them.
+    """
+    levels = [0]  # what each open group holds so far
+    last, at = 0, 0  # what a repetition would repeat
+    while at < len(text) and sum(levels) < _MOST:
+        if match := _REPEAT.match(text, at):
+            times = max((int(number) for number in match.groups() if number), default=1)
+            levels[-1] += last * max(0, times - 1)
+            last *= times
+            at = match.end()
+            continue
+        if text[at] == "(":
+            levels.append(0)
+        elif text[at] == ")" and len(levels) > 1:
+            last = levels.pop()
+            levels[-1] += last
+        else:
+            at += text[at] == "\\"
+            last = 1
+            levels[-1] += 1
+        at += 1
+    return 1 + sum(levels) // 4

@@ -1,0 +1,186 @@
+"""Bodies as the gate reads them: bounded, unpacked, looked through before they are parsed, and
+dropped when they are refused.
+"""
+
+import asyncio
+import gzip
+import json
+import random
+import time
+import zlib
+
+import pytest
+
+from serving.answers import refuse
+from serving.bodies import (
+    DEPTH,
+    VALUES,
+    Lane,
+    RefusedError,
+    Shape,
+    answer_and_drop,
+    look_through,
+    read,
+)
+
+GZIP = [(b"content-encoding", b"gzip")]
+
+
+def receiver(*parts, then="http.disconnect"):
+    waiting = [*parts]
+
+    async def receive():
+        if not waiting:
+            return {"type": then}
+        part = waiting.pop(0)
+        return {"type": "http.request", "body": part, "more_body": bool(waiting)}
+
+    return receive
+
+
+async def status_of(awaitable):
+    try:
+        await awaitable
+    except RefusedError as error:
+        return error.answer.status
+    return 200
+
+
+async def test_packed_bodies_are_unpacked_within_the_limit():
+    """A bomb is refused at the limit, not after it; a cut or foreign body is 400, another packing
+    415.
+    """
+    packed = gzip.compress(b'{"a": 1}')
+    assert await read(receiver(packed[:9], packed[9:]), GZIP, 100) == b'{"a": 1}'
+    bomb = gzip.compress(b"0" * (200 << 20))
+    began = time.monotonic()
+    assert await status_of(read(receiver(bomb), GZIP, 1 << 20)) == 413
+    assert time.monotonic() - began < 1
+    assert await status_of(read(receiver(packed[:-9]), GZIP, 100)) == 400
+    assert await status_of(read(receiver(b"{}"), GZIP, 100)) == 400
+    assert await status_of(read(receiver(zlib.compress(b"{}")), GZIP, 100)) == 400
+    for other in (b"br", b"gzip, gzip", b"deflate"):
+        assert await status_of(read(receiver(b"{}"), [(b"content-encoding", other)], 100)) == 415
+    assert await read(receiver(b"{}"), [(b"content-encoding", b"identity")], 100) == b"{}"
+
+
+async def test_a_client_that_leaves_is_no_request():
+    """Half a body is never judged."""
+    with pytest.raises(ConnectionError):
+        await read(receiver(), [], 100)
+
+
+async def test_a_body_that_does_not_arrive_is_given_up(monkeypatch):
+    """408 after a minute, shortened here."""
+    monkeypatch.setattr("serving.bodies.SECONDS", 0.05)
+
+    async def never():
+        await asyncio.Event().wait()
+
+    assert await status_of(read(never, [], 100)) == 408
+
+
+def _depth(value):
+    if not isinstance(value, (list, dict)):
+        return 0
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(_depth, inner), default=0)
+
+
+def _made(dice, depth):
+    if depth == 0 or dice.random() < 0.4:
+        return dice.choice([1, 'a"b\\', '\\\\"[{', None, "[]{}," * dice.randint(0, 4), 1.5])
+    if dice.random() < 0.5:
+        return [_made(dice, depth - 1) for _ in range(dice.randint(0, 4))]
+    return {dice.choice('abc"\\') * 2: _made(dice, depth - 1) for _ in range(dice.randint(0, 4))}
+
+
+def test_depth_is_seen_without_parsing_wherever_the_slices_are_cut():
+    """The same as of the parsed value, for texts full of quotes, escapes and brackets."""
+    dice = random.Random(1)
+    for _ in range(300):
+        value = _made(dice, 6)
+        text = json.dumps(value).encode()
+        for size in (1, 2, 3, 7, 1000):
+            shape = Shape()
+            for at in range(0, len(text), size):
+                shape.take(text[at : at + size])
+            assert (shape.depth, shape.inside) == (_depth(value), False), text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 1_000_000,
+        b"[" * (DEPTH + 1) + b"]" * (DEPTH + 1),
+        b'{"a":' * 100 + b"1" + b"}" * 100,
+        b"[" + b"1," * VALUES + b"1]",
+        b"[" + b'"a",' * VALUES + b'"a"]',
+    ],
+)
+async def test_deep_and_crowded_bodies_are_refused_before_they_are_parsed(body):
+    """Neither a RecursionError nor half a second of parsing."""
+    assert await status_of(Lane().parse(body)) == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'"' + b"a" * 16_000_000 + b'"',
+        b'"' + b'\\"' * 8_000_000 + b'"',
+        b'"' * 200_000,
+        b'"' + b"\\" * 1_000_001,
+        b"[" + b"1," * 200_000 + b"1]",
+    ],
+)
+async def test_looking_through_never_holds_the_loop(body):
+    """A 16 MiB body leaves the loop free several times a second, whatever is in it."""
+    longest, last, done = 0.0, time.monotonic(), False
+
+    async def watch():
+        nonlocal longest, last
+        while not done:
+            await asyncio.sleep(0)
+            now = time.monotonic()
+            longest, last = max(longest, now - last), now
+
+    watching = asyncio.create_task(watch())
+    await look_through(body)
+    done = True
+    await watching
+    assert longest < 0.3, "some milliseconds on a quiet machine"
+
+
+async def test_too_many_long_bodies_at_once_are_told_to_come_back():
+    """429 before a byte of them is read; room is given back."""
+    lane = Lane()
+    with lane.room(400 << 20):
+        with pytest.raises(RefusedError) as refused, lane.room(200 << 20):
+            pass
+        assert refused.value.answer.status == 429
+    with lane.room(400 << 20):
+        pass
+
+
+async def test_a_refused_body_is_read_to_its_end_after_the_answer():
+    """The connection is closed when nothing unread is left on it, so that no reset overtakes the
+    answer; a client that waits to be asked is not asked.
+    """
+    events = []
+    parts = [b"x" * 1000] * 5
+
+    async def receive():
+        events.append("read")
+        parts.pop()
+        return {"type": "http.request", "body": b"x", "more_body": bool(parts)}
+
+    async def send(message):
+        events.append((message["type"][14:], message.get("more_body")))
+
+    scope = {"headers": [(b"content-length", b"5000")]}
+    await answer_and_drop(refuse(413, "no", "x"), scope, receive, send)
+    assert events == [("start", None), ("body", True), *["read"] * 5, ("body", None)]
+    events.clear()
+    scope["headers"].append((b"expect", b"100-continue"))
+    await answer_and_drop(refuse(413, "no", "x"), scope, receive, send)
+    assert events == [("start", None), ("body", None)]
