@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 CODE := reconciler serving infra tests requirements
 
-.PHONY: help install up train test test-all clients conformance check fmt bench lock clean
+.PHONY: help install up train test test-all clients conformance check fmt house bench lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ check: install ## format, lint, types, imports: what a change must pass
 fmt: install ## format the code and fix what can be fixed
 	@$(BIN)/ruff format $(CODE)
 	@$(BIN)/ruff check --fix --quiet $(CODE)
+
+house: install ## draw docs/house.svg, the rooms of the code and the imports between them
+	@$(BIN)/python -m tests.docs.house
 
 bench: install ## measure, and print the report
 	@$(BIN)/python -m tests.benchmarks
