@@ -107,6 +107,8 @@ def _declared(package: str, rooms: Iterable[str]) -> list[list[str]]:
         if package in contract.get("containers", ()):
             layers = [layer.replace("|", ":").split(":") for layer in contract["layers"]]
             rows = [[name.strip(" ()") for name in layer] for layer in layers]
+            placed = {name for row in rows for name in row}
+            rows.append(sorted(set(rooms) - placed))  # the contract will complain of these
             return [there for row in rows if (there := [name for name in row if name in rooms])]
     return []
 
