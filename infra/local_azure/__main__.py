@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import control, journal
+from . import journal, lifecycle
 from .arm.limits import OFF, Bucket, Buckets
+from .control import quotas
 from .faults import commands
 from .options import Options
-from .providers.app import quotas
 
 _PASSED_ON = (
     "port",
@@ -203,7 +203,7 @@ def _serve(options: Options, _arguments: argparse.Namespace) -> int:
         stream=sys.stderr,
     )
     try:
-        with control.hold(options):
+        with lifecycle.hold(options):
             # Not uvloop: no faster here (measured), and it hands pipe ends on to the detached
             # replicas and ingress.
             asyncio.run(
@@ -223,8 +223,8 @@ def _serve(options: Options, _arguments: argparse.Namespace) -> int:
 
 def _start(options: Options, arguments: argparse.Namespace) -> int:
     try:
-        facts = control.start(options, _passed_on(arguments))
-    except control.NotStarted as failed:
+        facts = lifecycle.start(options, _passed_on(arguments))
+    except lifecycle.NotStarted as failed:
         print(f"local Azure: {failed}", file=sys.stderr)
         return 1
     _show(facts, arguments)
@@ -233,8 +233,8 @@ def _start(options: Options, arguments: argparse.Namespace) -> int:
 
 def _stop(options: Options, arguments: argparse.Namespace) -> int:
     try:
-        stopped = control.stop(options)
-    except control.NotStarted as failed:
+        stopped = lifecycle.stop(options)
+    except lifecycle.NotStarted as failed:
         print(f"local Azure: {failed}", file=sys.stderr)
         return 1
     _show({"stopped": stopped}, arguments)
@@ -242,7 +242,7 @@ def _stop(options: Options, arguments: argparse.Namespace) -> int:
 
 
 def _status(options: Options, arguments: argparse.Namespace) -> int:
-    _show(control.status(options), arguments)
+    _show(lifecycle.status(options), arguments)
     return 0
 
 

@@ -17,8 +17,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from . import clock
-from .arm.call import Reply
 from .store import Store
+
+LoginReply = tuple[int, dict[str, Any], dict[str, str]]  # status, body, headers
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,19 @@ class Login:
         self._lifetime = lifetime_s
         self._verified: dict[str, dict[str, Any]] = {}
 
-    def route(self, method: str, path: str, body: bytes, base: str) -> Reply | None:
+    def route(self, method: str, path: str, body: bytes, base: str) -> LoginReply | None:
         """The answer to a login path, or None when the path is not one."""
         parts = path.strip("/").lower().split("/")
         if parts[-2:] == ["discovery", "instance"]:
-            return Reply(200, _discovery(base, self.identity.tenant))
+            return 200, _discovery(base, self.identity.tenant), {}
         if parts[-2:] == [".well-known", "openid-configuration"]:
-            return self._tenant(parts[0]) or Reply(200, _metadata(base, self.identity.tenant))
+            return self._tenant(parts[0]) or (200, _metadata(base, self.identity.tenant), {})
         if parts[-1] == "token" and "oauth2" in parts and method == "POST":
             return self._tenant(parts[0]) or self._token(
                 parse_qs(body.decode("utf-8", "replace")), base
             )
         if parts[-1] == "keys" and "discovery" in parts:
-            return Reply(200, {"keys": []})
+            return 200, {"keys": []}, {}
         return None
 
     def issue(self, audience: str, base: str, **claims: Any) -> tuple[str, int]:
@@ -125,12 +126,12 @@ class Login:
             b"="
         )
 
-    def _tenant(self, tenant: str) -> Reply | None:
+    def _tenant(self, tenant: str) -> LoginReply | None:
         if tenant == self.identity.tenant:
             return None
         return _refusal(400, "invalid_tenant", f"AADSTS90002: Tenant '{tenant}' not found.", 90002)
 
-    def _token(self, form: Mapping[str, list[str]], base: str) -> Reply:
+    def _token(self, form: Mapping[str, list[str]], base: str) -> LoginReply:
         def value(name: str) -> str:
             return form.get(name, [""])[0]
 
@@ -166,7 +167,7 @@ class Login:
             "ext_expires_in": lifetime,
             "access_token": token,
         }
-        return Reply(200, body, {"Cache-Control": "no-store"})
+        return 200, body, {"Cache-Control": "no-store"}
 
 
 def _metadata(base: str, tenant: str) -> dict[str, Any]:
@@ -192,7 +193,7 @@ def _discovery(base: str, tenant: str) -> dict[str, Any]:
     }
 
 
-def _refusal(status: int, error: str, message: str, code: int) -> Reply:
+def _refusal(status: int, error: str, message: str, code: int) -> LoginReply:
     trace = str(uuid.uuid4())
     body = {
         "error": error,
@@ -201,7 +202,7 @@ def _refusal(status: int, error: str, message: str, code: int) -> Reply:
         "timestamp": clock.zulu(),
         "trace_id": trace,
     }
-    return Reply(status, {**body, "correlation_id": str(uuid.uuid4())})
+    return status, {**body, "correlation_id": str(uuid.uuid4())}, {}
 
 
 def _encode(value: Mapping[str, Any]) -> bytes:

@@ -19,10 +19,11 @@ from aiohttp import web
 
 from . import clock
 from .arm.errors import ArmError
-from .azure import Azure
-from .login import TokenError
-from .providers.app import app_view, job_shape
-from .store import Record
+from .control import naming
+from .control.apps import AppControl
+from .control.jobs import JobControl
+from .login import Login, TokenError
+from .store import Record, Store
 
 PATH = re.compile(
     r"/subscriptions/(?P<subscription>[^/]+)/resourcegroups/(?P<group>[^/]+)/"
@@ -48,24 +49,94 @@ class Source:
     greeting: tuple[str, ...] = ()
 
 
-def open_source(
-    azure: Azure, request: web.BaseRequest, match: re.Match[str], query: Mapping[str, str]
-) -> Source:
-    """Check the token and find the file; ArmError when there is nothing to show."""
-    app = _app(azure, match)
-    _authenticate(azure, request, app)
-    follow = query.get("follow", "false").lower() == "true"
-    asked = query.get("tailLines") or "20"
-    tail = min(int(asked), 300) if asked.isdigit() else 20
-    if match["revision"] is None:
-        return Source(_events(azure, app), tail, follow, _as_it_is)
-    shape = _console_text if query.get("output", "json").lower() == "text" else _console_json
-    what = "Execution" if app.kind == job_shape.KIND else "Revision"
-    where = f"[{what}: '{match['revision']}', Replica: '{match['replica']}']"
-    connecting = f"Connecting to the container '{match['container']}'..."
-    connected = f"Successfully Connected to container: '{match['container']}' {where}"
-    greeting = tuple(shape(f"{clock.zulu()} stdout F {text}") for text in (connecting, connected))
-    return Source((_console(azure, app, match),), tail, follow, shape, greeting)
+class LogHost:
+    """Finds what a request asks to see, for a caller that may see it."""
+
+    def __init__(self, store: Store, login: Login, apps: AppControl, jobs: JobControl) -> None:
+        self._store = store
+        self._login = login
+        self._apps = apps
+        self._jobs = jobs
+
+    def open(
+        self, request: web.BaseRequest, match: re.Match[str], query: Mapping[str, str]
+    ) -> Source:
+        """Check the token and find the file; ArmError when there is nothing to show."""
+        app = self._app(match)
+        self._authenticate(request, app)
+        follow = query.get("follow", "false").lower() == "true"
+        asked = query.get("tailLines") or "20"
+        tail = min(int(asked), 300) if asked.isdigit() else 20
+        if match["revision"] is None:
+            return Source(self._events(app), tail, follow, _as_it_is)
+        shape = _console_text if query.get("output", "json").lower() == "text" else _console_json
+        what = "Execution" if app.kind == naming.JOB else "Revision"
+        where = f"[{what}: '{match['revision']}', Replica: '{match['replica']}']"
+        connecting = f"Connecting to the container '{match['container']}'..."
+        connected = f"Successfully Connected to container: '{match['container']}' {where}"
+        greeting = tuple(
+            shape(f"{clock.zulu()} stdout F {text}") for text in (connecting, connected)
+        )
+        return Source((self._console(app, match),), tail, follow, shape, greeting)
+
+    def _events(self, owner: Record) -> tuple[Path, ...]:
+        """The system logs of an app, a job, or all apps of an environment."""
+        if owner.kind == naming.JOB:
+            return (self._jobs.system_log(owner.name),)
+        if owner.kind == naming.APP:
+            return (self._apps.system_log(owner),)
+        apps = [
+            app for app in self._store.each(naming.APP) if app.private["environment"] == owner.key
+        ]
+        return tuple(self._apps.system_log(app) for app in apps)
+
+    def _app(self, match: re.Match[str]) -> Record:
+        group = f"/subscriptions/{match['subscription']}/resourceGroups/{match['group']}"
+        # A job's event stream has the address of an app's: the first of that name has it.
+        kind = match["kind"].lower()
+        kinds = (
+            ("containerapps", "jobs")
+            if match["revision"] is None and kind == "containerapps"
+            else (kind,)
+        )
+        for kind in kinds:
+            record = self._store.get(f"{group}/providers/Microsoft.App/{kind}/{match['app']}")
+            if record is not None:
+                return record
+        raise ArmError(404, "ResourceNotFound", f"The resource '{match['app']}' was not found.")
+
+    def _authenticate(self, request: web.BaseRequest, app: Record) -> None:
+        """Only a token made by getAuthtoken of this very app, job or environment opens its logs."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        try:
+            claims = self._login.verify(token) if scheme.lower() == "bearer" else {}
+        except TokenError as refused:
+            raise ArmError(401, refused.code, refused.message) from None
+        if claims.get("aud") != "containerapps" or claims.get("app") != app.key:
+            raise ArmError(
+                401, "Unauthorized", "A token from getAuthtoken of this resource is required."
+            )
+
+    def _console(self, app: Record, match: re.Match[str]) -> Path:
+        if app.kind == naming.JOB:
+            return self._execution_console(app, match)
+        revision = self._store.get(naming.revision_id(app, match["revision"]))
+        if revision is None:
+            raise ArmError(
+                404, "RevisionNotFound", f"The revision '{match['revision']}' was not found."
+            )
+        for replica in self._apps.status(app, revision).replicas:
+            if replica.name == match["replica"]:
+                beside = {sidecar.name: sidecar.log for sidecar in replica.beside}
+                return beside.get(match["container"], replica.log)
+        raise ArmError(404, "ReplicaNotFound", f"The replica '{match['replica']}' was not found.")
+
+    def _execution_console(self, job: Record, match: re.Match[str]) -> Path:
+        execution = self._store.get(f"{job.id}/executions/{match['revision']}")
+        for attempt in self._jobs.attempts(execution) if execution else []:
+            if attempt.record.name == match["replica"]:
+                return attempt.status().log
+        raise ArmError(404, "ReplicaNotFound", f"The replica '{match['replica']}' was not found.")
 
 
 async def stream(request: web.BaseRequest, source: Source) -> web.StreamResponse:
@@ -85,70 +156,6 @@ async def stream(request: web.BaseRequest, source: Source) -> web.StreamResponse
 async def _pour(response: web.StreamResponse, path: Path, source: Source) -> None:
     async for lines in _lines(path, source.tail, follow=source.follow):
         await _send(response, [source.shape(line) for line in lines])
-
-
-def _events(azure: Azure, owner: Record) -> tuple[Path, ...]:
-    """The system logs of an app, a job, or all apps of an environment."""
-    if owner.kind == job_shape.KIND:
-        return (azure.dispatch.system_log(owner.name),)
-    if owner.kind == app_view.KIND:
-        return (azure.composition.system_log(owner),)
-    apps = [
-        app for app in azure.store.each(app_view.KIND) if app.private["environment"] == owner.key
-    ]
-    return tuple(azure.composition.system_log(app) for app in apps)
-
-
-def _app(azure: Azure, match: re.Match[str]) -> Record:
-    group = f"/subscriptions/{match['subscription']}/resourceGroups/{match['group']}"
-    # A job's event stream has the address of an app's: the first of that name has it.
-    kind = match["kind"].lower()
-    kinds = (
-        ("containerapps", "jobs")
-        if match["revision"] is None and kind == "containerapps"
-        else (kind,)
-    )
-    for kind in kinds:
-        record = azure.store.get(f"{group}/providers/Microsoft.App/{kind}/{match['app']}")
-        if record is not None:
-            return record
-    raise ArmError(404, "ResourceNotFound", f"The resource '{match['app']}' was not found.")
-
-
-def _authenticate(azure: Azure, request: web.BaseRequest, app: Record) -> None:
-    """Only a token made by getAuthtoken of this very app, job or environment opens its logs."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    try:
-        claims = azure.login.verify(token) if scheme.lower() == "bearer" else {}
-    except TokenError as refused:
-        raise ArmError(401, refused.code, refused.message) from None
-    if claims.get("aud") != "containerapps" or claims.get("app") != app.key:
-        raise ArmError(
-            401, "Unauthorized", "A token from getAuthtoken of this resource is required."
-        )
-
-
-def _console(azure: Azure, app: Record, match: re.Match[str]) -> Path:
-    if app.kind == job_shape.KIND:
-        return _execution_console(azure, app, match)
-    revision = azure.store.get(app_view.revision_id(app, match["revision"]))
-    if revision is None:
-        raise ArmError(
-            404, "RevisionNotFound", f"The revision '{match['revision']}' was not found."
-        )
-    for replica in azure.composition.status(app, revision).replicas:
-        if replica.name == match["replica"]:
-            beside = {sidecar.name: sidecar.log for sidecar in replica.beside}
-            return beside.get(match["container"], replica.log)
-    raise ArmError(404, "ReplicaNotFound", f"The replica '{match['replica']}' was not found.")
-
-
-def _execution_console(azure: Azure, job: Record, match: re.Match[str]) -> Path:
-    execution = azure.store.get(f"{job.id}/executions/{match['revision']}")
-    for attempt in azure.dispatch.attempts(execution) if execution else []:
-        if attempt.record.name == match["replica"]:
-            return attempt.status().log
-    raise ArmError(404, "ReplicaNotFound", f"The replica '{match['replica']}' was not found.")
 
 
 async def _lines(path: Path, tail: int, *, follow: bool) -> AsyncIterator[list[str]]:

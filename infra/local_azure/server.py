@@ -1,5 +1,5 @@
-"""The server process: one HTTPS port on loopback for ARM, login, Azure Files and log streams.
-Builds everything and serves it.
+"""The server process: one HTTPS port on loopback for ARM, login, Azure Files and log streams, in
+front of what `assembly` builds.
 """
 
 import asyncio
@@ -17,34 +17,28 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from . import certificates, listener, logstream
-from .arm.call import Reply
 from .arm.errors import ArmError
-from .arm.front import Front as ArmFront
-from .arm.operations import Operations
-from .azure import Azure
+from .arm.front import Request
+from .arm.reply import Reply
+from .assembly import assemble
 from .exchanges import Exchanges
 from .faults import events
-from .faults.book import Book
 from .faults.hooks import Cut
-from .faults.sickness import Sickness
-from .files import tree
-from .files.front import Front as FilesFront
 from .journal import Journal
-from .login import Login
 from .options import Options
-from .providers import catalogue, lock
-from .providers.app import quotas
-from .providers.app.composition import Composition
-from .providers.app.dispatch import Dispatch
-from .providers.deployments import deployment_run
-from .runtime.executions import Executions
-from .runtime.scheduler import Scheduler
-from .store import Store
 
 _ARM = re.compile(r"/+(subscriptions|providers|metadata|tenants)(/|$)", re.IGNORECASE)
 MOST_ARM, MOST_LOGIN = 4 * 1024 * 1024, 256 * 1024
 _LOGIN = re.compile(
     r"/([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|common|organizations)/", re.IGNORECASE
+)
+_NOT_A_LOGIN: tuple[int, dict[str, str], dict[str, str]] = (
+    404,
+    {
+        "error": "invalid_request",
+        "error_description": "AADSTS90023: There is nothing at this address.",
+    },
+    {},
 )
 
 
@@ -53,35 +47,16 @@ class Server:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        tls = certificates.ensure(options.state_dir / "tls")
-        self.certificates = tls
-        store = Store(options.database)
-        for name, limit in options.quotas:
-            quotas.set_limit(store, name, limit)
-        scheduler = Scheduler(
-            options.state_dir, options.images, (tls.certificate, tls.key), speed=options.speed
-        )
-        composition = Composition(options, store, scheduler)
-        dispatch = Dispatch(options, store, Executions(options.state_dir, options.images))
-        composition.on_change = dispatch.changed
-        book = Book(options.faults)
-        operations = Operations(store, options.pace, book)
-        self.azure = Azure(
-            options, store, Login(store, options.token_s), operations, composition, dispatch, book
-        )
-        operations.changed = composition.changed
-        operations.finishers = catalogue.finishers(self.azure)
+        self.certificates = certificates.ensure(options.state_dir / "tls")
+        self.parts = assemble(options, self.certificates)
         self._journal = Journal(options.journal)
         self._exchanges = Exchanges()
-        self._arm = self.azure.front = ArmFront(self.azure, catalogue.ROUTES, lock.check)
-        self._files = FilesFront(self.azure)
-        self._sickness = Sickness(self.azure)
         self._runner: web.ServerRunner | None = None
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        self.options.files.mkdir(mode=0o755, parents=True, exist_ok=True)
-        tree.sweep(self.options)
+        parts = self.parts
+        parts.tree.start()
         port = self._port()
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.certificates.certificate, self.certificates.key)
@@ -89,12 +64,12 @@ class Server:
             listener.Listener(self._handle, idle_s=self.options.idle_s), shutdown_timeout=1.0
         )
         await self._runner.setup()
-        self.azure.base = f"https://127.0.0.1:{port}"
-        await self.azure.composition.start()
-        await self.azure.dispatch.start()
-        self.azure.operations.resume()
-        self._sickness.start()
-        deployment_run.resume(self.azure)
+        parts.listen_at(f"https://127.0.0.1:{port}")
+        await parts.apps.start()
+        await parts.jobs.start()
+        parts.operations.resume()
+        parts.sickness.start()
+        parts.runs.resume()
         self._server = await asyncio.get_running_loop().create_server(
             self._runner.server,  # type: ignore[arg-type]
             "127.0.0.1",
@@ -110,23 +85,19 @@ class Server:
             self._server.close()
         if self._runner:
             await self._runner.cleanup()
-        self._sickness.stop()
+        parts = self.parts
+        parts.sickness.stop()
         await asyncio.gather(
-            self.azure.composition.stop(terminate=terminate),
-            self.azure.dispatch.stop(terminate=terminate),
+            parts.apps.stop(terminate=terminate), parts.jobs.stop(terminate=terminate)
         )
-        self._files.close()
         self._journal.close()
-        self.azure.faults.close()
-        self.azure.store.close()
+        parts.close()
 
     def _port(self) -> int:
         """The same port at every start, because clients keep URLs with it."""
         if self.options.port:
-            self.azure.store.keep("port", str(self.options.port))
-        return int(
-            self.azure.store.setting("port", lambda: str(self.azure.composition.free_port()))
-        )
+            self.parts.store.keep("port", str(self.options.port))
+        return int(self.parts.store.setting("port", lambda: str(self.parts.apps.free_port())))
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Every request: find its plane, answer, and write the journal before the answer's last
@@ -137,9 +108,9 @@ class Server:
         plane, answer = self._plane(path)
         if not listener.is_clean(path):
             return listener.refusal(400, "Invalid URL", "The request URL is invalid.")
-        event = events.of_request(plane, request.method, path, query) if self.azure.faults else None
+        event = events.of_request(plane, request.method, path, query) if self.parts.book else None
         if event is not None and plane == "arm":
-            self._sickness.look()  # what this request starts must find the script in force
+            self.parts.sickness.look()  # what this request starts must find the script in force
         events.CURRENT.set(event)
         status = -1
 
@@ -160,7 +131,7 @@ class Server:
             )
 
         try:
-            cut_after = await self.azure.hooks.connection() if event else False
+            cut_after = await self.parts.hooks.connection() if event else False
             response = await answer(request, path, query, done)
             if cut_after:
                 raise Cut
@@ -203,8 +174,8 @@ class Server:
                 )
             )
         parameters = dict(parse_qsl(query, keep_blank_values=True))
-        reply = await self._arm.answer(
-            request.method, path, parameters, request.headers, body, self._base(request)
+        reply = await self.parts.arm.answer(
+            Request(request.method, path, parameters, request.headers, body, self._base(request))
         )
         done(reply.status)
         agent = request.headers.get("User-Agent", "")
@@ -226,19 +197,9 @@ class Server:
                     {"Connection": "close"},
                 )
             )
-        missing = Reply(
-            404,
-            {
-                "error": "invalid_request",
-                "error_description": "AADSTS90023: There is nothing at this address.",
-            },
-        )
-        refused = self.azure.hooks.login() if path.endswith("/token") else None
-        reply = (
-            (Reply(*refused) if refused else None)
-            or self.azure.login.route(request.method, path, body, self._base(request))
-            or missing
-        )
+        answer = self.parts.hooks.login() if path.endswith("/token") else None
+        answer = answer or self.parts.login.route(request.method, path, body, self._base(request))
+        reply = Reply(*(answer or _NOT_A_LOGIN))
         done(reply.status)
         return _json(reply)
 
@@ -249,7 +210,7 @@ class Server:
             (name.decode("latin-1"), value.decode("utf-8", "surrogateescape"))
             for name, value in request.raw_headers
         ]
-        answer = await self._files.answer(
+        answer = await self.parts.files.answer(
             request.method,
             path,
             query,
@@ -261,7 +222,7 @@ class Server:
         )
         done(answer.status)
         content = (
-            self.azure.hooks.content(path, answer.body, answer.length)
+            self.parts.hooks.content(path, answer.body, answer.length)
             if answer.status < 300
             else answer.body
         )
@@ -285,7 +246,7 @@ class Server:
         match = logstream.PATH.fullmatch(path)
         assert match is not None
         try:
-            source = logstream.open_source(self.azure, request, match, dict(parse_qsl(query)))
+            source = self.parts.logs.open(request, match, dict(parse_qsl(query)))
         except ArmError as refused:
             done(refused.status)
             return _json(Reply(refused.status, refused.body()))
@@ -294,7 +255,9 @@ class Server:
 
     def _base(self, request: web.BaseRequest) -> str:
         """Clients may say localhost; the links they get back say what they said."""
-        return f"https://{request.headers.get('Host') or self.azure.base.removeprefix('https://')}"
+        return (
+            f"https://{request.headers.get('Host') or self.parts.arm.base.removeprefix('https://')}"
+        )
 
 
 Plane = Callable[[web.BaseRequest, str, str, Callable[[int], None]], Awaitable[web.StreamResponse]]

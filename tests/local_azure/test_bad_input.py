@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from infra.local_azure.arm import shapes
+from infra.local_azure.providers import catalogue
 
 ACCOUNT = {"location": "swedencentral", "kind": "StorageV2", "sku": {"name": "Standard_LRS"}}
 BYTES = st.text(max_size=12) | st.binary(max_size=12).map(lambda raw: raw.decode("latin-1"))
@@ -259,6 +259,7 @@ def near(shape):
     return words | st.integers(-2, 300) | JSON
 
 
+SHAPES = {route: shape for kind in catalogue.TYPES for route, shape in kind.shapes.items()}
 PATHS = {
     "microsoft.app/containerapps/{}": "Microsoft.App/containerApps/fuzz",
     "microsoft.app/jobs/{}": "Microsoft.App/jobs/fuzz",
@@ -288,7 +289,7 @@ def fuzz_arm(azure, ground, token, examples):
     )
     @given(
         st.sampled_from(sorted(PATHS)).flatmap(
-            lambda route: st.tuples(st.just(route), near(shapes.SHAPES[route]))
+            lambda route: st.tuples(st.just(route), near(SHAPES[route]))
         ),
         st.sampled_from(["PUT", "PATCH"]),
     )

@@ -11,8 +11,9 @@ import aiohttp
 import pytest
 from azure.core.exceptions import HttpResponseError
 
-from infra.local_azure.options import Options
-from infra.local_azure.providers.app.dispatch import KEPT, Dispatch
+from infra.local_azure.control.jobs import KEPT, JobControl
+from infra.local_azure.control.mounts import Mounts
+from infra.local_azure.files.tree import Tree
 from infra.local_azure.runtime.execution import judge, missing
 from infra.local_azure.runtime.workload import Task
 from infra.local_azure.store import Record, Store
@@ -542,23 +543,23 @@ async def test_each_minute_of_a_schedule_fires_once_and_a_hundred_are_kept(tmp_p
     """
     store = Store(tmp_path / "azure.db")
     job = make_job(store, "*/10 * * * *")
-    dispatch = Dispatch(Options(tmp_path), store, Silent())
+    control = JobControl(store, Silent(), Mounts(store, Tree(tmp_path), "plain"))
 
     def names():
         return [record.name for record in store.each("microsoft.app/jobs/executions", job.id)]
 
-    assert dispatch.fire(at(9, 59, 59)) == at(10, 0)
+    assert control.fire(at(9, 59, 59)) == at(10, 0)
     assert names() == []
-    assert dispatch.fire(at(10, 0)) == at(10, 10)
-    dispatch.fire(at(10, 0, 30))
+    assert control.fire(at(10, 0)) == at(10, 10)
+    control.fire(at(10, 0, 30))
     assert names() == [f"nightly-{int(at(10, 0) // 60)}"]
-    assert dispatch.fire(at(10, 35)) == at(10, 40)
+    assert control.fire(at(10, 35)) == at(10, 40)
     assert len(names()) == 1
     for record in store.each("microsoft.app/jobs/executions"):
         record.body["status"] = "Succeeded"
         store.put(record)
     for minute in range(KEPT + 5):
-        execution = dispatch.begin(
+        execution = control.begin(
             store.get(job.key), f"nightly-{minute}", job.body["properties"]["template"]
         )
         execution.body["status"] = "Succeeded"

@@ -10,18 +10,15 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from infra.local_azure import clock, regions
-from infra.local_azure.faults import endings, events
-from infra.local_azure.faults.book import Book
-from infra.local_azure.faults.kinds import OPERATIONS
-from infra.local_azure.store import Record, Store
+from infra.local_azure import clock
+from infra.local_azure.store import Store
 
-from .call import Call, Reply
 from .errors import ArmError
 from .pace import Pace
 
+Body = dict[str, Any]
 Finisher = Callable[["Operation"], None]
 log = logging.getLogger(__name__)
 
@@ -46,19 +43,30 @@ class Operation:
         return self.status != "InProgress"
 
 
+class Mishaps(Protocol):
+    """How scripted faults end an operation otherwise than its finisher would."""
+
+    def meet(self, finish: str, resource: str, *, fresh: bool) -> tuple[float, Body | None]:
+        """The seconds that a new operation takes longer, and its ending (None: as it should).
+        `fresh`: it creates its resource.
+        """
+
+    def leave(self, finish: str, resource: str, ending: Body) -> None:
+        """Put the resource into the state that such an ending leaves."""
+
+
 class Operations:
-    """`finishers` maps the stored names to functions; `pace` says how long they take, `faults` how
-    they may end otherwise.
+    """`pace` says how long they take, `mishaps` how they may end otherwise."""
 
-    `changed` is called when one ended otherwise than its finisher would have it.
-    """
-
-    def __init__(self, store: Store, pace: Pace, faults: Book) -> None:
+    def __init__(self, store: Store, pace: Pace, mishaps: Mishaps) -> None:
         self._store = store
         self._pace = pace
-        self._faults = faults
-        self.finishers: Mapping[str, Finisher] = {}
-        self.changed: Callable[[], None] = lambda: None
+        self._mishaps = mishaps
+        self._finishers: dict[str, Finisher] = {}
+
+    def add(self, finishers: Mapping[str, Finisher]) -> None:
+        """The functions that finish a provider's operations, by the names that the store keeps."""
+        self._finishers |= finishers
 
     def begin(
         self,
@@ -69,14 +77,10 @@ class Operations:
         argument: dict[str, Any] | None = None,
     ) -> Operation:
         """Start one; it finishes `factor` times its ordinary length from now."""
-        now, whole, late = clock.now(), dict(argument or {}), 0.0
-        event = events.CURRENT.get()
-        fresh = finish == "environment.done" and factor > 1
-        kinds = OPERATIONS if fresh else OPERATIONS - {"NoCapacity"}
-        if event is not None and (fault := self._faults.draw(event, kinds)) is not None:
-            late = fault["seconds"]
-            if ending := endings.ending(fault, finish, resource):
-                whole["ending"] = ending
+        now, whole = clock.now(), dict(argument or {})
+        late, ending = self._mishaps.meet(finish, resource, fresh=factor > 1)
+        if ending is not None:
+            whole["ending"] = ending
         due = now + self._pace.seconds(finish, factor) + late
         operation = Operation(
             str(uuid.uuid4()), resource.lower(), finish, whole, now, due, "InProgress", None
@@ -138,7 +142,7 @@ class Operations:
         try:
             with self._store.transaction():
                 if (ending := operation.argument.get("ending")) is None:
-                    self.finishers[operation.finish](operation)
+                    self._finishers[operation.finish](operation)
                     self._mark(operation, status, None)
                 else:
                     self._end_badly(operation, ending)
@@ -159,9 +163,8 @@ class Operations:
         """
         deceived = ending["status"] == "Succeeded"
         if deceived:
-            self.finishers[operation.finish](operation)
-        endings.leave(self._store, operation.finish, operation.resource, ending)
-        self.changed()
+            self._finishers[operation.finish](operation)
+        self._mishaps.leave(operation.finish, operation.resource, ending)
         error = None if deceived else {"code": ending["code"], "message": ending["message"]}
         self._mark(operation, ending["status"], error)
 
@@ -184,65 +187,3 @@ def _operation(row: tuple[Any, ...]) -> Operation:
         status,
         json.loads(error) if error else None,
     )
-
-
-def url(
-    call: Call, provider: str, location: str, segment: str, operation: Operation, *, status: bool
-) -> str:
-    """The address a client polls; the region is in normal form, the api-version that of the request
-    that began it.
-    """
-    region = regions.normal(location)
-    subscription = f"/subscriptions/{call.target.subscription}"
-    path = f"{subscription}/providers/{provider}/locations/{region}/{segment}"
-    flag = "&azureAsyncOperation=true" if status else ""
-    query = f"api-version={call.version}{flag}&t={int(operation.started * 1e7)}"
-    return f"{call.base}{path}/{operation.id}?{query}"
-
-
-def waiting(call: Call) -> dict[str, str]:
-    """How long a client should wait before it asks again."""
-    options = call.azure.options
-    if options.retry_after_s:
-        return {"Retry-After": str(options.retry_after_s)}
-    if options.pace.real:
-        wait = options.pace.retry_after(call.target.namespace or "Microsoft.Resources")
-        return {"Retry-After": str(wait)} if wait else {}
-    return {"retry-after-ms": str(max(20, int(options.operation_s * 500)))}
-
-
-def refuse_failed(operation: Operation) -> None:
-    """What a Location answers when the operation behind it failed: the operation's error."""
-    if operation.error:
-        raise ArmError(409, operation.error["code"], operation.error["message"])
-
-
-def status_body(call: Call, operation: Operation) -> dict[str, Any]:
-    """Microsoft.App's status document: id, name, status, startTime and nothing else; a failure adds
-    its error.
-    """
-    body: dict[str, Any] = {
-        "id": call.target.path,
-        "name": operation.id,
-        "status": operation.status,
-        "startTime": clock.ticks(operation.started),
-    }
-    if operation.error:
-        body["error"] = operation.error
-    return body
-
-
-def status_reply(call: Call, operation: Operation) -> Reply:
-    """The answer at the address of `Azure-AsyncOperation`."""
-    return Reply(200, status_body(call, operation), {} if operation.done else waiting(call))
-
-
-def result_reply(call: Call, operation: Operation, view: Callable[[Call, Record], Any]) -> Reply:
-    """The answer at the address of `Location`: 202 until it is over, then the resource, or 204 when
-    that is gone.
-    """
-    if not operation.done:
-        where = f"{call.base}{call.target.path}?api-version={call.version}"
-        return Reply(202, None, {"Location": where, **waiting(call)})
-    record = call.azure.store.get(operation.resource)
-    return Reply(200, view(call, record)) if record else Reply(204)

@@ -1,12 +1,16 @@
-"""How a scripted fault ends a long-running operation, and what it leaves of the resource. Used by
-`arm.operations`.
+"""How a scripted fault ends a long-running operation, and the state in which it leaves the
+resource. Given to `arm.operations`.
 """
 
 from typing import Any
 
+from infra.local_azure.changes import Changes
 from infra.local_azure.store import Store
 
+from .book import Book
+from .events import CURRENT
 from .fault import Fault
+from .kinds import OPERATIONS
 
 _EXPIRED = "Operation expired"
 _CAPACITY = (
@@ -17,7 +21,33 @@ _UNMADE = {"account.created"}  # what could not be made is not there
 _KEPT = {"group.deleted": "Succeeded"}  # what could not be deleted is as it was
 
 
-def ending(fault: Fault, finish: str, resource: str) -> dict[str, Any] | None:
+class Endings:
+    """The mishaps of operations; one per server."""
+
+    def __init__(self, store: Store, book: Book, changes: Changes) -> None:
+        self._store = store
+        self._book = book
+        self._changes = changes
+
+    def meet(
+        self, finish: str, resource: str, *, fresh: bool
+    ) -> tuple[float, dict[str, Any] | None]:
+        """The seconds that a new operation takes longer, and its ending (None: as it should)."""
+        event = CURRENT.get()
+        # Only the creation of an environment asks a region for capacity.
+        creates = finish == "environment.done" and fresh
+        kinds = OPERATIONS if creates else OPERATIONS - {"NoCapacity"}
+        if event is None or (fault := self._book.draw(event, kinds)) is None:
+            return 0.0, None
+        return fault["seconds"], _ending(fault, finish, resource)
+
+    def leave(self, finish: str, resource: str, ending: dict[str, Any]) -> None:
+        """Put the resource into the state that such an ending leaves."""
+        _leave(self._store, finish, resource, ending)
+        self._changes.tell()
+
+
+def _ending(fault: Fault, finish: str, resource: str) -> dict[str, Any] | None:
     """What the store keeps with the operation: its last status, the resource's state and the error
     told. None: it ends well.
     """
@@ -30,8 +60,7 @@ def ending(fault: Fault, finish: str, resource: str) -> dict[str, Any] | None:
     return {"status": status, "state": state, "code": code, "message": message, "shown": shown}
 
 
-def leave(store: Store, finish: str, resource: str, made: dict[str, Any]) -> None:
-    """The resource after its operation ended so."""
+def _leave(store: Store, finish: str, resource: str, made: dict[str, Any]) -> None:
     record = store.get(resource)
     if record is None:
         return

@@ -10,19 +10,20 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from infra.local_azure import clock
 from infra.local_azure.arm.ids import Target
-from infra.local_azure.store import Record
+from infra.local_azure.arm.operations import Operations
+from infra.local_azure.changes import Changes
+from infra.local_azure.login import Identity
+from infra.local_azure.store import Record, Store
 
 from . import answers
+from .book import Book
 from .events import CURRENT
 from .fault import Fault
 from .kinds import CONNECTION, REFUSALS
-
-if TYPE_CHECKING:
-    from infra.local_azure.azure import Azure
 
 _ENVIRONMENTS = "microsoft.app/managedenvironments"
 _ACCOUNTS = "microsoft.storage/storageaccounts"
@@ -46,10 +47,25 @@ class _Ghost:
 
 
 class Hooks:
-    """One per server. `born` and `ghosts` serve the late lists and live as long as the process."""
+    """One per server. `files` is the root of the shares' folders. What late lists remember lives as
+    long as the process.
+    """
 
-    def __init__(self, azure: "Azure") -> None:
-        self._azure = azure
+    def __init__(
+        self,
+        book: Book,
+        store: Store,
+        operations: Operations,
+        identity: Identity,
+        changes: Changes,
+        files: Path,
+    ) -> None:
+        self._book = book
+        self._store = store
+        self._operations = operations
+        self._identity = identity
+        self._changes = changes
+        self._files = files
         self._born: dict[str, float] = {}
         self._ghosts: dict[str, _Ghost] = {}
 
@@ -71,7 +87,7 @@ class Hooks:
         """Before a Resource Manager request is dispatched. Raises ArmError."""
         event = CURRENT.get()
         if event is not None and (fault := self._draw(REFUSALS)) is not None:
-            identity = self._azure.login.identity
+            identity = self._identity
             raise answers.arm(fault, event, identity.subscription, identity.client, principal)
 
     def files(self) -> None:
@@ -92,7 +108,7 @@ class Hooks:
         if event is None or event.method not in {"PUT", "DELETE"}:
             return
         key = target.key
-        there = self._azure.store.get(key) is not None
+        there = self._store.get(key) is not None
         if event.method == "PUT" and not there:
             self._born[key] = time.monotonic()
         elif event.method == "DELETE" and there and (body := look()) is not None:
@@ -107,7 +123,7 @@ class Hooks:
         shown = [item for item in items if now - self._born.get(_key(item), now - late) >= late]
         scope = target.key.split("/providers/")[0]
         for key, ghost in list(self._ghosts.items()):
-            if self._azure.store.get(key) is not None:
+            if self._store.get(key) is not None:
                 continue
             if ghost.gone is None:
                 ghost.gone = now
@@ -118,17 +134,17 @@ class Hooks:
         return shown
 
     def settled(self, key: str) -> None:
-        """After a request to an environment, or to what is in it, was answered: it may turn Failed
-        without anybody's doing.
+        """After the answer to a request for an environment or something in it: the environment may
+        turn Failed by itself.
         """
         event, key = CURRENT.get(), "/".join(key.split("/")[:9])
         if (
             event is None
             or not event.operation.startswith(_ENVIRONMENTS)
-            or self._azure.operations.busy(key)
+            or self._operations.busy(key)
         ):
             return
-        record = self._azure.store.get(key)
+        record = self._store.get(key)
         if (
             record is None
             or record.kind != _ENVIRONMENTS
@@ -140,7 +156,7 @@ class Hooks:
             "ErrorCode: ManagedEnvironmentUpgradeError, Message: Update the managed environment"
             " failed."
         )
-        self._azure.store.put(record)
+        self._store.put(record)
 
     def content(
         self, path: str, body: bytes | AsyncIterator[bytes], length: int | None
@@ -156,28 +172,26 @@ class Hooks:
             and isinstance(body, bytes)
             and (fault := self._draw({"StaleList"})) is not None
         ):
-            return _without_new(
-                body, self._azure.options.files / event.names[0].lower(), fault["seconds"]
-            )
+            return _without_new(body, self._files / event.names[0].lower(), fault["seconds"])
         return body
 
     def _rotate(self) -> None:
         fault = self._draw({"RotateKey"})
         if fault is None:
             return
-        for record in self._azure.store.each(_ACCOUNTS):
+        for record in self._store.each(_ACCOUNTS):
             if not fault.name or record.name in _account_names():
                 self._renew(record, fault["key"])
 
     def _renew(self, record: Record, key: str) -> None:
         record.private[key] = base64.b64encode(secrets.token_bytes(64)).decode()
         record.body["properties"]["keyCreationTime"][key] = clock.zulu()
-        self._azure.store.put(record)
-        self._azure.composition.changed()
+        self._store.put(record)
+        self._changes.tell()
 
     def _draw(self, kinds: Iterable[str]) -> Fault | None:
         event = CURRENT.get()
-        return self._azure.faults.draw(event, kinds) if event is not None else None
+        return self._book.draw(event, kinds) if event is not None else None
 
 
 def _key(item: Body) -> str:

@@ -9,14 +9,14 @@ import asyncio
 import json
 import logging
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
-from infra.local_azure.providers.app import app_view
+from infra.local_azure.changes import Changes
+from infra.local_azure.control import naming
+from infra.local_azure.control.apps import AppControl
+from infra.local_azure.store import Store
 
+from .book import Book
 from .fault import Event, Fault
-
-if TYPE_CHECKING:
-    from infra.local_azure.azure import Azure
 
 _LOOK_S = 0.2
 _MOUNTS = {"ShareUnreachable": "unreachable", "StaleMountKey": "stale-keys"}
@@ -27,8 +27,11 @@ log = logging.getLogger(__name__)
 class Sickness:
     """One per server."""
 
-    def __init__(self, azure: "Azure") -> None:
-        self._azure = azure
+    def __init__(self, book: Book, store: Store, apps: AppControl, changes: Changes) -> None:
+        self._book = book
+        self._store = store
+        self._apps = apps
+        self._changes = changes
         self._ailments: dict[str, str] = {}
         self._killed: set[tuple[str, int | None]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -53,11 +56,11 @@ class Sickness:
             log.exception("looking after sick replicas failed")
 
     def _tell(self) -> None:
-        azure, faults = self._azure, self._azure.faults
+        faults = self._book
         ailments = self._found(faults.standing(_AILMENTS))
         if ailments != self._ailments:
             self._ailments = ailments
-            azure.composition.ail(ailments)
+            self._apps.set_ailments(ailments)
         self._keep("quota:none", "1" if faults.standing({"NoGpuQuota"}) else None)
         for kind, name in _MOUNTS.items():
             shares = [
@@ -74,29 +77,28 @@ class Sickness:
     def _found(self, faults: list[Fault]) -> dict[str, str]:
         """The apps that the script makes ill; the first fault that names one decides."""
         ailments: dict[str, str] = {}
-        for app in self._azure.store.each(app_view.KIND) if faults else []:
+        for app in self._store.each(naming.APP) if faults else []:
             fault = next(
                 (each for each in faults if fnmatchcase(app.name, each.name.lower() or "*")), None
             )
             if fault is not None:
-                ailments[app_view.app_id(app)] = _AILMENTS[fault.kind]
+                ailments[naming.app_id(app)] = _AILMENTS[fault.kind]
         return ailments
 
     def _kill(self) -> None:
         """Each run of a container is one event: it is killed at most once."""
-        for app in self._azure.store.each(app_view.KIND):
-            for revision in self._azure.store.each(app_view.REVISION_KIND, app.id):
-                for replica in self._azure.composition.status(app, revision).replicas:
+        for app in self._store.each(naming.APP):
+            for revision in self._store.each(naming.REVISION, app.id):
+                for replica in self._apps.status(app, revision).replicas:
                     run = (replica.name, replica.pid)
                     if replica.pid is None or run in self._killed:
                         continue
                     self._killed.add(run)
                     event = Event("runtime", names=(app.name, revision.name, replica.name))
-                    if self._azure.faults.draw(event, {"ReplicaKilled"}) is not None:
-                        self._azure.composition.kill(replica.name)
+                    if self._book.draw(event, {"ReplicaKilled"}) is not None:
+                        self._apps.kill(replica.name)
 
     def _keep(self, name: str, value: str | None) -> None:
-        if self._azure.store.read(name) != value:
-            self._azure.store.keep(name, value)
-            self._azure.composition.changed()
-            self._azure.dispatch.changed()
+        if self._store.read(name) != value:
+            self._store.keep(name, value)
+            self._changes.tell()

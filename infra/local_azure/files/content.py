@@ -146,7 +146,7 @@ async def delete(request: Request) -> Answer:
     path, key = request.place()
     disk.state_of(path)
     request.may_write(path)
-    leases.forget(request.azure.store, request.lease_key(path))
+    leases.forget(request.store, request.lease_key(path))
     path.unlink()
     request.sidecar.drop(key)
     return Answer(202)
@@ -228,7 +228,7 @@ async def rename(request: Request) -> Answer:
         raise FilesError(
             409, "SharingViolation", f"The rename is not possible: {refused.strerror}."
         ) from None
-    leases.forget(request.azure.store, request.lease_key(source))
+    leases.forget(request.store, request.lease_key(source))
     old = request.key(source)
     if old != key:
         request.sidecar.move(old, key)
@@ -246,7 +246,7 @@ async def lease(request: Request) -> Answer:
     state = disk.state_of(path)
     headers = properties.written(state, request.sidecar.get(key, state.st_ino))
     return leases.answer(
-        request.azure.store, request.lease_key(path), request.headers, headers, file=True
+        request.store, request.lease_key(path), request.headers, headers, file=True
     )
 
 
@@ -280,8 +280,8 @@ def _lease(request: Request, path: Path) -> dict[str, str]:
     """The lease headers of a file; a reader that names a lease must name the right one."""
     key = request.lease_key(path)
     if "x-ms-lease-id" in request.headers:
-        leases.require(request.azure.store, key, request.headers["x-ms-lease-id"])
-    return leases.shown(request.azure.store, key)
+        leases.require(request.store, key, request.headers["x-ms-lease-id"])
+    return leases.shown(request.store, key)
 
 
 def _nobody_has_open(path: Path) -> None:

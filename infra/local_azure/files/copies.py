@@ -14,12 +14,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from infra.local_azure import clock
-from infra.local_azure.providers.storage import storage_account
 
 from . import content, disk, names, properties, sas
 from .answer import Answer
 from .errors import FilesError, not_there
 from .request import Request, decoded
+from .share_records import ACCOUNT
 from .sidecar import Extras
 
 SUFFIX = ".file.localhost"  # what the cloud's metadata says
@@ -90,14 +90,14 @@ async def put_range(request: Request) -> Answer:
 def _source(request: Request) -> tuple[Path, str]:
     """Where the source lies and its sidecar key, once the caller has shown that it may read it."""
     parts = request.url("x-ms-copy-source")
-    path, here = parts.path, {urlsplit(request.base).netloc, urlsplit(request.azure.base).netloc}
+    path, here = parts.path, {urlsplit(request.base).netloc, urlsplit(request.plane.base).netloc}
     if parts.netloc.endswith(SUFFIX):  # az knows an account by its name and our suffix
         path, here = f"/{parts.netloc.partition('.')[0]}{path}", {parts.netloc}
     account, _, rest = path.lstrip("/").partition("/")
     share, _, below = rest.partition("/")
     if parts.netloc not in here or not below:
         raise not_there("a copy source outside this local Azure")
-    records = request.azure.store.each(storage_account.KIND)
+    records = request.store.each(ACCOUNT)
     owner = next((record for record in records if record.name == account.lower()), None)
     if owner is None:
         raise FilesError(404, "CannotVerifyCopySource", "The specified resource does not exist.")

@@ -4,23 +4,21 @@ that every answer has.
 
 import logging
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from aiohttp import StreamReader
 
 from infra.local_azure import clock
-from infra.local_azure.azure import Azure
-from infra.local_azure.login import TokenError
+from infra.local_azure.login import Login, TokenError
 from infra.local_azure.store import Record
 
 from . import operations, sas, signature
 from .answer import Answer
 from .errors import FilesError
-from .request import Request, decoded
-from .sidecar import Sidecar
-from .usage import Usage
+from .request import DataPlane, Request, decoded
+from .share_records import ACCOUNT
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +33,20 @@ class Response:
     length: int | None
 
 
-class Front:
-    """Answers one Files request; never raises."""
+class FilesFront:
+    """Answers one Files request; never raises. `interfere` is where scripted faults meet a request;
+    it may raise FilesError.
+    """
 
-    def __init__(self, azure: Azure) -> None:
-        self._azure = azure
-        self._sidecar = Sidecar(azure.options.state_dir / "files.db")
-        self._usage = Usage()
+    def __init__(self, plane: DataPlane, login: Login, interfere: Callable[[], None]) -> None:
+        self.plane = plane
+        self._login = login
+        self._interfere = interfere
         self._accounts: dict[str, Record | None] = {}
         self._version = -1
 
     def close(self) -> None:
-        self._sidecar.close()
+        self.plane.sidecar.close()
 
     async def answer(
         self,
@@ -71,7 +71,7 @@ class Front:
         if "x-ms-client-request-id" in headers:
             common["x-ms-client-request-id"] = headers["x-ms-client-request-id"]
         try:
-            self._azure.hooks.files()
+            self._interfere()
             answer = await self._dispatch(method, path, query, headers, pairs, body, base, remote)
         except FilesError as refused:
             text = b"" if method == "HEAD" else refused.body(request, clock.zulu())
@@ -110,18 +110,16 @@ class Front:
         parameters = decoded(query)
         by_sas = "sig" in parameters and "Authorization" not in headers
         request = Request(
-            self._azure,
-            self._sidecar,
-            account,
-            unquote(share),
-            below,
-            parameters,
-            headers,
-            body,
-            base,
-            remote,
-            self._usage,
-            by_sas,
+            plane=self.plane,
+            account=account,
+            share=unquote(share),
+            path=below,
+            query=parameters,
+            headers=headers,
+            body=body,
+            base=base,
+            remote=remote,
+            by_sas=by_sas,
         )
         if not by_sas:
             self._authenticate(account, method, path, query, headers, pairs)
@@ -138,11 +136,11 @@ class Front:
 
     def _account(self, name: str) -> Record | None:
         """Cached between writes: 2,000 small files are 4,000 look-ups of one account."""
-        if self._version != self._azure.store.version:
+        if self._version != self.plane.store.version:
             self._accounts.clear()
-            self._version = self._azure.store.version
+            self._version = self.plane.store.version
         if name not in self._accounts:
-            accounts = self._azure.store.each("microsoft.storage/storageaccounts")
+            accounts = self.plane.store.each(ACCOUNT)
             self._accounts[name] = next(
                 (account for account in accounts if account.name == name.lower()), None
             )
@@ -193,7 +191,7 @@ class Front:
                 " x-ms-file-request-intent.",
             )
         try:
-            claims = self._azure.login.verify(token)
+            claims = self._login.verify(token)
         except TokenError as refused:
             raise FilesError(401, "InvalidAuthenticationInfo", refused.message) from None
         if not str(claims["aud"]).startswith("https://storage.azure.com"):

@@ -37,7 +37,7 @@ async def put(request: Request) -> Answer:
     it.
     """
     record = shares.find(request)
-    leases.require(request.azure.store, record.key, request.headers.get("x-ms-lease-id"))
+    leases.require(request.store, record.key, request.headers.get("x-ms-lease-id"))
     length = request.number("Content-Length", 0)
     if length > _MOST:
         raise FilesError(
@@ -47,7 +47,7 @@ async def put(request: Request) -> Answer:
         )
     record.body["policies"] = _read(await request.content(length))
     shares.touch(record)
-    request.azure.store.put(record)
+    request.store.put(record)
     return Answer(200, shares.changed(record))
 
 

@@ -1,5 +1,5 @@
-"""One Files request, taken apart. The operations in `content`, `directories`, `shares` use nothing
-else.
+"""One Files request and what serves it. The operations in `content`, `directories` and `shares`
+use nothing else.
 """
 
 import asyncio
@@ -12,15 +12,31 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from aiohttp import StreamReader
 
-from infra.local_azure.azure import Azure
-from infra.local_azure.store import Record
+from infra.local_azure.store import Record, Store
 
-from . import leases, names, tree
+from . import leases, names
 from .errors import FilesError, bad_header
+from .share_records import Shares
 from .sidecar import Sidecar
+from .tree import Tree
 from .usage import Usage
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
+
+
+@dataclass
+class DataPlane:
+    """What every operation of the data plane may use. `base` is this server's URL, known once it
+    listens; a connection may be silent for `idle_s`.
+    """
+
+    store: Store
+    tree: Tree
+    shares: Shares
+    sidecar: Sidecar
+    usage: Usage
+    idle_s: float
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,8 +45,7 @@ class Request:
     need it.
     """
 
-    azure: Azure
-    sidecar: Sidecar
+    plane: DataPlane
     account: Record
     share: str
     path: str
@@ -39,8 +54,15 @@ class Request:
     body: StreamReader
     base: str
     remote: str
-    usage: Usage
     by_sas: bool
+
+    @property
+    def store(self) -> Store:
+        return self.plane.store
+
+    @property
+    def sidecar(self) -> Sidecar:
+        return self.plane.sidecar
 
     @property
     def share_key(self) -> str:
@@ -49,9 +71,9 @@ class Request:
     @property
     def root(self) -> Path:
         """The share's directory; ShareNotFound when ARM knows no such share."""
-        if self.azure.store.get(self.share_key) is None:
+        if self.store.get(self.share_key) is None:
             raise FilesError(404, "ShareNotFound", "The specified share does not exist.")
-        return tree.ensure(self.azure.options, self.account.name, self.share)
+        return self.plane.tree.ensure(self.account.name, self.share)
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -74,7 +96,7 @@ class Request:
 
     def may_write(self, path: Path, header: str = "x-ms-lease-id") -> None:
         """Refuse to change a leased file without its lease."""
-        leases.require(self.azure.store, self.lease_key(path), self.headers.get(header))
+        leases.require(self.store, self.lease_key(path), self.headers.get(header))
 
     async def reserve(self, path: Path, size: int) -> None:
         """Room in the share for a file to become `size` bytes."""
@@ -82,9 +104,9 @@ class Request:
             before = os.lstat(path).st_size
         except FileNotFoundError:
             before = 0
-        record = self.azure.store.get(self.share_key)
+        record = self.store.get(self.share_key)
         if record is not None:
-            await self.usage.reserve(self.root, record.body["shareQuota"], size - before)
+            await self.plane.usage.reserve(self.root, record.body["shareQuota"], size - before)
 
     def flag(self, name: str) -> bool:
         return self.headers.get(name, "").lower() == "true"
@@ -116,7 +138,7 @@ class Request:
     async def content(self, length: int) -> bytes:
         """The whole body, which must be `length` bytes; ranges are small (4 MiB at most)."""
         try:
-            async with asyncio.timeout(self.azure.options.idle_s):
+            async with asyncio.timeout(self.plane.idle_s):
                 data = await self.body.read() if length else b""
         except TimeoutError:
             text = "Operation could not be completed within the permitted time."

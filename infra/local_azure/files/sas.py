@@ -61,7 +61,7 @@ def check(query: Mapping[str, str], need: Need, request: Request) -> None:
         _covered_by_account(query, need)
         granted = dict(query)
     else:
-        granted = _with_policy(query, policies.of(request.azure.store.get(request.share_key)))
+        granted = _with_policy(query, policies.of(request.store.get(request.share_key)))
         _covered_by_service(granted, need, request)
     _in_time(granted)
     _from_allowed_address(query, request.remote)

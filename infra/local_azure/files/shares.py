@@ -7,24 +7,23 @@ from xml.sax.saxutils import escape, quoteattr
 
 from infra.local_azure import clock
 from infra.local_azure.arm.errors import ArmError
-from infra.local_azure.providers.storage import file_share
 from infra.local_azure.store import Record
 
-from . import leases, usage
+from . import leases, share_records, usage
 from .answer import Answer
 from .errors import FilesError
 from .request import Request
 
 
 async def create(request: Request) -> Answer:
-    if request.azure.store.get(request.share_key) is not None:
+    if request.store.get(request.share_key) is not None:
         raise FilesError(409, "ShareAlreadyExists", "The specified share already exists.")
     try:
-        record = file_share.create(request.azure, request.account, request.share)
+        record = request.plane.shares.create(request.account, request.share)
         _settle(request, record)
     except ArmError as refused:
         raise FilesError(refused.status, refused.code, refused.message) from None
-    request.azure.store.put(record)
+    request.store.put(record)
     return Answer(201, changed(record))
 
 
@@ -38,7 +37,7 @@ async def get(request: Request) -> Answer:
         "x-ms-enabled-protocols": "SMB",
         "x-ms-has-immutability-policy": "false",
         "x-ms-has-legal-hold": "false",
-        **leases.shown(request.azure.store, record.key),
+        **leases.shown(request.store, record.key),
         **{f"x-ms-meta-{name}": value for name, value in record.body.get("metadata", {}).items()},
     }
     return Answer(200, headers)
@@ -46,27 +45,27 @@ async def get(request: Request) -> Answer:
 
 async def delete(request: Request) -> Answer:
     record = find(request)
-    leases.require(request.azure.store, record.key, request.headers.get("x-ms-lease-id"))
-    file_share.remove(request.azure, record)
+    leases.require(request.store, record.key, request.headers.get("x-ms-lease-id"))
+    request.plane.shares.remove(record)
     return Answer(202)
 
 
 async def set_metadata(request: Request) -> Answer:
     record = find(request)
-    leases.require(request.azure.store, record.key, request.headers.get("x-ms-lease-id"))
-    file_share.settle(record, request.account, metadata=dict(request.metadata()))
-    request.azure.store.put(record)
+    leases.require(request.store, record.key, request.headers.get("x-ms-lease-id"))
+    share_records.settle(record, request.account, metadata=dict(request.metadata()))
+    request.store.put(record)
     return Answer(200, changed(record))
 
 
 async def set_properties(request: Request) -> Answer:
     record = find(request)
-    leases.require(request.azure.store, record.key, request.headers.get("x-ms-lease-id"))
+    leases.require(request.store, record.key, request.headers.get("x-ms-lease-id"))
     try:
         _settle(request, record)
     except ArmError as refused:
         raise FilesError(refused.status, "InvalidHeaderValue", refused.message) from None
-    request.azure.store.put(record)
+    request.store.put(record)
     return Answer(200, changed(record))
 
 
@@ -84,7 +83,7 @@ async def lease(request: Request) -> Answer:
     """A lease of 15 to 60 seconds, or for ever."""
     record = find(request)
     headers = changed(record)
-    return leases.answer(request.azure.store, record.key, request.headers, headers)
+    return leases.answer(request.store, record.key, request.headers, headers)
 
 
 async def listing(request: Request) -> Answer:
@@ -92,7 +91,7 @@ async def listing(request: Request) -> Answer:
     prefix, marker = request.query.get("prefix", ""), request.query.get("marker", "")
     size = min(int(request.query.get("maxresults") or 5000), 5000)
     wanted = request.query.get("include", "").lower()
-    found = request.azure.store.each(file_share.KIND, request.account.id)
+    found = request.store.each(share_records.SHARE, request.account.id)
     records = sorted(
         (r for r in found if r.name.startswith(prefix) and r.name >= marker),
         key=lambda record: record.name,
@@ -115,7 +114,7 @@ async def listing(request: Request) -> Answer:
 
 def find(request: Request) -> Record:
     """The share's record; ShareNotFound when there is none."""
-    record = request.azure.store.get(request.share_key)
+    record = request.store.get(request.share_key)
     if record is None:
         raise FilesError(404, "ShareNotFound", "The specified share does not exist.")
     return record
@@ -125,7 +124,7 @@ def _settle(request: Request, record: Record) -> None:
     quota = request.headers.get("x-ms-share-quota")
     tier, metadata = request.headers.get("x-ms-access-tier"), request.metadata()
     number = int(quota) if quota and quota.isdigit() else quota
-    file_share.settle(
+    share_records.settle(
         record, request.account, quota=number, metadata=dict(metadata) or None, tier=tier
     )
 
@@ -133,7 +132,7 @@ def _settle(request: Request, record: Record) -> None:
 def touch(record: Record) -> None:
     """A change of the share that is no write of its settings."""
     record.body["modified"] = clock.now()
-    record.body["etag"] = file_share.new_etag()
+    record.body["etag"] = share_records.new_etag()
 
 
 def changed(record: Record) -> dict[str, str]:
@@ -142,7 +141,7 @@ def changed(record: Record) -> dict[str, str]:
 
 
 def _entry(request: Request, record: Record, *, metadata: bool) -> str:
-    lease = leases.describe(request.azure.store, record.key)
+    lease = leases.describe(request.store, record.key)
     inner = (
         f"<Last-Modified>{clock.http(record.body['modified'])}</Last-Modified><Etag>{escape(record.body['etag'])}</Etag>"
         f"<Quota>{record.body['shareQuota']}</Quota><AccessTier>{record.body['accessTier']}</AccessTier>"

@@ -9,27 +9,35 @@ import threading
 import uuid
 from pathlib import Path
 
-from infra.local_azure.options import Options
 
+class Tree:
+    """The folders below `root`. Accounts and shares are found in any case."""
 
-def account(options: Options, name: str) -> Path:
-    return options.files / name.lower()
+    def __init__(self, root: Path) -> None:
+        self.root = root
 
+    def account(self, name: str) -> Path:
+        return self.root / name.lower()
 
-def share(options: Options, account_name: str, share_name: str) -> Path:
-    return account(options, account_name) / share_name.lower()
+    def share(self, account: str, name: str) -> Path:
+        return self.account(account) / name.lower()
 
+    def ensure(self, account: str, name: str) -> Path:
+        """The directory of a share, made when missing."""
+        path = self.share(account, name)
+        path.mkdir(mode=0o755, parents=True, exist_ok=True)
+        return path
 
-def ensure(options: Options, account_name: str, share_name: str) -> Path:
-    """The directory of a share, made when missing."""
-    path = share(options, account_name, share_name)
-    path.mkdir(mode=0o755, parents=True, exist_ok=True)
-    return path
+    def start(self) -> None:
+        """Make the root, and remove what an earlier server had not finished removing."""
+        self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for grave in [*self.root.glob(".deleted-*"), *self.root.glob("*/.deleted-*")]:
+            discard(grave)
 
 
 def keep(path: Path, beside: Path) -> None:
-    """Take a tree out of its place with all its files. The directories are new ones: who has
-    mounted the old sees nothing.
+    """Move a tree to another place. Its files are moved into new directories, so a replica that
+    has the old ones mounted sees an empty share.
     """
     for folder, directories, names in os.walk(path):
         target = beside / os.path.relpath(folder, path)
@@ -49,9 +57,3 @@ def discard(path: Path) -> None:
         threading.Thread(
             target=shutil.rmtree, args=(grave,), kwargs={"ignore_errors": True}, daemon=True
         ).start()
-
-
-def sweep(options: Options) -> None:
-    """Remove what an earlier server had not finished removing."""
-    for grave in [*options.files.glob(".deleted-*"), *options.files.glob("*/.deleted-*")]:
-        discard(grave)

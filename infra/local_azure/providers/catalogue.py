@@ -1,11 +1,13 @@
-"""The one list of providers: their routes for the ARM front, their finishers for the operations."""
+"""The one table of resource types. To add one, write its file in this package and add its line
+here.
+"""
 
-from functools import partial
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any, get_type_hints
 
-from infra.local_azure.arm.call import Handler
-from infra.local_azure.arm.operations import Finisher
-from infra.local_azure.azure import Azure
-from infra.local_azure.providers.app import (
+from . import lock, resource_group, subscriptions, workspace
+from .app import (
     container_app,
     environment_storage,
     execution,
@@ -14,44 +16,39 @@ from infra.local_azure.providers.app import (
     revision,
     workload_profiles,
 )
-from infra.local_azure.providers.deployments import deployment
-from infra.local_azure.providers.storage import file_service, file_share, storage_account
+from .deployments import deployment
+from .provider import Provider
+from .storage import file_service, file_share, storage_account
 
-from . import lock, log_analytics, resource_group, subscriptions
-
-ROUTES: dict[str, Handler] = {
-    **subscriptions.ROUTES,
-    **resource_group.ROUTES,
-    **lock.ROUTES,
-    **log_analytics.ROUTES,
-    **storage_account.ROUTES,
-    **file_service.ROUTES,
-    **file_share.ROUTES,
-    **managed_environment.ROUTES,
-    **environment_storage.ROUTES,
-    **workload_profiles.ROUTES,
-    **container_app.ROUTES,
-    **revision.ROUTES,
-    **job.ROUTES,
-    **execution.ROUTES,
-    **deployment.ROUTES,
-}
+TYPES: tuple[type[Provider], ...] = (
+    subscriptions.Subscriptions,
+    resource_group.ResourceGroups,
+    lock.Locks,
+    workspace.Workspaces,
+    storage_account.StorageAccounts,
+    file_service.FileServices,
+    file_share.FileShares,
+    managed_environment.ManagedEnvironments,
+    environment_storage.EnvironmentStorages,
+    workload_profiles.LocationUsages,
+    container_app.ContainerApps,
+    revision.Revisions,
+    job.Jobs,
+    execution.JobExecutions,
+    deployment.Deployments,
+)
 
 
-def finishers(azure: Azure) -> dict[str, Finisher]:
-    """The ends of long-running operations, by the name the store keeps."""
-    return {
-        "group.deleted": partial(resource_group.deleted, azure),
-        "workspace.created": partial(log_analytics.created, azure),
-        "workspace.deleted": partial(log_analytics.deleted, azure),
-        "account.created": partial(storage_account.created, azure),
-        "environment.done": partial(managed_environment.done, azure),
-        "environment.deleted": partial(managed_environment.deleted, azure),
-        "app.applied": partial(container_app.applied, azure),
-        "app.deleted": partial(container_app.deleted, azure),
-        "deployment.foretold": partial(deployment.foretold, azure),
-        "deployment.deleted": partial(deployment.deleted, azure),
-        "app.switched": partial(container_app.switched, azure),
-        "job.applied": partial(job.applied, azure),
-        "job.deleted": partial(job.deleted, azure),
-    }
+def build(parts: Iterable[Any]) -> list[Provider]:
+    """Every provider with the parts that its fields ask for, found by their types. KeyError when
+    a part is missing.
+    """
+    known = {type(part): part for part in parts}
+    return [
+        kind(**{name: known[wanted] for name, wanted in _needs(kind).items()}) for kind in TYPES
+    ]
+
+
+def _needs(kind: Any) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}

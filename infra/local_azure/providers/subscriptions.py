@@ -2,16 +2,18 @@
 locations.
 """
 
-from typing import Any
+from dataclasses import dataclass
 
-from infra.local_azure import clock
-from infra.local_azure.arm.call import Call, Handler, Reply
+from infra.local_azure.arm.call import Call, Routes
 from infra.local_azure.arm.errors import ArmError
 from infra.local_azure.arm.ids import NAMESPACES
+from infra.local_azure.arm.registration import Registrations
+from infra.local_azure.arm.reply import Reply
+from infra.local_azure.control.records import Body
+from infra.local_azure.login import Login
+from infra.local_azure.providers.provider import Provider
 from infra.local_azure.regions import REGIONS
 
-Body = dict[str, Any]
-_REGISTERING_S = 60.0
 _TYPES = {
     "Microsoft.App": (
         "containerApps",
@@ -69,10 +71,114 @@ _VERSIONS = [
 ]
 
 
-def metadata(call: Call) -> Reply:
-    """What `az cloud register` reads. Before 2022-09-01 the document was a list with one entry."""
-    described = cloud(call.base, call.azure.login.identity.tenant)
-    return Reply(200, described if call.version >= "2022-09-01" else [described])
+@dataclass(frozen=True)
+class Subscriptions(Provider):
+    """One resource type."""
+
+    login: Login
+    registrations: Registrations
+
+    def routes(self) -> Routes:
+        return {
+            "get metadata/endpoints": self.metadata,
+            "get tenants": self.tenants,
+            "get subscriptions": self.subscriptions,
+            "get subscriptions/{}": self.subscription,
+            "get subscriptions/{}/locations": self.locations,
+            "get subscriptions/{}/providers": self.providers,
+            "get subscriptions/{}/providers/{}": self.provider,
+            "post subscriptions/{}/providers/{}/register": self.register,
+            "post subscriptions/{}/providers/{}/unregister": self.unregister,
+        }
+
+    def metadata(self, call: Call) -> Reply:
+        """What `az cloud register` reads; before 2022-09-01 a list with one entry."""
+        described = cloud(call.base, self.login.identity.tenant)
+        return Reply(200, described if call.version >= "2022-09-01" else [described])
+
+    def tenants(self, call: Call) -> Reply:
+        tenant = self.login.identity.tenant
+        entry = {
+            "id": f"/tenants/{tenant}",
+            "tenantId": tenant,
+            "displayName": "Local Azure",
+            "tenantCategory": "Home",
+        }
+        return Reply(200, {"value": [entry]})
+
+    def subscriptions(self, call: Call) -> Reply:
+        return Reply(200, {"value": [self._subscription(call)]})
+
+    def subscription(self, call: Call) -> Reply:
+        return Reply(200, self._subscription(call))
+
+    def locations(self, call: Call) -> Reply:
+        root = f"/subscriptions/{self.login.identity.subscription}/locations"
+        value = [
+            {
+                "id": f"{root}/{name}",
+                "name": name,
+                "type": "Region",
+                "displayName": shown,
+                "regionalDisplayName": shown,
+            }
+            for name, shown in REGIONS.items()
+        ]
+        return Reply(200, {"value": value})
+
+    def providers(self, call: Call) -> Reply:
+        return Reply(200, {"value": [self._provider(call, name) for name in NAMESPACES]})
+
+    def provider(self, call: Call) -> Reply:
+        return Reply(200, self._provider(call, _known(call)))
+
+    def register(self, call: Call) -> Reply:
+        """Takes a while: Registering, in which writes are still refused, then Registered."""
+        name = _known(call)
+        self.registrations.register(name)
+        return Reply(200, self._provider(call, name))
+
+    def unregister(self, call: Call) -> Reply:
+        name = _known(call)
+        self.registrations.unregister(name)
+        return Reply(200, self._provider(call, name))
+
+    def _subscription(self, call: Call) -> Body:
+        identity = self.login.identity
+        return {
+            "id": f"/subscriptions/{identity.subscription}",
+            "authorizationSource": "RoleBased",
+            "managedByTenants": [],
+            "subscriptionId": identity.subscription,
+            "tenantId": identity.tenant,
+            "displayName": "Local Azure",
+            "state": "Enabled",
+            "subscriptionPolicies": {
+                "locationPlacementId": "Public_2014-09-01",
+                "quotaId": "Local_2014-09-01",
+                "spendingLimit": "Off",
+            },
+        }
+
+    def _provider(self, call: Call, name: str) -> Body:
+        state = self.registrations.state(name)
+        shown = list(REGIONS.values())
+        types = [
+            {
+                "resourceType": kind,
+                "locations": shown,
+                "apiVersions": _VERSIONS,
+                "capabilities": "None",
+            }
+            for kind in _TYPES[name]
+        ]
+        return {
+            "id": f"/subscriptions/{self.login.identity.subscription}/providers/{name}",
+            "namespace": name,
+            "registrationPolicy": "RegistrationRequired",
+            "registrationState": state,
+            "resourceTypes": types,
+        }
 
 
 def cloud(base: str, tenant: str) -> Body:
@@ -106,65 +212,6 @@ def cloud(base: str, tenant: str) -> Body:
     }
 
 
-def tenants(call: Call) -> Reply:
-    tenant = call.azure.login.identity.tenant
-    entry = {
-        "id": f"/tenants/{tenant}",
-        "tenantId": tenant,
-        "displayName": "Local Azure",
-        "tenantCategory": "Home",
-    }
-    return Reply(200, {"value": [entry]})
-
-
-def subscriptions(call: Call) -> Reply:
-    return Reply(200, {"value": [_subscription(call)]})
-
-
-def subscription(call: Call) -> Reply:
-    return Reply(200, _subscription(call))
-
-
-def locations(call: Call) -> Reply:
-    root = f"/subscriptions/{call.azure.login.identity.subscription}/locations"
-    value = [
-        {
-            "id": f"{root}/{name}",
-            "name": name,
-            "type": "Region",
-            "displayName": shown,
-            "regionalDisplayName": shown,
-        }
-        for name, shown in REGIONS.items()
-    ]
-    return Reply(200, {"value": value})
-
-
-def providers(call: Call) -> Reply:
-    return Reply(200, {"value": [_provider(call, name) for name in NAMESPACES]})
-
-
-def provider(call: Call) -> Reply:
-    return Reply(200, _provider(call, _known(call)))
-
-
-def register(call: Call) -> Reply:
-    """Takes a while: Registering, in which writes are still refused, then Registered."""
-    name = _known(call)
-    if call.azure.registration(name) == "NotRegistered":
-        call.azure.store.keep(
-            f"registration:{name}",
-            str(clock.now() + call.azure.options.pace.scaled(_REGISTERING_S)),
-        )
-    return Reply(200, _provider(call, name))
-
-
-def unregister(call: Call) -> Reply:
-    name = _known(call)
-    call.azure.store.keep(f"registration:{name}", "never")
-    return Reply(200, _provider(call, name))
-
-
 def _known(call: Call) -> str:
     name = call.target.namespace or ""
     if name not in _TYPES:
@@ -173,50 +220,3 @@ def _known(call: Call) -> str:
             404, "InvalidResourceNamespace", text, headers={"x-ms-failure-cause": "gateway"}
         )
     return name
-
-
-def _subscription(call: Call) -> Body:
-    identity = call.azure.login.identity
-    return {
-        "id": f"/subscriptions/{identity.subscription}",
-        "authorizationSource": "RoleBased",
-        "managedByTenants": [],
-        "subscriptionId": identity.subscription,
-        "tenantId": identity.tenant,
-        "displayName": "Local Azure",
-        "state": "Enabled",
-        "subscriptionPolicies": {
-            "locationPlacementId": "Public_2014-09-01",
-            "quotaId": "Local_2014-09-01",
-            "spendingLimit": "Off",
-        },
-    }
-
-
-def _provider(call: Call, name: str) -> Body:
-    state = call.azure.registration(name)
-    shown = list(REGIONS.values())
-    types = [
-        {"resourceType": kind, "locations": shown, "apiVersions": _VERSIONS, "capabilities": "None"}
-        for kind in _TYPES[name]
-    ]
-    return {
-        "id": f"/subscriptions/{call.azure.login.identity.subscription}/providers/{name}",
-        "namespace": name,
-        "registrationPolicy": "RegistrationRequired",
-        "registrationState": state,
-        "resourceTypes": types,
-    }
-
-
-ROUTES: dict[str, Handler] = {
-    "get metadata/endpoints": metadata,
-    "get tenants": tenants,
-    "get subscriptions": subscriptions,
-    "get subscriptions/{}": subscription,
-    "get subscriptions/{}/locations": locations,
-    "get subscriptions/{}/providers": providers,
-    "get subscriptions/{}/providers/{}": provider,
-    "post subscriptions/{}/providers/{}/register": register,
-    "post subscriptions/{}/providers/{}/unregister": unregister,
-}

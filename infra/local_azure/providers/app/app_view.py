@@ -6,18 +6,18 @@ from typing import Any
 
 from infra.local_azure import clock
 from infra.local_azure.arm.call import Call
-from infra.local_azure.providers import tracked
+from infra.local_azure.control import tracked
+from infra.local_azure.control.naming import app_id, fqdn
+from infra.local_azure.runtime.workload import RevisionStatus
 from infra.local_azure.store import Record
 
 from . import app_fields, app_shape
 
 TYPE = "Microsoft.App/containerApps"
-KIND = TYPE.lower()
-REVISION_KIND = "microsoft.app/containerapps/revisions"
 Body = dict[str, Any]
 
 
-def view(call: Call, record: Record) -> Body:
+def view(call: Call, record: Record, environment: Record | None) -> Body:
     """The app as a GET returns it in this api-version."""
     stored = record.body["properties"]
     configuration = dict(stored["configuration"])
@@ -25,13 +25,13 @@ def view(call: Call, record: Record) -> Body:
         configuration["ingress"] = {**configuration["ingress"], "fqdn": fqdn(record)}
     latest = stored.get("latestRevisionName") or ""
     document = {
-        **_known(call, record),
+        **_known(record, environment),
         "provisioningState": stored["provisioningState"],
         "runningStatus": "Stopped" if record.private["stopped"] else "Running",
         **tracked.failure(record),
         "latestRevisionName": latest,
         "latestReadyRevisionName": stored.get("latestReadyRevisionName") or "",
-        "latestRevisionFqdn": revision_fqdn(call, record, latest)
+        "latestRevisionFqdn": revision_fqdn(record, environment, latest)
         if configuration["ingress"] and latest
         else "",
         "configuration": configuration,
@@ -41,7 +41,7 @@ def view(call: Call, record: Record) -> Body:
     return _frame(record, record.body["systemData"], app_fields.APP.render(document, call.version))
 
 
-def echo(call: Call, record: Record, sent: Body) -> Body:
+def echo(call: Call, record: Record, environment: Record | None, sent: Body) -> Body:
     """The answer to a PUT: what was sent in Azure's spelling, null where nothing was, and nothing
     that is known only later.
 
@@ -51,9 +51,9 @@ def echo(call: Call, record: Record, sent: Body) -> Body:
     moved = "At" if data["createdAt"] == data["lastModifiedAt"] else "lastModifiedAt"
     data = {key: f"{value}Z" if key.endswith(moved) else value for key, value in data.items()}
     if call.version < "2024-02":
-        return {**view(call, record), "systemData": data}
+        return {**view(call, record, environment), "systemData": data}
     document = {
-        **_known(call, record),
+        **_known(record, environment),
         "provisioningState": "InProgress",
         "configuration": app_shape.configuration(sent.get("configuration"), fill=False),
         "template": app_shape.template(sent.get("template"), fill=False),
@@ -67,34 +67,25 @@ def echo(call: Call, record: Record, sent: Body) -> Body:
     return _frame(record, data, app_fields.APP.render(document, call.version))
 
 
-def fqdn(record: Record) -> str:
-    """Each app with ingress has a loopback port of its own, the same for as long as the
-    app lives.
-    """
-    return f"localhost:{record.private['port']}"
-
-
-def revision_fqdn(call: Call, record: Record, revision: str) -> str:
+def revision_fqdn(record: Record, environment: Record | None, revision: str) -> str:
     """Names below localhost lead to this machine as well, so a revision's name is one at the app's
     port, where it has one.
     """
     if record.body["properties"]["configuration"]["ingress"]:
         return f"{revision}.{fqdn(record)}"
-    environment = call.azure.store.get(record.private["environment"])
     return f"{revision}.{environment.private['domain']}" if environment else ""
 
 
-def app_id(record: Record) -> str:
-    """The id in the casing that children and endpoints use: `containerApps`."""
-    return record.id.replace("/containerapps/", "/containerApps/")
-
-
-def revision_id(record: Record, name: str) -> str:
-    return f"{app_id(record)}/revisions/{name}"
-
-
-def revision_view(call: Call, app: Record, record: Record, *, weight: int, status: Any) -> Body:
-    """A revision with the runtime's word on its health. `status` is a RevisionStatus."""
+def revision_view(
+    call: Call,
+    app: Record,
+    environment: Record | None,
+    record: Record,
+    *,
+    weight: int,
+    status: RevisionStatus,
+) -> Body:
+    """A revision with what the runtime says of its health."""
     body = record.body
     template = {**body["template"], "revisionSuffix": None}
     template["scale"] = {**template["scale"], "cooldownPeriod": None, "pollingInterval": None}
@@ -110,7 +101,7 @@ def revision_view(call: Call, app: Record, record: Record, *, weight: int, statu
             if body.get("lastActive") and not body["active"]
             else {}
         ),
-        "fqdn": revision_fqdn(call, app, record.name),
+        "fqdn": revision_fqdn(app, environment, record.name),
         "template": app_fields.REVISION_TEMPLATE.render(template, call.version),
         "active": body["active"],
         "replicas": len(status.replicas),
@@ -141,12 +132,11 @@ def _scaler(rule: Body) -> Body:
     return {**rule, "http": {"metadata": told}}
 
 
-def _known(call: Call, record: Record) -> Body:
+def _known(record: Record, environment: Record | None) -> Body:
     """What is true of an app from the first moment on. Apps of an environment in a network of the
     user's have its addresses.
     """
     stored = record.body["properties"]
-    environment = call.azure.store.get(record.private["environment"])
     network = environment.body["properties"].get("vnetConfiguration") if environment else None
     return {
         "managedEnvironmentId": stored["environmentId"],

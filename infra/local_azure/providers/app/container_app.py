@@ -4,202 +4,288 @@ are in `revision`.
 
 import secrets
 import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from infra.local_azure import clock
-from infra.local_azure.arm.call import Call, Handler, Reply
+from infra.local_azure.arm.body_types import ANY, COMMON, TEXT, TRUTH, WHOLE
+from infra.local_azure.arm.call import Call, Routes
 from infra.local_azure.arm.merge import merge
-from infra.local_azure.arm.operations import Operation
-from infra.local_azure.arm.paging import page
-from infra.local_azure.azure import Azure
-from infra.local_azure.providers import tracked
-from infra.local_azure.providers.tracked import Body
+from infra.local_azure.arm.operations import Finisher, Operation
+from infra.local_azure.arm.reply import Reply, listed
+from infra.local_azure.changes import Changes
+from infra.local_azure.control import tracked
+from infra.local_azure.control.apps import AppControl
+from infra.local_azure.control.naming import APP, REVISION, STORAGE, revision_id
+from infra.local_azure.control.records import Body, Records
+from infra.local_azure.control.writes import Wording, Writes
+from infra.local_azure.providers.provider import Provider
 from infra.local_azure.regions import display
-from infra.local_azure.store import Record
+from infra.local_azure.store import Record, Store
 
 from . import app_rules, app_shape, app_view
-from .app_view import KIND, REVISION_KIND, TYPE, view
-from .long_running import LongRunning
+from .app_view import TYPE
+from .template_types import REGISTRIES, SECRETS, TEMPLATE
 
-OPERATIONS = LongRunning("a container app", "ContainerApp", "containerapp")
+WORDING = Wording("a container app", "ContainerApp", "containerapp")
 _ALPHABET = string.ascii_lowercase + string.digits
+_APP: Any = {
+    **COMMON,
+    "properties": {
+        "environmentId": TEXT,
+        "managedEnvironmentId": TEXT,
+        "workloadProfileName": TEXT,
+        "configuration": {
+            "activeRevisionsMode": TEXT,
+            "maxInactiveRevisions": WHOLE,
+            "secrets": SECRETS,
+            "registries": REGISTRIES,
+            "ingress": {
+                "external": TRUTH,
+                "targetPort": WHOLE,
+                "exposedPort": WHOLE,
+                "transport": TEXT,
+                "allowInsecure": TRUTH,
+                "traffic": [
+                    {"revisionName": TEXT, "weight": WHOLE, "latestRevision": TRUTH, "label": TEXT}
+                ],
+                "customDomains": [{"*": ANY}],
+                "ipSecurityRestrictions": [{"*": ANY}],
+                "stickySessions": {"affinity": TEXT},
+                "corsPolicy": {"*": ANY},
+                "additionalPortMappings": [{"*": ANY}],
+            },
+            "dapr": {"*": ANY},
+            "runtime": {"*": ANY},
+            "identitySettings": [{"*": ANY}],
+        },
+        "template": TEMPLATE,
+    },
+}
 
 
-def put(call: Call) -> Reply:
-    """Create or replace: whatever the body leaves out is gone. Answers 201 with an echo
-    either way.
-    """
-    azure, body = call.azure, call.document()
-    tracked.require_group(call)
-    app_rules.name(call.target.name)
-    known = azure.store.get(call.target.key)
-    OPERATIONS.idle(azure, call.target.key, call.target.name)
-    sent = body.get("properties") or {}
-    settings = sent.get("configuration") or {}
-    if known is None and settings.get("maxInactiveRevisions") is None and call.version >= "2024-02":
-        sent = {**sent, "configuration": {**settings, "maxInactiveRevisions": 100}}
-    record, running = _accept(call, known, {**body, "properties": sent})
-    return Reply(201, app_view.echo(call, record, sent), OPERATIONS.begun(call, record, running))
+@dataclass(frozen=True)
+class ContainerApps(Provider):
+    """One resource type."""
 
+    store: Store
+    records: Records
+    writes: Writes
+    apps: AppControl
+    changes: Changes
 
-def patch(call: Call) -> Reply:
-    """A merge over what is there; answers 202 without a body and with both polling headers."""
-    azure, body = call.azure, call.document()
-    known = tracked.find(call, TYPE)
-    OPERATIONS.idle(azure, known.key, known.name)
-    before = {**known.body["properties"]}
-    before["configuration"] = {**before["configuration"], "secrets": known.private["secrets"]}
-    whole = merge(
-        {**known.body, "properties": before},
-        {key: value for key, value in body.items() if key != "properties"},
-    )
-    whole["properties"] = merge(before, body.get("properties") or {})
-    record, running = _accept(call, known, whole)
-    return OPERATIONS.accepted(call, record, running, status=True)
+    shapes: ClassVar[Mapping[str, Any]] = {"microsoft.app/containerapps/{}": _APP}
+    shown: ClassVar[Mapping[str, str]] = {APP: TYPE}
 
+    def routes(self) -> Routes:
+        return {
+            "put microsoft.app/containerapps/{}": self.put,
+            "patch microsoft.app/containerapps/{}": self.patch,
+            "get microsoft.app/containerapps/{}": self.get,
+            "delete microsoft.app/containerapps/{}": self.delete,
+            "get microsoft.app/containerapps": self.listing,
+            "post microsoft.app/containerapps/{}/listsecrets": self.list_secrets,
+            "post microsoft.app/containerapps/{}/getauthtoken": self.auth_token,
+            "post microsoft.app/containerapps/{}/start": self.start,
+            "post microsoft.app/containerapps/{}/stop": self.stop,
+            "get microsoft.app/locations/{}/containerappoperationstatuses/{}": self.status,
+            "get microsoft.app/locations/{}/containerappoperationresults/{}": self.result,
+        }
 
-def get(call: Call) -> Reply:
-    return Reply(200, view(call, tracked.find(call, TYPE)))
+    def finishers(self) -> Mapping[str, Finisher]:
+        return {
+            "app.applied": self.applied,
+            "app.deleted": self.deleted,
+            "app.switched": self.switched,
+        }
 
+    def status(self, call: Call) -> Reply:
+        return self.writes.status(WORDING, call)
 
-def listing(call: Call) -> Reply:
-    return page(
-        call, [view(call, record) for record in call.azure.store.each(KIND, tracked.scope(call))]
-    )
-
-
-def delete(call: Call) -> Reply:
-    return OPERATIONS.delete(call, "app.deleted")
-
-
-def list_secrets(call: Call) -> Reply:
-    record = tracked.acted_on(call, TYPE)
-    return Reply(200, {"value": record.private["secrets"]})
-
-
-def auth_token(call: Call) -> Reply:
-    """A short-lived token for this app's log streams."""
-    return tracked.access_token(call, TYPE)
-
-
-def start(call: Call) -> Reply:
-    return _switch(call, stopped=False)
-
-
-def stop(call: Call) -> Reply:
-    return _switch(call, stopped=True)
-
-
-def result(call: Call) -> Reply:
-    return OPERATIONS.result(call, view)
-
-
-def applied(azure: Azure, operation: Operation) -> None:
-    """The end of a PUT or PATCH: the revision it asked for exists, and the replicas follow."""
-    record = azure.store.get(operation.resource)
-    if record is None:
-        return
-    properties, revision = record.body["properties"], operation.argument.get("revision")
-    if revision:
-        azure.store.put(_revision(record, revision))
-        properties["latestRevisionName"] = revision
-        properties.setdefault(
-            "latestReadyRevisionName", revision
-        )  # the first counts as ready, whatever becomes of it
-    properties["provisioningState"] = "Succeeded"
-    record.private["settling"] = (
-        True  # from here on: while the write ran, the revision before it was still the newest
-    )
-    azure.store.put(record)
-    azure.composition.prune(record)
-    azure.composition.changed()
-
-
-def deleted(azure: Azure, operation: Operation) -> None:
-    azure.store.delete(operation.resource)
-    azure.composition.changed()
-
-
-def switched(azure: Azure, operation: Operation) -> None:
-    record = azure.store.get(operation.resource)
-    if record is not None:
-        record.private["stopped"] = operation.argument["stopped"]
-        record.body["properties"]["provisioningState"] = "Succeeded"
-        azure.store.put(record)
-        azure.composition.changed()
-
-
-def _accept(call: Call, known: Record | None, body: Body) -> tuple[Record, Operation]:
-    """Check the whole document, store it as in progress and start the operation that applies it."""
-    azure, sent = call.azure, body.get("properties") or {}
-    place = tracked.location(body, known, TYPE)
-    environment = OPERATIONS.environment(azure, sent, known)
-    profiles = environment.body["properties"]["workloadProfiles"]
-    properties: Body = {
-        "provisioningState": "InProgress",
-        "environmentId": environment.id,
-        "workloadProfileName": sent.get("workloadProfileName")
-        or ("Consumption" if profiles else None),
-        "configuration": app_shape.configuration(sent.get("configuration"), fill=True),
-        "template": app_shape.template(sent.get("template"), fill=True),
-    }
-    values = app_shape.secrets(sent.get("configuration"))
-    storages = {
-        record.name
-        for record in azure.store.each(
-            "microsoft.app/managedenvironments/storages", environment.key
+    def put(self, call: Call) -> Reply:
+        """Create or replace: whatever the body leaves out is gone. Answers 201 with an echo
+        either way.
+        """
+        body = call.document()
+        self.records.group(call)
+        app_rules.name(call.target.name)
+        known = self.store.get(call.target.key)
+        self.writes.check_idle(WORDING, call.target.key, call.target.name)
+        sent = body.get("properties") or {}
+        settings = sent.get("configuration") or {}
+        if (
+            known is None
+            and settings.get("maxInactiveRevisions") is None
+            and call.version >= "2024-02"
+        ):
+            sent = {**sent, "configuration": {**settings, "maxInactiveRevisions": 100}}
+        record, running = self._accept(call, known, {**body, "properties": sent})
+        return Reply(
+            201,
+            app_view.echo(call, record, self._environment(record), sent),
+            self.writes.begun(WORDING, call, record, running),
         )
-    }
-    app_rules.document(call.target.name, properties, values, storages, profiles)
-    record = Record(
-        known.id if known else _app_id(call),
-        KIND,
-        {},
-        dict(known.private) if known else {"stopped": False, "port": None},
-    )
-    revision = _next_revision(azure, record, known, properties)
-    if properties["configuration"]["ingress"]:
-        existing = [entry.name for entry in azure.store.each(REVISION_KIND, record.id)] + (
-            [revision] if revision else []
+
+    def patch(self, call: Call) -> Reply:
+        """A merge over what is there; answers 202 without a body and with both polling headers."""
+        body = call.document()
+        known = self.records.find(call, TYPE)
+        self.writes.check_idle(WORDING, known.key, known.name)
+        before = {**known.body["properties"]}
+        before["configuration"] = {**before["configuration"], "secrets": known.private["secrets"]}
+        whole = merge(
+            {**known.body, "properties": before},
+            {key: value for key, value in body.items() if key != "properties"},
         )
-        app_rules.traffic(properties["configuration"]["ingress"]["traffic"], existing)
-        record.private["port"] = record.private.get("port") or azure.composition.free_port()
-    old = known.body["properties"] if known else {}
-    properties |= {
-        name: old[name] for name in ("latestRevisionName", "latestReadyRevisionName") if name in old
-    }
-    record.private |= {"environment": environment.key, "secrets": values}
-    record.body = {
-        "location": display(place),
-        "identity": tracked.identity(call, body, record.id),
-        "properties": properties,
-    }
-    record.body["systemData"] = tracked.stamp(call, known.body["systemData"] if known else None)
-    record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
-    return record, tracked.write(azure, record, "app.applied", argument={"revision": revision})
+        whole["properties"] = merge(before, body.get("properties") or {})
+        record, running = self._accept(call, known, whole)
+        return self.writes.accepted(WORDING, call, record, running, status=True)
 
+    def get(self, call: Call) -> Reply:
+        return Reply(200, self._view(call, self.records.find(call, TYPE)))
 
-def _next_revision(
-    azure: Azure, record: Record, known: Record | None, properties: Body
-) -> str | None:
-    """The name of the revision this write makes, or None. A suffix that was used before makes none:
-    Azure ignores it silently.
-    """
-    template, suffix = properties["template"], properties["template"]["revisionSuffix"]
-    if known is not None and "latestRevisionName" in known.body["properties"]:
-        old = known.body["properties"]
-        same = app_shape.substance(
-            template, properties["workloadProfileName"]
-        ) == app_shape.substance(old["template"], old["workloadProfileName"])
-        applied = old["provisioningState"] not in {
-            "Failed",
-            "Canceled",
-        }  # else what it asks for may never have been made
-        if applied and same and (not suffix or suffix == old["template"]["revisionSuffix"]):
-            return None
-    if not suffix:
-        return f"{record.name}--{''.join(secrets.choice(_ALPHABET) for _ in range(7))}"
-    name = f"{record.name}--{suffix}"
-    return None if azure.store.get(app_view.revision_id(record, name)) else name
+    def listing(self, call: Call) -> Reply:
+        return listed(
+            [self._view(call, record) for record in self.store.each(APP, self.records.scope(call))]
+        )
+
+    def delete(self, call: Call) -> Reply:
+        return self.writes.delete(WORDING, call, "app.deleted")
+
+    def list_secrets(self, call: Call) -> Reply:
+        record = self.records.acted_on(call, TYPE)
+        return Reply(200, {"value": record.private["secrets"]})
+
+    def auth_token(self, call: Call) -> Reply:
+        """A short-lived token for this app's log streams."""
+        return self.records.access_token(call, TYPE)
+
+    def start(self, call: Call) -> Reply:
+        return self._switch(call, stopped=False)
+
+    def stop(self, call: Call) -> Reply:
+        return self._switch(call, stopped=True)
+
+    def result(self, call: Call) -> Reply:
+        return self.writes.result(WORDING, call, self._view)
+
+    def applied(self, operation: Operation) -> None:
+        """The end of a PUT or PATCH: the revision it asked for exists, and the replicas follow."""
+        record = self.store.get(operation.resource)
+        if record is None:
+            return
+        properties, revision = record.body["properties"], operation.argument.get("revision")
+        if revision:
+            self.store.put(_revision(record, revision))
+            properties["latestRevisionName"] = revision
+            properties.setdefault(
+                "latestReadyRevisionName", revision
+            )  # the first counts as ready, whatever becomes of it
+        properties["provisioningState"] = "Succeeded"
+        record.private["settling"] = (
+            True  # from here on: while the write ran, the revision before it was still the newest
+        )
+        self.store.put(record)
+        self.apps.prune(record)
+        self.changes.tell()
+
+    def deleted(self, operation: Operation) -> None:
+        self.store.delete(operation.resource)
+        self.changes.tell()
+
+    def switched(self, operation: Operation) -> None:
+        record = self.store.get(operation.resource)
+        if record is not None:
+            record.private["stopped"] = operation.argument["stopped"]
+            record.body["properties"]["provisioningState"] = "Succeeded"
+            self.store.put(record)
+            self.changes.tell()
+
+    def _accept(self, call: Call, known: Record | None, body: Body) -> tuple[Record, Operation]:
+        """Check the whole document, store it as in progress and start the operation that applies
+        it.
+        """
+        sent = body.get("properties") or {}
+        place = tracked.location(body, known, TYPE)
+        environment = self.writes.environment(WORDING, sent, known)
+        profiles = environment.body["properties"]["workloadProfiles"]
+        properties: Body = {
+            "provisioningState": "InProgress",
+            "environmentId": environment.id,
+            "workloadProfileName": sent.get("workloadProfileName")
+            or ("Consumption" if profiles else None),
+            "configuration": app_shape.configuration(sent.get("configuration"), fill=True),
+            "template": app_shape.template(sent.get("template"), fill=True),
+        }
+        values = app_shape.secrets(sent.get("configuration"))
+        storages = {record.name for record in self.store.each(STORAGE, environment.key)}
+        app_rules.document(call.target.name, properties, values, storages, profiles)
+        record = Record(
+            known.id if known else self._app_id(call),
+            APP,
+            {},
+            dict(known.private) if known else {"stopped": False, "port": None},
+        )
+        revision = self._next_revision(record, known, properties)
+        if properties["configuration"]["ingress"]:
+            existing = [entry.name for entry in self.store.each(REVISION, record.id)] + (
+                [revision] if revision else []
+            )
+            app_rules.traffic(properties["configuration"]["ingress"]["traffic"], existing)
+            record.private["port"] = record.private.get("port") or self.apps.free_port()
+        old = known.body["properties"] if known else {}
+        properties |= {
+            name: old[name]
+            for name in ("latestRevisionName", "latestReadyRevisionName")
+            if name in old
+        }
+        record.private |= {"environment": environment.key, "secrets": values}
+        record.body = {
+            "location": display(place),
+            "identity": self.records.managed_identity(body, record.id),
+            "properties": properties,
+        }
+        record.body["systemData"] = self.records.stamp(known.body["systemData"] if known else None)
+        record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
+        return record, self.records.write(record, "app.applied", argument={"revision": revision})
+
+    def _next_revision(self, record: Record, known: Record | None, properties: Body) -> str | None:
+        """The name of the revision this write makes, or None. A suffix that was used before makes
+        none: Azure ignores it silently.
+        """
+        template, suffix = properties["template"], properties["template"]["revisionSuffix"]
+        if known is not None and "latestRevisionName" in known.body["properties"]:
+            old = known.body["properties"]
+            same = app_shape.substance(
+                template, properties["workloadProfileName"]
+            ) == app_shape.substance(old["template"], old["workloadProfileName"])
+            applied = old["provisioningState"] not in {
+                "Failed",
+                "Canceled",
+            }  # else what it asks for may never have been made
+            if applied and same and (not suffix or suffix == old["template"]["revisionSuffix"]):
+                return None
+        if not suffix:
+            return f"{record.name}--{''.join(secrets.choice(_ALPHABET) for _ in range(7))}"
+        name = f"{record.name}--{suffix}"
+        return None if self.store.get(revision_id(record, name)) else name
+
+    def _switch(self, call: Call, *, stopped: bool) -> Reply:
+        record = self.records.acted_on(call, TYPE)
+        self.writes.check_idle(WORDING, record.key, record.name)
+        record.body["properties"]["provisioningState"] = "InProgress"
+        running = self.records.write(record, "app.switched", argument={"stopped": stopped})
+        return self.writes.accepted(WORDING, call, record, running)
+
+    def _view(self, call: Call, record: Record) -> Body:
+        return app_view.view(call, record, self._environment(record))
+
+    def _environment(self, record: Record) -> Record | None:
+        return self.store.get(record.private["environment"])
+
+    def _app_id(self, call: Call) -> str:
+        return self.records.new_id(call, "Microsoft.App/containerapps")
 
 
 def _revision(app: Record, name: str) -> Record:
@@ -212,31 +298,4 @@ def _revision(app: Record, name: str) -> Record:
         "workloadProfileName": properties["workloadProfileName"],
     }
     values = {str(entry["name"]): str(entry.get("value") or "") for entry in app.private["secrets"]}
-    return Record(app_view.revision_id(app, name), REVISION_KIND, body, {"secrets": values})
-
-
-def _switch(call: Call, *, stopped: bool) -> Reply:
-    azure, record = call.azure, tracked.acted_on(call, TYPE)
-    OPERATIONS.idle(azure, record.key, record.name)
-    record.body["properties"]["provisioningState"] = "InProgress"
-    running = tracked.write(azure, record, "app.switched", argument={"stopped": stopped})
-    return OPERATIONS.accepted(call, record, running)
-
-
-def _app_id(call: Call) -> str:
-    return tracked.new_id(call, "Microsoft.App/containerapps")
-
-
-ROUTES: dict[str, Handler] = {
-    "put microsoft.app/containerapps/{}": put,
-    "patch microsoft.app/containerapps/{}": patch,
-    "get microsoft.app/containerapps/{}": get,
-    "delete microsoft.app/containerapps/{}": delete,
-    "get microsoft.app/containerapps": listing,
-    "post microsoft.app/containerapps/{}/listsecrets": list_secrets,
-    "post microsoft.app/containerapps/{}/getauthtoken": auth_token,
-    "post microsoft.app/containerapps/{}/start": start,
-    "post microsoft.app/containerapps/{}/stop": stop,
-    "get microsoft.app/locations/{}/containerappoperationstatuses/{}": OPERATIONS.status,
-    "get microsoft.app/locations/{}/containerappoperationresults/{}": result,
-}
+    return Record(revision_id(app, name), REVISION, body, {"secrets": values})

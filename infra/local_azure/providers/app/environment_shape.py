@@ -13,7 +13,8 @@ from infra.local_azure import clock
 from infra.local_azure.arm.call import Call
 from infra.local_azure.arm.errors import bad_request
 from infra.local_azure.arm.shape import NEVER, OMITTED, Field, Shape
-from infra.local_azure.providers import tracked
+from infra.local_azure.control import tracked
+from infra.local_azure.control.records import Records
 from infra.local_azure.regions import normal
 from infra.local_azure.store import Record
 
@@ -217,9 +218,9 @@ def view(call: Call, record: Record, *, created: bool = False) -> Body:
     }
 
 
-def label(call: Call, body: Body, record: Record) -> Body:
+def label(records: Records, body: Body, record: Record) -> Body:
     """Tags and identity, where there are any."""
-    identity = tracked.identity(call, body, record.id)
+    identity = records.managed_identity(body, record.id)
     labels: Body = {"tags": tags} if (tags := tracked.tags(body)) else {}
     return labels if identity["type"] == "None" else {**labels, "identity": identity}
 

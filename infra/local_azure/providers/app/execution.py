@@ -5,124 +5,148 @@ the business of `dispatch`.
 import hashlib
 import secrets
 import string
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, ClassVar
 
-from infra.local_azure.arm.call import Call, Handler, Reply
+from infra.local_azure.arm.call import Call, Routes
 from infra.local_azure.arm.errors import ArmError, conflict, not_found
-from infra.local_azure.arm.paging import page
-from infra.local_azure.azure import Azure
-from infra.local_azure.providers import tracked
-from infra.local_azure.providers.tracked import Body
+from infra.local_azure.arm.reply import Reply, listed
+from infra.local_azure.changes import Changes
+from infra.local_azure.control.jobs import JobControl
+from infra.local_azure.control.naming import EXECUTION, JOB
+from infra.local_azure.control.records import Body, Records
+from infra.local_azure.control.writes import Writes
+from infra.local_azure.providers.provider import Provider
 from infra.local_azure.runtime.execution import Attempt
-from infra.local_azure.store import Record
+from infra.local_azure.store import Record, Store
 
 from . import job, job_shape
-from .job_shape import EXECUTION_KIND, TYPE, execution_view
+from .job_shape import TYPE, execution_view
+from .template_types import TEMPLATE
 
 _ALPHABET = string.ascii_lowercase + string.digits
 _STATES = {True: "Succeeded", False: "Failed"}
 
 
-def start(call: Call) -> Reply:
-    """One more execution, with the job's template or the one sent; answers with its name, without
-    waiting for it.
-    """
-    azure, record = call.azure, tracked.acted_on(call, TYPE)
-    job.OPERATIONS.idle(azure, record.key, record.name)
-    if record.private["suspended"]:
-        raise conflict("ContainerAppsJobSuspended", f"The job '{record.name}' is suspended.")
-    template = job_shape.overridden(
-        record.body["properties"]["template"], call.body if isinstance(call.body, dict) else None
-    )
-    checked = {**record.body["properties"], "template": template}
-    job.template_rules(azure, record.private["environment"], checked, record.private["secrets"])
-    suffix = "".join(secrets.choice(_ALPHABET) for _ in range(7))
-    execution = azure.dispatch.begin(record, f"{record.name}-{suffix}", template)
-    return Reply(200, {"id": execution.id, "name": execution.name})
+@dataclass(frozen=True)
+class JobExecutions(Provider):
+    """One resource type."""
 
+    store: Store
+    records: Records
+    writes: Writes
+    jobs: JobControl
+    changes: Changes
 
-def stop(call: Call) -> Reply:
-    """Stop one; stopping what has ended already changes nothing."""
-    azure, name = call.azure, call.target.names[1]
-    _end(azure, _execution(call, _job(call), name))
-    return Reply(200)
+    shapes: ClassVar[Mapping[str, Any]] = {"microsoft.app/jobs/{}/start": TEMPLATE}
 
+    def routes(self) -> Routes:
+        return {
+            f"post {_BASE}/start": self.start,
+            f"post {_BASE}/stop": self.stop_all,
+            f"post {_BASE}/stop/{{}}": self.stop,
+            f"post {_BASE}/executions/{{}}/stop": self.stop,
+            f"get {_BASE}/executions": self.listing,
+            f"get {_BASE}/executions/{{}}": self.get,
+            f"get {_BASE}/executions/{{}}/replicas": self.replicas,
+        }
 
-def stop_all(call: Call) -> Reply:
-    """Stop whatever runs (or what the body names), and say what that was."""
-    azure, record = call.azure, tracked.acted_on(call, TYPE)
-    body = call.body if isinstance(call.body, dict) else {}
-    names = {entry.get("name") for entry in body.get("value") or []}
-    chosen = [
-        execution
-        for execution in azure.store.each(EXECUTION_KIND, record.id)
-        if execution.body["status"] == "Running"
-    ]
-    chosen = [execution for execution in chosen if not names or execution.name in names]
-    for execution in chosen:
-        _end(azure, execution)
-    return Reply(200, {"value": [_view(call, execution) for execution in chosen]})
+    def start(self, call: Call) -> Reply:
+        """One more execution, with the job's template or the one sent; answers with its name,
+        without waiting for it.
+        """
+        record = self.records.acted_on(call, TYPE)
+        self.writes.check_idle(job.WORDING, record.key, record.name)
+        if record.private["suspended"]:
+            raise conflict("ContainerAppsJobSuspended", f"The job '{record.name}' is suspended.")
+        template = job_shape.overridden(
+            record.body["properties"]["template"],
+            call.body if isinstance(call.body, dict) else None,
+        )
+        checked = {**record.body["properties"], "template": template}
+        job.template_rules(
+            self.store, record.private["environment"], checked, record.private["secrets"]
+        )
+        suffix = "".join(secrets.choice(_ALPHABET) for _ in range(7))
+        execution = self.jobs.begin(record, f"{record.name}-{suffix}", template)
+        return Reply(200, {"id": execution.id, "name": execution.name})
 
+    def stop(self, call: Call) -> Reply:
+        """Stop one; stopping what has ended already changes nothing."""
+        name = call.target.names[1]
+        self._end(self._execution(call, self._job(call), name))
+        return Reply(200)
 
-def listing(call: Call) -> Reply:
-    """Newest first."""
-    record = tracked.acted_on(call, TYPE)
-    return page(
-        call,
-        [
-            _view(call, execution)
-            for execution in reversed(call.azure.store.each(EXECUTION_KIND, record.id))
-        ],
-    )
+    def stop_all(self, call: Call) -> Reply:
+        """Stop whatever runs (or what the body names), and say what that was."""
+        record = self.records.acted_on(call, TYPE)
+        body = call.body if isinstance(call.body, dict) else {}
+        names = {entry.get("name") for entry in body.get("value") or []}
+        chosen = [
+            execution
+            for execution in self.store.each(EXECUTION, record.id)
+            if execution.body["status"] == "Running"
+        ]
+        chosen = [execution for execution in chosen if not names or execution.name in names]
+        for execution in chosen:
+            self._end(execution)
+        return Reply(200, {"value": [self._view(call, execution) for execution in chosen]})
 
+    def listing(self, call: Call) -> Reply:
+        """Newest first."""
+        record = self.records.acted_on(call, TYPE)
+        return listed(
+            [
+                self._view(call, execution)
+                for execution in reversed(self.store.each(EXECUTION, record.id))
+            ],
+        )
 
-def get(call: Call) -> Reply:
-    return Reply(200, _view(call, _execution(call, _job(call), call.target.names[1])))
+    def get(self, call: Call) -> Reply:
+        return Reply(
+            200, self._view(call, self._execution(call, self._job(call), call.target.names[1]))
+        )
 
+    def replicas(self, call: Call) -> Reply:
+        """The replicas of one execution, with the addresses of their logs."""
+        execution = self._execution(call, self._job(call), call.target.names[1])
+        return Reply(
+            200,
+            {
+                "value": [
+                    _replica(call, execution, attempt) for attempt in self.jobs.attempts(execution)
+                ]
+            },
+        )
 
-def replicas(call: Call) -> Reply:
-    """The replicas of one execution, with the addresses of their logs."""
-    execution = _execution(call, _job(call), call.target.names[1])
-    return Reply(
-        200,
-        {
-            "value": [
-                _replica(call, execution, attempt)
-                for attempt in call.azure.dispatch.attempts(execution)
-            ]
-        },
-    )
+    def _end(self, execution: Record) -> None:
+        if execution.body["status"] == "Running":
+            execution.body["status"] = "Stopped"
+            self.store.put(execution)
+            self.changes.tell()
 
+    def _job(self, call: Call) -> Record:
+        record = self.store.get("/".join(call.target.path.split("/")[:9]))
+        if record is None or record.kind != JOB:
+            self.records.group(call)
+            raise not_found(TYPE, call.target.names[0], call.target.group or "")
+        return record
 
-def _end(azure: Azure, execution: Record) -> None:
-    if execution.body["status"] == "Running":
-        execution.body["status"] = "Stopped"
-        azure.store.put(execution)
-        azure.dispatch.changed()
+    def _execution(self, call: Call, record: Record, name: str) -> Record:
+        execution = self.store.get(f"{record.id}/executions/{name}")
+        if execution is None:
+            text = f"The execution '{name}' of job '{record.name}' was not found."
+            raise ArmError(404, "ContainerAppsJobExecutionNotFound", text)
+        return execution
 
-
-def _job(call: Call) -> Record:
-    record = call.azure.store.get("/".join(call.target.path.split("/")[:9]))
-    if record is None or record.kind != job_shape.KIND:
-        tracked.require_group(call)
-        raise not_found(TYPE, call.target.names[0], call.target.group or "")
-    return record
-
-
-def _execution(call: Call, record: Record, name: str) -> Record:
-    execution = call.azure.store.get(f"{record.id}/executions/{name}")
-    if execution is None:
-        text = f"The execution '{name}' of job '{record.name}' was not found."
-        raise ArmError(404, "ContainerAppsJobExecutionNotFound", text)
-    return execution
-
-
-def _view(call: Call, execution: Record) -> Body:
-    return execution_view(
-        call,
-        execution,
-        [_detail(execution, attempt) for attempt in call.azure.dispatch.attempts(execution)],
-    )
+    def _view(self, call: Call, execution: Record) -> Body:
+        return execution_view(
+            call,
+            execution,
+            [_detail(execution, attempt) for attempt in self.jobs.attempts(execution)],
+        )
 
 
 def _detail(execution: Record, attempt: Attempt) -> Body:
@@ -166,12 +190,3 @@ def _replica(call: Call, execution: Record, attempt: Attempt) -> Body:
 
 
 _BASE = "microsoft.app/jobs/{}"
-ROUTES: dict[str, Handler] = {
-    f"post {_BASE}/start": start,
-    f"post {_BASE}/stop": stop_all,
-    f"post {_BASE}/stop/{{}}": stop,
-    f"post {_BASE}/executions/{{}}/stop": stop,
-    f"get {_BASE}/executions": listing,
-    f"get {_BASE}/executions/{{}}": get,
-    f"get {_BASE}/executions/{{}}/replicas": replicas,
-}

@@ -11,9 +11,7 @@ from infra.local_azure.store import Record
 from . import app_shape
 
 TYPE = "Microsoft.App/jobs"
-KIND = TYPE.lower()
 EXECUTION_TYPE = "Microsoft.App/jobs/executions"
-EXECUTION_KIND = EXECUTION_TYPE.lower()
 Body = dict[str, Any]
 _TRIGGERS = {"manual": "Manual", "schedule": "Schedule", "event": "Event"}
 _TEMPLATE = ("containers", "initContainers", "volumes")

@@ -3,104 +3,127 @@ on and off.
 """
 
 import hashlib
+from dataclasses import dataclass
 
 from infra.local_azure import clock
-from infra.local_azure.arm.call import Call, Handler, Reply
+from infra.local_azure.arm.call import Call, Routes
 from infra.local_azure.arm.errors import ArmError, not_found
-from infra.local_azure.arm.paging import page
-from infra.local_azure.providers import tracked
-from infra.local_azure.providers.tracked import Body
+from infra.local_azure.arm.reply import Reply, listed
+from infra.local_azure.changes import Changes
+from infra.local_azure.control.apps import AppControl
+from infra.local_azure.control.naming import APP, REVISION, revision_id
+from infra.local_azure.control.records import Body, Records
+from infra.local_azure.control.workloads import weights
+from infra.local_azure.providers.provider import Provider
 from infra.local_azure.runtime.workload import ReplicaStatus
-from infra.local_azure.store import Record
+from infra.local_azure.store import Record, Store
 
 from . import app_view
-from .app_view import KIND, REVISION_KIND, TYPE
+from .app_view import TYPE
 
 
-def listing(call: Call) -> Reply:
-    """Oldest first; inactive ones too, unless the filter asks for active ones."""
-    app = _app(call)
-    records = call.azure.store.each(REVISION_KIND, app.id)
-    if "active eq true" in call.query.get("$filter", "").lower():
-        records = [record for record in records if record.body["active"]]
-    return page(call, [_view(call, app, record) for record in records])
+@dataclass(frozen=True)
+class Revisions(Provider):
+    """One resource type."""
 
+    store: Store
+    records: Records
+    apps: AppControl
+    changes: Changes
 
-def get(call: Call) -> Reply:
-    app = _app(call)
-    return Reply(200, _view(call, app, _revision(call, app)))
+    def routes(self) -> Routes:
+        return {
+            f"get {_BASE}": self.listing,
+            f"get {_BASE}/{{}}": self.get,
+            f"post {_BASE}/{{}}/activate": self.activate,
+            f"post {_BASE}/{{}}/deactivate": self.deactivate,
+            f"post {_BASE}/{{}}/restart": self.restart,
+            f"get {_BASE}/{{}}/replicas": self.replicas,
+            f"get {_BASE}/{{}}/replicas/{{}}": self.replica,
+        }
 
+    def listing(self, call: Call) -> Reply:
+        """Oldest first; inactive ones too, unless the filter asks for active ones."""
+        app = self._app(call)
+        records = self.store.each(REVISION, app.id)
+        if "active eq true" in call.query.get("$filter", "").lower():
+            records = [record for record in records if record.body["active"]]
+        return listed([self._view(call, app, record) for record in records])
 
-def activate(call: Call) -> Reply:
-    return _switch(call, active=True)
+    def get(self, call: Call) -> Reply:
+        app = self._app(call)
+        return Reply(200, self._view(call, app, self._revision(call, app)))
 
+    def activate(self, call: Call) -> Reply:
+        return self._switch(call, active=True)
 
-def deactivate(call: Call) -> Reply:
-    return _switch(call, active=False)
+    def deactivate(self, call: Call) -> Reply:
+        return self._switch(call, active=False)
 
+    async def restart(self, call: Call) -> Reply:
+        app = self._app(call)
+        await self.apps.restart(app, self._revision(call, app))
+        return Reply(200, "Restart succeeded")
 
-async def restart(call: Call) -> Reply:
-    app = _app(call)
-    await call.azure.composition.restart(app, _revision(call, app))
-    return Reply(200, "Restart succeeded")
+    def replicas(self, call: Call) -> Reply:
+        app = self._app(call)
+        revision = self._revision(call, app)
+        status = self.apps.status(app, revision)
+        return Reply(
+            200, {"value": [_replica(call, revision, replica) for replica in status.replicas]}
+        )
 
-
-def replicas(call: Call) -> Reply:
-    app = _app(call)
-    revision = _revision(call, app)
-    status = call.azure.composition.status(app, revision)
-    return Reply(200, {"value": [_replica(call, revision, replica) for replica in status.replicas]})
-
-
-def replica(call: Call) -> Reply:
-    app = _app(call)
-    revision = _revision(call, app)
-    wanted = call.target.names[2].lower()
-    for status in call.azure.composition.status(app, revision).replicas:
-        if status.name.lower() == wanted:
-            return Reply(200, _replica(call, revision, status))
-    raise ArmError(
-        404,
-        "ReplicaNotFound",
-        f"The replica '{call.target.names[2]}' of revision '{revision.name}' was not found.",
-    )
-
-
-def _switch(call: Call, *, active: bool) -> Reply:
-    app = _app(call)
-    record = _revision(call, app)
-    record.body |= {"active": active} if active else {"active": active, "lastActive": clock.now()}
-    call.azure.store.put(record)
-    call.azure.composition.prune(app)
-    call.azure.composition.changed()
-    return Reply(200, "Activate succeeded" if active else "Deactivate succeeded")
-
-
-def _app(call: Call) -> Record:
-    record = call.azure.store.get("/".join(call.target.path.split("/")[:9]))
-    if record is None or record.kind != KIND:
-        tracked.require_group(call)
-        raise not_found(TYPE, call.target.names[0], call.target.group or "")
-    return record
-
-
-def _revision(call: Call, app: Record) -> Record:
-    name = call.target.names[1]
-    record = call.azure.store.get(app_view.revision_id(app, name))
-    if record is None:
+    def replica(self, call: Call) -> Reply:
+        app = self._app(call)
+        revision = self._revision(call, app)
+        wanted = call.target.names[2].lower()
+        for status in self.apps.status(app, revision).replicas:
+            if status.name.lower() == wanted:
+                return Reply(200, _replica(call, revision, status))
         raise ArmError(
             404,
-            "RevisionNotFound",
-            f"The revision '{name}' of container app '{app.name}' was not found.",
+            "ReplicaNotFound",
+            f"The replica '{call.target.names[2]}' of revision '{revision.name}' was not found.",
         )
-    return record
 
+    def _switch(self, call: Call, *, active: bool) -> Reply:
+        app = self._app(call)
+        record = self._revision(call, app)
+        record.body |= (
+            {"active": active} if active else {"active": active, "lastActive": clock.now()}
+        )
+        self.store.put(record)
+        self.apps.prune(app)
+        self.changes.tell()
+        return Reply(200, "Activate succeeded" if active else "Deactivate succeeded")
 
-def _view(call: Call, app: Record, record: Record) -> Body:
-    weight = call.azure.composition.weights(app).get(record.name, 0)
-    return app_view.revision_view(
-        call, app, record, weight=weight, status=call.azure.composition.status(app, record)
-    )
+    def _view(self, call: Call, app: Record, record: Record) -> Body:
+        return app_view.revision_view(
+            call,
+            app,
+            self.store.get(app.private["environment"]),
+            record,
+            weight=weights(app).get(record.name, 0),
+            status=self.apps.status(app, record),
+        )
+
+    def _app(self, call: Call) -> Record:
+        record = self.store.get("/".join(call.target.path.split("/")[:9]))
+        if record is None or record.kind != APP:
+            self.records.group(call)
+            raise not_found(TYPE, call.target.names[0], call.target.group or "")
+        return record
+
+    def _revision(self, call: Call, app: Record) -> Record:
+        name = call.target.names[1]
+        record = self.store.get(revision_id(app, name))
+        if record is None:
+            raise ArmError(
+                404,
+                "RevisionNotFound",
+                f"The revision '{name}' of container app '{app.name}' was not found.",
+            )
+        return record
 
 
 def _replica(call: Call, revision: Record, status: ReplicaStatus) -> Body:
@@ -196,12 +219,3 @@ def _debugs(version: str) -> bool:
 
 
 _BASE = "microsoft.app/containerapps/{}/revisions"
-ROUTES: dict[str, Handler] = {
-    f"get {_BASE}": listing,
-    f"get {_BASE}/{{}}": get,
-    f"post {_BASE}/{{}}/activate": activate,
-    f"post {_BASE}/{{}}/deactivate": deactivate,
-    f"post {_BASE}/{{}}/restart": restart,
-    f"get {_BASE}/{{}}/replicas": replicas,
-    f"get {_BASE}/{{}}/replicas/{{}}": replica,
-}

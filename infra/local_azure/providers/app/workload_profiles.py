@@ -4,15 +4,58 @@ ask of it.
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from infra.local_azure import regions
-from infra.local_azure.arm.call import Call, Handler, Reply
+from infra.local_azure.arm.call import Call, Routes
 from infra.local_azure.arm.errors import bad_request
+from infra.local_azure.arm.reply import Reply
+from infra.local_azure.control import quotas
+from infra.local_azure.control.apps import AppControl
+from infra.local_azure.control.naming import ENVIRONMENT
+from infra.local_azure.control.records import Body
+from infra.local_azure.providers.provider import Provider
+from infra.local_azure.store import Store
 
-from . import quotas
 
-Body = dict[str, Any]
+@dataclass(frozen=True)
+class LocationUsages(Provider):
+    """One resource type."""
+
+    store: Store
+    apps: AppControl
+
+    def routes(self) -> Routes:
+        return {
+            f"get microsoft.app/locations/{{}}/{_AVAILABLE.lower()}": self.available,
+            "get microsoft.app/locations/{}/usages": self.location_usages,
+        }
+
+    def available(self, call: Call) -> Reply:
+        place = regions.normal(call.target.names[0])
+        provider = f"/subscriptions/{call.target.subscription}/providers/Microsoft.App"
+        root = f"{provider}/{_AVAILABLE}"
+        kind = f"Microsoft.App/{_AVAILABLE}"
+        items = [
+            {
+                "location": place,
+                "properties": _properties(profile, call.version),
+                "id": f"{root}/{profile.name}",
+                "name": profile.name,
+                "type": kind,
+            }
+            for profile in offered(place)
+            if serverless(call.version) or profile.name == "Consumption" or not profile.serverless
+        ]
+        return Reply(200, {"value": items})
+
+    def location_usages(self, call: Call) -> Reply:
+        place = regions.normal(call.target.names[0])
+        records = self.store.each(ENVIRONMENT)
+        here = [record for record in records if regions.normal(record.body["location"]) == place]
+        value = [
+            quotas.usage("ManagedEnvironmentCount", "Managed Environment Count", len(here), 20)
+        ]
+        return counted(call, [*value, *self.apps.gpu_usages(place, regional=True)])
 
 
 @dataclass(frozen=True)
@@ -61,6 +104,7 @@ _SERVERLESS = [
     ),
 ]
 _CONSUMPTION = [Profile("Consumption", "Consumption", "Consumption", 4, 8, serverless=True)]
+_AVAILABLE = "availableManagedEnvironmentsWorkloadProfileTypes"
 PROFILES = {
     profile.name.lower(): profile
     for profile in [*_GENERAL, *_MEMORY, *_DEDICATED, *_SERVERLESS, *_CONSUMPTION]
@@ -132,25 +176,6 @@ def _entry(entry: Body, types: dict[str, Profile], location: str) -> Body:
     return shown
 
 
-def available(call: Call) -> Reply:
-    place = regions.normal(call.target.names[0])
-    provider = f"/subscriptions/{call.target.subscription}/providers/Microsoft.App"
-    root = f"{provider}/availableManagedEnvironmentsWorkloadProfileTypes"
-    kind = "Microsoft.App/availableManagedEnvironmentsWorkloadProfileTypes"
-    items = [
-        {
-            "location": place,
-            "properties": _properties(profile, call.version),
-            "id": f"{root}/{profile.name}",
-            "name": profile.name,
-            "type": kind,
-        }
-        for profile in offered(place)
-        if serverless(call.version) or profile.name == "Consumption" or not profile.serverless
-    ]
-    return Reply(200, {"value": items})
-
-
 def serverless(version: str) -> bool:
     """Serverless GPUs came in 2025: the api-versions before know nothing of them, nor of units and
     applicability.
@@ -169,23 +194,9 @@ def _properties(profile: Profile, version: str) -> Body:
     return {**body, "gpus": profile.gpus} if profile.gpus else body
 
 
-def location_usages(call: Call) -> Reply:
-    place = regions.normal(call.target.names[0])
-    records = call.azure.store.each("microsoft.app/managedenvironments")
-    here = [record for record in records if regions.normal(record.body["location"]) == place]
-    value = [quotas.usage("ManagedEnvironmentCount", "Managed Environment Count", len(here), 20)]
-    return counted(call, [*value, *call.azure.composition.gpu_usages(place, regional=True)])
-
-
 def counted(call: Call, usages: list[Body]) -> Reply:
     """Usages as this api-version has them."""
     if not serverless(call.version):
         usages = [{key: value for key, value in entry.items() if key != "unit"} for entry in usages]
         usages = [entry for entry in usages if not entry["name"]["value"].endswith("Gpus")]
     return Reply(200, {"value": usages})
-
-
-ROUTES: dict[str, Handler] = {
-    "get microsoft.app/locations/{}/availablemanagedenvironmentsworkloadprofiletypes": available,
-    "get microsoft.app/locations/{}/usages": location_usages,
-}

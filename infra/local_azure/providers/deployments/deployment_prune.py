@@ -2,37 +2,32 @@
 
 import asyncio
 
-from infra.local_azure.azure import Azure
-from infra.local_azure.providers.resource_group import SHOWN
-from infra.local_azure.providers.tracked import Body
+from infra.local_azure.arm.front import Front
+from infra.local_azure.control.records import Body, Records
 from infra.local_azure.store import Record
 
 _ROUNDS = 200
 
 
-def extra(azure: Azure, group: str, kept: set[str]) -> list[Record]:
+def extra(records: Records, group: str, kept: set[str]) -> list[Record]:
     """The tracked resources of a group that are not among `kept` (keys), youngest first."""
-    found = [
-        record
-        for record in azure.store.below(group)
-        if record.kind in SHOWN and record.key not in kept
-    ]
+    found = [record for record in records.tracked(group) if record.key not in kept]
     return found[::-1]
 
 
 async def prune(
-    azure: Azure, deployment: Record, kept: set[str], principal: str, pause: float
+    records: Records, front: Front, deployment: Record, kept: set[str], principal: str, pause: float
 ) -> list[Body]:
     """Delete them, those that others still use last; the errors of what could not be deleted."""
     group = deployment.id.split("/providers/")[0]
     refused: dict[str, Body] = {}
     for _ in range(_ROUNDS):
-        left = extra(azure, group, kept)
+        left = extra(records, group, kept)
         if not left:
             return []
         moved = False
         for record in left:
-            reply = await azure.front.send(
+            reply = await front.send(
                 "DELETE", record.id, _VERSION[record.kind.split("/")[0]], None, principal
             )
             if reply.status < 400:
@@ -43,7 +38,7 @@ async def prune(
         await asyncio.sleep(pause)
         if not moved:
             break
-    return [refused[record.key] for record in extra(azure, group, kept) if record.key in refused]
+    return [refused[record.key] for record in extra(records, group, kept) if record.key in refused]
 
 
 _VERSION = {

@@ -14,15 +14,15 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from infra.local_azure import clock
-from infra.local_azure.arm.call import Reply
-from infra.local_azure.azure import Azure
-from infra.local_azure.providers.tracked import Body
-from infra.local_azure.store import Record
+from infra.local_azure.arm.front import Front
+from infra.local_azure.arm.reply import Reply
+from infra.local_azure.control.records import Body, Records
+from infra.local_azure.store import Record, Store
 from infra.local_azure.templates.errors import Needed, Request, TemplateError
 from infra.local_azure.templates.template import Resource, Template
 
 from .deployment_prune import prune
-from .deployment_request import KIND, reopened
+from .deployment_request import KIND, DeploymentRequests
 from .deployment_view import duration
 
 ACTIVE = {"Accepted", "Running"}
@@ -41,7 +41,6 @@ _FAILED = (
     "At least one resource deployment operation failed. Please list deployment operations for"
     " details. Please see https://aka.ms/arm-deployment-operations for usage details."
 )
-_tasks: set[asyncio.Task[None]] = set()
 log = logging.getLogger(__name__)
 
 
@@ -54,29 +53,49 @@ class Failed(Exception):
         self.error = error
 
 
-def begin(azure: Azure, key: str) -> None:
-    """Start carrying out the deployment stored under `key`."""
-    task = asyncio.get_running_loop().create_task(_Run(azure, key).go())
-    _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
+class Runs:
+    """The deployments that are being carried out. `pause_s` lies between two looks at something."""
 
+    def __init__(
+        self,
+        store: Store,
+        records: Records,
+        front: Front,
+        requests: DeploymentRequests,
+        pause_s: float,
+    ) -> None:
+        self.store = store
+        self.records = records
+        self.front = front
+        self.requests = requests
+        self.pause_s = pause_s
+        self._tasks: set[asyncio.Task[None]] = set()
 
-def resume(azure: Azure) -> None:
-    """Go on with what a previous server left unfinished."""
-    for record in azure.store.each(KIND):
-        if record.body["properties"]["provisioningState"] in ACTIVE:
-            begin(azure, record.key)
+    def begin(self, key: str) -> None:
+        """Start carrying out the deployment stored under `key`."""
+        task = asyncio.get_running_loop().create_task(_Run(self, key).go())
+        self._tasks.add(task)  # the loop itself keeps weak references only
+        task.add_done_callback(self._tasks.discard)
+
+    def resume(self) -> None:
+        """Go on with what a previous server left unfinished."""
+        for record in self.store.each(KIND):
+            if record.body["properties"]["provisioningState"] in ACTIVE:
+                self.begin(record.key)
 
 
 class _Run:
     """One deployment. `answers` holds what its expressions asked Azure for."""
 
-    def __init__(self, azure: Azure, key: str) -> None:
-        self.azure = azure
+    def __init__(self, runs: Runs, key: str) -> None:
+        self.store = runs.store
+        self.records = runs.records
+        self.front = runs.front
+        self.requests = runs.requests
+        self.pause = runs.pause_s
         self.key = key
         self.answers: dict[Request, Any] = {}
         self.principal = ""
-        self.pause = max(0.02, azure.options.operation_s / 4)
 
     async def go(self) -> None:
         try:
@@ -91,7 +110,7 @@ class _Run:
 
     def record(self) -> Record | None:
         """The deployment as it is stored now; None once it was canceled or is gone."""
-        found = self.azure.store.get(self.key)
+        found = self.store.get(self.key)
         return found if found and found.body["properties"]["provisioningState"] in ACTIVE else None
 
     async def _all(self) -> None:
@@ -100,7 +119,7 @@ class _Run:
             return
         self.principal = record.private["principal"]
         record.body["properties"]["provisioningState"] = "Running"
-        self.azure.store.put(record)
+        self.store.put(record)
         template = self._template(record)
         wanted = [one for one in template.resources if one.enabled and not one.existing]
         done = {key for key, one in record.private["done"].items() if one["state"] == "Succeeded"}
@@ -113,7 +132,12 @@ class _Run:
         ]
         if not errors and record.private["request"]["mode"].lower() == "complete":
             errors = await prune(
-                self.azure, record, {one.key for one in wanted}, self.principal, self.pause
+                self.records,
+                self.front,
+                record,
+                {one.key for one in wanted},
+                self.principal,
+                self.pause,
             )
         if errors:
             self._end(
@@ -183,7 +207,7 @@ class _Run:
     async def _deploy(self, resource: Resource) -> str:
         body = await self._settled(resource.body)
         for _ in range(_PATIENCE):
-            reply = await self.azure.front.send(
+            reply = await self.front.send(
                 "PUT", resource.id, resource.version, body, self.principal
             )
             if not _passing(reply):
@@ -219,7 +243,7 @@ class _Run:
         failed.
         """
         while True:
-            reply = await self.azure.front.send(
+            reply = await self.front.send(
                 "GET", resource.id, resource.version, None, self.principal
             )
             properties = reply.body.get("properties") if isinstance(reply.body, dict) else None
@@ -260,7 +284,7 @@ class _Run:
         """
         found: set[str] = set()
         for one in wanted:
-            nested = self.azure.store.get(one.id) if one.kind.lower() == KIND else None
+            nested = self.store.get(one.id) if one.kind.lower() == KIND else None
             inner = nested.body["properties"].get("outputResources", []) if nested else []
             found |= {entry["id"] for entry in inner} if nested else {one.id}
         return sorted(found, key=str.lower)
@@ -275,7 +299,7 @@ class _Run:
 
     async def _ask(self, request: Request) -> Any:
         body = json.loads(request.body) if request.body else None
-        reply = await self.azure.front.send(
+        reply = await self.front.send(
             request.method, request.path, request.version, body, self.principal
         )
         if reply.status >= 400:
@@ -285,14 +309,11 @@ class _Run:
     async def _get(self, url: str) -> Reply:
         parts = urlsplit(url)
         version = parse_qs(parts.query)["api-version"][0]
-        return await self.azure.front.send(
-            "GET", unquote(parts.path), version, None, self.principal
-        )
+        return await self.front.send("GET", unquote(parts.path), version, None, self.principal)
 
     def _template(self, record: Record) -> Template:
         """The template with this run's answers in reach of its expressions."""
-        return reopened(
-            self.azure,
+        return self.requests.reopened(
             record.id,
             record.private["request"],
             self.answers,
@@ -302,7 +323,7 @@ class _Run:
     def _keep(self, identifier: str, done: Body) -> None:
         if record := self.record():
             record.private["done"][identifier.lower()] = {"id": identifier, **done}
-            self.azure.store.put(record)
+            self.store.put(record)
 
     def _end(
         self,
@@ -320,7 +341,7 @@ class _Run:
         properties |= {"outputs": outputs} if outputs else {}
         properties |= {"outputResources": [{"id": one} for one in written]} if written else {}
         properties |= {"error": error} if error else {}
-        self.azure.store.put(record)
+        self.store.put(record)
 
 
 def _passing(reply: Reply) -> bool:

@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from infra.local_azure import clock
-from infra.local_azure.providers.tracked import Body
+from infra.local_azure.control.records import Body
 from infra.local_azure.regions import normal
 from infra.local_azure.store import Record
 from infra.local_azure.templates import ids

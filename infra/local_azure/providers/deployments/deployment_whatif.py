@@ -3,8 +3,10 @@
 from typing import Any
 
 from infra.local_azure.arm.call import Call
-from infra.local_azure.providers.tracked import Body
+from infra.local_azure.arm.front import Front
+from infra.local_azure.control.records import Body, Records
 from infra.local_azure.regions import normal
+from infra.local_azure.store import Store
 from infra.local_azure.templates.expression import is_expression
 from infra.local_azure.templates.structures import member, merged, same
 from infra.local_azure.templates.template import Resource
@@ -39,27 +41,29 @@ _READ_ONLY = {
 }
 
 
-async def changes(call: Call, request: Opened) -> list[Body]:
+async def changes(
+    store: Store, records: Records, front: Front, call: Call, request: Opened
+) -> list[Body]:
     """In the order of the resource ids; in Complete mode what the template lacks is deleted, else
     it is ignored.
     """
     short = _short(call)
     found = [
-        await _change(call, one, short=short)
+        await _change(front, call, one, short=short)
         for one in (*request.resources, *request.nested)
         if one.kind.lower() != "microsoft.resources/deployments"
     ]
     kept = {str(one["resourceId"]).lower() for one in found}
-    group = call.azure.store.get(call.target.group_id) if call.target.group else None
-    for record in extra(call.azure, group.id, kept) if group else []:
+    group = store.get(call.target.group_id) if call.target.group else None
+    for record in extra(records, group.id, kept) if group else []:
         kind = "Delete" if given(request.properties) == "Complete" else "Ignore"
-        shown = {} if short else {"before": await _current(call, record.id, "2025-07-01")}
+        shown = {} if short else {"before": await _current(front, call, record.id, "2025-07-01")}
         found.append({"resourceId": record.id, "changeType": kind, **shown})
     return sorted(found, key=lambda one: str(one["resourceId"]).lower())
 
 
-async def _change(call: Call, resource: Resource, *, short: bool) -> Body:
-    before = await _current(call, resource.id, resource.version)
+async def _change(front: Front, call: Call, resource: Resource, *, short: bool) -> Body:
+    before = await _current(front, call, resource.id, resource.version)
     sent = {"apiVersion": resource.version, "id": resource.id, **resource.body(defer=True)}
     after = _sorted({**sent, "name": resource.name.rsplit("/", 1)[-1], "type": resource.kind})
     if short:
@@ -74,8 +78,8 @@ async def _change(call: Call, resource: Resource, *, short: bool) -> Body:
     return {"resourceId": resource.id, "changeType": "Modify", **shown, "delta": delta}
 
 
-async def _current(call: Call, identifier: str, version: str) -> Body | None:
-    reply = await call.azure.front.send("GET", identifier, version, None, call.principal)
+async def _current(front: Front, call: Call, identifier: str, version: str) -> Body | None:
+    reply = await front.send("GET", identifier, version, None, call.principal)
     if reply.status != 200 or not isinstance(reply.body, dict):
         return None
     shown: Body = _sorted({**_pruned(reply.body), "apiVersion": version})

@@ -1,5 +1,5 @@
-"""Where the volumes of an app or a job lie on this machine, and its environment variables. For
-`composition` and `dispatch`.
+"""Where the volumes of an app or a job lie on this machine, and its environment variables. Used by
+`workloads` and `jobs`.
 """
 
 import json
@@ -7,8 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from infra.local_azure.files import tree
-from infra.local_azure.options import Options
+from infra.local_azure.files.tree import Tree
 from infra.local_azure.runtime.workload import Mount
 from infra.local_azure.store import Record, Store
 
@@ -24,11 +23,14 @@ class MountError(Exception):
 
 
 class Mounts:
-    """Resolves volumes through the storages of a managed environment."""
+    """Resolves volumes through the storages of a managed environment. `share_view` is how replicas
+    see a share: `plain`, or `smb` as over SMB.
+    """
 
-    def __init__(self, options: Options, store: Store) -> None:
-        self._options = options
+    def __init__(self, store: Store, tree: Tree, share_view: str) -> None:
         self._store = store
+        self._tree = tree
+        self._share_view = share_view
 
     def of(
         self, environment: str, template: Body, container: Body, secrets: Body
@@ -51,11 +53,7 @@ class Mounts:
                 )
             else:
                 source, read_only = self._share(environment, volume)
-                smb = (
-                    str(volume.get("mountOptions") or "")
-                    if self._options.share_view == "smb"
-                    else None
-                )
+                smb = str(volume.get("mountOptions") or "") if self._share_view == "smb" else None
             below = str(entry.get("subPath") or "").strip("/")
             target = "/" + entry["mountPath"].lstrip("/")
             mounts.append(Mount(source / below if below else source, target, read_only, smb, files))
@@ -92,7 +90,7 @@ class Mounts:
         ):
             raise _failed(volume, f"{where}(13): Permission denied")
         return (
-            tree.ensure(self._options, account.name, share.name),
+            self._tree.ensure(account.name, share.name),
             file["accessMode"] == "ReadOnly",
         )
 

@@ -1,10 +1,11 @@
-"""What Azure's providers know: since when there are api-versions of them, and their resource types,
-which this Azure has in part.
+"""From a request to its handler: the routes of all providers, and what Azure says of a type, an
+api-version or a method that has none.
 
-An unknown type is refused as Azure does; one that Azure has and this Azure has not is a 501.
+Azure refuses a type that it does not know. A type that Azure has and this Azure lacks is a 501.
 """
 
-from .errors import GATEWAY, ArmError, bad_request
+from .call import Handler, Routes
+from .errors import GATEWAY, ArmError, bad_request, not_implemented
 from .ids import Target
 
 _SINCE = {
@@ -56,7 +57,28 @@ _TYPES = {
 }
 
 
-def check(target: Target, version: str) -> None:
+def handler(routes: Routes, method: str, target: Target) -> tuple[Handler, bool]:
+    """The provider's function, and whether a GET's stands in for a HEAD."""
+    found = routes.get(f"{method.lower()} {target.route}")
+    if found is not None:
+        return found, False
+    if method == "HEAD" and (found := routes.get(f"get {target.route}")):
+        return found, True
+    raise _unknown(routes, method, target)
+
+
+def _unknown(routes: Routes, method: str, target: Target) -> ArmError:
+    """A known path with another method is 405; everything else is not implemented."""
+    split = [name.split(" ", 1) for name in routes]
+    known = {verb.upper() for verb, route in split if route == target.route}
+    if known:
+        message = f"The requested resource does not support http method '{method}'."
+        allowed = ", ".join(sorted(known))
+        return ArmError(405, "MethodNotAllowed", message, headers={"Allow": allowed})
+    return not_implemented(f"{method} {target.path}")
+
+
+def check_type(target: Target, version: str) -> None:
     """ArmError for a type or an api-version that the provider never had. `version` is
     well-formed.
     """

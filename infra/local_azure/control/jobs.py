@@ -1,7 +1,7 @@
-"""From stored executions to running tasks and back, and the schedule that starts executions by
-itself. Owns `Executions`.
+"""From stored executions to running tasks and back, and the schedules that start executions by
+themselves. Owns the runtime's `Executions`.
 
-Level-triggered: `changed` may be called as often as one likes.
+Level-triggered: `changed` may be called at any time and as often as needed.
 """
 
 import asyncio
@@ -11,32 +11,32 @@ import logging
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from cronsim import CronSim
 
 from infra.local_azure import clock
-from infra.local_azure.options import Options
 from infra.local_azure.runtime.execution import Attempt, Outcome
 from infra.local_azure.runtime.executions import Executions
 from infra.local_azure.runtime.workload import Step, Task
 from infra.local_azure.store import Record, Store
 
-from . import mounts, quotas
-from .job_shape import EXECUTION_KIND, KIND, Body
+from . import mounts, naming, quotas
 from .mounts import MountError, Mounts
 
 KEPT = 100
 _LATE_S = 60.0  # what a schedule missed by more, because this server was off, is not made up for
+Body = dict[str, Any]
 log = logging.getLogger(__name__)
 
 
-class Dispatch:
+class JobControl:
     """Starts, watches and forgets executions."""
 
-    def __init__(self, options: Options, store: Store, executions: Executions) -> None:
+    def __init__(self, store: Store, executions: Executions, mounts: Mounts) -> None:
         self._store = store
         self._executions = executions
-        self._mounts = Mounts(options, store)
+        self._mounts = mounts
         self._pending = False
         self._scheduled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -77,7 +77,7 @@ class Dispatch:
             str(entry["name"]): str(entry.get("value") or "") for entry in job.private["secrets"]
         }
         body = {"status": "Running", "started": clock.now(), "template": template}
-        record = Record(f"{job.id}/executions/{name}", EXECUTION_KIND, body, private)
+        record = Record(f"{job.id}/executions/{name}", naming.EXECUTION, body, private)
         with self._store.transaction():
             self._store.put(record)
             self._forget_old(job)
@@ -95,15 +95,15 @@ class Dispatch:
 
     def _forget_old(self, job: Record) -> None:
         """Only so many executions are kept; one that runs is never forgotten."""
-        known = self._store.each(EXECUTION_KIND, job.id)
+        known = self._store.each(naming.EXECUTION, job.id)
         for record in [record for record in known[:-KEPT] if record.body["status"] != "Running"]:
             self._store.delete(record.key)
 
     def _compose(self) -> None:
         self._pending = False
         tasks, kept = [], set()
-        for job in self._store.each(KIND):
-            for execution in self._store.each(EXECUTION_KIND, job.id):
+        for job in self._store.each(naming.JOB):
+            for execution in self._store.each(naming.EXECUTION, job.id):
                 kept.add(_key(execution))
                 if execution.body["status"] == "Running" and not self._goes(job):
                     tasks.append(self._compose_task(job, execution))
@@ -111,7 +111,7 @@ class Dispatch:
 
     def _goes(self, job: Record) -> bool:
         """The job or its group is being deleted."""
-        group = self._store.get("/".join(job.id.split("/")[:5]))
+        group = self._store.get(naming.group_id(job.id))
         gone = group is None or group.body["properties"]["provisioningState"] == "Deleting"
         return gone or bool(job.body["properties"]["provisioningState"] == "Deleting")
 
@@ -165,7 +165,7 @@ class Dispatch:
         )
 
     def _ended(self, task: Task, outcome: Outcome) -> None:
-        for job in self._store.each(KIND):
+        for job in self._store.each(naming.JOB):
             record = self._store.get(f"{job.id}/executions/{task.execution}")
             if (
                 record is not None
@@ -215,7 +215,7 @@ class Dispatch:
         return min(upcoming, default=None)
 
     def _scheduled_jobs(self) -> Iterator[Record]:
-        for job in self._store.each(KIND):
+        for job in self._store.each(naming.JOB):
             properties = job.body["properties"]
             settled = (
                 properties["provisioningState"] == "Succeeded" and not job.private["suspended"]

@@ -12,6 +12,8 @@ from typing import Any
 from infra.local_azure import regions
 from infra.local_azure.store import Record, Store
 
+from .naming import ENVIRONMENT
+
 Body = dict[str, Any]
 _DEFAULT = 2
 
@@ -83,7 +85,7 @@ def has_gpu(environment: Record, profile: str | None) -> bool:
 
 def limits(store: Store) -> dict[str, int]:
     """Every claim there can be, with its limit."""
-    environments = store.each("microsoft.app/managedenvironments")
+    environments = store.each(ENVIRONMENT)
     known = {ration: limit(store, ration.name) for ration in RATIONS}
     return {
         _claim(ration, environment): value

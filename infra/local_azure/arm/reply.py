@@ -1,0 +1,52 @@
+"""What a handler answers with, and how the front makes pages of a list: `$top`, `$skipToken` and
+the nextLink that leads to the rest.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from .errors import ArmError, bad_request
+
+
+@dataclass(frozen=True)
+class Reply:
+    """`body` None sends no body at all; anything else goes out as JSON, so a bare string is a JSON
+    string. `items` is a whole list instead: the front sends one page of it.
+    """
+
+    status: int = 200
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    items: list[Any] | None = None
+
+
+def listed(items: list[Any]) -> Reply:
+    """A list in its order."""
+    return Reply(200, items=items)
+
+
+def refused(error: ArmError) -> Reply:
+    """The answer to a request that ended in an error."""
+    return Reply(error.status, error.body(), error.headers)
+
+
+def page(items: list[Any], query: Mapping[str, str], address: str, size: int) -> dict[str, Any]:
+    """The body of one page. `address` is the list's URL without its query, `size` the most items
+    of a page; the token in nextLink is the offset of the next page.
+    """
+    if "$top" in query:
+        size = min(size, _number(query["$top"], "$top")) or size
+    start = _number(query.get("$skipToken", "0"), "$skipToken")
+    body: dict[str, Any] = {"value": items[start : start + size]}
+    if start + size < len(items):
+        following = urlencode({**query, "$skipToken": str(start + size)})
+        body["nextLink"] = f"{address}?{following}"
+    return body
+
+
+def _number(text: str, name: str) -> int:
+    if not text.isdigit():
+        raise bad_request("InvalidParameter", f"The value '{text}' of {name} is not valid.")
+    return int(text)

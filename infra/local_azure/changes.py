@@ -1,0 +1,19 @@
+"""Who wants to know that something stored has changed: the controllers of apps and jobs. Told by
+whatever writes what they read: providers, share records, faults.
+"""
+
+from collections.abc import Callable
+
+
+class Changes:
+    """Listeners are level-triggered: telling them too often costs time and nothing else."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[[], None]] = []
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        self._listeners.append(listener)
+
+    def tell(self) -> None:
+        for listener in self._listeners:
+            listener()
