@@ -4,10 +4,8 @@ import asyncio
 import json
 import re
 import ssl
-import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -18,10 +16,10 @@ import aiohttp
 from . import fields, redacted, scope, seeds
 from .fields import Field
 from .names import LRO, Names
-from .recordings import ROOT, Exchange, Recording
+from .recordings import Exchange, Recording
 from .scope import Subject
+from .stand_in import local_azure
 
-OPERATION_SECONDS = "0.4"
 PATIENCE = 30.0
 SETTLING, GIVING_UP = 10.0, 2
 _PENDING = {
@@ -341,40 +339,6 @@ async def replay(recording: Recording, folder: Path) -> Replayed:
             return await Replay(recording, facts, session).run()
 
 
-@asynccontextmanager
-async def local_azure(folder: Path) -> AsyncIterator[dict[str, str]]:
-    state = str(folder / "local-azure")
-    images = folder / "images.yaml"
-    stand_in = {
-        "image": ["*"],
-        "environment": sys.base_prefix,
-        "entrypoint": ["python3", "-c", STAND_IN],
-    }
-    images.write_text(json.dumps([stand_in]))
-    options = (
-        "--operation-seconds",
-        OPERATION_SECONDS,
-        "--retry-after",
-        "1",
-        "--images",
-        str(images),
-    )
-    facts = json.loads(await _command("start", state, *options, "-o", "json"))
-    try:
-        yield facts
-    finally:
-        await _command("stop", state)
-
-
-async def _command(name: str, state: str, *arguments: str) -> bytes:
-    line = (sys.executable, "-m", "infra.local_azure", name, "--state-dir", state, *arguments)
-    process = await asyncio.create_subprocess_exec(*line, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
-    out, _ = await process.communicate()
-    if process.returncode:
-        raise RuntimeError(f"{name} failed: {process.returncode}")
-    return out
-
-
 def _headers(exchange: Exchange, answer: Answer) -> str:
     """The headers that lead a client to an operation: the same kinds, each leading to the same kind
     of address.
@@ -411,23 +375,3 @@ def _spelled(recording: Recording, key: str) -> str:
             if isinstance(value, str) and value.lower() == key:
                 return value
     return key
-
-
-# A real process, which is all that the control plane asks of a replica: it answers on the ports
-# that the recorded images listen on.
-STAND_IN = """
-import select, signal, socket, sys
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-doors = [socket.create_server(("", port)) for port in (80, 3000, 3500, 5000, 6379, 8000, 8080, 8888)]
-print("listening", flush=True)
-while True:
-    for door in select.select(doors, [], [])[0]:
-        talk = door.accept()[0]
-        talk.settimeout(1)
-        try:
-            talk.recv(65536)
-            talk.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok")
-        except OSError:
-            pass
-        talk.close()
-"""
