@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import hypothesis
 import pytest
 import pytest_asyncio
 from azure.core.rest import HttpRequest
@@ -29,6 +30,10 @@ from infra.local_azure.faults import script
 from infra.local_azure.faults.book import Book
 
 ROOT = Path(__file__).parents[2]
+
+# A busy machine makes an example slow, which says nothing about the code.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 @dataclass
