@@ -114,7 +114,13 @@ class Daemon:
         self.metrics = Metrics(self.arm.calls)
         if self.listen:
             await self._stack.enter_async_context(
-                WebServer(*self.listen, self.status, self.metrics, self.leadership.leading)
+                WebServer(
+                    *self.listen,
+                    self.status,
+                    self.metrics,
+                    self.leadership.leading,
+                    self.settings.web_token,
+                )
             )
         self.controller = Controller(
             self.kinds.values(),

@@ -61,7 +61,7 @@ def refuse_route(scope: Scope) -> Answer | None:
     if path in ADMIN and method == "GET" and literal:
         return None
     allowed = allowed_method(scope)
-    if allowed is None:
+    if allowed is None or (path in EVALUATION and method != allowed):
         return unknown(scope)
     if method != allowed:
         text = f"Not allowed to {method} on {path}"

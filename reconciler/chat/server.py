@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,14 +21,24 @@ POLICY = (
 )
 
 
-async def serve(page: Page, listening: socket.socket) -> None:
-    """Answer requests on `listening` until a signal ends it."""
+COOKIE = "moorage-chat"
+
+
+async def serve(page: Page, listening: socket.socket, token: str = "") -> None:
+    """Answer requests on `listening` until a signal ends it; those that bring `token`, if there is
+    one.
+    """
     app = FastAPI(openapi_url=None)
 
     async def at_home(
         request: Request, call_next: Callable[[Request], Awaitable[Response]]
     ) -> Response:
+        given = request.query_params.get("token") or request.cookies.get(COOKIE) or ""
+        if token and not hmac.compare_digest(given.encode(), token.encode()):
+            return Response("Open the address that `moorage chat` printed.", 401)
         answer = await call_next(request)
+        if token:
+            answer.set_cookie(COOKIE, token, httponly=True, samesite="strict")
         answer.headers["Content-Security-Policy"] = POLICY
         answer.headers["Referrer-Policy"] = "no-referrer"
         return answer
@@ -35,10 +46,8 @@ async def serve(page: Page, listening: socket.socket) -> None:
     app.middleware("http")(at_home)
     host = listening.getsockname()[0]
     # A page elsewhere must not reach this one, and the key behind it, under a name that resolves to
-    # this machine.
-    app.add_middleware(
-        TrustedHostMiddleware, allowed_hosts=["localhost", host] if host != "0.0.0.0" else ["*"]
-    )
+    # this machine; beyond loopback the token keeps it out.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["*"] if token else ["localhost", host])
     built: Any = gr.mount_gradio_app(
         app,
         page.build(),

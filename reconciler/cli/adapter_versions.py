@@ -199,8 +199,9 @@ def _row(adapter: Mapping[str, Any], reports: list[Mapping[str, Any]]) -> dict[s
 
 def _show(rows: list[dict[str, Any]], title: str) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from reconciler.cli.console import Console
 
     console = Console()
     console.print(f"target: {title}", highlight=False)

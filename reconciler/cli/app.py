@@ -32,6 +32,7 @@ from reconciler.cli import (
     validate,
 )
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.terminal import guarded
 
 
 class _Grouped(TyperGroup):
@@ -89,7 +90,12 @@ for name, one in (
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; the exit code."""
+    """Run one command line; the exit code. What it prints cannot steer the terminal."""
+    with guarded():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         code = app(list(arguments), standalone_mode=False)
         return code if isinstance(code, int) else Exit.DONE

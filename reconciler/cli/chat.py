@@ -5,6 +5,7 @@ its adapters.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,6 +68,7 @@ async def _chat(settings: Settings, service: str, name: str, listening: socket.s
     from reconciler.chat.state import look
     from reconciler.cli.apps import find_app
     from reconciler.cli.key import read_key
+    from reconciler.web.hosts import is_loopback
 
     async with Arm(settings) as arm:
         group, app = await find_app(arm, service)
@@ -86,9 +88,11 @@ async def _chat(settings: Settings, service: str, name: str, listening: socket.s
             lambda: look(arm, group, str(app["name"])),
         )
         host, port = listening.getsockname()[:2]
+        # The page carries the service's key, so beyond this machine it opens to nobody else.
+        token = "" if is_loopback(host) else secrets.token_urlsafe(24)
         print(
-            f"{service} on the {settings.target_title}: http://{host}:{port}   (Ctrl-C ends the"
-            " page)",
+            f"{service} on the {settings.target_title}: http://{host}:{port}"
+            f"{f'/?token={token}' if token else ''}   (Ctrl-C ends the page)",
             flush=True,
         )
-        await serve(page, listening)
+        await serve(page, listening, token)

@@ -8,9 +8,9 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 
+from reconciler.cli.console import Console
 from reconciler.cli.exits import Exit
 from reconciler.cli.ready import ready_block
 from reconciler.engine.record import Phase

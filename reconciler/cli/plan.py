@@ -100,8 +100,9 @@ def as_value(line: PlanLine) -> dict[str, Any]:
 
 def show(lines: Sequence[PlanLine], target: str) -> None:
     """Print the plan for a person: a glyph, the object, its fields."""
-    from rich.console import Console
     from rich.text import Text
+
+    from reconciler.cli.console import Console
 
     console = Console()
     console.print(f"target: {target}", highlight=False)

@@ -34,7 +34,7 @@ def status(
     ] = False,
 ) -> None:
     """Show conditions, revisions and replicas. What the daemon observed, never what it hopes."""
-    from rich.console import Console
+    from reconciler.cli.console import Console
 
     if check_output(output):
         print_json(_read(target, state_dir))

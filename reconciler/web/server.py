@@ -4,33 +4,43 @@ JSON and as a page.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hmac
+from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Any
 
 import jinja2
 from aiohttp import web
 
+from reconciler.web.hosts import host_of, is_loopback
 from reconciler.web.metrics import Metrics
 
 Status = Callable[[], dict[str, Any]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+OPEN = ("/healthz", "/readyz")
 
 
 class WebServer:
-    """Serves on loopback unless told otherwise; it shows no secret and takes no order. An async
-    context manager.
+    """Shows no secret and takes no order; beyond loopback it shows the status only to who has
+    `token`. An async context manager.
     """
 
     def __init__(
-        self, host: str, port: int, status: Status, metrics: Metrics, leading: Callable[[], bool]
+        self,
+        host: str,
+        port: int,
+        status: Status,
+        metrics: Metrics,
+        leading: Callable[[], bool],
+        token: str | None = None,
     ) -> None:
-        self.host, self.port = host, port
+        self.host, self.port, self.token = host, port, token
         self.status, self.metrics, self.leading = status, metrics, leading
         page = resources.files("reconciler.web").joinpath("status.html").read_text()
         self._page = jinja2.Environment(autoescape=True).from_string(page)
 
     async def __aenter__(self) -> WebServer:  # noqa: PYI034 - one class, no subclasses
-        app = web.Application()
+        app = web.Application(middlewares=[self._guard])
         app.add_routes(
             [
                 web.get("/", self._show),
@@ -47,6 +57,25 @@ class WebServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Health is for everybody. The rest is for this machine, under this machine's name, so that
+        a web page elsewhere cannot read it through a name of its own; or for who has the token.
+        """
+        if request.path not in OPEN and not self._allowed(request):
+            text = (
+                "This shows the status on loopback, or with the token in MOORAGE_WEB_TOKEN as"
+                " Authorization: Bearer.\n"
+            )
+            return web.Response(text=text, status=401, headers={"WWW-Authenticate": "Bearer"})
+        return await handler(request)
+
+    def _allowed(self, request: web.Request) -> bool:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        if self.token and scheme.lower() == "bearer":
+            return hmac.compare_digest(given.strip().encode(), self.token.encode())
+        return is_loopback(self.host) and is_loopback(host_of(request.headers.get("Host", "")))
 
     async def _show(self, _: web.Request) -> web.Response:
         return web.Response(text=self._page.render(status=self.status()), content_type="text/html")

@@ -699,7 +699,7 @@ async def test_the_tokenizer_is_for_keys_that_evaluate():
         assert (await _call(path, "POST", door=door, headers=[]))[0] == 401
         status, _, _, inner = await _call(path, "POST", door=door, headers=evaluating)
         assert (status, len(inner.scopes)) == (200, 1)
-        assert (await _call(path, "GET", door=door, headers=evaluating))[0] == 405
+        assert (await _call(path, "GET", door=door, headers=evaluating))[0] == 404
     long = (b'{"prompt": "' + b"a" * (2 << 20) + b'"}',)
     assert (await _call("/tokenize", "POST", door=door, headers=evaluating, body=long))[0] == 413
 

@@ -79,3 +79,34 @@ async def test_the_page_shows_the_status_and_escapes_it(get):
     assert "last observed 1" in page
     assert "&lt;b&gt;soon&lt;/b&gt;" in page
     assert (await get("/status"))[1].startswith('{"target": "local Azure"')
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "headers", "status", "reason"),
+    [
+        ("127.0.0.1", "", {"Host": "localhost:80"}, 200, "this machine"),
+        ("127.0.0.1", "", {"Host": "[::1]"}, 200, "this machine"),
+        ("127.0.0.1", "", {"Host": "evil.example"}, 401, "a name that somebody else points here"),
+        ("127.0.0.1", "", {"Host": "127.0.0.1.evil.example"}, 401, "so is this"),
+        ("127.0.0.1", "", {"Host": "["}, 400, "no name at all"),
+        ("127.0.0.1", "t", {"Authorization": "Bearer no"}, 401, "a wrong token is not overlooked"),
+        ("127.0.0.1", "t", {"Host": "x", "Authorization": "Bearer t"}, 200, "the token is enough"),
+        ("0.0.0.0", "", {}, 401, "beyond loopback without a token"),
+        ("0.0.0.0", "t", {}, 401, "nor without bringing it"),
+        ("0.0.0.0", "t", {"Authorization": "Bearer t"}, 200, "with it"),
+    ],
+)
+async def test_the_status_is_for_this_machine_or_for_who_has_the_token(
+    host, token, headers, status, reason
+):
+    """A web page elsewhere reads nothing; supervisors always reach health."""
+    port = free_port()
+    async with (
+        WebServer(host, port, lambda: STATUS, Metrics({}), lambda: True, token),
+        aiohttp.ClientSession() as http,
+    ):
+        for path in ("/", "/status", "/metrics"):
+            async with http.get(f"http://127.0.0.1:{port}{path}", headers=headers) as answer:
+                assert answer.status in (status, 401 if status == 400 else status), reason
+        async with http.get(f"http://127.0.0.1:{port}/healthz") as answer:
+            assert answer.status == 200
