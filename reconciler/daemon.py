@@ -34,8 +34,7 @@ from reconciler.composition.world import World
 from reconciler.engine.controller import Controller, Watcher
 from reconciler.engine.errors import ReconcileError
 from reconciler.engine.events import normal, warning
-from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
-from reconciler.engine.fingerprint import SpecCodec
+from reconciler.engine.external import DocumentRef, Identity, ObjectKey, Policy, with_spec
 from reconciler.engine.ledger import DocumentState
 from reconciler.engine.plan import PlanLine
 from reconciler.engine.queue import Priority
@@ -62,7 +61,6 @@ from reconciler.web.status import status_of
 
 log = structlog.get_logger(__name__)
 
-CODEC = SpecCodec(*{kind.spec for kind in Kind})
 OWNED_EVERY = 600.0  # seconds between looks for resources of ours that nobody asks for
 GARBAGE_EVERY = 3600.0
 APPROVAL_EVERY = 0.5
@@ -127,7 +125,6 @@ class Daemon:
             self.store,
             may_write=self._may_write,
             pacing=self.pacing,
-            codec=CODEC,
             watch=self._saw,
         )
         return self
@@ -147,12 +144,12 @@ class Daemon:
             self.store, self.settings.target_title, {"running": True, "pid": os.getpid()}
         )
 
-    def _may_write(self, desired: Desired) -> bool:
+    def _may_write(self, identity: Identity) -> bool:
         """A registered share whose key has just been rotated is about to be left for another: it is
         no drift to put right.
         """
-        leaving = desired.key.kind == Kind.STORAGE and self.registrations.outdated()
-        return not leaving and self.leadership.may_write(desired)
+        leaving = identity.key.kind == Kind.STORAGE and self.registrations.outdated()
+        return not leaving and self.leadership.may_write(identity.scope)
 
     def _saw(self, key: ObjectKey, outcome: Outcome, seconds: float) -> None:
         self.metrics.saw(key.kind, outcome.phase.value, seconds)
@@ -307,18 +304,16 @@ class Daemon:
         while True:
             await asyncio.sleep(min(GARBAGE_EVERY, self.settings.garbage_after))
             desired = self.composition.desired
-            for item in [
-                each
-                for each in desired
-                if isinstance(each.spec, resources.ShareSpec) and each.policy is Policy.MANAGE
-            ]:
+            for item in with_spec(desired, resources.ShareSpec):
+                if item.policy is not Policy.MANAGE:
+                    continue
                 place, share = (
                     item.document,
                     share_of(self.composition.names[item.spec.environment]),
                 )
                 with suppress(ReconcileError):
                     for path in await garbage.collect(
-                        share, desired, partial(self.leadership.may_write, item)
+                        share, desired, partial(self.leadership.may_write, item.spec.environment)
                     ):
                         text = (
                             f"{path} is deleted from the share: nothing has named it for"

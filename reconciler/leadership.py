@@ -15,7 +15,6 @@ from reconciler.arm.lease import Leader
 from reconciler.composition import Composition
 from reconciler.composition.environment import share_of
 from reconciler.engine.errors import ReconcileError
-from reconciler.engine.external import Desired
 from reconciler.kinds.shares import Shares
 
 log = structlog.get_logger(__name__)
@@ -45,9 +44,9 @@ class Leadership:
             if name not in self.leaders:
                 self.leaders[name] = Leader(self.shares.open(share_of(names)), self._lease_id())
 
-    def may_write(self, desired: Desired) -> bool:
-        """Whether a write for `desired` may be issued now."""
-        leader = self.leaders.get(desired.spec.environment)
+    def may_write(self, environment: str) -> bool:
+        """Whether a write for what is in `environment` may be issued now."""
+        leader = self.leaders.get(environment)
         return leader is None or leader.may_write() or leader.reason in NO_SHARE_YET
 
     def leading(self) -> bool:

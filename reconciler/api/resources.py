@@ -83,7 +83,7 @@ class JobSpec(ResourceSpec):
     `folder` on the share.
     """
 
-    share: ShareRef | None = None
+    share: ShareRef = field(kw_only=True)
     folder: str = ""
     source: str = ""
     size: int = 0

@@ -6,6 +6,7 @@ Revisions and replicas are read through `arm.inventory`; console output through 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from reconciler.api import versions
@@ -59,6 +60,21 @@ async def list_replicas(arm: Arm, group: str, name: str, revision: str) -> list[
     return await arm.inventory.list(
         Part.REPLICA, ids.revision(arm.subscription_id, group, name, revision)
     )
+
+
+def environment_of(found: Mapping[str, Any]) -> str:
+    """The id of the managed environment that an app or a job runs in; empty when it says none."""
+    properties = found["properties"]
+    return str(properties.get("environmentId") or properties.get("managedEnvironmentId") or "")
+
+
+async def templates_in_use(arm: Arm, found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The template of an app or a job, and those of an app's revisions that are still active."""
+    holders = [found["properties"]]
+    if ids.part(str(found["id"]), "containerApps"):
+        revisions = await arm.inventory.list(Part.REVISION, str(found["id"]))
+        holders += [each["properties"] for each in revisions if each["properties"].get("active")]
+    return [holder.get("template") or {} for holder in holders]
 
 
 async def activate_revision(arm: Arm, group: str, name: str, revision: str) -> None:

@@ -4,7 +4,8 @@ of its own.
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from itertools import pairwise
+from urllib.parse import quote, unquote
 
 
 def subscription(subscription_id: str) -> str:
@@ -51,6 +52,32 @@ def job(subscription_id: str, group: str, name: str) -> str:
 
 def revision(subscription_id: str, group: str, app_name: str, name: str) -> str:
     return f"{app(subscription_id, group, app_name)}/revisions/{quote(name)}"
+
+
+def on_share(share_id: str, path: str) -> str:
+    """An id for what is at `path` on a share: ARM has none for it."""
+    return f"{share_id}/path/{path}"
+
+
+def path_on_share(identity: str) -> str:
+    """The path in an id that `on_share` made."""
+    return identity.partition("/path/")[2]
+
+
+def part(resource_id: str, kind: str) -> str:
+    """The name that follows the segment `kind` in an id, for example `resourceGroups`; empty when
+    there is none.
+    """
+    segments = resource_id.strip("/").split("/")
+    for segment, name in pairwise(segments):
+        if segment.lower() == kind.lower():
+            return unquote(name)
+    return ""
+
+
+def name(resource_id: str) -> str:
+    """The last name in an id."""
+    return unquote(resource_id.rstrip("/").rpartition("/")[2])
 
 
 def same(one: str, other: str) -> bool:

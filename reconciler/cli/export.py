@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from reconciler.api.kinds import Kind
+from reconciler.api.resources import ResourceSpec
 from reconciler.cli.context import Files, StateDir, Target, manifest_of, print_json, settings_of
 from reconciler.cli.exits import CommandError, Exit
 
@@ -55,10 +56,14 @@ async def _compose(settings: Any, files: Any) -> Composition:
         return await daemon.load()
 
 
-def _group(composition: Composition) -> Desired:
+def _group(composition: Composition) -> Desired[ResourceSpec]:
     """The one resource group of all documents: a template is deployed into one."""
+    from reconciler.engine.external import with_spec
+
     groups = {
-        each.spec.name: each for each in composition.desired if each.key.kind == Kind.RESOURCE_GROUP
+        each.spec.name: each
+        for each in with_spec(composition.desired, ResourceSpec)
+        if each.key.kind == Kind.RESOURCE_GROUP
     }
     if len(groups) != 1:
         names = ", ".join(sorted(groups)) or "none"
@@ -70,7 +75,7 @@ def _group(composition: Composition) -> Desired:
     return next(iter(groups.values()))
 
 
-def _creation(group: Desired) -> str:
+def _creation(group: Desired[ResourceSpec]) -> str:
     labels = [f"{name}={value}" for name, value in group.spec.body["tags"].items()]
     head = [
         "az",

@@ -37,14 +37,14 @@ async def read_key(arm: Arm, service: str, name: str) -> str:
     """The key called `name`; the default one, or the only one, if that is empty."""
     from reconciler.arm.apps import list_secrets
     from reconciler.cli.apps import find_app
-    from reconciler.kinds.container_app import KEY_PREFIX
+    from reconciler.kinds.api_keys import PREFIX
 
     group, app = await find_app(arm, service)
     values = await list_secrets(arm, group, str(app["name"]))
     keys = {
-        each.removeprefix(KEY_PREFIX): value
+        each.removeprefix(PREFIX): value
         for each, value in values.items()
-        if each.startswith(KEY_PREFIX)
+        if each.startswith(PREFIX)
     }
     if not keys:
         raise CommandError(f"Service {service} has no API keys: it runs its own code.")

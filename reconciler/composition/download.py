@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from reconciler.api.hub import TOKEN_SECRET, HubModel
 from reconciler.api.kinds import Kind
@@ -24,6 +24,7 @@ IMAGE = "docker.io/library/python:3.11-slim"
 FOLDER_PATH = "/mnt/moorage-model"
 LONGEST = 24 * 3600  # seconds an execution may take
 SHORT = 12
+Spec = TypeVar("Spec")
 
 
 def folder_of(source: str, model: HubModel) -> str:
@@ -58,13 +59,13 @@ class Downloads:
         runtime = self._runtime()
         return [runtime, *(self._job(source, model, runtime) for source, model in known.items())]
 
-    def _runtime(self) -> Desired:
+    def _runtime(self) -> Desired[FolderSpec]:
         tree = self.world.runtime
         spec = FolderSpec(self.share, f"runtime/{tree.digest[:SHORT]}", tree.digest, tree)
         key = ObjectKey(Kind.FOLDER, f"environments/{self.names.environment}/{spec.prefix}")
         return self._desired(key, spec, ObjectKey(Kind.SHARE, self.names.environment), retain=True)
 
-    def _job(self, source: str, model: HubModel, runtime: Desired) -> Desired:
+    def _job(self, source: str, model: HubModel, runtime: Desired[FolderSpec]) -> Desired:
         folder, name = folder_of(source, model), _name(source, model)
         body = {
             "location": self.names.location,
@@ -127,8 +128,8 @@ class Downloads:
         }
 
     def _desired(
-        self, key: ObjectKey, spec: Any, *refs: ObjectKey, retain: bool = False
-    ) -> Desired:
+        self, key: ObjectKey, spec: Spec, *refs: ObjectKey, retain: bool = False
+    ) -> Desired[Spec]:
         document = DocumentRef("Environment", self.names.environment)
         return Desired(key, document, spec, refs, self.generation, self.policy, retain)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.api.reasons import Reason
 from reconciler.engine.events import Event, normal, warning
-from reconciler.engine.external import Desired, DocumentRef, ObjectKey
+from reconciler.engine.external import Desired, DocumentRef, Gone, ObjectKey
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.reconcile import ABSENT, drifted, inputs
 from reconciler.engine.record import ObjectRecord, Phase, public
@@ -26,7 +26,7 @@ class Conclusion:
     ledger: Ledger
     summary: Summary
 
-    def draw(self, item: Desired, outcome: Outcome) -> tuple[set[ObjectKey], set[ObjectKey]]:
+    def draw(self, item: Desired | Gone, outcome: Outcome) -> tuple[set[ObjectKey], set[ObjectKey]]:
         """Write down what came of a pass over `item`; the keys that may go on now, and those that
         read outputs of it which are others now.
         """
@@ -64,7 +64,7 @@ class Conclusion:
         for event in self.summary.update(document):
             self._event(event)
 
-    def _report(self, item: Desired, outcome: Outcome, before: ObjectRecord | None) -> None:
+    def _report(self, item: Desired | Gone, outcome: Outcome, before: ObjectRecord | None) -> None:
         """One event per transition; repeating the same trouble is none."""
         if outcome.event is not None:
             self._event(outcome.event)
@@ -78,7 +78,7 @@ class Conclusion:
     def _event(self, event: Event) -> None:
         self.ledger.store.add_event(event, self.ledger.clock.now())
 
-    def _deleted(self, item: Desired) -> set[ObjectKey]:
+    def _deleted(self, item: Desired | Gone) -> set[ObjectKey]:
         self.ledger.forget(item.key)
         return {
             key
@@ -86,8 +86,10 @@ class Conclusion:
             if key in self.ledger.gone
         }
 
-    def _keep(self, item: Desired, outcome: Outcome) -> set[ObjectKey]:
-        ledger, record, wanted = self.ledger, self.ledger.record(item), item.fingerprint
+    def _keep(self, item: Desired | Gone, outcome: Outcome) -> set[ObjectKey]:
+        ledger, record = self.ledger, self.ledger.record(item)
+        # What is deleted was last written for the spec that the record knows.
+        wanted = item.fingerprint if isinstance(item, Desired) else record.fingerprint
         if outcome.observation is None:
             lasting = (
                 outcome.phase in (Phase.WAITING, Phase.SKIPPED) and record.fingerprint == wanted
@@ -107,7 +109,6 @@ class Conclusion:
             retain=item.retain,
             fingerprint=wanted,
             gone=left.since if left else 0.0,
-            spec=record.spec if record.fingerprint == wanted else self._text(item),
         )
         ledger.write(record)
         if outcome.phase is Phase.RETAINED:
@@ -115,12 +116,9 @@ class Conclusion:
             return {ref for ref in item.refs if ref in ledger.gone}
         return self._open(item, outcome, record)
 
-    def _text(self, item: Desired) -> str | None:
-        return self.ledger.codec.dump(item.spec) if self.ledger.codec else None
-
-    def _seen(self, record: ObjectRecord, item: Desired, outcome: Outcome) -> ObjectRecord:
+    def _seen(self, record: ObjectRecord, item: Desired | Gone, outcome: Outcome) -> ObjectRecord:
         observed, ledger = outcome.observation, self.ledger
-        if observed is None:
+        if observed is None or isinstance(item, Gone):
             return record
         changes = observed.changes if observed.exists else (ABSENT,)
         as_desired = observed.exists and not changes and not observed.busy
@@ -134,8 +132,12 @@ class Conclusion:
         elif changes and not observed.busy:
             record = replace(record, drifted=drifted(ledger, item, changes))
         outputs = public(observed.outputs) if observed.exists else {}
+        # An object that a document renamed keeps the id under which it was seen last.
+        identity = ledger.identity(item)
         return replace(
             record,
+            id=identity.id if observed.exists else record.id,
+            scope=identity.scope,
             exists=observed.exists,
             usable=observed.exists and observed.ready,
             synced=as_desired and not observed.held,
@@ -146,7 +148,7 @@ class Conclusion:
             seen=ledger.clock.elapsed(),
         )
 
-    def _open(self, item: Desired, outcome: Outcome, record: ObjectRecord) -> set[ObjectKey]:
+    def _open(self, item: Desired | Gone, outcome: Outcome, record: ObjectRecord) -> set[ObjectKey]:
         """Tell dependents when the way becomes free, is barred, or leads past other facts."""
         ledger, key = self.ledger, item.key
         current = ledger.desired.get(key)

@@ -21,8 +21,14 @@ from reconciler.engine.conclusion import Conclusion
 from reconciler.engine.deletion import delete
 from reconciler.engine.errors import ReconcileError
 from reconciler.engine.events import Event
-from reconciler.engine.external import Desired, DocumentRef, External, ObjectKey
-from reconciler.engine.fingerprint import SpecCodec
+from reconciler.engine.external import (
+    Desired,
+    DocumentRef,
+    External,
+    Gone,
+    Identity,
+    ObjectKey,
+)
 from reconciler.engine.ledger import DocumentState, Ledger
 from reconciler.engine.plan import PlanLine, plan
 from reconciler.engine.queue import Priority, WorkQueue
@@ -42,8 +48,7 @@ class Controller:
     called at any time.
 
     `may_write` is asked right before each write (the leader lease); `watch` is told every outcome
-    and how long it took; `codec` lets objects be deleted whose document vanished while the daemon
-    was down.
+    and how long it took.
     """
 
     def __init__(
@@ -54,7 +59,6 @@ class Controller:
         may_write: Gate = lambda _: True,
         pacing: Pacing | None = None,
         backoff: Backoff | None = None,
-        codec: SpecCodec | None = None,
         workers: int = 8,
         clock: Clock | None = None,
         watch: Watcher | None = None,
@@ -63,7 +67,7 @@ class Controller:
         self._pacing = pacing or Pacing()
         self._backoff = backoff or Backoff()
         self._queue = WorkQueue()
-        self._ledger = Ledger(store, clock or SystemClock(), codec)
+        self._ledger = Ledger(store, clock or SystemClock(), self._identify)
         self._summary = Summary(self._ledger, self._pacing)
         self._writer = Writer(self._kinds, self._ledger, self._pacing, may_write)
         self._reconciler = Reconciler(self._writer)
@@ -92,9 +96,9 @@ class Controller:
             self._conclusion.refresh(document)
         return self._wake(changed)
 
-    def set_orphans(self, orphans: Sequence[Desired]) -> tuple[ObjectKey, ...]:
-        """What the inventory says Moorage owns, as `Desired` with a spec good enough to delete it;
-        what documents ask for is ignored. Ignored altogether while the documents are not complete.
+    def set_orphans(self, orphans: Sequence[Desired | Gone]) -> tuple[ObjectKey, ...]:
+        """What the inventory says Moorage owns; what documents ask for is ignored. Ignored
+        altogether while the documents are not complete.
         """
         return self._wake(self._ledger.add_orphans(orphans))
 
@@ -215,7 +219,7 @@ class Controller:
         loop = asyncio.get_running_loop()
         began, before = loop.time(), self._ledger.records.get(key)
         gone = self._ledger.gone.get(key)
-        item = gone.desired if gone else self._ledger.desired.get(key)
+        item = gone or self._ledger.desired.get(key)
         if item is None:
             self._backoff.forget(key)
             return
@@ -223,7 +227,7 @@ class Controller:
             reconcile_id=uuid.uuid4().hex[:12], kind=key.kind, name=key.name
         ):
             outcome = await self._attempt(
-                delete(self._writer, gone) if gone else self._reconciler.run(item)
+                delete(self._writer, item) if isinstance(item, Gone) else self._reconciler.run(item)
             )
             wake, readers = self._conclusion.draw(item, outcome)
             self._say(outcome, before, self._schedule(key, outcome), loop.time() - began)
@@ -277,9 +281,12 @@ class Controller:
         self._moved.set()
         return woken
 
+    def _identify(self, desired: Desired) -> Identity:
+        return self._kinds[desired.key.kind].identify(desired)
+
     def _document(self, key: ObjectKey) -> DocumentRef:
         gone = self._ledger.gone.get(key)
-        return gone.desired.document if gone else self._ledger.desired[key].document
+        return (gone or self._ledger.desired[key]).document
 
     async def _resync(self) -> None:
         """All keys together, so that they share one listing per type; the jitter keeps daemons

@@ -5,11 +5,13 @@ Nothing here knows Azure. `reconcile` owns every decision; a kind only reports a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, cast
+
+from typing_extensions import TypeVar  # with defaults, which Python 3.11 does not have
 
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.reasons import Cause
@@ -49,6 +51,11 @@ class Policy(StrEnum):
     SKIP = "Skip"
 
 
+# What a kind's objects should look like; and what it decided, while it looked, to write next.
+Spec_co = TypeVar("Spec_co", covariant=True, default=object)
+Next_co = TypeVar("Next_co", covariant=True, default=object)
+
+
 class Origin(StrEnum):
     """Who made an object, which decides how it ends: what is ours is deleted, what was adopted is
     released.
@@ -60,28 +67,66 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True)
-class Desired:
+class Identity:
+    """Which object it is, without what it should look like: enough to find it, to follow an
+    operation on it and to delete it.
+
+    `id` is its ARM id, or that of its share with the path on it. `scope` groups objects that one
+    leader writes (the Environment's name).
+    """
+
+    key: ObjectKey
+    id: str
+    scope: str = ""
+    origin: Origin = Origin.OURS
+
+
+@dataclass(frozen=True)
+class Desired(Generic[Spec_co]):
     """One object as the documents want it.
 
     `spec` is a frozen value the kind understands; equal specs mean nothing to do on a save. `refs`
     are the objects that must be ready first. `generation` is the document's. `retain` keeps the
-    object when its document goes. `origin` is what the inventory knows of an object that no
-    document asks for.
+    object when its document goes.
     """
 
     key: ObjectKey
     document: DocumentRef
-    spec: Any
+    spec: Spec_co
     refs: tuple[ObjectKey, ...] = ()
     generation: int = 1
     policy: Policy = Policy.MANAGE
     retain: bool = False
-    origin: Origin = Origin.OURS
 
     @cached_property
     def fingerprint(self) -> str:
         """Of `spec`; made once, because every pass and every summary asks."""
         return fingerprint(self.spec)
+
+
+Asked = TypeVar("Asked")
+
+
+def with_spec(items: Iterable[Desired], spec: type[Asked]) -> list[Desired[Asked]]:
+    """Those of `items` whose spec is of that class."""
+    return [cast("Desired[Asked]", item) for item in items if isinstance(item.spec, spec)]
+
+
+@dataclass(frozen=True)
+class Gone:
+    """An object that no document asks for any more, since when in seconds of the loop's clock."""
+
+    identity: Identity
+    document: DocumentRef
+    refs: tuple[ObjectKey, ...] = ()
+    generation: int = 1
+    policy: Policy = Policy.MANAGE
+    retain: bool = False
+    since: float = 0.0
+
+    @property
+    def key(self) -> ObjectKey:
+        return self.identity.key
 
 
 @dataclass(frozen=True)
@@ -110,7 +155,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Observation:
+class Observation(Generic[Next_co]):
     """What a kind saw. It is a report: making it must not have changed anything.
 
     `busy` says an operation runs on the object (nothing may be written now); `ready` that
@@ -119,8 +164,8 @@ class Observation:
     seconds although nothing is wrong. `provisional` says that nothing is to be written now but more
     will be without anybody changing anything (a rollout goes on by itself), so that the next change
     is not taken for somebody else's doing. `held` says that all is as decided and not as the
-    documents ask: a rollback stands. `later` are differences that the writes after the next one
-    settle, for a plan to show.
+    documents ask: a rollback stands. `next` is the write that the kind has decided on, for its own
+    `update`; `later` are differences that the writes after it settle, for a plan to show.
     """
 
     exists: bool
@@ -135,6 +180,7 @@ class Observation:
     provisional: bool = False
     held: bool = False
     origin: Origin = Origin.OURS
+    next: Next_co | None = None
     later: tuple[Change, ...] = ()
 
 
@@ -171,7 +217,12 @@ class Facts(Protocol):
     def last(self, key: ObjectKey) -> Mapping[str, Any]: ...
 
 
-class External(Protocol):
+# A kind takes only its own specs and its own decisions, and the loop gives each what is its own.
+Spec_contra = TypeVar("Spec_contra", contravariant=True, default=Any)
+NextOf = TypeVar("NextOf", default=Any)
+
+
+class External(Protocol[Spec_contra, NextOf]):
     """One kind of resource. No call blocks for long; all are idempotent; `observe` never writes.
 
     `create` must accept that the object exists, `delete` that it is gone or going. `delete` of what
@@ -180,15 +231,21 @@ class External(Protocol):
 
     name: str
 
-    async def observe(self, desired: Desired, facts: Facts) -> Observation: ...
+    def identify(self, desired: Desired[Spec_contra]) -> Identity: ...
 
-    async def create(self, desired: Desired, facts: Facts) -> Wrote: ...
+    async def observe(self, desired: Desired[Spec_contra], facts: Facts) -> Observation[NextOf]: ...
 
-    async def update(self, desired: Desired, observed: Observation, facts: Facts) -> Wrote: ...
+    async def create(self, desired: Desired[Spec_contra], facts: Facts) -> Wrote: ...
 
-    async def delete(self, desired: Desired) -> Wrote | None: ...
+    async def update(
+        self, desired: Desired[Spec_contra], observed: Observation[NextOf], facts: Facts
+    ) -> Wrote: ...
 
-    async def poll(self, desired: Desired, operation: str) -> Progress: ...
+    async def exists(self, identity: Identity) -> bool: ...
+
+    async def delete(self, identity: Identity) -> Wrote | None: ...
+
+    async def poll(self, identity: Identity, operation: str) -> Progress: ...
 
 
 def _short(value: Any) -> str:

@@ -1,6 +1,4 @@
-"""Specs as text: a digest that says whether two are equal across processes, and a codec that keeps
-them in the store.
-"""
+"""A digest of specs that says whether two are equal, across processes too."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
-from pydantic import BaseModel, SecretStr, TypeAdapter
+from pydantic import BaseModel, SecretStr
 
 
 def fingerprint(*values: Any) -> str:
@@ -23,39 +21,6 @@ def fingerprint(*values: Any) -> str:
         [_plain(value) for value in values], sort_keys=True, separators=(",", ":"), default=repr
     )
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-class SpecCodec:
-    """Keeps specs of the given dataclass types in the store, so that an object whose document
-    vanished while the daemon was down can still be deleted. Fields declared `compare=False` are
-    left out and need a default.
-    """
-
-    def __init__(self, *types: type) -> None:
-        self._types: dict[str, Any] = {type_.__name__: type_ for type_ in types}
-        self._adapters: dict[str, TypeAdapter[Any]] = {}
-
-    def dump(self, spec: Any) -> str | None:
-        """JSON text, or None for a spec of another type."""
-        name = type(spec).__name__
-        if self._types.get(name) is not type(spec):
-            return None
-        left_out = {f.name for f in fields(self._types[name]) if not f.compare}
-        value = self._adapter(name).dump_python(spec, mode="json", exclude=left_out)
-        return json.dumps({"type": name, "spec": value}, separators=(",", ":"))
-
-    def load(self, text: str) -> Any:
-        """The spec `dump` wrote, or None when this release cannot read it."""
-        try:
-            stored = json.loads(text)
-            return self._adapter(stored["type"]).validate_python(stored["spec"])
-        except (ValueError, KeyError, TypeError):
-            return None
-
-    def _adapter(self, name: str) -> TypeAdapter[Any]:
-        if name not in self._adapters:
-            self._adapters[name] = TypeAdapter(self._types[name])
-        return self._adapters[name]
 
 
 def _plain(value: Any) -> Any:

@@ -8,15 +8,14 @@ as changed or gone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.api.reasons import Cause, Reason
 from reconciler.engine.clock import Clock
-from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Origin
+from reconciler.engine.external import Desired, DocumentRef, Gone, Identity, ObjectKey, Origin
 from reconciler.engine.facts import FactBook
-from reconciler.engine.fingerprint import SpecCodec
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.store import Store
 
@@ -50,17 +49,6 @@ class GoneDocument:
     needs_person: bool = False
 
 
-@dataclass(frozen=True)
-class Gone:
-    """An object that no document asks for any more. `certain` is False while nobody knows its spec:
-    then it cannot be deleted, and waits for the inventory of what Moorage owns to name it.
-    """
-
-    desired: Desired
-    since: float
-    certain: bool = True
-
-
 @dataclass
 class Ledger:
     """`pending` holds the keys nobody has looked at since they changed or since
@@ -69,7 +57,7 @@ class Ledger:
 
     store: Store
     clock: Clock
-    codec: SpecCodec | None = None
+    identify: Callable[[Desired], Identity]
     desired: dict[ObjectKey, Desired] = field(default_factory=dict)
     gone: dict[ObjectKey, Gone] = field(default_factory=dict)
     documents: dict[DocumentRef, DocumentState] = field(default_factory=dict)
@@ -128,27 +116,22 @@ class Ledger:
         self._index()
         return changed
 
-    def add_orphans(self, orphans: Iterable[Desired]) -> set[ObjectKey]:
-        """Objects that carry our owner mark and that no document asks for; the keys that are new or
-        now have a spec.
+    def add_orphans(self, orphans: Iterable[Desired | Gone]) -> set[ObjectKey]:
+        """Objects that carry our owner mark; the keys of those that no document asks for and that
+        were not known.
         """
         if not self.complete:
             return set()
         now, changed = self.clock.elapsed(), set()
         for orphan in orphans:
-            key, known = orphan.key, self.gone.get(orphan.key)
+            key = orphan.key
             state = self.documents.get(orphan.document)
             retained = (
                 record := self.records.get(key)
             ) is not None and record.phase is Phase.RETAINED
-            if (
-                key in self.desired
-                or retained
-                or (state and state.refusal)
-                or (known and known.certain)
-            ):
+            if key in self.desired or retained or (state and state.refusal) or key in self.gone:
                 continue
-            self.gone[key] = Gone(orphan, known.since if known else now)
+            self.gone[key] = self._gone(orphan, now)
             if state is None and orphan.document not in self.gone_documents:
                 self.gone_documents[orphan.document] = GoneDocument(
                     DocumentState(orphan.document), now
@@ -159,10 +142,17 @@ class Ledger:
         self._index()
         return changed
 
-    def record(self, desired: Desired) -> ObjectRecord:
-        return self.records.get(desired.key) or ObjectRecord(
-            desired.key, desired.document, origin=desired.origin
+    def record(self, item: Desired | Gone) -> ObjectRecord:
+        """What is remembered of the object; an empty record where nothing is."""
+        if (known := self.records.get(item.key)) is not None:
+            return known
+        identity = self.identity(item)
+        return ObjectRecord(
+            item.key, item.document, id=identity.id, scope=identity.scope, origin=identity.origin
         )
+
+    def identity(self, item: Desired | Gone) -> Identity:
+        return item.identity if isinstance(item, Gone) else self.identify(item)
 
     def write(self, record: ObjectRecord) -> None:
         """Keep `record`, in the store too if more than the time of the last look differs."""
@@ -186,7 +176,7 @@ class Ledger:
         now.
         """
         if document not in self.gone_documents or any(
-            gone.desired.document == document for gone in self.gone.values()
+            gone.document == document for gone in self.gone.values()
         ):
             return False
         del self.gone_documents[document]
@@ -231,7 +221,7 @@ class Ledger:
             return True
         if self.purge:
             return False
-        own = gone.desired.retain if gone else bool(record and record.retain)
+        own = gone.retain if gone else bool(record and record.retain)
         if own or (record is not None and record.phase is Phase.RETAINED):
             return True
         return any(
@@ -243,7 +233,7 @@ class Ledger:
         never deleted.
         """
         gone, record = self.gone.get(key), self.records.get(key)
-        origins = {each.origin for each in (record, gone.desired if gone else None) if each}
+        origins = {each.origin for each in (record, gone.identity if gone else None) if each}
         return bool(origins - {Origin.OURS})
 
     def needed_by(self, key: ObjectKey) -> ObjectKey | None:
@@ -255,13 +245,13 @@ class Ledger:
                 return found
         return None
 
-    def permits(self, desired: Desired, verb: str) -> bool:
+    def permits(self, item: Desired | Gone, verb: str) -> bool:
         """Whether `delete` or `replace` may go on without, or thanks to, a person."""
-        if self.store.approved(desired.key, verb):
+        if self.store.approved(item.key, verb):
             return True
-        gone = self.gone_documents.get(desired.document)
+        gone = self.gone_documents.get(item.document)
         if gone is None:
-            state = self.documents.get(desired.document)
+            state = self.documents.get(item.document)
             return state is not None and state.prune
         peers = [
             state
@@ -278,18 +268,18 @@ class Ledger:
             del self.gone[key]
             self.store.revoke(key, "delete")
         changed = set()
-        candidates = {key: (item, True) for key, item in self.desired.items()}
+        candidates: dict[ObjectKey, Desired | Gone] = dict(self.desired)
         for key, record in self.records.items():
             # What was released is nobody's business any more, unlike what is ours and was kept.
             spared = record.phase is Phase.RETAINED and (
                 not self.purge or self.adopted(key) or self.needed_by(key)
             )
             if key not in candidates and not spared:
-                candidates[key] = self._revived(record)
-        for key, (item, certain) in candidates.items():
+                candidates[key] = _remembered(record)
+        for key, item in candidates.items():
             if key not in wanted and key not in self.gone and item.document not in frozen:
                 known = self.records.get(key)  # an earlier process may have noticed it
-                self.gone[key] = Gone(item, known.gone if known and known.gone else now, certain)
+                self.gone[key] = self._gone(item, known.gone if known and known.gone else now)
                 self.facts.close(key)
                 changed.add(key)
         return changed
@@ -347,33 +337,47 @@ class Ledger:
         record = self.records.get(key)
         return record.outputs if record else {}
 
-    def _revived(self, record: ObjectRecord) -> tuple[Desired, bool]:
-        spec = self.codec.load(record.spec) if self.codec and record.spec else None
-        item = Desired(
-            record.key,
-            record.document,
-            spec,
-            record.refs,
-            record.generation,
-            record.policy,
-            record.retain,
+    def _gone(self, item: Desired | Gone, since: float) -> Gone:
+        identity, known = self.identity(item), self.records.get(item.key)
+        if known is not None:
+            identity = replace(identity, origin=known.origin)
+        return Gone(
+            identity,
+            item.document,
+            item.refs,
+            item.generation,
+            item.policy,
+            item.retain,
+            since,
         )
-        return item, spec is not None
 
     def _index(self) -> None:
         self._dependents, self._objects = defaultdict(set), defaultdict(list)
         refs = {key: record.refs for key, record in self.records.items()}
-        refs |= {key: gone.desired.refs for key, gone in self.gone.items()}
+        refs |= {key: gone.refs for key, gone in self.gone.items()}
         refs |= {key: item.refs for key, item in self.desired.items()}
         for key, others in refs.items():
             for other in others:
                 self._dependents[other].add(key)
-        for item in [*self.desired.values(), *(gone.desired for gone in self.gone.values())]:
+        items: list[Desired | Gone] = [*self.desired.values(), *self.gone.values()]
+        for item in items:
             self._objects[item.document].append(item.key)
 
 
 def _same(before: Desired | None, after: Desired) -> bool:
     return before is not None and replace(before, generation=after.generation) == after
+
+
+def _remembered(record: ObjectRecord) -> Gone:
+    """What an earlier process left, when no document asks for it now."""
+    return Gone(
+        Identity(record.key, record.id, record.scope, record.origin),
+        record.document,
+        record.refs,
+        record.generation,
+        record.policy,
+        record.retain,
+    )
 
 
 def _with_implicit(

@@ -19,13 +19,14 @@ from reconciler.engine.external import (
     Desired,
     DocumentRef,
     External,
+    Gone,
     ObjectKey,
     Observation,
     Origin,
     Policy,
 )
 from reconciler.engine.facts import FactBook
-from reconciler.engine.ledger import Gone, Ledger
+from reconciler.engine.ledger import Ledger
 from reconciler.engine.reconcile import REPLACE
 
 Action = Literal["no-op", "create", "adopt", "update", "replace", "release", "delete", "wait"]
@@ -61,10 +62,9 @@ async def plan(
         line = await _line(ledger, kinds[key.kind], ledger.desired[key], facts)
         if key in wanted:
             lines.append(line)
-    gone = {key: item.desired for key, item in ledger.gone.items()}
     lines += [
         _deletion(ledger, ledger.gone[key])
-        for key in reversed(_ordered(gone, wanted))
+        for key in reversed(_ordered(ledger.gone, wanted))
         if key in wanted
     ]
     return tuple(lines)
@@ -156,26 +156,27 @@ def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
 
 
 def _deletion(ledger: Ledger, gone: Gone) -> PlanLine:
-    desired = gone.desired
-    if ledger.retained(desired.key) or desired.policy in LEFT_ALONE:
-        return _of(desired, "no-op", effect=f"left in place ({why_left(ledger, desired)})")
-    problem = "" if ledger.permits(desired, "delete") else "waits for approval"
-    if ledger.adopted(desired.key):
-        return _of(desired, "release", effect=RELEASED, problem=problem)
-    return _of(desired, "delete", effect="delete", problem=problem)
+    if ledger.retained(gone.key) or gone.policy in LEFT_ALONE:
+        return _of(gone, "no-op", effect=f"left in place ({why_left(ledger, gone)})")
+    problem = "" if ledger.permits(gone, "delete") else "waits for approval"
+    if ledger.adopted(gone.key):
+        return _of(gone, "release", effect=RELEASED, problem=problem)
+    return _of(gone, "delete", effect="delete", problem=problem)
 
 
 def _of(
-    desired: Desired,
+    item: Desired | Gone,
     action: Action,
     changes: tuple[Change, ...] = (),
     effect: str = "",
     problem: str = "",
 ) -> PlanLine:
-    return PlanLine(desired.key, desired.document, action, changes, effect, problem)
+    return PlanLine(item.key, item.document, action, changes, effect, problem)
 
 
-def _ordered(items: Mapping[ObjectKey, Desired], wanted: Iterable[ObjectKey]) -> list[ObjectKey]:
+def _ordered(
+    items: Mapping[ObjectKey, Desired] | Mapping[ObjectKey, Gone], wanted: Iterable[ObjectKey]
+) -> list[ObjectKey]:
     """`wanted` and everything they refer to, references first; otherwise as given."""
     needed: dict[ObjectKey, None] = {}
     asked = [key for key in items if key in set(wanted)]

@@ -15,6 +15,8 @@ from reconciler.engine.external import (
     Change,
     Desired,
     External,
+    Gone,
+    Identity,
     ObjectKey,
     Observation,
     Policy,
@@ -29,7 +31,7 @@ from reconciler.engine.result import Outcome, Pacing, outcome_of
 ABSENT = Change("(object)", None, "(present)", "create")
 REPLACE = "replace"
 TRIES = 3
-Gate = Callable[[Desired], bool]
+Gate = Callable[[Identity], bool]
 
 
 @dataclass
@@ -49,61 +51,64 @@ class Writer:
     def view(self, key: ObjectKey) -> View:
         return View(self.ledger.facts, key)
 
-    def check_gate(self, desired: Desired) -> None:
-        if not self.may_write(desired):
+    def check_gate(self, item: Desired | Gone) -> None:
+        if not self.may_write(self.ledger.identity(item)):
             raise NotReadyYet(
                 Reason.NOT_LEADER, "another daemon holds the lease; nothing is written", after=5.0
             )
 
     def issued(
-        self, desired: Desired, verb: str, wrote: Wrote | None, changes: tuple[Change, ...]
+        self, item: Desired | Gone, verb: str, wrote: Wrote | None, changes: tuple[Change, ...]
     ) -> ObjectRecord:
         """Remember a write at once, before anything else can happen: its token, and one more write
         for each difference.
         """
-        record = self.ledger.record(desired)
+        record = self.ledger.record(item)
         # A difference that is no longer there has been settled and starts from zero should it
         # return.
         writes = {
             signature(change): record.writes.get(signature(change), 0) + 1 for change in changes
         }
         operation = wrote.operation if wrote else None
+        identity = self.ledger.identity(item)
         record = replace(
             record,
+            id=identity.id,
+            scope=identity.scope,
             operation=operation,
             verb=verb,
             written=self.ledger.clock.elapsed(),
             writes=writes,
-            refs=desired.refs,
-            policy=desired.policy,
-            retain=desired.retain,
+            refs=item.refs,
+            policy=item.policy,
+            retain=item.retain,
             settled="" if verb == "delete" else record.settled,
         )
         self.ledger.write(record)
         return record
 
-    async def poll(self, desired: Desired) -> Outcome | None:
+    async def poll(self, item: Desired | Gone) -> Outcome | None:
         """One step of the operation under way; None when there is none or it has ended well.
 
         Raises:
             ReconcileError: the operation failed, or could not be asked.
         """
-        record = self.ledger.record(desired)
+        record = self.ledger.record(item)
         if record.operation is None:
             return None
         elapsed = self.ledger.clock.elapsed() - record.written
         try:
-            progress = await self.kind(desired.key).poll(desired, record.operation)
+            progress = await self.kind(item.key).poll(self.ledger.identity(item), record.operation)
         except TerminalError:
             # Azure no longer knows the operation: the object itself tells how it ended.
-            self.ledger.write(replace(self.ledger.record(desired), operation=None, verb=None))
+            self.ledger.write(replace(self.ledger.record(item), operation=None, verb=None))
             return None
         if not progress.done:
             after = (
                 self.pacing.step(elapsed) if progress.retry_after is None else progress.retry_after
             )
-            return under_way(record, after, *_doing(record.verb, desired.key))
-        self.ledger.write(replace(self.ledger.record(desired), operation=None))
+            return under_way(record, after, *_doing(record.verb, item.key))
+        self.ledger.write(replace(self.ledger.record(item), operation=None))
         if progress.error is not None:
             raise progress.error
         return None
@@ -322,7 +327,7 @@ class Reconciler:
                 Reason.AWAITING_APPROVAL, f"would delete and create anew {desired.key}: {why}"
             )
         writer.check_gate(desired)
-        wrote = await writer.kind(desired.key).delete(desired)
+        wrote = await writer.kind(desired.key).delete(ledger.identity(desired))
         record = writer.issued(desired, "delete", wrote, changes)
         ledger.store.revoke(desired.key, "replace")
         event = warning(

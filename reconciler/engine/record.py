@@ -40,16 +40,19 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class ObjectRecord:
-    """`fingerprint` is that of the spec last acted for; `settled` that of the inputs (spec and
-    facts of the references) with which the object was last seen as desired. `usable` is the kind's
-    word on readiness, references not considered. `writes` counts the writes each difference has
-    survived. `operation` is the token of the operation under way and `verb` what it does. `since`
-    is when the phase began, `seen` the last successful look, `written` the last write (0: never),
-    `gone` since when no document asks for it (0: one does), all in seconds of `Clock.elapsed`.
+    """`id` and `scope` are those of its `Identity`. `fingerprint` is that of the spec last acted
+    for; `settled` that of the inputs (spec and facts of the references) with which the object
+    was last seen as desired. `usable` is the kind's word on readiness, references not
+    considered. `writes` counts the writes each difference has survived. `operation` is the
+    token of the operation under way and `verb` what it does. `since` is when the phase began,
+    `seen` the last successful look, `written` the last write (0: never), `gone` since when no
+    document asks for it (0: one does), all in seconds of `Clock.elapsed`.
     """
 
     key: ObjectKey
     document: DocumentRef
+    id: str = ""
+    scope: str = ""
     phase: Phase = Phase.PENDING
     reason: Cause | None = None
     message: str = ""
@@ -74,7 +77,6 @@ class ObjectRecord:
     policy: Policy = Policy.MANAGE
     retain: bool = False
     origin: Origin = Origin.OURS
-    spec: str | None = None
 
     def after_boot(self, now: float) -> ObjectRecord:
         """The same when nobody knows how long ago its instants were: delays begin anew, and the

@@ -13,7 +13,16 @@ from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import CatalogueAdapter, CatalogueKey, CatalogueSpec
 from reconciler.arm import files
-from reconciler.engine.external import Desired, Facts, Mark, ObjectKey, Observation, Progress, Wrote
+from reconciler.engine.external import (
+    Desired,
+    Facts,
+    Identity,
+    Mark,
+    ObjectKey,
+    Observation,
+    Progress,
+    Wrote,
+)
 from reconciler.kinds.canary import explained, hold, versions
 from reconciler.kinds.catalogue_view import changes_of, outputs_of
 from reconciler.kinds.connections import Connections
@@ -44,8 +53,12 @@ class AdapterCatalogue:
         self.reports = connections.reports
         self._read: dict[str, Catalogue | None] = {}
 
-    async def observe(self, desired: Desired, facts: Facts) -> Observation:
-        spec: CatalogueSpec = desired.spec
+    def identify(self, desired: Desired[CatalogueSpec]) -> Identity:
+        spec = desired.spec
+        return self.shares.identify(desired.key, spec.share, f"services/{spec.service}")
+
+    async def observe(self, desired: Desired[CatalogueSpec], facts: Facts) -> Observation:
+        spec = desired.spec
         current, _ = await self._current(spec, spec.engine)
         before = await self._before(spec, current, facts.last(desired.key))
         trial = any(adapter.canary for adapter in spec.adapters)
@@ -83,21 +96,27 @@ class AdapterCatalogue:
             held=bool(held),
         )
 
-    async def create(self, desired: Desired, facts: Facts) -> Wrote:
-        spec: CatalogueSpec = desired.spec
+    async def create(self, desired: Desired[CatalogueSpec], facts: Facts) -> Wrote:
+        spec = desired.spec
         share = self.shares.open(spec.share)
         await files.make_parents(share, [f"{spec.folder}/replicas/x", f"{spec.folder}/catalogue/x"])
         return await self._write(spec, facts, facts.last(desired.key))
 
-    async def update(self, desired: Desired, observed: Observation, facts: Facts) -> Wrote:
+    async def update(
+        self, desired: Desired[CatalogueSpec], observed: Observation, facts: Facts
+    ) -> Wrote:
         return await self._write(desired.spec, facts, facts.last(desired.key))
 
-    async def delete(self, desired: Desired) -> Wrote | None:
-        spec: CatalogueSpec = desired.spec
-        await files.delete_tree(self.shares.open(spec.share), f"services/{spec.service}")
-        return Wrote(f"delete services/{spec.service}")
+    async def exists(self, identity: Identity) -> bool:
+        found, below = await files.list_directory(*self.shares.find(identity))
+        return bool(found or below)
 
-    async def poll(self, desired: Desired, operation: str) -> Progress:
+    async def delete(self, identity: Identity) -> Wrote | None:
+        share, folder = self.shares.find(identity)
+        await files.delete_tree(share, folder)
+        return Wrote(f"delete {folder}")
+
+    async def poll(self, identity: Identity, operation: str) -> Progress:
         return Progress(done=True)
 
     async def _write(self, spec: CatalogueSpec, facts: Facts, last: Mapping[str, Any]) -> Wrote:

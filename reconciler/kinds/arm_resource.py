@@ -5,7 +5,10 @@ write once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic
+from urllib.parse import quote
+
+from typing_extensions import TypeVar
 
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
@@ -13,14 +16,26 @@ from reconciler.api.resources import ResourceSpec
 from reconciler.arm import ids, operations, tags
 from reconciler.engine.diff import Rules, diff
 from reconciler.engine.errors import NotOwned, TerminalError
-from reconciler.engine.external import Change, Desired, Facts, Observation, Progress, Wrote
+from reconciler.engine.external import (
+    Change,
+    Desired,
+    Facts,
+    Identity,
+    Observation,
+    Progress,
+    Wrote,
+)
 from reconciler.kinds.connections import Connections
 
 UNWELL = frozenset({"failed", "canceled"})
 SETTLED = frozenset({"succeeded", "failed", "canceled", ""})
 
 
-class ArmResource:
+Spec = TypeVar("Spec", bound=ResourceSpec)
+Next = TypeVar("Next", default=object)
+
+
+class ArmResource(Generic[Spec, Next]):
     """A kind whose object is one ARM resource. Subclasses name the kind, and issue the writes."""
 
     name: Kind
@@ -31,13 +46,13 @@ class ArmResource:
         self.arm = connections.arm
         self.owner_of = connections.owner_of
 
-    def scope(self, spec: Any) -> str:
-        """The ARM id in which the list of this type is taken."""
+    def scope(self, spec: Spec) -> str:
+        """The ARM id of what holds resources of this kind."""
         return ids.resource_group(self.arm.subscription_id, spec.resource_group)
 
     async def put(
         self,
-        desired: Desired,
+        desired: Desired[Spec],
         body: Mapping[str, Any],
         found: Mapping[str, Any] | None,
         facts: Facts,
@@ -47,8 +62,10 @@ class ArmResource:
         """
         raise NotImplementedError
 
-    async def remove(self, desired: Desired) -> str | None:
-        """Delete what is known to be ours; the operation's token, or None when gone."""
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
+        """Delete what was `found` and is known to be ours; the operation's token, or None when
+        gone.
+        """
         raise NotImplementedError
 
     def ready(self, found: Mapping[str, Any]) -> bool:
@@ -57,7 +74,12 @@ class ArmResource:
     def outputs(self, found: Mapping[str, Any]) -> dict[str, Any]:
         return {"id": found.get("id")}
 
-    async def observe(self, desired: Desired, facts: Facts) -> Observation:
+    def identify(self, desired: Desired[Spec]) -> Identity:
+        spec = desired.spec
+        id_ = f"{self.scope(spec)}/{self.name.listing.path}/{quote(spec.name)}"
+        return Identity(desired.key, id_, spec.environment)
+
+    async def observe(self, desired: Desired[Spec], facts: Facts) -> Observation[Next]:
         spec = desired.spec
         found = await self.find(spec)
         if found is None:
@@ -95,18 +117,20 @@ class ArmResource:
             poll_after=1.0 if state not in SETTLED else None,
         )
 
-    async def find(self, spec: Any) -> Mapping[str, Any] | None:
+    async def find(self, spec: Spec) -> Mapping[str, Any] | None:
         """A list may lag behind a creation, so what it lacks is asked for by name before it counts
         as absent.
         """
         listed = await self.arm.inventory.find(self.name, self.scope(spec), spec.name)
         return listed or await self.arm.inventory.get(self.name, self.scope(spec), spec.name)
 
-    async def create(self, desired: Desired, facts: Facts) -> Wrote:
+    async def create(self, desired: Desired[Spec], facts: Facts) -> Wrote:
         operation = await self.put(desired, desired.spec.body, None, facts)
         return Wrote(f"create {self.name} {desired.spec.name}", operation)
 
-    async def update(self, desired: Desired, observed: Observation, facts: Facts) -> Wrote:
+    async def update(
+        self, desired: Desired[Spec], observed: Observation[Next], facts: Facts
+    ) -> Wrote:
         spec = desired.spec
         found = await self.arm.inventory.get(self.name, self.scope(spec), spec.name)
         body = dict(self._owned(spec, found))
@@ -119,32 +143,39 @@ class ArmResource:
             operation,
         )
 
-    async def delete(self, desired: Desired) -> Wrote | None:
-        """Only what Moorage made goes; an adopted resource is left as it is."""
-        spec = desired.spec
-        found = await self.arm.inventory.get(self.name, self.scope(spec), spec.name)
-        if found is None or not self.is_ours(spec, found):
-            return None
-        return Wrote(f"delete {self.name} {spec.name}", await self.remove(desired))
+    async def exists(self, identity: Identity) -> bool:
+        return await self._get(identity) is not None
 
-    async def poll(self, desired: Desired, operation: str) -> Progress:
+    async def delete(self, identity: Identity) -> Wrote | None:
+        """Only what Moorage made goes; an adopted resource is left as it is."""
+        found = await self._get(identity)
+        if found is None or not self.is_ours(found, identity.scope):
+            return None
+        operation = await self.remove(identity, found)
+        return Wrote(f"delete {self.name} {ids.name(identity.id)}", operation)
+
+    async def poll(self, identity: Identity, operation: str) -> Progress:
         progress = await operations.poll(self.arm, operation)
         if progress.done:
-            self.arm.inventory.invalidate(f"{self.scope(desired.spec)}/{desired.spec.name}")
+            self.arm.inventory.invalidate(identity.id)
         return progress
 
-    def is_ours(self, spec: ResourceSpec, found: Mapping[str, Any]) -> bool:
-        return not self.name.tagged or tags.is_ours(found, self.owner_of(spec.environment))
+    async def _get(self, identity: Identity) -> Mapping[str, Any] | None:
+        return await self.arm.get_json(identity.id, self.name.listing.api_version)
+
+    def is_ours(self, found: Mapping[str, Any], environment: str) -> bool:
+        """Whether Moorage made it, for that Environment; by what Azure says and nothing else."""
+        return tags.is_ours(found, self.owner_of(environment))
 
     @staticmethod
     def state(found: Mapping[str, Any]) -> str:
         return str((found.get("properties") or {}).get("provisioningState") or "").lower()
 
-    def _owned(self, spec: ResourceSpec, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    def _owned(self, spec: Spec, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """All that we asked for on our own resource; on one that was there before, only what the
         document sets.
         """
-        if found is None or self.is_ours(spec, found):
+        if found is None or self.is_ours(found, spec.environment):
             return spec.body
         if spec.named:
             return spec.asked
@@ -163,14 +194,17 @@ class ArmResource:
                 "Put the old value back, or delete first.",
             )
 
-    async def _refuse_rename(self, spec: ResourceSpec) -> None:
+    async def _refuse_rename(self, spec: Spec) -> None:
         """A resource of ours for the same Environment under another name means that the document
         renamed it.
         """
         if not self.name.tagged or self.name == Kind.APP:
             return
         for other in await self.arm.inventory.list(self.name, self.scope(spec)):
-            if self.is_ours(spec, other) and tags.tag(other, tags.ENVIRONMENT) == spec.environment:
+            if (
+                self.is_ours(other, spec.environment)
+                and tags.tag(other, tags.ENVIRONMENT) == spec.environment
+            ):
                 raise TerminalError(
                     Reason.ENVIRONMENT_IMMUTABLE,
                     f"the document names {self.name} {spec.name!r}, but Environment"

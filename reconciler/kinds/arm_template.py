@@ -12,14 +12,20 @@ from typing import Any
 
 from reconciler.api import versions
 from reconciler.api.kinds import ArmType, Kind
-from reconciler.api.resources import ContainerAppSpec
-from reconciler.engine.external import Desired, ObjectKey
+from reconciler.api.resources import (
+    ContainerAppSpec,
+    EnvironmentStorageSpec,
+    ResourceSpec,
+    ShareSpec,
+)
+from reconciler.engine.external import Desired, ObjectKey, with_spec
 from reconciler.kinds import container_app, environment, environment_storage
 
 SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
 # the latest version whose workspaces answer `listKeys`; later ones say `sharedKeys`
 WORKSPACE_KEYS = "2023-09-01"
 _NAME = re.compile(r"\W")
+ByKey = Mapping[ObjectKey, Desired[ResourceSpec]]
 
 
 class Expression(str):
@@ -38,8 +44,10 @@ def arm_template(desired: Sequence[Desired]) -> dict[str, Any]:
     """The template that creates `desired` in their resource group; API keys are its parameters,
     endpoints its outputs.
     """
-    by_key = {each.key: each for each in desired if each.key.kind in WRITTEN}
-    apps = [each for each in by_key.values() if each.key.kind == Kind.APP]
+    by_key = {
+        each.key: each for each in with_spec(desired, ResourceSpec) if each.key.kind in WRITTEN
+    }
+    apps = with_spec(by_key.values(), ContainerAppSpec)
     keys = {key_parameter(app.spec.name, name): app for app in apps for name in app.spec.key_names}
     return {
         "$schema": SCHEMA,
@@ -67,7 +75,7 @@ def key_parameter(service: str, key: str) -> str:
     return _NAME.sub("_", f"{service}_{key}_apiKey")
 
 
-def _resource(desired: Desired, by_key: Mapping[ObjectKey, Desired]) -> dict[str, Any]:
+def _resource(desired: Desired[ResourceSpec], by_key: ByKey) -> dict[str, Any]:
     type_ = WRITTEN[desired.key.kind]
     waits = [_id(by_key[ref]) for ref in desired.refs if ref in by_key]
     head = {"type": type_.name, "apiVersion": type_.api_version, "name": "/".join(_names(desired))}
@@ -75,10 +83,10 @@ def _resource(desired: Desired, by_key: Mapping[ObjectKey, Desired]) -> dict[str
     return {**head, **body}
 
 
-def _body(desired: Desired, by_key: Mapping[ObjectKey, Desired]) -> Mapping[str, Any]:
+def _body(desired: Desired[ResourceSpec], by_key: ByKey) -> Mapping[str, Any]:
     """The kind's own creation, with expressions in the place of what the daemon would have read."""
-    spec, kind = desired.spec, desired.key.kind
-    if kind == Kind.ENVIRONMENT:
+    spec = desired.spec
+    if desired.key.kind == Kind.ENVIRONMENT:
         workspace = _id(by_key[ObjectKey(Kind.WORKSPACE, desired.key.name)])
         customer = Expression(f"reference({workspace}, '{versions.LOG_ANALYTICS}').customerId")
         return environment.creation(
@@ -86,7 +94,7 @@ def _body(desired: Desired, by_key: Mapping[ObjectKey, Desired]) -> Mapping[str,
             customer,
             Expression(f"listKeys({workspace}, '{WORKSPACE_KEYS}').primarySharedKey"),
         )
-    if kind == Kind.STORAGE:
+    if isinstance(spec, EnvironmentStorageSpec):
         account = _id(by_key[ObjectKey(Kind.STORAGE_ACCOUNT, spec.environment)])
         return environment_storage.creation(
             spec.body, Expression(f"listKeys({account}, '{versions.STORAGE}').keys[0].value")
@@ -101,22 +109,22 @@ def _body(desired: Desired, by_key: Mapping[ObjectKey, Desired]) -> Mapping[str,
     return dict(spec.body)
 
 
-def _names(desired: Desired) -> Iterator[str]:
+def _names(desired: Desired[ResourceSpec]) -> Iterator[str]:
     """The names that the segments of the type stand for."""
     spec = desired.spec
-    if desired.key.kind == Kind.SHARE:
+    if isinstance(spec, ShareSpec):
         yield from (spec.account, "default")
-    if desired.key.kind == Kind.STORAGE:
+    if isinstance(spec, EnvironmentStorageSpec):
         yield spec.managed_environment
     yield spec.name
 
 
-def _id(desired: Desired) -> Expression:
+def _id(desired: Desired[ResourceSpec]) -> Expression:
     names = ", ".join(map(_quoted, (WRITTEN[desired.key.kind].name, *_names(desired))))
     return Expression(f"resourceId({names})")
 
 
-def _endpoint(app: Desired) -> Expression:
+def _endpoint(app: Desired[ResourceSpec]) -> Expression:
     domain = f"reference({_id(app)}, '{versions.APP}').configuration.ingress.fqdn"
     return Expression(f"format('https://{{0}}', {domain})")
 

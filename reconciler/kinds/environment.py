@@ -7,13 +7,13 @@ from typing import Any
 
 from reconciler.api.kinds import Kind
 from reconciler.api.resources import ResourceSpec
-from reconciler.arm import environments, resources
+from reconciler.arm import environments, ids, resources
 from reconciler.engine.diff import Rules
-from reconciler.engine.external import Desired, Facts, ObjectKey
+from reconciler.engine.external import Desired, Facts, Identity, ObjectKey
 from reconciler.kinds.arm_resource import ArmResource
 
 
-class ManagedEnvironment(ArmResource):
+class ManagedEnvironment(ArmResource[ResourceSpec]):
     """Written with PATCH once it exists: a PUT would reset what others set. Its workspace is given
     when it is created.
     """
@@ -29,7 +29,7 @@ class ManagedEnvironment(ArmResource):
 
     async def put(
         self,
-        desired: Desired,
+        desired: Desired[ResourceSpec],
         body: Mapping[str, Any],
         found: Mapping[str, Any] | None,
         facts: Facts,
@@ -57,12 +57,12 @@ class ManagedEnvironment(ArmResource):
             }
         return await environments.patch_environment(self.arm, spec.resource_group, spec.name, patch)
 
-    async def remove(self, desired: Desired) -> str | None:
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
         return await environments.delete_environment(
-            self.arm, desired.spec.resource_group, desired.spec.name
+            self.arm, ids.part(identity.id, "resourceGroups"), ids.name(identity.id)
         )
 
-    async def _with_logs(self, desired: Desired, facts: Facts) -> dict[str, Any]:
+    async def _with_logs(self, desired: Desired[ResourceSpec], facts: Facts) -> dict[str, Any]:
         spec = desired.spec
         workspace = facts.outputs(ObjectKey(Kind.WORKSPACE, desired.key.name))
         name = str(workspace["id"]).rsplit("/", 1)[-1]

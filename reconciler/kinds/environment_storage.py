@@ -6,23 +6,31 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import EnvironmentStorageSpec, ShareRef
-from reconciler.arm import environments, ids, mountkeys, storage
-from reconciler.arm.inventory import Part
+from reconciler.arm import apps, environments, ids, mountkeys, storage
 from reconciler.arm.share import Share
 from reconciler.arm.sharedkey import key_fingerprint
 from reconciler.engine.errors import NotReadyYet, ReconcileError
-from reconciler.engine.external import Change, Desired, Facts, ObjectKey, Observation
+from reconciler.engine.external import (
+    Change,
+    Desired,
+    Facts,
+    Identity,
+    ObjectKey,
+    Observation,
+    Wrote,
+)
 from reconciler.kinds.arm_resource import ArmResource
 from reconciler.kinds.connections import Connections
 
 IN_USE = 10.0  # seconds between looks at who still mounts what is to go
 
 
-class EnvironmentStorage(ArmResource):
+class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
     """Azure lets only the key change and never shows it: fingerprints stand for the key that it
     holds now and for the one that it was made with, by which `registrations` moves on to another
     name.
@@ -40,12 +48,12 @@ class EnvironmentStorage(ArmResource):
             ObjectKey, str
         ] = {}  # fingerprints of keys written by this process; the store has earlier ones
 
-    def scope(self, spec: Any) -> str:
+    def scope(self, spec: EnvironmentStorageSpec) -> str:
         return ids.environment(
             self.arm.subscription_id, spec.resource_group, spec.managed_environment
         )
 
-    async def observe(self, desired: Desired, facts: Facts) -> Observation:
+    async def observe(self, desired: Desired[EnvironmentStorageSpec], facts: Facts) -> Observation:
         seen = await super().observe(desired, facts)
         if not seen.exists:
             return seen
@@ -60,9 +68,11 @@ class EnvironmentStorage(ArmResource):
             seen, outputs={**seen.outputs, "keyFingerprint": holds, "registeredWith": made_with}
         )
 
-    def _owned(self, spec: Any, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    def _owned(
+        self, spec: EnvironmentStorageSpec, found: Mapping[str, Any] | None
+    ) -> Mapping[str, Any]:
         if not _adopted(spec, found):
-            return super()._owned(spec, found)
+            return spec.body
         file = {
             name: value
             for name, value in spec.body["properties"]["azureFile"].items()
@@ -70,12 +80,20 @@ class EnvironmentStorage(ArmResource):
         }
         return {"properties": {"azureFile": file}}
 
-    def is_ours(self, spec: Any, found: Mapping[str, Any]) -> bool:
-        return not _adopted(spec, found)
+    def is_ours(self, found: Mapping[str, Any], environment: str) -> bool:
+        return True  # it has no tags; `delete` knows what is not ours
+
+    async def delete(self, identity: Identity) -> Wrote | None:
+        """What can be written to where ours cannot was registered by somebody else."""
+        found = await self._get(identity)
+        mode = identity.key.name.partition("/")[2]
+        if mode.startswith("read") and _access(found) == "ReadWrite":
+            return None
+        return await super().delete(identity)
 
     async def put(
         self,
-        desired: Desired,
+        desired: Desired[EnvironmentStorageSpec],
         body: Mapping[str, Any],
         found: Mapping[str, Any] | None,
         facts: Facts,
@@ -86,63 +104,55 @@ class EnvironmentStorage(ArmResource):
             await mountkeys.note(
                 self._share(spec), spec.managed_environment, spec.name, key_fingerprint(key)
             )
-        await self._write(desired, creation(body, key), key)
+        await self._write(self.identify(desired), creation(body, key), key)
         return None
 
-    async def remove(self, desired: Desired) -> str | None:
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
         """What is still mounted stays, with a key that gives its new replicas the best chance,
         until its users have moved.
         """
-        spec = desired.spec
-        if users := await self._users(spec):
-            if self._written.get(desired.key) != await self._share(spec).fingerprint():
-                key = (await storage.storage_keys(self.arm, spec.resource_group, spec.account))[0]
-                await self._write(desired, creation(spec.body, key), key)
-            message = f"{spec.name} is deleted once {', '.join(users)} no longer mounts it"
+        name, file = ids.name(identity.id), found["properties"]["azureFile"]
+        group = ids.part(identity.id, "resourceGroups")
+        environment = ids.part(identity.id, "managedEnvironments")
+        account = str(file["accountName"])
+        share = self.shares.open(ShareRef(identity.scope, group, account, str(file["shareName"])))
+        if users := await self._users(identity.id):
+            if self._written.get(identity.key) != await share.fingerprint():
+                key = (await storage.storage_keys(self.arm, group, account))[0]
+                await self._write(identity, creation(found, key), key)
+            message = f"{name} is deleted once {', '.join(users)} no longer mounts it"
             raise NotReadyYet(Reason.STORAGE_IN_USE, message, after=IN_USE)
-        operation = await environments.delete_env_storage(
-            self.arm, spec.resource_group, spec.managed_environment, spec.name
-        )
+        operation = await environments.delete_env_storage(self.arm, group, environment, name)
         with suppress(ReconcileError):  # the share may be gone as well
-            await mountkeys.forget(self._share(spec), spec.managed_environment, spec.name)
+            await mountkeys.forget(share, environment, name)
         return operation
 
-    async def _write(self, desired: Desired, write: Mapping[str, Any], key: str) -> None:
-        spec = desired.spec
+    async def _write(self, identity: Identity, write: Mapping[str, Any], key: str) -> None:
         await environments.put_env_storage(
-            self.arm, spec.resource_group, spec.managed_environment, spec.name, write
+            self.arm,
+            ids.part(identity.id, "resourceGroups"),
+            ids.part(identity.id, "managedEnvironments"),
+            ids.name(identity.id),
+            write,
         )
-        self._written[desired.key] = key_fingerprint(key)
+        self._written[identity.key] = key_fingerprint(key)
 
-    async def _users(self, spec: EnvironmentStorageSpec) -> list[str]:
+    async def _users(self, storage_id: str) -> list[str]:
         """Apps and jobs of the resource group that mount it: in their template, or in a revision
         that is still active.
         """
-        group, find = (
-            ids.resource_group(self.arm.subscription_id, spec.resource_group),
-            self.arm.inventory.list,
-        )
-        users = []
-        for each in [*await find(Kind.APP, group), *await find(Kind.JOB, group)]:
-            properties = each["properties"]
-            if not ids.same(
-                str(properties.get("environmentId") or properties.get("managedEnvironmentId")),
-                self.scope(spec),
-            ):
-                continue
-            revisions = (
-                await find(Part.REVISION, str(each["id"]))
-                if "/containerapps/" in str(each["id"]).lower()
-                else []
+        environment, _, name = storage_id.rpartition("/storages/")
+        group = ids.resource_group(self.arm.subscription_id, ids.part(storage_id, "resourceGroups"))
+        find = self.arm.inventory.list
+        return [
+            str(each["name"])
+            for each in [*await find(Kind.APP, group), *await find(Kind.JOB, group)]
+            if ids.same(apps.environment_of(each), environment)
+            and any(
+                _mounts(template, unquote(name))
+                for template in await apps.templates_in_use(self.arm, each)
             )
-            active = [
-                revision["properties"]
-                for revision in revisions
-                if revision["properties"].get("active")
-            ]
-            if any(_mounts(holder.get("template"), spec.name) for holder in (properties, *active)):
-                users.append(str(each["name"]))
-        return users
+        ]
 
     async def _recall(self, spec: EnvironmentStorageSpec) -> str | None:
         return await mountkeys.recall(self._share(spec), spec.managed_environment, spec.name)
@@ -162,14 +172,20 @@ def _mounts(template: Mapping[str, Any] | None, storage: str) -> bool:
     )
 
 
-def _adopted(spec: Any, found: Mapping[str, Any] | None) -> bool:
+def _adopted(spec: EnvironmentStorageSpec, found: Mapping[str, Any] | None) -> bool:
     """A writable storage under a name that the document gives: somebody registered it before, and
     others mount it. It can be read from as well as ours; writable is the one thing that tells it
     apart, for it has no tags.
     """
     wanted = spec.body.get("properties", {}).get("azureFile", {}).get("accessMode")
-    mode = ((found or {}).get("properties", {}).get("azureFile") or {}).get("accessMode")
-    return bool(spec.named and wanted == "ReadOnly" and mode == "ReadWrite")
+    return bool(spec.named and wanted == "ReadOnly" and _access(found) == "ReadWrite")
+
+
+def _access(found: Mapping[str, Any] | None) -> str | None:
+    mode: str | None = ((found or {}).get("properties", {}).get("azureFile") or {}).get(
+        "accessMode"
+    )
+    return mode
 
 
 def creation(body: Mapping[str, Any], key: str) -> dict[str, Any]:

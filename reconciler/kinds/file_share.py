@@ -9,39 +9,38 @@ from typing import Any
 
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
-from reconciler.api.resources import SHARE_OWNER
+from reconciler.api.resources import SHARE_OWNER, ShareSpec
 from reconciler.arm import ids, storage
 from reconciler.engine.errors import TerminalError
-from reconciler.engine.external import Desired, Facts
+from reconciler.engine.external import Desired, Facts, Identity
 from reconciler.kinds.arm_resource import ArmResource
 
 
-class FileShare(ArmResource):
+class FileShare(ArmResource[ShareSpec]):
     """A share has no tags; it belongs to whom its account belongs to."""
 
     name = Kind.SHARE
     immutable = ()
 
-    def scope(self, spec: Any) -> str:
+    def scope(self, spec: ShareSpec) -> str:
         return ids.storage_account(self.arm.subscription_id, spec.resource_group, spec.account)
 
-    def is_ours(self, spec: Any, found: Mapping[str, Any]) -> bool:
+    def is_ours(self, found: Mapping[str, Any], environment: str) -> bool:
         """By its metadata, because only that stays what it was: what a document merely names holds
         others' data.
         """
         return SHARE_OWNER in (found["properties"].get("metadata") or {})
 
-    def _owned(self, spec: Any, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    def _owned(self, spec: ShareSpec, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """A share that the document names and that was there before keeps its quota, unless the
         document sets one.
         """
-        adopted = found is not None and spec.named and not self.is_ours(spec, found)
-        owned: Mapping[str, Any] = spec.asked if adopted else spec.body
-        return owned
+        adopted = found is not None and spec.named and not self.is_ours(found, spec.environment)
+        return spec.asked if adopted else spec.body
 
     async def put(
         self,
-        desired: Desired,
+        desired: Desired[ShareSpec],
         body: Mapping[str, Any],
         found: Mapping[str, Any] | None,
         facts: Facts,
@@ -51,12 +50,15 @@ class FileShare(ArmResource):
         await write(self.arm, spec.resource_group, spec.account, spec.name, body)
         return None
 
-    async def remove(self, desired: Desired) -> str | None:
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
         return await storage.delete_share(
-            self.arm, desired.spec.resource_group, desired.spec.account, desired.spec.name
+            self.arm,
+            ids.part(identity.id, "resourceGroups"),
+            ids.part(identity.id, "storageAccounts"),
+            ids.name(identity.id),
         )
 
-    async def _refuse_rename(self, spec: Any) -> None:
+    async def _refuse_rename(self, spec: ShareSpec) -> None:
         """A share marked for the same Environment under another name means that the document
         renamed it: models, adapters and history are there, and the environment storages cannot
         follow.

@@ -90,18 +90,16 @@ class Garbage:
         field, needs it.
         """
         scope = f"{ids.subscription(self.arm.subscription_id)}/providers/Microsoft.App"
-        listed = await self.arm.list_json(f"{scope}/containerApps", versions.APP)
-        texts = [
-            json.dumps(each)
-            for each in [*listed, *await self.arm.list_json(f"{scope}/jobs", versions.APP)]
+        users = [
+            *await self.arm.list_json(f"{scope}/containerApps", versions.APP),
+            *await self.arm.list_json(f"{scope}/jobs", versions.APP),
         ]
-        for app in listed:
-            if not _mounts(app):
-                continue
-            group = str(app["id"]).split("/")[4]
-            revisions = await apps.list_revisions(self.arm, group, str(app["name"]))
-            texts += [json.dumps(each) for each in revisions if each["properties"].get("active")]
-        return texts
+        return [json.dumps(each) for each in users] + [
+            json.dumps(template)
+            for each in users
+            if _mounts(each)
+            for template in await apps.templates_in_use(self.arm, each)
+        ]
 
     async def _forget_replicas(
         self, share: Share, engine: str, now: datetime, may_write: Callable[[], bool]

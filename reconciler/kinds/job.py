@@ -22,7 +22,16 @@ from reconciler.arm.share import Share
 from reconciler.arm.sharedkey import key_fingerprint
 from reconciler.engine.diff import Rules
 from reconciler.engine.errors import WaitingForHuman
-from reconciler.engine.external import Change, Desired, Facts, Mark, ObjectKey, Observation, Wrote
+from reconciler.engine.external import (
+    Change,
+    Desired,
+    Facts,
+    Identity,
+    Mark,
+    ObjectKey,
+    Observation,
+    Wrote,
+)
 from reconciler.kinds.arm_resource import ArmResource
 from reconciler.kinds.connections import Connections
 
@@ -47,7 +56,7 @@ PAUSE, LONG_PAUSE = (
 )  # seconds before a failed download is tried again; longer where a person must act first
 
 
-class Job(ArmResource):
+class Job(ArmResource[JobSpec]):
     """A finished job stays: it costs nothing, and its executions are the record of what was
     fetched.
     """
@@ -73,8 +82,8 @@ class Job(ArmResource):
         # nothing about it.
         self._given: dict[ObjectKey, tuple[str, datetime]] = {}
 
-    async def observe(self, desired: Desired, facts: Facts) -> Observation:
-        spec: JobSpec = desired.spec
+    async def observe(self, desired: Desired[JobSpec], facts: Facts) -> Observation:
+        spec = desired.spec
         seen = await super().observe(desired, facts)
         if not seen.exists or seen.busy:
             return seen
@@ -88,17 +97,17 @@ class Job(ArmResource):
             return _with(seen, Change(SECRET, "(secret)", "(secret)"), Reason.UPDATING, "")
         return await self._executing(seen, spec, given)
 
-    async def update(self, desired: Desired, observed: Observation, facts: Facts) -> Wrote:
+    async def update(self, desired: Desired[JobSpec], observed: Observation, facts: Facts) -> Wrote:
         if [change.path for change in observed.changes] != [START]:
             return await super().update(desired, observed, facts)
-        spec: JobSpec = desired.spec
+        spec = desired.spec
         await files.make_parents(self._share(spec), [f"{spec.folder}/x"])
         operation = await jobs.start_job(self.arm, spec.resource_group, spec.name)
         return Wrote(f"fetch {spec.source} to {spec.folder}", operation)
 
     async def put(
         self,
-        desired: Desired,
+        desired: Desired[JobSpec],
         body: Mapping[str, Any],
         found: Mapping[str, Any] | None,
         facts: Facts,
@@ -121,15 +130,15 @@ class Job(ArmResource):
         self._given[desired.key] = (self._token, self.arm.time.now())
         return operation
 
-    async def remove(self, desired: Desired) -> str | None:
-        return await jobs.delete_job(self.arm, desired.spec.resource_group, desired.spec.name)
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
+        group = ids.part(identity.id, "resourceGroups")
+        return await jobs.delete_job(self.arm, group, ids.name(identity.id))
 
     @property
     def _token(self) -> str:
         return key_fingerprint(self.arm.settings.hf_token)
 
     def _share(self, spec: JobSpec) -> Share:
-        assert spec.share is not None  # only what is deleted by its tags has none
         return self.shares.open(spec.share)
 
     async def _manifest(self, spec: JobSpec) -> Mapping[str, Any] | None:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.api.kinds import Kind
-from reconciler.arm import resources
+from reconciler.api.resources import ResourceSpec
+from reconciler.arm import ids, resources
 from reconciler.engine.diff import Rules
-from reconciler.engine.external import Desired, Facts
+from reconciler.engine.external import Desired, Facts, Identity
 from reconciler.kinds.arm_resource import ArmResource
 
 
-class LogAnalyticsWorkspace(ArmResource):
+class LogAnalyticsWorkspace(ArmResource[ResourceSpec]):
     """Gives the managed environment its customer id. A deleted one is recoverable for 14 days by
     creating it again.
     """
@@ -25,7 +26,7 @@ class LogAnalyticsWorkspace(ArmResource):
 
     async def put(
         self,
-        desired: Desired,
+        desired: Desired[ResourceSpec],
         body: Mapping[str, Any],
         found: Mapping[str, Any] | None,
         facts: Facts,
@@ -36,7 +37,7 @@ class LogAnalyticsWorkspace(ArmResource):
             self.arm, spec.resource_group, spec.name, {**base, **body}
         )
 
-    async def remove(self, desired: Desired) -> str | None:
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
         return await resources.delete_workspace(
-            self.arm, desired.spec.resource_group, desired.spec.name
+            self.arm, ids.part(identity.id, "resourceGroups"), ids.name(identity.id)
         )

@@ -17,7 +17,16 @@ from reconciler.api.resources import FolderSpec, ShareRef
 from reconciler.arm import files, publish
 from reconciler.arm.publish import MANIFEST, LocalFile, Stamp, Verification
 from reconciler.engine.errors import WaitingForHuman
-from reconciler.engine.external import Change, Desired, Facts, Mark, Observation, Progress, Wrote
+from reconciler.engine.external import (
+    Change,
+    Desired,
+    Facts,
+    Identity,
+    Mark,
+    Observation,
+    Progress,
+    Wrote,
+)
 from reconciler.kinds.connections import Connections
 
 AT_ONCE = 1.0  # seconds that a write may take before it goes on in the background
@@ -53,8 +62,11 @@ class PublishedFolder:
         self._damaged: dict[Place, tuple[str, ...]] = {}
         self._looks: dict[Place, tuple[float, asyncio.Task[Verification]]] = {}
 
-    async def observe(self, desired: Desired, facts: Facts) -> Observation:
-        spec: FolderSpec = desired.spec
+    def identify(self, desired: Desired[FolderSpec]) -> Identity:
+        return self.shares.identify(desired.key, desired.spec.share, desired.spec.prefix)
+
+    async def observe(self, desired: Desired[FolderSpec], facts: Facts) -> Observation:
+        spec = desired.spec
         if spec.tree is None:
             return await self._foreign(spec)
         place = _place(spec)
@@ -87,8 +99,8 @@ class PublishedFolder:
             ),
         )
 
-    async def create(self, desired: Desired, facts: Facts) -> Wrote:
-        spec: FolderSpec = desired.spec
+    async def create(self, desired: Desired[FolderSpec], facts: Facts) -> Wrote:
+        spec = desired.spec
         if spec.tree is None:
             raise WaitingForHuman(
                 Reason.MISSING,
@@ -97,21 +109,29 @@ class PublishedFolder:
             )
         return await self._upload(spec, spec.tree)
 
-    async def update(self, desired: Desired, observed: Observation, facts: Facts) -> Wrote:
-        spec: FolderSpec = desired.spec
+    async def update(
+        self, desired: Desired[FolderSpec], observed: Observation, facts: Facts
+    ) -> Wrote:
+        spec = desired.spec
         assert spec.tree is not None
         return await self._upload(spec, spec.tree)
 
-    async def delete(self, desired: Desired) -> Wrote | None:
-        spec: FolderSpec = desired.spec
-        if spec.tree is None:
-            return None
-        await files.delete_tree(self.shares.open(spec.share), spec.prefix)
-        for known in (self._looks, self._stamps, self._damaged):
-            known.pop(_place(spec), None)
-        return Wrote(f"delete {spec.prefix}")
+    async def exists(self, identity: Identity) -> bool:
+        """Whether it was published: a user's own folder has no manifest, and is never ours."""
+        share, prefix = self.shares.find(identity)
+        return await files.exists(share, f"{prefix}/{MANIFEST}")
 
-    async def poll(self, desired: Desired, operation: str) -> Progress:
+    async def delete(self, identity: Identity) -> Wrote | None:
+        if not await self.exists(identity):
+            return None
+        share, prefix = self.shares.find(identity)
+        await files.delete_tree(share, prefix)
+        for place in [place for place in self._looks if place.prefix == prefix]:
+            for known in (self._looks, self._stamps, self._damaged):
+                known.pop(place, None)
+        return Wrote(f"delete {prefix}")
+
+    async def poll(self, identity: Identity, operation: str) -> Progress:
         return Progress(done=True)
 
     async def close(self) -> None:

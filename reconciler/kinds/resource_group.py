@@ -9,23 +9,24 @@ from typing import Any
 
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
+from reconciler.api.resources import ResourceSpec
 from reconciler.arm import ids, resources
 from reconciler.engine.errors import WaitingForHuman
-from reconciler.engine.external import Desired, Facts
+from reconciler.engine.external import Desired, Facts, Identity
 from reconciler.kinds.arm_resource import ArmResource
 
 
-class ResourceGroup(ArmResource):
+class ResourceGroup(ArmResource[ResourceSpec]):
     """Synchronous in ARM; tags are replaced whole by a PUT, so they are merged before."""
 
     name = Kind.RESOURCE_GROUP
 
-    def scope(self, spec: Any) -> str:
+    def scope(self, spec: ResourceSpec) -> str:
         return ids.subscription(self.arm.subscription_id)
 
     async def put(
         self,
-        desired: Desired,
+        desired: Desired[ResourceSpec],
         body: Mapping[str, Any],
         found: Mapping[str, Any] | None,
         facts: Facts,
@@ -34,11 +35,12 @@ class ResourceGroup(ArmResource):
         await resources.put_resource_group(self.arm, desired.spec.name, {**kept, **body})
         return None
 
-    async def remove(self, desired: Desired) -> str | None:
-        left = await resources.list_in_group(self.arm, desired.spec.name)
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
+        group = ids.name(identity.id)
+        left = await resources.list_in_group(self.arm, group)
         if left:
             names = ", ".join(sorted(str(each.get("name")) for each in left))
             raise WaitingForHuman(
-                Reason.AWAITING_APPROVAL, f"resource group {desired.spec.name} still holds {names}"
+                Reason.AWAITING_APPROVAL, f"resource group {group} still holds {names}"
             )
-        return await resources.delete_resource_group(self.arm, desired.spec.name)
+        return await resources.delete_resource_group(self.arm, group)

@@ -7,8 +7,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from reconciler.api.resources import ShareRef
+from reconciler.arm import ids
 from reconciler.arm.clients import Arm
 from reconciler.arm.share import Share
+from reconciler.engine.external import Identity, ObjectKey
 
 
 class Shares:
@@ -26,3 +28,18 @@ class Shares:
         if ref not in self._open:
             self._open[ref] = Share(self.arm, ref.resource_group, ref.account, ref.share)
         return self._open[ref]
+
+    def identify(self, key: ObjectKey, ref: ShareRef, path: str) -> Identity:
+        """The identity of an object that is a folder on a share."""
+        share = ids.share(self.arm.subscription_id, ref.resource_group, ref.account, ref.share)
+        return Identity(key, ids.on_share(share, path), ref.environment)
+
+    def find(self, identity: Identity) -> tuple[Share, str]:
+        """The share and the path on it that `identify` named."""
+        ref = ShareRef(
+            identity.scope,
+            ids.part(identity.id, "resourceGroups"),
+            ids.part(identity.id, "storageAccounts"),
+            ids.part(identity.id, "shares"),
+        )
+        return self.open(ref), ids.path_on_share(identity.id)

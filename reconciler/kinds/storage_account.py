@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.api.kinds import Kind
-from reconciler.arm import storage
+from reconciler.api.resources import ResourceSpec
+from reconciler.arm import ids, storage
 from reconciler.engine.diff import Rules
-from reconciler.engine.external import Desired, Facts
+from reconciler.engine.external import Desired, Facts, Identity
 from reconciler.kinds.arm_resource import ArmResource
 
 
-class StorageAccount(ArmResource):
+class StorageAccount(ArmResource[ResourceSpec]):
     """The PUT of an existing account answers at once; creating one takes a while and its keys are
     refused until then.
     """
@@ -27,7 +28,7 @@ class StorageAccount(ArmResource):
 
     async def put(
         self,
-        desired: Desired,
+        desired: Desired[ResourceSpec],
         body: Mapping[str, Any],
         found: Mapping[str, Any] | None,
         facts: Facts,
@@ -39,7 +40,7 @@ class StorageAccount(ArmResource):
         await storage.patch_storage_account(self.arm, spec.resource_group, spec.name, fields)
         return None
 
-    async def remove(self, desired: Desired) -> str | None:
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
         return await storage.delete_storage_account(
-            self.arm, desired.spec.resource_group, desired.spec.name
+            self.arm, ids.part(identity.id, "resourceGroups"), ids.name(identity.id)
         )

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from reconciler.api.kinds import Kind
-from reconciler.api.resources import ContainerAppSpec, JobSpec, ResourceSpec
 from reconciler.arm import ids, tags
 from reconciler.arm.clients import Arm
-from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Origin
+from reconciler.engine.external import DocumentRef, Gone, Identity, ObjectKey, Origin
 
 
 class Owned(NamedTuple):
@@ -59,42 +58,32 @@ def homes(owned: Iterable[Owned]) -> dict[str, str]:
     return {each.document.name: each.environment for each in owned if each.kind == Kind.APP}
 
 
-def orphans(owned: Iterable[Owned]) -> list[Desired]:
+def orphans(owned: Iterable[Owned]) -> list[Gone]:
     """The resources as objects that can be deleted; the loop leaves out what documents still ask
     for.
     """
     return [_orphan(each) for each in owned]
 
 
-def _orphan(owned: Owned) -> Desired:
-    group = str(owned.resource["id"]).split("/")[4]
-    around = (
-        ()
-        if owned.kind == Kind.RESOURCE_GROUP
-        else (ObjectKey(Kind.RESOURCE_GROUP, owned.environment),)
+def _orphan(owned: Owned) -> Gone:
+    name, refs = _named(owned)
+    origin = Origin.ADOPTED if tags.is_adopted(owned.resource) else Origin.OURS
+    identity = Identity(
+        ObjectKey(owned.kind, name), str(owned.resource["id"]), owned.environment, origin
     )
-    azure_name = str(owned.resource["name"])
-    environment = ObjectKey(Kind.ENVIRONMENT, owned.environment)
-    if owned.kind == Kind.APP:
-        name = owned.document.name
-        spec = ContainerAppSpec(
-            azure_name, group, owned.environment, {}, service=name, template={"scale": {}}
-        )
-        origin = Origin.ADOPTED if tags.is_adopted(owned.resource) else Origin.OURS
-        return Desired(
-            ObjectKey(Kind.APP, name),
-            owned.document,
-            spec,
-            (environment, *around),
-            origin=origin,
-        )
-    if owned.kind == Kind.JOB:
-        job = JobSpec(azure_name, group, owned.environment, {})
-        return Desired(
-            ObjectKey(Kind.JOB, f"{owned.environment}/{azure_name}"),
-            owned.document,
-            job,
-            (environment, *around),
-        )
-    plain = ResourceSpec(azure_name, group, owned.environment, {})
-    return Desired(ObjectKey(owned.kind, owned.environment), owned.document, plain, around)
+    return Gone(identity, owned.document, refs)
+
+
+def _named(owned: Owned) -> tuple[str, tuple[ObjectKey, ...]]:
+    """The object's name, and what it stands on."""
+    group = ObjectKey(Kind.RESOURCE_GROUP, owned.environment)
+    around = (ObjectKey(Kind.ENVIRONMENT, owned.environment), group)
+    match owned.kind:
+        case Kind.APP:
+            return owned.document.name, around
+        case Kind.JOB:
+            return f"{owned.environment}/{owned.resource['name']}", around
+        case Kind.RESOURCE_GROUP:
+            return owned.environment, ()
+        case _:
+            return owned.environment, (group,)

@@ -19,6 +19,7 @@ from reconciler.engine.external import (
     Desired,
     DocumentRef,
     Facts,
+    Identity,
     ObjectKey,
     Observation,
     Progress,
@@ -120,13 +121,20 @@ class ScriptedKind:
     async def update(self, desired: Desired, observed: Observation, facts: Facts) -> Wrote:
         return await self._write("update", desired, facts)
 
-    async def delete(self, desired: Desired) -> Wrote | None:
-        await self._call("delete", desired)
-        name = desired.key.name
+    def identify(self, desired: Desired) -> Identity:
+        return Identity(desired.key, f"/things/{desired.key.name}")
+
+    async def exists(self, identity: Identity) -> bool:
+        await self._call("exists", identity)
+        return identity.id.removeprefix("/things/") in self.cloud.objects
+
+    async def delete(self, identity: Identity) -> Wrote | None:
+        await self._call("delete", identity)
+        name = identity.id.removeprefix("/things/")
         return self._operate(f"delete {name}", lambda: self.cloud.objects.pop(name, None) and None)
 
-    async def poll(self, desired: Desired, operation: str) -> Progress:
-        await self._call("poll", desired)
+    async def poll(self, identity: Identity, operation: str) -> Progress:
+        await self._call("poll", identity)
         left, effect, error = self.cloud.operations[operation]
         if left > 0:
             self.cloud.operations[operation] = (left - 1, effect, error)
@@ -154,8 +162,8 @@ class ScriptedKind:
         self.cloud.operations[token] = (self.polls, effect, self.operation_error)
         return Wrote(message, token)
 
-    async def _call(self, verb: str, desired: Desired) -> None:
-        name = desired.key.name
+    async def _call(self, verb: str, of: Desired | Identity) -> None:
+        name = of.key.name
         assert name not in self.held, f"two workers hold {name}"
         self.held.add(name)
         try:

@@ -5,11 +5,10 @@ it stands on.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
-from reconciler.engine.external import Change, DocumentRef, Origin
+from reconciler.engine.external import Change, DocumentRef, Gone, Identity, Origin
 from reconciler.engine.result import Pacing
 from reconciler.engine.verdict import ExitClass
 
@@ -139,7 +138,8 @@ async def test_the_inventory_knows_it_when_memory_is_lost(harness):
     """An orphan that carries the mark is released like one that is remembered."""
     harness.cloud.objects = {"app": {}, "group": {}}
     group, _, _, app = family(harness)
-    app = replace(app, refs=(group.key,), origin=Origin.ADOPTED)
+    identity = Identity(app.key, "/things/app", origin=Origin.ADOPTED)
+    app = Gone(identity, app.document, (group.key,))
     async with harness.running(pacing=PROMPT) as controller:
         controller.set_desired([], [])
         controller.set_orphans([app, group])

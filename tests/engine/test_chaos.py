@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from reconciler.api.reasons import Reason
 from reconciler.engine.errors import Busy, Throttled, TransportFailed
-from reconciler.engine.fingerprint import SpecCodec
 from reconciler.engine.store import MEMORY, Store
 from reconciler.engine.verdict import ExitClass
 
@@ -64,9 +63,7 @@ class Story:
         self.start()
 
     def start(self) -> None:
-        self.controller = self.harness.controller(
-            codec=SpecCodec(type(self.harness.thing("x").spec))
-        )
+        self.controller = self.harness.controller()
         self.want()
         self.task = asyncio.create_task(self.controller.run())
 

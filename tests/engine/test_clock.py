@@ -13,7 +13,6 @@ import reconciler
 from reconciler.api.reasons import Reason
 from reconciler.engine.clock import SystemClock, with_suspend
 from reconciler.engine.events import normal
-from reconciler.engine.fingerprint import SpecCodec
 
 pytestmark = pytest.mark.looptime
 HOUR = timedelta(hours=1).total_seconds()
@@ -76,13 +75,12 @@ async def test_a_deletion_delay_outlives_a_restart(harness, boot):
     anew, because nobody knows how long that took.
     """
     documents = (harness.state(scope="dev", prune=True),)
-    thing, codec = harness.thing("app"), SpecCodec(type(harness.thing("app").spec))
-    async with harness.running(thing, documents=documents, codec=codec) as controller:
+    async with harness.running(harness.thing("app"), documents=documents) as controller:
         await controller.settled()
         controller.set_desired([], documents)
         await asyncio.sleep(20)
     harness.clock.boot = boot
-    async with harness.running(documents=documents, codec=codec):
+    async with harness.running(documents=documents):
         await asyncio.sleep(15)
         assert ("delete" in harness.cloud.writes()) is (boot == "boot-1")
         await asyncio.sleep(20)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 import pytest
 
 from reconciler.api.reasons import Reason
 from reconciler.engine.diff import Rules
 from reconciler.engine.errors import TransportFailed
-from reconciler.engine.external import DocumentRef, Policy
-from reconciler.engine.fingerprint import SpecCodec
+from reconciler.engine.external import DocumentRef, Gone, Identity, Policy
 from reconciler.engine.result import Pacing
 from reconciler.engine.verdict import ExitClass
 
@@ -159,7 +157,7 @@ async def test_data_is_retained_and_keeps_what_it_lives_in(harness):
 async def test_purge_spares_nothing(harness):
     """When a person asks for it, retained data goes too, and what was retained before."""
     async with harness.running(
-        *family(harness, retain=True), documents=documents(harness), codec=codec(harness)
+        *family(harness, retain=True), documents=documents(harness)
     ) as controller:
         await controller.settled()
         controller.set_desired([], [])
@@ -211,11 +209,11 @@ async def test_an_unreadable_source_deletes_nothing(harness):
 
 
 async def test_what_vanished_while_the_daemon_was_down_is_found_again(harness):
-    """A restarted daemon deletes what it remembers and no document wants, from the spec it kept."""
+    """A restarted daemon deletes what it remembers and no document wants, by the id it kept."""
     things, both = family(harness), documents(harness, prune=True)
-    async with harness.running(*things, documents=both, codec=codec(harness)) as controller:
+    async with harness.running(*things, documents=both) as controller:
         await controller.settled()
-    async with harness.running(*things[:2], documents=both[:1], codec=codec(harness)) as controller:
+    async with harness.running(*things[:2], documents=both[:1]) as controller:
         assert await controller.settled() is ExitClass.DONE
         assert list(harness.cloud.objects) == ["group", "share"]
 
@@ -239,18 +237,22 @@ async def test_without_any_memory_the_inventory_names_what_to_delete(harness):
         assert controller.set_orphans(things[:2]) == ()
 
 
-async def test_what_cannot_be_found_any_more_is_left_to_a_person(harness):
-    """Remembered without a spec and unknown to the inventory: nothing is deleted, and an approval
-    forgets it.
+async def test_what_only_the_inventory_knows_is_looked_up_by_its_id(harness):
+    """Without a document or a memory its id is enough to ask whether it is there; an error of that
+    question is told, and the question is asked again.
     """
-    things, both = family(harness), documents(harness, prune=True)
-    async with harness.running(*things, documents=both) as controller:
-        await controller.settled()
-    async with harness.running(*things[:2], documents=both[:1]) as controller:
-        assert await controller.settled() is ExitClass.WAITING_FOR_HUMAN
-        controller.approve(harness.key("app"))
-        assert await controller.settled() is ExitClass.DONE
-        assert "delete" not in harness.cloud.writes()
+    harness.cloud.objects["app"] = {}
+    orphan = Gone(Identity(harness.key("app"), "/things/app", "dev"), harness.DOC)
+    async with harness.running(documents=(harness.state(ENV),)) as controller:
+        harness.kind.errors["exists"] = [TransportFailed(Reason.AZURE_UNREACHABLE, "reset")]
+        controller.set_orphans([orphan])
+        await asyncio.sleep(90)
+        assert Reason.AZURE_UNREACHABLE in harness.reasons(controller)
+        assert harness.condition(controller, "Synced") == ("False", "AwaitingApproval")
+        del harness.cloud.objects["app"]
+        await asyncio.sleep(70)
+        assert controller.converged() is ExitClass.DONE
+        assert harness.cloud.writes() == []
 
 
 async def test_an_object_that_never_was_is_forgotten_at_once(harness):
@@ -332,21 +334,3 @@ async def test_down_is_nothing_special(harness):
         async with asyncio.timeout(5):
             assert await controller.settled() is ExitClass.DONE
         assert harness.cloud.objects == {}
-
-
-def codec(harness):
-    return SpecCodec(type(harness.thing("x").spec))
-
-
-def test_the_codec_reads_back_what_it_wrote():
-    """A spec survives the store without the fields that do not count; an unknown one is None."""
-
-    @dataclass(frozen=True)
-    class Inner:
-        names: tuple[str, ...]
-
-    codec = SpecCodec(Inner)
-    assert codec.load(codec.dump(Inner(("a", "b")))) == Inner(("a", "b"))
-    assert codec.dump("other") is None
-    assert codec.load('{"type": "Gone", "spec": {}}') is None
-    assert codec.load("not json") is None

@@ -20,6 +20,8 @@ DOC, KEY = DocumentRef("Service", "phi"), ObjectKey("Thing", "a/b")
 RECORD = ObjectRecord(
     KEY,
     DOC,
+    "/things/a",
+    "dev",
     Phase.READY,
     "Healthy",
     "ok",
@@ -42,7 +44,6 @@ RECORD = ObjectRecord(
     refs=(ObjectKey("Thing", "r"),),
     policy=Policy.OBSERVE,
     retain=True,
-    spec="{}",
 )
 
 

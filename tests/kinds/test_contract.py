@@ -102,7 +102,8 @@ class Bench:
         """Follow an operation to its end."""
         while wrote is not None and wrote.operation is not None:
             await asyncio.sleep(0.05)
-            progress = await self.daemon.kinds[item.key.kind].poll(item, wrote.operation)
+            kind = self.daemon.kinds[item.key.kind]
+            progress = await kind.poll(kind.identify(item), wrote.operation)
             assert progress.error is None
             if progress.done:
                 return
@@ -221,10 +222,11 @@ async def test_what_is_absent_is_said_to_be(bench, kind):
     """Before anything was made: `exists` is False, or what it stands on is not there yet; a look
     writes nothing.
     """
-    _, item = bench.of(kind)
+    target, item = bench.of(kind)
     mark = len(bench.stage.journal())
     try:
         assert (await bench.look(item)).exists is False
+        assert await target.exists(target.identify(item)) is False
     except NotReadyYet:
         assert item.refs
     assert [entry for entry in bench.since(mark) if is_write(entry)] == []
@@ -236,7 +238,10 @@ async def test_what_is_absent_can_be_deleted(bench, kind):
     target, item = bench.of(kind)
     mark = len(bench.stage.journal())
     try:
-        assert await target.delete(item) is None or kind in ("PublishedFolder", "AdapterCatalogue")
+        assert await target.delete(target.identify(item)) is None or kind in (
+            "PublishedFolder",
+            "AdapterCatalogue",
+        )
     except NotReadyYet:
         assert item.refs
     assert [e for e in bench.since(mark) if is_write(e) and e["status"] < 400] == []
@@ -286,9 +291,10 @@ async def test_the_model_is_fetched(bench):
 async def test_a_look_only_reads(bench, kind):
     """GET, and reading keys: nothing else. What was made is there, as desired, and ready."""
     await bench.learn()
-    _, item = bench.of(kind)
+    target, item = bench.of(kind)
     mark = len(bench.stage.journal())
     seen = await bench.look(item)
+    assert await target.exists(target.identify(item)) is True
     assert [entry for entry in bench.since(mark) if is_write(entry)] == []
     assert (seen.exists, seen.ready, seen.busy, seen.changes) == (True, True, False, ())
     assert not seen.provisional
@@ -387,8 +393,9 @@ async def test_deleting_twice_is_deleting_once(changed, kind):
     await changed.learn()
     target = changed.daemon.kinds[kind]
     for item in [item for item in changed.desired if item.key.kind == kind]:
-        await changed.ended(item, await target.delete(item))
+        await changed.ended(item, await target.delete(target.identify(item)))
         assert (await changed.look(item)).exists is False
+        assert await target.exists(target.identify(item)) is False
         mark = len(changed.stage.journal())
-        await changed.ended(item, await target.delete(item))
+        await changed.ended(item, await target.delete(target.identify(item)))
         assert [e for e in changed.since(mark) if is_write(e) and e["status"] < 300] == []

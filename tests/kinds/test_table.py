@@ -8,7 +8,6 @@ import pytest
 import reconciler
 from reconciler.api.kinds import Kind, Scope
 from reconciler.arm.clients import Arm
-from reconciler.engine.fingerprint import SpecCodec
 from reconciler.kinds import kinds_for
 from reconciler.kinds.shares import Shares
 from reconciler.settings import Settings
@@ -57,4 +56,3 @@ def test_a_line_of_the_table_is_whole(kind):
     assert kind.listing.api_version == kind.arm.api_version
     assert kind.arm.name.rsplit("/", 1)[-1].lower() in kind.listing.path.lower()
     assert kind.tagged is (kind.arm.scope in (Scope.SUBSCRIPTION, Scope.RESOURCE_GROUP))
-    assert SpecCodec(kind.spec)

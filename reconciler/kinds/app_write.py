@@ -1,18 +1,21 @@
-"""What a look at a container app and the rollout's next step come to, as fields that a plan shows
-and a write settles. Pure.
+"""The next write to a container app: decided from a look at it and the rollout's next step, in
+fields that a plan shows. Pure; container_app.py sends it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.engine.diff import Rules, diff
-from reconciler.engine.external import Change
+from reconciler.engine.external import Change, Origin
+from reconciler.kinds import adoption, api_keys
 from reconciler.kinds.replicas import Seen
 from reconciler.kinds.rollout import Action, Step
 
+NO_STEP = Step(Action.NONE)
 PORT = "properties.configuration.ingress.targetPort"
 PROFILE = "properties.workloadProfileName"
 TEMPLATE_RULES = Rules(
@@ -38,7 +41,71 @@ TEMPLATE_RULES = Rules(
 )
 
 
-def with_the_template(
+@dataclass(frozen=True)
+class AppWrite:
+    """One write.
+
+    `configuration` are the fields outside the template that it settles, and `traffic` the weights
+    that it states with them, before any template is written. `step` is what it does for the
+    rollout, NONE when the configuration goes first. `changes` are all fields that it settles, and
+    `later` those of the writes after it.
+    """
+
+    configuration: tuple[Change, ...] = ()
+    traffic: list[dict[str, Any]] | None = None
+    step: Step = NO_STEP
+    changes: tuple[Change, ...] = ()
+    later: tuple[Change, ...] = ()
+
+
+def decide(
+    spec: ContainerAppSpec,
+    found: Mapping[str, Any],
+    origin: Origin,
+    seen: Seen,
+    step: Step,
+    differences: tuple[Change, ...],
+) -> AppWrite:
+    """What to write next, given the rollout's next `step` and the `differences` outside the
+    template.
+
+    Somebody else's app gets its configuration first, by itself: whatever becomes of the template,
+    it is known whose the app is, and its traffic stays where it is. Revisions are switched on and
+    off by a write of their own, after the configuration.
+    """
+    held = adoption.held_traffic(found)
+    waiting = (
+        *_with_the_template(differences, spec, seen),
+        *_with_the_traffic(differences, spec, found, step),
+    )
+    configuration = (
+        *(change for change in differences if change not in waiting),
+        *api_keys.changes(spec, found, origin),
+        *adoption.traffic_change(found, held),
+    )
+    steps = _step_changes(spec, found, step)
+    if origin is Origin.FOREIGN or held is not None:
+        later = (*steps, *waiting, *_retired(spec, seen, step))
+        return AppWrite(configuration, held, NO_STEP, configuration, later)
+    if step.action is Action.WRITE:
+        return AppWrite(configuration, None, step, (*configuration, *steps, *waiting))
+    if configuration and step.action is not Action.SHIFT:
+        return AppWrite(configuration, None, NO_STEP, configuration)
+    return AppWrite(configuration, None, step, (*configuration, *steps))
+
+
+def told(write: AppWrite, origin: Origin) -> str:
+    """What a write does, in words."""
+    parts = []
+    if write.configuration:
+        verb = "take over, with" if origin is Origin.FOREIGN else "update"
+        parts.append(f"{verb} " + ", ".join(change.path for change in write.configuration))
+    if write.step.action is not Action.NONE:
+        parts.append(f"{write.step.action.value}: {write.step.message}")
+    return "; ".join(parts)
+
+
+def _with_the_template(
     changes: tuple[Change, ...], spec: ContainerAppSpec, seen: Seen
 ) -> tuple[Change, ...]:
     """Another workload profile goes together with the revision that is to run there."""
@@ -46,7 +113,7 @@ def with_the_template(
     return () if there else tuple(change for change in changes if change.path == PROFILE)
 
 
-def retired(spec: ContainerAppSpec, seen: Seen, step: Step) -> tuple[Change, ...]:
+def _retired(spec: ContainerAppSpec, seen: Seen, step: Step) -> tuple[Change, ...]:
     """The revisions of others, which go once ours serves."""
     others = [
         r.name
@@ -59,7 +126,7 @@ def retired(spec: ContainerAppSpec, seen: Seen, step: Step) -> tuple[Change, ...
     )
 
 
-def with_the_traffic(
+def _with_the_traffic(
     changes: tuple[Change, ...], spec: ContainerAppSpec, found: Mapping[str, Any], step: Step
 ) -> tuple[Change, ...]:
     """A new port goes together with the traffic: until then the old revision answers, on the old
@@ -68,23 +135,6 @@ def with_the_traffic(
     others = any(name != spec.revision for name in weights_of(found))
     booting = others and step.action in (Action.WRITE, Action.ACTIVATE, Action.WAIT)
     return tuple(change for change in changes if booting and change.path == PORT)
-
-
-def next_changes(
-    configuration: tuple[Change, ...],
-    later: tuple[Change, ...],
-    steps: tuple[Change, ...],
-    step: Step,
-) -> tuple[Change, ...]:
-    """What the next write settles; with a new template also what follows from it, because that is
-    what a plan is about. Revisions are switched on and off by a write of their own, which has to
-    wait for its turn.
-    """
-    if step.action is Action.WRITE:
-        return (*configuration, *steps, *later)
-    if configuration and step.action in (Action.ACTIVATE, Action.DEACTIVATE):
-        return configuration
-    return (*configuration, *steps)
 
 
 def weights_of(found: Mapping[str, Any]) -> dict[str, int]:
@@ -105,7 +155,7 @@ def weights_of(found: Mapping[str, Any]) -> dict[str, int]:
     return weights
 
 
-def step_changes(
+def _step_changes(
     spec: ContainerAppSpec, found: Mapping[str, Any], step: Step
 ) -> tuple[Change, ...]:
     """What a rollout step writes, as field paths a person can read."""

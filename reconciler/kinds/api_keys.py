@@ -1,0 +1,72 @@
+"""API keys of a service: secrets of its container app, one for each name in the document.
+`container_app` writes them; their hashes go into the catalogue, for the gate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.api.resources import ContainerAppSpec
+from reconciler.engine.external import Change, Origin
+from reconciler.kinds import adoption
+
+PREFIX = "api-key-"
+
+
+def new_key() -> str:
+    """256 random bits, in letters that need no quoting in a shell or a header."""
+    return "mk-" + secrets.token_urlsafe(32)
+
+
+def names_in(found: Mapping[str, Any]) -> set[str]:
+    """The keys that the app has, by name."""
+    listed = found["properties"]["configuration"].get("secrets") or []
+    return {
+        str(each["name"]).removeprefix(PREFIX)
+        for each in listed
+        if str(each["name"]).startswith(PREFIX)
+    }
+
+
+def changes(spec: ContainerAppSpec, found: Mapping[str, Any], origin: Origin) -> tuple[Change, ...]:
+    """The keys that are missing, and those that nothing names any more."""
+    there, wanted = names_in(found), set(spec.key_names)
+    if origin is not Origin.OURS:
+        there &= wanted  # another secret of such a name may be anybody's
+    path = "configuration.secrets[" + PREFIX + "{}]"
+    missing = [
+        Change(path.format(name), None, "(secret)", "hot") for name in sorted(wanted - there)
+    ]
+    return (
+        *missing,
+        *(Change(path.format(name), "(secret)", None, "hot") for name in sorted(there - wanted)),
+    )
+
+
+def written(
+    spec: ContainerAppSpec, found: Mapping[str, Any], origin: Origin, values: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """The list of secrets, which ARM replaces whole: what is read back, and keys for all names of
+    the document. Of an app that was there before nothing is dropped, whatever it is called: its
+    revisions may refer to it.
+    """
+    wanted = [PREFIX + name for name in spec.key_names]
+    dropped = [PREFIX + name for name in names_in(found)] if origin is Origin.OURS else []
+    kept = [
+        adoption.secret(entry, values)
+        for entry in found["properties"]["configuration"].get("secrets") or []
+        if entry["name"] not in (*dropped, *wanted)
+    ]
+    return [*kept, *({"name": name, "value": values.get(name) or new_key()} for name in wanted)]
+
+
+def hashes(values: Mapping[str, str]) -> list[list[str]]:
+    """Name and SHA-256 of each API key among the app's secret `values`."""
+    return [
+        [name.removeprefix(PREFIX), hashlib.sha256(value.encode()).hexdigest()]
+        for name, value in values.items()
+        if name.startswith(PREFIX)
+    ]
