@@ -32,10 +32,11 @@ from reconciler.composition import Composition, compose, names_in
 from reconciler.composition.environment import share_of
 from reconciler.composition.world import World
 from reconciler.engine.controller import Controller, Watcher
-from reconciler.engine.errors import ReconcileError
-from reconciler.engine.events import normal, warning
+from reconciler.engine.errors import NotReadyYet, ReconcileError
+from reconciler.engine.events import Event, normal, warning
 from reconciler.engine.external import DocumentRef, Identity, ObjectKey, Policy, with_spec
 from reconciler.engine.ledger import DocumentState
+from reconciler.engine.permit import permit
 from reconciler.engine.plan import PlanLine
 from reconciler.engine.queue import Priority
 from reconciler.engine.result import Outcome, Pacing
@@ -108,7 +109,7 @@ class Daemon:
         self.shares = Shares(self.arm)
         self.kinds = kinds_for(self.arm, self.settings.owner_of, self.shares)
         self.registrations = Registrations(self.arm, self.shares)
-        self.leadership = Leadership(self.shares, self.settings.daemon_dir)
+        self.leadership = Leadership(self.shares, self.settings.daemon_dir, self._tell)
         self.metrics = Metrics(self.arm.calls)
         if self.listen:
             await self._stack.enter_async_context(
@@ -123,7 +124,7 @@ class Daemon:
         self.controller = Controller(
             self.kinds.values(),
             self.store,
-            may_write=self._may_write,
+            why_not=self._why_not,
             pacing=self.pacing,
             watch=self._saw,
         )
@@ -144,12 +145,17 @@ class Daemon:
             self.store, self.settings.target_title, {"running": True, "pid": os.getpid()}
         )
 
-    def _may_write(self, identity: Identity) -> bool:
+    def _why_not(self, identity: Identity) -> ReconcileError | None:
         """A registered share whose key has just been rotated is about to be left for another: it is
         no drift to put right.
         """
-        leaving = identity.key.kind == Kind.STORAGE and self.registrations.outdated()
-        return not leaving and self.leadership.may_write(identity.scope)
+        if identity.key.kind == Kind.STORAGE and self.registrations.outdated():
+            message = "the key it was registered with was rotated; the share is registered anew"
+            return NotReadyYet(Reason.STORAGE_KEY_ROTATED, message)
+        return self.leadership.why_not(identity.scope)
+
+    def _tell(self, event: Event) -> None:
+        self.store.add_event(event, time.time())
 
     def _saw(self, key: ObjectKey, outcome: Outcome, seconds: float) -> None:
         self.metrics.saw(key.kind, outcome.phase.value, seconds)
@@ -311,10 +317,9 @@ class Daemon:
                     item.document,
                     share_of(self.composition.names[item.spec.environment]),
                 )
-                with suppress(ReconcileError):
-                    for path in await garbage.collect(
-                        share, desired, partial(self.leadership.may_write, item.spec.environment)
-                    ):
+                check = partial(self.leadership.check, item.spec.environment)
+                with suppress(ReconcileError), permit(check):
+                    async for path in garbage.collect(share, desired):
                         text = (
                             f"{path} is deleted from the share: nothing has named it for"
                             f" {self.settings.garbage_after:g} s"

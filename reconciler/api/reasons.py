@@ -33,6 +33,7 @@ class Reason(StrEnum):
     REACHABLE = "Reachable", "the endpoint answered"
     ALL_GOOD = "AllGood", "every part of the summary is true"
     READY = "Ready", "the document became ready (an event)"
+    LEADING = "Leading", "this daemon holds the Environment's lease again, and writes (an event)"
     NO_DRIFT = "NoDrift", "nobody changed anything behind the document's back"
     NOT_STALLED = "NotStalled", "the loop is working or done"
 
@@ -94,7 +95,15 @@ class Reason(StrEnum):
         "`reconcilePolicy: Observe`: differences are reported, nothing is written",
     )
     SKIPPED = "Skipped", "`reconcilePolicy: Skip`"
-    NOT_LEADER = "NotLeader", "another daemon holds the Environment's lease"
+    NOT_LEADER = (
+        "NotLeader",
+        "another daemon holds the Environment's lease; the message says on which host, since when",
+    )
+    LEASE_EXPIRED = (
+        "LeaseExpired",
+        "the lease ran out before it was renewed, as after a suspended machine",
+        "wait: it is asked for again at once",
+    )
 
     # the documents
     INVALID_DOCUMENT = (

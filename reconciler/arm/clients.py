@@ -28,6 +28,7 @@ from reconciler.arm.credentials import credential_for
 from reconciler.arm.errors import translate
 from reconciler.arm.inventory import Inventory
 from reconciler.arm.server_time import ServerTime
+from reconciler.engine import permit
 from reconciler.settings import Settings
 
 if TYPE_CHECKING:
@@ -186,8 +187,22 @@ def session(settings: Settings, **options: Any) -> aiohttp.ClientSession:
     # A proxy of the environment is for the internet; what listens on this machine is not behind it.
     proxied = urlsplit(settings.arm_endpoint).hostname not in {"127.0.0.1", "localhost", "::1"}
     return aiohttp.ClientSession(
-        connector=connector, cookie_jar=jar, trust_env=proxied, auto_decompress=False, **options
+        connector=connector,
+        cookie_jar=jar,
+        trust_env=proxied,
+        auto_decompress=False,
+        request_class=_Request,
+        **options,
     )
+
+
+class _Request(aiohttp.ClientRequest):
+    """Asks for the permission to write when the connection is there and nothing is sent yet."""
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        if self.method not in ("GET", "HEAD"):
+            permit.confirm()
+        return await super().send(conn)
 
 
 def _traced(time: ServerTime) -> aiohttp.TraceConfig:

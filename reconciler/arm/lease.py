@@ -2,19 +2,23 @@
 writes.
 
 The promise is that no write is issued after the lease has expired; what Azure does with a write
-already sent is not ours.
+already sent is not ours. `holder` tells people who has it.
 """
 
 from __future__ import annotations
 
-import time
+import asyncio
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from reconciler.api.reasons import AzureCode, Cause, Reason
+from reconciler.arm import holder
+from reconciler.arm.errors import translate
 from reconciler.arm.share import Share
-from reconciler.engine.errors import ReconcileError
+from reconciler.engine.clock import with_suspend
+from reconciler.engine.errors import NotReadyYet, ReconcileError
 
 if TYPE_CHECKING:
     from azure.storage.fileshare.aio import ShareClient
@@ -22,17 +26,19 @@ if TYPE_CHECKING:
 DURATION = 30  # seconds; Azure allows 15 to 60
 RENEW_EVERY = 10.0
 _SAFE = DURATION * 2 / 3
+_PATIENCE = 6.0  # a renewal that hangs must leave time for another one before the lease ends
 
 
 class Leader:
-    """Call `step` again and again, waiting as long as it says; ask `may_write` before every write.
+    """Call `step` again and again, waiting as long as it says; ask `why_not` before every write.
 
     `lease_id` (a GUID) is who we are. Kept beside the daemon's state, it lets a restarted daemon go
-    on at once, where a new one would wait for the old lease to run out.
+    on at once, where a new one would wait for the old lease to run out. `clock` counts the time in
+    which the machine is suspended, as Azure does.
     """
 
     def __init__(
-        self, share: Share, lease_id: str | None = None, clock: Callable[[], float] = time.monotonic
+        self, share: Share, lease_id: str | None = None, clock: Callable[[], float] = with_suspend
     ) -> None:
         self._share = share
         self._id = lease_id or str(uuid.uuid4())
@@ -41,6 +47,7 @@ class Leader:
         self._held = False
         # Why it is not held: `Azure:LeaseAlreadyPresent`, `AzureUnreachable` …
         self.reason: Cause | None = Reason.NOT_OBSERVED
+        self._message = "it was not asked for yet"
 
     def may_write(self) -> bool:
         """Whether a write may be issued now: by our own clock, two thirds of the lease have not
@@ -48,21 +55,36 @@ class Leader:
         """
         return self._held and self._clock() < self._until
 
+    def why_not(self) -> NotReadyYet | None:
+        """Why no write may be issued now: who holds the lease, or what kept us from renewing it."""
+        if self.may_write():
+            return None
+        if self.reason == _OTHER:
+            return NotReadyYet(Reason.NOT_LEADER, self._message, after=5.0)
+        if self.reason is None:
+            message = f"the lease on {self._name} has run out and is asked for again"
+            return NotReadyYet(Reason.LEASE_EXPIRED, message, after=1.0)
+        message = f"nothing is written: the lease on {self._name} is not held: {self._message}"
+        return NotReadyYet(self.reason, message, after=5.0)
+
     async def step(self) -> float:
-        """Acquire or renew once; the seconds to wait until the next step. Never raises: `may_write`
-        and `reason` tell.
+        """Acquire or renew once; the seconds to wait until the next step. Never raises: `why_not`
+        tells.
         """
-        asked = self._clock()
+        asked, had = self._clock(), self.may_write()
         try:
-            await self._share.call(self._acquire)
-        except ReconcileError as error:
-            self.reason = error.reason
-            if error.reason in _LOST:
-                self._held = False
+            async with asyncio.timeout(_PATIENCE):
+                await self._share.call(self._acquire)
+        except (ReconcileError, TimeoutError) as error:
+            await self._failed(translate(error))
             # The lease we hold may still be good for a while: try again soon, and let the clock end
             # it.
             return 2.0 if self.may_write() else RENEW_EVERY / 2
         self._held, self._until, self.reason = True, asked + _SAFE, None
+        if not had:
+            with suppress(ReconcileError, TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    await holder.sign(self._share, self._id)
         return RENEW_EVERY
 
     async def release(self) -> None:
@@ -72,9 +94,34 @@ class Leader:
         held, self._held = self._held, False
         if held:
             try:
-                await self._share.call(self._release)
-            except ReconcileError as error:
-                self.reason = error.reason
+                async with asyncio.timeout(_PATIENCE):
+                    await self._share.call(self._release)
+            except (ReconcileError, TimeoutError) as error:
+                self.reason = translate(error).reason
+
+    @property
+    def _name(self) -> str:
+        return f"share {self._share.name} of storage account {self._share.account}"
+
+    async def _failed(self, error: ReconcileError) -> None:
+        if error.reason in _LOST:
+            self._held = False
+        known = self.reason == _OTHER and error.reason == _OTHER
+        self.reason = error.reason
+        if error.reason != _OTHER:
+            self._message = error.message
+        elif not known:
+            self._message = f"another daemon holds the lease on {self._name}; nothing is written"
+        if error.reason == _OTHER:
+            await self._ask_who()
+
+    async def _ask_who(self) -> None:
+        with suppress(ReconcileError, TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                if other := await holder.read(self._share, self._id):
+                    self._message = (
+                        f"{other} holds the lease on {self._name}; nothing is written from here"
+                    )
 
     async def _acquire(self, client: ShareClient) -> None:
         """Acquiring again with the id that holds it renews it, and also takes over what has
@@ -88,8 +135,9 @@ class Leader:
         await ShareLeaseClient(client, self._id).release()
 
 
+_OTHER = AzureCode("LeaseAlreadyPresent")
 _LOST = {
-    AzureCode("LeaseAlreadyPresent"),
+    _OTHER,
     AzureCode("LeaseIdMismatchWithLeaseOperation"),
     AzureCode("LeaseNotPresentWithLeaseOperation"),
     AzureCode("ShareNotFound"),

@@ -47,8 +47,8 @@ class Controller:
     """All methods belong to the loop's thread. `run` works until `stop`; everything else may be
     called at any time.
 
-    `may_write` is asked right before each write (the leader lease); `watch` is told every outcome
-    and how long it took.
+    `why_not` is asked right before each request that writes (the leader lease); `watch` is told
+    every outcome and how long it took.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Controller:
         kinds: Iterable[External],
         store: Store,
         *,
-        may_write: Gate = lambda _: True,
+        why_not: Gate = lambda _: None,
         pacing: Pacing | None = None,
         backoff: Backoff | None = None,
         workers: int = 8,
@@ -69,7 +69,7 @@ class Controller:
         self._queue = WorkQueue()
         self._ledger = Ledger(store, clock or SystemClock(), self._identify)
         self._summary = Summary(self._ledger, self._pacing)
-        self._writer = Writer(self._kinds, self._ledger, self._pacing, may_write)
+        self._writer = Writer(self._kinds, self._ledger, self._pacing, why_not)
         self._reconciler = Reconciler(self._writer)
         self._conclusion = Conclusion(self._ledger, self._summary)
         self._workers, self._watch = workers, watch

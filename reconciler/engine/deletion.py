@@ -102,8 +102,8 @@ async def _delete_now(writer: Writer, gone: Gone) -> Outcome:
         return Outcome(
             Phase.WAITING, Reason.WAITING_FOR_REFERENCE, f"is deleted once {names} is gone"
         )
-    writer.check_gate(gone)
-    wrote = await writer.kind(gone.key).delete(gone.identity)
+    with writer.permit(gone):
+        wrote = await writer.kind(gone.key).delete(gone.identity)
     if wrote is None or wrote.operation is None:
         return _finished(writer, gone, wrote)
     writer.issued(gone, "delete", wrote, (REMOVAL,))

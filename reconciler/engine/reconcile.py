@@ -6,10 +6,11 @@ back.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from reconciler.api.reasons import Cause, Reason
-from reconciler.engine.errors import NotReadyYet, ReconcileError, TerminalError, WaitingForHuman
+from reconciler.engine.errors import ReconcileError, TerminalError, WaitingForHuman
 from reconciler.engine.events import normal, warning
 from reconciler.engine.external import (
     Change,
@@ -25,13 +26,15 @@ from reconciler.engine.external import (
 from reconciler.engine.facts import View
 from reconciler.engine.fingerprint import fingerprint
 from reconciler.engine.ledger import Ledger
+from reconciler.engine.permit import permit
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import Outcome, Pacing, outcome_of
 
 ABSENT = Change("(object)", None, "(present)", "create")
 REPLACE = "replace"
 TRIES = 3
-Gate = Callable[[Identity], bool]
+# Why a write for an object may not be issued now.
+Gate = Callable[[Identity], ReconcileError | None]
 
 
 @dataclass
@@ -43,7 +46,7 @@ class Writer:
     kinds: Mapping[str, External]
     ledger: Ledger
     pacing: Pacing
-    may_write: Gate
+    why_not: Gate
 
     def kind(self, key: ObjectKey) -> External:
         return self.kinds[key.kind]
@@ -51,11 +54,15 @@ class Writer:
     def view(self, key: ObjectKey) -> View:
         return View(self.ledger.facts, key)
 
-    def check_gate(self, item: Desired | Gone) -> None:
-        if not self.may_write(self.ledger.identity(item)):
-            raise NotReadyYet(
-                Reason.NOT_LEADER, "another daemon holds the lease; nothing is written", after=5.0
-            )
+    def permit(self, item: Desired | Gone) -> AbstractContextManager[None]:
+        """For the calls that write: each is sent only while the gate is open."""
+        identity = self.ledger.identity(item)
+
+        def check() -> None:
+            if refusal := self.why_not(identity):
+                raise refusal
+
+        return permit(check)
 
     def issued(
         self, item: Desired | Gone, verb: str, wrote: Wrote | None, changes: tuple[Change, ...]
@@ -286,11 +293,12 @@ class Reconciler:
         if any(change.effect == REPLACE for change in changes):
             return await self._replace(desired, changes)
         kind = writer.kind(desired.key)
-        writer.check_gate(desired)
-        if observed.exists:
-            verb, wrote = "update", await kind.update(desired, observed, writer.view(desired.key))
-        else:
-            verb, wrote = "create", await kind.create(desired, writer.view(desired.key))
+        view, verb = writer.view(desired.key), "update" if observed.exists else "create"
+        with writer.permit(desired):
+            if observed.exists:
+                wrote = await kind.update(desired, observed, view)
+            else:
+                wrote = await kind.create(desired, view)
         record = writer.issued(desired, verb, wrote, changes)
         reason, message = _doing(verb, desired.key)
         if drift:
@@ -326,8 +334,8 @@ class Reconciler:
             raise WaitingForHuman(
                 Reason.AWAITING_APPROVAL, f"would delete and create anew {desired.key}: {why}"
             )
-        writer.check_gate(desired)
-        wrote = await writer.kind(desired.key).delete(ledger.identity(desired))
+        with writer.permit(desired):
+            wrote = await writer.kind(desired.key).delete(ledger.identity(desired))
         record = writer.issued(desired, "delete", wrote, changes)
         ledger.store.revoke(desired.key, "replace")
         event = warning(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -44,13 +44,12 @@ class Garbage:
         self.store = store
         self.after = after  # seconds
 
-    async def collect(
-        self, ref: ShareRef, desired: Iterable[Desired], may_write: Callable[[], bool]
-    ) -> list[str]:
-        """Delete what has been garbage for long enough; the paths that went.
+    async def collect(self, ref: ShareRef, desired: Iterable[Desired]) -> AsyncIterator[str]:
+        """Delete what has been garbage for long enough; the paths that went, one by one.
 
         Raises:
-            ReconcileError: something could not be read; then nothing is deleted.
+            ReconcileError: something could not be read, then nothing is deleted; or nothing may be
+                written any more.
         """
         share, now = self.shares.open(ref), self.arm.time.now()
         engines = [path async for path in _below(share, "services", 2)]
@@ -64,14 +63,12 @@ class Garbage:
             if path not in named and await _published(share, path)
         ]
         since = self._remember(ref, found, now)
-        gone = []
         for path in found:
-            if (now - since[path]).total_seconds() >= self.after and may_write():
+            if (now - since[path]).total_seconds() >= self.after:
                 await _remove(share, path)
-                gone.append(path)
+                yield path
         for engine in set(engines).difference(unnamed):
-            await self._forget_replicas(share, engine, now, may_write)
-        return gone
+            await self._forget_replicas(share, engine, now)
 
     def _remember(self, ref: ShareRef, found: Iterable[str], now: datetime) -> dict[str, datetime]:
         name = f"garbage {ref.account}/{ref.share}"
@@ -101,19 +98,13 @@ class Garbage:
             for template in await apps.templates_in_use(self.arm, each)
         ]
 
-    async def _forget_replicas(
-        self, share: Share, engine: str, now: datetime, may_write: Callable[[], bool]
-    ) -> None:
+    async def _forget_replicas(self, share: Share, engine: str, now: datetime) -> None:
         """Every replica that ever ran has left a report; those of the living are written anew every
         few seconds.
         """
         entries, _ = await files.list_directory(share, f"{engine}/replicas")
         for entry in entries:
-            if (
-                entry.modified is not None
-                and (now - entry.modified).total_seconds() >= self.after
-                and may_write()
-            ):
+            if entry.modified is not None and (now - entry.modified).total_seconds() >= self.after:
                 await files.delete(share, f"{engine}/replicas/{entry.path}")
 
 

@@ -3,6 +3,8 @@ thing.
 """
 
 import asyncio
+import os
+import socket
 
 import pytest
 
@@ -90,3 +92,8 @@ async def test_two_daemons_never_hold_the_lease_together(share):
     await holder.release()
     await other.step()
     assert other.may_write()
+    first_word = await files.read(share, "leader.json")
+    await holder.step()
+    assert f"host {socket.gethostname()} (process {os.getpid()}, since " in holder.why_not().message
+    await other.step()
+    assert await files.read(share, "leader.json") == first_word

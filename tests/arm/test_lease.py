@@ -1,10 +1,16 @@
 """Leadership by a share's lease: who may write, and until when. The clock is the test's."""
 
+import asyncio
+import json
+import time
+
 import pytest
 
 from reconciler.arm.lease import DURATION, RENEW_EVERY, Leader
 from reconciler.arm.share import Share
 from reconciler.arm.sharedkey import key_fingerprint
+from reconciler.engine.errors import NotReadyYet
+from reconciler.engine.permit import permit
 
 GROUP = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg"
 ACCOUNTS = f"{GROUP}/providers/Microsoft.Storage/storageAccounts"
@@ -75,9 +81,12 @@ async def test_another_holder_means_no_write(share, scripted):
     script(scripted, 409, "LeaseAlreadyPresent")
     script(scripted, 201)
     await leader.step()
-    assert (leader.may_write(), leader.reason) == (False, "Azure:LeaseAlreadyPresent")
+    assert not leader.may_write()
+    assert leader.why_not().reason == "NotLeader"
+    assert "another daemon holds the lease" in leader.why_not().message
     await leader.step()
-    assert (leader.may_write(), leader.reason) == (True, None)
+    assert leader.may_write()
+    assert leader.why_not() is None
 
 
 async def test_a_failed_renewal_does_not_end_the_lease_early(share, scripted):
@@ -113,7 +122,8 @@ async def test_releasing_lets_the_next_one_in(share, scripted):
     await leader.release()
     await leader.release()
     assert not leader.may_write()
-    assert [headers.get("x-ms-lease-action") for headers in scripted.headers][-2:] == [
+    actions = [headers.get("x-ms-lease-action") for headers in scripted.headers]
+    assert [action for action in actions if action][-2:] == [
         "acquire",
         "release",
     ]
@@ -125,6 +135,106 @@ async def test_no_share_yet_is_a_reason_and_not_an_error(share, scripted):
     script(scripted, 404, "ShareNotFound")
     await leader.step()
     assert (leader.may_write(), leader.reason) == (False, "Azure:ShareNotFound")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "told"),
+    [
+        (403, "AuthenticationFailed", "AuthenticationFailed"),
+        (403, "AuthorizationFailure", "AuthorizationFailure"),
+        (404, "ShareNotFound", "ShareNotFound"),
+        (503, "ServerBusy", "ServerBusy"),
+        (500, "InternalError", "InternalError"),
+    ],
+    ids=["key refused", "firewall", "share missing", "throttled", "broken"],
+)
+async def test_a_failed_renewal_says_its_own_cause(share, scripted, status, code, told):
+    """Only a lease that another daemon really holds is told as that."""
+    leader = Leader(share, ME, Clock())
+    script(scripted, status, code)
+    await leader.step()
+    refusal = leader.why_not()
+    assert refusal.reason == f"Azure:{told}"
+    assert "the lease on share phi of storage account acct is not held: no." in refusal.message
+    assert "another daemon" not in refusal.message
+
+
+async def test_an_unreachable_share_is_told_as_that(share, scripted):
+    """The network's own words, not another daemon."""
+    script(scripted, 201)
+    leader = Leader(share, ME, Clock())
+    await share.fingerprint()
+    share._client = share._connect("https://127.0.0.1:1/acct", "a2V5a2V5")
+    await leader.step()
+    assert leader.why_not().reason == "AzureUnreachable"
+
+
+async def test_who_holds_it_is_told_with_host_and_time(share, scripted):
+    """The holder has written its name on the share; the file of somebody else's lease is never
+    believed to be ours.
+    """
+    found = {"lease": "0123456789ab", "host": "gpu-box-2", "process": 77}
+    text = json.dumps({**found, "since": "2026-03-01T12:00:00+00:00"})
+    size = {"Content-Range": f"bytes 0-{len(text) - 1}/{len(text)}", "x-ms-type": "File"}
+    scripted.on("GET", f"{SHARE}/leader.json", 206, text, size)
+    script(scripted, 409, "LeaseAlreadyPresent")
+    leader = Leader(share, ME, Clock())
+    await leader.step()
+    told = leader.why_not().message
+    assert "host gpu-box-2 (process 77, since 2026-03-01 12:00:00 UTC)" in told
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": "\\u001b[31mroot"}', "x" * 5000])
+async def test_a_holder_file_that_is_none_is_not_shown(share, scripted, text):
+    """Anybody with the key can write it: half a file, another form or an escape sequence."""
+    size = {"Content-Range": f"bytes 0-{len(text) - 1}/{len(text)}", "x-ms-type": "File"}
+    scripted.on("GET", f"{SHARE}/leader.json", 206, text, size)
+    script(scripted, 409, "LeaseAlreadyPresent")
+    leader = Leader(share, ME, Clock())
+    await leader.step()
+    assert leader.why_not().message.startswith("another daemon holds the lease on share phi")
+
+
+async def test_a_lease_does_not_outlive_a_suspended_machine(share, scripted, monkeypatch):
+    """Nothing ran for an hour and the monotonic clock stood still: the lease is over all the same,
+    and a write that waits to be sent is not sent.
+    """
+    boot, sent = [5000.0], len(scripted.asked)
+    monkeypatch.setattr(time, "clock_gettime", lambda _: boot[0])
+    leader = Leader(share, ME)
+    script(scripted, 201)
+    await leader.step()
+    scripted.on("PUT", f"{SHARE}/late", 201)
+
+    def check():
+        if refusal := leader.why_not():
+            raise refusal
+
+    with permit(check):
+        await share.request("PUT", "late", {})
+        boot[0] += 3600.0
+        sent = len(scripted.asked)
+        with pytest.raises(NotReadyYet, match="LeaseExpired: the lease on share phi"):
+            await share.request("PUT", "late", {})
+        with pytest.raises(NotReadyYet, match="LeaseExpired"):
+            await share.arm.post_json(f"{ACCOUNTS}/acct/regenerateKey", "2025-01-01", {})
+        assert await share.arm.get_json("/subscriptions/x", "2025-01-01") is None
+    assert [method for method, _, _ in scripted.asked[sent:]] == ["GET"]
+
+
+async def test_a_renewal_that_hangs_leaves_time_for_another(share, scripted, monkeypatch):
+    """A packet that is lost must not cost the lease."""
+    monkeypatch.setattr("reconciler.arm.lease._PATIENCE", 0.05)
+    leader = Leader(share, ME, Clock())
+    script(scripted, 201)
+    await leader.step()
+
+    async def hang(_):
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(share, "call", hang)
+    assert await leader.step() == 2.0
+    assert leader.may_write()
 
 
 async def test_a_refused_key_is_fetched_anew_once(share, scripted):

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.api.reasons import Reason
 from reconciler.engine.diff import Rules
-from reconciler.engine.errors import TransportFailed
+from reconciler.engine.errors import NotReadyYet, TransportFailed
 from reconciler.engine.external import DocumentRef, Gone, Identity, Policy
 from reconciler.engine.result import Pacing
 from reconciler.engine.verdict import ExitClass
@@ -258,7 +258,9 @@ async def test_what_only_the_inventory_knows_is_looked_up_by_its_id(harness):
 async def test_an_object_that_never_was_is_forgotten_at_once(harness):
     """A name corrected before anything was written leaves nothing to approve."""
     async with harness.running(
-        harness.thing("tpyo", ("missing",)), harness.thing("oops"), may_write=lambda _: False
+        harness.thing("tpyo", ("missing",)),
+        harness.thing("oops"),
+        why_not=lambda _: NotReadyYet(Reason.NOT_LEADER, "another leads"),
     ) as controller:
         await asyncio.sleep(1)
         controller.set_desired([harness.thing("typo", ("missing",))], [harness.state(generation=2)])

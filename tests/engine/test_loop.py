@@ -8,6 +8,7 @@ import pytest
 
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.reasons import Reason
+from reconciler.engine.errors import NotReadyYet
 from reconciler.engine.external import Mark, Policy
 from reconciler.engine.verdict import ExitClass
 
@@ -190,13 +191,14 @@ async def test_skip_does_not_even_look(harness):
 
 async def test_no_write_is_issued_without_the_lease(harness):
     """A daemon that is not the leader observes, says so, and writes as soon as it leads."""
-    leading = []
+    leading, other = [], NotReadyYet(Reason.NOT_LEADER, "the daemon on host b holds the lease", 5.0)
     async with harness.running(
-        harness.thing("app", size=1), may_write=lambda _: bool(leading)
+        harness.thing("app", size=1), why_not=lambda _: None if leading else other
     ) as controller:
         await asyncio.sleep(20)
         assert harness.cloud.writes() == []
         assert harness.condition(controller, "Synced") == ("False", "NotLeader")
+        assert "host b" in controller.conditions(harness.DOC).get("Synced").message
         leading.append(1)
         await controller.settled()
         assert harness.cloud.writes() == ["create"]

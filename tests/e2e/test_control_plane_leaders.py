@@ -1,0 +1,105 @@
+"""Two daemons with the same documents: one writes, and the other takes over when it dies
+or freezes.
+"""
+
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.stage import Stage, environment, service
+
+TAKEOVER = 60.0  # seconds, as docs/operations.md promises
+
+
+@pytest.fixture
+def cloud(make_stage):
+    return make_stage()
+
+
+@pytest.fixture
+def user(tmp_path_factory, cloud):
+    """A stage whose daemons each have a state directory of their own."""
+    stage = Stage(tmp_path_factory.mktemp("user"))
+    facts = cloud.azure("start", "--operation-seconds", "0.05")
+    ca = stage.root / "ca.pem"
+    ca.write_bytes(Path(facts["caFile"]).read_bytes())
+    stage.env |= {
+        "MOORAGE_TARGET": "azure",
+        "MOORAGE_ARM_ENDPOINT": facts["armEndpoint"],
+        "MOORAGE_AUTHORITY": facts["authority"],
+        "MOORAGE_CA_FILE": str(ca),
+        "MOORAGE_SUBSCRIPTION_ID": facts["subscriptionId"],
+        "MOORAGE_CREDENTIAL": "service-principal",
+        "MOORAGE_OWNER": "two-daemons",
+        "AZURE_TENANT_ID": facts["tenantId"],
+        "AZURE_CLIENT_ID": facts["clientId"],
+        "AZURE_CLIENT_SECRET": facts["clientSecret"],
+    }
+    stage.code("web")
+    save(stage, "red")
+    yield stage
+    stage.close()
+
+
+def save(stage, colour):
+    env = [{"name": "COLOUR", "value": colour}]
+    stage.save(environment("dev"), service("web", environment="dev", env=env))
+
+
+def daemon(stage, name):
+    return stage.up("-y", MOORAGE_STATE_DIR=str(stage.root / name))
+
+
+async def taken_over(other, cloud, since):
+    """How long it took until the other daemon wrote what the documents ask for."""
+    began = time.monotonic()
+    await other.until(lambda: cloud.writes(since=since), TAKEOVER, "a write")
+    await other.converged("web")
+    return time.monotonic() - began
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_a_frozen_leader_is_replaced_and_writes_nothing_more(user, cloud):
+    """SIGSTOP, as a hung machine: the other one goes on within a minute, and the frozen one that
+    comes back sends no write and says who leads.
+    """
+    first = daemon(user, "first")
+    await first.converged("web")
+    second = daemon(user, "second")
+    await second.until(lambda: second.condition("web", "Ready")["status"] == "True", 30.0)
+    first.process.send_signal(signal.SIGSTOP)
+    since = len(cloud.journal())
+    save(user, "green")
+    await taken_over(second, cloud, since)
+    second.process.send_signal(signal.SIGSTOP)
+    since = len(cloud.journal())
+    save(user, "blue")
+    first.process.send_signal(signal.SIGCONT)
+    await first.until(lambda: first.condition("web", "Synced")["reason"] == "NotLeader", 15.0)
+    assert f"host {socket.gethostname()} (process " in first.condition("web", "Synced")["message"]
+    assert cloud.writes(since=since) == []
+    second.process.send_signal(signal.SIGCONT)
+    await second.until(lambda: cloud.writes(since=since), TAKEOVER, "a write of either")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])
+async def test_a_leader_that_ends_is_replaced(user, cloud, how):
+    """Killed, its lease runs out; terminated, it gives the lease up and the other goes on
+    at once.
+    """
+    first = daemon(user, "first")
+    await first.converged("web")
+    second = daemon(user, "second")
+    await second.until(lambda: second.condition("web", "Ready")["status"] == "True", 30.0)
+    first.process.send_signal(how)
+    first.process.wait(20)
+    since = len(cloud.journal())
+    save(user, "green")
+    took = await taken_over(second, cloud, since)
+    assert took < (TAKEOVER if how is signal.SIGKILL else TAKEOVER / 3)
