@@ -45,6 +45,8 @@ class Leader:
         self._clock = clock
         self._until = 0.0
         self._held = False
+        self._since = 0.0  # when it was acquired
+        self._signed = False  # whether the share says that it is ours
         # Why it is not held: `Azure:LeaseAlreadyPresent`, `AzureUnreachable` …
         self.reason: Cause | None = Reason.NOT_OBSERVED
         self._message = "it was not asked for yet"
@@ -81,10 +83,13 @@ class Leader:
             # it.
             return 2.0 if self.may_write() else RENEW_EVERY / 2
         self._held, self._until, self.reason = True, asked + _SAFE, None
-        if not had:
+        self._since = self._since if had else asked
+        # Not at the start, which has enough to ask for.
+        if asked - self._since >= RENEW_EVERY / 2 and not self._signed:
             with suppress(ReconcileError, TimeoutError):
                 async with asyncio.timeout(_PATIENCE):
                     await holder.sign(self._share, self._id)
+                    self._signed = True
         return RENEW_EVERY
 
     async def release(self) -> None:
@@ -105,7 +110,7 @@ class Leader:
 
     async def _failed(self, error: ReconcileError) -> None:
         if error.reason in _LOST:
-            self._held = False
+            self._held = self._signed = False
         known = self.reason == _OTHER and error.reason == _OTHER
         self.reason = error.reason
         if error.reason != _OTHER:

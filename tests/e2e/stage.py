@@ -368,13 +368,13 @@ class Up:
 
 
 def is_write(entry: dict[str, Any]) -> bool:
-    """Whether a journal entry stands for a change of Azure; reading keys is none, nor is
-    the lease.
+    """Whether a journal entry stands for a change of Azure; reading keys is none, nor are
+    the lease and the word of who holds it.
     """
     if entry["plane"] == "login" or entry["method"] in ("GET", "HEAD"):
         return False
     if entry["plane"] == "files":
-        return "comp=lease" not in entry["query"]
+        return "comp=lease" not in entry["query"] and "leader.json" not in entry["path"]
     return not (entry["method"] == "POST" and entry["path"].lower().endswith(READ_ACTIONS))
 
 
