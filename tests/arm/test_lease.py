@@ -224,10 +224,10 @@ async def test_a_lease_does_not_outlive_a_suspended_machine(share, scripted, mon
 
 async def test_a_renewal_that_hangs_leaves_time_for_another(share, scripted, monkeypatch):
     """A packet that is lost must not cost the lease."""
-    monkeypatch.setattr("reconciler.arm.lease._PATIENCE", 0.05)
     leader = Leader(share, ME, Clock())
     script(scripted, 201)
     await leader.step()
+    monkeypatch.setattr("reconciler.arm.lease._PATIENCE", 0.05)
 
     async def hang(_):
         await asyncio.sleep(60)
