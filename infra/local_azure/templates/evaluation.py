@@ -348,3 +348,17 @@ _CONTEXT: dict[str, Function] = {
     "extensionresourceid": lambda _, *values: ids.extension_id(list(values)),
     "tenantresourceid": lambda _, *values: ids.tenant_id(list(values)),
 }
+
+
+def located(path: str, make: Callable[[], Any]) -> Any:
+    """Evaluate something that has to be known before anything is deployed."""
+    try:
+        return make()
+    except TemplateError as wrong:
+        raise wrong if wrong.path else TemplateError(f"{wrong.text}", path) from None
+    except Needed:
+        raise TemplateError(
+            "The template function 'reference' is not expected at this location. Please see"
+            " https://aka.ms/arm-functions for usage details.",
+            path,
+        ) from None

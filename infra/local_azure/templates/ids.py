@@ -80,3 +80,10 @@ def tenant_id(arguments: list[Any]) -> str:
 
 def _is_guid(value: str) -> bool:
     return len(value) == 36 and value.count("-") == 4
+
+
+def relative(name: str) -> str:
+    """`Microsoft.Storage/storageAccounts/a` is how old templates and `scope` write a resource of
+    the same group.
+    """
+    return name.strip("/")

@@ -27,7 +27,8 @@ from infra.local_azure.templates.errors import Request, TemplateError
 from infra.local_azure.templates.evaluation import Scope
 from infra.local_azure.templates.expression import is_expression
 from infra.local_azure.templates.hashing import template_hash
-from infra.local_azure.templates.template import DEPLOYMENT, Resource, Template
+from infra.local_azure.templates.resource import DEPLOYMENT, Resource
+from infra.local_azure.templates.template import Template
 
 TYPE = "Microsoft.Resources/deployments"
 KIND = TYPE.lower()

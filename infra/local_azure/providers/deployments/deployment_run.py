@@ -19,7 +19,8 @@ from infra.local_azure.arm.reply import Reply
 from infra.local_azure.control.records import Body, Records
 from infra.local_azure.store import Record, Store
 from infra.local_azure.templates.errors import Needed, Request, TemplateError
-from infra.local_azure.templates.template import Resource, Template
+from infra.local_azure.templates.resource import Resource
+from infra.local_azure.templates.template import Template
 
 from .deployment_prune import prune
 from .deployment_request import KIND, DeploymentRequests

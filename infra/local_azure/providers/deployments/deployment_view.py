@@ -11,7 +11,7 @@ from infra.local_azure.regions import normal
 from infra.local_azure.store import Record
 from infra.local_azure.templates import ids
 from infra.local_azure.templates.hashing import template_hash
-from infra.local_azure.templates.template import DEPLOYMENT, Resource
+from infra.local_azure.templates.resource import DEPLOYMENT, Resource
 
 from .deployment_request import TYPE, Opened, given
 

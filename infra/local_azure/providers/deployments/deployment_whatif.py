@@ -8,8 +8,8 @@ from infra.local_azure.control.records import Body, Records
 from infra.local_azure.regions import normal
 from infra.local_azure.store import Store
 from infra.local_azure.templates.expression import is_expression
+from infra.local_azure.templates.resource import Resource
 from infra.local_azure.templates.structures import member, merged, same
-from infra.local_azure.templates.template import Resource
 
 from .deployment_prune import extra
 from .deployment_request import Opened, given
