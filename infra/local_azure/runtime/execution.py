@@ -87,7 +87,7 @@ class Attempt(Replica):
         if self.ended:
             return
         self.ended, self.ready = True, False
-        self._cancel()
+        self._tasks.cancel()
         self._shim.close()
         processes.kill_all(self.record.label)
         path = self._directory / "ended.json"

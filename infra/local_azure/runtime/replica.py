@@ -4,28 +4,24 @@ state, runs its probes.
 
 import asyncio
 import contextlib
-import logging
-import os
 import shutil
-import signal
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from . import listening, probes, processes, volumes
+from . import ailment, observation, probes, processes, volumes
 from .images import Image, ImagePullError, find
 from .launch import LaunchError, launch
 from .record import Record, read_record, write_spec
 from .rootfs import Volume
 from .shim_client import ShimClient, ShimGoneError
-from .sidecar import console_name
-from .status import Observed, container_details
+from .status import Observed
 from .system_log import SystemLog
-from .workload import Refusal, ReplicaStatus, SidecarStatus, Workload
+from .tasks import Tasks
+from .workload import Refusal, Workload
 
-_logger = logging.getLogger(__name__)
 _RETRY_S, _RETRY_CAP_S = 1.0, 60.0
 _KILL_MARGIN_S = 5.0
 _REMOUNT_S = 1.0
@@ -76,7 +72,7 @@ class Replica:
         }
         self._crashes = 0
         self._passed = False
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks = Tasks()
         self._gone = asyncio.Event()
         self._told_to_stop = asyncio.Event()
 
@@ -111,62 +107,47 @@ class Replica:
         """Begins to create the replica; retries for as long as it is wanted."""
         self.placed = True
         self._directory.mkdir(parents=True, mode=0o700)
-        self._spawn("create", self._create(images, hidden))
+        self._tasks.spawn("create", self._create(images, hidden))
 
     @property
     def shim_socket(self) -> Path:
         return self._directory / "shim.sock"
 
     def observe(self, now: datetime) -> Observed:
-        created = datetime.fromisoformat(self.record.created)
-        status = ReplicaStatus(
-            name=self.record.name,
-            created=created,
-            ready=self.ready,
-            started=self.started,
-            restart_count=self._state["restarts"],
-            running_state=self._state["phase"],
-            details=container_details(self._state, self.record.container),
-            pid=self._state["pid"],
-            log=self._directory / "console.log",
-            beside=tuple(self._sidecar(entry) for entry in self._state.get("beside", ())),
+        status = observation.replica_status(
+            self._directory, self.record, self._state, ready=self.ready, started=self.started
         )
-        crashes = max(self._crashes, int(self._state["reason"] == "CrashLoopBackOff"))
-        crashes = max(
-            [
-                crashes,
-                *(entry["restarts"] for entry in self._state.get("beside", ()) if not self.ready),
-            ]
-        )
-        age = (now - created).total_seconds() * self._speed
-        message = self._state.get("message", "")
         return Observed(
-            status, self._state["reason"], message, crashes, age, self.placed, self._mismatch()
+            status,
+            self._state["reason"],
+            self._state.get("message", ""),
+            observation.crashes(self._state, self._crashes, ready=self.ready),
+            (now - status.created).total_seconds() * self._speed,
+            self.placed,
+            observation.port_mismatch(self.record, self._state, started=self.started),
         )
-
-    def _mismatch(self) -> str:
-        """What Azure says of a container that is up and listens elsewhere."""
-        target, pid = self.record.target_port, self._state["pid"]
-        if self.started or target is None or pid is None:
-            return ""
-        found = listening.ports(pid)
-        if not found or target in found:
-            return ""
-        return f"The TargetPort {target} does not match the listening port {min(found)}."
 
     def kill(self) -> None:
-        """Ends its container at once and without a word, as a node that fails does; the shim starts
-        it again.
-        """
-        if self._state["pid"] is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._state["pid"], signal.SIGKILL)
+        """Ends its container at once; the shim starts it again."""
+        ailment.kill(self._state["pid"])
 
-    def freeze(self, *, frozen: bool) -> None:
-        """Stops every process of it, or lets them go on: a replica that hangs."""
-        for pid in processes.labelled(self.record.label):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
+    def set_ailment(self, name: str) -> None:
+        """Makes it ill, or well again with an empty name: "crash" at every start, "hang", or
+        "unready" for ever.
+        """
+        before, self._ailment = self._ailment, name
+        if name == before:
+            return
+        if before == "hang":
+            ailment.freeze(self.record.label, frozen=False)
+        if before == "unready" and self._state["pid"] is not None:
+            self._start_probes()  # they speak only when something changes
+        if name == "unready":
+            self._set(ready=False)
+        self._strike()
+
+    def _strike(self) -> None:
+        ailment.strike(self._ailment, self.record.label, self._state["pid"])
 
     @property
     def claims(self) -> tuple[str, ...]:
@@ -181,7 +162,7 @@ class Replica:
         if pid is not None and "remount" not in self._tasks:
             stale = volumes.stale(pid, workload.mounts)
             if stale:
-                self._spawn("remount", self._remount(stale))
+                self._tasks.spawn("remount", self._remount(stale))
 
     async def _remount(self, stale: list[Volume]) -> None:
         """What a mounted share does by itself when it is there again."""
@@ -196,29 +177,7 @@ class Replica:
                     warning=True,
                 )
         await asyncio.sleep(_REMOUNT_S)
-        self._tasks.pop("remount", None)
-
-    def suffer(self, ailment: str) -> None:
-        """Makes it ill, or well again with an empty word: "crash" at every start, "hang", or
-        "unready" for ever.
-        """
-        before, self._ailment = self._ailment, ailment
-        if ailment == before:
-            return
-        if before == "hang":
-            self.freeze(frozen=False)
-        if before == "unready" and self._state["pid"] is not None:
-            self._start_probes()  # they speak only when something changes
-        if ailment == "unready":
-            self._set(ready=False)
-        self._strike()
-
-    def _strike(self) -> None:
-        """Lets an ailment take hold of a running container."""
-        if self._ailment == "crash":
-            self.kill()
-        elif self._ailment == "hang":
-            self.freeze(frozen=True)
+        self._tasks.take("remount")
 
     async def stop(self) -> bool:
         """Ends the container with its grace period. False: it has no SIGTERM handler, so it only
@@ -230,7 +189,7 @@ class Replica:
             return True
         self._set(ready=False)
         await self._finish_creation()
-        self._cancel()
+        self._tasks.cancel()
         try:
             answer = await self._shim.request("stop", grace_s=self.record.grace_s)
         except ShimGoneError:
@@ -253,7 +212,7 @@ class Replica:
 
     def release(self) -> None:
         """Lets go of a living shim, for the next scheduler."""
-        self._cancel()
+        self._tasks.cancel()
         self._shim.close()
 
     # -- creation
@@ -299,7 +258,7 @@ class Replica:
     async def _finish_creation(self) -> None:
         """A shim that is just starting must be stopped, not forgotten."""
         self._told_to_stop.set()
-        creation = self._tasks.pop("create", None)
+        creation = self._tasks.take("create")
         if creation is not None:
             await asyncio.wait([creation])
 
@@ -315,7 +274,7 @@ class Replica:
         """Takes a state from the shim; the container's pid tells one run from the next."""
         before, self._state = self._state, state
         if before.get("beside") != state.get("beside"):
-            self._set(ready=self._passed and self._complete())
+            self._set(ready=self._passed and observation.complete(self._state))
         if (
             before["pid"] == state["pid"]
             and before["phase"] == state["phase"]
@@ -341,7 +300,7 @@ class Replica:
         self._on_change()
 
     def _ended_run(self, state: dict[str, Any]) -> None:
-        self._cancel("probes")
+        self._tasks.cancel("probes")
         self._crashes += 1
         self.started = False
         self.ready = self._passed = False
@@ -356,7 +315,7 @@ class Replica:
             return
         self.ended = True
         self.ready = False
-        self._cancel()
+        self._tasks.cancel()
         self._shim.close()
         processes.kill_all(self.record.label)
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -371,7 +330,7 @@ class Replica:
 
     def _start_probes(self) -> None:
         if not self.terminating:
-            self._spawn(
+            self._tasks.spawn(
                 "probes", probes.run(self._probes, self._shim, self._judge, started=self.started)
             )
 
@@ -389,7 +348,7 @@ class Replica:
             )
         if verdict.kind == "Readiness" and (verdict.passed or exhausted):
             self._passed = verdict.passed
-            self._set(ready=verdict.passed and self._complete())
+            self._set(ready=verdict.passed and observation.complete(self._state))
         elif verdict.kind == "Startup" and verdict.passed:
             self._set(started=True)
         elif exhausted:
@@ -412,22 +371,8 @@ class Replica:
             return
         if self.ready:
             self._crashes = 0
-        self._spawn("note", self._note())
+        self._tasks.spawn("note", self._note())
         self._on_change()
-
-    def _complete(self) -> bool:
-        """Whether the containers beside the first one run, as a pod's readiness asks."""
-        return all(entry["phase"] == "Running" for entry in self._state.get("beside", ()))
-
-    def _sidecar(self, state: dict[str, Any]) -> SidecarStatus:
-        log = self._directory / console_name(state["name"])
-        return SidecarStatus(
-            state["name"],
-            state["restarts"],
-            state["phase"],
-            container_details(state, state["name"]),
-            log,
-        )
 
     async def _note(self) -> None:
         with contextlib.suppress(ShimGoneError):
@@ -445,17 +390,6 @@ class Replica:
             count=count,
         )
 
-    def _spawn(self, name: str, work: Any) -> None:
-        self._cancel(name)
-        self._tasks[name] = task = asyncio.create_task(work)
-        task.add_done_callback(_report_failure)
-
-    def _cancel(self, *names: str) -> None:
-        for name in names or tuple(self._tasks):
-            task = self._tasks.pop(name, None)
-            if task is not None and task is not asyncio.current_task():
-                task.cancel()
-
 
 async def _first(*waits: Coroutine[Any, Any, Any]) -> None:
     tasks = [asyncio.create_task(wait) for wait in waits]
@@ -464,8 +398,3 @@ async def _first(*waits: Coroutine[Any, Any, Any]) -> None:
     finally:
         for task in tasks:
             task.cancel()
-
-
-def _report_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _logger.error("a replica's task failed", exc_info=error)

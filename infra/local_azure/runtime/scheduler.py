@@ -177,7 +177,7 @@ class Scheduler:
         for replica in self._living():
             if replica.record.key not in self._workloads:
                 self._retire(replica)
-            replica.suffer(self._ailments.get(replica.record.app_id.lower(), ""))
+            replica.set_ailment(self._ailments.get(replica.record.app_id.lower(), ""))
         for replica in placement.place(self._claimants(), self._quotas):
             replica.start(self._images, self._state_dir)
         self._push()

@@ -1,0 +1,31 @@
+"""A scripted fault of a running replica: it crashes, hangs, or never becomes ready. Used by
+`replica`.
+"""
+
+import contextlib
+import os
+import signal
+
+from . import processes
+
+
+def kill(pid: int | None) -> None:
+    """End a container at once, as a failing node does; its shim starts it again."""
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def freeze(label: str, *, frozen: bool) -> None:
+    """Stop every process of a replica, or let them go on: a replica that hangs."""
+    for pid in processes.labelled(label):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
+
+
+def strike(ailment: str, label: str, pid: int | None) -> None:
+    """Let an ailment take hold of a running container: "crash", "hang", or neither."""
+    if ailment == "crash":
+        kill(pid)
+    elif ailment == "hang":
+        freeze(label, frozen=True)
