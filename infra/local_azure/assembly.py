@@ -23,10 +23,10 @@ from .faults.endings import Endings
 from .faults.hooks import Hooks
 from .faults.sickness import Sickness
 from .files.front import FilesFront
+from .files.property_store import PropertyStore
 from .files.request import DataPlane
 from .files.share_copies import ShareCopies
 from .files.share_records import Shares
-from .files.sidecar import Sidecar
 from .files.tree import Tree
 from .files.usage import Usage
 from .login import Login
@@ -106,7 +106,7 @@ def assemble(options: Options, tls: Certificates) -> Parts:
         store=store,
         tree=tree,
         shares=shares,
-        sidecar=Sidecar(options.state_dir / "files.db"),
+        extras=PropertyStore(options.state_dir / "files.db"),
         usage=Usage(),
         idle_s=options.idle_s,
     )

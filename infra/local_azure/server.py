@@ -18,7 +18,7 @@ from aiohttp import web
 
 from . import certificates, listener, logstream
 from .arm.errors import ArmError
-from .arm.front import Request
+from .arm.front import ArmRequest
 from .arm.reply import Reply
 from .assembly import assemble
 from .exchanges import Exchanges
@@ -175,7 +175,7 @@ class Server:
             )
         parameters = dict(parse_qsl(query, keep_blank_values=True))
         reply = await self.parts.arm.answer(
-            Request(request.method, path, parameters, request.headers, body, self._base(request))
+            ArmRequest(request.method, path, parameters, request.headers, body, self._base(request))
         )
         done(reply.status)
         agent = request.headers.get("User-Agent", "")

@@ -45,7 +45,7 @@ class Interference(Protocol):
 
 
 @dataclass(frozen=True)
-class Request:
+class ArmRequest:
     """A request as it came: `path` is still percent-encoded, `base` is what the client calls this
     server.
     """
@@ -88,7 +88,7 @@ class Front:
         """Have `gate` refuse requests before their handler sees them: locks."""
         self._gate = gate
 
-    async def answer(self, request: Request) -> Reply:
+    async def answer(self, request: ArmRequest) -> Reply:
         """The answer has every header that ARM sends."""
         try:
             target = ids.parse(request.path)
@@ -106,7 +106,7 @@ class Front:
         caller's own would.
         """
         raw = b"" if body is None else json.dumps(body).encode()
-        request = Request(method, quote(path), {"api-version": version}, {}, raw, self.base)
+        request = ArmRequest(method, quote(path), {"api-version": version}, {}, raw, self.base)
         try:
             return await self._serve(request, ids.parse(request.path), principal)
         except ArmError as error:
@@ -116,12 +116,12 @@ class Front:
         """Whether there is a handler for this."""
         return f"{method.lower()} {ids.parse(quote(path)).route}" in self._routes
 
-    def _caller(self, request: Request, target: ids.Target) -> str:
+    def _caller(self, request: ArmRequest, target: ids.Target) -> str:
         if f"{request.method.lower()} {target.route}" in OPEN:
             return ""
         return authority.caller(self._login, request.headers, request.base)
 
-    async def _serve(self, request: Request, target: ids.Target, principal: str) -> Reply:
+    async def _serve(self, request: ArmRequest, target: ids.Target, principal: str) -> Reply:
         self._check_subscription(target)
         self._limits.take(request.method, principal, self._login.identity.subscription)
         self._interference.arm(principal)
@@ -147,7 +147,7 @@ class Front:
             message = f"The subscription '{target.subscription}' could not be found."
             raise ArmError(404, "SubscriptionNotFound", message, headers=GATEWAY)
 
-    def _call(self, request: Request, target: ids.Target, version: str, principal: str) -> Call:
+    def _call(self, request: ArmRequest, target: ids.Target, version: str, principal: str) -> Call:
         shape = self._shapes.get(target.route)
         return Call(
             method=request.method,
@@ -183,7 +183,7 @@ class Front:
             return {**body, "value": self._interference.listed(body["value"], target)}
         return body
 
-    def _common(self, request: Request, reply: Reply) -> dict[str, str]:
+    def _common(self, request: ArmRequest, reply: Reply) -> dict[str, str]:
         """The headers of every answer: its ids, and what is left of the caller's limits unless the
         provider shows a count of its own.
         """

@@ -16,7 +16,7 @@ from typing import Any
 from cronsim import CronSim
 
 from infra.local_azure import clock
-from infra.local_azure.runtime.execution import Attempt, Outcome
+from infra.local_azure.runtime.execution import Attempt, Judgement
 from infra.local_azure.runtime.executions import Executions
 from infra.local_azure.runtime.workload import Step, Task
 from infra.local_azure.store import Record, Store
@@ -164,7 +164,7 @@ class JobControl:
             ),
         )
 
-    def _ended(self, task: Task, outcome: Outcome) -> None:
+    def _ended(self, task: Task, outcome: Judgement) -> None:
         for job in self._store.each(naming.JOB):
             record = self._store.get(f"{job.id}/executions/{task.execution}")
             if (

@@ -110,7 +110,7 @@ def read(path: Path) -> Script:
         raise ScriptError([f"{place}: {error.problem}"]) from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise ScriptError([f"{path}:1:1: {error}"]) from None
-    return _Reader(path).script(document)
+    return _ScriptReader(path).script(document)
 
 
 def single(fields: Mapping[str, Any], known: set[str]) -> Fault:
@@ -121,7 +121,7 @@ def single(fields: Mapping[str, Any], known: set[str]) -> Fault:
         raise ScriptError([f"{wrong.field}: {wrong}"]) from None
 
 
-class _Reader:
+class _ScriptReader:
     """Collects the problems of one file with their places."""
 
     def __init__(self, path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Answer:
+class FilesAnswer:
     """`body` is bytes, or a stream of `length` bytes."""
 
     status: int

@@ -9,15 +9,15 @@ from pathlib import Path
 from urllib.parse import SplitResult
 
 from . import disk, leases, names, properties
-from .answer import Answer
+from .answer import FilesAnswer
 from .errors import FilesError, bad_header, exists, missing, not_there, wrong_type
-from .request import Request
-from .sidecar import Extras
+from .property_store import Extras
+from .request import FilesRequest
 
 MAX_FILE = 4 * 1024**4
 
 
-async def create(request: Request) -> Answer:
+async def create(request: FilesRequest) -> FilesAnswer:
     """Make or empty a file of the given length; newer versions may bring up to 4 MiB of content
     along.
     """
@@ -48,11 +48,11 @@ async def create(request: Request) -> Answer:
     extras = properties.sent(request)
     if metadata := request.metadata():
         extras["metadata"] = metadata
-    request.sidecar.put(key, state.st_ino, extras)
-    return Answer(201, properties.written(state, extras))
+    request.extras.put(key, state.st_ino, extras)
+    return FilesAnswer(201, properties.written(state, extras))
 
 
-async def put_range(request: Request) -> Answer:
+async def put_range(request: FilesRequest) -> FilesAnswer:
     """Write or clear a range that lies inside the file."""
     start, end = disk.byte_range(
         request.headers.get("x-ms-range") or request.headers.get("Range", "")
@@ -77,7 +77,9 @@ async def put_range(request: Request) -> Answer:
     return await write_range(request, (start, end), data if mode == "update" else None)
 
 
-async def write_range(request: Request, span: tuple[int, int], data: bytes | None) -> Answer:
+async def write_range(
+    request: FilesRequest, span: tuple[int, int], data: bytes | None
+) -> FilesAnswer:
     """Put `data` into the range, or clear it; `copies` brings data from elsewhere."""
     (start, end), (path, key) = span, request.place()
     request.may_write(path)
@@ -98,17 +100,19 @@ async def write_range(request: Request, span: tuple[int, int], data: bytes | Non
         state = os.fstat(descriptor)
     finally:
         os.close(descriptor)
-    headers = properties.written(state, request.sidecar.get(key, state.st_ino))
-    return Answer(201, {**headers, "Content-MD5": await disk.digest(data)} if data else headers)
+    headers = properties.written(state, request.extras.get(key, state.st_ino))
+    return FilesAnswer(
+        201, {**headers, "Content-MD5": await disk.digest(data)} if data else headers
+    )
 
 
-async def read(request: Request) -> Answer:
+async def read(request: FilesRequest) -> FilesAnswer:
     """The whole file or one range of it."""
     path, key = request.place()
     descriptor = disk.open_file(path, disk.READ)
     try:
         state = os.fstat(descriptor)
-        extras = request.sidecar.get(key, state.st_ino)
+        extras = request.extras.get(key, state.st_ino)
         headers = {**properties.full(state, extras), **_lease(request, path)}
         start, end = disk.wanted(request, state.st_size)
         ranged, length = (
@@ -128,41 +132,41 @@ async def read(request: Request) -> Answer:
     if length <= disk.INLINE:
         data = os.pread(descriptor, length, start)
         os.close(descriptor)
-        return Answer(status, headers, data, len(data))
-    return Answer(status, headers, disk.stream(descriptor, start, length), length)
+        return FilesAnswer(status, headers, data, len(data))
+    return FilesAnswer(status, headers, disk.stream(descriptor, start, length), length)
 
 
-async def head(request: Request) -> Answer:
+async def head(request: FilesRequest) -> FilesAnswer:
     path, key = request.place()
     state = disk.state_of(path)
     headers = {
-        **properties.full(state, request.sidecar.get(key, state.st_ino)),
+        **properties.full(state, request.extras.get(key, state.st_ino)),
         **_lease(request, path),
     }
-    return Answer(200, headers, b"", state.st_size)
+    return FilesAnswer(200, headers, b"", state.st_size)
 
 
-async def delete(request: Request) -> Answer:
+async def delete(request: FilesRequest) -> FilesAnswer:
     path, key = request.place()
     disk.state_of(path)
     request.may_write(path)
     leases.forget(request.store, request.lease_key(path))
     path.unlink()
-    request.sidecar.drop(key)
-    return Answer(202)
+    request.extras.drop(key)
+    return FilesAnswer(202)
 
 
-async def set_metadata(request: Request) -> Answer:
+async def set_metadata(request: FilesRequest) -> FilesAnswer:
     path, key = request.place()
     state = disk.state_of(path)
     request.may_write(path)
-    extras = request.sidecar.get(key, state.st_ino)
+    extras = request.extras.get(key, state.st_ino)
     extras = {**extras, "metadata": request.metadata(), "version": extras.get("version", 0) + 1}
-    request.sidecar.put(key, state.st_ino, extras)
-    return Answer(200, properties.written(state, extras))
+    request.extras.put(key, state.st_ino, extras)
+    return FilesAnswer(200, properties.written(state, extras))
 
 
-async def set_properties(request: Request) -> Answer:
+async def set_properties(request: FilesRequest) -> FilesAnswer:
     """Content headers are replaced; a new length cuts or extends the file."""
     path, key = request.place()
     length = (
@@ -181,18 +185,18 @@ async def set_properties(request: Request) -> Answer:
         state = os.fstat(descriptor)
     finally:
         os.close(descriptor)
-    old = request.sidecar.get(key, state.st_ino)
+    old = request.extras.get(key, state.st_ino)
     kept: Extras = {
         name: old[name]
         for name in ("metadata", "attributes", "created", "permission")
         if name in old
     }
     extras = {**kept, **properties.sent(request), "version": old.get("version", 0) + 1}
-    request.sidecar.put(key, state.st_ino, extras)
-    return Answer(200, properties.written(state, extras))
+    request.extras.put(key, state.st_ino, extras)
+    return FilesAnswer(200, properties.written(state, extras))
 
 
-async def rename(request: Request) -> Answer:
+async def rename(request: FilesRequest) -> FilesAnswer:
     """Move a file or directory within its share; an existing target is replaced only when the
     request says so.
     """
@@ -231,26 +235,26 @@ async def rename(request: Request) -> Answer:
     leases.forget(request.store, request.lease_key(source))
     old = request.key(source)
     if old != key:
-        request.sidecar.move(old, key)
+        request.extras.move(old, key)
     state = os.lstat(path)
-    extras: Extras = request.sidecar.get(key, state.st_ino)
+    extras: Extras = request.extras.get(key, state.st_ino)
     if metadata := request.metadata():
         extras["metadata"] = metadata
-        request.sidecar.put(key, state.st_ino, extras)
-    return Answer(200, properties.written(state, extras))
+        request.extras.put(key, state.st_ino, extras)
+    return FilesAnswer(200, properties.written(state, extras))
 
 
-async def lease(request: Request) -> Answer:
+async def lease(request: FilesRequest) -> FilesAnswer:
     """A lease of a file, which is always for ever."""
     path, key = request.place()
     state = disk.state_of(path)
-    headers = properties.written(state, request.sidecar.get(key, state.st_ino))
+    headers = properties.written(state, request.extras.get(key, state.st_ino))
     return leases.answer(
         request.store, request.lease_key(path), request.headers, headers, file=True
     )
 
 
-async def ranges(request: Request) -> Answer:
+async def ranges(request: FilesRequest) -> FilesAnswer:
     """Where the file has data, as the file system says."""
     if "prevsharesnapshot" in request.query:
         raise not_there("range differences between snapshots")
@@ -268,15 +272,15 @@ async def ranges(request: Request) -> Answer:
     body = (
         f'<?xml version="1.0" encoding="utf-8"?><Ranges>{entries}<NextMarker /></Ranges>'.encode()
     )
-    headers = properties.written(state, request.sidecar.get(key, state.st_ino))
-    return Answer(
+    headers = properties.written(state, request.extras.get(key, state.st_ino))
+    return FilesAnswer(
         200,
         {**headers, "Content-Type": "application/xml", "x-ms-content-length": str(state.st_size)},
         body,
     )
 
 
-def _lease(request: Request, path: Path) -> dict[str, str]:
+def _lease(request: FilesRequest, path: Path) -> dict[str, str]:
     """The lease headers of a file; a reader that names a lease must name the right one."""
     key = request.lease_key(path)
     if "x-ms-lease-id" in request.headers:
@@ -298,7 +302,7 @@ def _nobody_has_open(path: Path) -> None:
         os.close(descriptor)
 
 
-async def _verified(request: Request, length: int) -> bytes:
+async def _verified(request: FilesRequest, length: int) -> bytes:
     """The body, checked against Content-MD5 when the client sent one."""
     if request.headers.get("x-ms-structured-body"):
         raise not_there("structured message bodies (CRC64 validation)")
@@ -315,7 +319,7 @@ async def _verified(request: Request, length: int) -> bytes:
     return data
 
 
-def _own_path(request: Request, source: SplitResult) -> tuple[str, ...]:
+def _own_path(request: FilesRequest, source: SplitResult) -> tuple[str, ...]:
     """The segments of a source URL, which must lie in the request's own share."""
     parts = source.path.strip("/").split("/", 2)
     if len(parts) < 3 or (parts[0].lower(), parts[1].lower()) != (

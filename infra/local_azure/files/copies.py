@@ -16,16 +16,16 @@ from urllib.parse import unquote, urlsplit
 from infra.local_azure import clock
 
 from . import content, disk, names, properties, sas
-from .answer import Answer
+from .answer import FilesAnswer
 from .errors import FilesError, not_there
-from .request import Request, decoded
+from .property_store import Extras
+from .request import FilesRequest, decoded
 from .share_records import ACCOUNT
-from .sidecar import Extras
 
 SUFFIX = ".file.localhost"  # what the cloud's metadata says
 
 
-async def copy(request: Request) -> Answer:
+async def copy(request: FilesRequest) -> FilesAnswer:
     """Copy a file; done when answered. The copy has the source's metadata unless the request brings
     its own.
     """
@@ -47,20 +47,20 @@ async def copy(request: Request) -> Answer:
         "x-ms-copy-progress": f"{size}/{size}",
         "x-ms-copy-completion-time": now,
     }
-    extras: Extras = {**request.sidecar.get(key, before.st_ino), "copy": shown}
+    extras: Extras = {**request.extras.get(key, before.st_ino), "copy": shown}
     if metadata := request.metadata():
         extras["metadata"] = metadata
-    request.sidecar.put(target, state.st_ino, extras)
-    return Answer(202, {**properties.written(state, extras), **done})
+    request.extras.put(target, state.st_ino, extras)
+    return FilesAnswer(202, {**properties.written(state, extras), **done})
 
 
-async def abort(request: Request) -> Answer:
+async def abort(request: FilesRequest) -> FilesAnswer:
     """Every copy is done when it is answered."""
     disk.state_of(request.place()[0])
     raise FilesError(409, "NoPendingCopyOperation", "There is currently no pending copy operation.")
 
 
-async def put_range(request: Request) -> Answer:
+async def put_range(request: FilesRequest) -> FilesAnswer:
     """Write a range with the bytes of the source's range."""
     source, _ = _source(request)
     start, end = disk.byte_range(request.headers.get("x-ms-source-range", ""))
@@ -87,8 +87,8 @@ async def put_range(request: Request) -> Answer:
     return await content.write_range(request, (span[0], span[1]), data)
 
 
-def _source(request: Request) -> tuple[Path, str]:
-    """Where the source lies and its sidecar key, once the caller has shown that it may read it."""
+def _source(request: FilesRequest) -> tuple[Path, str]:
+    """Where the source lies and the key of its properties, once the caller has shown that it may read it."""
     parts = request.url("x-ms-copy-source")
     path, here = parts.path, {urlsplit(request.base).netloc, urlsplit(request.plane.base).netloc}
     if parts.netloc.endswith(SUFFIX):  # az knows an account by its name and our suffix
@@ -111,7 +111,7 @@ def _source(request: Request) -> tuple[Path, str]:
     return source, there.key(source)
 
 
-def _opened_by(source: Request, query: str) -> None:
+def _opened_by(source: FilesRequest, query: str) -> None:
     """The URL of a source that the request's own authorization does not cover carries a SAS."""
     parameters = decoded(query)
     if "sig" not in parameters:

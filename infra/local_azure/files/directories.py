@@ -9,14 +9,14 @@ from xml.sax.saxutils import escape, quoteattr
 from infra.local_azure import clock
 
 from . import names, properties
-from .answer import Answer
+from .answer import FilesAnswer
 from .errors import FilesError, exists, missing, wrong_type
-from .request import Request
+from .request import FilesRequest
 
 PAGE = 5000
 
 
-async def create(request: Request) -> Answer:
+async def create(request: FilesRequest) -> FilesAnswer:
     path, key = request.place()
     if not request.segments or names.kind(path):
         raise exists()
@@ -28,24 +28,24 @@ async def create(request: Request) -> Answer:
     extras = properties.sent(request)
     if metadata := request.metadata():
         extras["metadata"] = metadata
-    request.sidecar.put(key, state.st_ino, extras)
-    return Answer(201, properties.written(state, extras))
+    request.extras.put(key, state.st_ino, extras)
+    return FilesAnswer(201, properties.written(state, extras))
 
 
-async def get(request: Request) -> Answer:
+async def get(request: FilesRequest) -> FilesAnswer:
     """A file of that name is no directory: for this request alone nothing is there."""
     path, key = request.place()
     if names.kind(path) == "file":
         raise missing()
     state = _state(path)
-    extras = request.sidecar.get(key, state.st_ino)
+    extras = request.extras.get(key, state.st_ino)
     metadata = {f"x-ms-meta-{name}": value for name, value in extras.get("metadata", {}).items()}
-    return Answer(
+    return FilesAnswer(
         200, {**properties.written(state, extras), "x-ms-server-encrypted": "true", **metadata}
     )
 
 
-async def delete(request: Request) -> Answer:
+async def delete(request: FilesRequest) -> FilesAnswer:
     path, key = request.place()
     _state(path)
     if not request.segments:
@@ -56,19 +56,19 @@ async def delete(request: Request) -> Answer:
         raise FilesError(
             409, "DirectoryNotEmpty", "The specified directory is not empty."
         ) from None
-    request.sidecar.drop(key)
-    return Answer(202)
+    request.extras.drop(key)
+    return FilesAnswer(202)
 
 
-async def set_metadata(request: Request) -> Answer:
+async def set_metadata(request: FilesRequest) -> FilesAnswer:
     return _update(request, {"metadata": request.metadata()})
 
 
-async def set_properties(request: Request) -> Answer:
+async def set_properties(request: FilesRequest) -> FilesAnswer:
     return _update(request, properties.sent(request))
 
 
-async def listing(request: Request) -> Answer:
+async def listing(request: FilesRequest) -> FilesAnswer:
     """Files and directories in name order, one page at a time; the marker is the first name of the
     next page.
     """
@@ -82,7 +82,7 @@ async def listing(request: Request) -> Answer:
             400, "OutOfRangeQueryParameterValue", "The value of maxresults is out of range."
         )
     extended = request.flag("x-ms-file-extended-info") or bool(wanted)
-    versions = request.sidecar.versions(key) if "etag" in wanted else {}
+    versions = request.extras.versions(key) if "etag" in wanted else {}
     entries, following = await asyncio.to_thread(
         _entries, path, prefix, marker, size, wanted, versions, extended=extended
     )
@@ -105,7 +105,7 @@ async def listing(request: Request) -> Answer:
         f"{begins}{marks}{sizes}{number}<Entries>{''.join(entries)}</Entries>"
         f"<NextMarker>{_mark(following)}</NextMarker></EnumerationResults>"
     )
-    return Answer(200, {"Content-Type": "application/xml"}, body.encode())
+    return FilesAnswer(200, {"Content-Type": "application/xml"}, body.encode())
 
 
 def _state(path: Path) -> os.stat_result:
@@ -121,13 +121,13 @@ def _state(path: Path) -> os.stat_result:
     )
 
 
-def _update(request: Request, change: dict[str, object]) -> Answer:
+def _update(request: FilesRequest, change: dict[str, object]) -> FilesAnswer:
     path, key = request.place()
     state = _state(path)
-    extras = request.sidecar.get(key, state.st_ino)
+    extras = request.extras.get(key, state.st_ino)
     extras = {**extras, **change, "version": extras.get("version", 0) + 1}
-    request.sidecar.put(key, state.st_ino, extras)
-    return Answer(200, properties.written(state, extras))
+    request.extras.put(key, state.st_ino, extras)
+    return FilesAnswer(200, properties.written(state, extras))
 
 
 def _entries(

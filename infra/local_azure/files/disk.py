@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import names
 from .errors import FilesError, bad_header, missing, wrong_type
-from .request import Request
+from .request import FilesRequest
 
 MAX_RANGE = 4 * 1024 * 1024
 INLINE = 128 * 1024
@@ -124,7 +124,7 @@ def byte_range(text: str) -> tuple[int, int | None]:
     return start, end
 
 
-def wanted(request: Request, size: int) -> tuple[int, int | None]:
+def wanted(request: FilesRequest, size: int) -> tuple[int, int | None]:
     """The range to read: end None means all of it (no range was asked for)."""
     text = request.headers.get("x-ms-range") or request.headers.get("Range")
     if not text:

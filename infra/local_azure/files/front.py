@@ -15,9 +15,9 @@ from infra.local_azure.login import Login, TokenError
 from infra.local_azure.store import Record
 
 from . import operations, sas, signature
-from .answer import Answer
+from .answer import FilesAnswer
 from .errors import FilesError
-from .request import DataPlane, Request, decoded
+from .request import DataPlane, FilesRequest, decoded
 from .share_records import ACCOUNT
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class FilesFront:
         self._version = -1
 
     def close(self) -> None:
-        self.plane.sidecar.close()
+        self.plane.extras.close()
 
     async def answer(
         self,
@@ -99,7 +99,7 @@ class FilesFront:
         body: StreamReader,
         base: str,
         remote: str,
-    ) -> Answer:
+    ) -> FilesAnswer:
         name, _, rest = path.lstrip("/").partition("/")
         account = self._account(name)
         if account is None:
@@ -109,7 +109,7 @@ class FilesFront:
         share, _, below = rest.strip("/").partition("/")
         parameters = decoded(query)
         by_sas = "sig" in parameters and "Authorization" not in headers
-        request = Request(
+        request = FilesRequest(
             plane=self.plane,
             account=account,
             share=unquote(share),

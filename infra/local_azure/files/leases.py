@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from infra.local_azure import clock
 from infra.local_azure.store import Store
 
-from .answer import Answer
+from .answer import FilesAnswer
 from .errors import FilesError, bad_header
 
 GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -44,7 +44,7 @@ def answer(
     headers: Mapping[str, str],
     *,
     file: bool = False,
-) -> Answer:
+) -> FilesAnswer:
     """acquire, renew, change, release, break, as the request's headers say."""
     action, identifier = sent.get("x-ms-lease-action", "").lower(), sent.get("x-ms-lease-id", "")
     if action not in {"acquire", "break"} and not GUID.fullmatch(identifier):
@@ -56,23 +56,23 @@ def answer(
         held = acquire(
             store, key, -1 if duration is None else duration, sent.get("x-ms-proposed-lease-id")
         )
-        return Answer(201, {**headers, "x-ms-lease-id": held.id})
+        return FilesAnswer(201, {**headers, "x-ms-lease-id": held.id})
     if action == "renew" and not file:
-        return Answer(200, {**headers, "x-ms-lease-id": renew(store, key, identifier).id})
+        return FilesAnswer(200, {**headers, "x-ms-lease-id": renew(store, key, identifier).id})
     if action == "change":
         proposed = sent.get("x-ms-proposed-lease-id", "")
-        return Answer(
+        return FilesAnswer(
             200, {**headers, "x-ms-lease-id": change(store, key, identifier, proposed).id}
         )
     if action == "release":
         release(store, key, identifier)
-        return Answer(200, headers)
+        return FilesAnswer(200, headers)
     if action == "break":
         period = 0 if file else _seconds(sent, "x-ms-lease-break-period")
         if period is not None and not 0 <= period <= 60:
             raise bad_header("x-ms-lease-break-period")
         left = break_(store, key, period)
-        return Answer(202, {**headers, "x-ms-lease-time": str(left)})
+        return FilesAnswer(202, {**headers, "x-ms-lease-time": str(left)})
     raise bad_header("x-ms-lease-action")
 
 

@@ -6,16 +6,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from . import content, copies, directories, policies, shares
-from .answer import Answer
+from .answer import FilesAnswer
 from .errors import not_there
-from .request import Request
+from .request import FilesRequest
 from .sas import Need
 
-Handler = Callable[[Request], Awaitable[Answer]]
+Handler = Callable[[FilesRequest], Awaitable[FilesAnswer]]
 
 
 @dataclass(frozen=True)
-class Operation:
+class FilesOperation:
     run: Handler
     need: Need
 
@@ -29,54 +29,57 @@ _SHARE_READ, _SHARE_WRITE, _SHARE_MAKE, _SHARE_DELETE, _SHARE_LEASE = (
 _LIST, _LIST_SHARES, _KEY_ONLY = Need("c", "l"), Need("s", "l"), Need("c", "")
 
 # (method, restype, comp) -> operation, for a path that names a file or directory below a share …
-_BELOW: dict[tuple[str, str, str], Operation] = {
-    ("PUT", "", ""): Operation(content.create, _MAKE),
-    ("PUT", "", "range"): Operation(content.put_range, _WRITE),
-    ("PUT", "", "metadata"): Operation(content.set_metadata, _WRITE),
-    ("PUT", "", "properties"): Operation(content.set_properties, _WRITE),
-    ("PUT", "", "rename"): Operation(content.rename, _WRITE),
-    ("PUT", "", "lease"): Operation(content.lease, _LEASE),
-    ("PUT", "", "copy"): Operation(copies.abort, _WRITE),
-    ("GET", "", ""): Operation(content.read, _READ),
-    ("GET", "", "rangelist"): Operation(content.ranges, _READ),
-    ("HEAD", "", ""): Operation(content.head, _READ),
-    ("DELETE", "", ""): Operation(content.delete, _DELETE),
-    ("PUT", "directory", ""): Operation(directories.create, _MAKE),
-    ("PUT", "directory", "metadata"): Operation(directories.set_metadata, _WRITE),
-    ("PUT", "directory", "properties"): Operation(directories.set_properties, _WRITE),
-    ("PUT", "directory", "rename"): Operation(content.rename, _WRITE),
-    ("GET", "directory", ""): Operation(directories.get, _READ),
-    ("HEAD", "directory", ""): Operation(directories.get, _READ),
-    ("GET", "directory", "list"): Operation(directories.listing, _LIST),
-    ("DELETE", "directory", ""): Operation(directories.delete, _DELETE),
+_BELOW: dict[tuple[str, str, str], FilesOperation] = {
+    ("PUT", "", ""): FilesOperation(content.create, _MAKE),
+    ("PUT", "", "range"): FilesOperation(content.put_range, _WRITE),
+    ("PUT", "", "metadata"): FilesOperation(content.set_metadata, _WRITE),
+    ("PUT", "", "properties"): FilesOperation(content.set_properties, _WRITE),
+    ("PUT", "", "rename"): FilesOperation(content.rename, _WRITE),
+    ("PUT", "", "lease"): FilesOperation(content.lease, _LEASE),
+    ("PUT", "", "copy"): FilesOperation(copies.abort, _WRITE),
+    ("GET", "", ""): FilesOperation(content.read, _READ),
+    ("GET", "", "rangelist"): FilesOperation(content.ranges, _READ),
+    ("HEAD", "", ""): FilesOperation(content.head, _READ),
+    ("DELETE", "", ""): FilesOperation(content.delete, _DELETE),
+    ("PUT", "directory", ""): FilesOperation(directories.create, _MAKE),
+    ("PUT", "directory", "metadata"): FilesOperation(directories.set_metadata, _WRITE),
+    ("PUT", "directory", "properties"): FilesOperation(directories.set_properties, _WRITE),
+    ("PUT", "directory", "rename"): FilesOperation(content.rename, _WRITE),
+    ("GET", "directory", ""): FilesOperation(directories.get, _READ),
+    ("HEAD", "directory", ""): FilesOperation(directories.get, _READ),
+    ("GET", "directory", "list"): FilesOperation(directories.listing, _LIST),
+    ("DELETE", "directory", ""): FilesOperation(directories.delete, _DELETE),
 }
 # … for the share itself …
-_SHARE: dict[tuple[str, str, str], Operation] = {
-    ("PUT", "share", ""): Operation(shares.create, _SHARE_MAKE),
-    ("GET", "share", ""): Operation(shares.get, _SHARE_READ),
-    ("HEAD", "share", ""): Operation(shares.get, _SHARE_READ),
-    ("DELETE", "share", ""): Operation(shares.delete, _SHARE_DELETE),
-    ("PUT", "share", "metadata"): Operation(shares.set_metadata, _SHARE_WRITE),
-    ("PUT", "share", "properties"): Operation(shares.set_properties, _SHARE_WRITE),
-    ("PUT", "share", "lease"): Operation(shares.lease, _SHARE_LEASE),
-    ("GET", "share", "stats"): Operation(shares.statistics, _SHARE_READ),
-    ("GET", "share", "acl"): Operation(policies.get, _KEY_ONLY),
-    ("PUT", "share", "acl"): Operation(policies.put, _KEY_ONLY),
-    ("GET", "directory", ""): Operation(directories.get, _READ),
-    ("HEAD", "directory", ""): Operation(directories.get, _READ),
-    ("GET", "directory", "list"): Operation(directories.listing, _LIST),
+_SHARE: dict[tuple[str, str, str], FilesOperation] = {
+    ("PUT", "share", ""): FilesOperation(shares.create, _SHARE_MAKE),
+    ("GET", "share", ""): FilesOperation(shares.get, _SHARE_READ),
+    ("HEAD", "share", ""): FilesOperation(shares.get, _SHARE_READ),
+    ("DELETE", "share", ""): FilesOperation(shares.delete, _SHARE_DELETE),
+    ("PUT", "share", "metadata"): FilesOperation(shares.set_metadata, _SHARE_WRITE),
+    ("PUT", "share", "properties"): FilesOperation(shares.set_properties, _SHARE_WRITE),
+    ("PUT", "share", "lease"): FilesOperation(shares.lease, _SHARE_LEASE),
+    ("GET", "share", "stats"): FilesOperation(shares.statistics, _SHARE_READ),
+    ("GET", "share", "acl"): FilesOperation(policies.get, _KEY_ONLY),
+    ("PUT", "share", "acl"): FilesOperation(policies.put, _KEY_ONLY),
+    ("GET", "directory", ""): FilesOperation(directories.get, _READ),
+    ("HEAD", "directory", ""): FilesOperation(directories.get, _READ),
+    ("GET", "directory", "list"): FilesOperation(directories.listing, _LIST),
 }
 # … and for the account's service.
-_SERVICE: dict[tuple[str, str, str], Operation] = {
-    ("GET", "", "list"): Operation(shares.listing, _LIST_SHARES),
+_SERVICE: dict[tuple[str, str, str], FilesOperation] = {
+    ("GET", "", "list"): FilesOperation(shares.listing, _LIST_SHARES),
 }
 # What brings its content from another file says so in a header.
-_FROM_ELSEWHERE = {"": Operation(copies.copy, _MAKE), "range": Operation(copies.put_range, _WRITE)}
+_FROM_ELSEWHERE = {
+    "": FilesOperation(copies.copy, _MAKE),
+    "range": FilesOperation(copies.put_range, _WRITE),
+}
 
 
 def find(
     method: str, share: str, below: str, query: Mapping[str, str], headers: Mapping[str, str]
-) -> Operation:
+) -> FilesOperation:
     """The operation a request asks for; 501 for what is not here."""
     if "sharesnapshot" in query:
         raise not_there("share snapshots")

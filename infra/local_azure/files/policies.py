@@ -8,9 +8,9 @@ from xml.sax.saxutils import escape
 from infra.local_azure.store import Record
 
 from . import leases, shares
-from .answer import Answer
+from .answer import FilesAnswer
 from .errors import FilesError
-from .request import Request
+from .request import FilesRequest
 
 _FIELDS = {"st": "Start", "se": "Expiry", "sp": "Permission"}
 _MOST = 64 * 1024
@@ -22,17 +22,17 @@ def of(record: Record | None) -> dict[str, dict[str, str]]:
     return found
 
 
-async def get(request: Request) -> Answer:
+async def get(request: FilesRequest) -> FilesAnswer:
     record = shares.find(request)
     entries = "".join(_entry(identifier, policy) for identifier, policy in of(record).items())
     inner = (
         f"<SignedIdentifiers>{entries}</SignedIdentifiers>" if entries else "<SignedIdentifiers />"
     )
     body = f'<?xml version="1.0" encoding="utf-8"?>{inner}'.encode()
-    return Answer(200, {**shares.changed(record), "Content-Type": "application/xml"}, body)
+    return FilesAnswer(200, {**shares.changed(record), "Content-Type": "application/xml"}, body)
 
 
-async def put(request: Request) -> Answer:
+async def put(request: FilesRequest) -> FilesAnswer:
     """All policies at once; what is not named is gone, and with it every signature that refers to
     it.
     """
@@ -48,7 +48,7 @@ async def put(request: Request) -> Answer:
     record.body["policies"] = _read(await request.content(length))
     shares.touch(record)
     request.store.put(record)
-    return Answer(200, shares.changed(record))
+    return FilesAnswer(200, shares.changed(record))
 
 
 def _read(body: bytes) -> dict[str, dict[str, str]]:

@@ -15,8 +15,8 @@ from typing import Any
 from infra.local_azure import clock
 
 from .errors import bad_header
-from .request import Request
-from .sidecar import Extras
+from .property_store import Extras
+from .request import FilesRequest
 
 PERMISSION = "4010187179898695473*11459378189709739967"
 CONTENT_HEADERS = {
@@ -83,7 +83,7 @@ def full(state: os.stat_result, extras: Extras) -> dict[str, str]:
     }
 
 
-def sent(request: Request) -> Extras:
+def sent(request: FilesRequest) -> Extras:
     """What a create or a set-properties request says beyond the defaults."""
     headers = {
         shown: request.headers[name]

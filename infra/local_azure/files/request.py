@@ -16,8 +16,8 @@ from infra.local_azure.store import Record, Store
 
 from . import leases, names
 from .errors import FilesError, bad_header
+from .property_store import PropertyStore
 from .share_records import Shares
-from .sidecar import Sidecar
 from .tree import Tree
 from .usage import Usage
 
@@ -33,14 +33,14 @@ class DataPlane:
     store: Store
     tree: Tree
     shares: Shares
-    sidecar: Sidecar
+    extras: PropertyStore
     usage: Usage
     idle_s: float
     base: str = ""
 
 
 @dataclass(frozen=True)
-class Request:
+class FilesRequest:
     """`path` is what stands behind the share, still percent-encoded; `body` is read by those who
     need it.
     """
@@ -61,8 +61,8 @@ class Request:
         return self.plane.store
 
     @property
-    def sidecar(self) -> Sidecar:
-        return self.plane.sidecar
+    def extras(self) -> PropertyStore:
+        return self.plane.extras
 
     @property
     def share_key(self) -> str:
@@ -80,12 +80,12 @@ class Request:
         return names.split(self.path, keep_dot=self.flag("x-ms-allow-trailing-dot"))
 
     def place(self) -> tuple[Path, str]:
-        """Where the file or directory lies, and its key in the sidecar."""
+        """Where the file or directory lies, and the key of its properties."""
         path = names.locate(self.root, self.segments)
         return path, self.key(path)
 
     def key(self, path: Path) -> str:
-        """A path's key in the sidecar."""
+        """The key of a path's properties."""
         return "/".join(
             (self.account.name.lower(), self.share.lower(), *path.relative_to(self.root).parts)
         )

@@ -17,7 +17,7 @@ from infra.local_azure import clock
 
 from . import policies
 from .errors import FilesError, denied, not_there
-from .request import Request
+from .request import FilesRequest
 
 _OLDEST = "2015-04-05"  # before it the string to sign had fewer lines
 _SCOPES_SINCE = "2020-12-06"  # from it on an account SAS signs its encryption scope
@@ -43,7 +43,7 @@ class Need:
     any_of: str
 
 
-def check(query: Mapping[str, str], need: Need, request: Request) -> None:
+def check(query: Mapping[str, str], need: Need, request: FilesRequest) -> None:
     """FilesError 403 unless the signature in `query` holds and covers what the request does."""
     if "skoid" in query:
         raise not_there("user delegation SAS")
@@ -93,7 +93,7 @@ def _account_text(query: Mapping[str, str], account: str) -> str:
     return "".join(f"{line}\n" for line in (account, *(query.get(name, "") for name in names)))
 
 
-def _service_text(query: Mapping[str, str], request: Request) -> str:
+def _service_text(query: Mapping[str, str], request: FilesRequest) -> str:
     below = f"/{unquote(request.path)}" if query.get("sr") == "f" else ""
     where = f"/file/{request.account.name}/{request.share}{below}"
     lines = [*(query.get(name, "") for name in ("sp", "st", "se")), where]
@@ -135,7 +135,7 @@ def _covered_by_account(query: Mapping[str, str], need: Need) -> None:
         )
 
 
-def _covered_by_service(query: Mapping[str, str], need: Need, request: Request) -> None:
+def _covered_by_service(query: Mapping[str, str], need: Need, request: FilesRequest) -> None:
     """A share's SAS is for what lies in it, a file's for the file; neither for the share itself."""
     sort = query.get("sr", "")
     if sort not in {"s", "f"}:

@@ -10,12 +10,12 @@ from infra.local_azure.arm.errors import ArmError
 from infra.local_azure.store import Record
 
 from . import leases, share_records, usage
-from .answer import Answer
+from .answer import FilesAnswer
 from .errors import FilesError
-from .request import Request
+from .request import FilesRequest
 
 
-async def create(request: Request) -> Answer:
+async def create(request: FilesRequest) -> FilesAnswer:
     if request.store.get(request.share_key) is not None:
         raise FilesError(409, "ShareAlreadyExists", "The specified share already exists.")
     try:
@@ -24,10 +24,10 @@ async def create(request: Request) -> Answer:
     except ArmError as refused:
         raise FilesError(refused.status, refused.code, refused.message) from None
     request.store.put(record)
-    return Answer(201, changed(record))
+    return FilesAnswer(201, changed(record))
 
 
-async def get(request: Request) -> Answer:
+async def get(request: FilesRequest) -> FilesAnswer:
     record = find(request)
     headers = {
         **changed(record),
@@ -40,25 +40,25 @@ async def get(request: Request) -> Answer:
         **leases.shown(request.store, record.key),
         **{f"x-ms-meta-{name}": value for name, value in record.body.get("metadata", {}).items()},
     }
-    return Answer(200, headers)
+    return FilesAnswer(200, headers)
 
 
-async def delete(request: Request) -> Answer:
+async def delete(request: FilesRequest) -> FilesAnswer:
     record = find(request)
     leases.require(request.store, record.key, request.headers.get("x-ms-lease-id"))
     request.plane.shares.remove(record)
-    return Answer(202)
+    return FilesAnswer(202)
 
 
-async def set_metadata(request: Request) -> Answer:
+async def set_metadata(request: FilesRequest) -> FilesAnswer:
     record = find(request)
     leases.require(request.store, record.key, request.headers.get("x-ms-lease-id"))
     share_records.settle(record, request.account, metadata=dict(request.metadata()))
     request.store.put(record)
-    return Answer(200, changed(record))
+    return FilesAnswer(200, changed(record))
 
 
-async def set_properties(request: Request) -> Answer:
+async def set_properties(request: FilesRequest) -> FilesAnswer:
     record = find(request)
     leases.require(request.store, record.key, request.headers.get("x-ms-lease-id"))
     try:
@@ -66,27 +66,29 @@ async def set_properties(request: Request) -> Answer:
     except ArmError as refused:
         raise FilesError(refused.status, "InvalidHeaderValue", refused.message) from None
     request.store.put(record)
-    return Answer(200, changed(record))
+    return FilesAnswer(200, changed(record))
 
 
-async def statistics(request: Request) -> Answer:
+async def statistics(request: FilesRequest) -> FilesAnswer:
     """How many bytes the share holds."""
     used = await asyncio.to_thread(usage.measure, request.root)
     body = (
         '<?xml version="1.0"'
         f' encoding="utf-8"?><ShareStats><ShareUsageBytes>{used}</ShareUsageBytes></ShareStats>'
     )
-    return Answer(200, {**changed(find(request)), "Content-Type": "application/xml"}, body.encode())
+    return FilesAnswer(
+        200, {**changed(find(request)), "Content-Type": "application/xml"}, body.encode()
+    )
 
 
-async def lease(request: Request) -> Answer:
+async def lease(request: FilesRequest) -> FilesAnswer:
     """A lease of 15 to 60 seconds, or for ever."""
     record = find(request)
     headers = changed(record)
     return leases.answer(request.store, record.key, request.headers, headers)
 
 
-async def listing(request: Request) -> Answer:
+async def listing(request: FilesRequest) -> FilesAnswer:
     """The shares of the account, with prefix and pages."""
     prefix, marker = request.query.get("prefix", ""), request.query.get("marker", "")
     size = min(int(request.query.get("maxresults") or 5000), 5000)
@@ -109,10 +111,10 @@ async def listing(request: Request) -> Answer:
         f"{begins}{sizes}<Shares>{entries}</Shares>"
         f"<NextMarker>{escape(following)}</NextMarker></EnumerationResults>"
     )
-    return Answer(200, {"Content-Type": "application/xml"}, body.encode())
+    return FilesAnswer(200, {"Content-Type": "application/xml"}, body.encode())
 
 
-def find(request: Request) -> Record:
+def find(request: FilesRequest) -> Record:
     """The share's record; ShareNotFound when there is none."""
     record = request.store.get(request.share_key)
     if record is None:
@@ -120,7 +122,7 @@ def find(request: Request) -> Record:
     return record
 
 
-def _settle(request: Request, record: Record) -> None:
+def _settle(request: FilesRequest, record: Record) -> None:
     quota = request.headers.get("x-ms-share-quota")
     tier, metadata = request.headers.get("x-ms-access-tier"), request.metadata()
     number = int(quota) if quota and quota.isdigit() else quota
@@ -140,7 +142,7 @@ def changed(record: Record) -> dict[str, str]:
     return {"ETag": record.body["etag"], "Last-Modified": clock.http(record.body["modified"])}
 
 
-def _entry(request: Request, record: Record, *, metadata: bool) -> str:
+def _entry(request: FilesRequest, record: Record, *, metadata: bool) -> str:
     lease = leases.describe(request.store, record.key)
     inner = (
         f"<Last-Modified>{clock.http(record.body['modified'])}</Last-Modified><Etag>{escape(record.body['etag'])}</Etag>"

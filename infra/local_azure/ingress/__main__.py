@@ -16,7 +16,7 @@ import uvloop
 from infra.local_azure.faults.book import Book
 from infra.local_azure.runtime.addresses import short_address
 
-from .control import Control
+from .control import IngressControl
 from .listeners import Listeners
 from .table import Table
 
@@ -59,7 +59,7 @@ async def _serve(options: argparse.Namespace, ready: int) -> None:
     table = Table()
     table.faults = Book(options.state_dir / "faults.db")
     listeners = Listeners(table, options.certificate, options.key)
-    control = Control(table, listeners)
+    control = IngressControl(table, listeners)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, control.terminated.set)
     server = await control.serve(_listen(options.state_dir / "ingress.sock"))

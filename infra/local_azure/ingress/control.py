@@ -20,7 +20,7 @@ _LOOK_S = 0.05
 _MAX_LINE = 64 * 1024 * 1024
 
 
-class Control:
+class IngressControl:
     """Serves any number of connections; the last table pushed is the one in force."""
 
     def __init__(self, table: Table, listeners: Listeners) -> None:

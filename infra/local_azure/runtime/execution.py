@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from . import processes
-from .record import Record, new_attempt, read_record, strip_spec, write_task
+from .record import ReplicaRecord, new_attempt, read_record, strip_spec, write_task
 from .replica import Replica
 from .shim_client import ShimGoneError
 from .system_log import SystemLog
@@ -25,7 +25,7 @@ _KILLED = 137
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Judgement:
     """How an execution ended: `status` Succeeded or Failed, and Kubernetes' reason and sentence."""
 
     status: str
@@ -104,16 +104,16 @@ class Attempt(Replica):
         self._on_change()
 
 
-def judge(task: Task, succeeded: int, failed: int, now: float) -> Outcome | None:
+def judge(task: Task, succeeded: int, failed: int, now: float) -> Judgement | None:
     """The end of an execution, or None while it goes on."""
     if succeeded >= task.completions:
-        return Outcome("Succeeded", "Completed", f"Execution '{task.execution}' has completed")
+        return Judgement("Succeeded", "Completed", f"Execution '{task.execution}' has completed")
     if failed > task.retries:
-        return Outcome(
+        return Judgement(
             "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit"
         )
     if now - task.started >= task.timeout_s:
-        return Outcome(
+        return Judgement(
             "Failed", "DeadlineExceeded", "Job was active longer than specified deadline"
         )
     return None
@@ -149,7 +149,7 @@ class Execution:
     def living(self) -> list[Attempt]:
         return [attempt for attempt in self.attempts if not attempt.ended]
 
-    def advance(self, task: Task, now: float, images: Path, hidden: Path) -> Outcome | None:
+    def advance(self, task: Task, now: float, images: Path, hidden: Path) -> Judgement | None:
         """Starts what is missing, or says how it ended; then `end` must follow."""
         ended = [attempt for attempt in self.attempts if attempt.ended]
         failures = [attempt for attempt in ended if not attempt.succeeded]
@@ -171,7 +171,7 @@ class Execution:
         for attempt in self.living:
             attempt.release()
 
-    def _start(self, record: Record, task: Task, images: Path, hidden: Path) -> None:
+    def _start(self, record: ReplicaRecord, task: Task, images: Path, hidden: Path) -> None:
         attempt = Attempt(self._directory / record.name, record, self._log, self._wake)
         attempt.task = task
         self.attempts.append(attempt)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from .execution import Attempt, Execution, Outcome
+from .execution import Attempt, Execution, Judgement
 from .system_log import SystemLog
 from .workload import Task
 
@@ -37,7 +37,7 @@ class Executions:
         self._kept: Collection[str] = ()
         self._wake = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
-        self.on_end: Callable[[Task, Outcome], None] = lambda _task, _outcome: None
+        self.on_end: Callable[[Task, Judgement], None] = lambda _task, _outcome: None
 
     async def start(self) -> None:
         """Takes over what a previous server started; nothing is stopped before the first

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import listening
-from .record import Record
+from .record import ReplicaRecord
 from .sidecar import console_name
 from .status import container_details
 from .workload import ReplicaStatus, SidecarStatus
@@ -16,7 +16,7 @@ State = dict[str, Any]
 
 
 def replica_status(
-    directory: Path, record: Record, state: State, *, ready: bool, started: bool
+    directory: Path, record: ReplicaRecord, state: State, *, ready: bool, started: bool
 ) -> ReplicaStatus:
     return ReplicaStatus(
         name=record.name,
@@ -38,7 +38,7 @@ def crashes(state: State, counted: int, *, ready: bool) -> int:
     return max(counted, int(state["reason"] == "CrashLoopBackOff"), *beside)
 
 
-def port_mismatch(record: Record, state: State, *, started: bool) -> str:
+def port_mismatch(record: ReplicaRecord, state: State, *, started: bool) -> str:
     """What Azure says of a container that is up and listens elsewhere."""
     target, pid = record.target_port, state["pid"]
     if started or target is None or pid is None:

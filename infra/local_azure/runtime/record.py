@@ -26,7 +26,7 @@ _BACKOFF_S, _BACKOFF_CAP_S = (
 
 
 @dataclass(frozen=True)
-class Record:
+class ReplicaRecord:
     """The identity of a replica. `key` is its revision's, `label` marks its processes (see
     `processes`), `epoch` counts restarts of its revision. `grace_s` is in seconds of this machine.
     """
@@ -46,9 +46,9 @@ class Record:
     claims: tuple[str, ...]
 
 
-def new_record(workload: Workload, epoch: int, speed: float = 1.0) -> Record:
+def new_record(workload: Workload, epoch: int, speed: float = 1.0) -> ReplicaRecord:
     """A record with a fresh name in the form of Container Apps: `{revision}-{hash}-{id}`."""
-    return Record(
+    return ReplicaRecord(
         name=f"{workload.revision}-{_template_hash(workload.key)}-{_random(5)}",
         key=workload.key,
         app=workload.app,
@@ -65,11 +65,11 @@ def new_record(workload: Workload, epoch: int, speed: float = 1.0) -> Record:
     )
 
 
-def new_attempt(task: Task) -> Record:
+def new_attempt(task: Task) -> ReplicaRecord:
     """A record for one replica of an execution: `{execution}-{id}`, as a Kubernetes job names its
     pods.
     """
-    return Record(
+    return ReplicaRecord(
         name=f"{task.execution}-{_random(5)}",
         key=task.key,
         app=task.job,
@@ -88,7 +88,7 @@ def new_attempt(task: Task) -> Record:
 
 def write_spec(
     directory: Path,
-    record: Record,
+    record: ReplicaRecord,
     workload: Workload,
     images: Mapping[str, Image],
     hidden: Path,
@@ -132,7 +132,12 @@ def write_spec(
 
 
 def write_task(
-    directory: Path, record: Record, task: Task, image: Image, first: Sequence[Image], hidden: Path
+    directory: Path,
+    record: ReplicaRecord,
+    task: Task,
+    image: Image,
+    first: Sequence[Image],
+    hidden: Path,
 ) -> None:
     """The same for a job's replica, which runs once; `first` are the images of its init
     containers.
@@ -154,20 +159,20 @@ def write_task(
     )
 
 
-def strip_spec(directory: Path, record: Record) -> None:
+def strip_spec(directory: Path, record: ReplicaRecord) -> None:
     """Leaves only the record of a replica that has ended, so that no secret outlives it."""
     _write(directory, record, {})
 
 
-def read_record(directory: Path) -> Record:
+def read_record(directory: Path) -> ReplicaRecord:
     """Raises OSError or ValueError when the folder holds no whole spec."""
     raw = json.loads((directory / "spec.json").read_text())["record"]
-    return replace(Record(**raw), probes=tuple(raw["probes"]), claims=tuple(raw["claims"]))
+    return replace(ReplicaRecord(**raw), probes=tuple(raw["probes"]), claims=tuple(raw["claims"]))
 
 
 def _command(
     directory: Path,
-    record: Record,
+    record: ReplicaRecord,
     owner: Workload | Task,
     run: Workload | Task | Step,
     image: Image,
@@ -195,7 +200,7 @@ def _command(
     return Command(image.argv(run.command, run.args), environment, plan).to_json()
 
 
-def _write(directory: Path, record: Record, more: Mapping[str, Any]) -> None:
+def _write(directory: Path, record: ReplicaRecord, more: Mapping[str, Any]) -> None:
     draft = directory / "spec.json.new"
     draft.touch(0o600)
     draft.write_text(json.dumps({"record": asdict(record), "grace_s": record.grace_s, **more}))

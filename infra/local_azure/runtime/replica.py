@@ -14,7 +14,7 @@ from typing import Any, Self
 from . import ailment, observation, probes, processes, volumes
 from .images import Image, ImagePullError, find
 from .launch import LaunchError, launch
-from .record import Record, read_record, write_spec
+from .record import ReplicaRecord, read_record, write_spec
 from .rootfs import Volume
 from .shim_client import ShimClient, ShimGoneError
 from .status import Observed
@@ -47,7 +47,7 @@ class Replica:
     def __init__(
         self,
         directory: Path,
-        record: Record,
+        record: ReplicaRecord,
         log: SystemLog,
         on_change: Callable[[], None],
         *,

@@ -23,7 +23,7 @@ from .console import Console
 from .container import Command, Started, StartError, remount, start
 from .processes import catches_sigterm, kill_all
 from .rootfs import Volume
-from .shim_control import Control
+from .shim_control import ShimControl
 from .sidecar import Sidecar
 
 _LAST_READS = 32
@@ -44,7 +44,7 @@ class Shim:
         self._backoff_s, self._backoff_cap_s = spec["backoff_s"]
         self._console = Console(directory / "console.log")
         self._selector = selectors.DefaultSelector()
-        self._control = Control(directory / "shim.sock", self._selector, self._handle)
+        self._control = ShimControl(directory / "shim.sock", self._selector, self._handle)
         self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self._beside = [
             Sidecar(raw["name"], Command.from_json(raw["command"]), tuple(spec["backoff_s"]), self)

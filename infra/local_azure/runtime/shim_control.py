@@ -18,7 +18,7 @@ MAX_SOCKETS = 32
 _MAX_PACKET = 65536
 
 
-class Control:
+class ShimControl:
     """Listens on `path`; hands requests to `handle` and pushes `{"event": ...}` packets to
     everybody who asked to watch.
     """

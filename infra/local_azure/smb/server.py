@@ -14,12 +14,12 @@ from pathlib import Path
 
 from . import wire
 from .view import View
-from .wire import Call, Shown
+from .wire import FuseRequest, Shown
 
 DEFAULT_ACTIMEO = 30.0  # what Azure's own driver mounts with
 
 
-class Server:
+class FuseServer:
     """One thread: a request in, an answer out. What it does not know it says so (ENOSYS), and the
     kernel asks no more.
     """
@@ -28,7 +28,7 @@ class Server:
         self._descriptor = descriptor
         self._view = view
         self._shown = shown
-        self._handlers: Mapping[int, Callable[[Call], bytes]] = {
+        self._handlers: Mapping[int, Callable[[FuseRequest], bytes]] = {
             wire.INIT: lambda call: wire.init(call.body),
             wire.LOOKUP: self._lookup,
             wire.FORGET: self._forget,
@@ -71,7 +71,7 @@ class Server:
                 raise
             self._serve(wire.parse(packet))
 
-    def _serve(self, call: Call) -> None:
+    def _serve(self, call: FuseRequest) -> None:
         handler = self._handlers.get(call.opcode)
         try:
             if handler is None:
@@ -96,23 +96,23 @@ class Server:
     def _entry(self, node: int, state: os.stat_result) -> bytes:
         return wire.entry(node, self._view.actimeo, wire.attributes(state, self._shown))
 
-    def _lookup(self, call: Call) -> bytes:
+    def _lookup(self, call: FuseRequest) -> bytes:
         try:
             return self._entry(*self._view.lookup(call.node, wire.names(call.body)[0]))
         except FileNotFoundError:
             return wire.entry(0, self._view.actimeo, b"")
 
-    def _forget(self, call: Call) -> bytes:
+    def _forget(self, call: FuseRequest) -> bytes:
         self._view.forget(call.node, struct.unpack_from("<Q", call.body)[0])
         return b""
 
-    def _forget_many(self, call: Call) -> bytes:
+    def _forget_many(self, call: FuseRequest) -> bytes:
         (count,) = struct.unpack_from("<I", call.body)
         for node, lookups in struct.iter_unpack("<QQ", call.body[8 : 8 + 16 * count]):
             self._view.forget(node, lookups)
         return b""
 
-    def _getattr(self, call: Call) -> bytes:
+    def _getattr(self, call: FuseRequest) -> bytes:
         flags, _, handle = struct.unpack_from("<IIQ", call.body)
         return self._attributes(call.node, handle if flags & 1 else None)
 
@@ -120,7 +120,7 @@ class Server:
         state = self._view.state(node, handle)
         return wire.attribute_answer(self._view.actimeo, wire.attributes(state, self._shown))
 
-    def _setattr(self, call: Call) -> bytes:
+    def _setattr(self, call: FuseRequest) -> bytes:
         """Sizes and times; modes and owners are the mount's own, and setting them does nothing."""
         valid, _, handle, size, _, accessed, modified, _, accessed_ns, modified_ns = (
             struct.unpack_from("<2I6Q2I", call.body)
@@ -139,18 +139,18 @@ class Server:
             self._view.touch(call.node, *times)
         return self._attributes(call.node, known)
 
-    def _mknod(self, call: Call) -> bytes:
+    def _mknod(self, call: FuseRequest) -> bytes:
         node, state, handle = self._view.create(
             call.node, wire.names(call.body, 16)[0], os.O_RDWR | os.O_EXCL
         )
         self._view.close(handle)
         return self._entry(node, state)
 
-    def _remove(self, call: Call, *, directory: bool) -> bytes:
+    def _remove(self, call: FuseRequest, *, directory: bool) -> bytes:
         self._view.remove(call.node, wire.names(call.body)[0], directory=directory)
         return b""
 
-    def _rename(self, call: Call, skip: int) -> bytes:
+    def _rename(self, call: FuseRequest, skip: int) -> bytes:
         (target,) = struct.unpack_from("<Q", call.body)
         if skip == 16 and struct.unpack_from("<I", call.body, 8)[0]:
             raise OSError(errno.EINVAL, "SMB neither exchanges nor refuses to replace")
@@ -158,12 +158,12 @@ class Server:
         self._view.rename(call.node, old, target, new)
         return b""
 
-    def _create(self, call: Call) -> bytes:
+    def _create(self, call: FuseRequest) -> bytes:
         (flags,) = struct.unpack_from("<I", call.body)
         node, state, handle = self._view.create(call.node, wire.names(call.body, 16)[0], flags)
         return self._entry(node, state) + wire.opened(handle)
 
-    def _open(self, call: Call) -> bytes:
+    def _open(self, call: FuseRequest) -> bytes:
         """An open asks the server: what the client then knows of the file is fresh."""
         (flags,) = struct.unpack_from("<I", call.body)
         handle = self._view.open(call.node, flags)
@@ -174,23 +174,23 @@ class Server:
                 raise
         return wire.opened(handle)
 
-    def _read(self, call: Call) -> bytes:
+    def _read(self, call: FuseRequest) -> bytes:
         handle, offset, size = struct.unpack_from("<QQI", call.body)
         return self._view.read(handle, size, offset)
 
-    def _write(self, call: Call) -> bytes:
+    def _write(self, call: FuseRequest) -> bytes:
         handle, offset, size = struct.unpack_from("<QQI", call.body)
         return struct.pack("<II", self._view.write(handle, call.body[40 : 40 + size], offset), 0)
 
-    def _fsync(self, call: Call) -> bytes:
+    def _fsync(self, call: FuseRequest) -> bytes:
         self._view.sync(struct.unpack_from("<Q", call.body)[0])
         return b""
 
-    def _release(self, call: Call) -> bytes:
+    def _release(self, call: FuseRequest) -> bytes:
         self._view.close(struct.unpack_from("<Q", call.body)[0])
         return b""
 
-    def _readdir(self, call: Call) -> bytes:
+    def _readdir(self, call: FuseRequest) -> bytes:
         handle, offset, size = struct.unpack_from("<QQI", call.body)
         page = b""
         for index, (name, inode, directory) in enumerate(
@@ -202,7 +202,7 @@ class Server:
             page += entry
         return page
 
-    def _release_directory(self, call: Call) -> bytes:
+    def _release_directory(self, call: FuseRequest) -> bytes:
         self._view.close_directory(struct.unpack_from("<Q", call.body)[0])
         return b""
 
@@ -215,7 +215,7 @@ def main(descriptor: int, source: str, options: str) -> None:
         int(given.get("file_mode") or "0755", 8),
         int(given.get("dir_mode") or "0755", 8),
     )
-    Server(
+    FuseServer(
         descriptor, View(Path(source), float(given.get("actimeo") or DEFAULT_ACTIMEO)), shown
     ).run()
 

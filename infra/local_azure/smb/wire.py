@@ -57,7 +57,7 @@ FATTR_SIZE, FATTR_ATIME, FATTR_MTIME, FATTR_FH, FATTR_ATIME_NOW, FATTR_MTIME_NOW
 
 
 @dataclass(frozen=True)
-class Call:
+class FuseRequest:
     """One request: `body` is what follows the header."""
 
     opcode: int
@@ -78,9 +78,9 @@ class Shown:
     dir_mode: int = 0o755
 
 
-def parse(packet: bytes) -> Call:
+def parse(packet: bytes) -> FuseRequest:
     _, opcode, unique, node, *_ = _HEADER.unpack_from(packet)
-    return Call(opcode, unique, node, packet[_HEADER.size :])
+    return FuseRequest(opcode, unique, node, packet[_HEADER.size :])
 
 
 def answer(unique: int, body: bytes = b"", error: int = 0) -> bytes:

@@ -21,7 +21,7 @@ class TemplateError(Exception):
 
 
 @dataclass(frozen=True)
-class Request:
+class Lookup:
     """What `reference` and `list*` ask Azure for."""
 
     method: str
@@ -35,7 +35,7 @@ class Needed(Exception):
     evaluate again.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Lookup) -> None:
         super().__init__(request.path)
         self.request = request
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import dates, ids, structures, texts
-from .errors import Needed, Request, TemplateError
-from .expression import Call, Literal, Member, Node, is_expression, literal, parse
+from .errors import Lookup, Needed, TemplateError
+from .expression import FunctionCall, Literal, Member, Node, is_expression, literal, parse
 from .structures import member, truth, whole
 
 Function = Callable[..., Any]
@@ -70,7 +70,7 @@ class Scope:
     variables: Names = field(default_factory=lambda: Names("variable", {}))
     functions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     named: Callable[[str], tuple[str, str] | None] = lambda _: None
-    answers: Mapping[Request, Any] = field(default_factory=dict)
+    answers: Mapping[Lookup, Any] = field(default_factory=dict)
     copies: Mapping[str, int] = field(default_factory=dict)
     bound: Mapping[str, Any] = field(default_factory=dict)
     defer: bool = False
@@ -126,7 +126,7 @@ def evaluate(node: Node, scope: Scope) -> Any:
             return value
         case Member(of, key):
             return _get(evaluate(of, scope), evaluate(key, scope))
-        case Call(name, arguments):
+        case FunctionCall(name, arguments):
             return _call(name, arguments, scope)
 
 
@@ -211,7 +211,7 @@ def _user(function: Mapping[str, Any], values: list[Any], scope: Scope) -> Any:
 
 def _reference(scope: Scope, target: str, version: str = "", full: str = "") -> Any:
     identifier, own = _resolve(scope, target, version)
-    answer = _ask(scope, Request("GET", identifier, version or own))
+    answer = _ask(scope, Lookup("GET", identifier, version or own))
     if full.lower() != "full":
         return answer.get("properties", {})
     return {**answer, "resourceId": identifier, "apiVersion": version or own}
@@ -219,7 +219,7 @@ def _reference(scope: Scope, target: str, version: str = "", full: str = "") -> 
 
 def _list(scope: Scope, action: str, target: str, version: str, body: Any = None) -> Any:
     identifier, _ = _resolve(scope, target, version)
-    return _ask(scope, Request("POST", f"{identifier}/{action}", version, texts.shown(body)))
+    return _ask(scope, Lookup("POST", f"{identifier}/{action}", version, texts.shown(body)))
 
 
 def _resolve(scope: Scope, target: str, version: str) -> tuple[str, str]:
@@ -237,7 +237,7 @@ def _resolve(scope: Scope, target: str, version: str) -> tuple[str, str]:
     return target, version
 
 
-def _ask(scope: Scope, request: Request) -> Any:
+def _ask(scope: Scope, request: Lookup) -> Any:
     if request not in scope.answers:
         raise Needed(request)
     return scope.answers[request]
@@ -264,7 +264,7 @@ def _scope_ids(scope: Scope) -> tuple[str, str | None]:
 
 
 def _lambda(scope: Scope, node: Node) -> Callable[..., Any]:
-    if not isinstance(node, Call) or node.name != "lambda" or not node.arguments:
+    if not isinstance(node, FunctionCall) or node.name != "lambda" or not node.arguments:
         raise TypeError("a lambda is expected")
     names = [str(evaluate(name, scope)).lower() for name in node.arguments[:-1]]
     return lambda *values: evaluate(
@@ -275,7 +275,7 @@ def _lambda(scope: Scope, node: Node) -> Callable[..., Any]:
 
 def _map(scope: Scope, values: Node, function: Node) -> list[Any]:
     apply = _lambda(scope, function)
-    wide = len(function.arguments) == 3 if isinstance(function, Call) else False
+    wide = len(function.arguments) == 3 if isinstance(function, FunctionCall) else False
     return [
         apply(value, place) if wide else apply(value)
         for place, value in enumerate(evaluate(values, scope))

@@ -27,7 +27,7 @@ class Literal:
 
 
 @dataclass(frozen=True)
-class Call:
+class FunctionCall:
     """`name` in lower case; a user's function has its namespace and a dot in it."""
 
     name: str
@@ -42,7 +42,7 @@ class Member:
     key: "Node"
 
 
-Node = Literal | Call | Member
+Node = Literal | FunctionCall | Member
 
 
 def is_expression(value: object) -> bool:
@@ -150,4 +150,4 @@ class _Parser:
             if more := self.token == ",":
                 self.next()
         self.take(")")
-        return Call(name.lower(), tuple(arguments))
+        return FunctionCall(name.lower(), tuple(arguments))

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .errors import Needed, Request, TemplateError
+from .errors import Lookup, Needed, TemplateError
 from .evaluation import Scope, evaluate, render
-from .expression import Call, Literal, Member, Node, is_expression, parse
+from .expression import FunctionCall, Literal, Member, Node, is_expression, parse
 
 _CONTROL = {
     "type",
@@ -45,7 +45,7 @@ class Resource:
     enabled: bool
     loop: str = ""
     needs: list[str] = field(default_factory=list)
-    asks: list[Request] = field(default_factory=list)
+    asks: list[Lookup] = field(default_factory=list)
 
     @property
     def key(self) -> str:
@@ -106,7 +106,7 @@ class Resource:
         )
 
 
-def asked(resource: Resource) -> Iterator[Request]:
+def asked(resource: Resource) -> Iterator[Lookup]:
     """What `reference` and `list*` in a resource's body read, where that can be said before it is
     deployed.
     """
@@ -115,7 +115,7 @@ def asked(resource: Resource) -> Iterator[Request]:
         body["properties"] = {
             key: value for key, value in resource.raw["properties"].items() if key != "template"
         }
-    seen: set[Request] = set()
+    seen: set[Lookup] = set()
     for node in _calls(body):
         try:
             evaluate(node, resource.scope)
@@ -141,7 +141,7 @@ def _calls(value: Any) -> Iterator[Node]:
 
 def _within(node: Node) -> Iterator[Node]:
     match node:
-        case Call(name, arguments):
+        case FunctionCall(name, arguments):
             if name == "reference" or (name.startswith("list") and "." not in name):
                 yield node
             for argument in arguments:

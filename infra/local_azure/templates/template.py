@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from . import dependencies, ids
-from .errors import Request, TemplateError
+from .errors import Lookup, TemplateError
 from .evaluation import Names, Scope, iterations, located, render, unrolled
 from .parameters import SHOWN, Parameters, camel
 from .resource import Resource
@@ -102,7 +102,7 @@ class Template:
                 and str(loop.get("mode", "")).lower() == "serial"
                 and scope.copies[""]
             ):
-                one.asks.append(Request("SERIAL", one.loop, str(scope.copies[""])))
+                one.asks.append(Lookup("SERIAL", one.loop, str(scope.copies[""])))
             yield one
             if one.inner is None:
                 for below, inner_symbol, child in _listed(

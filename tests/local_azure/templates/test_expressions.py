@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.local_azure.templates import relaxed
-from infra.local_azure.templates.errors import Needed, Request, TemplateError
+from infra.local_azure.templates.errors import Lookup, Needed, TemplateError
 from infra.local_azure.templates.evaluation import Names, Scope, render
 from infra.local_azure.templates.hashing import template_hash, unique_string
 
@@ -238,7 +238,7 @@ def test_a_reference_is_asked_for_and_then_known():
     """What only Azure knows is asked for by id and version; the answer goes into the next
     evaluation.
     """
-    wanted = Request("GET", STORE, "2024-01-01")
+    wanted = Lookup("GET", STORE, "2024-01-01")
     text = f"[reference('{STORE}', '2024-01-01').primaryEndpoints.file]"
     with pytest.raises(Needed) as needed:
         render(text, scope())
@@ -248,7 +248,7 @@ def test_a_reference_is_asked_for_and_then_known():
     keys = f"[listKeys('{STORE}', '2024-01-01').keys[0].value]"
     with pytest.raises(Needed) as needed:
         render(keys, scope())
-    assert needed.value.request == Request("POST", f"{STORE}/listkeys", "2024-01-01")
+    assert needed.value.request == Lookup("POST", f"{STORE}/listkeys", "2024-01-01")
     assert render(keys, scope(defer=True)) == keys
 
 

@@ -23,7 +23,7 @@ from infra.local_azure.providers.resource_group import view as group_view
 from infra.local_azure.providers.subscriptions import cloud
 from infra.local_azure.store import Store
 from infra.local_azure.templates import relaxed
-from infra.local_azure.templates.errors import Request, TemplateError
+from infra.local_azure.templates.errors import Lookup, TemplateError
 from infra.local_azure.templates.evaluation import Scope
 from infra.local_azure.templates.expression import is_expression
 from infra.local_azure.templates.hashing import template_hash
@@ -138,7 +138,7 @@ class DeploymentRequests:
         self,
         identifier: str,
         properties: Body,
-        answers: Mapping[Request, Any] | None = None,
+        answers: Mapping[Lookup, Any] | None = None,
         groups: Mapping[str, Body] | None = None,
         location: str | None = None,
     ) -> Template:

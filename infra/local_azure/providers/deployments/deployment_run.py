@@ -18,7 +18,7 @@ from infra.local_azure.arm.front import Front
 from infra.local_azure.arm.reply import Reply
 from infra.local_azure.control.records import Body, Records
 from infra.local_azure.store import Record, Store
-from infra.local_azure.templates.errors import Needed, Request, TemplateError
+from infra.local_azure.templates.errors import Lookup, Needed, TemplateError
 from infra.local_azure.templates.resource import Resource
 from infra.local_azure.templates.template import Template
 
@@ -95,7 +95,7 @@ class _Run:
         self.requests = runs.requests
         self.pause = runs.pause_s
         self.key = key
-        self.answers: dict[Request, Any] = {}
+        self.answers: dict[Lookup, Any] = {}
         self.principal = ""
 
     async def go(self) -> None:
@@ -298,7 +298,7 @@ class _Run:
             except Needed as need:
                 self.answers[need.request] = await self._ask(need.request)
 
-    async def _ask(self, request: Request) -> Any:
+    async def _ask(self, request: Lookup) -> Any:
         body = json.loads(request.body) if request.body else None
         reply = await self.front.send(
             request.method, request.path, request.version, body, self.principal

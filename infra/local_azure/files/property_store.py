@@ -14,7 +14,7 @@ from typing import Any
 Extras = dict[str, Any]
 
 
-class Sidecar:
+class PropertyStore:
     """Keys are `account/share/path`; `extras` has "metadata", "headers", "attributes", "created",
     "permission".
     """
