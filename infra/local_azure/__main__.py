@@ -149,7 +149,7 @@ def _timing(command: argparse.ArgumentParser) -> None:
 
 def _quota(text: str) -> tuple[str, int]:
     name, _, value = text.partition("=")
-    known = [ration.name for ration in quotas.RATIONS]
+    known = [quota.name for quota in quotas.QUOTAS]
     if name not in known or not value.isdecimal():
         raise argparse.ArgumentTypeError(
             f"{text!r} is not NAME=GPUS with a NAME of {', '.join(known)}"

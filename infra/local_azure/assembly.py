@@ -18,10 +18,10 @@ from .control.mounts import Mounts
 from .control.records import Records
 from .control.workloads import Workloads
 from .control.writes import Writes
-from .faults.book import Book
 from .faults.endings import Endings
+from .faults.fault_store import FaultStore
 from .faults.hooks import Hooks
-from .faults.sickness import Sickness
+from .faults.standing import StandingFaults
 from .files.front import FilesFront
 from .files.property_store import PropertyStore
 from .files.request import DataPlane
@@ -46,12 +46,12 @@ class Parts:
     """What the server starts, asks and stops."""
 
     store: Store
-    book: Book
+    faults: FaultStore
     login: Login
     tree: Tree
     operations: Operations
     hooks: Hooks
-    sickness: Sickness
+    standing_faults: StandingFaults
     apps: AppControl
     jobs: JobControl
     runs: Runs
@@ -65,13 +65,13 @@ class Parts:
 
     def close(self) -> None:
         self.files.close()
-        self.book.close()
+        self.faults.close()
         self.store.close()
 
 
 def assemble(options: Options, tls: Certificates) -> Parts:
     """The parts in the order in which they need each other."""
-    store, book, changes = Store(options.database), Book(options.faults), Changes()
+    store, faults, changes = Store(options.database), FaultStore(options.faults), Changes()
     for name, limit in options.quotas:
         quotas.set_limit(store, name, limit)
     login, pace = Login(store, options.token_s), options.pace
@@ -85,8 +85,8 @@ def assemble(options: Options, tls: Certificates) -> Parts:
     jobs = JobControl(store, Executions(options.state_dir, options.images), mounts)
     changes.subscribe(apps.changed)
     changes.subscribe(jobs.changed)
-    operations = Operations(store, pace, Endings(store, book, changes))
-    hooks = Hooks(book, store, operations, login.identity, changes, tree.root)
+    operations = Operations(store, pace, Endings(store, faults, changes))
+    hooks = Hooks(faults, store, operations, login.identity, changes, tree.root)
     registrations = Registrations(store, pace.speed)
     front = Front(login, _limits(options), registrations, hooks, options.page_size)
     records = Records(store, login, operations)
@@ -112,12 +112,12 @@ def assemble(options: Options, tls: Certificates) -> Parts:
     )
     return Parts(
         store=store,
-        book=book,
+        faults=faults,
         login=login,
         tree=tree,
         operations=operations,
         hooks=hooks,
-        sickness=Sickness(book, store, apps, changes),
+        standing_faults=StandingFaults(faults, store, apps, changes),
         apps=apps,
         jobs=jobs,
         runs=runs,

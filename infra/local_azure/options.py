@@ -55,10 +55,6 @@ class Options:
         return self.state_dir / "files"
 
     @property
-    def runtime(self) -> Path:
-        return self.state_dir / "runtime"
-
-    @property
     def journal(self) -> Path:
         return self.state_dir / "journal.jsonl"
 

@@ -68,7 +68,7 @@ class Server:
         await parts.apps.start()
         await parts.jobs.start()
         parts.operations.resume()
-        parts.sickness.start()
+        parts.standing_faults.start()
         parts.runs.resume()
         self._server = await asyncio.get_running_loop().create_server(
             self._runner.server,  # type: ignore[arg-type]
@@ -86,7 +86,7 @@ class Server:
         if self._runner:
             await self._runner.cleanup()
         parts = self.parts
-        parts.sickness.stop()
+        parts.standing_faults.stop()
         await asyncio.gather(
             parts.apps.stop(terminate=terminate), parts.jobs.stop(terminate=terminate)
         )
@@ -108,9 +108,10 @@ class Server:
         plane, answer = self._plane(path)
         if not listener.is_clean(path):
             return listener.refusal(400, "Invalid URL", "The request URL is invalid.")
-        event = events.of_request(plane, request.method, path, query) if self.parts.book else None
+        event = events.of_request(plane, request.method, path, query) if self.parts.faults else None
         if event is not None and plane == "arm":
-            self.parts.sickness.look()  # what this request starts must find the script in force
+            # What this request starts must find the script in force.
+            self.parts.standing_faults.look()
         events.CURRENT.set(event)
         status = -1
 

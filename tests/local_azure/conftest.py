@@ -27,7 +27,7 @@ from azure.mgmt.storage.aio import StorageManagementClient
 from azure.storage.fileshare.aio import ShareServiceClient
 
 from infra.local_azure.faults import script
-from infra.local_azure.faults.book import Book
+from infra.local_azure.faults.fault_store import FaultStore
 
 ROOT = Path(__file__).parents[2]
 
@@ -172,7 +172,7 @@ def slow_operations(azure: LocalAzure) -> Iterator[None]:
     """The test's own operations take a second longer, so that what it does next surely meets them
     running.
     """
-    with closing(Book(azure.state / "faults.db")) as book:
+    with closing(FaultStore(azure.state / "faults.db")) as book:
         book.add(script.single({"fault": "OperationSlow", "seconds": 1}, set()))
         yield
         book.clear()

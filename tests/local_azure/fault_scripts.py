@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.local_azure.faults import commands
-from infra.local_azure.faults.book import Book
+from infra.local_azure.faults.fault_store import FaultStore
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +48,7 @@ def script(azure, tmp_path, *entries, seed=0):
 
 
 def book(azure):
-    return closing(Book(azure.state / "faults.db"))
+    return closing(FaultStore(azure.state / "faults.db"))
 
 
 @pytest.fixture(autouse=True)

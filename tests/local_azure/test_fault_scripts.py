@@ -6,9 +6,9 @@ from contextlib import closing
 import pytest
 
 from infra.local_azure.faults import script as script_module
-from infra.local_azure.faults.book import Book
 from infra.local_azure.faults.fault import Event, Fault
-from infra.local_azure.faults.kinds import KINDS, STATES
+from infra.local_azure.faults.fault_store import FaultStore
+from infra.local_azure.faults.kinds import KINDS
 from tests.local_azure.fault_scripts import (
     faults,
     none_left,  # noqa: F401 - fixtures
@@ -109,9 +109,9 @@ def test_draws_depend_on_the_seed_alone(tmp_path):
     """
 
     def hits(seed, file, *others):
-        with closing(Book(tmp_path / file)) as opened:
+        with closing(FaultStore(tmp_path / file)) as opened:
             opened.replace([Fault("half", "Slow", plane="arm", probability=0.5), *others], seed)
-            drawn = [opened.draw(Event("arm", "GET", "x"), {"Slow", "Error"}) for _ in range(200)]
+            drawn = [opened.pick(Event("arm", "GET", "x"), {"Slow", "Error"}) for _ in range(200)]
         return [fault is not None and fault.id == "half" for fault in drawn]
 
     first = hits(1, "a")
@@ -122,8 +122,8 @@ def test_draws_depend_on_the_seed_alone(tmp_path):
 
 def test_a_state_stands_until_its_time_is_over(tmp_path):
     """Faults of replicas have no events: they are in force from the moment they are scripted."""
-    with closing(Book(tmp_path / "book")) as opened:
+    with closing(FaultStore(tmp_path / "book")) as opened:
         opened.replace(
             [Fault("a", "ReplicaHangs", name="web"), Fault("b", "ReplicaCrashes", lasts=0)], 0
         )
-        assert [fault.id for fault in opened.standing(STATES)] == ["a"]
+        assert [fault.id for fault in opened.standing({"ReplicaHangs", "ReplicaCrashes"})] == ["a"]

@@ -77,11 +77,6 @@ class AppControl:
         """
         self._scheduler.set_ailments(ailments)
 
-    def ration(self, name: str, value: int) -> None:
-        """Sets a GPU quota by its usage's name; what runs keeps running. Raises KeyError."""
-        quotas.set_limit(self._store, name, value)
-        self._compose()
-
     def system_log(self, app: Record) -> Path:
         return self._scheduler.system_log(naming.app_id(app))
 

@@ -1,4 +1,4 @@
-"""GPU quota: what the serverless GPU profiles ration in an environment and in a region, and the
+"""GPU quota: what the serverless GPU profiles quota in an environment and in a region, and the
 usages that show it.
 
 Nothing is refused by it: the scheduler leaves a replica that finds none unplaced. Limits are
@@ -19,7 +19,7 @@ _DEFAULT = 2
 
 
 @dataclass(frozen=True)
-class Ration:
+class Quota:
     """A usage: Azure's name, the words it shows, and whether it counts in one environment or in the
     whole region.
     """
@@ -31,27 +31,27 @@ class Ration:
 
 _PROFILES = {
     "consumption-gpu-nc24-a100": (
-        Ration(
+        Quota(
             "ManagedEnvironmentConsumptionNCA100Gpus",
             "Managed Environment Consumption NCA 100 Gpus",
             regional=False,
         ),
-        Ration(
+        Quota(
             "SubscriptionConsumptionNCA100Gpus",
             "Subscription Consumption NCA 100 Gpus",
             regional=True,
         ),
     ),
     "consumption-gpu-nc8as-t4": (
-        Ration(
+        Quota(
             "ManagedEnvironmentConsumptionT4Gpus",
             "Managed Environment Consumption T4 Gpus",
             regional=False,
         ),
-        Ration("SubscriptionConsumptionT4Gpus", "Subscription Consumption T4 Gpus", regional=True),
+        Quota("SubscriptionConsumptionT4Gpus", "Subscription Consumption T4 Gpus", regional=True),
     ),
 }
-RATIONS = [ration for rations in _PROFILES.values() for ration in rations]
+QUOTAS = [quota for quotas in _PROFILES.values() for quota in quotas]
 
 
 def limit(store: Store, name: str) -> int:
@@ -64,9 +64,9 @@ def limit(store: Store, name: str) -> int:
 
 def set_limit(store: Store, name: str, value: int) -> None:
     """Keeps a limit by the usage's name. Raises KeyError with the names there are."""
-    if name not in {ration.name for ration in RATIONS}:
+    if name not in {quota.name for quota in QUOTAS}:
         raise KeyError(
-            f"there is no quota {name!r}; there are {', '.join(ration.name for ration in RATIONS)}"
+            f"there is no quota {name!r}; there are {', '.join(quota.name for quota in QUOTAS)}"
         )
     store.keep(f"quota:{name}", str(max(0, value)))
 
@@ -74,7 +74,7 @@ def set_limit(store: Store, name: str, value: int) -> None:
 def claims(environment: Record, profile: str | None) -> tuple[str, ...]:
     """What a replica on this profile of the environment takes one of each."""
     return tuple(
-        _claim(ration, environment) for ration in _PROFILES.get(_type(environment, profile), ())
+        _claim(quota, environment) for quota in _PROFILES.get(_type(environment, profile), ())
     )
 
 
@@ -86,11 +86,11 @@ def has_gpu(environment: Record, profile: str | None) -> bool:
 def limits(store: Store) -> dict[str, int]:
     """Every claim there can be, with its limit."""
     environments = store.each(ENVIRONMENT)
-    known = {ration: limit(store, ration.name) for ration in RATIONS}
+    known = {quota: limit(store, quota.name) for quota in QUOTAS}
     return {
-        _claim(ration, environment): value
+        _claim(quota, environment): value
         for environment in environments
-        for ration, value in known.items()
+        for quota, value in known.items()
     }
 
 
@@ -98,13 +98,13 @@ def usages(store: Store, used: Mapping[str, int], scope: str, *, regional: bool)
     """The GPU usages of an environment (its key) or a region (its normal form)."""
     return [
         usage(
-            ration.name,
-            ration.shown,
-            used.get(f"{scope}/{ration.name}", 0),
-            limit(store, ration.name),
+            quota.name,
+            quota.shown,
+            used.get(f"{scope}/{quota.name}", 0),
+            limit(store, quota.name),
         )
-        for ration in RATIONS
-        if ration.regional == regional
+        for quota in QUOTAS
+        if quota.regional == regional
     ]
 
 
@@ -122,6 +122,6 @@ def _type(environment: Record, profile: str | None) -> str:
     return str(types.get((profile or "").lower(), "Consumption")).lower()
 
 
-def _claim(ration: Ration, environment: Record) -> str:
+def _claim(quota: Quota, environment: Record) -> str:
     region = regions.normal(environment.body["location"])
-    return f"{region if ration.regional else environment.key}/{ration.name}"
+    return f"{region if quota.regional else environment.key}/{quota.name}"

@@ -65,7 +65,6 @@ class Workloads:
             max_replicas=int(scale["maxReplicas"]),
             concurrent_requests=_concurrency(scale["rules"]),
             cooldown_s=float(scale["cooldownPeriod"]),
-            polling_s=float(scale["pollingInterval"]),
             termination_grace_s=float(template["terminationGracePeriodSeconds"] or 30),
             weight=weights(app, routed=True).get(revision.name, 0),
             container=container["name"],

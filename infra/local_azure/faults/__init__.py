@@ -1,3 +1,3 @@
-"""Misbehaviour on demand: faults scripted by a file or a command, kept in a book, met at the hooks
+"""Misbehaviour on demand: faults scripted by a file or a command, kept in SQLite, met at the hooks
 of the other packages.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import script
-from .book import Book, Entry
+from .fault_store import Entry, FaultStore
 from .kinds import KINDS
 
 INVALID = 2
@@ -49,31 +49,31 @@ def run(path: Path, arguments: argparse.Namespace) -> int:
     """The exit code of one `faults` command."""
     if arguments.action == "load" and (code := load(path, arguments.file)):
         return code
-    book = Book(path)
+    faults = FaultStore(path)
     try:
         if arguments.action == "add":
             fields = {
                 field: getattr(arguments, field) for field in (*script.FIELDS, *script.PARAMETERS)
             }
             given = {field: _value(value) for field, value in fields.items() if value is not None}
-            book.add(
+            faults.add(
                 script.single(
                     {"fault": arguments.fault, **given},
-                    {entry.fault.id for entry in book.entries()},
+                    {entry.fault.id for entry in faults.entries()},
                 )
             )
         elif arguments.action == "clear":
-            unknown = set(arguments.ids) - {entry.fault.id for entry in book.entries()}
+            unknown = set(arguments.ids) - {entry.fault.id for entry in faults.entries()}
             if unknown:
                 print(f"there is no fault {', '.join(sorted(unknown))}", file=sys.stderr)
                 return INVALID
-            book.clear(arguments.ids or None)
-        _show(book, arguments.output)
+            faults.clear(arguments.ids or None)
+        _show(faults, arguments.output)
     except script.ScriptError as wrong:
         print(wrong, file=sys.stderr)
         return INVALID
     finally:
-        book.close()
+        faults.close()
     return 0
 
 
@@ -87,9 +87,9 @@ def load(path: Path, file: Path) -> int:
     except OSError as refused:
         print(f"{file}: {refused.strerror}", file=sys.stderr)
         return INVALID
-    book = Book(path)
-    book.replace(read.faults, read.seed)
-    book.close()
+    faults = FaultStore(path)
+    faults.replace(read.faults, read.seed)
+    faults.close()
     return 0
 
 
@@ -113,10 +113,10 @@ def shown(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _show(book: Book, output: str) -> None:
-    entries = [shown(entry) for entry in book.entries()]
+def _show(faults: FaultStore, output: str) -> None:
+    entries = [shown(entry) for entry in faults.entries()]
     if output == "json":
-        print(json.dumps({"seed": book.seed, "faults": entries}))
+        print(json.dumps({"seed": faults.seed, "faults": entries}))
         return
     if not entries:
         print("no faults")

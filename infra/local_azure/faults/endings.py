@@ -7,9 +7,9 @@ from typing import Any
 from infra.local_azure.changes import Changes
 from infra.local_azure.store import Store
 
-from .book import Book
 from .events import CURRENT
 from .fault import Fault
+from .fault_store import FaultStore
 from .kinds import OPERATIONS
 
 _EXPIRED = "Operation expired"
@@ -24,9 +24,9 @@ _KEPT = {"group.deleted": "Succeeded"}  # what could not be deleted is as it was
 class Endings:
     """The mishaps of operations; one per server."""
 
-    def __init__(self, store: Store, book: Book, changes: Changes) -> None:
+    def __init__(self, store: Store, faults: FaultStore, changes: Changes) -> None:
         self._store = store
-        self._book = book
+        self._faults = faults
         self._changes = changes
 
     def meet(
@@ -37,7 +37,7 @@ class Endings:
         # Only the creation of an environment asks a region for capacity.
         creates = finish == "environment.done" and fresh
         kinds = OPERATIONS if creates else OPERATIONS - {"NoCapacity"}
-        if event is None or (fault := self._book.draw(event, kinds)) is None:
+        if event is None or (fault := self._faults.pick(event, kinds)) is None:
             return 0.0, None
         return fault["seconds"], _ending(fault, finish, resource)
 

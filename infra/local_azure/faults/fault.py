@@ -1,5 +1,5 @@
-"""One scripted fault and the event it may happen to. Plain data; `script` checks it, `book` keeps
-and draws it.
+"""One scripted fault and the event it may happen to. Plain data; `script` checks it, `fault_store`
+keeps and draws it.
 """
 
 from collections.abc import Mapping

@@ -20,9 +20,9 @@ from infra.local_azure.login import Identity
 from infra.local_azure.store import Record, Store
 
 from . import answers
-from .book import Book
 from .events import CURRENT
 from .fault import Fault
+from .fault_store import FaultStore
 from .kinds import CONNECTION, REFUSALS
 
 _ENVIRONMENTS = "microsoft.app/managedenvironments"
@@ -36,7 +36,7 @@ class Cut(ConnectionResetError):
 
 
 @dataclass
-class _Ghost:
+class _Deleted:
     """A resource that was deleted: the list it was in, how it looked, and when a list first missed
     it.
     """
@@ -53,28 +53,28 @@ class Hooks:
 
     def __init__(
         self,
-        book: Book,
+        faults: FaultStore,
         store: Store,
         operations: Operations,
         identity: Identity,
         changes: Changes,
         files: Path,
     ) -> None:
-        self._book = book
+        self._faults = faults
         self._store = store
         self._operations = operations
         self._identity = identity
         self._changes = changes
         self._files = files
-        self._born: dict[str, float] = {}
-        self._ghosts: dict[str, _Ghost] = {}
+        self._created: dict[str, float] = {}
+        self._deleted: dict[str, _Deleted] = {}
 
     async def connection(self) -> bool:
         """Before a request is looked at. Whether it is to be cut off after it took effect; raises
         Cut when before.
         """
         self._rotate()
-        fault = self._draw(CONNECTION)
+        fault = self._pick(CONNECTION)
         if fault is None:
             return False
         if fault.kind == "Slow":
@@ -86,18 +86,18 @@ class Hooks:
     def arm(self, principal: str) -> None:
         """Before a Resource Manager request is dispatched. Raises ArmError."""
         event = CURRENT.get()
-        if event is not None and (fault := self._draw(REFUSALS)) is not None:
+        if event is not None and (fault := self._pick(REFUSALS)) is not None:
             identity = self._identity
             raise answers.arm(fault, event, identity.subscription, identity.client, principal)
 
     def files(self) -> None:
         """Before a Files request is dispatched. Raises FilesError."""
-        if (fault := self._draw(REFUSALS)) is not None:
+        if (fault := self._pick(REFUSALS)) is not None:
             raise answers.files(fault)
 
     def login(self) -> tuple[int, Body, dict[str, str]] | None:
         """Instead of a token."""
-        fault = self._draw(REFUSALS)
+        fault = self._pick(REFUSALS)
         return answers.login(fault) if fault else None
 
     def about_to_write(self, target: Target, look: Callable[[], Body | None]) -> None:
@@ -110,27 +110,27 @@ class Hooks:
         key = target.key
         there = self._store.get(key) is not None
         if event.method == "PUT" and not there:
-            self._born[key] = time.monotonic()
+            self._created[key] = time.monotonic()
         elif event.method == "DELETE" and there and (body := look()) is not None:
-            self._ghosts[key] = _Ghost(target.route.removesuffix("/{}"), body)
+            self._deleted[key] = _Deleted(target.route.removesuffix("/{}"), body)
 
     def listed(self, items: list[Body], target: Target) -> list[Body]:
         """The items of a list as a late index shows them."""
-        fault = self._draw({"StaleList"})
+        fault = self._pick({"StaleList"})
         if fault is None:
             return items
         now, late = time.monotonic(), fault["seconds"]
-        shown = [item for item in items if now - self._born.get(_key(item), now - late) >= late]
+        shown = [item for item in items if now - self._created.get(_key(item), now - late) >= late]
         scope = target.key.split("/providers/")[0]
-        for key, ghost in list(self._ghosts.items()):
+        for key, deleted in list(self._deleted.items()):
             if self._store.get(key) is not None:
                 continue
-            if ghost.gone is None:
-                ghost.gone = now
-            if now - ghost.gone >= late:
-                del self._ghosts[key]
-            elif ghost.collection == target.route and key.startswith(f"{scope}/"):
-                shown.append(ghost.body)
+            if deleted.gone is None:
+                deleted.gone = now
+            if now - deleted.gone >= late:
+                del self._deleted[key]
+            elif deleted.collection == target.route and key.startswith(f"{scope}/"):
+                shown.append(deleted.body)
         return shown
 
     def settled(self, key: str) -> None:
@@ -148,7 +148,7 @@ class Hooks:
         if (
             record is None
             or record.kind != _ENVIRONMENTS
-            or self._draw({"EnvironmentFails"}) is None
+            or self._pick({"EnvironmentFails"}) is None
         ):
             return
         record.body["properties"]["provisioningState"] = "Failed"
@@ -165,18 +165,18 @@ class Hooks:
         event = CURRENT.get()
         if event is None or event.plane != "files":
             return body
-        if event.operation == "getfile" and self._draw({"TornRead"}) is not None:
+        if event.operation == "getfile" and self._pick({"TornRead"}) is not None:
             return _torn(body, length or 0)
         if (
             event.operation == "listdirectory"
             and isinstance(body, bytes)
-            and (fault := self._draw({"StaleList"})) is not None
+            and (fault := self._pick({"StaleList"})) is not None
         ):
             return _without_new(body, self._files / event.names[0].lower(), fault["seconds"])
         return body
 
     def _rotate(self) -> None:
-        fault = self._draw({"RotateKey"})
+        fault = self._pick({"RotateKey"})
         if fault is None:
             return
         for record in self._store.each(_ACCOUNTS):
@@ -189,9 +189,9 @@ class Hooks:
         self._store.put(record)
         self._changes.tell()
 
-    def _draw(self, kinds: Iterable[str]) -> Fault | None:
+    def _pick(self, kinds: Iterable[str]) -> Fault | None:
         event = CURRENT.get()
-        return self._book.draw(event, kinds) if event is not None else None
+        return self._faults.pick(event, kinds) if event is not None else None
 
 
 def _key(item: Body) -> str:

@@ -131,4 +131,3 @@ OPERATIONS = frozenset(
         "NoCapacity",
     }
 )
-STATES = frozenset({"ReplicaCrashes", "ReplicaHangs", "ReplicaNeverReady", "NoGpuQuota"})

@@ -88,7 +88,7 @@ async def put_range(request: FilesRequest) -> FilesAnswer:
 
 
 def _source(request: FilesRequest) -> tuple[Path, str]:
-    """Where the source lies and the key of its properties; the caller must be allowed to read it."""
+    """Where the source lies and the key of its properties; the caller must be able to read it."""
     parts = request.url("x-ms-copy-source")
     path, here = parts.path, {urlsplit(request.base).netloc, urlsplit(request.plane.base).netloc}
     if parts.netloc.endswith(SUFFIX):  # az knows an account by its name and our suffix

@@ -74,7 +74,7 @@ class ShareCopies:
         share = record.id.split("/")[-3]
         return self._tree.account(_account(record)) / f".snapshot-{share.lower()}-{record.name}"
 
-    def bury(self, share: Record, days: int) -> None:
+    def delete(self, share: Record, days: int) -> None:
         """Take a share away; for `days` it can be had back."""
         for record in self.snapshots(share):
             self.drop_snapshot(record)
@@ -90,14 +90,14 @@ class ShareCopies:
                 "deleted": now,
                 "days": days,
             }
-            grave = Record(f"{share.id}_{version}", DELETED, body)
-            tree.keep(folder, self._grave(grave))
-            self._store.put(grave)
+            kept = Record(f"{share.id}_{version}", DELETED, body)
+            tree.keep(folder, self._deleted_folder(kept))
+            self._store.put(kept)
         else:
             tree.discard(folder)
         self._changes.tell()
 
-    def buried(self, account: Record) -> list[Record]:
+    def deleted(self, account: Record) -> list[Record]:
         """The deleted shares of an account whose time is not over; the others go for good."""
         kept = []
         for record in self._store.each(DELETED, account.id):
@@ -105,37 +105,37 @@ class ShareCopies:
                 kept.append(record)
             else:
                 self._store.delete(record.key)
-                tree.discard(self._grave(record))
+                tree.discard(self._deleted_folder(record))
         return kept
 
-    def revive(self, account: Record, name: str, version: str) -> Record:
+    def restore(self, account: Record, name: str, version: str) -> Record:
         """Have a deleted share back under its name, which must be free."""
         identifier = f"{account.id}/fileServices/default/shares/{name}"
         if self._store.get(identifier) is not None:
             raise conflict("ShareAlreadyExists", "The specified share already exists.")
-        grave = next(
+        kept = next(
             (
                 record
-                for record in self.buried(account)
+                for record in self.deleted(account)
                 if record.name.lower() == f"{name}_{version}".lower()
             ),
             None,
         )
-        if grave is None:
+        if kept is None:
             raise ArmError(404, "ShareNotFound", "The specified share does not exist.")
         body = {
             key: value
-            for key, value in grave.body.items()
+            for key, value in kept.body.items()
             if key not in {"name", "version", "deleted", "days"}
         }
         share = Record(identifier, SHARE, body)
-        tree.keep(self._grave(grave), self._tree.share(account.name, name))
+        tree.keep(self._deleted_folder(kept), self._tree.share(account.name, name))
         leases.forget(self._store, share.key)
-        self._store.delete(grave.key)
+        self._store.delete(kept.key)
         self._changes.tell()
         return share
 
-    def _grave(self, record: Record) -> Path:
+    def _deleted_folder(self, record: Record) -> Path:
         return self._tree.account(_account(record)) / f".kept-{record.name.lower()}"
 
 

@@ -31,8 +31,8 @@ class Tree:
     def start(self) -> None:
         """Make the root, and remove what an earlier server had not finished removing."""
         self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
-        for grave in [*self.root.glob(".deleted-*"), *self.root.glob("*/.deleted-*")]:
-            discard(grave)
+        for trash in [*self.root.glob(".deleted-*"), *self.root.glob("*/.deleted-*")]:
+            discard(trash)
 
 
 def keep(path: Path, beside: Path) -> None:
@@ -51,9 +51,9 @@ def discard(path: Path) -> None:
     """Take a tree out of sight at once and remove it in the background; a big one takes seconds."""
     if not path.exists():
         return
-    grave = path.parent / f".deleted-{uuid.uuid4().hex}"
+    trash = path.parent / f".deleted-{uuid.uuid4().hex}"
     with contextlib.suppress(FileNotFoundError):
-        path.rename(grave)
+        path.rename(trash)
         threading.Thread(
-            target=shutil.rmtree, args=(grave,), kwargs={"ignore_errors": True}, daemon=True
+            target=shutil.rmtree, args=(trash,), kwargs={"ignore_errors": True}, daemon=True
         ).start()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from infra.local_azure.faults.book import Book
+from infra.local_azure.faults.fault_store import FaultStore
 from infra.local_azure.runtime.addresses import short_address
 
 from .control import IngressControl
@@ -57,7 +57,7 @@ def _detach(state_dir: Path) -> None:
 
 async def _serve(options: argparse.Namespace, ready: int) -> None:
     table = Table()
-    table.faults = Book(options.state_dir / "faults.db")
+    table.faults = FaultStore(options.state_dir / "faults.db")
     listeners = Listeners(table, options.certificate, options.key)
     control = IngressControl(table, listeners)
     for number in (signal.SIGTERM, signal.SIGINT):

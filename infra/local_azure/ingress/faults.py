@@ -6,8 +6,8 @@ import asyncio
 
 from aiohttp import web
 
-from infra.local_azure.faults.book import Book
 from infra.local_azure.faults.fault import Event, Fault
+from infra.local_azure.faults.fault_store import FaultStore
 
 from . import answers
 
@@ -24,12 +24,16 @@ _WORDS = {
 
 
 async def strike(
-    book: Book | None, app: str, request: web.BaseRequest
+    faults: FaultStore | None, app: str, request: web.BaseRequest
 ) -> tuple[web.Response | None, bool]:
     """An answer instead of the app's, and whether the app's answer is to be cut off."""
     if (
-        not book
-        or (fault := book.draw(Event("ingress", request.method, names=(app, request.path)), _KINDS))
+        not faults
+        or (
+            fault := faults.pick(
+                Event("ingress", request.method, names=(app, request.path)), _KINDS
+            )
+        )
         is None
     ):
         return None, False

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra.local_azure.faults.book import Book
+from infra.local_azure.faults.fault_store import FaultStore
 
 from .upstream import Upstream
 
@@ -75,7 +75,7 @@ class Table:
     def __init__(self) -> None:
         self.apps: dict[int, App] = {}
         self.timeout_s = 240.0
-        self.faults: Book | None = None
+        self.faults: FaultStore | None = None
         self._changed = asyncio.Event()
         self._upstreams: dict[tuple[str, int], Upstream] = {}
         self._retired: list[Upstream] = []

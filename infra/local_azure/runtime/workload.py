@@ -94,7 +94,6 @@ class Workload:
     max_replicas: int = 10
     concurrent_requests: int = 10
     cooldown_s: float = 300.0
-    polling_s: float = 30.0
     termination_grace_s: float = 30.0
     weight: int = 0
     container: str = ""

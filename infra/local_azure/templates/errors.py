@@ -4,9 +4,7 @@ TemplateError      the template or its parameters are invalid; `path` says where
 Needed             not an error: a value that only the running deployment can fetch
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 
 class TemplateError(Exception):
@@ -38,7 +36,3 @@ class Needed(Exception):
     def __init__(self, request: Lookup) -> None:
         super().__init__(request.path)
         self.request = request
-
-
-Json = Any
-Object = Mapping[str, Any]

@@ -61,7 +61,7 @@ class Deployments(Provider):
         }
 
     def finishers(self) -> Mapping[str, Finisher]:
-        return {"deployment.foretold": foretold, "deployment.deleted": self.deleted}
+        return {"deployment.predicted": predicted, "deployment.deleted": self.deleted}
 
     def put(self, call: Call) -> Reply:
         """Accepted at once and carried out behind; 201 for a new name, 200 for one that was used
@@ -116,7 +116,7 @@ class Deployments(Provider):
         changes = await deployment_whatif.changes(
             self.store, self.records, self.front, call, request
         )
-        running = self.operations.begin(request.identifier + "/whatif", "deployment.foretold")
+        running = self.operations.begin(request.identifier + "/whatif", "deployment.predicted")
         result = {
             "status": "Succeeded",
             "properties": {"correlationId": running.id, "changes": changes},
@@ -224,7 +224,7 @@ class Deployments(Provider):
         return record
 
 
-def foretold(_operation: Operation) -> None:
+def predicted(_operation: Operation) -> None:
     """Nothing is left to do: the result was kept when the what-if was accepted."""
 
 

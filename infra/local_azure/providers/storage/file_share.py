@@ -139,7 +139,7 @@ class FileShares(Provider):
                 "There is currently a lease on the file share and no lease ID was specified in the"
                 " request.",
             )
-        self.copies.bury(record, service_settings.retention_days(self.store, owner))
+        self.copies.delete(record, service_settings.retention_days(self.store, owner))
         return Reply(200)
 
     def listing(self, call: Call) -> Reply:
@@ -155,17 +155,15 @@ class FileShares(Provider):
                 (share.name, self._entry(call, share.id, share.name, record))
                 for record in (*copies, share)
             ]
-        for grave in self.copies.buried(owner) if "deleted" in wanted else []:
-            entries.append(
-                (grave.body["name"], self._entry(call, grave.id, grave.body["name"], grave))
-            )
+        for kept in self.copies.deleted(owner) if "deleted" in wanted else []:
+            entries.append((kept.body["name"], self._entry(call, kept.id, kept.body["name"], kept)))
         entries.sort(key=lambda entry: entry[0])
         return listed([shown for name, shown in entries if not match or name.startswith(match[1])])
 
     def restore(self, call: Call) -> Reply:
         """Have a deleted share back, which is named by its version."""
         owner, body = account(self.records, call, 3), call.document()
-        record = self.copies.revive(
+        record = self.copies.restore(
             owner,
             str(body.get("deletedShareName") or ""),
             str(body.get("deletedShareVersion") or ""),

@@ -44,7 +44,7 @@ class Entry:
         )
 
 
-class Book:
+class FaultStore:
     """`path` is made when missing. Truth, while nothing is scripted, costs one pragma."""
 
     def __init__(self, path: Path) -> None:
@@ -101,7 +101,7 @@ class Book:
         self._seen = None
         return self._database.total_changes - before
 
-    def draw(self, event: Event, kinds: Iterable[str]) -> Fault | None:
+    def pick(self, event: Event, kinds: Iterable[str]) -> Fault | None:
         """The first fault of these kinds that hits this event. Every fault asked on the way has
         counted it.
         """

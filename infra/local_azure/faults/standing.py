@@ -15,8 +15,8 @@ from infra.local_azure.control import naming
 from infra.local_azure.control.apps import AppControl
 from infra.local_azure.store import Store
 
-from .book import Book
 from .fault import Event, Fault
+from .fault_store import FaultStore
 
 _LOOK_S = 0.2
 _MOUNTS = {"ShareUnreachable": "unreachable", "StaleMountKey": "stale-keys"}
@@ -24,11 +24,13 @@ _AILMENTS = {"ReplicaCrashes": "crash", "ReplicaHangs": "hang", "ReplicaNeverRea
 log = logging.getLogger(__name__)
 
 
-class Sickness:
+class StandingFaults:
     """One per server."""
 
-    def __init__(self, book: Book, store: Store, apps: AppControl, changes: Changes) -> None:
-        self._book = book
+    def __init__(
+        self, faults: FaultStore, store: Store, apps: AppControl, changes: Changes
+    ) -> None:
+        self._faults = faults
         self._store = store
         self._apps = apps
         self._changes = changes
@@ -56,7 +58,7 @@ class Sickness:
             log.exception("looking after sick replicas failed")
 
     def _tell(self) -> None:
-        faults = self._book
+        faults = self._faults
         ailments = self._found(faults.standing(_AILMENTS))
         if ailments != self._ailments:
             self._ailments = ailments
@@ -95,7 +97,7 @@ class Sickness:
                         continue
                     self._killed.add(run)
                     event = Event("runtime", names=(app.name, revision.name, replica.name))
-                    if self._book.draw(event, {"ReplicaKilled"}) is not None:
+                    if self._faults.pick(event, {"ReplicaKilled"}) is not None:
                         self._apps.kill(replica.name)
 
     def _keep(self, name: str, value: str | None) -> None:
