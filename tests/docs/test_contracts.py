@@ -23,6 +23,12 @@ WRONG = [
     ("serving/hub.py", "import reconciler.api.hub", "know nothing of the reconciler"),
     ("infra/local_azure/server.py", "import reconciler.api.hub", "know nothing of the reconciler"),
     ("infra/local_azure/server.py", "import serving.catalogue", "shares no code"),
+    (
+        "infra/local_azure/arm/front.py",
+        "import infra.local_azure.providers.lock",
+        "the local Azure's layers",
+    ),
+    ("infra/local_azure/stray.py", "", "the local Azure's layers"),
     ("reconciler/daemon.py", "import infra.local_azure.server", "reached over HTTPS"),
     ("serving/replica.py", "import infra.local_azure.server", "reached over HTTPS"),
 ]
