@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import structlog
 
+from reconciler import supervision
 from reconciler.api import resources
 from reconciler.api.documents import Environment
 from reconciler.api.hub import HubAccess
@@ -231,8 +232,11 @@ class Daemon:
                 group.create_task(self._follow_remote()),
                 group.create_task(self._follow_keys()),
                 group.create_task(keep_small()),
+                group.create_task(supervision.beat()),
             ]
+            supervision.tell(supervision.READY)
             await stop.wait()
+            supervision.tell(supervision.STOPPING)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.controller.stop(), DRAIN)
             for task in tasks:
