@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -16,10 +15,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from serving.answers import Answer, Message, Send, refuse, too_large
+from serving.untrusted import DEPTH, VALUES, Shape, UntrustedError
 
 Receive = Callable[[], Awaitable[Message]]
 SECONDS = 60.0  # for a body to arrive, or to be dropped
-VALUES, DEPTH = 262_144, 64
 # Parsing holds the event loop, some 5 ms for this many bytes; longer bodies are looked through in
 # slices first, and one at a time, so that streams and probes get their turn between them.
 SLICE = 256 << 10
@@ -27,8 +26,6 @@ _DROPPED = 64 << 20
 _ARRIVING = 512 << 20  # bytes of all bodies that are being read
 CLOSE = (b"connection", b"close")
 _SLICE = 32 << 10
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[\[\]{},]', re.DOTALL)
-_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
 
 
 class RefusedError(Exception):
@@ -162,46 +159,12 @@ async def look_through(body: bytes) -> None:
     """Refuse a body that json.loads, or vLLM after it, would take long for."""
     shape = Shape()
     for at in range(0, len(body), _SLICE):
-        shape.take(body[at : at + _SLICE])
-        if shape.values > VALUES or shape.depth > DEPTH:
-            raise RefusedError(_too_complex())
+        try:
+            shape.take(body[at : at + _SLICE])
+        except UntrustedError:
+            raise RefusedError(_too_complex()) from None
         if len(body) > _SLICE:
             await asyncio.sleep(0)
-
-
-class Shape:
-    """Counts the values of a JSON text and how deep they lie, slice by slice, without parsing it.
-    Of what is no JSON it may say anything.
-    """
-
-    def __init__(self) -> None:
-        self.values = self.depth = 0
-        self._level = 0
-        self.inside = False  # the last slice ended within a string
-        self._carry = b""  # and on the first half of an escape
-
-    def take(self, piece: bytes) -> None:
-        piece, at = self._carry + piece, 0
-        self._carry = b""
-        if self.inside:
-            string = _STRING.match(piece)
-            assert string is not None
-            self._end(string, piece)
-            at = string.end()
-        for token in _TOKEN.finditer(piece, at):
-            self.values += 1
-            if token[0][:1] in b"[{":
-                self._level += 1
-                self.depth = max(self.depth, self._level)
-            elif token[0] in b"]}":
-                self._level -= 1
-            elif token[0][:1] == b'"':
-                self._end(token, piece)
-
-    def _end(self, string: re.Match[bytes], piece: bytes) -> None:
-        self.inside = not string[1]
-        if self.inside:
-            self._carry = piece[string.end() :]
 
 
 def _too_complex() -> Answer:

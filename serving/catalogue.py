@@ -10,15 +10,25 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from datetime import datetime
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+
+from serving.untrusted import parse
 
 # bytes of adapters on a replica's disk, which has 8 GiB; compiled kernels lie there too
 DISK = 6 << 30
+LONGEST = 16 << 20  # bytes of a catalogue
+SAID = 4096  # letters of what a replica says of itself
 FILE_NAME = re.compile(r"^(?P<epoch>\d{6})-(?P<generation>\d{9})\.json$")
+
+
+def _cut(value: Any) -> Any:
+    return value[:SAID] if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_cut)]  # long errors are cut, on both sides
 
 
 class Contract(BaseModel):
@@ -66,7 +76,7 @@ class Held(Contract):
     asked: str
     outcome: Literal["Promoted", "RolledBack"]
     message: str
-    at: datetime
+    at: AwareDatetime
 
 
 class Adapter(Contract):
@@ -180,7 +190,7 @@ class Catalogue(Contract):
         own hash.
         """
         try:
-            outer = json.loads(data)
+            outer = parse(data, LONGEST)
             body = outer["catalogue"]
             return cls.model_validate(body) if outer["sha256"] == _digest(body) else None
         except (ValueError, KeyError, TypeError, ValidationError):
@@ -194,9 +204,9 @@ class CanaryReport(Contract):
 
     digest: str
     state: Literal["Loaded", "Loading", "Failed"]
-    reason: str = ""
-    message: str = ""
-    loaded_at: datetime | None = None
+    reason: Text = ""
+    message: Text = ""
+    loaded_at: AwareDatetime | None = None
     requests: int = 0
     errors: int = 0
 
@@ -210,9 +220,9 @@ class AdapterReport(Contract):
     digest: str | None
     desired: str
     state: Literal["Loaded", "Loading", "Failed"]
-    reason: str = ""
-    message: str = ""
-    loaded_at: datetime | None = None
+    reason: Text = ""
+    message: Text = ""
+    loaded_at: AwareDatetime | None = None
     requests: int = 0
     errors: int = 0
     canary: CanaryReport | None = None
@@ -222,22 +232,24 @@ class ReplicaReport(Contract):
     """What a replica says of itself; written by that replica alone, every few seconds, to
     `<replica>.json`.
 
-    `ready_at` is when it was ready for the first time, `None` before.
+    `ready_at` is when it was ready for the first time, `None` before. `unreadable` is the reader's
+    word: why there is nothing else.
     """
 
     replica: str
     revision: str
     pid: int
-    started_at: datetime
-    heartbeat: datetime
+    started_at: AwareDatetime
+    heartbeat: AwareDatetime
     generation: int | None
     epoch: int | None = None
     model_loaded: bool
     ready: bool
-    ready_at: datetime | None = None
+    ready_at: AwareDatetime | None = None
     adapters: tuple[AdapterReport, ...] = ()
     api_keys: tuple[str, ...] = ()
-    message: str = ""
+    message: Text = ""
+    unreadable: Text = ""
 
 
 def _digest(body: object) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serving.catalogue import FILE_NAME, Catalogue
+from serving.catalogue import FILE_NAME, LONGEST, Catalogue
+from serving.untrusted import UntrustedError, read
 
 
 class CatalogueWatch:
@@ -47,9 +48,9 @@ class CatalogueWatch:
 
     def _valid(self, name: str) -> Catalogue | None:
         try:
-            catalogue = Catalogue.load((self._folder / name).read_bytes())
-        except OSError as error:
-            self.problem = f"{name} cannot be read: {error.strerror or error}"
+            catalogue = Catalogue.load(read(self._folder / name, LONGEST))
+        except (OSError, UntrustedError) as error:
+            self.problem = f"{name} cannot be read: {getattr(error, 'strerror', '') or error}"
             return None
         if catalogue is None:
             self.problem = f"{name} does not match its own hash"

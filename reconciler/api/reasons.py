@@ -90,6 +90,12 @@ class Reason(StrEnum):
         "a replica that Azure lists has not reported for 45 s",
         "wait; then `moorage logs`",
     )
+    REPORT_UNREADABLE = (
+        "ReportUnreadable",
+        "what a replica wrote of itself cannot be read: it is no report, too long or nested too"
+        " deeply; the message names the replica",
+        "`moorage logs`; restart the replica. What runs in it may not be what Moorage started",
+    )
     OBSERVE_ONLY = (
         "ObserveOnly",
         "`reconcilePolicy: Observe`: differences are reported, nothing is written",

@@ -94,12 +94,18 @@ async def list_directory(share: Share, path: str) -> tuple[list[Entry], list[str
     return files, below
 
 
-async def read(share: Share, path: str) -> bytes | None:
-    """The content of a small file, None if it is not there."""
+async def read(share: Share, path: str, most: int | None = None) -> bytes | None:
+    """The content of a small file, None if it is not there. A longer one is cut after `most` + 1
+    bytes, which no reader takes.
+    """
 
     async def downloaded(client: ShareClient) -> bytes | None:
+        file = client.get_file_client(path)
         try:
-            return await (await client.get_file_client(path).download_file()).readall()
+            content = await file.download_file()
+            if most is not None and content.size > most:
+                content = await file.download_file(offset=0, length=most + 1)
+            return await content.readall()
         except HttpResponseError as error:
             if error.status_code != 404 or _code(error) == "ShareNotFound":
                 raise

@@ -29,6 +29,7 @@ from reconciler.kinds.connections import Connections
 from reconciler.kinds.reports import STALE
 from serving.catalogue import (
     FILE_NAME,
+    LONGEST,
     Adapter,
     AdapterVersion,
     ApiKey,
@@ -176,7 +177,7 @@ class AdapterCatalogue:
             known = f"{spec.share}/{folder}/{name}#{etag}"
             if known not in self._read:
                 self._read[known] = Catalogue.load(
-                    await files.read(share, f"{folder}/catalogue/{name}") or b""
+                    await files.read(share, f"{folder}/catalogue/{name}", LONGEST) or b""
                 )
             catalogue = self._read[known]
             if catalogue is not None and catalogue.file_name == name:

@@ -39,6 +39,9 @@ def agreement(
             f"no fresh report from {', '.join(missing)}",
         )
     mine = [reports[replica["name"]] for replica in replicas]
+    torn = [f"{report.replica}: {report.unreadable}" for report in mine if report.unreadable]
+    if torn:
+        return Mark(CONDITION, Status.UNKNOWN, Reason.REPORT_UNREADABLE, "; ".join(torn[:3]))
     problems = [problem for report in mine for problem in _problems(report, catalogue)]
     if problems:
         failed = any(adapter.state == "Failed" for report in mine for adapter in report.adapters)

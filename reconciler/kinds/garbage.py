@@ -23,6 +23,7 @@ from reconciler.arm.share import Share
 from reconciler.engine.external import Desired
 from reconciler.engine.store import Store
 from reconciler.kinds.shares import Shares
+from serving.catalogue import LONGEST
 
 _LEVELS = {
     "runtime": 1,
@@ -138,7 +139,7 @@ async def _catalogues(share: Share, engines: Iterable[str]) -> list[str]:
     for engine in engines:
         entries, _ = await files.list_directory(share, f"{engine}/catalogue")
         texts += [
-            (await files.read(share, f"{engine}/catalogue/{entry.path}") or b"").decode(
+            (await files.read(share, f"{engine}/catalogue/{entry.path}", LONGEST) or b"").decode(
                 errors="replace"
             )
             for entry in entries

@@ -4,8 +4,8 @@ it is complete there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -34,8 +34,11 @@ from reconciler.engine.external import (
 )
 from reconciler.kinds.arm_resource import ArmResource
 from reconciler.kinds.connections import Connections
+from serving.catalogue import LONGEST
+from serving.untrusted import UntrustedError, parse
 
 PROGRESS = "progress.jsonl.tmp"
+_LINES = 100  # of its end that are looked at
 START, SECRET = "execution", "properties.configuration.secrets"
 RUNNING = frozenset({"running", "processing", "unknown"})
 # What a hub says that only a person can change, as serving/hub.py spells it.
@@ -142,12 +145,13 @@ class Job(ArmResource[JobSpec]):
         return self.shares.open(spec.share)
 
     async def _manifest(self, spec: JobSpec) -> Mapping[str, Any] | None:
-        data = await files.read(self._share(spec), f"{spec.folder}/{MANIFEST}")
+        data = await files.read(self._share(spec), f"{spec.folder}/{MANIFEST}", LONGEST)
         try:
-            manifest = json.loads(data or b"")
-            return manifest if isinstance(manifest.get("files"), dict) else None
-        except ValueError:
+            manifest = parse(data or b"", LONGEST)
+        except UntrustedError:
             return None
+        files_of = manifest.get("files") if isinstance(manifest, dict) else None
+        return manifest if isinstance(files_of, dict) else None
 
     def _complete(
         self, seen: Observation, spec: JobSpec, manifest: Mapping[str, Any]
@@ -225,12 +229,12 @@ class Job(ArmResource[JobSpec]):
 
     async def _progress(self, spec: JobSpec) -> Mapping[str, Any]:
         """The last whole line that the execution appended."""
-        data = await files.read(self._share(spec), f"{spec.folder}/{PROGRESS}") or b""
-        for line in reversed(data.decode("utf-8", "replace").splitlines()):
-            try:
-                return dict(json.loads(line))
-            except ValueError:
-                continue
+        data = await files.read(self._share(spec), f"{spec.folder}/{PROGRESS}", LONGEST) or b""
+        for line in reversed(data.splitlines()[-_LINES:]):
+            with suppress(UntrustedError):
+                said = parse(line)
+                if isinstance(said, dict):
+                    return said
         return {}
 
 

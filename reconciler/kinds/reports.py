@@ -1,18 +1,26 @@
-"""Replica reports on the share: how the daemon knows what every replica really serves."""
+"""Replica reports on the share: how the daemon knows what every replica really serves.
+
+A report is written by whatever runs in the replica, so it is read within bounds and by its schema;
+one that cannot be read is that replica's fault, and is told as such.
+"""
 
 from __future__ import annotations
 
-import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
 from reconciler.api.resources import ContainerAppSpec, ShareRef
 from reconciler.arm import files
+from reconciler.arm.files import Entry
+from reconciler.arm.share import Share
 from reconciler.kinds.shares import Shares
 from serving.catalogue import ReplicaReport
+from serving.untrusted import UntrustedError, parse
 
 STALE = timedelta(seconds=45)  # a report older than that is silence
+MOST = 500  # reports of one engine that are read, the latest
+LONGEST = 2 << 20  # bytes of one; a hundred adapters with long errors are half of that
 
 
 class Reports:
@@ -22,11 +30,11 @@ class Reports:
 
     def __init__(self, shares: Shares) -> None:
         self.shares = shares
-        self._seen: dict[str, tuple[str, ReplicaReport | None]] = {}
+        self._seen: dict[str, tuple[str, ReplicaReport]] = {}
 
     async def read(self, spec: ContainerAppSpec) -> tuple[ReplicaReport, ...]:
-        """The reports of one service's engine; stale ones included, torn ones left out until they
-        are whole.
+        """The reports of one service's engine, stale ones included. For one that cannot be read its
+        last good one stands in until that is stale, then one that says `unreadable`.
         """
         assert spec.share is not None
         return await self.of(spec.share, f"services/{spec.service}/{spec.engine}")
@@ -35,22 +43,55 @@ class Reports:
         opened = self.shares.open(share)
         path = f"{folder}/replicas"
         entries, _ = await files.list_directory(opened, path)
+        named = [e for e in entries if e.path.endswith(".json") and not e.path.startswith(".")]
+        oldest = datetime.min.replace(tzinfo=UTC)
+        named.sort(key=lambda entry: entry.modified or oldest, reverse=True)
         reports = []
-        for entry in entries:
-            if not entry.path.endswith(".json") or entry.path.startswith("."):
-                continue
+        for entry in sorted(named[:MOST], key=lambda entry: entry.path):
             where = f"{share.account}/{share.share}/{path}/{entry.path}"
             known = self._seen.get(where)
-            if known is None or known[0] != entry.etag:
-                known = (entry.etag, _parsed(await files.read(opened, f"{path}/{entry.path}")))
-                self._seen[where] = known
-            if known[1] is not None:
-                reports.append(known[1])
+            if known is None or known[0] != entry.etag or known[1].unreadable:
+                found = await _report(opened, f"{path}/{entry.path}", entry)
+                if found.unreadable and known and _fresh(known[1]):
+                    found = known[1]
+                self._seen[where] = known = (entry.etag, found)
+            reports.append(known[1])
         return tuple(reports)
 
 
-def _parsed(data: bytes | None) -> ReplicaReport | None:
+async def _report(share: Share, path: str, entry: Entry) -> ReplicaReport:
+    name, now = entry.path.removesuffix(".json"), datetime.now(UTC)
+    written = entry.modified or now
     try:
-        return ReplicaReport.model_validate(json.loads(data or b""))
-    except (ValueError, ValidationError):
-        return None
+        if entry.size > LONGEST:  # told by the listing: it is not fetched at all
+            raise UntrustedError(f"it has more than {LONGEST} bytes")
+        report = ReplicaReport.model_validate(parse(await files.read(share, path, LONGEST) or b""))
+        if report.replica != name:
+            raise UntrustedError(f"it is the report of {report.replica[:100]!r}")
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join(str(step) for step in first["loc"][:5])
+        return _unreadable(name, written, f"{at[:100]}: {first['msg'][:200]}")
+    except UntrustedError as error:
+        return _unreadable(name, written, str(error))
+    # The replica's clock may be wrong; a heartbeat from the future would never grow old.
+    return report.model_copy(update={"heartbeat": min(report.heartbeat, written + STALE)})
+
+
+def _unreadable(name: str, written: datetime, why: str) -> ReplicaReport:
+    return ReplicaReport(
+        replica=name,
+        revision="",
+        pid=0,
+        started_at=written,
+        heartbeat=written,
+        generation=None,
+        model_loaded=False,
+        ready=False,
+        message=f"its report cannot be read: {why}",
+        unreadable=why,
+    )
+
+
+def _fresh(report: ReplicaReport) -> bool:
+    return not report.unreadable and datetime.now(UTC) - report.heartbeat < STALE

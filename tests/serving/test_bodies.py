@@ -13,15 +13,13 @@ import pytest
 
 from serving.answers import refuse
 from serving.bodies import (
-    DEPTH,
-    VALUES,
     Lane,
     RefusedError,
-    Shape,
     answer_and_drop,
     look_through,
     read,
 )
+from serving.untrusted import DEPTH, VALUES, Shape
 
 GZIP = [(b"content-encoding", b"gzip")]
 

@@ -1,0 +1,106 @@
+"""What others wrote, read within bounds: bytes, values, depth. Pure, and of the standard library
+alone, so that both sides use it.
+
+A file on the share may have been written by anything that can mount it; a model or an adapter by
+anybody at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+SMALL = 4 << 20  # bytes of a report, a manifest, a model's config
+VALUES, DEPTH = 262_144, 64
+_PIECE = 1 << 16
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[\[\]{},]', re.DOTALL)
+_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
+
+
+class UntrustedError(ValueError):
+    """What was read is beyond a bound, or is not what it should be; the text says which."""
+
+
+class Shape:
+    """Counts the values of a JSON text and how deep they lie, slice by slice, without parsing it.
+    Of what is no JSON it may say anything.
+    """
+
+    def __init__(self) -> None:
+        self.values = self.depth = 0
+        self.inside = False  # the last slice ended within a string
+        self._level = 0
+        self._carry = b""  # and on the first half of an escape
+
+    def take(self, piece: bytes) -> None:
+        """Look at the next slice.
+
+        Raises:
+            UntrustedError: there are too many values, or they lie too deep.
+        """
+        piece, at = self._carry + piece, 0
+        self._carry = b""
+        if self.inside:
+            string = _STRING.match(piece)
+            assert string is not None
+            self._end(string, piece)
+            at = string.end()
+        for token in _TOKEN.finditer(piece, at):
+            self.values += 1
+            if token[0][:1] in b"[{":
+                self._level += 1
+                self.depth = max(self.depth, self._level)
+            elif token[0] in b"]}":
+                self._level -= 1
+            elif token[0][:1] == b'"':
+                self._end(token, piece)
+            if self.values > VALUES or self.depth > DEPTH:
+                raise UntrustedError(
+                    f"it holds more than {VALUES} values, or more than {DEPTH} in each other"
+                )
+
+    def _end(self, string: re.Match[bytes], piece: bytes) -> None:
+        self.inside = not string[1]
+        if self.inside:
+            self._carry = piece[string.end() :]
+
+
+def parse(data: bytes, most: int = SMALL) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        UntrustedError: it is too long, too crowded, nested too deeply, or no JSON.
+    """
+    if len(data) > most:
+        raise UntrustedError(f"it has more than {most} bytes")
+    shape = Shape()
+    for at in range(0, len(data), _PIECE):
+        shape.take(data[at : at + _PIECE])
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise UntrustedError("it is nested too deeply") from None
+    except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
+        raise UntrustedError(f"it is no JSON: {str(error)[:200]}") from None
+
+
+def read(path: Path, most: int = SMALL) -> bytes:
+    """A regular file's bytes.
+
+    Raises:
+        UntrustedError: it is longer, or no regular file.
+        OSError: it cannot be read.
+    """
+    # Without waiting: opening a pipe would block until somebody writes to it.
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(number, "rb") as file:  # noqa: PTH123 a descriptor, not a path
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise UntrustedError("it is no regular file")
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise UntrustedError(f"it has more than {most} bytes")
+    return data
