@@ -1,5 +1,5 @@
-"""Who wants to know that something stored has changed: the controllers of apps and jobs. Told by
-whatever writes what they read: providers, share records, faults.
+"""Tells the controllers of apps and jobs that something stored has changed. Providers, share
+records and faults call it after a write that the controllers must see.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,4 @@
-"""Azure's ways of writing an instant. Everything that shows a time to a client takes it
-from here.
-"""
+"""The formats in which Azure writes times. Everything that shows a time to a client uses them."""
 
 import time
 from datetime import UTC, datetime

@@ -1,8 +1,7 @@
-"""What tests hold against Azure's types: requests to Resource Manager with both bodies. The file
+"""Records ARM requests with both bodies, for tests that compare them with Azure's types. The file
 holds secrets.
 
-Only when the environment names a file: no command and no setting turns it on. Written by the
-server.
+Only an environment variable turns it on, no command and no setting. Written by the server.
 """
 
 import json

@@ -1,5 +1,5 @@
-"""Starting, stopping and asking about the server process from outside: the lock says who runs, the
-store says the facts.
+"""Starts, stops and describes the server process from outside. The lock says which process runs,
+the store has its settings.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class NotStarted(Exception):
 
 @contextlib.contextmanager
 def hold(options: Options) -> Iterator[None]:
-    """Be the one server of this state folder; BlockingIOError when another is."""
+    """Hold the lock of this state folder; BlockingIOError when another server does."""
     options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     options.state_dir.chmod(0o700)
     descriptor = os.open(options.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -104,7 +104,7 @@ def healthy(options: Options) -> bool:
 
 
 def start(options: Options, arguments: list[str], wait_s: float = 30.0) -> dict[str, str]:
-    """Have a healthy server, starting a detached one if there is none; the facts either way."""
+    """Start a detached server unless a healthy one runs; returns the facts of it."""
     deadline = time.monotonic() + wait_s
     child: subprocess.Popen[bytes] | None = None
     while not healthy(options):
@@ -186,7 +186,7 @@ def _spawn(options: Options, arguments: list[str]) -> subprocess.Popen[bytes]:
 
 
 def _stop_orphans(options: Options) -> bool:
-    """A killed server leaves replicas and ingress; adopt them for a moment to end them."""
+    """Adopt the replicas and the ingress that a killed server left, and end them."""
     if not options.database.exists():
         return False
     from .runtime.scheduler import Scheduler

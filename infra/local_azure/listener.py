@@ -1,8 +1,7 @@
-"""The HTTPS listener's bounds: connections, headers, half-sent requests, bodies; and its words for
-what is not HTTP.
+"""The limits of the HTTPS listener: connections, headers, half-sent requests, bodies.
 
-Everything in front of a plane answers as Windows' http.sys does in front of Azure's services: HTML,
-no code. Used by `server`.
+It answers what is not HTTP as Windows' http.sys does in front of Azure's services: HTML, no code.
+Used by `server`.
 """
 
 import asyncio

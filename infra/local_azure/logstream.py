@@ -140,7 +140,7 @@ class LogHost:
 
 
 async def stream(request: web.BaseRequest, source: Source) -> web.StreamResponse:
-    """Send until the end of the file, or for ever with `follow`."""
+    """Send until the end of the file; with `follow`, until the client leaves."""
     response = web.StreamResponse(
         headers={"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-cache"}
     )

@@ -1,5 +1,5 @@
-"""How one local Azure is run: where its state lives and how fast it moves. Built by __main__, read
-everywhere.
+"""The options of one local Azure: where its state lives and how fast it moves. Built by `__main__`,
+read by `assembly`, `lifecycle` and `server`.
 """
 
 from dataclasses import dataclass

@@ -274,7 +274,7 @@ def _json(reply: Reply) -> web.Response:
 
 
 def reset(transport: asyncio.Transport | None) -> None:
-    """End a connection as a crash does: RST, no farewell."""
+    """Reset a connection, as a crash does."""
     if transport is None:
         return
     raw = transport.get_extra_info("socket")

@@ -101,9 +101,7 @@ class Store:
         return _record(row) if row else None
 
     def put(self, record: Record) -> None:
-        """Write it; a new resource takes its place at the end of lists, a known one keeps its
-        place.
-        """
+        """Write a resource. A new one comes last in lists, a known one keeps its place."""
         self.version += 1
         values = (
             record.key,
@@ -167,7 +165,7 @@ class Store:
         return str(row[0]) if row else None
 
     def keep(self, name: str, value: str | None) -> None:
-        """Set a setting; None forgets it."""
+        """Write a setting; None removes it."""
         if value is None:
             self._database.execute("delete from settings where name = ?", (name,))
         else:

@@ -1,3 +1,3 @@
-"""The ARM front: parsing ids, checking tokens and api-versions, long-running operations, errors.
-Providers hang on it.
+"""The way of a Resource Manager request, from the bytes to the reply, and long-running operations.
+The providers bring their routes.
 """

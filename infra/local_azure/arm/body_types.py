@@ -26,7 +26,7 @@ def read(shape: Any, body: Any) -> Any:
 
 
 def known_fields(shape: Any, value: Any) -> Any:
-    """`value` without what `shape` does not name."""
+    """Only the fields of `value` that `shape` names."""
     if isinstance(shape, list) and isinstance(value, list):
         return [known_fields(shape[0], each) for each in value]
     if isinstance(shape, dict) and isinstance(value, dict) and "*" not in shape:
@@ -61,9 +61,7 @@ def _read(shape: Any, value: Any, path: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    """As Azure's deserializer reads scalars: a number may stand where text is wanted, and the other
-    way round.
-    """
+    """Azure's deserializer accepts a number for text, and text for a number."""
     if isinstance(value, (dict, list)):
         raise TypeError
     return value if isinstance(value, str) else str(value)

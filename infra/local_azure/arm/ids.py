@@ -1,6 +1,4 @@
-"""Taking an ARM path apart. Types and names are compared without case; names keep the case they
-were sent in.
-"""
+"""Parses ARM paths. Types and names are compared without case; names keep theirs."""
 
 from dataclasses import dataclass
 from urllib.parse import quote, unquote

@@ -1,8 +1,8 @@
 """Request limits: Azure's token buckets per caller and kind of request, and the count that
 Microsoft.App keeps of its writes.
 
-The fast pace refills them as much faster as it makes operations shorter, so that what is no trouble
-on Azure is none here.
+The fast pace shortens operations and refills the buckets by the same factor, so a client that Azure
+would not throttle is not throttled here.
 """
 
 import time
@@ -24,7 +24,7 @@ _MOST_CALLERS = 1000
 
 @dataclass(frozen=True)
 class Bucket:
-    """Room for `size` requests, `rate` of which come back each second."""
+    """It holds `size` requests and refills by `rate` requests a second."""
 
     size: int
     rate: float
@@ -56,7 +56,7 @@ OFF = Buckets(*[Bucket(10**9, 1e9)] * 3)
 
 @dataclass
 class _Level:
-    """What is left in a bucket, and when that was."""
+    """What is left in a bucket, and when that was computed."""
 
     left: float
     seen: float = field(default_factory=time.monotonic)
@@ -101,7 +101,7 @@ class Limits:
                 raise ArmError(429, "SubscriptionRequestsThrottled", text, headers=headers)
 
     def headers(self, method: str, principal: str) -> Mapping[str, str]:
-        """What remains to the caller, and to all callers."""
+        """The headers with what is left for the caller and for all callers."""
         kind = _KIND.get(method, "writes")
         size = self._buckets.of(kind).size
         mine, every = self._levels.get((principal, kind)), self._levels.get(("", kind))

@@ -1,5 +1,5 @@
-"""Long-running operations: begun by a write, finished by a timer, kept in the store so that a
-killed server goes on with them.
+"""Long-running operations: a write begins one, a timer finishes it, and the store keeps it, so that
+a restarted server continues it.
 
 A finisher is a named function of a provider; the store keeps its name and argument, never code.
 """
@@ -44,7 +44,7 @@ class Operation:
 
 
 class Mishaps(Protocol):
-    """How scripted faults end an operation otherwise than its finisher would."""
+    """Scripted faults of operations: they make one slower, or end it without its finisher."""
 
     def meet(self, finish: str, resource: str, *, fresh: bool) -> tuple[float, Body | None]:
         """The seconds that a new operation takes longer, and its ending (None: as it should).
@@ -56,7 +56,7 @@ class Mishaps(Protocol):
 
 
 class Operations:
-    """`pace` says how long they take, `mishaps` how they may end otherwise."""
+    """`pace` says how long they take, `mishaps` which of them a scripted fault changes."""
 
     def __init__(self, store: Store, pace: Pace, mishaps: Mishaps) -> None:
         self._store = store
@@ -113,7 +113,7 @@ class Operations:
         return _operation(rows[0]) if rows else None
 
     def resume(self) -> None:
-        """Take up what a previous server left unfinished, and forget what is a day old."""
+        """Continue what a previous server left unfinished, and forget what is a day old."""
         self._store.execute(
             "delete from operations where status <> 'InProgress' and due < ?",
             (clock.now() - 86400,),
@@ -158,9 +158,7 @@ class Operations:
             self._mark(operation, status, error)
 
     def _end_badly(self, operation: Operation, ending: dict[str, Any]) -> None:
-        """As a fault wants it: the change made and the resource Failed all the same, or not even
-        made.
-        """
+        """End as a scripted fault says: the resource is Failed, with or without the change."""
         deceived = ending["status"] == "Succeeded"
         if deceived:
             self._finishers[operation.finish](operation)

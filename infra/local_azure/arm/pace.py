@@ -42,7 +42,7 @@ class Pace:
         return (_REAL_S.get(finish, ORDINARY_S) if self.real else self.base_s) * factor
 
     def scaled(self, azure_seconds: float) -> float:
-        """A time of Azure's on this clock."""
+        """How long so many of Azure's seconds last here."""
         return azure_seconds / self.speed
 
     def retry_after(self, namespace: str) -> int | None:

@@ -1,8 +1,8 @@
-"""How a provider's documents are spelled: which fields, of which type, since which api-version, and
-how nothing is shown.
+"""The fields of a provider's documents: their types, their api-versions, and how an empty one is
+shown.
 
 `read` takes what a client sent (names in any case, numbers as text), `render` writes a document for
-an api-version. Between the two lie plain dictionaries that hold nothing but what was given.
+an api-version. Documents are plain dictionaries of the fields that were given.
 """
 
 import math
@@ -74,7 +74,7 @@ class Shape:
         }
 
     def blank(self) -> Body:
-        """Every field, holding nothing: the ground of a document that is complete."""
+        """Every field without a value, to complete a document with."""
         return dict.fromkeys(field.name for field in self.fields)
 
     def render(self, document: Body, version: str) -> Body:

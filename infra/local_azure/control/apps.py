@@ -49,7 +49,9 @@ class AppControl:
         await self._scheduler.stop(terminate=terminate)
 
     def changed(self) -> None:
-        """Something stored changed: compose anew, once, when the running request is done."""
+        """Something stored changed: compare it with the runtime once, when the running request is
+        done.
+        """
         if not self._pending:
             self._pending = True
             asyncio.get_running_loop().call_soon(self._compose)
@@ -72,9 +74,7 @@ class AppControl:
         return self._scheduler.kill(replica)
 
     def set_ailments(self, ailments: dict[str, str]) -> None:
-        """Lets every replica of the named apps "crash", "hang" or stay "unready": app id ->
-        ailment, the whole set.
-        """
+        """Sets which apps have failing replicas: app id -> "crash", "hang" or "unready"."""
         self._scheduler.set_ailments(ailments)
 
     def system_log(self, app: Record) -> Path:
@@ -85,9 +85,7 @@ class AppControl:
         return quotas.usages(self._store, self._scheduler.used(), scope, regional=regional)
 
     def prune(self, app: Record) -> None:
-        """Only so many inactive revisions are kept, the oldest go first; never the newest
-        of all.
-        """
+        """Delete the oldest inactive revisions beyond the limit; the latest revision stays."""
         properties = app.body["properties"]
         keep = properties["configuration"]["maxInactiveRevisions"]
         idle = [
@@ -158,9 +156,7 @@ class AppControl:
         self._scheduler.set_workloads(workloads, quotas.limits(self._store))
 
     async def _watch(self) -> None:
-        """Look at the apps as long as one of them is on its way; a hundred settled ones cost
-        nothing.
-        """
+        """Look at the apps while one of them is not settled; settled apps cost nothing."""
         while True:
             # What is not ready soon after a change may stay so for long: a broken image, a big
             # model.
@@ -172,7 +168,7 @@ class AppControl:
                 log.exception("following the apps failed")
 
     def _advance(self) -> None:
-        """Remember what became ready; in Single mode the older revisions then go."""
+        """Note which revisions became ready; in Single mode, then deactivate the older ones."""
         moved, waiting = False, False
         for app in self._store.each(naming.APP):
             properties = app.body["properties"]
@@ -195,8 +191,8 @@ class AppControl:
             self._compose()
 
     def _single(self, app: Record, newest: str) -> bool:
-        """The end of a write in Single mode. What somebody activates by hand afterwards stays, as
-        on Azure.
+        """The end of a write in Single mode. A revision that is activated by hand later stays
+        active, as on Azure.
         """
         single = app.body["properties"]["configuration"]["activeRevisionsMode"] == "Single"
         older = [

@@ -55,14 +55,16 @@ class JobControl:
         await self._executions.stop(terminate=terminate)
 
     def changed(self) -> None:
-        """Something stored changed: compose anew, once, when the running request is done."""
+        """Something stored changed: compare it with the runtime once, when the running request is
+        done.
+        """
         if not self._pending:
             self._pending = True
             asyncio.get_running_loop().call_soon(self._compose)
         self._scheduled.set()
 
     def begin(self, job: Record, name: str, template: Body) -> Record:
-        """A new execution, with the job's settings and secrets of this moment."""
+        """A new execution with the settings and secrets that the job has now."""
         configuration = job.body["properties"]["configuration"]
         counts = configuration[f"{configuration['triggerType'].lower()}TriggerConfig"]
         limits = {
@@ -184,7 +186,7 @@ class JobControl:
     # ------------------------------------------------------------
 
     async def _keep_time(self) -> None:
-        """Sleeps until the next schedule is due, or until a job changed."""
+        """Sleeps until the next schedule is due or a job changes."""
         while True:
             due = None
             try:

@@ -15,7 +15,7 @@ Body = dict[str, Any]
 
 
 class MountError(Exception):
-    """A container that cannot start: kubelet's reason, and the sentence of Azure's events."""
+    """Why a container cannot start: kubelet's reason, and the message of Azure's event."""
 
     def __init__(self, message: str, reason: str = "FailedMount") -> None:
         super().__init__(message)
@@ -35,9 +35,9 @@ class Mounts:
     def of(
         self, environment: str, template: Body, container: Body, secrets: Body
     ) -> tuple[Mount, ...]:
-        """The mounts of one container that starts now; what runs keeps what it has.
+        """The mounts of one container that starts now.
 
-        EmptyDir volumes are the replica's own, and so are those with the `secrets` as files.
+        EmptyDir volumes, and those with the `secrets` as files, belong to the replica alone.
         """
         volumes = {volume["name"]: volume for volume in template["volumes"] or []}
         mounts = []
@@ -124,8 +124,8 @@ def _failed(volume: Body, why: str) -> MountError:
 
 
 def environment(container: Body, secrets: Body) -> dict[str, str]:
-    """Plain values and resolved secrets. A name given twice keeps Azure from starting the
-    container, without a word why.
+    """Plain values and resolved secrets. If a name is given twice, Azure does not start the
+    container and gives no reason.
     """
     entries = container.get("env", [])
     if len({entry["name"] for entry in entries}) != len(entries):

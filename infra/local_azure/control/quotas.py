@@ -1,7 +1,7 @@
-"""GPU quota: what the serverless GPU profiles quota in an environment and in a region, and the
-usages that show it.
+"""GPU quotas of the serverless GPU profiles, in an environment and in a region, and the usages that
+show them.
 
-Nothing is refused by it: the scheduler leaves a replica that finds none unplaced. Limits are
+A quota refuses no request: the scheduler does not place a replica that exceeds it. Limits are
 settings of the store.
 """
 
@@ -20,8 +20,8 @@ _DEFAULT = 2
 
 @dataclass(frozen=True)
 class Quota:
-    """A usage: Azure's name, the words it shows, and whether it counts in one environment or in the
-    whole region.
+    """A usage: Azure's name, its label, and whether it counts in one environment or in the whole
+    region.
     """
 
     name: str
@@ -55,7 +55,7 @@ QUOTAS = [quota for quotas in _PROFILES.values() for quota in quotas]
 
 
 def limit(store: Store, name: str) -> int:
-    """Nothing at all when a fault says so."""
+    """The limit of a quota; 0 while a fault says so."""
     if store.read("quota:none"):
         return 0
     kept = store.read(f"quota:{name}")
@@ -79,7 +79,7 @@ def claims(environment: Record, profile: str | None) -> tuple[str, ...]:
 
 
 def has_gpu(environment: Record, profile: str | None) -> bool:
-    """Whether replicas on this profile get a GPU, rationed or of a node of their own."""
+    """Whether replicas on this profile get a GPU, serverless or of a dedicated node."""
     return _type(environment, profile).startswith(("consumption-gpu-", "nc"))
 
 

@@ -72,10 +72,9 @@ class Records:
         return record
 
     def parent(self, call: Call, kind: str, depth: int = 1) -> Record:
-        """The resource that a nested one, or a collection of them, hangs on: `depth` type/name
-        pairs up.
+        """The parent of a nested resource or of a collection: `depth` type/name pairs up.
 
-        The gateway asks for the parent before the group.
+        The gateway looks for the parent before the group.
         """
         parts = call.target.path.split("/")
         up = 2 * depth - (len(parts) % 2 == 0)  # a collection's path lacks the last name
@@ -194,5 +193,5 @@ def _identity_id(text: str) -> str:
 
 
 def _directory_id(owner: str, role: str) -> str:
-    """The same for the same identity for ever, as a directory's ids are."""
+    """An id that depends on the identity and its role alone, as a directory's ids do."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{owner.lower()}#{role}"))

@@ -10,7 +10,7 @@ Body = dict[str, Any]
 
 
 def location(body: Body, record: Record | None, kind: str) -> str:
-    """The region in normal form: required, known, and the same for ever."""
+    """The region in normal form. It is required, must be known and cannot change."""
     sent = body.get("location")
     if not sent:
         if record is not None:

@@ -24,7 +24,9 @@ class Workloads:
         self._mounts = mounts
 
     def of(self, app: Record, revision: Record) -> Workload:
-        """A volume that cannot be mounted now keeps new replicas from starting, and only those."""
+        """The workload of a revision. If a volume cannot be mounted, no new replica starts; running
+        ones stay.
+        """
         template, ingress = (
             revision.body["template"],
             app.body["properties"]["configuration"]["ingress"],

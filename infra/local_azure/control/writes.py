@@ -20,9 +20,7 @@ from .records import Body, Records
 
 @dataclass(frozen=True)
 class Wording:
-    """How one type is called: `noun` in sentences, `code` before an error's name, `segment` in the
-    addresses.
-    """
+    """The names of one type: `noun` in messages, `code` in error codes, `segment` in addresses."""
 
     noun: str
     code: str

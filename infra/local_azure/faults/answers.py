@@ -201,7 +201,7 @@ def _disallowed(policy: str, event: Event, scope: str, subscription: str) -> Arm
 
 
 def _told(error: ArmError, fault: Fault) -> ArmError:
-    """The script's own code and sentence win."""
+    """Use the code and message that the script gives, if it does."""
     error.code, error.message = fault["code"] or error.code, fault["message"] or error.message
     return error
 

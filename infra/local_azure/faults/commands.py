@@ -94,7 +94,7 @@ def load(path: Path, file: Path) -> int:
 
 
 def shown(entry: Entry) -> dict[str, Any]:
-    """A fault as a script writes it, with what came of it."""
+    """A fault as a script writes it, with how often it matched and hit."""
     fault = entry.fault
     fields = {field: getattr(fault, field) for field in script.FIELDS}
     plain = {"after": 0, "probability": 1.0}

@@ -1,5 +1,5 @@
-"""What a request is to a fault: its plane, method, operation and names. Set once per request, read
-at the hooks below it.
+"""Describes a request to the faults: its plane, method, operation and names. Set once per request,
+read at the hooks.
 """
 
 from contextvars import ContextVar

@@ -1,5 +1,5 @@
-"""One scripted fault and the event it may happen to. Plain data; `script` checks it, `fault_store`
-keeps and draws it.
+"""One scripted fault and the events that it may hit. Plain data; `script` checks it, `fault_store`
+keeps it.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from .kinds import KINDS
 
 @dataclass(frozen=True)
 class Event:
-    """Something a fault can happen to: a request, or the start of a replica.
+    """What a fault can hit: a request, or the start of a replica.
 
-    `operation` is a resource type (`microsoft.app/containerapps`, with an action's name behind it)
-    or, on the Files plane, the operation's name (`putrange`). `names` are what a name pattern is
-    held against: `web`, `cae/web`, `account/share/path`. `hits` are the faults that hit it.
+    `operation` is a resource type (`microsoft.app/containerapps`, perhaps with an action) or, on
+    the Files plane, the operation's name (`putrange`). A name pattern is compared with `names`:
+    `web`, `cae/web`, `account/share/path`. `hits` are the faults that hit it.
     """
 
     plane: str

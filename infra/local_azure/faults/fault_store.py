@@ -1,8 +1,8 @@
-"""The faults in force, in a SQLite file of their own: commands write it, the server and the ingress
-draw from it.
+"""The faults in force, in a SQLite file of their own.
 
-Counts and draws are kept there too, so a restart, a kill -9 and several processes change nothing. A
-fault's n-th draw depends on seed, fault and n alone.
+Commands write it; the server and the ingress ask it which fault hits an event. It keeps the counts
+too, so a restart, a kill -9 or a second process changes nothing. Whether a fault hits its n-th
+event depends on the seed, the fault and n alone.
 """
 
 import json
@@ -45,7 +45,7 @@ class Entry:
 
 
 class FaultStore:
-    """`path` is made when missing. Truth, while nothing is scripted, costs one pragma."""
+    """`path` is made when missing. Asking whether anything is scripted costs one pragma."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ class FaultStore:
         return [Entry(_fault(body), added, matched, hit) for body, added, matched, hit in rows]
 
     def replace(self, faults: Iterable[Fault], seed: int) -> None:
-        """Make these the whole script, with nothing matched yet."""
+        """Replace all faults by these, with their counts at 0."""
         self._database.execute("begin immediate")
         self._database.execute("delete from faults")
         self._database.execute("insert or replace into settings values ('seed', ?)", (str(seed),))
@@ -92,7 +92,7 @@ class FaultStore:
         self._seen = None
 
     def clear(self, ids: Iterable[str] | None = None) -> int:
-        """Remove these, or all; how many there were."""
+        """Remove these, or all; returns how many were removed."""
         before = self._database.total_changes
         if ids is None:
             self._database.execute("delete from faults")
@@ -102,8 +102,8 @@ class FaultStore:
         return self._database.total_changes - before
 
     def pick(self, event: Event, kinds: Iterable[str]) -> Fault | None:
-        """The first fault of these kinds that hits this event. Every fault asked on the way has
-        counted it.
+        """The first fault of these kinds that hits this event. It and those before it count the
+        event.
         """
         self._look()
         for fault, added in self._faults:
@@ -113,7 +113,7 @@ class FaultStore:
         return None
 
     def standing(self, kinds: Iterable[str]) -> list[Fault]:
-        """Those of these kinds that are in force now: what has no events of its own just lasts."""
+        """The faults of these kinds that are in force now, for kinds that have no events."""
         self._look()
         if not any(fault.kind in kinds for fault, _ in self._faults):
             return []

@@ -1,5 +1,5 @@
-"""Where faults meet requests: the fronts and the server call these, each at its own moment. What is
-drawn happens here.
+"""Applies scripted faults to requests. The fronts and the server call these hooks, each at one
+point of a request.
 """
 
 import asyncio
@@ -47,8 +47,8 @@ class _Deleted:
 
 
 class Hooks:
-    """One per server. `files` is the root of the shares' folders. What late lists remember lives as
-    long as the process.
+    """One per server. `files` is the root of the shares' folders. Late lists forget what they know
+    when the process ends.
     """
 
     def __init__(
@@ -70,8 +70,8 @@ class Hooks:
         self._deleted: dict[str, _Deleted] = {}
 
     async def connection(self) -> bool:
-        """Before a request is looked at. Whether it is to be cut off after it took effect; raises
-        Cut when before.
+        """Before a request is read. Returns whether to cut the connection after the request took
+        effect; raises Cut to cut it before.
         """
         self._rotate()
         fault = self._pick(CONNECTION)
@@ -96,14 +96,12 @@ class Hooks:
             raise answers.files(fault)
 
     def login(self) -> tuple[int, Body, dict[str, str]] | None:
-        """Instead of a token."""
+        """The refusal of a token request; None lets it pass."""
         fault = self._pick(REFUSALS)
         return answers.login(fault) if fault else None
 
     def about_to_write(self, target: Target, look: Callable[[], Body | None]) -> None:
-        """Before a write is dispatched: what late lists must know. `look` is the resource as a GET
-        shows it.
-        """
+        """Before a write: note what late lists must know. `look` gives the resource before it."""
         event = CURRENT.get()
         if event is None or event.method not in {"PUT", "DELETE"}:
             return

@@ -1,5 +1,5 @@
-"""Reading fault scripts: a YAML file, or one fault from the command line, with every mistake told
-at its place.
+"""Reads fault scripts: a YAML file, or one fault of the command line. Every mistake is reported
+with its place.
 """
 
 from collections.abc import Callable, Mapping
@@ -157,7 +157,7 @@ class _ScriptReader:
         return Script(tuple(faults), seed)
 
     def _tell(self, node: Any, key: Any, text: str) -> None:
-        """Where a key stands; a missing one is told at its mapping."""
+        """Report a problem at its key, or at the mapping that lacks the key."""
         place = getattr(node, "lc", None)
         line, column = (place.line, place.col) if place else (0, 0)
         if place and place.data and key in place.data:

@@ -1,8 +1,7 @@
-"""Faults that have no request: sick replicas, no GPU quota, shares that cannot be mounted. A task
-compares script and runtime.
+"""Faults that no request triggers: failing replicas, no GPU quota, shares that cannot be mounted. A
+task brings the runtime to what the script says.
 
-Level-triggered: what the script says now is what the runtime is told, also after a restart and when
-it is cleared.
+Level-triggered: it holds after a restart and when the script is cleared.
 """
 
 import asyncio
@@ -51,7 +50,7 @@ class StandingFaults:
             await asyncio.sleep(_LOOK_S)
 
     def look(self) -> None:
-        """Tell the runtime what the script says now. Never raises."""
+        """Bring the runtime to what the script says now. Never raises."""
         try:
             self._tell()
         except Exception:
@@ -77,7 +76,7 @@ class StandingFaults:
             self._killed.clear()
 
     def _found(self, faults: list[Fault]) -> dict[str, str]:
-        """The apps that the script makes ill; the first fault that names one decides."""
+        """App id -> ailment; the first fault that names an app decides."""
         ailments: dict[str, str] = {}
         for app in self._store.each(naming.APP) if faults else []:
             fault = next(

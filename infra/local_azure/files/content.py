@@ -18,8 +18,8 @@ MAX_FILE = 4 * 1024**4
 
 
 async def create(request: FilesRequest) -> FilesAnswer:
-    """Make or empty a file of the given length; newer versions may bring up to 4 MiB of content
-    along.
+    """Make or empty a file of the given length; newer versions may send up to 4 MiB of content with
+    it.
     """
     if request.headers.get("x-ms-type", "").lower() != "file":
         raise FilesError(
@@ -245,7 +245,7 @@ async def rename(request: FilesRequest) -> FilesAnswer:
 
 
 async def lease(request: FilesRequest) -> FilesAnswer:
-    """A lease of a file, which is always for ever."""
+    """A lease of a file, which has no end."""
     path, key = request.place()
     state = disk.state_of(path)
     headers = properties.written(state, request.extras.get(key, state.st_ino))

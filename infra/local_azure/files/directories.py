@@ -33,7 +33,7 @@ async def create(request: FilesRequest) -> FilesAnswer:
 
 
 async def get(request: FilesRequest) -> FilesAnswer:
-    """A file of that name is no directory: for this request alone nothing is there."""
+    """The properties of a directory. A file of that name is answered as not found."""
     path, key = request.place()
     if names.kind(path) == "file":
         raise missing()

@@ -1,5 +1,5 @@
-"""Leases of shares (15 to 60 seconds or for ever) and of files (for ever): one holder at a time.
-Kept in the store.
+"""Leases of shares (15 to 60 seconds or without an end) and of files (without an end), one holder
+at a time. Kept in the store.
 
 States as Azure names them: available, leased, breaking, broken, expired.
 """
@@ -21,7 +21,7 @@ GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 @dataclass
 class Lease:
-    """`until` 0 means for ever; `broken` is the instant from which a break holds (0: not
+    """`until` 0 means without an end; `broken` is the time from which a break holds (0: not
     breaking).
     """
 

@@ -33,9 +33,7 @@ async def get(request: FilesRequest) -> FilesAnswer:
 
 
 async def put(request: FilesRequest) -> FilesAnswer:
-    """All policies at once; what is not named is gone, and with it every signature that refers to
-    it.
-    """
+    """Replace all policies. A signature that refers to a removed policy stops working."""
     record = shares.find(request)
     leases.require(request.store, record.key, request.headers.get("x-ms-lease-id"))
     length = request.number("Content-Length", 0)

@@ -1,8 +1,8 @@
-"""What a directory tree cannot hold of a file: metadata, content headers, attributes. Kept in
-SQLite beside the trees.
+"""The properties of files that a directory tree cannot hold: metadata, content headers, attributes.
+Kept in SQLite beside the trees.
 
-Only files with something unusual have a row; a row is bound to the inode, so a file replaced on
-disk starts afresh.
+Only files with such properties have a row; a row belongs to an inode, so a file replaced on disk
+has none.
 """
 
 import json
@@ -40,7 +40,7 @@ class PropertyStore:
         return json.loads(row[0]) if row else {}
 
     def put(self, key: str, inode: int, extras: Extras) -> None:
-        """Replace a file's row; nothing unusual means no row."""
+        """Replace a file's row; empty properties remove it."""
         if extras:
             row = (key, inode, json.dumps(extras))
             self._database.execute("insert or replace into extras values (?, ?, ?)", row)

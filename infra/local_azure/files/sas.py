@@ -105,7 +105,7 @@ def _service_text(query: Mapping[str, str], request: FilesRequest) -> str:
 def _with_policy(
     query: Mapping[str, str], policies: Mapping[str, Mapping[str, str]]
 ) -> dict[str, str]:
-    """What the SAS leaves open its stored access policy says."""
+    """Complete the SAS by the stored access policy that it names."""
     name = query.get("si")
     if name is None:
         return dict(query)

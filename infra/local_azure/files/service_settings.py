@@ -8,7 +8,7 @@ Body = dict[str, Any]
 
 
 def retention_days(store: Store, owner: Record) -> int:
-    """How long a deleted share can be had back; 0 when it cannot."""
+    """How many days a deleted share can be restored; 0 when it cannot."""
     policy = settings(store, owner)["shareDeleteRetentionPolicy"]
     return int(policy["days"]) if policy["enabled"] else 0
 

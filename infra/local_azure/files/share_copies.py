@@ -75,7 +75,7 @@ class ShareCopies:
         return self._tree.account(_account(record)) / f".snapshot-{share.lower()}-{record.name}"
 
     def delete(self, share: Record, days: int) -> None:
-        """Take a share away; for `days` it can be had back."""
+        """Delete a share; for `days` it can be restored."""
         for record in self.snapshots(share):
             self.drop_snapshot(record)
         self._store.delete(share.key)
@@ -98,7 +98,7 @@ class ShareCopies:
         self._changes.tell()
 
     def deleted(self, account: Record) -> list[Record]:
-        """The deleted shares of an account whose time is not over; the others go for good."""
+        """The deleted shares of an account that can still be restored; the others are removed."""
         kept = []
         for record in self._store.each(DELETED, account.id):
             if remaining_days(record) > 0:
@@ -109,7 +109,7 @@ class ShareCopies:
         return kept
 
     def restore(self, account: Record, name: str, version: str) -> Record:
-        """Have a deleted share back under its name, which must be free."""
+        """Restore a deleted share under its name, which must be free."""
         identifier = f"{account.id}/fileServices/default/shares/{name}"
         if self._store.get(identifier) is not None:
             raise conflict("ShareAlreadyExists", "The specified share already exists.")

@@ -82,7 +82,7 @@ async def statistics(request: FilesRequest) -> FilesAnswer:
 
 
 async def lease(request: FilesRequest) -> FilesAnswer:
-    """A lease of 15 to 60 seconds, or for ever."""
+    """A lease of 15 to 60 seconds, or without an end."""
     record = find(request)
     headers = changed(record)
     return leases.answer(request.store, record.key, request.headers, headers)

@@ -48,7 +48,7 @@ def keep(path: Path, beside: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Take a tree out of sight at once and remove it in the background; a big one takes seconds."""
+    """Rename a tree at once and remove it in the background, because a big one takes seconds."""
     if not path.exists():
         return
     trash = path.parent / f".deleted-{uuid.uuid4().hex}"

@@ -1,5 +1,5 @@
-"""How full the shares are: what was counted once, plus what came since. A share that seems full is
-counted anew.
+"""How full the shares are: a first count plus what was written since. A share that seems full is
+counted again.
 """
 
 import asyncio
@@ -12,9 +12,7 @@ GIB = 1024**3
 
 
 class Usage:
-    """Counts too much rather than too little (deleted files count until the next look), and looks
-    before it refuses.
-    """
+    """May count too much (deleted files stay counted), and counts again before it refuses."""
 
     def __init__(self) -> None:
         self._known: dict[Path, int] = {}

@@ -1,4 +1,4 @@
-"""The edge's own answers, with the status and the words a client of Container Apps meets."""
+"""The ingress's own answers, with the status and text that Container Apps sends."""
 
 from aiohttp import web
 

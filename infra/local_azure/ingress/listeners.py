@@ -90,7 +90,7 @@ class _Listener:
             greeting.add_done_callback(self._greetings.discard)
 
     async def _greet(self, connection: socket.socket) -> None:
-        """Looks at the first byte, without taking it, and hands the connection on."""
+        """Peeks at the first byte and passes the connection to the TLS or the plain listener."""
         app = self._table.apps.get(self._port)
         if app is not None and app.tcp:
             await splice(self._table, self._port, connection)

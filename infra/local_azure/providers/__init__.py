@@ -1,3 +1,1 @@
-"""One file per family of resource types; `catalogue.ROUTES` joins their tables for the
-ARM front.
-"""
+"""The resource types, one file each; `catalogue` has the table of them."""

@@ -24,7 +24,7 @@ _NAME = re.compile(r"[^<>%&?/]{1,260}")
 
 @dataclass(frozen=True)
 class Locks(Provider):
-    """One resource type."""
+    """Locks of kinds CanNotDelete and ReadOnly."""
 
     store: Store
     records: Records

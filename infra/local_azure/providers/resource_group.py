@@ -28,7 +28,7 @@ _NAME = re.compile(r"[-\w().]{0,89}[-\w()]")
 
 @dataclass(frozen=True)
 class ResourceGroups(Provider):
-    """One resource type."""
+    """Resource groups; deleting one deletes what it holds."""
 
     store: Store
     records: Records

@@ -73,7 +73,7 @@ _VERSIONS = [
 
 @dataclass(frozen=True)
 class Subscriptions(Provider):
-    """One resource type."""
+    """Cloud metadata, tenants, the subscription, its locations and its resource providers."""
 
     login: Login
     registrations: Registrations

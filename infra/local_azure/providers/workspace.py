@@ -50,7 +50,7 @@ _WORKSPACE: Any = {
 
 @dataclass(frozen=True)
 class Workspaces(Provider):
-    """One resource type."""
+    """Workspaces; a deleted one can be restored for 14 days."""
 
     store: Store
     records: Records
@@ -138,7 +138,7 @@ class Workspaces(Provider):
 
     def delete(self, call: Call) -> Reply:
         """At once in older versions, an operation from 2025-07-01 on; without `force` the workspace
-        can be had back.
+        can be restored.
         """
         self.records.group(call)
         record = self.store.get(call.target.key)
@@ -209,7 +209,7 @@ class Workspaces(Provider):
         )
 
     def regenerate(self, call: Call) -> Reply:
-        """Both keys anew; whoever sends logs with the old ones is refused on Azure."""
+        """Makes both keys anew. Azure then refuses logs sent with the old ones."""
         record = self.records.acted_on(call, TYPE)
         record.private |= _keys()
         self.store.put(record)
@@ -235,7 +235,7 @@ class Workspaces(Provider):
         return Reply(200, {"value": []})
 
     def deleted_ones(self, call: Call) -> Reply:
-        """What can be had back by creating it again."""
+        """The deleted workspaces that a creation restores."""
         kept = []
         for record in self.store.each(DELETED, self.records.scope(call)):
             if clock.now() - record.private.get("deleted", clock.now()) > _KEPT_S:
@@ -261,7 +261,7 @@ class Workspaces(Provider):
 
 
 def deleted(_operation: Operation) -> None:
-    """Nothing is left to do: the workspace went when its deletion was accepted."""
+    """Nothing to do: the workspace was deleted when the request was accepted."""
 
 
 def _shape(body: Body, before: Body, place: str) -> Body:

@@ -1,4 +1,4 @@
-"""A scripted fault of a running replica: it crashes, hangs, or never becomes ready. Used by
+"""Scripted faults of a running replica: it crashes, hangs, or never becomes ready. Used by
 `replica`.
 """
 
@@ -24,7 +24,7 @@ def freeze(label: str, *, frozen: bool) -> None:
 
 
 def strike(ailment: str, label: str, pid: int | None) -> None:
-    """Let an ailment take hold of a running container: "crash", "hang", or neither."""
+    """Apply an ailment to a running container: "crash", "hang", or neither."""
     if ailment == "crash":
         kill(pid)
     elif ailment == "hang":

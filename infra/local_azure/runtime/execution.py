@@ -26,7 +26,7 @@ _KILLED = 137
 
 @dataclass(frozen=True)
 class Judgement:
-    """How an execution ended: `status` Succeeded or Failed, and Kubernetes' reason and sentence."""
+    """How an execution ended: `status` Succeeded or Failed, and Kubernetes' reason and message."""
 
     status: str
     reason: str
@@ -34,8 +34,8 @@ class Judgement:
 
 
 class Attempt(Replica):
-    """A replica that is not restarted. Its folder stays, for its log is asked for later; `verdict`
-    is the shim's last word.
+    """A replica that is not restarted. Its folder stays, because its log can be read later;
+    `verdict` is what the shim reported at its end.
     """
 
     verdict: dict[str, Any] | None = None

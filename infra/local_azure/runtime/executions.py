@@ -1,8 +1,8 @@
-"""Keeps the running executions of jobs true, as `scheduler` does for revisions. Driven by the
-provider `dispatch`.
+"""Keeps the wanted executions of jobs running, as `scheduler` does for revisions. Driven by
+`control.jobs`.
 
-Level-triggered: whatever is wanted and has no replica gets one, whatever lives and is not wanted
-ends. A finished execution's folder stays (its log is asked for) until its key is not kept any more.
+Level-triggered: a wanted execution without replicas gets them, and one that is not wanted is ended.
+The folder of a finished execution stays, for its log, until its key is no longer kept.
 """
 
 import asyncio
@@ -114,7 +114,7 @@ class Executions:
         return self._executions[key]
 
     def _end(self, key: str) -> None:
-        """Ends what still lives, and forgets what nobody keeps."""
+        """Ends the execution's replicas, and removes its folder if its key is no longer kept."""
         execution = self._executions[key]
         if execution.living:
             if key not in self._ending:

@@ -105,7 +105,7 @@ def attach_tree(descriptor: int, target: str | Path) -> None:
 
 
 def detach(target: str | Path) -> None:
-    """Unmounts `target`; whoever has a file of it open keeps that."""
+    """Unmounts `target`; files that are open stay open."""
     _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), f"umount {target}")
 
 

@@ -1,5 +1,5 @@
-"""What the scheduler remembers of revisions across its restarts (revisions.json). Losing it boots
-idle revisions once more.
+"""What the scheduler keeps of revisions across its restarts (revisions.json). Without it, idle
+revisions start once more.
 """
 
 import json

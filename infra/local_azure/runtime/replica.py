@@ -36,12 +36,11 @@ class _RefusedError(Exception):
 
 
 class Replica:
-    """A replica in `directory` (= its name). `on_change` is called whenever its readiness or its
-    end may have changed.
+    """A replica in `directory` (= its name). `on_change` is called when its readiness or its end
+    may have changed.
 
-    `placed`: it was given what its quotas ration, and is being created or runs. `ended`: nothing of
-    it runs any more and the folder is gone. `terminating`: it was told to stop. `workload` is what
-    a creation that is tried again takes.
+    `placed`: its quotas had room, and it is being created or runs. `ended`: nothing of it runs and
+    its folder is gone. `terminating`: it was told to stop. A retried creation uses `workload`.
     """
 
     def __init__(
@@ -96,7 +95,7 @@ class Replica:
         return replica
 
     def announce(self) -> None:
-        """Says that it is to be placed. Where quota is lacking that is the last word of it, as in
+        """Writes the event that it is to be placed. Without quota no further event follows, as in
         Azure.
         """
         self._event(
@@ -132,8 +131,8 @@ class Replica:
         ailment.kill(self._state["pid"])
 
     def set_ailment(self, name: str) -> None:
-        """Makes it ill, or well again with an empty name: "crash" at every start, "hang", or
-        "unready" for ever.
+        """Starts an ailment, or ends it with an empty name: "crash" at every start, "hang", or
+        "unready".
         """
         before, self._ailment = self._ailment, name
         if name == before:
@@ -165,7 +164,7 @@ class Replica:
                 self._tasks.spawn("remount", self._remount(stale))
 
     async def _remount(self, stale: list[Volume]) -> None:
-        """What a mounted share does by itself when it is there again."""
+        """Mounts volumes again whose share was deleted and made anew."""
         with contextlib.suppress(ShimGoneError):
             answer = await self._shim.request(
                 "remount", volumes=[asdict(volume) for volume in stale]
@@ -180,8 +179,8 @@ class Replica:
         self._tasks.take("remount")
 
     async def stop(self) -> bool:
-        """Ends the container with its grace period. False: it has no SIGTERM handler, so it only
-        deserves to finish requests.
+        """Ends the container with its grace period. False: it has no SIGTERM handler, so it is
+        killed when its requests are done.
         """
         self.terminating = True
         if not self.placed:
@@ -198,7 +197,7 @@ class Replica:
         return bool(answer["caught"])
 
     async def wait_ended(self, drained: Coroutine[Any, Any, None] | None) -> None:
-        """Returns when nothing of it is left: after its own end, its grace period, or (when given)
+        """Returns when it has ended: by itself, after its grace period, or (when given) after
         `drained`.
         """
         with contextlib.suppress(TimeoutError):
@@ -211,7 +210,7 @@ class Replica:
         self._lost()
 
     def release(self) -> None:
-        """Lets go of a living shim, for the next scheduler."""
+        """Disconnects from the shim, which the next scheduler adopts."""
         self._tasks.cancel()
         self._shim.close()
 
@@ -310,7 +309,7 @@ class Replica:
         self._event("ContainerTerminated", message, warning=not self.terminating)
 
     def _lost(self) -> None:
-        """The shim has ended: by order, or killed, and then its container must not outlive it."""
+        """The shim has ended, told to or killed. Its container must not outlive it."""
         if self.ended:
             return
         self.ended = True

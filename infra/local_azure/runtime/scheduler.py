@@ -109,9 +109,7 @@ class Scheduler:
         self._wake_up()
 
     def set_ailments(self, ailments: Mapping[str, str]) -> None:
-        """Makes every replica of an app ill for as long as it is named: app id -> "crash", "hang"
-        or "unready".
-        """
+        """Sets which apps have failing replicas: app id -> "crash", "hang" or "unready"."""
         self._ailments = {app_id.lower(): ailment for app_id, ailment in ailments.items()}
         self._wake_up()
 

@@ -1,3 +1,3 @@
-"""A share as an SMB mount shows it: stale for a while, case-insensitive, picky about names. FUSE
+"""A share as an SMB mount shows it: cached for a while, case-insensitive, strict about names. FUSE
 without a library.
 """

@@ -1,4 +1,4 @@
-"""Values with expressions in them to plain values, in the light of one deployment (`Scope`)."""
+"""Evaluates the expressions in values, for one deployment (`Scope`)."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace

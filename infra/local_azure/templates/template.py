@@ -1,5 +1,5 @@
-"""A template opened for one deployment: its parameters bound, its loops unrolled, its resources
-named and put in order.
+"""A template read for one deployment: its parameters bound, its loops unrolled, its resources
+named.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -48,7 +48,7 @@ class Template:
         dependencies.settle(self.resources)
 
     def outputs(self) -> dict[str, Any]:
-        """What the deployment hands out; Needed as long as an answer is missing."""
+        """The deployment's outputs; Needed as long as an answer is missing."""
         result = {}
         for name, one in (self.source.get("outputs") or {}).items():
             if not render(one.get("condition", True), self.scope):

@@ -71,7 +71,7 @@ def memory(text: str) -> str:
 
 
 def disk(cores: float) -> str:
-    """The ephemeral storage that comes with so many cores; nobody can ask for another."""
+    """The ephemeral storage that comes with so many cores; a request cannot set it."""
     return "1Gi" if cores <= 0.25 else "2Gi" if cores <= 0.5 else "4Gi" if cores <= 1 else "8Gi"
 
 

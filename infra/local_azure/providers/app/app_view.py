@@ -1,6 +1,4 @@
-"""How a container app looks to a client: the GET's state, the PUT's echo, and the ids' peculiar
-casing.
-"""
+"""How a container app is shown: the state of a GET, the echo of a PUT, and the casing of ids."""
 
 from typing import Any
 
@@ -68,8 +66,8 @@ def echo(call: Call, record: Record, environment: Record | None, sent: Body) -> 
 
 
 def revision_fqdn(record: Record, environment: Record | None, revision: str) -> str:
-    """Names below localhost lead to this machine as well, so a revision's name is one at the app's
-    port, where it has one.
+    """A revision's address. Names below localhost resolve to this machine, so it is a name at the
+    app's port.
     """
     if record.body["properties"]["configuration"]["ingress"]:
         return f"{revision}.{fqdn(record)}"
@@ -121,7 +119,7 @@ def revision_view(
 
 
 def _scaler(rule: Body) -> Body:
-    """An HTTP rule as a revision shows it: what its scaler was told, and no more."""
+    """An HTTP rule as a revision shows it: only the metadata that its scaler reads."""
     if not rule.get("http"):
         return rule
     told = {
@@ -133,8 +131,8 @@ def _scaler(rule: Body) -> Body:
 
 
 def _known(record: Record, environment: Record | None) -> Body:
-    """What is true of an app from the first moment on. Apps of an environment in a network of the
-    user's have its addresses.
+    """What is known of an app when it is created. In an environment with a network of the user's,
+    it has no outbound addresses of its own.
     """
     stored = record.body["properties"]
     network = environment.body["properties"].get("vnetConfiguration") if environment else None

@@ -67,7 +67,7 @@ _APP: Any = {
 
 @dataclass(frozen=True)
 class ContainerApps(Provider):
-    """One resource type."""
+    """Apps: create, change, start, stop and delete."""
 
     store: Store
     records: Records

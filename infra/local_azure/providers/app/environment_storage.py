@@ -29,7 +29,7 @@ _FIELDS = ("accountName", "shareName", "accessMode")
 
 @dataclass(frozen=True)
 class EnvironmentStorages(Provider):
-    """One resource type."""
+    """Storages of kind azureFile."""
 
     store: Store
     records: Records

@@ -1,6 +1,4 @@
-"""Executions of jobs: starting and stopping them, and what is known of them. Their processes are
-the business of `dispatch`.
-"""
+"""Executions of jobs: starting, stopping and showing them. `control.jobs` runs them."""
 
 import hashlib
 import secrets
@@ -32,7 +30,7 @@ _STATES = {True: "Succeeded", False: "Failed"}
 
 @dataclass(frozen=True)
 class JobExecutions(Provider):
-    """One resource type."""
+    """The executions of a job and the replicas of an execution."""
 
     store: Store
     records: Records

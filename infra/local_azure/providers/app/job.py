@@ -1,6 +1,4 @@
-"""Container Apps jobs: writes are operations, secrets stay private. Executions are in `execution`,
-what runs in `dispatch`.
-"""
+"""Container Apps jobs: writes are operations. Their executions are in `execution`."""
 
 import re
 from collections.abc import Mapping
@@ -62,7 +60,7 @@ _JOB: Any = {
 
 @dataclass(frozen=True)
 class Jobs(Provider):
-    """One resource type."""
+    """Jobs: create, change, suspend, resume and delete."""
 
     store: Store
     records: Records

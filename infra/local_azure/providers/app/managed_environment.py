@@ -67,7 +67,7 @@ _ENVIRONMENT: Any = {
 
 @dataclass(frozen=True)
 class ManagedEnvironments(Provider):
-    """One resource type."""
+    """Environments with their workload profiles and usages."""
 
     store: Store
     records: Records

@@ -24,7 +24,7 @@ from .app_view import TYPE
 
 @dataclass(frozen=True)
 class Revisions(Provider):
-    """One resource type."""
+    """The revisions of an app and the replicas of a revision."""
 
     store: Store
     records: Records

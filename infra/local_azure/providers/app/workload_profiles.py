@@ -1,5 +1,5 @@
-"""Workload profile types, quotas and their rules: what an environment may offer and what an app may
-ask of it.
+"""Workload profile types and their rules: which an environment may have, and the usages of a
+region.
 """
 
 import re
@@ -19,7 +19,7 @@ from infra.local_azure.store import Store
 
 @dataclass(frozen=True)
 class LocationUsages(Provider):
-    """One resource type."""
+    """What a region offers, and how much of it is used."""
 
     store: Store
     apps: AppControl

@@ -1,1 +1,1 @@
-"""Microsoft.Resources/deployments: templates and what comes of them."""
+"""Microsoft.Resources/deployments: template deployments and their what-if."""

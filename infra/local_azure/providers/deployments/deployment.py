@@ -1,6 +1,5 @@
-"""Template deployments at a resource group and at the subscription. Neighbours:
-`deployment_request` reads them, `deployment_run` carries them out, `deployment_view` shows them,
-`deployment_whatif` foretells them.
+"""Template deployments at a resource group and at the subscription. `deployment_request` reads
+them, `deployment_run` runs them, `deployment_view` shows them, `deployment_whatif` predicts them.
 """
 
 import json
@@ -32,7 +31,7 @@ _EPOCH_TICKS = 621355968000000000
 
 @dataclass(frozen=True)
 class Deployments(Provider):
-    """One resource type."""
+    """Deployments at both scopes, with validation and what-if."""
 
     store: Store
     records: Records
@@ -64,8 +63,8 @@ class Deployments(Provider):
         return {"deployment.predicted": predicted, "deployment.deleted": self.deleted}
 
     def put(self, call: Call) -> Reply:
-        """Accepted at once and carried out behind; 201 for a new name, 200 for one that was used
-        before.
+        """Accepted at once and run in the background; 201 for a new name, 200 for a name that was
+        used before.
         """
         if call.target.group:
             self.records.group(call)
@@ -111,7 +110,7 @@ class Deployments(Provider):
         )
 
     async def what_if(self, call: Call) -> Reply:
-        """Worked out now, handed out when the operation is over."""
+        """Computed now, returned when the operation has ended."""
         request = self.requests.opened(call)
         changes = await deployment_whatif.changes(
             self.store, self.records, self.front, call, request
@@ -155,7 +154,7 @@ class Deployments(Provider):
         self.store.delete(operation.resource)
 
     def cancel(self, call: Call) -> Reply:
-        """What already runs is left to end; nothing more is begun."""
+        """Resources that are being deployed go on to their end; no further one is begun."""
         record = self._find(call)
         properties = record.body["properties"]
         if properties["provisioningState"] not in ACTIVE:
@@ -225,7 +224,7 @@ class Deployments(Provider):
 
 
 def predicted(_operation: Operation) -> None:
-    """Nothing is left to do: the result was kept when the what-if was accepted."""
+    """Nothing to do: the result was kept when the request was accepted."""
 
 
 def short(handler: Callable[[Call], Reply]) -> Handler:

@@ -1,8 +1,7 @@
-"""Carrying a deployment out: each resource is sent through the front like a client's own PUT when
-what it needs is there.
+"""Runs a deployment: each resource is sent through the front, like a client's PUT, when its
+dependencies are there.
 
-Level-triggered: what is done is kept with the deployment, so a server that was killed goes on where
-it stood.
+Level-triggered: the deployment's record says what is done, so a restarted server continues it.
 """
 
 import asyncio
@@ -55,7 +54,7 @@ class Failed(Exception):
 
 
 class Runs:
-    """The deployments that are being carried out. `pause_s` lies between two looks at something."""
+    """The deployments that run now. `pause_s` is the time between two polls."""
 
     def __init__(
         self,
@@ -79,7 +78,7 @@ class Runs:
         task.add_done_callback(self._tasks.discard)
 
     def resume(self) -> None:
-        """Go on with what a previous server left unfinished."""
+        """Continue what a previous server left unfinished."""
         for record in self.store.each(KIND):
             if record.body["properties"]["provisioningState"] in ACTIVE:
                 self.begin(record.key)
@@ -154,7 +153,7 @@ class _Run:
             await self._outputs(template, wanted)
 
     async def _rounds(self, waiting: list[Resource], done: set[str]) -> None:
-        """Start whatever has all it needs, until nothing runs and nothing more can start."""
+        """Start every resource whose dependencies are there, until none runs and none can start."""
         running: dict[asyncio.Task[bool], Resource] = {}
         wanted = {one.key for one in waiting} | done
         while self.record() is not None:
@@ -171,7 +170,7 @@ class _Run:
             task.cancel()
 
     async def _one(self, resource: Resource) -> bool:
-        """Deploy one resource and keep what came of it."""
+        """Deploy one resource and keep its result."""
         started, tracking = clock.now(), str(uuid.uuid4())
         self._keep(
             resource.id,
@@ -240,9 +239,7 @@ class _Run:
                 return
 
     async def _provisioned(self, resource: Resource) -> None:
-        """A resource's own state has the last word: an operation may succeed and leave it
-        failed.
-        """
+        """Wait for the resource's own state: an operation may succeed and leave it Failed."""
         while True:
             reply = await self.front.send(
                 "GET", resource.id, resource.version, None, self.principal

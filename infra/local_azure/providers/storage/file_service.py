@@ -25,7 +25,7 @@ _METHODS = {"DELETE", "GET", "HEAD", "MERGE", "OPTIONS", "PATCH", "POST", "PUT"}
 
 @dataclass(frozen=True)
 class FileServices(Provider):
-    """One resource type."""
+    """The one file service of an account."""
 
     store: Store
     records: Records
@@ -50,8 +50,8 @@ class FileServices(Provider):
         return Reply(200, {"value": [self._view(call, account(self.records, call, 1))]})
 
     def put(self, call: Call) -> Reply:
-        """Sections that are not sent stay. The answer echoes what was sent, and hardly anything
-        when that was nothing.
+        """Sections that are not sent stay. The answer echoes what was sent, and only a name when
+        that was nothing.
         """
         owner, body = (
             account(self.records, call, 1),

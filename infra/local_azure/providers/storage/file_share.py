@@ -48,7 +48,7 @@ _SHARE: Any = {
 
 @dataclass(frozen=True)
 class FileShares(Provider):
-    """One resource type."""
+    """Shares, their snapshots, and deleted shares."""
 
     store: Store
     records: Records
@@ -161,7 +161,7 @@ class FileShares(Provider):
         return listed([shown for name, shown in entries if not match or name.startswith(match[1])])
 
     def restore(self, call: Call) -> Reply:
-        """Have a deleted share back, which is named by its version."""
+        """Restore a deleted share, which is named by its version."""
         owner, body = account(self.records, call, 3), call.document()
         record = self.copies.restore(
             owner,
@@ -305,7 +305,7 @@ class FileShares(Provider):
 
 
 def _sent(body: Body) -> Body:
-    """The properties that the type has: others are read over, and no answer shows them."""
+    """The properties that the type has; others are ignored and no answer shows them."""
     return dict(known_fields(_SHARE, body).get("properties") or {})
 
 

@@ -43,7 +43,7 @@ _ACCOUNT: Any = {
 
 @dataclass(frozen=True)
 class StorageAccounts(Provider):
-    """One resource type."""
+    """Accounts with their two keys."""
 
     store: Store
     records: Records
@@ -139,7 +139,7 @@ class StorageAccounts(Provider):
         return Reply(200, account_shape.view(call, record)) if record else Reply(204)
 
     def get(self, call: Call) -> Reply:
-        """On its way an account is `Creating`, then `ResolvingDns`."""
+        """A new account is `Creating`, then `ResolvingDns`."""
         record = self.records.find(call, TYPE)
         running = self.operations.busy(record.key)
         if running is not None and clock.now() > (running.started + running.due) / 2:
