@@ -24,8 +24,8 @@ from reconciler.api.fields import (
     unique,
 )
 from reconciler.api.policies import DeletionPolicy, ReconcilePolicy
+from reconciler.api.tags import PREFIX
 
-OUR_TAGS = "moorage-"
 DERIVED_PROFILES = ("Consumption", "gpu")  # there when spec.workloadProfiles is left out
 _TAG_LIMIT = 45  # Azure takes 50; the rest is for Moorage's own
 
@@ -160,7 +160,7 @@ def _tags(tags: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _tag_fault(name: str, value: str) -> Fault | None:
-    if name.lower().startswith((OUR_TAGS, "microsoft", "azure", "windows")):
+    if name.lower().startswith((PREFIX, "microsoft", "azure", "windows")):
         return Fault(
             f"tag {name!r} has a reserved prefix",
             "do not start it with moorage-, microsoft, azure or windows",

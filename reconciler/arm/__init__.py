@@ -1,1 +1,1 @@
-"""The only package that imports azure.*: clients, inventory, operations, errors, tags, files."""
+"""The only package that imports azure.*: clients, inventory, operations, errors, files."""

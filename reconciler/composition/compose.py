@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from reconciler.api import tags
 from reconciler.api.documents import Environment, InferenceService
 from reconciler.api.manifest import Loaded
 from reconciler.api.reasons import Cause, Reason
@@ -12,7 +13,7 @@ from reconciler.composition import environment as environments
 from reconciler.composition.download import Downloads
 from reconciler.composition.names import Names, names_of, rotated
 from reconciler.composition.service import Place, ServiceComposer, SourceMissingError
-from reconciler.composition.world import DOCUMENT_TAG, ENVIRONMENT_TAG, OWNER_TAG, World
+from reconciler.composition.world import World
 from reconciler.engine.external import Desired, DocumentRef, Policy
 
 
@@ -225,8 +226,4 @@ def _implicit(name: str) -> Environment:
 
 
 def _tags(document: DocumentRef, environment: str, world: World) -> dict[str, str]:
-    return {
-        OWNER_TAG: world.owner_of(environment),
-        DOCUMENT_TAG: str(document),
-        ENVIRONMENT_TAG: environment,
-    }
+    return tags.ownership(world.owner_of(environment), str(document), environment)

@@ -35,8 +35,9 @@ from reconciler.composition.names import Names, digest
 from reconciler.composition.world import World
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
 from serving.catalogue import Expectation
+from serving.preflight import SUPPORTED_VLLM
 
-VLLM_IMAGE = "docker.io/vllm/vllm-openai:v0.32.0"
+VLLM_IMAGE = f"docker.io/vllm/vllm-openai:v{SUPPORTED_VLLM[-1]}"
 CODE_IMAGE = "docker.io/library/python:3.11-slim"
 SHORT = 12
 

@@ -15,10 +15,6 @@ from reconciler.api.source import Missing, SourceRef
 from reconciler.engine.external import DocumentRef
 from serving.catalogue import Expectation
 
-OWNER_TAG = "moorage-owner"
-DOCUMENT_TAG = "moorage-document"
-ENVIRONMENT_TAG = "moorage-environment"
-
 
 @dataclass(frozen=True)
 class Registered:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reconciler.api import tags
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.arm import tags
 from reconciler.engine.errors import NotOwned
 from reconciler.engine.external import Change, Origin
 

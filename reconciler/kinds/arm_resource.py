@@ -10,10 +10,11 @@ from urllib.parse import quote
 
 from typing_extensions import TypeVar
 
+from reconciler.api import tags
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ResourceSpec
-from reconciler.arm import ids, operations, tags
+from reconciler.arm import ids, operations
 from reconciler.engine.diff import Rules, diff
 from reconciler.engine.errors import NotOwned, TerminalError
 from reconciler.engine.external import (

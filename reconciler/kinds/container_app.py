@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from reconciler.api import tags
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.arm import apps, ids, tags
+from reconciler.arm import apps, ids
 from reconciler.engine.diff import Rules, diff
 from reconciler.engine.errors import NotReadyYet, TerminalError
 from reconciler.engine.external import (

@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from reconciler.api import tags
 from reconciler.api.kinds import Kind
-from reconciler.arm import ids, tags
+from reconciler.arm import ids
 from reconciler.arm.clients import Arm
 from reconciler.engine.external import DocumentRef, Gone, Identity, ObjectKey, Origin
 

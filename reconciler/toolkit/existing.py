@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from reconciler.api import tags
 from reconciler.api.kinds import Kind
-from reconciler.arm import files, ids, tags
+from reconciler.arm import files, ids
 from reconciler.arm.clients import Arm
 from reconciler.arm.share import Share
 from reconciler.toolkit.project import MODELS, adapter_folders

@@ -4,8 +4,8 @@ held, what is handed back.
 
 import pytest
 
+from reconciler.api import tags
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.arm import tags
 from reconciler.engine.diff import diff
 from reconciler.engine.errors import NotOwned
 from reconciler.engine.external import Origin

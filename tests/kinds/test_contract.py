@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from reconciler.api import tags
 from reconciler.api.digest import digest_tree
 from reconciler.api.hub import HubAccess, HubModel
 from reconciler.api.reasons import Reason
@@ -21,7 +22,7 @@ from reconciler.arm import files
 from reconciler.arm.clients import Arm
 from reconciler.composition.download import Downloads
 from reconciler.composition.environment import share_of
-from reconciler.composition.world import DOCUMENT_TAG, ENVIRONMENT_TAG, OWNER_TAG, World
+from reconciler.composition.world import World
 from reconciler.daemon import Daemon
 from reconciler.engine.errors import NotReadyYet, ReconcileError
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
@@ -174,11 +175,7 @@ def downloads_of(daemon, names, documents):
     """The job that would fetch a hub's model, made by hand like the catalogue: a service with a
     model needs vLLM.
     """
-    tags = {
-        OWNER_TAG: daemon.settings.owner_of("dev"),
-        DOCUMENT_TAG: "Environment/dev",
-        ENVIRONMENT_TAG: "dev",
-    }
+    ours = tags.ownership(daemon.settings.owner_of("dev"), "Environment/dev", "dev")
     tree = digest_tree(build_runtime(daemon.settings.state_dir / "cache"))
     hub = HubAccess(daemon.settings.hf_endpoint, token=bool(daemon.settings.hf_token))
     models = {SourceRef("dev", "hf://org/tiny@v1"): HubModel("c0ffee" + "0" * 34, 100)}
@@ -190,7 +187,7 @@ def downloads_of(daemon, names, documents):
         models=models,
         hub=hub,
     )
-    return Downloads(names, share_of(names), tags, 1, Policy.MANAGE, world).expand(
+    return Downloads(names, share_of(names), ours, 1, Policy.MANAGE, world).expand(
         {"hf://org/tiny@v1"}
     )
 

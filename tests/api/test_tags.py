@@ -1,18 +1,17 @@
 """Ownership tags."""
 
-from reconciler.arm import tags
+from reconciler.api import tags
 
 
 def test_merging_keeps_what_others_wrote():
     """Ours win, also over an older spelling of the same name; nothing else changes."""
     before = {"costCenter": "4711", "Moorage-Owner": "old"}
-    after = tags.merged(before, tags.ownership("me", "InferenceService/phi", "dev", "abc"))
+    after = tags.merged(before, tags.ownership("me", "InferenceService/phi", "dev"))
     assert after == {
         "costCenter": "4711",
         "moorage-owner": "me",
         "moorage-document": "InferenceService/phi",
         "moorage-environment": "dev",
-        "moorage-spec": "abc",
     }
     assert before == {"costCenter": "4711", "Moorage-Owner": "old"}
 

@@ -7,20 +7,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-OWNER = "moorage-owner"
-DOCUMENT = "moorage-document"
-ENVIRONMENT = "moorage-environment"
-SPEC = "moorage-spec"
-ADOPTED = "moorage-adopted"
-OURS = (OWNER, DOCUMENT, ENVIRONMENT, SPEC, ADOPTED)
+PREFIX = "moorage-"  # no document may set a tag that begins so
+OWNER = PREFIX + "owner"
+DOCUMENT = PREFIX + "document"
+ENVIRONMENT = PREFIX + "environment"
+ADOPTED = PREFIX + "adopted"
+OURS = (OWNER, DOCUMENT, ENVIRONMENT, ADOPTED)
 
 
-def ownership(owner: str, document: str, environment: str, spec: str = "") -> dict[str, str]:
-    """The tags that say a resource is ours; `document` like `InferenceService/phi`, `spec` a hash
-    of what was asked for.
-    """
-    tags = {OWNER: owner, DOCUMENT: document, ENVIRONMENT: environment}
-    return {**tags, SPEC: spec} if spec else tags
+def ownership(owner: str, document: str, environment: str) -> dict[str, str]:
+    """The tags that say a resource is ours; `document` like `InferenceService/phi`."""
+    return {OWNER: owner, DOCUMENT: document, ENVIRONMENT: environment}
 
 
 def merged(existing: Mapping[str, str] | None, ours: Mapping[str, str]) -> dict[str, str]:
