@@ -2,106 +2,27 @@
 library only.
 
 .venv is the product with training and tools; .venv/images/* stand for container images
-(infra/local_azure/runtime/images.yaml) and hold what those hold and nothing else. Each environment
+(infra/local_azure/images.yaml) and hold what those hold and nothing else. Each environment
 carries a stamp; one that matches its locks is left alone.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 import shutil
-import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ROOT / "requirements"
-VENV = ROOT / ".venv"
-UV = VENV / "bin" / "uv"
-LOG = VENV / "install.log"
-PIN = re.compile(
-    r"^(?P<pin>(?P<name>[A-Za-z0-9._-]+)==[^ ;]+)(?: ; python_version >="
-    r" \"3\.(?P<minor>\d+)\")?\s+# (?P<size>[\d.]+) MB"
-)
+from environments import ROOT, VENV, Environment, installed
+from pins import LOCKS, read_lock, size_text
+from steps import UV, Command, InstallError, run, say
+
 # measured: what is unpacked takes this many times its download, for small and for large packages
 # alike
 DISK_FACTOR = 3.7
-BEAT = 10.0  # seconds without a word at most
 GPU_MINOR = 12  # vLLM's CUDA requirements have wheels up to this Python 3 minor version
-
-
-class InstallError(Exception):
-    """One sentence that says what is missing and what to do."""
-
-
-Command = list[str | Path]
-
-
-@dataclass(frozen=True)
-class Environment:
-    """A virtual environment, the locks that make it, and whether its torch and vLLM are for a `cpu`
-    or a `gpu`.
-    """
-
-    folder: Path
-    locks: tuple[str, ...]
-    variant: str = "cpu"
-    product: bool = False
-
-    @property
-    def python(self) -> Path:
-        return self.folder / "bin" / "python"
-
-    @property
-    def stamp(self) -> Path:
-        return self.folder / ".installed"
-
-    def digest(self) -> str:
-        """Of all that decides the content: the locks, the interpreter, and for the product its own
-        packaging.
-        """
-        parts = [
-            sys.version.split()[0],
-            self.variant,
-            *((LOCKS / f"{name}.txt").read_text(encoding="utf-8") for name in self.locks),
-        ]
-        if self.product:
-            pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-            parts.append(
-                json.dumps(
-                    [pyproject["project"], pyproject["build-system"], str(ROOT)], sort_keys=True
-                )
-            )
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-    def has_torch(self) -> bool:
-        """Whether it holds the torch of its locks already, in the build its variant means."""
-        version = next(
-            pin
-            for pin in read_lock(self.locks[-1] if not self.product else "train")
-            if pin.startswith("torch==")
-        )
-        found = [
-            path.name
-            for path in self.folder.glob(
-                f"lib/python3*/site-packages/{version.replace('==', '-')}*.dist-info"
-            )
-        ]
-        return bool(found) and ("+cpu" in found[0]) == (self.variant == "cpu")
-
-    def stands(self) -> bool:
-        return (
-            self.python.exists()
-            and self.stamp.exists()
-            and self.stamp.read_text(encoding="utf-8").strip() == self.digest()
-        )
 
 
 def main() -> int:
@@ -200,59 +121,48 @@ def install(stale: Sequence[Environment], variant: str) -> None:
                 f"{title}: an empty environment",
                 [VENV / "bin" / "python", "-m", "venv", "--without-pip", environment.folder],
             )
-        locks = [LOCKS / f"{name}.txt" for name in environment.locks if name != "tools"]
-        if locks:
-            size = sum(
-                size
-                for lock in locks
-                for pin, size in read_lock(lock.stem).items()
-                if not pin.startswith("torch==")
-            )
-            into: Command = [UV, "pip", "install", "--python", environment.python]
-            constraint = LOCKS / (
-                "vllm-gpu.txt"
-                if variant == "gpu"
-                else f"{'train' if environment.product else 'vllm-cpu'}.txt"
-            )
-            if not environment.has_torch():
-                run(f"{title}: torch", [*into, *torch(), "-c", constraint])
-            everything: Command = [item for lock in locks for item in ("-r", lock)]
-            run(
-                f"{title}: {' and '.join(lock.stem for lock in locks)} ({size_text(size)})",
-                [*into, "--no-deps", *everything],
-            )
-        if locks and not environment.product:
-            # A replica cannot write into its image, so what is not compiled now is compiled at
-            # every start, three times over: 30 s each on two cores.
-            compile_: Command = [
-                environment.python,
-                "-m",
-                "compileall",
-                "-q",
-                "-j",
-                "0",
-                environment.folder / "lib",
-            ]
-            run(
-                f"{title}: bytecode", compile_, must=False
-            )  # a template file in a package is no module, which it complains of
+        if any(name != "tools" for name in environment.locks):
+            install_locks(environment, title, torch)
         if environment.product:
-            # compat: a plain path in a .pth file; the default installs an import hook that slows
-            # every start by 40 ms.
-            editable: Command = [
-                "--no-deps",
-                "--no-build-isolation",
-                "-C",
-                "editable_mode=compat",
-                "-e",
-                ROOT,
-            ]
-            run(
-                f"{title}: moorage itself",
-                [UV, "pip", "install", "--python", environment.python, *editable],
-            )
+            install_product(environment, title)
         environment.stamp.write_text(environment.digest() + "\n", encoding="utf-8")
     shutil.rmtree(VENV / "wheels", ignore_errors=True)
+
+
+def install_locks(environment: Environment, title: str, torch: Callable[[], Command]) -> None:
+    locks = [LOCKS / f"{name}.txt" for name in environment.locks if name != "tools"]
+    size = sum(
+        size
+        for lock in locks
+        for pin, size in read_lock(lock.stem).items()
+        if not pin.startswith("torch==")
+    )
+    into: Command = [UV, "pip", "install", "--python", environment.python]
+    if not environment.has_torch():
+        cpu = "train" if environment.product else "vllm-cpu"
+        constraint = LOCKS / f"{'vllm-gpu' if environment.variant == 'gpu' else cpu}.txt"
+        run(f"{title}: torch", [*into, *torch(), "-c", constraint])
+    everything: Command = [item for lock in locks for item in ("-r", lock)]
+    run(
+        f"{title}: {' and '.join(lock.stem for lock in locks)} ({size_text(size)})",
+        [*into, "--no-deps", *everything],
+    )
+    if not environment.product:
+        # A replica cannot write into its image, so what is not compiled now is compiled at every
+        # start, three times over: 30 s each on two cores. A template file in a package is no
+        # module, which compileall complains of; so it need not succeed.
+        compile_all: Command = [environment.python, "-m", "compileall", "-q", "-j", "0"]
+        run(f"{title}: bytecode", [*compile_all, environment.folder / "lib"], must=False)
+
+
+def install_product(environment: Environment, title: str) -> None:
+    # compat: a plain path in a .pth file; the default installs an import hook that slows every
+    # start by 40 ms.
+    editable: Command = ["--no-deps", "--no-build-isolation", "-C", "editable_mode=compat"]
+    run(
+        f"{title}: moorage itself",
+        [UV, "pip", "install", "--python", environment.python, *editable, "-e", ROOT],
+    )
 
 
 def prepare_product_folder() -> None:
@@ -314,98 +224,6 @@ def torch_source(variant: str) -> Callable[[], Command]:
         return chosen
 
     return choose
-
-
-def run(title: str, command: Sequence[str | Path], *, must: bool = True) -> bool:
-    """Run one step with its output in the log, a line when it ends and one every ten seconds until
-    then.
-    """
-    started = before = time.monotonic()
-    used = shutil.disk_usage(ROOT).used
-    environment = {
-        **os.environ,
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PYTHONWARNINGS": "ignore",
-        **uv_index(),
-    }
-    environment.pop("VIRTUAL_ENV", None)
-    with LOG.open("ab") as log:
-        log.write(f"\n$ {' '.join(map(str, command))}\n".encode())
-        log.flush()
-        start = log.tell()
-        process = subprocess.Popen(
-            [str(part) for part in command], stdout=log, stderr=log, cwd=ROOT, env=environment
-        )
-        while process.poll() is None:
-            time.sleep(0.05)
-            if time.monotonic() - before > BEAT:
-                before = time.monotonic()
-                grown = (shutil.disk_usage(ROOT).used - used) / 1e6
-                say(f"  {title} ... {before - started:.0f} s, {size_text(max(grown, 0))} written")
-    if process.returncode == 0:
-        say(f"  {title}: {time.monotonic() - started:.1f} s")
-    elif must:
-        with LOG.open("rb") as log:
-            log.seek(start)
-            last = [
-                line for line in log.read().decode(errors="replace").splitlines() if line.strip()
-            ][-12:]
-        raise InstallError(
-            "\n  ".join([f"{title} failed; the end of {LOG.relative_to(ROOT)}:", *last])
-        )
-    return process.returncode == 0
-
-
-def uv_index() -> dict[str, str]:
-    """Help uv, which does not read pip's configuration: a machine that names its package index
-    there means it for both.
-    """
-    if (
-        "UV_DEFAULT_INDEX" in os.environ
-        or "UV_INDEX_URL" in os.environ
-        or not (VENV / "bin" / "pip").exists()
-    ):
-        return {}
-    if "index" not in _FOUND:
-        listed = subprocess.run(
-            [VENV / "bin" / "pip", "config", "list"], capture_output=True, text=True, check=False
-        ).stdout
-        match = re.search(r"^(?:global|install|:env:)\.index-url='(.+)'$", listed, re.MULTILINE)
-        _FOUND["index"] = {"UV_DEFAULT_INDEX": match[1]} if match else {}
-    return _FOUND["index"]
-
-
-_FOUND: dict[str, dict[str, str]] = {}
-
-
-def read_lock(name: str) -> dict[str, float]:
-    """The pins of one lock that count for this Python, with their download size in MB."""
-    found = (
-        PIN.match(line) for line in (LOCKS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    )
-    return {
-        match["pin"]: float(match["size"])
-        for match in found
-        if match and int(match["minor"] or 0) <= sys.version_info[1]
-    }
-
-
-def installed(folder: Path) -> set[str]:
-    """`name==version` of what an environment holds, in the spelling of the locks."""
-    metadata = folder.glob("lib/python3*/site-packages/*.dist-info")
-    names = (path.name.removesuffix(".dist-info").rpartition("-") for path in metadata)
-    return {
-        f"{re.sub(r'[-_.]+', '-', name).lower()}=={version.partition('+')[0]}"
-        for name, _, version in names
-    }
-
-
-def size_text(megabytes: float) -> str:
-    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":
