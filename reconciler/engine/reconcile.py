@@ -263,9 +263,7 @@ class Reconciler:
         )
 
     def _pause(self, record: ObjectRecord, changes: tuple[Change, ...]) -> Outcome | None:
-        """Why not to write now a difference that earlier writes did not settle; None to
-        go ahead.
-        """
+        """Why a difference that earlier writes did not settle must wait; None to write now."""
         pacing = self.writer.pacing
         tries = min(record.writes.get(signature(change), 0) for change in changes)
         stubborn = tries >= TRIES
@@ -363,9 +361,7 @@ class Reconciler:
 
 
 def under_way(record: ObjectRecord, after: float, reason: Cause | None, message: str) -> Outcome:
-    """Work in progress; an object that does not converge keeps saying so while it is written once
-    more.
-    """
+    """Work in progress. What does not converge keeps saying so while it is written once more."""
     if record.phase is Phase.NOT_CONVERGING and min(record.writes.values(), default=0) > TRIES:
         return Outcome(record.phase, record.reason, record.message, after=after)
     return Outcome(Phase.WORKING, reason, message, after=after)
