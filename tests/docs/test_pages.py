@@ -147,7 +147,7 @@ def _keys(path, functions):
         ("reconciler/web/status.py", ("status_of", "_document", "_object", "_service")),
         ("reconciler/kinds/replicas.py", ("_row", "_revision_row")),
         ("reconciler/cli/plan.py", ("as_value",)),
-        ("infra/local_azure/control.py", ("facts", "status")),
+        ("infra/local_azure/lifecycle.py", ("facts", "status")),
         ("infra/local_azure/journal.py", ("write",)),
     ],
 )
