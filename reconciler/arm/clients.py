@@ -28,6 +28,7 @@ from reconciler.arm.credentials import credential_for
 from reconciler.arm.errors import translate
 from reconciler.arm.inventory import Inventory
 from reconciler.arm.server_time import ServerTime
+from reconciler.arm.throttle import Throttle
 from reconciler.engine import permit
 from reconciler.settings import Settings
 
@@ -51,9 +52,10 @@ class Arm:
         self.calls: Counter[str] = Counter()
         self.inventory = Inventory(self)
         self.time = ServerTime()
+        self.throttle = Throttle()
 
     async def __aenter__(self) -> Self:
-        self.session = session(self.settings, trace_configs=[_traced(self.time)])
+        self.session = session(self.settings, trace_configs=[_traced(self)])
         # The session owns the TLS context: given a CA file by path, the transport would read it
         # anew and reconnect every call.
         transport = AioHttpTransport(
@@ -205,11 +207,19 @@ class _Request(aiohttp.ClientRequest):
         return await super().send(conn)
 
 
-def _traced(time: ServerTime) -> aiohttp.TraceConfig:
+def _traced(arm: Arm) -> aiohttp.TraceConfig:
+    """Every request of the session, to whichever plane."""
+
+    async def asked(_: object, __: object, start: aiohttp.TraceRequestStartParams) -> None:
+        await arm.throttle.enter(start.method, str(start.url))
+
     async def answered(_: object, __: object, end: aiohttp.TraceRequestEndParams) -> None:
-        time.saw(end.response.headers.get("Date"))
+        answer = end.response
+        arm.time.saw(answer.headers.get("Date"))
+        arm.throttle.saw(end.method, str(end.url), answer.status, answer.headers)
 
     config = aiohttp.TraceConfig()
+    config.on_request_start.append(asked)
     config.on_request_end.append(answered)
     return config
 

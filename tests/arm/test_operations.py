@@ -180,7 +180,7 @@ async def test_a_location_that_answers_with_an_error_tells_of_the_failure(arm, s
     ("code", "headers", "expected"),
     [
         pytest.param(
-            429, {"Retry-After": "7"}, Throttled, id="polling too fast says when to come back"
+            429, {"Retry-After": "1"}, Throttled, id="polling too fast says when to come back"
         ),
         pytest.param(502, {}, TransportFailed, id="a gateway hiccup on the status URL is real"),
         pytest.param(409, {}, Busy, id="in progress elsewhere"),
