@@ -1,72 +1,122 @@
-"""The real dimensions of a base model, read from its folder for preflight: exact ones from
-safetensors headers, otherwise those that its config.json implies for the usual projections.
+"""What a base model's folder says of it for preflight: its architecture, the modules it has and
+their widths.
+
+Widths are exact where the weights tell them. Where they lie elsewhere or are quantised, the
+configuration tells those that vLLM computes in the usual way, and the others stay unknown.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from serving.weights import read_header
+from serving.architecture import Architecture, architecture, template
+from serving.json_files import FileFault, read_object
+from serving.weights import Tensor, read_header
+
+Shape = tuple[int, int]  # (outputs, inputs)
+_FILES = 2000
+# 8-bit floats lie in a matrix as the real ones do; integers are packed
+_PLAIN = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+_ENDINGS = (".weight", ".qweight", ".weight_packed")
 
 
 @dataclass(frozen=True)
 class Base:
-    """`shapes` maps a module's name to (outputs, inputs); `complete` when a module that is not in
-    it does not exist.
+    """`found` are the modules that the weights hold, as vLLM names them, with their shape where it
+    is plain; empty when there are no weights here. `text` is the language model's configuration.
     """
 
+    kind: Architecture
     layers: int | None = None
-    shapes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    by_leaf: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    complete: bool = False
+    found: Mapping[str, Shape | None] = field(default_factory=dict)
+    text: Mapping[str, Any] = field(default_factory=dict)
 
-    def shape(self, module: str) -> tuple[int, int] | None:
-        """(outputs, inputs) of a module as an adapter names it, or None when unknown."""
-        for name in (module, f"model.{module}", module.removeprefix("model.")):
-            if name in self.shapes:
-                return self.shapes[name]
-        return self.by_leaf.get(module.rpartition(".")[2])
+    def shape(self, module: str) -> Shape | None:
+        """The shape of a module (as vLLM names it), or None when it cannot be known."""
+        shape = self.found.get(module)
+        if shape is None and module.endswith("lm_head"):
+            shape = self._embedding  # tied
+        if shape is None and template(module) in self.kind.plain:
+            shape = self._projections.get(module.rpartition(".")[2])
+        return shape
+
+    def lacks(self, module: str) -> bool:
+        """Whether the weights show that the module does not exist, though others of its kind do."""
+        if not self.found or module in self.found or module.endswith("lm_head"):
+            return False
+        return template(module) in self._templates
+
+    @cached_property
+    def _templates(self) -> frozenset[str]:
+        return frozenset(map(template, self.found))
+
+    @cached_property
+    def _embedding(self) -> Shape | None:
+        return next((s for name, s in self.found.items() if name.endswith("embed_tokens")), None)
+
+    @cached_property
+    def _projections(self) -> dict[str, Shape]:
+        return _projections(self.text)
 
 
 def read_base(folder: Path) -> Base:
     """Read config.json and, where there are any, the headers of the weights; a few milliseconds
     even for large models.
 
-    Raises OSError or ValueError when the folder is not a model folder.
+    Raises OSError or FileFault when the folder is not a model folder.
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    text = config.get("text_config") or config
+    config = read_object(folder / "config.json", 64 << 20)
+    named = config.get("architectures")
+    name = named[0] if isinstance(named, list) and named else ""
+    kind = architecture(name if isinstance(name, str) else "")
+    text = config.get("text_config")
+    text = text if isinstance(text, dict) else config
     layers = text.get("num_hidden_layers")
+    return Base(
+        kind=kind,
+        layers=layers if isinstance(layers, int) else None,
+        found=_modules(folder, kind),
+        text=text,
+    )
+
+
+def _modules(folder: Path, kind: Architecture) -> dict[str, Shape | None]:
+    found: dict[str, Shape | None] = {}
     files = sorted(folder.glob("*.safetensors"))
-    quantized = "quantization_config" in config or "quantization_config" in text
-    if (
-        not files or quantized
-    ):  # packed weights have shapes of their own; the configuration still tells the widths
-        return Base(layers=layers, by_leaf=_projections(text))
-    shapes = {
-        name.removesuffix(".weight"): (tensor.shape[0], tensor.shape[1])
-        for file in files
-        for name, tensor in read_header(file).items()
-        if name.endswith(".weight") and len(tensor.shape) == 2
-    }
-    if text.get("tie_word_embeddings") and "model.embed_tokens" in shapes:
-        shapes.setdefault("lm_head", shapes["model.embed_tokens"])
-    return Base(layers=layers, shapes=shapes, complete=bool(shapes))
+    if len(files) > _FILES:
+        raise FileFault(f"the base model has more than {_FILES} files of weights")
+    for file in files:
+        for name, tensor in read_header(file).items():
+            ending = next((one for one in _ENDINGS if name.endswith(one)), None)
+            if ending:
+                found[kind.module(name.removesuffix(ending))] = _shape(ending, tensor)
+    return found
 
 
-def _projections(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    try:
-        hidden, middle = int(config["hidden_size"]), int(config["intermediate_size"])
-        heads = int(config["num_attention_heads"])
-    except (KeyError, TypeError, ValueError):
+def _shape(ending: str, tensor: Tensor) -> Shape | None:
+    if ending != ".weight" or tensor.dtype not in _PLAIN or len(tensor.shape) != 2:
+        return None
+    return tensor.shape[0], tensor.shape[1]
+
+
+def _projections(config: Mapping[str, Any]) -> dict[str, Shape]:
+    """The widths that a configuration implies for the usual attention and MLP."""
+
+    def number(key: str, otherwise: int = 0) -> int:
+        value = config.get(key)
+        return value if isinstance(value, int) and value > 0 else otherwise
+
+    hidden, middle = number("hidden_size"), number("intermediate_size")
+    heads = number("num_attention_heads")
+    if not (hidden and middle and heads):
         return {}
-    width = int(config.get("head_dim") or hidden // heads)
-    keys = int(config.get("num_key_value_heads") or heads) * width
-    queries = heads * width
+    width = number("head_dim", hidden // heads)
+    queries, keys = heads * width, number("num_key_value_heads", heads) * width
     return {
         "q_proj": (queries, hidden),
         "k_proj": (keys, hidden),
@@ -76,3 +126,9 @@ def _projections(config: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
         "up_proj": (middle, hidden),
         "down_proj": (hidden, middle),
     }
+
+
+def layer_of(module: str) -> int | None:
+    """The layer a module of the language model is in."""
+    match = re.search(r"\.layers\.(\d{1,9})\.", f".{module}.")
+    return int(match[1]) if match else None

@@ -1,55 +1,43 @@
-"""Is this adapter loadable? Pure checks over files, the same in the reconciler's plan and in every
-replica.
+"""Is this adapter loadable, and will it do anything? Checks over files, the same in the
+reconciler's plan and in every replica.
 
-vLLM answers 200 to adapters of a wrong size, of another base or full of NaN and then serves
-garbage, so nothing reaches it unchecked. Neighbours: weights.py reads the files' headers,
+vLLM answers 200 to adapters of a wrong size, of another base or with names that it does not know,
+and then serves garbage or the base model; so nothing reaches it unchecked. Bounded in time and
+memory, and never raises. Neighbours: adapter_config.py and fit.py judge, weights.py reads,
 adapters.py calls this before each load.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serving.adapter_config import CONFIG, judge_config, ranks_of, shown
 from serving.base import Base, read_base
-from serving.weights import Tensor, WeightsError, not_finite, read_header
+from serving.fit import Module, judge_copies, judge_modules, judge_pairs, modules_of
+from serving.hints import WEIGHTS, no_configuration, no_weights
+from serving.json_files import FileFault, read_object
+from serving.weights import Tensor, WeightsError, all_zero, not_finite, read_header
 
 # The one list of vLLM versions whose internals serving/engine.py was tested against.
 SUPPORTED_VLLM = ("0.32.0",)
-
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # bytes: during a change two versions lie side by side on a replica's local disk, which holds 8 GiB
 SIZE_LIMIT = 3 << 30
-PICKLES = ("adapter_model.bin", "adapter_model.pt")
-_KEY = re.compile(
-    r"^(?:base_model\.model\.)?(?P<module>.+?)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(?:\.weight)?$"
-)
-_PLAIN_INITS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
-_FORBIDDEN = {
-    "use_dora": "it is a DoRA adapter; vLLM loads plain LoRA only",
-    "lora_bias": "it was trained with lora_bias, which vLLM does not support",
-    "alora_invocation_tokens": "it is an activated LoRA (aLoRA), which vLLM does not support",
-    "layer_replication": "it replicates layers (layer_replication), which vLLM does not support",
-    "use_bdlora": "it is a block-diagonal LoRA, which vLLM does not support",
-    "use_qalora": "it is a QALoRA adapter, which vLLM does not support",
-    "trainable_token_indices": (
-        "it trains single tokens of the embedding (trainable_token_indices), which vLLM does not"
-        " support"
-    ),
-}
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found: loadable when `problems` is empty. `rank` is the highest any module needs,
-    `size` the weights in bytes, `width` the inputs and outputs of all its modules added up.
+    """What was found: loadable when `problems` is empty. `notes` are worth a look and no obstacle.
+
+    `rank` is the highest any module needs, `size` the weights in bytes, `width` the inputs and
+    outputs of all its modules added up.
     """
 
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     rank: int = 0
     base_model: str | None = None
     size: int = 0
@@ -69,44 +57,57 @@ def check_adapter(
     max_rank: int | None = None,
     *,
     base_names: Iterable[str] | None = None,
+    tower: bool = False,
 ) -> Findings:
     """Look at a PEFT adapter folder; against the base model's folder and the engine's highest rank
     when they are given.
 
-    `base_names` are the names under which the base is known (folder, hub id); only the side that
-    knows them passes them, and then an adapter that says it was trained on something else is
-    refused. Never raises for bad content.
+    `base_names` are the names under which the base is known (folder, hub id): another one is worth
+    a note, for a name proves nothing. `tower` is whether the engine takes LoRA on the part that
+    reads images (enable-tower-connector-lora). Never raises.
     """
     try:
-        config = _config(folder)
-        tensors = _tensors(folder)
-    except (WeightsError, OSError) as error:
-        return Findings((str(error),))
-    ranks = _ranks(config)
+        return _checked(folder, base, max_rank, tuple(base_names or ()), tower=tower)
+    except FileFault as fault:
+        return Findings((str(fault),))
+    except OSError as error:
+        return Findings((f"it cannot be read ({error.strerror or type(error).__name__})",))
+    except Exception as error:  # noqa: BLE001 what somebody else wrote never ends a replica or the daemon
+        return Findings(
+            (f"it is damaged in a way that is not known here ({type(error).__name__})",)
+        )
+
+
+def _checked(
+    folder: Path,
+    base: Path | None,
+    max_rank: int | None,
+    base_names: tuple[str, ...],
+    *,
+    tower: bool,
+) -> Findings:
+    config, tensors = _config(folder), _tensors(folder)
+    modules, others = modules_of(tensors)
+    ranks = ranks_of(config)
     size = sum(tensor.end - tensor.start for tensor in tensors.values())
-    problems = [
-        *_links(folder),
-        *_features(config),
-        *_rank_limits(ranks, max_rank),
-        *_base_name(config, base_names),
-    ]
-    problems += [*_too_large(size), *_pairs(tensors, config, folder)]
-    if base is not None and not problems:
-        try:
-            problems += _against(tensors, read_base(base))
-        except (WeightsError, OSError, ValueError) as error:
-            problems.append(f"the base model cannot be read: {error}")
-    if not problems and (name := not_finite(folder / WEIGHTS, tensors)):
-        problems.append(f"the tensor {name} holds values that are not finite (NaN or infinity)")
+    problems = [*_links(folder), *judge_config(config), *_rank_limits(ranks, max_rank)]
+    problems += [*_too_large(size), *_few(_strangers(others, folder))]
+    if not problems:
+        problems += _few(judge_pairs(modules.values(), config))
+    if not problems and base is not None:
+        known = _base(base)
+        problems += _few(judge_copies(tensors, known))
+        problems += _few(judge_modules(modules.values(), known, tower=tower))
+    if not problems:
+        problems += _values(folder / WEIGHTS, tensors, modules)
     return Findings(
         problems=tuple(problems),
+        notes=tuple(_other_name(config, base_names)),
         rank=max(ranks, default=0),
-        base_model=_text(config.get("base_model_name_or_path")),
+        base_model=_base_name(config),
         size=size,
-        target_modules=tuple(
-            sorted({module.rpartition(".")[2] for module, _, _ in map(_split, tensors) if module})
-        ),
-        width=_width(tensors),
+        target_modules=tuple(sorted({name.rpartition(".")[2] for name in modules})),
+        width=sum(module.width for module in modules.values()),
     )
 
 
@@ -115,28 +116,24 @@ def _config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise WeightsError(f"there is no adapter folder {folder.name}")
     if not path.is_file():
-        raise WeightsError(f"{folder.name} has no {CONFIG}, so it is not a PEFT adapter")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"{CONFIG} is not valid JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise WeightsError(f"{CONFIG} is not a JSON object")
-    return config
+        raise WeightsError(no_configuration(folder))
+    return read_object(path)
 
 
 def _tensors(folder: Path) -> dict[str, Tensor]:
     if not (folder / WEIGHTS).is_file():
-        if any((folder / name).exists() for name in PICKLES):
-            raise WeightsError(
-                "its weights are a pickle, which can run code when read; save them as safetensors"
-                " instead"
-            )
-        raise WeightsError(f"{folder.name} has no {WEIGHTS}")
+        raise WeightsError(no_weights(folder))
     tensors = read_header(folder / WEIGHTS)
     if not tensors:
         raise WeightsError(f"{WEIGHTS} holds no tensors")
     return tensors
+
+
+def _base(folder: Path) -> Base:
+    try:
+        return read_base(folder)
+    except (FileFault, OSError) as error:
+        raise WeightsError(f"the base model cannot be read: {error}") from None
 
 
 def _too_large(size: int) -> list[str]:
@@ -148,135 +145,55 @@ def _too_large(size: int) -> list[str]:
     ]
 
 
-def _width(tensors: Mapping[str, Tensor]) -> int:
-    """A is (rank, inputs) and B is (outputs, rank): what is not the rank is the width."""
-    return sum(
-        t.shape[1] if _split(key)[1] == "A" else t.shape[0]
-        for key, t in tensors.items()
-        if len(t.shape) == 2
-    )
-
-
 def _links(folder: Path) -> list[str]:
     return [
-        f"{path.relative_to(folder)} is a link; an adapter must hold its files itself"
-        for path in folder.rglob("*")
-        if path.is_symlink()
+        f"{name} is a link; an adapter must hold its files itself"
+        for name in (CONFIG, WEIGHTS)
+        if (folder / name).is_symlink()
     ]
-
-
-def _features(config: Mapping[str, Any]) -> list[str]:
-    if config.get("peft_type") != "LORA":
-        return [f"its peft_type is {config.get('peft_type')!r}; only LORA adapters can be served"]
-    problems = [sentence for key, sentence in _FORBIDDEN.items() if config.get(key)]
-    if config.get("bias", "none") != "none":
-        problems.append(
-            f"it was trained with bias={config['bias']!r}; vLLM supports bias='none' only"
-        )
-    init = config.get("init_lora_weights", True)
-    if isinstance(init, str) and init.lower() not in _PLAIN_INITS:
-        problems.append(
-            f"init_lora_weights={init!r} changes the base model's weights; convert it to a plain"
-            " LoRA with PEFT first"
-        )
-    saved = [
-        module
-        for module in config.get("modules_to_save") or ()
-        if module not in {"classifier", "score"}
-    ]
-    if saved:
-        problems.append(
-            f"it replaces whole modules (modules_to_save: {', '.join(map(str, saved))}), which vLLM"
-            " cannot load"
-        )
-    problems += [
-        f"{CONFIG} has no positive {key!r}"
-        for key in ("r", "lora_alpha")
-        if not _positive(config.get(key))
-    ]
-    if not isinstance(config.get("target_modules"), list | str):
-        problems.append(f"{CONFIG} does not name its target_modules")
-    return problems
-
-
-def _positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-
-
-def _ranks(config: Mapping[str, Any]) -> list[int]:
-    pattern = config.get("rank_pattern") or {}
-    found = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
-    return [rank for rank in found if isinstance(rank, int) and not isinstance(rank, bool)]
 
 
 def _rank_limits(ranks: list[int], limit: int | None) -> list[str]:
     if limit is not None and ranks and max(ranks) > limit:
-        return [f"its rank {max(ranks)} is higher than the engine's max-lora-rank {limit}"]
-    return [f"its rank_pattern holds the impossible rank {rank}" for rank in ranks if rank <= 0]
+        return [f"its rank {shown(max(ranks))} is higher than the engine's max-lora-rank {limit}"]
+    return []
 
 
-def _base_name(config: Mapping[str, Any], known: Iterable[str] | None) -> list[str]:
+def _other_name(config: Mapping[str, Any], known: tuple[str, ...]) -> list[str]:
     """Compares last path components without case and punctuation: 'org/Phi-3-mini' and
     './models/phi-3-mini' are one.
     """
-    name = _text(config.get("base_model_name_or_path"))
-    names = {_plain(one) for one in known or ()} - {""}
+    name = _base_name(config)
+    names = {_plain(one) for one in known} - {""}
     if not name or not names or _plain(name) in names:
         return []
     return [
-        f"it was trained on {name!r}, but the base model here is"
-        f" {' or '.join(sorted(set(known or ())))!r}"
+        f"it says that it was trained on {shown(name)}, and the base model here is"
+        f" {' or '.join(sorted(set(known)))!r}; their shapes decide"
     ]
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.partition("@")[0].rstrip("/").rpartition("/")[2].lower())
+    last = name.partition("@")[0].replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^a-z0-9]", "", last.lower())
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _base_name(config: Mapping[str, Any]) -> str | None:
+    value = config.get("base_model_name_or_path")
+    return value[:300] if isinstance(value, str) and value else None
 
 
-def _split(key: str) -> tuple[str, str, bool]:
-    """The module a tensor belongs to, its side ("A" or "B", "" when it is no LoRA tensor) and
-    whether it is an embedding's.
-    """
-    match = _KEY.match(key)
-    return (match["module"], match["side"], bool(match["embedding"])) if match else ("", "", False)
-
-
-def _pairs(tensors: Mapping[str, Tensor], config: Mapping[str, Any], folder: Path) -> list[str]:
-    """Every module has an A and a B whose ranks agree with each other and with the
-    configuration.
-    """
-    problems: list[str] = []
-    sides: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        module, side, _ = _split(key)
-        if module:
-            sides.setdefault(module, {})[side] = tensor
-        elif key.endswith(("embed_tokens.weight", "lm_head.weight")):
-            problems.append(
+def _strangers(others: Iterable[str], folder: Path) -> Iterator[str]:
+    """Tensors that are no half of a LoRA, which vLLM refuses."""
+    for key in others:
+        if key.endswith(("embed_tokens.weight", "lm_head.weight")):
+            yield (
                 f"it carries a resized embedding ({key}{_added_tokens(folder)}); vLLM cannot add"
                 " tokens to the base model's vocabulary: merge it into the base model and serve"
                 " that, or train without new tokens"
             )
         else:
-            problems.append(f"the tensor {key} is not part of a LoRA")
-    for module, pair in sides.items():
-        if len(pair) < 2:
-            problems.append(f"{module} has only one half of its LoRA pair")
-            continue
-        if any(len(tensor.shape) != 2 for tensor in pair.values()):
-            problems.append(f"{module} has LoRA tensors that are not matrices")
-            continue
-        rank, inner, outer = _expected_rank(module, config), pair["A"].shape[0], pair["B"].shape[1]
-        if not inner == outer == rank and ".experts" not in module:
-            problems.append(
-                f"{CONFIG} says rank {rank} for {module}, but its tensors have rank {inner} and"
-                f" {outer}"
-            )
-    return _few(problems)
+            yield f"the tensor {ascii(key[:200])[1:-1]} is not part of a LoRA that vLLM can load"
 
 
 def _added_tokens(folder: Path) -> str:
@@ -284,54 +201,26 @@ def _added_tokens(folder: Path) -> str:
     adapter tells.
     """
     try:
-        added = json.loads((folder / "added_tokens.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        added = read_object(folder / "added_tokens.json")
+    except (OSError, FileFault):
         return ""
-    return (
-        f", for tokens such as {', '.join(sorted(added)[:3])}"
-        if isinstance(added, dict) and added
-        else ""
-    )
+    names = ", ".join(ascii(one[:40])[1:-1] for one in sorted(added)[:3])
+    return f", for tokens such as {names}" if added else ""
 
 
-def _expected_rank(module: str, config: Mapping[str, Any]) -> Any:
-    """PEFT's rule: a pattern fits the end of a module's name at a dot, and the first fit wins."""
-    pattern = config.get("rank_pattern")
-    for key, rank in (pattern if isinstance(pattern, dict) else {}).items():
-        try:
-            if re.match(rf"(.*\.)?({key})$", module):
-                return rank
-        except re.error:
-            continue
-    return config.get("r")
+def _values(path: Path, tensors: Mapping[str, Tensor], modules: Mapping[str, Module]) -> list[str]:
+    if name := not_finite(path, tensors):
+        return [f"the tensor {name} holds values that are not finite (NaN or infinity)"]
+    for side in "BA":
+        if all_zero(path, {n: one.sides[side] for n, one in modules.items()}):
+            return [
+                f"its lora_{side} is zero in every module, so the base model would answer: it was"
+                " saved before it was trained"
+            ]
+    return []
 
 
-def _against(tensors: Mapping[str, Tensor], base: Base) -> list[str]:
-    """Shapes and layers against the base's real ones."""
-    problems = []
-    for key, tensor in tensors.items():
-        module, side, embedding = _split(key)
-        layer = re.search(r"\.layers\.(\d+)\.", f".{module}.")
-        if layer and base.layers is not None and int(layer[1]) >= base.layers:
-            problems.append(
-                f"{module} is in layer {layer[1]}, but the base model has {base.layers} layers"
-            )
-            continue
-        shape = base.shape(module)
-        if shape is None:
-            if base.complete and ".experts" not in module:
-                problems.append(f"the base model has no module {module}")
-            continue
-        outputs, inputs = reversed(shape) if embedding else shape
-        wanted, found = (inputs, tensor.shape[1]) if side == "A" else (outputs, tensor.shape[0])
-        if wanted != found:
-            problems.append(
-                f"{module} expects a width of {found}, but the base model's is {wanted}: it was"
-                " made for another base model"
-            )
-    return _few(problems)
-
-
-def _few(problems: list[str], limit: int = 3) -> list[str]:
-    more = len(problems) - limit
-    return [*problems[:limit], f"and {more} more of this kind"] if more > 0 else problems
+def _few(problems: Iterable[str], limit: int = 3) -> list[str]:
+    found = list(problems)
+    more = len(found) - limit
+    return [*found[:limit], f"and {more} more of this kind"] if more > 0 else found

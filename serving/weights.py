@@ -8,7 +8,6 @@ refused before an engine opens it.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-HEADER_LIMIT = 100_000_000
+from serving.json_files import FileFault, is_pointer, parse_object, pointer_fault
+
+HEADER_LIMIT = 32 << 20  # bytes; a mixture of 128 experts in 90 layers has some 14 million
 _BITS = {
     "F64": 64,
     "F32": 32,
@@ -32,9 +33,10 @@ _BITS = {
 }
 _BITS |= {"U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "C64": 64}
 _CHUNK = 8 << 20
+_HUGE, _DIMENSIONS = 1 << 48, 16
 
 
-class WeightsError(ValueError):
+class WeightsError(FileFault):
     """The file is not a well-formed safetensors file; the text is one sentence for a person."""
 
 
@@ -58,15 +60,16 @@ def read_header(path: Path) -> dict[str, Tensor]:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(HEADER_LIMIT, size - 8):
+        start = file.read(24)
+        length = int.from_bytes(start[:8], "little")
+        if is_pointer(start):
+            raise WeightsError(pointer_fault(path.name))
+        if size < 8 or length > size - 8:
             raise WeightsError(f"{path.name} is truncated or not a safetensors file")
-        try:
-            header = json.loads(file.read(length))
-        except ValueError:
-            raise WeightsError(f"the header of {path.name} is not JSON") from None
-    if not isinstance(header, dict):
-        raise WeightsError(f"the header of {path.name} is not a JSON object")
+        if length > HEADER_LIMIT:
+            raise WeightsError(f"the header of {path.name} is larger than {HEADER_LIMIT >> 20} MiB")
+        file.seek(8)
+        header = parse_object(file.read(length), f"the header of {path.name}")
     header.pop("__metadata__", None)
     tensors = {name: _tensor(path, name, entry, 8 + length) for name, entry in header.items()}
     _check_cover(path, tensors, 8 + length, size)
@@ -83,21 +86,31 @@ def not_finite(path: Path, tensors: Mapping[str, Tensor]) -> str | None:
     return None
 
 
+def all_zero(path: Path, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether the tensors hold nothing but zeros, of either sign."""
+    with path.open("rb") as file:
+        return not any(
+            chunk.translate(None, b"\0\x80")
+            for one in tensors.values()
+            for chunk in _chunks(file, one)
+        )
+
+
 def _tensor(path: Path, name: str, entry: Any, data: int) -> Tensor:
     try:
         dtype, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
         numbers = [*shape, start, end]
-        if not all(isinstance(number, int) and number >= 0 for number in numbers) or start > end:
-            raise ValueError(numbers)
+        if not all(isinstance(one, int) and 0 <= one < _HUGE for one in numbers) or start > end:
+            raise ValueError
     except (KeyError, TypeError, ValueError):
         raise WeightsError(
-            f"{path.name} describes the tensor {name} in a way that makes no sense"
+            f"{path.name} describes the tensor {name[:200]} in a way that makes no sense"
         ) from None
-    if dtype not in _BITS:
-        raise WeightsError(f"{path.name} holds the tensor {name} in the unknown type {dtype}")
+    if not isinstance(dtype, str) or dtype not in _BITS or len(shape) > _DIMENSIONS:
+        raise WeightsError(f"{path.name} holds the tensor {name[:200]} in an unknown type")
     if math.prod(shape) * _BITS[dtype] != (end - start) * 8:
         raise WeightsError(
-            f"{path.name} gives the tensor {name} a shape that does not fit its bytes"
+            f"{path.name} gives the tensor {name[:200]} a shape that does not fit its bytes"
         )
     return Tensor(dtype, shape, data + start, data + end)
 

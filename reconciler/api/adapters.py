@@ -12,7 +12,6 @@ from reconciler.api.documents import InferenceService
 from reconciler.api.engine_flags import MAX_LORA_RANK
 from reconciler.api.loaded import Loaded, Steps
 from reconciler.api.problems import Problem
-from reconciler.api.source import SourceKind, parse_source
 from serving.catalogue import DISK
 from serving.preflight import Findings, check_adapter
 
@@ -25,11 +24,10 @@ def adapter_problems(loaded: Loaded) -> Iterator[Problem]:
     """
     if not isinstance(loaded.document, InferenceService) or loaded.document.spec.model is None:
         return
-    rank = loaded.document.spec.engine.args.get("max-lora-rank", MAX_LORA_RANK)
     base = loaded.document.spec.model.source
     sizes = []
     for path, name, folder in _local_adapters(loaded, loaded.document):
-        found = findings(folder, loaded.folder(base), rank, _hub_names(base))
+        found = fit(folder, loaded)
         sizes.append(found.size)
         for problem in found.problems:
             hint = (
@@ -52,13 +50,21 @@ def adapter_problems(loaded: Loaded) -> Iterator[Problem]:
         )
 
 
-def findings(
-    folder: Path, base: Path | None, max_rank: int, base_names: tuple[str, ...] | None = None
-) -> Findings:
+def fit(folder: Path, loaded: Loaded) -> Findings:
+    """The adapter in `folder` against the model and the engine of a document that serves one."""
+    service = loaded.document
+    assert isinstance(service, InferenceService)
+    assert service.spec.model is not None
+    args = service.spec.engine.args
+    rank = args.get("max-lora-rank", MAX_LORA_RANK)
+    tower = bool(args.get("enable-tower-connector-lora"))
+    return findings(folder, loaded.folder(service.spec.model.source), rank, tower=tower)
+
+
+def findings(folder: Path, base: Path | None, max_rank: int, *, tower: bool = False) -> Findings:
     """`check_adapter`, not repeated while neither folder changes."""
-    return _checked(
-        folder, base, max_rank, base_names, _stamps(folder), _stamps(base) if base else ()
-    )
+    stamps = _stamps(folder), _stamps(base) if base else ()
+    return _checked(folder, base, max_rank, tower, *stamps)
 
 
 @lru_cache(maxsize=1024)
@@ -66,14 +72,11 @@ def _checked(
     folder: Path,
     base: Path | None,
     max_rank: int,
-    base_names: tuple[str, ...] | None,
+    tower: bool,
     _folder_stamps: Stamps,
     _base_stamps: Stamps,
 ) -> Findings:
-    try:
-        return check_adapter(folder, base, max_rank, base_names=base_names)
-    except OSError as error:
-        return Findings((f"it cannot be read ({error.strerror})",))
+    return check_adapter(folder, base, max_rank, tower=tower)
 
 
 def _local_adapters(loaded: Loaded, service: InferenceService) -> Iterator[tuple[Steps, str, Path]]:
@@ -86,14 +89,6 @@ def _local_adapters(loaded: Loaded, service: InferenceService) -> Iterator[tuple
             and folder.is_dir()
         ):
             yield path, service.spec.adapters[path[2]].name, folder
-
-
-def _hub_names(base: str) -> tuple[str, ...] | None:
-    """The base's own name, where only a name can be compared; a local base is compared by its real
-    shapes.
-    """
-    parsed = parse_source(base)
-    return (parsed.path,) if parsed.kind is SourceKind.HUB else None
 
 
 def _stamps(folder: Path) -> Stamps:

@@ -40,6 +40,12 @@ def check(
             help="The base model's folder, to compare shapes and layers with.", metavar="DIR"
         ),
     ] = None,
+    tower: Annotated[
+        bool,
+        typer.Option(
+            "--tower", help="The engine runs with enable-tower-connector-lora.", show_default=False
+        ),
+    ] = False,
     max_rank: Annotated[
         int,
         typer.Option(
@@ -54,6 +60,7 @@ def check(
     sentence for each obstacle.
     """
     from reconciler.api.engine_flags import LORA_RANKS, MAX_LORA_RANK
+    from serving.hints import no_model
     from serving.preflight import check_adapter
 
     if output not in ("text", "json"):
@@ -64,8 +71,9 @@ def check(
             Exit.INVALID,
         )
     if base is not None and not (base / "config.json").is_file():
-        raise CommandError(f"{base} is no model folder: it has no config.json", Exit.INVALID)
-    found = check_adapter(folder, base, max_rank or MAX_LORA_RANK)
+        raise CommandError(no_model(base), Exit.INVALID)
+    names = (base.resolve().name,) if base else ()
+    found = check_adapter(folder, base, max_rank or MAX_LORA_RANK, base_names=names, tower=tower)
     memory = found.memory(
         max_rank or next((rank for rank in LORA_RANKS if rank >= found.rank), MAX_LORA_RANK)
     )
@@ -78,6 +86,7 @@ def _json(found: Findings, memory: int) -> str:
     shown = {
         "loadable": not found.problems,
         "problems": found.problems,
+        "notes": found.notes,
         "rank": found.rank,
         "baseModel": found.base_model,
     }
@@ -94,4 +103,5 @@ def _text(folder: Path, found: Findings, memory: int, base: Path | None) -> str:
         " memory"
     )
     against = "" if base else "; give --base to compare it with its model"
-    return f"{folder}: loadable ({facts}; {', '.join(found.target_modules)}){against}"
+    first = f"{folder}: loadable ({facts}; {', '.join(found.target_modules)}){against}"
+    return "\n".join([first, *(f"{folder}: note: {note}" for note in found.notes)])

@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from reconciler.api.adapters import findings
+from reconciler.api.adapters import fit
 from reconciler.api.digest import Tree, TreeError, digest_tree
 from reconciler.api.documents import InferenceService
-from reconciler.api.engine_flags import MAX_LORA_RANK
 from reconciler.api.evaluation import read_evaluation
 from reconciler.api.loaded import Loaded
 from reconciler.api.manifest import Manifest, ReadFile, load
@@ -110,8 +109,6 @@ def _judged(
         if not isinstance(loaded.document, InferenceService) or loaded.document.spec.model is None:
             continue
         name, environment = loaded.document.metadata.name, loaded.document.spec.environment
-        limit = loaded.document.spec.engine.args.get("max-lora-rank", MAX_LORA_RANK)
-        base = loaded.folder(loaded.document.spec.model.source)
         adapters = loaded.document.spec.adapters
         for source in [
             *(a.source for a in adapters),
@@ -121,7 +118,7 @@ def _judged(
             folder = loaded.folder(source) or folders.get(ref)
             if folder is None:
                 continue
-            found = findings(folder, base, limit)
+            found = fit(folder, loaded)
             ranks[folder] = found.rank
             if found.problems and ref in folders:
                 why = f"{ref} cannot be served: {'; '.join(found.problems)}"

@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from reconciler.api.adapters import findings
-from reconciler.api.documents import InferenceService
-from reconciler.api.engine_flags import MAX_LORA_RANK
+from reconciler.api.adapters import fit
 from reconciler.api.loaded import Loaded
 from reconciler.arm.files import Entry
 
@@ -41,8 +39,4 @@ def candidates(listed: Mapping[str, Entry], quiet: float, now: datetime) -> tupl
 
 def faults(folder: Path, loaded: Loaded) -> tuple[str, ...]:
     """Why the adapter in `folder` cannot be served with the base model of this document."""
-    service = loaded.document
-    assert isinstance(service, InferenceService)
-    assert service.spec.model is not None
-    limit = service.spec.engine.args.get("max-lora-rank", MAX_LORA_RANK)
-    return findings(folder, loaded.folder(service.spec.model.source), limit).problems
+    return fit(folder, loaded).problems

@@ -96,6 +96,21 @@ def _sparse(folder: Path, size: int):
         file.truncate(8 + len(text) + size)
 
 
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+
+
+def _linked(path: Path):
+    real = path.with_name("elsewhere")
+    path.rename(real)
+    path.symlink_to(real)
+
+
+def _zero(tensors, side):
+    for name, (shape, values) in list(tensors.items()):
+        if side in name:
+            tensors[name] = (shape, array("f", [0.0]) * len(values))
+
+
 REFUSED = [
     (
         "rank beyond the engine",
@@ -139,7 +154,7 @@ REFUSED = [
         _edit(_rename("layers.1.", "layers.7.")),
         "layer 7, but the base model has 2 layers",
     ),
-    ("unknown module", {}, _edit(_rename("q_proj", "zz_proj")), "no module"),
+    ("unknown module", {}, _edit(_rename("q_proj", "zz_proj")), "takes no LoRA on zz_proj"),
     ("half a pair", {}, _edit(lambda t: t.pop(next(iter(t)))), "one half"),
     (
         "no LoRA tensor",
@@ -176,7 +191,56 @@ REFUSED = [
         lambda f: _sparse(f, 4 << 30),
         "its weights are 4.0 GiB; 3 GiB is the most",
     ),
-    ("a link", {}, lambda f: (f / "extra.txt").symlink_to("/etc/passwd"), "is a link"),
+    ("a link", {}, lambda f: _linked(f / "adapter_model.safetensors"), "is a link"),
+    (
+        "a Git LFS pointer",
+        {},
+        lambda f: (f / "adapter_model.safetensors").write_text(LFS),
+        "Git LFS",
+    ),
+    (
+        "an MLX adapter",
+        {},
+        lambda f: (f / "adapter_model.safetensors").rename(f / "adapters.safetensors"),
+        "MLX",
+    ),
+    ("zero", {}, _edit(lambda t: _zero(t, "lora_B")), "lora_B is zero in every module"),
+    (
+        "names of AutoModel",
+        {},
+        _edit(_rename("model.model.", "model.")),
+        "must be called model.layers.0",
+    ),
+    (
+        "names of a compiled model",
+        {},
+        _edit(_rename("model.model.", "model._orig_mod.model.")),
+        "_orig_mod",
+    ),
+    (
+        "a pattern that explodes",
+        {"rank_pattern": {"([a-z_.0-9]+)+!": 8}},
+        None,
+        "regular expression",
+    ),
+    (
+        "a slow pattern",
+        {"alpha_pattern": {r"(\w|.|[a-z_])*[^\w.]": 8}},
+        None,
+        "regular expressions",
+    ),
+    ("a pattern that is none", {"alpha_pattern": {"q_proj(": 8}}, None, "no regular expression"),
+    ("an alpha that is no number", {"alpha_pattern": {"q_proj": "x"}}, None, "no such number"),
+    ("wrong types", {"modules_to_save": 5}, None, "modules_to_save"),
+    ("targets of a wrong type", {"target_modules": [["x"]]}, None, "target_modules"),
+    ("a huge alpha", {"lora_alpha": 10**4000}, None, "lora_alpha"),
+    ("a huge rank", {"r": 10**4000}, None, "higher than the engine's"),
+    (
+        "deep JSON",
+        {},
+        lambda f: (f / "adapter_config.json").write_text("[" * 100_000 + "]" * 100_000),
+        "nested too deep",
+    ),
 ]
 
 
@@ -219,24 +283,63 @@ def test_the_configuration_alone_gives_the_widths_when_weights_are_elsewhere(
 
 
 @pytest.mark.parametrize(
-    ("name", "known", "refused"),
+    ("name", "known", "noted"),
     [
         ("org/Phi-3-mini", ["./models/phi-3-mini"], False),
         ("org/phi-3-mini", ["hf://org/Phi-3-Mini@abc"], False),
         (None, ["./models/phi"], False),
         ("org/other", ["./models/phi"], True),
         ("org/other", None, False),
+        ("C:\\models\\Phi-3-mini", ["org/phi-3-mini"], False),
+        ("unsloth/phi-3-mini-bnb-4bit", ["org/phi-3-mini"], True),
     ],
-    ids=["folder", "hub", "unnamed", "other", "side that does not know"],
+    ids=["folder", "hub", "unnamed", "other", "side that does not know", "Windows", "quantised"],
 )
-def test_the_base_is_compared_by_name_where_the_names_are_known(
-    adapter, model, name, known, refused
-):
-    """Case, punctuation and organisation do not matter; another name is another base."""
+def test_another_base_by_name_is_worth_a_note_and_no_obstacle(adapter, model, name, known, noted):
+    """Case, punctuation and organisation do not matter; shapes decide, and not a name."""
     folder = adapter(base_model_name_or_path=name)
     findings = check_adapter(folder, model, 16, base_names=known)
-    assert bool(findings.problems) is refused
+    assert (bool(findings.notes), findings.problems) == (noted, ())
     assert findings.base_model == name
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda f, a: a.rename(f / "checkpoint-20"), "checkpoint-20"),
+        (lambda f, a: a.rename(f / "default"), "name there/default"),
+        (lambda f, _: (f / "config.json").write_text("{}"), "a whole model and not an adapter"),
+        (lambda f, _: (f / "notes.txt").write_text(""), "not a PEFT adapter"),
+    ],
+    ids=["only checkpoints", "a named adapter", "a model", "something else"],
+)
+def test_a_folder_that_is_no_adapter_is_told_where_the_adapter_is(
+    adapter, tmp_path, make, sentence
+):
+    """What people point at by mistake is named for what it is."""
+    folder = tmp_path / "there"
+    folder.mkdir()
+    make(folder, adapter())
+    assert sentence in check_adapter(folder).problems[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"target_modules": None},
+        {"an_unknown_key": [1]},
+        {"peft_type": "lora"},
+        {"rank_pattern": {"model.layers.0.self_attn.q_proj": 8, "^model.*k_proj$": 8}},
+        {"rank_pattern": {r".*\.(q|k)_proj": 8}, "alpha_pattern": {r"layers\.[0-9]+\..*": 4.5}},
+        {"modules_to_save": ["score"]},
+        {"lora_alpha": -8},
+    ],
+)
+def test_what_vllm_loads_is_not_refused(adapter, model, changes):
+    """Configurations that are unusual and that vLLM takes pass."""
+    folder = adapter()
+    _config(folder, **changes)
+    assert check_adapter(folder, model, 16).problems == ()
 
 
 @pytest.mark.parametrize("rank", [1, 4, 8, 16])

@@ -1,0 +1,52 @@
+"""JSON that somebody else wrote, read within bounds: bytes, depth and type. Used by preflight's
+modules on both sides.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+LIMIT = 4 << 20  # bytes; an adapter_config.json has a few thousand
+_LFS = b"version https://git-lfs"
+
+
+class FileFault(ValueError):
+    """The file is not what it should be; the text is one sentence for a person."""
+
+
+def read_object(path: Path, limit: int = LIMIT) -> dict[str, Any]:
+    """The JSON object in a file. Raises FileFault for what is none, OSError as usual."""
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if is_pointer(data):
+        raise FileFault(pointer_fault(path.name))
+    if len(data) > limit:
+        raise FileFault(f"{path.name} is larger than {limit >> 20} MiB")
+    return parse_object(data, path.name)
+
+
+def parse_object(data: bytes, name: str) -> dict[str, Any]:
+    """The JSON object in `data`; `name` is what to call it. Raises FileFault."""
+    try:
+        found = json.loads(data)
+    except RecursionError:
+        raise FileFault(f"{name} is nested too deep to be read") from None
+    except ValueError as error:
+        raise FileFault(f"{name} is not valid JSON: {str(error)[:100]}") from None
+    if not isinstance(found, dict):
+        raise FileFault(f"{name} is not a JSON object")
+    return found
+
+
+def is_pointer(data: bytes) -> bool:
+    """Whether these are the first bytes of a Git LFS pointer."""
+    return data.startswith(_LFS)
+
+
+def pointer_fault(name: str) -> str:
+    return (
+        f"{name} is a Git LFS pointer and not the file itself: run `git lfs pull` where it was"
+        " cloned"
+    )

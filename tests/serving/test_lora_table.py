@@ -1,0 +1,91 @@
+"""The table of architectures is what the pinned vLLM says, and what preflight makes of it."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from serving.architecture import architecture
+from serving.preflight import SUPPORTED_VLLM
+from tests.serving import lora_table
+
+MODELS = next(
+    iter((lora_table.ROOT / ".venv/images/vllm/lib").glob("python3.*/site-packages/vllm")), Path()
+)
+
+
+@pytest.fixture(scope="module")
+def table():
+    return json.loads(lora_table.TABLE.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not MODELS.name, reason="the vLLM image's environment is not installed")
+def test_the_table_is_what_the_images_vllm_says():
+    """Made again in the image's environment, the table is the same to the letter."""
+    assert lora_table.render(lora_table.generate()) == lora_table.TABLE.read_text()
+
+
+def test_the_table_belongs_to_a_supported_vllm(table):
+    """A new image needs the table made again."""
+    assert table["vllm"] in SUPPORTED_VLLM
+
+
+@pytest.mark.skipif(not MODELS.name, reason="the vLLM image's environment is not installed")
+def test_the_table_names_every_architecture_of_the_images_registry(table):
+    """What vLLM registers for generation is in the table, under its own name."""
+    tree = ast.parse((MODELS / "model_executor/models/registry.py").read_text())
+    registered = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "_TEXT_GENERATION_MODELS"
+    )
+    assert registered.keys() <= table["architectures"].keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "module"),
+    [
+        ("LlamaForCausalLM", "model.layers.3.self_attn.q_proj", "model.layers.3.self_attn.q_proj"),
+        (
+            "Gemma3ForConditionalGeneration",
+            "model.language_model.layers.1.mlp.up_proj",
+            "language_model.model.layers.1.mlp.up_proj",
+        ),
+        (
+            "Qwen2_5_VLForConditionalGeneration",
+            "model.layers.0.self_attn.k_proj",
+            "language_model.model.layers.0.self_attn.k_proj",
+        ),
+        ("OPTForCausalLM", "decoder.layers.0.fc1", "model.decoder.layers.0.fc1"),
+    ],
+)
+def test_names_are_mapped_as_vllm_maps_them(name, said, module):
+    """What an adapter calls a module becomes vLLM's name, which takes a LoRA."""
+    kind = architecture(name)
+    assert kind.module(said) == module
+    assert kind.takes(module)
+    assert kind.expects(module)
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("LlamaForCausalLM", "layers.0.self_attn.q_proj"),
+        ("LlamaForCausalLM", "model.layers.0.self_attn.qkv_proj"),
+        ("MixtralForCausalLM", "model.layers.0.mlp.experts"),
+        ("Qwen2ForCausalLM", "lm_head"),
+    ],
+)
+def test_what_vllm_does_not_have_takes_no_lora(name, module):
+    """Names that vLLM's class lacks are known to be missing."""
+    assert architecture(name).takes(module) is False
+
+
+def test_an_architecture_that_nobody_knows_is_not_refused():
+    """Nothing is known of it, so shapes and names of the base decide."""
+    kind = architecture("SomethingNewForCausalLM")
+    assert (kind.lora, kind.takes("model.x"), kind.expects("model.x")) == (True, None, None)
+    assert not architecture("GPT2LMHeadModel").lora
