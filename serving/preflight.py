@@ -18,7 +18,7 @@ from typing import Any
 from serving.adapter_config import CONFIG, judge_config, ranks_of, shown
 from serving.base import Base, read_base
 from serving.fit import Module, judge_copies, judge_modules, judge_pairs, modules_of
-from serving.hints import WEIGHTS, no_configuration, no_weights
+from serving.hints import WEIGHTS, no_configuration, no_model, no_weights
 from serving.json_files import FileFault, read_object
 from serving.weights import Tensor, WeightsError, all_zero, not_finite, read_header
 
@@ -76,6 +76,11 @@ def check_adapter(
         return Findings(
             (f"it is damaged in a way that is not known here ({type(error).__name__})",)
         )
+
+
+def model_fault(folder: Path) -> str:
+    """Why a folder is no base model; empty when it may be one."""
+    return "" if (folder / "config.json").is_file() else no_model(folder)
 
 
 def _checked(

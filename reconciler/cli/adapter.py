@@ -60,8 +60,7 @@ def check(
     sentence for each obstacle.
     """
     from reconciler.api.engine_flags import LORA_RANKS, MAX_LORA_RANK
-    from serving.hints import no_model
-    from serving.preflight import check_adapter
+    from serving.preflight import check_adapter, model_fault
 
     if output not in ("text", "json"):
         raise CommandError(f"--output must be text or json, not {output!r}", Exit.INVALID)
@@ -70,8 +69,8 @@ def check(
             f"--max-rank must be one of {', '.join(map(str, LORA_RANKS))}, not {max_rank}",
             Exit.INVALID,
         )
-    if base is not None and not (base / "config.json").is_file():
-        raise CommandError(no_model(base), Exit.INVALID)
+    if base is not None and (fault := model_fault(base)):
+        raise CommandError(fault, Exit.INVALID)
     names = (base.resolve().name,) if base else ()
     found = check_adapter(folder, base, max_rank or MAX_LORA_RANK, base_names=names, tower=tower)
     memory = found.memory(
