@@ -125,7 +125,8 @@ class Limits(Contract):
     """What a replica takes of one request, and of all of them together.
 
     Bytes of the body, of schemas and of media; `schema_parts` are values of what is compiled;
-    `sequences` are choices times prompts. The model's own limit where `prompt_tokens` is None.
+    `sequences` are choices times prompts; `opened` are fields of a request that vLLM's flags let
+    clients use. The model's own limit where `prompt_tokens` is None.
     """
 
     body: int = 16 << 20
@@ -141,6 +142,7 @@ class Limits(Contract):
     parallel_requests: int = 256
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    opened: tuple[str, ...] = ()
 
 
 class Cors(Contract):

@@ -131,6 +131,15 @@ class VllmEngine:
         if self._generates:
             await self._probe(PROMPTS[0], None)
 
+    async def structured_test(self) -> None:
+        """One token within a schema: proves that grammars are compiled. Raises when it fails."""
+        from vllm.sampling_params import StructuredOutputsParams
+
+        if self._generates:
+            tokens = self._client.get_tokenizer().encode(PROMPTS[0])
+            schema = StructuredOutputsParams(json={"type": "boolean"})
+            await self._greedy(tokens, 1, None, structured_outputs=schema)
+
     async def prove(self, version: Version) -> Proof:
         """Warm the adapter with a few tokens and compare their log-probabilities with the base
         model's. Never raises.

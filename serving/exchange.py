@@ -19,6 +19,7 @@ from serving.bodies import Lane, RefusedError, answer_and_drop, read
 from serving.catalogue import Cors, Limits
 from serving.keys import Header, Key, Keys, Refusal
 from serving.limits import Bounds, Order, judge
+from serving.schemas import compiles
 from serving.traffic import Call, current_call
 
 Scope = MutableMapping[str, Any]
@@ -30,6 +31,7 @@ VERSION_HEADER, ID_HEADER, STICKY_HEADER = (
     b"x-request-id",
     b"x-moorage-sticky",
 )
+TOO_MANY = 429
 LEFT = 499  # the client has left before it was answered, in nginx' words
 _ID = re.compile(rb"[\w.:-]{1,64}", re.ASCII)
 
@@ -58,6 +60,7 @@ class Door:
     ended: Callable[[Call, bytes], None] = field(default=lambda _call, _body: None)
     state: Callable[[], dict[str, Any]] = field(default=dict)
     lane: Lane = field(default_factory=Lane)
+    calls: set[Call] = field(default_factory=set)
 
 
 class Exchange:
@@ -81,6 +84,7 @@ class Exchange:
     async def run(self, receive: Receive, send: Send) -> None:
         call, door = self._call, self._door
         body, order, token = b"", None, current_call.set(call)
+        door.calls.add(call)
         try:
             if self._scope["method"] == "POST":
                 body, order = await self._take(receive)
@@ -88,6 +92,8 @@ class Exchange:
             await self._app(self._scope, receive, _outgoing(self, send))
         except RefusedError as error:
             call.status = error.answer.status
+            if call.status != TOO_MANY:
+                door.keys.charge(self._key)
             answer = replace(error.answer, headers=(*error.answer.headers, *self.named()))
             await answer_and_drop(answer, self._scope, receive, send)
         except ConnectionError:
@@ -97,6 +103,7 @@ class Exchange:
             raise
         finally:
             current_call.reset(token)
+            door.calls.discard(call)
             if order is not None:
                 door.keys.settle(self._key, order, call.prompt_tokens + call.completion_tokens)
             call.end()
@@ -127,6 +134,7 @@ class Exchange:
             raise RefusedError(order)
         self._limited(door.keys.take(self._key, order))
         _remeasured(scope, len(body))
+        self._call.structured = compiles(asked)
         return body, order
 
     def _limited(self, refusal: Refusal | None) -> None:

@@ -162,6 +162,12 @@ class Keys:
             if use.tokens:
                 use.tokens.left += order.tokens - used
 
+    def charge(self, key: Key) -> None:
+        """Count a request that was refused for what it asked: looking into it was work as well."""
+        for use in (key.use, self.service):
+            if use.requests:
+                use.requests.left -= 1
+
     def headers(self, key: Key) -> list[Header]:
         return key.use.headers(self._clock())
 

@@ -96,7 +96,7 @@ def _faults(asked: Mapping[str, Any], path: str, bounds: Bounds) -> Iterator[sch
     yield from (
         schemas.Fault(name, f"`{name}` is not served here: {why}.", "unsupported_parameter")
         for name, why in _CLOSED.items()
-        if asked.get(name)
+        if asked.get(name) and name not in limits.opened
     )
     if path not in GENERATING:
         yield from _too_many("input", _count(asked.get("input")), EMBEDDING_INPUTS, "inputs")

@@ -20,6 +20,7 @@ from serving.catalogue import Catalogue
 from serving.control import Control, inherited_end
 from serving.engine import VllmEngine
 from serving.gate import Door
+from serving.jam import Jam
 from serving.local_copy import LocalCopies
 from serving.metrics import Metrics
 from serving.traffic import Call
@@ -86,6 +87,7 @@ class Replica:
             ended=self._ended,
             state=self._state,
         )
+        self._jam = Jam(lambda: self.door.calls, engine.self_test, engine.structured_test)
 
     async def start(self) -> None:
         if end := inherited_end():
@@ -94,6 +96,7 @@ class Replica:
         self._tasks = [
             asyncio.create_task(self._follow(), name="catalogue"),
             asyncio.create_task(self._work(), name="adapters"),
+            asyncio.create_task(self._jam.watch(), name="jam"),
         ]
 
     async def _follow(self) -> None:
@@ -150,6 +153,8 @@ class Replica:
             return False, "the engine is dead"
         if self.door.draining:
             return False, "draining"
+        if self._jam.message:
+            return False, self._jam.message
         if self._was_ready:
             return True, ""
         if self._catalogue is None:

@@ -53,6 +53,11 @@ def faults(asked: Mapping[str, Any], limits: Limits) -> Iterator[Fault]:
             yield Fault(name, text, "schema_too_complex")
 
 
+def compiles(asked: Mapping[str, Any]) -> bool:
+    """Whether the request makes vLLM compile a grammar before it answers."""
+    return any(name != "tools" for name, _ in _structured(asked))
+
+
 def _structured(asked: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     text = asked.get("text")
     for name, value in (

@@ -35,7 +35,7 @@ class Pinned(Protocol):
     traffic: Traffic
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
     """One request; `sticky` is what always leads to the same version, `models` what the key may use
     (None: all).
@@ -48,6 +48,7 @@ class Call:
     prompt_limit: int | None = None
     output_limit: int | None = None
     prompt_logprobs: bool = False
+    structured: bool = False
     model: str = ""
     version: Pinned | None = None
     prompt_tokens: int = 0

@@ -25,6 +25,7 @@ _LISTENS = (
     "probes and ingress expect vLLM on port 8000 of the replica",
     "leave it out; clients use the ingress",
 )
+_CORS = ("the gate answers browsers before vLLM does", "write spec.ingress.corsPolicy")
 _OWNED: Mapping[str, tuple[str, str]] = {
     "model": ("Moorage sets it to the published folder", "write spec.model.source"),
     "served-model-name": ("clients know the model by the service's name", "change metadata.name"),
@@ -62,6 +63,14 @@ _OWNED: Mapping[str, tuple[str, str]] = {
         "adapters loaded by vLLM itself cannot be changed without a restart",
         "write spec.adapters",
     ),
+    "allowed-media-domains": (
+        "the gate knows the hosts too, and follows changes without a restart",
+        "write spec.limits.mediaDomains",
+    ),
+    "allowed-origins": _CORS,
+    "allowed-methods": _CORS,
+    "allowed-headers": _CORS,
+    "allow-credentials": _CORS,
     "hf-token": (
         "tokens in arguments are readable by all who can read the app",
         "publish the model: ./folder, share:// or hf://",

@@ -17,6 +17,7 @@ from reconciler.api.environment_variables import Variables, model_variable_fault
 from reconciler.api.fields import Fault, Int, Items, Model, Word, bounded, refuse_any, unique
 from reconciler.api.ingress_fields import Ingress
 from reconciler.api.mounts import CODE_PATH, Mount, MountPath, mount_faults
+from reconciler.api.openings import opening_faults
 from reconciler.api.policies import AdoptionPolicy, DeletionPolicy, ReconcilePolicy
 from reconciler.api.source import CodeText, SourceText
 from reconciler.api.vllm_versions import flag_faults, image_faults
@@ -54,6 +55,8 @@ class Engine(Model):
     """The container image; the one pinned by this release when left out."""
     args: EngineArgs = Field(default_factory=dict)
     """vLLM's own flags without the leading --, such as max-model-len: 4096."""
+    allow: Items[str] = ()
+    """Those of `args` that open what Moorage keeps shut, such as trust-remote-code, named again."""
 
 
 class Resources(Model):
@@ -218,6 +221,7 @@ class InferenceServiceSpec(Model):
             yield from self._capacity()
             yield from image_faults(self.engine.image)
             yield from flag_faults(self.engine.image, self.engine.args)
+            yield from opening_faults(self.engine.args, self.engine.allow)
             return
         for field, key in (("command", "command"), ("target_port", "targetPort")):
             if getattr(self, field) is None:

@@ -4,9 +4,13 @@ words. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from reconciler.api import auth_fields
 from reconciler.api.auth_fields import ApiKey
 from reconciler.api.ingress_fields import CorsPolicy
+from reconciler.api.openings import opened_fields
 from reconciler.api.resources import CatalogueKey
 from serving.catalogue import Cors, KeyLimits, Limits
 
@@ -28,7 +32,7 @@ def key(documented: ApiKey) -> CatalogueKey:
     )
 
 
-def limits(documented: auth_fields.Limits) -> Limits:
+def limits(documented: auth_fields.Limits, flags: Mapping[str, Any]) -> Limits:
     return Limits(
         body=documented.body_mi_b << 20,
         prompt_tokens=documented.prompt_tokens,
@@ -43,6 +47,7 @@ def limits(documented: auth_fields.Limits) -> Limits:
         parallel_requests=documented.parallel_requests,
         requests_per_minute=documented.requests_per_minute,
         tokens_per_minute=documented.tokens_per_minute,
+        opened=opened_fields(flags),
     )
 
 

@@ -108,7 +108,7 @@ class ServiceComposer:
             engine=engine,
             adapters=adapters,
             keys=tuple(gate.key(key) for key in spec.auth.api_keys),
-            limits=gate.limits(spec.limits),
+            limits=gate.limits(spec.limits, user_args),
             cors=gate.cors(spec.ingress.cors_policy),
             log_prompts=spec.request_log.prompts,
         )

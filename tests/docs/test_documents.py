@@ -125,6 +125,7 @@ CHANGES = {
         "spec.adapters[].canary.promoteAfter": "1h",
         "spec.engine.image": "docker.io/vllm/vllm-openai@sha256:" + "0" * 64,
         "spec.engine.args": {"max-model-len": 64},
+        "spec.engine.allow": ["trust-remote-code"],
         "spec.env[].name": "B",
         "spec.env[].value": "2",
         "spec.resources.cpu": 2.0,

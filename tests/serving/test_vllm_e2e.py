@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from serving.catalogue import Adapter, AdapterVersion, Canary, Expectation, Limits
+from serving.catalogue import Adapter, AdapterVersion, Canary, Cors, Expectation, Limits
 from tests.serving.replica_share import KEY, ROOT, ReplicaShare
 from tests.tiny_model import build, make_adapter, make_model
 
@@ -596,6 +597,83 @@ async def test_keys_open_what_they_may_and_no_more(server, client):
                 "invalid_request_error",
                 "context_length_exceeded",
             )
+    server.share.write(red, green)
+    await server.serves(red, green)
+
+
+async def test_work_beyond_limits_is_refused_while_others_are_answered(server, client):
+    """20 hostile clients order sequences, schemas, messages, bombs and bodies; each is refused for
+    what it is, the probes answer, and so do structured output and a small chat.
+    """
+    huge = json.dumps({"enum": [f"value {i}" for i in range(200_000)]})
+    orders = [
+        {"n": 16_384},
+        {"structured_outputs": {"json": huge}},
+        {"messages": [{"role": "user", "content": "x"}] * 200_000},
+        {"messages": [{"role": "user", "content": "x" * (12 << 20)}]},
+        {"pad": "x" * (17 << 20)},
+    ]
+    asked = [{"model": "red", "messages": [{"role": "user", "content": "x"}], **o} for o in orders]
+    bodies = [json.dumps(one).encode() for one in asked]
+    done, statuses = asyncio.Event(), set()
+
+    async def attack(body: bytes) -> None:
+        while not done.is_set():
+            headers = {"content-type": "application/json"}
+            async with client.post("/v1/chat/completions", data=body, headers=headers) as answer:
+                statuses.add(answer.status)
+                await answer.read()
+
+    attackers = [asyncio.create_task(attack(bodies[i % len(bodies)])) for i in range(20)]
+    try:
+        await asyncio.sleep(1)
+        for _ in range(5):
+            for path in ("/live", "/ready"):
+                async with client.get(path) as answer:
+                    assert answer.status == 200
+            status, answer, _ = await chat(client, "red", max_tokens=8, temperature=0)
+            assert (status, "red" in answer) == (200, True)
+        schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": [7]}}}
+        status, answer, _ = await chat(client, "red", response_format=schema, max_tokens=8)
+        assert (status, answer) == (200, "7")
+    finally:
+        done.set()
+        await asyncio.gather(*attackers)
+    assert statuses <= {400, 413, 429}
+
+
+async def test_clients_of_azure_openai_browsers_and_harnesses_are_served(server, client):
+    """Azure's URL and key header, gzip, a preflight, the tokenizer, and a list of models instead of
+    one that does not exist.
+    """
+    red, green = server.colour("red"), server.colour("green")
+    server.share.write(
+        red,
+        green,
+        keys={"default": KEY, "eval": "sk-eval"},
+        limited={"eval": {"evaluation": True}},
+        cors=Cors(allowed_origins=("https://chat.example",)),
+    )
+    await server.until(lambda: server.report()["apiKeys"] == ["default", "eval"])
+    body = {"messages": [{"role": "user", "content": "Say something"}], "max_tokens": 8}
+    path = "/openai/deployments/red/chat/completions?api-version=2024-10-21"
+    headers = {"api-key": KEY, "content-encoding": "gzip", "content-type": "application/json"}
+    async with aiohttp.ClientSession(server.url) as http:
+        packed = gzip.compress(json.dumps(body).encode())
+        async with http.post(path, data=packed, headers=headers) as answer:
+            assert (answer.status, (await answer.json())["model"]) == (200, "red")
+        browser = {"origin": "https://chat.example", "access-control-request-method": "POST"}
+        async with http.options("/v1/chat/completions", headers=browser) as answer:
+            assert answer.status == 204
+            assert answer.headers["access-control-allow-origin"] == "https://chat.example"
+        for key, status in ((KEY, 404), ("sk-eval", 200)):
+            async with http.post(
+                "/tokenize", json={"prompt": "Say"}, headers={"authorization": f"Bearer {key}"}
+            ) as answer:
+                assert answer.status == status
+    async with client.post("/v1/completions", json={"model": "blue", "prompt": "x"}) as answer:
+        said = (await answer.json())["error"]["message"]
+        assert said.endswith("This key may use: tiny, red, green.")
     server.share.write(red, green)
     await server.serves(red, green)
 

@@ -1,0 +1,63 @@
+"""Notices when structured output is stuck while the engine goes on: vLLM compiles grammars in a few
+threads, and one that does not end holds up every request with a schema. replica.py runs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+
+from serving.traffic import Call
+
+WAIT = 20.0  # seconds; what the gate lets in compiles in a few
+EVERY = 5.0
+log = logging.getLogger("moorage.jam")
+
+
+class Jam:
+    """`message` says what is stuck, or is empty. Probes run only while there is reason to."""
+
+    def __init__(
+        self,
+        calls: Callable[[], Iterable[Call]],
+        plain: Callable[[], Awaitable[None]],
+        structured: Callable[[], Awaitable[None]],
+        clock: Callable[[], float] = time.monotonic,
+        wait: float = WAIT,
+    ) -> None:
+        self._calls, self._plain, self._structured = calls, plain, structured
+        self._clock, self._wait = clock, wait
+        self.message = ""
+
+    async def watch(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY)
+            await self.look()
+
+    async def look(self) -> None:
+        """One look: a request with a schema that has waited long, or a jam that was found before,
+        is tried with a request of our own, with a schema and without.
+        """
+        now = self._clock()
+        waiting = any(
+            call.structured and call.first_token is None and now - call.began > self._wait
+            for call in self._calls()
+        )
+        if not waiting and not self.message:
+            return
+        if await self._answers(self._structured):
+            self.message = ""
+        elif await self._answers(self._plain):
+            if not self.message:
+                log.error("structured output does not answer, the rest of the engine does")
+            self.message = "structured output is stuck: a grammar does not end compiling"
+
+    async def _answers(self, probe: Callable[[], Awaitable[None]]) -> bool:
+        try:
+            await asyncio.wait_for(probe(), self._wait)
+        except Exception as error:  # noqa: BLE001 whatever it is, it is no answer
+            log.info("a probe failed: %s", error or type(error).__name__)
+            return False
+        return True
