@@ -127,6 +127,7 @@ class Conclusion:
                 record,
                 settled="" if observed.provisional else inputs(ledger, item),
                 writes={},
+                failure=None,
                 drifted=False,
             )
         elif changes and not observed.busy:

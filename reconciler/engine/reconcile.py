@@ -115,9 +115,11 @@ class Writer:
                 self.pacing.step(elapsed) if progress.retry_after is None else progress.retry_after
             )
             return under_way(record, after, *_doing(record.verb, item.key))
-        self.ledger.write(replace(self.ledger.record(item), operation=None))
-        if progress.error is not None:
-            raise progress.error
+        error = progress.error
+        failure = (error.reason, error.message) if isinstance(error, ReconcileError) else None
+        self.ledger.write(replace(self.ledger.record(item), operation=None, failure=failure))
+        if error is not None:
+            raise error
         return None
 
 
@@ -272,6 +274,12 @@ class Reconciler:
         if left <= 0:
             return None
         what = "; ".join(map(str, changes))
+        if record.failure is not None:  # Azure said why; nothing we could guess says more
+            reason, message = record.failure
+            if not stubborn:
+                return Outcome(Phase.RETRYING, reason, message, after=left)
+            message = f"{message} (after {tries} tries; tried again every {wait:.0f} s)"
+            return Outcome(Phase.NOT_CONVERGING, reason, message, after=left, hold=True)
         if stubborn:
             message = (
                 f"{tries} writes did not settle {what}. Something else sets it back, or Azure does"

@@ -43,9 +43,10 @@ class ObjectRecord:
     """`id` and `scope` are those of its `Identity`. `fingerprint` is that of the spec last acted
     for; `settled` that of the inputs (spec and facts of the references) with which the object
     was last seen as desired. `usable` is the kind's word on readiness, references not
-    considered. `writes` counts the writes each difference has survived. `operation` is the
-    token of the operation under way and `verb` what it does. `since` is when the phase began,
-    `seen` the last successful look, `written` the last write (0: never), `gone` since when no
+    considered. `writes` counts the writes each difference has survived, `failure`
+    is what the operation of the last one ended with, if it failed. `operation` is the token of
+    the operation under way and `verb` what it does. `since` is when the phase began, `seen` the
+    last successful look, `written` the last write (0: never), `gone` since when no
     document asks for it (0: one does), all in seconds of `Clock.elapsed`.
     """
 
@@ -73,6 +74,7 @@ class ObjectRecord:
     operation: str | None = None
     verb: str | None = None
     writes: Mapping[str, int] = field(default_factory=dict)
+    failure: tuple[Cause, str] | None = None
     refs: tuple[ObjectKey, ...] = ()
     policy: Policy = Policy.MANAGE
     retain: bool = False
@@ -108,6 +110,8 @@ class ObjectRecord:
         known["origin"] = Origin(known.get("origin", Origin.OURS))
         known["changes"] = tuple(known["changes"])
         known["reason"] = read_reason(known["reason"]) if known["reason"] else None
+        if failure := known.get("failure"):
+            known["failure"] = read_reason(failure[0]), failure[1]
         known["marks"] = tuple(_mark(**mark) for mark in known["marks"])
         known["refs"] = tuple(ObjectKey(*ref) for ref in known["refs"])
         return cls(**known)

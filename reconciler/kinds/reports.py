@@ -52,7 +52,7 @@ class Reports:
             known = self._seen.get(where)
             if known is None or known[0] != entry.etag or known[1].unreadable:
                 found = await _report(opened, f"{path}/{entry.path}", entry)
-                if found.unreadable and known and _fresh(known[1]):
+                if found.unreadable and known and _fresh(known[1], opened.arm.time.now()):
                     found = known[1]
                 self._seen[where] = known = (entry.etag, found)
             reports.append(known[1])
@@ -60,7 +60,7 @@ class Reports:
 
 
 async def _report(share: Share, path: str, entry: Entry) -> ReplicaReport:
-    name, now = entry.path.removesuffix(".json"), datetime.now(UTC)
+    name, now = entry.path.removesuffix(".json"), share.arm.time.now()
     written = entry.modified or now
     try:
         if entry.size > LONGEST:  # told by the listing: it is not fetched at all
@@ -93,5 +93,5 @@ def _unreadable(name: str, written: datetime, why: str) -> ReplicaReport:
     )
 
 
-def _fresh(report: ReplicaReport) -> bool:
-    return not report.unreadable and datetime.now(UTC) - report.heartbeat < STALE
+def _fresh(report: ReplicaReport, now: datetime) -> bool:
+    return not report.unreadable and now - report.heartbeat < STALE

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from reconciler.api.conditions import ConditionType, Status
-from reconciler.api.reasons import Reason
-from reconciler.engine.errors import NotReadyYet
+from reconciler.api.reasons import AzureCode, Reason
+from reconciler.engine.errors import NotReadyYet, RetryableError
 from reconciler.engine.external import Mark, Policy
 from reconciler.engine.verdict import ExitClass
 
@@ -137,6 +137,32 @@ async def test_a_difference_that_survives_three_writes_does_not_converge(harness
         await asyncio.sleep(310)
         assert await controller.settled() is ExitClass.DONE
         assert harness.reasons(controller).count("DoesNotConverge") == 1
+
+
+async def test_what_azure_says_is_told_even_after_three_failed_operations(harness):
+    """Its code and its words stay in the condition and arrive in an event, also between the tries
+    and after a restart; `DoesNotConverge` would only guess.
+    """
+    words = "Invalid value: image registry/none:1 was not found"
+    harness.kind.polls, harness.kind.sticks = 1, False
+    harness.kind.operation_error = RetryableError(AzureCode("ContainerAppOperationError"), words)
+    for _ in range(2):
+        async with harness.running(harness.thing("app", size=1)) as controller:
+            assert await controller.settled() is ExitClass.FAILED
+            synced = harness.condition(controller, "Synced")
+            assert synced == ("False", "Azure:ContainerAppOperationError")
+            message = controller.conditions(harness.DOC).get("Synced").message
+            assert message.startswith(words)
+            assert "after 3 tries; tried again every 300 s" in message
+            assert harness.cloud.writes() == ["create"] * 3
+            told = [each.message for each in controller.events() if each.type == "Warning"]
+            assert any(words in each for each in told)
+            assert "DoesNotConverge" not in harness.reasons(controller)
+    harness.kind.operation_error, harness.kind.sticks = None, True
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        await asyncio.sleep(310)
+        assert await controller.settled() is ExitClass.DONE
+        assert harness.condition(controller, "Synced") == ("True", "InSync")
 
 
 async def test_an_edit_while_a_key_is_held_runs_again(harness):
