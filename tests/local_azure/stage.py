@@ -187,7 +187,7 @@ class Stage:
         """The facts that the plain server answers with."""
         return json.loads(await self.reach(path))
 
-    async def reach(self, path: str = "/", seconds: float = 10) -> str:
+    async def reach(self, path: str = "/", seconds: float = 30) -> str:
         """GET until it is answered 200: the ingress process starts beside the first replica and
         learns of it a moment later.
         """
