@@ -101,6 +101,42 @@ BAD = [
         "ContainerAppProbeFailureThresholdOutOfRange",
         "a probe that tries too often",
     ),
+    (
+        "phi",
+        change("template.containers.0.image", "Not An Image"),
+        "InvalidParameterValueInContainerTemplate",
+        "an image name that is none",
+    ),
+    (
+        "phi",
+        change("template.containers.0.volumeMounts", [{"volumeName": "v", "mountPath": "/v"}]),
+        "ContainerAppInvalidVolumeMount",
+        "a mount without its volume",
+    ),
+    (
+        "phi",
+        change("template.terminationGracePeriodSeconds", 601),
+        "ContainerAppInvalidTerminationGracePeriodSeconds",
+        "more than ten minutes to end",
+    ),
+    (
+        "phi",
+        change("configuration.maxInactiveRevisions", 101),
+        "ContainerAppInvalidMaxInactiveRevisions",
+        "more inactive revisions than Azure keeps",
+    ),
+    (
+        "phi",
+        change("template.scale", {"rules": [{"name": "none"}]}),
+        "ContainerAppInvalidScaleRule",
+        "a scale rule without a scaler",
+    ),
+    (
+        "phi",
+        change("template.scale", {"rules": [{"name": "c", "custom": {"metadata": {}}}]}),
+        "ContainerAppInvalidScaleRule",
+        "a custom scale rule without a type",
+    ),
 ]
 
 

@@ -248,3 +248,16 @@ async def test_realistic_waits_are_whole_seconds(connected):
     _, headers, _ = await other.raw("DELETE", other.group("rg"))
     assert headers["Retry-After"] == "1"
     assert "retry-after-ms" not in headers
+
+
+async def test_an_empty_list_of_exposed_headers_comes_back_as_null(clients, environment):
+    """Azure keeps no empty `exposeHeaders`; the other lists of the CORS policy stay as sent."""
+    group, identifier = environment
+    body = app_body(identifier)
+    cors = {"allowedOrigins": ["https://a.example"], "allowedHeaders": [], "exposeHeaders": []}
+    body["properties"]["configuration"]["ingress"]["corsPolicy"] = cors
+    await settle(clients, group, body=body)
+    shown = (await get(clients, group))["properties"]["configuration"]["ingress"]["corsPolicy"]
+    assert shown["exposeHeaders"] is None
+    assert shown["allowedHeaders"] == []
+    assert shown["allowedOrigins"] == ["https://a.example"]

@@ -322,3 +322,37 @@ async def test_many_writers_at_once(azure, share):
     files = list(on_disk(azure, share).iterdir())
     assert len(files) == 200
     assert all(len(set(path.read_bytes())) == 1 and path.stat().st_size == 100 for path in files)
+
+
+BELOW_A_FILE = {
+    "create": lambda share: share.get_file_client("a.txt/b").create_file(3),
+    "upload": lambda share: share.get_file_client("a.txt/b").upload_file(b"abc"),
+    "read": lambda share: share.get_file_client("a.txt/b").download_file(),
+    "properties": lambda share: share.get_file_client("a.txt/b").get_file_properties(),
+    "metadata": lambda share: share.get_file_client("a.txt/b").set_file_metadata({"a": "b"}),
+    "ranges": lambda share: share.get_file_client("a.txt/b").get_ranges(),
+    "lease": lambda share: share.get_file_client("a.txt/b").acquire_lease(),
+    "delete": lambda share: share.get_file_client("a.txt/b").delete_file(),
+    "rename to": lambda share: share.get_file_client("c.txt").rename_file("a.txt/b"),
+    "rename from": lambda share: share.get_file_client("a.txt/b").rename_file("d.txt"),
+    "make directory": lambda share: share.get_directory_client("a.txt/b").create_directory(),
+    "directory": lambda share: share.get_directory_client("a.txt/b").get_directory_properties(),
+    "delete directory": lambda share: share.get_directory_client("a.txt/b").delete_directory(),
+    "list": lambda share: _listed(share.get_directory_client("a.txt/b")),
+}
+
+
+async def _listed(directory):
+    return [entry async for entry in directory.list_directories_and_files()]
+
+
+@pytest.mark.parametrize("operation", BELOW_A_FILE)
+async def test_nothing_lies_below_a_file(share, operation):
+    """A path that leads through a file is a parent that does not exist, and never a 500."""
+    for name in ("a.txt", "c.txt"):
+        await share.get_file_client(name).upload_file(b"x")
+    with pytest.raises(HttpResponseError) as failure:
+        await BELOW_A_FILE[operation](share)
+    assert failure.value.status_code in {404, 409}
+    assert code(failure) in {"ParentNotFound", "ResourceNotFound"}
+    assert await (await share.get_file_client("a.txt").download_file()).readall() == b"x"

@@ -102,7 +102,7 @@ class FilesRequest:
         """Room in the share for a file to become `size` bytes."""
         try:
             before = os.lstat(path).st_size
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             before = 0
         record = self.store.get(self.share_key)
         if record is not None:

@@ -13,6 +13,14 @@ from .workload_profiles import PROFILES
 Body = dict[str, Any]
 _NAME = re.compile(r"(?!.*--)[a-z][a-z0-9-]{0,30}[a-z0-9]")
 _SUFFIX = re.compile(r"(?!.*--)[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+# A registry host with a port, a path in lower case, a tag, a digest: as Docker reads a reference.
+_IMAGE = re.compile(
+    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::\d+)?/)?"
+    r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
+    r"(?::\w[\w.-]{0,127})?(?:@[A-Za-z][\w+.-]*:[0-9a-fA-F]{32,})?"
+)
+_SCALERS = ("http", "tcp", "custom", "azureQueue")
+_MOST_GRACE_S, _MOST_INACTIVE = 600, 100
 _PROBE_LIMITS = {"startup": 240, "readiness": 48, "liveness": 30}
 
 
@@ -35,7 +43,9 @@ def document(
     """
     template, configuration = properties["template"], properties["configuration"]
     _mode(configuration["activeRevisionsMode"])
+    _inactive(configuration["maxInactiveRevisions"])
     _suffix(app, template["revisionSuffix"])
+    _grace(template["terminationGracePeriodSeconds"])
     run(properties, secrets, storages, profiles)
     _scale(template["scale"])
     _ingress(configuration["ingress"])
@@ -82,6 +92,35 @@ def _mode(mode: str) -> None:
             "InvalidRequestParameterWithDetails",
             f"The value '{mode}' of activeRevisionsMode is not supported here.",
         )
+
+
+def _inactive(most: int | None) -> None:
+    if most is not None and not 0 <= most <= _MOST_INACTIVE:
+        text = (
+            f"The value '{most}' of maxInactiveRevisions is invalid: it must be between 0 and"
+            f" {_MOST_INACTIVE}."
+        )
+        raise bad_request("ContainerAppInvalidMaxInactiveRevisions", text)
+
+
+def _grace(seconds: int | None) -> None:
+    if seconds is not None and not 0 <= seconds <= _MOST_GRACE_S:
+        text = (
+            f"The value '{seconds}' of terminationGracePeriodSeconds is invalid: it must be"
+            f" between 0 and {_MOST_GRACE_S}."
+        )
+        raise bad_request("ContainerAppInvalidTerminationGracePeriodSeconds", text)
+
+
+def _image(container: str, image: str) -> None:
+    """The name must be a reference; whether a registry has the image shows when it is pulled."""
+    if not _IMAGE.fullmatch(image):
+        text = (
+            "The following field(s) are either invalid or missing. Field"
+            f" 'template.containers.{container}.image' is invalid with details: 'Invalid value:"
+            f' "{image}": could not parse reference: {image}\';.'
+        )
+        raise bad_request("InvalidParameterValueInContainerTemplate", text)
 
 
 def _suffix(app: str, suffix: str) -> None:
@@ -139,6 +178,7 @@ def _containers(template: Body, secrets: set[str]) -> None:
                 "ContainerAppImageRequired",
                 f"Container with name '{label}' must have an 'Image' property specified.",
             )
+        _image(str(label), str(container["image"]))
         for entry in container.get("env", []):
             if not entry.get("name"):
                 raise bad_request(
@@ -216,7 +256,7 @@ def _volumes(template: Body, storages: set[str]) -> None:
                     f"The volume '{mount.get('volumeName')}' mounted by container"
                     f" '{container['name']}' is not defined."
                 )
-                raise bad_request("ContainerAppVolumeMountNotFound", text)
+                raise bad_request("ContainerAppInvalidVolumeMount", text)
             path, below = str(mount.get("mountPath") or ""), str(mount.get("subPath") or "")
             if not path or ":" in path or ".." in path.split("/") or _leaves(below):
                 raise bad_request(
@@ -279,6 +319,22 @@ def _scale(scale: Body) -> None:
             " minReplicas not above maxReplicas."
         )
         raise bad_request("ContainerAppInvalidScaleSpec", text)
+    for rule in scale["rules"] or []:
+        _rule(rule)
+
+
+def _rule(rule: Body) -> None:
+    """A rule names itself and exactly one scaler; a custom scaler has a type."""
+    kinds = [kind for kind in _SCALERS if rule.get(kind) is not None]
+    if not rule.get("name") or len(kinds) != 1:
+        text = (
+            f"The scale rule '{rule.get('name') or ''}' is invalid: it must have a name and one of"
+            f" {', '.join(_SCALERS)}."
+        )
+        raise bad_request("ContainerAppInvalidScaleRule", text)
+    if kinds == ["custom"] and not rule["custom"].get("type"):
+        text = f"The custom scale rule '{rule['name']}' is invalid: it must have a type."
+        raise bad_request("ContainerAppInvalidScaleRule", text)
 
 
 def _ingress(ingress: Body | None) -> None:

@@ -94,7 +94,10 @@ def _ingress(given: Body, *, fill: bool) -> Body:
         name: given[name] or None
         for name in ("customDomains", "ipSecurityRestrictions", "additionalPortMappings")
     }
-    return given | lists | {"traffic": traffic}
+    cors = given["corsPolicy"]
+    if cors and not cors.get("exposeHeaders"):
+        cors = {**cors, "exposeHeaders": None}  # Azure gives null back for an empty list
+    return given | lists | {"traffic": traffic, "corsPolicy": cors}
 
 
 def _weight(entry: Body) -> Body:
