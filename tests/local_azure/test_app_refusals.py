@@ -41,6 +41,24 @@ BAD = [
     ),
     (
         "phi",
+        change(
+            "configuration.secrets",
+            [{"name": "key", "keyVaultUrl": "https://v.vault.azure.net/secrets/key"}],
+        ),
+        "ContainerAppSecretInvalid",
+        "a secret of a Key Vault without an identity that reads it",
+    ),
+    (
+        "phi",
+        change(
+            "configuration.secrets",
+            [{"name": "key", "keyVaultUrl": "vault/key", "identity": "system"}],
+        ),
+        "ContainerAppSecretKeyVaultUrlInvalid",
+        "a Key Vault URL that is none",
+    ),
+    (
+        "phi",
         change("configuration.secrets", []),
         "ContainerAppSecretRefNotFound",
         "env refers to a secret that is gone",

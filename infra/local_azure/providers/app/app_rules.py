@@ -19,6 +19,7 @@ _IMAGE = re.compile(
     r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
     r"(?::\w[\w.-]{0,127})?(?:@[A-Za-z][\w+.-]*:[0-9a-fA-F]{32,})?"
 )
+_VAULT = re.compile(r"https://[a-zA-Z0-9.-]+(?::\d+)?/secrets/[a-zA-Z0-9-]+(?:/[0-9a-fA-F]*)?")
 _SCALERS = ("http", "tcp", "custom", "azureQueue")
 _MOST_GRACE_S, _MOST_INACTIVE = 600, 100
 _PROBE_LIMITS = {"startup": 240, "readiness": 48, "liveness": 30}
@@ -139,10 +140,14 @@ def _secrets(secrets: list[Body]) -> None:
         label = str(secret.get("name") or "")
         if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", label):
             raise bad_request("ContainerAppSecretInvalidName", f"Invalid secret name '{label}'.")
+    for secret in secrets:
+        if secret.get("keyVaultUrl") and not _VAULT.fullmatch(str(secret["keyVaultUrl"])):
+            text = f"Invalid Key Vault URL '{secret['keyVaultUrl']}' of secret '{secret['name']}'."
+            raise bad_request("ContainerAppSecretKeyVaultUrlInvalid", text)
     empty = [
         str(secret.get("name"))
         for secret in secrets
-        if not secret.get("value") and not secret.get("keyVaultUrl")
+        if not secret.get("value") and not (secret.get("keyVaultUrl") and secret.get("identity"))
     ]
     if empty:
         text = (
