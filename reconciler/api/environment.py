@@ -12,12 +12,12 @@ from pydantic import AfterValidator, Field, model_validator
 
 from reconciler.api import names
 from reconciler.api.fields import (
+    AnyCaseEnum,
     Bool,
     Fault,
     Int,
     Items,
     Model,
-    Word,
     bounded,
     refusal,
     refuse_any,
@@ -30,7 +30,7 @@ DERIVED_PROFILES = ("Consumption", "gpu")  # there when spec.workloadProfiles is
 _TAG_LIMIT = 45  # Azure takes 50; the rest is for Moorage's own
 
 
-class StorageSku(Word):
+class StorageSku(AnyCaseEnum):
     """Redundancy of the storage account, a general-purpose one."""
 
     STANDARD_LRS = "Standard_LRS"

@@ -53,7 +53,7 @@ def read_evaluation(file: Path, problems: list[Problem]) -> tuple[Expectation, .
         return ()
     if len(data) > MOST_BYTES:
         problems.append(
-            Problem(file, 1, 1, "the file is too large", f"an evaluation takes {MOST_BYTES} bytes")
+            Problem(file, 1, 1, f"the file has more than {MOST_BYTES} bytes", "split it or shorten it")
         )
         return ()
     cases = list(
@@ -104,10 +104,10 @@ def _items(file: Path, data: bytes, problems: list[Problem]) -> Iterator[_Case]:
     for node in read_documents(file, data, problems):
         if node.kind is not NodeKind.SEQUENCE:
             problems.append(
-                Problem(file, *node.mark, "this is not a list", "start each prompt with '- '")
+                Problem(file, *node.position, "this is not a list", "start each prompt with '- '")
             )
             continue
-        yield from (_Case(*item.mark, item.plain()) for item in node.items)
+        yield from (_Case(*item.position, item.plain()) for item in node.items)
 
 
 def _case(file: Path, case: _Case, problems: list[Problem]) -> Expectation | None:

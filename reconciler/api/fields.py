@@ -56,11 +56,11 @@ class Model(BaseModel):
         }
 
 
-class Word(StrEnum):
+class AnyCaseEnum(StrEnum):
     """An enumeration in PascalCase that is read in any case."""
 
     @classmethod
-    def _missing_(cls, value: object) -> Word | None:
+    def _missing_(cls, value: object) -> AnyCaseEnum | None:
         if not isinstance(value, str):
             return None
         return next((word for word in cls if word.value.lower() == value.lower()), None)

@@ -24,11 +24,11 @@ class Loaded:
 
     @property
     def line(self) -> int:
-        return self.node.mark.line
+        return self.node.position.line
 
     @property
     def column(self) -> int:
-        return self.node.mark.column
+        return self.node.position.column
 
     @property
     def base_dir(self) -> Path:

@@ -166,7 +166,10 @@ class _Reading:
         if node.kind is not NodeKind.MAPPING:
             self.problems.append(
                 Problem(
-                    file, *node.mark, "this is not a document", "start with kind: InferenceService"
+                    file,
+                    *node.position,
+                    "this is not a document",
+                    "start with kind: InferenceService",
                 )
             )
             return None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from reconciler.api.fields import Word
+from reconciler.api.fields import AnyCaseEnum
 
 
-class ReconcilePolicy(Word):
+class ReconcilePolicy(AnyCaseEnum):
     """How far the daemon goes."""
 
     MANAGE = "Manage"
@@ -13,14 +13,14 @@ class ReconcilePolicy(Word):
     SKIP = "Skip"
 
 
-class AdoptionPolicy(Word):
+class AdoptionPolicy(AnyCaseEnum):
     """What happens where the name is taken by something that somebody else made."""
 
     CREATE = "Create"
     ADOPT_OR_CREATE = "AdoptOrCreate"
 
 
-class DeletionPolicy(Word):
+class DeletionPolicy(AnyCaseEnum):
     """What happens to resources whose document goes."""
 
     DELETE = "Delete"

@@ -14,7 +14,7 @@ from reconciler.api.adapter_fields import Adapter
 from reconciler.api.auth_fields import Auth, Limits, RequestLog
 from reconciler.api.engine_flags import EngineArgs
 from reconciler.api.environment_variables import Variables, model_variable_faults
-from reconciler.api.fields import Fault, Int, Items, Model, Word, bounded, refuse_any, unique
+from reconciler.api.fields import AnyCaseEnum, Fault, Int, Items, Model, bounded, refuse_any, unique
 from reconciler.api.ingress_fields import Ingress
 from reconciler.api.mounts import CODE_PATH, Mount, MountPath, mount_faults
 from reconciler.api.openings import opening_faults
@@ -23,7 +23,7 @@ from reconciler.api.source import CodeText, SourceText
 from reconciler.api.vllm_versions import flag_faults, image_faults
 
 
-class Strategy(Word):
+class Strategy(AnyCaseEnum):
     """How a new revision replaces the old one."""
 
     AUTO = "Auto"

@@ -22,10 +22,10 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]{1,40}|[0-9]{1,40}(\.[0-9]{0,40})?)([eE][-+]?
 _TAG = "tag:yaml.org,2002:"
 _MERGE = "<<"
 
-Report = Callable[["Mark", str, str], None]
+Report = Callable[["Position", str, str], None]
 
 
-class Mark(NamedTuple):
+class Position(NamedTuple):
     """A place in a file; both count from 1."""
 
     line: int
@@ -33,11 +33,11 @@ class Mark(NamedTuple):
 
 
 class UnusableNode(Exception):
-    """The rest of the file cannot be understood because of what stands at `mark`."""
+    """The rest of the file cannot be understood because of what stands at `position`."""
 
-    def __init__(self, mark: Mark, message: str, hint: str) -> None:
+    def __init__(self, position: Position, message: str, hint: str) -> None:
         super().__init__(message)
-        self.mark, self.message, self.hint = mark, message, hint
+        self.position, self.message, self.hint = position, message, hint
 
 
 class NodeKind(Enum):
@@ -53,10 +53,10 @@ class Node:
     """
 
     kind: NodeKind
-    mark: Mark
+    position: Position
     scalar: str | int | float | bool | None = None
     items: list[Node] = field(default_factory=list)
-    entries: dict[str, tuple[Mark, Node]] = field(default_factory=dict)
+    entries: dict[str, tuple[Position, Node]] = field(default_factory=dict)
     size: int = 1
     depth: int = 1
     complete: bool = False
@@ -86,23 +86,23 @@ class Node:
                 return None
         return node
 
-    def find(self, path: tuple[str | int, ...], *, key: bool = False) -> Mark:
+    def find(self, path: tuple[str | int, ...], *, key: bool = False) -> Position:
         """Where the value at `path` stands (with `key`, the key that holds it); what is not there
         is at its nearest parent.
         """
-        node, mark = self, self.mark
+        node, position = self, self.position
         for step in path:
             if isinstance(step, str) and step in node.entries:
-                mark, node = node.entries[step]
+                position, node = node.entries[step]
             elif isinstance(step, int) and 0 <= step < len(node.items):
                 node = node.items[step]
-                mark = node.mark
+                position = node.position
             else:
-                return mark
-        return mark if key else node.mark
+                return position
+        return position if key else node.position
 
 
-def scalar(mark: Mark, text: str, tag: str | None, *, plain: bool) -> Node:
+def scalar(position: Position, text: str, tag: str | None, *, plain: bool) -> Node:
     """A scalar as YAML 1.2 reads it: only `true` and `false` are booleans, dates and `yes` are
     text.
     """
@@ -114,24 +114,28 @@ def scalar(mark: Mark, text: str, tag: str | None, *, plain: bool) -> Node:
     elif kind in {"int", "float", "bool", "null"}:
         value = _resolve(text)
     else:
-        raise UnusableNode(mark, f"the tag {_tag_name(tag)} is not known", "remove it")
+        raise UnusableNode(position, f"the tag {_tag_name(tag)} is not known", "remove it")
     return Node(
-        NodeKind.SCALAR, mark, value, complete=True, merge_key=plain and text == _MERGE and not kind
+        NodeKind.SCALAR,
+        position,
+        value,
+        complete=True,
+        merge_key=plain and text == _MERGE and not kind,
     )
 
 
-def mapping(mark: Mark, tag: str | None) -> Node:
+def mapping(position: Position, tag: str | None) -> Node:
     """A mapping whose entries are still to come."""
     if tag not in {None, "!", _TAG + "map"}:
-        raise UnusableNode(mark, f"the tag {_tag_name(tag)} is not known", "remove it")
-    return Node(NodeKind.MAPPING, mark)
+        raise UnusableNode(position, f"the tag {_tag_name(tag)} is not known", "remove it")
+    return Node(NodeKind.MAPPING, position)
 
 
-def sequence(mark: Mark, tag: str | None) -> Node:
+def sequence(position: Position, tag: str | None) -> Node:
     """A sequence whose items are still to come."""
     if tag not in {None, "!", _TAG + "seq"}:
-        raise UnusableNode(mark, f"the tag {_tag_name(tag)} is not known", "remove it")
-    return Node(NodeKind.SEQUENCE, mark)
+        raise UnusableNode(position, f"the tag {_tag_name(tag)} is not known", "remove it")
+    return Node(NodeKind.SEQUENCE, position)
 
 
 def complete(node: Node, children: list[Node], report: Report) -> Node:
@@ -147,9 +151,9 @@ def complete(node: Node, children: list[Node], report: Report) -> Node:
     merged: list[Node] = []
     for key, value in zip(children[::2], children[1::2], strict=True):
         if key.merge_key:
-            merged += _mergeable(key.mark, value, report)
+            merged += _mergeable(key.position, value, report)
         elif _usable(key, node, report):
-            node.entries[str(key.scalar)] = (key.mark, value)
+            node.entries[str(key.scalar)] = (key.position, value)
     for source in merged:
         for name, entry in source.entries.items():
             node.entries.setdefault(name, entry)
@@ -163,11 +167,11 @@ def _usable(key: Node, node: Node, report: Report) -> bool:
             if key.kind is not NodeKind.SCALAR or key.scalar is None
             else str(key.scalar).lower()
         )
-        report(key.mark, f"{shown} cannot be a key", "a key is text: put it in quotes")
+        report(key.position, f"{shown} cannot be a key", "a key is text: put it in quotes")
         return False
     if before := node.entries.get(key.scalar):
         report(
-            key.mark,
+            key.position,
             f"the key {key.scalar!r} is written twice, first in line {before[0].line}",
             "keep one of them",
         )
@@ -175,14 +179,14 @@ def _usable(key: Node, node: Node, report: Report) -> bool:
     return True
 
 
-def _mergeable(mark: Mark, value: Node, report: Report) -> Iterator[Node]:
+def _mergeable(position: Position, value: Node, report: Report) -> Iterator[Node]:
     sources = value.items if value.kind is NodeKind.SEQUENCE else [value]
     for source in sources:
         if source.kind is NodeKind.MAPPING:
             yield source
         else:
             report(
-                mark,
+                position,
                 "<< merges mappings only",
                 "write <<: *name, where &name stands before a mapping",
             )

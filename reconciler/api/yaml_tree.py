@@ -24,7 +24,15 @@ from ruamel.yaml.events import (
 from ruamel.yaml.reader import ReaderError
 
 from reconciler.api.problems import Problem
-from reconciler.api.yaml_node import Mark, Node, UnusableNode, complete, mapping, scalar, sequence
+from reconciler.api.yaml_node import (
+    Node,
+    Position,
+    UnusableNode,
+    complete,
+    mapping,
+    scalar,
+    sequence,
+)
 from reconciler.api.yaml_syntax import syntax_problem
 
 MAX_BYTES = 1 << 20
@@ -45,7 +53,7 @@ def read_documents(file: Path, data: bytes, problems: list[Problem]) -> list[Nod
             if not node.is_null:
                 documents.append(node)  # noqa: PERF401 - what stands before an error counts
     except UnusableNode as error:
-        problems.append(Problem(file, *error.mark, error.message, error.hint))
+        problems.append(Problem(file, *error.position, error.message, error.hint))
     except (MarkedYAMLError, ReaderError) as error:
         problems.append(syntax_problem(file, text, error))
     except Exception as error:  # noqa: BLE001 - the parser has faults of its own on odd input; a user gets a place, not a traceback
@@ -96,38 +104,40 @@ class _Builder:
         open_nodes: list[tuple[Node, list[Node]]] = []
         for count, event in enumerate(YAML(typ="safe", pure=True).parse(text)):
             node: Node | None = None
-            mark = (
-                Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+            position = (
+                Position(event.start_mark.line + 1, event.start_mark.column + 1)
                 if event.start_mark
-                else Mark(1, 1)
+                else Position(1, 1)
             )
             if count > MAX_NODES:
-                raise UnusableNode(mark, f"the file holds more than {MAX_NODES} values", "split it")
+                raise UnusableNode(
+                    position, f"the file holds more than {MAX_NODES} values", "split it"
+                )
             if isinstance(event, (MappingStartEvent, SequenceStartEvent)):
                 start = (
-                    mapping(mark, event.tag)
+                    mapping(position, event.tag)
                     if isinstance(event, MappingStartEvent)
-                    else sequence(mark, event.tag)
+                    else sequence(position, event.tag)
                 )
                 self._name(event.anchor, start)
                 open_nodes.append((start, []))
                 if len(open_nodes) > MAX_DEPTH:
                     raise UnusableNode(
-                        mark, "the nesting is too deep", f"a manifest takes {MAX_DEPTH} levels"
+                        position, "the nesting is too deep", f"a manifest takes {MAX_DEPTH} levels"
                     )
             elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
                 node = complete(*open_nodes.pop(), self._report)
             elif isinstance(event, ScalarEvent):
-                node = scalar(mark, event.value, event.tag, plain=event.implicit[0])
+                node = scalar(position, event.value, event.tag, plain=event.implicit[0])
                 self._name(event.anchor, node)
             elif isinstance(event, AliasEvent):
-                node = self._alias(mark, event.anchor)
+                node = self._alias(position, event.anchor)
             elif isinstance(event, DocumentEndEvent):
                 self._anchors.clear()
             if node is not None:
                 if node.size > MAX_NODES or node.depth > MAX_DEPTH:
                     raise UnusableNode(
-                        node.mark,
+                        node.position,
                         "the aliases expand to more than a manifest can be",
                         "write out what you mean",
                     )
@@ -140,19 +150,19 @@ class _Builder:
         if anchor is not None:
             self._anchors[anchor] = node
 
-    def _alias(self, mark: Mark, anchor: str) -> Node:
+    def _alias(self, position: Position, anchor: str) -> Node:
         node = self._anchors.get(anchor)
         if node is None:
             raise UnusableNode(
-                mark,
+                position,
                 f"*{anchor} refers to nothing",
                 f"put &{anchor} before the value it should repeat",
             )
         if not node.complete:
             raise UnusableNode(
-                mark, f"*{anchor} is inside of what it repeats", "write out what you mean"
+                position, f"*{anchor} is inside of what it repeats", "write out what you mean"
             )
         return node
 
-    def _report(self, mark: Mark, message: str, hint: str) -> None:
-        self._problems.append(Problem(self._file, *mark, message, hint))
+    def _report(self, position: Position, message: str, hint: str) -> None:
+        self._problems.append(Problem(self._file, *position, message, hint))

@@ -93,8 +93,8 @@ class Leader:
         return RENEW_EVERY
 
     async def release(self) -> None:
-        """Give the lease up so that another daemon need not wait. Failing to is no harm: it runs
-        out.
+        """Release the lease, so that another daemon need not wait. A failure does not matter: the
+        lease expires.
         """
         held, self._held = self._held, False
         if held:

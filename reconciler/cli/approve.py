@@ -83,8 +83,8 @@ def _names(record: ObjectRecord, document: str) -> bool:
 
 
 def _manual(store: Store, ref: object, document: str) -> bool:
-    """Documents of which something waits to be made or changed, be it for another document's
-    approval.
+    """Whether a document has objects that wait to be created or changed, for its own approval or
+    for another document's.
     """
     from reconciler.engine.external import DocumentRef
 

@@ -26,9 +26,11 @@ class Conclusion:
     ledger: Ledger
     summary: Summary
 
-    def draw(self, item: Desired | Gone, outcome: Outcome) -> tuple[set[ObjectKey], set[ObjectKey]]:
-        """Write down what came of a pass over `item`; the keys that may go on now, and those that
-        read outputs of it which are others now.
+    def conclude(
+        self, item: Desired | Gone, outcome: Outcome
+    ) -> tuple[set[ObjectKey], set[ObjectKey]]:
+        """Record the outcome of a pass over `item`. Returns the keys that may go on now, and the
+        keys whose objects read outputs of `item` that have changed.
         """
         before = self.ledger.records.get(item.key)
         observed = outcome.observation
@@ -40,8 +42,8 @@ class Conclusion:
         return wake, readers - wake
 
     def _doubt(self, keys: Iterable[ObjectKey]) -> None:
-        """What was seen of those that build on other facts now holds no longer: until they are
-        looked at again nobody may take the document for done.
+        """Objects that read changed facts may have to change too: until they are observed again,
+        their document does not count as done.
         """
         for key in keys:
             record = self.ledger.records.get(key)
@@ -54,9 +56,7 @@ class Conclusion:
                 )
 
     def refresh(self, document: DocumentRef) -> None:
-        """State the conditions of `document` anew, or take leave of it once nothing of
-        it is left.
-        """
+        """Update the conditions of `document`, or forget it when all its objects are deleted."""
         if self.ledger.close_document(document):
             self.summary.forget(document)
             self._event(normal(Reason.DELETED, f"{document} is gone", document, document))
@@ -150,7 +150,7 @@ class Conclusion:
         )
 
     def _open(self, item: Desired | Gone, outcome: Outcome, record: ObjectRecord) -> set[ObjectKey]:
-        """Tell dependents when the way becomes free, is barred, or leads past other facts."""
+        """Returns the dependents to wake: `item` became ready or unready, or its facts changed."""
         ledger, key = self.ledger, item.key
         current = ledger.desired.get(key)
         if current is None or replace(current, generation=item.generation) != item:

@@ -229,7 +229,7 @@ class Controller:
             outcome = await self._attempt(
                 delete(self._writer, item) if isinstance(item, Gone) else self._reconciler.run(item)
             )
-            wake, readers = self._conclusion.draw(item, outcome)
+            wake, readers = self._conclusion.conclude(item, outcome)
             self._say(outcome, before, self._schedule(key, outcome), loop.time() - began)
         self._wake(wake)
         for reader in readers:

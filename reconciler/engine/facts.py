@@ -57,8 +57,8 @@ class FactBook:
         self._open.discard(key)
 
     def see(self, key: ObjectKey, observed: Observation) -> set[ObjectKey]:
-        """Keep what a look saw; who read the outputs before and should know that they are others
-        now.
+        """Keep what an observation saw. Returns the keys that read the outputs, if these have
+        changed.
         """
         before, after = self.last(key), observed.outputs if observed.exists else {}
         self._last[key] = after
@@ -67,8 +67,8 @@ class FactBook:
         return set() if before == after else self._readers[key] - {key}
 
     def set_open(self, key: ObjectKey, is_open: bool) -> bool:
-        """Say whether dependents may go on, with the outputs last seen; whether that is news to
-        them.
+        """Say whether dependents may go on with the outputs last seen. Returns whether that, or the
+        outputs, changed.
         """
         before = (key in self._open, self._ready.get(key))
         (self._open.add if is_open else self._open.discard)(key)

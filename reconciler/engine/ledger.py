@@ -172,7 +172,7 @@ class Ledger:
         self._index()
 
     def close_document(self, document: DocumentRef) -> bool:
-        """Forget a gone document once none of its objects is left to delete; whether that happened
+        """Forget a gone document when all its objects are deleted. Returns whether it was forgotten
         now.
         """
         if document not in self.gone_documents or any(
@@ -270,7 +270,7 @@ class Ledger:
         changed = set()
         candidates: dict[ObjectKey, Desired | Gone] = dict(self.desired)
         for key, record in self.records.items():
-            # What was released is nobody's business any more, unlike what is ours and was kept.
+            # A released object is its owner's again; a retained one of ours can still be purged.
             spared = record.phase is Phase.RETAINED and (
                 not self.purge or self.adopted(key) or self.needed_by(key)
             )

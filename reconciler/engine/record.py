@@ -100,7 +100,7 @@ class ObjectRecord:
         """The record `dump` wrote.
 
         Raises:
-            ValueError, KeyError, TypeError: it was written by a release that thought otherwise.
+            ValueError, KeyError, TypeError: another release wrote it, in another form.
         """
         values = json.loads(text)
         known = {name: values[name] for name in (f.name for f in fields(cls)) if name in values}

@@ -122,7 +122,7 @@ class Looks:
             return True
         self._spent = [at for at in self._spent if now - at < self.period]
         # Passes come in the same order every time: without turns the first services would take the
-        # whole budget. Who has not asked since this one did is gone and waits for nothing.
+        # whole budget. A service that has not asked since this one did no longer exists.
         ahead = sum(at < mine and self._asked[other] >= before for other, at in self._last.items())
         if len(self._spent) + ahead >= self.budget:
             return False

@@ -69,7 +69,7 @@ def known_values(
                 Problem(file, *mark, f"there is no {what} {key!r}", _meant(key, checks))
             )
         elif not inner.is_null:
-            value = Value(inner.plain(), file, *inner.mark)
+            value = Value(inner.plain(), file, *inner.position)
             if fault := checks[key](value.value):
                 problems.append(value.problem(f"{key} {fault}"))
             else:

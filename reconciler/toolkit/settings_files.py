@@ -183,7 +183,7 @@ def _parameters(
         if entry.kind is not NodeKind.MAPPING or "value" not in entry.entries:
             problems.append(
                 Problem(
-                    file, *entry.mark, f"{key} has no value", f'write "{key}": {{"value": ...}}'
+                    file, *entry.position, f"{key} has no value", f'write "{key}": {{"value": ...}}'
                 )
             )
             del inner.entries[key]

@@ -1,5 +1,7 @@
 """The shape of the code: no import cycle, and a drawing that shows it as it is."""
 
+import re
+
 from tests.docs.house import PAGE, drawing
 from tests.docs.imports import REPOSITORY, cycles, graph
 
@@ -60,3 +62,11 @@ def test_no_file_is_longer_than_a_reader_takes_at_once() -> None:
         if len(path.read_text(encoding="utf-8").splitlines()) > LONGEST
     }
     assert sorted(long) == sorted(STILL_LONG)
+
+
+def test_every_file_that_contributing_names_is_there() -> None:
+    """The table "to change, open" leads to files that exist."""
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:reconciler|serving|infra|tests|docs|requirements)/[^`*]*)`", text)
+    assert named
+    assert [name for name in named if not (REPOSITORY / name).exists()] == []
