@@ -53,7 +53,9 @@ def read_evaluation(file: Path, problems: list[Problem]) -> tuple[Expectation, .
         return ()
     if len(data) > MOST_BYTES:
         problems.append(
-            Problem(file, 1, 1, f"the file has more than {MOST_BYTES} bytes", "split it or shorten it")
+            Problem(
+                file, 1, 1, f"the file has more than {MOST_BYTES} bytes", "split it or shorten it"
+            )
         )
         return ()
     cases = list(

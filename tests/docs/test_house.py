@@ -46,6 +46,7 @@ STILL_LONG = {
     "tests/e2e/test_model_service.py",
     "tests/serving/test_adapters.py",
     "tests/serving/test_gate.py",
+    "tests/serving/test_preflight.py",
     "tests/serving/test_vllm_e2e.py",
     "tests/serving/test_vllm_traps.py",
     "tests/tiny_model.py",
