@@ -52,7 +52,7 @@ def _object(record: ObjectRecord) -> dict[str, Any]:
         "kind": record.key.kind,
         "name": record.key.name,
         "phase": record.phase.value,
-        "reason": record.reason,
+        "reason": record.reason or "",
         "message": record.message,
     }
 
