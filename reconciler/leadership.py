@@ -1,5 +1,5 @@
 """Who may write: for each Environment the holder of its share's lease. Before a share exists, only
-idempotent creations happen, and those need no leader.
+idempotent creations happen, and those need no leader. `edges.leases` renews the leases.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from reconciler.api.reasons import AzureCode, Reason
+from reconciler.api.resources import ShareRef
 from reconciler.arm.lease import Leader
 from reconciler.composition import Composition
 from reconciler.composition.environment import share_of
@@ -32,28 +33,71 @@ NO_SHARE_YET = frozenset(
 )
 
 
+class Stand:
+    """Our standing for the lease of one share. `over` once the Environment has another share."""
+
+    def __init__(
+        self, environment: str, share: ShareRef, leader: Leader, tell: Callable[[Event], None]
+    ) -> None:
+        self.environment, self.share, self.leader = environment, share, leader
+        self.over = False
+        self._tell = tell
+        self._said = ""
+
+    async def step(self) -> float:
+        """Acquire or renew; the seconds until the next time. What it changed for this daemon is an
+        event: who leads now, or why we do not any more.
+        """
+        wait = await self.leader.step()
+        if self.leader.reason in NO_SHARE_YET:
+            return min(wait, 1.0)
+        refusal, place = self.leader.why_not(), DocumentRef("Environment", self.environment)
+        before, self._said = self._said, refusal.message if refusal else ""
+        if refusal and refusal.message != before:
+            self._tell(warning(refusal.reason, refusal.message, place, place))
+        elif before and not refusal:
+            message = f"this daemon writes for {self.environment} now"
+            self._tell(normal(Reason.LEADING, message, place, place))
+        return wait
+
+    def why_not(self) -> NotReadyYet | None:
+        return None if self.leader.reason in NO_SHARE_YET else self.leader.why_not()
+
+
 class Leadership:
-    """One `Leader` per Environment. The lease id is kept beside the daemon's state, so that a
-    restart goes on at once.
+    """The lease id is kept beside the daemon's state, so that a restart goes on at once. `changed`
+    is set when there is a new stand.
     """
 
     def __init__(self, shares: Shares, folder: Path, tell: Callable[[Event], None]) -> None:
-        self.shares = shares
-        self.folder = folder
-        self.tell = tell
-        self.leaders: dict[str, Leader] = {}
-        self._said: dict[str, str] = {}
+        self.changed = asyncio.Event()
+        self._shares = shares
+        self._folder = folder
+        self._tell = tell
+        self._id = ""
+        self._stands: dict[str, Stand] = {}
+
+    @property
+    def stands(self) -> tuple[Stand, ...]:
+        """Of every Environment known, those of former runs' documents included."""
+        return tuple(self._stands.values())
 
     def follow(self, composition: Composition) -> None:
         """Stand for election in every Environment of `composition`."""
         for name, names in composition.names.items():
-            if name not in self.leaders:
-                self.leaders[name] = Leader(self.shares.open(share_of(names)), self._lease_id())
+            share, before = share_of(names), self._stands.get(name)
+            if before is not None and before.share == share:
+                continue
+            if before is not None:
+                before.over = True
+            leader = Leader(self._shares.open(share), self._lease_id())
+            self._stands[name] = Stand(name, share, leader, self._tell)
+            self.changed.set()
 
     def why_not(self, environment: str) -> NotReadyYet | None:
         """Why no write for what is in `environment` may be issued now."""
-        leader = self.leaders.get(environment)
-        return None if leader is None or leader.reason in NO_SHARE_YET else leader.why_not()
+        stand = self._stands.get(environment)
+        return stand.why_not() if stand else None
 
     def check(self, environment: str) -> None:
         """Raise why no write for what is in `environment` may be issued now."""
@@ -62,61 +106,44 @@ class Leadership:
 
     def leading(self) -> bool:
         """Whether this daemon may write in every Environment it knows."""
-        return all(leader.may_write() for leader in self.leaders.values())
+        return all(stand.leader.may_write() for stand in self.stands)
 
     async def stand(self) -> None:
-        """Ask for every lease once, so that the first write need not wait."""
-        await asyncio.gather(*(self._step(*each) for each in self.leaders.items()))
-
-    async def run(self) -> None:
-        """Renew every lease in time, until cancelled."""
-        tasks: dict[str, asyncio.Task[None]] = {}
-        try:
-            while True:
-                for name, leader in self.leaders.items():
-                    if name not in tasks:
-                        tasks[name] = asyncio.create_task(self._renew(name, leader))
-                await asyncio.sleep(0.2)
-        finally:
-            for task in tasks.values():
-                task.cancel()
+        """Ask for every lease once, so that the first write need not wait. A lease that cannot be
+        asked for is asked for again by its edge.
+        """
+        for error in await asyncio.gather(
+            *(stand.step() for stand in self.stands), return_exceptions=True
+        ):
+            if isinstance(error, Exception):
+                log.warning("a lease could not be asked for", exc_info=error)
 
     async def release(self) -> None:
-        for leader in self.leaders.values():
+        for stand in self.stands:
             try:
-                await leader.release()
+                await stand.leader.release()
             except ReconcileError as error:
                 log.debug("lease not released", reason=error.reason)
 
     def _lease_id(self) -> str:
-        path = self.folder / "lease-id"
-        try:
-            known = uuid.UUID(path.read_text().strip())
-        except (OSError, ValueError):
-            known = uuid.uuid4()
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.write_text(str(known))
-        # Of this host alone: a folder that was copied with its machine must not lead twice.
-        return str(uuid.uuid5(known, socket.gethostname()))
+        if not self._id:
+            kept = _kept_id(self._folder / "lease-id")
+            # Of this host alone: a folder that was copied with its machine must not lead twice.
+            self._id = str(uuid.uuid5(kept, socket.gethostname()))
+        return self._id
 
-    async def _renew(self, name: str, leader: Leader) -> None:
-        while True:
-            wait = await self._step(name, leader)
-            await asyncio.sleep(min(wait, 1.0) if leader.reason in NO_SHARE_YET else wait)
 
-    async def _step(self, name: str, leader: Leader) -> float:
-        """One renewal. What it changed for this daemon is an event: who leads now, or why we do not
-        any more.
-        """
-        wait, refusal = await leader.step(), leader.why_not()
-        if leader.reason not in NO_SHARE_YET:
-            said, place = refusal.message if refusal else "", DocumentRef("Environment", name)
-            before = self._said.get(name)
-            if refusal and said != before:
-                self.tell(warning(refusal.reason, said, place, place))
-            elif before and not refusal:
-                self.tell(
-                    normal(Reason.LEADING, f"this daemon writes for {name} now", place, place)
-                )
-            self._said[name] = said
-        return wait
+def _kept_id(path: Path) -> uuid.UUID:
+    """The id in the file, or a new one, kept there if possible. Without the file a restarted daemon
+    waits until the lease of the former one has run out.
+    """
+    try:
+        return uuid.UUID(path.read_text().strip())
+    except (OSError, ValueError):
+        fresh = uuid.uuid4()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_text(str(fresh))
+    except OSError as error:
+        log.warning("the lease id cannot be kept", file=str(path), error=error.strerror)
+    return fresh

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +21,16 @@ class Locked(Exception):
         self.pid = pid
 
 
+class LockLost(Exception):
+    """Somebody removed or replaced the lock file of a running daemon."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} was removed or replaced while this daemon ran: another one may run by now, so"
+            " this one ends"
+        )
+
+
 class FolderLock:
     """A context manager around `<folder>/lock`."""
 
@@ -27,21 +38,53 @@ class FolderLock:
         self.path = folder / "lock"
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
+        self._file = self._opened()
+        if self._file is None:
+            return self
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = _written(self._file)
             os.close(self._file)
             raise Locked(self.path.parent, pid) from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, str(os.getpid()).encode(), 0)
+        self._write(str(os.getpid()))
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.ftruncate(self._file, 0)
-        os.close(self._file)
+        if self._file is not None:
+            self._write("")
+            os.close(self._file)
+
+    def lost(self) -> bool:
+        """Whether the file was removed or replaced, so that another process may hold its name."""
+        if self._file is None:
+            return False
+        try:
+            return not os.path.samestat(os.fstat(self._file), self.path.stat())
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False  # a disk that cannot be asked is no other process
+
+    def _opened(self) -> int | None:
+        """The lock file; None where the folder can hold none, and then the lease on the share alone
+        keeps two daemons apart.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
+        except OSError:
+            pass
+        try:
+            return os.open(self.path, os.O_RDONLY)  # a lock needs no room and no right to write
+        except OSError:
+            return None
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):  # it only tells people who holds the lock
+            assert self._file is not None
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, text.encode(), 0)
 
 
 def holder(path: Path) -> int | None:

@@ -9,8 +9,10 @@ import re
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -20,8 +22,56 @@ _SECRET = re.compile(
 )
 
 
+class TolerantStream:
+    """A log that cannot be written is no reason to stop: lines are dropped, which is said once."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._told = False
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except (OSError, ValueError) as error:
+            self._complain(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError) as error:
+            self._complain(error)
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def _complain(self, error: Exception) -> None:
+        if not self._told:
+            self._told = True
+            with suppress(OSError, ValueError):
+                print(f"the log cannot be written, lines are lost: {error}", file=sys.stderr)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[TextIO]:
+    """The log file for appending; stderr where there can be none."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = path.open("a", buffering=1)
+    except OSError as error:
+        print(f"{path} cannot be written ({error.strerror}); the log follows here", file=sys.stderr)
+        yield sys.stderr
+        return
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # what a full disk did not take is lost
+            file.close()
+
+
 def configure(stream: TextIO = sys.stderr, level: str = "INFO") -> None:
     """Send log lines to `stream`: pretty where a person looks, JSON where a program does."""
+    stream = cast(TextIO, TolerantStream(stream))
     renderer: Any = (
         structlog.dev.ConsoleRenderer() if stream.isatty() else structlog.processors.JSONRenderer()
     )

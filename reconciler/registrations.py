@@ -40,6 +40,7 @@ class Registrations:
         self.arm = arm
         self.shares = shares
         self.found: dict[str, Registered] = {}
+        self.changed = asyncio.Event()  # set when a share opens itself with another key than before
         self._keys: dict[str, tuple[Share, str]] = {}
 
     async def look(self, names: Iterable[Names], seen: Outputs) -> None:
@@ -72,6 +73,7 @@ class Registrations:
 
     async def _look(self, names: Names, seen: Outputs) -> None:
         share, before = self.shares.open(share_of(names)), self.found.get(names.environment)
+        share.on_new_key = self.changed.set
         try:
             key = await _key(share)
             registered = await self._registered(names)

@@ -34,6 +34,7 @@ class ConditionType(StrEnum):
     ADAPTER_PROVEN = "AdapterProven"
     ENDPOINT_REACHABLE = "EndpointReachable"
     DRIFTED = "Drifted"
+    WATCHED = "Watched"
 
 
 class Status(StrEnum):

@@ -295,6 +295,13 @@ class Reason(StrEnum):
         "a fault in Moorage itself; it goes on with everything else",
         "report it",
     )
+    STATE_NOT_KEPT = (
+        "StateNotKept",
+        "the daemon's state directory cannot be read or written; the daemon goes on from memory (an"
+        " event)",
+        "make room, or mend the directory",
+    )
+    RECOVERED = "Recovered", "what failed works again (an event)"
 
 
 class AzureCode(str):

@@ -35,17 +35,12 @@ class Stamp(NamedTuple):
 
 class StatCache:
     """One file, any number of folders and threads. A file that is no database is replaced by an
-    empty one.
+    empty one; where none can be made, hashes are kept in memory.
     """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._connection = _open(path)
-        except sqlite3.DatabaseError:
-            path.unlink(missing_ok=True)
-            self._connection = _open(path)
+        self._connection = _open_or_forget(path)
 
     def read(self, folder: Path) -> dict[str, tuple[Stamp, str]]:
         """What is known of the files below `folder`, by relative path; nothing when the cache
@@ -55,7 +50,7 @@ class StatCache:
         try:
             with self._lock:
                 rows = self._connection.execute(query, (_key(folder),)).fetchall()
-        except sqlite3.DatabaseError:
+        except (sqlite3.Error, UnicodeError):
             return {}
         return {file: (Stamp(*stamp), sha256) for file, *stamp, sha256 in rows}
 
@@ -67,7 +62,7 @@ class StatCache:
         """
         key = _key(folder)
         rows = [(key, file, *stamp, sha256) for file, (stamp, sha256) in fresh.items()]
-        with suppress(sqlite3.DatabaseError), self._lock, self._connection:
+        with suppress(sqlite3.Error, UnicodeError), self._lock, self._connection:
             self._connection.executemany(
                 "DELETE FROM hashes WHERE folder = ? AND file = ?", [(key, file) for file in gone]
             )
@@ -81,7 +76,20 @@ class StatCache:
             self._connection.close()
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open_or_forget(path: Path) -> sqlite3.Connection:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _open(path)
+    except (sqlite3.Error, OSError):
+        pass
+    try:
+        path.unlink(missing_ok=True)
+        return _open(path)
+    except (sqlite3.Error, OSError):
+        return _open(":memory:")
+
+
+def _open(path: Path | str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")

@@ -36,7 +36,8 @@ class Share:
     """Opens itself at the first use: the account's file endpoint and key1, both kept in memory
     only.
 
-    A key that is refused is fetched anew, once. All methods raise `engine.errors` only.
+    A key that is refused is fetched anew, once; `on_new_key` is called when it is another. All
+    methods raise `engine.errors` only.
     """
 
     def __init__(self, arm: Arm, group: str, account: str, name: str) -> None:
@@ -49,6 +50,7 @@ class Share:
         self._origin = ""
         self._key: SharedKey | None = None
         self._fingerprint = ""
+        self.on_new_key: Callable[[], None] = lambda: None
         self._opening = asyncio.Lock()
         self.long_bodies = asyncio.Semaphore(_LONG_AT_ONCE)
         self.directories: set[str] = set()  # known to exist; forgotten when one turns out not to
@@ -159,7 +161,10 @@ class Share:
     def _connect(self, endpoint: str, key: str) -> ShareClient:
         from azure.storage.fileshare.aio import ShareClient
 
+        before = self._fingerprint
         self._key, self._fingerprint = SharedKey(self.account, key), key_fingerprint(key)
+        if before not in ("", self._fingerprint):
+            self.on_new_key()
         found = urlsplit(endpoint)
         self._origin, self._root = (
             f"{found.scheme}://{found.netloc}",

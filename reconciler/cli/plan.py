@@ -31,6 +31,7 @@ GLYPHS = {
     "release": "=",
     "delete": "-",
     "wait": "?",
+    "refuse": "x",
     "no-op": " ",
 }
 STYLES = {
@@ -41,6 +42,7 @@ STYLES = {
     "release": "yellow",
     "delete": "red",
     "wait": "magenta",
+    "refuse": "red",
 }
 
 
@@ -64,6 +66,8 @@ def plan(
         print_json({"target": settings.target_title, "changes": [as_value(line) for line in lines]})
     else:
         show(lines, settings.target_title)
+    if any(line.action == "refuse" for line in lines):
+        raise typer.Exit(Exit.FAILED)
     if detailed_exitcode and pending(lines):
         raise typer.Exit(Exit.PENDING)
 

@@ -51,7 +51,7 @@ def up(
     """Converge on the documents and keep watching. Edit a file and save it to change what is
     served.
     """
-    from reconciler.lock import Locked
+    from reconciler.lock import Locked, LockLost
 
     manifest_of(file)
     settings = settings_of(target, state_dir, resync=resync)
@@ -68,7 +68,7 @@ def up(
                 listen=_address(listen),
             )
         )
-    except Locked as error:
+    except (Locked, LockLost) as error:
         raise CommandError(str(error)) from None
     raise typer.Exit(code)
 
@@ -98,14 +98,14 @@ async def _run(
 
     os.umask(0o077)  # what the daemon remembers is nobody else's business
     narrator = Narrator(settings, quiet=log_json)
-    with lock(settings):
-        settings.daemon_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (settings.daemon_dir / "daemon.log").open("a", buffering=1) as file:
-            logs.configure(sys.stderr if log_json else file)
-            async with Daemon(settings, files, watcher=narrator.saw, listen=listen) as daemon:
-                narrator.begin(daemon)
-                await _load(daemon)
-                return await _serve(daemon, narrator, once=once, timeout=timeout)
+    with lock(settings) as held, logs.opened(settings.daemon_dir / "daemon.log") as file:
+        logs.configure(sys.stderr if log_json else file)
+        async with Daemon(
+            settings, files, watcher=narrator.saw, listen=listen, lock=held
+        ) as daemon:
+            narrator.begin(daemon)
+            await _load(daemon)
+            return await _serve(daemon, narrator, once=once, timeout=timeout)
 
 
 async def _load(daemon: Any) -> None:

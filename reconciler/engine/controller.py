@@ -9,12 +9,11 @@ import asyncio
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import suppress
 
 import structlog
 
 from reconciler.api.conditions import ConditionSet
-from reconciler.api.reasons import Reason
+from reconciler.api.reasons import Cause, Reason
 from reconciler.engine.backoff import Backoff
 from reconciler.engine.clock import Clock, SystemClock
 from reconciler.engine.conclusion import Conclusion
@@ -36,7 +35,7 @@ from reconciler.engine.reconcile import Gate, Reconciler, Writer
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import Outcome, Pacing, outcome_of
 from reconciler.engine.store import Store
-from reconciler.engine.summary import Summary
+from reconciler.engine.summary import Summary, Trouble
 from reconciler.engine.verdict import ExitClass, verdict
 
 log = structlog.get_logger(__name__)
@@ -92,8 +91,7 @@ class Controller:
         `retain` would spare it.
         """
         changed = self._ledger.replace(desired, documents, complete=complete, purge=purge)
-        for document in [*self._ledger.documents, *self._ledger.gone_documents]:
-            self._conclusion.refresh(document)
+        self._refresh_all()
         return self._wake(changed)
 
     def set_orphans(self, orphans: Sequence[Desired | Gone]) -> tuple[ObjectKey, ...]:
@@ -101,6 +99,18 @@ class Controller:
         altogether while the documents are not complete.
         """
         return self._wake(self._ledger.add_orphans(orphans))
+
+    def set_trouble(
+        self, name: str, reason: Cause, message: str, documents: Collection[DocumentRef] | None
+    ) -> None:
+        """Say in a condition of `documents` (None: of all) that the edge `name` fails."""
+        concerned = None if documents is None else frozenset(documents)
+        self._summary.set_trouble(name, Trouble(reason, message, concerned))
+        self._refresh_all()
+
+    def clear_trouble(self, name: str) -> None:
+        self._summary.set_trouble(name, None)
+        self._refresh_all()
 
     def approve(self, subject: DocumentRef | ObjectKey) -> tuple[ObjectKey, ...]:
         """Let what waits for a person (deletions and replacements) of a document, or of one object,
@@ -188,15 +198,10 @@ class Controller:
 
     async def run(self) -> None:
         """Work until `stop`."""
-        resync = asyncio.create_task(self._resync())
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._workers):
-                    group.create_task(self._work())
-        finally:
+        async with asyncio.TaskGroup() as group:
+            resync = group.create_task(self._resync())
+            await asyncio.gather(*(group.create_task(self._work()) for _ in range(self._workers)))
             resync.cancel()
-            with suppress(asyncio.CancelledError):
-                await resync
 
     async def stop(self) -> None:
         """Take no new key and wait for the passes under way; the caller sets the time limit and
@@ -208,6 +213,11 @@ class Controller:
         while (key := await self._queue.get()) is not None:
             try:
                 await self._pass(key)
+            except Exception:
+                # Not the pass itself, which ends in an outcome whatever happens, but what is
+                # written down of it. The key must not be lost, nor the worker.
+                log.exception("the end of a pass failed", key=str(key))
+                self._queue.add_after(key, self._backoff.delay(key), hold=True)
             finally:
                 self._queue.done(key)
                 self._moved.set()
@@ -273,6 +283,10 @@ class Controller:
             again_after=None if delay is None else round(delay, 2),
             took=round(took, 4),
         )
+
+    def _refresh_all(self) -> None:
+        for document in [*self._ledger.documents, *self._ledger.gone_documents]:
+            self._conclusion.refresh(document)
 
     def _wake(self, keys: Iterable[ObjectKey]) -> tuple[ObjectKey, ...]:
         woken = tuple(keys)

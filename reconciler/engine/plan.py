@@ -29,14 +29,16 @@ from reconciler.engine.facts import FactBook
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.reconcile import REPLACE
 
-Action = Literal["no-op", "create", "adopt", "update", "replace", "release", "delete", "wait"]
+Action = Literal[
+    "no-op", "create", "adopt", "update", "replace", "release", "delete", "wait", "refuse"
+]
 RELEASED = "it was there before any document: it is marked as nobody's and goes on as it is"
 
 
 @dataclass(frozen=True)
 class PlanLine:
-    """One object's future. `effect` says in words what the action means; `problem` why it will not
-    happen by itself.
+    """One object's future; with `refuse` a document's, for which nothing is done. `effect` says in
+    words what the action means, `problem` why it will not happen by itself.
     """
 
     key: ObjectKey

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -20,13 +19,13 @@ from typing import Any
 
 from reconciler.api.conditions import Condition, ConditionSet
 from reconciler.api.reasons import read_reason
+from reconciler.engine.database import MEMORY, Database, open_file
 from reconciler.engine.events import Event, EventType
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import ObjectRecord
 
 VERSION = 1
 MAX_EVENTS = 1000
-MEMORY = ":memory:"
 
 _TABLES = """
 CREATE TABLE documents (
@@ -62,32 +61,29 @@ class DocumentRow:
 
 
 class Store:
-    """Open with `Store.open` to write, `Store.read` to look from another process, `Store.copy` to
-    plan without a trace.
+    """Open with `Store.keep` in the daemon, with `Store.open` to write from another process, with
+    `Store.read` to look, with `Store.copy` to plan without a trace.
     """
 
-    def __init__(self, connection: sqlite3.Connection, target: str) -> None:
-        self._db = connection
+    def __init__(self, database: Database, target: str) -> None:
+        self.database = database
         self.target = target
 
     @classmethod
     def open(cls, path: Path | str, target: str) -> Store:
         """Open or create the file, readable by its owner alone. An unreadable file is put aside: it
         was only a cache.
+
+        Raises:
+            sqlite3.Error, OSError: the file cannot be used.
         """
-        if str(path) == MEMORY:
-            return cls(_prepared(MEMORY), target)
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            return cls(_prepared(path), target)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-                raise
-            for suffix in ("", "-wal", "-shm"):
-                with contextlib.suppress(FileNotFoundError):
-                    Path(f"{path}{suffix}").replace(f"{path}.unreadable{suffix}")
-            return cls(_prepared(path), target)
+        connection = _prepared(MEMORY) if str(path) == MEMORY else open_file(Path(path), _prepared)
+        return cls(Database(connection, _prepared), target)
+
+    @classmethod
+    def keep(cls, path: Path, target: str) -> Store:
+        """Open or create the file, or go on without it; `database.lost` says why."""
+        return cls(Database.keep(path, _prepared), target)
 
     @classmethod
     def read(cls, path: Path, target: str) -> Store | None:
@@ -102,19 +98,21 @@ class Store:
                 return None
         except sqlite3.DatabaseError:
             return None
-        return cls(db, target)
+        return cls(Database(db, _prepared), target)
 
     @classmethod
     def copy(cls, path: Path, target: str) -> Store:
         """A copy in memory: whatever is written to it is gone afterwards."""
         memory, source = cls.open(MEMORY, target), cls.read(path, target)
         if source is not None:
-            source._db.backup(memory._db)  # noqa: SLF001 - another instance of this class
+            with contextlib.suppress(sqlite3.Error):  # a damaged one is as good as none
+                source.database.connection.backup(memory.database.connection)
             source.close()
         return memory
 
     def close(self) -> None:
-        self._db.close()
+        with contextlib.suppress(sqlite3.Error):  # a full disk cannot take the last checkpoint
+            self.database.connection.close()
 
     # documents
 
@@ -228,7 +226,7 @@ class Store:
             event.message,
         )
         if same is not None:
-            self._db.execute(
+            self.database.rows(
                 "UPDATE events SET count=count+1, last=?, id=(SELECT max(id)+1 FROM events)"
                 " WHERE id=?",
                 (now, same[0]),
@@ -279,20 +277,16 @@ class Store:
             self._write("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", name, value)
 
     def _one(self, statement: str, *values: Any) -> Any:
-        return self._db.execute(statement, (self.target, *values)).fetchone()
+        return next(iter(self._all(statement, *values)), None)
 
     def _all(self, statement: str, *values: Any) -> list[Any]:
-        return self._db.execute(statement, (self.target, *values)).fetchall()
+        return self.database.rows(statement, (self.target, *values))
 
     def _write(self, statement: str, *values: Any) -> None:
-        self._db.execute(statement, (self.target, *values))
+        self.database.rows(statement, (self.target, *values))
 
 
 def _prepared(path: Path | str) -> sqlite3.Connection:
-    if isinstance(path, Path):
-        # Made by us before SQLite does, because its -wal and -shm files inherit the mode.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        path.chmod(0o600)
     db = sqlite3.connect(path, isolation_level=None, timeout=5)
     try:
         db.execute("PRAGMA journal_mode = WAL")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from reconciler.api.conditions import ConditionSet, ConditionType, Status
 from reconciler.api.reasons import Cause, Reason
@@ -39,6 +40,16 @@ _WORST = [Status.FALSE, Status.UNKNOWN, Status.TRUE]
 _SHOWN = 3
 
 
+class Trouble(NamedTuple):
+    """Something that wakes the loop fails. `documents` are those that it concerns; None means
+    all.
+    """
+
+    reason: Cause
+    message: str
+    documents: frozenset[DocumentRef] | None
+
+
 class Summary:
     """The conditions of all documents: loaded from the store, marked by `update`, written back only
     when they changed.
@@ -46,6 +57,7 @@ class Summary:
 
     def __init__(self, ledger: Ledger, pacing: Pacing) -> None:
         self._ledger, self._pacing = ledger, pacing
+        self._troubles: dict[str, Trouble] = {}
         self._observed = {row.ref: row.observed for row in ledger.store.documents()}
         self._sets = {
             row.ref: ConditionSet(self._now, row.conditions) for row in ledger.store.documents()
@@ -57,6 +69,13 @@ class Summary:
     def observed_generation(self, document: DocumentRef) -> int:
         """The generation at which every object of the document has been looked at."""
         return self._observed.get(document, 0)
+
+    def set_trouble(self, name: str, trouble: Trouble | None) -> None:
+        """Keep what is wrong with the edge `name`, until None says that nothing is."""
+        if trouble is None:
+            self._troubles.pop(name, None)
+        else:
+            self._troubles[name] = trouble
 
     def update(self, document: DocumentRef) -> Iterator[Event]:
         """State the document's conditions anew; an event for each change of `Ready`."""
@@ -122,7 +141,14 @@ class Summary:
             marks.append(self._ready(records))
             marks.append(_drifted(records))
             marks += _marks(records)
-        return marks
+        return [*marks, *self._watched(state.ref)]
+
+    def _watched(self, document: DocumentRef) -> Iterator[Mark]:
+        """There, and False, only while something fails that would notice a change."""
+        for trouble in self._troubles.values():
+            if trouble.documents is None or document in trouble.documents:
+                yield Mark(ConditionType.WATCHED, Status.FALSE, trouble.reason, trouble.message)
+                return
 
     def _departing(self, document: DocumentRef) -> list[Mark]:
         leaving = [self._record(key, document) for key in self._ledger.objects(document)]

@@ -1,1 +1,1 @@
-"""What turns an edge into a key: saved files, the resync timer, orphans."""
+"""Reads documents and what they name: on this machine, on shares, on a hub."""

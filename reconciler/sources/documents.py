@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from reconciler.api.adapters import fit
 from reconciler.api.digest import Tree, TreeError, digest_tree
@@ -50,6 +51,7 @@ class DocumentSource:
         self.cache = cache
         self.stats = StatCache(cache / "hashes.db")
         self._read: dict[Path, ReadFile] = {}
+        self._spare: TemporaryDirectory[str] | None = None
 
     async def read(self, fetch: Fetch) -> Snapshot:
         """The snapshot of this moment; `fetch` brings what is not on this machine.
@@ -67,8 +69,16 @@ class DocumentSource:
             raise ManifestError(problems)
         fetched, found = self._digest_fetched(fetched)
         ranks, unfit = _judged(manifest.documents, fetched.folders)
-        runtime = digest_tree(build_runtime(self.cache), self.stats)
+        runtime = digest_tree(self._runtime(), self.stats)
         return Snapshot(manifest, trees | found, ranks, runtime, fetched, evaluations, unfit)
+
+    def _runtime(self) -> Path:
+        """A cache without room must not keep every service from being published."""
+        try:
+            return build_runtime(self.cache)
+        except OSError:
+            self._spare = self._spare or TemporaryDirectory(prefix="moorage-runtime-")
+            return build_runtime(Path(self._spare.name))
 
     def _digest_fetched(self, fetched: Fetched) -> tuple[Fetched, dict[Path, Tree]]:
         """What was fetched and cannot be read is missing, which its own services are told."""

@@ -197,7 +197,7 @@ def test_a_file_of_another_release_is_put_aside(tmp_path):
 def test_a_record_of_another_release_is_left_out(store):
     """A single record that cannot be read is as if it had been lost."""
     store.put_object(RECORD)
-    store._db.execute(
+    store.database.connection.execute(
         "INSERT INTO objects VALUES ('local', 'Thing', 'old', '{\"phase\": \"Strange\"}')"
     )
     assert store.objects() == (RECORD,)

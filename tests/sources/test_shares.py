@@ -205,5 +205,5 @@ async def test_a_refused_adapter_is_told_of_the_service_that_names_it(daemon, st
         event.document.name for event in daemon.store.events() if "adapters/two" in event.message
     }
     assert told == {"dev"}
-    refs = daemon._snapshot.fetched.folders
+    refs = daemon.intake.snapshot.fetched.folders
     assert refs.keys() == {SourceRef(n, "share://adapters/**", n) for n in ENVIRONMENTS}

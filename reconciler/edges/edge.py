@@ -1,0 +1,36 @@
+"""The shape of everything that wakes the loop. `supervisor` runs it and outlives its errors."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+
+from reconciler.engine.external import DocumentRef
+
+
+class Edge(ABC):
+    """Both methods may raise anything: whichever failed is called again after a pause.
+
+    Edges are level-triggered. `act` looks at how things are, so that calling it once more than
+    needed changes nothing, and nothing is lost when a call fails.
+    """
+
+    name: str  # as a person reads it, such as `saved files`
+
+    @abstractmethod
+    async def wait(self) -> None:
+        """Return when there is something to do, or to look at again."""
+
+    @abstractmethod
+    async def act(self) -> None:
+        """Do it."""
+
+    def concerns(self) -> Collection[DocumentRef] | None:
+        """The documents that a failure of this edge concerns; None means all."""
+        return None
+
+
+async def forever() -> None:
+    """Wait until cancelled."""
+    await asyncio.Event().wait()

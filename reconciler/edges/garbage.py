@@ -1,0 +1,70 @@
+"""What nothing names any more on a share is deleted. Looked for every hour, or more often where
+garbage is kept for less.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from functools import partial
+
+from reconciler.api.reasons import Reason
+from reconciler.api.resources import ShareSpec
+from reconciler.composition import Composition
+from reconciler.composition.environment import share_of
+from reconciler.edges.edge import Edge
+from reconciler.engine.events import Event, normal
+from reconciler.engine.external import Desired, DocumentRef, Policy, with_spec
+from reconciler.engine.permit import permit
+from reconciler.kinds.garbage import Garbage
+
+EVERY = 3600.0  # seconds
+
+
+class GarbageEdge(Edge):
+    """Looks at the share of every Environment that Moorage manages. `check` is asked before each
+    request that deletes, and raises where this daemon may not.
+    """
+
+    name = "garbage on shares"
+
+    def __init__(
+        self,
+        garbage: Garbage,
+        composition: Callable[[], Composition],
+        check: Callable[[str], None],
+        tell: Callable[[Event], None],
+    ) -> None:
+        self._garbage, self._composition = garbage, composition
+        self._check, self._tell = check, tell
+        self._failed: dict[DocumentRef, Exception] = {}
+
+    async def wait(self) -> None:
+        await asyncio.sleep(min(self._garbage.after, EVERY))
+
+    async def act(self) -> None:
+        """One share that cannot be read keeps no other waiting; its error is raised at the end."""
+        composition = self._composition()
+        self._failed = {}
+        for item in with_spec(composition.desired, ShareSpec):
+            if item.policy is Policy.MANAGE:
+                try:
+                    await self._collect(item, composition)
+                except Exception as error:  # noqa: BLE001 - raised when the others are done
+                    self._failed[item.document] = error
+        if self._failed:
+            raise next(iter(self._failed.values()))
+
+    def concerns(self) -> Collection[DocumentRef]:
+        return tuple(self._failed)
+
+    async def _collect(self, item: Desired[ShareSpec], composition: Composition) -> None:
+        environment, document = item.spec.environment, item.document
+        share = share_of(composition.names[environment])
+        with permit(partial(self._check, environment)):
+            async for path in self._garbage.collect(share, composition.desired):
+                message = (
+                    f"{path} is deleted from the share: nothing has named it for"
+                    f" {self._garbage.after:g} s"
+                )
+                self._tell(normal(Reason.GARBAGE_COLLECTED, message, document, document))

@@ -1,0 +1,53 @@
+"""The lease of each Environment's share: whoever holds it may write. Each is renewed by an edge of
+its own, so that a share that hangs keeps no other waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+
+from reconciler.edges.edge import Edge, forever
+from reconciler.engine.external import DocumentRef
+from reconciler.leadership import Leadership, Stand
+
+
+class Lease(Edge):
+    """Renews one lease in time. What Azure answers is no error here: `may_write` tells."""
+
+    def __init__(self, stand: Stand) -> None:
+        self.name = f"the lease of Environment {stand.environment}"
+        self._stand = stand
+        self._pause = 0.0
+
+    async def wait(self) -> None:
+        if self._stand.over:
+            await forever()
+        await asyncio.sleep(self._pause)
+
+    async def act(self) -> None:
+        self._pause = await self._stand.step()
+
+    def concerns(self) -> Collection[DocumentRef]:
+        return (DocumentRef("Environment", self._stand.environment),)
+
+
+class Leases(Edge):
+    """Starts a `Lease` for each Environment that documents begin to name."""
+
+    name = "leases"
+
+    def __init__(self, leadership: Leadership, start: Callable[[Edge], None]) -> None:
+        self._leadership, self._start = leadership, start
+        self._known: set[Stand] = set()
+
+    async def wait(self) -> None:
+        while self._known >= set(self._leadership.stands):
+            self._leadership.changed.clear()
+            await self._leadership.changed.wait()
+
+    async def act(self) -> None:
+        for stand in self._leadership.stands:
+            if stand not in self._known:
+                self._start(Lease(stand))
+                self._known.add(stand)

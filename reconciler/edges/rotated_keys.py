@@ -1,0 +1,40 @@
+"""Rotated keys of storage accounts: the first request that is refused fetches the new key, and the
+shares are registered anew with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from reconciler.api.reasons import Reason
+from reconciler.edges.edge import Edge
+from reconciler.engine.errors import RetryableError
+
+
+class RotatedKeys(Edge):
+    """`changed` is set when an account turns out to have another key; `outdated` says whether what
+    is registered is behind, free of calls; `register` brings it up to date.
+    """
+
+    name = "rotated storage keys"
+
+    def __init__(
+        self,
+        changed: asyncio.Event,
+        outdated: Callable[[], bool],
+        register: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._changed, self._outdated, self._register = changed, outdated, register
+
+    async def wait(self) -> None:
+        await self._changed.wait()
+
+    async def act(self) -> None:
+        self._changed.clear()
+        if self._outdated():
+            await self._register()
+        if self._outdated():
+            raise RetryableError(
+                Reason.STORAGE_KEY_ROTATED, "the registered shares could not be listed"
+            )

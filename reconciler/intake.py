@@ -1,0 +1,273 @@
+"""A snapshot of the sources becomes desired objects: disk, share, hub and what Azure says is ours
+go in, one `Intended` comes out. `daemon` hands it to the loop; `edges` call `load`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from reconciler.api.documents import AnyDocument, Environment
+from reconciler.api.hub import HubAccess
+from reconciler.api.loaded import Loaded
+from reconciler.api.problems import ManifestError
+from reconciler.api.reasons import Cause, Reason
+from reconciler.api.source import SourceRef
+from reconciler.arm.clients import Arm
+from reconciler.arm.concurrency import beside
+from reconciler.composition import Composition, compose, names_in
+from reconciler.composition.compose import Refusal
+from reconciler.composition.environment import share_of
+from reconciler.composition.world import World
+from reconciler.engine.errors import ReconcileError
+from reconciler.engine.events import Event, normal, warning
+from reconciler.engine.external import Desired, DocumentRef, Gone, ObjectKey
+from reconciler.engine.ledger import DocumentState
+from reconciler.engine.store import Store
+from reconciler.kinds.shares import Shares
+from reconciler.registrations import Registrations
+from reconciler.settings import Settings
+from reconciler.sources import owned
+from reconciler.sources.documents import DocumentSource, Snapshot
+from reconciler.sources.orders import orders_of
+from reconciler.sources.policy import with_sync_policy
+from reconciler.sources.remote import Fetched, RemoteSources
+
+log = structlog.get_logger(__name__)
+Seen = Callable[[], Mapping[ObjectKey, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Intended:
+    """What a snapshot comes to: the desired objects, what the loop must know of each document, and
+    the objects that may go.
+    """
+
+    snapshot: Snapshot
+    composition: Composition
+    desired: Sequence[Desired]
+    documents: Sequence[DocumentState]
+    orphans: Sequence[Desired | Gone]
+
+
+class Intake:
+    """`seen` gives what the loop last saw of each object; `apply` takes each `Intended`, in the
+    order in which the sources were read.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        source: DocumentSource,
+        remote: RemoteSources,
+        registrations: Registrations,
+        arm: Arm,
+        shares: Shares,
+        seen: Seen,
+        apply: Callable[[Intended], None],
+        tell: Callable[[Event], None],
+    ) -> None:
+        self._settings, self._store = settings, store
+        self._source, self._remote = source, remote
+        self._registrations = registrations
+        self._arm, self._shares = arm, shares
+        self._seen, self._apply, self._tell = seen, apply, tell
+        self._owned: Sequence[owned.Owned] | None = None
+        self._loading = asyncio.Lock()
+        self._refused: Mapping[SourceRef, Mapping[str, str]] = {}
+        self.composition = Composition(())
+        self.snapshot: Snapshot | None = None
+
+    async def load(self) -> Composition:
+        """Read everything anew.
+
+        Raises:
+            ManifestError: the documents cannot be used; the last good ones keep running.
+            ReconcileError: Azure does not say what must be known first.
+        """
+        async with self._loading:  # an older reading must not come after a newer one
+            snapshot = await beside(self._source.read(self._fetch), self._refresh_owned())
+            self._store.put("problems", None)
+            return self._take(snapshot)
+
+    async def register_again(self) -> None:
+        """A storage key was rotated. The documents stay as they were last read, so that a broken
+        save does not stand in the way.
+        """
+        async with self._loading:
+            if self.snapshot is not None:
+                await self._look_at_registrations(self.snapshot.manifest.documents)
+                self._take(self.snapshot)
+
+    async def look_for_owned(self, *, data: bool = False) -> Sequence[Gone]:
+        """Ask Azure what is ours; with `data` also what holds data. The objects that may go."""
+        self._owned = await owned.list_owned(self._arm, data=data)
+        return owned.orphans(self._owned)
+
+    def reject(self, error: ManifestError) -> None:
+        """A bad save changes nothing but what is said: the last good version keeps running."""
+        text = str(error)
+        if self._store.get("problems") == text:
+            return
+        self._store.put("problems", text)
+        log.error("documents rejected; the last good version keeps running", problems=text)
+        place = DocumentRef("Manifest", str(error.problems[0].file) if error.problems else "")
+        self._tell(warning(Reason.INVALID_DOCUMENT, text, place, place))
+
+    def remote_documents(self) -> tuple[DocumentRef, ...]:
+        """Those that name a source on a share or a hub."""
+        named = self.snapshot.fetched.documents.values() if self.snapshot else ()
+        return tuple(dict.fromkeys(ref for refs in named for ref in refs))
+
+    def is_missing(self) -> bool:
+        """Whether a source from elsewhere could not be brought, or cannot be served."""
+        return self.snapshot is not None and bool(
+            self.snapshot.fetched.missing or self.snapshot.unfit
+        )
+
+    def _take(self, snapshot: Snapshot) -> Composition:
+        before = self.composition.refusals
+        self.snapshot, self.composition = snapshot, self._compose(snapshot)
+        for event in _changes(before, self.composition.refusals):
+            self._tell(event)
+        documents = snapshot.manifest.documents
+        intended = Intended(
+            snapshot,
+            self.composition,
+            with_sync_policy(list(self.composition.desired), documents, self._store),
+            self._states(documents),
+            [*owned.orphans(self._owned or ()), *self.composition.left],
+        )
+        self._apply(intended)
+        for event in self._registrations.events(self.composition.names):
+            self._tell(event)
+        return self.composition
+
+    async def _refresh_owned(self) -> None:
+        """When Azure does not answer, what it last said has to do: a save must not be lost."""
+        try:
+            await self.look_for_owned()
+        except ReconcileError as error:
+            if self._owned is None:
+                raise
+            log.warning(
+                "what is ours could not be listed", reason=error.reason, message=error.message
+            )
+
+    async def _look_at_registrations(self, documents: Sequence[Loaded]) -> None:
+        names = names_in(documents, self._settings.subscription_id, self._settings.location)
+        await self._registrations.look(names.values(), self._seen())
+
+    async def _fetch(self, documents: Sequence[Loaded]) -> Fetched:
+        names = names_in(documents, self._settings.subscription_id, self._settings.location)
+        shares = {name: self._shares.open(share_of(each)) for name, each in names.items()}
+        found = await beside(
+            self._remote.fetch(documents, shares), self._look_at_registrations(documents)
+        )
+        for event in _refusals(found, self._refused):
+            self._tell(event)
+        self._refused = found.refused
+        return found
+
+    def _compose(self, snapshot: Snapshot) -> Composition:
+        documents, settings = snapshot.manifest.documents, self._settings
+        world = World(
+            subscription=settings.subscription_id,
+            location=settings.location,
+            owner_of=settings.owner_of,
+            runtime=snapshot.runtime,
+            trees=snapshot.trees,
+            ranks=snapshot.ranks,
+            generations={_ref(each.document): self._generation(each) for each in documents},
+            homes=owned.homes(self._owned or ()),
+            registered=self._registrations.found,
+            fetched=snapshot.fetched.folders,
+            missing=snapshot.fetched.missing,
+            unfit=snapshot.unfit,
+            models=snapshot.fetched.models,
+            hub=HubAccess(settings.hf_endpoint, bool(settings.hf_token)),
+            evaluations=snapshot.evaluations,
+            orders=orders_of(documents, self._store),
+        )
+        return compose(documents, world)
+
+    def _generation(self, loaded: Loaded) -> int:
+        return self._store.generation(_ref(loaded.document), _spec_digest(loaded.document))
+
+    def _states(self, documents: Sequence[Loaded]) -> list[DocumentState]:
+        """What the loop must know of each document, implicit Environments included."""
+        prune = {
+            loaded.document.metadata.name: loaded.document.spec.sync_policy.prune
+            for loaded in documents
+            if isinstance(loaded.document, Environment)
+        }
+        states = []
+        for loaded in documents:
+            reference, scope = _ref(loaded.document), _scope(loaded.document)
+            refusal = _pair(self.composition.refusals.get(reference))
+            generation = self._generation(loaded)
+            states.append(
+                DocumentState(reference, generation, scope, prune.get(scope, False), refusal)
+            )
+        return [*states, *self._left_alone({state.ref for state in states})]
+
+    def _left_alone(self, listed: Collection[DocumentRef]) -> Iterator[DocumentState]:
+        """Environments that are refused and not in the documents: what is in them stays
+        as it is.
+        """
+        rows = {row.ref: row for row in self._store.documents()}
+        for ref, refusal in self.composition.refusals.items():
+            if ref not in listed and ref in rows:
+                yield DocumentState(
+                    ref, rows[ref].generation, ref.name, prune=False, refusal=_pair(refusal)
+                )
+
+
+def _changes(
+    before: Mapping[DocumentRef, Refusal], now: Mapping[DocumentRef, Refusal]
+) -> Iterator[Event]:
+    """An event for each document that is refused for another reason than before, or no more. One
+    whose source is on its way needs none.
+    """
+    for ref, refusal in now.items():
+        if before.get(ref) != refusal and refusal.reason != Reason.FETCHING:
+            yield warning(refusal.reason, refusal.message, ref, ref)
+    for ref, refusal in before.items():
+        if ref not in now and refusal.reason != Reason.FETCHING:
+            yield normal(Reason.RECOVERED, f"{ref} is followed again", ref, ref)
+
+
+def _refusals(found: Fetched, before: Mapping[SourceRef, Mapping[str, str]]) -> Iterable[Event]:
+    """Adapters that were passed over, told of the documents that would have served them."""
+    for ref, refused in found.refused.items():
+        for path, why in refused.items():
+            if before.get(ref, {}).get(path) != why:
+                for document in found.documents[ref]:
+                    message = f"{path} is not served: {why}"
+                    yield warning(Reason.ADAPTER_FAILED, message, document, document)
+
+
+def _ref(document: AnyDocument) -> DocumentRef:
+    return DocumentRef(document.kind, document.metadata.name)
+
+
+def _scope(document: AnyDocument) -> str:
+    return (
+        document.metadata.name if isinstance(document, Environment) else document.spec.environment
+    )
+
+
+def _pair(refusal: Refusal | None) -> tuple[Cause, str] | None:
+    return (refusal.reason, refusal.message) if refusal else None
+
+
+def _spec_digest(document: AnyDocument) -> str:
+    body = document.model_dump(mode="json", by_alias=True)["spec"]
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
