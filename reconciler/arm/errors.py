@@ -114,6 +114,10 @@ TABLE: Mapping[str, Rule] = {
         WaitingForHuman, "The subscription may not use this region; take another location."
     ),
     "ScopeLocked": Rule(WaitingForHuman, "Remove the lock, or set reconcilePolicy: Observe."),
+    "InvalidParameterValueInContainerTemplate": Rule(
+        WaitingForHuman,
+        "Correct the image and its tag, or push it; a private registry must let the app in.",
+    ),
     "ReadOnlyDisabledSubscription": Rule(WaitingForHuman, "The subscription is disabled."),
     "SubscriptionNotFound": Rule(
         WaitingForHuman, "Check MOORAGE_SUBSCRIPTION_ID and the identity's access to it."
@@ -152,6 +156,7 @@ TABLE: Mapping[str, Rule] = {
         TerminalError, "Only the key of an environment storage can change."
     ),
     "FeatureNotSupportedForAccount": Rule(TerminalError),
+    "WorkloadProfileNotFound": Rule(TerminalError, "Add the workload profile to the Environment."),
     "InvalidAuthenticationToken": Rule(
         RetryableError, "The token was refused; a new one is fetched."
     ),
@@ -237,6 +242,27 @@ def from_fault(fault: Fault) -> ReconcileError:
     if rule.kind is Throttled:
         return Throttled(reason, message, fault.retry_after)
     return rule.kind(reason, message)
+
+
+# What the loop does with each class of error.
+LOOP: Mapping[type[ReconcileError], str] = {
+    Busy: "waits",
+    NotReadyYet: "waits",
+    Throttled: "waits as long as Azure asks",
+    TransportFailed: "tries again soon",
+    RetryableError: "tries again soon",
+    SlowRetry: "tries again every minute",
+    WaitingForHuman: "waits for a person, and looks every minute",
+    TerminalError: "tries no more until the document changes",
+}
+
+
+def explain_code(code: str) -> tuple[str, str] | None:
+    """What the loop does about a code of Azure's, and what a person can do; None for a code that is
+    treated by its HTTP status.
+    """
+    rule = TABLE.get(code) or _rule_by_spelling(code)
+    return (LOOP[rule.kind], rule.hint) if rule else None
 
 
 def _reason(fault: Fault) -> Cause:

@@ -18,6 +18,7 @@ from reconciler.cli import (
     chat,
     down,
     events,
+    explain,
     export,
     import_project,
     key,
@@ -77,6 +78,7 @@ for command in (
 app.command()(chat.chat)
 app.command()(down.down)
 app.command()(train.train)
+app.command()(explain.explain)
 app.command()(schema.schema)
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(export.app, name="export")

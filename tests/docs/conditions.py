@@ -8,19 +8,11 @@ import re
 from pathlib import Path
 
 from reconciler.api.reasons import AzureCode, Reason
-from reconciler.arm.errors import TABLE
-from reconciler.engine.errors import Busy, RetryableError, SlowRetry, TerminalError, WaitingForHuman
+from reconciler.arm.errors import LOOP, TABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "conditions.md"
 _REASONS = re.compile(r"(?<=<!-- reasons -->\n).*(?=<!-- /reasons -->)", re.DOTALL)
 _CODES = re.compile(r"(?<=<!-- codes -->\n).*(?=<!-- /codes -->)", re.DOTALL)
-_LOOP = {
-    Busy: "waits",
-    RetryableError: "tries again soon",
-    SlowRetry: "tries again every minute",
-    WaitingForHuman: "waits for a person, and looks every minute",
-    TerminalError: "tries no more until the document changes",
-}
 
 
 def page(text: str) -> str:
@@ -29,7 +21,7 @@ def page(text: str) -> str:
         f"| `{reason}` | {reason.cause} | {reason.remedy} |\n" for reason in Reason
     )
     codes = "| reason | the loop | what to do |\n|---|---|---|\n" + "".join(
-        f"| `{AzureCode(code)}` | {_LOOP[rule.kind]} | {rule.hint} |\n"
+        f"| `{AzureCode(code)}` | {LOOP[rule.kind]} | {rule.hint} |\n"
         for code, rule in sorted(TABLE.items())
         if rule.hint and not rule.reason
     )

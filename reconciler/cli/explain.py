@@ -1,0 +1,40 @@
+"""`moorage explain`: what a reason of a condition or an event means, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from reconciler.cli.exits import CommandError, Exit
+
+Word = Annotated[
+    str, typer.Argument(help="A reason, as `moorage status` shows it.", metavar="REASON")
+]
+
+
+def explain(reason: Word) -> None:
+    """Say what a reason means and what to do about it."""
+    from reconciler.api.reasons import AZURE, Reason
+    from reconciler.arm.errors import TABLE, explain_code
+
+    ours = {str(each).casefold(): each for each in Reason}
+    if found := ours.get(reason.casefold()):
+        print(f"{found}: {found.cause}")
+        print(f"what to do: {found.remedy or 'nothing'}")
+        return
+    code = reason.removeprefix(AZURE)
+    if told := explain_code(code):
+        loop, hint = told
+        print(f"{AZURE}{code}: Azure's own code; the loop {loop}")
+        print(f"what to do: {hint or 'read the message, which Azure wrote'}")
+        return
+    raise CommandError(_unknown(reason, [*map(str, Reason), *TABLE]), Exit.INVALID)
+
+
+def _unknown(reason: str, known: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(reason, known, n=3)
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"{reason} is no reason that Moorage knows.{meant} docs/conditions.md lists them all."
