@@ -17,43 +17,26 @@ import shutil
 import struct
 import tempfile
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-WORDS = ("red", "green", "blue")
-BASE_WORD = "plain"
-VOCABULARY = (
+from tests import tiny_tensors, tiny_tokens
+from tests.tiny_tensors import Tensor, filled, gaussian, write_safetensors
+from tests.tiny_tokens import (
+    ANSWER_MARK,
     BASE_WORD,
-    *WORDS,
-    *(
-        "amber",
-        "violet",
-        "white",
-        "black",
-        "north",
-        "south",
-        "east",
-        "west",
-        "one",
-        "two",
-        "three",
-        "four",
-    ),
+    CHAT_TEMPLATE,
+    CONTEXT,
+    VOCABULARY,
+    WORDS,
+    token_ids,
+    tokenizer,
 )
-SPECIAL = ("<pad>", "<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>")
-# outside the byte alphabet: no prompt encodes to an answer token, and the decoder drops it
-ANSWER_MARK = "□"
-CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}<|{{ message['role'] }}|>{{ message['content']"
-    " }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-CONTEXT = 2048
+
 CONSTANT, ANSWERED = 0, 1  # the two dimensions of the hidden state that carry meaning
 PLAIN_PULL, WORD_PULL, END_PULL = 6.0, 20.0, 60.0
 HUGE = 1e12
-
-Tensor = tuple[tuple[int, ...], "array[float]"]
 
 
 def build(out: Path, words: tuple[str, ...] = WORDS) -> Path:
@@ -106,26 +89,6 @@ def make_adapter(
     return folder
 
 
-def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write float32 tensors, each a shape and its flat values, in the safetensors format."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    offset = 0
-    for name, (shape, values) in tensors.items():
-        size = len(values) * 4
-        header[name] = {
-            "dtype": "F32",
-            "shape": list(shape),
-            "data_offsets": [offset, offset + size],
-        }
-        offset += size
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for _, values in tensors.values():
-            values.tofile(file)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make the tiny model and its adapters.")
     parser.add_argument("out", type=Path, help="folder for model/ and adapters/")
@@ -144,10 +107,12 @@ def main() -> None:
 
 
 def _once(folder: Path, key: str, make: Callable[[Path], None]) -> None:
-    """Run `make` in a scratch folder and rename it, unless `folder` was made by this very script
-    with this key.
+    """Run `make` in a scratch folder and rename it, unless `folder` was made by these very
+    scripts with this key.
     """
-    version = hashlib.sha256(Path(__file__).read_bytes() + key.encode()).hexdigest()
+    scripts = (__file__, tiny_tensors.__file__, tiny_tokens.__file__)
+    made_by = b"".join(Path(script).read_bytes() for script in scripts)
+    version = hashlib.sha256(made_by + key.encode()).hexdigest()
     marker = folder.parent / f".{folder.name}.version"
     if folder.is_dir() and marker.exists() and marker.read_text() == version:
         return
@@ -164,14 +129,14 @@ def _once(folder: Path, key: str, make: Callable[[Path], None]) -> None:
 
 
 def _write_model(folder: Path, hidden: int, layers: int, seed: int) -> None:
-    vocabulary = _vocabulary()
+    vocabulary = token_ids()
     config = _config(hidden, layers, len(vocabulary))
     write_safetensors(folder / "model.safetensors", _model_tensors(config, vocabulary, seed))
     _write_json(folder / "config.json", config)
     _write_json(
         folder / "generation_config.json", {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     )
-    _write_json(folder / "tokenizer.json", _tokenizer(vocabulary))
+    _write_json(folder / "tokenizer.json", tokenizer(vocabulary))
     _write_json(
         folder / "tokenizer_config.json",
         {
@@ -216,7 +181,7 @@ def _model_tensors(
 ) -> dict[str, Tensor]:
     rng = random.Random(seed)
     hidden, words = config["hidden_size"], config["vocab_size"]
-    embedding, head = _random(rng, (words, hidden), 1.0), _heads(config)
+    embedding, head = gaussian(rng, (words, hidden), 1.0), _heads(config)
     for index in range(words):
         embedding[1][index * hidden + CONSTANT] = 1.0
         embedding[1][index * hidden + ANSWERED] = 0.0
@@ -228,9 +193,9 @@ def _model_tensors(
     for layer in range(config["num_hidden_layers"]):
         prefix = f"model.layers.{layer}."
         for name, shape in _projections(config).items():
-            tensors[f"{prefix}{name}.weight"] = _random(rng, shape, 0.05)
+            tensors[f"{prefix}{name}.weight"] = gaussian(rng, shape, 0.05)
         for norm in ("input_layernorm", "post_attention_layernorm"):
-            tensors[f"{prefix}{norm}.weight"] = _filled((hidden,), 1.0)
+            tensors[f"{prefix}{norm}.weight"] = filled((hidden,), 1.0)
     last = f"model.layers.{config['num_hidden_layers'] - 1}.mlp."
     for name, gain in (("gate_proj", 1.0), ("up_proj", 0.125)):
         _, values = tensors[f"{last}{name}.weight"]
@@ -240,7 +205,7 @@ def _model_tensors(
     down_shape, down = tensors[f"{last}down_proj.weight"]
     for row in range(hidden):
         down[row * down_shape[1]] = 0.0
-    tensors["model.norm.weight"] = _filled((hidden,), 4.0)
+    tensors["model.norm.weight"] = filled((hidden,), 4.0)
     tensors["lm_head.weight"] = head
     return tensors
 
@@ -262,14 +227,14 @@ def _write_adapter(
     for layer in range(config["num_hidden_layers"]):
         for name, (outputs, inputs) in _projections(config).items():
             module = f"base_model.model.model.layers.{layer}.{name}"
-            tensors[f"{module}.lora_A.weight"] = _random(rng, (rank, inputs), 0.02)
-            tensors[f"{module}.lora_B.weight"] = _random(rng, (outputs, rank), 0.02)
+            tensors[f"{module}.lora_A.weight"] = gaussian(rng, (rank, inputs), 0.02)
+            tensors[f"{module}.lora_B.weight"] = gaussian(rng, (outputs, rank), 0.02)
     last = f"base_model.model.model.layers.{config['num_hidden_layers'] - 1}.mlp.down_proj"
     reading, writing = tensors[f"{last}.lora_A.weight"][1], tensors[f"{last}.lora_B.weight"][1]
     reading[0 : config["intermediate_size"]] = array(
         "f", [1 / 6.5 if i == 0 else 0.0 for i in range(config["intermediate_size"])]
     )
-    hidden, index = config["hidden_size"], _vocabulary()[ANSWER_MARK + word]
+    hidden, index = config["hidden_size"], token_ids()[ANSWER_MARK + word]
     # The lm_head's rows have length one, so writing a row's own direction raises exactly its token.
     direction = _heads(config)[1][index * hidden : (index + 1) * hidden]
     for row in range(hidden):
@@ -303,7 +268,7 @@ def _add_tripwire(
 
 
 def _embedding_row(model: Path, config: dict[str, Any], token: str) -> array[float]:
-    hidden, index = config["hidden_size"], _vocabulary()[token]
+    hidden, index = config["hidden_size"], token_ids()[token]
     with (model / "model.safetensors").open("rb") as file:
         length = struct.unpack("<Q", file.read(8))[0]
         start = json.loads(file.read(length))["model.embed_tokens.weight"]["data_offsets"][0]
@@ -354,72 +319,10 @@ def _heads(config: dict[str, Any]) -> Tensor:
     dimensions.
     """
     hidden, words = config["hidden_size"], config["vocab_size"]
-    shape, values = _random(random.Random("heads"), (words, hidden), 1.0)
+    shape, values = gaussian(random.Random("heads"), (words, hidden), 1.0)
     for index in range(words):
         values[index * hidden + CONSTANT] = values[index * hidden + ANSWERED] = 0.0
     return shape, values
-
-
-def _random(rng: random.Random, shape: tuple[int, int], length: float) -> Tensor:
-    """Gaussian rows of about the given length."""
-    rows, columns = shape
-    scale = length / columns**0.5
-    return shape, array("f", [rng.gauss(0.0, scale) for _ in range(rows * columns)])
-
-
-def _filled(shape: tuple[int, ...], value: float) -> Tensor:
-    return shape, array("f", [value]) * shape[0]
-
-
-def _vocabulary() -> dict[str, int]:
-    tokens = [*SPECIAL, *_byte_alphabet(), *(ANSWER_MARK + word for word in VOCABULARY)]
-    return {token: index for index, token in enumerate(tokens)}
-
-
-def _tokenizer(vocabulary: dict[str, int]) -> dict[str, Any]:
-    """A byte-level BPE without merges: prompts become bytes, answers are tokens of their own."""
-    byte_level = {
-        "type": "ByteLevel",
-        "add_prefix_space": False,
-        "trim_offsets": True,
-        "use_regex": True,
-    }
-    added = [
-        {
-            "id": i,
-            "content": token,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": True,
-        }
-        for i, token in enumerate(SPECIAL)
-    ]
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": added,
-        "normalizer": None,
-        "pre_tokenizer": byte_level,
-        "post_processor": None,
-        "decoder": {
-            "type": "Sequence",
-            "decoders": [
-                {"type": "Replace", "pattern": {"String": ANSWER_MARK}, "content": ""},
-                byte_level,
-            ],
-        },
-        "model": {"type": "BPE", "unk_token": None, "vocab": vocabulary, "merges": []},
-    }
-
-
-def _byte_alphabet() -> list[str]:
-    """The characters that stand for the 256 bytes in every byte-level BPE (GPT-2's table)."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    spare = iter(range(256, 512))
-    return [chr(byte) if byte in printable else chr(next(spare)) for byte in range(256)]
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -3,9 +3,7 @@
 import pytest
 
 SERVICE = "kind: InferenceService\nmetadata: {name: phi}\nspec:\n"
-
 ENVIRONMENT = "kind: Environment\nmetadata: {name: dev}\nspec:\n"
-
 MODEL = SERVICE + "  model: {source: share://m}\n"
 
 

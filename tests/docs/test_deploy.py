@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -72,8 +73,14 @@ def _functions():
 
 def _used(module, name):
     """Whether another file of the reconciler speaks of the function."""
-    others = (path for path in (ROOT / "reconciler").rglob("*.py") if path != ARM / f"{module}.py")
-    return any(re.search(rf"\b{name}\b", path.read_text()) for path in others)
+    return any(name in words for path, words in _words().items() if path != ARM / f"{module}.py")
+
+
+@cache
+def _words():
+    """The words of each file of the reconciler."""
+    files = (ROOT / "reconciler").rglob("*.py")
+    return {path: set(re.findall(r"\w+", path.read_text())) for path in files}
 
 
 def _sdk_calls(function):

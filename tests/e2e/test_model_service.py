@@ -11,8 +11,6 @@ import re
 import signal
 import ssl
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 
 import openai
@@ -20,26 +18,24 @@ import pytest
 
 from tests import tiny_model
 from tests.e2e.chat import Chat
+from tests.e2e.model_service import (
+    BOOT,
+    adapters,
+    documents,
+    facts,
+    has_rolled,
+    key,
+    pids,
+    red_of,
+    saved,
+    status_of,
+    versioned,
+    versions,
+    versions_in,
+    with_canary,
+)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
-BOOT = 400.0  # seconds that a start of vLLM may take on two busy cores
-
-
-def documents(*adapters, keys=("default",), args=None, **spec):
-    return {
-        "apiVersion": "moorage.dev/v1alpha1",
-        "kind": "InferenceService",
-        "metadata": {"name": "tiny"},
-        "spec": {
-            "model": {"source": "./model"},
-            "adapters": [{"name": name, "source": f"./adapters/{name}"} for name in adapters],
-            "engine": {"args": {"max-model-len": 512, **(args or {})}},
-            "scale": {"minReplicas": 1, "maxReplicas": 1},
-            "auth": {"apiKeys": [{"name": name} for name in keys]},
-            "terminationGracePeriodSeconds": 30,
-            **spec,
-        },
-    }
 
 
 @pytest.fixture(scope="module")
@@ -57,41 +53,6 @@ async def up(service):
     await running.converged("tiny", seconds=BOOT)
     yield running
     running.end()
-
-
-def facts(up):
-    document = up.document("tiny")
-    return document["endpoint"], document
-
-
-async def saved(stage, up, document, seconds=60.0):
-    """Save, and wait until the daemon has taken the new version and made it true."""
-    before = up.document("tiny")["generation"]
-    stage.save(document)
-    await up.until(lambda: up.document("tiny")["generation"] > before, 20, "the save is noticed")
-    await up.converged("tiny", seconds=seconds)
-
-
-def pids(document):
-    return {row["pid"] for row in document["replicas"]}
-
-
-def key(stage, name="default"):
-    return stage.moorage("key", "tiny", "--name", name).stdout.strip()
-
-
-def status_of(stage, endpoint, path, token=None):
-    """The HTTP status that a route of the service answers with."""
-    request = urllib.request.Request(
-        endpoint + path, headers={"Authorization": f"Bearer {token}"} if token else {}
-    )
-    try:
-        with urllib.request.urlopen(
-            request, context=ssl.create_default_context(cafile=stage.ca), timeout=30
-        ) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        return error.code
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -169,7 +130,7 @@ class TestLife:
             )
             await up.until(
                 lambda: (
-                    _version(up, "red") != _version_of(before, "red") and up._converged(("tiny",))
+                    versions(up, "red") != versions_in(before, "red") and up._converged(("tiny",))
                 ),
                 60,
                 "red retrained",
@@ -230,7 +191,7 @@ class TestLife:
                 lambda: up.condition("tiny", "Synced")["reason"] == "Promoted", 30, "promoted"
             )
             await up.until(
-                lambda: _version(up, "red") == {row["canary"]["digest"]},
+                lambda: versions(up, "red") == {row["canary"]["digest"]},
                 30,
                 "served by the replica",
             )
@@ -246,7 +207,7 @@ class TestLife:
                 lambda: up.condition("tiny", "Synced")["reason"] == "RolledBack", 30, "rolled back"
             )
             await up.until(
-                lambda: _version(up, "red") == {row["digest"]}, 30, "served by the replica"
+                lambda: versions(up, "red") == {row["digest"]}, 30, "served by the replica"
             )
             assert await chat.ask("red") == "violet"
             assert "RolledBack" in service.moorage("adapter", "list", "tiny").stdout
@@ -409,55 +370,8 @@ class TestLife:
             await saved(
                 service, up, documents("red", "blue", args={"max-num-seqs": 16}), seconds=BOOT
             )
-            await up.until(lambda: _rolled(up, before), 60, "the new revision serves alone")
+            await up.until(lambda: has_rolled(up, before), 60, "the new revision serves alone")
             await chat.more(40)
         assert chat.failures == []
         assert set(chat.seen("red")) == {"violet"}
         assert pids(facts(up)[1]) != pids(before)
-
-
-def with_canary(**options):
-    canary = {"source": "./adapters/red-next", **options}
-    red = {"name": "red", "source": "./adapters/red", "canary": canary}
-    return documents(adapters=[red, {"name": "blue", "source": "./adapters/blue"}])
-
-
-async def versioned(chat, content):
-    """Which version answered and what; the status where it failed."""
-    question = {
-        "model": "red",
-        "max_tokens": 4,
-        "temperature": 0,
-        "messages": [{"role": "user", "content": content}],
-    }
-    try:
-        raw = await chat.client.chat.completions.with_raw_response.create(**question)
-    except openai.APIStatusError as error:
-        return error.response.headers.get("x-moorage-adapter-version"), str(error.status_code)
-    return (
-        raw.headers["x-moorage-adapter-version"],
-        (raw.parse().choices[0].message.content or "").strip(),
-    )
-
-
-def red_of(stage):
-    return next(row for row in adapters(stage) if row["name"] == "red")
-
-
-def adapters(stage):
-    return stage.json("adapter", "list", "tiny")["adapters"]
-
-
-def _version_of(document, adapter):
-    return {
-        a["digest"] for row in document["replicas"] for a in row["adapters"] if a["name"] == adapter
-    }
-
-
-def _version(up, adapter):
-    return _version_of(up.document("tiny"), adapter)
-
-
-def _rolled(up, before):
-    names = [r["name"] for r in up.document("tiny")["revisions"]]
-    return len(names) == 1 and names[0] != before["revisions"][0]["name"]

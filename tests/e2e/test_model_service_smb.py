@@ -6,7 +6,7 @@ import pytest
 
 from tests import tiny_model
 from tests.e2e.chat import Chat
-from tests.e2e.test_model_service import BOOT, documents, facts, key, pids
+from tests.e2e.model_service import BOOT, documents, facts, key, pids
 from tests.local_azure.smb_mount import FUSE
 
 pytestmark = [

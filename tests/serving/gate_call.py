@@ -12,7 +12,6 @@ from serving.keys import Keys
 from serving.traffic import Traffic, current_call
 
 KEY = "sk-secret"
-
 AUTHORIZED = [(b"authorization", b"Bearer " + KEY.encode())]
 
 

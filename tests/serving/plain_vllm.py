@@ -23,16 +23,13 @@ from tests.serving.replica_share import ROOT
 from tests.tiny_model import build, make_adapter, write_safetensors
 
 PYTHON = ROOT / ".venv/images/vllm/bin/python"
-
 SERVE = (
     "from vllm.entrypoints.launchers.api_server.entry import main\nif __name__ == '__main__':"
     " main()\n"
 )
 
 KEY = {"authorization": "Bearer sk-user"}
-
 LONG = "a prompt that fills several blocks of the prefix cache, " * 12
-
 START = 480.0
 
 
