@@ -41,15 +41,7 @@ def test_the_drawing_is_of_the_code() -> None:
 STILL_LONG = {
     "reconciler/daemon.py",
     "reconciler/engine/reconcile.py",
-    "tests/api/test_broken_manifests.py",
-    "tests/e2e/stage.py",
-    "tests/e2e/test_model_service.py",
-    "tests/serving/test_adapters.py",
-    "tests/serving/test_gate.py",
     "tests/serving/test_preflight.py",
-    "tests/serving/test_vllm_e2e.py",
-    "tests/serving/test_vllm_traps.py",
-    "tests/tiny_model.py",
 }
 LONGEST = 400
 

@@ -18,12 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reconciler.engine.events import Event
-from reconciler.engine.store import Store
+from tests.e2e.ground import ROOT, Ground
 
-ROOT = Path(__file__).parents[2]
 MOORAGE = [sys.executable, "-c", "from reconciler.cli import main; main()"]
-READ_ACTIONS = ("/listkeys", "/listsecrets", "/sharedkeys", "/getauthtoken", "/listaccountsas")
 
 # Answers with what it is; /stream takes half a second for its answer, as a model does.
 APP = """
@@ -92,24 +89,19 @@ def environment(name: str = "default", **spec: Any) -> dict[str, Any]:
     }
 
 
-class Stage:
+class Stage(Ground):
     """Everything below `root`; `azure_options` are given to the local Azure's first start."""
 
     def __init__(self, root: Path, *azure_options: str) -> None:
+        super().__init__(root / "state", *azure_options)
         self.root = root
-        self.state = root / "state"
         self.manifest = root / "moorage.yaml"
-        self.azure_dir = self.state / "local-azure"
-        self.azure_options = azure_options
         hidden = ("MOORAGE_", "AZURE_")
         self.env = {
             name: value for name, value in os.environ.items() if not name.startswith(hidden)
         }
         self.env |= {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-        self.facts: dict[str, str] = {}
         self.started: list[subprocess.Popen[bytes]] = []
-
-    # what the user does
 
     def code(self, name: str, version: str = "one") -> None:
         """Write the service's code, atomically, as a careful editor does."""
@@ -185,60 +177,6 @@ class Stage:
             yield up
         finally:
             up.end()
-
-    # what Azure holds
-
-    def azure(self, command: str, *options: str) -> Any:
-        call = [
-            sys.executable,
-            "-m",
-            "infra.local_azure",
-            command,
-            "--state-dir",
-            str(self.azure_dir),
-            "-o",
-            "json",
-            *options,
-        ]
-        done = subprocess.run(
-            call, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    def start_azure(self) -> dict[str, str]:
-        self.facts = self.azure("start", "--operation-seconds", "0.05", *self.azure_options)
-        return self.facts
-
-    @property
-    def ca(self) -> str:
-        return str(self.azure_dir / "tls" / "ca.pem")
-
-    def journal(self) -> list[dict[str, Any]]:
-        """Every request so far: what `moorage local-azure journal -o json` prints, read from its
-        file.
-        """
-        path = self.azure_dir / "journal.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
-
-    def events(self) -> tuple[Event, ...]:
-        """What `moorage events` shows, read from where it reads it, because asking often must be
-        cheap.
-        """
-        store = Store.read(self.state / "daemon" / "local" / "state.db", "local")
-        assert store is not None
-        try:
-            return store.events()
-        finally:
-            store.close()
-
-    def writes(self, since: int = 0) -> list[str]:
-        """Requests of Moorage from entry `since` on that change something, as `METHOD path status`;
-        renewing the lease does not.
-        """
-        ours = [entry for entry in self.journal()[since:] if entry["client"].startswith("moorage/")]
-        return [f"{e['method']} {e['path']} {e['status']}" for e in ours if is_write(e)]
 
     def close(self) -> None:
         """End every process, whatever state it is in."""
@@ -365,17 +303,6 @@ class Up:
         """As kill -9 does."""
         self.process.kill()
         self.process.wait()
-
-
-def is_write(entry: dict[str, Any]) -> bool:
-    """Whether a journal entry stands for a change of Azure; reading keys is none, nor are
-    the lease and the word of who holds it.
-    """
-    if entry["plane"] == "login" or entry["method"] in ("GET", "HEAD"):
-        return False
-    if entry["plane"] == "files":
-        return "comp=lease" not in entry["query"] and "leader.json" not in entry["path"]
-    return not (entry["method"] == "POST" and entry["path"].lower().endswith(READ_ACTIONS))
 
 
 def is_converged(document: dict[str, Any]) -> bool:

@@ -31,7 +31,8 @@ from reconciler.kinds import kinds_for
 from reconciler.kinds.shares import Shares
 from reconciler.settings import Settings
 from reconciler.sources.runtime import build_runtime
-from tests.e2e.stage import Stage, environment, is_write, service
+from tests.e2e.ground import is_write
+from tests.e2e.stage import Stage, environment, service
 from tests.hub import HubStandIn
 
 SETTINGS = Settings(

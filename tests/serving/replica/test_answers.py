@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 
+import aiohttp
 import pytest
 
 from serving.catalogue import Cors, Limits
