@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from reconciler.api.kinds import Kind
+from reconciler.api.outputs import StorageOutputs
 from reconciler.api.reasons import Reason
 from reconciler.arm import ids, mountkeys
 from reconciler.arm.clients import Arm
@@ -164,9 +165,8 @@ async def _other_key(
     """
     for mode in modes if key else ():
         own = mode or "read"
-        made_with = seen.get(storage_key(names, own), {}).get("registeredWith") or await _recalled(
-            share, names, own
-        )
+        last = StorageOutputs.load(seen.get(storage_key(names, own), {}))
+        made_with = (last and last.registered_with) or await _recalled(share, names, own)
         if made_with not in ("", key):
             return str(made_with)
     return ""

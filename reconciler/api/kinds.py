@@ -10,7 +10,28 @@ from __future__ import annotations
 from enum import Enum, StrEnum, auto
 from typing import NamedTuple, Self
 
-from reconciler.api import resources, versions
+from reconciler.api import versions
+from reconciler.api.outputs import (
+    AccountOutputs,
+    AppOutputs,
+    CatalogueOutputs,
+    EnvironmentOutputs,
+    FolderOutputs,
+    JobOutputs,
+    Outputs,
+    ResourceOutputs,
+    StorageOutputs,
+    WorkspaceOutputs,
+)
+from reconciler.api.resources import (
+    CatalogueSpec,
+    ContainerAppSpec,
+    EnvironmentStorageSpec,
+    FolderSpec,
+    JobSpec,
+    ResourceSpec,
+    ShareSpec,
+)
 
 
 class Scope(Enum):
@@ -71,27 +92,42 @@ _APP = ArmType("Microsoft.App/containerApps", versions.APP)
 
 
 class Kind(StrEnum):
-    """Name; the class of its specs; its module in `kinds`; its ARM type, if it is one; whether it
-    holds data, which is kept when its document goes.
+    """Name; the classes of its specs and of what a look tells of it; its module in `kinds`; its ARM
+    type, if it is one; whether it holds data, which is kept when its document goes.
     """
 
-    RESOURCE_GROUP = "ResourceGroup", resources.ResourceSpec, "resource_group", _GROUP, True
-    WORKSPACE = "LogAnalyticsWorkspace", resources.ResourceSpec, "log_analytics", _WORKSPACE
-    STORAGE_ACCOUNT = "StorageAccount", resources.ResourceSpec, "storage_account", _ACCOUNT, True
-    SHARE = "FileShare", resources.ShareSpec, "file_share", _SHARE, True
-    ENVIRONMENT = "ManagedEnvironment", resources.ResourceSpec, "environment", _ENVIRONMENT
+    RESOURCE_GROUP = "ResourceGroup", ResourceSpec, ResourceOutputs, "resource_group", _GROUP, True
+    WORKSPACE = "LogAnalyticsWorkspace", ResourceSpec, WorkspaceOutputs, "log_analytics", _WORKSPACE
+    STORAGE_ACCOUNT = (
+        "StorageAccount",
+        ResourceSpec,
+        AccountOutputs,
+        "storage_account",
+        _ACCOUNT,
+        True,
+    )
+    SHARE = "FileShare", ShareSpec, ResourceOutputs, "file_share", _SHARE, True
+    ENVIRONMENT = (
+        "ManagedEnvironment",
+        ResourceSpec,
+        EnvironmentOutputs,
+        "environment",
+        _ENVIRONMENT,
+    )
     STORAGE = (
         "EnvironmentStorage",
-        resources.EnvironmentStorageSpec,
+        EnvironmentStorageSpec,
+        StorageOutputs,
         "environment_storage",
         _STORAGE,
     )
-    FOLDER = "PublishedFolder", resources.FolderSpec, "published_folder", None, True
-    JOB = "Job", resources.JobSpec, "job", _JOB
-    CATALOGUE = "AdapterCatalogue", resources.CatalogueSpec, "adapter_catalogue", None, True
-    APP = "ContainerApp", resources.ContainerAppSpec, "container_app", _APP
+    FOLDER = "PublishedFolder", FolderSpec, FolderOutputs, "published_folder", None, True
+    JOB = "Job", JobSpec, JobOutputs, "job", _JOB
+    CATALOGUE = "AdapterCatalogue", CatalogueSpec, CatalogueOutputs, "adapter_catalogue", None, True
+    APP = "ContainerApp", ContainerAppSpec, AppOutputs, "container_app", _APP
 
     spec: type
+    outputs: type[Outputs]
     module: str
     arm: ArmType | None
     holds_data: bool
@@ -100,13 +136,15 @@ class Kind(StrEnum):
         cls,
         name: str,
         spec: type,
+        outputs: type[Outputs],
         module: str,
         arm: ArmType | None = None,
         holds_data: bool = False,
     ) -> Self:
         member = str.__new__(cls, name)
         member._value_ = name
-        member.spec, member.module, member.arm, member.holds_data = spec, module, arm, holds_data
+        member.spec, member.outputs, member.module = spec, outputs, module
+        member.arm, member.holds_data = arm, holds_data
         return member
 
     @property

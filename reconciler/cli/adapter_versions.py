@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from reconciler.api.kinds import Kind
+from reconciler.api.outputs import AdapterOutputs, AppOutputs, CatalogueOutputs
 from reconciler.cli.context import (
     Output,
     Service,
@@ -23,6 +24,7 @@ from reconciler.cli.context import (
     print_json,
 )
 from reconciler.cli.exits import CommandError
+from serving.catalogue import AdapterReport
 
 if TYPE_CHECKING:
     from reconciler.engine.store import Store
@@ -139,60 +141,54 @@ def _show_patch(action: str, row: Mapping[str, Any]) -> None:
     )
 
 
+# Of an adapter, whether it has them or not.
+COLUMNS = (
+    "name",
+    "digest",
+    "source",
+    "asked",
+    "lastGood",
+    "lastGoodPath",
+    "canary",
+    "documentCanary",
+    "held",
+)
+
+
 def _rows(store: Store | None) -> Iterator[dict[str, Any]]:
     """One row for each adapter of each service, from what was last observed."""
     if store is None:
         return
-    for record in store.objects():
-        if record.key.kind != Kind.CATALOGUE or not record.exists:
+    records = {record.key: record for record in store.objects()}
+    for key, record in records.items():
+        if key.kind != Kind.CATALOGUE or not record.exists:
             continue
-        replicas = next(
-            (
-                r.outputs.get("replicas") or []
-                for r in store.objects()
-                if _is_app(r, record.key.name)
-            ),
-            [],
-        )
-        for adapter in record.outputs.get("adapters") or ():
+        catalogue = CatalogueOutputs.load(record.outputs)
+        app_record = records.get(key._replace(kind=Kind.APP))
+        seen = AppOutputs.load(app_record.outputs) if app_record else None
+        for adapter in catalogue.adapters if catalogue else ():
             reports = [
-                one for row in replicas for one in row["adapters"] if one["name"] == adapter["name"]
+                one
+                for replica in (seen.replicas if seen else ())
+                for one in replica.adapters
+                if one.name == adapter.name
             ]
-            yield {"service": record.key.name, **_row(adapter, reports)}
+            yield {"service": key.name, **_row(adapter, reports)}
 
 
-def _is_app(record: Any, service: str) -> bool:
-    return (record.key.kind, record.key.name) == (Kind.APP, service)
-
-
-def _row(adapter: Mapping[str, Any], reports: list[Mapping[str, Any]]) -> dict[str, Any]:
-    known = (
-        "name",
-        "digest",
-        "source",
-        "asked",
-        "lastGood",
-        "lastGoodPath",
-        "canary",
-        "documentCanary",
-        "held",
-    )
-    row: dict[str, Any] = {key: adapter.get(key) for key in known}
-    digest = row["digest"]
+def _row(adapter: AdapterOutputs, reports: list[AdapterReport]) -> dict[str, Any]:
+    row: dict[str, Any] = {**dict.fromkeys(COLUMNS), **adapter.dump()}
     row["replicas"] = {
-        "serving": sum(one["digest"] == digest for one in reports),
+        "serving": sum(one.digest == adapter.digest for one in reports),
         "all": len(reports),
     }
-    if row["canary"]:
-        mine = [one["canary"] for one in reports if one.get("canary")]
-        totals = {key: sum(each[key] for each in mine) for key in ("requests", "errors")}
-        messages = sorted({each["message"] for each in mine if each["state"] == "Failed"})
-        loaded = sum(each["state"] == "Loaded" for each in mine)
-        row["canary"] = {
-            **row["canary"],
-            **totals,
-            "serving": loaded,
-            "message": "; ".join(messages),
+    if adapter.canary:
+        mine = [one.canary for one in reports if one.canary]
+        row["canary"] |= {
+            "requests": sum(each.requests for each in mine),
+            "errors": sum(each.errors for each in mine),
+            "serving": sum(each.state == "Loaded" for each in mine),
+            "message": "; ".join(sorted({m.message for m in mine if m.state == "Failed"})),
         }
     return row
 

@@ -132,7 +132,8 @@ class Conclusion:
             )
         elif changes and not observed.busy:
             record = replace(record, drifted=drifted(ledger, item, changes))
-        outputs = public(observed.outputs) if observed.exists else {}
+        told = observed.outputs if observed.exists else None
+        outputs = public(told.dump()) if told else {}
         # An object that a document renamed keeps the id under which it was seen last.
         identity = ledger.identity(item)
         return replace(

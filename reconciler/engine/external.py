@@ -5,8 +5,8 @@ Nothing here knows Azure. `reconcile` owns every decision; a kind only reports a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol, cast
@@ -14,6 +14,7 @@ from typing import Any, Generic, NamedTuple, Protocol, cast
 from typing_extensions import TypeVar  # with defaults, which Python 3.11 does not have
 
 from reconciler.api.conditions import ConditionType, Status
+from reconciler.api.outputs import Outputs
 from reconciler.api.reasons import Cause
 from reconciler.engine.fingerprint import fingerprint
 
@@ -105,6 +106,7 @@ class Desired(Generic[Spec_co]):
 
 
 Asked = TypeVar("Asked")
+Known = TypeVar("Known", bound=Outputs)
 
 
 def with_spec(items: Iterable[Desired], spec: type[Asked]) -> list[Desired[Asked]]:
@@ -172,7 +174,7 @@ class Observation(Generic[Next_co]):
     ready: bool = False
     busy: bool = False
     changes: tuple[Change, ...] = ()
-    outputs: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Outputs | None = None
     marks: tuple[Mark, ...] = ()
     reason: Cause | None = None
     message: str = ""
@@ -209,12 +211,12 @@ class Facts(Protocol):
     """What the loop tells a kind of the other objects.
 
     `outputs` are an object's facts once it is ready (`NotReadyYet` before); `last` what was seen of
-    it at the last look, ready or not, empty when nobody looked yet.
+    it at the last look, ready or not, None when nobody looked yet. `of` is their class.
     """
 
-    def outputs(self, key: ObjectKey) -> Mapping[str, Any]: ...
+    def outputs(self, key: ObjectKey, of: type[Known]) -> Known: ...
 
-    def last(self, key: ObjectKey) -> Mapping[str, Any]: ...
+    def last(self, key: ObjectKey, of: type[Known]) -> Known | None: ...
 
 
 # A kind takes only its own specs and its own decisions, and the loop gives each what is its own.

@@ -11,26 +11,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from reconciler.api.outputs import Outputs
 from reconciler.api.reasons import Reason
 from reconciler.engine.errors import NotReadyYet
-from reconciler.engine.external import ObjectKey, Observation
-
-Outputs = Mapping[str, Any]
+from reconciler.engine.external import Known, ObjectKey, Observation
 
 
 @dataclass
 class FactBook:
-    """In memory only, because outputs may hold secrets; `remembered` gives what an earlier process
-    stored of an object.
-    """
+    """`remembered` gives what an earlier process stored of an object."""
 
-    remembered: Callable[[ObjectKey], Outputs]
-    _ready: dict[ObjectKey, Outputs] = field(default_factory=dict)
-    _last: dict[ObjectKey, Outputs] = field(default_factory=dict)
+    remembered: Callable[[ObjectKey], Mapping[str, Any]]
+    _ready: dict[ObjectKey, Outputs | None] = field(default_factory=dict)
+    _last: dict[ObjectKey, Outputs | None] = field(default_factory=dict)
     _open: set[ObjectKey] = field(default_factory=set)
     _readers: dict[ObjectKey, set[ObjectKey]] = field(default_factory=lambda: defaultdict(set))
 
-    def outputs(self, key: ObjectKey) -> Outputs:
+    def ready(self, key: ObjectKey) -> Outputs | None:
         """The outputs with which the object was last ready in this process.
 
         Raises:
@@ -40,11 +37,13 @@ class FactBook:
             raise NotReadyYet(Reason.WAITING_FOR_REFERENCE, f"{key} is not ready")
         return self._ready[key]
 
-    def last(self, key: ObjectKey) -> Outputs:
+    def last(self, key: ObjectKey, of: type[Known]) -> Known | None:
         """What the last look saw, ready or not; what an earlier process saw when this one has not
         looked yet.
         """
-        return self._last[key] if key in self._last else self.remembered(key)
+        if key not in self._last:
+            return of.load(self.remembered(key))
+        return _typed(self._last[key], of)
 
     def known(self, key: ObjectKey) -> bool:
         return key in self._ready
@@ -60,7 +59,11 @@ class FactBook:
         """Keep what an observation saw. Returns the keys that read the outputs, if these have
         changed.
         """
-        before, after = self.last(key), observed.outputs if observed.exists else {}
+        after = observed.outputs if observed.exists else None
+        if key in self._last or after is None:
+            before = self._last.get(key)
+        else:
+            before = type(after).load(self.remembered(key))
         self._last[key] = after
         if not observed.exists:
             self._ready.pop(key, None)
@@ -94,10 +97,17 @@ class View:
     book: FactBook
     reader: ObjectKey
 
-    def outputs(self, key: ObjectKey) -> Outputs:
-        return self.book.outputs(key)
+    def outputs(self, key: ObjectKey, of: type[Known]) -> Known:
+        found = _typed(self.book.ready(key), of)
+        if found is None:
+            raise NotReadyYet(Reason.WAITING_FOR_REFERENCE, f"{key} has told nothing of itself")
+        return found
 
-    def last(self, key: ObjectKey) -> Outputs:
+    def last(self, key: ObjectKey, of: type[Known]) -> Known | None:
         if key != self.reader:
             self.book.note_reader(key, self.reader)
-        return self.book.last(key)
+        return self.book.last(key, of)
+
+
+def _typed(found: Outputs | None, of: type[Known]) -> Known | None:
+    return found if isinstance(found, of) else None

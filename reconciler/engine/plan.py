@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
-from typing import Any, Literal
+from typing import Literal
 
+from reconciler.api.outputs import Outputs
 from reconciler.api.reasons import Reason
 from reconciler.engine.deletion import LEFT_ALONE, why_left
 from reconciler.engine.errors import NotReadyYet, ReconcileError
@@ -20,6 +21,7 @@ from reconciler.engine.external import (
     DocumentRef,
     External,
     Gone,
+    Known,
     ObjectKey,
     Observation,
     Origin,
@@ -77,16 +79,20 @@ class _Facts:
 
     def __init__(self, book: FactBook) -> None:
         self.book = book
-        self.seen: dict[ObjectKey, Mapping[str, Any]] = {}
+        self.seen: dict[ObjectKey, Outputs | None] = {}
         self.coming: set[ObjectKey] = set()
 
-    def outputs(self, key: ObjectKey) -> Mapping[str, Any]:
-        if key not in self.seen:
+    def outputs(self, key: ObjectKey, of: type[Known]) -> Known:
+        found = self.seen.get(key)
+        if not isinstance(found, of):
             raise NotReadyYet(Reason.WAITING_FOR_REFERENCE, f"{key} is not there yet")
-        return self.seen[key]
+        return found
 
-    def last(self, key: ObjectKey) -> Mapping[str, Any]:
-        return self.seen[key] if key in self.seen else self.book.last(key)
+    def last(self, key: ObjectKey, of: type[Known]) -> Known | None:
+        if key not in self.seen:
+            return self.book.last(key, of)
+        found = self.seen[key]
+        return found if isinstance(found, of) else None
 
     def see(self, desired: Desired, observed: Observation) -> None:
         if observed.exists:

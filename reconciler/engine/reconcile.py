@@ -386,7 +386,7 @@ def inputs(ledger: Ledger, desired: Desired) -> str:
     """A digest of all that decides how the object should look: of its spec, and of the facts of its
     references.
     """
-    facts = [ledger.facts.outputs(ref) for ref in desired.refs if ledger.facts.known(ref)]
+    facts = [ledger.facts.ready(ref) for ref in desired.refs if ledger.facts.known(ref)]
     return f"{desired.fingerprint}.{fingerprint(facts)}"
 
 

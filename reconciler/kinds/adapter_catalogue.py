@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.kinds import Kind
+from reconciler.api.outputs import AppOutputs, CatalogueOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import CatalogueAdapter, CatalogueKey, CatalogueSpec
 from reconciler.arm import files
@@ -61,7 +61,7 @@ class AdapterCatalogue:
     async def observe(self, desired: Desired[CatalogueSpec], facts: Facts) -> Observation:
         spec = desired.spec
         current, _ = await self._current(spec, spec.engine)
-        before = await self._before(spec, current, facts.last(desired.key))
+        before = await self._before(spec, current, facts.last(desired.key, CatalogueOutputs))
         trial = any(adapter.canary for adapter in spec.adapters)
         reports = await self.reports.of(spec.share, spec.folder) if trial else ()
         hashes = _hashes(spec, facts)
@@ -101,12 +101,12 @@ class AdapterCatalogue:
         spec = desired.spec
         share = self.shares.open(spec.share)
         await files.make_parents(share, [f"{spec.folder}/replicas/x", f"{spec.folder}/catalogue/x"])
-        return await self._write(spec, facts, facts.last(desired.key))
+        return await self._write(spec, facts, facts.last(desired.key, CatalogueOutputs))
 
     async def update(
         self, desired: Desired[CatalogueSpec], observed: Observation, facts: Facts
     ) -> Wrote:
-        return await self._write(desired.spec, facts, facts.last(desired.key))
+        return await self._write(desired.spec, facts, facts.last(desired.key, CatalogueOutputs))
 
     async def exists(self, identity: Identity) -> bool:
         found, below = await files.list_directory(*self.shares.find(identity))
@@ -120,7 +120,9 @@ class AdapterCatalogue:
     async def poll(self, identity: Identity, operation: str) -> Progress:
         return Progress(done=True)
 
-    async def _write(self, spec: CatalogueSpec, facts: Facts, last: Mapping[str, Any]) -> Wrote:
+    async def _write(
+        self, spec: CatalogueSpec, facts: Facts, last: CatalogueOutputs | None
+    ) -> Wrote:
         share = self.shares.open(spec.share)
         reports = await self.reports.of(spec.share, spec.folder)
         current, names = await self._current(spec, spec.engine)
@@ -144,12 +146,13 @@ class AdapterCatalogue:
         )
 
     async def _before(
-        self, spec: CatalogueSpec, current: Catalogue | None, last: Mapping[str, Any]
+        self, spec: CatalogueSpec, current: Catalogue | None, last: CatalogueOutputs | None
     ) -> Catalogue | None:
         """What the catalogue builds on: decisions and good versions outlive the engine that they
         were made with.
         """
-        if current is not None and last.get("engine", spec.engine) == spec.engine:
+        engine = last.engine if last else spec.engine
+        if current is not None and engine == spec.engine:
             return current
         _, engines = await files.list_directory(
             self.shares.open(spec.share), f"services/{spec.service}"
@@ -160,7 +163,7 @@ class AdapterCatalogue:
             if engine not in (spec.engine, "history")
         ]
         known = {each.engine: each for each in (*others, current) if each}
-        return known.get(str(last.get("engine"))) or max(known.values(), key=_decided, default=None)
+        return known.get(engine) or max(known.values(), key=_decided, default=None)
 
     async def _current(
         self, spec: CatalogueSpec, engine: str
@@ -299,6 +302,7 @@ def _last_good(
 
 
 def _hashes(spec: CatalogueSpec, facts: Facts) -> dict[str, str]:
-    pairs = facts.last(ObjectKey(Kind.APP, spec.service)).get("apiKeys") or ()
+    app = facts.last(ObjectKey(Kind.APP, spec.service), AppOutputs)
+    pairs = app.api_keys if app else ()
     names = {key.name for key in spec.keys}
     return {name: value for name, value in pairs if name in names}

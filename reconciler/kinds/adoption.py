@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.api import tags
+from reconciler.api.outputs import AppOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.engine.errors import NotOwned
@@ -18,7 +19,7 @@ Body = Mapping[str, Any]
 STAYS = "what answers goes on answering"
 
 
-def origin_of(spec: ContainerAppSpec, found: Body, owner: str, before: Body) -> Origin:
+def origin_of(spec: ContainerAppSpec, found: Body, owner: str, before: AppOutputs | None) -> Origin:
     """Whose the app is; `before` are the outputs of the last look, which remember an adoption whose
     tag was lost.
 
@@ -26,7 +27,8 @@ def origin_of(spec: ContainerAppSpec, found: Body, owner: str, before: Body) -> 
         NotOwned: somebody else's, and the document does not ask for it or it is another Moorage's.
     """
     if tags.is_ours(found, owner):
-        return Origin.ADOPTED if tags.is_adopted(found) or before.get("adopted") else Origin.OURS
+        adopted = tags.is_adopted(found) or (before is not None and before.adopted)
+        return Origin.ADOPTED if adopted else Origin.OURS
     other = tags.tag(found, tags.OWNER)
     if other is not None:
         raise NotOwned(

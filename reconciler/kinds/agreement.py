@@ -5,9 +5,9 @@ every one says so itself.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from reconciler.api.conditions import ConditionType, Status
+from reconciler.api.outputs import CatalogueOutputs, Replica
 from reconciler.api.reasons import Reason
 from reconciler.engine.external import Mark
 from serving.catalogue import CanaryReport, ReplicaReport
@@ -17,20 +17,20 @@ PROOFS = (Reason.PROVEN, Reason.SAME_AS_BASE)
 
 
 def agreement(
-    replicas: Sequence[Mapping[str, Any]],
+    replicas: Sequence[Replica],
     reports: Mapping[str, ReplicaReport],
-    catalogue: Mapping[str, Any],
+    catalogue: CatalogueOutputs | None,
     *,
     asleep: bool,
 ) -> Mark:
-    """The mark for `replicas` (ARM's rows) and their fresh `reports` by name against the
+    """The mark for `replicas` (as ARM lists them) and their fresh `reports` by name against the
     catalogue's outputs.
     """
     if asleep:
         return Mark(CONDITION, Status.UNKNOWN, Reason.SCALED_TO_ZERO, "no replica runs")
     if not replicas or not catalogue:
         return Mark(CONDITION, Status.UNKNOWN, Reason.NOT_OBSERVED, "no replica has reported yet")
-    missing = [replica["name"] for replica in replicas if replica["name"] not in reports]
+    missing = [replica.name for replica in replicas if replica.name not in reports]
     if missing:
         return Mark(
             CONDITION,
@@ -38,7 +38,7 @@ def agreement(
             Reason.REPORT_STALE,
             f"no fresh report from {', '.join(missing)}",
         )
-    mine = [reports[replica["name"]] for replica in replicas]
+    mine = [reports[replica.name] for replica in replicas]
     torn = [f"{report.replica}: {report.unreadable}" for report in mine if report.unreadable]
     if torn:
         return Mark(CONDITION, Status.UNKNOWN, Reason.REPORT_UNREADABLE, "; ".join(torn[:3]))
@@ -51,7 +51,7 @@ def agreement(
             Reason.ADAPTER_FAILED if failed else Reason.LOADING,
             "; ".join(problems[:3]),
         )
-    count = len(catalogue.get("adapters") or ())
+    count = len(catalogue.adapters)
     return Mark(
         CONDITION,
         Status.TRUE,
@@ -60,32 +60,30 @@ def agreement(
     )
 
 
-def _problems(report: ReplicaReport, catalogue: Mapping[str, Any]) -> Iterator[str]:
+def _problems(report: ReplicaReport, catalogue: CatalogueOutputs) -> Iterator[str]:
     """What one replica lacks, in sentences."""
     seen, wanted = (
         (report.epoch or 0, report.generation or 0),
-        (catalogue["epoch"], catalogue["generation"]),
+        (catalogue.epoch, catalogue.generation),
     )
     if seen < wanted:
         yield f"{report.replica} has seen catalogue {seen[1]} of {wanted[1]}"
         return
     have = {adapter.name: adapter for adapter in report.adapters}
-    for adapter in catalogue.get("adapters") or ():
-        mine = have.get(adapter["name"])
+    for adapter in catalogue.adapters:
+        mine = have.get(adapter.name)
         if mine is None:
-            yield f"{report.replica} does not have {adapter['name']} yet"
-        elif mine.state != "Loaded" or not _same(mine.digest, adapter["digest"]):
+            yield f"{report.replica} does not have {adapter.name} yet"
+        elif mine.state != "Loaded" or not _same(mine.digest, adapter.digest):
             serving = f", serving {mine.digest[:12]}" if mine.digest else ""
             yield (
-                f"{report.replica} has {adapter['name']}"
+                f"{report.replica} has {adapter.name}"
                 f" {mine.state.lower()}{serving}{_why(mine.message)}"
             )
-        elif (canary := adapter.get("canary")) and not (
-            mine.canary and mine.canary.state == "Loaded"
-        ):
-            said = mine.canary or CanaryReport(digest=canary["digest"], state="Loading")
+        elif (canary := adapter.canary) and not (mine.canary and mine.canary.state == "Loaded"):
+            said = mine.canary or CanaryReport(digest=canary.digest, state="Loading")
             yield (
-                f"{report.replica} has the canary of {adapter['name']}"
+                f"{report.replica} has the canary of {adapter.name}"
                 f" {said.state.lower()}{_why(said.message)}"
             )
 

@@ -63,10 +63,10 @@ def written(
     return [*kept, *({"name": name, "value": values.get(name) or new_key()} for name in wanted)]
 
 
-def hashes(values: Mapping[str, str]) -> list[list[str]]:
+def hashes(values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Name and SHA-256 of each API key among the app's secret `values`."""
-    return [
-        [name.removeprefix(PREFIX), hashlib.sha256(value.encode()).hexdigest()]
+    return tuple(
+        (name.removeprefix(PREFIX), hashlib.sha256(value.encode()).hexdigest())
         for name, value in values.items()
         if name.startswith(PREFIX)
-    ]
+    )

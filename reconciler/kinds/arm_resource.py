@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 
 from reconciler.api import tags
 from reconciler.api.kinds import Kind
+from reconciler.api.outputs import ResourceOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import ids, operations
@@ -72,8 +73,8 @@ class ArmResource(Generic[Spec, Next]):
     def ready(self, found: Mapping[str, Any]) -> bool:
         return self.state(found) in ("succeeded", "")
 
-    def outputs(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        return {"id": found.get("id")}
+    def outputs(self, found: Mapping[str, Any]) -> ResourceOutputs:
+        return ResourceOutputs(str(found["id"]))
 
     def identify(self, desired: Desired[Spec]) -> Identity:
         spec = desired.spec

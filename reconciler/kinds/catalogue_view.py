@@ -5,8 +5,16 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from reconciler.api.outputs import (
+    AdapterOutputs,
+    CatalogueOutputs,
+    HeldOutputs,
+    NamedVersion,
+    TrialOutputs,
+)
 from reconciler.api.resources import CatalogueAdapter, CatalogueSpec
 from reconciler.engine.external import Change
 from reconciler.engine.fingerprint import fingerprint
@@ -82,40 +90,38 @@ def _cases(evaluation: Sequence[Expectation]) -> str:
     return f"{len(evaluation)} prompts ({fingerprint(evaluation)[:SHORT]})"
 
 
-def outputs_of(spec: CatalogueSpec, current: Catalogue | None) -> dict[str, Any]:
+def outputs_of(spec: CatalogueSpec, current: Catalogue | None) -> CatalogueOutputs | None:
     """The facts for dependents and for the status."""
     if current is None:
-        return {}
+        return None
     documented = {adapter.name: adapter for adapter in spec.adapters}
-    return {
-        "engine": current.engine,
-        "epoch": current.epoch,
-        "generation": current.generation,
-        "adapters": [
-            _output(adapter, documented.get(adapter.name)) for adapter in current.adapters
-        ],
-    }
+    adapters = tuple(_output(adapter, documented.get(adapter.name)) for adapter in current.adapters)
+    return CatalogueOutputs(current.engine, current.epoch, current.generation, adapters)
 
 
-def _output(adapter: Adapter, documented: CatalogueAdapter | None) -> dict[str, Any]:
-    """One adapter for the status; `asked` is what an order of a person refers to."""
-    found: dict[str, Any] = {"name": adapter.name, "digest": adapter.desired.digest}
-    if adapter.last_good:
-        found |= {"lastGood": adapter.last_good.digest, "lastGoodPath": adapter.last_good.path}
-    if adapter.canary:
-        found["canary"] = {"digest": adapter.canary.version.digest, "weight": adapter.canary.weight}
-    if documented:
-        found |= {"asked": asked(documented), "source": documented.source}
-        if documented.canary:
-            found["documentCanary"] = {
-                "digest": documented.canary.digest,
-                "source": documented.canary.source,
-            }
-        if held := adapter.held:
-            told = {
-                "outcome": held.outcome,
-                "message": held.message,
-                "at": held.at.isoformat(timespec="seconds"),
-            }
-            found["held"] = {**told, "source": source_of(documented, adapter.desired)}
-    return found
+def _output(adapter: Adapter, documented: CatalogueAdapter | None) -> AdapterOutputs:
+    good, canary, held = adapter.last_good, adapter.canary, adapter.held
+    found = AdapterOutputs(
+        adapter.name,
+        adapter.desired.digest,
+        good.digest if good else None,
+        good.path if good else None,
+        TrialOutputs(canary.version.digest, canary.weight) if canary else None,
+    )
+    if documented is None:
+        return found
+    trial = documented.canary
+    return replace(
+        found,
+        asked=asked(documented),
+        source=documented.source,
+        document_canary=NamedVersion(trial.digest, trial.source) if trial else None,
+        held=HeldOutputs(
+            held.outcome,
+            held.message,
+            held.at.isoformat(timespec="seconds"),
+            source_of(documented, adapter.desired),
+        )
+        if held
+        else None,
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from reconciler.arm.clients import Arm
-from reconciler.kinds.replicas import Looks
+from reconciler.kinds.looks import Looks
 from reconciler.kinds.reports import Reports
 from reconciler.kinds.shares import Shares
 

@@ -13,6 +13,7 @@ from typing import Any
 from reconciler.api import tags
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.kinds import Kind
+from reconciler.api.outputs import AppOutputs, CatalogueOutputs, EnvironmentOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps, ids
@@ -61,7 +62,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
     async def observe(
         self, desired: Desired[ContainerAppSpec], facts: Facts
     ) -> Observation[AppWrite]:
-        spec, before = desired.spec, facts.last(desired.key)
+        spec, before = desired.spec, facts.last(desired.key, AppOutputs)
         found = await self.find(spec)
         if found is None:
             message = "the container app does not exist"
@@ -88,8 +89,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             exists=True,
             ready=step.action in (Action.NONE, Action.DEACTIVATE) and seen.proven,
             changes=write.changes,
-            outputs=await self._facts(spec, found, origin, seen, before),
-            marks=(*seen.marks(spec, found, step), *await self._reached(spec, found, seen, step)),
+            outputs=seen.outputs(await self._head(spec, found, origin, before)),
+            marks=(*seen.marks(found, step), *await self._reached(spec, found, seen, step)),
             reason=_reason(step, seen),
             message=seen.message if step.action is Action.WAIT else step.message or seen.message,
             poll_after=0.5 if step.action is not Action.NONE or not seen.proven else None,
@@ -105,12 +106,13 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         found: Mapping[str, Any],
         origin: Origin,
         facts: Facts,
-        before: Mapping[str, Any],
+        before: AppOutputs | None,
     ) -> Seen:
         """What runs. Nothing of somebody else's app reports to the share, and the share may not be
         there yet.
         """
-        catalogue = facts.last(ObjectKey(Kind.CATALOGUE, spec.service)) if spec.serves_model else {}
+        key = ObjectKey(Kind.CATALOGUE, spec.service)
+        catalogue = facts.last(key, CatalogueOutputs) if spec.serves_model else None
         watched = replace(spec, engine=None) if origin is Origin.FOREIGN else spec
         return await self.looks.look(watched, found, before, catalogue)
 
@@ -131,17 +133,16 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         weights = app_write.weights_of(found)
         return rollout.next_step(spec.revision, strategy, seen.revisions, weights)
 
-    async def _facts(
+    async def _head(
         self,
         spec: ContainerAppSpec,
         found: Mapping[str, Any],
         origin: Origin,
-        seen: Seen,
-        before: Mapping[str, Any],
-    ) -> dict[str, Any]:
+        before: AppOutputs | None,
+    ) -> AppOutputs:
+        """What ARM tells of the app itself."""
         keys = await self._key_hashes(spec, found, before)
-        adopted = {} if origin is Origin.OURS else {"adopted": True}
-        return {**self.outputs(found), **seen.outputs, "apiKeys": keys, **adopted}
+        return replace(self.outputs(found), api_keys=keys, adopted=origin is not Origin.OURS)
 
     async def _reached(
         self, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen, step: Step
@@ -151,7 +152,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         """
         if not seen.proven or step.action is not Action.NONE:
             return ()
-        mark = await reach(self.arm, spec, self.outputs(found)["endpoint"])
+        mark = await reach(self.arm, spec, self.outputs(found).endpoint)
         return (mark,) if mark else ()
 
     async def create(self, desired: Desired[ContainerAppSpec], facts: Facts) -> Wrote:
@@ -214,13 +215,13 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         group = ids.part(identity.id, "resourceGroups")
         return await apps.delete_app(self.arm, group, ids.name(identity.id))
 
-    def outputs(self, found: Mapping[str, Any]) -> dict[str, Any]:
+    def outputs(self, found: Mapping[str, Any]) -> AppOutputs:
         fqdn = ((found["properties"].get("configuration") or {}).get("ingress") or {}).get("fqdn")
-        return {"id": found.get("id"), "endpoint": f"https://{fqdn}" if fqdn else None}
+        return AppOutputs(str(found["id"]), f"https://{fqdn}" if fqdn else None)
 
     @staticmethod
     def _environment(spec: ContainerAppSpec, facts: Facts) -> str:
-        return str(facts.outputs(ObjectKey(Kind.ENVIRONMENT, spec.environment))["id"])
+        return facts.outputs(ObjectKey(Kind.ENVIRONMENT, spec.environment), EnvironmentOutputs).id
 
     async def _configuration_patch(
         self, spec: ContainerAppSpec, write: AppWrite, origin: Origin
@@ -256,19 +257,21 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         return patch
 
     async def _key_hashes(
-        self, spec: ContainerAppSpec, found: Mapping[str, Any], before: Mapping[str, Any]
-    ) -> list[list[str]]:
+        self, spec: ContainerAppSpec, found: Mapping[str, Any], before: AppOutputs | None
+    ) -> tuple[tuple[str, str], ...]:
         """Name and SHA-256 of each API key that exists; read from Azure only when a name is not
         known yet.
         """
         there = api_keys.names_in(found)
-        known = [[name, value] for name, value in before.get("apiKeys") or () if name in there]
+        last = before.api_keys if before else ()
+        known = tuple((name, value) for name, value in last if name in there)
         if there <= {name for name, _ in known}:
             return known
         return api_keys.hashes(await apps.list_secrets(self.arm, spec.resource_group, spec.name))
 
     def _refuse_move(self, spec: ContainerAppSpec, found: Mapping[str, Any], facts: Facts) -> None:
-        wanted = str(facts.last(ObjectKey(Kind.ENVIRONMENT, spec.environment)).get("id") or "")
+        home = facts.last(ObjectKey(Kind.ENVIRONMENT, spec.environment), EnvironmentOutputs)
+        wanted = home.id if home else ""
         actual = apps.environment_of(found)
         if wanted and actual and not ids.same(wanted, actual):
             raise TerminalError(
@@ -304,5 +307,5 @@ def _reason(step: Step, seen: Seen) -> Reason | None:
     if step.action not in (Action.NONE, Action.WAIT):
         return Reason.ROLLING_OUT
     if seen.proven:
-        return Reason.SCALED_TO_ZERO if seen.outputs["asleep"] else None
+        return Reason.SCALED_TO_ZERO if seen.asleep else None
     return Reason.STARTING if step.action is Action.WAIT else Reason.LOADING

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.api.kinds import Kind
+from reconciler.api.outputs import EnvironmentOutputs, WorkspaceOutputs
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import environments, ids, resources
 from reconciler.engine.diff import Rules
@@ -24,8 +25,8 @@ class ManagedEnvironment(ArmResource[ResourceSpec]):
         ignore_case=("location", "properties.workloadProfiles.workloadProfileType"),
     )
 
-    def outputs(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        return {"id": found.get("id"), "defaultDomain": found["properties"].get("defaultDomain")}
+    def outputs(self, found: Mapping[str, Any]) -> EnvironmentOutputs:
+        return EnvironmentOutputs(str(found["id"]), found["properties"].get("defaultDomain"))
 
     async def put(
         self,
@@ -64,10 +65,10 @@ class ManagedEnvironment(ArmResource[ResourceSpec]):
 
     async def _with_logs(self, desired: Desired[ResourceSpec], facts: Facts) -> dict[str, Any]:
         spec = desired.spec
-        workspace = facts.outputs(ObjectKey(Kind.WORKSPACE, desired.key.name))
-        name = str(workspace["id"]).rsplit("/", 1)[-1]
+        workspace = facts.outputs(ObjectKey(Kind.WORKSPACE, desired.key.name), WorkspaceOutputs)
+        name = ids.name(workspace.id)
         key = await resources.workspace_shared_key(self.arm, spec.resource_group, name)
-        return creation(spec, str(workspace["customerId"]), key)
+        return creation(spec, str(workspace.customer_id), key)
 
 
 def creation(spec: ResourceSpec, customer_id: str, shared_key: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from reconciler.api.kinds import Kind
+from reconciler.api.outputs import StorageOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import EnvironmentStorageSpec, ShareRef
 from reconciler.arm import apps, environments, ids, mountkeys, storage
@@ -57,16 +58,14 @@ class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
         seen = await super().observe(desired, facts)
         if not seen.exists:
             return seen
-        spec, last = desired.spec, facts.last(desired.key)
+        spec, last = desired.spec, facts.last(desired.key, StorageOutputs) or StorageOutputs()
         current = await self._share(spec).fingerprint()
-        made_with = last.get("registeredWith") or await self._recall(spec) or current
-        holds = self._written.get(desired.key) or last.get("keyFingerprint") or made_with
+        made_with = last.registered_with or await self._recall(spec) or current
+        holds = self._written.get(desired.key) or last.key_fingerprint or made_with
         if holds != current and not _adopted(spec, await self.find(spec)):
             changed = Change("properties.azureFile.accountKey", "(secret)", "(secret)")
             seen = replace(seen, changes=(*seen.changes, changed))
-        return replace(
-            seen, outputs={**seen.outputs, "keyFingerprint": holds, "registeredWith": made_with}
-        )
+        return replace(seen, outputs=StorageOutputs(self.identify(desired).id, holds, made_with))
 
     def _owned(
         self, spec: EnvironmentStorageSpec, found: Mapping[str, Any] | None

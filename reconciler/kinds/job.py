@@ -13,6 +13,7 @@ from typing import Any
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.hub import TOKEN_SECRET
 from reconciler.api.kinds import Kind
+from reconciler.api.outputs import EnvironmentOutputs, JobOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import JobSpec
 from reconciler.arm import files, ids, jobs
@@ -92,7 +93,7 @@ class Job(ArmResource[JobSpec]):
             return seen
         manifest = await self._manifest(spec)
         if manifest is not None:
-            return self._complete(seen, spec, manifest)
+            return self._complete(seen, self.identify(desired), spec, manifest)
         if seen.changes:
             return replace(seen, ready=False)
         fingerprint, given = self._given.get(desired.key, ("", None))
@@ -116,6 +117,9 @@ class Job(ArmResource[JobSpec]):
         facts: Facts,
     ) -> str | None:
         spec, properties = desired.spec, body["properties"]
+        environment = facts.outputs(
+            ObjectKey(Kind.ENVIRONMENT, spec.environment), EnvironmentOutputs
+        )
         secrets = (
             [{"name": TOKEN_SECRET, "value": self.arm.settings.hf_token}]
             if self.arm.settings.hf_token
@@ -125,7 +129,7 @@ class Job(ArmResource[JobSpec]):
             **body,
             "properties": {
                 **properties,
-                "environmentId": facts.outputs(ObjectKey(Kind.ENVIRONMENT, spec.environment))["id"],
+                "environmentId": environment.id,
                 "configuration": {**properties["configuration"], "secrets": secrets},
             },
         }
@@ -154,14 +158,9 @@ class Job(ArmResource[JobSpec]):
         return manifest if isinstance(files_of, dict) else None
 
     def _complete(
-        self, seen: Observation, spec: JobSpec, manifest: Mapping[str, Any]
+        self, seen: Observation, identity: Identity, spec: JobSpec, manifest: Mapping[str, Any]
     ) -> Observation:
-        outputs = {
-            **seen.outputs,
-            "path": spec.folder,
-            "digest": manifest["digest"],
-            "files": len(manifest["files"]),
-        }
+        outputs = JobOutputs(identity.id, spec.folder, manifest["digest"], len(manifest["files"]))
         mark = Mark(
             ConditionType.PUBLISHED,
             Status.TRUE,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.api.kinds import Kind
+from reconciler.api.outputs import WorkspaceOutputs
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import ids, resources
 from reconciler.engine.diff import Rules
@@ -21,8 +22,8 @@ class LogAnalyticsWorkspace(ArmResource[ResourceSpec]):
     name = Kind.WORKSPACE
     rules = Rules(ignore_case=("location", "properties.sku"))
 
-    def outputs(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        return {"id": found.get("id"), "customerId": found["properties"].get("customerId")}
+    def outputs(self, found: Mapping[str, Any]) -> WorkspaceOutputs:
+        return WorkspaceOutputs(str(found["id"]), found["properties"].get("customerId"))
 
     async def put(
         self,

@@ -7,11 +7,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.digest import Tree
 from reconciler.api.kinds import Kind
+from reconciler.api.outputs import FolderOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import FolderSpec, ShareRef
 from reconciler.arm import files, publish
@@ -88,7 +89,7 @@ class PublishedFolder:
             exists=True,
             ready=not changes,
             changes=tuple(changes),
-            outputs={"path": spec.prefix, "digest": spec.digest},
+            outputs=FolderOutputs(spec.prefix, spec.digest),
             marks=(
                 Mark(
                     ConditionType.PUBLISHED,
@@ -214,7 +215,7 @@ class PublishedFolder:
 
     async def _foreign(self, spec: FolderSpec) -> Observation:
         found = await files.list_tree(self.shares.open(spec.share), spec.prefix)
-        outputs: dict[str, Any] = {"path": spec.prefix, "files": len(found)}
+        outputs = FolderOutputs(spec.prefix, files=len(found))
         return Observation(exists=bool(found), ready=bool(found), outputs=outputs)
 
 

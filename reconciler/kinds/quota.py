@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.api import versions
+from reconciler.api.outputs import Revision
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import environments
 from reconciler.arm.clients import Arm
-from reconciler.kinds.rollout import Revision
 
 GPU_USAGE = {
     "Consumption-GPU-NC24-A100": "ManagedEnvironmentConsumptionNCA100Gpus",

@@ -8,31 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from reconciler.api.outputs import Revision
+
 BLUE_GREEN_STEPS = (10, 50, 100)
-FAILED = frozenset({"ActivationFailed", "Failed", "Degraded"})
-
-
-@dataclass(frozen=True)
-class Revision:
-    """A revision as ARM lists it. `serving` means healthy with at least one ready replica, or
-    scaled to zero after it had been.
-    """
-
-    name: str
-    active: bool
-    weight: int
-    health: str
-    running: str
-    replicas: int
-    error: str | None = None
-
-    @property
-    def serving(self) -> bool:
-        return self.active and self.health == "Healthy" and self.running not in FAILED
-
-    @property
-    def failed(self) -> bool:
-        return self.active and (self.running in FAILED or self.health == "Unhealthy")
 
 
 class Action(Enum):

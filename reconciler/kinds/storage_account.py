@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.api.kinds import Kind
+from reconciler.api.outputs import AccountOutputs
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import ids, storage
 from reconciler.engine.diff import Rules
@@ -22,9 +23,9 @@ class StorageAccount(ArmResource[ResourceSpec]):
     rules = Rules(ignore_case=("location",), effects={"sku.name": "replace"})
     immutable = ("location", "kind")
 
-    def outputs(self, found: Mapping[str, Any]) -> dict[str, Any]:
+    def outputs(self, found: Mapping[str, Any]) -> AccountOutputs:
         endpoint = (found["properties"].get("primaryEndpoints") or {}).get("file")
-        return {"id": found.get("id"), "fileEndpoint": endpoint}
+        return AccountOutputs(str(found["id"]), endpoint)
 
     async def put(
         self,

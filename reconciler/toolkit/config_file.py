@@ -16,6 +16,7 @@ import structlog
 from reconciler.api.documents import InferenceService
 from reconciler.api.kinds import Kind
 from reconciler.api.loaded import Loaded
+from reconciler.api.outputs import AppOutputs
 from reconciler.engine.external import ObjectKey
 from reconciler.engine.record import Phase
 from reconciler.engine.result import Outcome
@@ -52,11 +53,9 @@ class ConfigFiles:
         if key.kind != Kind.APP or key.name not in self._wanted or outcome.phase is not Phase.READY:
             return
         file, place = self._wanted[key.name]
-        endpoint = (
-            urlsplit(str(outcome.observation.outputs.get("endpoint") or "")).netloc
-            if outcome.observation
-            else ""
-        )
+        seen = outcome.observation.outputs if outcome.observation else None
+        url = seen.endpoint if isinstance(seen, AppOutputs) else None
+        endpoint = urlsplit(url or "").netloc
         try:
             write_config(
                 file,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.api.kinds import Kind
+from reconciler.api.outputs import AppOutputs, CatalogueOutputs
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import ObjectRecord
 from reconciler.engine.store import DocumentRow, Store
@@ -58,15 +59,15 @@ def _object(record: ObjectRecord) -> dict[str, Any]:
 
 
 def _service(ref: DocumentRef, records: Mapping[ObjectKey, ObjectRecord]) -> dict[str, Any]:
-    app = records.get(ObjectKey(Kind.APP, ref.name))
-    catalogue = records.get(ObjectKey(Kind.CATALOGUE, ref.name))
-    outputs: Mapping[str, Any] = app.outputs if app and app.exists else {}
-    adapters = (catalogue.outputs.get("adapters") or []) if catalogue and catalogue.exists else []
-    models = [ref.name, *(adapter["name"] for adapter in adapters)] if catalogue else []
+    record = records.get(ObjectKey(Kind.APP, ref.name))
+    app = (AppOutputs.load(record.outputs) if record and record.exists else None) or AppOutputs()
+    known = records.get(ObjectKey(Kind.CATALOGUE, ref.name))
+    catalogue = CatalogueOutputs.load(known.outputs) if known and known.exists else None
+    adapters = catalogue.adapters if catalogue else ()
     return {
-        "endpoint": outputs.get("endpoint"),
-        "models": models,
-        "adapters": adapters,
-        "revisions": outputs.get("revisions") or [],
-        "replicas": outputs.get("replicas") or [],
+        "endpoint": app.endpoint,
+        "models": [ref.name, *(adapter.name for adapter in adapters)] if known else [],
+        "adapters": [adapter.dump() for adapter in adapters],
+        "revisions": [revision.dump() for revision in app.revisions],
+        "replicas": [replica.dump() for replica in app.replicas],
     }

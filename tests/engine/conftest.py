@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.api.outputs import Outputs
 from reconciler.engine.controller import Controller
 from reconciler.engine.diff import Rules, diff
 from reconciler.engine.external import (
@@ -55,6 +56,20 @@ class Spec:
     body: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class ThingOutputs(Outputs):
+    """Facts of any name."""
+
+    values: Mapping[str, Any]
+
+    def dump(self) -> dict[str, Any]:
+        return dict(self.values)
+
+    @classmethod
+    def load(cls, stored: Mapping[str, Any]) -> ThingOutputs | None:
+        return cls(dict(stored)) if stored else None
+
+
 @dataclass
 class Cloud:
     """What survives the daemon: objects, operations under way, and the journal of every call."""
@@ -95,7 +110,8 @@ class ScriptedKind:
     async def observe(self, desired: Desired, facts: Facts) -> Observation:
         await self._call("observe", desired)
         name = desired.key.name
-        seen = facts.last(self.reads[name]) if name in self.reads else {}
+        last = facts.last(self.reads[name], ThingOutputs) if name in self.reads else None
+        seen = last.values if last else {}
         body = self.cloud.objects.get(name)
         if body is None:
             return Observation(exists=False)
@@ -110,10 +126,13 @@ class ScriptedKind:
             ready=name not in self.unready,
             busy=name in self.busy,
             changes=changes,
-            outputs=outputs,
+            outputs=ThingOutputs(outputs),
             poll_after=None,
         )
-        return replace(observed, **self.observation.get(name, {}))
+        scripted = dict(self.observation.get(name, {}))
+        if "outputs" in scripted:
+            scripted["outputs"] = ThingOutputs(scripted["outputs"])
+        return replace(observed, **scripted)
 
     async def create(self, desired: Desired, facts: Facts) -> Wrote:
         return await self._write("create", desired, facts)
@@ -144,7 +163,7 @@ class ScriptedKind:
 
     async def _write(self, verb: str, desired: Desired, facts: Facts) -> Wrote:
         for ref in desired.refs:
-            facts.outputs(ref)
+            facts.outputs(ref, ThingOutputs)
         await self._call(verb, desired)
         name, body = desired.key.name, desired.spec.body
 

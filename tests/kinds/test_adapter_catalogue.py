@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from reconciler.api.outputs import AppOutputs, TrialOutputs
 from reconciler.api.resources import CatalogueAdapter, CatalogueCanary, CatalogueKey, CatalogueSpec
 from reconciler.arm import files
 from reconciler.composition.environment import share_of
@@ -25,8 +26,8 @@ APP = ObjectKey("ContainerApp", "models")
 class Known(dict):
     """Facts: what was seen of each object."""
 
-    def last(self, key):
-        return self.get(key, {})
+    def last(self, key, of):
+        return self.get(key)
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +68,9 @@ class Bench:
             self.wrote = await self.kind.create(self.item, self.facts)
         elif first.changes:
             self.wrote = await self.kind.update(self.item, first, self.facts)
-        self.facts[self.item.key] = dict(first.outputs)
+        self.facts[self.item.key] = first.outputs
         last = await self.kind.observe(self.item, self.facts)
-        self.facts[self.item.key] = dict(last.outputs)
+        self.facts[self.item.key] = last.outputs
         assert last.exists
         assert last.changes == ()
         return [change.path for change in first.changes], last
@@ -117,7 +118,7 @@ async def test_a_canary_that_fails_is_taken_out_and_held_until_the_document_chan
     _, seen = await bench.passes()
     assert seen.provisional
     assert seen.poll_after
-    assert seen.outputs["adapters"][0]["canary"] == {"digest": TWO[0], "weight": 10}
+    assert seen.outputs.adapters[0].canary == TrialOutputs(TWO[0], 10)
     await bench.report(requests=100, errors=50, age=60)
     assert (await bench.passes())[0] == []
     await bench.report(requests=100, errors=50)
@@ -126,7 +127,7 @@ async def test_a_canary_that_fails_is_taken_out_and_held_until_the_document_chan
     assert "2222 was rolled back: 50 of 100 requests failed" in bench.wrote.message
     assert (seen.held, seen.reason, seen.provisional) == (True, "RolledBack", False)
     assert "write source: ./one and take canary out" in seen.message
-    assert seen.outputs["adapters"][0]["held"]["outcome"] == "RolledBack"
+    assert seen.outputs.adapters[0].held.outcome == "RolledBack"
     bench.want(adapters=(CatalogueAdapter("red", *ONE, True, "./one"),))
     changed, seen = await bench.passes()
     assert changed == ["adapters[red].held"]
@@ -139,8 +140,8 @@ async def test_a_canary_that_is_well_for_long_enough_takes_the_name(bench):
     await bench.report(requests=100, errors=1, seconds=700)
     changed, seen = await bench.passes()
     assert changed == ["adapters[red].digest", "adapters[red].held", "adapters[red].canary"]
-    (adapter,) = seen.outputs["adapters"]
-    assert (adapter["digest"], adapter["lastGood"], adapter["held"]["source"]) == (
+    (adapter,) = seen.outputs.adapters
+    assert (adapter.digest, adapter.last_good, adapter.held.source) == (
         TWO[0],
         ONE[0],
         "./two",
@@ -157,17 +158,17 @@ async def test_decisions_and_good_versions_outlive_the_engine(bench):
     await bench.passes()
     bench.want(engine="engine2")
     _, seen = await bench.passes()
-    (adapter,) = seen.outputs["adapters"]
-    assert (seen.held, adapter["digest"], adapter["lastGood"]) == (True, TWO[0], ONE[0])
+    (adapter,) = seen.outputs.adapters
+    assert (seen.held, adapter.digest, adapter.last_good) == (True, TWO[0], ONE[0])
     bench.facts.clear()
     bench.want(engine="engine3")
     _, seen = await bench.passes()
-    assert (seen.reason, seen.outputs["adapters"][0]["digest"]) == ("Promoted", TWO[0])
+    assert (seen.reason, seen.outputs.adapters[0].digest) == ("Promoted", TWO[0])
     bench.want(adapters=(CatalogueAdapter("red", *ONE, True, "./one"),))
     assert not (await bench.passes())[1].held
     bench.want(engine="engine1")
     _, seen = await bench.passes()
-    assert (seen.held, seen.outputs["adapters"][0]["digest"]) == (False, ONE[0])
+    assert (seen.held, seen.outputs.adapters[0].digest) == (False, ONE[0])
 
 
 async def test_a_version_was_good_also_when_nobody_runs_any_more(bench):
@@ -178,8 +179,8 @@ async def test_a_version_was_good_also_when_nobody_runs_any_more(bench):
     await bench.passes()
     await bench.report(age=3600)
     bench.want(adapters=(CatalogueAdapter("red", *TWO, True, "./two"),), engine="engine2")
-    (adapter,) = (await bench.passes())[1].outputs["adapters"]
-    assert (adapter["digest"], adapter["lastGood"]) == (TWO[0], ONE[0])
+    (adapter,) = (await bench.passes())[1].outputs.adapters
+    assert (adapter.digest, adapter.last_good) == (TWO[0], ONE[0])
 
 
 async def test_what_a_key_may_do_is_a_change_of_the_catalogue(bench):
@@ -193,12 +194,12 @@ async def test_what_a_key_may_do_is_a_change_of_the_catalogue(bench):
             CatalogueKey("ops", admin=True),
         )
     )
-    bench.facts[APP._replace(name=bench.item.spec.service)] = {
-        "apiKeys": [["default", "a" * 64], ["ci", "b" * 64]]
-    }
+    app = APP._replace(name=bench.item.spec.service)
+    keys = {"default": "a" * 64, "ci": "b" * 64}
+    bench.facts[app] = AppOutputs(api_keys=tuple(keys.items()))
     _, seen = await bench.passes()
     assert seen.poll_after == 1.0
-    bench.facts[APP._replace(name=bench.item.spec.service)]["apiKeys"].append(["ops", "c" * 64])
+    bench.facts[app] = AppOutputs(api_keys=tuple((keys | {"ops": "c" * 64}).items()))
     first = await bench.kind.observe(bench.item, bench.facts)
     assert [(c.path, c.before, c.after) for c in first.changes] == [
         ("apiKeys[ops]", None, "(secret), admin")
@@ -217,6 +218,7 @@ async def test_what_a_key_may_do_is_a_change_of_the_catalogue(bench):
         "apiKeys[ci]",
         "(secret), models red, 6 requests a minute",
     )
-    bench.facts[APP._replace(name=bench.item.spec.service)]["apiKeys"][0] = ["default", "d" * 64]
+    keys |= {"default": "d" * 64, "ops": "c" * 64}
+    bench.facts[app] = AppOutputs(api_keys=tuple(keys.items()))
     first = await bench.kind.observe(bench.item, bench.facts)
     assert {change.path for change in first.changes} == {"apiKeys[ci]", "apiKeys[default]"}

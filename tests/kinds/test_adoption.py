@@ -5,6 +5,7 @@ held, what is handed back.
 import pytest
 
 from reconciler.api import tags
+from reconciler.api.outputs import AppOutputs
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.engine.diff import diff
 from reconciler.engine.errors import NotOwned
@@ -52,12 +53,12 @@ def app(
 
 
 WHOSE = [
-    ("nobody's", None, True, {}, Origin.FOREIGN, "the document asks for it"),
+    ("nobody's", None, True, None, Origin.FOREIGN, "the document asks for it"),
     (
         "nobody's, untouched",
         None,
         False,
-        {},
+        None,
         "adoptionPolicy: AdoptOrCreate",
         "the error names the remedy",
     ),
@@ -65,16 +66,16 @@ WHOSE = [
         "another Moorage's",
         {tags.OWNER: "you"},
         True,
-        {},
+        None,
         "another Moorage (owner you)",
         "two would fight about it",
     ),
-    ("made here", OURS, False, {}, Origin.OURS, "its tags say so"),
+    ("made here", OURS, False, None, Origin.OURS, "its tags say so"),
     (
         "taken over",
         {**OURS, "Moorage-Adopted": "true"},
         False,
-        {},
+        None,
         Origin.ADOPTED,
         "also when the document no longer says it",
     ),
@@ -82,7 +83,7 @@ WHOSE = [
         "mark lost",
         OURS,
         True,
-        {"adopted": True},
+        AppOutputs(adopted=True),
         Origin.ADOPTED,
         "somebody removed the one tag, and it is remembered",
     ),
@@ -90,7 +91,7 @@ WHOSE = [
         "all tags lost",
         {"team": "red"},
         True,
-        {"adopted": True},
+        AppOutputs(adopted=True),
         Origin.FOREIGN,
         "it is taken over once more",
     ),

@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime
 
+from reconciler.api.outputs import AdapterOutputs, CatalogueOutputs, Replica
 from reconciler.kinds.agreement import agreement
 from serving.catalogue import AdapterReport, ReplicaReport
 
-CATALOGUE = {"epoch": 1, "generation": 4, "adapters": [{"name": "red", "digest": "abcdef123456"}]}
+CATALOGUE = CatalogueOutputs("e", 1, 4, (AdapterOutputs("red", "abcdef123456"),))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -28,7 +29,7 @@ def report(name, *, generation=4, digest="abcdef123456", state="Loaded", message
 
 
 def mark(reports, replicas=("a", "b"), *, asleep=False):
-    rows = [{"name": name} for name in replicas]
+    rows = [Replica(name, "r", ready=True, restarts=0) for name in replicas]
     return agreement(rows, {each.replica: each for each in reports}, CATALOGUE, asleep=asleep)
 
 

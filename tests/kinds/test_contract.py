@@ -6,6 +6,7 @@ planned, created, observed, created again, changed, deleted.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -64,13 +65,14 @@ class Known:
 
     seen: dict = field(default_factory=dict)
 
-    def outputs(self, key):
-        if key not in self.seen:
+    def outputs(self, key, of):
+        if not isinstance(self.seen.get(key), of):
             raise NotReadyYet(Reason.NOT_OBSERVED, f"{key} was not seen")
         return self.seen[key]
 
-    def last(self, key):
-        return self.seen.get(key, {})
+    def last(self, key, of):
+        found = self.seen.get(key)
+        return found if isinstance(found, of) else None
 
 
 @dataclass
@@ -282,7 +284,7 @@ async def test_the_model_is_fetched(bench):
             if seen.changes:
                 await bench.ended(item, await kind.update(item, seen, bench.facts))
             await asyncio.sleep(0.1)
-    assert seen.outputs["files"] == 2
+    assert seen.outputs.files == 2
 
 
 @every_kind
@@ -296,6 +298,8 @@ async def test_a_look_only_reads(bench, kind):
     assert [entry for entry in bench.since(mark) if is_write(entry)] == []
     assert (seen.exists, seen.ready, seen.busy, seen.changes) == (True, True, False, ())
     assert not seen.provisional
+    assert type(seen.outputs) is kind.outputs
+    assert type(seen.outputs).load(json.loads(json.dumps(seen.outputs.dump()))) == seen.outputs
 
 
 @every_kind
@@ -305,7 +309,7 @@ async def test_creating_again_changes_nothing(bench, kind):
     """
     await bench.learn()
     target, item = bench.of(kind)
-    before = dict(bench.facts.seen[item.key])
+    before = bench.facts.seen[item.key]
     await bench.ended(item, await target.create(item, bench.facts))
     seen = await bench.settled(item)
     assert (seen.exists, seen.changes) == (True, ())
@@ -316,7 +320,7 @@ def facts_that_stay(outputs):
     """A catalogue written again has a new generation, which says nothing about its content."""
     return {
         name: value
-        for name, value in outputs.items()
+        for name, value in outputs.dump().items()
         if name not in ("generation", "arm", "replicas")
     }
 

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from reconciler.kinds.replicas import Looks
+from reconciler.kinds.looks import Looks
 
 
 @pytest.mark.parametrize("services", [1, 2, 3, 100])

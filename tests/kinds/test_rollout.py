@@ -4,7 +4,8 @@ does with each step.
 
 import pytest
 
-from reconciler.kinds.rollout import Action, Revision, next_step
+from reconciler.api.outputs import Revision
+from reconciler.kinds.rollout import Action, next_step
 
 
 def revision(

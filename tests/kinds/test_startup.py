@@ -4,20 +4,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from reconciler.api.outputs import AppOutputs, Replica
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.composition import template
-from reconciler.kinds.replicas import _row
+from reconciler.kinds.replicas import Seen
 from serving.catalogue import ReplicaReport
 
 CREATED = "2026-11-25T10:00:00"  # Azure leaves the zone out now and then
-REPLICA = {
-    "name": "phi--r1-a",
-    "revision": "phi--r1",
-    "ready": True,
-    "restarts": 0,
-    "details": "",
-    "createdTime": CREATED,
-}
+REPLICA = Replica("phi--r1-a", "phi--r1", ready=True, restarts=0, created_time=CREATED)
 
 
 @pytest.mark.parametrize(
@@ -38,11 +32,12 @@ def test_predicted_and_actual_stand_side_by_side(ready_at, seconds, reason):
         replica="phi--r1-a", revision="phi--r1", pid=7, started_at=now, heartbeat=now, generation=1,
         model_loaded=True, ready=ready_at is not None, ready_at=ready_at,
     )  # fmt: skip
-    spec = ContainerAppSpec("phi", "rg", "dev", {}, startup_seconds=170)
-    assert _row(REPLICA, report, spec)["startup"] == {
-        "predictedSeconds": 170,
-        "seconds": seconds,
-    }, reason
+    spec = ContainerAppSpec(
+        "phi", "rg", "dev", {}, template={"scale": {}}, suffix="r1", startup_seconds=170
+    )
+    seen = Seen.of(spec, (), (REPLICA,), [report], None, None, now)
+    (row,) = seen.outputs(AppOutputs()).replicas
+    assert row.dump()["startup"] == {"predictedSeconds": 170, "seconds": seconds}, reason
 
 
 def test_the_prediction_grows_with_the_weights():

@@ -1,0 +1,253 @@
+"""What a look tells of an object: facts for the objects that build on it and for the status. One
+class for each kind; `kinds` makes them, and they are stored as JSON in camel case. Nothing here is
+a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import not_
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+
+from serving.catalogue import AdapterReport
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+_ABSENT = Field(exclude_if=_is_none)
+OptionalText = Annotated[str | None, _ABSENT]
+OptionalCount = Annotated[int | None, _ABSENT]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The base of all: a value that becomes JSON and comes back from it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+    )
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON values."""
+        found: dict[str, Any] = _adapter(type(self)).dump_python(self, mode="json", by_alias=True)
+        return found
+
+    @classmethod
+    def load(cls, stored: Mapping[str, Any]) -> Self | None:
+        """What `dump` wrote; None where nothing is stored, or by a release that wrote otherwise."""
+        try:
+            found: Self | None = _adapter(cls).validate_python(stored) if stored else None
+        except ValidationError:
+            return None
+        return found
+
+
+_adapters: dict[type, TypeAdapter[Any]] = {}
+
+
+def _adapter(of: type) -> TypeAdapter[Any]:
+    if of not in _adapters:
+        _adapters[of] = TypeAdapter(of)
+    return _adapters[of]
+
+
+@dataclass(frozen=True)
+class ResourceOutputs(Outputs):
+    """Any ARM resource."""
+
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class WorkspaceOutputs(ResourceOutputs):
+    customer_id: str | None = None
+
+
+@dataclass(frozen=True)
+class AccountOutputs(ResourceOutputs):
+    file_endpoint: str | None = None
+
+
+@dataclass(frozen=True)
+class EnvironmentOutputs(ResourceOutputs):
+    default_domain: str | None = None
+
+
+@dataclass(frozen=True)
+class StorageOutputs(ResourceOutputs):
+    """Fingerprints of the key that a registered share holds and of the one it was made with."""
+
+    key_fingerprint: str | None = None
+    registered_with: str | None = None
+
+
+@dataclass(frozen=True)
+class FolderOutputs(Outputs):
+    """A folder on the share; of one that the user put there the number of `files`."""
+
+    path: str = ""
+    digest: OptionalText = None
+    files: OptionalCount = None
+
+
+@dataclass(frozen=True)
+class JobOutputs(ResourceOutputs):
+    """The model that a job has brought, once it is whole."""
+
+    path: OptionalText = None
+    digest: OptionalText = None
+    files: OptionalCount = None
+
+
+@dataclass(frozen=True)
+class TrialOutputs(Outputs):
+    """The version of an adapter that is on trial."""
+
+    digest: str
+    weight: int
+
+
+@dataclass(frozen=True)
+class NamedVersion(Outputs):
+    """A version of an adapter, and how a document names it."""
+
+    digest: str
+    source: str
+
+
+@dataclass(frozen=True)
+class HeldOutputs(Outputs):
+    """The decision that stands against the document; `source` names what serves."""
+
+    outcome: str
+    message: str
+    at: str
+    source: str
+
+
+@dataclass(frozen=True)
+class AdapterOutputs(Outputs):
+    """One adapter in the catalogue; `asked` is what a person's order refers to."""
+
+    name: str
+    digest: str
+    last_good: OptionalText = None
+    last_good_path: OptionalText = None
+    canary: Annotated[TrialOutputs | None, _ABSENT] = None
+    asked: OptionalText = None
+    source: OptionalText = None
+    document_canary: Annotated[NamedVersion | None, _ABSENT] = None
+    held: Annotated[HeldOutputs | None, _ABSENT] = None
+
+
+@dataclass(frozen=True)
+class CatalogueOutputs(Outputs):
+    engine: str
+    epoch: int
+    generation: int
+    adapters: tuple[AdapterOutputs, ...] = ()
+
+
+@dataclass(frozen=True)
+class Revision(Outputs):
+    """A revision as ARM lists it. `serving` means healthy with at least one ready replica, or
+    scaled to zero after it had been.
+    """
+
+    FAILED: ClassVar[frozenset[str]] = frozenset({"ActivationFailed", "Failed", "Degraded"})
+
+    name: str
+    active: bool
+    weight: int
+    health: str
+    running: str
+    replicas: int
+    error: str | None = None
+
+    @property
+    def serving(self) -> bool:
+        return self.active and self.health == "Healthy" and self.running not in self.FAILED
+
+    @property
+    def failed(self) -> bool:
+        return self.active and (self.running in self.FAILED or self.health == "Unhealthy")
+
+
+@dataclass(frozen=True)
+class Replica(Outputs):
+    """A replica as ARM lists it."""
+
+    name: str
+    revision: str
+    ready: bool
+    restarts: int
+    created_time: str | None = None
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class ArmView(Outputs):
+    """What ARM listed at the last look in full."""
+
+    revisions: tuple[Revision, ...] = ()
+    replicas: tuple[Replica, ...] = ()
+
+
+@dataclass(frozen=True)
+class RevisionRow(Outputs):
+    """A revision in the status."""
+
+    name: str
+    active: bool
+    traffic_weight: int
+    health_state: str
+    running_state: str
+    serving: bool
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Startup(Outputs):
+    predicted_seconds: int
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class ReplicaRow(Outputs):
+    """A replica in the status: ARM's view and, for a model, its own."""
+
+    name: str
+    revision: str
+    ready: bool
+    restarts: int
+    pid: int | None = None
+    started_at: str | None = None
+    adapters: tuple[AdapterReport, ...] = ()
+    message: str = ""
+    generation: OptionalCount = None
+    heartbeat: OptionalText = None
+    api_keys: Annotated[tuple[str, ...] | None, _ABSENT] = None
+    startup: Annotated[Startup | None, _ABSENT] = None
+
+
+@dataclass(frozen=True)
+class AppOutputs(ResourceOutputs):
+    """A container app. `proven` says that the wanted revision serves, `api_keys` are names and
+    SHA-256 of the keys in its secrets, `adopted` that it was there before any document.
+    """
+
+    endpoint: str | None = None
+    arm: ArmView = ArmView()
+    revisions: tuple[RevisionRow, ...] = ()
+    replicas: tuple[ReplicaRow, ...] = ()
+    proven: bool = False
+    proven_revision: str | None = None
+    asleep: bool = False
+    api_keys: tuple[tuple[str, str], ...] = ()
+    adopted: Annotated[bool, Field(exclude_if=not_)] = False
