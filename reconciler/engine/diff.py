@@ -49,11 +49,11 @@ def diff(desired: Any, observed: Any, rules: Rules = Rules()) -> tuple[Change, .
     Only what `desired` sets is compared. None, an absent field and an empty value are the same; a
     number and its text are the same; `1.0Gi` is `1Gi`.
     """
-    return tuple(_walk(desired, observed, _Place(rules)))
+    return tuple(_walk(desired, observed, _Position(rules)))
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Position:
     """Where the walk is, and which rules it has inherited on the way down."""
 
     rules: Rules
@@ -64,7 +64,7 @@ class _Place:
     quantity: bool = False
     effect: str = "update in place"
 
-    def field(self, name: str) -> _Place:
+    def field(self, name: str) -> _Position:
         path, rules = (*self.path, name), self.rules
         return replace(
             self,
@@ -76,7 +76,7 @@ class _Place:
             effect=_first(rules.effects, path, self.effect),
         )
 
-    def entry(self, name: object) -> _Place:
+    def entry(self, name: object) -> _Position:
         return replace(self, shown=f"{self.shown}[{name}]")
 
     def change(self, before: Any, after: Any) -> Change:
@@ -89,7 +89,7 @@ class _Place:
         return _any(self.rules.whole, self.path)
 
 
-def _walk(desired: Any, observed: Any, place: _Place) -> Iterator[Change]:
+def _walk(desired: Any, observed: Any, place: _Position) -> Iterator[Change]:
     if place.path and _any(place.rules.ignored, place.path):
         return
     if observed is None:
@@ -108,7 +108,7 @@ def _walk(desired: Any, observed: Any, place: _Place) -> Iterator[Change]:
 
 
 def _mapping(
-    desired: Mapping[str, Any], observed: Mapping[str, Any], place: _Place
+    desired: Mapping[str, Any], observed: Mapping[str, Any], place: _Position
 ) -> Iterator[Change]:
     for name, value in desired.items():
         yield from _walk(value, observed.get(name), place.field(str(name)))
@@ -119,7 +119,7 @@ def _mapping(
 
 
 def _keyed(
-    desired: Sequence[Any], observed: Sequence[Any], key: str, place: _Place
+    desired: Sequence[Any], observed: Sequence[Any], key: str, place: _Position
 ) -> Iterator[Change]:
     there = {_identity(entry, key, place): entry for entry in observed}
     wanted = {_identity(entry, key, place): entry for entry in desired}
@@ -136,7 +136,7 @@ def _keyed(
 
 
 def _by_position(
-    desired: Sequence[Any], observed: Sequence[Any], place: _Place
+    desired: Sequence[Any], observed: Sequence[Any], place: _Position
 ) -> Iterator[Change]:
     """Lists of plain values are shown whole, because `args[3]` tells a person nothing."""
     if any(isinstance(entry, Mapping) for entry in desired):
@@ -146,7 +146,7 @@ def _by_position(
         yield place.change(observed, desired)
 
 
-def _same(desired: Any, observed: Any, place: _Place) -> bool:
+def _same(desired: Any, observed: Any, place: _Position) -> bool:
     if desired == observed and isinstance(desired, bool) == isinstance(observed, bool):
         return True
     if isinstance(desired, bool) or isinstance(observed, bool):
@@ -178,7 +178,7 @@ def _name(entry: Any, key: str) -> Any:
     return entry.get(key) if key and isinstance(entry, Mapping) else entry
 
 
-def _identity(entry: Any, key: str, place: _Place) -> str:
+def _identity(entry: Any, key: str, place: _Position) -> str:
     name = str(_name(entry, key))
     ignore_case = place.ignore_case or (
         bool(key) and _any(place.rules.ignore_case, (*place.path, key))

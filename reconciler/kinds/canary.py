@@ -6,12 +6,12 @@ outcome down, where it stands until the document asks for something else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from reconciler.api.reasons import Reason
-from reconciler.api.resources import CatalogueAdapter
+from reconciler.api.resources import CatalogueAdapter, CatalogueCanary, Order
 from reconciler.engine.fingerprint import fingerprint
 from serving.catalogue import Adapter, AdapterVersion, Canary, CanaryReport, Held, ReplicaReport
 
@@ -32,7 +32,13 @@ FINAL = frozenset(
     }
 )
 SHORT = 12
-Outcome = Literal["Promoted", "RolledBack"]
+
+
+class Ruling(NamedTuple):
+    """How a trial ends, and why."""
+
+    outcome: Literal["Promoted", "RolledBack"]
+    message: str
 
 
 def asked(adapter: CatalogueAdapter) -> str:
@@ -60,11 +66,16 @@ def hold(
         and order.asked == words
         and (standing is None or order.at - standing.at.timestamp() > 0.0005)
     ):
-        return _ordered(adapter, before, words)
-    if standing or not _on_trial(adapter, before):
+        return _ordered(order, adapter, before)
+    canary = adapter.canary
+    if standing or canary is None or not _on_trial(canary, before):
         return standing
-    judged = _judged(adapter, reports, since)
-    return Held(asked=words, outcome=judged[0], message=judged[1], at=now) if judged else None
+    ruling = _judged(_trial(adapter, canary, reports, since))
+    return (
+        Held(asked=words, outcome=ruling.outcome, message=ruling.message, at=now)
+        if ruling
+        else None
+    )
 
 
 def versions(
@@ -117,19 +128,14 @@ def source_of(adapter: CatalogueAdapter, version: AdapterVersion) -> str:
     return known.get(version.digest) or f"share://{version.path}"
 
 
-def _on_trial(adapter: CatalogueAdapter, before: Adapter | None) -> bool:
+def _on_trial(canary: CatalogueCanary, before: Adapter | None) -> bool:
     """Whether replicas have been told of this very canary."""
     there = before.canary if before else None
-    return (
-        adapter.canary is not None
-        and there is not None
-        and there.version.digest == adapter.canary.digest
-    )
+    return there is not None and there.version.digest == canary.digest
 
 
-def _ordered(adapter: CatalogueAdapter, before: Adapter | None, words: str) -> Held | None:
-    order, canary = adapter.order, adapter.canary
-    assert order is not None
+def _ordered(order: Order, adapter: CatalogueAdapter, before: Adapter | None) -> Held | None:
+    canary, words = adapter.canary, order.asked
     at = datetime.fromtimestamp(order.at, UTC)
     if order.action == "promote":
         if canary is None:
@@ -142,54 +148,88 @@ def _ordered(adapter: CatalogueAdapter, before: Adapter | None, words: str) -> H
     return Held(asked=words, outcome="RolledBack", message=message, at=at)
 
 
-def _judged(
-    adapter: CatalogueAdapter, reports: Sequence[ReplicaReport], since: tuple[int, int]
-) -> tuple[Outcome, str] | None:
-    """The outcome and why; None while the trial goes on. A replica that has not seen this catalogue
-    may speak of an earlier trial of the same bytes.
+@dataclass(frozen=True)
+class Trial:
+    """What replicas say of a canary. `replicas` counts all that live; one that has not seen this
+    catalogue may speak of an earlier trial of the same bytes and says nothing here.
     """
-    canary = adapter.canary
-    assert canary is not None
-    following = [
-        report for report in reports if (report.epoch or 0, report.generation or 0) >= since
-    ]
+
+    canary: CatalogueCanary
+    reports: Sequence[tuple[ReplicaReport, CanaryReport]]
+    replicas: int
+
+    @property
+    def short(self) -> str:
+        return self.canary.digest[:SHORT]
+
+    @property
+    def requests(self) -> int:
+        return sum(mine.requests for _, mine in self.reports)
+
+    @property
+    def errors(self) -> int:
+        return sum(mine.errors for _, mine in self.reports)
+
+
+def _trial(
+    adapter: CatalogueAdapter,
+    canary: CatalogueCanary,
+    reports: Sequence[ReplicaReport],
+    since: tuple[int, int],
+) -> Trial:
     seen = [
-        (report, mine) for report in following if (mine := _of(report, adapter.name, canary.digest))
+        (report, mine)
+        for report in reports
+        if (report.epoch or 0, report.generation or 0) >= since
+        and (mine := _of(report, adapter.name, canary.digest))
     ]
-    short = canary.digest[:SHORT]
-    for report, mine in seen:
+    return Trial(canary, seen, len(reports))
+
+
+def _judged(trial: Trial) -> Ruling | None:
+    """The first rule that applies; None while the trial goes on."""
+    return next((ruling for rule in RULES if (ruling := rule(trial))), None)
+
+
+def _failed(trial: Trial) -> Ruling | None:
+    """A replica cannot load it and never will."""
+    for report, mine in trial.reports:
         if mine.state == "Failed" and mine.reason in FINAL:
-            return (
-                "RolledBack",
-                f"{short} was rolled back: {mine.reason} on {report.replica}: {mine.message}",
-            )
-        if mine.reason == Reason.SAME_AS_BASE:
-            return (
-                "RolledBack",
-                f"{short} was rolled back: it answers like the base model ({report.replica})",
-            )
-    requests, errors = sum(mine.requests for _, mine in seen), sum(mine.errors for _, mine in seen)
-    if errors > canary.max_error_rate * max(requests, FEWEST):
-        allowed = f"{canary.max_error_rate:.1%} of at least {FEWEST} are allowed"
-        return (
-            "RolledBack",
-            f"{short} was rolled back: {errors} of {requests} requests failed, {allowed}",
-        )
-    loaded = [_served_for(report, mine) for report, mine in seen if mine.state == "Loaded"]
-    well = bool(loaded) and len(loaded) == len(reports)
-    if (
-        canary.promote_after is not None
-        and well
-        and max(loaded) >= timedelta(seconds=canary.promote_after)
-    ):
-        return (
-            "Promoted",
-            (
-                f"{short} was promoted: {requests} requests, {errors} failed, well for"
-                f" {canary.promote_after} s"
-            ),
-        )
+            return _rolled_back(trial, f"{mine.reason} on {report.replica}: {mine.message}")
     return None
+
+
+def _changes_nothing(trial: Trial) -> Ruling | None:
+    for report, mine in trial.reports:
+        if mine.reason == Reason.SAME_AS_BASE:
+            return _rolled_back(trial, f"it answers like the base model ({report.replica})")
+    return None
+
+
+def _fails_requests(trial: Trial) -> Ruling | None:
+    rate = trial.canary.max_error_rate
+    if trial.errors <= rate * max(trial.requests, FEWEST):
+        return None
+    allowed = f"{rate:.1%} of at least {FEWEST} are allowed"
+    return _rolled_back(trial, f"{trial.errors} of {trial.requests} requests failed, {allowed}")
+
+
+def _served_long_enough(trial: Trial) -> Ruling | None:
+    """Every replica has it loaded, and one of them for as long as the document asks."""
+    after = trial.canary.promote_after
+    times = [_served_for(*each) for each in trial.reports if each[1].state == "Loaded"]
+    everywhere = bool(times) and len(times) == trial.replicas
+    if after is None or not everywhere or max(times) < timedelta(seconds=after):
+        return None
+    counts = f"{trial.requests} requests, {trial.errors} failed"
+    return Ruling("Promoted", f"{trial.short} was promoted: {counts}, well for {after} s")
+
+
+def _rolled_back(trial: Trial, why: str) -> Ruling:
+    return Ruling("RolledBack", f"{trial.short} was rolled back: {why}")
+
+
+RULES = (_failed, _changes_nothing, _fails_requests, _served_long_enough)
 
 
 def _of(report: ReplicaReport, name: str, digest: str) -> CanaryReport | None:

@@ -35,7 +35,7 @@ FRESH = 2.0  # seconds for which services that share a folder share one look at 
 UNUSED = 3600.0
 
 
-class Place(NamedTuple):
+class SharedFolder(NamedTuple):
     """A published folder, whichever services use it: what is known of it is known of all
     of them.
     """
@@ -57,11 +57,11 @@ class PublishedFolder:
     ) -> None:
         self.shares = connections.shares
         self.clock = clock
-        self._uploads: dict[Place, asyncio.Task[publish.Published]] = {}
-        self._progress: dict[Place, tuple[int, int]] = {}
-        self._stamps: dict[Place, Mapping[str, Stamp]] = {}
-        self._damaged: dict[Place, tuple[str, ...]] = {}
-        self._looks: dict[Place, tuple[float, asyncio.Task[Verification]]] = {}
+        self._uploads: dict[SharedFolder, asyncio.Task[publish.Published]] = {}
+        self._progress: dict[SharedFolder, tuple[int, int]] = {}
+        self._stamps: dict[SharedFolder, Mapping[str, Stamp]] = {}
+        self._damaged: dict[SharedFolder, tuple[str, ...]] = {}
+        self._looks: dict[SharedFolder, tuple[float, asyncio.Task[Verification]]] = {}
 
     def identify(self, desired: Desired[FolderSpec]) -> Identity:
         return self.shares.identify(desired.key, desired.spec.share, desired.spec.prefix)
@@ -155,7 +155,7 @@ class PublishedFolder:
         published = task.result()
         return Wrote(f"publish {spec.prefix}: {published.uploaded} files, {_size(published.sent)}")
 
-    async def _publish(self, place: Place, tree: Tree) -> publish.Published:
+    async def _publish(self, place: SharedFolder, tree: Tree) -> publish.Published:
         again = self._damaged.pop(place, ())
         # the manifest must stay the youngest file, for that is how a change behind our back is seen
         if again:
@@ -172,7 +172,7 @@ class PublishedFolder:
         self._looks.pop(place, None)
         return published
 
-    def _uploading(self, place: Place) -> Observation | None:
+    def _uploading(self, place: SharedFolder) -> Observation | None:
         """What to say while an upload runs; its error, if it failed, is raised here."""
         task = self._uploads.get(place)
         if task is None:
@@ -193,7 +193,7 @@ class PublishedFolder:
             poll_after=0.5,
         )
 
-    async def _look(self, place: Place, tree: Tree) -> Verification:
+    async def _look(self, place: SharedFolder, tree: Tree) -> Verification:
         """What is there, compared with `tree`. A base model or the runtime that a hundred services
         share is listed once.
         """
@@ -223,8 +223,8 @@ def _failed(task: asyncio.Task[Verification]) -> bool:
     return task.done() and (task.cancelled() or task.exception() is not None)
 
 
-def _place(spec: FolderSpec) -> Place:
-    return Place(spec.share, spec.prefix, spec.digest)
+def _place(spec: FolderSpec) -> SharedFolder:
+    return SharedFolder(spec.share, spec.prefix, spec.digest)
 
 
 def _local(tree: Tree) -> dict[str, LocalFile]:
