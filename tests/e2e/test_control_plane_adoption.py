@@ -334,8 +334,8 @@ async def test_api_keys_join_the_secrets_that_are_there(made):
 class Nothing:
     """What a kind is told when nothing else was looked at."""
 
-    def outputs(self, key):
+    def outputs(self, key, of):
         raise NotReadyYet(Reason.NOT_OBSERVED, str(key))
 
-    def last(self, key):
-        return {}
+    def last(self, key, of):
+        return None

@@ -1,4 +1,4 @@
-"""One contract for every kind in `kinds_for`, against a real local Azure: a new kind is tested here
+"""One contract for every kind of the table, against a real local Azure: a new kind is tested here
 unasked.
 
 The tests go through the life of a whole Environment with a service in it, each for every kind:
@@ -16,11 +16,11 @@ import pytest
 from reconciler.api import tags
 from reconciler.api.digest import digest_tree
 from reconciler.api.hub import HubAccess, HubModel
+from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import CatalogueAdapter, CatalogueSpec, ShareRef
 from reconciler.api.source import SourceRef
 from reconciler.arm import files
-from reconciler.arm.clients import Arm
 from reconciler.composition.download import Downloads
 from reconciler.composition.environment import share_of
 from reconciler.composition.world import World
@@ -28,21 +28,13 @@ from reconciler.daemon import Daemon
 from reconciler.engine.errors import NotReadyYet, ReconcileError
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
 from reconciler.engine.store import MEMORY, Store
-from reconciler.kinds import kinds_for
-from reconciler.kinds.shares import Shares
 from reconciler.settings import Settings
 from reconciler.sources.runtime import build_runtime
 from tests.e2e.ground import is_write
 from tests.e2e.stage import Stage, environment, service
 from tests.hub import HubStandIn
 
-SETTINGS = Settings(
-    target="azure",
-    subscription_id="00000000-0000-0000-0000-000000000001",
-    credential="managed-identity",
-)
-ARM = Arm(SETTINGS)
-KINDS = list(kinds_for(ARM, SETTINGS.owner_of, Shares(ARM)))  # in Azure's order of creation
+KINDS = list(Kind)  # in Azure's order of creation
 every_kind = pytest.mark.parametrize("kind", KINDS)
 FIRST = (environment("dev"), service("web", environment="dev"))
 CHANGED = (
