@@ -96,7 +96,7 @@ class Bench:
             epoch=1,
             model_loaded=True,
             ready=True,
-            generation=self.facts[self.item.key]["generation"],
+            generation=self.facts[self.item.key].generation,
             adapters=(adapter,),
         )
         path = f"{self.item.spec.folder}/replicas/a.json"
