@@ -46,6 +46,8 @@ class TolerantStream:
         return self._stream.isatty()
 
     def _complain(self, error: Exception) -> None:
+        if isinstance(error, ValueError):
+            return  # closed: the process is ending
         if not self._told:
             self._told = True
             with suppress(OSError, ValueError):

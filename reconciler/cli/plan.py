@@ -121,7 +121,9 @@ def show(lines: Sequence[PlanLine], target: str) -> None:
             console.print(Text(f"      {change}"), soft_wrap=True)
     counts = {action: sum(line.action == action for line in lines) for action in GLYPHS}
     summary = ", ".join(
-        f"{count} to {action}" for action, count in counts.items() if count and action != "no-op"
+        f"{count} refused" if action == "refuse" else f"{count} to {action}"
+        for action, count in counts.items()
+        if count and action != "no-op"
     )
     console.print(
         summary or f"nothing to do: {len(lines)} objects are as the documents say", highlight=False
