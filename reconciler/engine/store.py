@@ -96,6 +96,8 @@ class Store:
             if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
                 db.close()
                 return None
+            for table in ("documents", "objects", "facts", "events"):  # a damaged file says so now
+                db.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - names of our own
         except sqlite3.DatabaseError:
             return None
         return cls(Database(db, _prepared), target)

@@ -127,3 +127,13 @@ def test_a_good_file_on_a_bad_disk_is_read_and_left_alone(tmp_path, disk):
         assert not list(folder.glob("*.unreadable*"))
     finally:
         subprocess.run(["umount", "-l", folder], check=False)
+
+
+def test_a_damaged_file_is_nothing_to_read(tmp_path):
+    """Another command sees no state, instead of an error in the middle of its work."""
+    store, _ = kept(tmp_path)
+    store.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.close()
+    path = tmp_path / "state.db"
+    path.write_bytes(path.read_bytes()[:100] + b"\x7f" * (path.stat().st_size - 100))
+    assert Store.read(path, "t") is None
