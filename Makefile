@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 CODE := reconciler serving infra tests requirements
 
-.PHONY: help install up train test test-all clients conformance check fmt house bench lock clean
+.PHONY: help install up train test test-all test-vital clients conformance check fmt house bench lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ test: install ## the test suite with a slice of the long ones
 test-all: install ## every test, the long ones whole
 	@$(BIN)/python requirements/clients.py || echo "make test-all: the tests that drive these clients will be skipped" >&2
 	@$(BIN)/pytest -n auto $(PYTEST)
+
+test-vital: install ## the long tests that matter most; .ci/run has them as its last step
+	@$(BIN)/pytest -n auto -m "slow and vital" $(PYTEST)
 
 clients: install ## the az CLI and azcopy, which `make test-all` drives (some 900 MB on disk)
 	@$(BIN)/python requirements/clients.py

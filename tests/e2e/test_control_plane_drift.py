@@ -234,6 +234,7 @@ async def test_harm_is_put_right(stage, up, harm, expected):
 
 
 @pytest.mark.slow
+@pytest.mark.vital
 @pytest.mark.parametrize(("harm", "expected"), LOSSES)
 async def test_a_loss_of_data_is_put_right(stage, up, harm, expected):
     """What can be made again from the documents is: a share, its account, all there is."""

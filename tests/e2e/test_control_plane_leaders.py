@@ -62,6 +62,7 @@ async def taken_over(other, cloud, since):
 
 
 @pytest.mark.slow
+@pytest.mark.vital
 @pytest.mark.timeout(240)
 async def test_a_frozen_leader_is_replaced_and_writes_nothing_more(user, cloud):
     """SIGSTOP, as a hung machine: the other one goes on within a minute, and the frozen one that
@@ -87,6 +88,7 @@ async def test_a_frozen_leader_is_replaced_and_writes_nothing_more(user, cloud):
 
 
 @pytest.mark.slow
+@pytest.mark.vital
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])
 async def test_a_leader_that_ends_is_replaced(user, cloud, how):

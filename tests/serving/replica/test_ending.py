@@ -45,6 +45,7 @@ async def test_a_stop_finishes_running_requests_and_refuses_new_ones(server, cli
 
 
 @pytest.mark.slow
+@pytest.mark.vital
 async def test_a_killed_launch_takes_vllm_with_it(server):
     """SIGKILL of PID 1's stand-in leaves no process behind that holds the port or the memory.
     Before that: a replica that starts fresh while the desired version is broken is ready with the
@@ -79,6 +80,7 @@ async def test_a_killed_launch_takes_vllm_with_it(server):
 
 
 @pytest.mark.slow
+@pytest.mark.vital
 @pytest.mark.parametrize("victim", ["EngineCore", "Worker", "server"])
 async def test_a_killed_vllm_ends_the_replica_so_that_the_platform_restarts_it(server, victim):
     """SIGKILL of any of vLLM's processes: exit code 1 soon, reported, and no process left."""
