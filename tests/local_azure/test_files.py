@@ -356,3 +356,13 @@ async def test_nothing_lies_below_a_file(share, operation):
     assert failure.value.status_code in {404, 409}
     assert code(failure) in {"ParentNotFound", "ResourceNotFound"}
     assert await (await share.get_file_client("a.txt").download_file()).readall() == b"x"
+
+
+@pytest.mark.parametrize("version", ["1999-01-01", "2099-01-01", "2025-13-01", "banana"])
+async def test_an_unknown_version_is_refused(azure, share, http, version):
+    """A service version that Azure never published is a bad header, before anything is done."""
+    address = f"{azure.facts['armEndpoint']}/{share.account_name}/phi/a.txt"
+    async with http.put(address, headers={"x-ms-version": version}) as answer:
+        assert answer.status == 400
+        assert answer.headers["x-ms-error-code"] == "InvalidHeaderValue"
+        assert "x-ms-version" in await answer.text()

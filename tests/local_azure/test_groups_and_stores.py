@@ -184,8 +184,10 @@ async def test_a_workspace_is_created_recovered_and_purged(clients, group):
     assert keys.primary_shared_key
     await (await workspaces.begin_delete(group, "law-x")).result()
     assert (await clients.raw("GET", path, version="2025-07-01"))[0] == 404
-    gone = clients.logs.deleted_workspaces.list_by_resource_group(group)
-    assert [entry.customer_id async for entry in gone] == [shown.customer_id]
+    gone = [each async for each in clients.logs.deleted_workspaces.list_by_resource_group(group)]
+    assert [(each.customer_id, each.provisioning_state) for each in gone] == [
+        (shown.customer_id, "Succeeded")
+    ]
     status, _, back = await clients.raw(
         "PUT", path, {"location": "swedencentral"}, version="2025-07-01"
     )

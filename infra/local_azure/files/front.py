@@ -6,6 +6,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from urllib.parse import unquote
 
 from aiohttp import StreamReader
@@ -16,10 +17,11 @@ from infra.local_azure.store import Record
 
 from . import operations, sas, signature
 from .answer import FilesAnswer
-from .errors import FilesError
+from .errors import FilesError, bad_header
 from .request import DataPlane, FilesRequest, decoded
 from .share_records import ACCOUNT
 
+_FIRST = date(2014, 2, 14)  # the first version with Azure Files
 log = logging.getLogger(__name__)
 
 
@@ -100,6 +102,7 @@ class FilesFront:
         base: str,
         remote: str,
     ) -> FilesAnswer:
+        _check_version(headers.get("x-ms-version"))
         name, _, rest = path.lstrip("/").partition("/")
         account = self._account(name)
         if account is None:
@@ -198,3 +201,18 @@ class FilesFront:
             raise FilesError(
                 401, "InvalidAuthenticationInfo", "The token's audience is not Azure Storage."
             )
+
+
+def _check_version(text: str | None) -> None:
+    """FilesError 400 for a service version that Azure cannot have published."""
+    try:
+        known = text is None or _FIRST <= date.fromisoformat(text) <= _latest()
+    except ValueError:
+        known = False
+    if not known:
+        raise bad_header("x-ms-version")
+
+
+def _latest() -> date:
+    # Clients may be newer than this Azure, so a list of versions would refuse the next SDK.
+    return datetime.now(UTC).date() + timedelta(days=366)

@@ -243,7 +243,7 @@ class Workspaces(Provider):
                 continue
             shown = {
                 **record.body,
-                "properties": {**record.body["properties"], "provisioningState": "Deleting"},
+                "properties": {**record.body["properties"], "provisioningState": "Succeeded"},
             }
             identifier = record.id.replace("/deletedWorkspaces/", "/workspaces/")
             kept.append({**shown, "id": identifier, "name": record.name, "type": TYPE})

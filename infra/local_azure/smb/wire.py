@@ -7,20 +7,8 @@ import stat
 import struct
 from dataclasses import dataclass
 
-LOOKUP, FORGET, GETATTR, SETATTR, READLINK, SYMLINK, MKNOD, MKDIR, UNLINK, RMDIR, RENAME, LINK = (
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    8,
-    9,
-    10,
-    11,
-    12,
-    13,
-)
+LOOKUP, FORGET, GETATTR, SETATTR, SYMLINK, MKNOD = 1, 2, 3, 4, 6, 8
+MKDIR, UNLINK, RMDIR, RENAME, LINK = 9, 10, 11, 12, 13
 OPEN, READ, WRITE, STATFS, RELEASE, FSYNC, FLUSH, INIT, OPENDIR, READDIR, RELEASEDIR = (
     14,
     15,
@@ -46,14 +34,7 @@ _HEADER, _ANSWER = struct.Struct("<IIQQIIII"), struct.Struct("<IiQ")
 _ATTR = struct.Struct("<6Q10I")
 _INVALIDATE = 2
 
-FATTR_SIZE, FATTR_ATIME, FATTR_MTIME, FATTR_FH, FATTR_ATIME_NOW, FATTR_MTIME_NOW = (
-    8,
-    16,
-    32,
-    64,
-    128,
-    256,
-)
+FATTR_SIZE, FATTR_ATIME, FATTR_MTIME, FATTR_FH = 8, 16, 32, 64
 
 
 @dataclass(frozen=True)
