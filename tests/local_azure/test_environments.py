@@ -15,7 +15,7 @@ async def test_an_environment_is_an_operation_and_the_same_put_is_none(
     clients, environment, slow_operations
 ):
     """201 with Azure-AsyncOperation, Consumption appended, display location; unchanged 200; PATCH
-    202 by Location; tags at once.
+    202 by Location, of the identity alone too; tags at once.
     """
     group, identifier = environment
     shown = (await clients.raw("GET", identifier))[2]
@@ -37,6 +37,13 @@ async def test_an_environment_is_an_operation_and_the_same_put_is_none(
         "PATCH", identifier, {"location": "swedencentral", "tags": {"a": "b"}}
     )
     assert (status, body["tags"]) == (200, {"a": "b"})
+    owned = {"identity": {"type": "SystemAssigned"}}
+    status, headers, body = await clients.raw("PATCH", identifier, owned)
+    assert (status, body) == (202, None)
+    while (polled := await clients.raw("GET", headers["Location"]))[0] == 202:
+        pass
+    assert polled[2]["identity"]["type"] == "SystemAssigned"
+    assert (await clients.raw("PATCH", identifier, owned))[0] == 200, "nothing changes"
     more = [
         *same["properties"]["workloadProfiles"],
         {"name": "big", "workloadProfileType": "D8", "minimumCount": 0, "maximumCount": 1},

@@ -147,12 +147,13 @@ class ManagedEnvironments(Provider):
         self.writes.check_idle(WORDING, record.key, record.name)
         merged = merge(_own(record.body["properties"]), body.get("properties") or {})
         settings = environment_shape.settings(merged, place, record.body["properties"], record)
-        structural = settings != _own(record.body["properties"])
         named = ("tags", "identity")
         before = {key: record.body[key] for key in named if key in record.body}
         labels = label(
             self.records, merge(before, {key: body[key] for key in named if key in body}), record
         )
+        changed = settings != _own(record.body["properties"])
+        changed |= labels.get("identity") != before.get("identity")
         record.body = {
             **labels,
             "location": record.body["location"],
@@ -160,10 +161,10 @@ class ManagedEnvironments(Provider):
         } | {
             "properties": {
                 **settings,
-                "provisioningState": "UpgradeRequested" if structural else "Succeeded",
+                "provisioningState": "UpgradeRequested" if changed else "Succeeded",
             }
         }
-        if not structural:
+        if not changed:
             self.store.put(record)
             return Reply(200, view(call, record))
         return self.writes.accepted(
