@@ -1,0 +1,228 @@
+"""The identity of a set of documents: what the tag `moorage-owner` says of all that it makes.
+
+Two sets must not share an identity by accident, and one set must keep it on every machine. So it is
+given, or made of the Git remote and the path in it, or of an id that is made once and lies beside
+the documents. See infra/decisions/2026-11-29-identity.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+ID_FILE = ".moorage-set"
+_ID = re.compile(r"[0-9a-f]{16}")
+_SCP = re.compile(r"(?:[^@/\s]+@)?(?P<host>[^:/\s]+):(?P<path>(?!//).+)")
+# One repository has several addresses; a colleague who clones by SSH has the same set.
+_HOSTS = {"ssh.dev.azure.com": "dev.azure.com", "ssh.github.com": "github.com"}
+_HEAD = f"""\
+# The identity of the documents beside this file. Commit it: who has no {ID_FILE} and no Git remote
+# gets an identity of their own, and what this one made stays another set's.
+"""
+
+
+class NoIdentityError(Exception):
+    """The documents have no identity and cannot be given one; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """`id` is the value of the tag, `source` says in words where it comes from."""
+
+    id: str
+    source: str
+
+
+def identity_of(files: Sequence[Path], given: str = "") -> Identity:
+    """The identity of the documents in `files` (YAML files and folders of them).
+
+    `given` is MOORAGE_OWNER, which wins. The id file is only written where nothing else serves.
+
+    Raises:
+        NoIdentityError: there are no documents, or the id file cannot be read or written.
+    """
+    if given:
+        return Identity(given, "MOORAGE_OWNER")
+    paths = sorted({_absolute(file) for file in files})
+    if not paths:
+        raise NoIdentityError("there are no documents: say which, -f FILE or -f FOLDER")
+    folder = _common_folder(paths)
+    if (folder / ID_FILE).exists():
+        return _from_file(folder, paths, _read(folder / ID_FILE))
+    repository = _repository(folder)
+    remote = _remote(repository) if repository else None
+    if repository and remote:
+        names = [path.relative_to(repository).as_posix() for path in paths]
+        return Identity(
+            _named(paths, remote, *names),
+            f"the Git remote {remote} and the path {', '.join(names)}",
+        )
+    return _from_file(folder, paths, _make(folder))
+
+
+def _absolute(path: Path) -> Path:
+    """Links are followed but for the last: a mounted ConfigMap links each file to a folder whose
+    name changes with every version.
+    """
+    whole = Path(os.path.abspath(path))  # noqa: PTH100 - unlike resolve, it leaves the last link
+    return whole.parent.resolve() / whole.name
+
+
+def _common_folder(paths: Sequence[Path]) -> Path:
+    folders = [path if path.is_dir() else path.parent for path in paths]
+    first = folders[0]
+    return next(
+        each
+        for each in (first, *first.parents)
+        if all(folder.is_relative_to(each) for folder in folders)
+    )
+
+
+def _named(paths: Sequence[Path], *parts: str) -> str:
+    """A name that people recognise, and enough of a hash to keep sets apart."""
+    path = paths[0] if len(paths) == 1 else _common_folder(paths)
+    name = path.name if path.is_dir() else path.stem
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].rstrip("-") or "documents"
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return f"{slug}-{digest[:12]}"
+
+
+# ------------------------------------------------------------
+# Git, read from its files: the `git` command may be absent, and refuses folders of another user.
+
+
+def _repository(folder: Path) -> Path | None:
+    """The work tree around `folder`."""
+    return next((each for each in (folder, *folder.parents) if (each / ".git").exists()), None)
+
+
+def _remote(repository: Path) -> str | None:
+    """The address of `origin`, or of the only remote, without scheme, user and ending; None where
+    there is none, or where it is a folder, which means something else on each machine.
+    """
+    try:
+        text = (_git_folder(repository) / "config").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    remotes: dict[str, str] = {}
+    section = ""
+    for line in text.splitlines():
+        if header := re.match(r'\s*\[(?:remote "(?P<name>[^"]+)")?', line):
+            section = header["name"] or ""
+        elif section and (found := re.match(r"\s*url\s*=\s*(?P<url>.+)", line)):
+            remotes.setdefault(section, found["url"].strip().strip('"'))
+    only = next(iter(remotes.values())) if len(remotes) == 1 else ""
+    return _address(remotes.get("origin") or only)
+
+
+def _git_folder(repository: Path) -> Path:
+    """Where the configuration is: a linked work tree and a submodule have a file in `.git`'s
+    place.
+    """
+    git = repository / ".git"
+    if git.is_file():
+        git = (repository / git.read_text().removeprefix("gitdir:").strip()).resolve()
+        if (git / "commondir").is_file():
+            git = (git / (git / "commondir").read_text().strip()).resolve()
+    return git
+
+
+def _address(url: str) -> str | None:
+    if "://" in url:
+        parts = urlsplit(url)
+        host, path = ("" if parts.scheme == "file" else parts.hostname or ""), parts.path
+    else:
+        match = _SCP.fullmatch(url)
+        host, path = (match["host"], match["path"]) if match else ("", "")
+    host = _HOSTS.get(host.lower(), host.lower())
+    path = path.strip("/").removesuffix(".git").strip("/")
+    if host == "dev.azure.com":
+        path = path.removeprefix("v3/").replace("/_git/", "/")
+    return f"{host}/{path}" if host and path and len(host) > 1 else None
+
+
+# ------------------------------------------------------------
+# The id file.
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What the file holds: the id, and where it was made, which tells a copy from a clone."""
+
+    id: str
+    machine: str
+    folder: Path
+
+
+def _from_file(folder: Path, paths: Sequence[Path], made: _Made) -> Identity:
+    if _is_copy(made, folder):
+        made = _make(folder)
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    return Identity(_named(paths, made.id, *names), f"the id in {folder / ID_FILE}")
+
+
+def _is_copy(made: _Made, folder: Path) -> bool:
+    """Whether the folder was copied on this machine from one that is still there: a second set.
+
+    A clone of the same repository is the same set, and so is what came from another machine.
+    """
+    if made.machine != _machine() or made.folder == folder:
+        return False
+    try:
+        same = _read(made.folder / ID_FILE).id == made.id
+    except NoIdentityError:
+        return False  # it was moved
+    here, there = _repository(folder), _repository(made.folder)
+    return same and (here == there or here is None or there is None)
+
+
+def _read(path: Path) -> _Made:
+    try:
+        if not path.is_file() or path.stat().st_size > 4096:
+            raise NoIdentityError(f"{path} is no file that Moorage wrote; {_ADVICE}")
+        body = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, YAMLError) as error:
+        raise NoIdentityError(f"{path} cannot be read ({_word(error)}); {_ADVICE}") from None
+    value = str(body.get("id")) if isinstance(body, dict) else ""
+    if not _ID.fullmatch(value):
+        raise NoIdentityError(f"{path} holds no id of 16 hexadecimal digits; {_ADVICE}")
+    return _Made(value, str(body.get("machine")), Path(str(body.get("folder"))))
+
+
+def _make(folder: Path) -> _Made:
+    made = _Made(secrets.token_hex(8), _machine(), folder)
+    text = f"{_HEAD}id: '{made.id}'\nmachine: '{made.machine}'\nfolder: '{made.folder}'\n"
+    try:
+        (folder / ID_FILE).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise NoIdentityError(
+            f"these documents have no identity: they are in no Git repository with a remote, and"
+            f" {folder / ID_FILE} cannot be written ({_word(error)}); {_ADVICE}"
+        ) from None
+    return made
+
+
+_ADVICE = "restore it, or give an identity with MOORAGE_OWNER or spec.owner of the Environment"
+
+
+def _machine() -> str:
+    """A digest that tells this machine from others without naming it."""
+    try:
+        name = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        name = f"{uuid.getnode():x}"
+    return hashlib.sha256(name.encode()).hexdigest()[:12]
+
+
+def _word(error: Exception) -> str:
+    return (error.strerror or "") if isinstance(error, OSError) else type(error).__name__
