@@ -70,4 +70,4 @@ lock: install ## resolve the dependencies again and write requirements/*.txt
 
 clean: ## stop the local Azure and remove its state, the environments and what was trained
 	@[ ! -x $(BIN)/python ] || [ ! -d .moorage/local-azure ] || $(BIN)/python -m infra.local_azure stop --state-dir .moorage/local-azure || true
-	@rm -rf .venv .moorage manifests/models manifests/adapters .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	@rm -rf .venv .moorage manifests/.moorage-set manifests/models manifests/adapters .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info

@@ -23,6 +23,7 @@ from reconciler import memory, supervision
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.arm.clients import Arm
+from reconciler.arm.ownership import Ownership
 from reconciler.composition import Composition
 from reconciler.edges.approvals import Approvals
 from reconciler.edges.edge import Edge
@@ -51,8 +52,10 @@ from reconciler.leadership import Leadership
 from reconciler.lock import FolderLock, LockLost
 from reconciler.registrations import Registrations
 from reconciler.settings import Settings
+from reconciler.sources import sets
 from reconciler.sources.documents import DocumentSource
 from reconciler.sources.files import FileSource
+from reconciler.sources.identity import DocumentSet, set_of
 from reconciler.sources.remote import RemoteSources
 from reconciler.toolkit.config_file import ConfigFiles
 from reconciler.web.metrics import Metrics
@@ -77,6 +80,7 @@ class Daemon:
         files: Sequence[Path],
         *,
         store: Store | None = None,
+        documents: DocumentSet | None = None,
         pacing: Pacing | None = None,
         watcher: Watcher | None = None,
         listen: tuple[str, int] | None = None,
@@ -88,7 +92,10 @@ class Daemon:
         self.source = DocumentSource(files, cache)
         self.files = FileSource(files, self.source.stats)
         self.remote = RemoteSources(cache, settings.hf_endpoint, settings.hf_token)
-        self.store = store or Store.keep(settings.daemon_dir / "state.db", settings.target_key)
+        opened = store or Store.keep(settings.daemon_dir / "state.db", settings.target_key)
+        self.documents = documents or set_of(files, settings.owner, sets.last(opened))
+        self.store = opened.of_set(self.documents.identity.id)
+        self.ownership = Ownership(self.documents.identity.id)
         self.pacing = pacing or Pacing(resync=settings.resync)
         self.watcher = watcher
         self.listen = listen
@@ -100,8 +107,8 @@ class Daemon:
         if self.store.database.lost:
             self._say_state()
         self.arm = await self._stack.enter_async_context(Arm(self.settings))
-        self.shares = Shares(self.arm)
-        self.kinds = kinds_for(self.arm, self.settings.owner_of, self.shares)
+        self.shares = Shares(self.arm, self.ownership)
+        self.kinds = kinds_for(self.arm, self.ownership, self.shares)
         self.registrations = Registrations(self.arm, self.shares)
         self.leadership = Leadership(self.shares, self.settings.daemon_dir, self._tell)
         self.metrics = Metrics(self.arm.calls)
@@ -114,6 +121,7 @@ class Daemon:
         )
         self.intake = Intake(
             self.settings,
+            self.ownership,
             self.store,
             self.source,
             self.remote,
@@ -164,6 +172,7 @@ class Daemon:
         """Want nothing any more: everything that is ours is to go, by what is remembered and by
         Azure's own tags.
         """
+        sets.follow(self.ownership, (), self.store)
         orphans = await self.intake.look_for_owned(data=data)
         self.controller.set_desired([], [], purge=data)
         self.controller.set_orphans(orphans)
@@ -185,6 +194,7 @@ class Daemon:
         Raises:
             LockLost: another daemon may run on the same state by now.
         """
+        sets.remember(self.store, self.documents)
         await self.leadership.stand()
         reports = EdgeReports(self.controller, self._tell)
         async with Supervisor(reports) as supervisor:
@@ -230,7 +240,8 @@ class Daemon:
         self.files.set_watched(snapshot.manifest.folders, digests, snapshot.manifest.files)
         self.leadership.follow(intended.composition)
         self.configs.follow(snapshot.manifest.documents, names)
-        self.controller.set_desired(intended.desired, intended.documents)
+        complete = not self.documents.partial
+        self.controller.set_desired(intended.desired, intended.documents, complete=complete)
         self.controller.set_orphans(intended.orphans)
         managed = {
             item.key.name

@@ -21,6 +21,7 @@ from reconciler.api.reasons import Cause, Reason
 from reconciler.api.source import SourceRef
 from reconciler.arm.clients import Arm
 from reconciler.arm.concurrency import beside
+from reconciler.arm.ownership import Ownership
 from reconciler.composition import Composition, compose, names_in
 from reconciler.composition.compose import Refusal
 from reconciler.composition.environment import share_of
@@ -33,7 +34,7 @@ from reconciler.engine.store import Store
 from reconciler.kinds.shares import Shares
 from reconciler.registrations import Registrations
 from reconciler.settings import Settings
-from reconciler.sources import owned
+from reconciler.sources import owned, sets
 from reconciler.sources.documents import DocumentSource, Snapshot
 from reconciler.sources.orders import orders_of
 from reconciler.sources.policy import with_sync_policy
@@ -64,6 +65,7 @@ class Intake:
     def __init__(
         self,
         settings: Settings,
+        ownership: Ownership,
         store: Store,
         source: DocumentSource,
         remote: RemoteSources,
@@ -74,7 +76,7 @@ class Intake:
         apply: Callable[[Intended], None],
         tell: Callable[[Event], None],
     ) -> None:
-        self._settings, self._store = settings, store
+        self._settings, self._ownership, self._store = settings, ownership, store
         self._source, self._remote = source, remote
         self._registrations = registrations
         self._arm, self._shares = arm, shares
@@ -109,7 +111,7 @@ class Intake:
     async def look_for_owned(self, *, data: bool = False) -> Sequence[Gone]:
         """Ask Azure what is ours; with `data` also what holds data. The objects that may go."""
         self._owned = await owned.list_owned(self._arm, data=data)
-        return owned.orphans(self._owned)
+        return owned.orphans(self._owned, self._ownership)
 
     def reject(self, error: ManifestError) -> None:
         """A bad save changes nothing but what is said: the last good version keeps running."""
@@ -134,6 +136,7 @@ class Intake:
 
     def _take(self, snapshot: Snapshot) -> Composition:
         before = self.composition.refusals
+        sets.follow(self._ownership, snapshot.manifest.documents, self._store)
         self.snapshot, self.composition = snapshot, self._compose(snapshot)
         for event in _changes(before, self.composition.refusals):
             self._tell(event)
@@ -143,7 +146,7 @@ class Intake:
             self.composition,
             with_sync_policy(list(self.composition.desired), documents, self._store),
             self._states(documents),
-            [*owned.orphans(self._owned or ()), *self.composition.left],
+            [*owned.orphans(self._owned or (), self._ownership), *self.composition.left],
         )
         self._apply(intended)
         for event in self._registrations.events(self.composition.names):
@@ -181,12 +184,12 @@ class Intake:
         world = World(
             subscription=settings.subscription_id,
             location=settings.location,
-            owner_of=settings.owner_of,
+            owner_of=self._ownership.owner_of,
             runtime=snapshot.runtime,
             trees=snapshot.trees,
             ranks=snapshot.ranks,
             generations={_ref(each.document): self._generation(each) for each in documents},
-            homes=owned.homes(self._owned or ()),
+            homes=owned.homes(self._owned or (), self._ownership),
             registered=self._registrations.found,
             fetched=snapshot.fetched.folders,
             missing=snapshot.fetched.missing,

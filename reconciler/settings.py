@@ -7,7 +7,6 @@ one it is.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -205,16 +204,6 @@ class Settings:
     def daemon_dir(self) -> Path:
         """Where the daemon keeps its own state of this target."""
         return self.state_dir / "daemon" / self.target_key
-
-    def owner_of(self, environment: str) -> str:
-        """The owner id for what the documents' `environment` holds: the setting, or one made of
-        names alone.
-
-        It must be the same on every machine that runs these documents, so nothing local goes into
-        it.
-        """
-        named = f"{self.subscription_id.lower()}/{environment}"
-        return self.owner or f"{environment}-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
 
 
 class Place(NamedTuple):

@@ -201,6 +201,20 @@ def _subscription(value: str) -> str:
 
 
 class EnvironmentSpec(Model):
+    owner: (
+        Annotated[
+            str,
+            bounded(
+                lambda value: re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}", value) is not None,
+                "{!r} cannot name a set of documents",
+                "write up to 63 letters, digits, dots, dashes and slashes, such as team-a",
+            ),
+        ]
+        | None
+    ) = None
+    """Whose everything in this Environment is: the identity of a set of documents, which its tags
+    carry; the setting MOORAGE_OWNER when left out, else derived from the documents' place.
+    """
     subscription_id: Annotated[str, AfterValidator(_subscription)] | None = None
     """The Azure subscription; the setting MOORAGE_SUBSCRIPTION_ID when left out."""
     resource_group: Annotated[str, names.RESOURCE_GROUP] | None = None

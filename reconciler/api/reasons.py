@@ -165,6 +165,12 @@ class Reason(StrEnum):
         "choose another name, or name it in the Environment; for a container app, write"
         " [`adoptionPolicy: AdoptOrCreate`](documents.md#an-app-that-is-there-already)",
     )
+    OWNED_BY_ANOTHER = (
+        "OwnedByAnother",
+        "the resource belongs to another set of documents; the message says to which, and from"
+        " where it was last applied",
+        "choose another name; or, if it is to be yours, `moorage take-over` with the set's name",
+    )
 
     # the end of an object or a document
     DELETED = "Deleted", "nothing of the object or the document is left"

@@ -13,7 +13,8 @@ from serving.catalogue import Cors, Expectation, KeyLimits, Limits
 
 MOUNT_PATH = "/mnt/moorage"
 REPORTS_PATH = "/mnt/moorage-replicas"
-SHARE_OWNER = "moorage_environment"  # a share's metadata key; metadata names are identifiers
+# A share's metadata keys; names of metadata are identifiers.
+SHARE_ENVIRONMENT, SHARE_OWNER = "moorage_environment", "moorage_owner"
 
 
 @dataclass(frozen=True)

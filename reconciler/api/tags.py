@@ -7,12 +7,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reconciler.api.resources import SHARE_OWNER
+
 PREFIX = "moorage-"  # no document may set a tag that begins so
 OWNER = PREFIX + "owner"
 DOCUMENT = PREFIX + "document"
 ENVIRONMENT = PREFIX + "environment"
 ADOPTED = PREFIX + "adopted"
-OURS = (OWNER, DOCUMENT, ENVIRONMENT, ADOPTED)
+APPLIED = PREFIX + "applied"  # when and from where; written, never compared
+OURS = (OWNER, DOCUMENT, ENVIRONMENT, ADOPTED, APPLIED)
 
 
 def ownership(owner: str, document: str, environment: str) -> dict[str, str]:
@@ -47,9 +50,10 @@ def tag(resource: Mapping[str, Any] | None, name: str) -> str | None:
     return None
 
 
-def is_ours(resource: Mapping[str, Any] | None, owner: str) -> bool:
-    """Whether `resource` carries our owner id."""
-    return tag(resource, OWNER) == owner
+def of_share(share: Mapping[str, Any]) -> dict[str, Any]:
+    """The owner in a share's metadata as other resources carry it in a tag: shares have none."""
+    owner = (share["properties"].get("metadata") or {}).get(SHARE_OWNER)
+    return {"tags": {OWNER: owner}} if owner else {}
 
 
 def is_adopted(resource: Mapping[str, Any] | None) -> bool:

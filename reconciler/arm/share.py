@@ -9,19 +9,21 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
 from azure.core.pipeline.transport import AioHttpTransport
 from yarl import URL
 
+from reconciler.api import tags
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import AzureCode, Reason
 from reconciler.arm import ids
 from reconciler.arm.clients import Arm, user_agent
 from reconciler.arm.errors import from_fault, translate
 from reconciler.arm.faults import fault
+from reconciler.arm.ownership import Ownership
 from reconciler.arm.sharedkey import SharedKey, key_fingerprint
 from reconciler.arm.storage import storage_keys
 from reconciler.engine.errors import NotReadyYet, ReconcileError
@@ -40,11 +42,17 @@ class Share:
     methods raise `engine.errors` only.
     """
 
-    def __init__(self, arm: Arm, group: str, account: str, name: str) -> None:
+    def __init__(
+        self, arm: Arm, group: str, account: str, name: str, ownership: Ownership | None = None
+    ) -> None:
+        """With `ownership`, a share of another set of documents does not open: a lease taken there
+        or a folder deleted would be theirs.
+        """
         self.arm = arm
         self.group = group
         self.account = account
         self.name = name
+        self._ownership = ownership
         self._client: ShareClient | None = None
         self._root = ""
         self._origin = ""
@@ -154,9 +162,20 @@ class Share:
                 Reason.STORAGE_ACCOUNT_NOT_READY,
                 f"The storage account {self.account} has no file endpoint yet.",
             )
+        if self._ownership is not None:
+            await self._refuse_another(self._ownership, account or {})
         return self._connect(
             str(endpoint).rstrip("/"), (await storage_keys(self.arm, self.group, self.account))[0]
         )
+
+    async def _refuse_another(self, ownership: Ownership, account: Mapping[str, Any]) -> None:
+        ownership.refuse_another(f"storage account {self.account}", account)
+        if ownership.made(account):
+            return
+        path = ids.share(self.arm.subscription_id, self.group, self.account, self.name)
+        share = await self.arm.get_json(path, Kind.SHARE.listing.api_version)
+        if share is not None:
+            ownership.refuse_another(f"share {self.name}", tags.of_share(share))
 
     def _connect(self, endpoint: str, key: str) -> ShareClient:
         from azure.storage.fileshare.aio import ShareClient

@@ -27,6 +27,7 @@ from reconciler.cli import (
     plan,
     schema,
     status,
+    take_over,
     toolkit,
     train,
     up,
@@ -69,6 +70,7 @@ for command in (
     validate.validate,
     plan.plan,
     approve.approve,
+    take_over.take_over,
     status.status,
     events.events,
     logs.logs,
@@ -126,8 +128,9 @@ def _known(error: Exception) -> int:
     from reconciler.api.problems import ManifestError
     from reconciler.engine.errors import ReconcileError, WaitingForHuman
     from reconciler.settings import SettingsError
+    from reconciler.sources.identity import NoIdentityError
 
-    if isinstance(error, ManifestError | SettingsError):
+    if isinstance(error, ManifestError | SettingsError | NoIdentityError):
         print(error, file=sys.stderr)
         return Exit.INVALID
     if isinstance(error, ReconcileError):

@@ -5,20 +5,25 @@ says otherwise; a container app that was adopted is released, and keeps what it 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.cli.context import StateDir, Target, Yes, ask, settings_of
+from reconciler.cli.context import Files, StateDir, Target, Yes, ask, settings_of
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
     from reconciler.daemon import Daemon
+    from reconciler.engine.store import Store
     from reconciler.settings import Settings
+    from reconciler.sources.identity import DocumentSet
 
 
 def down(
+    file: Files = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be deleted.")
     ] = False,
@@ -32,14 +37,23 @@ def down(
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Delete what Moorage created on the target."""
+    """Delete what a set of documents created. It is the set of -f, or the one that was run last
+    from this state directory.
+    """
     from reconciler.lock import Locked
 
     settings = settings_of(target, state_dir)
     try:
         raise typer.Exit(
             asyncio.run(
-                _down(settings, dry_run=dry_run, purge=purge_data, yes=yes, timeout=timeout)
+                _down(
+                    settings,
+                    file or [],
+                    dry_run=dry_run,
+                    purge=purge_data,
+                    yes=yes,
+                    timeout=timeout,
+                )
             )
         )
     except Locked as error:
@@ -49,7 +63,13 @@ def down(
 
 
 async def _down(
-    settings: Settings, *, dry_run: bool, purge: bool, yes: bool, timeout: float
+    settings: Settings,
+    files: Sequence[Path],
+    *,
+    dry_run: bool,
+    purge: bool,
+    yes: bool,
+    timeout: float,
 ) -> int:
     from reconciler import logs
     from reconciler.cli.narrator import Narrator
@@ -64,8 +84,14 @@ async def _down(
         narrator = Narrator(settings, quiet=False)
         pacing = Pacing(grace=0.0, slow=2.0, resync=settings.resync)
         opened = store or Store.open(settings.daemon_dir / "state.db", settings.target_key)
+        documents = _whole(files, settings, opened)
         async with Daemon(
-            settings, [], store=opened, pacing=pacing, watcher=narrator.saw
+            settings,
+            [],
+            store=opened,
+            documents=documents,
+            pacing=pacing,
+            watcher=narrator.saw,
         ) as daemon:
             await daemon.abandon(data=purge)
             lines = [
@@ -84,6 +110,29 @@ async def _down(
             for line in lines:
                 daemon.controller.approve(line.key)
             return await _until_gone(daemon, timeout)
+
+
+def _whole(files: Sequence[Path], settings: Settings, store: Store) -> DocumentSet:
+    """The set that is meant, whole."""
+    from reconciler.sources import sets
+    from reconciler.sources.identity import set_of
+
+    last = sets.last(store)
+    if not files and last is None and not settings.owner:
+        raise CommandError(
+            "No documents were given, and none were run from this state directory: nothing is"
+            " deleted. Say -f with the documents whose resources are to go.",
+            Exit.INVALID,
+        )
+    documents = set_of(files, settings.owner, last)
+    if documents.partial:
+        raise CommandError(
+            f"{', '.join(map(str, files))} is a part of the set {documents.identity.id}: take its"
+            " documents out to delete what they made, or leave out -f to delete the whole set.",
+            Exit.INVALID,
+        )
+    print(f"documents: {documents.identity.id} ({documents.identity.source})")
+    return documents
 
 
 async def _until_gone(daemon: Daemon, timeout: float) -> int:

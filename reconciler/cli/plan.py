@@ -76,9 +76,12 @@ async def make_plan(settings: Any, files: Sequence[Any]) -> tuple[PlanLine, ...]
     """The plan, on a copy of the daemon's memory, so that planning leaves no trace."""
     from reconciler.daemon import Daemon
     from reconciler.engine.store import Store
+    from reconciler.sources import sets
+    from reconciler.sources.identity import set_of
 
     store = Store.copy(settings.daemon_dir / "state.db", settings.target_key)
-    async with Daemon(settings, files, store=store) as daemon:
+    documents = set_of(files, settings.owner, sets.last(store), keep=False)
+    async with Daemon(settings, files, store=store, documents=documents) as daemon:
         return await daemon.plan()
 
 

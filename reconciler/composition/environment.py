@@ -10,12 +10,14 @@ from typing import Any
 from reconciler.api.documents import Environment
 from reconciler.api.kinds import Kind
 from reconciler.api.resources import (
+    SHARE_ENVIRONMENT,
     SHARE_OWNER,
     EnvironmentStorageSpec,
     ResourceSpec,
     ShareRef,
     ShareSpec,
 )
+from reconciler.api.tags import OWNER
 from reconciler.composition.names import Names
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
 
@@ -127,7 +129,10 @@ def expand(
         ),
         desired(
             Kind.SHARE,
-            ShareSpec(**resource("share", *_share(spec, names.environment)), account=names.account),
+            ShareSpec(
+                **resource("share", *_share(spec, names.environment, tags[OWNER])),
+                account=names.account,
+            ),
             account,
         ),
         desired(
@@ -178,13 +183,12 @@ def _account(spec: Any, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Bo
     return body, {**asked, **({"sku": {"name": sku}} if sku else {})}
 
 
-def _share(spec: Any, environment: str) -> Bodies:
+def _share(spec: Any, environment: str, owner: str) -> Bodies:
     quota = spec.storage.quota_gib if spec.storage else None
     asked = {"properties": {"shareQuota": quota}} if quota else {}
     # A share has no tags; its metadata says whose it is.
-    return {
-        "properties": {"shareQuota": quota or 100, "metadata": {SHARE_OWNER: environment}}
-    }, asked
+    metadata = {SHARE_ENVIRONMENT: environment, SHARE_OWNER: owner}
+    return {"properties": {"shareQuota": quota or 100, "metadata": metadata}}, asked
 
 
 def _managed(environment: Environment, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Bodies:

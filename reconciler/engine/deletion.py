@@ -28,9 +28,11 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
     ledger = writer.ledger
     record = ledger.record(gone)
     left = gone.since + writer.pacing.grace - ledger.clock.elapsed()
+    if _never_made(record, gone) and gone.policy not in LEFT_ALONE:
+        return Outcome(Phase.DELETED)
     if ledger.retained(gone.key) or gone.policy in LEFT_ALONE:
         return _leave(writer, gone, left)
-    if _never_made(record) or _never_adopted(record):
+    if _never_adopted(record):
         return Outcome(Phase.DELETED)
     deleting = record.operation is not None and record.verb == "delete"
     try:
@@ -132,11 +134,12 @@ def _finished(writer: Writer, gone: Gone, wrote: Wrote | None) -> Outcome:
     return Outcome(Phase.DELETED, Reason.DELETED, message, event=event)
 
 
-def _never_made(record: ObjectRecord) -> bool:
-    """It was not there when it was looked at, and nothing was written since: a name that was
-    corrected before anything happened. What nobody looked at is rather deleted once too often.
+def _never_made(record: ObjectRecord, gone: Gone) -> bool:
+    """It was not there when it was looked at, or nobody could look (it stands on another set's),
+    and nothing was written since: a name that was corrected before anything happened. What the
+    inventory lists is there, even if nobody has looked.
     """
-    looked = record.seen is not None
+    looked = record.seen is not None or not gone.listed
     return looked and not record.exists and not record.writes and record.operation is None
 
 

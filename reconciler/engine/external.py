@@ -116,7 +116,10 @@ def with_spec(items: Iterable[Desired], spec: type[Asked]) -> list[Desired[Asked
 
 @dataclass(frozen=True)
 class Gone:
-    """An object that no document asks for any more, since when in seconds of the loop's clock."""
+    """An object that no document asks for any more, since when in seconds of the loop's clock.
+
+    `listed` says that the inventory of what this set made names it, whatever is remembered of it.
+    """
 
     identity: Identity
     document: DocumentRef
@@ -125,6 +128,7 @@ class Gone:
     policy: Policy = Policy.MANAGE
     retain: bool = False
     since: float = 0.0
+    listed: bool = False
 
     @property
     def key(self) -> ObjectKey:

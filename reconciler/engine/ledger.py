@@ -129,9 +129,12 @@ class Ledger:
             retained = (
                 record := self.records.get(key)
             ) is not None and record.phase is Phase.RETAINED
-            if key in self.desired or retained or (state and state.refusal) or key in self.gone:
+            if key in self.gone:
+                self.gone[key] = replace(self.gone[key], listed=True)
                 continue
-            self.gone[key] = self._gone(orphan, now)
+            if key in self.desired or retained or (state and state.refusal):
+                continue
+            self.gone[key] = replace(self._gone(orphan, now), listed=True)
             if state is None and orphan.document not in self.gone_documents:
                 self.gone_documents[orphan.document] = GoneDocument(
                     DocumentState(orphan.document), now

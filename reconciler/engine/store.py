@@ -26,6 +26,8 @@ from reconciler.engine.record import ObjectRecord
 
 VERSION = 1
 MAX_EVENTS = 1000
+SET_ID = "set-id"  # of the set that was run last: the one that readers are shown
+SEPARATOR = "\t"
 
 _TABLES = """
 CREATE TABLE documents (
@@ -98,9 +100,10 @@ class Store:
                 return None
             for table in ("documents", "objects", "facts", "events"):  # a damaged file says so now
                 db.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - names of our own
+            store = cls(Database(db, _prepared), target)
+            return store.of_set(store.get(SET_ID))
         except sqlite3.DatabaseError:
             return None
-        return cls(Database(db, _prepared), target)
 
     @classmethod
     def copy(cls, path: Path, target: str) -> Store:
@@ -111,6 +114,15 @@ class Store:
                 source.database.connection.backup(memory.database.connection)
             source.close()
         return memory
+
+    def of_target(self) -> Store:
+        """The facts of the target itself, which all sets share: which of them was run last."""
+        return self.of_set(None)
+
+    def of_set(self, set_id: str | None) -> Store:
+        """The rows of one set of documents; sets know nothing of each other."""
+        target = self.target.partition(SEPARATOR)[0]
+        return Store(self.database, f"{target}{SEPARATOR}{set_id}" if set_id else target)
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):  # a full disk cannot take the last checkpoint

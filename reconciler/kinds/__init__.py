@@ -9,14 +9,15 @@ from importlib import import_module
 
 from reconciler.api.kinds import Kind
 from reconciler.arm.clients import Arm
+from reconciler.arm.ownership import Ownership
 from reconciler.engine.external import External
-from reconciler.kinds.connections import Connections, OwnerOf
+from reconciler.kinds.connections import Connections
 from reconciler.kinds.shares import Shares
 
 
-def kinds_for(arm: Arm, owner_of: OwnerOf, shares: Shares) -> Mapping[str, External]:
+def kinds_for(arm: Arm, ownership: Ownership, shares: Shares) -> Mapping[str, External]:
     """Every kind of the table by name, on one connection."""
-    connections = Connections.on(arm, owner_of, shares)
+    connections = Connections.on(arm, ownership, shares)
     return {kind: _class_of(kind)(connections) for kind in Kind}
 
 

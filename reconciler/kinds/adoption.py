@@ -12,6 +12,7 @@ from reconciler.api import tags
 from reconciler.api.outputs import AppOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
+from reconciler.arm.ownership import Ownership
 from reconciler.engine.errors import NotOwned
 from reconciler.engine.external import Change, Origin
 
@@ -19,23 +20,19 @@ Body = Mapping[str, Any]
 STAYS = "what answers goes on answering"
 
 
-def origin_of(spec: ContainerAppSpec, found: Body, owner: str, before: AppOutputs | None) -> Origin:
+def origin_of(
+    spec: ContainerAppSpec, found: Body, ownership: Ownership, before: AppOutputs | None
+) -> Origin:
     """Whose the app is; `before` are the outputs of the last look, which remember an adoption whose
     tag was lost.
 
     Raises:
-        NotOwned: somebody else's, and the document does not ask for it or it is another Moorage's.
+        NotOwned: another set's, or nobody's and the document does not ask for it.
     """
-    if tags.is_ours(found, owner):
+    if ownership.owns(found):
         adopted = tags.is_adopted(found) or (before is not None and before.adopted)
         return Origin.ADOPTED if adopted else Origin.OURS
-    other = tags.tag(found, tags.OWNER)
-    if other is not None:
-        raise NotOwned(
-            Reason.NOT_OWNED,
-            f"container app {spec.name} is driven by another Moorage (owner {other}); end that with"
-            " its `moorage down`, or choose another name",
-        )
+    ownership.refuse_another(f"container app {spec.name}", found)
     if not spec.named:
         raise NotOwned(
             Reason.NOT_OWNED,

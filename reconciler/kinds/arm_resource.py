@@ -15,7 +15,7 @@ from reconciler.api.kinds import Kind
 from reconciler.api.outputs import ResourceOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ResourceSpec
-from reconciler.arm import ids, operations
+from reconciler.arm import ids, operations, ownership
 from reconciler.engine.diff import Rules, diff
 from reconciler.engine.errors import NotOwned, TerminalError
 from reconciler.engine.external import (
@@ -24,6 +24,7 @@ from reconciler.engine.external import (
     Facts,
     Identity,
     Observation,
+    Origin,
     Progress,
     Wrote,
 )
@@ -43,10 +44,11 @@ class ArmResource(Generic[Spec, Next]):
     name: Kind
     rules: ClassVar[Rules] = Rules(ignore_case=("location",))
     immutable: ClassVar[tuple[str, ...]] = ("location",)
+    shareable: ClassVar[bool] = False  # whether a document may use what another set made, as it is
 
     def __init__(self, connections: Connections) -> None:
         self.arm = connections.arm
-        self.owner_of = connections.owner_of
+        self.ownership = connections.ownership
 
     def scope(self, spec: Spec) -> str:
         """The ARM id of what holds resources of this kind."""
@@ -106,6 +108,7 @@ class ArmResource(Generic[Spec, Next]):
             busy=state not in SETTLED,
             changes=changes,
             outputs=self.outputs(found),
+            origin=self._origin(spec, found),
             reason=(
                 None
                 if self.ready(found)
@@ -127,7 +130,10 @@ class ArmResource(Generic[Spec, Next]):
         return listed or await self.arm.inventory.get(self.name, self.scope(spec), spec.name)
 
     async def create(self, desired: Desired[Spec], facts: Facts) -> Wrote:
-        operation = await self.put(desired, desired.spec.body, None, facts)
+        body = dict(desired.spec.body)
+        if "tags" in body:
+            body["tags"] = {**body["tags"], **ownership.applied()}
+        operation = await self.put(desired, body, None, facts)
         return Wrote(f"create {self.name} {desired.spec.name}", operation)
 
     async def update(
@@ -137,7 +143,10 @@ class ArmResource(Generic[Spec, Next]):
         found = await self.arm.inventory.get(self.name, self.scope(spec), spec.name)
         body = dict(self._owned(spec, found))
         if "tags" in body:
-            body["tags"] = tags.merged((found or {}).get("tags"), body["tags"])
+            wanted = body["tags"]
+            if found is None or self.is_ours(found, spec.environment):
+                wanted = {**wanted, **ownership.applied()}
+            body["tags"] = tags.merged((found or {}).get("tags"), wanted)
         operation = await self.put(desired, body, found, facts)
         return Wrote(
             f"update {self.name} {spec.name}: "
@@ -149,10 +158,14 @@ class ArmResource(Generic[Spec, Next]):
         return await self._get(identity) is not None
 
     async def delete(self, identity: Identity) -> Wrote | None:
-        """Only what Moorage made goes; an adopted resource is left as it is."""
+        """Only what this set made goes; what was there before, and what is another set's, stays."""
         found = await self._get(identity)
-        if found is None or not self.is_ours(found, identity.scope):
+        if found is None:
             return None
+        if not self.is_ours(found, identity.scope):
+            return Wrote(
+                f"{self.name} {ids.name(identity.id)} stays: these documents did not make it"
+            )
         operation = await self.remove(identity, found)
         return Wrote(f"delete {self.name} {ids.name(identity.id)}", operation)
 
@@ -167,7 +180,10 @@ class ArmResource(Generic[Spec, Next]):
 
     def is_ours(self, found: Mapping[str, Any], environment: str) -> bool:
         """Whether Moorage made it, for that Environment; by what Azure says and nothing else."""
-        return tags.is_ours(found, self.owner_of(environment))
+        return self.ownership.owns(found)
+
+    def _origin(self, spec: Spec, found: Mapping[str, Any]) -> Origin:
+        return Origin.OURS if self.is_ours(found, spec.environment) else Origin.ADOPTED
 
     @staticmethod
     def state(found: Mapping[str, Any]) -> str:
@@ -175,10 +191,16 @@ class ArmResource(Generic[Spec, Next]):
 
     def _owned(self, spec: Spec, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """All that we asked for on our own resource; on one that was there before, only what the
-        document sets.
+        document sets; on another set's that may be shared, nothing.
+
+        Raises:
+            NotOwned: it is another set's, or nobody's and no document names it.
         """
         if found is None or self.is_ours(found, spec.environment):
             return spec.body
+        if spec.named and self.shareable and self.ownership.another(found):
+            return {}
+        self.ownership.refuse_another(f"{self.name} {spec.name}", found)
         if spec.named:
             return spec.asked
         raise NotOwned(

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Self
 
 from reconciler.arm.clients import Arm
+from reconciler.arm.ownership import Ownership
 from reconciler.kinds.looks import Looks
 from reconciler.kinds.reports import Reports
 from reconciler.kinds.shares import Shares
-
-
-class OwnerOf(Protocol):
-    """The owner id for what an Environment holds."""
-
-    def __call__(self, environment: str) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -23,14 +18,14 @@ class Connections:
     """Every kind takes this and keeps what it needs of it."""
 
     arm: Arm
-    owner_of: OwnerOf
+    ownership: Ownership
     shares: Shares
     reports: Reports
     looks: Looks
 
     @classmethod
-    def on(cls, arm: Arm, owner_of: OwnerOf, shares: Shares) -> Self:
+    def on(cls, arm: Arm, ownership: Ownership, shares: Shares) -> Self:
         """All of them on one connection to ARM."""
         reports = Reports(shares)
         looks = Looks(arm, reports, time.monotonic, period=0.8 * arm.settings.resync)
-        return cls(arm, owner_of, shares, reports, looks)
+        return cls(arm, ownership, shares, reports, looks)

@@ -16,7 +16,7 @@ from reconciler.api.kinds import Kind
 from reconciler.api.outputs import AppOutputs, CatalogueOutputs, EnvironmentOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.arm import apps, ids
+from reconciler.arm import apps, ids, ownership
 from reconciler.engine.diff import Rules, diff
 from reconciler.engine.errors import NotReadyYet, TerminalError
 from reconciler.engine.external import (
@@ -69,7 +69,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             mark = Mark(ConditionType.PROVISIONED, Status.FALSE, Reason.MISSING, message)
             return Observation(exists=False, marks=(mark,))
         self._refuse_move(spec, found, facts)
-        origin = adoption.origin_of(spec, found, self.owner_of(spec.environment), before)
+        origin = adoption.origin_of(spec, found, self.ownership, before)
         differences = diff(adoption.asked(spec, found, origin), found, self.rules)
         self._refuse_immutable(spec, differences)
         if (state := self.state(found)) not in SETTLED:
@@ -201,8 +201,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         if found is None:
             return None
         if not self.is_ours(found, identity.scope):
-            adopted = identity.origin is not Origin.OURS
-            return Wrote(f"container app {name} goes on as it is") if adopted else None
+            return Wrote(f"container app {name} goes on as it is")
         if not tags.is_adopted(found):
             return await super().delete(identity)
         body = {"tags": tags.released(found["tags"])}
@@ -253,7 +252,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         if app_write.PROFILE in paths:
             patch["properties"]["workloadProfileName"] = owned["properties"]["workloadProfileName"]
         if owned.get("tags"):
-            patch["tags"] = tags.merged(found.get("tags"), owned["tags"])
+            wanted = {**owned["tags"], **ownership.applied()}
+            patch["tags"] = tags.merged(found.get("tags"), wanted)
         return patch
 
     async def _key_hashes(

@@ -83,11 +83,17 @@ class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
         return True  # it has no tags; `delete` knows what is not ours
 
     async def delete(self, identity: Identity) -> Wrote | None:
-        """What can be written to where ours cannot was registered by somebody else."""
+        """What can be written to where ours cannot was registered by somebody else, and in another
+        set's environment everything is that set's.
+        """
         found = await self._get(identity)
         mode = identity.key.name.partition("/")[2]
-        if mode.startswith("read") and _access(found) == "ReadWrite":
-            return None
+        theirs = mode.startswith("read") and _access(found) == "ReadWrite"
+        place = identity.id.rpartition("/storages/")[0]
+        around = await self.arm.get_json(place, Kind.ENVIRONMENT.listing.api_version)
+        if found is not None and (theirs or self.ownership.another(around)):
+            name = ids.name(identity.id)
+            return Wrote(f"{self.name} {name} stays: these documents did not make it")
         return await super().delete(identity)
 
     async def put(

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reconciler.api import tags
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
-from reconciler.api.resources import SHARE_OWNER, ShareSpec
+from reconciler.api.resources import SHARE_ENVIRONMENT, ShareSpec
 from reconciler.arm import ids, storage
 from reconciler.engine.errors import TerminalError
 from reconciler.engine.external import Desired, Facts, Identity
@@ -29,12 +30,15 @@ class FileShare(ArmResource[ShareSpec]):
         """By its metadata, because only that stays what it was: what a document merely names holds
         others' data.
         """
-        return SHARE_OWNER in (found["properties"].get("metadata") or {})
+        metadata = found["properties"].get("metadata") or {}
+        return SHARE_ENVIRONMENT in metadata and self.ownership.owns(tags.of_share(found))
 
     def _owned(self, spec: ShareSpec, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """A share that the document names and that was there before keeps its quota, unless the
         document sets one.
         """
+        if found is not None and not self.is_ours(found, spec.environment):
+            self.ownership.refuse_another(f"{self.name} {spec.name}", tags.of_share(found))
         adopted = found is not None and spec.named and not self.is_ours(found, spec.environment)
         return spec.asked if adopted else spec.body
 
@@ -64,7 +68,9 @@ class FileShare(ArmResource[ShareSpec]):
         follow.
         """
         for other in await self.arm.inventory.list(self.name, self.scope(spec)):
-            if (other["properties"].get("metadata") or {}).get(SHARE_OWNER) == spec.environment:
+            metadata = other["properties"].get("metadata") or {}
+            mine = self.ownership.owns(tags.of_share(other))
+            if mine and metadata.get(SHARE_ENVIRONMENT) == spec.environment:
                 raise TerminalError(
                     Reason.ENVIRONMENT_IMMUTABLE,
                     f"the document names share {spec.name!r}, but Environment {spec.environment!r}"

@@ -20,6 +20,7 @@ class LogAnalyticsWorkspace(ArmResource[ResourceSpec]):
     """
 
     name = Kind.WORKSPACE
+    shareable = True
     rules = Rules(ignore_case=("location", "properties.sku"))
 
     def outputs(self, found: Mapping[str, Any]) -> WorkspaceOutputs:

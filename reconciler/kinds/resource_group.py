@@ -20,6 +20,7 @@ class ResourceGroup(ArmResource[ResourceSpec]):
     """Synchronous in ARM; tags are replaced whole by a PUT, so they are merged before."""
 
     name = Kind.RESOURCE_GROUP
+    shareable = True
 
     def scope(self, spec: ResourceSpec) -> str:
         return ids.subscription(self.arm.subscription_id)

@@ -9,6 +9,7 @@ from datetime import datetime
 from reconciler.api.resources import ShareRef
 from reconciler.arm import ids
 from reconciler.arm.clients import Arm
+from reconciler.arm.ownership import Ownership
 from reconciler.arm.share import Share
 from reconciler.engine.external import Identity, ObjectKey
 
@@ -16,8 +17,9 @@ from reconciler.engine.external import Identity, ObjectKey
 class Shares:
     """Connections by share; they open themselves at the first use."""
 
-    def __init__(self, arm: Arm) -> None:
+    def __init__(self, arm: Arm, ownership: Ownership) -> None:
         self.arm = arm
+        self.ownership = ownership
         self._open: dict[ShareRef, Share] = {}
 
     def now(self) -> datetime:
@@ -26,7 +28,9 @@ class Shares:
 
     def open(self, ref: ShareRef) -> Share:
         if ref not in self._open:
-            self._open[ref] = Share(self.arm, ref.resource_group, ref.account, ref.share)
+            self._open[ref] = Share(
+                self.arm, ref.resource_group, ref.account, ref.share, self.ownership
+            )
         return self._open[ref]
 
     def identify(self, key: ObjectKey, ref: ShareRef, path: str) -> Identity:

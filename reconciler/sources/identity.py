@@ -8,6 +8,7 @@ the documents. See infra/decisions/2026-11-29-identity.md.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -43,7 +44,59 @@ class Identity:
     source: str
 
 
-def identity_of(files: Sequence[Path], given: str = "") -> Identity:
+@dataclass(frozen=True)
+class DocumentSet:
+    """One set of documents: its identity, and the files and folders that it is read from.
+
+    `partial` says that the set has more files than these: what they do not name is not gone.
+    """
+
+    identity: Identity
+    files: tuple[Path, ...]
+    partial: bool = False
+
+    def to_json(self) -> str:
+        """The set as the store remembers it."""
+        return json.dumps(
+            {
+                "id": self.identity.id,
+                "source": self.identity.source,
+                "files": [str(file) for file in self.files],
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str | None) -> DocumentSet | None:
+        """What `to_json` wrote; None where there is nothing, or nothing that can be used."""
+        try:
+            body = json.loads(text or "")
+            files = tuple(Path(file) for file in body["files"])
+            return cls(Identity(str(body["id"]), str(body["source"])), files)
+        except (ValueError, TypeError, KeyError):
+            return None
+
+
+def set_of(
+    files: Sequence[Path], given: str = "", last: DocumentSet | None = None, *, keep: bool = True
+) -> DocumentSet:
+    """The set that `files` are, or are a part of.
+
+    `given` is MOORAGE_OWNER; `last` is the set that was last run from this state directory. It is
+    meant where no files are given, and wherever they lie within it. With `keep=False` no id file is
+    written.
+
+    Raises:
+        NoIdentityError: there are no documents, or the id file cannot be read or written.
+    """
+    absolute = tuple(sorted({_absolute(file) for file in files}))
+    if last is not None and given in ("", last.identity.id):
+        within = [any(file.is_relative_to(each) for each in last.files) for file in absolute]
+        if not absolute or (all(within) and absolute != last.files):
+            return DocumentSet(last.identity, absolute or last.files, partial=bool(absolute))
+    return DocumentSet(identity_of(files, given, keep=keep), absolute)
+
+
+def identity_of(files: Sequence[Path], given: str = "", *, keep: bool = True) -> Identity:
     """The identity of the documents in `files` (YAML files and folders of them).
 
     `given` is MOORAGE_OWNER, which wins. The id file is only written where nothing else serves.
@@ -58,7 +111,7 @@ def identity_of(files: Sequence[Path], given: str = "") -> Identity:
         raise NoIdentityError("there are no documents: say which, -f FILE or -f FOLDER")
     folder = _common_folder(paths)
     if (folder / ID_FILE).exists():
-        return _from_file(folder, paths, _read(folder / ID_FILE))
+        return _from_file(folder, paths, _read(folder / ID_FILE), keep=keep)
     repository = _repository(folder)
     remote = _remote(repository) if repository else None
     if repository and remote:
@@ -67,7 +120,7 @@ def identity_of(files: Sequence[Path], given: str = "") -> Identity:
             _named(paths, remote, *names),
             f"the Git remote {remote} and the path {', '.join(names)}",
         )
-    return _from_file(folder, paths, _make(folder))
+    return _from_file(folder, paths, _make(folder, keep=keep), keep=keep)
 
 
 def _absolute(path: Path) -> Path:
@@ -164,9 +217,9 @@ class _Made:
     folder: Path
 
 
-def _from_file(folder: Path, paths: Sequence[Path], made: _Made) -> Identity:
+def _from_file(folder: Path, paths: Sequence[Path], made: _Made, *, keep: bool) -> Identity:
     if _is_copy(made, folder):
-        made = _make(folder)
+        made = _make(folder, keep=keep)
     names = [path.relative_to(folder).as_posix() for path in paths]
     return Identity(_named(paths, made.id, *names), f"the id in {folder / ID_FILE}")
 
@@ -199,8 +252,10 @@ def _read(path: Path) -> _Made:
     return _Made(value, str(body.get("machine")), Path(str(body.get("folder"))))
 
 
-def _make(folder: Path) -> _Made:
+def _make(folder: Path, *, keep: bool) -> _Made:
     made = _Made(secrets.token_hex(8), _machine(), folder)
+    if not keep:
+        return made
     text = f"{_HEAD}id: '{made.id}'\nmachine: '{made.machine}'\nfolder: '{made.folder}'\n"
     try:
         (folder / ID_FILE).write_text(text, encoding="utf-8")

@@ -15,6 +15,7 @@ from reconciler.api import tags
 from reconciler.api.kinds import Kind
 from reconciler.arm import ids
 from reconciler.arm.clients import Arm
+from reconciler.arm.ownership import Ownership
 from reconciler.engine.external import DocumentRef, Gone, Identity, ObjectKey, Origin
 
 
@@ -28,7 +29,7 @@ class Owned(NamedTuple):
 
 
 async def list_owned(arm: Arm, *, data: bool = False) -> list[Owned]:
-    """Every tagged resource in the subscription that this owner may delete: four calls. With `data`
+    """Every resource in the subscription that any set of documents made: four calls. With `data`
     also what holds data, and the resource groups around it.
     """
     kinds = [kind for kind in Kind if kind.tagged and (data or not kind.holds_data)]
@@ -43,27 +44,27 @@ async def list_owned(arm: Arm, *, data: bool = False) -> list[Owned]:
                 tags.tag(resource, tags.ENVIRONMENT),
                 tags.tag(resource, tags.DOCUMENT),
             )
-            if (
-                environment
-                and document
-                and tags.is_ours(resource, arm.settings.owner_of(environment))
-            ):
+            if environment and document:
                 found.append(
                     Owned(kind, resource, DocumentRef(*document.split("/", 1)), environment)
                 )
     return found
 
 
-def homes(owned: Iterable[Owned]) -> dict[str, str]:
+def homes(owned: Iterable[Owned], ownership: Ownership) -> dict[str, str]:
     """In which Environment each service's container app lives."""
-    return {each.document.name: each.environment for each in owned if each.kind == Kind.APP}
+    return {
+        each.document.name: each.environment
+        for each in owned
+        if each.kind == Kind.APP and ownership.made(each.resource)
+    }
 
 
-def orphans(owned: Iterable[Owned]) -> list[Gone]:
-    """The resources as objects that can be deleted; the loop leaves out what documents still ask
-    for.
+def orphans(owned: Iterable[Owned], ownership: Ownership) -> list[Gone]:
+    """What this set made, as objects that can be deleted; the loop leaves out what documents still
+    ask for.
     """
-    return [_orphan(each) for each in owned]
+    return [_orphan(each) for each in owned if ownership.made(each.resource)]
 
 
 def _orphan(owned: Owned) -> Gone:

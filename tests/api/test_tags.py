@@ -14,10 +14,3 @@ def test_merging_keeps_what_others_wrote():
         "moorage-environment": "dev",
     }
     assert before == {"costCenter": "4711", "Moorage-Owner": "old"}
-
-
-def test_only_our_owner_id_makes_a_resource_ours():
-    """No tags, null tags and another owner are not."""
-    assert tags.is_ours({"tags": {"MOORAGE-OWNER": "me"}}, "me")
-    for foreign in (None, {}, {"tags": None}, {"tags": {"moorage-owner": "you"}}):
-        assert not tags.is_ours(foreign, "me")

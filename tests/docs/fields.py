@@ -24,6 +24,7 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
     "Environment": {
         "metadata.name": REFUSED,
         "spec.subscriptionId": REFUSED,
+        "spec.owner": HOT,
         "spec.resourceGroup": REFUSED,
         "spec.location": REFUSED,
         "spec.tags": HOT,

@@ -83,6 +83,7 @@ CHANGES = {
         "metadata.name": "other",
         "metadata.labels": {"team": "one"},
         "metadata.annotations": {"note": "one"},
+        "spec.owner": "team",
         "spec.subscriptionId": "00000000-0000-0000-0000-000000000002",
         "spec.resourceGroup": "rg",
         "spec.location": "westeurope",
@@ -246,7 +247,7 @@ def _composed(tmp_path, documents):
     world = World(
         SUBSCRIPTION,
         "swedencentral",
-        lambda name: f"{name}-owner",
+        lambda name: documents["Environment"]["spec"].get("owner", f"{name}-owner"),
         RUNTIME,
         trees=trees,
         homes=homes,

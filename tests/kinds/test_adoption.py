@@ -7,6 +7,7 @@ import pytest
 from reconciler.api import tags
 from reconciler.api.outputs import AppOutputs
 from reconciler.api.resources import ContainerAppSpec
+from reconciler.arm.ownership import Ownership
 from reconciler.engine.diff import diff
 from reconciler.engine.errors import NotOwned
 from reconciler.engine.external import Origin
@@ -63,11 +64,11 @@ WHOSE = [
         "the error names the remedy",
     ),
     (
-        "another Moorage's",
-        {tags.OWNER: "you"},
+        "another set's",
+        {tags.OWNER: "you", tags.APPLIED: "2026-11-29T10:00:00Z from desk"},
         True,
         None,
-        "another Moorage (owner you)",
+        "the set of documents you (last applied 2026-11-29T10:00:00Z from desk)",
         "two would fight about it",
     ),
     ("made here", OURS, False, None, Origin.OURS, "its tags say so"),
@@ -107,11 +108,12 @@ def test_whose_an_app_is(given, adopts, before, expected, reason):
     """Tags decide, then the document; what is not to be touched is refused."""
     if isinstance(expected, Origin):
         assert (
-            adoption.origin_of(spec(adopts=adopts), app(given=given), "me", before) is expected
+            adoption.origin_of(spec(adopts=adopts), app(given=given), Ownership("me"), before)
+            is expected
         ), reason
         return
     with pytest.raises(NotOwned) as refused:
-        adoption.origin_of(spec(adopts=adopts), app(given=given), "me", before)
+        adoption.origin_of(spec(adopts=adopts), app(given=given), Ownership("me"), before)
     assert expected in refused.value.message, reason
 
 

@@ -96,9 +96,9 @@ class Bench:
 
     async def ended(self, item, wrote):
         """Follow an operation to its end."""
+        kind = self.daemon.kinds[item.key.kind]
         while wrote is not None and wrote.operation is not None:
             await asyncio.sleep(0.05)
-            kind = self.daemon.kinds[item.key.kind]
             progress = await kind.poll(kind.identify(item), wrote.operation)
             assert progress.error is None
             if progress.done:
@@ -170,14 +170,14 @@ def downloads_of(daemon, names, documents):
     """The job that would fetch a hub's model, made by hand like the catalogue: a service with a
     model needs vLLM.
     """
-    ours = tags.ownership(daemon.settings.owner_of("dev"), "Environment/dev", "dev")
+    ours = tags.ownership(daemon.ownership.owner_of("dev"), "Environment/dev", "dev")
     tree = digest_tree(build_runtime(daemon.settings.state_dir / "cache"))
     hub = HubAccess(daemon.settings.hf_endpoint, token=bool(daemon.settings.hf_token))
     models = {SourceRef("dev", "hf://org/tiny@v1"): HubModel("c0ffee" + "0" * 34, 100)}
     world = World(
         daemon.settings.subscription_id,
         names.location,
-        daemon.settings.owner_of,
+        daemon.ownership.owner_of,
         tree,
         models=models,
         hub=hub,

@@ -8,6 +8,7 @@ import pytest
 import reconciler
 from reconciler.api.kinds import Kind, Scope
 from reconciler.arm.clients import Arm
+from reconciler.arm.ownership import Ownership
 from reconciler.kinds import kinds_for
 from reconciler.kinds.shares import Shares
 from reconciler.settings import Settings
@@ -40,7 +41,7 @@ def test_no_other_file_writes_the_name_of_a_kind():
 def test_each_line_of_the_table_is_a_class_of_that_name():
     """`kinds_for` builds every kind of the table, in its order."""
     arm = Arm(SETTINGS)
-    made = kinds_for(arm, SETTINGS.owner_of, Shares(arm))
+    made = kinds_for(arm, Ownership("docs-1"), Shares(arm, Ownership("docs-1")))
     assert [kind.name for kind in made.values()] == list(made) == list(Kind)
     assert [type(kind).__name__ for kind in made.values()] == list(Kind)
 

@@ -1,0 +1,72 @@
+"""`moorage take-over`: let these documents have what another set of documents made."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reconciler.cli.context import Files, StateDir, Target, Yes, ask, settings_of
+from reconciler.cli.exits import CommandError, Exit
+
+if TYPE_CHECKING:
+    from reconciler.settings import Settings
+    from reconciler.sources.owned import Owned
+
+
+def take_over(
+    owner: Annotated[
+        str,
+        typer.Argument(help="The other set, as `OwnedByAnother` names it.", metavar="SET"),
+    ],
+    file: Files = None,
+    yes: Yes = False,
+    target: Target = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Let these documents have what another set made. What they name becomes theirs by the next
+    write; what they do not name stays the other set's.
+    """
+    from reconciler.engine.store import Store
+    from reconciler.sources import sets
+    from reconciler.sources.identity import set_of
+
+    settings = settings_of(target, state_dir)
+    store = Store.open(settings.daemon_dir / "state.db", settings.target_key)
+    documents = set_of(file or [], settings.owner, sets.last(store))
+    mine = documents.identity.id
+    if owner == mine:
+        raise CommandError(f"{owner} is this set of documents itself.", Exit.INVALID)
+    found = asyncio.run(_of(settings, owner))
+    print(f"target: {settings.target_title}")
+    if not found:
+        raise CommandError(f"Nothing there belongs to the set {owner}.", Exit.FAILED)
+    for each in found:
+        print(f"= {each.kind}/{each.resource['name']}   {each.document}, applied {_applied(each)}")
+    print(
+        f"What the documents of {mine} name of this becomes theirs. Stop the daemon that runs on"
+        f" {owner} first: until then it holds the lease, or takes everything back."
+    )
+    if not yes:
+        ask("Take it over?", "This would take over what is listed.")
+    sets.take_over(store.of_set(mine), owner)
+    store.of_set(mine).put("approvals", str(time.time()))  # wakes a running daemon
+    print("allowed; a running daemon acts on it at once, else the next `moorage up`")
+
+
+async def _of(settings: Settings, owner: str) -> list[Owned]:
+    from reconciler.api import tags
+    from reconciler.arm.clients import Arm
+    from reconciler.sources.owned import list_owned
+
+    async with Arm(settings) as arm:
+        listed = await list_owned(arm, data=True)
+    return [each for each in listed if tags.tag(each.resource, tags.OWNER) == owner]
+
+
+def _applied(owned: Owned) -> str:
+    from reconciler.api import tags
+
+    return tags.tag(owned.resource, tags.APPLIED) or "at an unknown time"
