@@ -82,10 +82,11 @@ class Leader:
             # The lease we hold may still be good for a while: try again soon, and let the clock end
             # it.
             return 2.0 if self.may_write() else RENEW_EVERY / 2
+        taken = self.reason == _OTHER
         self._held, self._until, self.reason = True, asked + _SAFE, None
         self._since = self._since if had else asked
-        # Not at the start, which has enough to ask for.
-        if asked - self._since >= RENEW_EVERY / 2 and not self._signed:
+        # At once where another led; else not at the start, which has enough to ask for.
+        if not self._signed and (taken or asked - self._since >= RENEW_EVERY / 2):
             with suppress(ReconcileError, TimeoutError):
                 async with asyncio.timeout(_PATIENCE):
                     await holder.sign(self._share, self._id)
