@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.ground import ROOT, Ground
+from tests.ports import free_port
 
 MOORAGE = [sys.executable, "-c", "from reconciler.cli import main; main()"]
 
@@ -331,9 +331,3 @@ def ask(endpoint: str, ca: str, path: str = "/") -> dict[str, Any]:
     with opener.open(endpoint + path, timeout=20) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import ctypes
 import os
-import socket
 import struct
 import subprocess
 import time
@@ -19,6 +18,7 @@ import aiohttp
 
 from serving.arguments import slow_half_floats
 from serving.weights import read_header
+from tests.ports import free_port
 from tests.serving.replica_share import ROOT
 from tests.tiny_model import build, make_adapter, write_safetensors
 
@@ -42,9 +42,7 @@ class Plain:
         self.made = 0
         self.process: subprocess.Popen[bytes] | None = None
         (folder / "serve.py").write_text(SERVE)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
 
     def adapter(self, word: str = "red", **options) -> Path:
         """A folder of its own each time, with a voice in the first layer too, which is what a

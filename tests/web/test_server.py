@@ -5,7 +5,7 @@ import pytest
 
 from reconciler.web.metrics import Metrics
 from reconciler.web.server import WebServer
-from tests.e2e.stage import free_port
+from tests.ports import free_port
 
 CONDITION = {
     "type": "Ready",

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import aiohttp
 
 from serving.catalogue import Adapter
+from tests.ports import free_port
 from tests.serving.replica_share import ROOT, ReplicaShare
 from tests.tiny_model import build, make_adapter
 
@@ -30,9 +30,7 @@ class Server:
         self.folder = folder
         self.share = ReplicaShare(folder / "share")
         self.tiny = build(folder / "tiny")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
