@@ -31,7 +31,11 @@ T = TypeVar("T")
 # seconds a replaced version stays: longer than a request takes from choosing a version to being
 # counted
 LINGER = 2.0
+# seconds that readiness waits for the first try of an adapter which may never have worked
+PATIENCE = 60.0
 _FIRST_RETRY, _LAST_RETRY = 1.0, 60.0
+# what a listing of the share that is a moment old looks like
+_PASSING = {"NotPublished", "Unreadable"}
 # Temperature 0 answers the same again; another wish of the catalogue's is a new attempt.
 _FINAL = {"EvaluationFailed", NOT_FINITE}
 log = logging.getLogger("moorage.adapters")
@@ -69,6 +73,7 @@ class Adapters:
     ) -> None:
         self._engine, self._copies, self._base, self._clock = engine, copies, base, clock
         self._wanted: dict[str, Adapter] = {}
+        self._wanted_since: float | None = None
         self._served: dict[str, Version] = {}
         self._canaries: dict[str, Version] = {}
         self._routes: dict[str, Route] = {}
@@ -88,6 +93,8 @@ class Adapters:
             self._wanted,
             {adapter.name: adapter for adapter in catalogue.adapters},
         )
+        if self._wanted_since is None:
+            self._wanted_since = self._clock()
         same = {name for name, adapter in self._wanted.items() if before.get(name) == adapter}
         self._failures = {key: failure for key, failure in self._failures.items() if key[0] in same}
 
@@ -125,12 +132,24 @@ class Adapters:
         return iter(self._versions.values())
 
     def missing(self) -> list[str]:
-        """Required adapters that no version answers for."""
+        """Adapters that nothing answers for and that a new replica waits for: a required one that
+        was good here before; of the others, those that may be about to come.
+
+        One that has never been good must not keep the base model and the others from answering.
+        """
+        since = self._clock() if self._wanted_since is None else self._wanted_since
+        patient = self._clock() - since < PATIENCE
         return [
             name
             for name, adapter in self._wanted.items()
-            if adapter.required and name not in self._served
+            if name not in self._served
+            and ((adapter.required and adapter.last_good) or (patient and self._may_come(adapter)))
         ]
+
+    def _may_come(self, adapter: Adapter) -> bool:
+        versions = [one for one in (adapter.desired, adapter.last_good) if one]
+        failures = [self._failures.get((adapter.name, one.digest)) for one in versions]
+        return any(failure is None or failure.reason in _PASSING for failure in failures)
 
     def report(self) -> tuple[AdapterReport, ...]:
         return tuple(

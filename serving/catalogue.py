@@ -81,7 +81,8 @@ class Held(Contract):
 
 class Adapter(Contract):
     """A public name and the version it should answer with; `last_good` serves while `desired`
-    cannot be loaded.
+    cannot be loaded. A new replica is not ready without a `required` one that has a `last_good`,
+    which may be the desired one itself.
 
     `evaluation` is what a version must answer before the name is given to it.
     """
@@ -89,7 +90,7 @@ class Adapter(Contract):
     name: str
     desired: AdapterVersion
     last_good: AdapterVersion | None = None
-    required: bool = True
+    required: bool = False
     evaluation: tuple[Expectation, ...] = ()
     canary: Canary | None = None
     held: Held | None = None

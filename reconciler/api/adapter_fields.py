@@ -70,8 +70,10 @@ class Adapter(Model):
     """./folder, share://path, share://path/** (the newest below it) or hf://org/name@revision, as
     peft saves an adapter.
     """
-    required: Bool = True
-    """Whether a replica without this adapter is not ready."""
+    required: Bool = False
+    """Whether a new replica is not ready without this adapter, once it has been good here. One that
+    has never loaded makes `AdaptersLoaded` False and holds up nothing.
+    """
     evaluation: EvaluationFile | None = None
     """A file of prompts and what their answers must contain; a version that fails is not served."""
     canary: Canary | None = None

@@ -62,12 +62,15 @@ class AdapterCatalogue:
         spec = desired.spec
         current, _ = await self._current(spec, spec.engine)
         before = await self._before(spec, current, facts.last(desired.key, CatalogueOutputs))
-        trial = any(adapter.canary for adapter in spec.adapters)
-        reports = await self.reports.of(spec.share, spec.folder) if trial else ()
+        asked = any(adapter.canary or adapter.required for adapter in spec.adapters)
+        reports = await self.reports.of(spec.share, spec.folder) if asked else ()
         hashes = _hashes(spec, facts)
         wanted = _wanted(spec, before, hashes, reports, self.shares.now())
         missing_keys = len(wanted.api_keys) < len(spec.keys)
-        on_trial = any(adapter.canary for adapter in wanted.adapters)
+        on_trial = any(
+            adapter.canary or (adapter.required and not adapter.last_good)
+            for adapter in wanted.adapters
+        )
         held = [
             explained(a, w.held, w.desired)
             for a, w in zip(spec.adapters, wanted.adapters, strict=True)
@@ -262,7 +265,7 @@ def _adapter(
     return Adapter(
         name=adapter.name,
         desired=version,
-        last_good=_last_good(before, version, loaded),
+        last_good=_last_good(before, version, loaded, required=adapter.required),
         required=adapter.required,
         evaluation=adapter.evaluation,
         canary=canary,
@@ -285,20 +288,25 @@ def _key(key: CatalogueKey, sha256: str) -> ApiKey:
 
 
 def _last_good(
-    before: Adapter | None, version: AdapterVersion, loaded: set[tuple[str, str | None]]
+    before: Adapter | None,
+    version: AdapterVersion,
+    loaded: set[tuple[str, str | None]],
+    *,
+    required: bool,
 ) -> AdapterVersion | None:
     """What serves while `version` cannot be loaded: the version it replaces, if a replica has
-    loaded that, else what stood in for that one.
+    loaded that, else what stood in for that one. For a required adapter that has nothing to stand
+    in, `version` itself once a replica has loaded it: so new replicas know that it was good.
     """
     if before is None:
         return None
-    if before.desired == version:
-        return before.last_good
     was_good = any(
         name == before.name and before.desired.digest.startswith(digest or "-")
         for name, digest in loaded
     )
-    return before.desired if was_good else before.last_good
+    if before.desired != version:
+        return before.desired if was_good else before.last_good
+    return version if required and was_good and not before.last_good else before.last_good
 
 
 def _hashes(spec: CatalogueSpec, facts: Facts) -> dict[str, str]:

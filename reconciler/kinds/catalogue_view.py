@@ -42,12 +42,16 @@ def changes_of(current: Catalogue | None, wanted: Catalogue) -> tuple[Change, ..
 
 
 def _fields(catalogue: Catalogue) -> dict[str, Any]:
-    """What a person may see differ, by path; `last_good` follows from it."""
+    """What a person may see differ, by path; `last_good` follows from it, but for whether a
+    required adapter has one, which readiness waits for.
+    """
     found: dict[str, Any] = {}
     for adapter in catalogue.adapters:
         at = f"adapters[{adapter.name}]"
         found[f"{at}.digest"] = adapter.desired.digest
-        found |= {} if adapter.required else {f"{at}.required": False}
+        if adapter.required:
+            found[f"{at}.required"] = True
+            found[f"{at}.wasGood"] = adapter.last_good is not None
         found |= {f"{at}.evaluation": _cases(adapter.evaluation)} if adapter.evaluation else {}
         if canary := adapter.canary:
             found[f"{at}.canary"] = f"{canary.weight} % to {canary.version.digest[:SHORT]}"

@@ -117,7 +117,7 @@ CHANGES = {
         "spec.model.source": "share://other",
         "spec.adapters[].name": "z",
         "spec.adapters[].source": "share://other",
-        "spec.adapters[].required": False,
+        "spec.adapters[].required": True,
         "spec.adapters[].evaluation": "other.jsonl",
         "spec.adapters[].canary.source": "share://other",
         "spec.adapters[].canary.weight": 20,

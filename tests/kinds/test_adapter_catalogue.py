@@ -53,7 +53,7 @@ class Bench:
             ObjectKey("AdapterCatalogue", service),
             DocumentRef("InferenceService", service),
         )
-        adapter = CatalogueAdapter("red", *ONE, True, "./one", canary=CANARY)
+        adapter = CatalogueAdapter("red", *ONE, False, "./one", canary=CANARY)
         self.item = Desired(
             key, document, CatalogueSpec(share_of(names), service, "engine1", (adapter,), ())
         )
@@ -128,7 +128,7 @@ async def test_a_canary_that_fails_is_taken_out_and_held_until_the_document_chan
     assert (seen.held, seen.reason, seen.provisional) == (True, "RolledBack", False)
     assert "write source: ./one and take canary out" in seen.message
     assert seen.outputs.adapters[0].held.outcome == "RolledBack"
-    bench.want(adapters=(CatalogueAdapter("red", *ONE, True, "./one"),))
+    bench.want(adapters=(CatalogueAdapter("red", *ONE, False, "./one"),))
     changed, seen = await bench.passes()
     assert changed == ["adapters[red].held"]
     assert (seen.held, seen.reason) == (False, None)
@@ -164,7 +164,7 @@ async def test_decisions_and_good_versions_outlive_the_engine(bench):
     bench.want(engine="engine3")
     _, seen = await bench.passes()
     assert (seen.reason, seen.outputs.adapters[0].digest) == ("Promoted", TWO[0])
-    bench.want(adapters=(CatalogueAdapter("red", *ONE, True, "./one"),))
+    bench.want(adapters=(CatalogueAdapter("red", *ONE, False, "./one"),))
     assert not (await bench.passes())[1].held
     bench.want(engine="engine1")
     _, seen = await bench.passes()
@@ -175,7 +175,7 @@ async def test_a_version_was_good_also_when_nobody_runs_any_more(bench):
     """A service that sleeps when its adapter is changed has something to fall back on when it
     wakes, on a new engine too.
     """
-    bench.want(adapters=(CatalogueAdapter("red", *ONE, True, "./one"),))
+    bench.want(adapters=(CatalogueAdapter("red", *ONE, False, "./one"),))
     await bench.passes()
     await bench.report(age=3600)
     bench.want(adapters=(CatalogueAdapter("red", *TWO, True, "./two"),), engine="engine2")
@@ -222,3 +222,15 @@ async def test_what_a_key_may_do_is_a_change_of_the_catalogue(bench):
     bench.facts[app] = AppOutputs(api_keys=tuple(keys.items()))
     first = await bench.kind.observe(bench.item, bench.facts)
     assert {change.path for change in first.changes} == {"apiKeys[ci]", "apiKeys[default]"}
+
+
+async def test_a_required_adapter_that_a_replica_has_loaded_is_known_to_have_been_good(bench):
+    """New replicas then wait for it; before, it holds up none."""
+    bench.want(adapters=(CatalogueAdapter("red", *ONE, True, "./one"),))
+    _, seen = await bench.passes()
+    assert seen.poll_after
+    assert seen.outputs.adapters[0].last_good is None
+    await bench.report()
+    changed, seen = await bench.passes()
+    assert changed == ["adapters[red].wasGood"]
+    assert (seen.outputs.adapters[0].last_good, seen.poll_after) == (ONE[0], None)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from serving.adapters import LINGER
+from serving.adapters import LINGER, PATIENCE
 from serving.catalogue import Adapter, AdapterVersion
 from tests.serving.adapter_world import World, model, world  # noqa: F401 - fixtures
 
@@ -154,16 +154,34 @@ async def test_the_engines_memory_is_never_overfilled_by_new_names(tmp_path, mod
     assert world.state(full[0]).digest == changed.desired.digest
 
 
-async def test_an_adapter_that_is_not_required_does_not_hold_up_readiness(world):
-    """Only required adapters are waited for."""
-    await world.run(
-        Adapter(
-            name="red",
-            desired=AdapterVersion(digest="0" * 64, path="adapters/red/0"),
-            required=False,
-        )
-    )
-    assert world.state().state == "Failed"
+@pytest.mark.parametrize("required", [True, False])
+async def test_an_adapter_that_has_never_been_good_holds_up_nothing(world, required):
+    """The base and the other adapters answer, and its state says what is wrong with it."""
+    bad = world.version(rank=32)
+    good = Adapter(name="green", desired=world.version("green", name="green"), required=True)
+    world.loop.want(world.share.write(Adapter(name="red", desired=bad, required=required), good))
+    assert set(world.loop.missing()) == {"red", "green"}
+    await world.run()
+    assert (world.state("red").state, world.state("green").state) == ("Failed", "Loaded")
+    assert world.loop.missing() == []
+
+
+@pytest.mark.parametrize(("required", "missing"), [(True, ["red"]), (False, [])])
+async def test_a_new_replica_waits_for_a_required_adapter_that_was_good_here(
+    world, required, missing
+):
+    """The catalogue names the version that was good, and nothing of it can be loaded now."""
+    gone = AdapterVersion(digest="0" * 64, path="adapters/red/0")
+    await world.run(Adapter(name="red", desired=gone, last_good=gone, required=required))
+    await world.pass_time(PATIENCE + 1)
+    assert world.loop.missing() == missing
+
+
+async def test_an_adapter_that_never_arrives_is_not_waited_for_without_end(world):
+    """A copy from a share that hangs ends the patience, and not the replica."""
+    world.loop.want(world.share.write(Adapter(name="red", desired=world.version())))
+    assert world.loop.missing() == ["red"]
+    world.now += PATIENCE + 1
     assert world.loop.missing() == []
 
 
