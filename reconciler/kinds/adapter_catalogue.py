@@ -67,10 +67,8 @@ class AdapterCatalogue:
         hashes = _hashes(spec, facts)
         wanted = _wanted(spec, before, hashes, reports, self.shares.now())
         missing_keys = len(wanted.api_keys) < len(spec.keys)
-        on_trial = any(
-            adapter.canary or (adapter.required and not adapter.last_good)
-            for adapter in wanted.adapters
-        )
+        on_trial = any(adapter.canary for adapter in wanted.adapters)
+        unproven = any(one.required and not one.last_good for one in wanted.adapters)
         held = [
             explained(a, w.held, w.desired)
             for a, w in zip(spec.adapters, wanted.adapters, strict=True)
@@ -95,7 +93,7 @@ class AdapterCatalogue:
             message="; ".join(text for _, text in held),
             # The app makes the keys; their hashes follow as soon as it is there. A canary is judged
             # by what replicas report.
-            poll_after=1.0 if missing_keys else TRIAL if on_trial else None,
+            poll_after=1.0 if missing_keys else TRIAL if on_trial or unproven else None,
             provisional=missing_keys or on_trial,
             held=bool(held),
         )
