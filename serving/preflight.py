@@ -24,6 +24,8 @@ from serving.weights import Tensor, WeightsError, all_zero, not_finite, read_hea
 
 # The one list of vLLM versions whose internals serving/engine.py was tested against.
 SUPPORTED_VLLM = ("0.32.0",)
+# All that vLLM reads of an adapter's folder, and so all that is published of it.
+READ = (CONFIG, WEIGHTS)
 # bytes: during a change two versions lie side by side on a replica's local disk, which holds 8 GiB
 SIZE_LIMIT = 3 << 30
 
@@ -107,7 +109,7 @@ def _checked(
         problems += _values(folder / WEIGHTS, tensors, modules)
     return Findings(
         problems=tuple(problems),
-        notes=tuple(_other_name(config, base_names)),
+        notes=(*_other_name(config, base_names), *_left_out(folder)),
         rank=max(ranks, default=0),
         base_model=_base_name(config),
         size=size,
@@ -176,6 +178,16 @@ def _other_name(config: Mapping[str, Any], known: tuple[str, ...]) -> list[str]:
         f"it says that it was trained on {shown(name)}, and the base model here is"
         f" {' or '.join(sorted(set(known)))!r}; their shapes decide"
     ]
+
+
+def _left_out(folder: Path) -> list[str]:
+    """What a trainer left beside the adapter: it is neither published nor part of a version."""
+    names = sorted(path.name for path in folder.iterdir() if path.name not in READ)
+    if not names:
+        return []
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    shown_names = ", ".join(shown(name)[1:-1] for name in names[:5])
+    return [f"only {' and '.join(READ)} are published; left out: {shown_names}{more}"]
 
 
 def _plain(name: str) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -99,16 +99,18 @@ class TreeChanging(TreeError):
     """A file changed while it was read: somebody is still writing. Look again later."""
 
 
-def digest_tree(folder: Path, cache: StatCache | None = None) -> Tree:
-    """Hash what `folder` holds, less what is excluded. Files whose stamp `cache` knows are not
-    read.
+def digest_tree(
+    folder: Path, cache: StatCache | None = None, *, only: Collection[str] = ()
+) -> Tree:
+    """Hash what `folder` holds, less what is excluded; of its files, `only` these when they are
+    given and there. Files whose stamp `cache` knows are not read.
 
     Raises:
         TreeError: the folder is missing, unreadable or empty, or holds links, special files, or
             names that a file share cannot hold or tell apart.
         TreeChanging: a file changed while it was read.
     """
-    found = _list(folder)
+    found = _list(folder, only)
     known = cache.read(folder) if cache else {}
     fresh: dict[str, tuple[Stamp, str]] = {}
     files: dict[str, File] = {}
@@ -122,8 +124,9 @@ def digest_tree(folder: Path, cache: StatCache | None = None) -> Tree:
             if keep:
                 fresh[relative] = (stamp, sha256)
         files[relative] = File(stamp.size, sha256, path)
-    if cache and (fresh or known.keys() - files.keys()):
-        cache.write(folder, fresh, gone=known.keys() - files.keys())
+    gone = set() if only else known.keys() - files.keys()
+    if cache and (fresh or gone):
+        cache.write(folder, fresh, gone=gone)
     return Tree(
         digest_of((relative, file.size, file.sha256) for relative, file in files.items()),
         MappingProxyType(files),
@@ -150,10 +153,11 @@ def is_excluded(path: str) -> bool:
     )
 
 
-def _list(folder: Path) -> dict[str, os.stat_result]:
+def _list(folder: Path, only: Collection[str]) -> dict[str, os.stat_result]:
     """Every file below `folder` that counts, by relative posix path."""
     problems: list[tuple[str, str]] = []
-    found = dict(_walk(folder, "", problems))
+    chosen = {name for name in only if os.path.lexists(folder / name)}
+    found = dict(_walk(folder, "", problems, chosen))
     problems += _collisions(found)
     if not found and not problems:
         problems.append(("", "holds no files"))
@@ -163,7 +167,7 @@ def _list(folder: Path) -> dict[str, os.stat_result]:
 
 
 def _walk(
-    folder: Path, below: str, problems: list[tuple[str, str]]
+    folder: Path, below: str, problems: list[tuple[str, str]], only: Collection[str] = ()
 ) -> Iterator[tuple[str, os.stat_result]]:
     try:
         entries = sorted(os.scandir(folder / below), key=lambda entry: entry.name)
@@ -172,7 +176,7 @@ def _walk(
         return
     for entry in entries:
         relative = below + entry.name
-        if is_excluded(relative):
+        if is_excluded(relative) or (only and relative not in only):
             continue
         if fault := name_fault(entry.name, relative):
             problems.append((relative, fault))

@@ -23,6 +23,7 @@ from reconciler.api.stat_cache import StatCache
 from reconciler.sources.remote import Fetched, missing_for
 from reconciler.sources.runtime import build_runtime
 from serving.catalogue import Expectation
+from serving.preflight import READ
 
 Fetch = Callable[[Sequence[Loaded]], Awaitable[Fetched]]
 
@@ -85,7 +86,7 @@ class DocumentSource:
         trees, folders, missing = {}, dict(fetched.folders), dict(fetched.missing)
         for ref, folder in fetched.folders.items():
             try:
-                trees[folder] = digest_tree(folder, self.stats)
+                trees[folder] = digest_tree(folder, self.stats, only=READ)
             except (TreeError, OSError) as error:
                 del folders[ref]
                 missing[ref] = missing_for(ref, error)
@@ -95,14 +96,17 @@ class DocumentSource:
 def _digest_all(
     documents: Sequence[Loaded], stats: StatCache
 ) -> tuple[dict[Path, Tree], list[Problem]]:
+    """An adapter's folder is what a replica reads of it, so that a trainer's next checkpoint is no
+    new version.
+    """
     trees: dict[Path, Tree] = {}
     problems = []
-    for loaded in documents:
-        for path, folder in loaded.folders():
-            if folder in trees:
-                continue
+    used = [(one, *place) for one in documents for place in one.folders()]
+    whole = {folder for _, path, folder in used if path[:2] != ("spec", "adapters")}
+    for loaded, path, folder in used:
+        if folder not in trees:
             try:
-                trees[folder] = digest_tree(folder, stats)
+                trees[folder] = digest_tree(folder, stats, only=() if folder in whole else READ)
             except TreeError as error:
                 problems.append(loaded.problem(path, f"the folder cannot be published: {error}"))
     return trees, problems

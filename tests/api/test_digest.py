@@ -217,3 +217,14 @@ def test_a_name_is_either_safe_for_a_share_or_refused(name):
     if name_fault(name, name) is None:
         assert not set(name) & set('"\\/:|<>*?\0')
     assert collision_key(collision_key(name)) == collision_key(name)
+
+
+def test_only_named_files_count_where_they_are_named(tmp_path):
+    """What a trainer leaves beside an adapter changes nothing of its digest, links included."""
+    (tmp_path / "config.json").write_text("{}")
+    before = digest_tree(tmp_path, only=("config.json", "weights"))
+    (tmp_path / "checkpoint-500").mkdir()
+    (tmp_path / "checkpoint-500" / "optimizer.pt").write_bytes(b"x")
+    (tmp_path / "latest").symlink_to("checkpoint-500")
+    assert digest_tree(tmp_path, only=("config.json", "weights")) == before
+    assert list(before.files) == ["config.json"]

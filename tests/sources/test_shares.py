@@ -141,7 +141,9 @@ async def test_half_an_upload_is_no_version(daemon, stage):
 
 
 async def test_a_file_may_become_a_folder(daemon, stage):
-    """What has another shape on the share takes it here too, both ways."""
+    """What has another shape on the share takes it here too, both ways; beside an adapter it makes
+    no new version.
+    """
     await put(daemon, "dev", stage.root / "red")
     await put(daemon, "prod", stage.root / "green")
     await files.create(share(daemon, "dev"), "adapters/style/notes", b"a file")
@@ -149,11 +151,12 @@ async def test_a_file_may_become_a_folder(daemon, stage):
     before = digests(daemon.composition)
     await files.delete(share(daemon, "dev"), "adapters/style/notes")
     await files.create(share(daemon, "dev"), "adapters/style/notes/one", b"in a folder")
-    after = digests(await daemon.load())
-    assert after["dev"] != before["dev"]
+    assert digests(await daemon.load()) == before
+    assert len(list(stage.state.rglob("notes/one"))) == 2  # on the share and in the copy
     await files.delete_tree(share(daemon, "dev"), "adapters/style/notes")
     await files.create(share(daemon, "dev"), "adapters/style/notes", b"a file")
     assert digests(await daemon.load()) == before
+    assert not list(stage.state.rglob("notes/one"))
 
 
 async def test_an_adapter_that_is_being_written_waits(daemon, stage):
@@ -165,7 +168,10 @@ async def test_an_adapter_that_is_being_written_waits(daemon, stage):
     before = digests(await daemon.load())
     mirror, now = daemon.remote.mirror, [0.0]
     mirror.quiet, mirror._clock = 3600.0, lambda: now[0]
-    await files.create(share(daemon, "dev"), "adapters/style/README.md", b"changed")
+    path = "adapters/style/adapter_config.json"
+    await files.delete(share(daemon, "dev"), path)
+    changed = (stage.root / "red" / "adapter_config.json").read_bytes() + b"\n"
+    await files.create(share(daemon, "dev"), path, changed)
     assert digests(await daemon.load()) == before
     now[0] = 3599.0
     assert digests(await daemon.load()) == before
