@@ -79,6 +79,7 @@ class Exchange:
             prompt_limit=self._bounds.prompt_tokens,
             output_limit=self._bounds.output_tokens,
             prompt_logprobs=key.evaluation,
+            route=scope["path"],
         )
 
     async def run(self, receive: Receive, send: Send) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from serving.field_metrics import FieldMetrics
 from serving.traffic import Call
 from serving.versions import Version
 
@@ -74,6 +75,7 @@ class Metrics:
             ["adapter", "reason"],
             registry=of,
         )
+        self.field = FieldMetrics(of)
         self._of_versions = (
             self.errors,
             self.prompt_tokens,
@@ -85,6 +87,7 @@ class Metrics:
         """Count a call that is over. One that vLLM refused before it chose a model
         belongs to none.
         """
+        self.field.ended(call)
         if not call.model:
             return
         whose = (call.model, call.version.digest[:12] if call.version else "base")
@@ -101,6 +104,8 @@ class Metrics:
 
     def resident(self, versions: Iterable[Version]) -> None:
         """State what is in memory now, and forget what has left it."""
+        versions = list(versions)
+        self.field.resident(versions)
         now = {(version.name, version.digest[:12]): version for version in versions}
         for whose, version in now.items():
             self.resident_now.labels(*whose).set(1)

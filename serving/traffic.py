@@ -49,6 +49,7 @@ class Call:
     output_limit: int | None = None
     prompt_logprobs: bool = False
     structured: bool = False
+    route: str = ""
     model: str = ""
     version: Pinned | None = None
     prompt_tokens: int = 0

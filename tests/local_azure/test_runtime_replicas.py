@@ -24,6 +24,7 @@ def write(path):
 subprocess.run(["mount", "-o", "remount,rw,bind", "/data/share"], capture_output=True)
 facts = {"share": os.listdir("/data/share"), "share_writable": write("/data/share"), "own_writable": write("/usr/share/own"),
          "tmp": os.listdir("/tmp"), "tmp_writable": write("/tmp"), "usr_writable": write("/usr"), "home": os.listdir("/home"),
+         "status": pathlib.Path("/proc/self/status").read_text(),
          "host": socket.gethostbyname(socket.gethostname()), "hostname": socket.gethostname(), "shm": os.listdir("/dev/shm")}
 pathlib.Path("/usr/share/own/facts.json").write_text(json.dumps(facts))
 """
@@ -57,6 +58,7 @@ async def test_a_replica_sees_its_volumes_and_nothing_of_the_machine(tmp_path):
             False,
             [],
         )
+        assert "NoNewPrivs:\t1" in facts["status"]
         assert facts["host"] == "127.0.0.1"
         assert facts["hostname"] == status.replicas[0].name
         assert not Path("/usr/share/own").exists()

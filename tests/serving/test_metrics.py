@@ -89,3 +89,35 @@ def test_failed_loads_are_counted_by_reason(metrics):
     metrics.failed("red", "NoSpace")
     metrics.failed("red", "NoSpace")
     assert value(metrics, "adapter_failures_total", adapter="red", reason="NoSpace") == 2
+
+
+def test_the_fields_own_names_say_the_same(metrics, tmp_path):
+    """OpenTelemetry's by model and operation, vLLM's by adapter and rank, and tokens by key."""
+    (tmp_path / "adapter_config.json").write_text('{"r": 8}')
+    version = Version("red", "1" * 64, tmp_path, 1, load_seconds=0.5)
+    metrics.resident([version])
+    for status, failed in ((200, False), (500, False), (200, True)):
+        one = call(version, status=status, failed=failed)
+        one.route = "/v1/chat/completions"
+        metrics.ended(one)
+    metrics.ended(call(model="", status=400))
+
+    def sample(name, **labels):
+        return metrics.registry.get_sample_value(name, labels)
+
+    chat = {
+        "gen_ai_operation_name": "chat",
+        "gen_ai_provider_name": "vllm",
+        "gen_ai_request_model": "red",
+    }
+    for error in ("", "500", "stream"):
+        assert sample("gen_ai_server_request_duration_seconds_count", **chat, error_type=error) == 1
+    assert sample("gen_ai_server_time_to_first_token_seconds_count", **chat) == 3
+    assert sample("gen_ai_server_time_per_output_token_seconds_count", **chat) == 3
+    assert sample("moorage_key_tokens_total", key="default", kind="completion") == 12
+    assert sample("moorage_key_requests_total", key="default", status="400") == 1
+    here = {"adapter_name": "red", "level": "cpu", "pinned": "false", "rank": "8"}
+    assert sample("vllm:lora_adapter_loaded", **here) == 1
+    assert sample("vllm:lora_adapter_load_seconds", adapter_name="red") == 0.5
+    metrics.resident([])
+    assert sample("vllm:lora_adapter_loaded", **here) is None
