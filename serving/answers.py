@@ -66,6 +66,7 @@ def translated(status: int, body: bytes, models: Callable[[], list[str]] = list)
         return None
     word = _code(status, text, param, code)
     if word == "model_not_found" and (names := models()):
+        text = text.partition(" Valid aliases")[0]  # vLLM's own list knows nothing of keys
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
         text += f" This key may use: {', '.join(names[:_LISTED])}{more}."
     return refuse(status, text, word, param=param if isinstance(param, str) else None)

@@ -340,7 +340,8 @@ async def test_a_packed_body_reaches_vllm_unpacked():
 
 async def test_an_unknown_model_is_told_with_those_that_the_key_may_use():
     """And with no others."""
-    error = {"message": "The model `x` does not exist.", "param": "model", "code": 404}
+    text = "The model `x` does not exist. Valid aliases: tiny."
+    error = {"message": text, "param": "model", "code": 404}
     inner = Inner(404, (json.dumps({"error": error}).encode(),))
     door = make_door(
         keys=Keys([api_key("ci", models=("red", "x"))]), models=lambda: ["tiny", "red", "green"]
@@ -374,3 +375,14 @@ async def test_work_is_taken_from_the_limits_and_given_back():
     assert (status, json.loads(body)["error"]["code"]) == (400, "limit_exceeded")
     status, _, headers, _ = await call("/v1/models", door=door)
     assert headers[b"x-ratelimit-remaining-tokens"] == b"1000", "nothing was used, all is back"
+
+
+async def test_a_refused_request_counts_too():
+    """Looking into it was work: two that name a wrong model leave one of three."""
+    keys = Keys([api_key("ci", models=("red",), requests_per_minute=3)], clock=lambda: 5.0)
+    door = make_door(keys=keys)
+    statuses = [
+        (await call("/v1/completions", "POST", door=door, body=(body,)))[0]
+        for body in (b'{"model": "x"}', b"no", b'{"model": "red"}', b'{"model": "red"}', b"no")
+    ]
+    assert statuses == [403, 400, 200, 429, 429]
