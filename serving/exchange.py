@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from serving.answers import Answer, Message, Send, refuse, too_large, translated
-from serving.bodies import Lane, RefusedError, answer_and_drop, read
+from serving.bodies import Incoming, Lane, RefusedError, answer_and_drop, read
 from serving.catalogue import Cors, Limits
 from serving.keys import Header, Key, Keys, Refusal
 from serving.limits import Bounds, Order, judge
@@ -82,15 +82,16 @@ class Exchange:
             route=scope["path"],
         )
 
-    async def run(self, receive: Receive, send: Send) -> None:
+    async def run(self, receive: Incoming, send: Send) -> None:
         call, door = self._call, self._door
         body, order, token = b"", None, current_call.set(call)
+        given: Receive = receive
         door.calls.add(call)
         try:
             if self._scope["method"] == "POST":
                 body, order = await self._take(receive)
-                receive = _replay(body, receive)
-            await self._app(self._scope, receive, _outgoing(self, send))
+                given = _replay(body, receive)
+            await self._app(self._scope, given, _outgoing(self, send))
         except RefusedError as error:
             call.status = error.answer.status
             if call.status != TOO_MANY:

@@ -12,7 +12,7 @@ import json
 
 from serving import cors
 from serving.answers import Answer, Message, Send, refuse
-from serving.bodies import CLOSE, answer_and_drop
+from serving.bodies import CLOSE, Incoming, answer_and_drop
 from serving.exchange import App, Door, Exchange, Receive, Scope
 from serving.keys import Header
 from serving.routes import (
@@ -41,7 +41,8 @@ class Gate:
         else:
             await send({"type": "websocket.close", "code": 1008, "reason": "not served here"})
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _http(self, scope: Scope, stream: Receive, send: Send) -> None:
+        receive = Incoming(stream)
         door: Door | None = getattr(scope["app"].state, "moorage", None)
         if is_probe(scope):
             await _probe(scope, door)(send)

@@ -13,6 +13,7 @@ import pytest
 
 from serving.answers import refuse
 from serving.bodies import (
+    Incoming,
     Lane,
     RefusedError,
     answer_and_drop,
@@ -176,9 +177,14 @@ async def test_a_refused_body_is_read_to_its_end_after_the_answer():
         events.append((message["type"][14:], message.get("more_body")))
 
     scope = {"headers": [(b"content-length", b"5000")]}
-    await answer_and_drop(refuse(413, "no", "x"), scope, receive, send)
+    await answer_and_drop(refuse(413, "no", "x"), scope, Incoming(receive), send)
     assert events == [("start", None), ("body", True), *["read"] * 5, ("body", None)]
     events.clear()
+    whole = Incoming(receive)
+    whole.ended = True
+    await answer_and_drop(refuse(400, "no", "x"), scope, whole, send)
+    assert events == [("start", None), ("body", None)], "nothing is left that could be waited for"
+    events.clear()
     scope["headers"].append((b"expect", b"100-continue"))
-    await answer_and_drop(refuse(413, "no", "x"), scope, receive, send)
+    await answer_and_drop(refuse(413, "no", "x"), scope, Incoming(receive), send)
     assert events == [("start", None), ("body", None)]

@@ -101,6 +101,16 @@ async def test_a_client_that_reads_only_when_it_has_sent_all_gets_the_answer(gat
         assert await asyncio.to_thread(ask) == [413, 200]
 
 
+async def test_a_refusal_of_what_was_read_whole_is_over_at_once(gate):
+    """The connection takes the next request; nothing waits for the client to leave."""
+    url = f"http://127.0.0.1:{gate}/v1/completions"
+    headers = {"authorization": "Bearer sk-o"}
+    async with asyncio.timeout(10), aiohttp.ClientSession(headers=headers) as session:
+        for _ in range(10):
+            async with session.post(url, json={"n": 16_384}) as answer:
+                assert (answer.status, await answer.read() != b"") == (400, True)
+
+
 async def test_a_client_that_waits_to_be_asked_is_refused_without_its_body(gate):
     """`Expect: 100-continue`: the refusal is the answer, and no 100 follows it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gate)
