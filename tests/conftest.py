@@ -13,6 +13,7 @@ from infra.local_azure.exchanges import Exchanges
 from tests.conformance import exchanges, types
 
 ROOT = Path(__file__).parent
+LONG = ("vllm", "e2e", "chat", "kinds", "local_azure", "conformance")  # folders, longest first
 
 # The suite starts hundreds of Python processes. Without bytecode each of them compiles all that it
 # imports, which takes three times as long as the rest of its start.
@@ -30,11 +31,21 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 2 * len(os.sched_getaffinity(0))
 
 
+def _turn(item: pytest.Item) -> int:
+    if any(mark.args == ("vllm",) for mark in item.iter_markers("xdist_group")):
+        return 0
+    folder = item.path.relative_to(ROOT).parts[0]
+    return LONG.index(folder) if folder in LONG else len(LONG)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of a file stay in one process and in their order, because they share its
-    fixtures. Files that share more name an `xdist_group`.
+    fixtures. Files that share more name an `xdist_group`: those that run vLLM are one, because two
+    of them side by side take all cores. What takes longest begins first, so that no process is left
+    alone with it at the end.
     """
+    items.sort(key=_turn)
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from tests.e2e.stage import is_write
+from tests.e2e.ground import is_write
 
 MOMENTS = ("before", "unanswered", "answered")
 AFTER_S = 0.002  # enough for the answer to reach its caller, too short for much else

@@ -20,7 +20,12 @@ from serving.preflight import check_adapter
 from tests.serving.plain_vllm import KEY, PYTHON, Plain, differ, edit, opens
 from tests.tiny_model import make_adapter, make_model
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.xdist_group("vllm"),
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+]
 
 
 @pytest.fixture(scope="module")
