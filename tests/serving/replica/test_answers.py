@@ -294,7 +294,8 @@ async def test_clients_of_azure_openai_browsers_and_harnesses_are_served(server,
             ) as answer:
                 assert answer.status == status
     async with client.post("/v1/completions", json={"model": "blue", "prompt": "x"}) as answer:
-        said = (await answer.json())["error"]["message"]
-        assert said.endswith("This key may use: tiny, red, green.")
+        said, _, names = (await answer.json())["error"]["message"].partition(" This key may use: ")
+        assert said == "The model `blue` does not exist."
+        assert set(names.rstrip(".").split(", ")) == {"tiny", "red", "green"}
     server.share.write(red, green)
     await server.serves(red, green)
