@@ -1,5 +1,5 @@
-"""An adapter in a document: its versions, what they must answer, and how a new one is tried on a
-few requests first.
+"""An adapter in a document: its versions, their evaluation, and the canary that tries a new version
+on part of the requests.
 """
 
 from __future__ import annotations
@@ -50,16 +50,18 @@ class Canary(Model):
     source: AdapterText
     """The version to try, in the same forms."""
     weight: Annotated[Int, Field(ge=0, le=100)] = 10
-    """How many of a hundred requests it answers, on every replica; the same `user` always meets the
-    same version.
+    """How many of a hundred requests the canary answers, on every replica. Requests with the same
+    `user` get the same version.
     """
     evaluation: EvaluationFile | None = None
-    """What it must answer before it gets a request; the adapter's own file when left out."""
+    """The evaluation that the canary must pass before it gets requests; the adapter's own file when
+    left out.
+    """
     max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """The part of its requests that the server may fail; more, and it is rolled back."""
+    """The part of its requests that may fail on the server; above it, the canary is rolled back."""
     promote_after: Duration | None = None
-    """How long all must be well before it takes the name over, such as 30m; only `moorage adapter
-    promote` does when left out.
+    """How long the canary must serve without a fault before it is promoted, such as 30m. When left
+    out, only `moorage adapter promote` promotes it.
     """
 
 
@@ -75,9 +77,11 @@ class Adapter(Model):
     has never loaded makes `AdaptersLoaded` False and holds up nothing.
     """
     evaluation: EvaluationFile | None = None
-    """A file of prompts and what their answers must contain; a version that fails is not served."""
+    """A file of prompts, each with a text that its answer must contain; a version that fails is not
+    served.
+    """
     canary: Canary | None = None
-    """Another version under the same name, for a part of the requests."""
+    """Another version under the same name, which answers part of the requests."""
 
     @model_validator(mode="after")
     def _another(self) -> Self:

@@ -1,4 +1,6 @@
-"""Who may use a service, for what and how much of it, as a document says it."""
+"""The keys of a service in a document: the models and the rate of each key, and the limits of
+requests.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ _Count = Annotated[Int, Field(ge=1, le=1_000_000_000)]
 
 class RateLimit(Model):
     requests_per_minute: Annotated[Int, Field(ge=1, le=1_000_000)] | None = None
-    """Requests that one replica answers in a minute; a client that was quiet may send them all at
-    once. One for several choices or prompts counts as several.
+    """Requests that one replica answers in a minute. A client that has sent none may send all of
+    them at once. A request for several choices or prompts counts as several requests.
     """
     tokens_per_minute: _Count | None = None
     """Tokens of prompts and answers that one replica takes in a minute."""
@@ -46,16 +48,18 @@ class KeyLimits(Model):
 
 class ApiKey(Model):
     name: Annotated[str, names.API_KEY]
-    """The key's name; its value is made by Moorage, `moorage key` prints it."""
+    """The name of the key. Moorage makes the value; `moorage key` prints it."""
     models: Annotated[Items[str], Field(min_length=1)] | None = None
-    """The models it may use, the service's name among them or not; all when left out."""
+    """The models that the key may use: names of adapters, and the service's name for the base
+    model; all when left out.
+    """
     rate_limit: RateLimit | None = None
-    """How much it may use them."""
+    """How much the key may use."""
     limits: KeyLimits = KeyLimits()
-    """What one of its requests may ask for, in the place of the service's limits."""
+    """Limits of one request with this key, in place of the service's limits."""
     evaluation: Bool = False
-    """Opens `/tokenize`, `/detokenize` and, without adapters, log-probabilities of the prompt, as
-    evaluation harnesses need them.
+    """Opens `/tokenize`, `/detokenize` and, on a service without adapters, log-probabilities of the
+    prompt. Evaluation harnesses need them.
     """
     admin: Bool = False
     """Opens `/metrics` and `/state` instead of the models."""
@@ -84,32 +88,38 @@ class Auth(Model):
     api_keys: Annotated[
         Items[ApiKey], unique("name", "API key", "remove one of them"), Field(min_length=1)
     ] = (ApiKey(name="default"),)
-    """Keys that clients may use; adding, removing or limiting one takes effect without a restart.
-    """
+    """API keys that clients may use. Adding, removing or limiting a key needs no restart."""
 
 
 class Limits(Model):
     body_mi_b: Annotated[Int, Field(ge=1, le=1024, alias="bodyMiB")] = 16
-    """MiB of a request's body, unpacked; more is answered with 413. Two images of a phone."""
+    """MiB of a request's uncompressed body; a larger body is answered with 413. The default is
+    enough for two images of a phone.
+    """
     prompt_tokens: _Count | None = None
-    """Tokens of a prompt; more is answered with 400. What the model can take when left out."""
+    """Tokens of a prompt; a longer prompt is answered with 400. When left out, the model's own
+    limit.
+    """
     output_tokens: _Count = 32_768
-    """Tokens of an answer; a request without a maximum is cut there, one that asks for more is
-    answered with 400. Enough for a model that reasons at length.
+    """Tokens of an answer. An answer to a request without a maximum ends there; a request for more
+    is answered with 400. The default is enough for a model that reasons at length.
     """
     sequences: Annotated[Int, Field(ge=1, le=16_384)] = 64
-    """Choices times prompts of one request: a quarter of what vLLM works on at a time, so that no
-    request fills it alone.
+    """Choices times prompts of one request. The default is a quarter of the sequences that vLLM
+    works on at a time, so that no single request fills vLLM.
     """
     messages: Annotated[Int, Field(ge=1, le=100_000)] = 2_048
-    """Messages of a chat; each holds up every other request for some 20 microseconds."""
+    """Messages of a chat. Each message delays every other request by some 20 microseconds."""
     tools: Annotated[Int, Field(ge=1, le=10_000)] = 128
-    """Tools of a request, as many as OpenAI takes."""
+    """Tools of a request. The default is OpenAI's limit."""
     schema_ki_b: Annotated[Int, Field(ge=1, le=4096, alias="schemaKiB")] = 64
-    """KiB of a JSON schema, grammar or expression, and eight times that of all tools together."""
+    """KiB of one JSON schema, grammar or regular expression. All tools of a request together may
+    have eight times as much.
+    """
     schema_parts: Annotated[Int, Field(ge=1, le=100_000)] = 2_000
-    """Values of a schema, and four letters each of an expression with its repetitions written out.
-    vLLM compiles 2,000 at once and 20,000 in 4 seconds, while others wait, and cannot be stopped.
+    """Values of a JSON schema. Four letters of a regular expression count as one value, with
+    repetitions written out. vLLM compiles 2,000 values at once and 20,000 in 4 seconds; all other
+    requests wait, and vLLM cannot be stopped.
     """
     media_mi_b: Annotated[Int, Field(ge=1, le=1024, alias="mediaMiB")] = 8
     """MiB of images, audio and video in a request."""
@@ -126,23 +136,23 @@ class Limits(Model):
         ],
         Field(max_length=64),
     ] = ()
-    """Hosts from which a replica fetches the media that a request names by URL; none when left
-    out. It never follows a redirect there, nor to a private address.
+    """Hosts from which a replica fetches media that a request names by URL; none when left out. The
+    replica follows no redirect and connects to no private address.
     """
     parallel_requests: Annotated[Int, Field(ge=1, le=100_000)] = 256
-    """Requests that one replica works on at a time, of all keys together; as many as vLLM puts in a
-    batch. More are answered with 429.
+    """Requests of all keys together that one replica works on at a time; more are answered with
+    429. The default is the size of vLLM's batch.
     """
     requests_per_minute: Annotated[Int, Field(ge=1, le=1_000_000)] | None = None
-    """Requests that one replica answers in a minute, of all keys together."""
+    """Requests of all keys together that one replica answers in a minute."""
     tokens_per_minute: _Count | None = None
-    """Tokens of prompts and answers that one replica takes in a minute, of all keys together."""
+    """Tokens of prompts and answers of all keys together that one replica takes in a minute."""
 
 
 class RequestLog(Model):
     prompts: Bool = False
-    """Whether the request log carries the beginning of each request's body; otherwise no word of it
-    is kept.
+    """Whether the request log holds the beginning of each request's body. When false, it holds no
+    part of the body.
     """
 
 

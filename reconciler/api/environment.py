@@ -1,5 +1,5 @@
-"""The `Environment` document: what services share. Everything left out is derived from its name,
-see composition.
+"""The `Environment` document: the resources that services share. The composition derives every
+field that is left out.
 """
 
 from __future__ import annotations
@@ -43,12 +43,14 @@ class LogAnalytics(Model):
     name: Annotated[str, names.WORKSPACE] | None = None
     """The workspace's name; `law-<environment>` when left out."""
     retention_in_days: Annotated[Int, Field(ge=30, le=730)] | None = None
-    """Days that logs are kept, 30 to 730; 30 when left out."""
+    """Days for which logs are kept, 30 to 730; 30 when left out."""
 
 
 class Storage(Model):
     account_name: Annotated[str, names.STORAGE_ACCOUNT] | None = None
-    """Unique in all of Azure; derived from the subscription and names when left out."""
+    """The storage account's name, unique in all of Azure; derived from the subscription and names
+    when left out.
+    """
     share_name: Annotated[str, names.FILE_SHARE] | None = None
     """The file share that replicas mount; `moorage` when left out."""
     quota_gib: Annotated[Int, Field(ge=1, le=102_400)] | None = Field(
@@ -63,14 +65,14 @@ class ManagedEnvironment(Model):
     name: Annotated[str, names.MANAGED_ENVIRONMENT] | None = None
     """The Container Apps environment's name; `cae-<environment>` when left out."""
     storage_name: Annotated[str, names.ENVIRONMENT_STORAGE] | None = None
-    """Under which name the share is registered there, `moorage` when left out; a rotated key
-    appends its fingerprint.
+    """The name under which the share is registered in the managed environment; `moorage` when left
+    out. After a rotation of the key its fingerprint is appended.
     """
 
 
 class WorkloadProfile(Model):
     name: Annotated[str, names.WORKLOAD_PROFILE]
-    """What `workloadProfileName` of a service refers to."""
+    """The name that `workloadProfileName` of a service refers to."""
     workload_profile_type: Annotated[
         str,
         bounded(
@@ -212,17 +214,17 @@ class EnvironmentSpec(Model):
         ]
         | None
     ) = None
-    """Whose everything in this Environment is: the identity of a set of documents, which its tags
-    carry; the setting MOORAGE_OWNER when left out, else derived from the documents' place.
+    """The identity of the set of documents, which the tags of all resources carry. When left out,
+    the setting MOORAGE_OWNER, or else derived from where the documents are.
     """
     subscription_id: Annotated[str, AfterValidator(_subscription)] | None = None
     """The Azure subscription; the setting MOORAGE_SUBSCRIPTION_ID when left out."""
     resource_group: Annotated[str, names.RESOURCE_GROUP] | None = None
-    """Created when missing; `rg-moorage-<environment>` when left out."""
+    """The resource group, created when missing; `rg-moorage-<environment>` when left out."""
     location: Annotated[str, AfterValidator(_location)] | None = None
     """The Azure region. It cannot be changed later."""
     tags: Annotated[Mapping[str, str], AfterValidator(_tags)] = Field(default_factory=dict)
-    """Put on everything Moorage creates, beside its own; tags of others stay."""
+    """Tags for everything that Moorage creates, in addition to its own; tags of others stay."""
     log_analytics: LogAnalytics | None = None
     """The Log Analytics workspace."""
     storage: Storage | None = None
@@ -235,12 +237,14 @@ class EnvironmentSpec(Model):
         ]
         | None
     ) = None
-    """Where services may run; Consumption and a serverless A100 named `gpu` when left out."""
+    """Workload profiles of the managed environment; Consumption and a serverless A100 named `gpu`
+    when left out.
+    """
     sync_policy: SyncPolicy = SyncPolicy()
-    """What the daemon may do without being asked."""
+    """What the daemon may do without an approval."""
     reconcile_policy: ReconcilePolicy = ReconcilePolicy.MANAGE
-    """Manage writes, Observe only reports, Skip does not even look."""
+    """Manage writes to Azure; Observe only reports differences; Skip does not read Azure either."""
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
-    """What happens to the resources when this document goes; the storage account and its share are
-    always retained.
+    """What happens to the resources when this document is removed; the storage account and its
+    share are always retained.
     """

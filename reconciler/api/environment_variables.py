@@ -1,5 +1,5 @@
-"""`env` of a service: names Container Apps takes, each once, and none that Moorage or the platform
-sets.
+"""`env` of a service: names that Container Apps accepts, each once, and none that Moorage or the
+platform sets.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Variable(Model):
     ]
     """The variable's name."""
     value: str
-    """Its value, as text. Do not put secrets here: whoever can read the app can read it."""
+    """The value, as text. Put no secret here: everybody who can read the container app can read it.
+    """
 
 
 # Container Apps accepts a name twice and then never starts the replica, without a word.
@@ -69,7 +70,7 @@ Variables = Annotated[
 
 
 def model_variable_faults(variables: Iterable[Variable]) -> Iterator[Fault]:
-    """What a service with a model may not set besides."""
+    """Further variables that a service with a model may not set."""
     for index, variable in enumerate(variables):
         if owned := _MODEL_SERVICE.get(variable.name):
             yield Fault(

@@ -1,5 +1,5 @@
-"""What every document model is made of: the base model, words read in any case, and refusals that
-say what would be right.
+"""The parts of every document model: the base model, enumerations that ignore case, and errors that
+name the correct form.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _empty_is_left_out(cls, value: Any) -> Any:
-        """`adapters:` with nothing after it is what remains when the last item is removed."""
+        """An empty `adapters:` counts as no field: it remains when the last item of a list is
+        removed.
+        """
         if not isinstance(value, dict):
             return value
         optional = {field.alias: not field.is_required() for field in cls.model_fields.values()}
@@ -79,10 +81,8 @@ class AnyCaseEnum(StrEnum):
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong and what would be right.
-
-    `at` leads from the refused value to the offending part of it; `key` says that its key is meant,
-    not its value.
+    """One error and the correct form. `at` is the path from the refused value to its wrong part;
+    with `key` the key of this part is wrong, not its value.
     """
 
     message: str
@@ -109,7 +109,7 @@ def refuse_any(faults: Iterable[Fault]) -> None:
 
 
 def unique(field: str, what: str, hint: str, *, ignoring_case: bool = False) -> AfterValidator:
-    """Items of a list may not share `field`; the later one is refused where it stands."""
+    """Refuse two items of a list with the same `field`, at the place of the later one."""
 
     def check(items: tuple[Any, ...]) -> tuple[Any, ...]:
         seen: dict[str, int] = {}

@@ -37,15 +37,15 @@ class CorsPolicy(Model):
     ]
     """Web pages that may use the service, such as https://chat.example.com; * for all."""
     allowed_methods: Items[Name] = ()
-    """Methods they may use; those of the route when left out."""
+    """Methods that these pages may use; the methods of the route when left out."""
     allowed_headers: Items[Name] = ("*",)
-    """Headers they may send."""
+    """Headers that these pages may send."""
     expose_headers: Items[Name] = ()
-    """Headers of the answer that they may read."""
+    """Headers of the answer that these pages may read."""
     max_age: Annotated[Int, Field(ge=0, le=86_400)] | None = None
-    """Seconds for which a browser need not ask again."""
+    """Seconds for which a browser may reuse the answer to a preflight request."""
     allow_credentials: Bool = False
-    """Whether they may send cookies along; keys need none."""
+    """Whether these pages may send cookies; API keys need no cookies."""
 
     @model_validator(mode="after")
     def _no_credentials_for_all(self) -> Self:

@@ -1,4 +1,4 @@
-"""Which keys a model takes at a path: what "did you mean" and "it belongs in" are answered from."""
+"""The keys that a document accepts at a path, for the hints "did you mean" and "it belongs in"."""
 
 from __future__ import annotations
 

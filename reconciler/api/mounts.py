@@ -1,6 +1,4 @@
-"""Where a `code` service's folders are in its container: one folder that holds the code, and more
-beside it.
-"""
+"""The folders in the container of a `code` service: the code, and further read-only folders."""
 
 from __future__ import annotations
 
@@ -31,12 +29,12 @@ class Mount(Model):
     source: CodeText
     """./folder or share://path."""
     mount_path: MountPath
-    """Where it is in the container, read-only."""
+    """The path in the container; read-only."""
 
 
 def mount_faults(code_path: str, mounts: Sequence[Mount]) -> Iterator[Fault]:
-    """One folder inside another: the outer one is read-only, so nothing can make the place for the
-    inner one.
+    """Refuse one folder inside another: the outer folder is read-only, so the mount point of the
+    inner folder cannot be made.
     """
     taken = [code_path]
     for index, mount in enumerate(mounts):

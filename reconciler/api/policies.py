@@ -14,14 +14,14 @@ class ReconcilePolicy(AnyCaseEnum):
 
 
 class AdoptionPolicy(AnyCaseEnum):
-    """What happens where the name is taken by something that somebody else made."""
+    """What happens when a resource with the name exists and somebody else made it."""
 
     CREATE = "Create"
     ADOPT_OR_CREATE = "AdoptOrCreate"
 
 
 class DeletionPolicy(AnyCaseEnum):
-    """What happens to resources whose document goes."""
+    """What happens to resources when their document is removed."""
 
     DELETE = "Delete"
     RETAIN = "Retain"

@@ -163,7 +163,7 @@ class Reason(StrEnum):
         "NotOwned",
         "the resource exists, is not Moorage's, and no document names it",
         "choose another name, or name it in the Environment; for a container app, write"
-        " [`adoptionPolicy: AdoptOrCreate`](documents.md#an-app-that-is-there-already)",
+        " [`adoptionPolicy: AdoptOrCreate`](documents.md#adopting-an-existing-container-app)",
     )
     OWNED_BY_ANOTHER = (
         "OwnedByAnother",

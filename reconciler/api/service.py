@@ -52,16 +52,18 @@ class Engine(Model):
         ]
         | None
     ) = None
-    """The container image; the one pinned by this release when left out."""
+    """The container image; when left out, the image that this release pins."""
     args: EngineArgs = Field(default_factory=dict)
     """vLLM's own flags without the leading --, such as max-model-len: 4096."""
     allow: Items[str] = ()
-    """Those of `args` that open what Moorage keeps shut, such as trust-remote-code, named again."""
+    """Flags of `args` that open something that Moorage keeps closed, such as trust-remote-code;
+    repeating the name here permits the flag.
+    """
 
 
 class Resources(Model):
     cpu: Annotated[float, Field(gt=0, le=96, strict=True)] | None = None
-    """Cores of one replica."""
+    """CPU cores of one replica."""
     memory: (
         Annotated[
             str,
@@ -78,14 +80,14 @@ class Resources(Model):
 
 class Scale(Model):
     min_replicas: Annotated[Int, Field(ge=0, le=1000)] = 0
-    """Replicas kept running; 0 costs nothing while nobody asks."""
+    """Replicas that always run; with 0 a service without requests costs nothing."""
     max_replicas: Annotated[Int, Field(ge=1, le=1000)] = 1
-    """Most replicas; each takes a GPU of the profile."""
+    """The highest number of replicas; each needs a GPU of the workload profile."""
     concurrent_requests: Annotated[Int, Field(ge=1, le=100_000)] | None = None
-    """Requests at a time per replica before another one is started."""
+    """Requests at a time per replica before Azure starts another replica."""
     cooldown_period: Annotated[Int, Field(ge=1, le=604_800)] | None = None
-    """Seconds without requests before the last replica goes; long enough to load the model when
-    left out.
+    """Seconds without requests before the last replica stops; when left out, long enough to load
+    the model.
     """
 
     @model_validator(mode="after")
@@ -128,26 +130,27 @@ class InferenceServiceSpec(Model):
     ] = ()
     """LoRA adapters of the base model."""
     code: CodeText | None = None
-    """Instead of `model`: the folder of your own web API."""
+    """In place of `model`: the folder of your own web API."""
     command: Annotated[Items[str], Field(min_length=1)] | None = None
-    """With `code`: what is run in that folder."""
+    """With `code`: the command that runs in this folder."""
     args: Items[str] = ()
     """With `code`: arguments of `command`."""
     target_port: Annotated[Int, Field(ge=1, le=65_535)] | None = None
-    """With `code`: the port it listens on."""
+    """With `code`: the port that the command listens on."""
     mount_path: MountPath | None = None
-    """With `code`: where its folder is in the container and `command` runs; `/app` when left out.
+    """With `code`: the path of its folder in the container, in which `command` runs; `/app` when
+    left out.
     """
     mounts: Items[Mount] = ()
-    """With `code`: more folders for it."""
+    """With `code`: further folders, each mounted read-only."""
     progress_deadline_seconds: Annotated[Int, Field(ge=10, le=57_600)] | None = None
-    """With `code`: seconds until it must listen; 240 when left out."""
+    """With `code`: seconds in which the command must begin to listen; 240 when left out."""
     engine: Engine = Engine()
     """The container image and, with `model`, vLLM's flags."""
     env: Variables = ()
     """Environment variables of the container."""
     resources: Resources | None = None
-    """CPU and memory of a replica; all that the workload profile gives when left out."""
+    """CPU and memory of a replica; when left out, all that the workload profile offers."""
     workload_profile_name: Annotated[str, names.WORKLOAD_PROFILE] | None = None
     """One of the environment's workload profiles."""
     scale: Scale = Scale()
@@ -159,18 +162,18 @@ class InferenceServiceSpec(Model):
     auth: Auth = Auth()
     """With `model`: who may use it."""
     limits: Limits = Limits()
-    """With `model`: what requests may ask for, one by one and together."""
+    """With `model`: limits of one request, and of all requests together."""
     request_log: RequestLog = RequestLog()
-    """With `model`: what the replicas' log says of each request."""
+    """With `model`: what a replica logs about each request."""
     reconcile_policy: ReconcilePolicy = ReconcilePolicy.MANAGE
-    """Manage writes, Observe only reports, Skip does not even look."""
+    """Manage writes to Azure; Observe only reports differences; Skip does not read Azure either."""
     adoption_policy: AdoptionPolicy = AdoptionPolicy.CREATE
-    """Create leaves an app alone that somebody else made under this name; AdoptOrCreate takes it
-    over and releases it later.
+    """If somebody else made a container app with this name, Create does not touch it; AdoptOrCreate
+    adopts it, and releases it in the end.
     """
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
-    """What happens to the container app when this document goes; one that was adopted is never
-    deleted.
+    """What happens to the container app when this document is removed; an adopted container app is
+    never deleted.
     """
     termination_grace_period_seconds: Annotated[Int, Field(ge=1, le=600)] | None = None
     """Seconds a replica has to finish its requests before it is killed."""
