@@ -83,7 +83,7 @@ async def test_any_error_is_told_and_outlived(error, where):
     told, edge = Told(), Scripted(**{where: [error] * 3})
     async with Supervisor(told.reports, told.sleep) as supervisor:
         supervisor.start(edge)
-        await asyncio.wait_for(edge.acted.wait(), 5)
+        await asyncio.wait_for(edge.acted.wait(), 30)
         await asyncio.sleep(0)
     assert told.pauses == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
     assert told.watched[-1].status == "False"
@@ -98,7 +98,7 @@ async def test_a_single_refusal_is_no_news():
     told, edge = Told(), Scripted(acts=[ERRORS[1]])
     async with Supervisor(told.reports, told.sleep) as supervisor:
         supervisor.start(edge)
-        await asyncio.wait_for(edge.acted.wait(), 5)
+        await asyncio.wait_for(edge.acted.wait(), 30)
         await asyncio.sleep(0)
     assert (told.watched, told.events) == ([None], [])
 
@@ -124,7 +124,7 @@ async def test_pauses_end_growing_and_azure_may_ask_for_longer_ones():
     edge = Scripted(acts=[*[ERRORS[0]] * 9, Throttled(Reason.THROTTLED, "slow down", 77.0)])
     async with Supervisor(told.reports, told.sleep) as supervisor:
         supervisor.start(edge)
-        await asyncio.wait_for(edge.acted.wait(), 5)
+        await asyncio.wait_for(edge.acted.wait(), 30)
     assert told.pauses[-2:] == [LONGEST_PAUSE, 77.0]
 
 

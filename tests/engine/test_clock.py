@@ -24,6 +24,8 @@ DISPLAYED = {
     "arm/server_time.py": "until Azure has answered for the first time",
     "daemon.py": "the time of an event",
     "cli/approve.py": "a text unlike the one before",
+    "cli/take_over.py": "the same",
+    "arm/ownership.py": "the time of a write, in a tag for people",
     "cli/adapter_versions.py": "the time of an order",
 }
 
