@@ -65,6 +65,12 @@ class Reason(StrEnum):
         " the app",
         "wait",
     )
+    REGISTERING = (
+        "Registering",
+        "the subscription is being registered for a resource provider, which is done once for each;"
+        " the message names it",
+        "wait a minute or two",
+    )
     CREATING = "Creating", "the resource is being created", "wait"
     UPDATING = "Updating", "the resource is being changed", "wait"
     DELETING = "Deleting", "the resource is being deleted", "wait"
@@ -220,6 +226,22 @@ class Reason(StrEnum):
         "OperationFailed",
         "a long-running operation failed or was cancelled, and Azure gave no code",
         "see the message",
+    )
+    IMAGE_NOT_FOUND = (
+        "ImageNotFound",
+        "the registry has no such image or tag; what served before goes on",
+        "correct the image and its tag, or push it: it is tried again by itself",
+    )
+    REGISTRY_DENIED = (
+        "RegistryDenied",
+        "the registry does not let Azure pull the image; what served before goes on",
+        "let the app's identity or secret in at the registry, or correct the image",
+    )
+    ENVIRONMENT_FAILED = (
+        "EnvironmentFailed",
+        "Azure calls the managed environment Failed; it is written again, which brings it back in"
+        " most cases",
+        "wait; if it stays, read Azure's words in the message, then delete and create it anew",
     )
     DRIFT_FOUND = (
         "DriftFound",

@@ -1,13 +1,14 @@
 """`Arm`: one signed-in connection to Resource Manager, for raw reads and for the SDK's typed
 clients.
 
-All of them share one HTTP pipeline: our credential, no retries (the loop owns those), no automatic
-provider registration (a person's decision), and a counter. Neighbours: `inventory` caches reads,
-`operations` polls, `apps` and its kin write.
+All of them share one HTTP pipeline: our credential, no retries (the loop owns those) and a counter.
+Neighbours: `inventory` caches reads, `operations` polls, `apps` and its kin write, `providers`
+registers what the subscription lacks.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections import Counter
@@ -25,7 +26,8 @@ from azure.mgmt.core import AsyncARMPipelineClient
 from azure.mgmt.core.policies import AsyncARMChallengeAuthenticationPolicy
 
 from reconciler.arm.credentials import credential_for
-from reconciler.arm.errors import translate
+from reconciler.arm.errors import UNREGISTERED, translate
+from reconciler.arm.faults import fault_of_response
 from reconciler.arm.inventory import Inventory
 from reconciler.arm.server_time import ServerTime
 from reconciler.arm.throttle import Throttle
@@ -53,6 +55,7 @@ class Arm:
         self.inventory = Inventory(self)
         self.time = ServerTime()
         self.throttle = Throttle()
+        self.registering = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         self.session = session(self.settings, trace_configs=[_traced(self)])
@@ -77,7 +80,7 @@ class Arm:
     async def get_json(self, path: str, api_version: str) -> dict[str, Any] | None:
         """The resource at `path` (an ARM id) as Azure wrote it, None if it does not exist."""
         response = await self._send("GET", path, api_version)
-        if response.status_code == 404:
+        if response.status_code >= 400:
             return None
         return dict(_parsed(response))
 
@@ -89,7 +92,7 @@ class Arm:
         link: str | None = path
         while link:
             response = await self._send("GET", link, api_version)
-            if response.status_code == 404:
+            if response.status_code >= 400:
                 return []
             page = _parsed(response)
             items.extend(page.get("value") or [])
@@ -99,7 +102,7 @@ class Arm:
     async def post_json(self, path: str, api_version: str, body: Any = None) -> Any:
         """What a POST action answers: an object, a string or None."""
         response = await self._send("POST", path, api_version, body)
-        if response.status_code == 404:
+        if response.status_code >= 400:
             raise translate(HttpResponseError(response=response))
         return json.loads(response.text()) if response.text() else None
 
@@ -161,7 +164,7 @@ class Arm:
             response = await self.client.send_request(request)
         except Exception as error:
             raise translate(error) from error
-        if response.status_code >= 400 and response.status_code != 404:
+        if response.status_code >= 400 and not _says_absent(response):
             raise translate(HttpResponseError(response=response))
         return response
 
@@ -231,6 +234,15 @@ def user_agent() -> str:
         return f"moorage/{metadata.version('moorage')}"
     except metadata.PackageNotFoundError:
         return "moorage"
+
+
+def _says_absent(response: AsyncHttpResponse) -> bool:
+    """Whether nothing is there. A subscription that is not registered for a provider holds nothing
+    of it.
+    """
+    if response.status_code == 409:
+        return fault_of_response(response).code in UNREGISTERED
+    return response.status_code == 404
 
 
 def _parsed(response: AsyncHttpResponse) -> Any:

@@ -56,6 +56,13 @@ _ROLE = (
     "Give the daemon's identity the role in infra/deploy; a new role assignment can take ten"
     " minutes to be seen."
 )
+_REGISTER = (
+    "The daemon registers the provider if its role has the provider's register/action; otherwise:"
+    " az provider register -n <provider>."
+)
+UNREGISTERED = ("MissingSubscriptionRegistration", "SubscriptionNotRegistered")
+_IMAGE = "Correct the image and its tag, or push it."
+_PULL = "A private registry must let the app in: its identity or a secret."
 _QUOTA = "Ask for a higher quota, or lower what the document asks for."
 
 TABLE: Mapping[str, Rule] = {
@@ -123,12 +130,7 @@ TABLE: Mapping[str, Rule] = {
         WaitingForHuman, "Check MOORAGE_SUBSCRIPTION_ID and the identity's access to it."
     ),
     "InvalidSubscriptionId": Rule(WaitingForHuman, "Check MOORAGE_SUBSCRIPTION_ID."),
-    "MissingSubscriptionRegistration": Rule(
-        WaitingForHuman, "Register the provider once: az provider register -n <it>."
-    ),
-    "SubscriptionNotRegistered": Rule(
-        WaitingForHuman, "Register the provider once: az provider register -n <it>."
-    ),
+    **dict.fromkeys(UNREGISTERED, Rule(WaitingForHuman, _REGISTER)),
     "ManagedEnvironmentUpgradeError": Rule(
         SlowRetry, "The environment could not be changed; Azure often accepts it later."
     ),
@@ -180,6 +182,23 @@ PATTERNS: Sequence[tuple[re.Pattern[str], Rule]] = [
     (
         re.compile(r"Capacity|AllocationFailed$|^SkuNotAvailable$"),
         Rule(SlowRetry, "Azure has no room for this here now."),
+    ),
+]
+
+# Codes that say only that a template did not come up: the sentence tells why a registry gave no
+# image. Words of the registries themselves, as they answer a pull.
+_SAYS_LITTLE = re.compile(
+    r"^(ContainerAppOperationError|ContainerAppsJobOperationError"
+    r"|InvalidParameterValueInContainerTemplate)$"
+)
+_WORDS: Sequence[tuple[re.Pattern[str], Rule]] = [
+    (
+        re.compile(r"UNAUTHORIZED|DENIED|authentication required|pull access denied"),
+        Rule(WaitingForHuman, _PULL, Reason.REGISTRY_DENIED),
+    ),
+    (
+        re.compile(r"(MANIFEST|NAME|BLOB)_UNKNOWN|manifest unknown|image .* not found"),
+        Rule(WaitingForHuman, _IMAGE, Reason.IMAGE_NOT_FOUND),
     ),
 ]
 
@@ -236,7 +255,12 @@ def translate_operation(body: Mapping[str, Any]) -> ReconcileError:
 
 def from_fault(fault: Fault) -> ReconcileError:
     """The engine's error for a fault, by code, then by status."""
-    rule = TABLE.get(fault.code) or _rule_by_spelling(fault.code) or _rule_by_status(fault.status)
+    rule = (
+        _rule_by_words(fault)
+        or TABLE.get(fault.code)
+        or _rule_by_spelling(fault.code)
+        or _rule_by_status(fault.status)
+    )
     reason = rule.reason or _reason(fault)
     message = f"{fault.message} {rule.hint}".strip() or reason
     if rule.kind is Throttled:
@@ -271,6 +295,12 @@ def _reason(fault: Fault) -> Cause:
     if fault.status == 0:
         return Reason.OPERATION_FAILED
     return Reason.AZURE_UNREACHABLE if fault.status >= 500 else AzureCode(f"Http{fault.status}")
+
+
+def _rule_by_words(fault: Fault) -> Rule | None:
+    if not _SAYS_LITTLE.match(fault.code):
+        return None
+    return next((rule for pattern, rule in _WORDS if pattern.search(fault.message)), None)
 
 
 def _rule_by_spelling(code: str) -> Rule | None:

@@ -20,6 +20,7 @@ from azure.mgmt.core.polling.async_arm_polling import AsyncARMPolling
 from reconciler.arm.clients import Arm
 from reconciler.arm.errors import translate, translate_operation
 from reconciler.arm.faults import retry_after
+from reconciler.arm.providers import refusal
 from reconciler.engine.errors import Busy
 from reconciler.engine.external import Progress
 
@@ -51,7 +52,7 @@ async def begin(arm: Arm, scope: str, call: Awaitable[AsyncLROPoller[Any]]) -> s
             raise translate_operation({"status": poller.status()})
         return None if status == "succeeded" else poller.continuation_token()
     except Exception as error:
-        raise translate(error) from error
+        raise await refusal(arm, scope, error) from error
     finally:
         arm.inventory.invalidate(scope)
 
@@ -61,7 +62,7 @@ async def write(arm: Arm, scope: str, call: Awaitable[Any]) -> Any:
     try:
         return await call
     except Exception as error:
-        raise translate(error) from error
+        raise await refusal(arm, scope, error) from error
     finally:
         arm.inventory.invalidate(scope)
 

@@ -64,9 +64,7 @@ async def provider_state(arm: Arm, namespace: str) -> str:
 
 
 async def register_provider(arm: Arm, namespace: str) -> None:
-    """Ask for a provider's registration, which goes on for minutes. Only ever called because a
-    person said so.
-    """
+    """Ask for a provider's registration, which goes on for minutes."""
     await arm.post_json(
         f"{ids.subscription(arm.subscription_id)}/providers/{namespace}/register",
         versions.RESOURCES,

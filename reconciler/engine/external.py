@@ -135,6 +135,9 @@ class Gone:
         return self.identity.key
 
 
+REPAIR = "write again what is there"  # an effect: Azure calls it Failed, and nobody changed it
+
+
 @dataclass(frozen=True)
 class Change:
     """One owned field that differs; `path` is dotted, with `[name]` for keyed lists. Secret values

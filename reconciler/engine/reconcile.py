@@ -13,6 +13,7 @@ from reconciler.api.reasons import Cause, Reason
 from reconciler.engine.errors import ReconcileError, TerminalError, WaitingForHuman
 from reconciler.engine.events import normal, warning
 from reconciler.engine.external import (
+    REPAIR,
     Change,
     Desired,
     External,
@@ -307,7 +308,10 @@ class Reconciler:
                 wrote = await kind.create(desired, view)
         record = writer.issued(desired, verb, wrote, changes)
         reason, message = _doing(verb, desired.key)
-        if drift:
+        if any(change.effect == REPAIR for change in changes):
+            why = observed.reason or Reason.OPERATION_FAILED
+            event = warning(why, observed.message, desired.key, desired.document, changes)
+        elif drift:
             text = f"changed behind Moorage's back and put right: {named(desired, changes)}"
             event = warning(Reason.DRIFT_FOUND, text, desired.key, desired.document, changes)
         else:

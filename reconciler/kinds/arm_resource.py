@@ -11,18 +11,22 @@ from urllib.parse import quote
 from typing_extensions import TypeVar
 
 from reconciler.api import tags
+from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.kinds import Kind
 from reconciler.api.outputs import ResourceOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import ids, operations, ownership
+from reconciler.arm.faults import fault_of_operation
 from reconciler.engine.diff import Rules, diff
 from reconciler.engine.errors import NotOwned, TerminalError
 from reconciler.engine.external import (
+    REPAIR,
     Change,
     Desired,
     Facts,
     Identity,
+    Mark,
     Observation,
     Origin,
     Progress,
@@ -44,6 +48,7 @@ class ArmResource(Generic[Spec, Next]):
     name: Kind
     rules: ClassVar[Rules] = Rules(ignore_case=("location",))
     immutable: ClassVar[tuple[str, ...]] = ("location",)
+    failed: ClassVar[Reason] = Reason.OPERATION_FAILED  # why one that Azure calls Failed is unready
     shareable: ClassVar[bool] = False  # whether a document may use what another set made, as it is
 
     def __init__(self, connections: Connections) -> None:
@@ -91,15 +96,15 @@ class ArmResource(Generic[Spec, Next]):
             return Observation(exists=False)
         changes = diff(self._owned(spec, found), found, self.rules)
         self._refuse_immutable(spec, changes)
-        state = self.state(found)
-        if state in UNWELL and not changes:
+        state, marks = self.state(found), self._unwell(spec, found)
+        if marks and not changes:
             # Azure brings it back with a write that changes nothing, and with nothing else.
             changes = (
                 Change(
                     "provisioningState",
                     state.capitalize(),
                     "Succeeded",
-                    "write again what is there",
+                    REPAIR,
                 ),
             )
         return Observation(
@@ -108,19 +113,30 @@ class ArmResource(Generic[Spec, Next]):
             busy=state not in SETTLED,
             changes=changes,
             outputs=self.outputs(found),
+            marks=marks,
             origin=self._origin(spec, found),
             reason=(
                 None
                 if self.ready(found)
-                else (
-                    Reason.OPERATION_IN_PROGRESS
-                    if state not in SETTLED
-                    else Reason.OPERATION_FAILED
-                )
+                else (Reason.OPERATION_IN_PROGRESS if state not in SETTLED else self.failed)
             ),
-            message="" if self.ready(found) else f"{self.name} {spec.name} is {state or 'unknown'}",
+            message=(
+                ""
+                if self.ready(found)
+                else marks[0].message
+                if marks
+                else f"{self.name} {spec.name} is {state or 'unknown'}"
+            ),
             poll_after=1.0 if state not in SETTLED else None,
         )
+
+    def _unwell(self, spec: Spec, found: Mapping[str, Any]) -> tuple[Mark, ...]:
+        """What Azure says of a resource that it calls Failed; nothing of a sound one."""
+        state = self.state(found)
+        if state not in UNWELL:
+            return ()
+        message = f"{self.name} {spec.name} is {state}: {fault_of_operation(found).message}"
+        return (Mark(ConditionType.PROVISIONED, Status.FALSE, self.failed, message),)
 
     async def find(self, spec: Spec) -> Mapping[str, Any] | None:
         """A list may lag behind a creation, so what it lacks is asked for by name before it counts

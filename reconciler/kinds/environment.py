@@ -7,6 +7,7 @@ from typing import Any
 
 from reconciler.api.kinds import Kind
 from reconciler.api.outputs import EnvironmentOutputs, WorkspaceOutputs
+from reconciler.api.reasons import Reason
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import environments, ids, resources
 from reconciler.engine.diff import Rules
@@ -20,6 +21,7 @@ class ManagedEnvironment(ArmResource[ResourceSpec]):
     """
 
     name = Kind.ENVIRONMENT
+    failed = Reason.ENVIRONMENT_FAILED
     rules = Rules(
         lists={"properties.workloadProfiles": "name"},
         ignore_case=("location", "properties.workloadProfiles.workloadProfileType"),

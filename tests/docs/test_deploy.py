@@ -53,6 +53,12 @@ IDS = {
     "workspace": "Microsoft.OperationalInsights/workspaces",
     "resource_group": "Microsoft.Resources/subscriptions/resourceGroups",
 }
+PROVIDERS = {kind.arm.name.split("/")[0] for kind in Kind if kind.arm} - {"Microsoft.Resources"}
+# What the functions need whose path holds the provider's name.
+BY_PROVIDER = {
+    "provider_state": {"Microsoft.Resources/subscriptions/providers/read"},
+    "register_provider": {f"{provider}/register/action" for provider in PROVIDERS},
+}
 # Not called for any request of its own: joining is checked when an app is written, operations are
 # polled where Azure says.
 IMPLIED = {
@@ -115,7 +121,7 @@ def _needed():
                 or method.removeprefix("begin_").removesuffix("_revision") + "/action"
             )
             found[f"{GROUPS[group]}/{verb}"] = f"{module}.{function.name}"
-        for action in _raw_calls(function):
+        for action in {*_raw_calls(function), *BY_PROVIDER.get(function.name, ())}:
             found[action] = f"{module}.{function.name}"
     found |= {f"{LISTED[each]}/read": f"inventory {each.name}" for each in LISTED}
     return found
