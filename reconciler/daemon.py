@@ -67,6 +67,7 @@ log = structlog.get_logger(__name__)
 DRAIN = 10.0  # seconds that passes under way get to end
 RESTORE_EVERY = 30.0  # seconds between tries to go back to the state file
 LOCK_EVERY = 5.0
+SOURCES_WAIT = 30.0  # seconds that a command waits for sources that are on their way
 
 
 class Daemon:
@@ -168,6 +169,17 @@ class Daemon:
         """Read the sources and hand what they come to to the loop; raises as `Intake.load` does."""
         return await self.intake.load()
 
+    async def load_all(self) -> Composition:
+        """`load` for a command that looks once: what is on its way is waited for, to a limit."""
+        composition = await self.load()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SOURCES_WAIT):
+                while any(refusal.waits for refusal in composition.refusals.values()):
+                    await self.remote.arrived.wait()
+                    self.remote.arrived.clear()
+                    composition = await self.load()
+        return composition
+
     async def abandon(self, *, data: bool) -> None:
         """Want nothing any more: everything that is ours is to go, by what is remembered and by
         Azure's own tags.
@@ -181,9 +193,14 @@ class Daemon:
         """What a run would do, with the same code that does it, and the documents that it would
         leave alone.
         """
-        composition = await self.load()
+        composition = await self.load_all()
         refused = [
-            PlanLine(ObjectKey(*ref), ref, "refuse", problem=f"{refusal.reason}: {refusal.message}")
+            PlanLine(
+                ObjectKey(*ref),
+                ref,
+                "wait" if refusal.waits else "refuse",
+                problem=f"{refusal.reason}: {refusal.message}",
+            )
             for ref, refusal in composition.refusals.items()
         ]
         return (*await self.controller.plan(), *refused)

@@ -17,19 +17,18 @@ from reconciler.api.documents import AnyDocument, Environment
 from reconciler.api.hub import HubAccess
 from reconciler.api.loaded import Loaded
 from reconciler.api.problems import ManifestError
-from reconciler.api.reasons import Cause, Reason
+from reconciler.api.reasons import Reason
 from reconciler.api.source import SourceRef
 from reconciler.arm.clients import Arm
 from reconciler.arm.concurrency import beside
 from reconciler.arm.ownership import Ownership
 from reconciler.composition import Composition, compose, names_in
-from reconciler.composition.compose import Refusal
 from reconciler.composition.environment import share_of
 from reconciler.composition.world import World
+from reconciler.engine.document_state import DocumentState, Refusal
 from reconciler.engine.errors import ReconcileError
 from reconciler.engine.events import Event, normal, warning
 from reconciler.engine.external import Desired, DocumentRef, Gone, ObjectKey
-from reconciler.engine.ledger import DocumentState
 from reconciler.engine.store import Store
 from reconciler.kinds.shares import Shares
 from reconciler.registrations import Registrations
@@ -214,7 +213,7 @@ class Intake:
         states = []
         for loaded in documents:
             reference, scope = _ref(loaded.document), _scope(loaded.document)
-            refusal = _pair(self.composition.refusals.get(reference))
+            refusal = self.composition.refusals.get(reference)
             generation = self._generation(loaded)
             states.append(
                 DocumentState(reference, generation, scope, prune.get(scope, False), refusal)
@@ -229,7 +228,7 @@ class Intake:
         for ref, refusal in self.composition.refusals.items():
             if ref not in listed and ref in rows:
                 yield DocumentState(
-                    ref, rows[ref].generation, ref.name, prune=False, refusal=_pair(refusal)
+                    ref, rows[ref].generation, ref.name, prune=False, refusal=refusal
                 )
 
 
@@ -240,10 +239,10 @@ def _changes(
     whose source is on its way needs none.
     """
     for ref, refusal in now.items():
-        if before.get(ref) != refusal and refusal.reason != Reason.FETCHING:
+        if before.get(ref) != refusal and not refusal.waits:
             yield warning(refusal.reason, refusal.message, ref, ref)
     for ref, refusal in before.items():
-        if ref not in now and refusal.reason != Reason.FETCHING:
+        if ref not in now and not refusal.waits:
             yield normal(Reason.RECOVERED, f"{ref} is followed again", ref, ref)
 
 
@@ -265,10 +264,6 @@ def _scope(document: AnyDocument) -> str:
     return (
         document.metadata.name if isinstance(document, Environment) else document.spec.environment
     )
-
-
-def _pair(refusal: Refusal | None) -> tuple[Cause, str] | None:
-    return (refusal.reason, refusal.message) if refusal else None
 
 
 def _spec_digest(document: AnyDocument) -> str:

@@ -80,7 +80,9 @@ class Reason(StrEnum):
     LOADING = "Loading", "a replica is loading a model or an adapter", "wait"
     FETCHING = (
         "Fetching",
-        "a job fetches a model from a hub onto the share; the message says how far it is",
+        "a source is on its way: a job fetches a model from a hub onto the share (the message says"
+        " how far it is), the hub is being asked, or somebody still writes to the folder on the"
+        " share",
         "wait",
     )
 

@@ -62,10 +62,13 @@ class SourceRef:
 
 @dataclass(frozen=True)
 class Missing:
-    """Why a source is not here, or cannot be used as it is; `reason` is a condition's."""
+    """Why a source is not here, or cannot be used as it is; `reason` is a condition's. With `waits`
+    it is on its way, and nothing is wrong.
+    """
 
     reason: Cause
     message: str
+    waits: bool = False
 
 
 def parse_source(text: str) -> Source:

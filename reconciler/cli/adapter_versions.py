@@ -22,6 +22,7 @@ from reconciler.cli.context import (
     daemon_facts,
     open_store,
     print_json,
+    writable_store,
 )
 from reconciler.cli.exits import CommandError
 from serving.catalogue import AdapterReport
@@ -80,7 +81,6 @@ def _order(
     state_dir: StateDir,
 ) -> None:
     from reconciler.api.resources import Order
-    from reconciler.engine.store import Store
     from reconciler.sources.orders import give_order
 
     readable, title, folder = open_store(target, state_dir)
@@ -95,8 +95,8 @@ def _order(
         raise CommandError(f"adapter {name} of {service}: {problem}")
     key = readable.target
     readable.close()
-    store = Store.open(folder / "state.db", key)
-    give_order(store, service, name, Order(action, row["asked"], _after(row["held"])))
+    with writable_store(folder, key) as store:
+        give_order(store, service, name, Order(action, row["asked"], _after(row["held"])))
     when = "at once" if daemon_facts(folder)["running"] else "when it runs; none does now"
     print(f"{action} {name} of {service} on the {title}: the daemon acts on it {when}")
     _show_patch(action, row)

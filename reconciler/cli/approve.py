@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.api.reasons import Reason
-from reconciler.cli.context import StateDir, Target, Yes, ask, open_store
+from reconciler.cli.context import StateDir, Target, Yes, ask, open_store, writable_store
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.engine.external import DocumentRef
     from reconciler.engine.record import ObjectRecord
     from reconciler.engine.store import Store
 
@@ -30,16 +33,14 @@ def approve(
     state_dir: StateDir = None,
 ) -> None:
     """Approve what waits for a person, once."""
-    from reconciler.engine.store import Store
-
-    readable, title, folder = open_store(target, state_dir)
-    if readable is None:
-        raise CommandError("Nothing has been observed yet, so nothing waits.", Exit.FAILED)
-    key = readable.target
-    readable.close()
-    store = Store.open(folder / "state.db", key)
+    store, title, folder = open_store(target, state_dir)
+    if store is None:
+        raise CommandError("Nothing is known to wait for approval.", Exit.FAILED)
     waiting = [record for record in store.objects() if _waits(record) and _names(record, document)]
-    manual = [row for row in store.documents() if _manual(store, row.ref, document)]
+    manual = [row.ref for row in store.documents() if _manual(store, row.ref, document)]
+    generations = {row.ref: row.generation for row in store.documents()}
+    key = store.target
+    store.close()
     if not waiting and not manual:
         raise CommandError(
             f"Nothing waits for approval{' of ' + document if document else ''} on the {title}.",
@@ -48,22 +49,23 @@ def approve(
     print(f"target: {title}")
     for record in waiting:
         print(f"- {record.message or record.key}")
-    for row in manual:
-        print(f"~ {row.ref}: changes of generation {row.generation}")
+    for ref in manual:
+        print(f"~ {ref}: changes of generation {generations[ref]}")
     if not yes:
         ask("Go ahead?", "This would approve what is listed.")
-    _grant(store, waiting, manual)
+    with writable_store(folder, key) as writable:
+        _grant(writable, waiting, manual)
     print("approved; a running daemon acts on it at once")
 
 
-def _grant(store: Store, waiting: list[ObjectRecord], manual: list) -> None:  # type: ignore[type-arg]
+def _grant(store: Store, waiting: Sequence[ObjectRecord], manual: Sequence[DocumentRef]) -> None:
     from reconciler.sources.policy import approve_version
 
     for record in waiting:
         for verb in ("delete", "replace"):
             store.approve(record.key, verb)
-    for row in manual:
-        approve_version(store, row.ref)
+    for ref in manual:
+        approve_version(store, ref)
     store.put("approvals", str(time.time()))
 
 
@@ -82,13 +84,10 @@ def _names(record: ObjectRecord, document: str) -> bool:
     return not document or document in (str(record.document), record.document.name, str(record.key))
 
 
-def _manual(store: Store, ref: object, document: str) -> bool:
+def _manual(store: Store, ref: DocumentRef, document: str) -> bool:
     """Whether a document has objects that wait to be created or changed, for its own approval or
     for another document's.
     """
-    from reconciler.engine.external import DocumentRef
-
-    assert isinstance(ref, DocumentRef)
     if document and document not in (str(ref), ref.name):
         return False
     return any(

@@ -5,8 +5,10 @@ here once.
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,7 +75,33 @@ def open_store(target: str | None, state_dir: Path | None) -> tuple[Store | None
     from reconciler.settings import place_of
 
     folder, key, title = place_of(target=target, state_dir=state_dir)
-    return Store.read(folder / "state.db", key), title, folder
+    path = folder / "state.db"
+    store = Store.read(path, key)
+    if store is None and path.exists():
+        print(
+            f"{path} cannot be read: it is damaged, or of another release. What it held is not"
+            " known here; a running daemon writes it anew.",
+            file=sys.stderr,
+        )
+    return store, title, folder
+
+
+@contextmanager
+def writable_store(folder: Path, key: str) -> Iterator[Store]:
+    """The store in the daemon's `folder`, to leave a running daemon word in; exit code 1 where it
+    cannot be written.
+    """
+    from reconciler.engine.store import Store
+
+    path = folder / "state.db"
+    try:
+        store = Store.open(path, key)
+        try:
+            yield store
+        finally:
+            store.close()
+    except (sqlite3.Error, OSError) as error:
+        raise CommandError(f"{path} cannot be written ({error}): nothing is changed.") from None
 
 
 def daemon_facts(folder: Path) -> dict[str, Any]:

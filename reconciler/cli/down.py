@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -83,7 +83,7 @@ async def _down(
     with lock(settings):
         narrator = Narrator(settings, quiet=False)
         pacing = Pacing(grace=0.0, slow=2.0, resync=settings.resync)
-        opened = store or Store.open(settings.daemon_dir / "state.db", settings.target_key)
+        opened = store or Store.keep(settings.daemon_dir / "state.db", settings.target_key)
         documents = _whole(files, settings, opened)
         async with Daemon(
             settings,
@@ -113,14 +113,14 @@ async def _down(
 
 
 def _whole(files: Sequence[Path], settings: Settings, store: Store) -> DocumentSet:
-    """The set that is meant, whole."""
+    """The documents whose resources are to go: a whole set."""
     from reconciler.sources import sets
     from reconciler.sources.identity import set_of
 
     last = sets.last(store)
     if not files and last is None and not settings.owner:
         raise CommandError(
-            "No documents were given, and none were run from this state directory: nothing is"
+            "No documents were given, and this state directory remembers none: nothing is"
             " deleted. Say -f with the documents whose resources are to go.",
             Exit.INVALID,
         )
@@ -139,9 +139,9 @@ async def _until_gone(daemon: Daemon, timeout: float) -> int:
     stop = asyncio.Event()
     running = asyncio.create_task(daemon.run(stop))
     try:
-        code: Any = await asyncio.wait_for(daemon.controller.settled(), timeout)
+        code: int = await asyncio.wait_for(daemon.controller.settled(), timeout)
     except TimeoutError:
         code = Exit.TIMED_OUT
     stop.set()
     await running
-    return int(code)
+    return code

@@ -53,7 +53,7 @@ async def _compose(settings: Any, files: Any) -> Composition:
 
     store = Store.copy(settings.daemon_dir / "state.db", settings.target_key)
     async with Daemon(settings, files, store=store) as daemon:
-        return await daemon.load()
+        return await daemon.load_all()
 
 
 def _group(composition: Composition) -> Desired[ResourceSpec]:

@@ -129,6 +129,7 @@ class Narrator:
         found = {
             str(ref): f"{refusal.reason}: {refusal.message}"
             for ref, refusal in self.daemon.composition.refusals.items()
+            if not refusal.waits
         }
         problems = self.daemon.store.get("problems")
         return (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.context import Files, StateDir, Target, Yes, ask, settings_of
+from reconciler.cli.context import Files, StateDir, Target, Yes, ask, settings_of, writable_store
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def take_over(
     from reconciler.sources.identity import set_of
 
     settings = settings_of(target, state_dir)
-    store = Store.open(settings.daemon_dir / "state.db", settings.target_key)
-    documents = set_of(file or [], settings.owner, sets.last(store))
+    known = Store.copy(settings.daemon_dir / "state.db", settings.target_key)
+    documents = set_of(file or [], settings.owner, sets.last(known))
     mine = documents.identity.id
     if owner == mine:
         raise CommandError(f"{owner} is this set of documents itself.", Exit.INVALID)
@@ -51,8 +51,9 @@ def take_over(
     )
     if not yes:
         ask("Take it over?", "This would take over what is listed.")
-    sets.take_over(store.of_set(mine), owner)
-    store.of_set(mine).put("approvals", str(time.time()))  # wakes a running daemon
+    with writable_store(settings.daemon_dir, settings.target_key) as store:
+        sets.take_over(store.of_set(mine), owner)
+        store.of_set(mine).put("approvals", str(time.time()))  # wakes a running daemon
     print("allowed; a running daemon acts on it at once, else the next `moorage up`")
 
 

@@ -2,6 +2,6 @@
 already digested.
 """
 
-from reconciler.composition.compose import Composition, Refusal, compose, names_in
+from reconciler.composition.compose import Composition, compose, names_in
 
-__all__ = ["Composition", "Refusal", "compose", "names_in"]
+__all__ = ["Composition", "compose", "names_in"]

@@ -8,29 +8,20 @@ from dataclasses import dataclass, field
 from reconciler.api import tags
 from reconciler.api.documents import Environment, InferenceService
 from reconciler.api.manifest import Loaded
-from reconciler.api.reasons import Cause, Reason
+from reconciler.api.reasons import Reason
 from reconciler.composition import environment as environments
 from reconciler.composition.download import Downloads
 from reconciler.composition.names import Names, names_of, rotated
 from reconciler.composition.service import Place, ServiceComposer, SourceMissingError
 from reconciler.composition.world import World
+from reconciler.engine.document_state import Refusal
 from reconciler.engine.external import Desired, DocumentRef, Policy
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """A document that is valid but asks for what Azure cannot do to what exists; nothing of it is
-    written.
-    """
-
-    reason: Cause
-    message: str
-
-
-@dataclass(frozen=True)
 class Composition:
-    """`desired` in Azure's order of creation, `names` by Environment, and what was refused. `left`
-    are registered shares whose place others have taken; they may go.
+    """`desired` in Azure's order of creation, `names` by Environment, and the documents of which
+    nothing is written. `left` are registered shares whose place others have taken; they may go.
     """
 
     desired: tuple[Desired, ...]
@@ -74,7 +65,8 @@ def compose(documents: Sequence[Loaded], world: World) -> Composition:
             try:
                 desired += _expand_service(loaded, service, wanted, names, world)
             except SourceMissingError as error:
-                refusals[_ref(service)] = Refusal(error.missing.reason, error.missing.message)
+                why = error.missing
+                refusals[_ref(service)] = Refusal(why.reason, why.message, why.waits)
     return Composition(tuple(desired), names, refusals, tuple(_left_behind(wanted, world)))
 
 

@@ -332,7 +332,8 @@ class ServiceComposer:
 
     def _missing(self, ref: SourceRef) -> SourceMissingError:
         found = self.world.unfit.get((self.name, ref)) or self.world.missing.get(ref)
-        return SourceMissingError(found or Missing(Reason.FETCHING, f"{ref} is being fetched"))
+        on_its_way = Missing(Reason.FETCHING, f"{ref} is being fetched", waits=True)
+        return SourceMissingError(found or on_its_way)
 
     def _grace(self) -> int:
         return self.spec.termination_grace_period_seconds or 60

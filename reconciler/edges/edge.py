@@ -17,6 +17,7 @@ class Edge(ABC):
     """
 
     name: str  # as a person reads it, such as `saved files`
+    endless: bool = False  # `act` does not return while all is well
 
     @abstractmethod
     async def wait(self) -> None:

@@ -57,12 +57,22 @@ class Supervisor:
 
     async def _follow(self, edge: Edge) -> None:
         failures, acting = 0, False
+
+        def works() -> None:
+            nonlocal failures
+            failures = 0
+            self._tell(self._reporter.recovered, edge)
+
         while True:
+            lasted = None
+            if acting and failures and edge.endless:
+                lasted = asyncio.get_running_loop().call_later(LONGEST_PAUSE, works)
             error = await _attempt(edge.act if acting else edge.wait)
+            if lasted:
+                lasted.cancel()
             if error is None:
                 if acting and failures:
-                    failures = 0
-                    self._tell(self._reporter.recovered, edge)
+                    works()
                 acting = not acting
             else:
                 failures += 1

@@ -13,6 +13,8 @@ from reconciler.edges.edge import Edge, forever
 class Running(Edge):
     """`run` is meant to run until it is cancelled, or to return when it was told to stop."""
 
+    endless = True
+
     def __init__(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         self.name = name
         self._run = run

@@ -18,6 +18,7 @@ from reconciler.engine.backoff import Backoff
 from reconciler.engine.clock import Clock, SystemClock
 from reconciler.engine.conclusion import Conclusion
 from reconciler.engine.deletion import delete
+from reconciler.engine.document_state import DocumentState
 from reconciler.engine.errors import ReconcileError
 from reconciler.engine.events import Event
 from reconciler.engine.external import (
@@ -28,7 +29,7 @@ from reconciler.engine.external import (
     Identity,
     ObjectKey,
 )
-from reconciler.engine.ledger import DocumentState, Ledger
+from reconciler.engine.ledger import Ledger
 from reconciler.engine.plan import PlanLine, plan
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.reconcile import Gate, Reconciler, Writer

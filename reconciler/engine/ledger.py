@@ -12,41 +12,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.api.reasons import Cause, Reason
+from reconciler.api.reasons import Reason
 from reconciler.engine.clock import Clock
+from reconciler.engine.document_state import DocumentState, GoneDocument
 from reconciler.engine.external import Desired, DocumentRef, Gone, Identity, ObjectKey, Origin
 from reconciler.engine.facts import FactBook
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.store import Store
 
 BURST = 30.0
-
-
-@dataclass(frozen=True)
-class DocumentState:
-    """What the loop must know of a document besides its objects.
-
-    `scope` groups documents that share a prune policy (the Environment's name). `refusal` (reason,
-    message) says that the document asks for the impossible: its objects stay as they last were and
-    nothing of the new version is written.
-    """
-
-    ref: DocumentRef
-    generation: int = 1
-    scope: str = ""
-    prune: bool = False
-    refusal: tuple[Cause, str] | None = None
-
-
-@dataclass(frozen=True)
-class GoneDocument:
-    """A document that is no longer there. `needs_person`: too many vanished with it to
-    believe it.
-    """
-
-    state: DocumentState
-    since: float
-    needs_person: bool = False
 
 
 @dataclass

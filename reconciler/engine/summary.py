@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from reconciler.api.conditions import ConditionSet, ConditionType, Status
 from reconciler.api.reasons import Cause, Reason
+from reconciler.engine.document_state import DocumentState
 from reconciler.engine.events import Event, normal, warning
 from reconciler.engine.external import DocumentRef, Mark, ObjectKey, Origin
-from reconciler.engine.ledger import DocumentState, Ledger
+from reconciler.engine.ledger import Ledger
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import Pacing
 
@@ -253,8 +254,9 @@ class Summary:
 
 
 def _stalled(state: DocumentState, records: Iterable[ObjectRecord]) -> Mark:
-    if state.refusal:
-        return Mark(ConditionType.STALLED, Status.TRUE, *state.refusal)
+    refusal = state.refusal
+    if refusal and not refusal.waits:
+        return Mark(ConditionType.STALLED, Status.TRUE, refusal.reason, refusal.message)
     stalled = [record for record in records if record.phase is Phase.STALLED]
     if stalled:
         reason = stalled[0].reason or Reason.INTERNAL_ERROR
@@ -266,7 +268,8 @@ def _synced(
     state: DocumentState, records: Sequence[ObjectRecord], leaving: Sequence[ObjectRecord]
 ) -> Mark:
     if state.refusal:
-        return Mark(ConditionType.SYNCED, Status.FALSE, *state.refusal)
+        reason, message = state.refusal.reason, state.refusal.message
+        return Mark(ConditionType.SYNCED, Status.FALSE, reason, message)
     behind = [
         record for record in records if not record.synced and record.phase is not Phase.SKIPPED
     ]

@@ -37,7 +37,11 @@ def verdict(ledger: Ledger) -> ExitClass | None:
     found = [_of_desired(ledger, key) for key in ledger.desired] + [
         _of_gone(ledger, key) for key in ledger.gone
     ]
-    found += [ExitClass.FAILED for state in ledger.documents.values() if state.refusal]
+    found += [
+        None if state.refusal.waits else ExitClass.FAILED
+        for state in ledger.documents.values()
+        if state.refusal
+    ]
     return None if None in found else _worst(found)
 
 

@@ -69,7 +69,10 @@ class Directories:
             replan = asyncio.create_task(self._replan.wait())
             await asyncio.wait([*pumps, replan], return_when=asyncio.FIRST_COMPLETED)
             replan.cancel()
-            if any(pump.done() for pump in pumps) or self._wanted() != plan:
+            ended = [pump for pump in pumps if pump.done()]
+            for pump in ended:
+                pump.result()  # what it raised is for whoever runs this
+            if ended or self._wanted() != plan:
                 return
             self._replan.clear()
 

@@ -62,9 +62,8 @@ class FileSource:
         self._cache = cache
         self._quiet, self._reread = quiet, reread
         self._prints: dict[Path, str] = {}
-        self._touched: dict[
-            Path, tuple[float, float]
-        ] = {}  # first and last event since the last look
+        # Of each path, the first and the last event since it was last looked at.
+        self._touched: dict[Path, tuple[float, float]] = {}
         self._wake = asyncio.Event()
         self._directories = Directories(self._plan, self._on_events, self._touch_all)
 
@@ -96,12 +95,11 @@ class FileSource:
 
     async def watch(self, stop: asyncio.Event) -> AsyncGenerator[frozenset[Path], None]:
         """Yield at once every manifest path, then whichever paths changed, until `stop`. Paths are
-        as they were given.
+        as they were given. Raises what the watch on the directories raises.
         """
-        tasks = [
-            asyncio.create_task(self._directories.run()),
-            asyncio.create_task(self._wake_at(stop)),
-        ]
+        directories = asyncio.create_task(self._directories.run())
+        directories.add_done_callback(lambda _: self._wake.set())
+        tasks = [directories, asyncio.create_task(self._wake_at(stop))]
         try:
             for path, root in self._manifests.items():
                 self._prints[path] = str(await asyncio.to_thread(root.fingerprint))
@@ -109,6 +107,8 @@ class FileSource:
             last_reread = _now()
             while not stop.is_set():
                 await self._rest(last_reread + self._reread)
+                if directories.done():
+                    directories.result()
                 if _now() >= last_reread + self._reread:
                     last_reread = _now()
                     self._touch_all(waited=True)

@@ -31,12 +31,15 @@ Stamps = Mapping[str, str]  # etags by path
 @dataclass(frozen=True)
 class Newest:
     """What `share://path/**` means now. `folder` is None while there is no adapter that can be
-    served, and `why` says so; `refused` are the newer ones that cannot, by their path on the share.
+    served; `reason` and `why` say so, and `waits` that one is being written. `refused` are the
+    newer ones that cannot be served, by their path on the share.
     """
 
     folder: Path | None
+    reason: Reason = Reason.MISSING
     why: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
+    waits: bool = False
 
 
 class Mirror:
@@ -99,13 +102,12 @@ class Mirror:
                 return Newest(folder, refused=refused)
             refused[path] = "; ".join(problems)
         if refused:
-            return Newest(
-                None, "; ".join(f"{path}: {why}" for path, why in refused.items()), refused
-            )
-        waits = "one is being written" if resting else "it holds no adapter_config.json"
-        return Newest(
-            None, f"there is no adapter below {below} on the share {share.name} yet: {waits}"
-        )
+            why = "; ".join(f"{path}: {why}" for path, why in refused.items())
+            return Newest(None, Reason.ADAPTER_FAILED, why, refused)
+        none = f"there is no adapter below {below} on the share {share.name} yet"
+        if resting:
+            return Newest(None, Reason.FETCHING, f"{none}: one is being written", waits=True)
+        return Newest(None, Reason.MISSING, f"{none}: it holds no adapter_config.json")
 
     def _place(self, share: Share, path: str) -> Path:
         return self._cache / share.account / share.name / path
@@ -123,7 +125,7 @@ class Mirror:
                         Reason.SOURCE_UNREADABLE, f"{path} on the share holds the name {part!r}"
                     )
         if not found:
-            raise NotReadyYet(Reason.MISSING, f"{path} on the share {share.name} holds no files")
+            raise TerminalError(Reason.MISSING, f"{path} on the share {share.name} holds no files")
         total = sum(entry.size for entry in found.values())
         if total > MOST_BYTES:
             raise TerminalError(

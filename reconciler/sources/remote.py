@@ -18,7 +18,7 @@ from reconciler.api.loaded import Loaded
 from reconciler.api.reasons import Reason
 from reconciler.api.source import NEWEST, Missing, Source, SourceKind, SourceRef, parse_source
 from reconciler.arm.share import Share
-from reconciler.engine.errors import ReconcileError
+from reconciler.engine.errors import NotReadyYet, ReconcileError
 from reconciler.engine.external import DocumentRef
 from reconciler.sources.hub import Hub
 from reconciler.sources.mirror import Mirror
@@ -101,8 +101,7 @@ class RemoteSources:
             newest = await self.mirror.newest(ref, shares[ref.environment], below, wanted.loaded)
             found.refused[ref] = newest.refused
             if newest.folder is None:
-                reason = Reason.ADAPTER_FAILED if newest.refused else Reason.MISSING
-                found.missing[ref] = Missing(reason, f"{ref}: {newest.why}")
+                found.missing[ref] = Missing(newest.reason, f"{ref}: {newest.why}", newest.waits)
             else:
                 found.folders[ref] = newest.folder
 
@@ -120,7 +119,7 @@ class _Round:
 def missing_for(ref: SourceRef, error: Exception) -> Missing:
     """What a person is told when a source cannot be brought here or read."""
     if isinstance(error, ReconcileError):
-        return Missing(error.reason, f"{ref}: {error.message}")
+        return Missing(error.reason, f"{ref}: {error.message}", isinstance(error, NotReadyYet))
     if isinstance(error, TreeError):
         return Missing(Reason.SOURCE_UNREADABLE, f"{ref}: {error.said}")
     if isinstance(error, OSError):

@@ -58,6 +58,9 @@ async def test_a_model_is_fetched_into_the_environment(stage, hub):
     """
     stage.env |= {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_secret"}
     stage.save(SERVICE)
+    # The first plan waits for the hub's answer, instead of refusing the service.
+    changes = stage.json("plan", "-f", str(stage.manifest))["changes"]
+    assert {change["action"] for change in changes} == {"create"}
     with stage.watching(resync=2) as up:
         await up.until(lambda: on_share(stage, ".moorage.json"), 60, "the model was fetched")
         await up.until(lambda: job(stage).usable, 20, "the job is ready")

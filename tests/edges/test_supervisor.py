@@ -11,9 +11,9 @@ from reconciler.edges.edge import Edge, forever
 from reconciler.edges.report import EdgeReports
 from reconciler.edges.supervisor import FIRST_PAUSE, LONGEST_PAUSE, Supervisor
 from reconciler.engine.controller import Controller
+from reconciler.engine.document_state import DocumentState
 from reconciler.engine.errors import RetryableError, Throttled
 from reconciler.engine.external import DocumentRef
-from reconciler.engine.ledger import DocumentState
 from reconciler.engine.store import MEMORY, Store
 
 PHI, WEB = DocumentRef("InferenceService", "phi"), DocumentRef("InferenceService", "web")
@@ -126,6 +126,27 @@ async def test_pauses_end_growing_and_azure_may_ask_for_longer_ones():
         supervisor.start(edge)
         await asyncio.wait_for(edge.acted.wait(), 30)
     assert told.pauses[-2:] == [LONGEST_PAUSE, 77.0]
+
+
+async def test_what_never_returns_works_once_it_has_lasted(monkeypatch):
+    """The loop of the daemon, started again, must not be called broken for ever after."""
+    monkeypatch.setattr("reconciler.edges.supervisor.LONGEST_PAUSE", 0.05)
+
+    class Loop(Scripted):
+        endless = True
+
+        async def act(self):
+            await super().act()
+            await forever()
+
+    told, edge = Told(), Loop(acts=[ValueError()])
+    async with Supervisor(told.reports, told.sleep) as supervisor:
+        supervisor.start(edge)
+        await asyncio.wait_for(edge.acted.wait(), 5)
+        assert told.condition(PHI).status == "False"
+        while told.condition(PHI) is not None:
+            await asyncio.sleep(0.01)
+    assert [event.type for event in told.events] == ["Warning", "Normal"]
 
 
 async def test_one_edge_that_fails_keeps_no_other_waiting():

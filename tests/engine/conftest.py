@@ -16,6 +16,7 @@ import pytest
 from reconciler.api.outputs import Outputs
 from reconciler.engine.controller import Controller
 from reconciler.engine.diff import Rules, diff
+from reconciler.engine.document_state import DocumentState
 from reconciler.engine.external import (
     Desired,
     DocumentRef,
@@ -26,7 +27,6 @@ from reconciler.engine.external import (
     Progress,
     Wrote,
 )
-from reconciler.engine.ledger import DocumentState
 from reconciler.engine.result import Pacing
 from reconciler.engine.store import MEMORY, Store
 

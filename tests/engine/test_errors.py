@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from reconciler.api.reasons import AzureCode, Reason
+from reconciler.engine.document_state import Refusal
 from reconciler.engine.errors import (
     Busy,
     NotOwned,
@@ -164,7 +165,7 @@ async def test_a_refused_document_freezes_what_it_had(harness):
     """
     async with harness.running(harness.thing("app", size=1)) as controller:
         await controller.settled()
-        refusal = ("EnvironmentImmutable", "an app cannot move")
+        refusal = Refusal(Reason.ENVIRONMENT_IMMUTABLE, "an app cannot move")
         controller.set_desired([], [harness.state(generation=2, refusal=refusal)])
         await asyncio.sleep(120)
         assert harness.cloud.writes() == ["create"]
@@ -177,6 +178,23 @@ async def test_a_refused_document_freezes_what_it_had(harness):
         await asyncio.sleep(120)
         assert harness.cloud.writes() == ["create"]
         assert harness.condition(controller, "Ready") == ("True", "AllGood")
+
+
+@pytest.mark.looptime
+async def test_a_document_whose_source_is_on_its_way_waits(harness):
+    """It is out of sync, not stalled; one-shot commands wait for it, and what it had stays."""
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        await controller.settled()
+        refusal = Refusal(Reason.FETCHING, "hf://org/a@1 is being fetched", waits=True)
+        controller.set_desired([], [harness.state(generation=2, refusal=refusal)])
+        await asyncio.sleep(120)
+        assert harness.condition(controller, "Synced") == ("False", "Fetching")
+        assert harness.condition(controller, "Stalled") == ("False", "NotStalled")
+        assert harness.condition(controller, "Ready") == ("True", "AllGood")
+        assert controller.converged() is None
+        desired = [harness.thing("app", size=1)]
+        controller.set_desired(desired, [harness.state(generation=3)])
+        assert await controller.settled() is ExitClass.DONE
 
 
 @pytest.mark.looptime

@@ -199,6 +199,28 @@ async def test_where_the_system_cannot_watch_it_looks_by_itself(file, monkeypatc
         assert await edges.next() == {file}
 
 
+@pytest.mark.parametrize("broken", ["wanted", "missed", "touched"])
+async def test_what_ends_the_watch_on_directories_is_raised(file, monkeypatch, broken):
+    """Nobody would know otherwise that saves are no longer seen at once. The next watch begins
+    with everything.
+    """
+    source, stop = FileSource([file], quiet=QUIET), asyncio.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(source._directories, f"_{broken}", _raise)
+        watch = source.watch(stop)
+        assert await anext(watch) == {file}
+        asyncio.get_running_loop().call_later(2 * QUIET, file.write_text, "two")
+        with pytest.raises(ValueError, match="broken"):
+            await asyncio.wait_for(anext(watch), 5)
+    async for changed in source.watch(stop):
+        assert changed == {file}
+        stop.set()
+
+
+def _raise(*_):
+    raise ValueError("broken")
+
+
 async def test_without_events_the_slow_reread_finds_the_change(file, monkeypatch):
     """Network mounts have no events."""
     monkeypatch.setattr(FileSource, "_on_events", lambda self, touched: None)

@@ -1,0 +1,47 @@
+"""What the loop must know of a document besides its objects: `ledger` keeps it, `summary` makes
+conditions of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.api.reasons import Cause
+from reconciler.engine.external import DocumentRef
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why nothing of a document is written: it asks for what cannot be, or, with `waits`, for a
+    source that is still on its way.
+    """
+
+    reason: Cause
+    message: str
+    waits: bool = False
+
+
+@dataclass(frozen=True)
+class DocumentState:
+    """What the loop must know of a document besides its objects.
+
+    `scope` groups documents that share a prune policy (the Environment's name). With a `refusal`
+    its objects stay as they last were, and nothing of the new version is written.
+    """
+
+    ref: DocumentRef
+    generation: int = 1
+    scope: str = ""
+    prune: bool = False
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True)
+class GoneDocument:
+    """A document that is no longer there. `needs_person`: too many vanished with it to
+    believe it.
+    """
+
+    state: DocumentState
+    since: float
+    needs_person: bool = False
