@@ -255,7 +255,7 @@ def _until_asleep(walk):
 
 def test_all_of_it_is_taken_away(walk):
     """`down` leaves the storage, and nothing that is billed by the hour."""
-    walk.section("Take it away")
+    walk.section("Remove it")
     assert "There is no service" in walk.type("moorage key my-project", code=1)
 
 
