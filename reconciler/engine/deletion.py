@@ -126,7 +126,7 @@ def _finished(writer: Writer, gone: Gone, wrote: Wrote | None) -> Outcome:
     remembered as kept: it goes on, and what it stands on must stay.
     """
     if wrote and writer.ledger.adopted(gone.key):
-        message = f"{gone.key} is released: it was there before any document and goes on as it is"
+        message = f"{gone.key} is released: it was there before any document and stays"
         event = normal(Reason.RELEASED, message, gone.key, gone.document)
         return Outcome(Phase.RETAINED, Reason.RELEASED, message, event=event)
     message = wrote.message if wrote else "was gone already"

@@ -34,7 +34,7 @@ from reconciler.engine.reconcile import REPLACE
 Action = Literal[
     "no-op", "create", "adopt", "update", "replace", "release", "delete", "wait", "refuse"
 ]
-RELEASED = "it was there before any document: it is marked as nobody's and goes on as it is"
+RELEASED = "stays: it was there before any document asked for it"
 
 
 @dataclass(frozen=True)

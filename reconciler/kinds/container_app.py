@@ -196,12 +196,12 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         return Wrote(told, await apps.patch_app(self.arm, group, name, patch))
 
     async def delete(self, identity: Identity) -> Wrote | None:
-        """What was there before any document is released: it goes on as it is, without our tags."""
+        """An app that was there before any document stays; only our tags are taken off."""
         found, name = await self._get(identity), ids.name(identity.id)
         if found is None:
             return None
         if not self.is_ours(found, identity.scope):
-            return Wrote(f"container app {name} goes on as it is")
+            return Wrote(f"container app {name} stays: these documents did not make it")
         if not tags.is_adopted(found):
             return await super().delete(identity)
         body = {"tags": tags.released(found["tags"])}

@@ -81,7 +81,7 @@ async def test_down_releases_it_and_leaves_what_it_stands_on(harness, purge, pol
             for event in controller.events()
             if event.reason in ("Released", "Retained")
         }
-    assert "Thing/app is released: it was there before any document and goes on as it is" in kept
+    assert "Thing/app is released: it was there before any document and stays" in kept
     assert any(
         "Thing/share; it is left in place (Thing/app was there before" in message
         for message in kept
