@@ -178,6 +178,11 @@ class Revision(Outputs):
     def failed(self) -> bool:
         return self.active and (self.running in self.FAILED or self.health == "Unhealthy")
 
+    @property
+    def unproven(self) -> bool:
+        """Whether it runs and does not serve. Of one that is switched off nobody can say."""
+        return self.active and not self.serving
+
 
 @dataclass(frozen=True)
 class Replica(Outputs):
@@ -237,10 +242,24 @@ class ReplicaRow(Outputs):
 
 
 @dataclass(frozen=True)
+class Boot(Outputs):
+    """Since when `revision` has been active and does not serve (`since`), and since when Azure
+    calls it failed (`failing`), in seconds of `Clock.elapsed` within the period `period`.
+    """
+
+    revision: str
+    period: str
+    since: float
+    failing: float | None = None
+
+
+@dataclass(frozen=True)
 class AppOutputs(ResourceOutputs):
     """A container app. `proven` says that the wanted revision serves, `api_keys` are names and
     SHA-256 of the keys in its secrets, `adopted` that it was there before any document.
     """
+
+    boot: Annotated[Boot | None, _ABSENT] = None
 
     endpoint: str | None = None
     arm: ArmView = ArmView()

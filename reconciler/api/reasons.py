@@ -159,8 +159,9 @@ class Reason(StrEnum):
     )
     ROLLED_BACK = (
         "RolledBack",
-        "an adapter's canary or new version was taken back and the document still asks for it",
-        "make the edit in the message; or change the adapter to try again",
+        "a new revision, an adapter's new version or its canary failed and was taken back; what"
+        " served before serves, and the document still asks for the other",
+        "the message says why; change the spec (or the adapter) and save, which tries again",
     )
     PROMOTED = (
         "Promoted",

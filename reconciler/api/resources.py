@@ -184,6 +184,8 @@ class ContainerAppSpec(ResourceSpec):
     engine: str | None = None
     serves_model: bool = True
     startup_seconds: int = 0  # predicted, for a cold start
+    deadline_seconds: int = 600  # for a new revision to be ready
+    smoke: tuple[str, int | None] = ("/", None)  # path and expected status; None: below 500
 
     @property
     def revision(self) -> str:

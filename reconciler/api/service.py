@@ -104,11 +104,27 @@ class Scale(Model):
         return self
 
 
+class Smoke(Model):
+    path: Annotated[
+        str,
+        bounded(
+            lambda value: re.fullmatch(r"/[!-~]{0,1023}", value, re.ASCII) is not None,
+            "{!r} is no path of a request",
+            "begin it with /, such as /health, and encode what is not ASCII",
+        ),
+    ] = "/"
+    """What is asked for."""
+    expect_status: Annotated[Int, Field(ge=100, le=599)] | None = None
+    """The status that the answer must have; anything below 500 when left out."""
+
+
 class Rollout(Model):
     strategy: Strategy = Strategy.AUTO
     """Surge needs a second GPU for a while, Recreate a gap; Auto takes Surge only where a GPU is
     free.
     """
+    smoke: Smoke = Smoke()
+    """The request that a new revision must answer before it takes traffic."""
 
 
 class InferenceServiceSpec(Model):
@@ -144,7 +160,9 @@ class InferenceServiceSpec(Model):
     mounts: Items[Mount] = ()
     """With `code`: further folders, each mounted read-only."""
     progress_deadline_seconds: Annotated[Int, Field(ge=10, le=57_600)] | None = None
-    """With `code`: seconds in which the command must begin to listen; 240 when left out."""
+    """With `code`: seconds in which the command must begin to listen, or its revision is rolled
+    back; 240 when left out.
+    """
     engine: Engine = Engine()
     """The container image and, with `model`, vLLM's flags."""
     env: Variables = ()

@@ -15,7 +15,8 @@ DOCUMENT = PREFIX + "document"
 ENVIRONMENT = PREFIX + "environment"
 ADOPTED = PREFIX + "adopted"
 APPLIED = PREFIX + "applied"  # when and from where; written, never compared
-OURS = (OWNER, DOCUMENT, ENVIRONMENT, ADOPTED, APPLIED)
+HELD = PREFIX + "held"  # the decision against a revision, see kinds/hold.py
+OURS = (OWNER, DOCUMENT, ENVIRONMENT, ADOPTED, APPLIED, HELD)
 
 
 def ownership(owner: str, document: str, environment: str) -> dict[str, str]:

@@ -223,6 +223,12 @@ class ServiceComposer:
             engine=engine,
             serves_model=engine is not None,
             startup_seconds=template.startup_seconds(model_bytes) if engine is not None else 0,
+            deadline_seconds=(
+                template.code_deadline(spec.progress_deadline_seconds)
+                if engine is None
+                else template.model_deadline(model_bytes)
+            ),
+            smoke=(spec.rollout.smoke.path, spec.rollout.smoke.expect_status),
         )
         modes = ("read",) if engine is None else ("read", "write")
         refs = (

@@ -37,8 +37,7 @@ def model_probes(model_bytes: int) -> list[dict[str, Any]]:
     """Probes for vLLM. The startup budget comes from the model's size: five minutes plus twice the
     time that reading the weights from a standard share takes, within ARM's cap of 240 failures.
     """
-    budget = 300 + 2 * model_bytes / READ_BYTES_PER_SECOND
-    period = max(2, math.ceil(budget / 240))
+    period = max(2, math.ceil(_budget(model_bytes) / 240))
     return [
         _probe("Startup", "/ready", periodSeconds=period, failureThreshold=240, timeoutSeconds=5),
         _probe("Readiness", "/ready", periodSeconds=5, failureThreshold=3, timeoutSeconds=5),
@@ -81,6 +80,24 @@ def startup_seconds(model_bytes: int) -> int:
     from the share.
     """
     return math.ceil(PULL_SECONDS + START_SECONDS + model_bytes / READ_BYTES_PER_SECOND)
+
+
+def _budget(model_bytes: int) -> float:
+    return 300 + 2 * model_bytes / READ_BYTES_PER_SECOND
+
+
+def model_deadline(model_bytes: int) -> int:
+    """Seconds after which a new revision with a model is given up: the image's pull, and the
+    startup probe's whole budget.
+    """
+    return math.ceil(PULL_SECONDS + 240 * max(2, math.ceil(_budget(model_bytes) / 240)))
+
+
+def code_deadline(asked: int | None) -> int:
+    """The same for the user's own web API: as asked, else its image's pull and the startup probe's
+    budget.
+    """
+    return asked or PULL_SECONDS + STARTUP_SECONDS
 
 
 def cooldown(model_bytes: int) -> int:

@@ -51,7 +51,12 @@ class Conclusion:
                 phase = Phase.PENDING if record.phase is Phase.READY else record.phase
                 self.ledger.write(
                     replace(
-                        record, phase=phase, synced=False, reason=Reason.PROGRESSING, message=""
+                        record,
+                        phase=phase,
+                        synced=False,
+                        failed=False,
+                        reason=Reason.PROGRESSING,
+                        message="",
                     )
                 )
 
@@ -143,6 +148,7 @@ class Conclusion:
             exists=observed.exists,
             usable=observed.exists and observed.ready,
             synced=as_desired and not observed.held,
+            failed=observed.failed and not changes,
             outputs=outputs,
             origin=observed.origin,
             changes=tuple(str(change) for change in changes),

@@ -173,7 +173,8 @@ class Observation(Generic[Next_co]):
     seconds although nothing is wrong. `provisional` says that nothing is to be written now but more
     will be without anybody changing anything (a rollout goes on by itself), so that the next change
     is not taken for somebody else's doing. `held` says that all is as decided and not as the
-    documents ask: a rollback stands. `next` is the write that the kind has decided on, for its own
+    documents ask: a rollback stands. `failed` says that it will not become as the documents ask
+    by itself, ready or not. `next` is the write that the kind has decided on, for its own
     `update`; `later` are differences that the writes after it settle, for a plan to show.
     """
 
@@ -188,6 +189,7 @@ class Observation(Generic[Next_co]):
     poll_after: float | None = None
     provisional: bool = False
     held: bool = False
+    failed: bool = False
     origin: Origin = Origin.OURS
     next: Next_co | None = None
     later: tuple[Change, ...] = ()
@@ -196,11 +198,12 @@ class Observation(Generic[Next_co]):
 @dataclass(frozen=True)
 class Wrote:
     """A write that was issued. `operation` is the token of a long-running operation, to be stored
-    and polled; None if done.
+    and polled; None if done. `trouble` says what went wrong that made it necessary.
     """
 
     message: str
     operation: str | None = None
+    trouble: Cause | None = None
 
 
 @dataclass(frozen=True)

@@ -311,6 +311,8 @@ class Reconciler:
         if any(change.effect == REPAIR for change in changes):
             why = observed.reason or Reason.OPERATION_FAILED
             event = warning(why, observed.message, desired.key, desired.document, changes)
+        elif wrote.trouble is not None:
+            event = warning(wrote.trouble, wrote.message, desired.key, desired.document, changes)
         elif drift:
             text = f"changed behind Moorage's back and put right: {named(desired, changes)}"
             event = warning(Reason.DRIFT_FOUND, text, desired.key, desired.document, changes)

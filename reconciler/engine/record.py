@@ -64,6 +64,7 @@ class ObjectRecord:
     exists: bool = False
     usable: bool = False
     synced: bool = False
+    failed: bool = False
     drifted: bool = False
     changes: tuple[str, ...] = ()
     marks: tuple[Mark, ...] = ()

@@ -51,6 +51,8 @@ def _of_desired(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
         return None
     if record.phase is Phase.UNREADY and ledger.desired[key].policy is Policy.OBSERVE:
         return ExitClass.DONE
+    if record.failed and record.phase in (Phase.READY, Phase.UNREADY):
+        return ExitClass.FAILED
     if record.phase is Phase.READY and record.reason in HELD:
         return ExitClass.WAITING_FOR_HUMAN
     if record.phase is not Phase.WAITING:

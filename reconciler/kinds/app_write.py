@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.api import tags
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.engine.diff import Rules, diff
 from reconciler.engine.external import Change, Origin
@@ -161,6 +162,10 @@ def _step_changes(
     """What a rollout step writes, as field paths a person can read."""
     if step.action in (Action.NONE, Action.WAIT):
         return ()
+    if step.action in (Action.HOLD, Action.RELEASE):
+        before, after = tags.tag(found, tags.HELD), " ".join(step.revisions)
+        value = after if step.action is Action.HOLD else None
+        return (Change(f"tags.{tags.HELD}", before, value, step.message),)
     if step.action is Action.SHIFT:
         return (
             Change(

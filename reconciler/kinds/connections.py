@@ -8,9 +8,11 @@ from typing import Self
 
 from reconciler.arm.clients import Arm
 from reconciler.arm.ownership import Ownership
+from reconciler.engine.clock import SystemClock
 from reconciler.kinds.looks import Looks
 from reconciler.kinds.reports import Reports
 from reconciler.kinds.shares import Shares
+from reconciler.kinds.trial import Trials
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,11 @@ class Connections:
     shares: Shares
     reports: Reports
     looks: Looks
+    trials: Trials
 
     @classmethod
     def on(cls, arm: Arm, ownership: Ownership, shares: Shares) -> Self:
         """All of them on one connection to ARM."""
         reports = Reports(shares)
         looks = Looks(arm, reports, time.monotonic, period=0.8 * arm.settings.resync)
-        return cls(arm, ownership, shares, reports, looks)
+        return cls(arm, ownership, shares, reports, looks, Trials(arm, SystemClock()))

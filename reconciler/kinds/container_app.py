@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from reconciler.api import tags
 from reconciler.api.conditions import ConditionType, Status
@@ -28,6 +28,7 @@ from reconciler.engine.external import (
     ObjectKey,
     Observation,
     Origin,
+    Progress,
     Wrote,
 )
 from reconciler.kinds import adoption, api_keys, app_write, rollout
@@ -35,9 +36,14 @@ from reconciler.kinds.app_write import AppWrite
 from reconciler.kinds.arm_resource import SETTLED, ArmResource
 from reconciler.kinds.connections import Connections
 from reconciler.kinds.endpoint import reach
+from reconciler.kinds.hold import Hold
 from reconciler.kinds.quota import resolve_strategy
 from reconciler.kinds.replicas import Seen
-from reconciler.kinds.rollout import Action, Step
+from reconciler.kinds.rollout import Action, Step, Verdict
+
+ENGINE_VARIABLE = "MOORAGE_ENGINE"
+# Fields outside the template that change together with it, or not at all.
+GOES_ALONG = (app_write.PORT, app_write.PROFILE)
 
 
 class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
@@ -57,7 +63,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
-        self.looks = connections.looks
+        self.looks, self.trials = connections.looks, connections.trials
 
     async def observe(
         self, desired: Desired[ContainerAppSpec], facts: Facts
@@ -82,22 +88,55 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
                 outputs=before,
                 origin=origin,
             )
+        hold = Hold.on(found) if origin is not Origin.FOREIGN else None
+        held = hold if hold and hold.refused == spec.revision else None
+        if held and (instead := await self._instead(spec, held)) is None:
+            held = hold = None  # Azure has dropped what served, so there is nothing to go back to
+        elif held and instead:  # what is looked at, and put right, is what serves instead
+            spec = instead
+            differences = tuple(change for change in differences if change.path not in GOES_ALONG)
         seen = await self._look(spec, found, origin, facts, before)
-        step = await self._step(spec, found, seen, differences)
+        boot = self.trials.boot(seen, before)
+        weight = app_write.weights_of(found).get(spec.revision, 0)
+        verdict = await self.trials.judge(seen, boot, found, weight)
+        step = await self._step(desired.spec, found, seen, differences, verdict, hold)
         write = app_write.decide(spec, found, origin, seen, step, differences)
+        ready = step.action in (Action.NONE, Action.DEACTIVATE) and seen.proven
+        if held:
+            ready = seen.proven
+        head = replace(await self._head(spec, found, origin, before), boot=boot)
         return Observation(
             exists=True,
-            ready=step.action in (Action.NONE, Action.DEACTIVATE) and seen.proven,
+            ready=ready,
             changes=write.changes,
-            outputs=seen.outputs(await self._head(spec, found, origin, before)),
+            outputs=seen.outputs(head),
             marks=(*seen.marks(found, step), *await self._reached(spec, found, seen, step)),
-            reason=_reason(step, seen),
-            message=seen.message if step.action is Action.WAIT else step.message or seen.message,
+            reason=Reason.ROLLED_BACK if held else _reason(step, seen, verdict),
+            message=_message(step, seen, verdict, held),
             poll_after=0.5 if step.action is not Action.NONE or not seen.proven else None,
             provisional=step.action is not Action.NONE,
+            held=held is not None,
+            failed=bool(verdict.failed) or (held is not None and seen.proven),
             origin=origin,
             next=write,
             later=write.later,
+        )
+
+    async def _instead(self, spec: ContainerAppSpec, hold: Hold) -> ContainerAppSpec | None:
+        """`spec` as the revision that serves has it: its template, and the engine that its replicas
+        report as. None when that revision is gone.
+        """
+        listed = await apps.list_revisions(self.arm, spec.resource_group, spec.name)
+        kept = next((each for each in listed if each["name"] == hold.serves), None)
+        if kept is None:
+            return None
+        template = {"scale": {}, **(kept["properties"].get("template") or {})}
+        template["scale"] = template["scale"] or {}
+        return replace(
+            spec,
+            suffix=hold.serves.rpartition("--")[2],
+            template=template,
+            engine=spec.engine and (_engine(template) or spec.engine),
         )
 
     async def _look(
@@ -113,6 +152,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         """
         key = ObjectKey(Kind.CATALOGUE, spec.service)
         catalogue = facts.last(key, CatalogueOutputs) if spec.serves_model else None
+        if catalogue and catalogue.engine != spec.engine:
+            catalogue = None  # after a rollback to another engine, whose catalogue stands as it is
         watched = replace(spec, engine=None) if origin is Origin.FOREIGN else spec
         return await self.looks.look(watched, found, before, catalogue)
 
@@ -122,16 +163,20 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         found: Mapping[str, Any],
         seen: Seen,
         differences: tuple[Change, ...],
+        verdict: Verdict,
+        hold: Hold | None,
     ) -> Step:
         """The rollout's next step. All revisions share the port, so two with different ones cannot
         share the traffic.
         """
-        strategy = await resolve_strategy(self.arm, spec, found, seen.revisions)
+        strategy = "Surge"
+        if hold is None or hold.refused != spec.revision:
+            strategy = await resolve_strategy(self.arm, spec, found, seen.revisions)
         moves = any(change.path == app_write.PORT for change in differences)
         if strategy == "BlueGreen" and moves:
             strategy = "Surge"
         weights = app_write.weights_of(found)
-        return rollout.next_step(spec.revision, strategy, seen.revisions, weights)
+        return rollout.next_step(spec.revision, strategy, seen.revisions, weights, verdict, hold)
 
     async def _head(
         self,
@@ -172,6 +217,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         group, name, step = spec.resource_group, spec.name, write.step
         told = app_write.told(write, observed.origin)
         match step.action:
+            case Action.HOLD | Action.RELEASE:
+                return await self._decide(spec, step, told)
             case Action.ACTIVATE:
                 await apps.activate_revision(self.arm, group, name, step.revisions[0])
                 return Wrote(told)
@@ -193,7 +240,43 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
                 for revision, weight in (step.weights or {}).items()
             ]
             properties["configuration"]["ingress"] = {**ingress, "traffic": traffic}
-        return Wrote(told, await apps.patch_app(self.arm, group, name, patch))
+        if step.action is not Action.WRITE:
+            return Wrote(told, await apps.patch_app(self.arm, group, name, patch))
+        self.trials.writes(spec)
+        try:
+            return Wrote(told, await apps.patch_app(self.arm, group, name, patch))
+        except TerminalError as error:
+            self.trials.refuse(name, error.message)
+            known = cast("AppOutputs", observed.outputs).arm.revisions
+            if any(revision.active for revision in known):
+                raise
+            # The old revision is off already, by Recreate: it must come back at once.
+            raise NotReadyYet(error.reason, error.message, after=0.5) from error
+
+    async def poll(self, identity: Identity, operation: str) -> Progress:
+        progress = await super().poll(identity, operation)
+        if progress.error is not None:
+            self.trials.ended_badly(ids.name(identity.id), str(progress.error))
+        return progress
+
+    async def _decide(self, spec: ContainerAppSpec, step: Step, told: str) -> Wrote:
+        """Keep the decision against a revision, or forget it."""
+        found = await self._there(spec)
+        existing = found.get("tags") or {}
+        body: dict[str, Any] = {"tags": {**existing, tags.HELD: None}}
+        if step.action is Action.HOLD:
+            hold = Hold(step.revisions[0], step.revisions[1], step.message)
+            body = {"tags": tags.merged(existing, {tags.HELD: hold.text})}
+            told = f"roll back to revision {hold.serves}: {step.message}"
+        trouble = Reason.ROLLED_BACK if step.action is Action.HOLD else None
+        operation = await apps.patch_app(self.arm, spec.resource_group, spec.name, body)
+        return Wrote(told, operation, trouble)
+
+    async def _there(self, spec: ContainerAppSpec) -> Mapping[str, Any]:
+        found = await self.arm.inventory.get(self.name, self.scope(spec), spec.name)
+        if found is None:
+            raise NotReadyYet(Reason.MISSING, f"container app {spec.name} went away")
+        return found
 
     async def delete(self, identity: Identity) -> Wrote | None:
         """An app that was there before any document stays; only our tags are taken off."""
@@ -216,7 +299,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
 
     def outputs(self, found: Mapping[str, Any]) -> AppOutputs:
         fqdn = ((found["properties"].get("configuration") or {}).get("ingress") or {}).get("fqdn")
-        return AppOutputs(str(found["id"]), f"https://{fqdn}" if fqdn else None)
+        return AppOutputs(str(found["id"]), endpoint=f"https://{fqdn}" if fqdn else None)
 
     @staticmethod
     def _environment(spec: ContainerAppSpec, facts: Facts) -> str:
@@ -230,13 +313,9 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         """
         if not write.configuration:
             return {}
-        found = await self.arm.inventory.get(self.name, self.scope(spec), spec.name)
-        if found is None:
-            raise NotReadyYet(Reason.MISSING, f"container app {spec.name} went away")
-        owned, paths = (
-            adoption.asked(spec, found, origin),
-            [change.path for change in write.configuration],
-        )
+        found = await self._there(spec)
+        owned = adoption.asked(spec, found, origin)
+        paths = [change.path for change in write.configuration]
         configuration = {**owned["properties"]["configuration"]}
         if any(".secrets[" in path for path in paths):
             values = await apps.list_secrets(self.arm, spec.resource_group, spec.name)
@@ -303,7 +382,30 @@ def _body(spec: ContainerAppSpec, environment: str) -> dict[str, Any]:
     return {**spec.body, "properties": {**properties, **own}}
 
 
-def _reason(step: Step, seen: Seen) -> Reason | None:
+def _engine(template: Mapping[str, Any]) -> str | None:
+    """The engine that replicas of this template report as; None where there is no model."""
+    for container in template.get("containers") or ():
+        for variable in container.get("env") or ():
+            if variable["name"] == ENGINE_VARIABLE:
+                return str(variable.get("value"))
+    return None
+
+
+def _message(step: Step, seen: Seen, verdict: Verdict, held: Hold | None) -> str:
+    if held:
+        cause = held.cause or f"revision {held.refused} did not serve"
+        state = "serves" if seen.proven else "is to serve again"
+        return f"{cause}; revision {held.serves} {state} until the document's spec changes"
+    if verdict.failed:
+        return verdict.failed
+    if step.action is Action.WAIT:
+        return verdict.message or seen.message
+    return step.message or seen.message
+
+
+def _reason(step: Step, seen: Seen, verdict: Verdict) -> Reason | None:
+    if verdict.failed:
+        return Reason.REVISION_FAILED
     if step.action not in (Action.NONE, Action.WAIT):
         return Reason.ROLLING_OUT
     if seen.proven:

@@ -1,5 +1,7 @@
-"""What a rollout does next, decided from what is there. Pure and level-triggered: it holds no state
-between calls, so a daemon that dies in the middle goes on where Azure stands.
+"""What a rollout or a rollback does next, decided from what is there. Pure and level-triggered: it
+holds no state between calls, so a daemon that dies in the middle goes on where Azure stands.
+
+`trial` judges the new revision, `hold` is the decision against it, `container_app` writes.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from reconciler.api.outputs import Revision
+from reconciler.kinds.hold import Hold
 
 BLUE_GREEN_STEPS = (10, 50, 100)
 
@@ -22,6 +25,8 @@ class Action(Enum):
     ACTIVATE = "activate"
     SHIFT = "move the traffic"
     DEACTIVATE = "deactivate"
+    HOLD = "roll back"
+    RELEASE = "forget the rollback"
 
 
 @dataclass(frozen=True)
@@ -36,30 +41,75 @@ class Step:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of the wanted revision beside Azure's word: `failed` says why it will not
+    serve, `answered` that it may take traffic because its smoke request was answered as asked.
+    """
+
+    failed: str = ""
+    answered: bool = True
+    message: str = ""
+
+
 def next_step(
-    wanted: str, strategy: str, revisions: Sequence[Revision], weights: Mapping[str, int]
+    wanted: str,
+    strategy: str,
+    revisions: Sequence[Revision],
+    weights: Mapping[str, int],
+    verdict: Verdict | None = None,
+    hold: Hold | None = None,
 ) -> Step:
     """The step from `revisions` and the traffic `weights` (revision name -> 0..100) toward `wanted`
-    alone serving.
+    alone serving; away from it when it has `failed` or `hold` is against it.
 
     `strategy` is Surge, Recreate or BlueGreen (Auto is resolved by the caller, who knows the
-    quota). A failed new revision leaves the old one serving: nothing is taken from it before the
-    new one is healthy, except by Recreate.
+    quota). Nothing is taken from the old revision before the new one is healthy, except by
+    Recreate; then the old one comes back when the new one fails.
     """
-    found = next((revision for revision in revisions if revision.name == wanted), None)
+    verdict = verdict or Verdict()
+    if hold and hold.refused == wanted and _named(hold.serves, revisions):
+        return _backward(hold.serves, revisions, weights)
+    good = last_good(wanted, revisions, weights)
+    if verdict.failed and good:
+        return Step(Action.HOLD, (wanted, good), message=verdict.failed)
+    step = _forward(wanted, strategy, revisions, weights, verdict)
+    if hold and step.action is Action.NONE:
+        message = f"revision {hold.refused} is not asked for any more"
+        return Step(Action.RELEASE, (hold.refused,), message=message)
+    return step
+
+
+def last_good(wanted: str, revisions: Sequence[Revision], weights: Mapping[str, int]) -> str | None:
+    """The revision to go back to: the one other than `wanted` that has most of the traffic, which
+    only a proven revision gets; else the newest other that still serves.
+    """
+    others = {each.name: each for each in revisions if each.name != wanted}
+    trusted = [n for n in weights if n in others and weights[n] and not others[n].unproven]
+    if trusted:
+        return max(trusted, key=lambda name: weights[name])
+    return next((each.name for each in reversed(list(others.values())) if each.serving), None)
+
+
+def _forward(
+    wanted: str,
+    strategy: str,
+    revisions: Sequence[Revision],
+    weights: Mapping[str, int],
+    verdict: Verdict,
+) -> Step:
+    found = _named(wanted, revisions)
     others = [revision for revision in revisions if revision.active and revision.name != wanted]
     if strategy == "Recreate" and others and (found is None or not found.active):
-        return Step(
-            Action.DEACTIVATE,
-            tuple(r.name for r in others),
-            message="the old revision stops before the new one boots",
-        )
+        return _deactivate(others, "the old revision stops before the new one boots")
     if found is None:
         return Step(Action.WRITE, (wanted,), message=f"revision {wanted} is to be created")
     if not found.active:
         return Step(Action.ACTIVATE, (wanted,), message=f"revision {wanted} exists and is inactive")
     if not found.serving:
         return Step(Action.WAIT, (wanted,), message=_waiting(found))
+    if not verdict.answered:
+        return Step(Action.WAIT, (wanted,), message=verdict.message)
     target = _weights(wanted, strategy, weights)
     if dict(weights) != target:
         return Step(
@@ -69,12 +119,33 @@ def next_step(
             f"revision {wanted} takes {target[wanted]} % of the traffic",
         )
     if others and target == {wanted: 100}:
-        return Step(
-            Action.DEACTIVATE,
-            tuple(r.name for r in others),
-            message="the old revision has no traffic any more",
-        )
+        return _deactivate(others, "the old revision has no traffic any more")
     return Step(Action.NONE)
+
+
+def _backward(good: str, revisions: Sequence[Revision], weights: Mapping[str, int]) -> Step:
+    """All traffic to `good`, then everything else off, which may free the only GPU, then `good` on
+    again.
+    """
+    if dict(weights) != {good: 100}:
+        return Step(Action.SHIFT, (good,), {good: 100}, f"revision {good} gets its traffic back")
+    others = [revision for revision in revisions if revision.active and revision.name != good]
+    if others:
+        return _deactivate(others, "the refused revision stops")
+    found = _named(good, revisions)
+    if found and not found.active:
+        return Step(Action.ACTIVATE, (good,), message=f"revision {good} served last")
+    if found and not found.serving:
+        return Step(Action.WAIT, (good,), message=_waiting(found))
+    return Step(Action.NONE)
+
+
+def _deactivate(revisions: Sequence[Revision], message: str) -> Step:
+    return Step(Action.DEACTIVATE, tuple(each.name for each in revisions), message=message)
+
+
+def _named(name: str, revisions: Sequence[Revision]) -> Revision | None:
+    return next((revision for revision in revisions if revision.name == name), None)
 
 
 def _weights(wanted: str, strategy: str, now: Mapping[str, int]) -> dict[str, int]:

@@ -5,7 +5,8 @@ does with each step.
 import pytest
 
 from reconciler.api.outputs import Revision
-from reconciler.kinds.rollout import Action, next_step
+from reconciler.kinds.hold import LONGEST, Hold
+from reconciler.kinds.rollout import Action, Verdict, next_step
 
 
 def revision(
@@ -137,3 +138,64 @@ def test_blue_green_takes_steps():
         )
         shares.append(weights["new"])
     assert shares == [10, 50, 100]
+
+
+FAILED = Verdict(failed="it crashes")
+HELD = Hold("new", "old")
+BACKWARD = [
+    ("decided", [revision("old"), revision("new", health="Unhealthy")], {"old": 100}, FAILED, None,
+     Action.HOLD, ("new", "old"), "the decision is kept before anything is done"),
+    ("in the gap", [revision("old", active=False), revision("new", health="Unhealthy")],
+     {"old": 100}, FAILED, None, Action.HOLD, ("new", "old"), "the traffic names the last good one"),
+    ("first version", [revision("new", health="Unhealthy")], {"new": 100}, FAILED, None,
+     Action.WAIT, ("new",), "there is nothing to go back to"),
+    ("both bad", [revision("old", health="Unhealthy"), revision("new", health="Unhealthy")],
+     {"old": 100}, FAILED, None, Action.WAIT, ("new",), "the old one never served"),
+    ("mute", [revision("old"), revision("new")], {"old": 100}, Verdict(answered=False), None,
+     Action.WAIT, ("new",), "no traffic before the smoke request"),
+    ("half way", [revision("old"), revision("new")], {"old": 90, "new": 10}, None, HELD,
+     Action.SHIFT, ("old",), "the traffic goes first"),
+    ("one GPU", [revision("old", active=False), revision("new")], {"old": 100}, None, HELD,
+     Action.DEACTIVATE, ("new",), "the failed one gives its GPU back"),
+    ("then", [revision("old", active=False), revision("new", active=False)], {"old": 100}, None,
+     HELD, Action.ACTIVATE, ("old",), "the old one boots again"),
+    ("done", [revision("old"), revision("new", active=False)], {"old": 100}, None, HELD,
+     Action.NONE, (), "the decision stands"),
+    ("dropped", [revision("new", active=False)], {"new": 100}, None, HELD,
+     Action.ACTIVATE, ("new",), "Azure has dropped what was kept"),
+    ("other hold", [revision("new")], {"new": 100}, None, Hold("newer", "new"),
+     Action.RELEASE, ("newer",), "the document asks for something else"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("revisions", "weights", "verdict", "hold", "expected", "objects", "reason"),
+    [c[1:] for c in BACKWARD],
+    ids=[c[0] for c in BACKWARD],
+)
+def test_each_situation_has_one_step_back(
+    revisions, weights, verdict, hold, expected, objects, reason
+):
+    """A rollback follows from what is there, too."""
+    step = next_step("new", "Surge", revisions, weights, verdict, hold)
+    assert (step.action, step.revisions) == (expected, objects), reason
+
+
+@pytest.mark.parametrize(
+    "cause",
+    ["", "GET / answers 500", "one\nline  only", "ä" * 400],
+    ids=["no", "one", "two", "long"],
+)
+def test_the_decision_fits_into_a_tag(cause):
+    """What is read from the tag is what was written, its cause on one line and cut if need be."""
+    text = Hold("web--r2", "web--r1", cause).text
+    found = Hold.on({"name": "web", "tags": {"Moorage-Held": text}})
+    assert len(text) <= LONGEST
+    assert (found.refused, found.serves) == ("web--r2", "web--r1")
+    assert found.cause == (" ".join(cause.split()) if len(cause) < 200 else text[6:])
+
+
+@pytest.mark.parametrize("text", ["", "r2", " ", "r2 "])
+def test_a_tag_that_says_nothing_holds_nothing(text):
+    """Whoever edits the tag by hand stops no rollout."""
+    assert Hold.on({"name": "web", "tags": {"moorage-held": text}}) is None

@@ -1,0 +1,43 @@
+"""The decision against a revision, kept in a tag of its container app, so that it outlives whoever
+decided it: the documents ask for `refused`, and `serves` runs instead.
+
+`rollout` obeys it, `container_app` writes and removes it. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from reconciler.api import tags
+
+LONGEST = 256  # characters of a tag's value
+
+
+@dataclass(frozen=True)
+class Hold:
+    """`refused` and `serves` are names of revisions; `cause` is a sentence for people."""
+
+    refused: str
+    serves: str
+    cause: str = ""
+
+    @classmethod
+    def on(cls, found: Mapping[str, Any]) -> Self | None:
+        """The one that stands on the app that Azure returned as `found`; None where the tag is
+        missing or cannot be read.
+        """
+        refused, _, rest = (tags.tag(found, tags.HELD) or "").partition(" ")
+        serves, _, cause = rest.partition(" ")
+        app = str(found["name"])
+        if not refused or not serves:
+            return None
+        return cls(f"{app}--{refused}", f"{app}--{serves}", cause)
+
+    @property
+    def text(self) -> str:
+        """The tag's value."""
+        suffixes = (name.rpartition("--")[2] for name in (self.refused, self.serves))
+        text = " ".join([*suffixes, " ".join(self.cause.split())])
+        return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

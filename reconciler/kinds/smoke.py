@@ -1,0 +1,65 @@
+"""The smoke request: one GET to a revision itself, before it takes traffic.
+
+It goes to the app's address and names the revision in the `Host` header, as its own address does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from reconciler.api.resources import ContainerAppSpec
+from reconciler.arm.clients import Arm
+
+PATIENCE = aiohttp.ClientTimeout(total=10)
+LONGEST = 4096  # bytes of an answer that are read
+NO_APP = b"This Container App is stopped or does not exist"
+# The ingress answers so when no replica does.
+GATEWAY = (502, 503, 504)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`wrong` says what is wrong with it, empty if nothing; `by_app` that the app itself said
+    so.
+    """
+
+    wrong: str = ""
+    by_app: bool = False
+
+
+async def smoke(
+    arm: Arm, spec: ContainerAppSpec, revision: str, found: Mapping[str, Any]
+) -> Answer:
+    """Ask `revision` of the app that Azure returned as `found`. What only its environment can reach
+    is not asked, and nothing is wrong with it.
+    """
+    ingress = (found["properties"].get("configuration") or {}).get("ingress") or {}
+    host = str(ingress.get("fqdn") or "")
+    if not host or not ingress.get("external"):
+        return Answer()
+    app, _, domain = host.partition(".")
+    named = f"{revision}.{domain}" if domain and app == spec.name else f"{revision}.{host}"
+    headers = {"Host": named, "Connection": "close"}
+    path, expected = spec.smoke
+    try:
+        async with arm.session.get(
+            f"https://{host}{path}", headers=headers, timeout=PATIENCE, allow_redirects=False
+        ) as answer:
+            body = await answer.content.read(LONGEST)
+            return _judge(revision, path, expected, answer.status, body)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        return Answer(f"revision {revision}: GET {path} got no answer: {type(error).__name__}")
+
+
+def _judge(revision: str, path: str, expected: int | None, status: int, body: bytes) -> Answer:
+    asked = str(expected) if expected else "a status below 500"
+    if status == 404 and NO_APP in body:
+        return Answer(f"revision {revision}: the ingress does not know it yet")
+    if status == expected or (expected is None and status < 500):
+        return Answer()
+    text = f"revision {revision}: GET {path} answers {status}, and rollout.smoke wants {asked}"
+    return Answer(text, by_app=status not in GATEWAY)

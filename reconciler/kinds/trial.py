@@ -1,0 +1,109 @@
+"""Whether a new revision will serve: by Azure's word on it, by its deadline, and by its smoke
+request, sent before it takes any traffic. `rollout` acts on the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from reconciler.api.outputs import AppOutputs, Boot, Revision
+from reconciler.api.resources import ContainerAppSpec
+from reconciler.arm.clients import Arm
+from reconciler.engine.clock import Clock
+from reconciler.kinds.replicas import Seen
+from reconciler.kinds.rollout import Verdict
+from reconciler.kinds.smoke import smoke
+
+PATIENCE = 30.0  # seconds for which Azure must call a revision failed; a crash may pass
+CRASHES = 3
+FAILURES = 2  # operations that fail to make a revision before it is given up
+WRONG = 10.0  # seconds for which a healthy revision may answer its smoke request wrongly
+
+
+class Trials:
+    """One for all container apps. What must outlive the process is in `Boot`; what is only kept
+    here costs a smoke request or a refused write more after a restart.
+    """
+
+    def __init__(self, arm: Arm, clock: Clock) -> None:
+        self.arm, self.clock = arm, clock
+        self._answered: dict[str, str] = {}  # the revision whose smoke request went well, by app
+        self._wrong: dict[str, tuple[str, float]] = {}  # revision and since when it did not
+        self._writing: dict[str, tuple[str, int]] = {}  # revision and how often it was not made
+        self._refused: dict[str, tuple[str, str]] = {}  # revision and why Azure does not make it
+
+    def writes(self, spec: ContainerAppSpec) -> None:
+        """The wanted revision is about to be made."""
+        name, failures = self._writing.get(spec.name, ("", 0))
+        self._writing[spec.name] = (spec.revision, failures if name == spec.revision else 0)
+
+    def refuse(self, app: str, cause: str) -> None:
+        """Azure does not make the revision that was written last."""
+        self._refused[app] = (self._writing[app][0], cause)
+
+    def ended_badly(self, app: str, cause: str) -> None:
+        """An operation on the app has failed; after some of them the revision counts as refused."""
+        name, failures = self._writing.get(app, ("", 0))
+        self._writing[app] = (name, failures + 1)
+        if name and failures + 1 >= FAILURES:
+            self.refuse(app, cause)
+
+    def boot(self, seen: Seen, before: AppOutputs | None) -> Boot | None:
+        """How long the wanted revision has been on its way; None when it is not."""
+        found, now = seen.wanted, self.clock.elapsed()
+        if found is None or not found.active or found.serving:
+            return None
+        known = before.boot if before else None
+        if known is None or (known.revision, known.period) != (found.name, self.clock.boot):
+            known = Boot(found.name, self.clock.boot, now)
+        if not found.failed:
+            return replace(known, failing=None)
+        return known if known.failing is not None else replace(known, failing=now)
+
+    async def judge(
+        self, seen: Seen, boot: Boot | None, found: Mapping[str, Any], weight: int
+    ) -> Verdict:
+        """The verdict on the wanted revision, which has `weight` percent of the traffic."""
+        spec, wanted = seen.spec, seen.wanted
+        if wanted is None:
+            name, cause = self._refused.get(spec.name, ("", ""))
+            return Verdict(failed=cause if name == spec.revision else "")
+        if boot is not None:
+            return Verdict(failed=self._overdue(seen, wanted, boot))
+        if not wanted.serving or self._answered.get(spec.name) == wanted.name:
+            return Verdict()
+        if weight == 100 and (seen.asleep or seen.proven_before == wanted.name):
+            return Verdict()  # it has proven itself, and a request could wake it
+        return await self._ask(spec, wanted, found)
+
+    def _overdue(self, seen: Seen, wanted: Revision, boot: Boot) -> str:
+        now, fresh = self.clock.elapsed(), seen.proven_before != wanted.name
+        crashes = max((replica.restarts for replica in seen.mine), default=0)
+        gave_up = wanted.running == "ActivationFailed"
+        lasting = boot.failing is not None and now - boot.failing >= PATIENCE
+        if gave_up or lasting or (wanted.failed and fresh and crashes >= CRASHES):
+            return seen.message
+        deadline = seen.spec.deadline_seconds
+        if now - boot.since > deadline:
+            return f"revision {wanted.name} is not ready after {deadline} s: {seen.message}"
+        return ""
+
+    async def _ask(
+        self, spec: ContainerAppSpec, wanted: Revision, found: Mapping[str, Any]
+    ) -> Verdict:
+        answer = await smoke(self.arm, spec, wanted.name, found)
+        if not answer.wrong:
+            self._answered[spec.name] = wanted.name
+            self._wrong.pop(spec.name, None)
+            return Verdict()
+        now = self.clock.elapsed()
+        name, since = self._wrong.get(spec.name, ("", now))
+        if name != wanted.name:
+            since = now
+        self._wrong[spec.name] = (wanted.name, since)
+        patience = WRONG if answer.by_app else spec.deadline_seconds
+        if now - since >= patience:
+            return Verdict(failed=answer.wrong, answered=False, message=answer.wrong)
+        return Verdict(answered=False, message=answer.wrong)
