@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+from reconciler.api.conditions import ConditionType, Status
 from reconciler.cli.console import Console
 from reconciler.cli.exits import Exit
 from reconciler.cli.ready import ready_block
@@ -18,6 +19,7 @@ from reconciler.engine.record import Phase
 if TYPE_CHECKING:
     from reconciler.engine.external import ObjectKey
     from reconciler.engine.result import Outcome
+    from reconciler.engine.store import DocumentRow
     from reconciler.settings import Settings
 
 SLOW = (Phase.WORKING, Phase.UNREADY)
@@ -77,6 +79,19 @@ class Narrator:
                 "\n[red]not everything is as the documents say[/]; `moorage status` shows what is"
                 " missing"
             )
+            for row in self.daemon.store.documents():
+                self._why(row)
+
+    def _why(self, row: DocumentRow) -> None:
+        """What keeps a document from being so, once for each cause."""
+        said = dict.fromkeys(
+            f"{condition.reason}: {condition.message}"
+            for condition in row.conditions
+            if condition.type in (ConditionType.SYNCED, ConditionType.READY)
+            and condition.status is not Status.TRUE
+        )
+        for text in said:
+            self._line(row.ref, text, "red")
 
     async def follow(self) -> None:
         """Tell what no single pass shows, until cancelled: a save that is refused or good again, a

@@ -137,6 +137,8 @@ CHANGES = {
         "spec.scale.concurrentRequests": 3,
         "spec.scale.cooldownPeriod": 900,
         "spec.rollout.strategy": "Recreate",
+        "spec.rollout.smoke.path": "/health",
+        "spec.rollout.smoke.expectStatus": 200,
         "spec.ingress.external": False,
         "spec.auth.apiKeys": [{"name": "default"}, {"name": "ci"}],
         "spec.auth.apiKeys[].name": "ci",
@@ -301,7 +303,7 @@ def _word(before, after, what):
 def _written(item):
     """How a rollout goes, and whether an app may be taken over, is in no write of its own."""
     return (
-        replace(item, spec=replace(item.spec, strategy="Auto", named=False))
+        replace(item, spec=replace(item.spec, strategy="Auto", smoke=("/", None), named=False))
         if item.key.kind == "ContainerApp"
         else item
     )
