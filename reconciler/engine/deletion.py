@@ -28,7 +28,7 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
     ledger = writer.ledger
     record = ledger.record(gone)
     left = gone.since + writer.pacing.grace - ledger.clock.elapsed()
-    if _never_made(record, gone) and gone.policy not in LEFT_ALONE:
+    if never_made(record, gone) and gone.policy not in LEFT_ALONE:
         return Outcome(Phase.DELETED)
     if ledger.retained(gone.key) or gone.policy in LEFT_ALONE:
         return _leave(writer, gone, left)
@@ -134,7 +134,7 @@ def _finished(writer: Writer, gone: Gone, wrote: Wrote | None) -> Outcome:
     return Outcome(Phase.DELETED, Reason.DELETED, message, event=event)
 
 
-def _never_made(record: ObjectRecord, gone: Gone) -> bool:
+def never_made(record: ObjectRecord, gone: Gone) -> bool:
     """It was not there when it was looked at, or nobody could look (it stands on another set's),
     and nothing was written since: a name that was corrected before anything happened. What the
     inventory lists is there, even if nobody has looked.

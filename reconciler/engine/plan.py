@@ -13,7 +13,7 @@ from typing import Literal
 
 from reconciler.api.outputs import Outputs
 from reconciler.api.reasons import Reason
-from reconciler.engine.deletion import LEFT_ALONE, why_left
+from reconciler.engine.deletion import LEFT_ALONE, never_made, why_left
 from reconciler.engine.errors import NotReadyYet, ReconcileError
 from reconciler.engine.external import (
     Change,
@@ -164,6 +164,8 @@ def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
 
 
 def _deletion(ledger: Ledger, gone: Gone) -> PlanLine:
+    if never_made(ledger.record(gone), gone) and gone.policy not in LEFT_ALONE:
+        return _of(gone, "no-op")
     if ledger.retained(gone.key) or gone.policy in LEFT_ALONE:
         return _of(gone, "no-op", effect=f"left in place ({why_left(ledger, gone)})")
     problem = "" if ledger.permits(gone, "delete") else "waits for approval"

@@ -207,6 +207,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             self._environment(spec, facts),
             {name: api_keys.new_key() for name in spec.key_names},
         )
+        body["tags"] = {**body["tags"], **ownership.applied()}
         operation = await apps.put_app(self.arm, spec.resource_group, spec.name, body)
         return Wrote(f"create container app {spec.name} with revision {spec.revision}", operation)
 

@@ -39,8 +39,9 @@ class ManagedEnvironment(ArmResource[ResourceSpec]):
     ) -> str | None:
         spec = desired.spec
         if found is None:
+            whole = {**await self._with_logs(desired, facts), "tags": body["tags"]}
             return await environments.put_environment(
-                self.arm, spec.resource_group, spec.name, await self._with_logs(desired, facts)
+                self.arm, spec.resource_group, spec.name, whole
             )
         # ARM replaces the list of profiles whole: those we do not own are sent back as they are.
         ours = {
