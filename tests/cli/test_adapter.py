@@ -7,6 +7,7 @@ import json
 import pytest
 
 from reconciler.api.manifest import load
+from reconciler.api.outputs import AppOutputs, CatalogueOutputs
 from reconciler.cli.app import run
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import ObjectRecord, Phase
@@ -47,15 +48,14 @@ def observed(tmp_path, monkeypatch):
                 "source": "./one",
             }
         canary = {"digest": "2" * 64, "state": "Loaded", "message": "", "requests": 40, "errors": 1}
-        mine = {
-            "name": "sales",
-            "digest": "1" * 64,
-            "canary": canary if "canary" in adapter else None,
-        }
+        mine = {"name": "sales", "digest": "1" * 64, "desired": "1" * 64, "state": "Loaded"}
+        mine["canary"] = canary if "canary" in adapter else None
+        replica = {"name": "r", "revision": "phi--1", "ready": True, "restarts": 0}
+        catalogue = {"engine": "e", "epoch": 1, "generation": 1, "adapters": [row]}
         store = Store.open(folder / "state.db", key)
         for kind, outputs in (
-            ("AdapterCatalogue", {"adapters": [row]}),
-            ("ContainerApp", {"replicas": [{"adapters": [mine]}, {"adapters": [mine]}]}),
+            ("AdapterCatalogue", CatalogueOutputs.load(catalogue)),
+            ("ContainerApp", AppOutputs.load({"replicas": [replica | {"adapters": [mine]}] * 2})),
         ):
             store.put_object(
                 ObjectRecord(
@@ -64,7 +64,7 @@ def observed(tmp_path, monkeypatch):
                     phase=Phase.READY,
                     exists=True,
                     usable=True,
-                    outputs=outputs,
+                    outputs=outputs.dump(),
                 )
             )
         store.close()
