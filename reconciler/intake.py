@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -136,8 +137,9 @@ class Intake:
     def _take(self, snapshot: Snapshot) -> Composition:
         before = self.composition.refusals
         sets.follow(self._ownership, snapshot.manifest.documents, self._store)
-        self.snapshot, self.composition = snapshot, self._compose(snapshot)
-        for event in _changes(before, self.composition.refusals):
+        last, self.snapshot = self.snapshot, snapshot
+        self.composition = self._compose(snapshot)
+        for event in (*_changes(before, self.composition.refusals), *_unfit(snapshot, last)):
             self._tell(event)
         documents = snapshot.manifest.documents
         intended = Intended(
@@ -186,19 +188,32 @@ class Intake:
             owner_of=self._ownership.owner_of,
             runtime=snapshot.runtime,
             trees=snapshot.trees,
-            ranks=snapshot.ranks,
+            ranks=self._ranks(snapshot),
             generations={_ref(each.document): self._generation(each) for each in documents},
             homes=owned.homes(self._owned or (), self._ownership),
             registered=self._registrations.found,
             fetched=snapshot.fetched.folders,
             missing=snapshot.fetched.missing,
-            unfit=snapshot.unfit,
             models=snapshot.fetched.models,
             hub=HubAccess(settings.hf_endpoint, bool(settings.hf_token)),
             evaluations=snapshot.evaluations,
             orders=orders_of(documents, self._store),
         )
         return compose(documents, world)
+
+    def _ranks(self, snapshot: Snapshot) -> dict[Path, int]:
+        """Of each adapter; of one that cannot be served the rank of the version before it, so that
+        a bad version does not change the engine that serves the others.
+        """
+        known: dict[str, int] = json.loads(self._store.get("ranks") or "{}")
+        ranks, folders = dict(snapshot.ranks), snapshot.fetched.folders
+        fit = {_key(ref): ranks[folder] for ref, folder in folders.items() if folder in ranks}
+        if known != known | fit:
+            self._store.put("ranks", json.dumps(known | fit, sort_keys=True))
+        for _, ref in snapshot.unfit:
+            if _key(ref) in known:
+                ranks.setdefault(folders[ref], known[_key(ref)])
+        return ranks
 
     def _generation(self, loaded: Loaded) -> int:
         return self._store.generation(_ref(loaded.document), _spec_digest(loaded.document))
@@ -246,6 +261,15 @@ def _changes(
             yield normal(Reason.RECOVERED, f"{ref} is followed again", ref, ref)
 
 
+def _unfit(now: Snapshot, before: Snapshot | None) -> Iterator[Event]:
+    """An event for each adapter whose service cannot serve it, for another reason than before."""
+    for (name, ref), why in now.unfit.items():
+        told = ref in now.fetched.refused  # of the newest ones below a folder
+        if not told and (before is None or before.unfit.get((name, ref)) != why):
+            service = DocumentRef("InferenceService", name)
+            yield warning(Reason.ADAPTER_FAILED, why, service, service)
+
+
 def _refusals(found: Fetched, before: Mapping[SourceRef, Mapping[str, str]]) -> Iterable[Event]:
     """Adapters that were passed over, told of the documents that would have served them."""
     for ref, refused in found.refused.items():
@@ -254,6 +278,10 @@ def _refusals(found: Fetched, before: Mapping[SourceRef, Mapping[str, str]]) -> 
                 for document in found.documents[ref]:
                     message = f"{path} is not served: {why}"
                     yield warning(Reason.ADAPTER_FAILED, message, document, document)
+
+
+def _key(ref: SourceRef) -> str:
+    return f"{ref.environment} {ref.text} {ref.service}"
 
 
 def _ref(document: AnyDocument) -> DocumentRef:

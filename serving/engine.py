@@ -16,7 +16,19 @@ from typing import Any
 
 from serving import nan
 from serving.catalogue import Expectation
-from serving.proof import LIKELIEST, PROMPTS, TOKENS, Proof, Run, judge, unmet
+from serving.proof import (
+    BASES,
+    FLOOR,
+    FLOORS,
+    LIKELIEST,
+    PROMPTS,
+    TOKENS,
+    Proof,
+    Run,
+    Trial,
+    judge,
+    unmet,
+)
 from serving.traffic import current_call
 from serving.versions import Route, Version
 
@@ -52,7 +64,6 @@ class VllmEngine:
         self._generates = "generate" in tasks
         self._requests: dict[int, Any] = {}
         self._by_key: dict[str, Version] = {}
-        self._base_runs: list[Run] | None = None
         self.capacity: int = (lora.max_cpu_loras or lora.max_loras) if lora else 0
         self.base_names = tuple(str(one.name) for one in models.base_model_paths)
         self.max_rank: int | None = lora.max_lora_rank if lora else None
@@ -141,18 +152,16 @@ class VllmEngine:
             await self._greedy(tokens, 1, None, structured_outputs=schema)
 
     async def prove(self, version: Version) -> Proof:
-        """Warm the adapter with a few tokens and compare their log-probabilities with the base
-        model's. Never raises.
+        """Warm the adapter with a few tokens and compare their log-probabilities with those of the
+        base model, measured beside it. Never raises.
         """
         if not self._generates:
             return Proof("Unproven", "the model does not generate text")
         try:
-            if self._base_runs is None:
-                self._base_runs = [await self._probe(prompt, None) for prompt in PROMPTS]
             request = self._requests[version.id]
-            return judge(
-                self._base_runs, [await self._probe(prompt, request) for prompt in PROMPTS]
-            )
+            kind = str(self._client.vllm_config.model_config.dtype).removeprefix("torch.")
+            trials = [await self._trial(prompt, request) for prompt in PROMPTS]
+            return judge(trials, FLOORS.get(kind, FLOOR))
         except Exception as error:  # noqa: BLE001 an adapter that answers is not taken away for want of a proof
             log.warning("adapter %s could not be proven: %s", version.key, error)
             return Proof("Unproven", f"the proof could not run: {error}")
@@ -260,10 +269,22 @@ class VllmEngine:
                     call.failed = True
                 raise
 
+    async def _trial(self, prompt: str, request: Any) -> Trial:
+        """The base by itself and in one batch with the adapter: what the batch and the prefix cache
+        change in its answers is noise.
+        """
+        alone = await self._probe(prompt, None)
+        together = [self._probe(prompt, each) for each in [None] * (BASES - 1) + [request]]
+        *bases, adapted = await asyncio.gather(*together)
+        return (alone, *bases), adapted
+
     async def _probe(self, prompt: str, request: Any) -> Run:
-        """Greedy tokens after a fixed prompt, each with its likeliest alternatives."""
+        """Greedy tokens after a fixed prompt, each with its likeliest alternatives. The salt keeps
+        a run from the cache that another has filled, which would hide the noise.
+        """
         tokens = self._client.get_tokenizer().encode(prompt)
-        output = await self._greedy(tokens, TOKENS, request, logprobs=LIKELIEST)
+        salt = uuid.uuid4().hex
+        output = await self._greedy(tokens, TOKENS, request, salt=salt, logprobs=LIKELIEST)
         return [
             {token: entry.logprob for token, entry in row.items()} for row in output.logprobs or ()
         ]
@@ -283,15 +304,19 @@ class VllmEngine:
             tokens = tokenizer.encode(case.prompt)
         return str((await self._greedy(tokens, case.max_tokens, request)).text)
 
-    async def _greedy(self, tokens: list[int], most: int, request: Any, **options: Any) -> Any:
+    async def _greedy(
+        self, tokens: list[int], most: int, request: Any, *, salt: str = "", **options: Any
+    ) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
         kind = RequestOutputKind.FINAL_ONLY
         sampling = SamplingParams(max_tokens=most, temperature=0.0, output_kind=kind, **options)
-        prompt = {
+        prompt: dict[str, Any] = {
             "prompt_token_ids": tokens[: max(1, self._models.model_config.max_model_len - most)]
         }
+        if salt:
+            prompt["cache_salt"] = salt
         outputs = self._generate(
             prompt, sampling, f"moorage-{uuid.uuid4().hex}", lora_request=request
         )

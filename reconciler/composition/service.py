@@ -43,8 +43,8 @@ SHORT = 12
 
 
 class SourceMissingError(Exception):
-    """A source that is not on this machine yet, or cannot be used; the service waits, and what it
-    had before keeps running.
+    """A source that is not on this machine yet; the service waits, and what it had before keeps
+    running.
     """
 
     def __init__(self, missing: Missing) -> None:
@@ -324,12 +324,12 @@ class ServiceComposer:
         """Where the source lies on this machine.
 
         Raises:
-            SourceMissingError: it comes from elsewhere and has not arrived, or does not fit.
+            SourceMissingError: it comes from elsewhere and has not arrived.
         """
         if "://" not in source:
             return (self.place.base_dir / source).resolve()
         ref = self._ref(source)
-        if ref not in self.world.fetched or (self.name, ref) in self.world.unfit:
+        if ref not in self.world.fetched:
             raise self._missing(ref)
         return self.world.fetched[ref]
 
@@ -337,9 +337,8 @@ class ServiceComposer:
         return SourceRef.of(self.environment, source, self.name)
 
     def _missing(self, ref: SourceRef) -> SourceMissingError:
-        found = self.world.unfit.get((self.name, ref)) or self.world.missing.get(ref)
         on_its_way = Missing(Reason.FETCHING, f"{ref} is being fetched", waits=True)
-        return SourceMissingError(found or on_its_way)
+        return SourceMissingError(self.world.missing.get(ref, on_its_way))
 
     def _grace(self) -> int:
         return self.spec.termination_grace_period_seconds or 60

@@ -33,9 +33,8 @@ class World:
     """`trees` and `ranks` are keyed by absolute folder; `homes` says in which Environment a
     service's app exists now, by the tags in Azure, and `registered` how each Environment's share
     can be mounted; `fetched` has the folders here of adapters from elsewhere, `models` what the hub
-    says of models, both by source, and `missing` why a source is in neither; `unfit` says why a
-    service cannot serve what was fetched, by service and source; `evaluations` holds the cases by
-    file, `orders` what a person decided, by service and adapter.
+    says of models, both by source, and `missing` why a source is in neither; `evaluations` holds
+    the cases by file, `orders` what a person decided, by service and adapter.
     """
 
     subscription: str
@@ -49,7 +48,6 @@ class World:
     registered: Mapping[str, Registered] = field(default_factory=dict)
     fetched: Mapping[SourceRef, Path] = field(default_factory=dict)
     missing: Mapping[SourceRef, Missing] = field(default_factory=dict)
-    unfit: Mapping[tuple[str, SourceRef], Missing] = field(default_factory=dict)
     models: Mapping[SourceRef, HubModel] = field(default_factory=dict)
     hub: HubAccess = field(default_factory=HubAccess)
     evaluations: Mapping[Path, tuple[Expectation, ...]] = field(default_factory=dict)

@@ -17,8 +17,7 @@ from reconciler.api.evaluation import read_evaluation
 from reconciler.api.loaded import Loaded
 from reconciler.api.manifest import Manifest, ReadFile, load
 from reconciler.api.problems import ManifestError, Problem
-from reconciler.api.reasons import Reason
-from reconciler.api.source import Missing, SourceRef
+from reconciler.api.source import SourceRef
 from reconciler.api.stat_cache import StatCache
 from reconciler.sources.remote import Fetched, missing_for
 from reconciler.sources.runtime import build_runtime
@@ -32,7 +31,8 @@ Fetch = Callable[[Sequence[Loaded]], Awaitable[Fetched]]
 class Snapshot:
     """What the disk says now: the documents, the digests of the folders they name, adapters' ranks,
     the serving runtime, what was fetched from elsewhere, and the evaluations by file. `unfit` says
-    why a service cannot serve an adapter that was fetched for it.
+    why a service cannot serve an adapter that was fetched for it: it is published all the same,
+    because each replica judges for itself, keeps its last good version and says why.
     """
 
     manifest: Manifest
@@ -41,7 +41,7 @@ class Snapshot:
     runtime: Tree
     fetched: Fetched
     evaluations: dict[Path, tuple[Expectation, ...]]
-    unfit: dict[tuple[str, SourceRef], Missing] = field(default_factory=dict)
+    unfit: dict[tuple[str, SourceRef], str] = field(default_factory=dict)
 
 
 class DocumentSource:
@@ -114,7 +114,7 @@ def _digest_all(
 
 def _judged(
     documents: Sequence[Loaded], folders: Mapping[SourceRef, Path]
-) -> tuple[dict[Path, int], dict[tuple[str, SourceRef], Missing]]:
+) -> tuple[dict[Path, int], dict[tuple[str, SourceRef], str]]:
     """The LoRA rank of each adapter, and which of the fetched ones a service cannot serve; `load`
     has looked at the local ones, so this asks its cache.
     """
@@ -133,8 +133,8 @@ def _judged(
             if folder is None:
                 continue
             found = fit(folder, loaded)
-            ranks[folder] = found.rank
             if found.problems and ref in folders:
-                why = f"{ref} cannot be served: {'; '.join(found.problems)}"
-                unfit[name, ref] = Missing(Reason.ADAPTER_FAILED, why)
+                unfit[name, ref] = f"{ref} is not served: {'; '.join(found.problems)}"
+            else:
+                ranks[folder] = found.rank
     return ranks, unfit

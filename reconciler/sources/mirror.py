@@ -30,9 +30,9 @@ Stamps = Mapping[str, str]  # etags by path
 
 @dataclass(frozen=True)
 class Newest:
-    """What `share://path/**` means now. `folder` is None while there is no adapter that can be
-    served; `reason` and `why` say so, and `waits` that one is being written. `refused` are the
-    newer ones that cannot be served, by their path on the share.
+    """What `share://path/**` means now: the newest adapter that can be served, else the newest.
+    `folder` is None while there is none; `reason` and `why` say so, and `waits` that one is being
+    written. `refused` are the newer ones that cannot be served, by their path on the share.
     """
 
     folder: Path | None
@@ -89,11 +89,13 @@ class Mirror:
             if ref in self._chosen:
                 return Newest(self._chosen[ref])
         refused: dict[str, str] = {}
+        whole: list[Path] = []
         for each in found:
             path = f"{below}/{each}".rstrip("/")
             folder = self._place(share, path)
             try:
                 await self._copy(share, path, folder, await self._list(share, path))
+                whole.append(folder)
                 problems = await asyncio.to_thread(faults, folder, loaded)
             except TerminalError as error:
                 problems = (error.message,)
@@ -103,7 +105,7 @@ class Mirror:
             refused[path] = "; ".join(problems)
         if refused:
             why = "; ".join(f"{path}: {why}" for path, why in refused.items())
-            return Newest(None, Reason.ADAPTER_FAILED, why, refused)
+            return Newest(whole[0] if whole else None, Reason.ADAPTER_FAILED, why, refused)
         none = f"there is no adapter below {below} on the share {share.name} yet"
         if resting:
             return Newest(None, Reason.FETCHING, f"{none}: one is being written", waits=True)

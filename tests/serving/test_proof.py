@@ -5,35 +5,61 @@ import math
 import pytest
 
 from serving.catalogue import Expectation
-from serving.proof import judge, unmet
+from serving.proof import FLOORS, judge, unmet
 
-SAME, OTHER = [{1: -0.1, 2: -3.0}, {5: -0.2, 6: -2.0}], [{1: -0.3, 2: -3.0}, {5: -0.2, 6: -2.0}]
+
+def run(*first: float, then: float = -0.2):
+    """Two greedy tokens, each with its likeliest alternatives."""
+    return [dict(enumerate(first, 1)), {5: then, 6: -2.0}]
+
+
+SAME, OTHER = run(-0.1, -3.0), run(-0.3, -3.0)
+NOISY = [SAME, run(-0.2, -3.0), SAME]
+NAN = [{0: math.nan, 1: math.nan}]
+QUIET = [SAME, SAME, SAME]
 
 
 @pytest.mark.parametrize(
-    ("adapted", "reason", "why"),
+    ("trials", "reason", "why"),
     [
-        ([SAME, SAME], "SameAsBase", "no prompt tells them apart"),
-        ([SAME, OTHER], "Proven", "one prompt is enough"),
-        ([[{1: -0.1, 7: -3.0}], SAME], "Proven", "other likeliest tokens"),
-        ([[], SAME], "Unproven", "one could not be measured, and the others show nothing"),
-        ([[], OTHER], "Proven", "what could be measured is enough"),
+        ([(QUIET, SAME), (QUIET, SAME)], "SameAsBase", "no prompt tells them apart"),
+        ([(QUIET, SAME), (QUIET, OTHER)], "Proven", "one prompt is enough"),
+        ([(NOISY, OTHER)], "SameAsBase", "the base differs from itself by as much"),
+        ([(NOISY, run(-0.7, -3.0))], "Proven", "several times as much as the base from itself"),
+        ([(QUIET, OTHER), (NOISY, SAME)], "SameAsBase", "noise is the engine's, not a prompt's"),
+        ([(QUIET, [{1: -0.1, 7: -3.0}])], "SameAsBase", "as likely as the least that is listed"),
+        ([(QUIET, [{1: -0.1, 7: -0.5}])], "Proven", "likelier than all that the base lists"),
         (
-            [OTHER, [{0: math.nan, 1: math.nan}]],
-            "NotFinite",
-            "one that overflows would be served to somebody",
+            [([SAME, run(-0.1, -3.0, then=-0.6)], run(-3.0, -0.1, then=-9.0))],
+            "Proven",
+            "the answers part at once",
         ),
+        (
+            [([run(-0.70, -0.69, then=-9.0), run(-0.69, -0.70)], run(-0.69, -0.70))],
+            "SameAsBase",
+            "a tie that falls either way says nothing of what comes after it",
+        ),
+        (
+            [(QUIET, []), (QUIET, SAME)],
+            "Unproven",
+            "one could not be measured, the others are same",
+        ),
+        ([(QUIET, []), (QUIET, OTHER)], "Proven", "what could be measured is enough"),
+        ([([[], []], [])], "Unproven", "nothing could be measured"),
+        ([(QUIET, OTHER), (QUIET, NAN)], "NotFinite", "one that overflows would be served"),
+        ([([NAN, SAME], NAN)], "SameAsBase", "a base that overflows by itself: no adapter's fault"),
     ],
 )
-def test_one_prompt_that_differs_is_proof(adapted, reason, why):
-    """And all must be the same for the adapter to be called so."""
-    assert judge([SAME, SAME], adapted).reason == reason, why
+def test_an_adapter_is_proven_by_a_difference_that_noise_does_not_make(trials, reason, why):
+    """The base against itself is the noise; the adapter must differ by several times as much."""
+    assert judge(trials, 0.01).reason == reason, why
 
 
-def test_an_adapter_is_not_blamed_for_a_base_model_that_overflows_by_itself():
-    """Then nothing can be said of it."""
-    rotten = [{0: math.nan}]
-    assert judge([rotten, SAME], [rotten, OTHER]).reason != "NotFinite"
+def test_half_floats_have_a_floor_of_two_of_their_steps():
+    """A change that tips one rounding of a logit is no proof, even where the base repeats itself."""
+    assert judge([(QUIET, OTHER)], FLOORS["bfloat16"]).reason == "SameAsBase"
+    assert judge([(QUIET, run(-0.5, -3.0))], FLOORS["bfloat16"]).reason == "Proven"
+    assert judge([(QUIET, OTHER)], FLOORS["float16"]).reason == "Proven"
 
 
 CASES = (

@@ -101,25 +101,20 @@ async def test_each_environment_serves_the_bytes_of_its_own_share(daemon, stage)
 
 
 @pytest.mark.parametrize(
-    ("held", "reason", "said"),
-    [
-        ({".gitattributes": b"*.safetensors lfs"}, "Missing", "holds no files"),
-        ({"adapter_config.json": b"{"}, "AdapterFailed", "adapter_config.json"),
-        ({"README.md": b"soon"}, "AdapterFailed", "adapter_config.json"),
-        ({}, "Missing", "holds no files"),
-    ],
-    ids=["only what no replica reads", "half a file", "no adapter", "nothing"],
+    "held",
+    [{".gitattributes": b"*.safetensors lfs"}, {}],
+    ids=["only what no replica reads", "nothing"],
 )
-async def test_a_bad_folder_costs_its_own_service(daemon, stage, held, reason, said):
-    """Whatever lies in the folder, only the service that names it is refused, in a sentence; it is
-    taken up as soon as the folder is good.
+async def test_an_empty_folder_costs_its_own_service(daemon, stage, held):
+    """Only the service that names it waits, and is told why in a sentence; it is taken up as soon
+    as the folder holds something.
     """
     await put(daemon, "prod", stage.root / "green")
     for name, data in held.items():
         await files.create(share(daemon, "dev"), f"adapters/style/{name}", data)
     found = await daemon.load()
-    assert refusal(found, "dev")[0] == reason
-    assert said in refusal(found, "dev")[1]
+    assert refusal(found, "dev")[0] == "Missing"
+    assert "holds no files" in refusal(found, "dev")[1]
     assert "/cache/" not in refusal(found, "dev")[1]
     assert refusal(found, "prod") is None
     assert set(digests(found)) == {"prod"}
@@ -127,8 +122,63 @@ async def test_a_bad_folder_costs_its_own_service(daemon, stage, held, reason, s
     assert set(digests(await daemon.load())) == {"dev", "prod"}
 
 
-async def test_half_an_upload_is_no_version(daemon, stage):
-    """Weights that end too early are refused before anything is published."""
+@pytest.mark.parametrize(
+    "held",
+    [{"adapter_config.json": b"{"}, {"README.md": b"soon"}],
+    ids=["half a file", "no adapter"],
+)
+async def test_a_bad_adapter_is_left_to_the_replicas_to_judge(daemon, stage, held):
+    """Its service is deployed like any other, so that the base model and the good adapters answer;
+    what is wrong is told at once.
+    """
+    await put(daemon, "prod", stage.root / "green")
+    for name, data in held.items():
+        await files.create(share(daemon, "dev"), f"adapters/style/{name}", data)
+    before = len(told(daemon))
+    found = await daemon.load()
+    assert refusal(found, "dev") is None
+    assert set(digests(found)) == {"dev", "prod"}
+    (event,) = told(daemon)[before:]
+    assert event.document == DocumentRef("InferenceService", "dev")
+    assert "share://adapters/style is not served: " in event.message
+    assert "adapter_config.json" in event.message
+    await daemon.load()
+    assert len(told(daemon)) == before + 1
+
+
+def told(daemon):
+    return [event for event in daemon.store.events() if event.reason == "AdapterFailed"]
+
+
+async def test_a_bad_version_changes_nothing_of_the_engine(daemon, stage):
+    """Also one whose rank cannot be read: the engine keeps what the version before it needed, and
+    a daemon that starts again knows it.
+    """
+    wide = make_adapter(stage.root / "wide", "red", model=stage.root / "model", rank=48)
+    await put(daemon, "dev", wide)
+    await put(daemon, "prod", stage.root / "green")
+    before = engine(await daemon.load())
+    path = "adapters/style/adapter_config.json"
+    await files.delete(share(daemon, "dev"), path)
+    await files.create(share(daemon, "dev"), path, b"{")
+    found = await daemon.load()
+    assert told(daemon)
+    assert engine(found) == before
+    assert "64" in before["dev"]
+    assert "64" not in before["prod"]
+
+
+def engine(composition):
+    """vLLM's arguments of each service."""
+    return {
+        item.key.name: item.spec.template["containers"][0]["args"]
+        for item in composition.desired
+        if item.key.kind == "ContainerApp"
+    }
+
+
+async def test_half_an_upload_is_told(daemon, stage):
+    """Weights that end too early are no reason to stop a service; replicas keep what they had."""
     await put(daemon, "prod", stage.root / "green")
     await put(daemon, "dev", stage.root / "red")
     whole = (stage.root / "red" / "adapter_model.safetensors").read_bytes()
@@ -136,8 +186,8 @@ async def test_half_an_upload_is_no_version(daemon, stage):
     await files.delete(share(daemon, "dev"), path)
     await files.create(share(daemon, "dev"), path, whole[: len(whole) // 2])
     found = await daemon.load()
-    assert refusal(found, "dev")[0] == "AdapterFailed"
-    assert set(digests(found)) == {"prod"}
+    assert "truncated" in told(daemon)[-1].message
+    assert set(digests(found)) == {"dev", "prod"}
 
 
 async def test_a_file_may_become_a_folder(daemon, stage):

@@ -34,7 +34,8 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
+        """Start it again, with `more` arguments of vLLM's."""
         self.stop()
         command = [
             str(PYTHON),
@@ -55,6 +56,7 @@ class Server:
             "--enable-lora",
         ]
         command += ["--max-lora-rank", "16", "--max-loras", "4", "--max-cpu-loras", "6"]
+        command += more
         environment = {**os.environ, **self.share.environment()}
         environment["PYTHONPATH"] += os.pathsep + os.environ.get("MOORAGE_TEST_VLLM_PATH", "")
         with (self.folder / "log").open("ab") as log:
