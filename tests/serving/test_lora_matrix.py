@@ -1,0 +1,115 @@
+"""Architectures times ways of training a LoRA: what the vLLM of the image does with each is what
+preflight says of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.preflight import check_adapter
+from tests.serving.replica_share import ROOT
+
+PYTHON = ROOT / ".venv/images/vllm/bin/python"
+SAME = (
+    2e-3  # two computations of one model in float32; the adapters move some tokens by 0.1 and more
+)
+ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "TORCHDYNAMO_DISABLE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+QUICK = ("attention", "lm-head", "short-names")
+ALL = (
+    "llama",
+    "llama-tied",
+    "qwen2",
+    "phi3",
+    "gemma2",
+    "opt",
+    "mistral",
+    "qwen3",
+    "olmo2",
+    "granite",
+    "starcoder2",
+    "stablelm",
+    "gpt2",
+    "qwen3moe",
+    "qwen2moe",
+    "mixtral",
+)
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("vllm"), pytest.mark.timeout(900)]
+
+
+def asked(base: Path, adapters: list[Path], log: Path) -> dict[str, Any]:
+    """What vLLM does with each adapter; "base" is text where it takes no LoRA at all."""
+    from tests.serving.lora_matrix import PROMPTS
+
+    script = ROOT / "tests/serving/lora_engine.py"
+    with log.open("wb") as errors:
+        done = subprocess.run(
+            [PYTHON, script, base, json.dumps(PROMPTS), *adapters],
+            env={**os.environ, **ENVIRONMENT},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            check=False,
+        )
+    assert done.returncode == 0, log.read_text()[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def apart(answers: list[dict[str, float]], reference: list[list[float]]) -> float:
+    """The largest difference between vLLM's log-probabilities and those of peft."""
+    return max(
+        abs(value - expected[int(token)])
+        for row, expected in zip(answers, reference, strict=True)
+        for token, value in row.items()
+        if math.isfinite(value)
+    )
+
+
+def verdict(answer: Any, reference: list[list[float]], base: list[list[float]]) -> str:
+    """What vLLM did, in a word."""
+    if isinstance(answer, str):
+        return "refused"
+    if apart(answer, base) < SAME:
+        return "answers as the base"
+    return "serves it" if apart(answer, reference) < SAME else "answers otherwise than peft"
+
+
+@pytest.mark.parametrize(
+    ("name", "variants"),
+    [
+        pytest.param("qwen2", QUICK, id="qwen2 quickly"),
+        *(pytest.param(name, (), marks=pytest.mark.slow, id=name) for name in ALL),
+    ],
+)
+def test_preflight_says_what_vllm_does(tmp_path, name, variants):
+    """Accepted is what vLLM serves as peft computes it; all else is refused beforehand."""
+    if not PYTHON.exists():
+        pytest.skip("the vLLM image's environment is not installed")
+    from tests.serving.lora_matrix import VARIANTS, make
+
+    reference = make(tmp_path, name, variants or VARIANTS)
+    adapters = [tmp_path / variant for variant in reference if variant != "base"]
+    found = asked(tmp_path / "base", adapters, tmp_path / "log")
+    judged, done = {}, {}
+    for folder in adapters:
+        problems = check_adapter(folder, tmp_path / "base", 16).problems
+        judged[folder.name] = "not served" if problems else "served"
+        answer = found["base"] if isinstance(found["base"], str) else found[folder.name]
+        what = verdict(answer, reference[folder.name], reference["base"])
+        done[folder.name] = "served" if what == "serves it" else "not served"
+        print(f"{name:12}{folder.name:22}vLLM: {what:28}preflight: {problems[:1] or 'accepted'}")
+    assert judged == done
