@@ -1,5 +1,5 @@
-"""Why a condition or an event is as it is. `Reason` holds every word of Moorage's own, with its
-cause and remedy; docs/conditions.md is generated from it. `AzureCode` is a word of Azure's.
+"""The reasons of conditions and events. `Reason` holds each reason of Moorage's own, with its
+cause and remedy; docs/conditions.md is generated from it. `AzureCode` is a code of Azure.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ AZURE = "Azure:"
 
 
 class Reason(StrEnum):
-    """A word for programs, its cause for people, and the remedy (empty: nothing need be done)."""
+    """A word for programs, its cause for people, and the remedy (empty: there is nothing to do)."""
 
     _value_: str
     cause: str
@@ -34,8 +34,8 @@ class Reason(StrEnum):
     ALL_GOOD = "AllGood", "every part of the summary is true"
     READY = "Ready", "the document became ready (an event)"
     LEADING = "Leading", "this daemon holds the Environment's lease again, and writes (an event)"
-    NO_DRIFT = "NoDrift", "nobody changed anything behind the document's back"
-    NOT_STALLED = "NotStalled", "the loop is working or done"
+    NO_DRIFT = "NoDrift", "nobody but Moorage has changed the resources"
+    NOT_STALLED = "NotStalled", "the daemon is at work, or done"
 
     # on the way
     PROGRESSING = "Progressing", "changes are being applied", "wait"
@@ -46,12 +46,12 @@ class Reason(StrEnum):
     )
     OPERATION_IN_PROGRESS = (
         "OperationInProgress",
-        "an operation runs on the resource, perhaps somebody else's",
+        "an operation on the resource is running; somebody else may have started it",
         "wait",
     )
     STORAGE_ACCOUNT_NOT_READY = (
         "StorageAccountNotReady",
-        "the storage account does not give its keys yet",
+        "the storage account does not return its keys yet",
         "wait",
     )
     ENVIRONMENT_HAS_CONTAINER_APPS = (
@@ -86,11 +86,11 @@ class Reason(StrEnum):
         "wait",
     )
 
-    # what cannot or should not be said, or done
+    # no statement is possible, or no action is wanted
     SCALED_TO_ZERO = (
         "ScaledToZero",
-        "no replica runs, as `minReplicas: 0` asks; `Ready` keeps the last proof",
-        "send a request to wake it",
+        "no replica runs, because `minReplicas` is 0; `Ready` keeps its last status",
+        "send a request to start a replica",
     )
     NOT_OBSERVED = "NotObserved", "nothing has been observed yet, or not for two minutes", "wait"
     REPORT_STALE = (
@@ -100,9 +100,9 @@ class Reason(StrEnum):
     )
     REPORT_UNREADABLE = (
         "ReportUnreadable",
-        "what a replica wrote of itself cannot be read: it is no report, too long or nested too"
-        " deeply; the message names the replica",
-        "`moorage logs`; restart the replica. What runs in it may not be what Moorage started",
+        "the report of a replica cannot be read: it has the wrong form, is too long or is nested"
+        " too deeply; the message names the replica",
+        "`moorage logs`; restart the replica. Another program than Moorage's may run in it",
     )
     OBSERVE_ONLY = (
         "ObserveOnly",
@@ -111,23 +111,23 @@ class Reason(StrEnum):
     SKIPPED = "Skipped", "`reconcilePolicy: Skip`"
     NOT_LEADER = (
         "NotLeader",
-        "another daemon holds the Environment's lease; the message says on which host, since when",
+        "another daemon holds the Environment's lease; the message says where, and since when",
     )
     LEASE_EXPIRED = (
         "LeaseExpired",
-        "the lease ran out before it was renewed, as after a suspended machine",
-        "wait: it is asked for again at once",
+        "the lease expired before the daemon renewed it, for example during a suspend",
+        "wait: the daemon asks for the lease again at once",
     )
 
     # the documents
     INVALID_DOCUMENT = (
         "InvalidDocument",
-        "the saved file is broken; the last good version keeps running",
-        "correct the file at the place named",
+        "the saved file has an error; the last valid version keeps running",
+        "correct the file at the place in the message",
     )
     SOURCE_UNREADABLE = (
         "SourceUnreadable",
-        "the file or folder cannot be read; nothing is deleted for it",
+        "the file or folder cannot be read; nothing is deleted because of this",
         "restore it",
     )
     SOURCE_CHANGED = (
@@ -137,13 +137,13 @@ class Reason(StrEnum):
     )
     ENVIRONMENT_IMMUTABLE = (
         "EnvironmentImmutable",
-        "a service cannot move to another Environment, nor an Environment be renamed",
-        "put the old name back, or delete and create anew",
+        "a service cannot move to another Environment, and an Environment cannot be renamed",
+        "put the old name back, or delete the resources and create them again",
     )
     IMMUTABLE_FIELD = (
         "ImmutableField",
-        "Azure cannot change this field of what exists",
-        "put the old value back, or delete and create anew",
+        "Azure cannot change this field of an existing resource",
+        "put the old value back, or delete the resource and create it again",
     )
     SUBSCRIPTION_MISMATCH = (
         "SubscriptionMismatch",
@@ -155,13 +155,13 @@ class Reason(StrEnum):
     AWAITING_APPROVAL = (
         "AwaitingApproval",
         "the next step deletes or replaces something, or `syncPolicy.automated` is false",
-        "`moorage plan`, then `moorage approve`; or `prune: true`",
+        "read `moorage plan`, then run `moorage approve`; or set `prune: true`",
     )
     ROLLED_BACK = (
         "RolledBack",
-        "a new revision, an adapter's new version or its canary failed and was taken back; what"
-        " served before serves, and the document still asks for the other",
-        "the message says why; change the spec (or the adapter) and save, which tries again",
+        "a new revision, a new version of an adapter, or a canary failed and was rolled back; the"
+        " former one serves, and the document still asks for the new one",
+        "the message says why; change the spec (or the adapter) and save to try again",
     )
     PROMOTED = (
         "Promoted",
@@ -170,24 +170,24 @@ class Reason(StrEnum):
     )
     NOT_OWNED = (
         "NotOwned",
-        "the resource exists, is not Moorage's, and no document names it",
+        "the resource exists, Moorage did not create it, and no document names it",
         "choose another name, or name it in the Environment; for a container app, write"
         " [`adoptionPolicy: AdoptOrCreate`](documents.md#adopting-an-existing-container-app)",
     )
     OWNED_BY_ANOTHER = (
         "OwnedByAnother",
-        "the resource belongs to another set of documents; the message says to which, and from"
-        " where it was last applied",
-        "choose another name; or, if it is to be yours, `moorage take-over` with the set's name",
+        "the resource belongs to another set of documents; the message names the set and where it"
+        " was last applied from",
+        "choose another name; or run `moorage take-over` with the id of the other set",
     )
 
     # the end of an object or a document
-    DELETED = "Deleted", "nothing of the object or the document is left"
+    DELETED = "Deleted", "the object, or everything of the document, is deleted"
     RETAINED = (
         "Retained",
         "no document asks for the resource, and it stays because it holds data, or because of"
         " `deletionPolicy: Retain` or its `reconcilePolicy`",
-        "delete it by hand if nobody needs it",
+        "delete the resource by hand if nobody needs it",
     )
     RELEASED = (
         "Released",
@@ -195,13 +195,13 @@ class Reason(StrEnum):
     )
     GARBAGE_COLLECTED = (
         "GarbageCollected",
-        "folders on the share that nothing uses were deleted (an event)",
+        "an unused folder on the share was deleted (an event)",
     )
 
     # trouble
     NOT_READY = (
         "NotReady",
-        "the document was ready and is not any more (an event)",
+        "the document was ready and is no longer ready (an event)",
         "see the message",
     )
     SIGN_IN_FAILED = (
@@ -248,8 +248,8 @@ class Reason(StrEnum):
     )
     DRIFT_FOUND = (
         "DriftFound",
-        "the fields in the message were changed behind the document's back",
-        "nothing: they are being put right, unless `reconcilePolicy` is Observe or"
+        "somebody else changed the fields in the message",
+        "nothing: the daemon corrects them, unless `reconcilePolicy` is Observe or"
         " `syncPolicy.automated` is false",
     )
     STORAGE_KEY_ROTATED = (
@@ -261,21 +261,21 @@ class Reason(StrEnum):
     DOES_NOT_CONVERGE = (
         "DoesNotConverge",
         "the same difference survived three writes",
-        "report it; something else may be writing too",
+        "find out whether something else writes the resource; otherwise report the fault",
     )
     MISSING = (
         "Missing",
-        "a resource or a folder on the share that should exist does not",
-        "wait for a resource, which is created again; put the folder there",
+        "a resource, or a folder on the share, does not exist",
+        "wait if it is a resource: Moorage creates it again. Upload a folder yourself",
     )
     PUBLISH_INCOMPLETE = (
         "PublishIncomplete",
-        "a file on the share is not the one that was sent; it is uploaded again",
-        "wait; something else may be writing there",
+        "a file on the share differs from the file that was sent; it is uploaded again",
+        "wait; something else may be writing to the folder",
     )
     CONTENT_DAMAGED = (
         "ContentDamaged",
-        "a published file is not what was uploaded; it is published again",
+        "a published file was changed by somebody else; it is published again",
         "wait",
     )
     FETCH_FAILED = (
@@ -286,20 +286,24 @@ class Reason(StrEnum):
     REPO_NOT_FOUND = (
         "RepoNotFound",
         "the hub has no such repository, or it is private",
-        "correct the source, or set MOORAGE_HF_TOKEN",
+        "correct the source, or set HF_TOKEN",
     )
     GATED_REPO = (
         "GatedRepo",
-        "the hub wants its licence accepted first",
-        "accept it on the hub, and set MOORAGE_HF_TOKEN",
+        "the repository opens only after its licence is accepted",
+        "accept the licence on the hub, and set HF_TOKEN",
     )
     REVISION_NOT_FOUND = (
         "RevisionNotFound",
         "the repository has no such revision",
         "correct the part after the @",
     )
-    UNAUTHORIZED = "Unauthorized", "the hub refused the token", "correct MOORAGE_HF_TOKEN"
-    NO_WEIGHTS = "NoWeights", "the repository holds no weights that vLLM reads", "choose another"
+    UNAUTHORIZED = "Unauthorized", "the hub refused the token", "correct HF_TOKEN"
+    NO_WEIGHTS = (
+        "NoWeights",
+        "the repository holds no weights that vLLM reads",
+        "choose another repository",
+    )
     BAD_NAME = (
         "BadName",
         "a file's name in the repository cannot be written to a share",
@@ -318,26 +322,26 @@ class Reason(StrEnum):
     SAME_AS_BASE = (
         "SameAsBase",
         "an adapter is loaded and changes nothing: it answers like the base model",
-        "train it longer, or check that it is the right one",
+        "train the adapter longer, or check that its folder is the right one",
     )
     UNREACHABLE = "Unreachable", "the service's endpoint does not answer", "see the message"
     INTERNAL_ERROR = (
         "InternalError",
-        "a fault in Moorage itself; it goes on with everything else",
+        "a fault in Moorage itself; everything else goes on",
         "report it",
     )
     STATE_NOT_KEPT = (
         "StateNotKept",
-        "the daemon's state directory cannot be read or written; the daemon goes on from memory (an"
-        " event)",
-        "make room, or mend the directory",
+        "the daemon's state directory cannot be read or written; the daemon continues from memory"
+        " (an event)",
+        "free some disk space, or correct the rights of the directory",
     )
-    RECOVERED = "Recovered", "what failed works again (an event)"
+    RECOVERED = "Recovered", "a check that had failed works again (an event)"
 
 
 class AzureCode(str):
-    """A code of Azure's in the place of a reason, as `Azure:ScopeLocked`: the prefix keeps Azure's
-    `InternalError` from looking like ours.
+    """A code of Azure as a reason, such as `Azure:ScopeLocked`. The prefix tells Azure's
+    `InternalError` from Moorage's.
     """
 
     __slots__ = ()
