@@ -1,5 +1,5 @@
-"""`moorage adapter`: what concerns adapters. `check` is the preflight of a save and of a replica,
-on a folder at hand; the others are in adapter_versions.py.
+"""`moorage adapter`: commands for adapters. `check` runs on a local folder the same checks as a
+save and a replica; the other commands are in adapter_versions.py.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def check(
         str, typer.Option("--output", "-o", help="text or json", metavar="FORMAT")
     ] = "text",
 ) -> None:
-    """Say whether vLLM can serve an adapter. Needs no GPU and touches nothing; exit code 2 with a
-    sentence for each obstacle.
+    """Say whether vLLM can serve an adapter. Needs no GPU and changes nothing. Exit code 2 with a
+    sentence for each reason why not.
     """
     from reconciler.api.engine_flags import LORA_RANKS, MAX_LORA_RANK
     from serving.preflight import check_adapter, model_fault

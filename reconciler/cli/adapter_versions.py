@@ -1,5 +1,5 @@
-"""`moorage adapter list|promote|rollback`: which versions of adapters are served, and a person's
-word on a canary.
+"""`moorage adapter list|promote|rollback`: the versions of adapters, and a person's decision on a
+canary.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def list_adapters(
     state_dir: StateDir = None,
     output: Output = "text",
 ) -> None:
-    """Show the versions of adapters: what each name stands for, canaries, and what was decided
-    against a document.
+    """Show the versions of adapters: the version that each name stands for, canaries, and decisions
+    that differ from a document.
     """
     as_json = check_output(output)
     store, title, _ = open_store(target, state_dir)
@@ -58,8 +58,8 @@ def list_adapters(
 def promote(
     service: Service, name: Name, target: Target = None, state_dir: StateDir = None
 ) -> None:
-    """Give the name to its canary now. After a rollback by hand: to what the document asks for,
-    once more.
+    """Promote the canary of an adapter now. After a rollback by hand, return to the version that
+    the document asks for.
     """
     _order("promote", service, name, target, state_dir)
 
@@ -67,8 +67,8 @@ def promote(
 def rollback(
     service: Service, name: Name, target: Target = None, state_dir: StateDir = None
 ) -> None:
-    """Take the canary out now; without one, go back to the version that was good before. Held until
-    the document changes.
+    """Roll the canary of an adapter back now. Without a canary, return to the version that was good
+    before. The decision holds until the document changes.
     """
     _order("rollback", service, name, target, state_dir)
 
@@ -103,8 +103,8 @@ def _order(
 
 
 def _after(held: Mapping[str, Any] | None) -> float:
-    """The time of an order: now, and later than the decision it follows even on a machine whose
-    clock is behind.
+    """The time of an order: now, but always later than the decision before it, even on a machine
+    whose clock is slow.
     """
     decided = datetime.fromisoformat(held["at"]).timestamp() + 1.0 if held else 0.0
     return round(max(time.time(), decided), 3)
@@ -123,7 +123,7 @@ def _pointless(action: str, row: Mapping[str, Any]) -> str:
 
 
 def _show_patch(action: str, row: Mapping[str, Any]) -> None:
-    """The edit after which the document says what will be; it holds until then."""
+    """The edit after which the document agrees with the order; the order holds until then."""
     canary = row["documentCanary"]
     if action == "promote" and canary is None:
         return
@@ -141,7 +141,7 @@ def _show_patch(action: str, row: Mapping[str, Any]) -> None:
     )
 
 
-# Of an adapter, whether it has them or not.
+# The fields of an adapter, also where they are null.
 COLUMNS = (
     "name",
     "digest",
@@ -156,7 +156,7 @@ COLUMNS = (
 
 
 def _rows(store: Store | None) -> Iterator[dict[str, Any]]:
-    """One row for each adapter of each service, from what was last observed."""
+    """One row for each adapter of each service, from the last observation."""
     if store is None:
         return
     records = {record.key: record for record in store.objects()}

@@ -1,5 +1,5 @@
-"""Puts the commands together and runs one: usage errors, invalid documents and settings end with
-code 2, never a traceback.
+"""Puts the commands together and runs one. Usage errors, invalid documents and invalid settings end
+with exit code 2 and without a traceback.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ for name, one in (
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; the exit code. What it prints cannot steer the terminal."""
+    """Run one command line and return the exit code. Printed text cannot control the terminal."""
     with guarded():
         return _run(arguments)
 
@@ -114,7 +114,7 @@ def _run(arguments: Sequence[str]) -> int:
         print("interrupted", file=sys.stderr)
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away (`moorage events | head`), which is its right.
+        # The reader closed the pipe (`moorage events | head`), which is no error.
         sys.stderr.close()
         return Exit.DONE
     except Exception as error:  # noqa: BLE001 - no traceback ever reaches a user
@@ -122,8 +122,8 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _known(error: Exception) -> int:
-    """Errors of ours that a command let through. Anything else is a defect: its text goes to the
-    log, a sentence to the user.
+    """The sentence for an error that a command did not handle. Any other error is a defect: its
+    text goes to the log, and the user reads one sentence.
     """
     from reconciler.api.problems import ManifestError
     from reconciler.engine.errors import ReconcileError, WaitingForHuman

@@ -70,7 +70,9 @@ def _grant(store: Store, waiting: Sequence[ObjectRecord], manual: Sequence[Docum
 
 
 def _waits(record: ObjectRecord) -> bool:
-    """Deletions and replacements that asked, and what is about to ask once its grace is over."""
+    """Deletions and replacements that wait for an approval, and those that will wait once their
+    grace period is over.
+    """
     if record.policy.value == "Ask" and not record.gone:
         return False  # see _manual
     from reconciler.engine.record import Phase
@@ -85,8 +87,8 @@ def _names(record: ObjectRecord, document: str) -> bool:
 
 
 def _manual(store: Store, ref: DocumentRef, document: str) -> bool:
-    """Whether a document has objects that wait to be created or changed, for its own approval or
-    for another document's.
+    """Whether a document has objects that wait to be created or changed, either for its own
+    approval or for that of another document.
     """
     if document and document not in (str(ref), ref.name):
         return False

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 async def find_app(arm: Arm, service: str) -> tuple[str, dict[str, Any]]:
-    """The resource group and ARM JSON of the app that serves `service`; one call.
+    """The resource group and ARM JSON of the container app of `service`; one call.
 
     Raises:
-        CommandError: there is none; the message names the services there are.
+        CommandError: no such service; the message names the existing services.
     """
     from reconciler.sources.owned import list_owned
 

@@ -1,4 +1,4 @@
-"""`moorage chat`: a page on this machine to talk to a service, and to compare its base model with
+"""`moorage chat`: a page on this machine to chat with a service, and to compare its base model with
 its adapters.
 """
 
@@ -32,7 +32,9 @@ def chat(
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Open a chat page for a service. Base and adapters, alone or side by side; Ctrl-C ends it."""
+    """Open a chat page for a service. It shows the base model and the adapters, alone or side by
+    side. Ctrl-C closes the page.
+    """
     import importlib.util
 
     if importlib.util.find_spec("gradio") is None:
@@ -88,7 +90,7 @@ async def _chat(settings: Settings, service: str, name: str, listening: socket.s
             lambda: look(arm, group, str(app["name"])),
         )
         host, port = listening.getsockname()[:2]
-        # The page carries the service's key, so beyond this machine it opens to nobody else.
+        # The page uses the service's key, so on an address beyond this machine it asks for a token.
         token = "" if is_loopback(host) else secrets.token_urlsafe(24)
         print(
             f"{service} on the {settings.target_title}: http://{host}:{port}"

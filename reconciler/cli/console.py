@@ -1,4 +1,6 @@
-"""Rich's console for all commands: what it draws passes, what is in it is cleaned (terminal.py)."""
+"""Rich's console for all commands: Rich's own control sequences pass, control characters in texts
+do not (terminal.py).
+"""
 
 from __future__ import annotations
 

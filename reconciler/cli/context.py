@@ -1,5 +1,5 @@
-"""What every command needs first: settings, the state directory, the manifest. Options are declared
-here once.
+"""What every command needs: settings, the state directory and the documents. Each common option is
+declared here once.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def manifest_of(files: Sequence[Path] | None) -> Manifest:
 
 
 def settings_of(target: str | None, state_dir: Path | None, **given: Any) -> Settings:
-    """Settings for a command that talks to its target; a local Azure is started for it if none
-    runs.
+    """Settings for a command that talks to its target. With the target local, a local Azure is
+    started if none runs.
     """
     from reconciler.cli.local_azure import start_local
     from reconciler.settings import Settings
@@ -68,8 +68,8 @@ def settings_of(target: str | None, state_dir: Path | None, **given: Any) -> Set
 
 
 def open_store(target: str | None, state_dir: Path | None) -> tuple[Store | None, str, Path]:
-    """What the daemon last wrote, for reading; the target's title and the daemon's folder. Nothing
-    is started for it.
+    """The state that the daemon last wrote, opened for reading; the target's title; and the
+    daemon's folder. Starts nothing.
     """
     from reconciler.engine.store import Store
     from reconciler.settings import place_of
@@ -105,7 +105,7 @@ def writable_store(folder: Path, key: str) -> Iterator[Store]:
 
 
 def daemon_facts(folder: Path) -> dict[str, Any]:
-    """Whether a daemon runs on this state, by the lock it holds."""
+    """Whether a daemon uses this state directory; the daemon holds a lock."""
     from reconciler.lock import holder
 
     pid = holder(folder / "lock")
@@ -113,8 +113,8 @@ def daemon_facts(folder: Path) -> dict[str, Any]:
 
 
 def ask(question: str, otherwise: str) -> None:
-    """Go on only if a person at a terminal says yes; exit code 4 if not, and where nobody can be
-    asked.
+    """Continue only if a person at a terminal answers yes. Exit code 4 otherwise, and without a
+    terminal.
     """
     if not sys.stdin.isatty():
         raise CommandError(f"{otherwise} Say -y to go ahead.", Exit.HUMAN)

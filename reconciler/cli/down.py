@@ -1,5 +1,6 @@
-"""`moorage down`: remove what Moorage created, in Azure's order. Data stays unless --purge-data
-says otherwise; a container app that was adopted is released, and keeps what it stands on.
+"""`moorage down`: delete the resources that Moorage created, in the order that Azure demands. Data
+stays without --purge-data. An adopted container app is released, and the resources that it uses
+stay.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def down(
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Delete what a set of documents created. It is the set of -f, or the one that was run last
+    """Delete what a set of documents created. The set is that of -f, or the set that was last run
     from this state directory.
     """
     from reconciler.lock import Locked
@@ -113,7 +114,7 @@ async def _down(
 
 
 def _whole(files: Sequence[Path], settings: Settings, store: Store) -> DocumentSet:
-    """The documents whose resources are to go: a whole set."""
+    """The documents whose resources are deleted: a whole set."""
     from reconciler.sources import sets
     from reconciler.sources.identity import set_of
 

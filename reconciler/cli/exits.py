@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What a one-shot command ends with."""
+    """The exit code of a command."""
 
     DONE = 0
     FAILED = 1

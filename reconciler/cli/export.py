@@ -1,4 +1,4 @@
-"""`moorage export`: what the documents ask for, in a form that others can deploy."""
+"""`moorage export`: the resources of the documents, in a form that other tools can deploy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def export() -> None:
 @app.command()
 def arm(file: Files = None, target: Target = None, state_dir: StateDir = None) -> None:
     """Print an ARM template that creates the documents' resources in their resource group. API keys
-    are its parameters; folders are published by the daemon, which takes the resources over.
+    are parameters of the template. The daemon manages the resources afterwards and publishes the
+    folders.
     """
     from reconciler.kinds.arm_template import arm_template
 
@@ -47,7 +48,7 @@ def arm(file: Files = None, target: Target = None, state_dir: StateDir = None) -
 
 
 async def _compose(settings: Any, files: Any) -> Composition:
-    """What a run would want, with the same code, on a copy of the daemon's memory."""
+    """The desired objects, by the daemon's own code, on a copy of the daemon's state."""
     from reconciler.daemon import Daemon
     from reconciler.engine.store import Store
 
@@ -57,7 +58,7 @@ async def _compose(settings: Any, files: Any) -> Composition:
 
 
 def _group(composition: Composition) -> Desired[ResourceSpec]:
-    """The one resource group of all documents: a template is deployed into one."""
+    """The one resource group of all documents: a template is deployed into one resource group."""
     from reconciler.engine.external import with_spec
 
     groups = {

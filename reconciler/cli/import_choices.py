@@ -1,5 +1,5 @@
-"""What `moorage import` has to decide: the name, the base model, the adapters. A person is asked,
-or the option is named.
+"""The choices of `moorage import`: the name, the base model, the adapters. Without a clear answer
+it asks a person, or names the option.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def choose(read: Project, existing: Existing, options: Options) -> Choice:
 
 
 def name_of(read: Project, asked: str) -> str:
-    """The service's name: as asked, acaAppName, or the folder's."""
+    """The service's name: the option, acaAppName, or the name of the folder."""
     from reconciler.toolkit.choice import service_name
 
     given = read.settings.name("acaAppName")
@@ -86,7 +86,7 @@ def _model(read: Project, options: Options) -> tuple[str | None, bool]:
         return (
             f"share://{path}",
             False,
-        )  # where fine-tuning puts it; nothing is created before it is there
+        )  # Fine-tuning puts the model there. Nothing is created before the model exists.
     if options["engine"] == "vllm":
         raise CommandError(
             "The project does not say which base model it has; name it with --model SOURCE.",
@@ -139,7 +139,7 @@ def _asked(read: Project, adapter: str) -> str:
 
 
 def _only_one(choice: Choice) -> list[str]:
-    """The one adapter there is; where there are none or several, a person decides."""
+    """The only adapter; with none or several, a person decides."""
     from reconciler.toolkit.choice import NEWEST
 
     read, shared = choice.project, [f"share://{path}" for path in choice.existing.adapters]
@@ -158,7 +158,7 @@ def _only_one(choice: Choice) -> list[str]:
 
 
 def _ask(situation: str, answers: Sequence[str], option: str = "") -> str:
-    """Let a person choose; where none can be asked, say which option does."""
+    """Ask a person to choose; without a terminal, name the option."""
     if not sys.stdin.isatty():
         raise CommandError(
             f"{situation} Say which: {', or '.join(option + each for each in answers)}.",
@@ -173,9 +173,7 @@ def _ask(situation: str, answers: Sequence[str], option: str = "") -> str:
 
 
 def _checked(choice: Choice, adapter: Adapter) -> Adapter:
-    """A local adapter that has been looked into; one on the share is looked into when it is
-    fetched.
-    """
+    """Check a local adapter. An adapter on the share is checked when it is fetched."""
     import json
 
     from reconciler.api.problems import ManifestError, Problem

@@ -1,5 +1,5 @@
-"""`moorage import`: an AI Toolkit project becomes documents. Nothing is created; what is doubtful
-is asked, never guessed.
+"""`moorage import`: write documents for an AI Toolkit project. It creates nothing, and asks rather
+than guesses.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def import_project(
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Make documents of an AI Toolkit project. Looks at what its fine-tuning has created; creates
-    nothing.
+    """Write documents for an AI Toolkit project. Reads what fine-tuning has created in Azure, and
+    creates nothing.
     """
     from reconciler.cli.import_choices import choose, name_of
     from reconciler.toolkit.document import render
@@ -110,7 +110,7 @@ def import_project(
 def _look(
     read: Project, service: str, resource_group: str, target: Target, state_dir: StateDir
 ) -> tuple[Existing, list[str]]:
-    """What is in the resource group, if one is known; and what could not be seen."""
+    """The resources in the resource group, if one is known; and what could not be read."""
     from reconciler.toolkit.existing import AmbiguousError, Existing, look
 
     given = read.settings.place("RESOURCE_GROUP_NAME")
@@ -161,7 +161,7 @@ def _look(
 
 
 def _check(text: str, folder: Path) -> None:
-    """What is written must be valid where it will lie."""
+    """Check that the written document is valid in its place."""
     from reconciler.api.manifest import load
 
     trial = folder / f".moorage-import-{os.getpid()}.yaml"
