@@ -122,11 +122,6 @@ class Adapters:
                 task.add_done_callback(partial(self._done, name))
         await self._unload_unused()
 
-    @property
-    def splits(self) -> bool:
-        """Whether some name leads to two versions now."""
-        return any(route.canary for route in self._routes.values())
-
     def resident(self) -> Iterator[Version]:
         """Every version that is in the engine's memory."""
         return iter(self._versions.values())

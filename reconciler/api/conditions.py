@@ -115,10 +115,6 @@ class ConditionSet:
     def get(self, kind: ConditionType) -> Condition | None:
         return self._conditions.get(kind)
 
-    def is_true(self, kind: ConditionType) -> bool:
-        condition = self.get(kind)
-        return condition is not None and condition.status is Status.TRUE
-
     def drop(self, kind: ConditionType) -> bool:
         """Forget a condition that no longer applies (a service without adapters has no
         `AdaptersLoaded`).

@@ -12,10 +12,8 @@ from typing import NamedTuple, Self
 
 from reconciler.api import versions
 from reconciler.api.outputs import (
-    AccountOutputs,
     AppOutputs,
     CatalogueOutputs,
-    EnvironmentOutputs,
     FolderOutputs,
     JobOutputs,
     Outputs,
@@ -101,7 +99,7 @@ class Kind(StrEnum):
     STORAGE_ACCOUNT = (
         "StorageAccount",
         ResourceSpec,
-        AccountOutputs,
+        ResourceOutputs,
         "storage_account",
         _ACCOUNT,
         True,
@@ -110,7 +108,7 @@ class Kind(StrEnum):
     ENVIRONMENT = (
         "ManagedEnvironment",
         ResourceSpec,
-        EnvironmentOutputs,
+        ResourceOutputs,
         "environment",
         _ENVIRONMENT,
     )

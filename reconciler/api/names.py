@@ -15,8 +15,6 @@ from pydantic_core.core_schema import CoreSchema, no_info_after_validator_functi
 from reconciler.api.fields import Fault, refusal
 from reconciler.api.smb_names import DEVICES
 
-REVISION_LIMIT = 54  # characters of "<app>--<suffix>"
-
 # https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-reserved-resource-name
 _RESERVED_ALONE = frozenset(
     {
@@ -203,30 +201,9 @@ API_KEY = NameRule(
     50,
     "1 to 50 lower-case letters, digits and '-', with a letter or digit at both ends",
 )
-REVISION_SUFFIX = NameRule(
-    "a revision's suffix",
-    r"(?!.*--)[a-z][a-z0-9-]*[a-z0-9]",
-    2,
-    REVISION_LIMIT - 4,
-    "lower-case letters, digits and single '-', from a letter to a letter or digit",
-)
 
 ServiceName = Annotated[str, CONTAINER_APP]
 EnvironmentName = Annotated[str, DOCUMENT]
-
-
-def revision_name(app: str, suffix: str) -> str:
-    """`<app>--<suffix>`, as Container Apps names the revision.
-
-    Raises:
-        ValueError: the suffix has a character Azure refuses, or the whole is longer than 54.
-    """
-    name = f"{app}--{REVISION_SUFFIX(suffix)}"
-    if len(name) > REVISION_LIMIT:
-        raise ValueError(
-            f"revision {name!r} has {len(name)} characters; Container Apps takes {REVISION_LIMIT}"
-        )
-    return name
 
 
 def _reserved(value: str) -> str | None:

@@ -70,16 +70,6 @@ class WorkspaceOutputs(ResourceOutputs):
 
 
 @dataclass(frozen=True)
-class AccountOutputs(ResourceOutputs):
-    file_endpoint: str | None = None
-
-
-@dataclass(frozen=True)
-class EnvironmentOutputs(ResourceOutputs):
-    default_domain: str | None = None
-
-
-@dataclass(frozen=True)
 class StorageOutputs(ResourceOutputs):
     """Fingerprints of the key that a registered share holds and of the one it was made with."""
 

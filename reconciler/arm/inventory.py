@@ -11,14 +11,11 @@ import asyncio
 import time
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 from reconciler.api import versions
 from reconciler.api.kinds import Kind, Listing
-
-if TYPE_CHECKING:
-    from reconciler.arm.clients import Arm
 
 
 class Part(Enum):
@@ -41,13 +38,21 @@ class _Entry(NamedTuple):
     asked: float
 
 
+class Reader(Protocol):
+    """The requests that are needed here, of `clients.Arm`."""
+
+    async def get_json(self, path: str, api_version: str) -> dict[str, Any] | None: ...
+
+    async def list_json(self, path: str, api_version: str) -> list[dict[str, Any]]: ...
+
+
 class Inventory:
     """Answers are as old as `ttl` seconds at most, and never older than the last write that was
     announced by `invalidate`.
     """
 
     def __init__(
-        self, arm: Arm, ttl: float = 2.0, clock: Callable[[], float] = time.monotonic
+        self, arm: Reader, ttl: float = 2.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._arm = arm
         self._ttl = ttl

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import re
 
+from reconciler.api import versions
 from reconciler.api.reasons import AzureCode, Cause, Reason
-from reconciler.arm import ids, resources
+from reconciler.arm import ids
 from reconciler.arm.clients import Arm
 from reconciler.arm.errors import UNREGISTERED, translate
 from reconciler.engine.errors import NotReadyYet, ReconcileError, RetryableError, WaitingForHuman
@@ -40,5 +41,21 @@ async def refusal(arm: Arm, scope: str, raised: BaseException) -> ReconcileError
 async def _register(arm: Arm, namespace: str) -> None:
     """Once, however many writes are refused at the same time: Azure says what is under way."""
     async with arm.registering:
-        if (await resources.provider_state(arm, namespace)).lower() in _IDLE:
-            await resources.register_provider(arm, namespace)
+        if (await provider_state(arm, namespace)).lower() in _IDLE:
+            await register_provider(arm, namespace)
+
+
+async def provider_state(arm: Arm, namespace: str) -> str:
+    """`Registered`, `NotRegistered`, … for a provider such as `Microsoft.App`."""
+    found = await arm.get_json(
+        f"{ids.subscription(arm.subscription_id)}/providers/{namespace}", versions.RESOURCES
+    )
+    return str((found or {}).get("registrationState", "NotRegistered"))
+
+
+async def register_provider(arm: Arm, namespace: str) -> None:
+    """Ask for a provider's registration, which goes on for minutes."""
+    await arm.post_json(
+        f"{ids.subscription(arm.subscription_id)}/providers/{namespace}/register",
+        versions.RESOURCES,
+    )

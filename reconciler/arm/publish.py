@@ -72,10 +72,6 @@ class Verification:
     changed: tuple[str, ...] = ()
     stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
-    @property
-    def sound(self) -> bool:
-        return self.complete and not self.missing and not self.changed
-
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
@@ -147,11 +143,6 @@ async def send(
     """
     if todo:
         await _upload(share, prefix, todo, present, _Meter(lambda _done, _all: None, todo, todo))
-
-
-async def is_published(share: Share, prefix: str) -> bool:
-    """Whether the folder at `prefix` is complete: one request."""
-    return await files.exists(share, f"{prefix}/{MANIFEST}")
 
 
 def manifest(digest: str, tree: Mapping[str, LocalFile]) -> bytes:

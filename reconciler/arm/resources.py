@@ -9,7 +9,6 @@ from typing import Any
 from reconciler.api import versions
 from reconciler.arm import ids, operations
 from reconciler.arm.clients import Arm
-from reconciler.engine.errors import ReconcileError
 
 
 async def put_resource_group(arm: Arm, name: str, body: Any) -> None:
@@ -53,30 +52,3 @@ async def workspace_shared_key(arm: Arm, group: str, name: str) -> str:
         f"{ids.workspace(arm.subscription_id, group, name)}/sharedKeys", versions.LOG_ANALYTICS
     )
     return str(keys["primarySharedKey"])
-
-
-async def provider_state(arm: Arm, namespace: str) -> str:
-    """`Registered`, `NotRegistered`, … for a provider such as `Microsoft.App`."""
-    found = await arm.get_json(
-        f"{ids.subscription(arm.subscription_id)}/providers/{namespace}", versions.RESOURCES
-    )
-    return str((found or {}).get("registrationState", "NotRegistered"))
-
-
-async def register_provider(arm: Arm, namespace: str) -> None:
-    """Ask for a provider's registration, which goes on for minutes."""
-    await arm.post_json(
-        f"{ids.subscription(arm.subscription_id)}/providers/{namespace}/register",
-        versions.RESOURCES,
-    )
-
-
-async def permissions(arm: Arm, group: str) -> list[dict[str, Any]]:
-    """What the daemon's identity may do in the group; empty when it may not even ask."""
-    scope = ids.resource_group(arm.subscription_id, group)
-    try:
-        return await arm.list_json(
-            f"{scope}/providers/Microsoft.Authorization/permissions", "2022-04-01"
-        )
-    except ReconcileError:
-        return []

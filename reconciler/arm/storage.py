@@ -37,17 +37,6 @@ async def storage_keys(arm: Arm, group: str, name: str) -> list[str]:
     return [str(each["value"]) for each in answer["keys"]]
 
 
-async def name_available(arm: Arm, name: str) -> tuple[bool, str]:
-    """Whether a storage account of this name could be created, and Azure's words if not."""
-    path = (
-        f"{ids.subscription(arm.subscription_id)}/providers/Microsoft.Storage/checkNameAvailability"
-    )
-    answer = await arm.post_json(
-        path, versions.STORAGE, {"name": name, "type": "Microsoft.Storage/storageAccounts"}
-    )
-    return bool(answer.get("nameAvailable")), str(answer.get("message") or "")
-
-
 async def put_share(arm: Arm, group: str, account: str, name: str, body: Any) -> None:
     scope = ids.share(arm.subscription_id, group, account, name)
     await operations.write(arm, scope, arm.storage.file_shares.create(group, account, name, body))

@@ -32,12 +32,13 @@ from reconciler.engine.external import (
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.plan import PlanLine, plan
 from reconciler.engine.queue import Priority, WorkQueue
-from reconciler.engine.reconcile import Gate, Reconciler, Writer
+from reconciler.engine.reconcile import Reconciler
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import Outcome, Pacing, outcome_of
 from reconciler.engine.store import Store
 from reconciler.engine.summary import Summary, Trouble
 from reconciler.engine.verdict import ExitClass, verdict
+from reconciler.engine.writer import Gate, Writer
 
 log = structlog.get_logger(__name__)
 Watcher = Callable[[ObjectKey, Outcome, float], None]
@@ -124,10 +125,6 @@ class Controller:
             self._ledger.store.approve(key, "delete" if key in self._ledger.gone else "replace")
         return self._wake(released)
 
-    def approve_all(self) -> tuple[ObjectKey, ...]:
-        """Approve everything that waits for a person."""
-        return tuple(key for waiting in self.approvable() for key in self.approve(waiting))
-
     def approvable(self) -> tuple[ObjectKey, ...]:
         """Objects that a person may let go: gone ones not yet deleted, and those that ask to be
         replaced.
@@ -189,11 +186,6 @@ class Controller:
     async def plan(self, keys: Collection[ObjectKey] | None = None) -> tuple[PlanLine, ...]:
         """What would be done, in order of dependence. Needs no `run`; issues no write."""
         return await plan(self._ledger, self._kinds, keys)
-
-    @property
-    def queue(self) -> WorkQueue:
-        """For metrics."""
-        return self._queue
 
     # work
 

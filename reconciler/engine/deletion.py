@@ -11,9 +11,9 @@ from reconciler.engine.errors import ReconcileError, WaitingForHuman
 from reconciler.engine.events import normal
 from reconciler.engine.external import Change, Gone, ObjectKey, Origin, Policy, Wrote
 from reconciler.engine.ledger import Ledger
-from reconciler.engine.reconcile import Writer
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import Outcome
+from reconciler.engine.writer import Writer
 
 LEFT_ALONE = (Policy.OBSERVE, Policy.SKIP)
 REMOVAL = Change("(object)", "(present)", None, "delete")

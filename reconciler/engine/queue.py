@@ -149,10 +149,6 @@ class WorkQueue:
     def held(self) -> frozenset[ObjectKey]:
         return frozenset(self._processing)
 
-    @property
-    def delayed(self) -> int:
-        return len(self._due)
-
     def _mark(self, key: ObjectKey, priority: Priority) -> None:
         before = self._dirty.get(key)
         if before is not None and before <= priority:

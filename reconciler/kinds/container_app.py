@@ -13,7 +13,7 @@ from typing import Any, cast
 from reconciler.api import tags
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.kinds import Kind
-from reconciler.api.outputs import AppOutputs, CatalogueOutputs, EnvironmentOutputs
+from reconciler.api.outputs import AppOutputs, CatalogueOutputs, ResourceOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps, ids, ownership
@@ -304,7 +304,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
 
     @staticmethod
     def _environment(spec: ContainerAppSpec, facts: Facts) -> str:
-        return facts.outputs(ObjectKey(Kind.ENVIRONMENT, spec.environment), EnvironmentOutputs).id
+        return facts.outputs(ObjectKey(Kind.ENVIRONMENT, spec.environment), ResourceOutputs).id
 
     async def _configuration_patch(
         self, spec: ContainerAppSpec, write: AppWrite, origin: Origin
@@ -350,7 +350,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         return api_keys.hashes(await apps.list_secrets(self.arm, spec.resource_group, spec.name))
 
     def _refuse_move(self, spec: ContainerAppSpec, found: Mapping[str, Any], facts: Facts) -> None:
-        home = facts.last(ObjectKey(Kind.ENVIRONMENT, spec.environment), EnvironmentOutputs)
+        home = facts.last(ObjectKey(Kind.ENVIRONMENT, spec.environment), ResourceOutputs)
         wanted = home.id if home else ""
         actual = apps.environment_of(found)
         if wanted and actual and not ids.same(wanted, actual):

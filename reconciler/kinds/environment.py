@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.api.kinds import Kind
-from reconciler.api.outputs import EnvironmentOutputs, WorkspaceOutputs
+from reconciler.api.outputs import WorkspaceOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import environments, ids, resources
@@ -26,9 +26,6 @@ class ManagedEnvironment(ArmResource[ResourceSpec]):
         lists={"properties.workloadProfiles": "name"},
         ignore_case=("location", "properties.workloadProfiles.workloadProfileType"),
     )
-
-    def outputs(self, found: Mapping[str, Any]) -> EnvironmentOutputs:
-        return EnvironmentOutputs(str(found["id"]), found["properties"].get("defaultDomain"))
 
     async def put(
         self,

@@ -13,7 +13,7 @@ from typing import Any
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.hub import TOKEN_SECRET
 from reconciler.api.kinds import Kind
-from reconciler.api.outputs import EnvironmentOutputs, JobOutputs
+from reconciler.api.outputs import JobOutputs, ResourceOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import JobSpec
 from reconciler.arm import files, ids, jobs
@@ -117,9 +117,7 @@ class Job(ArmResource[JobSpec]):
         facts: Facts,
     ) -> str | None:
         spec, properties = desired.spec, body["properties"]
-        environment = facts.outputs(
-            ObjectKey(Kind.ENVIRONMENT, spec.environment), EnvironmentOutputs
-        )
+        environment = facts.outputs(ObjectKey(Kind.ENVIRONMENT, spec.environment), ResourceOutputs)
         secrets = (
             [{"name": TOKEN_SECRET, "value": self.arm.settings.hf_token}]
             if self.arm.settings.hf_token

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.api.kinds import Kind
-from reconciler.api.outputs import AccountOutputs
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import ids, storage
 from reconciler.engine.diff import Rules
@@ -22,10 +21,6 @@ class StorageAccount(ArmResource[ResourceSpec]):
     name = Kind.STORAGE_ACCOUNT
     rules = Rules(ignore_case=("location",), effects={"sku.name": "replace"})
     immutable = ("location", "kind")
-
-    def outputs(self, found: Mapping[str, Any]) -> AccountOutputs:
-        endpoint = (found["properties"].get("primaryEndpoints") or {}).get("file")
-        return AccountOutputs(str(found["id"]), endpoint)
 
     async def put(
         self,

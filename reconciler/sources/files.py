@@ -8,7 +8,7 @@ last good version.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from reconciler.api.stat_cache import StatCache
@@ -16,29 +16,6 @@ from reconciler.sources.directories import Directories, Plan
 from reconciler.sources.watched import ManifestFile, ManifestPath, Root, SourceFolder
 
 _LONGEST_UNREST = 10.0  # seconds after which a path that never rests is looked at all the same
-
-
-async def watch(
-    paths: Sequence[Path],
-    folders: Callable[[], Iterable[Path] | Mapping[Path, str]] = tuple,
-    *,
-    stop: asyncio.Event | None = None,
-    cache: StatCache | None = None,
-    quiet: float = 0.2,
-    reread: float = 30.0,
-) -> AsyncIterator[frozenset[Path]]:
-    """`FileSource.watch`, asking `folders` after each edge which source folders matter now (with
-    their digests, if known).
-    """
-    source = FileSource(paths, cache, quiet=quiet, reread=reread)
-    edges = source.watch(stop or asyncio.Event())
-    try:
-        async for changed in edges:
-            yield changed
-            wanted = folders()
-            source.set_watched(wanted, wanted if isinstance(wanted, Mapping) else None)
-    finally:
-        await edges.aclose()
 
 
 class FileSource:

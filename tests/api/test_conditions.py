@@ -81,8 +81,8 @@ def test_order_is_fixed_and_summary_first(clock):
     assert [c.type for c in conditions] == list(ConditionType)
     assert conditions.drop(ConditionType.DRIFTED)
     assert not conditions.drop(ConditionType.DRIFTED)
-    assert conditions.is_true(ConditionType.READY)
-    assert not conditions.is_true(ConditionType.DRIFTED)
+    assert conditions.get(ConditionType.READY).status is Status.TRUE
+    assert conditions.get(ConditionType.DRIFTED) is None
 
 
 def test_every_type_is_documented_and_nothing_else_is():

@@ -6,10 +6,15 @@ import json
 import pytest
 
 from reconciler.arm import files
-from reconciler.arm.publish import MANIFEST, LocalFile, is_published, publish, verify
+from reconciler.arm.publish import MANIFEST, LocalFile, publish, verify
 from reconciler.engine.errors import RetryableError, WaitingForHuman
 
 PREFIX = "adapters/support/abc123"
+MARK = f"{PREFIX}/{MANIFEST}"
+
+
+def is_sound(found):
+    return found.complete and not found.missing and not found.changed
 
 
 def make(root, contents):
@@ -52,7 +57,7 @@ async def test_what_is_published_is_what_was_there(share, tree):
         "files": {path: [local.size, local.sha256] for path, local in tree.items()},
     }
     assert set(await files.list_tree(share, PREFIX)) == {*tree, MANIFEST}
-    assert await is_published(share, PREFIX)
+    assert await files.exists(share, MARK)
     total = sum(local.size for local in tree.values())
     assert (done[0], done[-1]) == ((0, total), (total, total))
 
@@ -82,8 +87,8 @@ async def test_an_interrupted_publish_goes_on(share, tree):
     with pytest.raises(RetryableError):
         await publish(share, gone, PREFIX, "abc123")
     await files.create(share, files.temporary_name(f"{PREFIX}/weights.safetensors"), b"half")
-    assert not await is_published(share, PREFIX)
-    assert not (await verify(share, PREFIX, tree)).sound
+    assert not await files.exists(share, MARK)
+    assert not (await verify(share, PREFIX, tree)).complete
     published = await publish(share, tree, PREFIX, "abc123")
     assert published.kept == len(part)
     assert set(await files.list_tree(share, PREFIX)) == {*tree, MANIFEST}
@@ -97,13 +102,13 @@ async def test_a_source_that_changes_meanwhile_never_becomes_complete(share, tre
             await publish(share, tree, PREFIX, "abc123")
         assert refused.value.reason == "SourceChanged"
         tree[path].path.write_bytes(b"x" * 5000)
-    assert not await is_published(share, PREFIX)
+    assert not await files.exists(share, MARK)
 
 
 async def test_verify_finds_what_somebody_changed(share, tree):
     """Deleted, cut short, rewritten at the same size; publishing those again makes it sound."""
     stamps = (await publish(share, tree, PREFIX, "abc123")).stamps
-    assert (await verify(share, PREFIX, tree, stamps)).sound
+    assert is_sound(await verify(share, PREFIX, tree, stamps))
     await files.delete(share, f"{PREFIX}/empty")
     await files.write(share, f"{PREFIX}/adapter_config.json", b"[]")
     await files.write(share, f"{PREFIX}/deep/er/x.bin", b"short")
@@ -112,7 +117,7 @@ async def test_verify_finds_what_somebody_changed(share, tree):
     assert found.changed == ("adapter_config.json", "deep/er/x.bin")
     published = await publish(share, tree, PREFIX, "abc123", again=[*found.missing, *found.changed])
     assert published.uploaded == 3
-    assert (await verify(share, PREFIX, tree, published.stamps)).sound
+    assert is_sound(await verify(share, PREFIX, tree, published.stamps))
     assert await files.read(share, f"{PREFIX}/adapter_config.json") == b"{}"
 
 
@@ -122,7 +127,7 @@ async def test_a_folder_without_its_manifest_is_not_complete(share, tree):
     await files.delete(share, f"{PREFIX}/{MANIFEST}")
     assert not (await verify(share, PREFIX, tree)).complete
     assert (await publish(share, tree, PREFIX, "abc123")).uploaded == 0
-    assert await is_published(share, PREFIX)
+    assert await files.exists(share, MARK)
 
 
 async def test_a_full_share_is_told_as_that(share, tree):
@@ -134,7 +139,7 @@ async def test_a_full_share_is_told_as_that(share, tree):
     with pytest.raises(WaitingForHuman, match="The share is full") as refused:
         await publish(share, tree, PREFIX, "abc123")
     assert refused.value.reason == "Azure:ShareSizeLimitReached"
-    assert not await is_published(share, PREFIX)
+    assert not await files.exists(share, MARK)
     await files.delete(share, "filler")
     await publish(share, tree, PREFIX, "abc123")
-    assert await is_published(share, PREFIX)
+    assert await files.exists(share, MARK)

@@ -136,7 +136,8 @@ async def _measure(files: int, size: int, large: int) -> list[Row]:
                 ),
             ]
             for prefix, tree in (("fast-small", small), ("fast-large", big)):
-                if not (await verify(share, prefix, tree)).sound:
+                found = await verify(share, prefix, tree)
+                if not found.complete or found.missing or found.changed:
                     raise RuntimeError(f"{prefix} is not what was published")
         cache.close()
     return rows

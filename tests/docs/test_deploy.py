@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import tomllib
+from collections import Counter
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -77,16 +78,16 @@ def _functions():
                 yield path.stem, node
 
 
-def _used(module, name):
-    """Whether another file of the reconciler speaks of the function."""
-    return any(name in words for path, words in _words().items() if path != ARM / f"{module}.py")
+def _used(name):
+    """Whether the reconciler speaks of the function besides where it is defined."""
+    return _words()[name] > 1
 
 
 @cache
 def _words():
-    """The words of each file of the reconciler."""
+    """How often each word stands in the reconciler."""
     files = (ROOT / "reconciler").rglob("*.py")
-    return {path: set(re.findall(r"\w+", path.read_text())) for path in files}
+    return Counter(word for path in files for word in re.findall(r"\w+", path.read_text()))
 
 
 def _sdk_calls(function):
@@ -113,7 +114,7 @@ def _raw_calls(function):
 def _needed():
     found = {}
     for module, function in _functions():
-        if not _used(module, function.name):
+        if not _used(function.name):
             continue
         for group, method in _sdk_calls(function):
             verb = (

@@ -245,6 +245,10 @@ class Harness:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    @staticmethod
+    def approve_all(controller: Controller) -> tuple[ObjectKey, ...]:
+        return tuple(key for each in controller.approvable() for key in controller.approve(each))
+
     def condition(
         self, controller: Controller, kind: str, document: DocumentRef = DOC
     ) -> tuple[str, str]:

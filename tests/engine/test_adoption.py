@@ -73,7 +73,7 @@ async def test_down_releases_it_and_leaves_what_it_stands_on(harness, purge, pol
         for expected in [("app", "release"), ("link", "delete")], []:
             controller.set_desired([], [], purge=purge)
             assert await promised(controller) == expected
-            controller.approve_all()
+            harness.approve_all(controller)
             assert await controller.settled() is ExitClass.DONE
             await asyncio.sleep(1)
         kept = {
@@ -145,7 +145,7 @@ async def test_the_inventory_knows_it_when_memory_is_lost(harness):
         controller.set_orphans([app, group])
         lines = [(line.key.name, line.action) for line in await controller.plan()]
         assert lines == [("app", "release"), ("group", "no-op")]
-        controller.approve_all()
+        harness.approve_all(controller)
         assert await controller.settled() is ExitClass.DONE
         await asyncio.sleep(1)
         assert harness.cloud.writes() == ["delete"]

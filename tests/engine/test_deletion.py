@@ -113,7 +113,7 @@ async def test_dependents_go_first(harness):
         await controller.settled()
         harness.kind.polls = 2
         controller.set_desired([], [])
-        assert set(controller.approve_all()) == {thing.key for thing in things}
+        assert set(harness.approve_all(controller)) == {thing.key for thing in things}
         assert await controller.settled() is ExitClass.DONE
         deleted = [name for verb, name in harness.cloud.calls if verb == "delete"]
         assert deleted == ["app", "share", "group"]
@@ -142,7 +142,7 @@ async def test_data_is_retained_and_keeps_what_it_lives_in(harness):
     async with harness.running(group, share, app, documents=documents(harness)) as controller:
         await controller.settled()
         controller.set_desired([], [])
-        controller.approve_all()
+        harness.approve_all(controller)
         assert await controller.settled() is ExitClass.DONE
         assert list(harness.cloud.objects) == ["group", "share"]
         await asyncio.sleep(200)
@@ -164,7 +164,7 @@ async def test_purge_spares_nothing(harness):
         await asyncio.sleep(5)
         assert len(harness.cloud.objects) == 3
         controller.set_desired([], [], purge=True)
-        controller.approve_all()
+        harness.approve_all(controller)
         await asyncio.sleep(40)
         assert harness.cloud.objects == {}
 
@@ -332,7 +332,7 @@ async def test_down_is_nothing_special(harness):
             ("share", "delete"),
             ("group", "delete"),
         ]
-        controller.approve_all()
+        harness.approve_all(controller)
         async with asyncio.timeout(5):
             assert await controller.settled() is ExitClass.DONE
         assert harness.cloud.objects == {}

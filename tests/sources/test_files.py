@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.api.digest import digest_tree
 from reconciler.api.stat_cache import StatCache
-from reconciler.sources.files import FileSource, watch
+from reconciler.sources.files import FileSource
 
 QUIET = 0.05
 
@@ -269,19 +269,3 @@ async def test_a_folder_that_changed_before_it_was_watched_is_an_edge(tmp_path, 
     async with watching(file) as edges:
         edges.source.set_watched({folder}, {folder: "digest of the old"})
         assert await edges.next() == {folder}
-
-
-async def test_watch_asks_for_the_folders_after_each_edge(tmp_path, file):
-    """The plain function follows the folders of whatever the caller has loaded last."""
-    folder = tmp_path / "code"
-    folder.mkdir()
-    (folder / "app.py").write_text("one")
-    stop, seen = asyncio.Event(), []
-    known = {folder: digest_tree(folder).digest}
-    async for changed in watch([file], lambda: known, stop=stop, quiet=QUIET):
-        seen.append(changed)
-        if len(seen) == 1:
-            asyncio.get_running_loop().call_later(0.3, (folder / "app.py").write_text, "two")
-        else:
-            stop.set()
-    assert seen == [{file}, {folder}]
