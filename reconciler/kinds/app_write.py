@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.api import tags
+from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
+from reconciler.arm import apps, ids
 from reconciler.engine.diff import Rules, diff
+from reconciler.engine.errors import TerminalError
 from reconciler.engine.external import Change, Origin
 from reconciler.kinds import adoption, api_keys
 from reconciler.kinds.replicas import Seen
@@ -136,6 +139,17 @@ def _with_the_traffic(
     others = any(name != spec.revision for name in weights_of(found))
     booting = others and step.action in (Action.WRITE, Action.ACTIVATE, Action.WAIT)
     return tuple(change for change in changes if booting and change.path == PORT)
+
+
+def refuse_move(spec: ContainerAppSpec, found: Mapping[str, Any], wanted: str) -> None:
+    """Raise where the app runs in another managed environment than that of the id `wanted`."""
+    actual = apps.environment_of(found)
+    if wanted and actual and not ids.same(wanted, actual):
+        raise TerminalError(
+            Reason.ENVIRONMENT_IMMUTABLE,
+            f"container app {spec.name} runs in {actual.rsplit('/', 1)[-1]}; "
+            f"Azure cannot move it to {wanted.rsplit('/', 1)[-1]}",
+        )
 
 
 def weights_of(found: Mapping[str, Any]) -> dict[str, int]:

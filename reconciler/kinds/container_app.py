@@ -31,7 +31,7 @@ from reconciler.engine.external import (
     Progress,
     Wrote,
 )
-from reconciler.kinds import adoption, api_keys, app_write, rollout
+from reconciler.kinds import adoption, api_keys, app_write, rollout, rollout_words
 from reconciler.kinds.app_write import AppWrite
 from reconciler.kinds.arm_resource import SETTLED, ArmResource
 from reconciler.kinds.connections import Connections
@@ -74,7 +74,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             message = "the container app does not exist"
             mark = Mark(ConditionType.PROVISIONED, Status.FALSE, Reason.MISSING, message)
             return Observation(exists=False, marks=(mark,))
-        self._refuse_move(spec, found, facts)
+        home = facts.last(ObjectKey(Kind.ENVIRONMENT, spec.environment), ResourceOutputs)
+        app_write.refuse_move(spec, found, home.id if home else "")
         origin = adoption.origin_of(spec, found, self.ownership, before)
         differences = diff(adoption.asked(spec, found, origin), found, self.rules)
         self._refuse_immutable(spec, differences)
@@ -111,8 +112,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             changes=write.changes,
             outputs=seen.outputs(head),
             marks=(*seen.marks(found, step), *await self._reached(spec, found, seen, step)),
-            reason=Reason.ROLLED_BACK if held else _reason(step, seen, verdict),
-            message=_message(step, seen, verdict, held),
+            reason=Reason.ROLLED_BACK if held else rollout_words.reason(step, seen, verdict),
+            message=rollout_words.message(step, seen, verdict, held),
             poll_after=0.5 if step.action is not Action.NONE or not seen.proven else None,
             provisional=step.action is not Action.NONE,
             held=held is not None,
@@ -349,17 +350,6 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             return known
         return api_keys.hashes(await apps.list_secrets(self.arm, spec.resource_group, spec.name))
 
-    def _refuse_move(self, spec: ContainerAppSpec, found: Mapping[str, Any], facts: Facts) -> None:
-        home = facts.last(ObjectKey(Kind.ENVIRONMENT, spec.environment), ResourceOutputs)
-        wanted = home.id if home else ""
-        actual = apps.environment_of(found)
-        if wanted and actual and not ids.same(wanted, actual):
-            raise TerminalError(
-                Reason.ENVIRONMENT_IMMUTABLE,
-                f"container app {spec.name} runs in {actual.rsplit('/', 1)[-1]}; "
-                f"Azure cannot move it to {wanted.rsplit('/', 1)[-1]}",
-            )
-
 
 def creation(spec: ContainerAppSpec, environment: str, keys: Mapping[str, str]) -> dict[str, Any]:
     """What creates the app in the managed environment of that id, with its API keys by name."""
@@ -390,25 +380,3 @@ def _engine(template: Mapping[str, Any]) -> str | None:
             if variable["name"] == ENGINE_VARIABLE:
                 return str(variable.get("value"))
     return None
-
-
-def _message(step: Step, seen: Seen, verdict: Verdict, held: Hold | None) -> str:
-    if held:
-        cause = held.cause or f"revision {held.refused} did not serve"
-        state = "serves" if seen.proven else "is to serve again"
-        return f"{cause}; revision {held.serves} {state} until the document's spec changes"
-    if verdict.failed:
-        return verdict.failed
-    if step.action is Action.WAIT:
-        return verdict.message or seen.message
-    return step.message or seen.message
-
-
-def _reason(step: Step, seen: Seen, verdict: Verdict) -> Reason | None:
-    if verdict.failed:
-        return Reason.REVISION_FAILED
-    if step.action not in (Action.NONE, Action.WAIT):
-        return Reason.ROLLING_OUT
-    if seen.proven:
-        return Reason.SCALED_TO_ZERO if seen.asleep else None
-    return Reason.STARTING if step.action is Action.WAIT else Reason.LOADING
