@@ -21,6 +21,7 @@ from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.store import Store
 
 BURST = 30.0
+LISTED_LATE = 30.0  # seconds in which a list may still hold what was deleted
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Ledger:
     complete: bool = False
     purge: bool = False
     facts: FactBook = field(init=False)
+    _listed_until: dict[ObjectKey, float] = field(default_factory=dict)
     _dependents: dict[ObjectKey, set[ObjectKey]] = field(default_factory=dict)
     _objects: dict[DocumentRef, list[ObjectKey]] = field(default_factory=dict)
 
@@ -106,7 +108,8 @@ class Ledger:
             if key in self.gone:
                 self.gone[key] = replace(self.gone[key], listed=True)
                 continue
-            if key in self.desired or retained or (state and state.refusal):
+            late = now < self._listed_until.get(key, 0.0)
+            if late or key in self.desired or retained or (state and state.refusal):
                 continue
             self.gone[key] = replace(self._gone(orphan, now), listed=True)
             if state is None and orphan.document not in self.gone_documents:
@@ -143,6 +146,7 @@ class Ledger:
         self.gone.pop(key, None)
         self.records.pop(key, None)
         self.facts.forget(key)
+        self._listed_until[key] = self.clock.elapsed() + LISTED_LATE
         self.store.drop_object(key)
         for verb in ("delete", "replace"):
             self.store.revoke(key, verb)

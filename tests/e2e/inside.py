@@ -9,6 +9,7 @@ from typing import Any
 
 from reconciler.daemon import Daemon
 from reconciler.engine.backoff import Backoff
+from reconciler.engine.errors import ReconcileError
 from reconciler.engine.result import Pacing
 from reconciler.settings import Settings
 from tests.e2e.stage import Stage, condition_of, is_converged
@@ -84,6 +85,17 @@ class Inside:
         raise AssertionError(f"not settled within {seconds} s\n{self.said()}")
 
 
+async def first_look(daemon: Daemon) -> None:
+    """As `moorage up` does: Azure may refuse the first questions."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await daemon.load()
+                return
+            except ReconcileError:
+                await asyncio.sleep(0.2)
+
+
 @asynccontextmanager
 async def inside(stage: Stage, owner: str, pacing: Pacing = FAST) -> AsyncIterator[Inside]:
     """A daemon on the documents that are saved by now, which runs for the length of the block. Each
@@ -95,7 +107,7 @@ async def inside(stage: Stage, owner: str, pacing: Pacing = FAST) -> AsyncIterat
     stop = asyncio.Event()
     async with Daemon(settings, [stage.manifest], pacing=pacing) as daemon:
         daemon.controller._backoff = Backoff(base=0.1, cap=BACKOFF_S)
-        await daemon.load()
+        await first_look(daemon)
         running = asyncio.create_task(daemon.run(stop))
         try:
             yield Inside(stage, daemon)

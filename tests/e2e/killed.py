@@ -1,26 +1,36 @@
-"""`python -m tests.e2e.killed MOMENT NUMBER ARGUMENTS…`: the `moorage` command, killed at one call.
+"""`python -m tests.e2e.killed`: runs the `moorage` command in a process of its own for each line of
+its input, forked from one that has imported everything already; and that process may be killed at
+one of its calls.
 
-The process kills itself as `kill -9` does, at its NUMBER-th call (from 0) that changes something in
-Azure. MOMENT is `before` (the call is not sent), `unanswered` (it took effect and the answer has not
-been read) or `answered` (the answer has arrived and little has been done with it).
+A line is a JSON object: `arguments` of the command, `environ`, and `log`, the file that takes what
+it prints. With `moment` and `number` the process kills itself as `kill -9` does, at its `number`-th
+call (from 0) that changes something in Azure. The answer to each line is the exit code.
 """
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
 import sys
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
 
 import aiohttp
 from yarl import URL
 
-from tests.e2e.ground import is_write
+from tests.e2e.ground import ROOT, is_write
+from tests.e2e.inside import FAST
 
+# Before the call is sent, after it took effect and before its answer is read, after its answer.
 MOMENTS = ("before", "unanswered", "answered")
 AFTER_S = 0.002  # enough for the answer to reach its caller, too short for much else
+LIMIT_S = 100  # of one process
 
 
-def plane_of(url: URL, headers: Any) -> str:
+def plane_of(url: URL) -> str:
     """Which of the journal's planes a request goes to."""
     if "/oauth2/" in url.path:
         return "login"
@@ -38,7 +48,7 @@ def arm(moment: str, number: int) -> None:
     async def killed(self: Any, method: str, url: Any, **options: Any) -> Any:
         where = URL(url)
         entry = {
-            "plane": plane_of(where, options.get("headers")),
+            "plane": plane_of(where),
             "method": method.upper(),
             "path": where.path,
             "query": where.query_string,
@@ -56,9 +66,71 @@ def arm(moment: str, number: int) -> None:
     aiohttp.ClientSession._request = killed  # type: ignore[method-assign]
 
 
-if __name__ == "__main__":
-    arm(sys.argv[1], int(sys.argv[2]))
-    sys.argv = ["moorage", *sys.argv[3:]]
-    from reconciler.cli import main
+def preload() -> None:
+    """Import what every process needs, and shorten the daemon's pauses."""
 
-    main()
+    from reconciler import daemon
+
+    daemon.Pacing = lambda resync: replace(FAST, resync=resync)  # type: ignore[assignment, misc]
+
+
+def run(line: dict[str, Any]) -> None:
+    """In the child: become the command. Never returns."""
+    signal.alarm(LIMIT_S)
+    os.environ.clear()
+    os.environ.update(line["environ"])
+    log = os.open(line["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    if "moment" in line:
+        arm(line["moment"], line["number"])
+    from reconciler.cli.app import run as command
+
+    code = 1
+    try:
+        code = command(line["arguments"])
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def serve() -> None:
+    preload()
+    for text in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            run(json.loads(text))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+class Processes:
+    """The client's side: one such program, used as a context manager."""
+
+    def __enter__(self) -> Self:
+        line = [sys.executable, "-m", "tests.e2e.killed"]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        pipe = subprocess.PIPE
+        self._program = subprocess.Popen(
+            line, cwd=ROOT, env=environ, stdin=pipe, stdout=pipe, text=True
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._program.communicate(timeout=LIMIT_S)
+
+    def run(self, arguments: Sequence[str], environ: dict[str, str], log: Path, **kill: Any) -> int:
+        """Run the command to its end, or to the call at which it is killed: its exit code."""
+        line = {"arguments": arguments, "environ": environ, "log": str(log), **kill}
+        assert self._program.stdin
+        assert self._program.stdout
+        self._program.stdin.write(json.dumps(line) + "\n")
+        self._program.stdin.flush()
+        return int(self._program.stdout.readline())
+
+
+if __name__ == "__main__":
+    serve()

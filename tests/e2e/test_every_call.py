@@ -3,17 +3,19 @@ after its answer: the daemon that is started next reaches the same end, and noth
 """
 
 import random
-import subprocess
-import sys
 from collections import Counter
+from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e.killed import MOMENTS
-from tests.e2e.stage import ROOT, Stage, ask, environment, service
+from reconciler.engine.store import Store
+from reconciler.settings import Settings
+from reconciler.web.status import status_of
+from tests.e2e.killed import MOMENTS, Processes
+from tests.e2e.stage import Stage, ask, environment, service
 
-MOST = 60  # more calls than any step of the life makes; checked by the last test
 SEED = 20261129
+PARTS = 4  # of the slow tests of a moment, which run side by side
 
 
 def documents(name, colour, *, public=True, there=True):
@@ -30,94 +32,149 @@ def documents(name, colour, *, public=True, there=True):
 
 
 # A step: what the documents say, which version of the code there is, and what is true at its end.
-LIFE = (
-    ("create", {"colour": "red"}, "one"),
-    ("hot change", {"colour": "red", "public": False}, "one"),
-    ("rollout", {"colour": "green", "public": True}, "one"),
-    ("new code", {"colour": "green"}, "two"),
-    ("delete", {"colour": "green", "there": False}, "two"),
-)
+LIFE = {
+    "create": ({"colour": "red"}, "one"),
+    "hot change": ({"colour": "red", "public": False}, "one"),
+    "rollout": ({"colour": "green", "public": True}, "one"),
+    "new code": ({"colour": "green"}, "two"),
+    "delete": ({"colour": "green", "there": False}, "two"),
+}
 
 
-def moorage_killed(stage: Stage, moment: str, number: int) -> bool:
-    """Run `up --once`, killed at that call; whether it came so far."""
-    call = [sys.executable, "-m", "tests.e2e.killed", moment, str(number)]
-    call += ["up", "-f", str(stage.manifest), "--once", "-y"]
-    environ = {**stage.env, "MOORAGE_STATE_DIR": str(stage.state)}
-    done = subprocess.run(
-        call, cwd=ROOT, env=environ, capture_output=True, timeout=120, check=False
-    )
-    assert done.returncode in (0, -9), done.stdout.decode() + done.stderr.decode()
-    return done.returncode == -9
+@dataclass
+class Life:
+    """One life of a service called after `name`, in an Environment of that name."""
+
+    stage: Stage
+    processes: Processes
+    name: str
+
+    def __post_init__(self):
+        """Documents and state of its own: nothing of another life is touched."""
+        facts = self.stage.facts
+        self.environ = {
+            **self.stage.env,
+            "MOORAGE_STATE_DIR": str(self.stage.root / self.name),
+            "MOORAGE_OWNER": self.name,
+            "MOORAGE_SUBSCRIPTION_ID": facts["subscriptionId"],
+            "MOORAGE_CREDENTIAL": "service-principal",
+            "MOORAGE_ARM_ENDPOINT": facts["armEndpoint"],
+            "MOORAGE_AUTHORITY": facts["authority"],
+            "MOORAGE_CA_FILE": facts["caFile"],
+            "AZURE_TENANT_ID": facts["tenantId"],
+            "AZURE_CLIENT_ID": facts["clientId"],
+            "AZURE_CLIENT_SECRET": facts["clientSecret"],
+        }
+        self.settings = Settings.from_environment(self.environ, target="azure")
+        self.output = self.stage.root / f"{self.name}.log"
+
+    def live(self, kills):
+        """Go through every step, killed as `kills` says of it (moment and number); how many calls
+        each step made.
+        """
+        made, ended = {}, []
+        for step, (said, version) in LIFE.items():
+            self.stage.code("web", version)
+            self.stage.save(*documents(self.name, **said))
+            since = len(self.stage.journal())
+            if step in kills:
+                moment, number = kills[step]
+                ended.append(self.up(moment=moment, number=number))
+                assert ended[-1] in (-9, 0), (step, kills[step], self.log())
+            assert self.up() == 0, (step, kills, self.log())
+            made[step] = len(self.stage.writes(since=since))
+            self.assert_end(said, version)
+            self.assert_once(since, kills.get(step, ("before", 0))[0])
+        # Two that make the same folder at the same time make a call more, or less.
+        assert ended.count(0) <= 1, f"not killed: {kills}"
+        before = len(self.stage.journal())
+        assert self.up() == 0
+        assert self.stage.writes(since=before) == [], "another run writes again"
+        return made
+
+    def up(self, **kill):
+        self.output.unlink(missing_ok=True)
+        line = ("up", "-f", str(self.stage.manifest), "--once", "-y", "--target", "azure")
+        return self.processes.run(line, self.environ, self.output, **kill)
+
+    def log(self):
+        return self.output.read_text()
+
+    def assert_end(self, said, version):
+        """What the documents say is true, and there is nothing else."""
+        found = self.document()
+        if not said.get("there", True):
+            assert found is None
+            return
+        active = [r for r in found["revisions"] if r["active"]]
+        assert [(r["trafficWeight"], r["serving"]) for r in active] == [(100, True)]
+        if said.get("public", True):
+            answer = ask(found["endpoint"], self.stage.ca)
+            assert (answer["colour"], answer["version"]) == (said["colour"], version)
+
+    def document(self):
+        """The service as `moorage status` shows it."""
+        key = self.settings.target_key
+        store = Store.read(self.settings.daemon_dir / "state.db", key)
+        assert store is not None
+        try:
+            documents = status_of(store, "", {})["documents"]
+        finally:
+            store.close()
+        return next((d for d in documents if d["name"] == f"web-{self.name}"), None)
+
+    def assert_once(self, since, moment):
+        """Nothing is written twice. One write whose answer was never read may be sent once more,
+        which Azure takes for the same.
+        """
+        made = Counter(
+            (entry["method"], entry["path"].lower(), entry["query"])
+            for entry in self.stage.journal()[since:]
+            if entry["plane"] == "arm" and entry["method"] == "PUT" and entry["status"] < 300
+        )
+        allowed = 1 if moment == "before" else 2
+        assert {what: count for what, count in made.items() if count > allowed} == {}
+        assert sum(count > 1 for count in made.values()) <= 1
 
 
-def live(stage: Stage, name: str, moment: str | None, number: int) -> dict[str, int]:
-    """One life of a service called after `name`, killed at the call `number` of every step; the
-    calls that each step made.
-    """
-    made = {}
-    for step, said, version in LIFE:
-        stage.code("web", version)
-        stage.save(*documents(name, **said))
-        since = len(stage.journal())
-        if moment is not None:
-            moorage_killed(stage, moment, number)
-        stage.once("-y")
-        made[step] = len(stage.writes(since=since))
-        before = len(stage.journal())
-        stage.once("-y")
-        assert stage.writes(since=before) == [], f"{step}: another run writes again"
-        assert_end(stage, name, said, version)
-        assert_once(stage, since, moment)
+@pytest.fixture(scope="module")
+def lives(stage):
+    """Makes lives, one after the other, on one local Azure."""
+    with Processes() as processes:
+        yield lambda name: Life(stage, processes, name)
+
+
+@pytest.fixture(scope="module")
+def calls(lives):
+    """How many calls each step makes when nothing happens to it."""
+    made = lives("whole").live({})
+    assert set(made) == set(LIFE)
+    assert all(made.values())
     return made
 
 
-def assert_end(stage: Stage, name: str, said: dict, version: str) -> None:
-    """What the documents say is true, and there is nothing else."""
-    found = [d for d in stage.json("status")["documents"] if d["name"] == f"web-{name}"]
-    if not said.get("there", True):
-        assert found == []
-        return
-    revisions = [(r["trafficWeight"], r["serving"]) for r in found[0]["revisions"] if r["active"]]
-    assert revisions == [(100, True)]
-    if said.get("public", True):
-        answer = ask(found[0]["endpoint"], stage.ca)
-        assert (answer["colour"], answer["version"]) == (said["colour"], version)
-
-
-def assert_once(stage: Stage, since: int, moment: str | None) -> None:
-    """Nothing is written twice. A write whose answer was never read may be sent once more, which
-    Azure takes for the same.
-    """
-    made = Counter(
-        (entry["method"], entry["path"].lower(), entry["query"])
-        for entry in stage.journal()[since:]
-        if entry["plane"] == "arm" and entry["method"] == "PUT" and entry["status"] < 300
-    )
-    allowed = 1 if moment in (None, "before") else 2
-    assert {what: count for what, count in made.items() if count > allowed} == {}
-    assert sum(count > 1 for count in made.values()) <= 1
-
-
-def moments():
-    """Every call and moment; a seeded few of them in `make test`."""
+@pytest.mark.timeout(300)
+def test_a_daemon_killed_at_a_call_of_every_step_reaches_the_same_end(lives, calls):
+    """A seeded few of what the slow tests do: each step, killed somewhere."""
     chosen = random.Random(SEED)
-    few = {(moment, chosen.randrange(12)) for moment in MOMENTS}
-    for number in range(MOST):
-        for moment in MOMENTS:
-            marks = () if (moment, number) in few else pytest.mark.slow
-            yield pytest.param(moment, number, marks=marks, id=f"{moment}-{number}")
+    kills = {
+        step: (MOMENTS[number % len(MOMENTS)], chosen.randrange(count))
+        for number, (step, count) in enumerate(calls.items())
+    }
+    lives("some").live(kills)
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize(("moment", "number"), moments())
-def test_a_daemon_killed_at_any_call_reaches_the_same_end(stage, moment, number):
-    """The next daemon finds what is there, makes the rest, and makes nothing twice."""
-    live(stage, f"{moment[:2]}{number}", moment, number)
-
-
-@pytest.mark.timeout(300)
-def test_every_call_of_a_life_is_one_of_those(stage):
-    """No step makes more calls than the table above kills at."""
-    made = live(stage, "whole", None, 0)
-    assert max(made.values()) < MOST, made
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    "part",
+    [pytest.param(n, marks=pytest.mark.xdist_group(f"every call {n}")) for n in range(PARTS)],
+)
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_daemon_killed_at_any_call_reaches_the_same_end(lives, calls, moment, part):
+    """Every call of every step: the next daemon finds what is there, makes the rest, and makes
+    nothing twice.
+    """
+    for number in range(part, max(calls.values()), PARTS):
+        kills = {step: (moment, number % count) for step, count in calls.items()}
+        lives(f"{moment[:2]}{number}").live(kills)

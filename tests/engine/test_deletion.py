@@ -237,6 +237,22 @@ async def test_without_any_memory_the_inventory_names_what_to_delete(harness):
         assert controller.set_orphans(things[:2]) == ()
 
 
+async def test_a_list_that_still_holds_what_was_deleted_brings_nothing_back(harness):
+    """A list that was read before the deletion, or lags behind it, is no new object, nor a new
+    document on its way out.
+    """
+    things, both = family(harness), documents(harness, prune=True)
+    async with harness.running(*things, documents=both) as controller:
+        await controller.settled()
+        controller.set_desired(things[:2], both[:1])
+        await asyncio.sleep(40)
+        assert "app" not in harness.cloud.objects
+        assert controller.set_orphans(things) == ()
+        assert [state.ref for state in controller.documents()] == [both[0].ref]
+        await asyncio.sleep(40)
+        assert controller.set_orphans(things) == (harness.key("app"),)
+
+
 async def test_what_only_the_inventory_knows_is_looked_up_by_its_id(harness):
     """Without a document or a memory its id is enough to ask whether it is there; an error of that
     question is told, and the question is asked again.
