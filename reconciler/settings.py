@@ -1,8 +1,6 @@
-"""How Moorage reaches its target and as whom: one frozen value from the environment and the command
-line.
-
-The local Azure and the real one differ in these fields only; nothing outside this file asks which
-one it is.
+"""How Moorage reaches its target and with which identity: one frozen value from the environment and
+the command line. The local Azure and the real Azure differ only in these fields. No code outside
+this file asks which of the two is the target.
 """
 
 from __future__ import annotations
@@ -22,11 +20,11 @@ DEFAULT_LOCATION = "swedencentral"
 
 
 class SettingsError(Exception):
-    """The settings cannot be used; the message lists every problem, one a line. Exit code 2."""
+    """The settings cannot be used. The message lists every problem, one per line. Exit code 2."""
 
 
 class Cloud(NamedTuple):
-    """Where a cloud's Resource Manager and login live, and for which audience tokens are made."""
+    """The Resource Manager and login host of a cloud, and the audience of its tokens."""
 
     arm_endpoint: str
     authority: str
@@ -54,7 +52,7 @@ CLOUDS: Mapping[str, Cloud] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that is not in a document. Build it with `load`, `from_environment` or
+    """All settings that are not in a document. Build this value with `load`, `from_environment` or
     `for_local`.
     """
 
@@ -90,8 +88,8 @@ class Settings:
         environ: Mapping[str, str] = os.environ,
         **given: Any,
     ) -> Settings:
-        """Settings for the chosen target; when that is the local Azure, `start_local(state_dir)` is
-        called for its facts.
+        """Settings for the chosen target. For the local Azure, `start_local(state_dir)` starts it
+        and returns how to reach it.
         """
         if _target(environ, given) == "local":
             return cls.for_local(
@@ -153,8 +151,8 @@ class Settings:
 
     @property
     def scope(self) -> str:
-        """The OAuth scope of Resource Manager: the cloud's own, or the endpoint itself where
-        another one is given.
+        """The OAuth scope of Resource Manager: that of the cloud, or the endpoint itself if the
+        settings name another endpoint.
         """
         cloud = CLOUDS[self.cloud]
         own = self.arm_endpoint == cloud.arm_endpoint
@@ -167,14 +165,14 @@ class Settings:
 
     @property
     def target_key(self) -> str:
-        """A folder name under which state of this target is kept, so that two targets never share
-        any.
+        """The name of the folder with the state of this target, so that two targets never share
+        state.
         """
         return "local" if self.target == "local" else f"azure-{self.subscription_id}"
 
     @property
     def target_title(self) -> str:
-        """How every header a person sees names the target."""
+        """The name of the target in every header that a person sees."""
         return (
             "local Azure"
             if self.target == "local"
@@ -183,8 +181,8 @@ class Settings:
 
     @property
     def asks_first(self) -> bool:
-        """Whether a person must say yes before anything is changed: what costs nothing is changed
-        at once.
+        """Whether a person must confirm before anything is changed. The local Azure costs nothing,
+        so its changes need no confirmation.
         """
         return self.target != "local"
 
@@ -197,19 +195,17 @@ class Settings:
 
     @property
     def target_option(self) -> str:
-        """What must be said again on a command line to mean the same target."""
+        """The options with which another command line reaches the same target."""
         return "" if self.target == "local" else f" --target {self.target}"
 
     @property
     def daemon_dir(self) -> Path:
-        """Where the daemon keeps its own state of this target."""
+        """The folder where the daemon keeps its own state of this target."""
         return self.state_dir / "daemon" / self.target_key
 
 
 class Place(NamedTuple):
-    """Where the daemon keeps its state of a target (folder and key), and what people call the
-    target.
-    """
+    """The folder and key of the daemon's state of a target, and the target's name for people."""
 
     folder: Path
     key: str
@@ -217,7 +213,7 @@ class Place(NamedTuple):
 
 
 def place_of(environ: Mapping[str, str] = os.environ, **given: Any) -> Place:
-    """The place of the chosen target; a local Azure need not run for that."""
+    """The place of the chosen target. This works while no local Azure runs."""
     if _target(environ, given) == "local":
         return Place(
             state_dir(environ, given.get("state_dir")) / "daemon" / "local", "local", "local Azure"
@@ -259,7 +255,7 @@ def _known(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build(cls: type[Settings], values: dict[str, Any]) -> Settings:
-    """Bring texts into the fields' types; what cannot be read is one clear error."""
+    """Convert texts to the types of the fields. A wrong text is one clear error."""
     for name in ("ca_file", "federated_token_file", "state_dir"):
         values[name] = Path(values[name]) if values.get(name) else None
     for name in ("arm_endpoint", "authority"):

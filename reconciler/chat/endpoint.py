@@ -1,5 +1,5 @@
-"""A service's OpenAI API as the chat page uses it: the models there are, and answers as they come,
-with their pace.
+"""The OpenAI API of a service, for the chat page: the list of models, and streamed answers with
+their speed.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ PATIENCE = aiohttp.ClientTimeout(
 
 
 class EndpointError(Exception):
-    """No answer, or none that can be used; the message is for the person who asked."""
+    """No answer, or an answer that cannot be used; the message is for the person at the page."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What has come of an answer. `first` is the time to the first token and `pace` tokens per
-    second since then, both None until they are known.
+    """The part of an answer that has arrived. `first` is the time to the first token, and `pace`
+    the tokens per second since then; both are None until they are known.
     """
 
     text: str
@@ -35,9 +35,7 @@ class Answer:
 
 
 class Endpoint:
-    """One service. `session` trusts its certificate; `key` goes into the header and
-    nowhere else.
-    """
+    """One service. `session` trusts its certificate; `key` is sent only in the header."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, key: str) -> None:
         self.session = session
@@ -45,10 +43,11 @@ class Endpoint:
         self._headers = {"Authorization": f"Bearer {key}"}
 
     async def models(self) -> list[str]:
-        """The base model first, then its adapters. A request: it wakes a service that sleeps.
+        """The names of the models: the base model, then its adapters. This sends a request, which
+        starts a replica if none runs.
 
         Raises:
-            EndpointError: it did not answer.
+            EndpointError: the service did not answer.
         """
         try:
             async with self.session.get(
@@ -72,10 +71,11 @@ class Endpoint:
     async def stream(
         self, model: str, messages: Sequence[Mapping[str, str]], **sampling: Any
     ) -> AsyncIterator[Answer]:
-        """The answer, longer each time; the last one is `done` and has vLLM's own count of tokens.
+        """The answer so far, again after each new part. The last one is `done` and has vLLM's own
+        count of tokens.
 
         Raises:
-            EndpointError: it did not answer, or stopped in the middle.
+            EndpointError: the service did not answer, or the answer broke off.
         """
         body = {
             "model": model,
@@ -142,7 +142,7 @@ def _text(problem: Any) -> str:
 
 
 def _pace(tokens: int, seconds: float) -> float | None:
-    """The first token is where the clock starts, so it is not counted."""
+    """Tokens per second since the first token; the first token itself does not count."""
     return (tokens - 1) / seconds if tokens > 1 and seconds > 0 else None
 
 

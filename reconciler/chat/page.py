@@ -1,5 +1,5 @@
-"""The page itself, in Gradio: a conversation, and base and adapter side by side. Nothing it shows
-comes from elsewhere.
+"""The page, in Gradio: a conversation, and base model and adapter side by side. The page loads
+nothing from other servers.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ Messages = list[dict[str, Any]]
 
 
 class Page:
-    """One service's page. `look` says how it is without a request to it; `endpoint` is asked when a
-    person does something.
+    """The page of one service. `look` reads the state of the service from Azure, without a request
+    to the service. `endpoint` sends a request when a person acts.
     """
 
     def __init__(self, service: str, target: str, endpoint: Endpoint, look: Look) -> None:
@@ -144,13 +144,11 @@ class Page:
         return left[0], right[0]
 
     async def _open(self, seen: tuple[str, str] | None) -> list[Any]:
-        self._models = []  # there may be others by now
+        self._models = []  # the list may have changed
         return await self._refresh(seen)
 
     async def _refresh(self, seen: tuple[str, str] | None) -> list[Any]:
-        """What has changed since the page last looked; nothing is sent to the browser if nothing
-        has.
-        """
+        """The changes since the last look; without a change nothing is sent to the browser."""
         state = await self.look()
         if state.kind is StateKind.READY:
             state = await self._with_models(state)
@@ -179,8 +177,8 @@ class Page:
         ]
 
     async def _with_models(self, state: State) -> State:
-        """A replica runs, so asking wakes nobody; asked once, because asking again and again would
-        keep it awake.
+        """Ask for the models while a replica runs, so the request starts no replica. Ask only once,
+        because repeated requests would keep the replica running.
         """
         if self._models:
             return state
@@ -191,12 +189,14 @@ class Page:
         return state
 
     async def _wake(self) -> tuple[Any, Any]:
-        """A person wants it awake: one request, which Azure holds until a replica is there."""
+        """A person asked to start a replica: send one request, which Azure holds until a replica is
+        ready.
+        """
         if self._waking is None or self._waking.done():
             self._waking = asyncio.create_task(self.endpoint.models())
             self._waking.add_done_callback(
                 lambda task: task.cancelled() or task.exception()
-            )  # the next look says how it went
+            )  # the next look shows the result
         return wording.notice(
             State(StateKind.STARTING, "It was asked to wake; a replica is being started.")
         ), gr.update(visible=False)
@@ -229,7 +229,7 @@ class Page:
     async def _answer_both(
         self, prompt: str, left: str, right: str, temperature: float, top_p: float, length: float
     ) -> AsyncIterator[list[Any]]:
-        """Both at once; the page is updated with whichever has something new."""
+        """Send the question to both models at once, and update the page when an answer grows."""
         if not prompt.strip():
             yield [gr.skip()] * 4
             return

@@ -1,4 +1,6 @@
-"""Serves the page on this machine: nothing in it may come from, or go to, anywhere else."""
+"""Serves the page on this machine. The page may load nothing from, and send nothing to, another
+server.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,8 @@ COOKIE = "moorage-chat"
 
 
 async def serve(page: Page, listening: socket.socket, token: str = "") -> None:
-    """Answer requests on `listening` until a signal ends it; those that bring `token`, if there is
-    one.
+    """Answer requests on `listening` until a signal arrives. If there is a `token`, answer only
+    requests with this token.
     """
     app = FastAPI(openapi_url=None)
 
@@ -45,8 +47,8 @@ async def serve(page: Page, listening: socket.socket, token: str = "") -> None:
 
     app.middleware("http")(at_home)
     host = listening.getsockname()[0]
-    # A page elsewhere must not reach this one, and the key behind it, under a name that resolves to
-    # this machine; beyond loopback the token keeps it out.
+    # A web page from elsewhere must not reach this page, and the key behind it, under a name that
+    # resolves to this machine. Beyond loopback the token prevents this.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["*"] if token else ["localhost", host])
     built: Any = gr.mount_gradio_app(
         app,

@@ -1,5 +1,5 @@
-"""Whether a service can be talked to, from what Azure says of its replicas: looking never wakes one
-that sleeps.
+"""Whether a service can be used, from Azure's list of its replicas. Reading the list never starts a
+replica.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from reconciler.engine.errors import ReconcileError
 
 
 class StateKind(StrEnum):
-    """What a person can do with it."""
+    """What a person can do with the service."""
 
     READY = "ready"
     ASLEEP = "asleep"  # no replica runs, and the next request starts one
     STARTING = "starting"
     DOWN = "down"
-    UNKNOWN = "unknown"  # Azure does not say
+    UNKNOWN = "unknown"  # Azure did not answer
 
 
 class State(NamedTuple):
@@ -41,7 +41,7 @@ WORDS = {
 
 
 async def look(arm: Arm, group: str, name: str) -> State:
-    """One look: the app, its revisions and their replicas, through Azure alone."""
+    """Read the container app, its revisions and their replicas from Azure."""
     try:
         app = await arm.inventory.find(
             Kind.APP, ids.resource_group(arm.subscription_id, group), name

@@ -1,4 +1,4 @@
-"""The page's small pieces of HTML. Everything that comes from outside is escaped here."""
+"""The small pieces of HTML of the page. Every text from outside is escaped here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def head(service: str, target: str, state: State) -> str:
 
 
 def notice(state: State) -> str:
-    """What a person sees instead of the chat."""
+    """The notice that replaces the chat."""
     title = TITLES.get(state.kind, "")
     return (
         f'<div class="notice {state.kind}"><h2>{title}</h2><p>{escape(state.message)}</p></div>'
@@ -34,7 +34,7 @@ def notice(state: State) -> str:
 
 
 def pace(answer: Answer | None) -> str:
-    """How fast an answer came."""
+    """The speed of an answer."""
     if answer is None or answer.first is None:
         return '<div class="pace"></div>'
     parts = [f"first token after {answer.first:.2f} s"]

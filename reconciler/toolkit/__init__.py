@@ -1,3 +1,3 @@
-"""AI Toolkit projects: their files read with places, what was provisioned for them found, a
-document made of both.
+"""AI Toolkit projects: reads their files with line numbers, finds the resources that were
+provisioned for them, and makes a document of both.
 """

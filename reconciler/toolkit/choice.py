@@ -1,6 +1,4 @@
-"""What of a project becomes a service: everything decided, nothing guessed. `document` writes it
-down.
-"""
+"""The decided import of a project: every choice that `document` writes into the YAML file."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ STARTUP_SECONDS = 1260  # what the templates' startup probe allows: 60 s, then 1
 
 @dataclass(frozen=True)
 class Adapter:
-    """`source` as a document writes it, but for a local one its path below the project's root, with
-    `here`.
-    """
+    """`source` as in a document. With `here` it is a local path below the project's root."""
 
     name: str
     source: str
@@ -57,15 +53,16 @@ class Choice:
         return int(value.value) if value else 1
 
     def resource(self, parameter: str) -> str | None:
-        """The name of a resource: as the files give it, or as it was found."""
+        """The name of a resource, from the files or from the resource group."""
         given = self.project.settings.name(parameter)
         return str(given.value) if given else self.existing.names.get(parameter)
 
     @property
     def profile(self) -> dict[str, Any]:
-        """The workload profile: that of an app whose web API is taken over; else the environment's
-        own GPU profile, the templates' where its region has it and the web API is kept, else the
-        same GPU without nodes of its own.
+        """The workload profile. For an adopted container app whose web API is kept, the profile of
+        the container app; otherwise a GPU profile of the environment. Without one, the profile of
+        the templates if the web API is kept and the region offers it, or else the same GPU as a
+        serverless profile.
         """
         there = next(
             (each for each in self.existing.profiles if "A100" in each["workloadProfileType"]), None
@@ -92,7 +89,7 @@ class Choice:
 
 
 def service_name(wanted: str) -> str | None:
-    """`wanted` as a container app may be called; None when nothing is left of it."""
+    """`wanted` as a valid name of a container app; None if no character of it is valid."""
     plain = (
         re.sub(r"-{2,}", "-", re.sub(r"[^a-z0-9]+", "-", wanted.lower())).strip("-")[:32].strip("-")
     )
@@ -103,7 +100,7 @@ def service_name(wanted: str) -> str | None:
 
 
 def adapter_names(paths: Sequence[str], taken: Collection[str]) -> list[str]:
-    """A name for each folder below models/: the first part of its path that tells it from the
+    """A name for each folder below models/: the first part of its path that differs from the
     others.
     """
     chosen: list[str] = []
@@ -127,9 +124,8 @@ def adapter_names(paths: Sequence[str], taken: Collection[str]) -> list[str]:
 def adapter_faults(
     folder: Path, base: Path | None, *, engine: str
 ) -> tuple[list[str], list[str], int]:
-    """What makes an adapter useless for `engine`, what is worth saying about it, and its rank.
-
-    PEFT loads more than vLLM does, so for the web API only a broken adapter is a fault.
+    """Why `engine` cannot use an adapter, notes about the adapter, and its rank. PEFT loads more
+    than vLLM, so for the web API only a damaged adapter is an error.
     """
     found = findings(folder, base, MAX_LORA_RANK)
     if engine == "vllm":

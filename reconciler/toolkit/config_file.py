@@ -1,5 +1,5 @@
-"""`infra/inference.config.json`: after each convergence it holds what AI Toolkit's own commands
-would have filled in.
+"""`infra/inference.config.json`: after each convergence Moorage writes the values that AI Toolkit's
+own commands would write.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ NOTE = "moorage.dev/inference-config"  # the annotation of a service that names 
 
 
 class ConfigFiles:
-    """Writes the files of the services that ask for one by an annotation, each time their app is as
-    desired.
+    """Writes the file of each service with the annotation, each time the container app of the
+    service has converged.
     """
 
     def __init__(self, subscription: str) -> None:
@@ -49,7 +49,7 @@ class ConfigFiles:
                 self._wanted[service.metadata.name] = (loaded.base_dir / note, place)
 
     def saw(self, key: ObjectKey, outcome: Outcome) -> None:
-        """One pass over one key has ended."""
+        """A reconcile pass over one object has ended."""
         if key.kind != Kind.APP or key.name not in self._wanted or outcome.phase is not Phase.READY:
             return
         file, place = self._wanted[key.name]
@@ -68,12 +68,12 @@ class ConfigFiles:
 
 
 def write_config(file: Path, values: Mapping[str, str]) -> bool:
-    """Bring the file to `values` (all of CONFIG_KEYS), written as the templates write it; True if
-    it was another before.
+    """Write `values` (all of CONFIG_KEYS) to the file, in the format of the templates; True if this
+    changed the file.
 
     Raises:
         OSError: it cannot be written.
-        ValueError: it is there and is something else, which is left as it is.
+        ValueError: the file exists and is no inference.config.json; it stays unchanged.
     """
     text = json.dumps({key: values[key] for key in CONFIG_KEYS}, indent=2)
     if file.exists():

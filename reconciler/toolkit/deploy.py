@@ -1,5 +1,6 @@
-"""Code to an app that somebody else provisioned: the project goes to the root of the share, then
-the app is restarted. What AI Toolkit's own deployment does, with the changed files only.
+"""Deploys code to a container app that somebody else provisioned: copies the project to the root of
+the share and restarts the container app. AI Toolkit's own deployment does the same, but copies all
+files.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from reconciler.arm.clients import Arm
 from reconciler.arm.share import Share
 from reconciler.engine.errors import TerminalError
 
-LEFT_OUT = ("cache", "infra")  # downloads, and what is about Azure and not about the code
+LEFT_OUT = ("cache", "infra")  # downloads, and files about Azure
 LOOK = 1.0
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """`sent` of `files` were uploaded; `restarted` are revisions, `replicas` how many were running
-    before.
+    """`sent` of `files` were uploaded; `restarted` are the restarted revisions; `replicas` is the
+    number of replicas that ran before.
     """
 
     endpoint: str
@@ -38,12 +39,12 @@ class Deployed:
 
 
 async def deploy(arm: Arm, root: Path, config: Mapping[str, str], cache: Path) -> Deployed:
-    """Upload what has changed in `root`, restart the app, and wait until its replicas are ready
-    again, without a limit of its own. `config` are the values of inference.config.json; `cache`
-    remembers what was sent.
+    """Upload the changed files of `root`, restart the container app, and wait until its replicas
+    are ready again, without a time limit. `config` are the values of inference.config.json; `cache`
+    records the uploaded files.
 
     Raises:
-        TreeError: the project holds what a share cannot.
+        TreeError: a share cannot hold a file of the project.
         ReconcileError: Azure refuses; `TerminalError` if there is no such app.
     """
     group, name = config["RESOURCE_GROUP_NAME"], config["ACA_APP_NAME"]
@@ -86,7 +87,9 @@ def _trees(root: Path, stats: StatCache) -> Iterator[tuple[str, Tree]]:
 
 
 async def _send(share: Share, trees: Mapping[str, Tree], record: Path) -> int:
-    """Upload files whose content, here or there, is not what was sent last; the number of them."""
+    """Upload each file that changed locally or on the share since the last upload; return their
+    number.
+    """
     known: dict[str, list[str]] = json.loads(record.read_text()) if record.exists() else {}
     count = 0
     for folder, tree in trees.items():

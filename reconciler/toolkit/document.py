@@ -1,4 +1,4 @@
-"""A decided import as YAML, with the reasons beside the values."""
+"""Writes a decided import as YAML, with a comment on the reason beside each value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_TEXT = re.compile(r"(?i)(true|false|null|yes|no|on|off|[\d._]+|\d.*)")
 
 
 def render(choice: Choice, folder: Path) -> str:
-    """The documents; paths are relative to `folder`, where the file will lie."""
+    """The documents; paths are relative to `folder`, which will hold the file."""
     return "\n".join([*_environment(choice), "---", *_service(choice, folder), ""])
 
 
@@ -140,7 +140,7 @@ def _code(choice: Choice, folder: Path) -> Iterator[str]:
 
 
 def _as_the_app(app: Mapping[str, Any]) -> Iterator[str]:
-    """Size, scale and reach of the app that is taken over."""
+    """Resources, scale and ingress of the adopted container app."""
     template = app.get("template") or {}
     size, scale = (
         ((template.get("containers") or [{}])[0].get("resources") or {}),

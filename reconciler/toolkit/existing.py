@@ -1,5 +1,5 @@
-"""What a fine-tuning run, or somebody by hand, has put into the resource group already: looked at,
-never touched.
+"""The resources that a fine-tuning run, or a person, has created in the resource group; read and
+never written.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SEARCHED = {
 
 
 class AmbiguousError(Exception):
-    """Several resources could be meant."""
+    """Several resources match."""
 
     def __init__(self, parameter: str, found: list[str]) -> None:
         super().__init__(
@@ -56,16 +56,16 @@ class Existing:
 
     @property
     def adopted(self) -> Mapping[str, Any]:
-        """The properties of the app that is to be taken over; empty when none is."""
+        """The properties of the container app to adopt; empty if there is none."""
         return (self.foreign_app or {}).get("properties") or {} if self.adopts else {}
 
 
 async def look(
     arm: Arm, group: str, given: Mapping[str, str], service: str, model: str | None
 ) -> Existing:
-    """Find what `given` (by parameter) names and, where it names nothing, what the templates would
-    have called it. An app of the service's name that `given` names decides on the environment: it
-    cannot move.
+    """Find the resources that `given` (by parameter) names; for a parameter without a name, find
+    the resource by the name that the templates would give it. A container app that `given` names
+    determines the managed environment, because a container app cannot move.
 
     Raises:
         AmbiguousError: two resources fit one parameter.
@@ -113,8 +113,8 @@ async def look(
 
 
 def _home(app: Mapping[str, Any] | None, scope: str) -> str:
-    """The name of the app's environment in the resource group `scope`; empty when it is
-    elsewhere.
+    """The name of the container app's environment in the resource group `scope`; empty if it is in
+    another group.
     """
     properties = (app or {}).get("properties") or {}
     where, _, name = str(

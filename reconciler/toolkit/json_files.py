@@ -1,5 +1,5 @@
-"""A project's JSON files, value by value with their places: what is wrong in them is a `Problem`,
-as in a document.
+"""Reads the JSON files of a project, each value with its place. An error in them is a `Problem`, as
+in a document.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from reconciler.api.yaml_tree import read_documents
 
 
 class Value(NamedTuple):
-    """A value that is set, and where it stands."""
+    """A value that is set, and its place."""
 
     value: Any
     file: Path
@@ -36,8 +36,8 @@ Check = Callable[[Any], str]  # what is wrong with a value, "" if nothing
 
 
 def read_object(file: Path, problems: list[Problem]) -> Node | None:
-    """The object that the file holds. JSON is read as YAML, which knows the place of everything and
-    forgives comments.
+    """The object in the file. JSON is read as YAML, because the YAML reader knows the place of each
+    value and accepts comments.
     """
     data = read_file(file, problems)
     if data is None:

@@ -1,4 +1,4 @@
-"""What is in an AI Toolkit project's folder: its settings, the web API, the base model and the
+"""Reads the folder of an AI Toolkit project: its settings, the web API, the base model and the
 adapters.
 """
 
@@ -44,17 +44,17 @@ class Project:
     placeholders: tuple[tuple[str, str], ...]
 
     def here(self, path: str) -> bool:
-        """Whether a folder with something in it is on this machine."""
+        """Whether this machine has the folder, and it is not empty."""
         folder = self.root / path
         return folder.is_dir() and any(folder.iterdir())
 
 
 def read_project(root: Path) -> Project:
-    """Look at the folder.
+    """Read the folder.
 
     Raises:
-        ManifestError: its files cannot be used, or it is no AI Toolkit project; every problem has a
-            place.
+        ManifestError: a file cannot be used, or the folder is no AI Toolkit project; every problem
+            has a place.
     """
     problems: list[Problem] = []
     if not root.is_dir():
@@ -98,8 +98,8 @@ def read_project(root: Path) -> Project:
 
 
 def adapter_folders(paths: Sequence[str]) -> list[str]:
-    """The folders among `paths` (files) that hold a finished adapter: the trainer's checkpoints are
-    not results.
+    """The folders among `paths` (files) that hold a finished adapter. Checkpoints of the trainer do
+    not count.
     """
     folders = [
         path.rpartition("/")[0]
@@ -126,8 +126,8 @@ def _adapters(root: Path) -> list[str]:
 
 
 def _model(root: Path, in_code: str | None, settings: SettingsFiles) -> str | None:
-    """Where the base model is or will be: as the code says, as fine-tuning downloads it, or the
-    only one there is.
+    """The path of the base model: from the code, or where fine-tuning downloads it, or the only
+    model in the folder.
     """
     here = sorted(
         {
@@ -155,7 +155,7 @@ def _downloaded(settings: SettingsFiles) -> str | None:
 
 
 def _image(root: Path) -> str:
-    """The image of the project's own inference.bicep, where it names one plainly."""
+    """The image in the project's own inference.bicep, if the file names it as plain text."""
     for file in (root / "infra/provision/inference.bicep", root / "infra/inference.bicep"):
         if file.is_file() and (
             match := _IMAGE.search(file.read_text(encoding="utf-8", errors="replace"))

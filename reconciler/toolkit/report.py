@@ -1,5 +1,5 @@
-"""What `moorage import` says of a decided import, in a few lines: what it took, derived, found and
-would change.
+"""The report of `moorage import` in a few lines: the values that it read, derived and found, and
+what the user may want to change.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def lines(choice: Choice, notes: Sequence[str]) -> Iterator[Line]:
 
 
 def recommendations(choice: Choice) -> Iterator[str]:
-    """What to change, the costly first."""
+    """Notes on what to change, the most costly first."""
     project = choice.project
     if choice.existing.foreign_app and not choice.existing.adopts:
         yield (

@@ -74,7 +74,7 @@ _TUNING_CONFIG_CHECKS: Mapping[str, Check] = {
     "COMMANDS": texts,
     "ARGS": texts,
 }
-# What a configuration calls a parameter.
+# The name of a parameter in a configuration file.
 SAME = {
     "STORAGE_ACCOUNT_NAME": "storageAccountName",
     "FILE_SHARE_NAME": "fileShareName",
@@ -95,8 +95,8 @@ class SettingsFiles:
     read: tuple[Path, ...] = ()
 
     def name(self, parameter: str) -> Value | None:
-        """A resource's name: the inference files say it, else those of fine-tuning, which share all
-        but the app.
+        """The name of a resource from the inference files, or else from the fine-tuning files,
+        which share all resources but the container app.
         """
         configured = next((key for key, same in SAME.items() if same == parameter), "")
         return (
@@ -114,7 +114,7 @@ class SettingsFiles:
 
 
 def read_settings(root: Path, problems: list[Problem]) -> SettingsFiles:
-    """Read what is there; what is wrong goes to `problems`."""
+    """Read the files that exist; errors go to `problems`."""
     parameters = _first(root, _PARAMETER_FILES)
     tuning = _first(root, _TUNING_PARAMETER_FILES)
     config = _first(root, _CONFIG_FILES)
@@ -200,7 +200,7 @@ def _config(
         return {}
     for key, (mark, entry) in [*node.entries.items()]:
         if entry.scalar == "" and entry.kind is NodeKind.SCALAR:
-            entry.scalar = None  # an empty text is as good as null
+            entry.scalar = None  # an empty text counts as null
             node.entries[key] = (mark, entry)
     return known_values(file, node, checks, "key", problems)
 
@@ -224,8 +224,8 @@ def _half_filled(file: Path | None, values: Values) -> list[Problem]:
 
 
 def _contradictions(found: SettingsFiles) -> list[Problem]:
-    """Two files that name the same thing differently: either could be meant, and each
-    costs money.
+    """Refuse two files that name different resources for the same purpose: Moorage cannot know
+    which one is right, and each costs money.
     """
     return [
         there.problem(

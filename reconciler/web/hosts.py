@@ -1,4 +1,6 @@
-"""Whether a name means this machine: what web servers of this machine ask of a request's Host."""
+"""Whether a host name means this machine. The web servers of this machine check the Host header of
+each request with it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from urllib.parse import urlsplit
 
 
 def host_of(header: str) -> str:
-    """The name in a Host header, without its port; empty for what is none."""
+    """The name in a Host header, without the port; empty if the header is invalid."""
     try:
         return urlsplit(f"//{header}").hostname or ""
     except ValueError:
@@ -15,7 +17,9 @@ def host_of(header: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """True for localhost and loopback addresses, and for no other name, wherever it leads."""
+    """True for localhost and loopback addresses, and for no other name, even if the name resolves
+    to this machine.
+    """
     if host.lower() == "localhost":
         return True
     try:

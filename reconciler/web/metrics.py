@@ -1,4 +1,4 @@
-"""Prometheus metrics of the loop and of what it observed."""
+"""Prometheus metrics of the loop and of its observations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STATES = {"True": 1.0, "False": 0.0, "Unknown": -1.0}
 
 
 class Metrics:
-    """One registry of its own, so that two daemons in one process (tests) do not meet."""
+    """Its own registry, so that two daemons in one process (tests) do not share metrics."""
 
     def __init__(self, calls: Mapping[str, int]) -> None:
         self._calls = calls
@@ -49,7 +49,7 @@ class Metrics:
         self.seconds.labels(kind).observe(seconds)
 
     def render(self, status: Mapping[str, Any]) -> bytes:
-        """The text exposition of everything, with the status as of now."""
+        """All metrics in the text format of Prometheus, with the present status."""
         for method, count in self._calls.items():
             self._requests.labels(method).set(count)
         self._conditions.clear()

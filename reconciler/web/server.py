@@ -1,4 +1,4 @@
-"""The daemon's own small web server: health for supervisors, metrics for Prometheus, the status as
+"""The web server of the daemon: health for supervisors, metrics for Prometheus, and the status as
 JSON and as a page.
 """
 
@@ -21,8 +21,8 @@ OPEN = ("/healthz", "/readyz")
 
 
 class WebServer:
-    """Shows no secret and takes no order; beyond loopback it shows the status only to who has
-    `token`. An async context manager.
+    """Shows no secret and accepts no command. Beyond loopback it shows the status only to requests
+    with `token`. An async context manager.
     """
 
     def __init__(
@@ -60,8 +60,9 @@ class WebServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Health is for everybody. The rest is for this machine, under this machine's name, so that
-        a web page elsewhere cannot read it through a name of its own; or for who has the token.
+        """Health is open to everybody. Everything else needs the token, or a request on loopback
+        that names this machine: a web page from elsewhere must not read it under another name that
+        resolves to this machine.
         """
         if request.path not in OPEN and not self._allowed(request):
             text = (
@@ -87,7 +88,7 @@ class WebServer:
         return web.Response(text="ok\n")
 
     async def _ready(self, _: web.Request) -> web.Response:
-        """Ready means that this daemon may write: of several, only the leader."""
+        """Ready means that this daemon may write. Of several daemons only the leader is ready."""
         return (
             web.Response(text="leading\n")
             if self.leading()

@@ -1,8 +1,8 @@
 """The status as one JSON value, read from the store: the same for `moorage status`, the status API
 and the status page.
 
-Its shape is a contract with machines, see docs/status.md: fields may be added, none is renamed or
-taken away.
+Programs rely on its form, see docs/status.md: fields may be added, but no field is renamed or
+removed.
 """
 
 from __future__ import annotations
