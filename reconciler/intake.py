@@ -36,7 +36,7 @@ from reconciler.registrations import Registrations
 from reconciler.settings import Settings
 from reconciler.sources import owned, sets
 from reconciler.sources.documents import DocumentSource, Snapshot
-from reconciler.sources.orders import orders_of
+from reconciler.sources.orders import end_rollbacks, orders_of, rollbacks_of
 from reconciler.sources.policy import with_sync_policy
 from reconciler.sources.remote import Fetched, RemoteSources
 
@@ -142,6 +142,7 @@ class Intake:
         for event in (*_changes(before, self.composition.refusals), *_unfit(snapshot, last)):
             self._tell(event)
         documents = snapshot.manifest.documents
+        end_rollbacks(self.composition.desired, self._store)
         intended = Intended(
             snapshot,
             self.composition,
@@ -198,6 +199,7 @@ class Intake:
             hub=HubAccess(settings.hf_endpoint, bool(settings.hf_token)),
             evaluations=snapshot.evaluations,
             orders=orders_of(documents, self._store),
+            rollbacks=rollbacks_of(documents, self._store),
         )
         return compose(documents, world)
 

@@ -159,6 +159,7 @@ class Revision(Outputs):
     running: str
     replicas: int
     error: str | None = None
+    created_time: str | None = None
 
     @property
     def serving(self) -> bool:
@@ -247,8 +248,11 @@ class Boot(Outputs):
 class AppOutputs(ResourceOutputs):
     """A container app. `proven` says that the wanted revision serves, `api_keys` are names and
     SHA-256 of the keys in its secrets, `adopted` that it was there before any document.
+    `asked_revision` is the one that the document asks for, `held` why another one serves.
     """
 
+    asked_revision: OptionalText = None
+    held: OptionalText = None
     boot: Annotated[Boot | None, _ABSENT] = None
 
     endpoint: str | None = None

@@ -186,6 +186,7 @@ class ContainerAppSpec(ResourceSpec):
     startup_seconds: int = 0  # predicted, for a cold start
     deadline_seconds: int = 600  # for a new revision to be ready
     smoke: tuple[str, int | None] = ("/", None)  # path and expected status; None: below 500
+    instead: str = ""  # the revision that a person wants to serve, by `moorage rollback`
 
     @property
     def revision(self) -> str:

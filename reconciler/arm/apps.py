@@ -6,13 +6,15 @@ Revisions and replicas are read through `arm.inventory`; console output through 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.api import versions
 from reconciler.arm import ids, operations
 from reconciler.arm.clients import Arm
 from reconciler.arm.inventory import Part
+
+RETAINED = 10  # revisions of an app whose files stay on the share, for a rollback
 
 
 async def put_app(arm: Arm, group: str, name: str, body: Any) -> str | None:
@@ -68,13 +70,23 @@ def environment_of(found: Mapping[str, Any]) -> str:
     return str(properties.get("environmentId") or properties.get("managedEnvironmentId") or "")
 
 
-async def templates_in_use(arm: Arm, found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The template of an app or a job, and those of an app's revisions that are still active."""
+async def templates_in_use(
+    arm: Arm, found: Mapping[str, Any], retained: int = 0
+) -> list[Mapping[str, Any]]:
+    """The template of an app or a job, those of an app's revisions that are still active, and those
+    of its newest `retained`.
+    """
     holders = [found["properties"]]
     if ids.part(str(found["id"]), "containerApps"):
-        revisions = await arm.inventory.list(Part.REVISION, str(found["id"]))
-        holders += [each["properties"] for each in revisions if each["properties"].get("active")]
+        listed = await arm.inventory.list(Part.REVISION, str(found["id"]))
+        holders += kept([each["properties"] for each in listed], retained)
     return [holder.get("template") or {} for holder in holders]
+
+
+def kept(revisions: Iterable[Mapping[str, Any]], retained: int) -> list[Mapping[str, Any]]:
+    """Of the properties of revisions those that are active, and the newest `retained`."""
+    newest = sorted(revisions, key=lambda each: str(each.get("createdTime")), reverse=True)
+    return [each for place, each in enumerate(newest) if each.get("active") or place < retained]
 
 
 async def activate_revision(arm: Arm, group: str, name: str, revision: str) -> None:

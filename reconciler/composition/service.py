@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +230,9 @@ class ServiceComposer:
             ),
             smoke=(spec.rollout.smoke.path, spec.rollout.smoke.expect_status),
         )
+        refused, instead = self.world.rollbacks.get(self.name, ("", ""))
+        if refused == app.revision:
+            app = replace(app, instead=instead)
         modes = ("read",) if engine is None else ("read", "write")
         refs = (
             self._env_key(Kind.ENVIRONMENT),

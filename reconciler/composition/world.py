@@ -34,7 +34,8 @@ class World:
     service's app exists now, by the tags in Azure, and `registered` how each Environment's share
     can be mounted; `fetched` has the folders here of adapters from elsewhere, `models` what the hub
     says of models, both by source, and `missing` why a source is in neither; `evaluations` holds
-    the cases by file, `orders` what a person decided, by service and adapter.
+    the cases by file, `orders` what a person decided, by service and adapter, and `rollbacks` the
+    revision that is not to serve and the one that is to, by service.
     """
 
     subscription: str
@@ -52,6 +53,7 @@ class World:
     hub: HubAccess = field(default_factory=HubAccess)
     evaluations: Mapping[Path, tuple[Expectation, ...]] = field(default_factory=dict)
     orders: Mapping[tuple[str, str], Order] = field(default_factory=dict)
+    rollbacks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def generation(self, document: DocumentRef) -> int:
         return self.generations.get(document, 1)

@@ -36,7 +36,7 @@ from reconciler.kinds.app_write import AppWrite
 from reconciler.kinds.arm_resource import SETTLED, ArmResource
 from reconciler.kinds.connections import Connections
 from reconciler.kinds.endpoint import reach
-from reconciler.kinds.hold import Hold
+from reconciler.kinds.hold import BY_PERSON, Hold
 from reconciler.kinds.quota import resolve_strategy
 from reconciler.kinds.replicas import Seen
 from reconciler.kinds.rollout import Action, Step, Verdict
@@ -91,21 +91,28 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             )
         hold = Hold.on(found) if origin is not Origin.FOREIGN else None
         held = hold if hold and hold.refused == spec.revision else None
-        if held and (instead := await self._instead(spec, held)) is None:
+        if held and (serving := await self._instead(spec, held)) is None:
             held = hold = None  # Azure has dropped what served, so there is nothing to go back to
-        elif held and instead:  # what is looked at, and put right, is what serves instead
-            spec = instead
+        elif held and serving:  # what is looked at, and put right, is what serves instead
+            spec = serving
             differences = tuple(change for change in differences if change.path not in GOES_ALONG)
         seen = await self._look(spec, found, origin, facts, before)
         boot = self.trials.boot(seen, before)
         weight = app_write.weights_of(found).get(spec.revision, 0)
         verdict = await self.trials.judge(seen, boot, found, weight)
+        if not held and (instead := _ordered(desired.spec, seen)):
+            verdict = Verdict(failed=BY_PERSON, instead=instead)
         step = await self._step(desired.spec, found, seen, differences, verdict, hold)
         write = app_write.decide(spec, found, origin, seen, step, differences)
         ready = step.action in (Action.NONE, Action.DEACTIVATE) and seen.proven
         if held:
             ready = seen.proven
-        head = replace(await self._head(spec, found, origin, before), boot=boot)
+        head = replace(
+            await self._head(spec, found, origin, before),
+            boot=boot,
+            asked_revision=desired.spec.revision,
+            held=held.cause if held else None,
+        )
         return Observation(
             exists=True,
             ready=ready,
@@ -117,7 +124,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             poll_after=0.5 if step.action is not Action.NONE or not seen.proven else None,
             provisional=step.action is not Action.NONE,
             held=held is not None,
-            failed=bool(verdict.failed) or (held is not None and seen.proven),
+            failed=bool(verdict.failed)
+            or (held is not None and seen.proven and not held.by_person),
             origin=origin,
             next=write,
             later=write.later,
@@ -170,9 +178,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         """The rollout's next step. All revisions share the port, so two with different ones cannot
         share the traffic.
         """
-        strategy = "Surge"
-        if hold is None or hold.refused != spec.revision:
-            strategy = await resolve_strategy(self.arm, spec, found, seen.revisions)
+        strategy = await resolve_strategy(self.arm, seen.spec, found, seen.revisions)
         moves = any(change.path == app_write.PORT for change in differences)
         if strategy == "BlueGreen" and moves:
             strategy = "Surge"
@@ -371,6 +377,12 @@ def _body(spec: ContainerAppSpec, environment: str) -> dict[str, Any]:
     template = {"revisionSuffix": spec.suffix, **spec.template}
     own = {"environmentId": environment, "configuration": configuration, "template": template}
     return {**spec.body, "properties": {**properties, **own}}
+
+
+def _ordered(spec: ContainerAppSpec, seen: Seen) -> str:
+    """The revision that a person wants instead of the document's, if Azure still has it."""
+    kept = (each.name for each in seen.revisions if each.name != spec.revision)
+    return spec.instead if spec.instead in kept else ""
 
 
 def _engine(template: Mapping[str, Any]) -> str | None:

@@ -1,9 +1,9 @@
 """What nothing names any more on a share: published folders, catalogues of former engines, reports
 of former replicas.
 
-What counts is what runs, whoever made it: every active revision and job in the subscription, then
-the catalogues on the share, then the documents. Only what Moorage published goes, and only after a
-while: whoever holds an old listing must not miss it.
+What counts is what runs, whoever made it: every active revision and job in the subscription, the
+revisions that a rollback may go back to, the catalogues on the share, then the documents. Only what
+Moorage published goes, and only after a while: whoever holds an old listing must not miss it.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Garbage:
             json.dumps(template)
             for each in users
             if _mounts(each)
-            for template in await apps.templates_in_use(self.arm, each)
+            for template in await apps.templates_in_use(self.arm, each, apps.RETAINED)
         ]
 
     async def _forget_replicas(self, share: Share, engine: str, now: datetime) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Self
 from reconciler.api import tags
 
 LONGEST = 256  # characters of a tag's value
+BY_PERSON = "`moorage rollback` asked for it"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Hold:
         if not refused or not serves:
             return None
         return cls(f"{app}--{refused}", f"{app}--{serves}", cause)
+
+    @property
+    def by_person(self) -> bool:
+        return self.cause.startswith(BY_PERSON)
 
     @property
     def text(self) -> str:

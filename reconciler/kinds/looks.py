@@ -114,6 +114,7 @@ def _revision(entry: Mapping[str, Any]) -> Revision:
         running=str(properties.get("runningState") or ""),
         replicas=int(properties.get("replicas") or 0),
         error=properties.get("provisioningError") or None,
+        created_time=properties.get("createdTime"),
     )
 
 

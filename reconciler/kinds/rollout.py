@@ -45,11 +45,13 @@ class Step:
 class Verdict:
     """What is known of the wanted revision beside Azure's word: `failed` says why it will not
     serve, `answered` that it may take traffic because its smoke request was answered as asked.
+    `instead` is the revision that a person wants to serve; empty for the last good one.
     """
 
     failed: str = ""
     answered: bool = True
     message: str = ""
+    instead: str = ""
 
 
 def next_step(
@@ -69,8 +71,10 @@ def next_step(
     """
     verdict = verdict or Verdict()
     if hold and hold.refused == wanted and _named(hold.serves, revisions):
+        if _serves_meanwhile(hold.serves, revisions, weights):
+            return _forward(hold.serves, strategy, revisions, weights, Verdict())
         return _backward(hold.serves, revisions, weights)
-    good = last_good(wanted, revisions, weights)
+    good = verdict.instead or last_good(wanted, revisions, weights)
     if verdict.failed and good:
         return Step(Action.HOLD, (wanted, good), message=verdict.failed)
     step = _forward(wanted, strategy, revisions, weights, verdict)
@@ -138,6 +142,13 @@ def _backward(good: str, revisions: Sequence[Revision], weights: Mapping[str, in
     if found and not found.serving:
         return Step(Action.WAIT, (good,), message=_waiting(found))
     return Step(Action.NONE)
+
+
+def _serves_meanwhile(good: str, revisions: Sequence[Revision], weights: Mapping[str, int]) -> bool:
+    """Whether the refused revision has traffic and serves, so that nobody needs to wait while
+    `good` boots: a person's rollback.
+    """
+    return any(weights.get(each.name) and each.serving for each in revisions if each.name != good)
 
 
 def _deactivate(revisions: Sequence[Revision], message: str) -> Step:

@@ -1,5 +1,5 @@
-"""What a person decided about adapters (`moorage adapter promote|rollback`): kept in the store,
-read with every load.
+"""What a person decided about adapters (`moorage adapter promote|rollback`) and revisions (`moorage
+rollback`): kept in the store, read with every load.
 
 An order speaks of what the document asks for at that moment and ends with it; the catalogue on the
 share keeps what came of it.
@@ -13,7 +13,8 @@ from dataclasses import asdict
 
 from reconciler.api.documents import InferenceService
 from reconciler.api.loaded import Loaded
-from reconciler.api.resources import Order
+from reconciler.api.resources import ContainerAppSpec, Order
+from reconciler.engine.external import Desired, with_spec
 from reconciler.engine.store import Store
 
 
@@ -33,6 +34,36 @@ def give_order(store: Store, service: str, adapter: str, order: Order) -> None:
     """Keep an order and wake the daemon, as an approval does."""
     store.put(_key(service, adapter), json.dumps(asdict(order)))
     store.put("approvals", str(order.at))
+
+
+def rollbacks_of(documents: Sequence[Loaded], store: Store) -> dict[str, tuple[str, str]]:
+    """The revision that is not to serve and the one that is to, by service."""
+    found = {}
+    for loaded in documents:
+        if isinstance(loaded.document, InferenceService):
+            service = loaded.document.metadata.name
+            if text := store.get(_rollback(service)):
+                refused, serves = json.loads(text)
+                found[service] = (refused, serves)
+    return found
+
+
+def order_rollback(store: Store, service: str, refused: str, serves: str, at: float) -> None:
+    """Keep the order to let revision `serves` take the place of `refused`, and wake the daemon."""
+    store.put(_rollback(service), json.dumps([refused, serves]))
+    store.put("approvals", str(at))
+
+
+def end_rollbacks(desired: Sequence[Desired], store: Store) -> None:
+    """Forget the orders against revisions that the documents do not ask for any more."""
+    for item in with_spec(desired, ContainerAppSpec):
+        text = store.get(_rollback(item.spec.service))
+        if text and json.loads(text)[0] != item.spec.revision:
+            store.put(_rollback(item.spec.service), None)
+
+
+def _rollback(service: str) -> str:
+    return f"rollback {service}"
 
 
 def _key(service: str, adapter: str) -> str:

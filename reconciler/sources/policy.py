@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from reconciler.api.documents import Environment, InferenceService
 from reconciler.api.loaded import Loaded
-from reconciler.api.resources import CatalogueSpec
+from reconciler.api.resources import CatalogueSpec, ContainerAppSpec
 from reconciler.engine.external import Desired, DocumentRef, Policy
 from reconciler.engine.fingerprint import fingerprint
 from reconciler.engine.store import Store
@@ -40,10 +40,12 @@ def with_sync_policy(
 
 
 def _words(item: Desired) -> str:
-    """What the documents say of an object. A person's order about an adapter is a permission itself
-    and needs no other.
+    """What the documents say of an object. A person's order about an adapter or a revision is a
+    permission itself and needs no other.
     """
     spec = item.spec
+    if isinstance(spec, ContainerAppSpec):
+        return fingerprint(replace(spec, instead=""))
     if not isinstance(spec, CatalogueSpec) or not any(adapter.order for adapter in spec.adapters):
         return item.fingerprint
     return fingerprint(

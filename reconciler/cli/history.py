@@ -1,0 +1,99 @@
+"""`moorage history SERVICE`: the generations of a service that can serve again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reconciler.api.kinds import Kind
+from reconciler.api.outputs import AppOutputs
+from reconciler.arm.apps import RETAINED
+from reconciler.cli.context import (
+    Output,
+    Service,
+    StateDir,
+    Target,
+    check_output,
+    open_store,
+    print_json,
+)
+from reconciler.cli.exits import CommandError
+
+if TYPE_CHECKING:
+    from reconciler.engine.store import Store
+
+
+@dataclass(frozen=True)
+class Generation:
+    """`number` counts the app's revisions from its first. `state` says what it does now, `served`
+    whether Azure calls it healthy.
+    """
+
+    number: int
+    revision: str
+    created: str
+    state: str
+    served: bool
+
+    def as_value(self) -> dict[str, Any]:
+        return {
+            "generation": self.number,
+            "revision": self.revision,
+            "createdTime": self.created,
+            "state": self.state,
+        }
+
+
+def history(
+    service: Service, target: Target = None, state_dir: StateDir = None, output: Output = "text"
+) -> None:
+    """Show the generations of a service that can serve again."""
+    as_json = check_output(output)
+    store, title, _ = open_store(target, state_dir)
+    app = app_of(store, service, title)
+    rows = generations(app)
+    if as_json:
+        value = [each.as_value() for each in rows]
+        print_json({"target": title, "service": service, "held": app.held, "generations": value})
+        return
+    print(f"target: {title}")
+    for each in rows:
+        print(f"{each.number:>4}  {each.revision}  {each.created}  {each.state}")
+    if app.held is not None:
+        print(f"held: {app.asked_revision} does not serve: {app.held}")
+
+
+def app_of(store: Store | None, service: str, title: str) -> AppOutputs:
+    """What was last seen of the service's container app."""
+    records = store.objects() if store else ()
+    record = next((r for r in records if (r.key.kind, r.key.name) == (Kind.APP, service)), None)
+    app = AppOutputs.load(record.outputs) if record and record.exists else None
+    if app is None or not app.arm.revisions:
+        raise CommandError(f"No service {service!r} has been observed on the {title}.")
+    return app
+
+
+def generations(app: AppOutputs) -> list[Generation]:
+    """The newest ones, whose files stay on the share."""
+    oldest_first = sorted(app.arm.revisions, key=lambda each: each.created_time or "")
+    rows = [
+        Generation(
+            number,
+            each.name,
+            each.created_time or "",
+            _state(app, each.name),
+            each.health == "Healthy",
+        )
+        for number, each in enumerate(oldest_first, 1)
+    ]
+    return rows[: -RETAINED - 1 : -1]
+
+
+def _state(app: AppOutputs, name: str) -> str:
+    found = next(each for each in app.arm.revisions if each.name == name)
+    said = [f"{found.weight} % of the traffic"] if found.weight and found.active else []
+    if name == app.asked_revision:
+        said.append("the document asks for it")
+        if app.held is not None:
+            said.append("held")
+    return ", ".join(said)
