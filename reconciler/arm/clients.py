@@ -12,20 +12,20 @@ import asyncio
 import json
 import ssl
 from collections import Counter
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import aiohttp
 from azure.core.exceptions import HttpResponseError
-from azure.core.pipeline import AsyncPipeline, PipelineRequest, policies
+from azure.core.pipeline import AsyncPipeline, PipelineRequest, PipelineResponse, policies
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.mgmt.core import AsyncARMPipelineClient
 from azure.mgmt.core.policies import AsyncARMChallengeAuthenticationPolicy
 
-from reconciler.arm.credentials import credential_for
+from reconciler.arm.credentials import Renewable, credential_for
 from reconciler.arm.errors import UNREGISTERED, translate
 from reconciler.arm.faults import fault_of_response
 from reconciler.arm.inventory import Inventory
@@ -64,7 +64,7 @@ class Arm:
         transport = AioHttpTransport(
             session=self.session, session_owner=False, connection_timeout=10, read_timeout=60
         )
-        self._credential = credential_for(self.settings, transport)
+        self._credential = Renewable(partial(credential_for, self.settings, transport))
         self._pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
             transport, self._policies()
         )
@@ -149,6 +149,7 @@ class Arm:
             policies.ProxyPolicy(),
             AsyncARMChallengeAuthenticationPolicy(self._credential, self.settings.scope),
             policies.CustomHookPolicy(),
+            _Refused(self._credential),
             _Count(self.calls),
         ]
 
@@ -167,6 +168,23 @@ class Arm:
         if response.status_code >= 400 and not _says_absent(response):
             raise translate(HttpResponseError(response=response))
         return response
+
+
+class _Refused(policies.SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """Tells the credential which of its tokens Azure does not take."""
+
+    def __init__(self, credential: Renewable) -> None:
+        super().__init__()
+        self._credential = credential
+
+    def on_response(
+        self,
+        request: PipelineRequest[HttpRequest],
+        response: PipelineResponse[HttpRequest, AsyncHttpResponse],
+    ) -> None:
+        if response.http_response.status_code == 401:
+            given = request.http_request.headers.get("Authorization", "")
+            self._credential.refuse(given.removeprefix("Bearer "))
 
 
 class _Count(policies.SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
