@@ -1,5 +1,5 @@
-"""`moorage local-azure`: start, stop, status and journal of the local Azure, which is a program of
-its own.
+"""`moorage local-azure`: start, stop, status, journal and faults of the local Azure, which is a
+separate program.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ StateDir = Annotated[
 
 
 def start_local(state_dir: Path) -> Mapping[str, Any]:
-    """Start the local Azure unless it runs, and return the facts a client needs to reach it.
+    """Start the local Azure unless it runs, and return the values with which a client reaches it.
 
     Raises:
         CommandError: it did not start; the message is its own.
@@ -120,7 +120,9 @@ def start(
     output: Output = "text",
     state_dir: StateDir = None,
 ) -> None:
-    """Start it in the background and print how to reach it. At once when it runs already."""
+    """Start the local Azure in the background and print how to reach it. Returns at once if it runs
+    already.
+    """
     more = ["--faults", str(faults.absolute())] if faults else []
     more += [word for limit in quota or () for word in ("--quota", limit)]
     _pass_on("start", state_dir, output, "--pace", pace, "--share-view", share_view, *more)
@@ -128,19 +130,21 @@ def start(
 
 @app.command()
 def stop(output: Output = "text", state_dir: StateDir = None) -> None:
-    """Stop it and everything it runs. What it holds is kept for the next start."""
+    """Stop the local Azure and everything that runs in it. Its resources are kept for the next
+    start.
+    """
     _pass_on("stop", state_dir, output)
 
 
 @app.command()
 def status(output: Output = "text", state_dir: StateDir = None) -> None:
-    """Say whether it runs, and what runs in it."""
+    """Say whether the local Azure runs, and what runs in it."""
     _pass_on("status", state_dir, output)
 
 
 @app.command()
 def journal(output: Output = "text", state_dir: StateDir = None) -> None:
-    """Print every request it has answered."""
+    """Print every request that the local Azure has answered."""
     _pass_on("journal", state_dir, output)
 
 
@@ -170,15 +174,15 @@ def load_faults(
     output: Output = "text",
     state_dir: StateDir = None,
 ) -> None:
-    """Replace all faults by those of a file. Exit code 2 with file:line:column of what is wrong,
-    and nothing changed.
+    """Replace all faults by those of a file. If the file has an error, exit code 2 with
+    file:line:column, and nothing changes.
     """
     _pass_on("faults load", state_dir, output, str(file))
 
 
 @faults_app.command("list")
 def list_faults(output: Output = "text", state_dir: StateDir = None) -> None:
-    """Show the faults in force and how often each hit."""
+    """Show the faults in force and how many events each has hit."""
     _pass_on("faults list", state_dir, output)
 
 

@@ -1,5 +1,5 @@
-"""What `moorage up` tells a person: one line per thing that happens, a line that moves while
-something takes its time, and the ready block.
+"""The output of `moorage up` for a person: one line per change, a progress line during a wait, and
+the ready block.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Narrator:
             self._status.start()
 
     def saw(self, key: ObjectKey, outcome: Outcome, _took: float) -> None:
-        """One pass over one key has ended."""
+        """A reconcile pass over one object has ended."""
         if outcome.event is not None:
             self._changed = self._changed or time.monotonic()
             self._line(
@@ -94,8 +94,8 @@ class Narrator:
             self._line(row.ref, text, "red")
 
     async def follow(self) -> None:
-        """Tell what no single pass shows, until cancelled: a save that is refused or good again, a
-        document that asks for what Azure cannot do, and that an edit has arrived everywhere.
+        """Until cancelled, report what no single pass shows: a save that is refused or valid again,
+        a document that asks for what Azure cannot do, and an edit that all objects have taken.
         """
         told: dict[str, str] = {}
         settled = False

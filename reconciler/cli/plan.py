@@ -1,4 +1,4 @@
-"""`moorage plan`: what a run would change, found with the same code that changes it."""
+"""`moorage plan`: the changes that a run would make, found by the same code that makes them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def plan(
         bool, typer.Option("--detailed-exitcode", help="Exit with 3 if anything would change.")
     ] = False,
 ) -> None:
-    """Show what would change. Every field that differs between the documents and what is there;
+    """Show what would change. It prints each field that differs between documents and Azure, and
     writes nothing.
     """
     as_json = check_output(output)
@@ -73,7 +73,7 @@ def plan(
 
 
 async def make_plan(settings: Any, files: Sequence[Any]) -> tuple[PlanLine, ...]:
-    """The plan, on a copy of the daemon's memory, so that planning leaves no trace."""
+    """The plan, on a copy of the daemon's state, so that planning changes nothing."""
     from reconciler.daemon import Daemon
     from reconciler.engine.store import Store
     from reconciler.sources import sets

@@ -1,6 +1,4 @@
-"""The ready block: all that a person needs to use what has just been deployed, in lines that work
-when pasted.
-"""
+"""The ready block: how to use the services that were just deployed, with commands to paste."""
 
 from __future__ import annotations
 
@@ -85,13 +83,13 @@ def _python(endpoint: str, key: str, model: str, settings: Settings) -> str:
 
 
 def _options(settings: Settings) -> str:
-    """What must be said again for `moorage key` to reach the same target."""
+    """The options with which `moorage key` reaches the same target."""
     state = "" if str(settings.state_dir) == ".moorage" else f" --state-dir {settings.state_dir}"
     return settings.target_option + state
 
 
 def _short(path: Path) -> str:
-    """Relative to where the user stands, if it is below."""
+    """The path relative to the current folder, if it is below this folder."""
     absolute = path.absolute()
     return (
         str(absolute.relative_to(Path.cwd()))

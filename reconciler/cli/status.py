@@ -1,4 +1,4 @@
-"""`moorage status`: what the daemon observed, never what it hopes."""
+"""`moorage status`: what the daemon last observed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def status(
         bool, typer.Option("--watch", "-w", help="Stay and show changes as they come.")
     ] = False,
 ) -> None:
-    """Show conditions, revisions and replicas. What the daemon observed, never what it hopes."""
+    """Show conditions, revisions and replicas. It shows what the daemon last observed."""
     from reconciler.cli.console import Console
 
     if check_output(output):
@@ -145,7 +145,7 @@ def _replicas(rows: list[Mapping[str, Any]]) -> Any:
 
 
 def _startup(startup: Mapping[str, Any] | None) -> str:
-    """What the cold start took, beside what was predicted."""
+    """The time of the cold start, and the predicted time."""
     if not startup or startup["seconds"] is None:
         return ""
     return f" in {startup['seconds']:.0f} s ({startup['predictedSeconds']} s predicted)"

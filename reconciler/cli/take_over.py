@@ -26,8 +26,8 @@ def take_over(
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Let these documents have what another set made. What they name becomes theirs by the next
-    write; what they do not name stays the other set's.
+    """Let these documents have what another set made. The next write gives the resources that these
+    documents name to their set; all other resources stay with the other set.
     """
     from reconciler.engine.store import Store
     from reconciler.sources import sets

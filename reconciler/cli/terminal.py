@@ -1,7 +1,6 @@
-"""The one place where what others wrote (reports, logs, documents, models' answers) meets a
-terminal: control characters are shown, never obeyed.
-
-`app.run` puts `guarded` around every command; what rich draws goes through console.py.
+"""The one place where texts of others (reports, logs, documents, models' answers) reach a terminal:
+control characters are shown and have no effect. `app.run` puts `guarded` around every command;
+Rich's output goes through console.py.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _CONTROL = re.compile(
 
 
 def clean(text: str) -> str:
-    """`text` without colours, and with every other control character spelt out."""
+    """`text` without colours; every other control character is written out."""
     if text.isascii() and text.isprintable():
         return text
     return _CONTROL.sub(_spelt, _COLOURS.sub("", text.replace("\r\n", "\n")))
@@ -51,7 +50,7 @@ class _Clean:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Standard output and error cleaned, whoever prints."""
+    """Clean everything that is printed to standard output and standard error."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _Clean(before[0]), _Clean(before[1])
     try:

@@ -1,6 +1,4 @@
-"""`moorage provision` and `moorage deploy`: the commands under the names that AI Toolkit's users
-know.
-"""
+"""`moorage provision` and `moorage deploy`: commands with names that users of AI Toolkit know."""
 
 from __future__ import annotations
 
@@ -59,8 +57,8 @@ def deploy(
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Publish the project's code and run it. As `moorage up --once`, or into the app of
-    inference.config.json.
+    """Publish the project's code and run it. It does the same as `moorage up --once`, or uses the
+    container app that inference.config.json names.
     """
     files = file or _documents(project)
     if files:
@@ -90,8 +88,8 @@ def _documents(project: Path) -> list[Path]:
 
 
 def _filled_in(project: Path) -> dict[str, str]:
-    """The values of the project's inference.config.json; exit code 2 with its place if they are not
-    all there.
+    """The values of the project's inference.config.json; exit code 2 with the place if one is
+    missing.
     """
     from reconciler.api.problems import ManifestError, Problem
     from reconciler.toolkit.settings_files import CONFIG, config_file, read_config

@@ -1,5 +1,5 @@
-"""`moorage train`: make the LoRA adapters that a recipe names. The work is done by
-serving.training, in a process of its own.
+"""`moorage train`: make the LoRA adapters that a recipe names. serving.training does the work in a
+separate process.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def train(
         bool, typer.Option("--force", help="Make everything again, even what is up to date.")
     ] = False,
 ) -> None:
-    """Train LoRA adapters from a recipe. What recipe, dataset and base already gave is left as it
-    is.
+    """Train LoRA adapters from a recipe. An adapter is not trained again while recipe, dataset and
+    base model are unchanged.
     """
     import subprocess
     import sys
 
-    # A process of its own: the reconciler never imports torch, and Ctrl-C reaches the training,
+    # A separate process, because the reconciler never imports torch. Ctrl-C reaches the training,
     # which keeps its checkpoint.
     command = [
         sys.executable,
@@ -41,6 +41,6 @@ def train(
         try:
             code = child.wait()
         except KeyboardInterrupt:
-            # the terminal sent it to the child as well; its own last words and exit code count
+            # the terminal sent the signal to the child too; the child's output and exit code count
             continue
         raise typer.Exit(code if code >= 0 else 128 - code)

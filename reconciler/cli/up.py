@@ -96,7 +96,7 @@ async def _run(
     from reconciler.cli.narrator import Narrator
     from reconciler.daemon import Daemon, lock
 
-    os.umask(0o077)  # what the daemon remembers is nobody else's business
+    os.umask(0o077)  # only the owner may read the daemon's state
     narrator = Narrator(settings, quiet=log_json)
     with lock(settings) as held, logs.opened(settings.daemon_dir / "daemon.log") as file:
         logs.configure(sys.stderr if log_json else file)
@@ -109,8 +109,8 @@ async def _run(
 
 
 async def _load(daemon: Any) -> None:
-    """The first look at Azure, tried again a few times: one 503 must not end a daemon that would
-    live through a thousand.
+    """Read Azure for the first time, with a few retries: a single 503 at the start must not end a
+    daemon that survives any number of them later.
     """
     from reconciler.engine.errors import RetryableError, Throttled
 
@@ -176,7 +176,7 @@ def _verdict(settled: asyncio.Task[Any], stopped: asyncio.Task[Any]) -> int:
 
 
 async def _keep_local(settings: Settings) -> None:
-    """The local Azure is this command's to start, so it is also its to start again when it dies."""
+    """Start the local Azure again when it dies, because this command started it."""
     from urllib.parse import urlsplit
 
     from reconciler.cli.local_azure import start_local

@@ -1,4 +1,4 @@
-"""`moorage validate`: are the documents right? Touches nothing."""
+"""`moorage validate`: check the documents. Changes nothing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from reconciler.cli.context import Files, manifest_of
 
 
 def validate(file: Files = None) -> None:
-    """Check documents and their local folders. Touches nothing; exit code 2 with file:line:column
-    of all that is wrong.
+    """Check documents and their local folders. Changes nothing. Exit code 2 with file:line:column
+    of each error.
     """
     manifest = manifest_of(file)
     for loaded in manifest.documents:
