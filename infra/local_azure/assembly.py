@@ -33,6 +33,7 @@ from .login import Login
 from .logstream import LogHost
 from .options import Options
 from .providers import catalogue
+from .providers.app.image_check import ImageCheck
 from .providers.deployments.deployment_request import DeploymentRequests
 from .providers.deployments.deployment_run import Runs
 from .providers.lock import Locks
@@ -95,7 +96,7 @@ def assemble(options: Options, tls: Certificates) -> Parts:
     requests = DeploymentRequests(store, login, front)
     runs = Runs(store, records, front, requests, pause_s=max(0.02, options.operation_s / 4))
     basics = (store, records, operations, polling, writes, changes, login, registrations)
-    above = (tree, shares, copies, apps, jobs, front, requests, runs)
+    above = (tree, shares, copies, apps, jobs, front, requests, runs, ImageCheck(options.images))
     for provider in catalogue.build((*basics, *above)):
         front.add(provider.routes(), provider.shapes)
         operations.add(provider.finishers())

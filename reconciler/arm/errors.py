@@ -25,6 +25,7 @@ from reconciler.api.reasons import AzureCode, Cause, Reason
 from reconciler.arm.faults import Fault, fault_of_operation, fault_of_response, redact
 from reconciler.engine.errors import (
     Busy,
+    MissingElsewhere,
     NotReadyYet,
     ReconcileError,
     RetryableError,
@@ -198,7 +199,7 @@ _WORDS: Sequence[tuple[re.Pattern[str], Rule]] = [
     ),
     (
         re.compile(r"(MANIFEST|NAME|BLOB)_UNKNOWN|manifest unknown|image .* not found"),
-        Rule(WaitingForHuman, _IMAGE, Reason.IMAGE_NOT_FOUND),
+        Rule(MissingElsewhere, _IMAGE, Reason.IMAGE_NOT_FOUND),
     ),
 ]
 
@@ -278,6 +279,7 @@ LOOP: Mapping[type[ReconcileError], str] = {
     SlowRetry: "tries again every minute",
     WaitingForHuman: "waits for a person, and looks every minute",
     TerminalError: "tries no more until the document changes",
+    MissingElsewhere: "calls it failed, and looks every minute",
 }
 
 

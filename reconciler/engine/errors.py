@@ -67,5 +67,9 @@ class TerminalError(ReconcileError):
     """Nothing to retry: the document, or Azure, must change."""
 
 
+class MissingElsewhere(TerminalError):
+    """The document names what is not there, such as an image. It may come: tried again slowly."""
+
+
 class NotOwned(TerminalError):
     """The object exists, carries another owner or none, and no document names it."""

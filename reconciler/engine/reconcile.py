@@ -8,7 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from reconciler.api.reasons import Reason
-from reconciler.engine.errors import ReconcileError, TerminalError, WaitingForHuman
+from reconciler.engine.errors import (
+    MissingElsewhere,
+    ReconcileError,
+    TerminalError,
+    WaitingForHuman,
+)
 from reconciler.engine.events import normal, warning
 from reconciler.engine.external import (
     REPAIR,
@@ -21,7 +26,7 @@ from reconciler.engine.external import (
 from reconciler.engine.fingerprint import fingerprint
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.record import ObjectRecord, Phase
-from reconciler.engine.result import Outcome, outcome_of
+from reconciler.engine.result import Outcome, Pacing, outcome_of
 from reconciler.engine.writer import TRIES, Writer, doing, signature, under_way
 
 ABSENT = Change("(object)", None, "(present)", "create")
@@ -30,10 +35,17 @@ REPLACE = "replace"
 
 @dataclass(frozen=True)
 class Stall:
-    """A refused write and what it was for; the same is not tried again."""
+    """A refused write, what it was for and when it was refused (by the clock that counts up); the
+    same is not tried again, or only slowly.
+    """
 
     attempt: str
     error: TerminalError
+    since: float
+
+    def holds(self, attempt: str, now: float, pacing: Pacing) -> bool:
+        late = isinstance(self.error, MissingElsewhere) and now - self.since >= pacing.slow
+        return self.attempt == attempt and not late
 
 
 @dataclass
@@ -57,7 +69,7 @@ class Reconciler:
         try:
             under_way = await self.writer.poll(desired)
         except TerminalError as error:
-            self.stalls[desired.key] = Stall(self.attempts.get(desired.key, ""), error)
+            self._stall(desired, self.attempts.get(desired.key, ""), error)
             raise
         if under_way is not None:
             return under_way
@@ -96,8 +108,8 @@ class Reconciler:
             return self._ask(desired, changes)
         attempt = fingerprint(desired.fingerprint, [signature(change) for change in changes])
         stall = self.stalls.get(desired.key)
-        if stall is not None and stall.attempt == attempt:
-            return Outcome(Phase.STALLED, stall.error.reason, stall.error.message)
+        if stall is not None and stall.holds(attempt, self.writer.ledger.clock.elapsed(), pacing):
+            return outcome_of(stall.error, pacing)
         outcome = self._pause(record, changes)
         if outcome is not None:
             return outcome
@@ -105,8 +117,12 @@ class Reconciler:
             self.attempts[desired.key] = attempt
             return await self._write(desired, observed, changes)
         except TerminalError as error:
-            self.stalls[desired.key] = Stall(attempt, error)
-            return Outcome(Phase.STALLED, error.reason, error.message)
+            self._stall(desired, attempt, error)
+            return outcome_of(error, pacing)
+
+    def _stall(self, desired: Desired, attempt: str, error: TerminalError) -> None:
+        now = self.writer.ledger.clock.elapsed()
+        self.stalls[desired.key] = Stall(attempt, error, now)
 
     def _as_desired(
         self, desired: Desired, observed: Observation, unready: tuple[ObjectKey, ...]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from reconciler.api.reasons import Cause, Reason
 from reconciler.engine.errors import (
     Busy,
+    MissingElsewhere,
     NotReadyYet,
     ReconcileError,
     SlowRetry,
@@ -71,6 +72,8 @@ def outcome_of(error: Exception, pacing: Pacing) -> Outcome:
             return Outcome(Phase.WAITING, error.reason, error.message, after=error.after)
         case WaitingForHuman():
             return Outcome(Phase.BLOCKED, error.reason, error.message, after=pacing.slow, hold=True)
+        case MissingElsewhere():
+            return Outcome(Phase.STALLED, error.reason, error.message, after=pacing.slow)
         case TerminalError():
             return Outcome(Phase.STALLED, error.reason, error.message)
         case Throttled(retry_after=float() | int() as seconds):

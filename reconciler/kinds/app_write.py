@@ -50,9 +50,9 @@ class AppWrite:
     """One write.
 
     `configuration` are the fields outside the template that it settles, and `traffic` the weights
-    that it states with them, before any template is written. `step` is what it does for the
-    rollout, NONE when the configuration goes first. `changes` are all fields that it settles, and
-    `later` those of the writes after it.
+    that it states with them: those that serve before a template of ours is written, or those of the
+    app's first revision. `step` is what it does for the rollout, NONE when the configuration goes
+    first. `changes` are all fields that it settles, and `later` those of the writes after it.
     """
 
     configuration: tuple[Change, ...] = ()
@@ -92,7 +92,8 @@ def decide(
         later = (*steps, *waiting, *_retired(spec, seen, step))
         return AppWrite(configuration, held, NO_STEP, configuration, later)
     if step.action is Action.WRITE:
-        return AppWrite(configuration, None, step, (*configuration, *steps, *waiting))
+        traffic = _traffic_to_the_first(spec, found, seen)
+        return AppWrite(configuration, traffic, step, (*configuration, *steps, *waiting))
     if configuration and step.action is not Action.SHIFT:
         return AppWrite(configuration, None, NO_STEP, configuration)
     return AppWrite(configuration, None, step, (*configuration, *steps))
@@ -115,6 +116,18 @@ def _with_the_template(
     """Another workload profile goes together with the revision that is to run there."""
     there = any(revision.name == spec.revision for revision in seen.revisions)
     return () if there else tuple(change for change in changes if change.path == PROFILE)
+
+
+def _traffic_to_the_first(
+    spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen
+) -> list[dict[str, Any]] | None:
+    """The traffic names a revision that was never made when Azure refused the app's first template:
+    the next one is refused too, unless it brings its own traffic.
+    """
+    there = {revision.name for revision in seen.revisions}
+    if weights_of(found).keys() & there:
+        return None
+    return [{"revisionName": spec.revision, "weight": 100}]
 
 
 def _retired(spec: ContainerAppSpec, seen: Seen, step: Step) -> tuple[Change, ...]:

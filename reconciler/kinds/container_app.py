@@ -241,6 +241,9 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
                 "workloadProfileName": body["workloadProfileName"],
                 "template": body["template"],
             }
+            if write.traffic:
+                ingress = properties.setdefault("configuration", {}).setdefault("ingress", {})
+                ingress["traffic"] = write.traffic
         elif step.action is Action.SHIFT:
             ingress = properties.setdefault("configuration", {}).get("ingress", {})
             traffic = [

@@ -18,6 +18,7 @@ from reconciler.arm.errors import TABLE, from_fault, translate, translate_operat
 from reconciler.arm.faults import fault, redact, retry_after
 from reconciler.engine.errors import (
     Busy,
+    MissingElsewhere,
     NotReadyYet,
     ReconcileError,
     RetryableError,
@@ -237,3 +238,31 @@ def test_a_reason_says_whose_trouble_it_is(error, reason, why):
     own.
     """
     assert error.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("details", "kind", "reason"),
+    [
+        ("MANIFEST_UNKNOWN: manifest unknown", MissingElsewhere, Reason.IMAGE_NOT_FOUND),
+        ("NAME_UNKNOWN: repository not known", MissingElsewhere, Reason.IMAGE_NOT_FOUND),
+        ("UNAUTHORIZED: authentication required", WaitingForHuman, Reason.REGISTRY_DENIED),
+        ("DENIED: requested access is denied", WaitingForHuman, Reason.REGISTRY_DENIED),
+    ],
+)
+@pytest.mark.parametrize(
+    "code", ["ContainerAppOperationError", "InvalidParameterValueInContainerTemplate"]
+)
+def test_a_refused_image_is_told_from_a_revision_that_is_late(code, details, kind, reason):
+    """One code stands for both: an image that is not there needs another document, a registry that
+    denies needs a person, and an expired operation is tried again.
+    """
+    words = (
+        "Failed to provision revision for container app 'web'. Error details: The following"
+        " field(s) are either invalid or missing. Field 'template.containers.web.image' is invalid"
+        f" with details: 'Invalid value: \"a/b:1\": GET https:: {details}';."
+    )
+    error = translate_operation({"status": "Failed", "error": {"code": code, "message": words}})
+    assert (type(error), error.reason) == (kind, reason)
+    assert "a/b:1" in error.message
+    expired = {"code": "ContainerAppOperationError", "message": "Error details: Operation expired."}
+    assert type(translate_operation({"status": "Failed", "error": expired})) is RetryableError

@@ -135,26 +135,49 @@ def test_four_and_an_approval(done):
     assert {document["name"] for document in done.json("status")["documents"]} == {"default", "web"}
 
 
-def test_five(done):
-    """5 when the time is over before everything is as desired, with the reason: here an image that
-    nobody has.
+def test_one_for_an_image_that_no_registry_has(done):
+    """1 at once, with Azure's words about the image, when nothing but another document can help;
+    a corrected image heals it.
     """
     done.code("broken")
     done.save(service("web"), service("broken", engine={"image": "nobody/nothing:1"}))
-    ended = done.once("--timeout", "5", code=5)
-    assert "nobody/nothing:1" in ended.stdout
-    assert "the time is over" in ended.stdout
-    broken = next(
-        document for document in done.json("status")["documents"] if document["name"] == "broken"
-    )
-    conditions = {condition["type"]: condition for condition in broken["conditions"]}
-    assert conditions["Ready"]["status"] == "False"
-    assert conditions["RevisionHealthy"]["reason"] == "RevisionFailed"
-    assert "nobody/nothing:1" in conditions["RevisionHealthy"]["message"]
+    ended = done.once("--timeout", "60", code=1)
+    assert "image' is invalid with details" in ended.stdout, ended.stdout
+    conditions = conditions_of(done, "broken")
+    assert conditions["Synced"]["reason"] == "ImageNotFound"
+    assert conditions["Stalled"]["status"] == "True"
+    assert "nobody/nothing:1" in conditions["Synced"]["message"]
+    done.save(service("web"), service("broken"))
+    done.once("--timeout", "60")
     done.save(service("web"))
     done.once("--timeout", "5", code=5)  # it lingers
     done.moorage("approve", "broken", "-y")
     done.once()
+
+
+def test_five(done):
+    """5 when the time is over before everything is as desired, with the reason: here a container
+    that does not listen.
+    """
+    done.code("broken")
+    sleeps = ["python3", "-c", "import time; time.sleep(900)"]
+    done.save(service("web"), service("broken", command=sleeps))
+    ended = done.once("--timeout", "5", code=5)
+    assert "broken" in ended.stdout
+    assert "the time is over" in ended.stdout
+    conditions = conditions_of(done, "broken")
+    assert conditions["Ready"]["status"] == "False"
+    assert "broken" in conditions["Ready"]["message"], conditions
+    done.save(service("web"))
+    done.once("--timeout", "5", code=5)  # it lingers
+    done.moorage("approve", "broken", "-y")
+    done.once()
+
+
+def conditions_of(done, name):
+    documents = done.json("status")["documents"]
+    found = next(document for document in documents if document["name"] == name)
+    return {condition["type"]: condition for condition in found["conditions"]}
 
 
 async def test_an_interrupt_ends_quickly_and_says_so(done):

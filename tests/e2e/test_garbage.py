@@ -102,7 +102,7 @@ async def foreign_app(azure):
     for suffix, path in (("one", f"code/rolled/{OLD}"), ("two", "services/tiny/fedcba987654")):
         container = {
             "name": "other",
-            "image": "nothing:1",
+            "image": "python:3.11",
             "volumeMounts": [{"volumeName": "share", "mountPath": "/mnt", "subPath": path}],
         }
         template = {

@@ -30,6 +30,7 @@ from infra.local_azure.faults import script
 from infra.local_azure.faults.fault_store import FaultStore
 
 ROOT = Path(__file__).parents[2]
+IMAGES = Path(__file__).with_name("images.yaml")
 
 # A busy machine makes an example slow, which says nothing about the code.
 hypothesis.settings.register_profile("no deadline", deadline=None)
@@ -133,6 +134,8 @@ def make_azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
     made: list[LocalAzure] = []
 
     def make(*options: str) -> LocalAzure:
+        if "--images" not in options:
+            options = (*options, "--images", str(IMAGES))
         azure = LocalAzure(tmp_path_factory.mktemp("azure") / "local-azure", list(options))
         made.append(azure)
         return azure.start()
@@ -144,12 +147,13 @@ def make_azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with one image: plain Python in an environment of its own."""
+    """A file with plain Python in an environment of its own, and the images of `IMAGES`."""
     folder = tmp_path_factory.mktemp("images")
     venv.create(folder / "python", with_pip=False)
     file = folder / "images.yaml"
     file.write_text(
         f'- image: ["python:3.11"]\n  environment: {folder / "python"}\n  cmd: [python3]\n'
+        + IMAGES.read_text()
     )
     return file
 

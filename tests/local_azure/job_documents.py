@@ -1,7 +1,6 @@
 """Ground for jobs, and the documents of small ones, for the tests of jobs."""
 
 import asyncio
-import venv
 
 import pytest
 
@@ -14,17 +13,6 @@ folder = pathlib.Path("/mnt/share")
 
 
 OWN = {"CONTAINER_APP_JOB_NAME", "CONTAINER_APP_JOB_EXECUTION_NAME", "CONTAINER_APP_REPLICA_NAME"}
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """One image: plain Python in an environment of its own."""
-    folder = tmp_path_factory.mktemp("images")
-    venv.create(folder / "python", with_pip=False)
-    (folder / "images.yaml").write_text(
-        f'- image: ["python:3.11"]\n  environment: {folder / "python"}\n  cmd: [python3]\n'
-    )
-    return folder / "images.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ revision. No replica is needed.
 """
 
 import pytest
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from tests.local_azure.app_documents import (
     app_body,
@@ -112,8 +112,8 @@ async def revisions(clients, group):
 
 
 async def test_what_makes_a_revision_and_what_does_not(clients, environment):
-    """Anything under template does; configuration, tags, a repeated PUT and a used
-    suffix do not.
+    """Anything under template does; configuration, tags and a repeated PUT do not; a used suffix
+    is refused.
     """
     group, identifier = environment
     body = app_body(identifier, revisionSuffix="one")
@@ -133,10 +133,10 @@ async def test_what_makes_a_revision_and_what_does_not(clients, environment):
     shown = await settle(clients, group, patch=quiet)
     assert shown["properties"]["latestRevisionName"] == first
     assert shown["properties"]["configuration"]["ingress"]["targetPort"] == 8000
-    used = await settle(
-        clients, group, patch={"properties": {"template": {"scale": {"maxReplicas": 2}}}}
-    )
-    assert used["properties"]["latestRevisionName"] == first
+    with pytest.raises(HttpResponseError, match="already exists with another template"):
+        await settle(
+            clients, group, patch={"properties": {"template": {"scale": {"maxReplicas": 2}}}}
+        )
     fresh = await settle(
         clients,
         group,

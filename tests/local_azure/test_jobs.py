@@ -15,7 +15,6 @@ from tests.local_azure.job_documents import (  # noqa: F401 - fixtures
     body,
     create,
     ground,
-    images,
     lay_ground,
     path_of,
     start,

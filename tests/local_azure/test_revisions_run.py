@@ -3,6 +3,7 @@ and how that is told.
 """
 
 import pytest
+from azure.core.exceptions import HttpResponseError
 
 from tests.local_azure.ground import App, app_body, browser, lay_ground, template, until
 
@@ -84,18 +85,20 @@ async def test_the_old_revision_serves_until_the_new_one_is_ready(clients, http)
     } <= reasons
 
 
-async def test_a_used_suffix_does_nothing_and_only_so_many_revisions_are_kept(clients, http):
-    """A second template under a suffix that exists is stored and never runs; old inactive revisions
-    go, oldest first.
+async def test_a_used_suffix_is_refused_and_only_so_many_revisions_are_kept(clients, http):
+    """A second template under a suffix that exists is refused and changes nothing; old inactive
+    revisions go, oldest first.
     """
     app = App(clients, "rg-suffix", "web")
     body = app_body(await lay_ground(clients, "rg-suffix"), "blue", revisionSuffix="v1")
     body["properties"]["configuration"]["maxInactiveRevisions"] = 1
     await app.put(body)
     await app.served(http, "blue")
-    changed = await app.patch(template=template("red", revisionSuffix="v1"))
-    assert changed.latest_revision_name == "web--v1"
-    assert changed.template.containers[0].env[1].value == "red"
+    with pytest.raises(HttpResponseError, match="already exists with another template"):
+        await app.patch(template=template("red", revisionSuffix="v1"))
+    kept_as_it_was = await app.get()
+    assert kept_as_it_was.provisioning_state == "Succeeded"
+    assert kept_as_it_was.template.containers[0].env[1].value == "blue"
     assert (await app.ask(http))["env"]["COLOUR"] == "blue"
     for number in (2, 3):
         await app.patch(template=template(f"red-{number}", revisionSuffix=f"v{number}"))
@@ -182,11 +185,11 @@ async def test_a_restart_brings_new_replicas_and_the_secrets_of_now(clients, htt
 
 
 async def test_a_revision_that_cannot_pull_or_is_late_says_so(clients, http):
-    """An image that is not there, and a start-up probe that never passes within its threshold."""
+    """An image that replicas cannot pull, and a start-up probe that never passes in its threshold."""
     environment = await lay_ground(clients, "rg-fail")
     unknown, late = App(clients, "rg-fail", "unknown"), App(clients, "rg-fail", "late")
     body = app_body(environment)
-    body["properties"]["template"]["containers"][0]["image"] = "registry.example/nothing:1"
+    body["properties"]["template"]["containers"][0]["image"] = "nothing:1"
     await unknown.put(body)
     slow = app_body(environment, boot=60)
     slow["properties"]["template"]["containers"][0]["probes"] = [
@@ -200,9 +203,7 @@ async def test_a_revision_that_cannot_pull_or_is_late_says_so(clients, http):
     await late.put(slow)
     failed = await unknown.state("Failed")
     assert (failed["healthState"], failed["provisioningState"]) == ("Unhealthy", "Provisioned")
-    assert failed["provisioningError"].startswith(
-        'Failed to pull image "registry.example/nothing:1"'
-    )
+    assert failed["provisioningError"].startswith('Failed to pull image "nothing:1"')
     assert "ImagePullBackOff" in (await unknown.replicas())[0].containers[0].running_state_details
     await late.state("Failed")
     told = dict(await late.events(http))

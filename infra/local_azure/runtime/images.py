@@ -1,12 +1,12 @@
-"""Which local Python environment stands for a container image, read from images.yaml. Used by
-`replica` when it "pulls".
+"""Which images exist, and which local Python environment stands for each, read from images.yaml.
+`providers.app.image_check` asks before a write is applied, `replica` when it "pulls".
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -17,6 +17,23 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 class ImagePullError(Exception):
     """No local environment stands for the image; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class RegistryLogin:
+    """How an app signs in to a registry: with a password, or with a managed identity."""
+
+    username: str = ""
+    password: str = ""
+    identity: str = ""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why Azure does not take an image. `hangs`: it gives no answer until the operation expires."""
+
+    kind: Literal["missing", "denied", "hangs"]
+    message: str
 
 
 @dataclass(frozen=True)
@@ -52,31 +69,54 @@ class Image:
 
 
 def find(images: Path, name: str) -> Image:
-    """The first entry of the file `images` that matches. Raises ImagePullError."""
-    for entry in _entries(images):
-        if any(fnmatchcase(name, pattern) for pattern in entry["image"]):
-            environment = _REPOSITORY / entry["environment"]
-            if not (environment / "bin" / "python3").exists():
-                raise ImagePullError(
-                    f'Failed to pull image "{name}": its local environment {environment} is missing'
-                    " (make install creates it)"
-                )
-            return Image(
-                environment, tuple(entry.get("entrypoint", ())), tuple(entry.get("cmd", ()))
-            )
-    raise ImagePullError(
-        f'Failed to pull image "{name}": no entry of {images} maps it to a local Python environment'
-    )
+    """What the first entry of the file `images` that matches maps it to. Raises ImagePullError."""
+    entry = _entry(images, name)
+    if entry is None or not entry.get("environment"):
+        raise ImagePullError(
+            f'Failed to pull image "{name}": no entry of {images} maps it to a local Python'
+            " environment"
+        )
+    environment = _REPOSITORY / entry["environment"]
+    if not (environment / "bin" / "python3").exists():
+        raise ImagePullError(
+            f'Failed to pull image "{name}": its local environment {environment} is missing'
+            " (make install creates it)"
+        )
+    return Image(environment, tuple(entry.get("entrypoint", ())), tuple(entry.get("cmd", ())))
 
 
-def _entries(images: Path) -> list[dict[str, Any]]:
+def refusal(images: Path, name: str, login: RegistryLogin | None) -> Refusal | None:
+    """Why the registry of an image does not give it to an app with this login; None: it does."""
+    try:
+        entry = _entry(images, name)
+    except ImagePullError as error:
+        return Refusal("missing", str(error))
+    if entry is None:
+        text = f"MANIFEST_UNKNOWN: manifest unknown (no entry of {images} matches the image)"
+        return Refusal("missing", text)
+    pull, wanted = entry.get("pull"), entry.get("credentials")
+    # No identity has the role AcrPull here: Azure then waits for it until the operation expires.
+    if pull == "hangs" or (wanted and login and login.identity):
+        return Refusal("hangs", "Operation expired.")
+    given = {"username": login.username, "password": login.password} if login else None
+    if pull == "denied" or (wanted and wanted != given):
+        return Refusal("denied", "UNAUTHORIZED: authentication required")
+    return None
+
+
+def _entry(images: Path, name: str) -> dict[str, Any] | None:
+    """The first entry that matches. Raises ImagePullError when the file cannot be read."""
     try:
         entries = YAML(typ="safe").load(images.read_text()) or []
-        return [
-            {"image": list(entry["image"]), "environment": str(entry["environment"]), **entry}
-            for entry in entries
-        ]
-    except (OSError, YAMLError, KeyError, TypeError) as error:
+        return next(
+            (
+                dict(entry)
+                for entry in entries
+                if any(fnmatchcase(name, pattern) for pattern in entry["image"])
+            ),
+            None,
+        )
+    except (OSError, YAMLError, KeyError, TypeError, ValueError) as error:
         raise ImagePullError(f"Failed to read {images}: {error!r}") from error
 
 

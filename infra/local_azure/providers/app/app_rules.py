@@ -8,6 +8,7 @@ from typing import Any
 
 from infra.local_azure.arm.errors import bad_request, not_implemented
 
+from . import app_shape
 from .workload_profiles import PROFILES
 
 Body = dict[str, Any]
@@ -85,6 +86,18 @@ def traffic(entries: list[Body], known: Iterable[str]) -> None:
                 "ContainerAppInvalidTrafficWeight",
                 "A traffic weight must name a revision or be latestRevision.",
             )
+
+
+def same_revision(app: str, revision: str, properties: Body, before: Body) -> None:
+    """A revision never changes: its suffix is taken for every other template."""
+    if app_shape.substance(
+        properties["template"], properties["workloadProfileName"]
+    ) != app_shape.substance(before["template"], before["workloadProfileName"]):
+        text = (
+            f"The revision '{revision}' of container app '{app}' already exists with another"
+            " template. Give another revisionSuffix."
+        )
+        raise bad_request("ContainerAppRevisionSuffixInUse", text)
 
 
 def _mode(mode: str) -> None:

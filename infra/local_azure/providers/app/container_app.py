@@ -26,6 +26,7 @@ from infra.local_azure.store import Record, Store
 
 from . import app_rules, app_shape, app_view
 from .app_view import TYPE
+from .image_check import ImageCheck
 from .template_types import REGISTRIES, SECRETS, TEMPLATE
 
 WORDING = Wording("a container app", "ContainerApp", "containerapp")
@@ -74,6 +75,7 @@ class ContainerApps(Provider):
     writes: Writes
     apps: AppControl
     changes: Changes
+    images: ImageCheck
 
     shapes: ClassVar[Mapping[str, Any]] = {"microsoft.app/containerapps/{}": _APP}
     shown: ClassVar[Mapping[str, str]] = {APP: TYPE}
@@ -248,11 +250,15 @@ class ContainerApps(Provider):
         }
         record.body["systemData"] = self.records.stamp(known.body["systemData"] if known else None)
         record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
-        return record, self.records.write(record, "app.applied", argument={"revision": revision})
+        ending, factor = (
+            self.images.ending(WORDING, record.name, properties, values) if revision else ({}, 1.0)
+        )
+        argument = {"revision": revision, **ending}
+        return record, self.records.write(record, "app.applied", factor=factor, argument=argument)
 
     def _next_revision(self, record: Record, known: Record | None, properties: Body) -> str | None:
-        """The name of the revision this write makes, or None. A suffix that was used before makes
-        none: Azure ignores it silently.
+        """The name of the revision this write makes, or None when the template stays. Raises
+        ArmError for a suffix that another template has had.
         """
         template, suffix = properties["template"], properties["template"]["revisionSuffix"]
         if known is not None and "latestRevisionName" in known.body["properties"]:
@@ -269,7 +275,11 @@ class ContainerApps(Provider):
         if not suffix:
             return f"{record.name}--{''.join(secrets.choice(_ALPHABET) for _ in range(7))}"
         name = f"{record.name}--{suffix}"
-        return None if self.store.get(revision_id(record, name)) else name
+        before = self.store.get(revision_id(record, name))
+        if before is None:
+            return name
+        app_rules.same_revision(record.name, name, properties, before.body)
+        return None
 
     def _switch(self, call: Call, *, stopped: bool) -> Reply:
         record = self.records.acted_on(call, TYPE)

@@ -25,6 +25,7 @@ from infra.local_azure.regions import display
 from infra.local_azure.store import Record, Store
 
 from . import app_rules, app_shape, job_shape
+from .image_check import ImageCheck
 from .job_shape import TYPE, view
 from .template_types import REGISTRIES, SECRETS, TEMPLATE
 
@@ -67,6 +68,7 @@ class Jobs(Provider):
     writes: Writes
     jobs: JobControl
     changes: Changes
+    images: ImageCheck
 
     shapes: ClassVar[Mapping[str, Any]] = {"microsoft.app/jobs/{}": _JOB}
     shown: ClassVar[Mapping[str, str]] = {JOB: TYPE}
@@ -199,7 +201,8 @@ class Jobs(Provider):
         }
         record.body["systemData"] = self.records.stamp(known.body["systemData"] if known else None)
         record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
-        return record, self.records.write(record, "job.applied")
+        ending, factor = self.images.ending(WORDING, record.name, properties, secrets)
+        return record, self.records.write(record, "job.applied", factor=factor, argument=ending)
 
     def _tell_scalers(self, record: Record) -> None:
         """No scaler runs here; the system events of the job say so."""

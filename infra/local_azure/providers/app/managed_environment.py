@@ -130,7 +130,7 @@ class ManagedEnvironments(Provider):
         }
         record.body["properties"] = {
             **settings,
-            "provisioningState": "Waiting" if not known else "UpgradeRequested",
+            "provisioningState": "Waiting" if not known else "Updating",
         }
         running = self.records.write(record, "environment.done", factor=3 if not known else 1)
         return Reply(
@@ -161,7 +161,7 @@ class ManagedEnvironments(Provider):
         } | {
             "properties": {
                 **settings,
-                "provisioningState": "UpgradeRequested" if changed else "Succeeded",
+                "provisioningState": "Updating" if changed else "Succeeded",
             }
         }
         if not changed:
