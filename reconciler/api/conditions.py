@@ -21,11 +21,14 @@ Clock = Callable[[], datetime]
 
 
 class ConditionType(StrEnum):
-    """What is spoken of; `Ready`, `Synced` and `Stalled` are the summary, the others its parts."""
+    """What is spoken of; `Ready`, `Synced`, `Stalled` and `Progressing` are the summary, the
+    others its parts.
+    """
 
     READY = "Ready"
     SYNCED = "Synced"
     STALLED = "Stalled"
+    PROGRESSING = "Progressing"
     PROVISIONED = "Provisioned"
     PUBLISHED = "Published"
     REVISION_HEALTHY = "RevisionHealthy"

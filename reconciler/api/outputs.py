@@ -189,10 +189,14 @@ class Replica(Outputs):
 
 @dataclass(frozen=True)
 class ArmView(Outputs):
-    """What ARM listed at the last look in full."""
+    """What ARM listed, and when it was asked: for the replicas less often, where the revisions tell
+    that nothing has changed.
+    """
 
     revisions: tuple[Revision, ...] = ()
     replicas: tuple[Replica, ...] = ()
+    looked_at: str = ""
+    replicas_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -246,9 +250,10 @@ class Boot(Outputs):
 
 @dataclass(frozen=True)
 class AppOutputs(ResourceOutputs):
-    """A container app. `proven` says that the wanted revision serves, `api_keys` are names and
-    SHA-256 of the keys in its secrets, `adopted` that it was there before any document.
-    `asked_revision` is the one that the document asks for, `held` why another one serves.
+    """A container app. `proven` says that the wanted revision serves, `served_adapters` have been
+    served in some version, `api_keys` are names and SHA-256 of the keys in its secrets, `adopted`
+    that it was there before any document. `asked_revision` is the one that the document asks for,
+    `held` why another one serves.
     """
 
     asked_revision: OptionalText = None
@@ -261,6 +266,7 @@ class AppOutputs(ResourceOutputs):
     replicas: tuple[ReplicaRow, ...] = ()
     proven: bool = False
     proven_revision: str | None = None
+    served_adapters: tuple[str, ...] = ()
     asleep: bool = False
     api_keys: tuple[tuple[str, str], ...] = ()
     adopted: Annotated[bool, Field(exclude_if=not_)] = False

@@ -311,8 +311,14 @@ class Reason(StrEnum):
     )
     REVISION_FAILED = (
         "RevisionFailed",
-        "the new revision does not start; the old one still serves",
-        "`moorage logs`",
+        "a revision does not start; the message has Azure's words, the container's last lines of"
+        " output, and which revision still serves",
+        "correct what the message names; `moorage logs` shows more",
+    )
+    REVISION_INACTIVE = (
+        "RevisionInactive",
+        "the revision that has the traffic is inactive, so that no request is answered",
+        "wait: it is activated, or the new one boots (`Recreate`)",
     )
     ADAPTER_FAILED = (
         "AdapterFailed",
@@ -324,7 +330,22 @@ class Reason(StrEnum):
         "an adapter is loaded and changes nothing: it answers like the base model",
         "train the adapter longer, or check that its folder is the right one",
     )
-    UNREACHABLE = "Unreachable", "the service's endpoint does not answer", "see the message"
+    ADAPTER_NOT_SERVED = (
+        "AdapterNotServed",
+        "a replica serves no version of an adapter that served before",
+        "see the message; `moorage adapter` shows the versions",
+    )
+    REPLICAS_MISSING = (
+        "ReplicasMissing",
+        "the service answers with fewer ready replicas than `minReplicas`; the message says why:"
+        " quota and what is left of it, capacity, or a crash",
+        "ask for quota, or lower `minReplicas`; for a crash `moorage logs`",
+    )
+    UNREACHABLE = (
+        "Unreachable",
+        "the service's endpoint does not answer, or the ingress answers in its place",
+        "see the message",
+    )
     INTERNAL_ERROR = (
         "InternalError",
         "a fault in Moorage itself; everything else goes on",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 GOOD = {"True": "green", "False": "red", "Unknown": "yellow"}
 ABNORMAL_WHEN_TRUE = ("Stalled", "Drifted")
+NEUTRAL = ("Progressing",)  # it is neither good nor bad to be on the way
 
 
 def status(
@@ -97,7 +99,8 @@ def _document(document: Mapping[str, Any]) -> Iterator[Any]:
         if condition["type"] in ABNORMAL_WHEN_TRUE:
             good = {"True": "False", "False": "True"}.get(good, good)
         line = Text(f"  {condition['type']:<18}")
-        line.append(f"{condition['status']:<8}", style=GOOD.get(good, ""))
+        style = "" if condition["type"] in NEUTRAL else GOOD.get(good, "")
+        line.append(f"{condition['status']:<8}", style=style)
         line.append(
             f"{condition['reason']}{': ' + condition['message'] if condition['message'] else ''}"
         )
@@ -111,12 +114,22 @@ def _service(document: Mapping[str, Any]) -> Iterator[Any]:
     from rich.text import Text
 
     yield Text(f"  endpoint          {document['endpoint'] or '(none yet)'}")
+    if document.get("lookedAt"):
+        yield Text(f"  looked at         {_age(document['lookedAt'])} ago")
     if document["models"]:
         yield Text(f"  models            {', '.join(document['models'])}")
     if document["revisions"]:
         yield Padding(_revisions(document["revisions"]), (0, 0, 0, 2))
     if document["replicas"]:
         yield Padding(_replicas(document["replicas"]), (0, 0, 0, 2))
+
+
+def _age(stamp: str) -> str:
+    """How long ago that was, roughly."""
+    seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds()))
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
 
 
 def _revisions(rows: list[Mapping[str, Any]]) -> Any:

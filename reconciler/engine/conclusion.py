@@ -18,8 +18,6 @@ from reconciler.engine.record import ObjectRecord, Phase, public
 from reconciler.engine.result import Outcome
 from reconciler.engine.summary import Summary
 
-_TROUBLE = {Phase.RETRYING, Phase.BLOCKED, Phase.STALLED, Phase.NOT_CONVERGING}
-
 
 @dataclass
 class Conclusion:
@@ -75,7 +73,7 @@ class Conclusion:
             self._event(outcome.event)
         elif (
             outcome.reason is not None
-            and outcome.phase in _TROUBLE
+            and outcome.troubled
             and (before is None or (before.phase, before.reason) != (outcome.phase, outcome.reason))
         ):
             self._event(warning(outcome.reason, outcome.message, item.key, item.document))
@@ -146,7 +144,7 @@ class Conclusion:
             id=identity.id if observed.exists else record.id,
             scope=identity.scope,
             exists=observed.exists,
-            usable=observed.exists and observed.ready,
+            usable=observed.exists and (observed.ready or observed.serves),
             synced=as_desired and not observed.held,
             failed=observed.failed and not changes,
             outputs=outputs,

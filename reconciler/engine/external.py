@@ -168,7 +168,8 @@ class Observation(Generic[Next_co]):
     """What a kind saw. It is a report: making it must not have changed anything.
 
     `busy` says an operation runs on the object (nothing may be written now); `ready` that
-    dependents may go on; `changes` are the owned fields that differ, empty when up to date;
+    dependents may go on; `serves` that what is there does its work although it is not yet as
+    desired (the old revision); `changes` are the owned fields that differ, empty when up to date;
     `outputs` are facts for dependents and the status; `poll_after` asks to look again after so many
     seconds although nothing is wrong. `provisional` says that nothing is to be written now but more
     will be without anybody changing anything (a rollout goes on by itself), so that the next change
@@ -180,6 +181,7 @@ class Observation(Generic[Next_co]):
 
     exists: bool
     ready: bool = False
+    serves: bool = False
     busy: bool = False
     changes: tuple[Change, ...] = ()
     outputs: Outputs | None = None

@@ -46,6 +46,18 @@ class Pacing:
         return min(self.slowest, max(self.fastest, 0.25 * elapsed))
 
 
+_TROUBLE = {Phase.RETRYING, Phase.BLOCKED, Phase.STALLED, Phase.NOT_CONVERGING}
+# Reasons for which something that is on its way by its phase does not arrive by itself.
+FAILING = {
+    Reason.REVISION_FAILED,
+    Reason.REPLICAS_MISSING,
+    Reason.ADAPTER_FAILED,
+    Reason.ADAPTER_NOT_SERVED,
+    Reason.FETCH_FAILED,
+    Reason.UNREACHABLE,
+}
+
+
 @dataclass(frozen=True)
 class Outcome:
     """`after` seconds from now the key is due again (None: at the next resync); with `backoff`
@@ -61,6 +73,11 @@ class Outcome:
     hold: bool = False
     observation: Observation | None = None
     event: Event | None = None
+
+    @property
+    def troubled(self) -> bool:
+        """Whether somebody should hear of it."""
+        return self.phase in _TROUBLE or (self.phase is Phase.UNREADY and self.reason in FAILING)
 
 
 def outcome_of(error: Exception, pacing: Pacing) -> Outcome:

@@ -6,39 +6,19 @@ what is hoped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from reconciler.api.conditions import ConditionSet, ConditionType, Status
 from reconciler.api.reasons import Cause, Reason
+from reconciler.engine import statements
 from reconciler.engine.document_state import DocumentState
 from reconciler.engine.events import Event, normal, warning
-from reconciler.engine.external import DocumentRef, Mark, ObjectKey, Origin
+from reconciler.engine.external import DocumentRef, Mark, ObjectKey
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import Pacing
-
-# What to speak of first when several objects have something to say.
-_GRAVITY = [
-    Phase.STALLED,
-    Phase.NOT_CONVERGING,
-    Phase.BLOCKED,
-    Phase.RETRYING,
-    Phase.DELETING,
-    Phase.LINGERING,
-    Phase.UNREADY,
-    Phase.WORKING,
-    Phase.PENDING,
-    Phase.WAITING,
-    Phase.SKIPPED,
-    Phase.READY,
-    Phase.RETAINED,
-    Phase.DELETED,
-]
-_OWN = {ConditionType.READY, ConditionType.SYNCED, ConditionType.STALLED, ConditionType.DRIFTED}
-_WORST = [Status.FALSE, Status.UNKNOWN, Status.TRUE]
-_SHOWN = 3
 
 
 class Trouble(NamedTuple):
@@ -118,7 +98,7 @@ class Summary:
             # that was looked at.
             of = (
                 observed
-                if mark.type not in _OWN or mark.type is ConditionType.READY
+                if mark.type not in statements.OWN or mark.type is ConditionType.READY
                 else generation
             )
             changed |= conditions.mark(
@@ -126,7 +106,7 @@ class Summary:
             )
         stated = {mark.type for mark in marks}
         for condition in list(conditions):
-            if stated and condition.type not in stated and condition.type not in _OWN:
+            if stated and condition.type not in stated and condition.type not in statements.OWN:
                 changed |= conditions.drop(condition.type)
         return changed
 
@@ -137,11 +117,15 @@ class Summary:
         leaving = [
             self._record(key, state.ref) for key in ledger.objects(state.ref) if key in ledger.gone
         ]
-        marks = [_stalled(state, records), _synced(state, records, leaving)]
+        marks = [
+            statements.stalled(state, records),
+            statements.synced(state, records, leaving),
+            statements.progressing(state, [*records, *leaving]),
+        ]
         if records or not (state.refusal or self._sets.get(state.ref)):
             marks.append(self._ready(records))
-            marks.append(_drifted(records))
-            marks += _marks(records)
+            marks.append(statements.drifted(records))
+            marks += statements.kinds_own(records)
         return [*marks, *self._watched(state.ref)]
 
     def _watched(self, document: DocumentRef) -> Iterator[Mark]:
@@ -153,7 +137,7 @@ class Summary:
 
     def _departing(self, document: DocumentRef) -> list[Mark]:
         leaving = [self._record(key, document) for key in self._ledger.objects(document)]
-        marks = [_leaving(leaving)]
+        marks = [statements.departing(leaving)]
         if any(record.phase is Phase.DELETING for record in leaving):
             marks.append(Mark(ConditionType.READY, Status.FALSE, Reason.DELETING))
         return marks
@@ -184,10 +168,14 @@ class Summary:
             and self._ledger.clock.elapsed() - (r.seen or 0) > self._pacing.blind
         ]
         if failing:
-            worst = min(failing, key=lambda record: (_GRAVITY.index(record.phase), record.key))
-            return Mark(ConditionType.READY, Status.FALSE, *_why_not(worst))
+            worst = min(
+                failing, key=lambda record: (statements.GRAVITY.index(record.phase), record.key)
+            )
+            return Mark(ConditionType.READY, Status.FALSE, *statements.why_not(worst))
         if blind:
             return Mark(ConditionType.READY, Status.UNKNOWN, Reason.NOT_OBSERVED, blind[0].message)
+        if against := statements.against(statements.kinds_own(needed)):
+            return Mark(ConditionType.READY, against.status, against.reason, against.message)
         said = [
             mark
             for record in needed
@@ -251,106 +239,3 @@ class Summary:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._ledger.clock.now(), UTC)
-
-
-def _stalled(state: DocumentState, records: Iterable[ObjectRecord]) -> Mark:
-    refusal = state.refusal
-    if refusal and not refusal.waits:
-        return Mark(ConditionType.STALLED, Status.TRUE, refusal.reason, refusal.message)
-    stalled = [record for record in records if record.phase is Phase.STALLED]
-    if stalled:
-        reason = stalled[0].reason or Reason.INTERNAL_ERROR
-        return Mark(ConditionType.STALLED, Status.TRUE, reason, _messages(stalled))
-    return Mark(ConditionType.STALLED, Status.FALSE, Reason.NOT_STALLED)
-
-
-def _synced(
-    state: DocumentState, records: Sequence[ObjectRecord], leaving: Sequence[ObjectRecord]
-) -> Mark:
-    if state.refusal:
-        reason, message = state.refusal.reason, state.refusal.message
-        return Mark(ConditionType.SYNCED, Status.FALSE, reason, message)
-    behind = [
-        record for record in records if not record.synced and record.phase is not Phase.SKIPPED
-    ]
-    if behind:
-        gravest = min(_GRAVITY.index(record.phase) for record in behind)
-        first = [record for record in behind if _GRAVITY.index(record.phase) == gravest]
-        reason = first[0].reason or Reason.PROGRESSING
-        return Mark(ConditionType.SYNCED, Status.FALSE, reason, _messages(first))
-    if leaving:
-        return _leaving(leaving)
-    if records and all(record.phase is Phase.SKIPPED for record in records):
-        return Mark(ConditionType.SYNCED, Status.UNKNOWN, Reason.SKIPPED, "reconcilePolicy is Skip")
-    return Mark(ConditionType.SYNCED, Status.TRUE, Reason.IN_SYNC)
-
-
-def _leaving(leaving: Sequence[ObjectRecord]) -> Mark:
-    """What no document wants any more keeps a document out of sync until it is gone."""
-    asking = [record for record in leaving if record.reason == Reason.AWAITING_APPROVAL]
-    if asking:
-        ends = {
-            "delete": [r for r in asking if r.origin is Origin.OURS],
-            "release": [r for r in asking if r.origin is not Origin.OURS],
-        }
-        would = " and ".join(
-            f"{verb} {', '.join(str(r.key) for r in records)}"
-            for verb, records in ends.items()
-            if records
-        )
-        message = f"would {would}; `moorage approve` or prune: true lets it"
-        return Mark(ConditionType.SYNCED, Status.FALSE, Reason.AWAITING_APPROVAL, message)
-    if not leaving:
-        return Mark(ConditionType.SYNCED, Status.FALSE, Reason.DELETING)
-    worst = min(
-        leaving, key=lambda record: (_GRAVITY.index(record.phase), record.reason is Reason.RETAINED)
-    )
-    reason = worst.reason if worst.phase in (Phase.STALLED, Phase.BLOCKED, Phase.RETRYING) else None
-    return Mark(ConditionType.SYNCED, Status.FALSE, reason or Reason.DELETING, _messages([worst]))
-
-
-def _drifted(records: Iterable[ObjectRecord]) -> Mark:
-    drifted = [record for record in records if record.drifted]
-    if not drifted:
-        return Mark(ConditionType.DRIFTED, Status.FALSE, Reason.NO_DRIFT)
-    message = "; ".join(
-        f"{record.key}: {', '.join(record.changes[:_SHOWN])}" for record in drifted[:_SHOWN]
-    )
-    return Mark(ConditionType.DRIFTED, Status.TRUE, Reason.DRIFT_FOUND, message)
-
-
-def _marks(records: Iterable[ObjectRecord]) -> list[Mark]:
-    """The kinds' own conditions; where several objects speak of the same, the worst is
-    what counts.
-    """
-    known = {kind.value for kind in ConditionType if kind not in _OWN}
-    worst: dict[str, Mark] = {}
-    for mark in (mark for record in records for mark in record.marks if mark.type in known):
-        before = worst.get(mark.type)
-        if before is None or _WORST.index(Status(mark.status)) < _WORST.index(
-            Status(before.status)
-        ):
-            worst[mark.type] = mark
-    return [
-        Mark(ConditionType(kind), Status(mark.status), mark.reason, mark.message)
-        for kind, mark in worst.items()
-    ]
-
-
-def _why_not(record: ObjectRecord) -> tuple[Cause, str]:
-    if record.reason in (None, Reason.IN_SYNC):
-        failed = [mark for mark in record.marks if mark.status is Status.FALSE]
-        return (
-            (failed[0].reason, failed[0].message)
-            if failed
-            else (Reason.PROGRESSING, f"{record.key} is not ready yet")
-        )
-    return record.reason, record.message
-
-
-def _messages(records: Sequence[ObjectRecord]) -> str:
-    texts = list(
-        dict.fromkeys(record.message or f"{record.key} is not looked at yet" for record in records)
-    )
-    more = f" (and {len(texts) - _SHOWN} more)" if len(texts) > _SHOWN else ""
-    return "; ".join(texts[:_SHOWN]) + more

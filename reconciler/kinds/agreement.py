@@ -4,7 +4,7 @@ every one says so itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.outputs import CatalogueOutputs, Replica
@@ -22,9 +22,10 @@ def agreement(
     catalogue: CatalogueOutputs | None,
     *,
     asleep: bool,
+    served: Collection[str] = (),
 ) -> Mark:
     """The mark for `replicas` (as ARM lists them) and their fresh `reports` by name against the
-    catalogue's outputs.
+    catalogue's outputs. `served` are the adapters that were served before.
     """
     if asleep:
         return Mark(CONDITION, Status.UNKNOWN, Reason.SCALED_TO_ZERO, "no replica runs")
@@ -42,6 +43,14 @@ def agreement(
     torn = [f"{report.replica}: {report.unreadable}" for report in mine if report.unreadable]
     if torn:
         return Mark(CONDITION, Status.UNKNOWN, Reason.REPORT_UNREADABLE, "; ".join(torn[:3]))
+    lost = [
+        f"{report.replica} serves no version of {adapter.name}{_why(adapter.message)}"
+        for report in mine
+        for adapter in report.adapters
+        if adapter.name in served and adapter.state == "Failed" and not adapter.digest
+    ]
+    if lost:
+        return Mark(CONDITION, Status.FALSE, Reason.ADAPTER_NOT_SERVED, "; ".join(lost[:3]))
     problems = [problem for report in mine for problem in _problems(report, catalogue)]
     if problems:
         failed = any(adapter.state == "Failed" for report in mine for adapter in report.adapters)

@@ -9,10 +9,12 @@ from typing import Self
 from reconciler.arm.clients import Arm
 from reconciler.arm.ownership import Ownership
 from reconciler.engine.clock import SystemClock
+from reconciler.kinds.cause import Causes
 from reconciler.kinds.looks import Looks
 from reconciler.kinds.reports import Reports
 from reconciler.kinds.shares import Shares
 from reconciler.kinds.trial import Trials
+from reconciler.kinds.turns import Turns
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,12 @@ class Connections:
     reports: Reports
     looks: Looks
     trials: Trials
+    causes: Causes
 
     @classmethod
     def on(cls, arm: Arm, ownership: Ownership, shares: Shares) -> Self:
         """All of them on one connection to ARM."""
         reports = Reports(shares)
-        looks = Looks(arm, reports, time.monotonic, period=0.8 * arm.settings.resync)
-        return cls(arm, ownership, shares, reports, looks, Trials(arm, SystemClock()))
+        looks = Looks(arm, reports, Turns(time.monotonic))
+        causes = Causes(arm, time.monotonic)
+        return cls(arm, ownership, shares, reports, looks, Trials(arm, SystemClock()), causes)

@@ -31,7 +31,7 @@ from reconciler.engine.external import (
     Progress,
     Wrote,
 )
-from reconciler.kinds import adoption, api_keys, app_write, rollout, rollout_words
+from reconciler.kinds import adoption, api_keys, app_write, rollout
 from reconciler.kinds.app_write import AppWrite
 from reconciler.kinds.arm_resource import SETTLED, ArmResource
 from reconciler.kinds.connections import Connections
@@ -64,6 +64,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
         self.looks, self.trials = connections.looks, connections.trials
+        self.causes = connections.causes
 
     async def observe(
         self, desired: Desired[ContainerAppSpec], facts: Facts
@@ -102,26 +103,33 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         verdict = await self.trials.judge(seen, boot, found, weight)
         if not held and (instead := _ordered(desired.spec, seen)):
             verdict = Verdict(failed=BY_PERSON, instead=instead)
+        elif verdict.failed:
+            words = await self.causes.of_failure(verdict.failed, spec, found, seen)
+            verdict = replace(verdict, failed=words)
         step = await self._step(desired.spec, found, seen, differences, verdict, hold)
         write = app_write.decide(spec, found, origin, seen, step, differences)
-        ready = step.action in (Action.NONE, Action.DEACTIVATE) and seen.proven
-        if held:
-            ready = seen.proven
+        reached = await self._reached(spec, found, seen)
+        if any(mark.status is Status.FALSE for mark in reached):
+            self.looks.turns.hurry(spec.service)
+        tale = await self.causes.tale(spec, found, seen, step, verdict, held, reached)
         head = replace(
             await self._head(spec, found, origin, before),
             boot=boot,
             asked_revision=desired.spec.revision,
             held=held.cause if held else None,
         )
+        over = step.action in (Action.NONE, Action.DEACTIVATE) or held is not None
+        settled = step.action is Action.NONE and tale.whole
         return Observation(
             exists=True,
-            ready=ready,
+            ready=over and tale.whole,
+            serves=seen.serves and not tale.silent,
             changes=write.changes,
             outputs=seen.outputs(head),
-            marks=(*seen.marks(found, step), *await self._reached(spec, found, seen, step)),
-            reason=Reason.ROLLED_BACK if held else rollout_words.reason(step, seen, verdict),
-            message=rollout_words.message(step, seen, verdict, held),
-            poll_after=0.5 if step.action is not Action.NONE or not seen.proven else None,
+            marks=(*seen.marks(found, step), *reached),
+            reason=tale.reason,
+            message=tale.message,
+            poll_after=None if settled else self.looks.turns.pause(),
             provisional=step.action is not Action.NONE,
             held=held is not None,
             failed=bool(verdict.failed)
@@ -197,14 +205,10 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         return replace(self.outputs(found), api_keys=keys, adopted=origin is not Origin.OURS)
 
     async def _reached(
-        self, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen, step: Step
+        self, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen
     ) -> tuple[Mark, ...]:
-        """The endpoint is asked once it serves, never while something moves: that is the replicas'
-        to say.
-        """
-        if not seen.proven or step.action is not Action.NONE:
-            return ()
-        mark = await reach(self.arm, spec, self.outputs(found).endpoint)
+        """The endpoint is asked while something is expected to answer there."""
+        mark = await reach(self.arm, spec, self.outputs(found).endpoint) if seen.serves else None
         return (mark,) if mark else ()
 
     async def create(self, desired: Desired[ContainerAppSpec], facts: Facts) -> Wrote:
@@ -222,6 +226,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         self, desired: Desired[ContainerAppSpec], observed: Observation[AppWrite], facts: Facts
     ) -> Wrote:
         spec, write = desired.spec, observed.next or AppWrite()
+        self.looks.turns.hurry(spec.service)
         group, name, step = spec.resource_group, spec.name, write.step
         told = app_write.told(write, observed.origin)
         match step.action:

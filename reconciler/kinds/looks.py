@@ -1,40 +1,30 @@
-"""How often the revisions and replicas of a service are listed, so that ARM is not asked more than
-its budget allows. What is read becomes `replicas.Seen`.
+"""Reads the revisions and replicas of a service from ARM, as often as `turns` allows. What is read
+becomes `replicas.Seen`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC
 from typing import Any
 
-from reconciler.api.outputs import AppOutputs, CatalogueOutputs, Replica, Revision
+from reconciler.api.outputs import AppOutputs, ArmView, CatalogueOutputs, Replica, Revision
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps
 from reconciler.arm.clients import Arm
 from reconciler.kinds.replicas import Seen
 from reconciler.kinds.reports import Reports
+from reconciler.kinds.turns import Turns
 
 
 class Looks:
-    """Looks at services without wearing ARM out: what is settled is looked at in full only now and
-    then, `budget` services per `period` seconds and all of them in turn; anything that moves is
-    looked at every time.
+    """Looks at services as often as `turns` lets it; in between, the last look stands, with its
+    time.
     """
 
-    def __init__(
-        self,
-        arm: Arm,
-        reports: Reports,
-        clock: Callable[[], float],
-        budget: int = 2,
-        period: float = 50.0,
-    ) -> None:
-        self.arm, self.reports, self.clock = arm, reports, clock
-        self.budget, self.period = budget, period
-        self._spent: list[float] = []
-        self._last: dict[str, float] = {}  # by service, of a look in full
-        self._asked: dict[str, float] = {}
+    def __init__(self, arm: Arm, reports: Reports, turns: Turns) -> None:
+        self.arm, self.reports, self.turns = arm, reports, turns
 
     async def look(
         self,
@@ -47,33 +37,34 @@ class Looks:
         AdapterCatalogue.
         """
         reports = await self.reports.read(spec) if spec.engine else ()
-        if before and _settled(spec, found, before) and not self._may_spend(spec.service):
-            revisions, replicas = before.arm.revisions, before.arm.replicas
+        view = await self._view(spec, found, before)
+        return Seen.of(spec, view, reports, catalogue, before, self.arm.time.now())
+
+    async def _view(
+        self, spec: ContainerAppSpec, found: Mapping[str, Any], before: AppOutputs | None
+    ) -> ArmView:
+        """What ARM lists; the last look again where it is not this service's turn."""
+        turns = self.turns
+        if before is None or not before.arm.looked_at:
+            turns.moves(spec.service)
+        elif not _settled(spec, found, before):
+            if not turns.moves(spec.service):
+                return before.arm
+        elif not turns.settled(spec.service):
+            return before.arm
         else:
             revisions = await self._revisions(spec)
-            replicas = await self._replicas(spec, revisions)
-        proven_before = before.proven_revision if before else None
-        now = self.arm.time.now()
-        return Seen.of(spec, revisions, replicas, reports, catalogue, proven_before, now)
+            if revisions == before.arm.revisions and not turns.detailed(spec.service):
+                turns.looked(spec.service, reads=1)
+                return replace(before.arm, looked_at=self._now())
+        revisions = await self._revisions(spec)
+        replicas = await self._replicas(spec, revisions)
+        turns.looked(spec.service, reads=1 + sum(revision.active for revision in revisions))
+        now = self._now()
+        return ArmView(revisions, replicas, looked_at=now, replicas_at=now)
 
-    def _may_spend(self, service: str) -> bool:
-        now = self.clock()
-        before, mine = (
-            self._asked.get(service, -math.inf),
-            self._last.setdefault(service, -math.inf),
-        )
-        self._asked[service] = now
-        if now - mine < 2.0:  # looked a moment ago, in this very pass
-            return True
-        self._spent = [at for at in self._spent if now - at < self.period]
-        # Passes come in the same order every time: without turns the first services would take the
-        # whole budget. A service that has not asked since this one did no longer exists.
-        ahead = sum(at < mine and self._asked[other] >= before for other, at in self._last.items())
-        if len(self._spent) + ahead >= self.budget:
-            return False
-        self._spent.append(now)
-        self._last[service] = now
-        return True
+    def _now(self) -> str:
+        return self.arm.time.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     async def _revisions(self, spec: ContainerAppSpec) -> tuple[Revision, ...]:
         listed = await apps.list_revisions(self.arm, spec.resource_group, spec.name)

@@ -10,7 +10,7 @@ from typing import Any
 from reconciler.api import versions
 from reconciler.api.outputs import Revision
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.arm import environments
+from reconciler.arm import apps, environments
 from reconciler.arm.clients import Arm
 
 GPU_USAGE = {
@@ -25,24 +25,39 @@ async def resolve_strategy(
     """The strategy in effect now. Usages are read only until the wanted revision is active: then
     nothing is left to decide.
     """
-    properties = found["properties"]
     if spec.strategy != "Auto" or any(
         revision.active and revision.name == spec.revision for revision in revisions
     ):
         return "Surge" if spec.strategy == "Auto" else spec.strategy
-    environment = str(
-        properties.get("environmentId") or properties.get("managedEnvironmentId") or ""
-    ).rsplit("/", 1)[-1]
-    profiles = await arm.get_json(
-        str(properties.get("environmentId") or properties["managedEnvironmentId"]), versions.APP
-    )
-    usage = _usage_name(profiles, str(spec.body["properties"].get("workloadProfileName")))
-    if usage is None:
+    usage = await _gpus(arm, spec, found)
+    if usage is None or float(usage["currentValue"]) < float(usage["limit"]):
         return "Surge"
-    for entry in await environments.environment_usages(arm, spec.resource_group, environment):
+    return "Recreate"
+
+
+async def full(arm: Arm, spec: ContainerAppSpec, found: Mapping[str, Any]) -> str:
+    """That the GPU quota has no room, in words; empty where it has, or where no quota counts."""
+    usage = await _gpus(arm, spec, found)
+    if usage is None or float(usage["currentValue"]) < float(usage["limit"]):
+        return ""
+    used, limit = float(usage["currentValue"]), float(usage["limit"])
+    return f"the quota {usage['name']['value']} is used up: {used:g} of {limit:g}, 0 left"
+
+
+async def _gpus(
+    arm: Arm, spec: ContainerAppSpec, found: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """The usage of the environment that counts the service's GPUs; None where there is none."""
+    home = apps.environment_of(found)
+    profile = str(spec.body["properties"].get("workloadProfileName"))
+    usage = _usage_name(await arm.get_json(home, versions.APP), profile)
+    if usage is None:
+        return None
+    name = home.rsplit("/", 1)[-1]
+    for entry in await environments.environment_usages(arm, spec.resource_group, name):
         if entry["name"]["value"].lower() == usage.lower():
-            return "Surge" if float(entry["currentValue"]) < float(entry["limit"]) else "Recreate"
-    return "Surge"
+            return entry
+    return None
 
 
 def _usage_name(environment: Mapping[str, Any] | None, profile: str) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Self
 
@@ -24,7 +24,7 @@ from reconciler.api.outputs import (
     RevisionRow,
     Startup,
 )
-from reconciler.api.reasons import Reason
+from reconciler.api.reasons import Cause, Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.engine.external import Mark
 from reconciler.kinds.agreement import agreement, proof
@@ -38,30 +38,42 @@ class Seen:
     """One look at a service. Each property is one step from what was read to what is said of it.
 
     `reports` are those of replicas that live; `proven_before` is the revision that was last seen to
-    serve.
+    serve all that was asked of it, `served_before` are the adapters that were served then.
     """
 
     spec: ContainerAppSpec
-    revisions: tuple[Revision, ...]
-    replicas: tuple[Replica, ...]
+    arm: ArmView
     reports: Mapping[str, ReplicaReport]
     catalogue: CatalogueOutputs | None
     proven_before: str | None
+    served_before: frozenset[str]
+    now: datetime
 
     @classmethod
     def of(
         cls,
         spec: ContainerAppSpec,
-        revisions: tuple[Revision, ...],
-        replicas: tuple[Replica, ...],
+        arm: ArmView,
         reports: Sequence[ReplicaReport],
         catalogue: CatalogueOutputs | None,
-        proven_before: str | None,
+        before: AppOutputs | None,
         now: datetime,
     ) -> Self:
-        """A look with these reports, less those that were stale `now`."""
+        """A look with these reports, less those that were stale `now`; `before` is the last one."""
+        before = before or AppOutputs()
         living = {report.replica: report for report in reports if now - report.heartbeat < STALE}
-        return cls(spec, revisions, replicas, living, catalogue, proven_before)
+        served = frozenset(before.served_adapters) & {
+            adapter.name for adapter in (catalogue.adapters if catalogue else ())
+        }
+        return cls(spec, arm, living, catalogue, before.proven_revision, served, now)
+
+    @property
+    def revisions(self) -> tuple[Revision, ...]:
+        return self.arm.revisions
+
+    @property
+    def replicas(self) -> tuple[Replica, ...]:
+        return self.arm.replicas
 
     @cached_property
     def wanted(self) -> Revision | None:
@@ -90,7 +102,13 @@ class Seen:
         """Whether all replicas serve what the catalogue says; None where there is no model."""
         if not self.spec.serves_model:
             return None
-        return agreement(self.mine, self.reports, self.catalogue, asleep=self.asleep)
+        return agreement(
+            self.mine,
+            self.reports,
+            self.catalogue,
+            asleep=self.asleep,
+            served=self.served_before,
+        )
 
     @cached_property
     def proven(self) -> bool:
@@ -101,6 +119,75 @@ class Seen:
             return self.proven_before == self.spec.revision
         behind = self.agreed is not None and self.agreed.status == Status.FALSE
         return self.serving and not behind
+
+    @cached_property
+    def carrying(self) -> tuple[Revision, ...]:
+        """The revisions that requests go to; while nothing has traffic, the wanted one."""
+        weighted = tuple(each for each in self.revisions if each.weight > 0)
+        return weighted or ((self.wanted,) if self.wanted else ())
+
+    @cached_property
+    def serves(self) -> bool:
+        """Whether requests are answered as they were once the service was proven, be it by the old
+        revision or with the old version of an adapter.
+        """
+        if self.proven and self.carrying == (self.wanted,):
+            return True
+        agreed = self.agreed if self.wanted in self.carrying else None
+        lost = agreed is not None and agreed.reason is Reason.ADAPTER_NOT_SERVED
+        return (
+            self.proven_before is not None
+            and bool(self.carrying)
+            and all(map(self.answers, self.carrying))
+            and not lost
+        )
+
+    def answers(self, revision: Revision) -> bool:
+        """Whether a request to the revision is answered, or wakes it."""
+        mine = [each for each in self.replicas if each.revision == revision.name]
+        if not mine and self.spec.scales_to_zero:
+            return revision.active and not revision.failed
+        known = self.ready if revision.name == self.spec.revision else _ready_by_arm
+        return revision.serving and any(map(known, mine))
+
+    @cached_property
+    def missing(self) -> int:
+        """How many ready replicas are lacking to `minReplicas`."""
+        least = int(self.spec.template["scale"].get("minReplicas") or 0)
+        return max(0, least - sum(map(self.ready, self.mine)))
+
+    @property
+    def lacking(self) -> str:
+        """In words, how many replicas are there and what is told of those that are not ready."""
+        ready = sum(map(self.ready, self.mine))
+        why = [
+            f"{each.name}: {each.details or 'is starting'}"
+            + (f" (restarted {each.restarts} times)" if each.restarts else "")
+            for each in self.mine
+            if not self.ready(each)
+        ]
+        return "; ".join([f"{ready} of {ready + self.missing} replicas are ready", *why[:3]])
+
+    @property
+    def late(self) -> bool:
+        """Whether a replica that is missing is more than on its way: it crashes, or is not ready
+        although the time that a start takes is long over, or ARM lists none for it.
+        """
+        absent = [each for each in self.mine if not self.ready(each)]
+        limit = timedelta(seconds=1.5 * self.spec.startup_seconds + 60)
+        since = [at for each in self.mine if (at := _created(each)) is not None]
+        newest = max(since, default=self.now)
+        listed = len(absent) >= self.missing
+        return any(each.restarts for each in absent) or self.now - newest > (
+            limit if listed else timedelta(seconds=60)
+        )
+
+    @property
+    def unproven(self) -> Cause:
+        """Why a healthy revision does not yet serve what it should."""
+        failed = (Reason.ADAPTER_FAILED, Reason.ADAPTER_NOT_SERVED)
+        agreed = self.agreed
+        return agreed.reason if agreed and agreed.reason in failed else Reason.LOADING
 
     @cached_property
     def message(self) -> str:
@@ -121,7 +208,7 @@ class Seen:
         """`head`, which ARM tells of the app itself, with what is told of its replicas."""
         return replace(
             head,
-            arm=ArmView(self.revisions, self.replicas),
+            arm=self.arm,
             revisions=tuple(
                 self._revision_row(revision)
                 for revision in self.revisions
@@ -130,8 +217,17 @@ class Seen:
             replicas=tuple(self._row(replica) for replica in self.replicas),
             proven=self.proven,
             proven_revision=self.spec.revision if self.proven else self.proven_before,
+            served_adapters=tuple(sorted(self.served_before | self._served())),
             asleep=self.asleep,
         )
+
+    def _served(self) -> set[str]:
+        return {
+            adapter.name
+            for report in self.reports.values()
+            for adapter in report.adapters
+            if adapter.digest
+        }
 
     def _revision_row(self, revision: Revision) -> RevisionRow:
         ready = any(each.ready for each in self.replicas if each.revision == revision.name)
@@ -180,28 +276,74 @@ class Seen:
                 Reason.PROVISIONED if provisioned else Reason.OPERATION_FAILED,
                 errors,
             ),
-            _revision_mark(self.wanted, step),
+            self._revision_mark(step),
             *self._model_marks(),
         )
 
+    def _revision_mark(self, step: Step) -> Mark:
+        """Of the revisions that requests go to."""
+        kind = ConditionType.REVISION_HEALTHY
+        silent = [each for each in self.carrying if not each.serving]
+        if self.carrying and not silent:
+            names = ", ".join(each.name for each in self.carrying)
+            return Mark(kind, Status.TRUE, Reason.HEALTHY, f"revision {names}")
+        failed = [each for each in silent if each.failed]
+        if failed:
+            message = "; ".join(f"revision {e.name}: {e.error or e.running}" for e in failed)
+            return Mark(kind, Status.FALSE, Reason.REVISION_FAILED, message)
+        if stopped := [each.name for each in silent if not each.active]:
+            message = f"revision {', '.join(stopped)} is inactive; no request is answered"
+            return Mark(kind, Status.FALSE, Reason.REVISION_INACTIVE, message)
+        if self.wanted is None:
+            return Mark(kind, Status.FALSE, Reason.ROLLING_OUT, step.message)
+        return Mark(kind, Status.FALSE, Reason.STARTING, step.message or self.message)
+
     def _model_marks(self) -> Iterator[Mark]:
         if self.agreed is not None:
-            yield _model_mark(self.mine, self.reports, asleep=self.asleep)
+            yield self._model_mark()
             yield self.agreed
             if (proven := proof(self.reports)) is not None:
                 yield proven
+
+    def _model_mark(self) -> Mark:
+        """Of the replicas that requests go to; ARM alone speaks for those of another revision."""
+        kind = ConditionType.MODEL_LOADED
+        if self.asleep:
+            message = "no replica runs; a request or a rollout starts one"
+            return Mark(kind, Status.UNKNOWN, Reason.SCALED_TO_ZERO, message)
+        names = {revision.name for revision in self.carrying}
+        there = [each for each in self.replicas if each.revision in names]
+        loaded = sum(map(self._loaded, there))
+        return Mark(
+            kind,
+            Status.of(loaded > 0),
+            Reason.LOADED if loaded else Reason.LOADING,
+            f"on {loaded} of {len(there)} replicas",
+        )
+
+    def _loaded(self, replica: Replica) -> bool:
+        if replica.revision != self.spec.revision:
+            return replica.ready
+        report = self.reports.get(replica.name)
+        return report is not None and report.model_loaded
 
 
 def _startup(replica: Replica, report: ReplicaReport) -> float | None:
     """Seconds from the replica's creation by Azure, the image's pull included, until it was ready
     for the first time.
     """
+    created = _created(replica)
+    if created is None or report.ready_at is None:
+        return None
+    return round((report.ready_at - created).total_seconds(), 1)
+
+
+def _created(replica: Replica) -> datetime | None:
     try:
         created = datetime.fromisoformat(str(replica.created_time))
     except ValueError:
         return None
-    created = created if created.tzinfo else created.replace(tzinfo=UTC)
-    return round((report.ready_at - created).total_seconds(), 1) if report.ready_at else None
+    return created if created.tzinfo else created.replace(tzinfo=UTC)
 
 
 def _not_yet(
@@ -232,47 +374,8 @@ def _not_yet(
     )
 
 
-def _revision_mark(wanted: Revision | None, step: Step) -> Mark:
-    if wanted is None:
-        return Mark(ConditionType.REVISION_HEALTHY, Status.FALSE, Reason.ROLLING_OUT, step.message)
-    if wanted.failed:
-        return Mark(
-            ConditionType.REVISION_HEALTHY,
-            Status.FALSE,
-            Reason.REVISION_FAILED,
-            wanted.error or f"{wanted.name} is {wanted.running}",
-        )
-    if wanted.serving:
-        return Mark(
-            ConditionType.REVISION_HEALTHY, Status.TRUE, Reason.HEALTHY, f"revision {wanted.name}"
-        )
-    return Mark(ConditionType.REVISION_HEALTHY, Status.FALSE, Reason.STARTING, step.message)
-
-
-def _model_mark(
-    mine: Sequence[Replica], fresh: Mapping[str, ReplicaReport], *, asleep: bool
-) -> Mark:
-    if asleep:
-        return Mark(
-            ConditionType.MODEL_LOADED,
-            Status.UNKNOWN,
-            Reason.SCALED_TO_ZERO,
-            "no replica runs; a request or a rollout starts one",
-        )
-    loaded = [r for r in mine if (report := fresh.get(r.name)) is not None and report.model_loaded]
-    if mine and len(loaded) == len(mine):
-        return Mark(
-            ConditionType.MODEL_LOADED,
-            Status.TRUE,
-            Reason.LOADED,
-            f"on {len(loaded)} of {len(mine)} replicas",
-        )
-    return Mark(
-        ConditionType.MODEL_LOADED,
-        Status.FALSE,
-        Reason.LOADING,
-        f"on {len(loaded)} of {len(mine)} replicas",
-    )
+def _ready_by_arm(replica: Replica) -> bool:
+    return replica.ready
 
 
 def _time(value: datetime) -> str:

@@ -70,4 +70,6 @@ def _service(ref: DocumentRef, records: Mapping[ObjectKey, ObjectRecord]) -> dic
         "adapters": [adapter.dump() for adapter in adapters],
         "revisions": [revision.dump() for revision in app.revisions],
         "replicas": [replica.dump() for replica in app.replicas],
+        "lookedAt": app.arm.looked_at or None,
+        "replicasLookedAt": app.arm.replicas_at or None,
     }

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from reconciler.api.outputs import AppOutputs, Replica
+from reconciler.api.outputs import AppOutputs, ArmView, Replica
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.composition import template
 from reconciler.kinds.replicas import Seen
@@ -35,7 +35,7 @@ def test_predicted_and_actual_stand_side_by_side(ready_at, seconds, reason):
     spec = ContainerAppSpec(
         "phi", "rg", "dev", {}, template={"scale": {}}, suffix="r1", startup_seconds=170
     )
-    seen = Seen.of(spec, (), (REPLICA,), [report], None, None, now)
+    seen = Seen.of(spec, ArmView((), (REPLICA,)), [report], None, None, now)
     (row,) = seen.outputs(AppOutputs()).replicas
     assert row.dump()["startup"] == {"predictedSeconds": 170, "seconds": seconds}, reason
 

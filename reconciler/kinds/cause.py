@@ -1,0 +1,182 @@
+"""Why a service does not come up, in Azure's and its container's own words: the last lines of
+output, or of the platform's events, and what is left of the GPU quota. Whatever cannot be read is
+left out, because it only explains what `replicas` has seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.api.conditions import Status
+from reconciler.api.reasons import Cause, Reason
+from reconciler.api.resources import ContainerAppSpec
+from reconciler.arm import apps
+from reconciler.arm.clients import Arm
+from reconciler.arm.logs import event_endpoint, log_token, stream_logs
+from reconciler.engine.errors import ReconcileError
+from reconciler.engine.external import Mark
+from reconciler.kinds import quota
+from reconciler.kinds.hold import Hold
+from reconciler.kinds.replicas import Seen
+from reconciler.kinds.rollout import Action, Step, Verdict
+from serving.untrusted import UntrustedError, parse
+
+LINES, LONGEST = 3, 200  # of output, and characters of each
+READ = 40  # lines asked for; blank ones and those without a letter say nothing
+READABLE = 4000  # characters of a line that are looked at
+PATIENCE = 5.0  # seconds for all of it
+FRESH = 20.0  # seconds in which a service's words are not asked for again
+_SECRET = re.compile(
+    r"(?i)(mk-[\w-]{16,}|hf_\w{16,}|bearer\s+\S+|eyJ[\w-]+\.[\w-]+\.[\w-]+"
+    r"|[\w-]*(?:password|passwd|secret|token|api[_-]?key|account[_-]?key|sig)[\w-]*\"?\s*[=:]\s*"
+    r"\S+)"
+)
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\S+\s+(?:std(?:out|err) [FP] )?")
+# Lines without a word, and those with which the log stream itself begins.
+_EMPTY = re.compile(r"^\W*$|[Cc]onnect(?:ing|ed) to (?:the )?container", re.ASCII)
+_NOISE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[^\x20-\x7e\xa0-\uffff]")
+
+
+@dataclass(frozen=True)
+class Tale:
+    """What is said of a service. `whole` means that nothing is lacking, `silent` that its endpoint
+    does not answer.
+    """
+
+    reason: Cause | None
+    message: str
+    whole: bool = False
+    silent: bool = False
+
+
+class Causes:
+    """Remembers what was read for a while: a revision that fails is looked at often."""
+
+    def __init__(self, arm: Arm, clock: Callable[[], float]) -> None:
+        self.arm, self.clock = arm, clock
+        self._known: dict[str, tuple[float, str]] = {}
+
+    async def tale(
+        self,
+        spec: ContainerAppSpec,
+        found: Mapping[str, Any],
+        seen: Seen,
+        step: Step,
+        verdict: Verdict,
+        held: Hold | None,
+        reached: Sequence[Mark],
+    ) -> Tale:
+        """Why the service is not as desired, the gravest first."""
+        if held:
+            cause = held.cause or f"revision {held.refused} did not serve"
+            state = "serves" if seen.proven else "is to serve again"
+            message = f"{cause}; revision {held.serves} {state} until the document's spec changes"
+            return Tale(Reason.ROLLED_BACK, message, whole=seen.proven)
+        if verdict.failed:
+            return Tale(Reason.REVISION_FAILED, verdict.failed)
+        if step.action not in (Action.NONE, Action.WAIT):
+            return Tale(Reason.ROLLING_OUT, step.message or seen.message, whole=seen.proven)
+        if seen.wanted is not None and seen.wanted.failed:
+            message = await self.of_failure(seen.message or step.message, spec, found, seen)
+            return Tale(Reason.REVISION_FAILED, message)
+        if step.action is Action.WAIT:
+            message = verdict.message or seen.message or step.message
+            return Tale(Reason.STARTING, message, whole=seen.proven)
+        if not seen.proven:
+            return Tale(seen.unproven, seen.message)
+        for mark in reached:
+            if mark.status is Status.FALSE:
+                return Tale(Reason.UNREACHABLE, mark.message, silent=True)
+        if seen.missing:
+            why = await self._remembered(
+                f"{spec.revision} lacks", quota.full(self.arm, spec, found)
+            )
+            message = "; ".join(filter(None, [seen.lacking, why]))
+            return Tale(Reason.REPLICAS_MISSING if why or seen.late else Reason.STARTING, message)
+        return Tale(Reason.SCALED_TO_ZERO if seen.asleep else None, "", whole=True)
+
+    async def of_failure(
+        self, said: str, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen
+    ) -> str:
+        """What is `said` of the wanted revision, with what Azure and the container say of it, and
+        what serves meanwhile.
+        """
+        details = [each.details for each in seen.mine if each.details and not each.ready][:1]
+        words = await self._remembered(f"{spec.revision} fails", self._words(spec, found))
+        others = [each.name for each in seen.carrying if each.name != spec.revision]
+        serving = f"{', '.join(others)} still serves" if others and seen.serves else ""
+        parts = [said or f"revision {spec.revision} is not healthy", words, *details]
+        parts.append(serving or "nothing serves meanwhile")
+        return ". ".join(part.rstrip(".") for part in dict.fromkeys(parts) if part)
+
+    async def _remembered(self, key: str, asking: Coroutine[Any, Any, str]) -> str:
+        at, known = self._known.get(key, (-FRESH, ""))
+        now = self.clock()
+        if key in self._known and now - at < FRESH:
+            asking.close()
+            return known
+        try:
+            async with asyncio.timeout(PATIENCE):
+                known = await asking
+        except (ReconcileError, TimeoutError):
+            pass  # what was known before still explains it
+        self._known = {k: v for k, v in self._known.items() if now - v[0] < 10 * FRESH}
+        self._known[key] = (now, known)
+        return known
+
+    async def _words(self, spec: ContainerAppSpec, found: Mapping[str, Any]) -> str:
+        group, name = spec.resource_group, spec.name
+        hidden = [*(await apps.list_secrets(self.arm, group, name)).values()]
+        hidden.append(self.arm.settings.hf_token)
+        token = await log_token(self.arm, group, name)
+        for replica in await apps.list_replicas(self.arm, group, name, spec.revision):
+            for container in (replica.get("properties") or {}).get("containers") or []:
+                endpoint = container.get("logStreamEndpoint")
+                if not container.get("ready") and endpoint:
+                    lines = await self._tail(str(endpoint), token, hidden)
+                    if lines:
+                        return f"{container.get('name', 'container')}'s last output: {lines}"
+        endpoint = str(found["properties"].get("eventStreamEndpoint") or "")
+        events = event_endpoint(self.arm, group, name, endpoint) if endpoint else ""
+        lines = await self._tail(events, token, hidden, spec.revision) if events else ""
+        return f"Azure's last events: {lines}" if lines else ""
+
+    async def _tail(self, endpoint: str, token: str, hidden: Iterable[str], about: str = "") -> str:
+        lines: list[str] = []
+        stream = stream_logs(self.arm, endpoint, token, follow=False, tail=READ)
+        async for line in stream:
+            text = plain(line, hidden)
+            if about in line and not _EMPTY.search(text):
+                lines = [*lines[1 - LINES :], text]
+        return " | ".join(lines)
+
+
+def plain(line: str, hidden: Iterable[str] = ()) -> str:
+    """A line of somebody's output as it may be shown: short, printable, without the `hidden` values
+    and without what looks like a secret. Of a line of JSON, its message.
+    """
+    line = _message(line[:READABLE])
+    for value in hidden:
+        if len(value) >= 6:
+            line = line.replace(value, "(secret)")
+    text = _SECRET.sub("(secret)", _NOISE.sub(" ", line))
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+
+
+def _message(line: str) -> str:
+    text = _STAMP.sub("", line)
+    if text.startswith("{"):
+        try:
+            said = parse(text.encode())
+        except UntrustedError:
+            return text
+        if isinstance(said, dict):
+            named = {str(key).lower(): value for key, value in said.items()}
+            words = [named.get(field) for field in ("reason", "msg", "message", "log")]
+            return ": ".join(str(word) for word in words if word) or text
+    return text
