@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
 
 SLOW = (Phase.WORKING, Phase.UNREADY)
-TROUBLE = (Phase.RETRYING, Phase.BLOCKED, Phase.STALLED, Phase.NOT_CONVERGING)
 LOOK = 0.3  # seconds between looks at what no single pass shows
 EVERY = 30.0  # seconds between lines about the same wait, where no terminal can show a moving one
 
@@ -57,7 +56,7 @@ class Narrator:
             self._line(
                 key, outcome.event.message, "yellow" if outcome.event.type == "Warning" else ""
             )
-        elif outcome.phase in TROUBLE:
+        elif outcome.troubled:
             self._news(key, f"{outcome.reason}: {outcome.message}", "red")
         elif outcome.phase in SLOW and outcome.message:
             self._waits(key, outcome.message)

@@ -176,7 +176,7 @@ CASES = [
     pytest.param(
         foreign_revision, {"ContainerApp/web": "template.containers[app].env[COLOUR]"}, marks=slow
     ),
-    pytest.param(deactivate_revision, {"ContainerApp/web": "revisions[web--"}, marks=slow),
+    (deactivate_revision, {"ContainerApp/web": "revisions[web--"}),
     pytest.param(change_app_tags, {"ContainerApp/web": "tags.moorage-document"}, marks=slow),
     pytest.param(
         remove_profile,

@@ -1,0 +1,68 @@
+"""What is said of a service is so: a revision that fails tells its cause while the old one serves,
+and the age of each look is told.
+"""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.e2e.stage import condition_of, service
+
+RESYNC = 2.0
+CRASHES = """
+import sys
+print("reading the model", flush=True)
+print("token=hf_abcdefghijklmnopqrstuvwx", flush=True)
+print("ValueError: no weights in /nowhere", file=sys.stderr, flush=True)
+sys.exit(3)
+"""
+
+
+@pytest.fixture(scope="module")
+def up(stage):
+    stage.code("web")
+    stage.save(service("web"))
+    up = stage.up(resync=RESYNC)
+    yield up
+    up.end()
+
+
+async def test_the_cause_arrives_and_the_old_revision_serves(stage, up):
+    """Ready stays True; the conditions, one event, `up` and the status carry the container's last
+    output, without its secrets, and the name of what still serves.
+    """
+    await up.settled_on("web", version="one")
+    old = up.document("web")["revisions"][0]["name"]
+    (stage.root / "code-web" / "app.py").write_text(CRASHES)
+
+    def told():
+        document = up.document("web")
+        progressing = condition_of(document, "Progressing")
+        return progressing["reason"] == "RevisionFailed" and "ValueError" in progressing["message"]
+
+    await up.until(told, 60, "the crash is told with its output")
+    document = up.document("web")
+    for kind in ("Progressing", "Synced"):
+        found = condition_of(document, kind)
+        assert (found["status"], found["reason"]) == ("False", "RevisionFailed")
+        assert "ValueError: no weights in /nowhere" in found["message"]
+        assert f"{old} still serves" in found["message"]
+        assert "hf_abc" not in found["message"]
+    assert condition_of(document, "Ready")["status"] == "True"
+    assert condition_of(document, "RevisionHealthy")["status"] == "True"
+    events = [event for event in stage.events() if event.reason == "RevisionFailed"]
+    assert events
+    assert "still serves" in events[-1].message
+    await up.until(lambda: "ValueError: no weights" in up.output, 10, "up prints the cause")
+    assert "hf_abc" not in up.output
+    assert "NotReady" not in {event.reason for event in stage.events()}
+    stage.code("web", version="two")
+    await up.settled_on("web", version="two")
+
+
+async def test_the_status_says_how_old_its_look_is(stage, up):
+    """A field for programs, an age for people."""
+    await up.settled_on("web", version="two")
+    looked = datetime.fromisoformat(up.document("web")["lookedAt"])
+    assert abs((datetime.now(UTC) - looked).total_seconds()) < 3 * RESYNC + 5
+    assert "looked at" in stage.moorage("status").stdout
