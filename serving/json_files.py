@@ -1,5 +1,5 @@
-"""JSON that somebody else wrote, read within bounds: bytes, depth and type. Used by preflight's
-modules on both sides.
+"""JSON objects of an adapter or a model, read as untrusted.py reads files, with sentences that name
+the file. Used by preflight's modules on both sides.
 """
 
 from __future__ import annotations
@@ -8,22 +8,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-LIMIT = 4 << 20  # bytes; an adapter_config.json has a few thousand
+from serving.untrusted import SMALL, UntrustedError, read
+
 _LFS = b"version https://git-lfs"
 
 
-class FileFault(ValueError):
+class FileFault(UntrustedError):
     """The file is not what it should be; the text is one sentence for a person."""
 
 
-def read_object(path: Path, limit: int = LIMIT) -> dict[str, Any]:
+def read_object(path: Path, limit: int = SMALL) -> dict[str, Any]:
     """The JSON object in a file. Raises FileFault for what is none, OSError as usual."""
-    with path.open("rb") as file:
-        data = file.read(limit + 1)
+    try:
+        data = read(path, limit)
+    except UntrustedError as error:
+        raise FileFault(f"{path.name} cannot be used: {error}") from None
     if is_pointer(data):
         raise FileFault(pointer_fault(path.name))
-    if len(data) > limit:
-        raise FileFault(f"{path.name} is larger than {limit >> 20} MiB")
     return parse_object(data, path.name)
 
 

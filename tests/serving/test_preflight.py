@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 from array import array
 from pathlib import Path
@@ -103,6 +104,16 @@ def _linked(path: Path):
     real = path.with_name("elsewhere")
     path.rename(real)
     path.symlink_to(real)
+
+
+def _piped(name: str):
+    """A pipe in the place of a file, which nobody writes to."""
+
+    def damage(folder: Path):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return damage
 
 
 def _zero(tensors, side):
@@ -240,6 +251,14 @@ REFUSED = [
         {},
         lambda f: (f / "adapter_config.json").write_text("[" * 100_000 + "]" * 100_000),
         "nested too deep",
+    ),
+    ("a pipe for the configuration", {}, _piped("adapter_config.json"), "no adapter_config.json"),
+    ("a pipe for the weights", {}, _piped("adapter_model.safetensors"), "no adapter_model"),
+    (
+        "a long configuration",
+        {},
+        lambda f: (f / "adapter_config.json").write_bytes(b" " * (5 << 20)),
+        "has more than 4194304 bytes",
     ),
 ]
 

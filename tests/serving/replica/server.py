@@ -10,12 +10,14 @@ import json
 import os
 import subprocess
 import time
+from array import array
 from pathlib import Path
 
 import aiohttp
 
 from serving.catalogue import Adapter
 from tests.ports import free_port
+from tests.serving.plain_vllm import edit
 from tests.serving.replica_share import ROOT, ReplicaShare
 from tests.tiny_model import build, make_adapter
 
@@ -187,6 +189,18 @@ def make_weaker(server: Server, word: str) -> Path:
     return make_adapter(
         server.folder / "made" / f"{word}-weak", word, 0, model=server.tiny / "model", lora_alpha=7
     )
+
+
+def scaled(server: Server, name: str, factor: float) -> Path:
+    """An adapter whose lora_B is `factor` times what it would be to answer red."""
+    folder = make_adapter(server.folder / "made" / name, "red", 7, model=server.tiny / "model")
+    edit(
+        folder,
+        lambda key, values: (
+            array("f", [factor * each for each in values]) if "lora_B" in key else values
+        ),
+    )
+    return folder
 
 
 def lives(pid: int) -> bool:

@@ -14,6 +14,7 @@ from tests.serving.replica.server import (
     chat,
     make_weaker,
     models,
+    scaled,
     stream,
     tokens,
 )
@@ -97,19 +98,22 @@ async def test_a_version_that_cannot_be_loaded_leaves_the_last_good_one_serving(
     await server.serves(red, green)
 
 
-async def test_an_adapter_that_changes_nothing_is_served_and_said_to(server, client):
-    """Weights of zero load and answer; the report says SameAsBase."""
-    folder = make_adapter(server.folder / "null", "red", 7, model=server.tiny / "model")
-    weights = folder / "adapter_model.safetensors"
-    header = 8 + int.from_bytes(weights.read_bytes()[:8], "little")
-    weights.write_bytes(weights.read_bytes()[:header] + bytes(weights.stat().st_size - header))
-    null = server.adapter("null", folder)
+async def test_an_adapter_that_changes_nothing_is_told(server, client):
+    """Weights of zero are refused. What is so small that it changes nothing is served, and told as
+    SameAsBase; the others beside it are served and proven.
+    """
     red, green = server.colour("red"), server.colour("green")
-    server.share.write(red, green, null)
-    await server.serves(red, green, null)
-    assert (await chat(client, "null"))[1] == "plain"
-    assert server.state("null")["reason"] == "SameAsBase"
+    null = server.adapter("null", scaled(server, "null", 0.0))
+    faint = server.adapter("faint", scaled(server, "faint", 1e-6))
+    server.share.write(red, green, null, faint)
+    await server.until(lambda: server.state("null")["state"] == "Failed")
+    await server.until(lambda: server.state("faint")["state"] == "Loaded")
+    assert "lora_B is zero in every module" in server.state("null")["message"]
+    assert server.state("faint")["reason"] == "SameAsBase"
     assert server.state("red")["reason"] == "Proven"
+    assert (await chat(client, "faint"))[1] == (await chat(client, "tiny"))[1] == "plain"
+    assert (await chat(client, "red"))[1] == "red"
+    assert (await chat(client, "null"))[:2] == (404, "model_not_found")
     server.share.write(red, green)
     await server.serves(red, green)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.catalogue import Adapter
 from tests.serving.replica.server import (
     START,
     chat,
@@ -49,14 +50,16 @@ async def test_a_stop_finishes_running_requests_and_refuses_new_ones(server, cli
 async def test_a_killed_launch_takes_vllm_with_it(server):
     """SIGKILL of PID 1's stand-in leaves no process behind that holds the port or the memory.
     Before that: a replica that starts fresh while the desired version is broken is ready with the
-    last good one, and says so.
+    last good one, and says so; an adapter that was never good keeps it from nothing, required or
+    not.
     """
     red, green = server.colour("red"), server.colour("green")
     broken = server.share.publish(
         make_adapter(server.folder / "dora", "red", 9, model=server.tiny / "model", use_dora=True),
         "red",
     )
-    server.share.write(red.model_copy(update={"desired": broken, "last_good": red.desired}), green)
+    held = red.model_copy(update={"desired": broken, "last_good": red.desired})
+    server.share.write(held, green, Adapter(name="new", desired=broken, required=True))
     server.start()
     await server.until(
         lambda: (
@@ -71,6 +74,8 @@ async def test_a_killed_launch_takes_vllm_with_it(server):
         "PreflightFailed",
         red.desired.digest,
     )
+    assert server.state("green")["state"] == "Loaded"
+    assert (server.state("new")["state"], server.state("new")["digest"]) == ("Failed", None)
     server.share.write(red, green)
     below = processes_below(server.process.pid)
     assert len(below) >= 3

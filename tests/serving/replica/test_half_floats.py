@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from array import array
-
 import pytest
 
-from tests.serving.plain_vllm import edit
-from tests.serving.replica.server import PYTHON, START, Server
-from tests.tiny_model import make_adapter
+from tests.serving.replica.server import PYTHON, START, Server, scaled
 
 pytestmark = [
     pytest.mark.e2e,
@@ -25,9 +21,7 @@ async def test_an_adapter_that_is_nearly_zero_is_not_proven_in_bfloat16(tmp_path
     server = Server(tmp_path)
     adapters = [server.colour("red")]
     for name, factor in (("faint", 1e-3), ("fainter", 1e-6), ("faintest", 1e-12)):
-        folder = make_adapter(tmp_path / name, "red", 7, model=server.tiny / "model")
-        edit(folder, lambda key, values, by=factor: _scaled(key, values, by))
-        adapters.append(server.adapter(name, folder))
+        adapters.append(server.adapter(name, scaled(server, name, factor)))
     server.share.write(*adapters)
     server.start("--dtype", "bfloat16")
     try:
@@ -42,7 +36,3 @@ async def test_an_adapter_that_is_nearly_zero_is_not_proven_in_bfloat16(tmp_path
         "fainter": "SameAsBase",
         "faintest": "SameAsBase",
     }
-
-
-def _scaled(key: str, values: array, factor: float) -> array:
-    return array("f", [factor * value for value in values]) if "lora_B" in key else values
