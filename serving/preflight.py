@@ -181,8 +181,10 @@ def _other_name(config: Mapping[str, Any], known: tuple[str, ...]) -> list[str]:
 
 
 def _left_out(folder: Path) -> list[str]:
-    """What a trainer left beside the adapter: it is neither published nor part of a version."""
-    names = sorted(path.name for path in folder.iterdir() if path.name not in READ)
+    """What a trainer left beside the adapter: it is neither published nor part of a version. The
+    README that peft writes beside every adapter is not worth a word.
+    """
+    names = sorted({path.name for path in folder.iterdir()} - {*READ, "README.md"})
     if not names:
         return []
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""

@@ -50,6 +50,14 @@ def adapter_problems(loaded: Loaded) -> Iterator[Problem]:
         )
 
 
+def adapter_notes(loaded: Loaded) -> Iterator[str]:
+    """What a person should know of local adapters that can be served."""
+    if isinstance(loaded.document, InferenceService) and loaded.document.spec.model is not None:
+        for path, name, folder in _local_adapters(loaded, loaded.document):
+            what = f"the canary of adapter {name!r}" if "canary" in path else f"adapter {name!r}"
+            yield from (f"{what}: {note}" for note in fit(folder, loaded).notes)
+
+
 def fit(folder: Path, loaded: Loaded) -> Findings:
     """The adapter in `folder` against the model and the engine of a document that serves one."""
     service = loaded.document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.api.adapters import adapter_notes
 from reconciler.cli.context import Files, manifest_of
 
 
@@ -15,3 +16,5 @@ def validate(file: Files = None) -> None:
             f"{loaded.document.kind} {loaded.document.metadata.name}: valid"
             f" ({loaded.file}:{loaded.line})"
         )
+        for note in adapter_notes(loaded):
+            print(f"  note: {note}")

@@ -5,6 +5,8 @@ import math
 
 import pytest
 
+from reconciler.cli.app import run
+
 
 def safetensors(path, shapes):
     """A weights file of ones."""
@@ -58,6 +60,27 @@ def test_a_fitting_adapter_is_fine(manifest, service):
         manifest.path / "models/phi",
         manifest.path / "adapters/a",
     }
+
+
+def test_what_a_trainer_left_in_the_folder_is_said_and_not_published(manifest, service, capsys):
+    """`validate` names it once; the README that peft writes beside every adapter is not worth a
+    word.
+    """
+    folder = manifest.path / "adapters" / "a"
+    adapter(folder, base=None)
+    (folder / "README.md").write_text("# an adapter")
+    file = manifest.path / "m.yaml"
+    file.write_text(service())
+    assert run(["validate", "-f", str(file)]) == 0
+    assert "note:" not in capsys.readouterr().out
+    (folder / "optimizer.pt").write_bytes(b"state")
+    (folder / "checkpoint-7").mkdir()
+    assert run(["validate", "-f", str(file)]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "note:" in line]
+    assert told == [
+        "  note: adapter 'a': only adapter_config.json and adapter_model.safetensors are published;"
+        " left out: checkpoint-7, optimizer.pt"
+    ]
 
 
 def test_an_adapter_of_another_base_model(manifest, service):
