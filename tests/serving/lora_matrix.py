@@ -31,13 +31,6 @@ SMALL: dict[str, Any] = {
     "eos_token_id": 2,
     "initializer_range": 0.12,
 }
-_MOE = {
-    "num_experts": 4,
-    "num_experts_per_tok": 2,
-    "moe_intermediate_size": 64,
-    "decoder_sparse_step": 1,
-    "mlp_only_layers": [],
-}
 _OPT = {
     key: value
     for key, value in SMALL.items()
@@ -87,9 +80,6 @@ ARCHITECTURES = {
     "starcoder2": Architecture("Starcoder2", SMALL, _LLAMA_LIKE[0], ("c_fc", "c_proj")),
     "stablelm": Architecture("StableLm"),
     "gpt2": Architecture("GPT2", _GPT2, ("c_attn",), ("c_fc",)),
-    "qwen3moe": Architecture("Qwen3Moe", SMALL | HEADS | _MOE),
-    "qwen2moe": Architecture("Qwen2Moe", SMALL | _MOE | {"shared_expert_intermediate_size": 96}),
-    "mixtral": Architecture("Mixtral", SMALL | {"num_local_experts": 4, "num_experts_per_tok": 2}),
 }
 
 
