@@ -1,8 +1,6 @@
-"""The line between launch (PID 1) and the plugin inside vLLM: JSON lines over a socket pair, both
-ways.
-
-launch owns the share's report so that a share that hangs can never touch the process that serves;
-what the replica knows travels here, and `drain` travels back.
+"""The connection between launch (PID 1) and the plugin inside vLLM: JSON lines over a socket pair,
+in both directions. launch writes the report to the share, so that a share that hangs cannot stop
+the process that serves. The plugin sends the replica's state; launch sends `drain`.
 """
 
 from __future__ import annotations
@@ -35,8 +33,8 @@ class Control:
         self._task = asyncio.create_task(self._read(reader), name="control")
 
     def send(self, message: dict[str, Any]) -> None:
-        """Queue a message; lost without a word when the other end is gone, which `on_message(None)`
-        tells.
+        """Queue a message. The message is lost if the other end is gone, which `on_message(None)`
+        reports.
         """
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(json.dumps(message).encode() + b"\n")
@@ -57,6 +55,6 @@ class Control:
 
 
 def inherited_end() -> socket.socket | None:
-    """The end that launch left for its child, or None where vLLM was started by something else."""
+    """The end that launch passed to its child; None if launch did not start vLLM."""
     number = os.environ.get(FD_VARIABLE, "")
     return socket.socket(fileno=int(number)) if number.isdigit() else None

@@ -37,7 +37,7 @@ def preflight(policy: Cors | None, headers: Iterable[Header], allowed: str | Non
 
 
 def added(policy: Cors | None, headers: Iterable[Header]) -> list[Header]:
-    """What an answer to this request carries besides."""
+    """The additional headers of an answer to this request."""
     origin = next((value for name, value in headers if name == b"origin"), None)
     if policy is None or origin is None:
         return []

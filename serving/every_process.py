@@ -1,5 +1,5 @@
-"""What each of vLLM's processes does first, through the entry point group `vllm.general_plugins`:
-server, engine, workers.
+"""What each process of vLLM (server, engine, workers) does first, through the entry point group
+`vllm.general_plugins`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from serving.processes import die_with_parent
 def register() -> None:
     """The entry point's target. vLLM calls it once per process, before it loads a model.
 
-    An engine outlives a server that was killed outright, and keeps the model's memory:
-    die_with_parent ends the chain launch, server, engine, worker from whichever link broke.
+    Without die_with_parent, an engine would survive a killed server and keep the model's memory.
+    With it, each process of the chain launch, server, engine, worker ends with its parent.
     """
     die_with_parent()
     cpu_lora.correct()

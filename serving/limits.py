@@ -50,7 +50,7 @@ _OUTPUT = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 @dataclass(frozen=True)
 class Bounds:
-    """The limits of one call: the service's, and the key's own in their place."""
+    """The limits of one call: those of the key, or else those of the service."""
 
     service: Limits
     prompt_tokens: int | None
@@ -77,7 +77,7 @@ class Order:
 
 
 def judge(asked: Mapping[str, Any], path: str, bounds: Bounds, length: int) -> Order | Answer:
-    """The order, or why it is refused. `length` is the body's in bytes."""
+    """The order, or the reason why it is refused. `length` is the length of the body in bytes."""
     faults = (*_faults(asked, path, bounds), *media.faults(asked, bounds.service))
     if path not in (*GENERATING, "/v1/embeddings") and length > TOKENIZED:
         return too_large(TOKENIZED)

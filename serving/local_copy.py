@@ -41,7 +41,7 @@ class LocalCopies:
         self._share, self._root, self._budget = share, root, budget
 
     def fetch(self, name: str, version: AdapterVersion) -> Path:
-        """The local folder of a version, copied if it is not there. Raises AdapterError."""
+        """The local folder of a version, copied if it does not exist. Raises AdapterError."""
         if not _NAME.fullmatch(name) or not _NAME.fullmatch(version.digest):
             raise AdapterError("BadName", f"{name!r} cannot be the name of an adapter")
         target = self._root / f"{name}@{version.digest}"
@@ -67,7 +67,7 @@ class LocalCopies:
         shutil.rmtree(self._root / f"{name}@{digest}", ignore_errors=True)
 
     def sweep(self, keep: Collection[tuple[str, str]]) -> None:
-        """Remove what an earlier process left, but for the names and digests in `keep`."""
+        """Remove the folders of an earlier process, except the names and digests in `keep`."""
         kept = {f"{name}@{digest}" for name, digest in keep}
         for folder in self._root.iterdir() if self._root.is_dir() else ():
             if folder.name not in kept:

@@ -1,8 +1,6 @@
-"""Writes the replica's report to the share, from a thread in launch, where a share that hangs or
-fails hurts nobody.
-
-The file belongs to this replica alone; the daemon reads it and takes a heartbeat older than 45 s
-for silence.
+"""Writes the replica's report to the share, from a thread in launch, so that a share that hangs or
+fails does not stop the server. Only this replica writes the file. The daemon reads it, and ignores
+a report with a heartbeat older than 45 s.
 """
 
 from __future__ import annotations
@@ -21,7 +19,9 @@ log = logging.getLogger("moorage.report")
 
 
 class Reporter:
-    """Writes `<folder>/<replica>.json` every few seconds and whenever `update` brings news."""
+    """Writes `<folder>/<replica>.json` every few seconds, and at once when `update` changes the
+    report.
+    """
 
     def __init__(
         self, folder: Path | None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -45,7 +45,7 @@ class Reporter:
             self._news.set()
 
     def close(self, patience: float = 2.0) -> None:
-        """Give the last report a moment to reach the share."""
+        """Wait a moment for the last report to reach the share."""
         if self._folder is not None and self._report is not None:
             self._written.wait(patience)
         self._stopped = True

@@ -41,7 +41,7 @@ class Fault:
 
 
 def faults(asked: Mapping[str, Any], limits: Limits) -> Iterator[Fault]:
-    """What of the request's schemas, grammars and expressions is too large to compile."""
+    """The schemas, grammars and expressions of the request that are too large to compile."""
     for name, what in _structured(asked):
         size = len(json.dumps(what, ensure_ascii=False))
         most = limits.schema_bytes * (TOOLS if name == "tools" else 1)

@@ -1,8 +1,6 @@
-"""What others wrote, read within bounds: bytes, values, depth. Pure, and of the standard library
-alone, so that both sides use it.
-
-A file on the share may have been written by anything that can mount it; a model or an adapter by
-anybody at all.
+"""Reads texts of others within bounds: bytes, values, depth. Pure, and uses only the standard
+library, so that both sides can import it. Anything that mounts the share may have written a file
+there, and anybody may have made a model or an adapter.
 """
 
 from __future__ import annotations
@@ -22,12 +20,12 @@ _STRING = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
 
 
 class UntrustedError(ValueError):
-    """What was read is beyond a bound, or is not what it should be; the text says which."""
+    """The text is beyond a bound, or has the wrong form; the message says which."""
 
 
 class Shape:
-    """Counts the values of a JSON text and how deep they lie, slice by slice, without parsing it.
-    Of what is no JSON it may say anything.
+    """Counts the values of a JSON text and their depth, slice by slice, without parsing the text.
+    For a text that is not JSON the result has no meaning.
     """
 
     def __init__(self) -> None:

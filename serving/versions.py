@@ -1,4 +1,4 @@
-"""What the adapter loop holds of each version, and what it says of them in the replica's report."""
+"""The state of each version in the adapter loop, and its form in the replica's report."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Version:
 
 @dataclass(frozen=True)
 class Route:
-    """What answers for a public name: `canary` for `weight` of a hundred calls, `stable` for the
-    others.
+    """The versions that answer for a public name: `canary` for `weight` of a hundred calls,
+    `stable` for the others.
     """
 
     stable: Version
@@ -63,7 +63,7 @@ Failures = Mapping[tuple[str, str], Failure]
 def report(
     adapter: Adapter, served: Version | None, canary: Version | None, failures: Failures
 ) -> AdapterReport:
-    """What answers for a name now and, where that is not what is wanted, why."""
+    """The version that answers for a name now and, if it is not the desired one, the reason."""
     desired = adapter.desired.digest
     told = _state(adapter.name, desired, served, failures)
     told |= {"digest": served.digest if served else None, **_traffic(served)}

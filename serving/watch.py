@@ -1,8 +1,8 @@
 """Finds the catalogue a replica should follow: the highest valid one in a folder on a share that
 may be stale or torn.
 
-Nothing on the share is trusted without its hash, and what was once valid is kept through absence.
-Blocking; replica.py calls it in a thread.
+A file on the share counts only with its right hash, and a catalogue that was valid stays in use
+while the folder cannot be read. Blocking; replica.py calls it in a thread.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class CatalogueWatch:
         self.problem = ""
 
     def read(self) -> Catalogue | None:
-        """The best catalogue seen so far, or None before there is any. Never raises for what the
-        share does.
+        """The best catalogue seen so far, or None before there is any. Never raises for an error of
+        the share.
         """
         current = self.current.file_name if self.current else ""
         try:

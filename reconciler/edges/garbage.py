@@ -1,5 +1,5 @@
-"""What nothing names any more on a share is deleted. Looked for every hour, or more often where
-garbage is kept for less.
+"""Deletes unused files from shares. It looks every hour, or more often if unused files are kept for
+less than an hour.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class GarbageEdge(Edge):
         await asyncio.sleep(min(self._garbage.after, EVERY))
 
     async def act(self) -> None:
-        """One share that cannot be read keeps no other waiting; its error is raised at the end."""
+        """A share that cannot be read does not delay the other shares; its error is raised at the
+        end.
+        """
         composition = self._composition()
         self._failed = {}
         for item in with_spec(composition.desired, ShareSpec):

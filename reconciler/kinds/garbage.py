@@ -1,5 +1,5 @@
-"""What nothing names any more on a share: published folders, catalogues of former engines, reports
-of former replicas.
+"""Deletes unused files from a share: published folders, catalogues of former engines, reports of
+former replicas.
 
 What counts is what runs, whoever made it: every active revision and job in the subscription, the
 revisions that a rollback may go back to, the catalogues on the share, then the documents. Only what
@@ -35,8 +35,8 @@ _DIGEST = re.compile(r"[0-9a-f]{12}")
 
 
 class Garbage:
-    """Remembers since when each path has been named by nothing; a lost memory only makes it wait a
-    day longer.
+    """Records since when each path has been unused. If the record is lost, the path stays a day
+    longer.
     """
 
     def __init__(self, arm: Arm, shares: Shares, store: Store, after: float) -> None:
@@ -46,7 +46,7 @@ class Garbage:
         self.after = after  # seconds
 
     async def collect(self, ref: ShareRef, desired: Iterable[Desired]) -> AsyncIterator[str]:
-        """Delete what has been garbage for long enough; the paths that went, one by one.
+        """Delete each path that has been unused for long enough, and yield the path.
 
         Raises:
             ReconcileError: something could not be read, then nothing is deleted; or nothing may be
@@ -100,8 +100,8 @@ class Garbage:
         ]
 
     async def _forget_replicas(self, share: Share, engine: str, now: datetime) -> None:
-        """Every replica that ever ran has left a report; those of the living are written anew every
-        few seconds.
+        """Delete old reports. Every replica leaves a report; a running replica writes its report
+        again every few seconds.
         """
         entries, _ = await files.list_directory(share, f"{engine}/replicas")
         for entry in entries:
@@ -159,7 +159,7 @@ async def _below(share: Share, top: str, levels: int) -> AsyncIterator[str]:
 
 
 async def _remove(share: Share, path: str) -> None:
-    """The manifest goes first: half of a folder must not look like a whole one."""
+    """Delete the manifest first: a half-deleted folder must not look complete."""
     await files.delete(share, f"{path}/{MANIFEST}")
     await files.delete_tree(share, path)
 
