@@ -282,9 +282,10 @@ def _shape(body: Body, before: Body, place: str) -> Body:
     cap = (sent.get("workspaceCapping") or {}).get(
         "dailyQuotaGb", (old.get("workspaceCapping") or {}).get("dailyQuotaGb", -1.0)
     )
+    state = old.get("provisioningState")  # a write that is taken brings a Failed one back
     properties: Body = {
         "customerId": old.get("customerId") or str(uuid.uuid4()),
-        "provisioningState": old.get("provisioningState") or "Succeeded",
+        "provisioningState": state if state == "Creating" else "Succeeded",
         "sku": sku,
         "retentionInDays": days,
         "features": {
