@@ -21,7 +21,7 @@ _KINDS = {"GET": "reads", "HEAD": "reads", "DELETE": "deletes"}
 _RATE = {"reads": 25.0, "writes": 10.0, "deletes": 10.0}  # what Azure gives back per second
 _LOW = 25  # of Azure's 250 or 200: below it, no faster than they come back
 _UNTOLD = 2.0  # seconds, when an answer does not say how long
-_SOON = 1.0  # what is waited for here; a worker that waits longer is better at another key
+_SOON = 1.0  # wait here up to this; for longer, the worker takes another key
 _SUBSCRIPTION = re.compile(r"^/subscriptions/([^/]+)", re.IGNORECASE)
 _PROVIDER = re.compile(r"/providers/([^/]+)", re.IGNORECASE)
 
