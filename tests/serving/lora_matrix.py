@@ -150,7 +150,9 @@ def make(out: Path, name: str, variants: Iterable[str]) -> dict[str, Any]:
     architecture = ARCHITECTURES[name]
     model = architecture.build()
     model.save_pretrained(out / "base")
-    made = {each: _made(architecture, VARIANTS[each], out / each) for each in variants}
+    with warnings.catch_warnings():  # of embedding layers and tied weights, the point here
+        warnings.simplefilter("ignore")
+        made = {each: _made(architecture, VARIANTS[each], out / each) for each in variants}
     return {"base": _log_probabilities(model), **made}
 
 
@@ -160,9 +162,7 @@ def _made(architecture: Architecture, variant: Variant, folder: Path) -> list[li
     targets = variant.targets(architecture)
     config = LoraConfig(task_type="CAUSAL_LM", target_modules=targets, **options)
     peft = get_peft_model(architecture.build(), config).eval()
-    with warnings.catch_warnings():  # of embedding layers, which are the point here
-        warnings.simplefilter("ignore")
-        peft.save_pretrained(folder, **variant.saved)
+    peft.save_pretrained(folder, **variant.saved)
     path = folder / "adapter_model.safetensors"
     if variant.values:
         tensors = {name: variant.values(name, value) for name, value in load_file(path).items()}

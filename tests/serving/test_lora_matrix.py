@@ -31,7 +31,7 @@ ENVIRONMENT = {
 }
 QUICK = ("attention", "lm-head", "short-names")
 # And no mixture of experts: vLLM's LoRA for it needs Triton, which the CPU image lacks.
-ALL = ("llama", "qwen2", "phi3", "gemma2", "opt")
+ALL = ("llama", "qwen2", "phi3", "gemma2", "opt", "mistral")
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("vllm"), pytest.mark.timeout(900)]
 
 
