@@ -52,10 +52,16 @@ class ManagedEnvironment(ArmResource[ResourceSpec]):
             "location": found["location"],
             **{k: body[k] for k in ("tags",) if k in body},
         }
+        properties: dict[str, Any] = {}
         if ours:
-            patch["properties"] = {
-                "workloadProfiles": [*body["properties"]["workloadProfiles"], *kept]
-            }
+            properties["workloadProfiles"] = [*body["properties"]["workloadProfiles"], *kept]
+        wanted = (body.get("properties") or {}).get("appLogsConfiguration")
+        there = found["properties"].get("appLogsConfiguration") or {}
+        if wanted and there.get("destination") != wanted["destination"]:
+            whole = await self._with_logs(desired, facts)  # with its key, which Azure never shows
+            properties["appLogsConfiguration"] = whole["properties"]["appLogsConfiguration"]
+        if properties:
+            patch["properties"] = properties
         return await environments.patch_environment(self.arm, spec.resource_group, spec.name, patch)
 
     async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:

@@ -109,6 +109,14 @@ async def remove_profile(azure, stack):
     await (await azure.apps.managed_environments.begin_update(GROUP, ENVIRONMENT, patch)).result()
 
 
+async def send_logs_elsewhere(azure, stack):
+    patch = {
+        "location": "swedencentral",
+        "properties": {"appLogsConfiguration": {"destination": "azure-monitor"}},
+    }
+    await (await azure.apps.managed_environments.begin_update(GROUP, ENVIRONMENT, patch)).result()
+
+
 async def delete_workspace(azure, stack):
     await (await azure.logs.workspaces.begin_delete(GROUP, "law-drift")).result()
 
@@ -168,6 +176,10 @@ CASES = [
     (delete_file, {"PublishedFolder/web/code/web/": "files[app.py]"}),
     (change_file, {"PublishedFolder/web/code/web/": "files[app.py]"}),
     (change_group_tags, {"ResourceGroup/default": "tags.team"}),
+    (
+        send_logs_elsewhere,
+        {"ManagedEnvironment/default": "properties.appLogsConfiguration.destination"},
+    ),
     pytest.param(
         single_mode,
         {"ContainerApp/web": "properties.configuration.activeRevisionsMode"},
