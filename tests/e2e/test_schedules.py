@@ -72,6 +72,8 @@ FAILING = [
     ({"fault": "OperationCanceled", "operation": APPS}, "Azure:OperationCanceled"),
     ({"fault": "ReplicaCrashes"}, "RevisionFailed"),
 ]
+FAILED = {reason for _, reason in FAILING}
+HELD = "RolledBack"
 SHARE = [
     ({"fault": "ShareFull"}, "Azure:ShareSizeLimitReached"),
     ({"fault": "ShareUnreachable"}, "AzureUnreachable"),
@@ -204,6 +206,11 @@ class Run:
             await self.save()
             await self.up.until(lambda: self.told(reason), f"{step}: {reason} is told")
             self.script()
+            await self.up.until(lambda: self.at_the_end() or self.told(HELD), f"{step} goes on")
+            if not self.at_the_end():
+                # The old revision serves, and the change is held until the spec changes.
+                self.world.colour = "blue"
+                await self.save()
         else:
             await self.save()
         await self.up.until(self.at_the_end, f"{step} is done", 90)
@@ -218,8 +225,10 @@ class Run:
         assert commands.load(self.stage.azure_dir / "faults.db", file) == 0
 
     def told(self, reason):
+        """The reason, or that what failed for it was taken back."""
+        reasons = {reason, HELD} if reason in FAILED else {reason}
         return any(
-            condition["reason"] == reason
+            condition["reason"] in reasons
             for document in self.up.daemon.status()["documents"]
             for condition in document["conditions"]
         )
