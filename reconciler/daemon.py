@@ -58,7 +58,7 @@ from reconciler.sources.files import FileSource
 from reconciler.sources.identity import DocumentSet, set_of
 from reconciler.sources.remote import RemoteSources
 from reconciler.toolkit.config_file import ConfigFiles
-from reconciler.web.metrics import Metrics
+from reconciler.web.metrics import DaemonMetrics
 from reconciler.web.server import WebServer
 from reconciler.web.status import status_of
 
@@ -112,7 +112,7 @@ class Daemon:
         self.kinds = kinds_for(self.arm, self.ownership, self.shares)
         self.registrations = Registrations(self.arm, self.shares)
         self.leadership = Leadership(self.shares, self.settings.daemon_dir, self._tell)
-        self.metrics = Metrics(self.arm.calls)
+        self.metrics = DaemonMetrics(self.arm.calls)
         self.controller = Controller(
             self.kinds.values(),
             self.store,

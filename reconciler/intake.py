@@ -26,7 +26,7 @@ from reconciler.arm.ownership import Ownership
 from reconciler.composition import Composition, compose, names_in
 from reconciler.composition.environment import share_of
 from reconciler.composition.world import World
-from reconciler.engine.document_state import DocumentState, Refusal
+from reconciler.engine.document_state import DocumentRefusal, DocumentState
 from reconciler.engine.errors import ReconcileError
 from reconciler.engine.events import Event, normal, warning
 from reconciler.engine.external import Desired, DocumentRef, Gone, ObjectKey
@@ -250,7 +250,7 @@ class Intake:
 
 
 def _changes(
-    before: Mapping[DocumentRef, Refusal], now: Mapping[DocumentRef, Refusal]
+    before: Mapping[DocumentRef, DocumentRefusal], now: Mapping[DocumentRef, DocumentRefusal]
 ) -> Iterator[Event]:
     """An event for each document that is refused for another reason than before, or no more. One
     whose source is on its way needs none.

@@ -204,7 +204,7 @@ class Settings:
         return self.state_dir / "daemon" / self.target_key
 
 
-class Place(NamedTuple):
+class StatePlace(NamedTuple):
     """The folder and key of the daemon's state of a target, and the target's name for people."""
 
     folder: Path
@@ -212,14 +212,14 @@ class Place(NamedTuple):
     title: str
 
 
-def place_of(environ: Mapping[str, str] = os.environ, **given: Any) -> Place:
+def place_of(environ: Mapping[str, str] = os.environ, **given: Any) -> StatePlace:
     """The place of the chosen target. This works while no local Azure runs."""
     if _target(environ, given) == "local":
-        return Place(
+        return StatePlace(
             state_dir(environ, given.get("state_dir")) / "daemon" / "local", "local", "local Azure"
         )
     settings = Settings.from_environment(environ, **given)
-    return Place(settings.daemon_dir, settings.target_key, settings.target_title)
+    return StatePlace(settings.daemon_dir, settings.target_key, settings.target_title)
 
 
 def state_dir(environ: Mapping[str, str] = os.environ, given: Path | str | None = None) -> Path:

@@ -41,7 +41,7 @@ _FINAL = {"EvaluationFailed", NOT_FINITE}
 log = logging.getLogger("moorage.adapters")
 
 
-class Engine(Protocol):
+class LoraEngine(Protocol):
     """What the loop needs of an engine; serving/engine.py is vLLM's. `capacity` is how many
     adapters stay in memory.
     """
@@ -66,7 +66,7 @@ class Adapters:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: LoraEngine,
         copies: LocalCopies,
         base: Path | None,
         clock: Callable[[], float] = time.monotonic,

@@ -18,7 +18,7 @@ from serving.answers import Answer, Message, Send, refuse, too_large, translated
 from serving.bodies import Incoming, Lane, RefusedError, answer_and_drop, read
 from serving.catalogue import Cors, Limits
 from serving.keys import Header, Key, Keys, Refusal
-from serving.limits import Bounds, Order, judge
+from serving.limits import Bounds, Demand, judge
 from serving.schemas import compiles
 from serving.traffic import Call, current_call
 
@@ -111,13 +111,13 @@ class Exchange:
             call.end()
             door.ended(call, body if door.log_prompts else b"")
 
-    async def _take(self, receive: Receive) -> tuple[bytes, Order]:
+    async def _take(self, receive: Receive) -> tuple[bytes, Demand]:
         """The body and what it orders, taken from the key's limits. Raises RefusedError."""
         door, scope = self._door, self._scope
         if _length(scope, door.limits.body) > door.limits.body:
             raise RefusedError(too_large(door.limits.body))
         # A key that has used up its limit is told so before its body is read.
-        self._limited(door.keys.refusal(self._key, Order()))
+        self._limited(door.keys.refusal(self._key, Demand()))
         with door.lane.room(_length(scope, door.limits.body)):
             body = await read(receive, scope["headers"], door.limits.body)
         try:

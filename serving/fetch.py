@@ -29,7 +29,7 @@ _CHUNK = 4 << 20
 
 
 @dataclass(frozen=True)
-class Order:
+class FetchOrder:
     """What to bring where; `token` opens private and gated repositories."""
 
     repository: str
@@ -39,7 +39,7 @@ class Order:
     token: str = ""
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Order:
+    def of(cls, environment: Mapping[str, str]) -> FetchOrder:
         return cls(
             environment["MOORAGE_REPOSITORY"],
             environment["MOORAGE_REVISION"],
@@ -53,7 +53,7 @@ def main() -> int:
     """Exit codes: 0 done, 1 failed and worth another try, 2 the hub refuses and will go on
     refusing.
     """
-    order = Order.of(os.environ)
+    order = FetchOrder.of(os.environ)
     meter = Meter(order.folder)
     try:
         order.folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def main() -> int:
     return 0
 
 
-def fetch(order: Order, meter: Meter) -> str:
+def fetch(order: FetchOrder, meter: Meter) -> str:
     """Bring every file of the revision and write the manifest; returns the folder's digest. Raises
     HubError, OSError.
     """
@@ -109,7 +109,7 @@ def fetch(order: Order, meter: Meter) -> str:
     return digest
 
 
-def _bring(hub: Hub, order: Order, commit: str, file: HubFile, meter: Meter) -> None:
+def _bring(hub: Hub, order: FetchOrder, commit: str, file: HubFile, meter: Meter) -> None:
     target, partial = order.folder / file.path, order.folder / f"{file.path}.tmp"
     partial.parent.mkdir(parents=True, exist_ok=True)
     hashes = file.hashes()

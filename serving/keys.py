@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from serving.catalogue import ApiKey, KeyLimits, Limits
-from serving.limits import Order
+from serving.limits import Demand
 
 Header = tuple[bytes, bytes]
 
@@ -134,7 +134,7 @@ class Keys:
         found = [key for key in self._keys if hmac.compare_digest(digest, key.sha256)]
         return found[0] if found and token else None
 
-    def take(self, key: Key, order: Order) -> Refusal | None:
+    def take(self, key: Key, order: Demand) -> Refusal | None:
         """Take an order from the key's limits and the service's, or say which of them it exceeds.
         What is taken is given back with `settle`.
         """
@@ -148,14 +148,14 @@ class Keys:
                 use.tokens.left -= order.tokens
         return None
 
-    def refusal(self, key: Key, order: Order) -> Refusal | None:
+    def refusal(self, key: Key, order: Demand) -> Refusal | None:
         """Which limit the order exceeds; nothing is taken."""
         now = self._clock()
         return _exceeded(f"The key {key.name!r}", key.use, order, now) or _exceeded(
             "The service", self.service, order, now
         )
 
-    def settle(self, key: Key, order: Order, used: int) -> None:
+    def settle(self, key: Key, order: Demand, used: int) -> None:
         """The order is done and has used so many tokens."""
         for use in (key.use, self.service):
             use.running -= order.sequences
@@ -178,7 +178,7 @@ class Keys:
         return Key(key.name, sha256, models, key.admin, key.evaluation, key.limits, use)
 
 
-def _exceeded(whose: str, use: Use, order: Order, now: float) -> Refusal | None:
+def _exceeded(whose: str, use: Use, order: Demand, now: float) -> Refusal | None:
     """A request for several sequences counts as that many requests."""
     if use.parallel is not None and use.running + order.sequences > use.parallel:
         never = order.sequences > use.parallel

@@ -69,14 +69,14 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Order:
+class Demand:
     """What a request asks for: sequences that vLLM will work on, and about how many tokens."""
 
     sequences: int = 1
     tokens: int = 0
 
 
-def judge(asked: Mapping[str, Any], path: str, bounds: Bounds, length: int) -> Order | Answer:
+def judge(asked: Mapping[str, Any], path: str, bounds: Bounds, length: int) -> Demand | Answer:
     """The order, or the reason why it is refused. `length` is the length of the body in bytes."""
     faults = (*_faults(asked, path, bounds), *media.faults(asked, bounds.service))
     if path not in (*GENERATING, "/v1/embeddings") and length > TOKENIZED:
@@ -85,16 +85,16 @@ def judge(asked: Mapping[str, Any], path: str, bounds: Bounds, length: int) -> O
         return refuse(400, fault.message, fault.code, param=fault.param)
     prompt = min(length // 4, bounds.prompt_tokens or _PROMPT)
     if path not in GENERATING:
-        return Order(1, prompt)
+        return Demand(1, prompt)
     sequences, output = _sequences(asked, path), _output(asked)
     each = min(_ANSWER, bounds.output_tokens) if output is None else output
-    return Order(sequences, prompt + sequences * each)
+    return Demand(sequences, prompt + sequences * each)
 
 
-def _faults(asked: Mapping[str, Any], path: str, bounds: Bounds) -> Iterator[schemas.Fault]:
+def _faults(asked: Mapping[str, Any], path: str, bounds: Bounds) -> Iterator[schemas.BodyFault]:
     limits = bounds.service
     yield from (
-        schemas.Fault(name, f"`{name}` is not served here: {why}.", "unsupported_parameter")
+        schemas.BodyFault(name, f"`{name}` is not served here: {why}.", "unsupported_parameter")
         for name, why in _CLOSED.items()
         if asked.get(name) and name not in limits.opened
     )
@@ -108,7 +108,7 @@ def _faults(asked: Mapping[str, Any], path: str, bounds: Bounds) -> Iterator[sch
     if (output := _output(asked)) is not None and output > bounds.output_tokens:
         name = next(name for name in _OUTPUT if asked.get(name) is not None)
         text = f"{name} is too large: {output}. At most {bounds.output_tokens} tokens are made."
-        yield schemas.Fault(name, text, "invalid_value")
+        yield schemas.BodyFault(name, text, "invalid_value")
     for name, most in _LISTS.items():
         given = asked.get(name)
         yield from _too_many(name, _count(given), most, "entries")
@@ -117,14 +117,14 @@ def _faults(asked: Mapping[str, Any], path: str, bounds: Bounds) -> Iterator[sch
             isinstance(text, str) and len(text) > _TEXTS for text in texts
         ):
             text = f"An entry of {name} is longer than {_TEXTS} letters."
-            yield schemas.Fault(name, text, "string_above_max_length")
+            yield schemas.BodyFault(name, text, "string_above_max_length")
     yield from schemas.faults(asked, limits)
 
 
-def _too_many(name: str, count: int, most: int, what: str) -> Iterator[schemas.Fault]:
+def _too_many(name: str, count: int, most: int, what: str) -> Iterator[schemas.BodyFault]:
     if count > most:
         text = f"The request has {count} {what}; at most {most} are taken."
-        yield schemas.Fault(name, text, "limit_exceeded")
+        yield schemas.BodyFault(name, text, "limit_exceeded")
 
 
 def _count(value: Any) -> int:

@@ -14,14 +14,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from serving.catalogue import Limits
-from serving.schemas import Fault
+from serving.schemas import BodyFault
 
 ENVIRONMENT = {"VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"}
 _URLS = ("image_url", "video_url", "audio_url", "file_url", "url")
 _DATA = ("data", "file_data", "image_embeds", "audio_embeds")
 
 
-def faults(asked: Mapping[str, Any], limits: Limits) -> Iterator[Fault]:
+def faults(asked: Mapping[str, Any], limits: Limits) -> Iterator[BodyFault]:
     """Media that would be fetched from a host that is not named, and more bytes than are taken."""
     total = 0
     for name in ("messages", "input"):
@@ -38,10 +38,10 @@ def faults(asked: Mapping[str, Any], limits: Limits) -> Iterator[Fault]:
                         if not limits.media_domains
                         else f"Media are fetched from {', '.join(limits.media_domains)} alone."
                     )
-                    yield Fault(name, text, "invalid_image_url")
+                    yield BodyFault(name, text, "invalid_image_url")
     if total * 3 // 4 > limits.media_bytes:
         text = f"The request holds more than {limits.media_bytes} bytes of media."
-        yield Fault("messages", text, "image_too_large")
+        yield BodyFault("messages", text, "image_too_large")
 
 
 def allowed(url: str, domains: tuple[str, ...]) -> bool:

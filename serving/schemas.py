@@ -32,7 +32,7 @@ TOOLS = 8  # times the bytes: most of a tool is its description, which nothing c
 
 
 @dataclass(frozen=True)
-class Fault:
+class BodyFault:
     """Why a request is refused: OpenAI's `param`, a sentence, OpenAI's `code`."""
 
     param: str
@@ -40,17 +40,17 @@ class Fault:
     code: str
 
 
-def faults(asked: Mapping[str, Any], limits: Limits) -> Iterator[Fault]:
+def faults(asked: Mapping[str, Any], limits: Limits) -> Iterator[BodyFault]:
     """The schemas, grammars and expressions of the request that are too large to compile."""
     for name, what in _structured(asked):
         size = len(json.dumps(what, ensure_ascii=False))
         most = limits.schema_bytes * (TOOLS if name == "tools" else 1)
         if size > most:
             text = f"`{name}` has {size} bytes; at most {most} are compiled."
-            yield Fault(name, text, "schema_too_large")
+            yield BodyFault(name, text, "schema_too_large")
         elif (parts := _parts(what)) > limits.schema_parts:
             text = f"`{name}` has {parts} parts; at most {limits.schema_parts} are compiled."
-            yield Fault(name, text, "schema_too_complex")
+            yield BodyFault(name, text, "schema_too_complex")
 
 
 def compiles(asked: Mapping[str, Any]) -> bool:

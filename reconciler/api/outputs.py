@@ -176,7 +176,7 @@ class Revision(Outputs):
 
 
 @dataclass(frozen=True)
-class Replica(Outputs):
+class SeenReplica(Outputs):
     """A replica as ARM lists it."""
 
     name: str
@@ -194,7 +194,7 @@ class ArmView(Outputs):
     """
 
     revisions: tuple[Revision, ...] = ()
-    replicas: tuple[Replica, ...] = ()
+    replicas: tuple[SeenReplica, ...] = ()
     looked_at: str = ""
     replicas_at: str = ""
 

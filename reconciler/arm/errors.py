@@ -22,7 +22,7 @@ from azure.core.exceptions import (
 )
 
 from reconciler.api.reasons import AzureCode, Cause, Reason
-from reconciler.arm.faults import Fault, fault_of_operation, fault_of_response, redact
+from reconciler.arm.faults import AzureFault, fault_of_operation, fault_of_response, redact
 from reconciler.engine.errors import (
     Busy,
     MissingElsewhere,
@@ -254,7 +254,7 @@ def translate_operation(body: Mapping[str, Any]) -> ReconcileError:
     return from_fault(fault_of_operation(body))
 
 
-def from_fault(fault: Fault) -> ReconcileError:
+def from_fault(fault: AzureFault) -> ReconcileError:
     """The engine's error for a fault, by code, then by status."""
     rule = (
         _rule_by_words(fault)
@@ -291,7 +291,7 @@ def explain_code(code: str) -> tuple[str, str] | None:
     return (LOOP[rule.kind], rule.hint) if rule else None
 
 
-def _reason(fault: Fault) -> Cause:
+def _reason(fault: AzureFault) -> Cause:
     if fault.code:
         return AzureCode(fault.code)
     if fault.status == 0:
@@ -299,7 +299,7 @@ def _reason(fault: Fault) -> Cause:
     return Reason.AZURE_UNREACHABLE if fault.status >= 500 else AzureCode(f"Http{fault.status}")
 
 
-def _rule_by_words(fault: Fault) -> Rule | None:
+def _rule_by_words(fault: AzureFault) -> Rule | None:
     if not _SAYS_LITTLE.match(fault.code):
         return None
     return next((rule for pattern, rule in _WORDS if pattern.search(fault.message)), None)

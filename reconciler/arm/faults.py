@@ -13,7 +13,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Fault:
+class AzureFault:
     """A refusal: HTTP `status` (0 for a failed operation), `code` (may be empty or a number), one
     line, seconds to wait.
     """
@@ -24,7 +24,7 @@ class Fault:
     retry_after: float | None = None
 
 
-def fault_of_response(response: Any) -> Fault:
+def fault_of_response(response: Any) -> AzureFault:
     """The fault in a response of azure-core (old or new style) whose body has been read."""
     try:
         body = response.text()
@@ -33,7 +33,7 @@ def fault_of_response(response: Any) -> Fault:
     return fault(response.status_code, response.headers, body)
 
 
-def fault(status: int, headers: Mapping[str, str], body: str) -> Fault:
+def fault(status: int, headers: Mapping[str, str], body: str) -> AzureFault:
     """The fault in a status, headers (any case) and a body."""
     lower = {name.lower(): value for name, value in headers.items()}
     code, message = (
@@ -41,10 +41,10 @@ def fault(status: int, headers: Mapping[str, str], body: str) -> Fault:
     )
     code = code or lower.get("x-ms-error-code", "")
     message = _one_line(message) or f"HTTP {status}."
-    return Fault(status, code, message, retry_after(lower) or _delay_in_words(status, message))
+    return AzureFault(status, code, message, retry_after(lower) or _delay_in_words(status, message))
 
 
-def fault_of_operation(body: Mapping[str, Any]) -> Fault:
+def fault_of_operation(body: Mapping[str, Any]) -> AzureFault:
     """The fault in an operation's status body, or in a resource whose provisioningState
     is Failed.
     """
@@ -55,7 +55,7 @@ def fault_of_operation(body: Mapping[str, Any]) -> Fault:
             str(properties.get("deploymentErrors") or properties.get("provisioningError") or "")
         )
     state = str(body.get("status") or properties.get("provisioningState") or "Failed")
-    return Fault(0, code, _one_line(message) or f"The operation ended as {state}.")
+    return AzureFault(0, code, _one_line(message) or f"The operation ended as {state}.")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

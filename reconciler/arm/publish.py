@@ -39,7 +39,7 @@ class LocalFile(NamedTuple):
     sha256: str
 
 
-class Stamp(NamedTuple):
+class ShareStamp(NamedTuple):
     """What a listing said of a published file; kept by the caller, it shows later whether anybody
     has written to it since.
     """
@@ -58,7 +58,7 @@ class Published:
     uploaded: int
     kept: int
     sent: int
-    stamps: Mapping[str, Stamp]
+    stamps: Mapping[str, ShareStamp]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Verification:
     complete: bool
     missing: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
-    stamps: Mapping[str, Stamp] = field(default_factory=dict)
+    stamps: Mapping[str, ShareStamp] = field(default_factory=dict)
 
 
 Progress = Callable[[int, int], None]
@@ -118,7 +118,7 @@ async def verify(
     share: Share,
     prefix: str,
     tree: Mapping[str, LocalFile],
-    stamps: Mapping[str, Stamp] | None = None,
+    stamps: Mapping[str, ShareStamp] | None = None,
 ) -> Verification:
     """Compare the folder with `tree` by names and sizes, and with `stamps` of an earlier publish
     for other writes.
@@ -266,12 +266,12 @@ def _there(entry: files.Entry | None, local: LocalFile) -> bool:
     return entry is not None and entry.size == local.size
 
 
-def _stamps(present: Mapping[str, files.Entry]) -> dict[str, Stamp]:
+def _stamps(present: Mapping[str, files.Entry]) -> dict[str, ShareStamp]:
     return {path: _stamp(entry) for path, entry in present.items() if not files.is_temporary(path)}
 
 
-def _stamp(entry: files.Entry) -> Stamp:
-    return Stamp(entry.size, entry.etag, entry.modified.isoformat() if entry.modified else "")
+def _stamp(entry: files.Entry) -> ShareStamp:
+    return ShareStamp(entry.size, entry.etag, entry.modified.isoformat() if entry.modified else "")
 
 
 class _Meter:

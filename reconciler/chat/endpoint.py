@@ -22,7 +22,7 @@ class EndpointError(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class EndpointAnswer:
     """The part of an answer that has arrived. `first` is the time to the first token, and `pace`
     the tokens per second since then; both are None until they are known.
     """
@@ -70,7 +70,7 @@ class Endpoint:
 
     async def stream(
         self, model: str, messages: Sequence[Mapping[str, str]], **sampling: Any
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncIterator[EndpointAnswer]:
         """The answer so far, again after each new part. The last one is `done` and has vLLM's own
         count of tokens.
 
@@ -106,10 +106,10 @@ class Endpoint:
                     now = time.monotonic()
                     first = first or now
                     text, tokens = text + piece, tokens + 1
-                    yield Answer(text, first - began, _pace(tokens, now - first), tokens)
+                    yield EndpointAnswer(text, first - began, _pace(tokens, now - first), tokens)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise EndpointError(_why(error)) from None
-        yield Answer(
+        yield EndpointAnswer(
             text, first - began if first else None, _pace(tokens, now - first), tokens, done=True
         )
 

@@ -17,7 +17,7 @@ from typing import Any
 import gradio as gr
 
 from reconciler.chat import wording
-from reconciler.chat.endpoint import Answer, Endpoint, EndpointError
+from reconciler.chat.endpoint import Endpoint, EndpointAnswer, EndpointError
 from reconciler.chat.state import Look, State, StateKind
 
 EVERY = 3.0  # seconds between looks
@@ -235,7 +235,7 @@ class Page:
             return
         messages = [{"role": "user", "content": prompt}]
         shown: list[Any] = ["", wording.pace(None)] * 2
-        news: asyncio.Queue[tuple[int, Answer | None, str]] = asyncio.Queue()
+        news: asyncio.Queue[tuple[int, EndpointAnswer | None, str]] = asyncio.Queue()
 
         async def one(side: int, model: str) -> None:
             problem = ""
@@ -266,7 +266,7 @@ class Page:
 
     def _stream(
         self, model: str, messages: Messages, temperature: float, top_p: float, length: float
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncIterator[EndpointAnswer]:
         return self.endpoint.stream(
             model, messages, temperature=temperature, top_p=top_p, max_tokens=int(length)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from reconciler.chat.endpoint import Answer
+from reconciler.chat.endpoint import EndpointAnswer
 from reconciler.chat.state import State, StateKind
 
 TITLES = {
@@ -33,7 +33,7 @@ def notice(state: State) -> str:
     )
 
 
-def pace(answer: Answer | None) -> str:
+def pace(answer: EndpointAnswer | None) -> str:
     """The speed of an answer."""
     if answer is None or answer.first is None:
         return '<div class="pace"></div>'

@@ -16,7 +16,7 @@ import typer
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
-    from reconciler.toolkit.choice import Adapter, Choice
+    from reconciler.toolkit.choice import Choice, ChosenAdapter
     from reconciler.toolkit.existing import Existing
     from reconciler.toolkit.project import Project
 
@@ -95,8 +95,8 @@ def _model(read: Project, options: Options) -> tuple[str | None, bool]:
     return None, False
 
 
-def _adapters(choice: Choice, options: Options) -> tuple[Adapter, ...]:
-    from reconciler.toolkit.choice import NEWEST, Adapter, adapter_names
+def _adapters(choice: Choice, options: Options) -> tuple[ChosenAdapter, ...]:
+    from reconciler.toolkit.choice import NEWEST, ChosenAdapter, adapter_names
 
     read, asked = choice.project, options["adapter"]
     if options["base_only"]:
@@ -116,7 +116,7 @@ def _adapters(choice: Choice, options: Options) -> tuple[Adapter, ...]:
         )
     names = adapter_names(sources, (choice.name,))
     return tuple(
-        _checked(choice, Adapter(name, source, "://" not in source))
+        _checked(choice, ChosenAdapter(name, source, "://" not in source))
         for name, source in zip(names, sources, strict=True)
     )
 
@@ -172,7 +172,7 @@ def _ask(situation: str, answers: Sequence[str], option: str = "") -> str:
     return answers[chosen - 1]
 
 
-def _checked(choice: Choice, adapter: Adapter) -> Adapter:
+def _checked(choice: Choice, adapter: ChosenAdapter) -> ChosenAdapter:
     """Check a local adapter. An adapter on the share is checked when it is fetched."""
     import json
 

@@ -12,9 +12,9 @@ from reconciler.api.reasons import Reason
 from reconciler.composition import environment as environments
 from reconciler.composition.download import Downloads
 from reconciler.composition.names import Names, names_of, rotated
-from reconciler.composition.service import Place, ServiceComposer, SourceMissingError
+from reconciler.composition.service import ServiceComposer, SourceMissingError, Surroundings
 from reconciler.composition.world import World
-from reconciler.engine.document_state import Refusal
+from reconciler.engine.document_state import DocumentRefusal
 from reconciler.engine.external import Desired, DocumentRef, Policy
 
 
@@ -26,7 +26,7 @@ class Composition:
 
     desired: tuple[Desired, ...]
     names: dict[str, Names] = field(default_factory=dict)
-    refusals: dict[DocumentRef, Refusal] = field(default_factory=dict)
+    refusals: dict[DocumentRef, DocumentRefusal] = field(default_factory=dict)
     left: tuple[Desired, ...] = ()
 
 
@@ -66,7 +66,7 @@ def compose(documents: Sequence[Loaded], world: World) -> Composition:
                 desired += _expand_service(loaded, service, wanted, names, world)
             except SourceMissingError as error:
                 why = error.missing
-                refusals[_ref(service)] = Refusal(why.reason, why.message, why.waits)
+                refusals[_ref(service)] = DocumentRefusal(why.reason, why.message, why.waits)
     return Composition(tuple(desired), names, refusals, tuple(_left_behind(wanted, world)))
 
 
@@ -118,7 +118,7 @@ def _expand_service(
     world: World,
 ) -> list[Desired]:
     environment = service.spec.environment
-    place = Place(
+    place = Surroundings(
         names=names[environment],
         share=environments.share_of(names[environment]),
         profiles=tuple(environments.workload_profiles(declared[environment])),
@@ -138,10 +138,12 @@ def _hub_models(services: Services, environment: str) -> set[str]:
     }
 
 
-def _elsewhere(declared: dict[str, Environment], world: World) -> dict[DocumentRef, Refusal]:
+def _elsewhere(
+    declared: dict[str, Environment], world: World
+) -> dict[DocumentRef, DocumentRefusal]:
     """Environments of a subscription that this daemon does not drive."""
     return {
-        DocumentRef("Environment", name): Refusal(
+        DocumentRef("Environment", name): DocumentRefusal(
             Reason.SUBSCRIPTION_MISMATCH,
             f"the document wants subscription {document.spec.subscription_id}, and this daemon"
             f" drives {world.subscription}",
@@ -151,14 +153,14 @@ def _elsewhere(declared: dict[str, Environment], world: World) -> dict[DocumentR
     }
 
 
-def _moved(services: Services, world: World) -> dict[DocumentRef, Refusal]:
+def _moved(services: Services, world: World) -> dict[DocumentRef, DocumentRefusal]:
     """Services whose container app lives in another Environment: ACA cannot move an app."""
     refusals = {}
     for _, service in services:
         name, wanted = service.metadata.name, service.spec.environment
         home = world.homes.get(name, wanted)
         if home != wanted:
-            refusals[_ref(service)] = Refusal(
+            refusals[_ref(service)] = DocumentRefusal(
                 Reason.ENVIRONMENT_IMMUTABLE,
                 f"service {name!r} runs in Environment {home!r} and the document now says"
                 f" {wanted!r}; a container app cannot move to another environment. Put {home!r}"
@@ -170,7 +172,7 @@ def _moved(services: Services, world: World) -> dict[DocumentRef, Refusal]:
 def _still_wanted(
     declared: dict[str, Environment],
     services: Services,
-    refusals: dict[DocumentRef, Refusal],
+    refusals: dict[DocumentRef, DocumentRefusal],
     world: World,
 ) -> dict[str, Environment]:
     """Leaves out Environments that are refused, and those that only refused services ask for: a
@@ -199,8 +201,8 @@ def _still_wanted(
     return wanted
 
 
-def _renamed(home: str, name: str) -> Refusal:
-    return Refusal(
+def _renamed(home: str, name: str) -> DocumentRefusal:
+    return DocumentRefusal(
         Reason.ENVIRONMENT_IMMUTABLE,
         f"services of Environment {home!r} now ask for {name!r}; an Environment cannot be renamed."
         f" Put {home!r} back, or delete the services first.",

@@ -53,7 +53,7 @@ class SourceMissingError(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class Surroundings:
     """Where a service goes: its Environment's names, share and workload profiles, and the folder
     its paths start from.
     """
@@ -68,7 +68,7 @@ class Place:
 class ServiceComposer:
     """Expands one service; one instance per document."""
 
-    def __init__(self, service: InferenceService, place: Place, world: World) -> None:
+    def __init__(self, service: InferenceService, place: Surroundings, world: World) -> None:
         self.spec = service.spec
         self.model, self.code = service.spec.model, service.spec.code
         self.name = service.metadata.name

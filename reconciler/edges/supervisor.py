@@ -22,7 +22,7 @@ class Interrupted(Exception):
     """Something that an edge waited for was cancelled, though nobody cancelled the edge."""
 
 
-class Reporter(Protocol):
+class EdgeReporter(Protocol):
     """Tells people. `failures` counts from 1 and begins anew after a success."""
 
     def failed(self, edge: Edge, error: Exception, failures: int, pause: float) -> None: ...
@@ -34,7 +34,7 @@ class Supervisor:
     """An async context manager: every edge that was started ends with it."""
 
     def __init__(
-        self, reporter: Reporter, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self, reporter: EdgeReporter, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
         self._reporter = reporter
         self._sleep = sleep

@@ -11,7 +11,7 @@ from reconciler.engine.external import DocumentRef
 
 
 @dataclass(frozen=True)
-class Refusal:
+class DocumentRefusal:
     """Why nothing of a document is written: it asks for what cannot be, or, with `waits`, for a
     source that is still on its way.
     """
@@ -33,7 +33,7 @@ class DocumentState:
     generation: int = 1
     scope: str = ""
     prune: bool = False
-    refusal: Refusal | None = None
+    refusal: DocumentRefusal | None = None
 
 
 @dataclass(frozen=True)

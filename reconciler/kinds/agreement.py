@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from reconciler.api.conditions import ConditionType, Status
-from reconciler.api.outputs import CatalogueOutputs, Replica
+from reconciler.api.outputs import CatalogueOutputs, SeenReplica
 from reconciler.api.reasons import Reason
 from reconciler.engine.external import Mark
 from serving.catalogue import CanaryReport, ReplicaReport
@@ -17,7 +17,7 @@ PROOFS = (Reason.PROVEN, Reason.SAME_AS_BASE)
 
 
 def agreement(
-    replicas: Sequence[Replica],
+    replicas: Sequence[SeenReplica],
     reports: Mapping[str, ReplicaReport],
     catalogue: CatalogueOutputs | None,
     *,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
-from reconciler.api.outputs import AppOutputs, ArmView, CatalogueOutputs, Replica, Revision
+from reconciler.api.outputs import AppOutputs, ArmView, CatalogueOutputs, Revision, SeenReplica
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps
 from reconciler.arm.clients import Arm
@@ -72,8 +72,8 @@ class Looks:
 
     async def _replicas(
         self, spec: ContainerAppSpec, revisions: Sequence[Revision]
-    ) -> tuple[Replica, ...]:
-        replicas: list[Replica] = []
+    ) -> tuple[SeenReplica, ...]:
+        replicas: list[SeenReplica] = []
         for revision in revisions:
             if revision.active:
                 listed = await apps.list_replicas(
@@ -109,10 +109,10 @@ def _revision(entry: Mapping[str, Any]) -> Revision:
     )
 
 
-def _replica(entry: Mapping[str, Any], revision: str) -> Replica:
+def _replica(entry: Mapping[str, Any], revision: str) -> SeenReplica:
     properties = entry.get("properties") or {}
     containers = properties.get("containers") or []
-    return Replica(
+    return SeenReplica(
         name=str(entry["name"]),
         revision=revision,
         ready=bool(containers) and all(container.get("ready") for container in containers),

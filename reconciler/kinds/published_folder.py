@@ -16,7 +16,7 @@ from reconciler.api.outputs import FolderOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import FolderSpec, ShareRef
 from reconciler.arm import files, publish
-from reconciler.arm.publish import MANIFEST, LocalFile, Stamp, Verification
+from reconciler.arm.publish import MANIFEST, LocalFile, ShareStamp, Verification
 from reconciler.engine.errors import WaitingForHuman
 from reconciler.engine.external import (
     Change,
@@ -59,7 +59,7 @@ class PublishedFolder:
         self.clock = clock
         self._uploads: dict[SharedFolder, asyncio.Task[publish.Published]] = {}
         self._progress: dict[SharedFolder, tuple[int, int]] = {}
-        self._stamps: dict[SharedFolder, Mapping[str, Stamp]] = {}
+        self._stamps: dict[SharedFolder, Mapping[str, ShareStamp]] = {}
         self._damaged: dict[SharedFolder, tuple[str, ...]] = {}
         self._looks: dict[SharedFolder, tuple[float, asyncio.Task[Verification]]] = {}
 
@@ -231,7 +231,7 @@ def _local(tree: Tree) -> dict[str, LocalFile]:
     return {path: LocalFile(file.path, file.size, file.sha256) for path, file in tree.files.items()}
 
 
-def _younger_than_manifest(stamps: Mapping[str, Stamp]) -> list[str]:
+def _younger_than_manifest(stamps: Mapping[str, ShareStamp]) -> list[str]:
     """Files written after the manifest, which is written last: seen even by a daemon that remembers
     nothing.
     """

@@ -18,10 +18,10 @@ from reconciler.api.outputs import (
     AppOutputs,
     ArmView,
     CatalogueOutputs,
-    Replica,
     ReplicaRow,
     Revision,
     RevisionRow,
+    SeenReplica,
     Startup,
 )
 from reconciler.api.reasons import Cause, Reason
@@ -72,7 +72,7 @@ class Seen:
         return self.arm.revisions
 
     @property
-    def replicas(self) -> tuple[Replica, ...]:
+    def replicas(self) -> tuple[SeenReplica, ...]:
         return self.arm.replicas
 
     @cached_property
@@ -80,7 +80,7 @@ class Seen:
         return next((each for each in self.revisions if each.name == self.spec.revision), None)
 
     @cached_property
-    def mine(self) -> tuple[Replica, ...]:
+    def mine(self) -> tuple[SeenReplica, ...]:
         """The replicas of the wanted revision."""
         return tuple(each for each in self.replicas if each.revision == self.spec.revision)
 
@@ -198,7 +198,7 @@ class Seen:
             return self.agreed.message
         return _not_yet(self.wanted, self.mine, self.reports, self.spec)
 
-    def ready(self, replica: Replica) -> bool:
+    def ready(self, replica: SeenReplica) -> bool:
         report = self.reports.get(replica.name)
         return replica.ready and (
             not self.spec.serves_model or (report is not None and report.ready)
@@ -241,7 +241,7 @@ class Seen:
             revision.error,
         )
 
-    def _row(self, replica: Replica) -> ReplicaRow:
+    def _row(self, replica: SeenReplica) -> ReplicaRow:
         report = self.reports.get(replica.name)
         row = ReplicaRow(
             name=replica.name,
@@ -321,14 +321,14 @@ class Seen:
             f"on {loaded} of {len(there)} replicas",
         )
 
-    def _loaded(self, replica: Replica) -> bool:
+    def _loaded(self, replica: SeenReplica) -> bool:
         if replica.revision != self.spec.revision:
             return replica.ready
         report = self.reports.get(replica.name)
         return report is not None and report.model_loaded
 
 
-def _startup(replica: Replica, report: ReplicaReport) -> float | None:
+def _startup(replica: SeenReplica, report: ReplicaReport) -> float | None:
     """Seconds from the replica's creation by Azure, the image's pull included, until it was ready
     for the first time.
     """
@@ -338,7 +338,7 @@ def _startup(replica: Replica, report: ReplicaReport) -> float | None:
     return round((report.ready_at - created).total_seconds(), 1)
 
 
-def _created(replica: Replica) -> datetime | None:
+def _created(replica: SeenReplica) -> datetime | None:
     try:
         created = datetime.fromisoformat(str(replica.created_time))
     except ValueError:
@@ -348,7 +348,7 @@ def _created(replica: Replica) -> datetime | None:
 
 def _not_yet(
     wanted: Revision | None,
-    mine: Sequence[Replica],
+    mine: Sequence[SeenReplica],
     fresh: Mapping[str, ReplicaReport],
     spec: ContainerAppSpec,
 ) -> str:
@@ -374,7 +374,7 @@ def _not_yet(
     )
 
 
-def _ready_by_arm(replica: Replica) -> bool:
+def _ready_by_arm(replica: SeenReplica) -> bool:
     return replica.ready
 
 

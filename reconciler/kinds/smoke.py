@@ -22,7 +22,7 @@ GATEWAY = (502, 503, 504)
 
 
 @dataclass(frozen=True)
-class Answer:
+class SmokeAnswer:
     """`wrong` says what is wrong with it, empty if nothing; `by_app` that the app itself said
     so.
     """
@@ -33,14 +33,14 @@ class Answer:
 
 async def smoke(
     arm: Arm, spec: ContainerAppSpec, revision: str, found: Mapping[str, Any]
-) -> Answer:
+) -> SmokeAnswer:
     """Ask `revision` of the app that Azure returned as `found`. What only its environment can reach
     is not asked, and nothing is wrong with it.
     """
     ingress = (found["properties"].get("configuration") or {}).get("ingress") or {}
     host = str(ingress.get("fqdn") or "")
     if not host or not ingress.get("external"):
-        return Answer()
+        return SmokeAnswer()
     app, _, domain = host.partition(".")
     named = f"{revision}.{domain}" if domain and app == spec.name else f"{revision}.{host}"
     headers = {"Host": named, "Connection": "close"}
@@ -52,14 +52,14 @@ async def smoke(
             body = await answer.content.read(LONGEST)
             return _judge(revision, path, expected, answer.status, body)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        return Answer(f"revision {revision}: GET {path} got no answer: {type(error).__name__}")
+        return SmokeAnswer(f"revision {revision}: GET {path} got no answer: {type(error).__name__}")
 
 
-def _judge(revision: str, path: str, expected: int | None, status: int, body: bytes) -> Answer:
+def _judge(revision: str, path: str, expected: int | None, status: int, body: bytes) -> SmokeAnswer:
     asked = str(expected) if expected else "a status below 500"
     if status == 404 and NO_APP in body:
-        return Answer(f"revision {revision}: the ingress does not know it yet")
+        return SmokeAnswer(f"revision {revision}: the ingress does not know it yet")
     if status == expected or (expected is None and status < 500):
-        return Answer()
+        return SmokeAnswer()
     text = f"revision {revision}: GET {path} answers {status}, and rollout.smoke wants {asked}"
-    return Answer(text, by_app=status not in GATEWAY)
+    return SmokeAnswer(text, by_app=status not in GATEWAY)

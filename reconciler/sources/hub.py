@@ -42,7 +42,7 @@ class _Asked:
     again: float = 0.0
 
 
-class Hub:
+class HubSources:
     """`endpoint` empty means the public hub. `arrived` is called when there is an answer, and when
     a question that failed may be asked again.
     """

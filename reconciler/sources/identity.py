@@ -37,7 +37,7 @@ class NoIdentityError(Exception):
 
 
 @dataclass(frozen=True)
-class Identity:
+class SetIdentity:
     """`id` is the value of the tag, `source` says in words where it comes from."""
 
     id: str
@@ -51,7 +51,7 @@ class DocumentSet:
     `partial` says that the set has more files than these: what they do not name is not gone.
     """
 
-    identity: Identity
+    identity: SetIdentity
     files: tuple[Path, ...]
     partial: bool = False
 
@@ -71,7 +71,7 @@ class DocumentSet:
         try:
             body = json.loads(text or "")
             files = tuple(Path(file) for file in body["files"])
-            return cls(Identity(str(body["id"]), str(body["source"])), files)
+            return cls(SetIdentity(str(body["id"]), str(body["source"])), files)
         except (ValueError, TypeError, KeyError):
             return None
 
@@ -96,7 +96,7 @@ def set_of(
     return DocumentSet(identity_of(files, given, keep=keep), absolute)
 
 
-def identity_of(files: Sequence[Path], given: str = "", *, keep: bool = True) -> Identity:
+def identity_of(files: Sequence[Path], given: str = "", *, keep: bool = True) -> SetIdentity:
     """The identity of the documents in `files` (YAML files and folders of them).
 
     `given` is MOORAGE_OWNER, which wins. The id file is only written where nothing else serves.
@@ -105,7 +105,7 @@ def identity_of(files: Sequence[Path], given: str = "", *, keep: bool = True) ->
         NoIdentityError: there are no documents, or the id file cannot be read or written.
     """
     if given:
-        return Identity(given, "MOORAGE_OWNER")
+        return SetIdentity(given, "MOORAGE_OWNER")
     paths = sorted({_absolute(file) for file in files})
     if not paths:
         raise NoIdentityError("there are no documents: say which, -f FILE or -f FOLDER")
@@ -116,7 +116,7 @@ def identity_of(files: Sequence[Path], given: str = "", *, keep: bool = True) ->
     remote = _remote(repository) if repository else None
     if repository and remote:
         names = [path.relative_to(repository).as_posix() for path in paths]
-        return Identity(
+        return SetIdentity(
             _named(paths, remote, *names),
             f"the Git remote {remote} and the path {', '.join(names)}",
         )
@@ -217,11 +217,11 @@ class _Made:
     folder: Path
 
 
-def _from_file(folder: Path, paths: Sequence[Path], made: _Made, *, keep: bool) -> Identity:
+def _from_file(folder: Path, paths: Sequence[Path], made: _Made, *, keep: bool) -> SetIdentity:
     if _is_copy(made, folder):
         made = _make(folder, keep=keep)
     names = [path.relative_to(folder).as_posix() for path in paths]
-    return Identity(_named(paths, made.id, *names), f"the id in {folder / ID_FILE}")
+    return SetIdentity(_named(paths, made.id, *names), f"the id in {folder / ID_FILE}")
 
 
 def _is_copy(made: _Made, folder: Path) -> bool:

@@ -20,7 +20,7 @@ from reconciler.api.source import NEWEST, Missing, Source, SourceKind, SourceRef
 from reconciler.arm.share import Share
 from reconciler.engine.errors import NotReadyYet, ReconcileError
 from reconciler.engine.external import DocumentRef
-from reconciler.sources.hub import Hub
+from reconciler.sources.hub import HubSources
 from reconciler.sources.mirror import Mirror
 
 log = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class RemoteSources:
         self, cache: Path, endpoint: str = "", token: str = "", *, quiet: float = 10.0
     ) -> None:
         self.arrived = asyncio.Event()
-        self.hub = Hub(cache, endpoint, token, self.arrived.set)
+        self.hub = HubSources(cache, endpoint, token, self.arrived.set)
         self.mirror = Mirror(cache, self.arrived.set, quiet)
 
     async def fetch(self, documents: Sequence[Loaded], shares: Mapping[str, Share]) -> Fetched:

@@ -23,7 +23,7 @@ STARTUP_SECONDS = 1260  # what the templates' startup probe allows: 60 s, then 1
 
 
 @dataclass(frozen=True)
-class Adapter:
+class ChosenAdapter:
     """`source` as in a document. With `here` it is a local path below the project's root."""
 
     name: str
@@ -42,7 +42,7 @@ class Choice:
     existing: Existing
     engine: str
     name: str
-    adapters: tuple[Adapter, ...]
+    adapters: tuple[ChosenAdapter, ...]
     model: str | None
     model_here: bool
     location: str | None

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 STATES = {"True": 1.0, "False": 0.0, "Unknown": -1.0}
 
 
-class Metrics:
+class DaemonMetrics:
     """Its own registry, so that two daemons in one process (tests) do not share metrics."""
 
     def __init__(self, calls: Mapping[str, int]) -> None:

@@ -13,7 +13,7 @@ import jinja2
 from aiohttp import web
 
 from reconciler.web.hosts import host_of, is_loopback
-from reconciler.web.metrics import Metrics
+from reconciler.web.metrics import DaemonMetrics
 
 Status = Callable[[], dict[str, Any]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -30,7 +30,7 @@ class WebServer:
         host: str,
         port: int,
         status: Status,
-        metrics: Metrics,
+        metrics: DaemonMetrics,
         leading: Callable[[], bool],
         token: str | None = None,
     ) -> None:

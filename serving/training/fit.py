@@ -24,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 from serving.training.dataset import Chat, split_chats
 from serving.training.encoding import IGNORED, Batch, Example, batch_order, collate, encode
 from serving.training.errors import TrainingError
-from serving.training.progress import Progress
+from serving.training.progress import TrainingProgress
 from serving.training.recipe import AdapterRecipe
 
 WARMUP_STEPS = 3
@@ -80,7 +80,7 @@ def fit(
     chats: Sequence[Chat],
     work: Path,
     inputs: str,
-    progress: Progress,
+    progress: TrainingProgress,
 ) -> Fit:
     """Train `recipe` and leave the adapter in `work`/adapter. A checkpoint in `work` of the same
     `inputs` is gone on from.
@@ -150,7 +150,7 @@ def _train(
     checkpoint: Path,
     inputs: str,
     outcome: Fit,
-    progress: Progress,
+    progress: TrainingProgress,
 ) -> None:
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0.0)

@@ -37,7 +37,7 @@ STRING, ARRAY = 8, 9
 
 
 @dataclass(frozen=True)
-class Tensor:
+class GgufTensor:
     """Where a tensor lies in the file; `shape` is in torch's order (rows first)."""
 
     shape: tuple[int, ...]
@@ -101,7 +101,7 @@ class GgufFile:
         alignment = self.metadata.get("general.alignment", 32)
         start = -(-self._position // alignment) * alignment
         self.tensors = {
-            name: Tensor(shape, kind, start + offset) for name, shape, kind, offset in table
+            name: GgufTensor(shape, kind, start + offset) for name, shape, kind, offset in table
         }
 
     def _tensor_entry(self) -> tuple[str, tuple[int, ...], GGMLQuantizationType, int]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 LINE_SECONDS = 10.0  # at most one plain line in this time
 
 
-class Progress:
+class TrainingProgress:
     """Draws on standard error, so that standard output stays for results."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ from serving.training.errors import InputError, TrainingError
 LLAMA_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-class Document(BaseModel):
+class RecipePart(BaseModel):
     """Camel case in YAML, snake case in code, unknown keys refused."""
 
     model_config = ConfigDict(
@@ -32,7 +32,7 @@ class Document(BaseModel):
     )
 
 
-class GgufSource(Document):
+class GgufSource(RecipePart):
     """A GGUF file that an installed Python package carries."""
 
     package: str
@@ -55,7 +55,7 @@ class GgufSource(Document):
         return found[0]
 
 
-class Base(Document):
+class RecipeBase(RecipePart):
     """The model the adapters are trained on: a Hugging Face folder, made from `gguf` first when
     that is given.
     """
@@ -64,7 +64,7 @@ class Base(Document):
     gguf: GgufSource | None = None
 
 
-class AdapterRecipe(Document):
+class AdapterRecipe(RecipePart):
     """One LoRA adapter. `evaluation` is the share of chats kept out of training; `samples` are
     asked before and after.
     """
@@ -85,10 +85,10 @@ class AdapterRecipe(Document):
     samples: tuple[str, ...] = ()
 
 
-class Recipe(Document):
+class Recipe(RecipePart):
     """A base and its adapters. Names and output folders are unique."""
 
-    base: Base
+    base: RecipeBase
     adapters: tuple[AdapterRecipe, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -221,11 +221,11 @@ def _sentence(location: Sequence[int | str], kind: str, message: str, value: Any
     return f"{name}: {text}" + (f" (got {value!r})" if isinstance(value, str | int | float) else "")
 
 
-def _models_at(location: Sequence[int | str]) -> list[type[Document]]:
+def _models_at(location: Sequence[int | str]) -> list[type[RecipePart]]:
     if location[0] == "adapters":
         return [AdapterRecipe] if len(location) > 1 else [Recipe]
     if location[0] == "base" and len(location) > 1:
-        return [GgufSource] if location[1] == "gguf" and len(location) > 2 else [Base]
+        return [GgufSource] if location[1] == "gguf" and len(location) > 2 else [RecipeBase]
     return [Recipe]
 
 

@@ -34,8 +34,8 @@ from serving.training.fingerprint import (
     relative,
     write_record,
 )
-from serving.training.progress import Progress
-from serving.training.recipe import AdapterRecipe, Base, GgufSource, load_recipe
+from serving.training.progress import TrainingProgress
+from serving.training.recipe import AdapterRecipe, GgufSource, RecipeBase, load_recipe
 
 WITHOUT_EFFECT = {
     "name",
@@ -66,7 +66,7 @@ def train(path: Path, *, force: bool = False) -> list[Path]:
     """Make everything the recipe at `path` names; returns the adapter folders. Raises TrainingError
     or its InputError.
     """
-    recipe, progress = load_recipe(path), Progress()
+    recipe, progress = load_recipe(path), TrainingProgress()
     chats = [load_chats(adapter.dataset) for adapter in recipe.adapters]
     with _alone(
         beside(recipe.base.path) if recipe.base.gguf else beside(recipe.adapters[0].output),
@@ -90,7 +90,7 @@ def beside(folder: Path) -> Path:
     return folder.with_name(folder.name + ".training")
 
 
-def _make_base(base: Base, progress: Progress, *, force: bool) -> None:
+def _make_base(base: RecipeBase, progress: TrainingProgress, *, force: bool) -> None:
     """Convert the GGUF file unless the folder is what it gave before. A folder without `gguf` is
     the user's own.
     """
@@ -119,7 +119,7 @@ def _make_base(base: Base, progress: Progress, *, force: bool) -> None:
     )
 
 
-def _convert(gguf: GgufSource, source: Path, folder: Path, progress: Progress) -> None:
+def _convert(gguf: GgufSource, source: Path, folder: Path, progress: TrainingProgress) -> None:
     from serving.training.conversion import convert
 
     made = beside(folder) / "model"
@@ -163,7 +163,9 @@ def _stands(task: Task) -> bool:
     )
 
 
-def _train_all(tasks: list[Task], base_path: Path, progress: Progress, *, force: bool) -> None:
+def _train_all(
+    tasks: list[Task], base_path: Path, progress: TrainingProgress, *, force: bool
+) -> None:
     progress.note(
         f"training {', '.join(task.recipe.name for task in tasks)} on {base_path.name}: loading the"
         " model"
@@ -221,7 +223,7 @@ def _put_in_place(made: Path, folder: Path) -> None:
 
 
 @contextmanager
-def _alone(work: Path, progress: Progress) -> Iterator[None]:
+def _alone(work: Path, progress: TrainingProgress) -> Iterator[None]:
     """Two runs of one recipe take turns: the second then finds everything up to date."""
     work.mkdir(parents=True, exist_ok=True)
     with (work / "lock").open("w") as lock:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reconciler.api.outputs import CatalogueOutputs, Replica
+from reconciler.api.outputs import CatalogueOutputs, SeenReplica
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ShareRef
 from reconciler.arm import files
@@ -58,7 +58,7 @@ async def test_a_bad_report_is_told_of_its_replica_and_the_others_are_read(share
     assert (found["good"].ready, found["good"].unreadable) == (True, "")
     assert not found["bad"].ready
     assert found["bad"].unreadable
-    replicas = [Replica(name, "r", ready=True, restarts=0) for name in ("bad", "good")]
+    replicas = [SeenReplica(name, "r", ready=True, restarts=0) for name in ("bad", "good")]
     mark = agreement(replicas, found, CatalogueOutputs("e", 1, 1), asleep=False)
     assert (mark.status, mark.reason) == ("Unknown", Reason.REPORT_UNREADABLE)
     assert mark.message.startswith("bad: ")

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from reconciler.api.kinds import Kind
 from reconciler.arm.inventory import Part
 from reconciler.composition.service import VLLM_IMAGE
-from reconciler.web.metrics import Metrics
+from reconciler.web.metrics import DaemonMetrics
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "infra" / "deploy"
@@ -177,7 +177,7 @@ def test_logs_need_the_data_action():
 
 def test_the_dashboard_asks_for_metrics_that_exist():
     """Every metric and label in a query is one that the daemon exports."""
-    metrics = Metrics({"GET": 1})
+    metrics = DaemonMetrics({"GET": 1})
     metrics.saw("ContainerApp", "Ready", 0.1)
     condition = {"type": "Ready", "status": "True"}
     replica = {"ready": True}

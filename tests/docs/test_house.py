@@ -1,6 +1,10 @@
 """The shape of the code: no import cycle, and a drawing that shows it as it is."""
 
+import ast
 import re
+from collections import defaultdict
+
+import pytest
 
 from tests.docs.house import PAGE, drawing
 from tests.docs.imports import REPOSITORY, cycles, graph
@@ -34,6 +38,24 @@ def test_no_file_is_longer_than_a_reader_takes_at_once() -> None:
         if len(path.read_text(encoding="utf-8").splitlines()) > LONGEST
     ]
     assert long == []
+
+
+# The document's field and the catalogue's row of the same thing; the field and its kind.
+ONE_THING = {"Adapter", "ApiKey", "Canary", "KeyLimits", "Limits", "ManagedEnvironment"}
+
+
+@pytest.mark.parametrize("rooms", [("reconciler", "serving"), ("infra",)])
+def test_a_class_name_means_one_thing(rooms) -> None:
+    """Two classes of a program do not share a name, unless they are the same thing on two sides of
+    a contract. The local Azure is another program, whose words are Azure's.
+    """
+    places = defaultdict(list)
+    for path in (path for room in rooms for path in sorted((REPOSITORY / room).rglob("*.py"))):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(str(path.relative_to(REPOSITORY)))
+    shared = {name: found for name, found in places.items() if len(found) > 1}
+    assert {name: found for name, found in shared.items() if name not in ONE_THING} == {}
 
 
 def test_every_file_that_contributing_names_is_there() -> None:

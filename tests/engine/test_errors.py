@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from reconciler.api.reasons import AzureCode, Reason
-from reconciler.engine.document_state import Refusal
+from reconciler.engine.document_state import DocumentRefusal
 from reconciler.engine.errors import (
     Busy,
     NotOwned,
@@ -165,7 +165,7 @@ async def test_a_refused_document_freezes_what_it_had(harness):
     """
     async with harness.running(harness.thing("app", size=1)) as controller:
         await controller.settled()
-        refusal = Refusal(Reason.ENVIRONMENT_IMMUTABLE, "an app cannot move")
+        refusal = DocumentRefusal(Reason.ENVIRONMENT_IMMUTABLE, "an app cannot move")
         controller.set_desired([], [harness.state(generation=2, refusal=refusal)])
         await asyncio.sleep(120)
         assert harness.cloud.writes() == ["create"]
@@ -185,7 +185,7 @@ async def test_a_document_whose_source_is_on_its_way_waits(harness):
     """It is out of sync, not stalled; one-shot commands wait for it, and what it had stays."""
     async with harness.running(harness.thing("app", size=1)) as controller:
         await controller.settled()
-        refusal = Refusal(Reason.FETCHING, "hf://org/a@1 is being fetched", waits=True)
+        refusal = DocumentRefusal(Reason.FETCHING, "hf://org/a@1 is being fetched", waits=True)
         controller.set_desired([], [harness.state(generation=2, refusal=refusal)])
         await asyncio.sleep(120)
         assert harness.condition(controller, "Synced") == ("False", "Fetching")

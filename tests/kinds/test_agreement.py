@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from reconciler.api.outputs import AdapterOutputs, CatalogueOutputs, Replica
+from reconciler.api.outputs import AdapterOutputs, CatalogueOutputs, SeenReplica
 from reconciler.kinds.agreement import agreement
 from serving.catalogue import AdapterReport, ReplicaReport
 
@@ -29,7 +29,7 @@ def report(name, *, generation=4, digest="abcdef123456", state="Loaded", message
 
 
 def mark(reports, replicas=("a", "b"), *, asleep=False):
-    rows = [Replica(name, "r", ready=True, restarts=0) for name in replicas]
+    rows = [SeenReplica(name, "r", ready=True, restarts=0) for name in replicas]
     return agreement(rows, {each.replica: each for each in reports}, CATALOGUE, asleep=asleep)
 
 

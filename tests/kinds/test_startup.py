@@ -4,14 +4,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from reconciler.api.outputs import AppOutputs, ArmView, Replica
+from reconciler.api.outputs import AppOutputs, ArmView, SeenReplica
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.composition import template
 from reconciler.kinds.replicas import Seen
 from serving.catalogue import ReplicaReport
 
 CREATED = "2026-11-25T10:00:00"  # Azure leaves the zone out now and then
-REPLICA = Replica("phi--r1-a", "phi--r1", ready=True, restarts=0, created_time=CREATED)
+REPLICA = SeenReplica("phi--r1-a", "phi--r1", ready=True, restarts=0, created_time=CREATED)
 
 
 @pytest.mark.parametrize(

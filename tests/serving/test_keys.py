@@ -8,9 +8,9 @@ import pytest
 
 from serving.catalogue import ApiKey, Limits
 from serving.keys import Keys
-from serving.limits import Order
+from serving.limits import Demand
 
-ONE = Order()
+ONE = Demand()
 
 
 def key(name="default", text="sk", **options):
@@ -96,9 +96,9 @@ def test_a_request_for_several_sequences_counts_as_several(clock):
     """One request of five choices uses up a limit of five, and one of six is never taken."""
     keys = keys_of(clock, key(requests_per_minute=5))
     mine = keys.find(bearer("sk"))
-    refusal = keys.take(mine, Order(6))
+    refusal = keys.take(mine, Demand(6))
     assert (refusal.wait, refusal.limit) == (None, "5 requests a minute")
-    assert wait(keys, mine, Order(5)) == 0
+    assert wait(keys, mine, Demand(5)) == 0
     assert wait(keys, mine) == pytest.approx(12)
 
 
@@ -106,35 +106,35 @@ def test_tokens_are_guessed_first_and_settled_when_they_are_counted(clock):
     """What was guessed too high is given back; what was guessed too low is waited for."""
     keys = keys_of(clock, key(tokens_per_minute=600))
     mine = keys.find(bearer("sk"))
-    assert keys.take(mine, Order(1, 500)) is None
-    assert keys.take(mine, Order(1, 200)).wait == pytest.approx(10)
-    keys.settle(mine, Order(1, 500), 100)
-    assert keys.take(mine, Order(1, 200)) is None
-    keys.settle(mine, Order(1, 200), 1100)
-    assert keys.refusal(mine, Order()).wait == pytest.approx(60)
+    assert keys.take(mine, Demand(1, 500)) is None
+    assert keys.take(mine, Demand(1, 200)).wait == pytest.approx(10)
+    keys.settle(mine, Demand(1, 500), 100)
+    assert keys.take(mine, Demand(1, 200)) is None
+    keys.settle(mine, Demand(1, 200), 1100)
+    assert keys.refusal(mine, Demand()).wait == pytest.approx(60)
     clock[0] += 120
-    assert keys.take(mine, Order(1, 10_000)) is None, "more than a minute's worth needs a full one"
+    assert keys.take(mine, Demand(1, 10_000)) is None, "more than a minute's worth needs a full one"
 
 
 def test_parallel_requests_are_those_that_run(clock):
     """The next one is taken when one is done; the service's own limit is for all keys together."""
     keys = keys_of(clock, key(parallel_requests=2), key("other", "sk-2"))
     mine, other = keys.find(bearer("sk")), keys.find(bearer("sk-2"))
-    assert keys.take(mine, Order(2)) is None
+    assert keys.take(mine, Demand(2)) is None
     assert keys.take(mine, ONE).wait == 1
-    assert keys.take(mine, Order(3)).wait is None
-    keys.settle(mine, Order(2), 0)
+    assert keys.take(mine, Demand(3)).wait is None
+    keys.settle(mine, Demand(2), 0)
     assert keys.take(mine, ONE) is None
     keys.replace([key(parallel_requests=2), key("other", "sk-2")], Limits(parallel_requests=3))
-    assert keys.take(other, Order(3)).whose == "The service"
-    assert keys.take(other, Order(2)) is None
+    assert keys.take(other, Demand(3)).whose == "The service"
+    assert keys.take(other, Demand(2)) is None
 
 
 def test_what_is_left_is_told_in_openais_headers(clock):
     """Limit, remaining and reset of requests and tokens; nothing for a key without limits."""
     keys = keys_of(clock, key(requests_per_minute=60, tokens_per_minute=600), key("o", "sk-2"))
     mine = keys.find(bearer("sk"))
-    assert keys.take(mine, Order(1, 300)) is None
+    assert keys.take(mine, Demand(1, 300)) is None
     assert dict(keys.headers(mine)) == {
         b"x-ratelimit-limit-requests": b"60",
         b"x-ratelimit-remaining-requests": b"59",

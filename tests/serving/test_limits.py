@@ -6,7 +6,7 @@ import pytest
 
 from serving.answers import Answer
 from serving.catalogue import KeyLimits, Limits
-from serving.limits import Bounds, Order, judge
+from serving.limits import Bounds, Demand, judge
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 RESPONSES, EMBEDDINGS = "/v1/responses", "/v1/embeddings"
@@ -117,7 +117,7 @@ TAKEN = [
 def test_what_people_ask_for_is_taken(path, asked, sequences):
     """Within the defaults; what has no sense is vLLM's to refuse."""
     order = order_of(path, asked)
-    assert isinstance(order, Order), json.loads(order.body)
+    assert isinstance(order, Demand), json.loads(order.body)
     assert order.sequences == sequences
 
 
@@ -126,7 +126,7 @@ def test_a_keys_own_limits_stand_in_the_place_of_the_services():
     low, high = KeyLimits(output_tokens=10, sequences=1), KeyLimits(output_tokens=99)
     assert isinstance(order_of(CHAT, {"max_tokens": 11}, key=low), Answer)
     assert isinstance(order_of(CHAT, {"n": 2}, key=low), Answer)
-    assert isinstance(order_of(CHAT, {"max_tokens": 99}, output_tokens=50, key=high), Order)
+    assert isinstance(order_of(CHAT, {"max_tokens": 99}, output_tokens=50, key=high), Demand)
 
 
 def test_an_order_counts_what_may_be_made():
@@ -152,4 +152,4 @@ def test_an_order_counts_what_may_be_made():
 def test_media_are_fetched_from_named_hosts_alone(url, taken):
     """By http or https, on the usual port, without a name and password."""
     answer = order_of(CHAT, {"messages": image(url)}, media_domains=("img.example.com",))
-    assert isinstance(answer, Order) is taken
+    assert isinstance(answer, Demand) is taken

@@ -3,7 +3,7 @@
 import aiohttp
 import pytest
 
-from reconciler.web.metrics import Metrics
+from reconciler.web.metrics import DaemonMetrics
 from reconciler.web.server import WebServer
 from tests.ports import free_port
 
@@ -39,7 +39,7 @@ STATUS = {
 async def get():
     """Asks a running server; the leader when `leading` says so."""
     state = {"leading": True}
-    metrics = Metrics({"GET": 3})
+    metrics = DaemonMetrics({"GET": 3})
     metrics.saw("ContainerApp", "Ready", 0.1)
     port = free_port()
     async with (
@@ -102,7 +102,7 @@ async def test_the_status_is_for_this_machine_or_for_who_has_the_token(
     """A web page elsewhere reads nothing; supervisors always reach health."""
     port = free_port()
     async with (
-        WebServer(host, port, lambda: STATUS, Metrics({}), lambda: True, token),
+        WebServer(host, port, lambda: STATUS, DaemonMetrics({}), lambda: True, token),
         aiohttp.ClientSession() as http,
     ):
         for path in ("/", "/status", "/metrics"):
