@@ -187,6 +187,7 @@ class ContainerAppSpec(ResourceSpec):
     deadline_seconds: int = 600  # for a new revision to be ready
     smoke: tuple[str, int | None] = ("/", None)  # path and expected status; None: below 500
     instead: str = ""  # the revision that a person wants to serve, by `moorage rollback`
+    place: str = field(default="", compare=False)  # file:line of the document's spec, for messages
 
     @property
     def revision(self) -> str:

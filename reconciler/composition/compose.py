@@ -124,6 +124,7 @@ def _expand_service(
         profiles=tuple(environments.workload_profiles(declared[environment])),
         base_dir=loaded.base_dir,
         tags=_tags(_ref(service), environment, world),
+        written=f"{loaded.file.name}:{loaded.position(('spec',), key=True)[0]}",
     )
     return ServiceComposer(service, place, world).expand()
 

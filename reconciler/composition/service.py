@@ -55,7 +55,7 @@ class SourceMissingError(Exception):
 @dataclass(frozen=True)
 class Surroundings:
     """Where a service goes: its Environment's names, share and workload profiles, and the folder
-    its paths start from.
+    its paths start from. `written` is the file:line of its spec.
     """
 
     names: Names
@@ -63,6 +63,7 @@ class Surroundings:
     profiles: tuple[Mapping[str, Any], ...]
     base_dir: Path
     tags: Mapping[str, str]
+    written: str
 
 
 class ServiceComposer:
@@ -229,6 +230,7 @@ class ServiceComposer:
                 else template.model_deadline(model_bytes)
             ),
             smoke=(spec.rollout.smoke.path, spec.rollout.smoke.expect_status),
+            place=self.place.written,
         )
         refused, instead = self.world.rollbacks.get(self.name, ("", ""))
         if refused == app.revision:

@@ -87,7 +87,7 @@ def decide(
         *api_keys.changes(spec, found, origin),
         *adoption.traffic_change(found, held),
     )
-    steps = _step_changes(spec, found, step)
+    steps = _step_changes(spec, found, seen, step)
     if origin is Origin.FOREIGN or held is not None:
         later = (*steps, *waiting, *_retired(spec, seen, step))
         return AppWrite(configuration, held, NO_STEP, configuration, later)
@@ -183,8 +183,19 @@ def weights_of(found: Mapping[str, Any]) -> dict[str, int]:
     return weights
 
 
+def _gap(spec: ContainerAppSpec, seen: Seen) -> str:
+    """How long nobody serves, when the old revision stops before the new one boots; empty when it
+    does not.
+    """
+    if seen.wanted is not None and seen.wanted.active:
+        return ""
+    if spec.startup_seconds:
+        return f"nobody serves for about {spec.startup_seconds} s, until the new revision is ready"
+    return f"nobody serves until the new revision is ready, at most {spec.deadline_seconds} s"
+
+
 def _step_changes(
-    spec: ContainerAppSpec, found: Mapping[str, Any], step: Step
+    spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen, step: Step
 ) -> tuple[Change, ...]:
     """What a rollout step writes, as field paths a person can read."""
     if step.action in (Action.NONE, Action.WAIT):
@@ -214,10 +225,11 @@ def _step_changes(
         for c in drifted
     )
     active = step.action is Action.ACTIVATE
+    effect = step.action.value if active or not _gap(spec, seen) else _gap(spec, seen)
     return (
         *fields,
         *(
-            Change(f"revisions[{name}].active", not active, active, step.action.value)
+            Change(f"revisions[{name}].active", not active, active, effect)
             for name in step.revisions
         ),
     )

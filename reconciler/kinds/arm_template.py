@@ -19,7 +19,7 @@ from reconciler.api.resources import (
     ShareSpec,
 )
 from reconciler.engine.external import Desired, ObjectKey, with_spec
-from reconciler.kinds import container_app, environment, environment_storage
+from reconciler.kinds import app_body, environment, environment_storage
 
 SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
 # the latest version whose workspaces answer `listKeys`; later ones say `sharedKeys`
@@ -105,7 +105,7 @@ def _body(desired: Desired[ResourceSpec], by_key: ByKey) -> Mapping[str, Any]:
             name: Expression(f"parameters({_quoted(key_parameter(spec.name, name))})")
             for name in spec.key_names
         }
-        return container_app.creation(spec, managed, keys)
+        return app_body.creation(spec, managed, keys)
     return dict(spec.body)
 
 

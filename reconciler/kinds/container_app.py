@@ -1,7 +1,8 @@
 """Microsoft.App/containerApps: a service's revisions, traffic, ingress and API keys.
 
-`replicas` looks at what runs, `rollout` decides the next step, `app_write` what is written for it,
-`adoption` what is asked of an app that was there before; this file does the reading and writing.
+`app_body` is what Azure gets, `replicas` looks at what runs, `rollout` decides the next step,
+`app_write` what is written for it, `adoption` what is asked of an app that was there before; this
+file does the reading and writing.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from reconciler.engine.external import (
     Progress,
     Wrote,
 )
-from reconciler.kinds import adoption, api_keys, app_write, rollout
+from reconciler.kinds import adoption, api_keys, app_body, app_write, rollout
 from reconciler.kinds.app_write import AppWrite
 from reconciler.kinds.arm_resource import SETTLED, ArmResource
 from reconciler.kinds.connections import Connections
@@ -41,7 +42,6 @@ from reconciler.kinds.quota import resolve_strategy
 from reconciler.kinds.replicas import Seen
 from reconciler.kinds.rollout import Action, Step, Verdict
 
-ENGINE_VARIABLE = "MOORAGE_ENGINE"
 # Fields outside the template that change together with it, or not at all.
 GOES_ALONG = (app_write.PORT, app_write.PROFILE)
 
@@ -101,6 +101,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         boot = self.trials.boot(seen, before)
         weight = app_write.weights_of(found).get(spec.revision, 0)
         verdict = await self.trials.judge(seen, boot, found, weight)
+        if verdict.failed and spec.place:
+            verdict = replace(verdict, failed=f"{spec.place}: {verdict.failed}")
         if not held and (instead := _ordered(desired.spec, seen)):
             verdict = Verdict(failed=BY_PERSON, instead=instead)
         elif verdict.failed:
@@ -153,7 +155,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             spec,
             suffix=hold.serves.rpartition("--")[2],
             template=template,
-            engine=spec.engine and (_engine(template) or spec.engine),
+            engine=spec.engine and (app_body.engine_of(template) or spec.engine),
         )
 
     async def _look(
@@ -213,7 +215,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
 
     async def create(self, desired: Desired[ContainerAppSpec], facts: Facts) -> Wrote:
         spec = desired.spec
-        body = creation(
+        body = app_body.creation(
             spec,
             self._environment(spec, facts),
             {name: api_keys.new_key() for name in spec.key_names},
@@ -241,7 +243,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         patch = await self._configuration_patch(spec, write, observed.origin)
         properties = patch.setdefault("properties", {})
         if step.action is Action.WRITE:
-            body = _body(spec, self._environment(spec, facts))["properties"]
+            body = app_body.whole(spec, self._environment(spec, facts))["properties"]
             properties |= {
                 "workloadProfileName": body["workloadProfileName"],
                 "template": body["template"],
@@ -365,38 +367,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         return api_keys.hashes(await apps.list_secrets(self.arm, spec.resource_group, spec.name))
 
 
-def creation(spec: ContainerAppSpec, environment: str, keys: Mapping[str, str]) -> dict[str, Any]:
-    """What creates the app in the managed environment of that id, with its API keys by name."""
-    body = _body(spec, environment)
-    configuration = body["properties"]["configuration"]
-    configuration["secrets"] = [
-        {"name": api_keys.PREFIX + name, "value": value} for name, value in keys.items()
-    ]
-    configuration["ingress"]["traffic"] = [{"revisionName": spec.revision, "weight": 100}]
-    return body
-
-
-def _body(spec: ContainerAppSpec, environment: str) -> dict[str, Any]:
-    properties = spec.body["properties"]
-    configuration = {
-        **properties["configuration"],
-        "ingress": dict(properties["configuration"]["ingress"]),
-    }
-    template = {"revisionSuffix": spec.suffix, **spec.template}
-    own = {"environmentId": environment, "configuration": configuration, "template": template}
-    return {**spec.body, "properties": {**properties, **own}}
-
-
 def _ordered(spec: ContainerAppSpec, seen: Seen) -> str:
     """The revision that a person wants instead of the document's, if Azure still has it."""
     kept = (each.name for each in seen.revisions if each.name != spec.revision)
     return spec.instead if spec.instead in kept else ""
-
-
-def _engine(template: Mapping[str, Any]) -> str | None:
-    """The engine that replicas of this template report as; None where there is no model."""
-    for container in template.get("containers") or ():
-        for variable in container.get("env") or ():
-            if variable["name"] == ENGINE_VARIABLE:
-                return str(variable.get("value"))
-    return None

@@ -34,6 +34,12 @@ def conditions(document):
     return {c["type"]: c for c in document["conditions"]}
 
 
+def spec_line(stage):
+    """Where the spec of the last document begins."""
+    lines = stage.manifest.read_text().splitlines()
+    return max(number for number, line in enumerate(lines, 1) if line.startswith('  "spec"'))
+
+
 @pytest.fixture(scope="module")
 def one_gpu(make_stage):
     """A stage whose only GPU is taken by a service that serves."""
@@ -76,6 +82,8 @@ def test_a_revision_that_fails_is_rolled_back(one_gpu, strategy, broken):
     if strategy == "Surge":  # no GPU is free for it, so it never runs
         broken = {**broken, "progressDeadlineSeconds": 10}
     stage.save(*documents(strategy, **broken))
+    gap = "nobody serves until the new revision is ready, at most"
+    assert (gap in stage.moorage("plan", "-f", str(stage.manifest)).stdout) is (strategy == "Auto")
     done = stage.once("-y", "--timeout", "90", code=1)
     after = web(stage)
     assert [(r["name"], r["trafficWeight"]) for r in after["revisions"]] == [(good, 100)]
@@ -84,6 +92,7 @@ def test_a_revision_that_fails_is_rolled_back(one_gpu, strategy, broken):
     assert (told["Synced"]["status"], told["Synced"]["reason"]) == ("False", "RolledBack")
     assert told["Ready"]["status"] == "True", (told, done.stdout)
     assert good in told["Synced"]["message"]
+    assert told["Synced"]["message"].startswith(f"moorage.yaml:{spec_line(stage)}: ")
     assert told["Synced"]["message"].split(";")[0] in done.stdout
 
 
