@@ -6,7 +6,7 @@ Files and positions are `manifest`'s business; this module and what it imports k
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -45,7 +45,6 @@ class Document(Model):
     """The version of these documents' form."""
     kind: str
     metadata: Metadata
-    spec: Any
 
 
 class Environment(Document):

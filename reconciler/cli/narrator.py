@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
@@ -17,6 +17,7 @@ from reconciler.cli.ready import ready_block
 from reconciler.engine.record import Phase
 
 if TYPE_CHECKING:
+    from reconciler.daemon import Daemon
     from reconciler.engine.external import ObjectKey
     from reconciler.engine.result import Outcome
     from reconciler.engine.store import DocumentRow
@@ -33,7 +34,6 @@ class Narrator:
     def __init__(self, settings: Settings, *, quiet: bool) -> None:
         self.settings = settings
         self.console = Console(quiet=quiet, highlight=False, soft_wrap=True)
-        self.daemon: Any = None
         self._said: dict[ObjectKey, str] = {}
         self._status = self.console.status("")
         self._last: dict[ObjectKey, float] = {}
@@ -43,7 +43,8 @@ class Narrator:
         # when the first change since the last "everything is as the documents say" was seen
         self._changed = 0.0
 
-    def begin(self, daemon: Any) -> None:
+    def begin(self, daemon: Daemon) -> None:
+        """Call it first: everything else asks the daemon."""
         self.daemon = daemon
         self.console.print(f"target: [bold]{escape(self.settings.target_title)}[/]")
         if self.console.is_terminal:

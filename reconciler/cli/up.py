@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,12 @@ from reconciler.cli.context import Files, StateDir, Target, Yes, ask, manifest_o
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from reconciler.cli.narrator import Narrator
+    from reconciler.daemon import Daemon
+    from reconciler.engine.verdict import ExitClass
     from reconciler.settings import Settings
 
 FIRST_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds
@@ -73,7 +78,7 @@ def up(
     raise typer.Exit(code)
 
 
-def _ask(settings: Settings, files: list[Any]) -> None:
+def _ask(settings: Settings, files: Sequence[Path]) -> None:
     from reconciler.cli.plan import make_plan, pending, show
 
     lines = asyncio.run(make_plan(settings, files))
@@ -85,7 +90,7 @@ def _ask(settings: Settings, files: list[Any]) -> None:
 
 async def _run(
     settings: Settings,
-    files: list[Any],
+    files: Sequence[Path],
     *,
     once: bool,
     timeout: float,
@@ -108,7 +113,7 @@ async def _run(
             return await _serve(daemon, narrator, once=once, timeout=timeout)
 
 
-async def _load(daemon: Any) -> None:
+async def _load(daemon: Daemon) -> None:
     """Read Azure for the first time, with a few retries: a single 503 at the start must not end a
     daemon that survives any number of them later.
     """
@@ -135,7 +140,7 @@ def _address(text: str) -> tuple[str, int] | None:
     return host, int(port)
 
 
-async def _serve(daemon: Any, narrator: Narrator, *, once: bool, timeout: float) -> int:
+async def _serve(daemon: Daemon, narrator: Narrator, *, once: bool, timeout: float) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -169,7 +174,7 @@ async def _serve(daemon: Any, narrator: Narrator, *, once: bool, timeout: float)
             task.cancel()
 
 
-def _verdict(settled: asyncio.Task[Any], stopped: asyncio.Task[Any]) -> int:
+def _verdict(settled: asyncio.Task[ExitClass], stopped: asyncio.Task[bool]) -> int:
     if settled.done():
         return int(settled.result())
     return Exit.INTERRUPTED if stopped.done() else Exit.TIMED_OUT

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.api.documents import Environment
+from reconciler.api.environment import EnvironmentSpec
 from reconciler.api.kinds import Kind
 from reconciler.api.resources import (
     SHARE_ENVIRONMENT,
@@ -160,14 +161,14 @@ def _origin(environment: Environment, generation: int) -> dict[str, Any]:
 Bodies = tuple[dict[str, Any], dict[str, Any]]
 
 
-def _workspace(spec: Any, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Bodies:
+def _workspace(spec: EnvironmentSpec, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Bodies:
     days = spec.log_analytics.retention_in_days if spec.log_analytics else None
     properties = {"retentionInDays": days} if days else {}
     body = {**head, "properties": {"sku": {"name": "PerGB2018"}, "retentionInDays": days or 30}}
     return body, {**asked, **({"properties": properties} if properties else {})}
 
 
-def _account(spec: Any, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Bodies:
+def _account(spec: EnvironmentSpec, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Bodies:
     sku = spec.storage.sku if spec.storage else None
     body = {
         **head,
@@ -183,7 +184,7 @@ def _account(spec: Any, head: Mapping[str, Any], asked: Mapping[str, Any]) -> Bo
     return body, {**asked, **({"sku": {"name": sku}} if sku else {})}
 
 
-def _share(spec: Any, environment: str, owner: str) -> Bodies:
+def _share(spec: EnvironmentSpec, environment: str, owner: str) -> Bodies:
     quota = spec.storage.quota_gib if spec.storage else None
     asked = {"properties": {"shareQuota": quota}} if quota else {}
     # A share has no tags; its metadata says whose it is.
