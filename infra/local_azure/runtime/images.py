@@ -29,7 +29,7 @@ class RegistryLogin:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class PullRefusal:
     """Why Azure does not take an image. `hangs`: it gives no answer until the operation expires."""
 
     kind: Literal["missing", "denied", "hangs"]
@@ -85,22 +85,22 @@ def find(images: Path, name: str) -> Image:
     return Image(environment, tuple(entry.get("entrypoint", ())), tuple(entry.get("cmd", ())))
 
 
-def refusal(images: Path, name: str, login: RegistryLogin | None) -> Refusal | None:
+def refusal(images: Path, name: str, login: RegistryLogin | None) -> PullRefusal | None:
     """Why the registry of an image does not give it to an app with this login; None: it does."""
     try:
         entry = _entry(images, name)
     except ImagePullError as error:
-        return Refusal("missing", str(error))
+        return PullRefusal("missing", str(error))
     if entry is None:
         text = f"MANIFEST_UNKNOWN: manifest unknown (no entry of {images} matches the image)"
-        return Refusal("missing", text)
+        return PullRefusal("missing", text)
     pull, wanted = entry.get("pull"), entry.get("credentials")
     # No identity has the role AcrPull here: Azure then waits for it until the operation expires.
     if pull == "hangs" or (wanted and login and login.identity):
-        return Refusal("hangs", "Operation expired.")
+        return PullRefusal("hangs", "Operation expired.")
     given = {"username": login.username, "password": login.password} if login else None
     if pull == "denied" or (wanted and wanted != given):
-        return Refusal("denied", "UNAUTHORIZED: authentication required")
+        return PullRefusal("denied", "UNAUTHORIZED: authentication required")
     return None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from infra.local_azure.control.records import Body
 from infra.local_azure.control.writes import Wording
-from infra.local_azure.runtime.images import Refusal, RegistryLogin, refusal
+from infra.local_azure.runtime.images import PullRefusal, RegistryLogin, refusal
 
 _DEFAULT_REGISTRY = "docker.io"
 # An app's write takes 20 seconds, and expires after the 15 minutes that its answer promises.
@@ -50,7 +50,7 @@ class ImageCheck:
         }
         return {"ending": ending}, _EXPIRY_FACTOR if late else 1.0
 
-    def _first(self, properties: Body, secrets: list[Body]) -> tuple[str, str, Refusal] | None:
+    def _first(self, properties: Body, secrets: list[Body]) -> tuple[str, str, PullRefusal] | None:
         """The first container whose image is refused: its field, the image and the refusal."""
         logins = _logins(properties["configuration"].get("registries") or [], secrets)
         template = properties["template"]
