@@ -10,6 +10,7 @@ from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm.clients import Arm
+from reconciler.engine.errors import Throttled
 from reconciler.engine.external import Mark
 
 PATIENCE = aiohttp.ClientTimeout(total=5)
@@ -53,6 +54,8 @@ async def _wrong(arm: Arm, url: str) -> str:
                 return f"answers {answer.status}"
             if answer.status == 404 and NO_APP in await answer.content.read(LONGEST):
                 return "answers 404 from the ingress: no active revision takes the request"
+    except Throttled:  # kept for every host alike, after a 429 or 503
+        return "answered 429 or 503 a moment ago"
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return f"cannot be reached: {type(error).__name__}"
     return ""
