@@ -17,6 +17,9 @@ GPU_SIZES = {
     "NC48-A100": {"cpu": 48, "memory": "440Gi"},
     "NC96-A100": {"cpu": 96, "memory": "880Gi"},
 }
+# The size of a model on the share is not known. A budget that is too small kills a good model while
+# it loads; one that is too large only notices a bad one later.
+UNKNOWN_BYTES = 60 * 2**30
 READ_BYTES_PER_SECOND = 60 * 2**20  # a standard share's slowest promise
 PULL_SECONDS, START_SECONDS = (
     112,
@@ -83,7 +86,8 @@ def startup_seconds(model_bytes: int) -> int:
 
 
 def _budget(model_bytes: int) -> float:
-    return 300 + 2 * model_bytes / READ_BYTES_PER_SECOND
+    """Seconds for the weights to be read; `model_bytes` is 0 where their size is not known."""
+    return 300 + 2 * (model_bytes or UNKNOWN_BYTES) / READ_BYTES_PER_SECOND
 
 
 def model_deadline(model_bytes: int) -> int:

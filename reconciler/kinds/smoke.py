@@ -35,11 +35,13 @@ async def smoke(
     arm: Arm, spec: ContainerAppSpec, revision: str, found: Mapping[str, Any]
 ) -> SmokeAnswer:
     """Ask `revision` of the app that Azure returned as `found`. What only its environment can reach
-    is not asked, and nothing is wrong with it.
+    is not asked, nor is a revision that listens on another port: the port is the app's, and moves
+    with the traffic. Nothing is wrong with either.
     """
     ingress = (found["properties"].get("configuration") or {}).get("ingress") or {}
     host = str(ingress.get("fqdn") or "")
-    if not host or not ingress.get("external"):
+    wanted = spec.body["properties"]["configuration"]["ingress"].get("targetPort")
+    if not host or not ingress.get("external") or ingress.get("targetPort") != wanted:
         return SmokeAnswer()
     app, _, domain = host.partition(".")
     named = f"{revision}.{domain}" if domain and app == spec.name else f"{revision}.{host}"
