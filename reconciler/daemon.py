@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
-
-import structlog
 
 from reconciler import memory, supervision
 from reconciler.api.kinds import Kind
@@ -34,12 +30,13 @@ from reconciler.edges.remote_sources import RemoteEdge
 from reconciler.edges.report import EdgeReports
 from reconciler.edges.rotated_keys import RotatedKeys
 from reconciler.edges.saves import Saves
+from reconciler.edges.state_file import StateFile
 from reconciler.edges.supervisor import Supervisor
 from reconciler.edges.upkeep import Duty, Running
 from reconciler.engine.controller import Controller, Watcher
 from reconciler.engine.errors import NotReadyYet, ReconcileError
-from reconciler.engine.events import Event, normal, warning
-from reconciler.engine.external import DocumentRef, Identity, ObjectKey, Policy
+from reconciler.engine.events import Event
+from reconciler.engine.external import Identity, ObjectKey, Policy
 from reconciler.engine.plan import PlanLine
 from reconciler.engine.queue import Priority
 from reconciler.engine.result import Outcome, Pacing
@@ -62,10 +59,7 @@ from reconciler.web.metrics import DaemonMetrics
 from reconciler.web.server import WebServer
 from reconciler.web.status import status_of
 
-log = structlog.get_logger(__name__)
-
 DRAIN = 10.0  # seconds that passes under way get to end
-RESTORE_EVERY = 30.0  # seconds between tries to go back to the state file
 LOCK_EVERY = 5.0
 SOURCES_WAIT = 30.0  # seconds that a command waits for sources that are on their way
 
@@ -104,9 +98,8 @@ class Daemon:
 
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
-        self.store.database.on_change = self._say_state
-        if self.store.database.lost:
-            self._say_state()
+        path = self.settings.daemon_dir / "state.db"
+        self.state_file = StateFile(self.store.database, path, self._tell)
         self.arm = await self._stack.enter_async_context(Arm(self.settings))
         self.shares = Shares(self.arm, self.ownership)
         self.kinds = kinds_for(self.arm, self.ownership, self.shares)
@@ -247,7 +240,7 @@ class Daemon:
         yield GarbageEdge(garbage, lambda: intake.composition, self.leadership.check, self._tell)
         yield Running("the watchdog", supervision.beat)
         yield Duty("memory", memory.EVERY, memory.give_back)
-        yield Duty("the state directory", RESTORE_EVERY, self._restore)
+        yield self.state_file
         if self.lock:
             yield Duty("the lock", LOCK_EVERY, partial(self._check_lock, self.lock, stop))
 
@@ -291,24 +284,6 @@ class Daemon:
 
     async def _look_for_orphans(self) -> None:
         self.controller.set_orphans(await self.intake.look_for_owned())
-
-    def _restore(self) -> None:
-        with suppress(sqlite3.Error, OSError):  # said when it was lost; nothing is new
-            self.store.database.restore()
-
-    def _say_state(self) -> None:
-        """The state file was lost, or is used again."""
-        why, place = self.store.database.lost, DocumentRef("Daemon", "the state directory")
-        path = self.settings.daemon_dir / "state.db"
-        if why:
-            message = f"{path} cannot be used ({why}); the daemon goes on from memory"
-            self._tell(warning(Reason.STATE_NOT_KEPT, message, place, place))
-        else:
-            message = f"{path} is used again"
-            self._tell(normal(Reason.RECOVERED, message, place, place))
-        log.warning("state", message=message)
-        with suppress(OSError, ValueError):
-            print(message, file=sys.stderr, flush=True)
 
     @staticmethod
     def _check_lock(lock: FolderLock, stop: asyncio.Event) -> None:
