@@ -4,16 +4,29 @@ Azure is held against Azure's own types, module by module.
 
 import os
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from infra.local_azure.exchanges import Exchanges
 from tests.conformance import exchanges, types
 
 ROOT = Path(__file__).parent
-LONG = ("vllm", "e2e", "chat", "kinds", "local_azure", "conformance")  # folders, longest first
+LONG = ("e2e", "chat", "kinds", "local_azure", "conformance")  # folders, longest first
+VLLM = (
+    "serving/replica/",
+    "serving/test_lora_matrix.py",
+    "serving/test_vllm_traps.py",
+    "e2e/test_ai_toolkit.py",
+    "e2e/test_model_service",
+)
+# Their tests share nothing; with the slow ones there are a thousand of them.
+SPREAD = ("e2e/test_every_call.py", "e2e/test_schedules.py")
+PARTS = 4
 
 # The suite starts hundreds of Python processes. Without bytecode each of them compiles all that it
 # imports, which takes three times as long as the rest of its start.
@@ -31,24 +44,45 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 2 * len(os.sched_getaffinity(0))
 
 
-def _turn(item: pytest.Item) -> int:
-    if any(mark.args == ("vllm",) for mark in item.iter_markers("xdist_group")):
-        return 0
-    folder = item.path.relative_to(ROOT).parts[0]
-    return LONG.index(folder) if folder in LONG else len(LONG)
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0].removeprefix("tests/")
+
+
+def _starts_vllm(nodeid: str) -> bool:
+    return _file(nodeid).startswith(VLLM)
+
+
+class Groups(LoadScopeScheduling):
+    """The tests of a file stay in one process and in their order, because they share its fixtures.
+    Files that start vLLM are one group, because two of them side by side take all cores.
+
+    The groups are found from the tests' names: xdist's own `loadgroup` writes a mark into a field
+    that pytest 9.2 does not have any more, and then spreads every test by itself.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = _file(nodeid)
+        if file in SPREAD and not self.config.option.markexpr:
+            return f"{file} {zlib.crc32(nodeid.encode()) % PARTS}"
+        return "vllm" if _starts_vllm(nodeid) else file
+
+
+@pytest.hookimpl
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    return Groups(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file stay in one process and in their order, because they share its
-    fixtures. Files that share more name an `xdist_group`: those that run vLLM are one, because two
-    of them side by side take all cores. What takes longest begins first, so that no process is left
-    alone with it at the end.
-    """
+    """What takes longest begins first, so that no process is left alone with it at the end."""
     items.sort(key=_turn)
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
+
+
+def _turn(item: pytest.Item) -> int:
+    if _starts_vllm(item.nodeid):
+        return -1
+    folder = _file(item.nodeid).partition("/")[0]
+    return LONG.index(folder) if folder in LONG else len(LONG)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -21,7 +21,7 @@ from tests import ai_toolkit
 from tests.browser import PROGRAM, browser
 from tests.e2e.stage import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("vllm"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 PAGE = (ROOT / "docs" / "from-ai-toolkit.md").read_text()
 SECTIONS = {part.partition("\n")[0]: part for part in PAGE.split("\n## ")}
 CONFIG = "infra/inference.config.json"

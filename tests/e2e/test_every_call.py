@@ -168,7 +168,7 @@ def test_a_daemon_killed_at_a_call_of_every_step_reaches_the_same_end(lives, cal
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     "part",
-    [pytest.param(n, marks=pytest.mark.xdist_group(f"every call {n}")) for n in range(PARTS)],
+    range(PARTS),
 )
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_daemon_killed_at_any_call_reaches_the_same_end(lives, calls, moment, part):

@@ -11,7 +11,6 @@ from tests.local_azure.smb_mount import FUSE
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.xdist_group("vllm"),
     pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.skipif(

@@ -16,7 +16,6 @@ from tests.e2e.stage import ask, environment, is_converged, service
 
 COUNT = 1000
 SLICE = 5  # of them in `make test`
-WORKERS = 8  # groups of schedules; each has a local Azure of its own
 MOST_WRITES = 3  # times as many as without a fault
 
 ENVIRONMENTS = "Microsoft.App/managedEnvironments"
@@ -278,10 +277,7 @@ async def usual(stage):
 
 def seeds():
     for seed in range(1, COUNT + 1):
-        group = 0 if seed <= SLICE else seed % WORKERS  # the slice has one local Azure
-        marks = [pytest.mark.xdist_group(f"schedules {group}")]
-        if seed > SLICE:
-            marks.append(pytest.mark.slow)
+        marks = [pytest.mark.slow] if seed > SLICE else []
         yield pytest.param(seed, marks=marks, id=f"seed-{seed}")
 
 

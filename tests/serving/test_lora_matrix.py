@@ -32,7 +32,7 @@ ENVIRONMENT = {
 QUICK = ("attention", "lm-head", "short-names")
 # And no mixture of experts: vLLM's LoRA for it needs Triton, which the CPU image lacks.
 ALL = ("llama", "qwen2", "phi3", "gemma2", "opt", "mistral")
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("vllm"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 def asked(base: Path, adapters: list[Path], log: Path) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from tests.tiny_model import make_adapter, make_model
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.xdist_group("vllm"),
     pytest.mark.slow,
     pytest.mark.timeout(900),
 ]

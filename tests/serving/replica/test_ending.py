@@ -20,7 +20,7 @@ from tests.serving.replica.server import (
 )
 from tests.tiny_model import make_adapter
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("vllm"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 async def test_a_stop_finishes_running_requests_and_refuses_new_ones(server, client):

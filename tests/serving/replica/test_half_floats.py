@@ -8,7 +8,6 @@ from tests.serving.replica.server import PYTHON, START, Server, scaled
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.xdist_group("vllm"),
     pytest.mark.slow,
     pytest.mark.timeout(900),
 ]
