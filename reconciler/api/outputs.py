@@ -240,12 +240,15 @@ class ReplicaRow(Outputs):
 class Boot(Outputs):
     """Since when `revision` has been active and does not serve (`since`), and since when Azure
     calls it failed (`failing`), in seconds of `Clock.elapsed` within the period `period`.
+    `restarts` are those of its replicas at the first look: what crashed before its files were
+    published counts for nothing.
     """
 
     revision: str
     period: str
     since: float
     failing: float | None = None
+    restarts: int = 0
 
 
 @dataclass(frozen=True)

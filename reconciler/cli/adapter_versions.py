@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from reconciler.api.kinds import Kind
-from reconciler.api.outputs import AdapterOutputs, AppOutputs, CatalogueOutputs
 from reconciler.cli.context import (
     Output,
     Service,
@@ -25,10 +23,11 @@ from reconciler.cli.context import (
     writable_store,
 )
 from reconciler.cli.exits import CommandError
-from serving.catalogue import AdapterReport
 
 if TYPE_CHECKING:
+    from reconciler.api.outputs import AdapterOutputs
     from reconciler.engine.store import Store
+    from serving.catalogue import AdapterReport
 
 Name = Annotated[str, typer.Argument(help="The adapter's name.", metavar="NAME")]
 
@@ -157,6 +156,9 @@ COLUMNS = (
 
 def _rows(store: Store | None) -> Iterator[dict[str, Any]]:
     """One row for each adapter of each service, from the last observation."""
+    from reconciler.api.kinds import Kind
+    from reconciler.api.outputs import AppOutputs, CatalogueOutputs
+
     if store is None:
         return
     records = {record.key: record for record in store.objects()}

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reconciler.api.kinds import Kind
 from reconciler.cli.exits import CommandError
 
 if TYPE_CHECKING:
     from reconciler.arm.clients import Arm
+    from reconciler.arm.ownership import Ownership
+    from reconciler.settings import Settings
 
 
 async def find_app(arm: Arm, service: str) -> tuple[str, dict[str, Any]]:
@@ -19,14 +20,41 @@ async def find_app(arm: Arm, service: str) -> tuple[str, dict[str, Any]]:
     Raises:
         CommandError: no such service; the message names the existing services.
     """
+    from reconciler.api.kinds import Kind
     from reconciler.sources.owned import list_owned
 
     apps = [each for each in await list_owned(arm) if each.kind == Kind.APP]
-    for each in apps:
-        if each.document.name == service:
-            return str(each.resource["id"]).split("/")[4], dict(each.resource)
+    ownership = _ownership(arm.settings)
+    if ownership is not None:
+        apps = [each for each in apps if ownership.made(each.resource)]
+    found = [each for each in apps if each.document.name == service]
+    if len(found) > 1:
+        raise CommandError(
+            f"Several sets of documents have a service {service!r}; run the command with the"
+            " --state-dir that `moorage up` uses for yours, or with MOORAGE_OWNER."
+        )
+    for each in found:
+        return str(each.resource["id"]).split("/")[4], dict(each.resource)
     names = ", ".join(sorted(each.document.name for each in apps)) or "none"
     raise CommandError(
         f"There is no service {service!r} on the {arm.settings.target_title}; services there:"
         f" {names}."
     )
+
+
+def _ownership(settings: Settings) -> Ownership | None:
+    """What the set that was last run from the state directory owns; None where none was."""
+    from reconciler.arm.ownership import Ownership
+    from reconciler.engine.store import Store
+    from reconciler.sources import sets
+
+    store = Store.read(settings.daemon_dir / "state.db", settings.target_key)
+    last = sets.last(store) if store else None
+    name = settings.owner or (last.identity.id if last else "")
+    if not name:
+        return None
+    ownership = Ownership(name)
+    if store:
+        sets.follow(ownership, (), store)
+        store.close()
+    return ownership

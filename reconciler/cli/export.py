@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from reconciler.api.kinds import Kind
-from reconciler.api.resources import ResourceSpec
 from reconciler.cli.context import Files, StateDir, Target, manifest_of, print_json, settings_of
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
+    from reconciler.api.resources import ResourceSpec
     from reconciler.composition import Composition
     from reconciler.engine.external import Desired
 
@@ -59,6 +58,8 @@ async def _compose(settings: Any, files: Any) -> Composition:
 
 def _group(composition: Composition) -> Desired[ResourceSpec]:
     """The one resource group of all documents: a template is deployed into one resource group."""
+    from reconciler.api.kinds import Kind
+    from reconciler.api.resources import ResourceSpec
     from reconciler.engine.external import with_spec
 
     groups = {

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reconciler.api.kinds import Kind
-from reconciler.api.outputs import AppOutputs
-from reconciler.arm.apps import RETAINED
 from reconciler.cli.context import (
     Output,
     Service,
@@ -20,6 +17,7 @@ from reconciler.cli.context import (
 from reconciler.cli.exits import CommandError
 
 if TYPE_CHECKING:
+    from reconciler.api.outputs import AppOutputs
     from reconciler.engine.store import Store
 
 
@@ -65,6 +63,9 @@ def history(
 
 def app_of(store: Store | None, service: str, title: str) -> AppOutputs:
     """What was last seen of the service's container app."""
+    from reconciler.api.kinds import Kind
+    from reconciler.api.outputs import AppOutputs
+
     records = store.objects() if store else ()
     record = next((r for r in records if (r.key.kind, r.key.name) == (Kind.APP, service)), None)
     app = AppOutputs.load(record.outputs) if record and record.exists else None
@@ -75,6 +76,8 @@ def app_of(store: Store | None, service: str, title: str) -> AppOutputs:
 
 def generations(app: AppOutputs) -> list[Generation]:
     """The newest ones, whose files stay on the share."""
+    from reconciler.arm.apps import RETAINED
+
     oldest_first = sorted(app.arm.revisions, key=lambda each: each.created_time or "")
     rows = [
         Generation(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from reconciler.api.adapters import adapter_notes
 from reconciler.cli.context import Files, manifest_of
 
 
@@ -10,6 +9,8 @@ def validate(file: Files = None) -> None:
     """Check documents and their local folders. Changes nothing. Exit code 2 with file:line:column
     of each error.
     """
+    from reconciler.api.adapters import adapter_notes
+
     manifest = manifest_of(file)
     for loaded in manifest.documents:
         print(

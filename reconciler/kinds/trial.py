@@ -57,7 +57,7 @@ class Trials:
             return None
         known = before.boot if before else None
         if known is None or (known.revision, known.period) != (found.name, self.clock.boot):
-            known = Boot(found.name, self.clock.boot, now)
+            known = Boot(found.name, self.clock.boot, now, restarts=_restarts(seen))
         if not found.failed:
             return replace(known, failing=None)
         return known if known.failing is not None else replace(known, failing=now)
@@ -80,7 +80,7 @@ class Trials:
 
     def _overdue(self, seen: Seen, wanted: Revision, boot: Boot) -> str:
         now, fresh = self.clock.elapsed(), seen.proven_before != wanted.name
-        crashes = max((replica.restarts for replica in seen.mine), default=0)
+        crashes = _restarts(seen) - boot.restarts
         gave_up = wanted.running == "ActivationFailed"
         lasting = boot.failing is not None and now - boot.failing >= PATIENCE
         if gave_up or lasting or (wanted.failed and fresh and crashes >= CRASHES):
@@ -107,3 +107,7 @@ class Trials:
         if now - since >= patience:
             return Verdict(failed=answer.wrong, answered=False, message=answer.wrong)
         return Verdict(answered=False, message=answer.wrong)
+
+
+def _restarts(seen: Seen) -> int:
+    return max((replica.restarts for replica in seen.mine), default=0)

@@ -261,7 +261,7 @@ async def test_down_releases_it(made):
     nothing.
     """
     dry = made.moorage("down", "--dry-run").stdout
-    assert f"= ContainerApp/{APP}   it was there before any document" in dry
+    assert f"= ContainerApp/{APP}   stays: it was there before any document" in dry
     assert "1 to release" in dry
     before = len(made.journal())
     told = made.moorage("down", "-y", "--purge-data").stdout
@@ -283,13 +283,14 @@ async def test_down_releases_it(made):
 
 
 async def test_it_is_released_with_all_memory_lost(made):
-    """Taken over anew, then the state goes: the tags say what to do."""
+    """Taken over anew, then the state goes: the tags say what to do, and the documents whose."""
     made.save(*documents(env=[{"name": "COLOUR", "value": "green"}]))
     made.once()
     app, _ = await seen(made)
     assert app["tags"]["moorage-adopted"] == "true"
     shutil.rmtree(made.state / "daemon")
-    assert f"ContainerApp/{APP} is released" in made.moorage("down", "-y").stdout
+    told = made.moorage("down", "-f", str(made.manifest), "-y").stdout
+    assert f"ContainerApp/{APP} is released" in told
     await is_released(made)
 
 
