@@ -27,6 +27,8 @@ DISPLAYED = {
     "cli/take_over.py": "the same",
     "arm/ownership.py": "the time of a write, in a tag for people",
     "cli/adapter_versions.py": "the time of an order",
+    "cli/rollback.py": "the same",
+    "cli/status.py": "the age of a look, for people",
 }
 
 
