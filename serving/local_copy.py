@@ -81,7 +81,7 @@ class LocalCopies:
                 f"the replica's disk has {_mib(free)} MiB free, the adapter needs"
                 f" {_mib(needed)} MiB",
             )
-        used = sum(path.stat().st_size for path in self._root.rglob("*") if path.is_file())
+        used = sum(map(_size, self._root.rglob("*")))
         if used + needed > self._budget:
             raise AdapterError(
                 "NoSpace",
@@ -112,6 +112,14 @@ def _manifest(source: Path, version: AdapterVersion) -> Mapping[str, tuple[int, 
     if digest != version.digest or not all(map(_inside, files)):
         raise AdapterError("Corrupt", f"the manifest of {version.path} describes something else")
     return files
+
+
+def _size(path: Path) -> int:
+    """Of a file; 0 for all else, and where another copy has just got its final name."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:
+        return 0
 
 
 def _inside(path: str) -> bool:

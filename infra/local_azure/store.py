@@ -7,6 +7,7 @@ answered request true. Used from the server's event loop only; the providers are
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,6 +55,19 @@ class Record:
         return self.id.split("/")[4]
 
 
+def _use_log(database: sqlite3.Connection) -> None:
+    """Write ahead. SQLite does not wait for a lock here, whatever the connection's timeout: a
+    reader that looks into a new file would end the server.
+    """
+    for _ in range(100):
+        try:
+            database.execute("pragma journal_mode = wal")
+            return
+        except sqlite3.OperationalError:
+            time.sleep(0.1)
+    database.execute("pragma journal_mode = wal")
+
+
 class Store:
     """One connection, one process. `version` grows with every write, so that readers may cache
     between writes.
@@ -66,7 +80,7 @@ class Store:
         self.version = 0
         self._depth = 0
         self._database = sqlite3.connect(path, isolation_level=None, timeout=10)
-        self._database.execute("pragma journal_mode = wal")
+        _use_log(self._database)
         self._database.execute("pragma synchronous = normal")
         self._database.executescript(SCHEMA)
         for beside in path.parent.glob(path.name + "-*"):
