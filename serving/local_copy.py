@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from serving.catalogue import DISK, AdapterVersion
@@ -81,7 +82,7 @@ class LocalCopies:
                 f"the replica's disk has {_mib(free)} MiB free, the adapter needs"
                 f" {_mib(needed)} MiB",
             )
-        used = sum(map(_size, self._root.rglob("*")))
+        used = _used(self._root)
         if used + needed > self._budget:
             raise AdapterError(
                 "NoSpace",
@@ -114,12 +115,16 @@ def _manifest(source: Path, version: AdapterVersion) -> Mapping[str, tuple[int, 
     return files
 
 
-def _size(path: Path) -> int:
-    """Of a file; 0 for all else, and where another copy has just got its final name."""
-    try:
-        return path.stat().st_size if path.is_file() else 0
-    except FileNotFoundError:
-        return 0
+def _used(root: Path) -> int:
+    """Bytes of all files below. Copies run side by side: a folder that has just got its final name
+    counts or does not, and is no error. `os.walk` passes over folders that went away.
+    """
+    total = 0
+    for folder, _, names in os.walk(root):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += Path(folder, name).stat().st_size
+    return total
 
 
 def _inside(path: str) -> bool:
