@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 CODE := reconciler serving infra tests requirements
 
-.PHONY: help install up train test test-all test-vital clients conformance check fmt house bench lock clean
+.PHONY: help install up train test test-all test-vital test-again clients conformance check fmt house bench lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ test-all: install ## every test, the long ones whole
 
 test-vital: install ## the long tests that matter most; .ci/run has them as its last step
 	@$(BIN)/pytest -n auto -m "slow and vital" $(PYTEST)
+
+test-again: install ## the files whose tests failed last, whole and one after the other (MARK=… as `pytest -m`)
+	@files=$$($(BIN)/python -m tests.failed) && $(BIN)/pytest -n 0 -m "$(or $(MARK),not slow)" $$files
 
 clients: install ## the az CLI and azcopy, which `make test-all` drives (some 900 MB on disk)
 	@$(BIN)/python requirements/clients.py
