@@ -178,7 +178,7 @@ class ArmResource(Generic[Spec, Next]):
         found = await self._get(identity)
         if found is None:
             return None
-        if not self.is_ours(found, identity.scope):
+        if not self.may_delete(found, identity.scope):
             return Wrote(
                 f"{self.name} {ids.name(identity.id)} stays: these documents did not make it"
             )
@@ -197,6 +197,11 @@ class ArmResource(Generic[Spec, Next]):
     def is_ours(self, found: Mapping[str, Any], environment: str) -> bool:
         """Whether Moorage made it, for that Environment; by what Azure says and nothing else."""
         return self.ownership.owns(found)
+
+    def may_delete(self, found: Mapping[str, Any], environment: str) -> bool:
+        """What may be taken over is the other set's until a write has changed its tag."""
+        taken = tags.tag(found, tags.OWNER) in self.ownership.taken
+        return self.is_ours(found, environment) and not taken
 
     def _origin(self, spec: Spec, found: Mapping[str, Any]) -> Origin:
         return Origin.OURS if self.is_ours(found, spec.environment) else Origin.ADOPTED

@@ -301,7 +301,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         found, name = await self._get(identity), ids.name(identity.id)
         if found is None:
             return None
-        if not self.is_ours(found, identity.scope):
+        if not self.may_delete(found, identity.scope):
             return Wrote(f"container app {name} stays: these documents did not make it")
         if not tags.is_adopted(found):
             return await super().delete(identity)
