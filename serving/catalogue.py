@@ -12,7 +12,7 @@ import json
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from serving.untrusted import parse
@@ -184,8 +184,9 @@ class Catalogue(Contract):
         """
         # Without what is left at its default, a replica with an older runtime goes on understanding
         # what it can follow.
-        body = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        return json.dumps({"sha256": _digest(body), "catalogue": body}, indent=1).encode()
+        return sealed(
+            "catalogue", self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        )
 
     @classmethod
     def load(cls, data: bytes) -> Self | None:
@@ -193,10 +194,8 @@ class Catalogue(Contract):
         own hash.
         """
         try:
-            outer = parse(data, LONGEST)
-            body = outer["catalogue"]
-            return cls.model_validate(body) if outer["sha256"] == _digest(body) else None
-        except (ValueError, KeyError, TypeError, ValidationError):
+            return cls.model_validate(unsealed("catalogue", data, LONGEST))
+        except ValueError:
             return None
 
 
@@ -253,6 +252,25 @@ class ReplicaReport(Contract):
     api_keys: tuple[str, ...] = ()
     message: Text = ""
     unreadable: Text = ""
+
+
+def sealed(kind: str, body: object) -> bytes:
+    """A file's bytes: the body under its kind, beside its own SHA-256."""
+    return json.dumps({"sha256": _digest(body), kind: body}, indent=1).encode()
+
+
+def unsealed(kind: str, data: bytes, most: int) -> Any:
+    """The body that `sealed` wrote.
+
+    Raises:
+        ValueError: the bytes are torn, foreign, too many, or do not match their own hash.
+    """
+    outer = parse(data, most)
+    if not isinstance(outer, dict) or kind not in outer:
+        raise ValueError(f"it is no file of {kind}")
+    if outer.get("sha256") != _digest(outer[kind]):
+        raise ValueError("it does not match its own hash")
+    return outer[kind]
 
 
 def _digest(body: object) -> str:
