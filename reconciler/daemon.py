@@ -1,5 +1,5 @@
-"""The composition root and the life of a daemon: it builds everything, runs the loop and what wakes
-it until a signal, and drains.
+"""A daemon's life: it builds its parts, runs the loop and what wakes it until a signal, and drains.
+`waking` lists what is run, `handover` takes what the documents ask for to the loop.
 
 `edges` -> `intake` -> `composition` -> `engine.controller` -> `kinds` -> `arm` -> Azure.
 """
@@ -9,41 +9,30 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from reconciler import memory, supervision
+from reconciler import supervision
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.arm.clients import Arm
 from reconciler.arm.ownership import Ownership
 from reconciler.composition import Composition
-from reconciler.edges.approvals import Approvals
-from reconciler.edges.edge import Edge
-from reconciler.edges.garbage import GarbageEdge
-from reconciler.edges.leases import Leases
-from reconciler.edges.orphans import Orphans
-from reconciler.edges.remote_sources import RemoteEdge
 from reconciler.edges.report import EdgeReports
-from reconciler.edges.rotated_keys import RotatedKeys
-from reconciler.edges.saves import Saves
 from reconciler.edges.state_file import StateFile
 from reconciler.edges.supervisor import Supervisor
-from reconciler.edges.upkeep import Duty, Running
 from reconciler.engine.controller import Controller, Watcher
 from reconciler.engine.errors import NotReadyYet, ReconcileError
 from reconciler.engine.events import Event
-from reconciler.engine.external import Identity, ObjectKey, Policy
+from reconciler.engine.external import Identity, ObjectKey
 from reconciler.engine.plan import PlanLine
-from reconciler.engine.queue import Priority
 from reconciler.engine.result import Outcome, Pacing
 from reconciler.engine.store import Store
-from reconciler.intake import Intake, Intended
+from reconciler.handover import Handover
+from reconciler.intake import Intake
 from reconciler.kinds import kinds_for
-from reconciler.kinds.garbage import Garbage
 from reconciler.kinds.shares import Shares
 from reconciler.leadership import Leadership
 from reconciler.lock import FolderLock, LockLost
@@ -55,12 +44,12 @@ from reconciler.sources.files import FileSource
 from reconciler.sources.identity import DocumentSet, set_of
 from reconciler.sources.remote import RemoteSources
 from reconciler.toolkit.config_file import ConfigFiles
+from reconciler.waking import edges_of
 from reconciler.web.metrics import DaemonMetrics
 from reconciler.web.server import WebServer
 from reconciler.web.status import status_of
 
 DRAIN = 10.0  # seconds that passes under way get to end
-LOCK_EVERY = 5.0
 SOURCES_WAIT = 30.0  # seconds that a command waits for sources that are on their way
 
 
@@ -99,12 +88,12 @@ class Daemon:
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
         path = self.settings.daemon_dir / "state.db"
-        self.state_file = StateFile(self.store.database, path, self._tell)
+        self.state_file = StateFile(self.store.database, path, self.tell)
         self.arm = await self._stack.enter_async_context(Arm(self.settings))
         self.shares = Shares(self.arm, self.ownership)
         self.kinds = kinds_for(self.arm, self.ownership, self.shares)
         self.registrations = Registrations(self.arm, self.shares)
-        self.leadership = Leadership(self.shares, self.settings.daemon_dir, self._tell)
+        self.leadership = Leadership(self.shares, self.settings.daemon_dir, self.tell)
         self.metrics = DaemonMetrics(self.arm.calls)
         self.controller = Controller(
             self.kinds.values(),
@@ -112,6 +101,14 @@ class Daemon:
             why_not=self._why_not,
             pacing=self.pacing,
             watch=self._saw,
+        )
+        handover = Handover(
+            self.controller,
+            self.store,
+            self.files,
+            self.leadership,
+            self.configs,
+            complete=not self.documents.partial,
         )
         self.intake = Intake(
             self.settings,
@@ -123,8 +120,8 @@ class Daemon:
             self.arm,
             self.shares,
             lambda: {record.key: record.outputs for record in self.controller.records()},
-            self._apply,
-            self._tell,
+            handover.take,
+            self.tell,
         )
         if self.listen:
             await self._stack.enter_async_context(
@@ -206,9 +203,9 @@ class Daemon:
         """
         sets.remember(self.store, self.documents)
         await self.leadership.stand()
-        reports = EdgeReports(self.controller, self._tell)
+        reports = EdgeReports(self.controller, self.tell)
         async with Supervisor(reports) as supervisor:
-            for edge in self._edges(stop, supervisor):
+            for edge in edges_of(self, stop, supervisor):
                 supervisor.start(edge)
             supervision.tell(supervision.READY)
             await stop.wait()
@@ -217,52 +214,6 @@ class Daemon:
                 await asyncio.wait_for(self.controller.stop(), DRAIN)
         if self.lock and self.lock.lost():
             raise LockLost(self.lock.path)
-
-    def _edges(self, stop: asyncio.Event, supervisor: Supervisor) -> Iterator[Edge]:
-        intake = self.intake
-        yield Running("the loop", self.controller.run)
-        yield Leases(self.leadership, supervisor.start)
-        if self.source.files:
-            yield Saves(self.files.watch, stop, intake.load, intake.reject)
-        yield Approvals(partial(self.store.get, "approvals"), intake.load, self._release)
-        yield RemoteEdge(
-            self.remote.arrived,
-            intake.load,
-            intake.remote_documents,
-            intake.is_missing,
-            self.pacing.resync,
-        )
-        yield RotatedKeys(
-            self.registrations.changed, self.registrations.outdated, intake.register_again
-        )
-        yield Orphans(self._look_for_orphans)
-        garbage = Garbage(self.arm, self.shares, self.store, self.settings.garbage_after)
-        yield GarbageEdge(garbage, lambda: intake.composition, self.leadership.check, self._tell)
-        yield Running("the watchdog", supervision.beat)
-        yield Duty("memory", memory.EVERY, memory.give_back)
-        yield self.state_file
-        if self.lock:
-            yield Duty("the lock", LOCK_EVERY, partial(self._check_lock, self.lock, stop))
-
-    def _apply(self, intended: Intended) -> None:
-        snapshot, names = intended.snapshot, intended.composition.names
-        digests = {folder: tree.digest for folder, tree in snapshot.trees.items()}
-        self.files.set_watched(snapshot.manifest.folders, digests, snapshot.manifest.files)
-        self.leadership.follow(intended.composition)
-        self.configs.follow(snapshot.manifest.documents, names)
-        complete = not self.documents.partial
-        self.controller.set_desired(intended.desired, intended.documents, complete=complete)
-        self.controller.set_orphans(intended.orphans)
-        managed = {
-            item.key.name
-            for item in intended.desired
-            if item.key.kind == Kind.ENVIRONMENT and item.policy is Policy.MANAGE
-        }
-        # Registered shares whose place others have taken: nothing is lost with them, so no person
-        # need be asked for each.
-        for key in self.controller.approvable():
-            if key.kind == Kind.STORAGE and key.name.split("/")[0] in managed:
-                self.store.approve(key, "delete")
 
     def _why_not(self, identity: Identity) -> ReconcileError | None:
         """A registered share whose key has just been rotated is about to be left for another: it is
@@ -279,18 +230,7 @@ class Daemon:
         if self.watcher:
             self.watcher(key, outcome, seconds)
 
-    def _release(self) -> None:
-        self.controller.trigger(self.controller.approvable(), Priority.EDIT)
-
-    async def _look_for_orphans(self) -> None:
-        self.controller.set_orphans(await self.intake.look_for_owned())
-
-    @staticmethod
-    def _check_lock(lock: FolderLock, stop: asyncio.Event) -> None:
-        if lock.lost():
-            stop.set()
-
-    def _tell(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
         self.store.add_event(event, time.time())
 
 

@@ -1,0 +1,100 @@
+"""All that a daemon's supervisor runs: the loop, each edge that wakes it, and its small duties."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from functools import partial
+from typing import Protocol
+
+from reconciler import memory, supervision
+from reconciler.arm.clients import Arm
+from reconciler.edges.approvals import Approvals
+from reconciler.edges.edge import Edge
+from reconciler.edges.garbage import GarbageEdge
+from reconciler.edges.leases import Leases
+from reconciler.edges.orphans import Orphans
+from reconciler.edges.remote_sources import RemoteEdge
+from reconciler.edges.rotated_keys import RotatedKeys
+from reconciler.edges.saves import Saves
+from reconciler.edges.state_file import StateFile
+from reconciler.edges.supervisor import Supervisor
+from reconciler.edges.upkeep import Duty, Running
+from reconciler.engine.controller import Controller
+from reconciler.engine.events import Event
+from reconciler.engine.queue import Priority
+from reconciler.engine.result import Pacing
+from reconciler.engine.store import Store
+from reconciler.intake import Intake
+from reconciler.kinds.garbage import Garbage
+from reconciler.kinds.shares import Shares
+from reconciler.leadership import Leadership
+from reconciler.lock import FolderLock
+from reconciler.registrations import Registrations
+from reconciler.settings import Settings
+from reconciler.sources.documents import DocumentSource
+from reconciler.sources.files import FileSource
+from reconciler.sources.remote import RemoteSources
+
+LOCK_EVERY = 5.0  # seconds
+
+
+class Parts(Protocol):
+    """The parts of a daemon that an edge wakes or looks at."""
+
+    settings: Settings
+    lock: FolderLock | None
+    store: Store
+    state_file: StateFile
+    source: DocumentSource
+    files: FileSource
+    remote: RemoteSources
+    arm: Arm
+    shares: Shares
+    registrations: Registrations
+    leadership: Leadership
+    pacing: Pacing
+    controller: Controller
+    intake: Intake
+
+    def tell(self, event: Event) -> None: ...
+
+
+def edges_of(daemon: Parts, stop: asyncio.Event, supervisor: Supervisor) -> Iterator[Edge]:
+    """`stop` ends the daemon; `supervisor` runs the edges that others start, one for each lease."""
+    intake, store, controller = daemon.intake, daemon.store, daemon.controller
+    leadership, registrations = daemon.leadership, daemon.registrations
+
+    def release() -> None:
+        controller.trigger(controller.approvable(), Priority.EDIT)
+
+    async def look_for_orphans() -> None:
+        controller.set_orphans(await intake.look_for_owned())
+
+    yield Running("the loop", controller.run)
+    yield Leases(leadership, supervisor.start)
+    if daemon.source.files:  # a daemon without documents only removes what it made
+        yield Saves(daemon.files.watch, stop, intake.load, intake.reject)
+    yield Approvals(partial(store.get, "approvals"), intake.load, release)
+    yield RemoteEdge(
+        daemon.remote.arrived,
+        intake.load,
+        intake.remote_documents,
+        intake.is_missing,
+        daemon.pacing.resync,
+    )
+    yield RotatedKeys(registrations.changed, registrations.outdated, intake.register_again)
+    yield Orphans(look_for_orphans)
+    garbage = Garbage(daemon.arm, daemon.shares, store, daemon.settings.garbage_after)
+    yield GarbageEdge(garbage, lambda: intake.composition, leadership.check, daemon.tell)
+    yield Running("the watchdog", supervision.beat)
+    yield Duty("memory", memory.EVERY, memory.give_back)
+    yield daemon.state_file
+    if daemon.lock:
+        yield Duty("the lock", LOCK_EVERY, partial(_check, daemon.lock, stop))
+
+
+def _check(lock: FolderLock, stop: asyncio.Event) -> None:
+    """A daemon that lost its lock ends, because another may run on the same state by now."""
+    if lock.lost():
+        stop.set()
