@@ -109,6 +109,8 @@ def walk(tmp_path_factory):
     one.type("moorage local-azure stop")
 
 
+@pytest.mark.slow
+@pytest.mark.vital
 def test_the_web_api_is_kept(walk):
     """Import, plan, provision: the page at /, the adapter's answer at /v1, the configuration filled
     in, and all in sync.
@@ -134,6 +136,8 @@ def test_changed_code_is_published_and_runs(walk):
     assert "Changed" in walk.ask()
 
 
+@pytest.mark.slow
+@pytest.mark.vital
 def test_vllm_serves_the_same_model(walk):
     """Imported again with the other engine: the app becomes vLLM with a key, and the adapter
     answers as it did.
@@ -143,6 +147,8 @@ def test_vllm_serves_the_same_model(walk):
     assert "models            my-project, qlora" in told
 
 
+@pytest.mark.slow
+@pytest.mark.vital
 @pytest.mark.skipif(
     PROGRAM is None, reason="there is no Chromium on this machine (apt install chromium)"
 )
@@ -253,6 +259,8 @@ def _until_asleep(walk):
         time.sleep(1)
 
 
+@pytest.mark.slow
+@pytest.mark.vital
 def test_all_of_it_is_taken_away(walk):
     """`down` leaves the storage, and nothing that is billed by the hour."""
     walk.section("Remove it")

@@ -56,8 +56,8 @@ async def up(service):
 
 
 @pytest.mark.asyncio(loop_scope="module")
-class TestLife:
-    """In this order."""
+class TestWalk:
+    """From a document to an answer: the one start of real vLLM in `make test`."""
 
     async def test_the_official_client_is_served(self, service, up):
         """Models, chat, streams and completions answer; the base and each adapter by its plain
@@ -112,6 +112,13 @@ class TestLife:
         for route in routes:
             for token in (None, right):
                 assert status_of(service, endpoint, route, token) == 404, route
+
+
+@pytest.mark.slow
+@pytest.mark.vital
+@pytest.mark.asyncio(loop_scope="module")
+class TestLife:
+    """In this order."""
 
     async def test_adapters_change_hot_under_load(self, service, up):
         """One added, one retrained, one removed under eight streams: no request fails, vLLM stays

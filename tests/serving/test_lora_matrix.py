@@ -84,7 +84,9 @@ def verdict(answer: Any, reference: list[list[float]], off: float, base: Any) ->
 @pytest.mark.parametrize(
     ("name", "variants"),
     [
-        pytest.param("qwen2", QUICK, id="qwen2 quickly"),
+        pytest.param(
+            "qwen2", QUICK, id="qwen2 quickly", marks=[pytest.mark.slow, pytest.mark.vital]
+        ),
         *(pytest.param(name, (), marks=pytest.mark.slow, id=name) for name in ALL),
     ],
 )

@@ -17,7 +17,7 @@ from tests.serving.replica.server import (
 )
 from tests.serving.replica_share import KEY
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.vital, pytest.mark.timeout(900)]
 
 
 async def test_models_are_listed_and_answer_by_their_plain_names(server, client):

@@ -20,7 +20,7 @@ from tests.serving.replica.server import (
 )
 from tests.tiny_model import make_adapter, make_model
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.vital, pytest.mark.timeout(900)]
 ANSWERS = {"red": "red", "green": "green", "tiny": "plain"}
 
 

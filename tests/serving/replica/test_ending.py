@@ -20,7 +20,7 @@ from tests.serving.replica.server import (
 )
 from tests.tiny_model import make_adapter
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.vital, pytest.mark.timeout(900)]
 
 
 async def test_a_stop_finishes_running_requests_and_refuses_new_ones(server, client):
@@ -45,8 +45,6 @@ async def test_a_stop_finishes_running_requests_and_refuses_new_ones(server, cli
     assert server.report()["ready"] is False
 
 
-@pytest.mark.slow
-@pytest.mark.vital
 async def test_a_killed_launch_takes_vllm_with_it(server):
     """SIGKILL of PID 1's stand-in leaves no process behind that holds the port or the memory.
     Before that: a replica that starts fresh while the desired version is broken is ready with the
@@ -84,8 +82,6 @@ async def test_a_killed_launch_takes_vllm_with_it(server):
     await server.until(lambda: not any(map(lives, below)), 10)
 
 
-@pytest.mark.slow
-@pytest.mark.vital
 @pytest.mark.parametrize("victim", ["EngineCore", "Worker", "server"])
 async def test_a_killed_vllm_ends_the_replica_so_that_the_platform_restarts_it(server, victim):
     """SIGKILL of any of vLLM's processes: exit code 1 soon, reported, and no process left."""
