@@ -1,8 +1,8 @@
 """Microsoft.App/containerApps: a service's revisions, traffic, ingress and API keys.
 
-`app_body` is what Azure gets, `replicas` looks at what runs, `rollout` decides the next step,
-`app_write` what is written for it, `adoption` what is asked of an app that was there before; this
-file does the reading and writing.
+`app_body` is what Azure gets, `aim` says which revision is to serve, `replicas` looks at what runs,
+`rollout` decides the next step, `app_write` what is written for it, `adoption` what is asked of an
+app that was there before; this file does the reading and writing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, cast
 from reconciler.api import tags
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.kinds import Kind
-from reconciler.api.outputs import AppOutputs, CatalogueOutputs, ResourceOutputs
+from reconciler.api.outputs import AppOutputs, Boot, CatalogueOutputs, ResourceOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps, ids, ownership
@@ -33,6 +33,7 @@ from reconciler.engine.external import (
     Wrote,
 )
 from reconciler.kinds import adoption, api_keys, app_body, app_write, rollout
+from reconciler.kinds.aim import Aim, aim_at
 from reconciler.kinds.app_write import AppWrite
 from reconciler.kinds.arm_resource import SETTLED, ArmResource
 from reconciler.kinds.connections import Connections
@@ -81,50 +82,31 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         differences = diff(adoption.asked(spec, found, origin), found, self.rules)
         self._refuse_immutable(spec, differences)
         if (state := self.state(found)) not in SETTLED:
-            return Observation(
-                exists=True,
-                busy=True,
-                reason=Reason.OPERATION_IN_PROGRESS,
-                message=f"Azure reports {state}",
-                poll_after=0.5,
-                outputs=before,
-                origin=origin,
-            )
+            return _busy(state, before, origin)
         hold = Hold.on(found) if origin is not Origin.FOREIGN else None
-        held = hold if hold and hold.refused == spec.revision else None
-        if held and (serving := await self._instead(spec, held)) is None:
-            held = hold = None  # Azure has dropped what served, so there is nothing to go back to
-        elif held and serving:  # what is looked at, and put right, is what serves instead
-            spec = serving
+        aim = await aim_at(self.arm, spec, hold)
+        if aim.held:
             differences = tuple(change for change in differences if change.path not in GOES_ALONG)
-        seen = await self._look(spec, found, origin, facts, before)
+        seen = await self._look(aim.spec, found, origin, facts, before)
         boot = self.trials.boot(seen, before)
-        weight = app_write.weights_of(found).get(spec.revision, 0)
-        verdict = await self.trials.judge(seen, boot, found, weight)
-        if verdict.failed and spec.place:
-            verdict = replace(verdict, failed=f"{spec.place}: {verdict.failed}")
-        if not held and (instead := _ordered(desired.spec, seen)):
-            verdict = Verdict(failed=BY_PERSON, instead=instead)
-        elif verdict.failed:
-            words = await self.causes.of_failure(verdict.failed, spec, found, seen)
-            verdict = replace(verdict, failed=words)
-        step = await self._step(desired.spec, found, seen, differences, verdict, hold)
-        write = app_write.decide(spec, found, origin, seen, step, differences)
-        reached = await self._reached(spec, found, seen)
+        verdict = await self._judge(spec, aim, found, seen, boot)
+        step = await self._step(spec, found, seen, differences, verdict, aim.hold)
+        write = app_write.decide(aim.spec, found, origin, seen, step, differences)
+        reached = await self._reached(aim.spec, found, seen)
         if any(mark.status is Status.FALSE for mark in reached):
             self.looks.turns.hurry(spec.service)
-        tale = await self.causes.tale(spec, found, seen, step, verdict, held, reached)
+        tale = await self.causes.tale(aim.spec, found, seen, step, verdict, aim.held, reached)
         head = replace(
-            await self._head(spec, found, origin, before),
+            await self._head(aim.spec, found, origin, before),
             boot=boot,
-            asked_revision=desired.spec.revision,
-            held=held.cause if held else None,
+            asked_revision=spec.revision,
+            held=aim.held.cause if aim.held else None,
         )
-        over = step.action in (Action.NONE, Action.DEACTIVATE) or held is not None
+        held, over = aim.held, step.action in (Action.NONE, Action.DEACTIVATE)
         settled = step.action is Action.NONE and tale.whole
         return Observation(
             exists=True,
-            ready=over and tale.whole,
+            ready=(over or held is not None) and tale.whole,
             serves=seen.serves and not tale.silent,
             changes=write.changes,
             outputs=seen.outputs(head),
@@ -141,22 +123,27 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             later=write.later,
         )
 
-    async def _instead(self, spec: ContainerAppSpec, hold: Hold) -> ContainerAppSpec | None:
-        """`spec` as the revision that serves has it: its template, and the engine that its replicas
-        report as. None when that revision is gone.
+    async def _judge(
+        self,
+        wanted: ContainerAppSpec,
+        aim: Aim,
+        found: Mapping[str, Any],
+        seen: Seen,
+        boot: Boot | None,
+    ) -> Verdict:
+        """Whether the revision has failed. A person's order to go back counts as a failure, and
+        needs no explanation from its logs.
         """
-        listed = await apps.list_revisions(self.arm, spec.resource_group, spec.name)
-        kept = next((each for each in listed if each["name"] == hold.serves), None)
-        if kept is None:
-            return None
-        template = {"scale": {}, **(kept["properties"].get("template") or {})}
-        template["scale"] = template["scale"] or {}
-        return replace(
-            spec,
-            suffix=hold.serves.rpartition("--")[2],
-            template=template,
-            engine=spec.engine and (app_body.engine_of(template) or spec.engine),
-        )
+        weight = app_write.weights_of(found).get(aim.spec.revision, 0)
+        verdict = await self.trials.judge(seen, boot, found, weight)
+        if not aim.held and (instead := _ordered(wanted, seen)):
+            return Verdict(failed=BY_PERSON, instead=instead)
+        if not verdict.failed:
+            return verdict
+        place = f"{aim.spec.place}: " if aim.spec.place else ""
+        failed = f"{place}{verdict.failed}"
+        words = await self.causes.of_failure(failed, aim.spec, found, seen)
+        return replace(verdict, failed=words)
 
     async def _look(
         self,
@@ -365,6 +352,19 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         if there <= {name for name, _ in known}:
             return known
         return api_keys.hashes(await apps.list_secrets(self.arm, spec.resource_group, spec.name))
+
+
+def _busy(state: str, before: AppOutputs | None, origin: Origin) -> Observation[AppWrite]:
+    """While an operation runs, ARM shows fields half old and half new: nothing is judged."""
+    return Observation(
+        exists=True,
+        busy=True,
+        reason=Reason.OPERATION_IN_PROGRESS,
+        message=f"Azure reports {state}",
+        poll_after=0.5,
+        outputs=before,
+        origin=origin,
+    )
 
 
 def _ordered(spec: ContainerAppSpec, seen: Seen) -> str:

@@ -1,0 +1,52 @@
+"""Which revision of a container app is looked at and put right: the one that the document asks for,
+or, after a rollback, the one that serves instead. `container_app` asks; `hold` is the rollback.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from reconciler.api.resources import ContainerAppSpec
+from reconciler.arm import apps
+from reconciler.arm.clients import Arm
+from reconciler.kinds import app_body
+from reconciler.kinds.hold import Hold
+
+
+@dataclass(frozen=True)
+class Aim:
+    """`spec` is of the revision that is to serve. `hold` is any decision written at the app, and
+    `held` the same where it is against the revision that the document asks for.
+    """
+
+    spec: ContainerAppSpec
+    hold: Hold | None
+    held: Hold | None
+
+
+async def aim_at(arm: Arm, wanted: ContainerAppSpec, hold: Hold | None) -> Aim:
+    """A decision is void once Azure has dropped the revision that was to serve instead: then there
+    is nothing to go back to.
+    """
+    if hold is None or hold.refused != wanted.revision:
+        return Aim(wanted, hold, None)
+    serving = await _instead(arm, wanted, hold)
+    return Aim(serving, hold, hold) if serving else Aim(wanted, None, None)
+
+
+async def _instead(arm: Arm, wanted: ContainerAppSpec, hold: Hold) -> ContainerAppSpec | None:
+    """`wanted` with the template of the revision that serves and the engine that its replicas
+    report as. None when that revision is gone.
+    """
+    listed = await apps.list_revisions(arm, wanted.resource_group, wanted.name)
+    kept = next((each for each in listed if each["name"] == hold.serves), None)
+    if kept is None:
+        return None
+    template = {"scale": {}, **(kept["properties"].get("template") or {})}
+    template["scale"] = template["scale"] or {}
+    return replace(
+        wanted,
+        suffix=hold.serves.rpartition("--")[2],
+        template=template,
+        engine=wanted.engine and (app_body.engine_of(template) or wanted.engine),
+    )
