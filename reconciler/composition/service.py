@@ -4,7 +4,6 @@ container app. Pure.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -176,10 +175,63 @@ class ServiceComposer:
         model_bytes: int,
         refs: tuple[ObjectKey, ...],
     ) -> Desired:
-        spec, names = self.spec, self.place.names
-        scale = spec.scale
-        cooldown = template.cooldown(model_bytes) if engine is not None else 300
-        body_template = {
+        modes = ("read",) if engine is None else ("read", "write")
+        app = self._app_spec(container, port, engine, model_bytes)
+        return Desired(
+            ObjectKey(Kind.APP, self.name),
+            self.document,
+            app,
+            (
+                self._env_key(Kind.ENVIRONMENT),
+                *(storage_key(self.place.names, mode) for mode in modes),
+                *refs,
+            ),
+            self.generation,
+            self.policy,
+            self.spec.deletion_policy.value == "Retain",
+        )
+
+    def _app_spec(
+        self, container: dict[str, Any], port: int, engine: str | None, model_bytes: int
+    ) -> ContainerAppSpec:
+        spec, serves_model = self.spec, engine is not None
+        revision = self._template(container, model_bytes, serves_model=serves_model)
+        profile = self._profile()["name"]
+        body = self._body(profile, port)
+        app = ContainerAppSpec(
+            name=self.name,
+            resource_group=self.place.names.resource_group,
+            environment=self.environment,
+            body=body,
+            asked=body,
+            named=spec.adoption_policy is AdoptionPolicy.ADOPT_OR_CREATE,
+            service=self.name,
+            template=revision,
+            suffix=template.suffix(revision, profile),
+            strategy=spec.rollout.strategy.value,
+            key_names=self._keys() if serves_model else (),
+            share=self.place.share,
+            engine=engine,
+            serves_model=serves_model,
+            startup_seconds=template.startup_seconds(model_bytes) if serves_model else 0,
+            deadline_seconds=(
+                template.model_deadline(model_bytes)
+                if serves_model
+                else template.code_deadline(spec.progress_deadline_seconds)
+            ),
+            smoke=(spec.rollout.smoke.path, spec.rollout.smoke.expect_status),
+            place=self.place.written,
+        )
+        refused, instead = self.world.rollbacks.get(self.name, ("", ""))
+        return replace(app, instead=instead) if refused == app.revision else app
+
+    def _template(
+        self, container: dict[str, Any], model_bytes: int, *, serves_model: bool
+    ) -> dict[str, Any]:
+        """What a revision is made of: any change of it is another revision."""
+        scale = self.spec.scale
+        cooldown = template.cooldown(model_bytes) if serves_model else 300
+        return {
             "containers": [container],
             "scale": template.scale(
                 scale.min_replicas,
@@ -187,20 +239,21 @@ class ServiceComposer:
                 scale.concurrent_requests or 16,
                 scale.cooldown_period or cooldown,
             ),
-            "volumes": template.volumes(names.storage, reports=engine is not None),
+            "volumes": template.volumes(self.place.names.storage, reports=serves_model),
             "terminationGracePeriodSeconds": self._grace(),
         }
-        profile = self._profile()["name"]
-        keys = self._keys() if engine is not None else ()
-        body = {
-            "location": names.location,
+
+    def _body(self, profile: str, port: int) -> dict[str, Any]:
+        """What belongs to the app and to no revision."""
+        return {
+            "location": self.place.names.location,
             "tags": dict(self.place.tags),
             "properties": {
                 "workloadProfileName": profile,
                 "configuration": {
                     "activeRevisionsMode": "Multiple",
                     "ingress": {
-                        "external": spec.ingress.external,
+                        "external": self.spec.ingress.external,
                         "targetPort": port,
                         "transport": "Auto",
                         "allowInsecure": False,
@@ -208,49 +261,6 @@ class ServiceComposer:
                 },
             },
         }
-        app = ContainerAppSpec(
-            name=self.name,
-            resource_group=names.resource_group,
-            environment=self.environment,
-            body=body,
-            asked=body,
-            named=spec.adoption_policy is AdoptionPolicy.ADOPT_OR_CREATE,
-            service=self.name,
-            template=body_template,
-            suffix=_suffix(body_template, profile),
-            strategy=spec.rollout.strategy.value,
-            key_names=keys,
-            share=self.place.share,
-            engine=engine,
-            serves_model=engine is not None,
-            startup_seconds=template.startup_seconds(model_bytes) if engine is not None else 0,
-            deadline_seconds=(
-                template.code_deadline(spec.progress_deadline_seconds)
-                if engine is None
-                else template.model_deadline(model_bytes)
-            ),
-            smoke=(spec.rollout.smoke.path, spec.rollout.smoke.expect_status),
-            place=self.place.written,
-        )
-        refused, instead = self.world.rollbacks.get(self.name, ("", ""))
-        if refused == app.revision:
-            app = replace(app, instead=instead)
-        modes = ("read",) if engine is None else ("read", "write")
-        refs = (
-            self._env_key(Kind.ENVIRONMENT),
-            *(storage_key(names, mode) for mode in modes),
-            *refs,
-        )
-        retain = spec.deletion_policy.value == "Retain"
-        return Desired(
-            ObjectKey(Kind.APP, self.name),
-            self.document,
-            app,
-            refs,
-            self.generation,
-            self.policy,
-            retain,
-        )
 
     def _adapter(self, adapter: Adapter) -> CatalogueAdapter:
         path, _ = self._source("adapters", adapter.source, adapter.name)
@@ -375,17 +385,3 @@ class ServiceComposer:
 
     def _env_key(self, kind: Kind) -> ObjectKey:
         return ObjectKey(kind, self.environment)
-
-
-def _suffix(body: Mapping[str, Any], profile: str) -> str:
-    """The revision's name says what is in it; the runtime's path is left out, so that an update of
-    Moorage alone does not boot a GPU.
-    """
-    text = json.dumps(body, sort_keys=True)
-    for container in body["containers"]:
-        for variable in container["env"]:
-            if variable["name"] == "PYTHONPATH" and variable["value"].startswith(
-                f"{MOUNT_PATH}/runtime/"
-            ):
-                text = text.replace(variable["value"], "")
-    return "r" + digest(text, profile)[:9]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.api.resources import MOUNT_PATH, REPORTS_PATH
+from reconciler.composition.names import digest
 
 PORT = 8000
 STARTUP_SECONDS = 240
@@ -145,6 +147,20 @@ def code_mounts(folders: Mapping[str, str]) -> list[dict[str, Any]]:
 def in_folder(folder: str, command: Sequence[str]) -> list[str]:
     """ACA has no working directory: a shell steps into the code first, and becomes the command."""
     return ["/bin/sh", "-c", f'cd {folder} && exec "$@"', "sh", *command]
+
+
+def suffix(body: Mapping[str, Any], profile: str) -> str:
+    """The revision's name says what is in it; the runtime's path is left out, so that an update of
+    Moorage alone does not boot a GPU.
+    """
+    text = json.dumps(body, sort_keys=True)
+    for container in body["containers"]:
+        for variable in container["env"]:
+            if variable["name"] == "PYTHONPATH" and variable["value"].startswith(
+                f"{MOUNT_PATH}/runtime/"
+            ):
+                text = text.replace(variable["value"], "")
+    return "r" + digest(text, profile)[:9]
 
 
 def scale(
