@@ -145,7 +145,7 @@ class Conclusion:
             scope=identity.scope,
             exists=observed.exists,
             usable=observed.exists and (observed.ready or observed.serves),
-            synced=as_desired and not observed.held,
+            synced=as_desired and not (observed.held or observed.unfinished),
             failed=observed.failed and not changes,
             outputs=outputs,
             origin=observed.origin,

@@ -174,7 +174,9 @@ class Observation(Generic[Next_co]):
     seconds although nothing is wrong. `provisional` says that nothing is to be written now but more
     will be without anybody changing anything (a rollout goes on by itself), so that the next change
     is not taken for somebody else's doing. `held` says that all is as decided and not as the
-    documents ask: a rollback stands. `failed` says that it will not become as the documents ask
+    documents ask: a rollback stands. `unfinished` says that what is there is right and a part is
+    still to come (a key that another object makes first): dependents go on, and the document is not
+    in sync yet. `failed` says that it will not become as the documents ask
     by itself, ready or not. `next` is the write that the kind has decided on, for its own
     `update`; `later` are differences that the writes after it settle, for a plan to show.
     """
@@ -191,6 +193,7 @@ class Observation(Generic[Next_co]):
     poll_after: float | None = None
     provisional: bool = False
     held: bool = False
+    unfinished: bool = False
     failed: bool = False
     origin: Origin = Origin.OURS
     next: Next_co | None = None

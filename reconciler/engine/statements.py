@@ -108,7 +108,12 @@ def progressing(state: DocumentState, records: Iterable[ObjectRecord]) -> Mark:
     if refusal := state.refusal:
         waits = Status.of(refusal.waits)
         return Mark(ConditionType.PROGRESSING, waits, refusal.reason, refusal.message)
-    moving = [record for record in records if record.phase in _MOVING]
+    moving = [
+        record
+        for record in records
+        if record.phase in _MOVING
+        or (record.phase is Phase.READY and record.reason == Reason.PROGRESSING)
+    ]
     stuck = [
         record
         for record in records

@@ -55,6 +55,12 @@ def _of_desired(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
         return ExitClass.FAILED
     if record.phase is Phase.READY and record.reason in HELD:
         return ExitClass.WAITING_FOR_HUMAN
+    if (
+        record.phase is Phase.READY
+        and not record.synced
+        and ledger.desired[key].policy is not Policy.OBSERVE
+    ):
+        return None  # a part of it is still to come
     if record.phase is not Phase.WAITING:
         return _OF_PHASE.get(record.phase)
     # Something waiting is settled only if what it waits for is, and that badly.

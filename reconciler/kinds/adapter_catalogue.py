@@ -66,7 +66,7 @@ class AdapterCatalogue:
         reports = await self.reports.of(spec.share, spec.folder) if asked else ()
         hashes = _hashes(spec, facts)
         wanted = _wanted(spec, before, hashes, reports, self.shares.now())
-        missing_keys = len(wanted.api_keys) < len(spec.keys)
+        missing_keys = [key.name for key in spec.keys if key.name not in hashes]
         on_trial = any(adapter.canary for adapter in wanted.adapters)
         unproven = any(one.required and not one.last_good for one in wanted.adapters)
         held = [
@@ -89,13 +89,15 @@ class AdapterCatalogue:
             )
             if current
             else (),
-            reason=held[0][0] if held else None,
-            message="; ".join(text for _, text in held),
+            reason=held[0][0] if held else Reason.PROGRESSING if missing_keys else None,
+            message="; ".join(text for _, text in held)
+            or (f"waits for the keys {', '.join(missing_keys)}" if missing_keys else ""),
             # The app makes the keys; their hashes follow as soon as it is there. A canary is judged
             # by what replicas report.
             poll_after=1.0 if missing_keys else TRIAL if on_trial or unproven else None,
-            provisional=missing_keys or on_trial,
+            provisional=bool(missing_keys) or on_trial,
             held=bool(held),
+            unfinished=bool(missing_keys),
         )
 
     async def create(self, desired: Desired[CatalogueSpec], facts: Facts) -> Wrote:

@@ -345,6 +345,28 @@ async def test_what_is_held_against_the_document_serves_and_is_not_in_sync(harne
         assert await controller.settled() is ExitClass.DONE
 
 
+async def test_what_is_unfinished_serves_and_nothing_is_done_before_it_is_finished(harness):
+    """Its dependents go on and Ready is True; Synced is False, Progressing is True, and a one-shot
+    run waits.
+    """
+    part = {"unfinished": True, "reason": "Progressing", "message": "waits for the keys ci"}
+    harness.kind.observation["catalogue"] = part
+    async with harness.running(
+        harness.thing("app", ("catalogue",), size=1), harness.thing("catalogue", size=1)
+    ) as controller:
+        done = asyncio.create_task(controller.settled())
+        await asyncio.sleep(30)
+        assert not done.done()
+        assert harness.cloud.writes("app") == ["create"]
+        assert harness.condition(controller, "Ready") == ("True", "AllGood")
+        assert harness.condition(controller, "Synced") == ("False", "Progressing")
+        assert harness.condition(controller, "Progressing") == ("True", "Progressing")
+        harness.kind.observation.clear()
+        await asyncio.sleep(70)
+        assert harness.condition(controller, "Synced") == ("True", "InSync")
+        assert await done is ExitClass.DONE
+
+
 async def test_nothing_is_done_while_what_builds_on_new_facts_has_not_been_looked_at(harness):
     """An object that other facts are news to may not have followed them: no moment between the two
     looks says Synced.
