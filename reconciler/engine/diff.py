@@ -1,228 +1,296 @@
-"""Which owned fields differ: pure, and the only judge of "up to date". Kinds give the rules,
-`reconcile` acts on the changes.
+"""Which owned fields differ: pure, and the only judge of "up to date". Kinds give the `rules`,
+`reconcile` acts on the changes, `moorage diff` shows what was left out as well.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from decimal import Decimal, InvalidOperation
-from functools import lru_cache
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 from reconciler.engine.external import Change
+from reconciler.engine.rules import EXACT, Rules, Traits
+from reconciler.engine.sameness import folded, is_empty, is_identical, is_same, of_id
 
 SECRET = "(secret)"
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|Pi)")
-_BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
 
 
-@dataclass(frozen=True)
-class Rules:
-    """How one kind compares. A path is dotted and leaves list entries out
-    (`template.containers.env`); `*` stands for one segment, a leading `…` for any beginning
-    (`…env`). A rule holds for everything below its path.
+class Suppression(StrEnum):
+    """Why a difference is none."""
 
-    lists: path -> the field that identifies an entry ("" when entries are plain values); order then
-        means nothing.
-    whole: lists and mappings owned entirely, where an extra observed entry is a change.
-    ignore_case: case and spaces mean nothing (locations, ARM ids). quantities: "0.50" is "0.5".
-    ignored: never compared. secrets: compared but never shown. defaults: what an absent observed
-        value stands for.
-    effects: path -> what a change there does, for example `new revision` or `replace`.
-    """
-
-    lists: Mapping[str, str] = field(default_factory=dict)
-    whole: Sequence[str] = ()
-    ignore_case: Sequence[str] = ()
-    quantities: Sequence[str] = ()
-    ignored: Sequence[str] = ()
-    secrets: Sequence[str] = ()
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    effects: Mapping[str, str] = field(default_factory=dict)
+    SERVER_DEFAULT = "server default"  # nothing was asked, or what stands for nothing
+    CASING = "casing"  # the same value, spelled differently
+    WRITE_ONLY = "write-only"  # sent, and never returned
+    READ_ONLY = "read-only"  # computed, whatever was sent
 
 
-def diff(desired: Any, observed: Any, rules: Rules = Rules()) -> tuple[Change, ...]:
+class Suppressed(NamedTuple):
+    """A field that reads differently and is as asked."""
+
+    path: str
+    asked: Any
+    found: Any
+    why: Suppression
+
+
+class Comparison(NamedTuple):
+    """Everything that reads differently."""
+
+    changes: tuple[Change, ...]
+    suppressed: tuple[Suppressed, ...]
+
+
+def diff(desired: Any, observed: Any, rules: Rules = EXACT, at: str = "") -> tuple[Change, ...]:
     """The owned fields of `observed` that differ from `desired`, in the order `desired` names them.
 
     Only what `desired` sets is compared. None, an absent field and an empty value are the same; a
-    number and its text are the same; `1.0Gi` is `1Gi`.
+    number and its text are the same; `1.0Gi` is `1Gi`. `at` is the path, in the rules, of what is
+    given; the paths of the changes begin below it.
     """
-    return tuple(_walk(desired, observed, _Position(rules)))
+    start = _Position(rules, tuple(at.split(".")) if at else ())
+    return tuple(found for found in _walk(desired, observed, start) if isinstance(found, Change))
+
+
+def compare(desired: Any, observed: Any, rules: Rules = EXACT) -> Comparison:
+    """The changes of `diff`, and every other field that reads differently with the reason why it
+    counts as the same.
+    """
+    found = list(_walk(desired, observed, _Position(rules, thorough=True)))
+    return Comparison(
+        tuple(each for each in found if isinstance(each, Change)),
+        tuple(each for each in found if isinstance(each, Suppressed)),
+    )
+
+
+Found = Iterator[Change | Suppressed]
 
 
 @dataclass(frozen=True)
 class _Position:
-    """Where the walk is, and which rules it has inherited on the way down."""
+    """Where the walk is. `thorough` also tells of what nobody asked for."""
 
     rules: Rules
     path: tuple[str, ...] = ()
     shown: str = ""
-    secret: bool = False
-    ignore_case: bool = False
-    quantity: bool = False
-    effect: str = "update in place"
+    thorough: bool = False
+
+    @property
+    def traits(self) -> Traits:
+        return self.rules.traits(self.path)
 
     def field(self, name: str) -> _Position:
-        path, rules = (*self.path, name), self.rules
-        return replace(
-            self,
-            path=path,
-            shown=f"{self.shown}.{name}" if self.shown else name,
-            secret=self.secret or _any(rules.secrets, path),
-            ignore_case=self.ignore_case or _any(rules.ignore_case, path),
-            quantity=self.quantity or _any(rules.quantities, path),
-            effect=_first(rules.effects, path, self.effect),
-        )
+        shown = f"{self.shown}.{name}" if self.shown else name
+        return replace(self, path=(*self.path, name), shown=shown)
+
+    def member(self, name: str) -> _Position:
+        """A field of a mapping; in one of members shown like an entry of a list."""
+        if not self.traits.members:
+            return self.field(name)
+        return replace(self.field(name), shown=f"{self.shown}[{name}]")
 
     def entry(self, name: object) -> _Position:
         return replace(self, shown=f"{self.shown}[{name}]")
 
     def change(self, before: Any, after: Any) -> Change:
-        if self.secret:
-            before, after = (None if _empty(value) else SECRET for value in (before, after))
-        return Change(self.shown, before, after, self.effect)
+        return Change(self.shown, self.masked(before), self.masked(after), self.traits.effect)
 
-    @property
-    def whole(self) -> bool:
-        return _any(self.rules.whole, self.path)
+    def suppress(self, asked: Any, found: Any, why: Suppression) -> Suppressed:
+        return Suppressed(self.shown, self.masked(asked), self.masked(found), why)
+
+    def masked(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: self.field(str(name)).masked(inner) for name, inner in value.items()}
+        if _is_list(value):
+            return [self.masked(inner) for inner in value]
+        return SECRET if self.traits.secret and not is_empty(value) else value
+
+    def same(self, asked: Any, found: Any) -> bool:
+        traits = self.traits
+        return is_same(asked, found, ignore_case=traits.ignore_case, quantity=traits.quantity)
 
 
-def _walk(desired: Any, observed: Any, place: _Position) -> Iterator[Change]:
-    if place.path and _any(place.rules.ignored, place.path):
+def _walk(asked: Any, found: Any, place: _Position) -> Found:
+    traits = place.traits
+    if place.path and traits.ignored:
         return
-    if observed is None:
-        observed = _first(place.rules.defaults, place.path, None)
-    key = _first(place.rules.lists, place.path, None)
-    if _empty(desired) and _empty(observed):
+    if traits.read_only:
+        if not is_empty(asked) and not is_identical(asked, found):
+            yield place.suppress(asked, found, Suppression.READ_ONLY)
+    elif traits.write_only and is_empty(found):
+        if not is_empty(asked):
+            yield place.suppress(asked, found, Suppression.WRITE_ONLY)
+    elif is_empty(asked) and is_empty(found):
         return
-    if isinstance(desired, Mapping) and (observed is None or isinstance(observed, Mapping)):
-        yield from _mapping(desired, observed or {}, place)
-    elif _is_list(desired) and key is not None and (observed is None or _is_list(observed)):
-        yield from _keyed(desired, observed or (), key, place)
-    elif _is_list(desired) and _is_list(observed) and len(desired) == len(observed):
-        yield from _by_position(desired, observed, place)
-    elif not _same(desired, observed, place):
-        yield place.change(observed, desired)
+    elif is_empty(asked) and not _is_list(asked):
+        yield from _unasked(asked, found, place)
+    elif is_empty(found) and _stands_for_nothing(asked, place):
+        yield place.suppress(asked, found, Suppression.SERVER_DEFAULT)
+    else:
+        rewritten = traits.rewrite(asked, found) if traits.rewrite else found
+        yield from _by_shape(asked, rewritten, place)
 
 
-def _mapping(
-    desired: Mapping[str, Any], observed: Mapping[str, Any], place: _Position
-) -> Iterator[Change]:
-    for name, value in desired.items():
-        yield from _walk(value, observed.get(name), place.field(str(name)))
-    if place.whole:
-        for name, value in observed.items():
-            if name not in desired and not _empty(value):
-                yield place.field(str(name)).change(value, None)
+def _by_shape(asked: Any, found: Any, place: _Position) -> Found:
+    key = place.traits.key
+    if isinstance(asked, Mapping) and (found is None or isinstance(found, Mapping)):
+        yield from _mapping(asked, found or {}, place)
+    elif _is_list(asked) and (found is None or _is_list(found)):
+        if not asked and _is_default(found, place):
+            yield place.suppress(asked, found, Suppression.SERVER_DEFAULT)
+        elif key is not None and _is_unique((asked, found or ()), key, place):
+            yield from _keyed(asked, found or (), key, place)
+        else:
+            yield from _by_position(asked, found, place)
+    elif is_identical(asked, found):
+        return
+    elif place.same(asked, found):
+        yield place.suppress(asked, found, Suppression.CASING)
+    else:
+        yield place.change(found, asked)
 
 
-def _keyed(
-    desired: Sequence[Any], observed: Sequence[Any], key: str, place: _Position
-) -> Iterator[Change]:
-    there = {_identity(entry, key, place): entry for entry in observed}
-    wanted = {_identity(entry, key, place): entry for entry in desired}
+def _unasked(asked: Any, found: Any, place: _Position) -> Found:
+    """Null or nothing was asked: what is there is the service's choice, or somebody added it."""
+    if isinstance(asked, Mapping) and isinstance(found, Mapping):
+        if place.thorough and not (place.traits.whole or place.traits.members):
+            yield from _mapping(asked, found, place)
+    elif isinstance(asked, Mapping) or _is_choice(found, place):
+        yield place.suppress(asked, found, Suppression.SERVER_DEFAULT)
+    else:
+        yield place.change(found, asked)
+
+
+def _is_choice(found: Any, place: _Position) -> bool:
+    """Whether the service may have put this where nothing was asked."""
+    traits = place.traits
+    if traits.read_only or traits.write_only or traits.ignored or is_empty(found):
+        return True
+    if _is_default(found, place) or (found is False and place.rules.absent_is_false):
+        return True
+    if isinstance(found, Mapping):
+        return all(_is_choice(value, place.field(str(name))) for name, value in found.items())
+    return place.rules.null_asks_nothing and not _is_list(found) and not traits.defaults
+
+
+def _stands_for_nothing(asked: Any, place: _Position) -> bool:
+    """Whether the service may leave this out, because it means the same as nothing."""
+    if asked is False and place.rules.absent_is_false:
+        return True
+    return _is_default(asked, place)
+
+
+def _is_default(value: Any, place: _Position) -> bool:
+    return any(_differs_nowhere(default, value, place) for default in place.traits.defaults)
+
+
+def _differs_nowhere(default: Any, value: Any, place: _Position) -> bool:
+    if isinstance(default, Mapping | list | tuple):
+        changes = _by_shape(default, value, replace(place, thorough=False))
+        return not any(isinstance(each, Change) for each in changes)
+    return place.same(default, value)
+
+
+def _mapping(asked: Mapping[str, Any], found: Mapping[str, Any], place: _Position) -> Found:
+    """Names match in any case where they do not match as they are, as ARM takes them."""
+    by_fold = {str(name).casefold(): name for name in found}
+    matched = {name: name if name in found else by_fold.get(str(name).casefold()) for name in asked}
+    members = place.traits.members
+    for name, value in asked.items():
+        there = matched[name]
+        if members and there is None:
+            yield place.member(str(name)).change(None, value)
+            continue
+        inner = place.member(str(name))
+        yield from _walk(value, None if there is None else found[there], inner)
+    others = {n: v for n, v in found.items() if n not in matched.values() and v is not None}
+    for name, value in others.items():
+        inner = place.member(str(name))
+        if members or (place.traits.whole and not _is_choice(value, inner)):
+            yield inner.change(value, None)
+        elif place.thorough and not (is_empty(value) or inner.traits.ignored):
+            read_only = inner.traits.read_only
+            why = Suppression.READ_ONLY if read_only else Suppression.SERVER_DEFAULT
+            yield inner.suppress(None, value, why)
+
+
+def _keyed(asked: Sequence[Any], found: Sequence[Any], key: str, place: _Position) -> Found:
+    there = {_identity(entry, key, place): entry for entry in found}
+    wanted = {_identity(entry, key, place): entry for entry in asked}
+    extra = {identity: entry for identity, entry in there.items() if identity not in wanted}
+    if not key and place.traits.whole:
+        if extra or wanted.keys() - there.keys():
+            yield place.change(found, asked)
+        return
     for identity, entry in wanted.items():
         here = place.entry(_name(entry, key))
-        if identity not in there:
+        if identity in there:
+            if key:
+                yield from _walk(entry, there[identity], here)
+        elif renamed := _renamed(entry, extra, here):
+            yield renamed
+        else:
             yield here.change(None, entry)
-        elif key:
-            yield from _walk(entry, there[identity], here)
-    if place.whole:
-        for identity, entry in there.items():
-            if identity not in wanted:
-                yield place.entry(_name(entry, key)).change(entry, None)
+    if place.traits.whole:
+        for entry in extra.values():
+            yield place.entry(_name(entry, key)).change(entry, None)
 
 
-def _by_position(
-    desired: Sequence[Any], observed: Sequence[Any], place: _Position
-) -> Iterator[Change]:
-    """Lists of plain values are shown whole, because `args[3]` tells a person nothing."""
-    if any(isinstance(entry, Mapping) for entry in desired):
-        for index, (want, have) in enumerate(zip(desired, observed, strict=True)):
-            yield from _walk(want, have, place.entry(index))
-    elif not all(_same(want, have, place) for want, have in zip(desired, observed, strict=True)):
-        yield place.change(observed, desired)
-
-
-def _same(desired: Any, observed: Any, place: _Position) -> bool:
-    if desired == observed and isinstance(desired, bool) == isinstance(observed, bool):
-        return True
-    if isinstance(desired, bool) or isinstance(observed, bool):
-        return False
-    if isinstance(desired, str) and isinstance(observed, str):
-        if place.ignore_case and _folded(desired) == _folded(observed):
-            return True
-        left, right = _binary(desired), _binary(observed)
-        if left is not None or right is not None:
-            return left == right
-        return (
-            place.quantity
-            and _number(desired) is not None
-            and _number(desired) == _number(observed)
+def _renamed(entry: Any, extra: dict[str, Any], here: _Position) -> Change | None:
+    """The one field in which an entry differs from one that nobody asks for: its name. That one is
+    then taken out of `extra`. Where the list is not owned whole the other entry stays, and only who
+    compares thoroughly wants to hear of it.
+    """
+    if not (here.traits.whole or here.thorough) or not isinstance(entry, Mapping):
+        return None
+    for identity, other in extra.items():
+        there, back = (
+            [each for each in walk if isinstance(each, Change)]
+            for walk in (_walk(entry, other, here), _walk(other, entry, here))
         )
-    left, right = _number(desired), _number(observed)
-    return left is not None and left == right
+        paths = {each.path.casefold() for each in (*there, *back)}
+        if len(there) == len(back) == len(paths) == 1:
+            del extra[identity]
+            return there[0]
+    return None
 
 
-def _empty(value: Any) -> bool:
-    return value is None or (isinstance(value, str | Mapping | list | tuple) and not value)
+def _by_position(asked: Sequence[Any], found: Sequence[Any] | None, place: _Position) -> Found:
+    """Lists of plain values are shown whole, because `args[3]` tells a person nothing."""
+    if found is None or len(asked) != len(found):
+        yield place.change(found, asked)
+    elif any(isinstance(entry, Mapping) for entry in asked):
+        for index, (want, have) in enumerate(zip(asked, found, strict=True)):
+            yield from _walk(want, have, place.entry(index))
+    elif not all(place.same(want, have) for want, have in zip(asked, found, strict=True)):
+        yield place.change(found, asked)
 
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple)
 
 
+def _is_unique(sides: Sequence[Sequence[Any]], key: str, place: _Position) -> bool:
+    """Whether the key tells the entries of each side apart; their order does where it does not."""
+    return all(
+        len({_identity(entry, key, place) for entry in side}) == len(side)
+        or not any(isinstance(entry, Mapping) for entry in side)
+        for side in sides
+    )
+
+
 def _name(entry: Any, key: str) -> Any:
-    return entry.get(key) if key and isinstance(entry, Mapping) else entry
+    if not key or not isinstance(entry, Mapping):
+        return entry
+    by_fold = {str(name).casefold(): value for name, value in entry.items()}
+    for name in key.split("|"):
+        value = by_fold.get(name.casefold())
+        if not is_empty(value):
+            return name if value is True else value
+    return None
 
 
 def _identity(entry: Any, key: str, place: _Position) -> str:
     name = str(_name(entry, key))
-    ignore_case = place.ignore_case or (
-        bool(key) and _any(place.rules.ignore_case, (*place.path, key))
-    )
-    return _folded(name) if ignore_case else name
-
-
-def _folded(text: str) -> str:
-    return "".join(text.split()).casefold()
-
-
-def _number(value: Any) -> Decimal | None:
-    if not isinstance(value, str | int | float):
-        return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
-
-
-def _binary(text: str) -> Decimal | None:
-    found = _QUANTITY.fullmatch(text)
-    return Decimal(found[1]) * _BINARY[found[2]] if found else None
-
-
-def _any(patterns: Iterable[str], path: tuple[str, ...]) -> bool:
-    return any(_matches(pattern, path) for pattern in patterns)
-
-
-def _first(patterns: Mapping[str, Any], path: tuple[str, ...], otherwise: Any) -> Any:
-    return next(
-        (value for pattern, value in patterns.items() if _matches(pattern, path)), otherwise
-    )
-
-
-def _matches(pattern: str, path: tuple[str, ...]) -> bool:
-    parts = _parts(pattern.removeprefix("…").removeprefix("."))
-    end = path[-len(parts) :] if pattern.startswith("…") else path
-    return len(parts) == len(end) and all(
-        part in ("*", name) for part, name in zip(parts, end, strict=True)
-    )
-
-
-@lru_cache(maxsize=4096)
-def _parts(pattern: str) -> tuple[str, ...]:
-    return tuple(pattern.split("."))
+    fields = [place, *(place.field(each) for each in key.split("|") if each)]
+    return folded(name) if any(each.traits.ignore_case for each in fields) else of_id(name)

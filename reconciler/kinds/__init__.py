@@ -11,6 +11,7 @@ from reconciler.api.kinds import Kind
 from reconciler.arm.clients import Arm
 from reconciler.arm.ownership import Ownership
 from reconciler.engine.external import External
+from reconciler.engine.rules import Rules
 from reconciler.kinds.connections import Connections
 from reconciler.kinds.shares import Shares
 
@@ -19,6 +20,12 @@ def kinds_for(arm: Arm, ownership: Ownership, shares: Shares) -> Mapping[str, Ex
     """Every kind of the table by name, on one connection."""
     connections = Connections.on(arm, ownership, shares)
     return {kind: _class_of(kind)(connections) for kind in Kind}
+
+
+def rules_of(kind: Kind) -> Rules:
+    """How that kind compares what is asked with what is found; of kinds that ARM knows."""
+    found: Rules = getattr(import_module(f"{__name__}.{kind.module}"), kind).rules
+    return found
 
 
 def _class_of(kind: Kind) -> Callable[[Connections], External]:

@@ -12,37 +12,16 @@ from reconciler.api import tags
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps, ids
-from reconciler.engine.diff import Rules, diff
+from reconciler.engine.diff import diff
 from reconciler.engine.errors import TerminalError
 from reconciler.engine.external import Change, Origin
-from reconciler.kinds import adoption, api_keys
+from reconciler.kinds import adoption, api_keys, template_rules
 from reconciler.kinds.replicas import Seen
 from reconciler.kinds.rollout import Action, Step
 
 NO_STEP = Step(Action.NONE)
 PORT = "properties.configuration.ingress.targetPort"
 PROFILE = "properties.workloadProfileName"
-TEMPLATE_RULES = Rules(
-    lists={
-        "containers": "name",
-        "containers.env": "name",
-        "containers.probes": "type",
-        "containers.volumeMounts": "mountPath",
-        "volumes": "name",
-        "scale.rules": "name",
-    },
-    whole=(
-        "containers",
-        "containers.env",
-        "containers.probes",
-        "containers.volumeMounts",
-        "volumes",
-        "scale.rules",
-    ),
-    quantities=("containers.resources.cpu",),
-    defaults={"scale.minReplicas": 0, "terminationGracePeriodSeconds": 30},
-    ignored=("volumes.mountOptions",),
-)
 
 
 @dataclass(frozen=True)
@@ -214,12 +193,12 @@ def _step_changes(
             ),
         )
     if step.action is Action.WRITE:
-        changed = diff(spec.template, found["properties"].get("template") or {}, TEMPLATE_RULES)
+        changed = _template_changes(spec, found)
         paths = tuple(
             Change(f"template.{c.path}", c.before, c.after, "new revision") for c in changed
         )
         return paths or (Change("template.revisionSuffix", None, spec.suffix, "new revision"),)
-    drifted = diff(spec.template, found["properties"].get("template") or {}, TEMPLATE_RULES)
+    drifted = _template_changes(spec, found)
     fields = tuple(
         Change(f"template.{c.path}", c.before, c.after, "revision is taken out of service")
         for c in drifted
@@ -233,3 +212,8 @@ def _step_changes(
             for name in step.revisions
         ),
     )
+
+
+def _template_changes(spec: ContainerAppSpec, found: Mapping[str, Any]) -> tuple[Change, ...]:
+    there = found["properties"].get("template") or {}
+    return diff(spec.template, there, template_rules.RULES, at=template_rules.TEMPLATE)

@@ -18,7 +18,7 @@ from reconciler.api.reasons import Reason
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import ids, operations, ownership
 from reconciler.arm.faults import fault_of_operation
-from reconciler.engine.diff import Rules, diff
+from reconciler.engine.diff import diff
 from reconciler.engine.errors import NotOwned, TerminalError
 from reconciler.engine.external import (
     REPAIR,
@@ -32,6 +32,8 @@ from reconciler.engine.external import (
     Progress,
     Wrote,
 )
+from reconciler.engine.rules import Rules
+from reconciler.kinds.comparison import with_common
 from reconciler.kinds.connections import Connections
 
 UNWELL = frozenset({"failed", "canceled"})
@@ -46,7 +48,7 @@ class ArmResource(Generic[Spec, Next]):
     """A kind whose object is one ARM resource. Subclasses name the kind, and issue the writes."""
 
     name: Kind
-    rules: ClassVar[Rules] = Rules(ignore_case=("location",))
+    rules: ClassVar[Rules] = with_common()
     immutable: ClassVar[tuple[str, ...]] = ("location",)
     failed: ClassVar[Reason] = Reason.OPERATION_FAILED  # why one that Azure calls Failed is unready
     shareable: ClassVar[bool] = False  # whether a document may use what another set made, as it is

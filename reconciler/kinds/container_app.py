@@ -18,7 +18,7 @@ from reconciler.api.outputs import AppOutputs, Boot, CatalogueOutputs, ResourceO
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps, ids, ownership
-from reconciler.engine.diff import Rules, diff
+from reconciler.engine.diff import diff
 from reconciler.engine.errors import NotReadyYet, TerminalError
 from reconciler.engine.external import (
     Change,
@@ -32,7 +32,7 @@ from reconciler.engine.external import (
     Progress,
     Wrote,
 )
-from reconciler.kinds import adoption, api_keys, app_body, app_write, rollout
+from reconciler.kinds import adoption, api_keys, app_body, app_write, rollout, template_rules
 from reconciler.kinds.aim import Aim, aim_at
 from reconciler.kinds.app_write import AppWrite
 from reconciler.kinds.arm_resource import SETTLED, ArmResource
@@ -53,14 +53,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
     """
 
     name = Kind.APP
-    rules = Rules(
-        ignore_case=(
-            "location",
-            "properties.configuration.ingress.transport",
-            "properties.configuration.activeRevisionsMode",
-        ),
-        ignored=("properties.configuration.ingress.traffic",),
-    )
+    rules = template_rules.RULES
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)

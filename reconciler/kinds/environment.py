@@ -10,9 +10,76 @@ from reconciler.api.outputs import WorkspaceOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import environments, ids, resources
-from reconciler.engine.diff import Rules
 from reconciler.engine.external import Desired, Facts, Identity, ObjectKey
 from reconciler.kinds.arm_resource import ArmResource
+from reconciler.kinds.comparison import with_common
+
+_DOMAIN, _TELEMETRY = (
+    "properties.customDomainConfiguration",
+    "properties.openTelemetryConfiguration",
+)
+_OTLP = f"{_TELEMETRY}.destinationsConfiguration.otlpConfigurations"
+RULES = with_common(
+    lists={  # profiles of others are sent back as they are, so the list is not owned whole
+        "properties.workloadProfiles": "name",
+        "properties.availabilityZones": "",
+        _OTLP: "name",
+        f"{_OTLP}.headers": "key",
+        f"{_TELEMETRY}.*.destinations": "",
+    },
+    whole=(_OTLP, f"{_OTLP}.headers", f"{_TELEMETRY}.*.destinations"),
+    ignore_case=(
+        "properties.workloadProfiles.name",
+        "properties.workloadProfiles.workloadProfileType",
+        "properties.appLogsConfiguration.destination",
+        "properties.appLogsConfiguration.logAnalyticsConfiguration.customerId",
+        "properties.publicNetworkAccess",
+        "properties.infrastructureResourceGroup",
+    ),
+    read_only=(
+        *(
+            f"properties.{name}"
+            for name in (
+                "defaultDomain",
+                "staticIp",
+                "eventStreamEndpoint",
+                "deploymentErrors",
+                "kedaConfiguration.version",
+                "daprConfiguration.version",
+                "privateEndpointConnections",
+                "privateLinkDefaultDomain",
+            )
+        ),
+        *(
+            f"{_DOMAIN}.{name}"
+            for name in (
+                "customDomainVerificationId",
+                "expirationDate",
+                "thumbprint",
+                "subjectName",
+            )
+        ),
+    ),
+    write_only=(
+        "properties.appLogsConfiguration.logAnalyticsConfiguration.sharedKey",
+        "properties.daprAIInstrumentationKey",
+        "properties.daprAIConnectionString",
+        "properties.appInsightsConfiguration.connectionString",
+        f"{_DOMAIN}.certificateValue",
+        f"{_DOMAIN}.certificatePassword",
+        f"{_OTLP}.headers.value",
+        f"{_TELEMETRY}.destinationsConfiguration.dataDogConfiguration.key",
+    ),
+    defaults={
+        "properties.workloadProfiles": [
+            {"name": "Consumption", "workloadProfileType": "Consumption"}
+        ],
+        "properties.workloadProfiles.minimumCount": 0,
+        "properties.appLogsConfiguration.destination": "none",
+        "properties.publicNetworkAccess": "Enabled",
+    },
+    absent_is_false=True,
+)
 
 
 class ManagedEnvironment(ArmResource[ResourceSpec]):
@@ -22,10 +89,7 @@ class ManagedEnvironment(ArmResource[ResourceSpec]):
 
     name = Kind.ENVIRONMENT
     failed = Reason.ENVIRONMENT_FAILED
-    rules = Rules(
-        lists={"properties.workloadProfiles": "name"},
-        ignore_case=("location", "properties.workloadProfiles.workloadProfileType"),
-    )
+    rules = RULES
 
     async def put(
         self,

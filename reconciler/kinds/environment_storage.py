@@ -26,6 +26,7 @@ from reconciler.engine.external import (
     Wrote,
 )
 from reconciler.kinds.arm_resource import ArmResource
+from reconciler.kinds.comparison import with_common
 from reconciler.kinds.connections import Connections
 
 IN_USE = 10.0  # seconds between looks at who still mounts what is to go
@@ -38,6 +39,10 @@ class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
     """
 
     name = Kind.STORAGE
+    rules = with_common(
+        ignore_case=("properties.azureFile.accessMode", "properties.nfsAzureFile.accessMode"),
+        write_only=("properties.azureFile.accountKey",),
+    )
     immutable = tuple(
         f"properties.azureFile.{field}" for field in ("accountName", "shareName", "accessMode")
     )

@@ -15,12 +15,50 @@ from reconciler.arm import ids, storage
 from reconciler.engine.errors import TerminalError
 from reconciler.engine.external import Desired, Facts, Identity
 from reconciler.kinds.arm_resource import ArmResource
+from reconciler.kinds.comparison import with_common
+
+RULES = with_common(
+    lists={"properties.signedIdentifiers": "id"},
+    ignore_case=(
+        "properties.accessTier",
+        "properties.enabledProtocols",
+        "properties.rootSquash",
+    ),
+    read_only=tuple(
+        f"properties.{name}"
+        for name in (
+            "lastModifiedTime",
+            "version",
+            "deleted",
+            "deletedTime",
+            "remainingRetentionDays",
+            "accessTierChangeTime",
+            "accessTierStatus",
+            "shareUsageBytes",
+            "leaseStatus",
+            "leaseState",
+            "leaseDuration",
+            "snapshotTime",
+            "includedBurstIops",
+            "maxBurstCreditsForIops",
+            "nextAllowedQuotaDowngradeTime",
+            "nextAllowedProvisionedIopsDowngradeTime",
+            "nextAllowedProvisionedBandwidthDowngradeTime",
+        )
+    ),
+    defaults={
+        "properties.accessTier": "TransactionOptimized",
+        "properties.enabledProtocols": "SMB",
+        "properties.rootSquash": "NoRootSquash",
+    },
+)
 
 
 class FileShare(ArmResource[ShareSpec]):
     """A share has no tags; it belongs to whom its account belongs to."""
 
     name = Kind.SHARE
+    rules = RULES
     immutable = ()
 
     def scope(self, spec: ShareSpec) -> str:

@@ -21,7 +21,6 @@ from reconciler.arm.inventory import Part
 from reconciler.arm.publish import MANIFEST
 from reconciler.arm.share import Share
 from reconciler.arm.sharedkey import key_fingerprint
-from reconciler.engine.diff import Rules
 from reconciler.engine.errors import WaitingForHuman
 from reconciler.engine.external import (
     Change,
@@ -33,6 +32,7 @@ from reconciler.engine.external import (
     Observation,
     Wrote,
 )
+from reconciler.kinds import template_rules
 from reconciler.kinds.arm_resource import ArmResource
 from reconciler.kinds.connections import Connections
 from serving.catalogue import LONGEST
@@ -66,18 +66,7 @@ class Job(ArmResource[JobSpec]):
     """
 
     name = Kind.JOB
-    rules = Rules(
-        lists={
-            "properties.template.containers": "name",
-            "properties.template.containers.env": "name",
-            "properties.template.containers.volumeMounts": "mountPath",
-            "properties.template.volumes": "name",
-        },
-        whole=("properties.template.containers.env",),
-        quantities=("properties.template.containers.resources.cpu",),
-        ignore_case=("location",),
-        ignored=("properties.template.volumes.mountOptions",),
-    )
+    rules = template_rules.RULES
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)

@@ -9,9 +9,50 @@ from reconciler.api.kinds import Kind
 from reconciler.api.outputs import WorkspaceOutputs
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import ids, resources
-from reconciler.engine.diff import Rules
 from reconciler.engine.external import Desired, Facts, Identity
+from reconciler.engine.sameness import is_same
 from reconciler.kinds.arm_resource import ArmResource
+from reconciler.kinds.comparison import with_common
+
+
+def _sku(asked: Any, found: Any) -> Any:
+    """Azure sells no workspace as Standalone any more and makes it PerGB2018."""
+    old = is_same(asked, "Standalone", ignore_case=True)
+    return asked if old and is_same(found, "PerGB2018", ignore_case=True) else found
+
+
+RULES = with_common(
+    ignore_case=(
+        "properties.sku",
+        "properties.publicNetworkAccessForIngestion",
+        "properties.publicNetworkAccessForQuery",
+    ),
+    read_only=(
+        "properties.customerId",
+        "properties.createdDate",
+        "properties.modifiedDate",
+        "properties.sku.lastSkuUpdate",
+        "properties.workspaceCapping.quotaNextResetTime",
+        "properties.workspaceCapping.dataIngestionStatus",
+        "properties.privateLinkScopedResources",
+        "properties.features.unifiedSentinelBillingOnly",
+        "properties.features.associations",
+        "properties.replication.provisioningState",
+        "properties.replication.createdDate",
+        "properties.replication.lastModifiedDate",
+        "properties.failover.state",
+        "properties.failover.lastModifiedDate",
+    ),
+    defaults={
+        "properties.sku.name": "PerGB2018",
+        "properties.retentionInDays": 30,
+        "properties.workspaceCapping.dailyQuotaGb": -1,
+        "properties.publicNetworkAccessForIngestion": "Enabled",
+        "properties.publicNetworkAccessForQuery": "Enabled",
+    },
+    rewrites={"properties.sku.name": _sku},
+    absent_is_false=True,
+)
 
 
 class LogAnalyticsWorkspace(ArmResource[ResourceSpec]):
@@ -21,7 +62,7 @@ class LogAnalyticsWorkspace(ArmResource[ResourceSpec]):
 
     name = Kind.WORKSPACE
     shareable = True
-    rules = Rules(ignore_case=("location", "properties.sku"))
+    rules = RULES
 
     def outputs(self, found: Mapping[str, Any]) -> WorkspaceOutputs:
         return WorkspaceOutputs(str(found["id"]), found["properties"].get("customerId"))

@@ -8,9 +8,104 @@ from typing import Any
 from reconciler.api.kinds import Kind
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import ids, storage
-from reconciler.engine.diff import Rules
 from reconciler.engine.external import Desired, Facts, Identity
 from reconciler.kinds.arm_resource import ArmResource
+from reconciler.kinds.comparison import with_common
+
+_OFF = (  # booleans that are false where they are absent; shared keys are allowed there
+    "isHnsEnabled",
+    "isSftpEnabled",
+    "isLocalUserEnabled",
+    "isNfsV3Enabled",
+    "enableExtendedGroups",
+    "defaultToOAuthAuthentication",
+    "encryption.requireInfrastructureEncryption",
+    "immutableStorageWithVersioning.enabled",
+)
+RULES = with_common(
+    lists={
+        "zones": "",
+        "properties.networkAcls.ipRules": "value",
+        "properties.networkAcls.ipv6Rules": "value",
+        "properties.networkAcls.virtualNetworkRules": "id",
+        "properties.networkAcls.resourceAccessRules": "resourceId",
+    },
+    whole=(
+        "properties.networkAcls.ipRules",
+        "properties.networkAcls.ipv6Rules",
+        "properties.networkAcls.virtualNetworkRules",
+        "properties.networkAcls.resourceAccessRules",
+    ),
+    ignore_case=(
+        "sku",
+        "extendedLocation",
+        "placement.zonePlacementPolicy",
+        "properties.sasPolicy.expirationAction",
+        "properties.azureFilesIdentityBasedAuthentication.activeDirectoryProperties.accountType",
+        "properties.immutableStorageWithVersioning.immutabilityPolicy.state",
+        "properties.accessTier",
+        "properties.allowedCopyScope",
+        "properties.minimumTlsVersion",
+        "properties.publicNetworkAccess",
+        "properties.largeFileSharesState",
+        "properties.dnsEndpointType",
+        "properties.networkAcls.bypass",
+        "properties.networkAcls.defaultAction",
+        "….action",
+        "properties.encryption.keySource",
+        "….keyType",
+        "properties.routingPreference.routingChoice",
+        "properties.azureFilesIdentityBasedAuthentication.directoryServiceOptions",
+        "properties.azureFilesIdentityBasedAuthentication.defaultSharePermission",
+    ),
+    read_only=(
+        "sku.tier",
+        "….lastEnabledTime",
+        "properties.networkAcls.virtualNetworkRules.state",
+        "properties.encryption.keyvaultproperties.currentVersionedKeyIdentifier",
+        "properties.encryption.keyvaultproperties.lastKeyRotationTimestamp",
+        "properties.encryption.keyvaultproperties.currentVersionedKeyExpirationTimestamp",
+        *(
+            f"properties.{name}"
+            for name in (
+                "accountMigrationInProgress",
+                "blobRestoreStatus",
+                "creationTime",
+                "failoverInProgress",
+                "geoReplicationStats",
+                "isSkuConversionBlocked",
+                "keyCreationTime",
+                "lastGeoFailoverTime",
+                "primaryEndpoints",
+                "primaryLocation",
+                "privateEndpointConnections",
+                "secondaryEndpoints",
+                "secondaryLocation",
+                "statusOfPrimary",
+                "statusOfSecondary",
+                "storageAccountSkuConversionStatus",
+            )
+        ),
+    ),
+    defaults={
+        "properties.accessTier": "Hot",
+        "properties.allowSharedKeyAccess": True,
+        "properties.supportsHttpsTrafficOnly": True,
+        "properties.publicNetworkAccess": "Enabled",
+        "properties.largeFileSharesState": "Disabled",
+        "properties.dnsEndpointType": "Standard",
+        "properties.encryption.keySource": "Microsoft.Storage",
+        "properties.networkAcls.bypass": "AzureServices",
+        "properties.networkAcls.defaultAction": "Allow",
+        "properties.networkAcls.ipRules.action": "Allow",
+        "properties.networkAcls.ipv6Rules.action": "Allow",
+        "properties.networkAcls.virtualNetworkRules.action": "Allow",
+        "properties.routingPreference.routingChoice": "MicrosoftRouting",
+        "….directoryServiceOptions": "None",
+        **{f"properties.{name}": False for name in _OFF},
+    },
+    effects={"sku.name": "replace"},
+)
 
 
 class StorageAccount(ArmResource[ResourceSpec]):
@@ -19,7 +114,7 @@ class StorageAccount(ArmResource[ResourceSpec]):
     """
 
     name = Kind.STORAGE_ACCOUNT
-    rules = Rules(ignore_case=("location",), effects={"sku.name": "replace"})
+    rules = RULES
     immutable = ("location", "kind")
 
     async def put(

@@ -213,6 +213,34 @@ def wrong_output(kind: str, action: str, version: str, body: Any) -> Iterator[st
             )
 
 
+def fields(kind: str) -> Iterator[tuple[str, int, bool]]:
+    """Of every field of a type by its newest type data: the dotted path, the flags, and whether it
+    takes one of a few words. What is below a read-only field is left out.
+    """
+    for types in nearest(spelled(kind), "9999-12-31"):
+        for (name, _), place in types.resources.items():
+            if name == kind.lower():
+                yield from _fields(types, place, "", frozenset())
+
+
+def _fields(
+    types: Types, place: int, above: str, seen: frozenset[int]
+) -> Iterator[tuple[str, int, bool]]:
+    one = types.entries[place]
+    if one["$type"] == "ArrayType":
+        yield from _fields(types, _place(one["itemType"]), above, seen)
+    elif place not in seen:
+        if extra := one.get("additionalProperties"):
+            yield from _fields(types, _place(extra), f"{above}*.", seen | {place})
+        for name, member in {**one.get("baseProperties", {}), **one.get("properties", {})}.items():
+            if name == "apiVersion":
+                continue
+            inner = _place(member["type"])
+            yield f"{above}{name}", member["flags"], types.entries[inner]["$type"] == "UnionType"
+            if not member["flags"] & READ_ONLY:
+                yield from _fields(types, inner, f"{above}{name}.", seen | {place})
+
+
 def spelled(kind: str) -> str:
     """The namespace of a type as its file is named."""
     names = {

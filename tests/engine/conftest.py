@@ -15,7 +15,7 @@ import pytest
 
 from reconciler.api.outputs import Outputs
 from reconciler.engine.controller import Controller
-from reconciler.engine.diff import Rules, diff
+from reconciler.engine.diff import diff
 from reconciler.engine.document_state import DocumentState
 from reconciler.engine.external import (
     Desired,
@@ -28,6 +28,7 @@ from reconciler.engine.external import (
     Wrote,
 )
 from reconciler.engine.result import Pacing
+from reconciler.engine.rules import Rules
 from reconciler.engine.store import MEMORY, Store
 
 

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from reconciler.api.reasons import Reason
-from reconciler.engine.diff import Rules
 from reconciler.engine.errors import NotReadyYet, TransportFailed
 from reconciler.engine.external import DocumentRef, Gone, Identity, Policy
 from reconciler.engine.result import Pacing
+from reconciler.engine.rules import Rules
 from reconciler.engine.verdict import ExitClass
 
 pytestmark = pytest.mark.looptime

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.engine.diff import SECRET, Rules, diff
+from reconciler.engine.diff import SECRET, diff
+from reconciler.engine.rules import Rules
 
 RULES = Rules(
     lists={"…items": "name", "zones": ""},
@@ -186,10 +187,17 @@ CASES: list[tuple[Any, Any, Rules, list[str], str]] = [
     ),
     (
         {"tags": {"a": "1"}},
-        {"tags": {"A": "2", "b": "1"}},
+        {"tags": {"c": "2", "b": "1"}},
         Rules(),
         ["tags.a: (unset) -> 1"],
         "other tags are not ours",
+    ),
+    (
+        {"tags": {"costCenter": "1"}},
+        {"tags": {"CostCenter": "2"}},
+        Rules(),
+        ["tags.costCenter: 2 -> 1"],
+        "a name is the same in other letters",
     ),
     (
         {"k": "new"},

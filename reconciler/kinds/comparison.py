@@ -1,0 +1,55 @@
+"""What Azure does to the resources of every kind: what it computes, spells anew and adds. Each kind
+adds its own with `with_common`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reconciler.engine.rules import Rules
+
+COMPUTED = (
+    "id",
+    "name",
+    "type",
+    "etag",
+    "systemData",
+    "resourceGroup",
+    "properties.provisioningState",
+    "identity.principalId",
+    "identity.tenantId",
+    "identity.userAssignedIdentities.*.principalId",
+    "identity.userAssignedIdentities.*.clientId",
+)
+SPELLED = ("location", "kind", "managedBy", "identity.type", "identity.userAssignedIdentities")
+
+
+def with_common(
+    *,
+    lists: Mapping[str, str] | None = None,
+    whole: Sequence[str] = (),
+    ignore_case: Sequence[str] = (),
+    quantities: Sequence[str] = (),
+    read_only: Sequence[str] = (),
+    write_only: Sequence[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+    rewrites: Mapping[str, Any] | None = None,
+    effects: Mapping[str, str] | None = None,
+    absent_is_false: bool = False,
+) -> Rules:
+    """The rules of a kind, and those of all resources."""
+    return Rules(
+        lists=lists or {},
+        whole=whole,
+        members=("identity.userAssignedIdentities",),
+        ignore_case=(*SPELLED, *ignore_case),
+        quantities=quantities,
+        read_only=(*COMPUTED, *read_only),
+        write_only=write_only,
+        defaults={"identity": {"type": "None"}, "identity.type": "None", **(defaults or {})},
+        rewrites=rewrites or {},
+        effects=effects or {},
+        absent_is_false=absent_is_false,
+        null_asks_nothing=True,
+    )

@@ -1,0 +1,149 @@
+"""How the templates and configurations that container apps and jobs share are compared: what Azure
+adds to them, spells anew, and never returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.engine.rules import Rules
+from reconciler.engine.sameness import is_same
+from reconciler.kinds.comparison import with_common
+
+TEMPLATE = "properties.template"
+_SCALE, _EVENTS = f"{TEMPLATE}.scale", "properties.configuration.eventTriggerConfig.scale"
+_INGRESS = "properties.configuration.ingress"
+
+
+def _queue(asked: Any, found: Any) -> Any:
+    """Azure stores a custom rule of type `azure-queue` as its own kind of rule, with numbers for
+    texts.
+    """
+    custom = asked.get("custom") if isinstance(asked, Mapping) else None
+    typed = found.get("azureQueue") if isinstance(found, Mapping) else None
+    if not custom or not typed or not is_same(custom.get("type"), "azure-queue", ignore_case=True):
+        return found
+    apart = ("auth", "identity")
+    metadata = {name: value for name, value in typed.items() if name not in apart}
+    rest = {name: value for name, value in found.items() if name != "azureQueue"}
+    given = {name: typed[name] for name in apart if name in typed}
+    return {**rest, "custom": {"type": custom["type"], "metadata": metadata, **given}}
+
+
+def _of_containers(name: str) -> dict[str, str]:
+    containers = f"{TEMPLATE}.{name}"
+    return {
+        containers: "name",
+        f"{containers}.env": "name",
+        f"{containers}.probes": "type",
+        f"{containers}.probes.httpGet.httpHeaders": "name",
+        f"{containers}.volumeMounts": "mountPath",
+    }
+
+
+_LISTS = {
+    **_of_containers("containers"),
+    **_of_containers("initContainers"),
+    f"{TEMPLATE}.volumes": "name",
+    f"{TEMPLATE}.volumes.secrets": "secretRef",
+    f"{TEMPLATE}.serviceBinds": "name",
+    f"{_SCALE}.rules": "name",
+    f"{_SCALE}.rules.*.auth": "triggerParameter",
+    f"{_EVENTS}.rules": "name",
+    f"{_EVENTS}.rules.auth": "triggerParameter",
+    "properties.configuration.secrets": "name",
+    "properties.configuration.registries": "server",
+    "properties.configuration.identitySettings": "identity",
+    f"{_INGRESS}.traffic": "revisionName|latestRevision",
+    f"{_INGRESS}.customDomains": "name",
+    f"{_INGRESS}.ipSecurityRestrictions": "name",
+    f"{_INGRESS}.additionalPortMappings": "targetPort",
+    **{
+        f"{_INGRESS}.corsPolicy.{name}": ""
+        for name in ("allowedOrigins", "allowedMethods", "allowedHeaders", "exposeHeaders")
+    },
+}
+RULES: Rules = with_common(
+    lists=_LISTS,
+    whole=tuple(_LISTS),
+    ignore_case=(
+        "properties.workloadProfileName",
+        "extendedLocation",
+        "properties.configuration.activeRevisionsMode",
+        "properties.configuration.triggerType",
+        "properties.configuration.registries.server",
+        "properties.configuration.identitySettings.lifecycle",
+        "properties.configuration.dapr.appProtocol",
+        "properties.configuration.dapr.logLevel",
+        f"{_INGRESS}.transport",
+        f"{_INGRESS}.clientCertificateMode",
+        f"{_INGRESS}.stickySessions.affinity",
+        f"{_INGRESS}.ipSecurityRestrictions.action",
+        f"{_INGRESS}.customDomains.name",
+        f"{_INGRESS}.customDomains.bindingType",
+        f"{_INGRESS}.targetPortHttpScheme",
+        f"{_INGRESS}.corsPolicy.allowedMethods",
+        f"{TEMPLATE}.containers.imageType",
+        f"{TEMPLATE}.containers.probes.type",
+        f"{TEMPLATE}.containers.probes.httpGet.scheme",
+        f"{TEMPLATE}.volumes.storageType",
+        f"{_SCALE}.rules.custom.type",
+        f"{_EVENTS}.rules.type",
+    ),
+    quantities=("….resources.cpu",),
+    read_only=(
+        *(
+            f"properties.{name}"
+            for name in (
+                "runningStatus",
+                "runningState",
+                "latestRevisionName",
+                "latestReadyRevisionName",
+                "latestRevisionFqdn",
+                "customDomainVerificationId",
+                "eventStreamEndpoint",
+                "outboundIpAddresses",
+                "delegatedIdentities",
+                "deploymentErrors",
+            )
+        ),
+        f"{_INGRESS}.fqdn",
+        "….resources.ephemeralStorage",
+    ),
+    write_only=("properties.configuration.secrets.value",),
+    defaults={
+        "properties.workloadProfileName": "Consumption",
+        "properties.configuration.activeRevisionsMode": "Single",
+        "properties.configuration.maxInactiveRevisions": 100,
+        "properties.configuration.dapr.appProtocol": "http",
+        "properties.configuration.dapr.logLevel": "info",
+        f"{_INGRESS}.exposedPort": 0,
+        f"{_INGRESS}.targetPort": 0,
+        f"{_INGRESS}.transport": "Auto",
+        f"{_INGRESS}.traffic": [{"weight": 100, "latestRevision": True}],
+        f"{_INGRESS}.clientCertificateMode": "Ignore",
+        f"{_INGRESS}.stickySessions.affinity": "none",
+        f"{_INGRESS}.customDomains.bindingType": "Disabled",
+        f"{TEMPLATE}.terminationGracePeriodSeconds": 30,
+        f"{TEMPLATE}.containers.imageType": "ContainerImage",
+        f"{TEMPLATE}.initContainers.imageType": "ContainerImage",
+        "….resources.cpu": 0.5,
+        "….resources.memory": "1Gi",
+        f"{_SCALE}.minReplicas": 0,
+        f"{_SCALE}.maxReplicas": 10,
+        f"{_SCALE}.cooldownPeriod": 300,
+        f"{_SCALE}.pollingInterval": 30,
+        "properties.configuration.manualTriggerConfig.parallelism": 1,
+        "properties.configuration.manualTriggerConfig.replicaCompletionCount": 1,
+        "properties.configuration.scheduleTriggerConfig.parallelism": 1,
+        "properties.configuration.scheduleTriggerConfig.replicaCompletionCount": 1,
+        "properties.configuration.eventTriggerConfig.parallelism": 1,
+        "properties.configuration.eventTriggerConfig.replicaCompletionCount": 1,
+        f"{_EVENTS}.minExecutions": 0,
+        f"{_EVENTS}.maxExecutions": 100,
+        f"{_EVENTS}.pollingInterval": 30,
+    },
+    rewrites={f"{_SCALE}.rules": _queue},
+    absent_is_false=True,
+)
