@@ -41,8 +41,8 @@ def diff(
         bool, typer.Option("--detailed-exitcode", help="Exit with 3 if anything differs.")
     ] = False,
 ) -> None:
-    """Compare a request with what Azure says, as the daemon does. It reads the two files and nothing
-    else.
+    """Compare a request with what Azure says, as the daemon does. It reads the two files and
+    nothing else.
     """
     from reconciler.engine.diff import compare
 
