@@ -151,9 +151,10 @@ class Daemon:
 
     def status(self) -> dict[str, Any]:
         """The status as `moorage status -o json` prints it."""
-        return status_of(
+        value = status_of(
             self.store, self.settings.target_title, {"running": True, "pid": os.getpid()}
         )
+        return value | {"set": self.documents.as_value()}
 
     async def load(self) -> Composition:
         """Read the sources and hand what they come to to the loop; raises as `Intake.load` does."""

@@ -18,8 +18,11 @@ from reconciler.cli.context import (
     Target,
     check_output,
     daemon_facts,
+    header,
     open_store,
     print_json,
+    set_in,
+    set_value,
     writable_store,
 )
 from reconciler.cli.exits import CommandError
@@ -49,9 +52,10 @@ def list_adapters(
     if service and not rows:
         raise CommandError(f"No adapter of a service {service!r} has been observed on the {title}.")
     if as_json:
-        print_json({"target": title, "adapters": rows})
+        value = {"target": title, "set": set_value(set_in(store)), "adapters": rows}
+        print_json(value, "AdapterList")
     else:
-        _show(rows, title)
+        _show(rows, header(title, set_in(store)))
 
 
 def promote(
@@ -195,24 +199,28 @@ def _row(adapter: AdapterOutputs, reports: list[AdapterReport]) -> dict[str, Any
     return row
 
 
-def _show(rows: list[dict[str, Any]], title: str) -> None:
-    from rich import box
-    from rich.table import Table
-
+def _show(rows: list[dict[str, Any]], heading: str) -> None:
     from reconciler.cli.console import Console
+    from reconciler.cli.layout import Column, hang, table, width_of
 
-    console = Console()
-    console.print(f"target: {title}", highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in ("service", "adapter", "version", "replicas", "canary", "held"):
-        table.add_column(column, overflow="fold")
+    console = Console(highlight=False)
+    width = width_of(console)
+    columns = (
+        Column("service"),
+        Column("adapter"),
+        Column("version"),
+        Column("replicas", 3),
+        Column("canary", 2),
+        Column("held", 1),
+    )
+    cells = []
     for row in rows:
         replicas = f"{row['replicas']['serving']} of {row['replicas']['all']}"
         held = f"{row['held']['outcome']}: {row['held']['message']}" if row["held"] else ""
-        table.add_row(
-            row["service"], row["name"], row["digest"][:12], replicas, _canary_text(row), held
-        )
-    console.print(table)
+        version = row["digest"][:12]
+        cells.append((row["service"], row["name"], version, replicas, _canary_text(row), held))
+    for line in [*hang("", heading, width), *table(columns, cells, width, indent=0)]:
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _canary_text(row: Mapping[str, Any]) -> str:

@@ -4,9 +4,10 @@ with exit code 2 and without a traceback.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -16,6 +17,7 @@ from reconciler.cli import (
     adapter,
     approve,
     chat,
+    completion,
     diff,
     down,
     events,
@@ -58,6 +60,14 @@ class _Grouped(TyperGroup):
                 formatter.write_dl(rows)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"moorage {version('moorage')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="moorage",
     cls=_Grouped,
@@ -65,7 +75,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Fine-tuned language models served on Azure Container Apps exactly as a YAML file says.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
@@ -88,6 +97,7 @@ app.command()(down.down)
 app.command()(train.train)
 app.command()(explain.explain)
 app.command()(schema.schema)
+app.command()(completion.completion)
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(export.app, name="export")
 app.add_typer(local_azure.app, name="local-azure")
@@ -99,15 +109,29 @@ for name, one in (
     app.command(name, rich_help_panel="AI Toolkit projects")(one)
 
 
+@app.callback()
+def about(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", is_eager=True, callback=_version
+        ),
+    ] = False,
+) -> None:
+    """Fine-tuned language models served on Azure Container Apps exactly as a YAML file says."""
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return the exit code. Printed text cannot control the terminal."""
+    if completion.VARIABLE in os.environ:
+        completion.prepare()
     with guarded():
         return _run(arguments)
 
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        code = app(list(arguments), standalone_mode=False)
+        code = app(list(arguments), prog_name="moorage", standalone_mode=False)
         return code if isinstance(code, int) else Exit.DONE
     except CommandError as error:
         print(error, file=sys.stderr)

@@ -1,5 +1,5 @@
 """What every command needs: settings, the state directory and the documents. Each common option is
-declared here once.
+declared here once; `place` says what is meant where an option is left out.
 """
 
 from __future__ import annotations
@@ -7,26 +7,43 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.place import NAMES, documents_near, expanded, state_near, state_of
 
 if TYPE_CHECKING:
     from reconciler.api.manifest import Manifest
     from reconciler.engine.store import Store
     from reconciler.settings import Settings
+    from reconciler.sources.identity import DocumentSet
 
+
+def _services(incomplete: str) -> list[str]:
+    """The names of services for the shell's completion; none where they cannot be read."""
+    with suppress(Exception):  # a shell has no place for an error
+        store, _, _ = open_store(None, None)
+        rows = store.documents() if store else ()
+        names = [row.ref.name for row in rows if row.ref.kind == "InferenceService"]
+        return [name for name in names if name.startswith(incomplete)]
+    return []
+
+
+API_VERSION = "moorage.dev/v1alpha1"
 Files = Annotated[
     list[Path] | None,
     typer.Option(
         "--file",
         "-f",
-        help="The desired-state file or a folder of them; may be given more than once.",
+        help=(
+            "The desired-state file or a folder of them; may be given more than once (default:"
+            " moorage.yaml here or above, or the documents in this folder)."
+        ),
         metavar="PATH",
     ),
 ]
@@ -38,33 +55,66 @@ StateDir = Annotated[
     Path | None,
     typer.Option(
         "--state-dir",
-        help="Where state is kept (default .moorage).",
+        help="Where state is kept (default: .moorage beside the documents or above them).",
         envvar="MOORAGE_STATE_DIR",
         metavar="DIR",
     ),
 ]
 Output = Annotated[str, typer.Option("--output", "-o", help="text or json", metavar="FORMAT")]
-Service = Annotated[str, typer.Argument(help="The InferenceService's name.", metavar="SERVICE")]
+Service = Annotated[
+    str,
+    typer.Argument(
+        help="The InferenceService's name.", metavar="SERVICE", autocompletion=_services
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
+def documents_of(files: Sequence[Path] | None) -> list[Path]:
+    """The documents that a command line means: those of `-f`, else the nearest ones, else those
+    that were last run from the state directory here. Empty where there are none.
+    """
+    if files:
+        return [expanded(file) for file in files]
+    near = documents_near()
+    if near:
+        return list(near)
+    last = _remembered(state_near() / "daemon")
+    return [file for file in last.files if file.exists()] if last else []
+
+
 def manifest_of(files: Sequence[Path] | None) -> Manifest:
-    """The documents in `files`; ManifestError becomes exit code 2 in `app.run`."""
+    """The documents in `files`, or those that `documents_of` finds; ManifestError becomes exit code
+    2 in `app.run`.
+    """
     from reconciler.api.manifest import load
 
-    if not files:
-        raise CommandError("Say which documents: -f FILE, or -f FOLDER.", Exit.INVALID)
-    return load(list(files))
+    found = documents_of(files)
+    if not found:
+        raise CommandError(
+            f"There are no documents here: no {NAMES[0]} in {Path.cwd()} or above it. Say -f FILE"
+            " or -f FOLDER; `moorage init` writes a first document.",
+            Exit.INVALID,
+        )
+    return load(found)
 
 
-def settings_of(target: str | None, state_dir: Path | None, **given: Any) -> Settings:
-    """Settings for a command that talks to its target. With the target local, a local Azure is
-    started if none runs.
+def settings_of(
+    target: str | None,
+    state_dir: Path | None,
+    files: Sequence[Path] | None = None,
+    *,
+    start: bool = False,
+    **given: Any,
+) -> Settings:
+    """Settings for a command that talks to its target. With the target local, a local Azure must
+    run; with `start` it is started if none does.
     """
-    from reconciler.cli.local_azure import start_local
+    from reconciler.cli.local_azure import reach_local, start_local
     from reconciler.settings import Settings
 
-    return Settings.load(start_local, target=target, state_dir=state_dir, **given)
+    reach = start_local if start else reach_local
+    return Settings.load(reach, target=target, state_dir=state_of(state_dir, files), **given)
 
 
 def open_store(target: str | None, state_dir: Path | None) -> tuple[Store | None, str, Path]:
@@ -74,7 +124,7 @@ def open_store(target: str | None, state_dir: Path | None) -> tuple[Store | None
     from reconciler.engine.store import Store
     from reconciler.settings import place_of
 
-    folder, key, title = place_of(target=target, state_dir=state_dir)
+    folder, key, title = place_of(target=target, state_dir=state_of(state_dir))
     path = folder / "state.db"
     store = Store.read(path, key)
     if store is None and path.exists():
@@ -84,6 +134,41 @@ def open_store(target: str | None, state_dir: Path | None) -> tuple[Store | None
             file=sys.stderr,
         )
     return store, title, folder
+
+
+def set_in(store: Store | None) -> DocumentSet | None:
+    """The set of documents whose state is in the store."""
+    from reconciler.sources import sets
+
+    return sets.last(store) if store else None
+
+
+def header(title: str, documents: DocumentSet | None) -> str:
+    """The first line of a command's text: which target and which documents it speaks of."""
+    if documents is None:
+        return f"target: {title}"
+    files = ", ".join(_near_path(file) for file in documents.files)
+    return f"target: {title}   documents: {files} (set {documents.identity.id})"
+
+
+def _near_path(path: Path) -> str:
+    here = Path.cwd()
+    near = path.relative_to(here) if path.is_relative_to(here) else path
+    return "this folder" if near == Path() else str(near)
+
+
+def _remembered(daemons: Path) -> DocumentSet | None:
+    """The set that was last run from a state directory, whatever its target was."""
+    from reconciler.engine.store import Store
+
+    for path in sorted(daemons.glob("*/state.db")):
+        store = Store.read(path, path.parent.name)
+        found = set_in(store)
+        if store is not None:
+            store.close()
+        if found is not None:
+            return found
+    return None
 
 
 @contextmanager
@@ -129,5 +214,12 @@ def check_output(output: str) -> bool:
     return output == "json"
 
 
-def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, default=str))
+def print_json(value: Mapping[str, Any], kind: str = "") -> None:
+    """Print a value as JSON. With `kind` it gets the envelope that docs/status.md describes."""
+    envelope = {"apiVersion": API_VERSION, "kind": kind} if kind else {}
+    print(json.dumps({**envelope, **value}, indent=2, default=str))
+
+
+def set_value(documents: DocumentSet | None) -> dict[str, Any] | None:
+    """The set of documents in the envelope of JSON output."""
+    return documents.as_value() if documents else None

@@ -15,6 +15,7 @@ import typer
 
 from reconciler.cli.context import Files, StateDir, Target, Yes, ask, settings_of
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.place import expanded
 
 if TYPE_CHECKING:
     from reconciler.daemon import Daemon
@@ -43,13 +44,14 @@ def down(
     """
     from reconciler.lock import Locked
 
-    settings = settings_of(target, state_dir)
+    files = [expanded(each) for each in file or ()]
+    settings = settings_of(target, state_dir, files)
     try:
         raise typer.Exit(
             asyncio.run(
                 _down(
                     settings,
-                    file or [],
+                    files,
                     dry_run=dry_run,
                     purge=purge_data,
                     yes=yes,

@@ -2,46 +2,109 @@
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.cli.context import Output, StateDir, Target, check_output, open_store, print_json
+from reconciler.cli.context import (
+    Output,
+    StateDir,
+    Target,
+    check_output,
+    header,
+    open_store,
+    print_json,
+    set_in,
+    set_value,
+)
+
+if TYPE_CHECKING:
+    from reconciler.cli.console import Console
+    from reconciler.engine.events import Event
+
+LOOK = 1.0  # seconds between two looks of --watch
 
 
 def events(
+    document: Annotated[
+        str, typer.Argument(help="KIND/NAME or NAME; all, if left out.", metavar="DOCUMENT")
+    ] = "",
     target: Target = None,
     state_dir: StateDir = None,
     output: Output = "text",
     limit: Annotated[
         int, typer.Option(help="How many, at most.", min=1, max=1000, metavar="N")
     ] = 50,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Stay and print what happens.")
+    ] = False,
 ) -> None:
     """Show what happened, latest last. Writes, drift put right, errors."""
+    from reconciler.cli.console import Console
+
     as_json = check_output(output)
-    store, title, _ = open_store(target, state_dir)
-    found = store.events(limit=limit) if store else ()
-    if as_json:
-        rows = [
-            {
-                **asdict(e),
-                "document": str(e.document),
-                "first": _time(e.first),
-                "last": _time(e.last),
-            }
-            for e in found
-        ]
-        print_json({"target": title, "events": rows})
+    found, title, documents = _read(target, state_dir, document, limit)
+    console = Console(highlight=False)
+    if as_json and not watch:
+        rows = [as_value(event) for event in found]
+        print_json({"target": title, "set": set_value(documents), "events": rows}, "EventList")
         return
-    print(f"target: {title}")
-    for event in found:
-        times = f" (x{event.count})" if event.count > 1 else ""
-        print(
-            f"{_time(event.last)}  {event.type.value:<7}  {event.reason:<18}  {event.object} "
-            f" {event.message}{times}"
-        )
+    if not as_json:
+        console.print(header(title, documents), markup=False, soft_wrap=True)
+    seen: dict[str, int] = {}
+    while True:
+        fresh = [event for event in found if seen.get(_id(event)) != event.count]
+        seen |= {_id(event): event.count for event in fresh}
+        for event in fresh:
+            _print(console, event, as_json=as_json)
+        if not watch:
+            return
+        time.sleep(LOOK)
+        found, _, _ = _read(target, state_dir, document, limit)
+
+
+def _read(
+    target: Target, state_dir: StateDir, document: str, limit: int
+) -> tuple[Sequence[Event], str, Any]:
+    store, title, _ = open_store(target, state_dir)
+    if store is None:
+        return (), title, None
+    about = [e for e in store.events() if document in ("", str(e.document), e.document.name)]
+    documents = set_in(store)
+    store.close()
+    return about[-limit:], title, documents
+
+
+def as_value(event: Event) -> dict[str, Any]:
+    """An event as JSON, see docs/status.md."""
+    times = {"first": _time(event.first), "last": _time(event.last)}
+    return {**asdict(event), "document": str(event.document), **times}
+
+
+def _id(event: Event) -> str:
+    return f"{event.object} {event.type} {event.reason} {event.message}"
+
+
+def _print(console: Console, event: Event, *, as_json: bool) -> None:
+    from reconciler.cli.ages import age
+    from reconciler.cli.layout import hang, width_of
+
+    if as_json:
+        print(json.dumps(as_value(event), default=str), flush=True)
+        return
+    width = width_of(console)
+    times = f" (x{event.count})" if event.count > 1 else ""
+    at = f"{age(time.time() - event.last):>4}" if width else _time(event.last)
+    style = "yellow" if event.type.value == "Warning" else ""
+    head = f"{at}  {event.type.value:<7}  "
+    text = f"{event.reason:<18}  {event.object}  {event.message}{times}"
+    for line in hang(head, text, width):
+        console.print(line, markup=False, soft_wrap=True, style=style)
 
 
 def _time(seconds: float) -> str:

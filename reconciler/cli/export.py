@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from reconciler.cli.context import Files, StateDir, Target, manifest_of, print_json, settings_of
+from reconciler.cli.context import (
+    Files,
+    StateDir,
+    Target,
+    documents_of,
+    manifest_of,
+    print_json,
+    settings_of,
+)
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
@@ -34,8 +42,9 @@ def arm(file: Files = None, target: Target = None, state_dir: StateDir = None) -
     from reconciler.kinds.arm_template import arm_template
 
     manifest_of(file)
-    settings = settings_of(target, state_dir)
-    composition = asyncio.run(_compose(settings, file or []))
+    files = documents_of(file)
+    settings = settings_of(target, state_dir, files, start=True)
+    composition = asyncio.run(_compose(settings, files))
     if composition.refusals:
         raise CommandError(
             "\n".join(f"{ref}: {each.message}" for ref, each in composition.refusals.items()),

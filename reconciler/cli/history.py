@@ -11,8 +11,11 @@ from reconciler.cli.context import (
     StateDir,
     Target,
     check_output,
+    header,
     open_store,
     print_json,
+    set_in,
+    set_value,
 )
 from reconciler.cli.exits import CommandError
 
@@ -52,13 +55,29 @@ def history(
     rows = generations(app)
     if as_json:
         value = [each.as_value() for each in rows]
-        print_json({"target": title, "service": service, "held": app.held, "generations": value})
+        head = {"target": title, "set": set_value(set_in(store)), "service": service}
+        print_json({**head, "held": app.held, "generations": value}, "History")
         return
-    print(f"target: {title}")
-    for each in rows:
-        print(f"{each.number:>4}  {each.revision}  {each.created}  {each.state}")
+    _show(header(title, set_in(store)), rows, app)
+
+
+def _show(heading: str, rows: list[Generation], app: AppOutputs) -> None:
+    from reconciler.cli.ages import when
+    from reconciler.cli.console import Console
+    from reconciler.cli.layout import Column, hang, table, width_of
+
+    console = Console(highlight=False)
+    width = width_of(console)
+    columns = (Column("generation"), Column("revision"), Column("created", 2), Column("state", 1))
+    cells = [
+        (str(each.number), each.revision, when(each.created, terminal=bool(width)), each.state)
+        for each in rows
+    ]
+    lines = [*hang("", heading, width), *table(columns, cells, width, indent=0)]
     if app.held is not None:
-        print(f"held: {app.asked_revision} does not serve: {app.held}")
+        lines += hang("held: ", f"{app.asked_revision} does not serve: {app.held}", width)
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def app_of(store: Store | None, service: str, title: str) -> AppOutputs:

@@ -124,7 +124,10 @@ def _look(
         return Existing(), [
             "no resource group is named, so none was searched: --resource-group GROUP"
         ]
-    settings = settings_of(target, state_dir)
+    try:
+        settings = settings_of(target, state_dir)
+    except CommandError as error:  # import creates nothing, so it starts no local Azure either
+        return Existing(group), [f"{group} was not searched: {error}"]
     subscription = read.settings.place("SUBSCRIPTION_ID")
     if (
         subscription is not None

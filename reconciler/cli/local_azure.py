@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.place import state_of
 
 faults_app = typer.Typer(
     no_args_is_help=True,
@@ -29,7 +30,7 @@ StateDir = Annotated[
     Path | None,
     typer.Option(
         "--state-dir",
-        help="Where state is kept (default .moorage).",
+        help="Where state is kept (default: .moorage beside the documents or above them).",
         envvar="MOORAGE_STATE_DIR",
         metavar="DIR",
     ),
@@ -51,6 +52,28 @@ def start_local(state_dir: Path) -> Mapping[str, Any]:
     return facts
 
 
+def reach_local(state_dir: Path) -> Mapping[str, Any]:
+    """The values with which a client reaches the local Azure that runs; starts none.
+
+    Raises:
+        CommandError: none runs.
+    """
+    where = folder(state_dir)
+    done = _run("status", state_dir, "-o", "json") if where.exists() else None
+    if done is not None and done.returncode == 0 and json.loads(done.stdout)["running"]:
+        return start_local(state_dir)
+    if (where / "tls").exists():
+        raise CommandError(
+            f"The local Azure in {where} is stopped, and nothing serves. `moorage up` starts it"
+            " again with all that is in it; so does `moorage local-azure start`."
+        )
+    raise CommandError(
+        f"There is no local Azure in {where}: nothing has been deployed from here. `moorage up`"
+        " starts one and deploys; to speak of another project, change to its folder or say"
+        " --state-dir DIR."
+    )
+
+
 def _run(command: str, state_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
     line = [
         sys.executable,
@@ -69,8 +92,6 @@ def folder(state_dir: Path) -> Path:
 
 
 def _pass_on(command: str, state_dir: Path | None, output: str, *options: str) -> None:
-    from reconciler.settings import state_dir as default
-
     if output not in ("text", "json"):
         raise CommandError(f"--output must be text or json, not {output!r}", Exit.INVALID)
     line = [
@@ -79,7 +100,7 @@ def _pass_on(command: str, state_dir: Path | None, output: str, *options: str) -
         "infra.local_azure",
         *command.split(),
         "--state-dir",
-        str(folder(default(given=state_dir))),
+        str(folder(state_of(state_dir))),
     ]
     raise typer.Exit(subprocess.call([*line, "-o", output, *options]))
 

@@ -14,6 +14,7 @@ from reconciler.cli.context import (
     StateDir,
     Target,
     check_output,
+    documents_of,
     manifest_of,
     print_json,
     settings_of,
@@ -60,10 +61,13 @@ def plan(
     """
     as_json = check_output(output)
     manifest_of(file)
-    settings = settings_of(target, state_dir)
-    lines = asyncio.run(make_plan(settings, file or []))
+    files = documents_of(file)
+    settings = settings_of(target, state_dir, files, start=True)
+    lines = asyncio.run(make_plan(settings, files))
     if as_json:
-        print_json({"target": settings.target_title, "changes": [as_value(line) for line in lines]})
+        print_json(
+            {"target": settings.target_title, "changes": [as_value(line) for line in lines]}, "Plan"
+        )
     else:
         show(lines, settings.target_title)
     if any(line.action == "refuse" for line in lines):

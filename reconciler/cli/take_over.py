@@ -10,6 +10,7 @@ import typer
 
 from reconciler.cli.context import Files, StateDir, Target, Yes, ask, settings_of, writable_store
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.place import expanded
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings
@@ -33,9 +34,10 @@ def take_over(
     from reconciler.sources import sets
     from reconciler.sources.identity import set_of
 
-    settings = settings_of(target, state_dir)
+    files = [expanded(each) for each in file or ()]
+    settings = settings_of(target, state_dir, files)
     known = Store.copy(settings.daemon_dir / "state.db", settings.target_key)
-    documents = set_of(file or [], settings.owner, sets.last(known))
+    documents = set_of(files, settings.owner, sets.last(known))
     mine = documents.identity.id
     if owner == mine:
         raise CommandError(f"{owner} is this set of documents itself.", Exit.INVALID)

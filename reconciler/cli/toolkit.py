@@ -65,7 +65,7 @@ def deploy(
         provision(project, files, yes, timeout, target, state_dir)
         return
     config = _filled_in(project)
-    settings = settings_of(target, state_dir)
+    settings = settings_of(target, state_dir, [project], start=True)
     if config["SUBSCRIPTION_ID"].lower() != settings.subscription_id.lower():
         raise CommandError(
             f"inference.config.json names subscription {config['SUBSCRIPTION_ID']}, and the"

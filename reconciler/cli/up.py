@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.context import Files, StateDir, Target, Yes, ask, manifest_of, settings_of
+from reconciler.cli.context import (
+    Files,
+    StateDir,
+    Target,
+    Yes,
+    ask,
+    documents_of,
+    manifest_of,
+    settings_of,
+)
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
@@ -59,14 +68,15 @@ def up(
     from reconciler.lock import Locked, LockLost
 
     manifest_of(file)
-    settings = settings_of(target, state_dir, resync=resync)
+    files = documents_of(file)
+    settings = settings_of(target, state_dir, files, start=True, resync=resync)
     if settings.asks_first and not yes:
-        _ask(settings, file or [])
+        _ask(settings, files)
     try:
         code = asyncio.run(
             _run(
                 settings,
-                file or [],
+                files,
                 once=once,
                 timeout=timeout,
                 log_json=log_json,

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from ruamel.yaml import YAML
@@ -64,6 +65,10 @@ class DocumentSet:
                 "files": [str(file) for file in self.files],
             }
         )
+
+    def as_value(self) -> dict[str, Any]:
+        """The set as JSON output shows it."""
+        return {"id": self.identity.id, "files": [str(file) for file in self.files]}
 
     @classmethod
     def from_json(cls, text: str | None) -> DocumentSet | None:

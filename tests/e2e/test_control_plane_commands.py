@@ -26,6 +26,7 @@ def test_status_before_anything_was_observed(make_stage):
     """An empty list of documents and exit code 0; nothing is started for it."""
     stage = make_stage()
     assert stage.json("status") == {
+        "apiVersion": "moorage.dev/v1alpha1", "kind": "Status", "set": None,
         "target": "local Azure", "daemon": {"running": False, "pid": None}, "documents": [],
     }  # fmt: skip
     assert "nothing has been observed" in stage.moorage("status").stdout
@@ -97,7 +98,7 @@ def test_one(done):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("up",),
+        ("up", "-f", "$UNSET_FOLDER/x.yaml"),
         ("up", "-f", "nowhere.yaml", "--once"),
         ("validate", "-f", "nowhere.yaml"),
         ("plan", "-f", "nowhere.yaml"),

@@ -1,0 +1,151 @@
+"""The text of `moorage status`: a verdict first, then cause and remedy, then tables that fit."""
+
+import io
+import re
+
+import pytest
+
+from reconciler.cli.console import Console
+from reconciler.cli.status_text import lines_of
+from reconciler.cli.verdict import remedy, troubles, verdict
+from tests.cli.statuses import conditions, environment, service, status
+
+FAILED = "revision phi--r2 does not start: CrashLoopBackOff; phi--r549f460d1 still serves"
+SLEEPING = {"replicas": [], "revisions": []}
+CASES = [
+    ("serves", service(), "phi serves support@3f9c on 1 of 1 replica"),
+    (
+        "many adapters",
+        service(adapters=[{"name": f"a{n}", "digest": "00"} for n in range(9)]),
+        "phi serves 9 adapters on 1 of 1 replica",
+    ),
+    ("code", service(adapters=[]), "phi serves on 1 of 1 replica"),
+    (
+        "asleep",
+        service(conditions=conditions(Ready=("True", "ScaledToZero", "")), **SLEEPING),
+        "phi is ready to serve support@3f9c; no replica runs, a request starts one",
+    ),
+    (
+        "on its way",
+        service(
+            conditions=conditions(
+                Ready=("False", "Progressing", ""), Progressing=("True", "Progressing", "")
+            ),
+            **SLEEPING,
+        ),
+        "phi does not serve yet; it is on its way",
+    ),
+    (
+        "failed beside an old one",
+        service(conditions=conditions(Ready=("False", "RevisionFailed", FAILED))),
+        "phi serves support@3f9c on 1 of 1 replica, but not as its document says",
+    ),
+    (
+        "stalled",
+        service(
+            conditions=conditions(
+                Ready=("False", "RevisionFailed", FAILED), Stalled=("True", "Stalled", "")
+            ),
+            **SLEEPING,
+        ),
+        "phi does not serve, and waits for you",
+    ),
+    (
+        "rolled back",
+        service(conditions=conditions(Synced=("False", "RolledBack", "phi--r2 crashed"))),
+        "phi serves support@3f9c on 1 of 1 replica, rolled back",
+    ),
+    (
+        "approval",
+        service(conditions=conditions(Synced=("False", "AwaitingApproval", "delete it?"))),
+        "phi serves support@3f9c on 1 of 1 replica; a plan waits for you: `moorage approve`",
+    ),
+    (
+        "not looked at",
+        service(conditions=conditions(Ready=("Unknown", "Unknown", "")), **SLEEPING),
+        "phi has not been looked at yet",
+    ),
+]
+
+
+def shown(value, width):
+    return [line.plain for line in lines_of(value, "target: local Azure", width)]
+
+
+@pytest.mark.parametrize(
+    ("document", "sentence"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+)
+def test_the_verdict_is_one_sentence(document, sentence):
+    """Second line of the text, whatever the state; nothing else comes before it."""
+    value = status(environment(), document)
+    assert verdict(value) == sentence
+    assert shown(value, None)[1] == sentence
+
+
+def test_many_services_share_a_sentence():
+    """How many are ready, and the names of those that are not, to a limit."""
+    bad = conditions(Ready=("False", "RevisionFailed", FAILED))
+    documents = [service(f"s{n}", conditions=bad if n < 7 else conditions()) for n in range(30)]
+    assert verdict(status(*documents)) == (
+        "23 of 30 services are ready; not ready: s0, s1, s2, s3, s4 and 2 more"
+    )
+
+
+def test_nothing_observed_says_how_to_begin():
+    """An empty state names the command that fills it."""
+    assert verdict(status()) == "nothing has been observed yet; `moorage up` begins"
+
+
+def test_each_cause_is_told_once_with_its_remedy():
+    """Two documents with one cause share its lines; a summary does not repeat its part."""
+    quota = ("False", "RevisionFailed", FAILED)
+    one = service("one", conditions=conditions(Ready=quota, RevisionHealthy=quota))
+    two = service("two", conditions=conditions(Ready=quota))
+    (trouble,) = troubles([one, two])
+    assert trouble.documents == ("one", "two")
+    text = "\n".join(shown(status(one, two), 80))
+    assert text.count("what to do: correct what the message names") == 1
+    assert "more: moorage explain RevisionFailed" in text
+
+
+def test_remedies_of_azures_codes_are_found():
+    """With the prefix that conditions carry; a word nobody knows has none."""
+    assert "quota" in remedy("Azure:SubscriptionConsumptionQuotaReached")
+    assert remedy("RevisionFailed").startswith("correct what the message names")
+    assert remedy("Nonsense") == ""
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_every_line_fits_the_terminal(width):
+    """With a failure, tables and long names; only a name longer than the line may go beyond."""
+    bad = conditions(Ready=("False", "RevisionFailed", FAILED + " with a long explanation" * 5))
+    value = status(environment(), service(conditions=bad), service("b" * 12))
+    lines = shown(value, width)
+    assert [line for line in lines if len(line) > width] == []
+    text = "\n".join(lines)
+    assert "phi--r549f460d1-w4278l59s-lc7dx" in text
+    assert "(3m)" in text
+
+
+def test_a_pipe_gets_whole_values_and_absolute_times():
+    """Names, digests and times are whole, and each value is in one line."""
+    text = "\n".join(shown(status(service()), None))
+    assert "phi--r549f460d1-w4278l59s-lc7dx" in text
+    assert "support@3f9c0000aaaa" in text
+    assert re.search(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text)
+    assert "ago" not in text
+
+
+@pytest.mark.parametrize("no_color", [True, False])
+def test_colour_is_for_terminals_and_can_be_refused(no_color, monkeypatch):
+    """NO_COLOR leaves no colour, and a pipe gets no control sequence at all."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    terminal, pipe = io.StringIO(), io.StringIO()
+    for line in lines_of(status(service()), "target: local Azure", 80):
+        Console(file=terminal, force_terminal=True, color_system="standard").print(line)
+        Console(file=pipe).print(line, soft_wrap=True)
+    assert bool(re.search("\x1b\\[[0-9;]*3[0-7]m", terminal.getvalue())) is not no_color
+    assert "\x1b" not in pipe.getvalue()
