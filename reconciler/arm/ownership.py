@@ -40,6 +40,12 @@ class Ownership:
         owner = tags.tag(resource, tags.OWNER)
         return owner in {self.set_id, *self.declared.values(), *self.former}
 
+    def made_by_another(self, resource: Mapping[str, Any] | None) -> bool:
+        """Whether another set made the resource. What this set may take over is still the other
+        set's, until a write has changed its tag.
+        """
+        return tags.tag(resource, tags.OWNER) is not None and not self.made(resource)
+
     def owns(self, resource: Mapping[str, Any] | None) -> bool:
         """Whether this set may write to the resource, because it made it or may take it over."""
         return self.made(resource) or tags.tag(resource, tags.OWNER) in self.taken

@@ -201,9 +201,13 @@ class ArmResource(Generic[Spec, Next]):
         return self.ownership.owns(found)
 
     def may_delete(self, found: Mapping[str, Any], environment: str) -> bool:
-        """What may be taken over is the other set's until a write has changed its tag."""
-        taken = tags.tag(found, tags.OWNER) in self.ownership.taken
-        return self.is_ours(found, environment) and not taken
+        """Only what this set made, which is less than what it may write to."""
+        by_another = self.ownership.made_by_another(self.owner_of(found))
+        return self.is_ours(found, environment) and not by_another
+
+    def owner_of(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What carries the tag of the owner: the resource itself, unless it can have no tags."""
+        return found
 
     def _origin(self, spec: Spec, found: Mapping[str, Any]) -> Origin:
         return Origin.OURS if self.is_ours(found, spec.environment) else Origin.ADOPTED

@@ -96,7 +96,7 @@ class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
         theirs = mode.startswith("read") and _access(found) == "ReadWrite"
         place = identity.id.rpartition("/storages/")[0]
         around = await self.arm.get_json(place, Kind.ENVIRONMENT.listing.api_version)
-        if found is not None and (theirs or self.ownership.another(around)):
+        if found is not None and (theirs or self.ownership.made_by_another(around)):
             name = ids.name(identity.id)
             return Wrote(f"{self.name} {name} stays: these documents did not make it")
         return await super().delete(identity)

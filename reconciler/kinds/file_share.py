@@ -69,7 +69,10 @@ class FileShare(ArmResource[ShareSpec]):
         others' data.
         """
         metadata = found["properties"].get("metadata") or {}
-        return SHARE_ENVIRONMENT in metadata and self.ownership.owns(tags.of_share(found))
+        return SHARE_ENVIRONMENT in metadata and self.ownership.owns(self.owner_of(found))
+
+    def owner_of(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
+        return tags.of_share(found)
 
     def _owned(self, spec: ShareSpec, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """A share that the document names and that was there before keeps its quota, unless the

@@ -7,6 +7,7 @@ the documents. See infra/decisions/2026-11-29-identity.md.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -22,7 +23,11 @@ from urllib.parse import urlsplit
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from reconciler.api.regular_files import read_regular
+
 ID_FILE = ".moorage-set"
+GIT_BYTES = 1 << 20  # of a configuration; those that people have are a few thousand bytes
+_FIELDS = ("id", "machine", "folder")
 _ID = re.compile(r"[0-9a-f]{16}")
 _SCP = re.compile(r"(?:[^@/\s]+@)?(?P<host>[^:/\s]+):(?P<path>(?!//).+)")
 # One repository has several addresses; a colleague who clones by SSH has the same set.
@@ -169,8 +174,8 @@ def _remote(repository: Path) -> str | None:
     there is none, or where it is a folder, which means something else on each machine.
     """
     try:
-        text = (_git_folder(repository) / "config").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        text = _text(_git_folder(repository) / "config")
+    except (OSError, RuntimeError):  # RuntimeError: links that lead in a circle
         return None
     remotes: dict[str, str] = {}
     section = ""
@@ -189,15 +194,31 @@ def _git_folder(repository: Path) -> Path:
     """
     git = repository / ".git"
     if git.is_file():
-        git = (repository / git.read_text().removeprefix("gitdir:").strip()).resolve()
+        git = (repository / _text(git).removeprefix("gitdir:").strip()).resolve()
         if (git / "commondir").is_file():
-            git = (git / (git / "commondir").read_text().strip()).resolve()
+            git = (git / _text(git / "commondir").strip()).resolve()
     return git
+
+
+def _text(path: Path) -> str:
+    """A file of Git. Whoever made the repository may have written anything there, so no more than
+    Git itself would write is read, and what is no UTF-8 cannot end the command.
+
+    Raises:
+        OSError: it cannot be read, or holds what no path and no configuration may hold.
+    """
+    data = read_regular(path, GIT_BYTES + 1)
+    if len(data) > GIT_BYTES or b"\0" in data:
+        raise OSError(errno.EINVAL, "is no text of Git", str(path))
+    return data.decode("utf-8", errors="replace")
 
 
 def _address(url: str) -> str | None:
     if "://" in url:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return None
         host, path = ("" if parts.scheme == "file" else parts.hostname or ""), parts.path
     else:
         match = _SCP.fullmatch(url)
@@ -251,10 +272,16 @@ def _read(path: Path) -> _Made:
         body = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, YAMLError) as error:
         raise NoIdentityError(f"{path} cannot be read ({_word(error)}); {_ADVICE}") from None
-    value = str(body.get("id")) if isinstance(body, dict) else ""
+    # Nothing but plain values is looked at: an alias of aliases is endless as text.
+    held = {name: str(body.get(name)) for name in _FIELDS if _is_plain(body, name)}
+    value = held.get("id", "")
     if not _ID.fullmatch(value):
         raise NoIdentityError(f"{path} holds no id of 16 hexadecimal digits; {_ADVICE}")
-    return _Made(value, str(body.get("machine")), Path(str(body.get("folder"))))
+    return _Made(value, held.get("machine", ""), Path(held.get("folder", "")))
+
+
+def _is_plain(body: object, name: str) -> bool:
+    return isinstance(body, dict) and isinstance(body.get(name), str | int)
 
 
 def _make(folder: Path, *, keep: bool) -> _Made:

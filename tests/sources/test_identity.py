@@ -1,5 +1,6 @@
 """The identity of a set: kept on every machine, never shared by accident."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -126,6 +127,13 @@ def test_a_given_identity_wins_and_touches_nothing(tmp_path):
     assert not (folder / ID_FILE).exists()
 
 
+def _aliases() -> str:
+    """A kilobyte whose id is endless as text."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    return "\n".join([*lines, "id: *a11\n"])
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -134,6 +142,7 @@ def test_a_given_identity_wins_and_touches_nothing(tmp_path):
         ("{", "cannot be read"),
         ("x" * 5000, "no file that Moorage wrote"),
         (b"\xff\xfe", "cannot be read"),
+        (_aliases(), "16 hexadecimal digits"),
         (None, "no file that Moorage wrote"),
     ],
 )
@@ -150,6 +159,49 @@ def test_a_spoilt_id_file_is_said_and_left_as_it_is(tmp_path, content, words):
     with pytest.raises(NoIdentityError, match=words):
         identity_of([folder])
     assert path.exists()
+
+
+def _no_file(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+
+
+SPOILT_GIT = [
+    (".git", lambda path: path.write_bytes(b"gitdir: \xff\xfe\n"), "not UTF-8"),
+    (".git", lambda path: path.write_bytes(b"gitdir: a\0b"), "a path cannot hold a zero byte"),
+    (".git", lambda path: path.write_text("gitdir: " + "x" * 300), "too long for a name"),
+    (".git", lambda path: path.write_text("x" * (1 << 21)), "larger than Git writes it"),
+    (".git", lambda path: path.write_text("gitdir: .git"), "a file where a folder must be"),
+    (".git", _no_file, "opening it would never return"),
+    (".git", lambda path: path.symlink_to(".git"), "a link to itself"),
+    (".git/config", _no_file, "opening it would never return"),
+    (".git/config", lambda path: path.write_bytes(b"\xff" * 4096), "not UTF-8"),
+    (".git/config", lambda path: path.write_text('[remote "origin"]\nurl = http://[x'), "no URL"),
+    (".git/config", lambda path: path.symlink_to("/dev/zero"), "endless"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [case[:2] for case in SPOILT_GIT],
+    ids=[f"{case[0]} {case[2]}" for case in SPOILT_GIT],
+)
+@pytest.mark.timeout(5)
+def test_a_spoilt_repository_is_none(tmp_path, name, write):
+    """Whatever lies in Git's place: the documents get an id of their own, and nothing hangs."""
+    folder = _documents(tmp_path / "a" / "team")
+    path = tmp_path / "a" / name
+    path.parent.mkdir(exist_ok=True)
+    write(path)
+    assert "the id in" in identity_of([folder]).source
+
+
+def test_a_remote_is_read_between_bytes_that_are_no_text(tmp_path):
+    """A name in another encoding elsewhere in the configuration takes nothing from the remote."""
+    repository = _repository(tmp_path / "a", "https://example.com/org/repo")
+    config = repository / ".git" / "config"
+    config.write_bytes(config.read_bytes() + "[user]\n\tname = Jérôme\n".encode("latin-1"))
+    assert "example.com/org/repo" in identity_of([_documents(repository / "team")]).source
 
 
 def test_no_documents_have_no_identity():
