@@ -21,6 +21,9 @@ from serving.untrusted import parse
 DISK = 6 << 30
 LONGEST = 16 << 20  # bytes of a catalogue
 SAID = 4096  # letters of what a replica says of itself
+GATEWAY_KEY = "gateway"  # the name, among a service's keys, of the one that its gateway uses
+# What a gateway adds to the requests that it passes on, and only its key may.
+KEY_NAME_HEADER, EVALUATION_HEADER = "x-moorage-key-name", "x-moorage-key-evaluation"
 FILE_NAME = re.compile(r"^(?P<epoch>\d{6})-(?P<generation>\d{9})\.json$")
 
 

@@ -8,7 +8,7 @@ so it is pure: no I/O.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AwareDatetime, Field
 
@@ -16,12 +16,10 @@ from serving.catalogue import ApiKey, Contract, Cors, Limits, Text, sealed, unse
 
 LONGEST = 16 << 20  # bytes of a file of routes
 ROUTES_NAME = re.compile(r"^\d{9}\.json$")
-KEY_NAME_HEADER = "x-moorage-key-name"  # a gateway tells a replica whose request it is
 ANSWERED_BY_HEADER = "x-moorage-answered-by"  # the service that answered
-GATEWAY_KEY = "gateway"  # the name, among a service's keys, of the one that its gateway uses
-STAGES = ("assigned", "image", "runtime", "weights", "compile", "adapters", "first_token")
 
 Stage = Literal["assigned", "image", "runtime", "weights", "compile", "adapters", "first_token"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -153,12 +151,21 @@ class RoutedState(Contract):
     message: Text = ""
 
 
+class StartSeen(Contract):
+    """How long one start took, what callers were told of it beforehand, and what the routes
+    predicted.
+    """
+
+    seconds: Seconds
+    told: Seconds
+    published: Seconds
+
+
 class LearnedStart(Contract):
-    """How long starts of a service took, newest last, and what was predicted of each."""
+    """The newest starts of a service, newest last."""
 
     name: str
-    seconds: tuple[Seconds, ...] = ()
-    predicted: tuple[Seconds, ...] = ()
+    starts: tuple[StartSeen, ...] = ()
 
 
 class GatewayState(Contract):

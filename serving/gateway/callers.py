@@ -1,0 +1,100 @@
+"""Who calls: a key of the Environment, a key of one service, or the holder of an Entra ID token;
+and what each of them may still order.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from serving.gateway.routes import EntraGrant, GatewayRoutes
+from serving.keys import Header, Key, Keys, Refusal, Use
+from serving.limits import Demand
+
+SUBJECTS = 10_000  # holders of tokens whose use of limits is remembered
+# How many requests run at a time is each replica's own limit; more of them are more replicas'.
+_SHARED = {"parallel_requests": 1 << 30}
+_ANYBODY = Key("", b"")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """`name` is what usage is counted under, `service` the only one that the key opens."""
+
+    name: str
+    key: Key
+    service: str | None = None
+
+    @property
+    def sees(self) -> frozenset[str] | None:
+        return self.key.models
+
+
+class Callers:
+    """What is used of limits outlives a change of the routes."""
+
+    def __init__(self) -> None:
+        self._environment = Keys()
+        self._services: dict[str, Keys] = {}
+        self._subjects: OrderedDict[str, Use] = OrderedDict()
+
+    def follow(self, routes: GatewayRoutes) -> None:
+        self._environment.replace(routes.keys, routes.limits.model_copy(update=_SHARED))
+        before, self._services = self._services, {}
+        for service in routes.services:
+            keys = self._services[service.name] = before.get(service.name) or Keys()
+            keys.replace(service.keys, service.limits.model_copy(update=_SHARED))
+
+    def find(self, headers: Iterable[Header]) -> Caller | None:
+        """The caller whose key is in the headers; the Environment's keys come first."""
+        headers = list(headers)
+        if key := self._environment.find(headers):
+            return Caller(key.name, key)
+        for service, keys in self._services.items():
+            if key := keys.find(headers):
+                return Caller(f"{service}/{key.name}", key, service)
+        return None
+
+    def holder(self, subject: str, grant: EntraGrant | None) -> Caller:
+        """The caller whose token was checked; each subject has the grant's limits for itself."""
+        name = f"entra:{subject}"
+        use = self._subjects.setdefault(name, Use())
+        self._subjects.move_to_end(name)
+        if len(self._subjects) > SUBJECTS:
+            self._subjects.popitem(last=False)
+        own = grant or EntraGrant(value="")
+        use.limit(own.requests_per_minute, own.tokens_per_minute, own.parallel_requests, 0.0)
+        models = None if own.models is None else frozenset(own.models)
+        return Caller(name, Key(name, b"", models, use=use))
+
+    def refusal(self, caller: Caller, service: str, order: Demand) -> Refusal | None:
+        """Which limit the order exceeds; nothing is taken."""
+        for keys, key in self._limiting(caller, service):
+            if refused := keys.refusal(key, order):
+                return refused
+        return None
+
+    def take(self, caller: Caller, service: str, order: Demand) -> Refusal | None:
+        if refused := self.refusal(caller, service, order):
+            return refused
+        for keys, key in self._limiting(caller, service):
+            keys.take(key, order)
+        return None
+
+    def settle(self, caller: Caller, service: str, order: Demand, used: int) -> None:
+        for keys, key in self._limiting(caller, service):
+            keys.settle(key, order, used)
+
+    def left(self, caller: Caller) -> list[Header]:
+        """What OpenAI's clients read of limits."""
+        return self._environment.headers(caller.key)
+
+    def _limiting(self, caller: Caller, service: str) -> list[tuple[Keys, Key]]:
+        """Every request counts for its key, for its service and for the Environment."""
+        own = self._services.get(service)
+        if caller.service is not None:
+            pairs = [(own, caller.key)] if own else []
+            return [*pairs, (self._environment, _ANYBODY)]
+        pairs = [(own, _ANYBODY)] if own else []
+        return [(self._environment, caller.key), *pairs]

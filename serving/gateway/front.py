@@ -1,0 +1,308 @@
+"""What the gateway answers: its own routes, OpenAI's for every service, and nothing else.
+
+It judges a request as the gate of a replica does, with the same modules; passage.py takes it from
+there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from serving import cors
+from serving.answers import Answer, Message, refuse, too_large
+from serving.bodies import Lane, RefusedError, read
+from serving.catalogue import EVALUATION_HEADER, KEY_NAME_HEADER
+from serving.gateway.callers import Caller
+from serving.gateway.directory import Directory, Target, allowed, base_of
+from serving.gateway.passage import Errand, Passage, reply
+from serving.gateway.routes import GatewayRoutes
+from serving.gateway.world import GatewayWorld
+from serving.keys import Header, Refusal
+from serving.limits import Bounds, Demand, judge
+from serving.routes import EVALUATION, METRICS, PROBES, STATE, refuse_route, translate, unknown
+from serving.routes import allowed_method as method_of
+
+_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+_LISTED = 20
+# Of a caller's headers a service sees these. The key is the gateway's own.
+_PASSED = ("content-type", "accept", "x-moorage-sticky", "traceparent", "tracestate")
+_MODELS, _ONE_MODEL = "/v1/models", "/v1/models/"
+_TIMEOUT_HEADER = "x-scale-up-timeout"
+_UNAUTHORIZED = refuse(
+    401, "Incorrect or missing API key.", "invalid_api_key", (b"www-authenticate", b"Bearer")
+)
+_STARTING = refuse(503, "This gateway is starting; try again.", "starting", (b"retry-after", b"1"))
+Extra = list[tuple[str, str]]
+
+
+@dataclass
+class Asked:
+    """A request as its head says it: with the method and path that OpenAI's routes have."""
+
+    request: web.BaseRequest
+    scope: dict[str, Any]
+    deployment: str | None
+    id: str
+
+    @classmethod
+    def of(cls, request: web.BaseRequest) -> Asked:
+        raw = request.raw_path.partition("?")[0].encode()
+        headers = [(name.lower(), value) for name, value in request.raw_headers]
+        scope: dict[str, Any] = {
+            "type": "http",
+            "method": request.method,
+            "path": request.path,
+            "raw_path": raw,
+            "headers": headers,
+        }
+        given = request.headers.get("x-request-id", "")
+        return cls(
+            request, scope, translate(scope), given if _ID.fullmatch(given) else uuid.uuid4().hex
+        )
+
+    @property
+    def path(self) -> str:
+        return str(self.scope["path"])
+
+    @property
+    def headers(self) -> list[Header]:
+        found: list[Header] = self.scope["headers"]
+        return found
+
+
+class Front:
+    """`world` is what the routes say now. A handler of aiohttp's low-level server."""
+
+    def __init__(self, world: GatewayWorld) -> None:
+        self._world = world
+        self._lane = Lane()
+        self.running = 0
+        self.draining = False
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.running += 1
+        try:
+            response = await self._answer(Asked.of(request))
+        except ConnectionError:
+            return web.Response(status=499)  # the caller has left: nobody reads this
+        finally:
+            self.running -= 1
+        if self.draining and not response.prepared:
+            response.force_close()  # the next request goes to another gateway
+        return response
+
+    async def _answer(self, asked: Asked) -> web.StreamResponse:
+        path, routes = asked.path, self._world.routes
+        extra: Extra = [("x-request-id", asked.id)]
+        if path in PROBES:
+            return reply(self._probe(path), [])
+        if routes is None:
+            return reply(_STARTING, extra)
+        method = method_of(asked.scope)
+        if asked.request.method == "OPTIONS":
+            allowed_here = cors.preflight(routes.cors, asked.headers, method)
+            if allowed_here is not None:
+                return reply(allowed_here, [])
+        extra += _text(cors.added(routes.cors, asked.headers))
+        try:
+            return await self._known(asked, routes, extra)
+        except RefusedError as error:
+            return reply(error.answer, extra)
+
+    async def _known(self, asked: Asked, routes: GatewayRoutes, extra: Extra) -> web.StreamResponse:
+        """Raises RefusedError."""
+        if refusal := refuse_route(asked.scope):
+            raise RefusedError(refusal)
+        caller = await self._world.caller(asked.headers)
+        if asked.path in (METRICS, STATE):
+            return self._admin(asked, caller)
+        if caller is None or caller.key.admin:
+            raise RefusedError(_UNAUTHORIZED)
+        if asked.path in EVALUATION and not caller.key.evaluation:
+            raise RefusedError(unknown(asked.scope))
+        if asked.request.method == "GET":
+            return reply(self._models(asked, caller), extra)
+        errand, service, order = await self._errand(asked, routes, caller)
+        errand.extra = [*extra, *_text(self._world.callers.left(caller))]
+        passage = Passage(
+            errand,
+            self._world.backends,
+            self._world.upstreams,
+            self._world.usage,
+            self._world.patience,
+        )
+        try:
+            return await passage.run(asked.request)
+        finally:
+            self._world.callers.settle(caller, service, order, sum(passage.meter.tokens))
+
+    def _probe(self, path: str) -> Answer:
+        good = path == "/live" or (self._world.routes is not None and not self.draining)
+        reason = "" if good else "draining" if self.draining else "no routes have been read yet"
+        return Answer(200 if good else 503, json.dumps({"ok": good, "reason": reason}).encode())
+
+    def _admin(self, asked: Asked, caller: Caller | None) -> web.Response:
+        """For an admin key of the Environment; to all others these routes do not exist."""
+        if caller is None or not caller.key.admin or caller.service is not None:
+            raise RefusedError(unknown(asked.scope))
+        if asked.path == STATE:
+            return reply(
+                Answer(200, self._world.state().model_dump_json(by_alias=True).encode()), []
+            )
+        return web.Response(body=self._world.metrics(), content_type="text/plain")
+
+    def _models(self, asked: Asked, caller: Caller) -> Answer:
+        directory = self._world.directory
+        if asked.path == _MODELS:
+            listed = [self._model(one) for one in directory.listed(caller.service, caller.sees)]
+            return Answer(200, json.dumps({"object": "list", "data": listed}).encode())
+        target = self._target(asked.path.removeprefix(_ONE_MODEL), caller)
+        return Answer(200, json.dumps(self._model(target)).encode())
+
+    def _model(self, target: Target) -> dict[str, Any]:
+        """A model as OpenAI lists it, and whether its service is awake."""
+        state = self._world.backends[target.service.name].state()
+        base = base_of(target.service)
+        return {
+            "id": target.name,
+            "object": "model",
+            "created": int(self._world.began.timestamp()),
+            "owned_by": "moorage",
+            "root": target.model.name,
+            "parent": base.name if base and target.model.kind == "adapter" else None,
+            "moorage": {
+                "service": target.service.name,
+                "state": state.state,
+                "seconds_left": state.predicted_seconds,
+            },
+        }
+
+    def _target(self, name: str, caller: Caller) -> Target:
+        """Raises RefusedError."""
+        directory = self._world.directory
+        target = directory.find(name, caller.service)
+        if target is None:
+            raise RefusedError(_no_model(name, directory, caller))
+        if not allowed(target, caller.sees):
+            text = (
+                f"The key {caller.name!r} may not use the model {name[:100]!r}; it may use"
+                f" {_names(directory, caller)}."
+            )
+            raise RefusedError(refuse(403, text, "model_not_allowed", param="model"))
+        return target
+
+    async def _errand(
+        self, asked: Asked, routes: GatewayRoutes, caller: Caller
+    ) -> tuple[Errand, str, Demand]:
+        """What is asked for, within the limits of whom it is asked for. Raises RefusedError."""
+        # Until the model is known, the largest body that any service takes may come.
+        services = self._world.directory.services.values()
+        most = max((service.limits.body for service in services), default=routes.limits.body)
+        body = await self._body(asked, most)
+        try:
+            value = await self._lane.parse(body)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise RefusedError(
+                refuse(400, "The request body is not a JSON object.", "invalid_body")
+            )
+        target = self._target(self._name(value, asked, caller), caller)
+        service = target.service
+        if len(body) > service.limits.body:
+            raise RefusedError(too_large(service.limits.body))
+        bounds = Bounds.of(service.limits, caller.key.limits)
+        order = judge(value, asked.path, bounds, len(body))
+        if isinstance(order, Answer):
+            raise RefusedError(order)
+        _limited(self._world.callers.take(caller, service.name, order))
+        headers = _passed(asked)
+        headers[KEY_NAME_HEADER] = caller.name
+        if caller.key.evaluation:
+            headers[EVALUATION_HEADER] = "1"
+        hold = self._hold(asked, routes, streamed=value.get("stream") is True)
+        errand = Errand(target, asked.path, body, value, headers, caller.name, hold)
+        return errand, service.name, order
+
+    async def _body(self, asked: Asked, most: int) -> bytes:
+        length = asked.request.content_length
+        if length is not None and length > most:
+            raise RefusedError(too_large(most))
+        with self._lane.room(most if length is None else length):
+            return await read(_receiver(asked.request), asked.headers, most)
+
+    def _name(self, value: Mapping[str, Any], asked: Asked, caller: Caller) -> str:
+        """The model's name; a caller who can use one service alone means its base without one."""
+        name = asked.deployment or value.get("model")
+        if isinstance(name, str) and name:
+            return name
+        services = self._world.directory.services
+        only = caller.service or (next(iter(services)) if len(services) == 1 else None)
+        base = base_of(services[only]) if only in services else None
+        if base is None:
+            text = "You must provide a model parameter."
+            raise RefusedError(refuse(400, text, "missing_required_parameter", param="model"))
+        return f"{only}/{base.name}"
+
+    def _hold(self, asked: Asked, routes: GatewayRoutes, *, streamed: bool) -> float:
+        """How long the caller waits for a service that starts: less if it says so."""
+        most = self._world.patience.stream if streamed else routes.hold.seconds
+        try:
+            own = float(asked.request.headers.get(_TIMEOUT_HEADER, ""))
+        except ValueError:
+            return most
+        return min(most, max(0.0, own)) if math.isfinite(own) else most
+
+
+def _limited(refusal: Refusal | None) -> None:
+    """Raises RefusedError."""
+    if refusal is None:
+        return
+    text = f"{refusal.whose} may send {refusal.limit}"
+    if refusal.wait is None:
+        text += ", and this request alone counts as more."
+        raise RefusedError(refuse(400, text, "limit_exceeded"))
+    retry = (b"retry-after", str(max(1, math.ceil(refusal.wait))).encode())
+    text += f"; try again in {refusal.wait:.1f} s."
+    raise RefusedError(refuse(429, text, "rate_limit_exceeded", retry))
+
+
+def _no_model(name: str, directory: Directory, caller: Caller) -> Answer:
+    text = (
+        f"The model {name[:100]!r} does not exist. This key may use: {_names(directory, caller)}."
+    )
+    return refuse(404, text, "model_not_found", param="model")
+
+
+def _names(directory: Directory, caller: Caller) -> str:
+    names = [target.name for target in directory.listed(caller.service, caller.sees)]
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+def _passed(asked: Asked) -> dict[str, str]:
+    headers = asked.request.headers
+    passed = {name: headers[name] for name in _PASSED if name in headers}
+    return {**passed, "content-type": "application/json", "x-request-id": asked.id}
+
+
+def _receiver(request: web.BaseRequest) -> Callable[[], Awaitable[Message]]:
+    content = request.content
+
+    async def receive() -> Message:
+        chunk = await content.readany()
+        return {"type": "http.request", "body": chunk, "more_body": not content.at_eof()}
+
+    return receive
+
+
+def _text(headers: list[Header]) -> Extra:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]

@@ -1,0 +1,78 @@
+"""How far a start has come and how long it still takes, by the prediction and by what the replicas
+report. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from serving.catalogue import ReplicaReport
+from serving.gateway.routes import STAGES, Stage, StartPrediction
+
+WORDS: dict[Stage, str] = {
+    "assigned": "waiting for a machine",
+    "image": "fetching the image",
+    "runtime": "starting vLLM",
+    "weights": "reading weights",
+    "compile": "compiling",
+    "adapters": "loading adapters",
+    "first_token": "making the first token",
+}
+# What a stage that takes longer than predicted is said to take still, as a part of its length.
+_OVERTIME = 0.1
+
+
+@dataclass(frozen=True)
+class StartProgress:
+    """`number` of `count` stages; `left` seconds are a guess, at least one."""
+
+    stage: Stage | None
+    number: int
+    count: int
+    left: float
+
+    def text(self, service: str) -> str:
+        where = f"{self.number} of {self.count} {WORDS[self.stage]}, " if self.stage else ""
+        return f"{service} is starting: {where}about {self.left:.0f} s left"
+
+
+def progress(
+    prediction: StartPrediction, elapsed: float, report: ReplicaReport | None
+) -> StartProgress:
+    """The stage that the clock says, as far as the replica's report allows it."""
+    stages = [(stage, prediction.stages[stage]) for stage in STAGES if prediction.stages.get(stage)]
+    if not stages:
+        return StartProgress(None, 1, 1, _left(prediction.seconds, elapsed))
+    # Of a total that is more than its stages, and of one that is less, each stage has its part.
+    scale = prediction.seconds / sum(seconds for _, seconds in stages)
+    ends, total = [], 0.0
+    for _, seconds in stages:
+        total += seconds * scale
+        ends.append(total)
+    clock = next((i for i, end in enumerate(ends) if elapsed < end), len(stages) - 1)
+    first, last = _bounds([stage for stage, _ in stages], report)
+    at = min(max(clock, first), last)
+    begins = ends[at - 1] if at else 0.0
+    here = max(elapsed, begins) if elapsed < ends[at] else None
+    overtime = _OVERTIME * (ends[at] - begins)
+    left = total - ends[at] + (ends[at] - here if here is not None else overtime)
+    return StartProgress(stages[at][0], at + 1, len(stages), max(1.0, left))
+
+
+def _left(seconds: float, elapsed: float) -> float:
+    return max(1.0, seconds - elapsed if elapsed < seconds else _OVERTIME * seconds)
+
+
+def _bounds(stages: list[Stage], report: ReplicaReport | None) -> tuple[int, int]:
+    """The first and the last stage that the report allows: there is none before the runtime writes
+    it, and it says when the model is loaded.
+    """
+    runtime, adapters = STAGES.index("runtime"), STAGES.index("adapters")
+    order = [STAGES.index(stage) for stage in stages]
+    if report is None:
+        possible = [i for i, place in enumerate(order) if place < runtime]
+    elif not report.model_loaded:
+        possible = [i for i, place in enumerate(order) if runtime <= place < adapters]
+    else:
+        possible = [i for i, place in enumerate(order) if place >= adapters]
+    return (possible[0], possible[-1]) if possible else (0, len(stages) - 1)

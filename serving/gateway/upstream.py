@@ -1,0 +1,126 @@
+"""Requests to the services behind the gateway, over kept connections, and which of their failures
+are worth another try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+from pydantic import ValidationError
+
+from serving.catalogue import ReplicaReport
+from serving.gateway.routes import RoutedService
+from serving.untrusted import parse, read
+
+FRESH = timedelta(seconds=45)  # the age from which a report says nothing any more
+_NO_APP = b"Container App is stopped or does not exist"
+# vLLM's answer to a request that was running when its engine died.
+_DEAD_ENGINE = (b"EngineCore", b"EngineDead")
+_ASKING = 235.0  # seconds that a request to a sleeping service may hang in the ingress
+_REPORTS = 256
+_ERROR = 64 << 10  # bytes of an error that are looked at
+log = logging.getLogger("moorage.gateway")
+
+
+class NotReachedError(Exception):
+    """No answer came. `sent`: the service may have worked on the request before it went."""
+
+    def __init__(self, text: str, *, sent: bool) -> None:
+        super().__init__(text)
+        self.sent = sent
+
+
+class Upstreams:
+    """`key` is what the gateway shows to replicas."""
+
+    def __init__(self, key: str, ca: str | None = None) -> None:
+        context = ssl.create_default_context()
+        if ca:
+            context.load_verify_locations(cadata=ca)
+        connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=25)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None, connect=10),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=("user-agent", "accept-encoding", "accept", "content-type"),
+        )
+        self._key = {"authorization": f"Bearer {key}", "accept-encoding": "identity"}
+
+    async def send(
+        self,
+        service: RoutedService,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        seconds: float | None = None,
+    ) -> aiohttp.ClientResponse:
+        """The answer's head, within so many seconds if it has to come so soon.
+
+        Raises:
+            NotReachedError: none came.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._session.post(
+                    service.endpoint.rstrip("/") + path,
+                    data=body,
+                    headers={**headers, **self._key},
+                    allow_redirects=False,
+                )
+        except aiohttp.ClientConnectorError as error:
+            raise NotReachedError(f"{type(error).__name__}", sent=False) from None
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise NotReachedError(f"{type(error).__name__}", sent=True) from None
+
+    async def awake(self, service: RoutedService) -> bool:
+        """Whether the service answers `/ready`. Asking wakes it."""
+        try:
+            async with asyncio.timeout(_ASKING):
+                url = service.endpoint.rstrip("/") + "/ready"
+                async with self._session.get(url, allow_redirects=False) as answer:
+                    return answer.status < 500 and not await is_absent(answer)
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+async def is_absent(answer: aiohttp.ClientResponse) -> bool:
+    """Whether the ingress says that no replica is there, in the service's place. Its body is read
+    then.
+    """
+    if answer.status in {502, 503, 504}:
+        return True
+    if answer.status not in {404, 500}:
+        return False
+    body = await answer.read()
+    if answer.status == 500:
+        return any(word in body[:_ERROR] for word in _DEAD_ENGINE)
+    return _NO_APP in body[:_ERROR]
+
+
+def fresh_reports(folder: Path, now: datetime | None = None) -> tuple[ReplicaReport, ...]:
+    """What the replicas of a service report, without what is old or cannot be read. Blocking."""
+    now = now or datetime.now(UTC)
+    found = []
+    try:
+        names = sorted(path for path in folder.iterdir() if path.name[0] != ".")[:_REPORTS]
+    except OSError:
+        return ()
+    for path in names:
+        try:
+            report = ReplicaReport.model_validate(parse(read(path)))
+        except (OSError, ValueError, ValidationError):
+            continue
+        if abs(now - report.heartbeat) < FRESH:
+            found.append(report)
+    return tuple(found)

@@ -1,0 +1,281 @@
+"""A sleeping service is woken once, and whoever asks for it is held, told how far it is, and
+answered.
+"""
+
+import asyncio
+import json
+import time
+from datetime import UTC, datetime, timedelta
+
+import openai
+import pytest
+
+from serving.catalogue import ReplicaReport
+from serving.gateway.passage import Patience
+from serving.gateway.routes import HoldLimits, StartFault
+from tests.serving.gateway.conftest import ENVIRONMENT_KEY
+from tests.serving.gateway.stand_in import StandIn
+
+QUICK = Patience(stream=30, comments=0.05, silent=0.3)
+
+
+def client(gateway, **more):
+    return openai.AsyncOpenAI(api_key=ENVIRONMENT_KEY, base_url=f"{gateway.url}/v1", **more)
+
+
+async def test_an_unmodified_client_streams_through_a_start(gateways):
+    """OpenAI's client reads the stream of a service that slept as it reads any other; the headers
+    come at once.
+    """
+    phi = StandIn(awake=False)
+    gateway = await gateways(patience=QUICK, phi=phi)
+    stream = await client(gateway).chat.completions.create(
+        model="phi", messages=[{"role": "user", "content": "hi"}], stream=True
+    )
+    assert not phi.seen, "the headers came before the service was awake"
+    asyncio.get_running_loop().call_later(0.3, phi.awake.set)
+    words = [chunk.choices[0].delta.content or "" async for chunk in stream]
+    assert "".join(words) == "one two three "
+
+
+async def test_an_unmodified_client_gets_its_answer_through_a_start(gateways):
+    """A plain request is held until the service answers."""
+    gateway = await gateways(patience=QUICK, phi=StandIn(awake=False, starts_in=0.5))
+    answer = await client(gateway).chat.completions.create(
+        model="phi", messages=[{"role": "user", "content": "hi"}]
+    )
+    assert answer.choices[0].message.content == "one two three"
+
+
+async def test_a_clients_own_retry_succeeds(gateways):
+    """Beyond `hold.seconds` a plain caller gets 503 with the seconds left, the start goes on, and
+    OpenAI's client comes back by itself.
+    """
+    phi = StandIn(awake=False, starts_in=1.0)
+    gateway = await gateways(
+        patience=QUICK, more={"hold": HoldLimits(seconds=0.2)}, phi=phi, routes=_soon()
+    )
+    async with gateway.post() as answer:
+        error = (await answer.json())["error"]
+        assert (answer.status, error["code"]) == (503, "starting")
+        assert error["seconds_left"] == int(answer.headers["retry-after"]) == 1
+        assert "phi is starting" in error["message"]
+    answer = await client(gateway, max_retries=3).chat.completions.create(
+        model="phi", messages=[{"role": "user", "content": "hi"}]
+    )
+    assert answer.choices[0].message.content == "one two three"
+    assert phi.asked["/ready"] == 1
+
+
+def _soon():
+    return {"phi": {"predicted": {"seconds": 1}}}
+
+
+async def test_a_caller_may_wait_for_less(gateways):
+    """X-Scale-Up-Timeout shortens what the routes allow, and never lengthens it."""
+    gateway = await gateways(
+        patience=QUICK, more={"hold": HoldLimits(seconds=0.3)}, phi=StandIn(awake=False)
+    )
+    for given, least, most in (("0.05", 0, 0.25), ("60", 0.3, 2), ("nan", 0.3, 2), ("x", 0.3, 2)):
+        began = time.monotonic()
+        async with gateway.post(headers={"x-scale-up-timeout": given}) as answer:
+            assert answer.status == 503
+            assert answer.headers["retry-after"] == "59"
+        assert least <= time.monotonic() - began < most, given
+
+
+async def test_a_herd_wakes_once_and_is_answered_in_order(gateways):
+    """However many wait, the service is asked once whether it is ready, and gets the requests in
+    the order of their arrival.
+    """
+    phi = StandIn(awake=False)
+    gateway = await gateways(patience=QUICK, phi=phi)
+    asking = []
+    for number in range(60):
+        asking.append(asyncio.create_task(_ask(gateway, number, stream=number % 2 == 0)))
+        await _until(lambda n=number: len(gateway.world.backends["phi"].line) == n + 1)
+    phi.awake.set()
+    assert await asyncio.gather(*asking) == [200] * 60
+    assert phi.asked["/ready"] == 1
+    order = [int(body["messages"][0]["content"]) for _, body, _ in phi.seen]
+    assert order == sorted(order)
+    assert gateway.world.usage.totals["team", "phi"].requests == 60
+
+
+async def _ask(gateway, number, **more):
+    messages = [{"role": "user", "content": str(number)}]
+    async with gateway.post(messages=messages, **more) as answer:
+        await answer.read()
+        return answer.status
+
+
+async def _until(condition, seconds=10):
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_beyond_the_line_nobody_waits(gateways):
+    """The line is bounded; who comes when it is full is told to come again, and a place that
+    somebody left is free.
+    """
+    phi = StandIn(awake=False)
+    gateway = await gateways(patience=QUICK, more={"hold": HoldLimits(max_requests=2)}, phi=phi)
+    waiting = [asyncio.create_task(_ask(gateway, number)) for number in range(2)]
+    line = gateway.world.backends["phi"].line
+    await _until(lambda: len(line) == 2)
+    for stream in (False, True):
+        async with gateway.post(stream=stream) as answer:
+            error = (await answer.json())["error"]
+            assert (answer.status, error["code"]) == (503, "too_many_waiting")
+            assert int(answer.headers["retry-after"]) >= 1
+    waiting[0].cancel()
+    await _until(lambda: len(line) == 1)
+    third = asyncio.create_task(_ask(gateway, 3))
+    await _until(lambda: len(line) == 2)
+    phi.awake.set()
+    assert await asyncio.gather(waiting[1], third) == [200, 200]
+
+
+async def test_a_stream_is_told_the_stages(gateways):
+    """Comments come every few seconds and speak of the stage that a replica's report proves."""
+    phi = StandIn(awake=False)
+    folder = "services/phi/e/replicas"
+    gateway = await gateways(patience=QUICK, phi=phi, routes={"phi": {"reports": folder}})
+    async with gateway.post(stream=True) as answer:
+        assert answer.status == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        line = (await answer.content.readline()).decode()
+        assert line == ": moorage phi is starting: 1 of 3 waiting for a machine, about 90 s left\n"
+        _report(gateway, folder, model_loaded=False)
+        async with asyncio.timeout(10):
+            while "2 of 3 reading weights, about 80 s left" not in line:
+                line = (await answer.content.readline()).decode()
+        _report(gateway, folder, model_loaded=True, ready=True)
+        phi.awake.set()
+        text = (await answer.content.read()).decode()
+    assert text.rstrip().endswith("data: [DONE]")
+
+
+def _report(gateway, folder, **more):
+    now = datetime.now(UTC)
+    values = {"replica": "a", "revision": "r", "pid": 1, "started_at": now, "heartbeat": now}
+    values |= {"generation": 1, "model_loaded": False, "ready": False} | more
+    path = gateway.share / folder / "a.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(ReplicaReport(**values).model_dump_json(by_alias=True))
+
+
+async def test_a_stream_ends_with_a_last_event_and_not_with_a_cut(gateways):
+    """Before the ingress would cut it, a stream that still waits ends with an error in OpenAI's
+    shape, with the seconds left.
+    """
+    patience = Patience(stream=0.3, comments=0.05)
+    gateway = await gateways(patience=patience, phi=StandIn(awake=False))
+    async with gateway.post(stream=True) as answer:
+        text = await answer.text()
+    assert answer.status == 200
+    last = json.loads(text.rstrip().rpartition("\n")[2].removeprefix("data: "))["error"]
+    assert (last["code"], last["seconds_left"]) == ("starting", 90)
+    stream = await client(gateway, max_retries=0).chat.completions.create(
+        model="phi", messages=[{"role": "user", "content": "hi"}], stream=True
+    )
+    with pytest.raises(openai.APIError, match="phi is starting"):
+        [chunk async for chunk in stream]
+    async with gateway.post("/v1/responses", stream=True, input="hi") as answer:
+        event = (await answer.text()).rstrip().splitlines()[-2:]
+    assert event[0] == "event: error"
+    assert json.loads(event[1].removeprefix("data: "))["code"] == "starting"
+
+
+async def test_who_waits_is_told_when_it_cannot_start(gateways):
+    """Routes that say why a service cannot start end every wait at once."""
+    gateway = await gateways(patience=QUICK, phi=StandIn(awake=False))
+    plain = asyncio.create_task(_error(gateway))
+    streamed = asyncio.create_task(_error(gateway, stream=True))
+    await _until(lambda: len(gateway.world.backends["phi"].line) == 2)
+    (phi,) = gateway.services
+    fault = StartFault(reason="ImageNotFound", message="no registry has the image")
+    gateway.publish(phi.model_copy(update={"stopped": fault}))
+    await gateway.follow()
+    for text in await asyncio.gather(plain, streamed):
+        assert "phi cannot start: no registry has the image (ImageNotFound)" in text
+
+
+async def _error(gateway, **more):
+    async with gateway.post(**more) as answer:
+        return await answer.text()
+
+
+async def test_a_removed_service_leaves_nobody_waiting(gateways):
+    """Who waits for a service that is taken out of the routes is told so."""
+    gateway = await gateways(patience=QUICK, phi=StandIn(awake=False))
+    asked = asyncio.create_task(_error(gateway))
+    await _until(lambda: len(gateway.world.backends["phi"].line) == 1)
+    gateway.publish()
+    await gateway.follow()
+    assert "no longer served" in await asked
+
+
+async def test_the_wake_goes_on_when_nobody_waits(gateways):
+    """A caller who leaves takes its place along; the service is woken all the same."""
+    phi = StandIn(awake=False)
+    gateway = await gateways(patience=QUICK, phi=phi)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2), gateway.post(stream=True) as answer:
+            await answer.read()
+    backend = gateway.world.backends["phi"]
+    await _until(lambda: not len(backend.line))
+    assert backend.starting
+    phi.awake.set()
+    await _until(lambda: backend.up)
+
+
+async def test_an_old_report_proves_nothing(gateways):
+    """Reports whose heartbeat is old are as good as none, and a report that cannot be read hurts
+    nobody.
+    """
+    folder = "services/phi/e/replicas"
+    phi = StandIn(awake=False)
+    gateway = await gateways(patience=QUICK, phi=phi, routes={"phi": {"reports": folder}})
+    past = datetime.now(UTC) - timedelta(minutes=5)
+    _report(gateway, folder, ready=True, heartbeat=past)
+    (gateway.share / folder / "b.json").write_bytes(b"[" * 100_000)
+    (gateway.share / folder / "c.json").mkdir()
+    backend = gateway.world.backends["phi"]
+    await backend.look()
+    assert not backend.up
+    _report(gateway, folder, ready=True)
+    await backend.look()
+    assert backend.up
+
+
+async def test_a_fallback_answers_while_the_service_starts(gateways):
+    """The service named as fallback answers, the answer says so, and the service that was asked for
+    is woken all the same.
+    """
+    phi, small = StandIn(awake=False), StandIn(words=("small",))
+    routes = {"phi": {"fallback": "small"}}
+    gateway = await gateways(patience=QUICK, phi=phi, small=small, routes=routes)
+    async with gateway.post(model="small") as answer:
+        assert answer.headers["x-moorage-answered-by"] == "small"
+    async with gateway.post(model="phi") as answer:
+        assert answer.status == 200
+        assert answer.headers["x-moorage-answered-by"] == "small"
+    assert [body["model"] for _, body, _ in small.seen] == ["small", "small"]
+    assert gateway.world.backends["phi"].starting
+    phi.awake.set()
+    await _until(lambda: gateway.world.backends["phi"].up)
+    async with gateway.post(model="phi") as answer:
+        assert answer.headers["x-moorage-answered-by"] == "phi"
+
+
+async def test_a_fallback_is_woken_when_the_service_cannot_start(gateways):
+    """A stopped service's callers wait for the fallback."""
+    fault = StartFault(reason="QuotaExceeded", message="no GPU")
+    routes = {"phi": {"fallback": "small", "stopped": fault}}
+    small = StandIn(awake=False, starts_in=0.2)
+    gateway = await gateways(patience=QUICK, phi=StandIn(awake=False), small=small, routes=routes)
+    async with gateway.post(model="phi") as answer:
+        assert answer.status == 200
+        assert answer.headers["x-moorage-answered-by"] == "small"
