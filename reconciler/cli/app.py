@@ -25,6 +25,7 @@ from reconciler.cli import (
     export,
     history,
     import_project,
+    init,
     key,
     local_azure,
     logs,
@@ -78,6 +79,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
+    init.init,
     up.up,
     validate.validate,
     plan.plan,

@@ -31,7 +31,7 @@ def _environment(choice: Choice) -> Iterator[str]:
     )
     yield "apiVersion: moorage.dev/v1alpha1"
     yield "kind: Environment"
-    yield f"metadata: {{name: {_text(choice.name)}}}"
+    yield f"metadata: {{name: {scalar(choice.name)}}}"
     yield "spec:"
     for key, field in (
         ("SUBSCRIPTION_ID", "subscriptionId"),
@@ -39,11 +39,11 @@ def _environment(choice: Choice) -> Iterator[str]:
     ):
         value = files.place(key)
         if value is not None:
-            yield f"  {field}: {_text(str(value.value))}"
+            yield f"  {field}: {scalar(str(value.value))}"
         elif key == "RESOURCE_GROUP_NAME" and choice.existing.group:
-            yield f"  {field}: {_text(choice.existing.group)}"
+            yield f"  {field}: {scalar(choice.existing.group)}"
     if choice.location:
-        yield f"  location: {_text(choice.location)}"
+        yield f"  location: {scalar(choice.location)}"
     log, account, share = (
         choice.resource(each)
         for each in ("acaLogAnalyticsName", "storageAccountName", "fileShareName")
@@ -52,12 +52,12 @@ def _environment(choice: Choice) -> Iterator[str]:
         choice.resource(each) for each in ("acaEnvironmentName", "acaEnvironmentStorageName")
     )
     if log:
-        yield f"  logAnalytics: {{name: {_text(log)}}}"
+        yield f"  logAnalytics: {{name: {scalar(log)}}}"
     # a share that is there keeps its own
     quota = [] if "fileShareName" in choice.existing.names else ["quotaGiB: 1024"]
     parts = [
         *(
-            f"{key}: {_text(name)}"
+            f"{key}: {scalar(name)}"
             for key, name in (("accountName", account), ("shareName", share))
             if name
         ),
@@ -66,14 +66,14 @@ def _environment(choice: Choice) -> Iterator[str]:
     if parts:
         yield f"  storage: {{{', '.join(parts)}}}"
     parts = [
-        f"{key}: {_text(name)}"
+        f"{key}: {scalar(name)}"
         for key, name in (("name", managed), ("storageName", storage))
         if name
     ]
     if parts:
         yield f"  managedEnvironment: {{{', '.join(parts)}}}"
     profile = ", ".join(
-        f"{key}: {_text(str(value)) if isinstance(value, str) else value}"
+        f"{key}: {scalar(str(value)) if isinstance(value, str) else value}"
         for key, value in choice.profile.items()
     )
     told = "maximumCount" in choice.profile and "maximumInstanceCount" in files.parameters
@@ -86,14 +86,14 @@ def _service(choice: Choice, folder: Path) -> Iterator[str]:
     yield "apiVersion: moorage.dev/v1alpha1"
     yield "kind: InferenceService"
     yield "metadata:"
-    yield f"  name: {_text(choice.name)}"
+    yield f"  name: {scalar(choice.name)}"
     config = os.path.relpath(choice.project.root / CONFIG, folder)
     yield (
-        f"  annotations: {{{NOTE}: {_text(config)}}}   # written whenever the service is as this"
+        f"  annotations: {{{NOTE}: {scalar(config)}}}   # written whenever the service is as this"
         " file says"
     )
     yield "spec:"
-    yield f"  environment: {_text(choice.name)}"
+    yield f"  environment: {scalar(choice.name)}"
     if choice.existing.adopts:
         yield (
             "  adoptionPolicy: AdoptOrCreate   # the container app is there already: it is taken"
@@ -111,7 +111,7 @@ def _code(choice: Choice, folder: Path) -> Iterator[str]:
     )
     mounts = list(_mounts(choice, folder))
     yield from ["  mounts:", *mounts] if mounts else []
-    yield f"  engine: {{image: {_text(project.image)}}}"
+    yield f"  engine: {{image: {scalar(project.image)}}}"
     yield (
         "  command:                        # defaultCommands, joined as the template joins them: a"
         " failed one does not stop it"
@@ -125,7 +125,7 @@ def _code(choice: Choice, folder: Path) -> Iterator[str]:
         f"  progressDeadlineSeconds: {STARTUP_SECONDS}   # packages are installed and the model is"
         " loaded at every start"
     )
-    yield f"  workloadProfileName: {_text(choice.profile['name'])}"
+    yield f"  workloadProfileName: {scalar(choice.profile['name'])}"
     if choice.existing.adopts:
         yield from _as_the_app(choice.existing.adopted)
         return
@@ -148,7 +148,7 @@ def _as_the_app(app: Mapping[str, Any]) -> Iterator[str]:
     )
     if size.get("cpu") and size.get("memory"):
         yield (
-            f"  resources: {{cpu: {size['cpu']}, memory: {_text(size['memory'])}}}   # as the app"
+            f"  resources: {{cpu: {size['cpu']}, memory: {scalar(size['memory'])}}}   # as the app"
             " has them"
         )
     yield (
@@ -187,7 +187,7 @@ def _vllm(choice: Choice, folder: Path) -> Iterator[str]:
             if adapter.source.endswith("/**")
             else ""
         )
-        yield f"    - {{name: {_text(adapter.name)}, source: {source}}}{newest}"
+        yield f"    - {{name: {scalar(adapter.name)}, source: {source}}}{newest}"
     yield f"  workloadProfileName: {choice.profile['name']}"
     yield (
         f"  scale: {{minReplicas: 0, maxReplicas: {choice.instances}}}   # maximumInstanceCount;"
@@ -196,15 +196,15 @@ def _vllm(choice: Choice, folder: Path) -> Iterator[str]:
 
 
 def _source(choice: Choice, source: str, folder: Path, *, here: bool) -> str:
-    return _local(choice, source, folder) if here else _text(source)
+    return _local(choice, source, folder) if here else scalar(source)
 
 
 def _local(choice: Choice, path: str, folder: Path) -> str:
     relative = os.path.relpath(choice.project.root / path, folder)
-    return _text(relative if relative.startswith("..") else f"./{relative}")
+    return scalar(relative if relative.startswith("..") else f"./{relative}")
 
 
-def _text(value: str) -> str:
+def scalar(value: str) -> str:
     """A YAML scalar that is read as this text."""
     if _PLAIN.fullmatch(value) and not _NOT_TEXT.fullmatch(value):
         return value
