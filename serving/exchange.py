@@ -16,9 +16,10 @@ from typing import Any
 
 from serving.answers import Answer, Message, Send, refuse, too_large, translated
 from serving.bodies import Incoming, Lane, RefusedError, answer_and_drop, read
-from serving.catalogue import Cors, Limits
+from serving.catalogue import GATEWAY_KEY, Cors, Limits
 from serving.keys import Header, Key, Keys, Refusal
 from serving.limits import Bounds, Demand, judge
+from serving.relayed import asked_by, is_stream, with_usage
 from serving.schemas import compiles
 from serving.traffic import Call, current_call
 
@@ -72,13 +73,15 @@ class Exchange:
         self._app, self._door, self._key, self._scope = app, door, key, scope
         self._deployment = deployment
         self._bounds = Bounds.of(door.limits, key.limits)
+        name, evaluation = asked_by(key, scope["headers"])
+        self.relayed = key.name == GATEWAY_KEY
         self._call = Call(
-            key.name,
+            name,
             _request_id(scope),
             models=key.models,
             prompt_limit=self._bounds.prompt_tokens,
             output_limit=self._bounds.output_tokens,
-            prompt_logprobs=key.evaluation,
+            prompt_logprobs=evaluation,
             route=scope["path"],
         )
 
@@ -230,12 +233,15 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 def _outgoing(exchange: Exchange, send: Send) -> Send:
     """Adds the request's id and the version's header, and gives vLLM's errors OpenAI's words.
-    Chunks pass untouched.
+    Chunks pass untouched; behind a stream a gateway is told what it used.
     """
     held: list[Message] = []
+    told = False
 
     async def outgoing(message: Message) -> None:
+        nonlocal told
         if message["type"] == "http.response.start":
+            told = exchange.relayed and is_stream(message.get("headers", ()))
             exchange.call.status = message["status"]
             message["headers"] = [
                 *(pair for pair in message.get("headers", ()) if pair[0] != ID_HEADER),
@@ -249,6 +255,8 @@ def _outgoing(exchange: Exchange, send: Send) -> Send:
             if not message.get("more_body", False):
                 await _send_error(held, exchange, send)
             return
+        elif told and not message.get("more_body", False):
+            message = with_usage(message, exchange.call)
         await send(message)
 
     return outgoing
