@@ -26,6 +26,7 @@ from serving.proof import NOT_FINITE, Proof
 from serving.traffic import Traffic
 from serving.versions import Failure, Route, Version, report
 
+Versions = dict[str, Version]  # by public name
 P = ParamSpec("P")
 T = TypeVar("T")
 # seconds a replaced version stays: longer than a request takes from choosing a version to being
@@ -116,8 +117,8 @@ class Adapters:
                 self._replace(self._canaries, name, None)
         for name, adapter in self._wanted.items():
             self._publish(name)  # another weight
-            if name not in self._tasks and (version := self._next(adapter)):
-                task = asyncio.create_task(self._bring(name, version), name=f"adapter {name}")
+            if name not in self._tasks and (found := self._next(adapter)):
+                task = asyncio.create_task(self._bring(name, *found), name=f"adapter {name}")
                 self._tasks[name] = task
                 task.add_done_callback(partial(self._done, name))
         await self._unload_unused()
@@ -163,45 +164,55 @@ class Adapters:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _next(self, adapter: Adapter) -> AdapterVersion | None:
-        """The version to bring now: the desired one when its time has come, else the last good one
-        if nothing answers, else the canary. One at a time for each name, so that one version is
-        never loaded twice.
+    def _next(self, adapter: Adapter) -> tuple[AdapterVersion, Versions] | None:
+        """The version to bring now, and its place: the desired one when its time has come, else the
+        last good one if nothing answers, else the canary. One at a time for each name, so that one
+        version is never loaded twice.
         """
         served, canary = self._served.get(adapter.name), adapter.canary
         if served is None or served.digest != adapter.desired.digest:
             if self._due(adapter.name, adapter.desired):
-                return adapter.desired
+                return adapter.desired, self._served
             if served is None and adapter.last_good and self._due(adapter.name, adapter.last_good):
-                return adapter.last_good
+                return adapter.last_good, self._served
         if (
             canary
             and adapter.name not in self._canaries
             and self._due(adapter.name, canary.version)
         ):
-            return canary.version
+            return canary.version, self._canaries
         return None
 
     def _due(self, name: str, version: AdapterVersion) -> bool:
         failure = self._failures.get((name, version.digest))
         return failure is None or failure.retry_at <= self._clock()
 
-    async def _bring(self, name: str, wanted: AdapterVersion) -> None:
+    async def _bring(self, name: str, wanted: AdapterVersion, place: Versions) -> None:
         try:
-            version = await self._loaded(name, wanted)
+            version = await self._loaded(name, wanted, on_trial=place is self._canaries)
         except AdapterError as error:
             self._failed(name, wanted, error)
             return
-        adapter = self._wanted.get(name)
-        if adapter and wanted in (adapter.desired, adapter.last_good):
-            self._replace(self._served, name, version)
-        elif adapter and adapter.canary and wanted == adapter.canary.version:
-            self._replace(self._canaries, name, version)
+        if self._belongs(name, wanted, place):
+            self._replace(place, name, version)
         else:
-            version.replaced_at = self._clock()
+            self._let_go(version)
         self._failures.pop((name, wanted.digest), None)
 
-    async def _loaded(self, name: str, wanted: AdapterVersion) -> Version:
+    def _belongs(self, name: str, wanted: AdapterVersion, place: Versions) -> bool:
+        """Whether the catalogue of now still wants the version there: loading took a while. Its
+        place decides, since a canary may be the version that was good before.
+        """
+        adapter = self._wanted.get(name)
+        if adapter is None:
+            return False
+        if place is self._canaries:
+            return adapter.canary is not None and wanted == adapter.canary.version
+        return wanted == adapter.desired or (
+            name not in self._served and wanted == adapter.last_good
+        )
+
+    async def _loaded(self, name: str, wanted: AdapterVersion, *, on_trial: bool) -> Version:
         """The version in the engine, which may have been there, and which meets what is asked of it
         now.
         """
@@ -209,9 +220,10 @@ class Adapters:
             name, wanted
         )
         if version.proof.reason == NOT_FINITE:
-            version.replaced_at = self._clock()
+            self._let_go(version)
             raise AdapterError(NOT_FINITE, version.proof.message)
-        await self._evaluate(version, _evaluation(self._wanted.get(name), wanted))
+        evaluation = _evaluation(self._wanted.get(name), wanted, on_trial=on_trial)
+        await self._evaluate(version, evaluation)
         return version
 
     async def _load(self, name: str, wanted: AdapterVersion) -> Version:
@@ -259,7 +271,7 @@ class Adapters:
         """
         if not evaluation or version.met == evaluation:
             return
-        version.replaced_at = self._clock()
+        self._let_go(version)
         try:
             fault = await self._engine.evaluate(version, evaluation)
         except Exception as error:
@@ -270,13 +282,11 @@ class Adapters:
             raise AdapterError("EvaluationFailed", fault)
         version.met = evaluation
 
-    def _replace(self, versions: dict[str, Version], name: str, version: Version | None) -> None:
+    def _replace(self, versions: Versions, name: str, version: Version | None) -> None:
         """Put `version` in its place among the served or the canaries, and let the other one go."""
         old = versions.get(name)
         if old is version:
             return
-        if old:
-            old.replaced_at = self._clock()
         if version:
             version.replaced_at = None
             versions[name] = version
@@ -287,6 +297,8 @@ class Adapters:
                 )  # a trial starts from nothing
         else:
             del versions[name]
+        if old:
+            self._let_go(old)
         what = "canary of " if versions is self._canaries else ""
         log.info(
             "adapter %s%s: %s -> %s",
@@ -297,6 +309,11 @@ class Adapters:
         )
         self._publish(name)
         self.changed.set()
+
+    def _let_go(self, version: Version) -> None:
+        """It may leave the engine, unless it still answers in its other place."""
+        if version not in (self._served.get(version.name), self._canaries.get(version.name)):
+            version.replaced_at = self._clock()
 
     def _publish(self, name: str) -> None:
         """Make the engine's aliases follow: one assignment there, seen by the next call."""
@@ -364,9 +381,12 @@ def _versions(adapter: Adapter) -> Iterator[AdapterVersion]:
         yield adapter.canary.version
 
 
-def _evaluation(adapter: Adapter | None, wanted: AdapterVersion) -> tuple[Expectation, ...]:
+def _evaluation(
+    adapter: Adapter | None, wanted: AdapterVersion, *, on_trial: bool
+) -> tuple[Expectation, ...]:
     if adapter is None:
         return ()
-    if wanted == adapter.desired:
-        return adapter.evaluation
-    return adapter.canary.evaluation if adapter.canary and wanted == adapter.canary.version else ()
+    if on_trial:
+        canary = adapter.canary
+        return canary.evaluation if canary and wanted == canary.version else ()
+    return adapter.evaluation if wanted == adapter.desired else ()

@@ -210,3 +210,30 @@ async def test_copies_stay_within_the_disks_budget(world):
     world.loop._copies._budget = 4 << 20
     await world.pass_time(60)
     assert world.state().state == "Loaded"
+
+
+async def test_a_canary_that_was_the_last_good_version_does_not_take_the_place_of_the_desired_one(
+    world,
+):
+    """After a promotion that was taken back the canary is also the version that was good: the two
+    took turns in serving, without end.
+    """
+    stable, canary = world.version(), world.version(seed=1)
+    asked = Adapter(
+        name="red", desired=stable, last_good=canary, canary=Canary(version=canary, weight=10)
+    )
+    for _ in range(4):
+        await world.run(asked, steps=1)
+        assert world.engine.routes["red"][0] == stable.digest
+    assert world.engine.routes["red"] == (stable.digest, canary.digest, 10)
+
+
+async def test_a_version_that_serves_stays_when_it_fails_as_a_canary(world):
+    """The same version may be asked for twice, once with an evaluation that it does not meet."""
+    version = world.version()
+    await world.run(Adapter(name="red", desired=version))
+    world.engine.faults[f"red@{version.digest[:12]}"] = "answers blue"
+    await world.run(on_trial(version, version, evaluation=EVALUATION))
+    await world.pass_time(LINGER + 1)
+    assert world.engine.routes["red"] == (version.digest, None, 0)
+    assert [one.digest for one in world.engine.loaded.values()] == [version.digest]
