@@ -32,16 +32,20 @@ from reconciler.kinds.shares import Shares
 log = structlog.get_logger(__name__)
 DIGITS = 8  # of the fingerprint, in a name
 Outputs = Mapping[ObjectKey, Mapping[str, Any]]
+_Place = tuple[str, str, str, str, str]
 
 
 class Registrations:
-    """`found` is by Environment, as of the last `look`."""
+    """`found` is by Environment, as of the last `look`. What was found before counts only while the
+    Environment has the same share, registered in the same managed environment.
+    """
 
     def __init__(self, arm: Arm, shares: Shares) -> None:
         self.arm = arm
         self.shares = shares
         self.found: dict[str, Registered] = {}
         self.changed = asyncio.Event()  # set when a share opens itself with another key than before
+        self._places: dict[str, _Place] = {}
         self._keys: dict[str, tuple[Share, str]] = {}
 
     async def look(self, names: Iterable[Names], seen: Outputs) -> None:
@@ -51,8 +55,17 @@ class Registrations:
             ReconcileError: Azure does not answer, and never did before.
         """
         environments = {each.environment: each for each in names}
-        self._keys = {name: known for name, known in self._keys.items() if name in environments}
+        for name in self._places.keys() - environments.keys():
+            self._forget(name)
+        for name, each in environments.items():
+            if self._places.get(name) != (place := _place(each)):
+                self._forget(name)
+                self._places[name] = place
         await asyncio.gather(*(self._look(each, seen) for each in environments.values()))
+
+    def _forget(self, environment: str) -> None:
+        for known in (self.found, self._keys, self._places):
+            known.pop(environment, None)
 
     def outdated(self) -> bool:
         """Whether an account's key is another than at the last look. Free of calls."""
@@ -120,6 +133,17 @@ class Registrations:
                 theirs = str(file.get("accessMode")) != MODES[mode][1]
                 found.setdefault(match["rotation"] or "", []).append("" if theirs else mode)
         return found
+
+
+def _place(names: Names) -> _Place:
+    """Which share it is, and where and under which name the document registers it."""
+    return (
+        names.resource_group,
+        names.managed_environment,
+        names.storage,
+        names.account,
+        names.share,
+    )
 
 
 def choose(

@@ -50,6 +50,10 @@ class Narrator:
         if self.console.is_terminal:
             self._status.start()
 
+    def waits_for_azure(self, text: str) -> None:
+        """The first look at Azure failed for this reason and is made again."""
+        self._line(self.settings.target_title, f"{text}. Moorage tries again by itself.", "yellow")
+
     def saw(self, key: ObjectKey, outcome: Outcome, _took: float) -> None:
         """A reconcile pass over one object has ended."""
         if outcome.event is not None:

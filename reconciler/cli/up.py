@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from reconciler.daemon import Daemon
     from reconciler.engine.verdict import ExitClass
     from reconciler.settings import Settings
-
-FIRST_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds
-MOST_PAUSE = 30.0
 
 
 def up(
@@ -108,6 +106,7 @@ async def _run(
     listen: tuple[str, int] | None,
 ) -> int:
     from reconciler import logs
+    from reconciler.cli.first_look import first_look
     from reconciler.cli.narrator import Narrator
     from reconciler.daemon import Daemon, lock
 
@@ -119,24 +118,15 @@ async def _run(
             settings, files, watcher=narrator.saw, listen=listen, lock=held
         ) as daemon:
             narrator.begin(daemon)
-            await _load(daemon)
-            return await _serve(daemon, narrator, once=once, timeout=timeout)
-
-
-async def _load(daemon: Daemon) -> None:
-    """Read Azure for the first time, with a few retries: a single 503 at the start must not end a
-    daemon that survives any number of them later.
-    """
-    from reconciler.engine.errors import RetryableError, Throttled
-
-    for pause in FIRST_PAUSES:
-        try:
-            await daemon.load()
-            return
-        except RetryableError as error:
-            told = error.retry_after if isinstance(error, Throttled) else None
-            await asyncio.sleep(min(told or pause, MOST_PAUSE))
-    await daemon.load()
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(timeout if once else None):
+                    await first_look(daemon.load, narrator.waits_for_azure, once=once)
+            except TimeoutError:
+                narrator.end(once=once, code=Exit.TIMED_OUT)
+                return Exit.TIMED_OUT
+            left = max(0.0, timeout - (time.monotonic() - began))
+            return await _serve(daemon, narrator, once=once, timeout=left)
 
 
 def _address(text: str) -> tuple[str, int] | None:

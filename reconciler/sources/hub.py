@@ -5,6 +5,7 @@ job fetches those, see kinds/job). The work runs in threads; `remote` asks until
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -55,7 +56,8 @@ class HubSources:
         arrived: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._cache = cache / "hub"
+        # Two hubs may have a repository of one name, so each has a folder of its own.
+        self._cache = cache / "hub" / _named(endpoint)
         self._access = (endpoint or None, token or None)
         self._arrived = arrived
         self._clock = clock
@@ -122,6 +124,11 @@ class HubSources:
             if question is _describe:
                 self._models[source] = task.result()
         self._arrived()
+
+
+def _named(endpoint: str) -> str:
+    host = endpoint.rstrip("/")
+    return hashlib.sha256(host.encode()).hexdigest()[:12] if host else "public"
 
 
 def _describe(

@@ -170,9 +170,9 @@ class Stage(Ground):
         return up
 
     @contextmanager
-    def watching(self, *arguments: str, resync: float = 60) -> Iterator["Up"]:
+    def watching(self, *arguments: str, resync: float = 60, **env: str) -> Iterator["Up"]:
         """`moorage up` for the length of a block."""
-        up = self.up(*arguments, resync=resync)
+        up = self.up(*arguments, resync=resync, **env)
         try:
             yield up
         finally:

@@ -137,6 +137,21 @@ async def stands(up, name, reason, remedy, capsys):
     await tells(up, reason, remedy, capsys)
 
 
+async def test_the_first_look_at_azure_waits_for_what_a_person_can_mend(stage):
+    """`moorage up` says why it cannot look yet and goes on when it can; with --once it ends with 4,
+    because nobody is waited for.
+    """
+    save(stage, "first")
+    refused = {"fault": "Forbidden", "operation": APPS, "method": "GET"}
+    script(stage, refused)
+    assert "AuthorizationFailed" in stage.once(code=4, MOORAGE_OWNER="first").stderr
+    with stage.watching(MOORAGE_OWNER="first") as up:
+        await up.until(lambda: "Moorage tries again by itself" in up.output, 20, "it is told")
+        assert up.output.count("AuthorizationFailed") == 1
+        script(stage)
+        await up.converged("web-first")
+
+
 @pytest.mark.parametrize("cause", CAUSES)
 async def test_a_cause_is_told_by_its_name_and_heals(stage, cause, capsys):
     """Azure refuses, and the service comes up when the cause is gone."""

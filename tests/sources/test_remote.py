@@ -47,20 +47,36 @@ async def settled(sources, wanted):
     return found
 
 
-async def test_a_model_is_asked_about_and_not_fetched(tmp_path, hub):
+async def test_a_model_is_asked_about_and_not_fetched(tmp_path):
     """Commit and size of the files a model needs; a daemon that starts without the hub still knows
     them.
     """
-    sources, wanted = RemoteSources(tmp_path / "cache", hub.endpoint), documents(tmp_path)
-    found = await sources.fetch(wanted, {})
-    assert found.models == {}
-    assert "looked up" in found.missing[MODEL].message
-    known = {MODEL: ("a" * 40, len(FILES["config.json"]) + 1000)}
-    assert (await settled(sources, wanted)).models == known
-    assert hub.asked == {}
-    again = RemoteSources(tmp_path / "cache", "http://127.0.0.1:9")
+    wanted, known = documents(tmp_path), {MODEL: ("a" * 40, len(FILES["config.json"]) + 1000)}
+    with HubStandIn("org/tiny", FILES, {"main": "a" * 40}).serving() as hub:
+        sources = RemoteSources(tmp_path / "cache", hub.endpoint)
+        found = await sources.fetch(wanted, {})
+        assert found.models == {}
+        assert "looked up" in found.missing[MODEL].message
+        assert (await settled(sources, wanted)).models == known
+        assert hub.asked == {}
+        await sources.close()
+    again = RemoteSources(tmp_path / "cache", hub.endpoint)
     assert (await again.fetch(wanted, {})).models == known
-    await sources.close()
+
+
+async def test_two_hubs_have_a_repository_of_one_name(tmp_path):
+    """What one hub gave does not stand for what the other has, with one cache for both."""
+    wanted, folders = documents(tmp_path, ADAPTER), []
+    for commit in ("b", "c"):
+        files = {**FILES, "model.safetensors": commit.encode() * 1000}
+        revisions = {"main": commit * 40, "v1": commit * 40}
+        with HubStandIn("org/tiny", files, revisions).serving() as hub:
+            sources = RemoteSources(tmp_path / "cache", hub.endpoint)
+            found = await settled(sources, wanted)
+            assert found.models[MODEL].commit == commit * 40
+            folders.append(found.folders[ADAPTER])
+            await sources.close()
+    assert [(each / "model.safetensors").read_bytes()[:1] for each in folders] == [b"b", b"c"]
 
 
 async def test_an_adapter_of_a_hub_is_fetched_once(tmp_path, hub):

@@ -12,6 +12,7 @@ from reconciler.api.source import SourceRef
 from reconciler.arm import files
 from reconciler.arm.share import Share
 from reconciler.composition.environment import share_of
+from reconciler.composition.world import Registered
 from reconciler.daemon import Daemon
 from reconciler.engine.external import DocumentRef
 from reconciler.engine.store import MEMORY, Store
@@ -263,3 +264,19 @@ async def test_a_refused_adapter_is_told_of_the_service_that_names_it(daemon, st
     assert told == {"dev"}
     refs = daemon.intake.snapshot.fetched.folders
     assert refs.keys() == {SourceRef(n, "share://adapters/**", n) for n in ENVIRONMENTS}
+
+
+async def test_a_rotation_counts_for_the_share_that_had_it(daemon, stage):
+    """An Environment whose document names another account has nothing registered there yet,
+    whatever was known of the former one; the other Environment's stays as it is.
+    """
+    daemon.registrations.found |= {name: Registered("aaaa1111") for name in ENVIRONMENTS}
+    moved = environment("dev", storage={"accountName": "stmoved01"})
+    stage.save(moved, environment("prod"))
+    composition = await daemon.load()
+    assert daemon.registrations.found["dev"] == Registered("")
+    assert composition.names["dev"].storage == "moorage"
+    assert daemon.registrations._places.keys() == set(ENVIRONMENTS)
+    stage.save(environment("prod"))
+    await daemon.load()
+    assert daemon.registrations.found.keys() == {"prod"}
