@@ -46,9 +46,9 @@ def diff(desired: Any, observed: Any, rules: Rules = EXACT, at: str = "") -> tup
 
     Only what `desired` sets is compared. None, an absent field and an empty value are the same; a
     number and its text are the same; `1.0Gi` is `1Gi`. `at` is the path, in the rules, of what is
-    given; the paths of the changes begin below it.
+    given, and begins the paths of the changes.
     """
-    start = _Position(rules, tuple(at.split(".")) if at else ())
+    start = _Position(rules, tuple(at.split(".")) if at else (), at)
     return tuple(found for found in _walk(desired, observed, start) if isinstance(found, Change))
 
 

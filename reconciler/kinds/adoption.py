@@ -87,7 +87,7 @@ def traffic_change(found: Body, held: list[dict[str, Any]] | None) -> tuple[Chan
         for e in _ingress(found).get("traffic") or ()
     }
     after = {entry["revisionName"]: entry.get("weight") for entry in held}
-    return (Change("configuration.ingress.traffic", before, after, STAYS),)
+    return (Change("properties.configuration.ingress.traffic", before, after, STAYS),)
 
 
 def secret(entry: Body, values: Mapping[str, str]) -> dict[str, Any]:

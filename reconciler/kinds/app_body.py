@@ -29,9 +29,17 @@ def whole(spec: ContainerAppSpec, environment: str) -> dict[str, Any]:
         **properties["configuration"],
         "ingress": dict(properties["configuration"]["ingress"]),
     }
-    template = {"revisionSuffix": spec.suffix, **spec.template}
-    own = {"environmentId": environment, "configuration": configuration, "template": template}
+    own = {
+        "environmentId": environment,
+        "configuration": configuration,
+        "template": revision(spec),
+    }
     return {**spec.body, "properties": {**properties, **own}}
+
+
+def revision(spec: ContainerAppSpec) -> dict[str, Any]:
+    """The template under the name that its content gives the revision."""
+    return {"revisionSuffix": spec.suffix, **spec.template}
 
 
 def engine_of(template: Mapping[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ fields that a plan shows. Pure; container_app.py sends it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.api import tags
@@ -74,7 +74,7 @@ def decide(
         traffic = _traffic_to_the_first(spec, found, seen)
         return AppWrite(configuration, traffic, step, (*configuration, *steps, *waiting))
     if configuration and step.action is not Action.SHIFT:
-        return AppWrite(configuration, None, NO_STEP, configuration)
+        return AppWrite(configuration, None, NO_STEP, configuration, steps)
     return AppWrite(configuration, None, step, (*configuration, *steps))
 
 
@@ -186,23 +186,17 @@ def _step_changes(
     if step.action is Action.SHIFT:
         return (
             Change(
-                "configuration.ingress.traffic",
+                "properties.configuration.ingress.traffic",
                 weights_of(found),
                 dict(step.weights or {}),
                 "traffic moves",
             ),
         )
     if step.action is Action.WRITE:
-        changed = _template_changes(spec, found)
-        paths = tuple(
-            Change(f"template.{c.path}", c.before, c.after, "new revision") for c in changed
-        )
-        return paths or (Change("template.revisionSuffix", None, spec.suffix, "new revision"),)
-    drifted = _template_changes(spec, found)
-    fields = tuple(
-        Change(f"template.{c.path}", c.before, c.after, "revision is taken out of service")
-        for c in drifted
-    )
+        changed = _template_changes(spec, found, "new revision")
+        suffix = f"{template_rules.TEMPLATE}.revisionSuffix"
+        return changed or (Change(suffix, None, spec.suffix, "new revision"),)
+    fields = _template_changes(spec, found, "revision is taken out of service")
     active = step.action is Action.ACTIVATE
     effect = step.action.value if active or not _gap(spec, seen) else _gap(spec, seen)
     return (
@@ -214,6 +208,9 @@ def _step_changes(
     )
 
 
-def _template_changes(spec: ContainerAppSpec, found: Mapping[str, Any]) -> tuple[Change, ...]:
+def _template_changes(
+    spec: ContainerAppSpec, found: Mapping[str, Any], effect: str
+) -> tuple[Change, ...]:
     there = found["properties"].get("template") or {}
-    return diff(spec.template, there, template_rules.RULES, at=template_rules.TEMPLATE)
+    changes = diff(spec.template, there, template_rules.RULES, at=template_rules.TEMPLATE)
+    return tuple(replace(change, effect=effect) for change in changes)

@@ -82,6 +82,10 @@ class ArmResource(Generic[Spec, Next]):
     def ready(self, found: Mapping[str, Any]) -> bool:
         return self.state(found) in ("succeeded", "")
 
+    def judged(self, change: Change) -> Change:
+        """A change with its effect, where that depends on the values."""
+        return change
+
     def outputs(self, found: Mapping[str, Any]) -> ResourceOutputs:
         return ResourceOutputs(str(found["id"]))
 
@@ -96,7 +100,8 @@ class ArmResource(Generic[Spec, Next]):
         if found is None:
             await self._refuse_rename(spec)
             return Observation(exists=False)
-        changes = diff(self._owned(spec, found), found, self.rules)
+        compared = diff(self._owned(spec, found), found, self.rules)
+        changes = tuple(self.judged(change) for change in compared)
         self._refuse_immutable(spec, changes)
         state, marks = self.state(found), self._unwell(spec, found)
         if marks and not changes:

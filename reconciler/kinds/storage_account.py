@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from reconciler.api.kinds import Kind
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import ids, storage
-from reconciler.engine.external import Desired, Facts, Identity
+from reconciler.engine.external import Change, Desired, Facts, Identity
+from reconciler.engine.rules import IN_PLACE
 from reconciler.kinds.arm_resource import ArmResource
 from reconciler.kinds.comparison import with_common
 
+# Azure moves an account within each group in place; between them it takes a conversion.
+_MOVES = (
+    {"standard_lrs", "standard_grs", "standard_ragrs"},
+    {"standard_zrs", "standard_gzrs", "standard_ragzrs"},
+)
 _OFF = (  # booleans that are false where they are absent; shared keys are allowed there
     "isHnsEnabled",
     "isSftpEnabled",
@@ -21,6 +28,9 @@ _OFF = (  # booleans that are false where they are absent; shared keys are allow
     "defaultToOAuthAuthentication",
     "encryption.requireInfrastructureEncryption",
     "immutableStorageWithVersioning.enabled",
+    "customDomain.useSubDomainName",
+    "routingPreference.publishMicrosoftEndpoints",
+    "routingPreference.publishInternetEndpoints",
 )
 RULES = with_common(
     lists={
@@ -116,6 +126,11 @@ class StorageAccount(ArmResource[ResourceSpec]):
     name = Kind.STORAGE_ACCOUNT
     rules = RULES
     immutable = ("location", "kind")
+
+    def judged(self, change: Change) -> Change:
+        both = {str(change.before).lower(), str(change.after).lower()}
+        moves = change.path == "sku.name" and any(both <= group for group in _MOVES)
+        return replace(change, effect=IN_PLACE) if moves else change
 
     async def put(
         self,

@@ -182,11 +182,11 @@ async def test_the_plan_shows_the_takeover(made):
     assert (line["object"], line["action"]) == (f"ContainerApp/{APP}", "adopt")
     fields = {field["path"]: (field["before"], field["after"]) for field in line["fields"]}
     assert fields["properties.configuration.activeRevisionsMode"] == ("Single", "Multiple")
-    assert fields["configuration.ingress.traffic"] == ({"(latest)": 100}, {OLD: 100})
+    assert fields["properties.configuration.ingress.traffic"] == ({"(latest)": 100}, {OLD: 100})
     assert fields[f"revisions[{OLD}].active"] == (True, False)
     assert fields["tags.moorage-adopted"] == (None, "true")
-    assert "template.containers[app]" in fields
-    assert "template.containers[theirs]" in fields
+    assert "properties.template.containers[app]" in fields
+    assert "properties.template.containers[theirs]" in fields
     assert not [
         path for path in fields if "ecret" in path or "team" in path or "Restrictions" in path
     ]

@@ -55,7 +55,10 @@ async def test_each_version_is_asked_for(stage):
             20,
             "asked for the document",
         )
-        assert "template.containers[app].env[COLOUR]" in up.condition("web", "Synced")["message"]
+        assert (
+            "properties.template.containers[app].env[COLOUR]"
+            in up.condition("web", "Synced")["message"]
+        )
         assert stage.writes(since=before) == []
         stage.moorage("approve", "web", "-y")
         await up.settled_on("web", colour="green")

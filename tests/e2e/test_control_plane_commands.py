@@ -80,7 +80,9 @@ def test_zero_and_three(done):
     )
     (line,) = [line for line in json.loads(plan.stdout)["changes"] if line["action"] != "no-op"]
     assert (line["object"], line["action"]) == ("ContainerApp/web", "update")
-    assert "template.containers[app].env[COLOUR]" in [field["path"] for field in line["fields"]]
+    assert "properties.template.containers[app].env[COLOUR]" in [
+        field["path"] for field in line["fields"]
+    ]
     assert done.writes(since=before) == []
     done.save(service("web"))
 

@@ -171,7 +171,10 @@ CASES = [
     (delete_app, {"ContainerApp/web": OBJECT}),
     (hide_app, {"ContainerApp/web": f"{INGRESS}.targetPort"}),
     (remove_ingress, {"ContainerApp/web": f"{INGRESS}.external"}),
-    (traffic_to_a_foreign_revision, {"ContainerApp/web": "configuration.ingress.traffic"}),
+    (
+        traffic_to_a_foreign_revision,
+        {"ContainerApp/web": "properties.configuration.ingress.traffic"},
+    ),
     (delete_storage_link, {"EnvironmentStorage/default/write": OBJECT}),
     (delete_file, {"PublishedFolder/web/code/web/": "files[app.py]"}),
     (change_file, {"PublishedFolder/web/code/web/": "files[app.py]"}),
@@ -186,7 +189,9 @@ CASES = [
         marks=slow,
     ),
     pytest.param(
-        foreign_revision, {"ContainerApp/web": "template.containers[app].env[COLOUR]"}, marks=slow
+        foreign_revision,
+        {"ContainerApp/web": "properties.template.containers[app].env[COLOUR]"},
+        marks=slow,
     ),
     (deactivate_revision, {"ContainerApp/web": "revisions[web--"}),
     pytest.param(change_app_tags, {"ContainerApp/web": "tags.moorage-document"}, marks=slow),
