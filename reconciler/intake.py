@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from reconciler.api.documents import AnyDocument, Environment
+from reconciler.api.gateway_references import gateway_notes
 from reconciler.api.hub import HubAccess
 from reconciler.api.loaded import Loaded
 from reconciler.api.problems import ManifestError
@@ -139,7 +140,11 @@ class Intake:
         sets.follow(self._ownership, snapshot.manifest.documents, self._store)
         last, self.snapshot = self.snapshot, snapshot
         self.composition = self._compose(snapshot)
-        for event in (*_changes(before, self.composition.refusals), *_unfit(snapshot, last)):
+        for event in (
+            *_changes(before, self.composition.refusals),
+            *_unfit(snapshot, last),
+            *_ambiguous(snapshot, last),
+        ):
             self._tell(event)
         documents = snapshot.manifest.documents
         end_rollbacks(self.composition.desired, self._store)
@@ -200,6 +205,8 @@ class Intake:
             evaluations=snapshot.evaluations,
             orders=orders_of(documents, self._store),
             rollbacks=rollbacks_of(documents, self._store),
+            gateway=snapshot.gateway,
+            ca=settings.ca_file.read_text() if settings.ca_file else None,
         )
         return compose(documents, world)
 
@@ -270,6 +277,20 @@ def _unfit(now: Snapshot, before: Snapshot | None) -> Iterator[Event]:
         if not told and (before is None or before.unfit.get((name, ref)) != why):
             service = DocumentRef("InferenceService", name)
             yield warning(Reason.ADAPTER_FAILED, why, service, service)
+
+
+def _ambiguous(now: Snapshot, before: Snapshot | None) -> Iterator[Event]:
+    """An event for each name that a gateway cannot route by itself, unless it was told before."""
+    told = set(_notes(before)) if before else set()
+    for document, note in _notes(now):
+        if (document, note) not in told:
+            yield warning(Reason.AMBIGUOUS_MODEL, note, document, document)
+
+
+def _notes(snapshot: Snapshot) -> Iterator[tuple[DocumentRef, str]]:
+    documents = snapshot.manifest.documents
+    for loaded in documents:
+        yield from ((_ref(loaded.document), note) for note in gateway_notes(loaded, documents))
 
 
 def _refusals(found: Fetched, before: Mapping[SourceRef, Mapping[str, str]]) -> Iterable[Event]:

@@ -7,14 +7,23 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
+import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from serving.catalogue import ApiKey, KeyLimits, Limits
+from serving.catalogue import (
+    EVALUATION_HEADER,
+    GATEWAY_KEY,
+    KEY_NAME_HEADER,
+    ApiKey,
+    KeyLimits,
+    Limits,
+)
 from serving.limits import Demand
 
 Header = tuple[bytes, bytes]
+_TOLD = re.compile(rb"[A-Za-z0-9._:@-]{1,100}")  # what a log may show of a name
 
 
 @dataclass
@@ -81,6 +90,16 @@ class Key:
     use: Use = field(default_factory=Use)
 
 
+def _behind_gateway(key: Key, headers: Iterable[Header]) -> Key:
+    """The gateway's key, with what the gateway says of the key of its caller. Nobody else is
+    believed.
+    """
+    told = [value for name, value in headers if name == KEY_NAME_HEADER.encode()]
+    if len(told) == 1 and _TOLD.fullmatch(told[0]):
+        key = replace(key, name=f"{key.name}/{told[0].decode()}")
+    return replace(key, evaluation=(EVALUATION_HEADER.encode(), b"1") in headers)
+
+
 @dataclass(frozen=True)
 class Refusal:
     """Whose limit is reached, which, and for how many seconds; None: waiting does not help."""
@@ -119,6 +138,7 @@ class Keys:
         """The key in `Authorization: Bearer` or, as Azure OpenAI's clients send it, in `api-key`;
         None for both, or neither. Every key is compared, in constant time.
         """
+        headers = list(headers)
         tokens: dict[bytes, bytes] = {}
         for name, value in headers:
             if name in tokens:
@@ -132,7 +152,9 @@ class Keys:
         token = given.pop() if len(given) == 1 else b""
         digest = hashlib.sha256(token).hexdigest().encode()
         found = [key for key in self._keys if hmac.compare_digest(digest, key.sha256)]
-        return found[0] if found and token else None
+        if not found or not token:
+            return None
+        return _behind_gateway(found[0], headers) if found[0].name == GATEWAY_KEY else found[0]
 
     def take(self, key: Key, order: Demand) -> Refusal | None:
         """Take an order from the key's limits and the service's, or say which of them it exceeds.

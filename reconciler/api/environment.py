@@ -23,6 +23,7 @@ from reconciler.api.fields import (
     refuse_any,
     unique,
 )
+from reconciler.api.gateway_fields import Gateway
 from reconciler.api.policies import DeletionPolicy, ReconcilePolicy
 from reconciler.api.tags import PREFIX
 
@@ -239,6 +240,10 @@ class EnvironmentSpec(Model):
     ) = None
     """Workload profiles of the managed environment; Consumption and a serverless A100 named `gpu`
     when left out.
+    """
+    gateway: Gateway | None = None
+    """One address for all services of the Environment, which wakes those that sleep and holds
+    requests until they answer; `{}` takes every default. None when left out.
     """
     sync_policy: SyncPolicy = SyncPolicy()
     """What the daemon may do without an approval."""

@@ -18,6 +18,7 @@ from reconciler.api.outputs import (
     JobOutputs,
     Outputs,
     ResourceOutputs,
+    RoutesOutputs,
     StorageOutputs,
     WorkspaceOutputs,
 )
@@ -26,6 +27,7 @@ from reconciler.api.resources import (
     ContainerAppSpec,
     EnvironmentStorageSpec,
     FolderSpec,
+    GatewayRoutesSpec,
     JobSpec,
     ResourceSpec,
     ShareSpec,
@@ -122,6 +124,7 @@ class Kind(StrEnum):
     FOLDER = "PublishedFolder", FolderSpec, FolderOutputs, "published_folder", None, True
     JOB = "Job", JobSpec, JobOutputs, "job", _JOB
     CATALOGUE = "AdapterCatalogue", CatalogueSpec, CatalogueOutputs, "adapter_catalogue", None, True
+    ROUTES = "PublishedRoutes", GatewayRoutesSpec, RoutesOutputs, "published_routes", None, True
     APP = "ContainerApp", ContainerAppSpec, AppOutputs, "container_app", _APP
 
     spec: type

@@ -20,6 +20,7 @@ from reconciler.api.adapters import adapter_problems
 from reconciler.api.documents import DOCUMENTS, AnyDocument
 from reconciler.api.evaluation import evaluation_problems
 from reconciler.api.explain import explain
+from reconciler.api.gateway_references import gateway_problems
 from reconciler.api.loaded import Loaded, written_sources
 from reconciler.api.manifest_files import manifest_files, read_file
 from reconciler.api.problems import ManifestError, Problem
@@ -78,6 +79,7 @@ def load(paths: Sequence[Path], known: dict[Path, ReadFile] | None = None) -> Ma
         reading.read(file)
     reading.forget_all_but(files)
     problems += reference_problems(reading.declared)
+    problems += gateway_problems(reading.declared)
     for one in reading.declared:
         problems += _missing_folders(one)
     for loaded in reading.loaded:

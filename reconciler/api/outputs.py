@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from serving.catalogue import AdapterReport
+from serving.gateway.routes import RoutedState
 
 
 def _is_none(value: object) -> bool:
@@ -145,6 +146,14 @@ class CatalogueOutputs(Outputs):
 
 
 @dataclass(frozen=True)
+class RoutesOutputs(Outputs):
+    """A gateway's routes, and what its replicas say of the services behind it."""
+
+    generation: int
+    services: tuple[RoutedState, ...] = ()
+
+
+@dataclass(frozen=True)
 class Revision(Outputs):
     """A revision as ARM lists it. `serving` means healthy with at least one ready replica, or
     scaled to zero after it had been.
@@ -210,6 +219,12 @@ class RevisionRow(Outputs):
     running_state: str
     serving: bool
     error: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self.active and (
+            self.running_state in Revision.FAILED or self.health_state == "Unhealthy"
+        )
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,17 @@ class Reason(StrEnum):
         "the saved file has an error; the last valid version keeps running",
         "correct the file at the place in the message",
     )
+    AMBIGUOUS_MODEL = (
+        "AmbiguousModel",
+        "several services of an Environment with a gateway have an adapter of one name (an event)",
+        "ask for it as `service/adapter`, or rename one",
+    )
+    GATEWAY_UNSUPPORTED = (
+        "GatewayUnsupported",
+        "the Environment asks for a gateway, whose modules are compiled for Linux x86_64, and the"
+        " daemon runs elsewhere; an existing gateway stays as it is",
+        "run the daemon on Linux x86_64, in its container image for example",
+    )
     SOURCE_UNREADABLE = (
         "SourceUnreadable",
         "the file or folder cannot be read; nothing is deleted because of this",

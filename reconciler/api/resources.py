@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from reconciler.api.digest import Tree
-from serving.catalogue import Cors, Expectation, KeyLimits, Limits
+from serving.catalogue import ApiKey, Cors, Expectation, KeyLimits, Limits
+from serving.gateway.routes import HoldLimits
 
 MOUNT_PATH = "/mnt/moorage"
 REPORTS_PATH = "/mnt/moorage-replicas"
@@ -145,6 +146,30 @@ class CatalogueKey:
     evaluation: bool = False
     admin: bool = False
 
+    def with_hash(self, sha256: str) -> ApiKey:
+        """The key as those who check it know it."""
+        return ApiKey(
+            name=self.name,
+            sha256=sha256,
+            models=self.models,
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
+            parallel_requests=self.parallel_requests,
+            limits=self.limits,
+            evaluation=self.evaluation,
+            admin=self.admin,
+        )
+
+
+@dataclass(frozen=True)
+class GatewayInFront:
+    """The gateway's container app, whose key opens a service too, and what a request with that key
+    may ask for in place of the service's own limits: the gateway knows those of its callers.
+    """
+
+    app: str
+    limits: KeyLimits | None = None
+
 
 @dataclass(frozen=True)
 class CatalogueSpec:
@@ -158,6 +183,7 @@ class CatalogueSpec:
     limits: Limits = field(default_factory=Limits)
     cors: Cors | None = None
     log_prompts: bool = False
+    gateway: GatewayInFront | None = None
 
     @property
     def environment(self) -> str:
@@ -166,6 +192,56 @@ class CatalogueSpec:
     @property
     def folder(self) -> str:
         return f"services/{self.service}/{self.engine}"
+
+
+@dataclass(frozen=True)
+class RouteSpec:
+    """One service behind a gateway; `startup` has the predicted seconds of a cold start by
+    stage.
+    """
+
+    service: str
+    engine: str
+    adapters: tuple[str, ...]
+    keys: tuple[CatalogueKey, ...]
+    limits: Limits
+    min_replicas: int
+    startup: Mapping[str, float]
+
+    @property
+    def reports(self) -> str:
+        """The folder of its replicas' reports on the share."""
+        return f"services/{self.service}/{self.engine}/replicas"
+
+
+@dataclass(frozen=True)
+class GatewayRoutesSpec:
+    """What the gateway of an Environment should follow. `app` is its container app, `ca` signs the
+    endpoints where the system's own authorities do not; the routes of `kept` services stay as they
+    are.
+    """
+
+    share: ShareRef
+    app: str
+    services: tuple[RouteSpec, ...]
+    keys: tuple[CatalogueKey, ...]
+    hold: HoldLimits = field(default_factory=HoldLimits)
+    cors: Cors | None = None
+    ca: str | None = None
+    kept: tuple[str, ...] = ()
+
+    @property
+    def environment(self) -> str:
+        return self.share.environment
+
+    @property
+    def folder(self) -> str:
+        return gateway_folder(self.share.environment)
+
+
+def gateway_folder(environment: str) -> str:
+    """Where a gateway's routes, usage and responses lie on the share."""
+    return f"gateway/{environment}"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ async def find_app(arm: Arm, service: str) -> tuple[str, dict[str, Any]]:
     ownership = _ownership(arm.settings)
     if ownership is not None:
         apps = [each for each in apps if ownership.made(each.resource)]
-    found = [each for each in apps if each.document.name == service]
+    found = [each for each in apps if each.resource["name"] == service]
     if len(found) > 1:
         raise CommandError(
             f"Several sets of documents have a service {service!r}; run the command with the"
@@ -35,7 +35,7 @@ async def find_app(arm: Arm, service: str) -> tuple[str, dict[str, Any]]:
         )
     for each in found:
         return str(each.resource["id"]).split("/")[4], dict(each.resource)
-    names = ", ".join(sorted(each.document.name for each in apps)) or "none"
+    names = ", ".join(sorted(str(each.resource["name"]) for each in apps)) or "none"
     raise CommandError(
         f"There is no service {service!r} on the {arm.settings.target_title}; services there:"
         f" {names}."

@@ -1,5 +1,5 @@
-"""`moorage key`: an API key, read from Azure and printed alone, so that `$(moorage key
-phi)` works.
+"""`moorage key`: an API key of a service or a gateway, read from Azure and printed alone, so that
+`$(moorage key phi)` works.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def key(
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Print an API key of a service, and nothing else."""
+    """Print an API key of a service, and nothing else. A gateway's keys have the name of its
+    container app.
+    """
     print(asyncio.run(_read(service, name, target, state_dir)))
 
 
@@ -38,13 +40,14 @@ async def read_key(arm: Arm, service: str, name: str) -> str:
     from reconciler.arm.apps import list_secrets
     from reconciler.cli.apps import find_app
     from reconciler.kinds.api_keys import PREFIX
+    from serving.catalogue import GATEWAY_KEY
 
     group, app = await find_app(arm, service)
     values = await list_secrets(arm, group, str(app["name"]))
     keys = {
         each.removeprefix(PREFIX): value
         for each, value in values.items()
-        if each.startswith(PREFIX)
+        if each.startswith(PREFIX) and each != PREFIX + GATEWAY_KEY
     }
     if not keys:
         raise CommandError(f"Service {service} has no API keys: it runs its own code.")

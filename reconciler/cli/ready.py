@@ -14,13 +14,32 @@ if TYPE_CHECKING:
 
 
 def ready_block(store: Store, settings: Settings) -> str:
-    """Target, endpoint, key, models, curl and Python for every service."""
-    services = [
-        d
-        for d in status_of(store, settings.target_title, {})["documents"]
-        if d["kind"] == "InferenceService"
-    ]
-    return "\n".join(_service(service, settings) for service in services)
+    """Target, endpoint, key, models, curl and Python for every service, and the gateways' addresses
+    after them.
+    """
+    documents = status_of(store, settings.target_title, {})["documents"]
+    services = [_service(d, settings) for d in documents if d["kind"] == "InferenceService"]
+    gateways = [_gateway(d, settings) for d in documents if d.get("gateway")]
+    return "\n".join([*services, *gateways])
+
+
+def _gateway(environment: dict[str, Any], settings: Settings) -> str:
+    gateway = environment["gateway"]
+    name = gateway["name"]
+    return "\n".join(
+        [
+            f"gateway of Environment {environment['name']}, for all its services",
+            f"  endpoint  {gateway['endpoint']}",
+            f"  API key   {_program()} key {name}{_options(settings)}",
+            "",
+        ]
+    )
+
+
+def _program() -> str:
+    """How the command is called from here."""
+    moorage = Path(sys.argv[0]).resolve()
+    return _short(moorage) if moorage.name == "moorage" else "moorage"
 
 
 def _service(service: dict[str, Any], settings: Settings) -> str:
@@ -28,8 +47,7 @@ def _service(service: dict[str, Any], settings: Settings) -> str:
     lines = [f"{name} on the {settings.target_title}", f"  endpoint  {endpoint}"]
     if not models:
         return "\n".join([*lines, ""])
-    moorage = Path(sys.argv[0]).resolve()
-    program = _short(moorage) if moorage.name == "moorage" else "moorage"
+    program = _program()
     options = _options(settings)
     trust = f" --cacert {_short(settings.ca_file)}" if settings.ca_file else ""
     model = models[-1]

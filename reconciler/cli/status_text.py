@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.ages import age_of, when
+from reconciler.cli.gateway_lines import gateway_lines
 from reconciler.cli.layout import Column, hang, table
 from reconciler.cli.verdict import is_good, state, troubles, verdict
 
@@ -90,6 +91,9 @@ def _document(document: Mapping[str, Any], width: int | None) -> Iterator[Text]:
         yield from _condition(condition, width)
     if document["kind"] == "InferenceService":
         yield from _service(document, width)
+    elif document.get("gateway"):
+        for head, text in gateway_lines(document["gateway"]):
+            yield from _styled(hang(head, text, width), "")
 
 
 def _condition(condition: Mapping[str, Any], width: int | None) -> Iterator[Text]:

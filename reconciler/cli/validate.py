@@ -10,6 +10,7 @@ def validate(file: Files = None) -> None:
     of each error.
     """
     from reconciler.api.adapters import adapter_notes
+    from reconciler.api.gateway_references import gateway_notes
 
     manifest = manifest_of(file)
     for loaded in manifest.documents:
@@ -17,5 +18,5 @@ def validate(file: Files = None) -> None:
             f"{loaded.document.kind} {loaded.document.metadata.name}: valid"
             f" ({loaded.file}:{loaded.line})"
         )
-        for note in adapter_notes(loaded):
+        for note in (*adapter_notes(loaded), *gateway_notes(loaded, manifest.documents)):
             print(f"  note: {note}")

@@ -9,8 +9,10 @@ from reconciler.api import tags
 from reconciler.api.documents import Environment, InferenceService
 from reconciler.api.manifest import Loaded
 from reconciler.api.reasons import Reason
+from reconciler.api.source import Missing
 from reconciler.composition import environment as environments
 from reconciler.composition.download import Downloads
+from reconciler.composition.gateway import GatewayComposer, app_of
 from reconciler.composition.names import Names, names_of, rotated
 from reconciler.composition.service import ServiceComposer, SourceMissingError, Surroundings
 from reconciler.composition.world import World
@@ -67,6 +69,9 @@ def compose(documents: Sequence[Loaded], world: World) -> Composition:
             except SourceMissingError as error:
                 why = error.missing
                 refusals[_ref(service)] = DocumentRefusal(why.reason, why.message, why.waits)
+    for name, document in wanted.items():
+        if document.spec.gateway is not None:
+            desired += _expand_gateway(document, names[name], services, desired, refusals, world)
     return Composition(tuple(desired), names, refusals, tuple(_left_behind(wanted, world)))
 
 
@@ -125,8 +130,33 @@ def _expand_service(
         base_dir=loaded.base_dir,
         tags=_tags(_ref(service), environment, world),
         written=f"{loaded.file.name}:{loaded.position(('spec',), key=True)[0]}",
+        gateway=app_of(declared[environment]),
+        gateway_keys=gateway.api_keys if (gateway := declared[environment].spec.gateway) else (),
     )
     return ServiceComposer(service, place, world).expand()
+
+
+def _expand_gateway(
+    environment: Environment,
+    names: Names,
+    services: Services,
+    desired: Sequence[Desired],
+    refusals: dict[DocumentRef, DocumentRefusal],
+    world: World,
+) -> list[Desired]:
+    reference = DocumentRef("Environment", names.environment)
+    if isinstance(why := world.gateway, Missing):
+        refusals[reference] = DocumentRefusal(why.reason, why.message, why.waits)
+        return []
+    here = {_ref(each) for _, each in services if each.spec.environment == names.environment}
+    return GatewayComposer(
+        environment,
+        names,
+        _tags(reference, names.environment, world),
+        behind=[item for item in desired if item.document in here],
+        kept=[ref.name for ref in here if ref in refusals],
+        world=world,
+    ).expand()
 
 
 def _hub_models(services: Services, environment: str) -> set[str]:

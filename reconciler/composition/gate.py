@@ -4,14 +4,14 @@ words. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.api import auth_fields
 from reconciler.api.auth_fields import ApiKey
 from reconciler.api.ingress_fields import CorsPolicy
 from reconciler.api.openings import opened_fields
-from reconciler.api.resources import CatalogueKey
+from reconciler.api.resources import CatalogueKey, GatewayInFront
 from serving.catalogue import Cors, KeyLimits, Limits
 
 
@@ -30,6 +30,23 @@ def key(documented: ApiKey) -> CatalogueKey:
         documented.evaluation,
         documented.admin,
     )
+
+
+def in_front(
+    app: str, keys: Iterable[ApiKey], documented: auth_fields.Limits
+) -> GatewayInFront | None:
+    """The gateway `app`, which may ask for what the most generous of the `keys` may: those of the
+    service and of the Environment. None where there is no gateway.
+    """
+    if not app:
+        return None
+    most: dict[str, int | None] = {}
+    for name in KeyLimits.model_fields:
+        own = getattr(documented, name)
+        asked = [given for key in keys if (given := getattr(key.limits, name)) is not None]
+        # Without a limit of the service's own, the model's counts, and no key can pass that.
+        most[name] = max(asked) if asked and own is not None and max(asked) > own else None
+    return GatewayInFront(app, KeyLimits(**most) if any(most.values()) else None)
 
 
 def limits(documented: auth_fields.Limits, flags: Mapping[str, Any]) -> Limits:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.api.adapter_fields import Adapter, Canary, seconds
+from reconciler.api.auth_fields import ApiKey
 from reconciler.api.digest import Tree
 from reconciler.api.documents import InferenceService
 from reconciler.api.kinds import Kind
@@ -54,7 +55,8 @@ class SourceMissingError(Exception):
 @dataclass(frozen=True)
 class Surroundings:
     """Where a service goes: its Environment's names, share and workload profiles, and the folder
-    its paths start from. `written` is the file:line of its spec.
+    its paths start from. `written` is the file:line of its spec, `gateway` the container app of
+    the gateway in front, if there is one, and `gateway_keys` the keys that it takes.
     """
 
     names: Names
@@ -63,6 +65,8 @@ class Surroundings:
     base_dir: Path
     tags: Mapping[str, str]
     written: str
+    gateway: str = ""
+    gateway_keys: tuple[ApiKey, ...] = ()
 
 
 class ServiceComposer:
@@ -111,6 +115,9 @@ class ServiceComposer:
             limits=gate.limits(spec.limits, user_args),
             cors=gate.cors(spec.ingress.cors_policy),
             log_prompts=spec.request_log.prompts,
+            gateway=gate.in_front(
+                self.place.gateway, (*spec.auth.api_keys, *self.place.gateway_keys), spec.limits
+            ),
         )
         catalogue_key = ObjectKey(Kind.CATALOGUE, self.name)
         ours = {

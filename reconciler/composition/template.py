@@ -44,9 +44,11 @@ def model_probes(model_bytes: int) -> list[dict[str, Any]]:
     """
     period = max(2, math.ceil(_budget(model_bytes) / 240))
     return [
-        _probe("Startup", "/ready", periodSeconds=period, failureThreshold=240, timeoutSeconds=5),
-        _probe("Readiness", "/ready", periodSeconds=5, failureThreshold=3, timeoutSeconds=5),
-        _probe("Liveness", "/live", periodSeconds=10, failureThreshold=6, timeoutSeconds=10),
+        _probe(
+            "Startup", "/ready", PORT, periodSeconds=period, failureThreshold=240, timeoutSeconds=5
+        ),
+        _probe("Readiness", "/ready", PORT, periodSeconds=5, failureThreshold=3, timeoutSeconds=5),
+        _probe("Liveness", "/live", PORT, periodSeconds=10, failureThreshold=6, timeoutSeconds=10),
     ]
 
 
@@ -78,6 +80,21 @@ def port_probes(port: int, deadline: int | None) -> list[dict[str, Any]]:
             "timeoutSeconds": 5,
         },
     ]
+
+
+def gateway_probes(port: int) -> list[dict[str, Any]]:
+    """Probes for a gateway. It reads some 400 small files from the share when it starts."""
+    return [
+        _probe("Startup", "/live", port, periodSeconds=1, failureThreshold=240, timeoutSeconds=5),
+        _probe("Readiness", "/ready", port, periodSeconds=2, failureThreshold=5, timeoutSeconds=5),
+        _probe("Liveness", "/live", port, periodSeconds=10, failureThreshold=6, timeoutSeconds=10),
+    ]
+
+
+def startup_stages(seconds: int) -> dict[str, float]:
+    """The stages of a cold start of so many seconds, as far as they can be predicted."""
+    weights = max(0, seconds - PULL_SECONDS - START_SECONDS)
+    return {"image": PULL_SECONDS, "runtime": START_SECONDS, "weights": weights}
 
 
 def startup_seconds(model_bytes: int) -> int:
@@ -176,5 +193,5 @@ def scale(
     }
 
 
-def _probe(kind: str, path: str, **numbers: int) -> dict[str, Any]:
-    return {"type": kind, "httpGet": {"path": path, "port": PORT, "scheme": "HTTP"}, **numbers}
+def _probe(kind: str, path: str, port: int, **numbers: int) -> dict[str, Any]:
+    return {"type": kind, "httpGet": {"path": path, "port": port, "scheme": "HTTP"}, **numbers}

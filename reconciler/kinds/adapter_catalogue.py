@@ -11,7 +11,7 @@ from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.kinds import Kind
 from reconciler.api.outputs import AppOutputs, CatalogueOutputs
 from reconciler.api.reasons import Reason
-from reconciler.api.resources import CatalogueAdapter, CatalogueKey, CatalogueSpec
+from reconciler.api.resources import CatalogueAdapter, CatalogueSpec
 from reconciler.arm import files
 from reconciler.engine.external import (
     Desired,
@@ -29,6 +29,7 @@ from reconciler.kinds.connections import Connections
 from reconciler.kinds.reports import STALE
 from serving.catalogue import (
     FILE_NAME,
+    GATEWAY_KEY,
     LONGEST,
     Adapter,
     AdapterVersion,
@@ -67,6 +68,8 @@ class AdapterCatalogue:
         hashes = _hashes(spec, facts)
         wanted = _wanted(spec, before, hashes, reports, self.shares.now())
         missing_keys = [key.name for key in spec.keys if key.name not in hashes]
+        # It follows when the gateway's container app is there, and that wakes this object.
+        no_gateway = spec.gateway is not None and GATEWAY_KEY not in hashes
         on_trial = any(adapter.canary for adapter in wanted.adapters)
         unproven = any(one.required and not one.last_good for one in wanted.adapters)
         held = [
@@ -95,7 +98,7 @@ class AdapterCatalogue:
             # The app makes the keys; their hashes follow as soon as it is there. A canary is judged
             # by what replicas report.
             poll_after=1.0 if missing_keys else TRIAL if on_trial or unproven else None,
-            provisional=bool(missing_keys) or on_trial,
+            provisional=bool(missing_keys) or on_trial or no_gateway,
             held=bool(held),
             unfinished=bool(missing_keys),
         )
@@ -245,7 +248,7 @@ def _wanted(
             _adapter(adapter, there.get(adapter.name), living, loaded, now, since)
             for adapter in spec.adapters
         ),
-        api_keys=tuple(_key(key, hashes[key.name]) for key in spec.keys if key.name in hashes),
+        api_keys=_keys(spec, hashes),
         limits=spec.limits,
         cors=spec.cors,
         log_prompts=spec.log_prompts,
@@ -273,20 +276,6 @@ def _adapter(
     )
 
 
-def _key(key: CatalogueKey, sha256: str) -> ApiKey:
-    return ApiKey(
-        name=key.name,
-        sha256=sha256,
-        models=key.models,
-        requests_per_minute=key.requests_per_minute,
-        tokens_per_minute=key.tokens_per_minute,
-        parallel_requests=key.parallel_requests,
-        limits=key.limits,
-        evaluation=key.evaluation,
-        admin=key.admin,
-    )
-
-
 def _last_good(
     before: Adapter | None,
     version: AdapterVersion,
@@ -310,7 +299,20 @@ def _last_good(
 
 
 def _hashes(spec: CatalogueSpec, facts: Facts) -> dict[str, str]:
-    app = facts.last(ObjectKey(Kind.APP, spec.service), AppOutputs)
-    pairs = app.api_keys if app else ()
+    """Of the service's keys, and of the key of the gateway in front."""
     names = {key.name for key in spec.keys}
-    return {name: value for name, value in pairs if name in names}
+    app = facts.last(ObjectKey(Kind.APP, spec.service), AppOutputs)
+    found = {name: value for name, value in (app.api_keys if app else ()) if name in names}
+    if spec.gateway is None:
+        return found
+    gateway = facts.last(ObjectKey(Kind.APP, spec.gateway.app), AppOutputs)
+    pairs = gateway.api_keys if gateway else ()
+    return found | {name: value for name, value in pairs if name == GATEWAY_KEY}
+
+
+def _keys(spec: CatalogueSpec, hashes: Mapping[str, str]) -> tuple[ApiKey, ...]:
+    keys = [key.with_hash(hashes[key.name]) for key in spec.keys if key.name in hashes]
+    if spec.gateway and GATEWAY_KEY in hashes:
+        own, limits = hashes[GATEWAY_KEY], spec.gateway.limits
+        keys.append(ApiKey(name=GATEWAY_KEY, sha256=own, limits=limits, evaluation=True))
+    return tuple(keys)

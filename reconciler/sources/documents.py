@@ -12,13 +12,14 @@ from tempfile import TemporaryDirectory
 
 from reconciler.api.adapters import fit
 from reconciler.api.digest import Tree, TreeError, digest_tree
-from reconciler.api.documents import InferenceService
+from reconciler.api.documents import Environment, InferenceService
 from reconciler.api.evaluation import read_evaluation
 from reconciler.api.loaded import Loaded
 from reconciler.api.manifest import Manifest, ReadFile, load
 from reconciler.api.problems import ManifestError, Problem
-from reconciler.api.source import SourceRef
+from reconciler.api.source import Missing, SourceRef
 from reconciler.api.stat_cache import StatCache
+from reconciler.sources.gateway_runtime import build_gateway_runtime, unsupported
 from reconciler.sources.remote import Fetched, missing_for
 from reconciler.sources.runtime import build_runtime
 from serving.catalogue import Expectation
@@ -32,7 +33,8 @@ class Snapshot:
     """What the disk says now: the documents, the digests of the folders they name, adapters' ranks,
     the serving runtime, what was fetched from elsewhere, and the evaluations by file. `unfit` says
     why a service cannot serve an adapter that was fetched for it: it is published all the same,
-    because each replica judges for itself, keeps its last good version and says why.
+    because each replica judges for itself, keeps its last good version and says why. `gateway` is
+    the runtime of gateways, None where no document asks for one.
     """
 
     manifest: Manifest
@@ -42,6 +44,7 @@ class Snapshot:
     fetched: Fetched
     evaluations: dict[Path, tuple[Expectation, ...]]
     unfit: dict[tuple[str, SourceRef], str] = field(default_factory=dict)
+    gateway: Tree | Missing | None = None
 
 
 class DocumentSource:
@@ -70,16 +73,30 @@ class DocumentSource:
             raise ManifestError(problems)
         fetched, found = self._digest_fetched(fetched)
         ranks, unfit = _judged(manifest.documents, fetched.folders)
-        runtime = digest_tree(self._runtime(), self.stats)
-        return Snapshot(manifest, trees | found, ranks, runtime, fetched, evaluations, unfit)
+        runtime = self._runtime(build_runtime)
+        gateway = self._gateway(manifest.documents)
+        return Snapshot(
+            manifest, trees | found, ranks, runtime, fetched, evaluations, unfit, gateway
+        )
 
-    def _runtime(self) -> Path:
+    def _runtime(self, build: Callable[[Path], Path]) -> Tree:
         """A cache without room must not keep every service from being published."""
         try:
-            return build_runtime(self.cache)
+            folder = build(self.cache)
         except OSError:
             self._spare = self._spare or TemporaryDirectory(prefix="moorage-runtime-")
-            return build_runtime(Path(self._spare.name))
+            folder = build(Path(self._spare.name))
+        return digest_tree(folder, self.stats)
+
+    def _gateway(self, documents: Sequence[Loaded]) -> Tree | Missing | None:
+        asked = [
+            loaded.document.spec.gateway
+            for loaded in documents
+            if isinstance(loaded.document, Environment)
+        ]
+        if not any(asked):
+            return None
+        return unsupported() or self._runtime(build_gateway_runtime)
 
     def _digest_fetched(self, fetched: Fetched) -> tuple[Fetched, dict[Path, Tree]]:
         """What was fetched and cannot be read is missing, which its own services are told."""

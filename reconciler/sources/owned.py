@@ -52,11 +52,13 @@ async def list_owned(arm: Arm, *, data: bool = False) -> list[Owned]:
 
 
 def homes(owned: Iterable[Owned], ownership: Ownership) -> dict[str, str]:
-    """In which Environment each service's container app lives."""
+    """In which Environment each service's container app lives; a gateway's is no service's."""
     return {
         each.document.name: each.environment
         for each in owned
-        if each.kind == Kind.APP and ownership.made(each.resource)
+        if each.kind == Kind.APP
+        and each.document.kind == "InferenceService"
+        and ownership.made(each.resource)
     }
 
 
@@ -82,7 +84,7 @@ def _named(owned: Owned) -> tuple[str, tuple[ObjectKey, ...]]:
     around = (ObjectKey(Kind.ENVIRONMENT, owned.environment), group)
     match owned.kind:
         case Kind.APP:
-            return owned.document.name, around
+            return str(owned.resource["name"]), around
         case Kind.JOB:
             return f"{owned.environment}/{owned.resource['name']}", around
         case Kind.RESOURCE_GROUP:

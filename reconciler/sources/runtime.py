@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Iterator, Mapping
 from importlib import metadata, resources
 from pathlib import Path
 
 from serving import ENTRY_POINTS
 
-NOT_IN_A_REPLICA = frozenset({"training", "__pycache__"})
+NOT_IN_A_REPLICA = frozenset({"training", "gateway"})
 
 
 def build_runtime(cache: Path) -> Path:
@@ -21,13 +22,20 @@ def build_runtime(cache: Path) -> Path:
     vLLM finds plugins through installed metadata, so a `dist-info` folder travels along; nothing
     has to be installed.
     """
-    files = {f"serving/{name}": data for name, data in _package_files()}
+    files = {f"serving/{name}": data for name, data in package_files(gateway=False)}
     version = _version()
     folder = f"moorage_serving-{version}.dist-info"
     files[f"{folder}/METADATA"] = (
         f"Metadata-Version: 2.1\nName: moorage-serving\nVersion: {version}\n".encode()
     )
     files[f"{folder}/entry_points.txt"] = _entry_points().encode()
+    return write_runtime(cache, files)
+
+
+def write_runtime(cache: Path, files: Mapping[str, bytes]) -> Path:
+    """Write `files` below `cache`, in a folder that is called by their digest; return the
+    folder.
+    """
     total = hashlib.sha256()
     for name in sorted(files):
         total.update(name.encode() + b"\0" + files[name] + b"\0")
@@ -43,18 +51,14 @@ def build_runtime(cache: Path) -> Path:
     return target
 
 
-def _package_files() -> list[tuple[str, bytes]]:
+def package_files(*, gateway: bool) -> Iterator[tuple[str, bytes]]:
+    """The files of the serving package, as a replica of a model or of a gateway needs them."""
     root = Path(str(resources.files("serving")))
-    found = []
+    left_out = NOT_IN_A_REPLICA - ({"gateway"} if gateway else set()) | {"__pycache__"}
     for path in sorted(root.rglob("*")):
         relative = path.relative_to(root)
-        if (
-            path.is_file()
-            and not NOT_IN_A_REPLICA.intersection(relative.parts)
-            and path.suffix != ".pyc"
-        ):
-            found.append((relative.as_posix(), path.read_bytes()))
-    return found
+        if path.is_file() and not left_out.intersection(relative.parts) and path.suffix != ".pyc":
+            yield relative.as_posix(), path.read_bytes()
 
 
 def _entry_points() -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.api.kinds import Kind
-from reconciler.api.outputs import AppOutputs, CatalogueOutputs
+from reconciler.api.outputs import AppOutputs, CatalogueOutputs, RoutesOutputs
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import ObjectRecord
 from reconciler.engine.store import DocumentRow, Store
@@ -45,6 +45,8 @@ def _document(row: DocumentRow, records: Mapping[ObjectKey, ObjectRecord]) -> di
     }
     if row.ref.kind == "InferenceService":
         value |= _service(row.ref, records)
+    elif gateway := _gateway(row.ref, records):
+        value["gateway"] = gateway
     return value
 
 
@@ -55,6 +57,29 @@ def _object(record: ObjectRecord) -> dict[str, Any]:
         "phase": record.phase.value,
         "reason": record.reason or "",
         "message": record.message,
+    }
+
+
+def _gateway(ref: DocumentRef, records: Mapping[ObjectKey, ObjectRecord]) -> dict[str, Any] | None:
+    """The Environment's gateway and the services behind it, as its replicas see them; None where
+    there is no gateway.
+    """
+    routes = records.get(ObjectKey(Kind.ROUTES, ref.name))
+    app = next(
+        (each for key, each in records.items() if key.kind == Kind.APP and each.document == ref),
+        None,
+    )
+    if app is None:
+        return None
+    outputs = AppOutputs.load(app.outputs) if app.exists else None
+    seen = RoutesOutputs.load(routes.outputs) if routes and routes.exists else None
+    return {
+        "name": app.key.name,
+        "endpoint": outputs.endpoint if outputs else None,
+        "services": [
+            state.model_dump(mode="json", by_alias=True)
+            for state in (seen.services if seen else ())
+        ],
     }
 
 

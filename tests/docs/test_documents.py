@@ -41,7 +41,11 @@ BEFORE = {
             "workloadProfiles": [
                 {"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"},
                 {"name": "big", "workloadProfileType": "D4", "minimumCount": 1, "maximumCount": 2},
-            ]
+            ],
+            "gateway": {
+                "apiKeys": [{"name": "default"}],
+                "corsPolicy": {"allowedOrigins": ["https://b.example"]},
+            },
         },
     },
     "model": {
@@ -103,6 +107,30 @@ CHANGES = {
         "spec.workloadProfiles[].workloadProfileType": "D8",
         "spec.workloadProfiles[].minimumCount": 2,
         "spec.workloadProfiles[].maximumCount": 3,
+        "spec.gateway.name": "gw",
+        "spec.gateway.minReplicas": 2,
+        "spec.gateway.cpu": 0.5,
+        "spec.gateway.memory": "0.5Gi",
+        "spec.gateway.external": False,
+        "spec.gateway.hold.seconds": 60,
+        "spec.gateway.hold.maxRequests": 60,
+        "spec.gateway.apiKeys": [{"name": "default"}, {"name": "ci"}],
+        "spec.gateway.apiKeys[].name": "ci",
+        "spec.gateway.apiKeys[].models": ["a"],
+        "spec.gateway.apiKeys[].rateLimit.requestsPerMinute": 60,
+        "spec.gateway.apiKeys[].rateLimit.tokensPerMinute": 60,
+        "spec.gateway.apiKeys[].rateLimit.parallelRequests": 6,
+        "spec.gateway.apiKeys[].limits.promptTokens": 60,
+        "spec.gateway.apiKeys[].limits.outputTokens": 60,
+        "spec.gateway.apiKeys[].limits.sequences": 6,
+        "spec.gateway.apiKeys[].evaluation": True,
+        "spec.gateway.apiKeys[].admin": True,
+        "spec.gateway.corsPolicy.allowedOrigins": ["https://a.example"],
+        "spec.gateway.corsPolicy.allowedMethods": ["GET"],
+        "spec.gateway.corsPolicy.allowedHeaders": ["authorization"],
+        "spec.gateway.corsPolicy.exposeHeaders": ["x-request-id"],
+        "spec.gateway.corsPolicy.maxAge": 600,
+        "spec.gateway.corsPolicy.allowCredentials": True,
         "spec.syncPolicy.automated": False,
         "spec.syncPolicy.prune": True,
         "spec.reconcilePolicy": "Observe",
@@ -254,6 +282,7 @@ def _composed(tmp_path, documents):
         trees=trees,
         homes=homes,
         fetched=fetched,
+        gateway=RUNTIME,
     )
     return compose(load([file]).documents, replace(world, evaluations=evaluations))
 
@@ -278,6 +307,8 @@ def _word(before, after, what):
         {d.key: d.spec.suffix for d in each.desired if d.key.kind == "ContainerApp"}
         for each in (before, after)
     ]
+    if suffixes[0].keys() != suffixes[1].keys():
+        return OTHER
     if suffixes[0] != suffixes[1]:
         return REVISION
     pairs = [(_written(old[key]), _written(new[key])) for key in old if key in new]

@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -17,8 +17,12 @@ from reconciler.api import tags
 from reconciler.api.digest import digest_tree
 from reconciler.api.hub import HubAccess, HubModel
 from reconciler.api.kinds import Kind
-from reconciler.api.reasons import Reason
-from reconciler.api.resources import CatalogueAdapter, CatalogueSpec, ShareRef
+from reconciler.api.resources import (
+    CatalogueAdapter,
+    CatalogueSpec,
+    GatewayRoutesSpec,
+    ShareRef,
+)
 from reconciler.api.source import SourceRef
 from reconciler.arm import files
 from reconciler.composition.download import Downloads
@@ -30,11 +34,14 @@ from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
 from reconciler.engine.store import MEMORY, Store
 from reconciler.settings import Settings
 from reconciler.sources.runtime import build_runtime
+from serving.gateway.routes import HoldLimits
 from tests.e2e.ground import is_write
 from tests.e2e.stage import Stage, environment, service
 from tests.hub import HubStandIn
+from tests.kinds.known import Known
 
 KINDS = list(Kind)  # in Azure's order of creation
+BY_HAND = {"AdapterCatalogue", "PublishedRoutes", "Job"}
 every_kind = pytest.mark.parametrize("kind", KINDS)
 FIRST = (environment("dev"), service("web", environment="dev"))
 CHANGED = (
@@ -49,22 +56,6 @@ CHANGED = (
     ),
     service("web", environment="dev", env=[{"name": "COLOUR", "value": "green"}]),
 )
-
-
-@dataclass
-class Known:
-    """What was seen of each object, as the loop would tell a kind."""
-
-    seen: dict = field(default_factory=dict)
-
-    def outputs(self, key, of):
-        if not isinstance(self.seen.get(key), of):
-            raise NotReadyYet(Reason.NOT_OBSERVED, f"{key} was not seen")
-        return self.seen[key]
-
-    def last(self, key, of):
-        found = self.seen.get(key)
-        return found if isinstance(found, of) else None
 
 
 @dataclass
@@ -158,10 +149,18 @@ async def bench_of(stage, documents) -> AsyncIterator[Bench]:
             spec,
             (ObjectKey("FileShare", "dev"),),
         )
+        hold = HoldLimits(seconds=30 if documents is FIRST else 60)
+        routes = Desired(
+            ObjectKey("PublishedRoutes", "dev"),
+            DocumentRef("Environment", "dev"),
+            GatewayRoutesSpec(share_of(names), "gw-dev", (), (), hold),
+            (ObjectKey("FileShare", "dev"),),
+        )
+        by_hand = [catalogue, routes, *downloads_of(daemon, names, documents)]
         yield Bench(
             daemon,
             stage,
-            [*daemon.composition.desired, catalogue, *downloads_of(daemon, names, documents)],
+            [*daemon.composition.desired, *by_hand],
             Known(),
         )
 
@@ -233,6 +232,7 @@ async def test_what_is_absent_can_be_deleted(bench, kind):
         assert await target.delete(target.identify(item)) is None or kind in (
             "PublishedFolder",
             "AdapterCatalogue",
+            "PublishedRoutes",
         )
     except NotReadyYet:
         assert item.refs
@@ -253,14 +253,15 @@ def test_a_plan_and_the_run_after_it_agree(stage):
     stage.once()
     created = [event.object for event in stage.events() if event.reason == "Creating"]
     assert sorted(created) == sorted(line["object"] for line in plan)
-    assert {name.split("/")[0] for name in created} == set(KINDS) - {"AdapterCatalogue", "Job"}
+    assert {name.split("/")[0] for name in created} == set(KINDS) - BY_HAND
 
 
-async def test_the_catalogue_is_made(bench):
-    """Documents with adapters need vLLM; here the catalogue is made by hand, to be held to the
-    contract like the others.
+@pytest.mark.parametrize("name", ["AdapterCatalogue", "PublishedRoutes"])
+async def test_what_only_models_need_is_made(bench, name):
+    """Documents with adapters need vLLM; here a catalogue and a gateway's routes are made by hand,
+    to be held to the contract like the others.
     """
-    kind, item = bench.of("AdapterCatalogue")
+    kind, item = bench.of(name)
     await bench.ended(item, await kind.create(item, bench.facts))
 
 

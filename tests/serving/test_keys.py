@@ -158,3 +158,30 @@ def test_azure_clients_send_the_key_in_a_header_of_its_own(clock):
         [(b"api-key", b"sk"), (b"api-key", b"sk")],
     ):
         assert keys.find(headers) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "shown"),
+    [
+        ("gateway", [b"team"], "gateway/team"),
+        ("gateway", [], "gateway"),
+        ("gateway", [b"a\nforged line"], "gateway"),
+        ("gateway", [b"x" * 101], "gateway"),
+        ("gateway", [b"one", b"two"], "gateway"),
+        ("default", [b"team"], "default"),
+    ],
+)
+def test_only_a_gateway_says_whose_request_it_is(name, told, shown):
+    """Anybody else's word for it is ignored, and so is a name that no log should hold."""
+    keys = Keys([key(name)])
+    headers = [*bearer("sk"), *((b"x-moorage-key-name", each) for each in told)]
+    assert keys.find(headers).name == shown
+    assert keys.find(headers).use is keys.find(bearer("sk")).use
+
+
+def test_only_a_gateway_says_what_its_caller_may_evaluate():
+    """Routes that evaluate are open to the callers whose key the gateway knows to be for that."""
+    headers = [*bearer("sk"), (b"x-moorage-key-evaluation", b"1")]
+    assert Keys([key("gateway")]).find(headers).evaluation
+    assert not Keys([key("gateway")]).find(bearer("sk")).evaluation
+    assert not Keys([key("default")]).find(headers).evaluation

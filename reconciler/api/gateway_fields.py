@@ -1,0 +1,106 @@
+"""The gateway of an Environment in a document: one address for all its services, which wakes those
+that sleep.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from reconciler.api import names
+from reconciler.api.auth_fields import ApiKey
+from reconciler.api.fields import Bool, Fault, Int, Items, Model, bounded, refuse_any, unique
+from reconciler.api.ingress_fields import CorsPolicy
+from serving.catalogue import GATEWAY_KEY
+
+PREFIX = "gw-"  # of the name of a gateway that its document leaves out
+
+Cores = Annotated[
+    float,
+    Field(ge=0.25, le=4, strict=True),
+    bounded(
+        lambda value: value % 0.25 == 0,
+        "the Consumption profile has no replica of {} cores",
+        "write a multiple of 0.25",
+    ),
+]
+Memory = Annotated[
+    str,
+    bounded(
+        lambda value: re.fullmatch(r"\d+(\.\d+)?Gi", value, re.ASCII) is not None,
+        "{!r} is no amount of memory",
+        "write it in Gi, such as 0.5Gi",
+    ),
+]
+
+
+class GatewayHold(Model):
+    seconds: Annotated[Int, Field(ge=1, le=235)] = 220
+    """Seconds for which a request that is not streamed waits for a service that starts; the ingress
+    of Container Apps ends a request after 240.
+    """
+    max_requests: Annotated[Int, Field(ge=1, le=10_000)] = 100
+    """Requests that wait for one service at a time; more are answered with 503 at once."""
+
+
+class Gateway(Model):
+    name: names.ServiceName | None = None
+    """The container app's name; `gw-<environment>` when left out."""
+    min_replicas: Annotated[Int, Field(ge=1, le=30)] = 1
+    """Replicas of the gateway, all of which always run. Each counts the limits of keys by itself,
+    so that two replicas let twice as much through.
+    """
+    cpu: Cores = 0.25
+    """CPU cores of a replica, in steps of 0.25."""
+    memory: Memory | None = None
+    """Memory of a replica. The Consumption profile has two GiB for each core, which is also what a
+    replica gets when this is left out.
+    """
+    external: Bool = True
+    """Whether the gateway is reachable from outside the environment."""
+    hold: GatewayHold = GatewayHold()
+    """How long a request waits for a service that starts, and how many wait."""
+    api_keys: Annotated[
+        Items[ApiKey], unique("name", "API key", "remove one of them"), Field(min_length=1)
+    ] = (ApiKey(name="default"),)
+    """API keys that open all services of the Environment; the keys of a service open that service
+    here too.
+    """
+    cors_policy: CorsPolicy | None = None
+    """The web pages that may use the gateway from a browser; none when left out."""
+
+    @property
+    def size(self) -> dict[str, object]:
+        """CPU and memory of a replica, as Container Apps takes them."""
+        return {"cpu": self.cpu, "memory": f"{2 * self.cpu:g}Gi"}
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if self.memory is not None and float(self.memory.removesuffix("Gi")) != 2 * self.cpu:
+            fault = Fault(
+                f"the Consumption profile has no replica of {self.cpu:g} cores and {self.memory}",
+                f"write {self.size['memory']}, or leave it out",
+                ("memory",),
+            )
+            refuse_any([fault])
+        return self
+
+    @model_validator(mode="after")
+    def _own_key(self) -> Self:
+        refuse_any(
+            Fault(
+                f"the gateway's own key is called {GATEWAY_KEY!r}",
+                "choose another name",
+                ("apiKeys", index, "name"),
+            )
+            for index, key in enumerate(self.api_keys)
+            if key.name == GATEWAY_KEY
+        )
+        return self
+
+
+def gateway_name(environment: str, gateway: Gateway) -> str:
+    """The name of the gateway's container app."""
+    return gateway.name or f"{PREFIX}{environment}"

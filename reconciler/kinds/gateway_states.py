@@ -1,0 +1,60 @@
+"""What the replicas of a gateway say of the services behind it. Each writes `state.json` every few
+seconds; it is read within bounds and by its schema, and what cannot be read says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from reconciler.api.resources import ShareRef
+from reconciler.arm import files
+from reconciler.kinds.reports import STALE
+from reconciler.kinds.shares import Shares
+from serving.gateway.routes import GatewayState, RoutedState
+from serving.untrusted import UntrustedError, parse
+
+LONGEST = 2 << 20  # bytes of one state; a thousand services are a tenth of that
+MOST = 30  # replicas whose states are read
+_AWAKE = ("asleep", "failed", "starting", "ready")
+
+
+class GatewayStates:
+    def __init__(self, shares: Shares) -> None:
+        self.shares = shares
+
+    async def read(
+        self, share: ShareRef, folder: str, replicas: Sequence[str]
+    ) -> tuple[GatewayState, ...]:
+        """What the gateway's replicas of these names say now."""
+        opened, now = self.shares.open(share), self.shares.now()
+        found: list[GatewayState | None] = []
+        for replica in replicas[:MOST]:
+            path = f"{folder}/usage/{replica}/state.json"
+            found.append(state_of(await files.read(opened, path, LONGEST) or b"", replica, now))
+        return tuple(filter(None, found))
+
+
+def state_of(data: bytes, replica: str, now: datetime) -> GatewayState | None:
+    """The state in `data`; None where it cannot be read, is another replica's or is stale."""
+    try:
+        state = GatewayState.model_validate(parse(data, LONGEST))
+    except (UntrustedError, ValidationError):
+        return None
+    return state if state.replica == replica and now - state.heartbeat < STALE else None
+
+
+def merged(states: Iterable[GatewayState]) -> tuple[RoutedState, ...]:
+    """One line for each service, by name: the most awake that any replica sees, and what all of
+    them hold.
+    """
+    best: dict[str, RoutedState] = {}
+    held: dict[str, int] = {}
+    for state in (service for each in states for service in each.services):
+        held[state.name] = held.get(state.name, 0) + state.held
+        known = best.get(state.name)
+        if known is None or _AWAKE.index(state.state) > _AWAKE.index(known.state):
+            best[state.name] = state
+    return tuple(best[name].model_copy(update={"held": held[name]}) for name in sorted(best))

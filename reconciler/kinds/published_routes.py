@@ -1,0 +1,128 @@
+"""The routes of an Environment's gateway on the share: where its services are, and whose keys open
+them. A change is a new file, which the gateway follows without a restart.
+
+`route_view` derives what should be there; this file reads and writes.
+"""
+
+from __future__ import annotations
+
+from reconciler.api.conditions import ConditionType, Status
+from reconciler.api.kinds import Kind
+from reconciler.api.outputs import AppOutputs, RoutesOutputs
+from reconciler.api.reasons import Reason
+from reconciler.api.resources import GatewayRoutesSpec
+from reconciler.arm import files
+from reconciler.engine.external import (
+    Desired,
+    Facts,
+    Identity,
+    Mark,
+    ObjectKey,
+    Observation,
+    Progress,
+    Wrote,
+)
+from reconciler.kinds.connections import Connections
+from reconciler.kinds.gateway_states import GatewayStates, merged
+from reconciler.kinds.route_view import changes_of, lacking, wanted_routes
+from serving.gateway.routes import LONGEST, ROUTES_NAME, GatewayRoutes, GatewayState
+
+KEPT = 10  # files of routes left on the share, for gateways with an old listing and for people
+SOON, LOOK = 1.0, 5.0  # seconds; a gateway writes its state as often
+
+
+class PublishedRoutes:
+    """Never overwrites: readers over SMB could see half of a file. The highest valid generation
+    wins.
+    """
+
+    name = Kind.ROUTES
+
+    def __init__(self, connections: Connections) -> None:
+        self.shares = connections.shares
+        self.states = GatewayStates(connections.shares)
+        self._read: dict[str, GatewayRoutes | None] = {}
+
+    def identify(self, desired: Desired[GatewayRoutesSpec]) -> Identity:
+        return self.shares.identify(desired.key, desired.spec.share, desired.spec.folder)
+
+    async def observe(self, desired: Desired[GatewayRoutesSpec], facts: Facts) -> Observation:
+        spec = desired.spec
+        current, _ = await self._current(spec)
+        wanted = wanted_routes(spec, current, facts)
+        states = await self._states(spec, facts)
+        outputs = RoutesOutputs(current.generation, merged(states)) if current else None
+        published = f"routes {current.file_name}" if current else ""
+        mark = Mark(ConditionType.PUBLISHED, Status.TRUE, Reason.PUBLISHED, published)
+        return Observation(
+            exists=current is not None,
+            ready=current is not None,
+            changes=changes_of(current, wanted),
+            outputs=outputs,
+            marks=(mark,) if current else (),
+            poll_after=SOON if lacking(spec, wanted) else LOOK,
+            # Endpoints, keys and failures of services change without anybody editing the routes.
+            provisional=bool(spec.services) or lacking(spec, wanted),
+        )
+
+    async def create(self, desired: Desired[GatewayRoutesSpec], facts: Facts) -> Wrote:
+        spec = desired.spec
+        share = self.shares.open(spec.share)
+        folders = [f"{spec.folder}/{name}/x" for name in ("routes", "data")]
+        await files.make_parents(share, folders)
+        return await self._write(spec, facts)
+
+    async def update(
+        self, desired: Desired[GatewayRoutesSpec], observed: Observation, facts: Facts
+    ) -> Wrote:
+        return await self._write(desired.spec, facts)
+
+    async def exists(self, identity: Identity) -> bool:
+        found, below = await files.list_directory(*self.shares.find(identity))
+        return bool(found or below)
+
+    async def delete(self, identity: Identity) -> Wrote | None:
+        share, folder = self.shares.find(identity)
+        await files.delete_tree(share, folder)
+        return Wrote(f"delete {folder}")
+
+    async def poll(self, identity: Identity, operation: str) -> Progress:
+        return Progress(done=True)
+
+    async def _write(self, spec: GatewayRoutesSpec, facts: Facts) -> Wrote:
+        share, folder = self.shares.open(spec.share), f"{spec.folder}/routes"
+        current, names = await self._current(spec)
+        # Above every file that is there, a torn one included, and above what a gateway follows, so
+        # that a folder that was lost does not leave it waiting for a number that it has passed.
+        seen = [int(name.partition(".")[0]) for name in names]
+        seen += [state.generation or 0 for state in await self._states(spec, facts)]
+        generation = max(seen, default=0) + 1
+        wanted = wanted_routes(spec, current, facts)
+        routes = wanted.model_copy(update={"generation": generation})
+        await files.write(share, f"{folder}/{routes.file_name}", routes.dump())
+        for old in names[:-KEPT]:
+            await files.delete(share, f"{folder}/{old}")
+        return Wrote(f"write routes {folder}/{routes.file_name}")
+
+    async def _states(self, spec: GatewayRoutesSpec, facts: Facts) -> tuple[GatewayState, ...]:
+        app = facts.last(ObjectKey(Kind.APP, spec.app), AppOutputs)
+        replicas = [replica.name for replica in app.replicas] if app else []
+        return await self.states.read(spec.share, f"{spec.folder}/data", replicas)
+
+    async def _current(self, spec: GatewayRoutesSpec) -> tuple[GatewayRoutes | None, list[str]]:
+        """The highest valid routes, and the names of all files of routes in ascending order."""
+        share, folder = self.shares.open(spec.share), f"{spec.folder}/routes"
+        entries, _ = await files.list_directory(share, folder)
+        listed = sorted(
+            (entry.path, entry.etag) for entry in entries if ROUTES_NAME.match(entry.path)
+        )
+        names = [name for name, _ in listed]
+        for name, etag in reversed(listed):
+            known = f"{spec.share}/{folder}/{name}#{etag}"
+            if known not in self._read:
+                data = await files.read(share, f"{folder}/{name}", LONGEST)
+                self._read[known] = GatewayRoutes.load(data or b"")
+            routes = self._read[known]
+            if routes is not None and routes.file_name == name:
+                return routes, names
+        return None, names

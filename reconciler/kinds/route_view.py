@@ -1,0 +1,140 @@
+"""What a gateway's routes should say, from the documents and what was last seen of the services'
+container apps; and which of their fields differ. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from reconciler.api.kinds import Kind
+from reconciler.api.outputs import AppOutputs, RevisionRow
+from reconciler.api.reasons import Reason
+from reconciler.api.resources import CatalogueKey, GatewayRoutesSpec, RouteSpec
+from reconciler.engine.external import Change, Facts, ObjectKey
+from reconciler.engine.fingerprint import fingerprint
+from serving.catalogue import GATEWAY_KEY, ApiKey
+from serving.gateway.routes import (
+    GatewayRoutes,
+    RoutedModel,
+    RoutedService,
+    StartFault,
+    StartPrediction,
+)
+
+
+def wanted_routes(
+    spec: GatewayRoutesSpec, before: GatewayRoutes | None, facts: Facts
+) -> GatewayRoutes:
+    """A service is routed once it has an endpoint; `before` has the routes of services whose
+    documents are refused now.
+    """
+    there = {service.name: service for service in before.services} if before else {}
+    found = [_service(route, facts) for route in spec.services]
+    kept = [there[name] for name in spec.kept if name in there]
+    return GatewayRoutes(
+        environment=spec.environment,
+        generation=before.generation if before else 1,
+        services=tuple(sorted((*filter(None, found), *kept), key=lambda each: each.name)),
+        keys=_keys(spec.keys, _hashes(spec.app, facts)),
+        hold=spec.hold,
+        cors=spec.cors,
+        ca=spec.ca,
+    )
+
+
+def lacking(spec: GatewayRoutesSpec, routes: GatewayRoutes) -> bool:
+    """Whether something is to follow soon: endpoints and keys come with the container apps."""
+    routed = {service.name: len(service.keys) for service in routes.services}
+    return len(routes.keys) < len(spec.keys) or any(
+        routed.get(route.service) != len(route.keys) for route in spec.services
+    )
+
+
+def changes_of(current: GatewayRoutes | None, wanted: GatewayRoutes) -> tuple[Change, ...]:
+    """The differences that a write would settle; none before there are routes."""
+    if current is None:
+        return ()
+    before, after = dict(_fields(current)), dict(_fields(wanted))
+    paths = [*after, *(path for path in before if path not in after)]
+    return tuple(
+        Change(path, before.get(path), after.get(path), "hot")
+        for path in paths
+        if before.get(path) != after.get(path)
+    )
+
+
+def _service(route: RouteSpec, facts: Facts) -> RoutedService | None:
+    app = facts.last(ObjectKey(Kind.APP, route.service), AppOutputs)
+    if app is None or app.endpoint is None:
+        return None
+    adapters = tuple(
+        RoutedModel(name=name, kind="adapter", aliases=(f"{route.service}/{name}",))
+        for name in route.adapters
+    )
+    return RoutedService(
+        name=route.service,
+        endpoint=app.endpoint,
+        models=(RoutedModel(name=route.service), *adapters),
+        reports=route.reports,
+        keys=_keys(route.keys, dict(app.api_keys)),
+        limits=route.limits,
+        min_replicas=route.min_replicas,
+        predicted=StartPrediction.model_validate(
+            {"seconds": sum(route.startup.values()), "stages": dict(route.startup)}
+        ),
+        stopped=_stopped(app.revisions),
+    )
+
+
+def _stopped(revisions: Iterable[RevisionRow]) -> StartFault | None:
+    """Why no replica of the revisions that requests go to can start; None where one can."""
+    carrying = [each for each in revisions if each.traffic_weight]
+    faults = [fault for each in carrying if (fault := _fault(each))]
+    return faults[0] if faults and len(faults) == len(carrying) else None
+
+
+def _fault(revision: RevisionRow) -> StartFault | None:
+    if not revision.active:
+        message = f"revision {revision.name} is inactive"
+        return StartFault(reason=Reason.REVISION_INACTIVE, message=message)
+    if revision.failed:
+        message = f"revision {revision.name}: {revision.error or revision.running_state}"
+        return StartFault(reason=Reason.REVISION_FAILED, message=message)
+    return None
+
+
+def _hashes(app: str, facts: Facts) -> dict[str, str]:
+    found = facts.last(ObjectKey(Kind.APP, app), AppOutputs)
+    return dict(found.api_keys) if found else {}
+
+
+def _keys(keys: Iterable[CatalogueKey], hashes: Mapping[str, str]) -> tuple[ApiKey, ...]:
+    return tuple(
+        key.with_hash(hashes[key.name])
+        for key in keys
+        if key.name in hashes and key.name != GATEWAY_KEY
+    )
+
+
+def _fields(routes: GatewayRoutes) -> Iterator[tuple[str, Any]]:
+    """What differs, by path, in words that a person may see."""
+    for service in routes.services:
+        at = f"services[{service.name}]"
+        yield f"{at}.endpoint", service.endpoint
+        yield f"{at}.models", ", ".join(model.name for model in service.models)
+        yield f"{at}.stopped", service.stopped.message if service.stopped else None
+        for key in service.keys:
+            yield f"{at}.keys[{key.name}]", _key_words(key)
+        rest = service.model_copy(update={"keys": (), "stopped": None})
+        yield f"{at}.digest", fingerprint(rest.model_dump(mode="json"))
+    for key in routes.keys:
+        yield f"keys[{key.name}]", _key_words(key)
+    yield "hold", f"{routes.hold.seconds:g} s, {routes.hold.max_requests} requests"
+    yield "cors", routes.cors.model_dump(exclude_defaults=True) if routes.cors else None
+    yield "ca", fingerprint(routes.ca) if routes.ca else None
+
+
+def _key_words(key: ApiKey) -> str:
+    """A digest: of the key's hash nobody need see a letter."""
+    return fingerprint(key.model_dump(mode="json"))[:12]

@@ -1,0 +1,72 @@
+"""The gateway's runtime as a folder to publish: the serving package and the packages that it needs,
+as they are installed beside this daemon. A plain Python image then needs no build and no registry.
+
+Compiled modules are tied to a Python and a platform: the image takes the daemon's Python, and only
+on the platform of Container Apps can the daemon make this folder.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from reconciler.api.reasons import Reason
+from reconciler.api.source import Missing
+from reconciler.sources.runtime import package_files, write_runtime
+
+NEEDS = ("aiohttp", "prometheus-client", "pydantic", "uvloop")
+PLATFORM = ("Linux", "x86_64", "CPython")
+_LEFT_OUT = (".pyc", ".pyi", ".c", ".h", ".pyx", ".pxd", ".typed", "RECORD", "INSTALLER")
+
+
+def unsupported() -> Missing | None:
+    """Why this machine cannot make the folder; None where it can."""
+    here = (platform.system(), platform.machine(), platform.python_implementation())
+    if here == PLATFORM and platform.libc_ver()[0] == "glibc":
+        return None
+    what = f"{sys.version_info.major}.{sys.version_info.minor} on {here[0]} {here[1]} ({here[2]})"
+    return Missing(
+        Reason.GATEWAY_UNSUPPORTED,
+        f"the gateway's modules are compiled for Linux x86_64 with glibc, and this daemon runs"
+        f" Python {what}",
+    )
+
+
+def build_gateway_runtime(cache: Path) -> Path:
+    """Write the runtime below `cache` and return its folder; the same installation always gives the
+    same bytes.
+    """
+    files = {f"serving/{name}": data for name, data in package_files(gateway=True)}
+    for distribution in distributions():
+        files |= dict(_files(distribution))
+    return write_runtime(cache, files)
+
+
+def distributions() -> list[metadata.Distribution]:
+    """What NEEDS require, and what that requires, as installed."""
+    found: dict[str, metadata.Distribution] = {}
+    names = list(NEEDS)
+    while names:
+        name = names.pop()
+        if name in found:
+            continue
+        found[name] = metadata.distribution(name)
+        for text in found[name].requires or ():
+            need = Requirement(text)
+            if need.marker is None or need.marker.evaluate({"extra": ""}):
+                names.append(need.name.lower().replace("_", "-"))
+    return [found[name] for name in sorted(found)]
+
+
+def _files(distribution: metadata.Distribution) -> Iterator[tuple[str, bytes]]:
+    """Modules and metadata of a distribution; commands lie outside its folder and stay here."""
+    for file in distribution.files or ():
+        path = file.as_posix()
+        if ".." in file.parts or "__pycache__" in file.parts or path.endswith(_LEFT_OUT):
+            continue
+        yield path, Path(str(file.locate())).read_bytes()
