@@ -90,6 +90,16 @@ class Upstreams:
         except (aiohttp.ClientError, OSError, TimeoutError):
             return False
 
+    async def fetch(self, url: str) -> bytes:
+        """A small document. Raises OSError."""
+        try:
+            async with asyncio.timeout(10), self._session.get(url) as answer:
+                if answer.status == 200:
+                    return await answer.content.read(_ERROR)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise OSError(str(error)) from None
+        raise OSError(f"status {answer.status}")
+
     async def close(self) -> None:
         await self._session.close()
 

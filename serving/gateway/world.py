@@ -14,11 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from serving.bodies import RefusedError
 from serving.catalogue import ReplicaReport
 from serving.gateway.backend import Backend, Senses
 from serving.gateway.callers import Caller, Callers
 from serving.gateway.counters import exposition
 from serving.gateway.directory import Directory
+from serving.gateway.entra import EntraTokens, TokenRefusedError, token_of
 from serving.gateway.learning import LearnedStarts
 from serving.gateway.passage import Patience
 from serving.gateway.records import Records
@@ -60,6 +62,7 @@ class GatewayWorld:
         self.directory = Directory(GatewayRoutes(environment=spot.environment, generation=1))
         self.backends: dict[str, Backend] = {}
         self.callers, self.usage, self.starts = Callers(), Usage(), LearnedStarts()
+        self.tokens = EntraTokens(self._fetch)
         self.began = datetime.now(UTC)
         self._watch = RoutesWatch(spot.routes, spot.environment)
         self._records = Records(spot.data, spot.replica)
@@ -90,7 +93,16 @@ class GatewayWorld:
             thread.shutdown(wait=False)
 
     async def caller(self, headers: Iterable[Header]) -> Caller | None:
-        return self.callers.find(headers)
+        """Whose key or token is in the headers. Raises RefusedError for a token that is none."""
+        headers = list(headers)
+        found, policy = self.callers.find(headers), self.routes.entra if self.routes else None
+        if found is not None or policy is None or (token := token_of(headers)) is None:
+            return found
+        try:
+            holder = await self.tokens.check(policy, token)
+        except TokenRefusedError as error:
+            raise RefusedError(error.answer) from None
+        return self.callers.holder(holder.subject, holder.grant)
 
     def state(self) -> GatewayState:
         return GatewayState(
@@ -145,6 +157,9 @@ class GatewayWorld:
             self.usage.untell(lines)
             raise
         await self._in("records", partial(self._records.save, self.state()))
+
+    async def _fetch(self, url: str) -> bytes:
+        return await self.upstreams.fetch(url)
 
     async def _awake(self, service: RoutedService) -> bool:
         return await self.upstreams.awake(service)
