@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
@@ -17,6 +18,7 @@ from typing import Any, Self
 from reconciler import supervision
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
+from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm.clients import Arm
 from reconciler.arm.ownership import Ownership
 from reconciler.composition import Composition
@@ -26,7 +28,7 @@ from reconciler.edges.supervisor import Supervisor
 from reconciler.engine.controller import Controller, Watcher
 from reconciler.engine.errors import NotReadyYet, ReconcileError
 from reconciler.engine.events import Event
-from reconciler.engine.external import Identity, ObjectKey
+from reconciler.engine.external import Identity, ObjectKey, with_spec
 from reconciler.engine.plan import PlanLine
 from reconciler.engine.result import Outcome, Pacing
 from reconciler.engine.store import Store
@@ -36,6 +38,7 @@ from reconciler.kinds import kinds_for
 from reconciler.kinds.shares import Shares
 from reconciler.leadership import Leadership
 from reconciler.lock import FolderLock, LockLost
+from reconciler.page import DaemonPage
 from reconciler.registrations import Registrations
 from reconciler.settings import Settings
 from reconciler.sources import sets
@@ -45,8 +48,8 @@ from reconciler.sources.identity import DocumentSet, set_of
 from reconciler.sources.remote import RemoteSources
 from reconciler.toolkit.config_file import ConfigFiles
 from reconciler.waking import edges_of
+from reconciler.web.generations import note
 from reconciler.web.metrics import DaemonMetrics
-from reconciler.web.server import WebServer
 from reconciler.web.status import status_of
 
 DRAIN = 10.0  # seconds that passes under way get to end
@@ -67,7 +70,7 @@ class Daemon:
         documents: DocumentSet | None = None,
         pacing: Pacing | None = None,
         watcher: Watcher | None = None,
-        listen: tuple[str, int] | None = None,
+        listening: socket.socket | None = None,
         lock: FolderLock | None = None,
     ) -> None:
         self.settings = settings
@@ -82,7 +85,8 @@ class Daemon:
         self.ownership = Ownership(self.documents.identity.id)
         self.pacing = pacing or Pacing(resync=settings.resync)
         self.watcher = watcher
-        self.listen = listen
+        self.listening = listening
+        self.page: DaemonPage | None = None
         self.configs = ConfigFiles(settings.subscription_id)
 
     async def __aenter__(self) -> Self:
@@ -123,14 +127,16 @@ class Daemon:
             handover.take,
             self.tell,
         )
-        if self.listen:
-            await self._stack.enter_async_context(
-                WebServer(
-                    *self.listen,
+        if self.listening:
+            self.page = await self._stack.enter_async_context(
+                DaemonPage(
+                    self.settings,
+                    self.store,
                     self.status,
                     self.metrics,
+                    lambda: self.intake.composition,
                     self.leadership.leading,
-                    self.settings.web_token,
+                    self.listening,
                 )
             )
         return self
@@ -228,8 +234,17 @@ class Daemon:
     def _saw(self, key: ObjectKey, outcome: Outcome, seconds: float) -> None:
         self.metrics.saw(key.kind, outcome.phase.value, seconds)
         self.configs.saw(key, outcome)
+        self._note(key, outcome)
         if self.watcher:
             self.watcher(key, outcome, seconds)
+
+    def _note(self, key: ObjectKey, outcome: Outcome) -> None:
+        """A write of a container app that asks for a new revision: what it changed is history."""
+        event = outcome.event
+        if key.kind == Kind.APP and event and event.reason in (Reason.CREATING, Reason.UPDATING):
+            for app in with_spec(self.composition.desired, ContainerAppSpec):
+                if app.key == key:
+                    note(self.store, key.name, app.spec.revision, event.fields)
 
     def tell(self, event: Event) -> None:
         self.store.add_event(event, time.time())

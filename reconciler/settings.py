@@ -75,6 +75,7 @@ class Settings:
     hf_endpoint: str = ""
     hf_token: str = field(default="", repr=False)
     web_token: str = field(default="", repr=False)
+    page_token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -241,6 +242,7 @@ def _common(environ: Mapping[str, str]) -> dict[str, Any]:
         "hf_endpoint": environ.get("HF_ENDPOINT", ""),
         "hf_token": environ.get("HF_TOKEN", ""),
         "web_token": environ.get("MOORAGE_WEB_TOKEN", ""),
+        "page_token": environ.get("MOORAGE_PAGE_TOKEN", ""),
         "resync": environ.get("MOORAGE_RESYNC") or 60.0,
         "garbage_after": environ.get("MOORAGE_GARBAGE_AFTER") or 86400.0,
     }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reconciler.cli.context import (
     Output,
@@ -22,37 +21,19 @@ from reconciler.cli.exits import CommandError
 if TYPE_CHECKING:
     from reconciler.api.outputs import AppOutputs
     from reconciler.engine.store import Store
-
-
-@dataclass(frozen=True)
-class Generation:
-    """`number` counts the app's revisions from its first. `state` says what it does now, `served`
-    whether Azure calls it healthy.
-    """
-
-    number: int
-    revision: str
-    created: str
-    state: str
-    served: bool
-
-    def as_value(self) -> dict[str, Any]:
-        return {
-            "generation": self.number,
-            "revision": self.revision,
-            "createdTime": self.created,
-            "state": self.state,
-        }
+    from reconciler.web.generations import Generation
 
 
 def history(
     service: Service, target: Target = None, state_dir: StateDir = None, output: Output = "text"
 ) -> None:
     """Show the generations of a service that can serve again."""
+    from reconciler.web.generations import generations, notes_of
+
     as_json = check_output(output)
     store, title, _ = open_store(target, state_dir)
     app = app_of(store, service, title)
-    rows = generations(app)
+    rows = generations(app, notes_of(store, service) if store else {})
     if as_json:
         value = [each.as_value() for each in rows]
         head = {"target": title, "set": set_value(set_in(store)), "service": service}
@@ -68,9 +49,21 @@ def _show(heading: str, rows: list[Generation], app: AppOutputs) -> None:
 
     console = Console(highlight=False)
     width = width_of(console)
-    columns = (Column("generation"), Column("revision"), Column("created", 2), Column("state", 1))
+    columns = (
+        Column("generation"),
+        Column("revision"),
+        Column("created", 2),
+        Column("state", 1),
+        Column("changed", 3),
+    )
     cells = [
-        (str(each.number), each.revision, when(each.created, terminal=bool(width)), each.state)
+        (
+            str(each.number),
+            each.revision,
+            when(each.created, terminal=bool(width)),
+            each.state,
+            ", ".join(each.changes),
+        )
         for each in rows
     ]
     lines = [*hang("", heading, width), *table(columns, cells, width, indent=0)]
@@ -91,31 +84,3 @@ def app_of(store: Store | None, service: str, title: str) -> AppOutputs:
     if app is None or not app.arm.revisions:
         raise CommandError(f"No service {service!r} has been observed on the {title}.")
     return app
-
-
-def generations(app: AppOutputs) -> list[Generation]:
-    """The newest ones, whose files stay on the share."""
-    from reconciler.arm.apps import RETAINED
-
-    oldest_first = sorted(app.arm.revisions, key=lambda each: each.created_time or "")
-    rows = [
-        Generation(
-            number,
-            each.name,
-            each.created_time or "",
-            _state(app, each.name),
-            each.health == "Healthy",
-        )
-        for number, each in enumerate(oldest_first, 1)
-    ]
-    return rows[: -RETAINED - 1 : -1]
-
-
-def _state(app: AppOutputs, name: str) -> str:
-    found = next(each for each in app.arm.revisions if each.name == name)
-    said = [f"{found.weight} % of the traffic"] if found.weight and found.active else []
-    if name == app.asked_revision:
-        said.append("the document asks for it")
-        if app.held is not None:
-            said.append("held")
-    return ", ".join(said)

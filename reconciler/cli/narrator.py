@@ -47,6 +47,8 @@ class Narrator:
         """Call it first: everything else asks the daemon."""
         self.daemon = daemon
         self.console.print(f"target: [bold]{escape(self.settings.target_title)}[/]")
+        if daemon.page is not None:
+            self.console.print(f"page:   {escape(daemon.page.address)}")
         if self.console.is_terminal:
             self._status.start()
 

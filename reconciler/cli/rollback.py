@@ -16,11 +16,11 @@ from reconciler.cli.context import (
     writable_store,
 )
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.history import app_of, generations
+from reconciler.cli.history import app_of
 
 if TYPE_CHECKING:
     from reconciler.api.outputs import AppOutputs
-    from reconciler.cli.history import Generation
+    from reconciler.web.generations import Generation
 
 
 def rollback(
@@ -64,7 +64,9 @@ def rollback(
 
 
 def _chosen(app: AppOutputs, to: str) -> Generation:
-    kept = [each for each in generations(app) if each.revision != app.asked_revision]
+    from reconciler.web.generations import generations
+
+    kept = [each for each in generations(app, {}) if each.revision != app.asked_revision]
     if not to:
         if not kept:
             raise CommandError("There is no earlier generation.", Exit.FAILED)

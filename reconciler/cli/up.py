@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from reconciler.engine.verdict import ExitClass
     from reconciler.settings import Settings
 
+DEFAULT_ADDRESS = "127.0.0.1:8787"
+
 
 def up(
     file: Files = None,
@@ -53,7 +56,10 @@ def up(
     listen: Annotated[
         str,
         typer.Option(
-            help="Serve health, metrics, the status API and the status page on HOST:PORT.",
+            help=(
+                "Serve the page, health, metrics and the status API on HOST:PORT, or nothing with"
+                f" `none`. Without it: {DEFAULT_ADDRESS}, or a free port; with --once, nothing."
+            ),
             metavar="HOST:PORT",
         ),
     ] = "",
@@ -78,7 +84,7 @@ def up(
                 once=once,
                 timeout=timeout,
                 log_json=log_json,
-                listen=_address(listen),
+                listening=_listening(listen, once=once),
             )
         )
     except (Locked, LockLost) as error:
@@ -103,7 +109,7 @@ async def _run(
     once: bool,
     timeout: float,
     log_json: bool,
-    listen: tuple[str, int] | None,
+    listening: socket.socket | None,
 ) -> int:
     from reconciler import logs
     from reconciler.cli.first_look import first_look
@@ -115,7 +121,7 @@ async def _run(
     with lock(settings) as held, logs.opened(settings.daemon_dir / "daemon.log") as file:
         logs.configure(sys.stderr if log_json else file)
         async with Daemon(
-            settings, files, watcher=narrator.saw, listen=listen, lock=held
+            settings, files, watcher=narrator.saw, listening=listening, lock=held
         ) as daemon:
             narrator.begin(daemon)
             began = time.monotonic()
@@ -129,15 +135,31 @@ async def _run(
             return await _serve(daemon, narrator, once=once, timeout=left)
 
 
-def _address(text: str) -> tuple[str, int] | None:
-    host, _, port = text.rpartition(":")
-    if not text:
+def _listening(text: str, *, once: bool) -> socket.socket | None:
+    """The socket that a person asked for; without a wish one on this machine, whichever is free."""
+    if text == "none" or (once and not text):
         return None
+    host, _, port = (text or DEFAULT_ADDRESS).rpartition(":")
     if not host or not port.isdigit():
         raise CommandError(
-            f"--listen must be HOST:PORT, such as 127.0.0.1:8787, not {text!r}", Exit.INVALID
+            f"--listen must be HOST:PORT, such as {DEFAULT_ADDRESS}, or none, not {text!r}",
+            Exit.INVALID,
         )
-    return host, int(port)
+    try:
+        return _bound(host, int(port))
+    except (OSError, OverflowError) as error:
+        if not text:
+            return _bound(host, 0)
+        why = getattr(error, "strerror", None) or error
+        raise CommandError(
+            f"{text} cannot be listened on ({why}); choose another: --listen"
+        ) from None
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    plain = host.strip("[]")
+    family = socket.AF_INET6 if ":" in plain else socket.AF_INET
+    return socket.create_server((plain, port), family=family)
 
 
 async def _serve(daemon: Daemon, narrator: Narrator, *, once: bool, timeout: float) -> int:

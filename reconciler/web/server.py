@@ -1,58 +1,67 @@
-"""The web server of the daemon: health for supervisors, metrics for Prometheus, and the status as
-JSON and as a page.
+"""The web server of the daemon: health for supervisors, metrics for Prometheus, the status as JSON,
+and the page.
 """
 
 from __future__ import annotations
 
 import hmac
+import socket
 from collections.abc import Awaitable, Callable
-from importlib import resources
 from typing import Any
 
-import jinja2
 from aiohttp import web
 
 from reconciler.web.hosts import host_of, is_loopback
 from reconciler.web.metrics import DaemonMetrics
+from reconciler.web.pages import Pages
 
 Status = Callable[[], dict[str, Any]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OPEN = ("/healthz", "/readyz")
+COOKIE = "moorage-page"
+LARGEST = 16 << 10  # bytes of a form
 
 
 class WebServer:
-    """Shows no secret and accepts no command. Beyond loopback it shows the status only to requests
-    with `token`. An async context manager.
+    """Shows no secret. Beyond loopback it shows the status and the page only to requests with
+    `token`. An async context manager.
     """
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        listening: socket.socket,
         status: Status,
         metrics: DaemonMetrics,
         leading: Callable[[], bool],
+        pages: Pages,
         token: str | None = None,
     ) -> None:
-        self.host, self.port, self.token = host, port, token
+        self.listening, self.token = listening, token
+        self.host, self.port = listening.getsockname()[:2]
         self.status, self.metrics, self.leading = status, metrics, leading
-        page = resources.files("reconciler.web").joinpath("status.html").read_text()
-        self._page = jinja2.Environment(autoescape=True).from_string(page)
+        self.pages = pages
+
+    @property
+    def address(self) -> str:
+        """Where a browser on this machine finds the page."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(self.host, self.host)
+        return f"http://{host if ':' not in host or '[' in host else f'[{host}]'}:{self.port}/"
 
     async def __aenter__(self) -> WebServer:  # noqa: PYI034 - one class, no subclasses
-        app = web.Application(middlewares=[self._guard])
+        app = web.Application(middlewares=[self._guard], client_max_size=LARGEST)
         app.add_routes(
             [
-                web.get("/", self._show),
                 web.get("/status", self._status),
                 web.get("/healthz", self._healthy),
                 web.get("/readyz", self._ready),
                 web.get("/metrics", self._metrics),
+                *self.pages.routes(),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None)
+        app.on_shutdown.append(self.pages.updates.close)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self.host, self.port).start()
+        await web.SockSite(self._runner, self.listening).start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -67,19 +76,31 @@ class WebServer:
         if request.path not in OPEN and not self._allowed(request):
             text = (
                 "This shows the status on loopback, or with the token in MOORAGE_WEB_TOKEN as"
-                " Authorization: Bearer.\n"
+                " Authorization: Bearer, or once as ?token= in a browser.\n"
             )
             return web.Response(text=text, status=401, headers={"WWW-Authenticate": "Bearer"})
+        if self.token and request.method == "GET" and self._fits(request.query.get("token", "")):
+            return self._remember(request)
         return await handler(request)
 
     def _allowed(self, request: web.Request) -> bool:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if self.token and scheme.lower() == "bearer":
-            return hmac.compare_digest(given.strip().encode(), self.token.encode())
+            return self._fits(given.strip())
+        if self._fits(request.cookies.get(COOKIE) or request.query.get("token", "")):
+            return True
         return is_loopback(self.host) and is_loopback(host_of(request.headers.get("Host", "")))
 
-    async def _show(self, _: web.Request) -> web.Response:
-        return web.Response(text=self._page.render(status=self.status()), content_type="text/html")
+    def _fits(self, given: str) -> bool:
+        return bool(self.token and given) and hmac.compare_digest(
+            given.encode(), str(self.token).encode()
+        )
+
+    def _remember(self, request: web.Request) -> web.Response:
+        """A browser sends no header of ours: it gets a cookie, and an address without the token."""
+        answer = web.Response(status=303, headers={"Location": request.path})
+        answer.set_cookie(COOKIE, str(self.token), httponly=True, samesite="Strict", path="/")
+        return answer
 
     async def _status(self, _: web.Request) -> web.Response:
         return web.json_response(self.status())

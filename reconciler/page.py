@@ -1,0 +1,123 @@
+"""What the web server of this daemon shows and may do: puts `web.pages` together with the store,
+the documents and the settings, and writes down where the page is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from reconciler.api.resources import ContainerAppSpec
+from reconciler.composition import Composition
+from reconciler.engine.clock import SystemClock
+from reconciler.engine.external import with_spec
+from reconciler.engine.store import Store
+from reconciler.engine.waiting import Waiting
+from reconciler.settings import DEFAULT_STATE_DIR, Settings
+from reconciler.sources.orders import order_rollback
+from reconciler.sources.policy import grant
+from reconciler.web.decisions import keep_token
+from reconciler.web.metrics import DaemonMetrics
+from reconciler.web.pages import Pages
+from reconciler.web.server import Status, WebServer
+from reconciler.web.view import PageFacts, PageView, view_of
+
+FRESH = 1.0  # seconds in which several visitors share one view
+ADDRESS = "page.json"
+
+
+class DaemonPage:
+    """The page of one daemon, on the socket `listening`. An async context manager."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        status: Status,
+        metrics: DaemonMetrics,
+        composition: Callable[[], Composition],
+        leading: Callable[[], bool],
+        listening: socket.socket,
+    ) -> None:
+        self._settings, self._store = settings, store
+        self._composition, self._leading = composition, leading
+        self._clock = SystemClock()
+        self._seen: tuple[int, float, PageView] | None = None
+        token = keep_token(settings.daemon_dir, settings.page_token)
+        self._server = WebServer(
+            listening,
+            status,
+            metrics,
+            leading,
+            Pages(store, self.look, self, token),
+            settings.web_token,
+        )
+
+    @property
+    def address(self) -> str:
+        return self._server.address
+
+    async def __aenter__(self) -> DaemonPage:  # noqa: PYI034 - one class, no subclasses
+        await self._server.__aenter__()
+        with suppress(OSError):  # the page itself works without
+            place = {"address": self.address, "pid": os.getpid()}
+            _write(self._settings.daemon_dir / ADDRESS, json.dumps(place))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        with suppress(OSError):
+            (self._settings.daemon_dir / ADDRESS).unlink(missing_ok=True)
+        await self._server.__aexit__(kind, error, at)
+
+    def look(self) -> PageView:
+        """The present view; within a second, the same again if nothing was written."""
+        written, now = self._store.database.connection.total_changes, self._clock.elapsed()
+        if self._seen and self._seen[0] == written and now - self._seen[1] < FRESH:
+            return self._seen[2]
+        facts = PageFacts(
+            self._settings.target_title,
+            self._leading(),
+            options_of(self._settings),
+            str(self._settings.ca_file or ""),
+            self._clock.boot,
+            now,
+        )
+        view = view_of(self._store, facts, datetime.fromtimestamp(self._clock.now(), UTC))
+        self._seen = (written, now, view)
+        return view
+
+    # what the page may do
+
+    def approve(self, waits: Waiting) -> None:
+        grant(self._store, [waits], time.time())
+
+    def roll_back(self, service: str, refused: str, serves: str) -> None:
+        order_rollback(self._store, service, refused, serves, time.time())
+
+    def strategy(self, service: str) -> str:
+        apps = with_spec(self._composition().desired, ContainerAppSpec)
+        return next((app.spec.strategy for app in apps if app.spec.service == service), "")
+
+
+def options_of(settings: Settings) -> str:
+    """The options with which a command reaches the same target and state."""
+    plain = str(settings.state_dir) == DEFAULT_STATE_DIR
+    return settings.target_option + ("" if plain else f" --state-dir {settings.state_dir}")
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_suffix(".part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

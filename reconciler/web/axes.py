@@ -1,0 +1,158 @@
+"""The two axes of a document, sync and health, and the causes of what is not well: pure, from its
+conditions. `service_view` makes sentences of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from reconciler.api.conditions import Condition, ConditionType, Status
+from reconciler.api.reasons import Reason
+
+OUTPUT = "last output: "  # how `kinds.cause` begins the lines of a container
+EVENTS = "last events: "
+SEPARATOR = " | "
+_DECIDED = (Reason.ROLLED_BACK, Reason.PROMOTED)
+_ABNORMAL_WHEN_TRUE = (ConditionType.STALLED, ConditionType.DRIFTED)
+
+
+class Tone(StrEnum):
+    """How grave something is; the page gives each a colour and a sign."""
+
+    GOOD = "good"
+    BUSY = "busy"
+    WARN = "warn"
+    BAD = "bad"
+    QUIET = "quiet"
+
+
+class Axis(NamedTuple):
+    """One word for one axis, why, and since when."""
+
+    word: str
+    tone: Tone
+    reason: str = ""
+    message: str = ""
+    since: datetime | None = None
+
+
+class PlainCause(NamedTuple):
+    """Why something is not well. `lines` are the last lines of a log that belong to it."""
+
+    reason: str
+    message: str
+    cause: str
+    remedy: str
+    lines: tuple[str, ...] = ()
+    since: datetime | None = None
+
+
+Conditions = Mapping[ConditionType, Condition]
+
+
+def sync_of(conditions: Conditions) -> Axis:
+    """Whether Azure is as the document says."""
+    synced = conditions.get(ConditionType.SYNCED)
+    if synced is None:
+        return Axis("Unknown", Tone.QUIET)
+    if synced.status is Status.TRUE:
+        return _axis("Synced", Tone.GOOD, synced)
+    if synced.status is Status.UNKNOWN:
+        return _axis("Unknown", Tone.QUIET, synced)
+    if synced.reason == Reason.AWAITING_APPROVAL:
+        return _axis("Waits for approval", Tone.WARN, synced)
+    if synced.reason in _DECIDED:
+        return _axis("Held", Tone.WARN, synced)
+    if _true(conditions, ConditionType.STALLED):
+        return _axis("Out of sync", Tone.BAD, synced)
+    if _true(conditions, ConditionType.PROGRESSING):
+        return _axis("Syncing", Tone.BUSY, synced)
+    return _axis("Out of sync", Tone.WARN, synced)
+
+
+def health_of(conditions: Conditions) -> Axis:
+    """Whether it serves."""
+    ready = conditions.get(ConditionType.READY)
+    if ready is None:
+        if _true(conditions, ConditionType.STALLED):
+            return _axis("Refused", Tone.BAD, conditions[ConditionType.STALLED])
+        return Axis("Not seen yet", Tone.QUIET)
+    if ready.status is Status.UNKNOWN:
+        return _axis("Unknown", Tone.WARN, ready)
+    if ready.status is Status.TRUE:
+        if ready.reason == Reason.SCALED_TO_ZERO:
+            return _axis("Asleep", Tone.QUIET, ready)
+        return _axis("Healthy", Tone.GOOD, ready)
+    if ready.reason == Reason.DELETING:
+        return _axis("Leaving", Tone.BUSY, ready)
+    if _true(conditions, ConditionType.PROGRESSING):
+        return _axis("Starting", Tone.BUSY, ready)
+    return _axis("Degraded", Tone.BAD, ready)
+
+
+def causes_of(conditions: Conditions) -> tuple[PlainCause, ...]:
+    """What is not well, each cause once, the gravest first; what only takes its time is no
+    cause.
+    """
+    found: dict[tuple[str, str], PlainCause] = {}
+    for condition in _unwell(conditions):
+        reason = condition.reason
+        known = reason if isinstance(reason, Reason) else None
+        message, lines = split_lines(condition.message)
+        cause = PlainCause(
+            str(reason),
+            message,
+            known.cause if known else "",
+            known.remedy if known else "",
+            lines,
+            condition.last_transition_time,
+        )
+        found.setdefault((cause.reason, cause.message), cause)
+    return tuple(found.values())
+
+
+def split_lines(message: str) -> tuple[str, tuple[str, ...]]:
+    """A message without the lines of a log in it, and these lines."""
+    for begin in (OUTPUT, EVENTS):
+        head, found, rest = message.partition(begin)
+        if found:
+            lines, end, tail = rest.rpartition(". ")
+            text = f"{head}{begin.rstrip(': ')} is below" + (f". {tail}" if end else "")
+            return text, tuple((lines if end else rest).split(SEPARATOR))
+    return message, ()
+
+
+def _unwell(conditions: Conditions) -> Iterator[Condition]:
+    order: Sequence[ConditionType] = (
+        ConditionType.STALLED,
+        ConditionType.READY,
+        ConditionType.SYNCED,
+        *(kind for kind in ConditionType if kind is not ConditionType.PROGRESSING),
+    )
+    for kind in dict.fromkeys(order):
+        condition = conditions.get(kind)
+        if condition is None or _well(condition):
+            continue
+        waits = isinstance(condition.reason, Reason) and condition.reason.remedy == "wait"
+        if not waits:
+            yield condition
+
+
+def _well(condition: Condition) -> bool:
+    good = Status.FALSE if condition.type in _ABNORMAL_WHEN_TRUE else Status.TRUE
+    neutral = (Reason.SCALED_TO_ZERO, Reason.SKIPPED, Reason.NOT_OBSERVED)
+    return condition.status is good or condition.reason in neutral
+
+
+def _true(conditions: Conditions, kind: ConditionType) -> bool:
+    condition = conditions.get(kind)
+    return condition is not None and condition.status is Status.TRUE
+
+
+def _axis(word: str, tone: Tone, condition: Condition) -> Axis:
+    return Axis(
+        word, tone, str(condition.reason), condition.message, condition.last_transition_time
+    )

@@ -1,0 +1,64 @@
+"""What the page may do, and for whom: the daemon gives the deeds, the token says who may."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from reconciler.engine.waiting import Waiting
+
+
+class Decisions(Protocol):
+    """The deeds of the page; both take effect at once."""
+
+    def approve(self, waits: Waiting) -> None:
+        """Let what waits go ahead, once."""
+        ...
+
+    def roll_back(self, service: str, refused: str, serves: str) -> None:
+        """Let revision `serves` take the place of `refused`."""
+        ...
+
+    def strategy(self, service: str) -> str:
+        """The rollout strategy of a service, as its document says it."""
+        ...
+
+
+@dataclass(frozen=True)
+class WriteToken:
+    """The token of those who may decide; `place` says where a person finds it."""
+
+    value: str
+    place: str
+
+    def fits(self, given: str) -> bool:
+        return bool(self.value) and hmac.compare_digest(given.encode(), self.value.encode())
+
+
+def keep_token(folder: Path, given: str) -> WriteToken:
+    """The token `given` by the settings; else that of the file in `folder`, which only its owner
+    can read and which is made where there is none.
+    """
+    import os
+    import secrets
+
+    if given:
+        return WriteToken(given, "MOORAGE_PAGE_TOKEN")
+    path = folder / "page-token"
+    try:
+        known = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        known = ""
+    if len(known) >= 32:
+        return WriteToken(known, str(path))
+    value = secrets.token_urlsafe(32)
+    try:
+        path.unlink(missing_ok=True)
+        number = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(number, "w", encoding="ascii") as file:
+            file.write(value + "\n")
+    except OSError:
+        return WriteToken("", str(path))  # nobody can read it, so nobody may decide
+    return WriteToken(value, str(path))

@@ -1,0 +1,244 @@
+"""The page: routes that render the view, and the two that decide. It works without JavaScript; its
+script only fetches the same page again when `updates` says that something changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+from urllib.parse import urlencode
+
+import jinja2
+from aiohttp import web
+
+from reconciler.engine.store import Store
+from reconciler.web.axes import Tone
+from reconciler.web.decisions import Decisions, WriteToken
+from reconciler.web.effects import Effect, approval_effects, digest_of, rollback_effects
+from reconciler.web.generations import Generation
+from reconciler.web.resource_graph import anchor
+from reconciler.web.service_view import DocumentView
+from reconciler.web.updates import Updates
+from reconciler.web.view import PageView, snippets_of, stages
+from reconciler.web.wording import age, brief, prose, span, stamp
+
+PER_PAGE = 100  # services in a list
+ASSETS = {"page.css": "text/css", "page.js": "text/javascript"}
+ORDER = (Tone.BAD, Tone.WARN, Tone.BUSY, Tone.QUIET, Tone.GOOD)
+# Nothing comes from elsewhere, nothing goes elsewhere, and no other page may frame this one.
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self';"
+        " img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+class Pages:
+    """`look` gives the present view, `store` the rows below it."""
+
+    def __init__(
+        self,
+        store: Store,
+        look: Callable[[], PageView],
+        decisions: Decisions,
+        token: WriteToken,
+    ) -> None:
+        self._store, self._look = store, look
+        self._decisions, self._token = decisions, token
+        self.updates = Updates(self._version)
+        self._templates = _templates()
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", self._overview),
+            web.get("/services/{name}", self._document),
+            web.get("/environments/{name}", self._document),
+            web.get("/events", self._timeline),
+            web.get("/approve/{kind}/{name}", self._approval),
+            web.post("/approve/{kind}/{name}", self._approve),
+            web.get("/services/{name}/rollback/{revision}", self._rollback),
+            web.post("/services/{name}/rollback/{revision}", self._roll_back),
+            web.get("/updates", self.updates.stream),
+            web.get("/assets/{name}", self._asset),
+        ]
+
+    async def _overview(self, request: web.Request) -> web.Response:
+        view, words = self._look(), request.query.get("q", "").strip()
+        only = request.query.get("only", "")
+        found = [each for each in view.services if _matches(each, words, only)]
+        found.sort(key=lambda each: (ORDER.index(each.tone), each.name))
+        page = _number(request.query.get("page", ""))
+        pages = max(1, -(-len(found) // PER_PAGE))
+        page = min(page, pages)
+        rows = found[(page - 1) * PER_PAGE : page * PER_PAGE]
+        others = {"q": words, "only": only}
+        query = urlencode({name: value for name, value in others.items() if value})
+        return self._render(
+            "overview.html",
+            view,
+            rows=rows,
+            found=len(found),
+            words=words,
+            only=only,
+            page=page,
+            pages=pages,
+            query=query,
+        )
+
+    async def _document(self, request: web.Request) -> web.Response:
+        view = self._look()
+        kind = "InferenceService" if "/services/" in request.path else "Environment"
+        document = view.find(kind, request.match_info["name"])
+        if document is None:
+            return self._missing(view)
+        return self._render(
+            "document.html",
+            view,
+            document=document,
+            stages=stages(self._store, view, document),
+            snippets=snippets_of(view, document),
+            events=view.events_of(document.ref, 50),
+        )
+
+    async def _timeline(self, _: web.Request) -> web.Response:
+        view = self._look()
+        return self._render("timeline.html", view, events=view.events[:500])
+
+    async def _approval(self, request: web.Request) -> web.Response:
+        view = self._look()
+        document = view.find(request.match_info["kind"], request.match_info["name"])
+        if document is None:
+            return self._missing(view)
+        return self._confirmation(view, document, self._effects(view, document))
+
+    async def _approve(self, request: web.Request) -> web.Response:
+        view = self._look()
+        document = view.find(request.match_info["kind"], request.match_info["name"])
+        if document is None or document.waits is None:
+            return self._missing(view)
+        effects = self._effects(view, document)
+        if refusal := await self._refusal(request, effects):
+            return self._confirmation(view, document, effects, refusal=refusal)
+        self._decisions.approve(document.waits)
+        raise web.HTTPSeeOther(_address(document))
+
+    async def _rollback(self, request: web.Request) -> web.Response:
+        view = self._look()
+        document, to = _generation(view, request)
+        if document is None or to is None:
+            return self._missing(view)
+        effects = rollback_effects(document, to, self._decisions.strategy(document.name))
+        return self._confirmation(view, document, effects, to=to)
+
+    async def _roll_back(self, request: web.Request) -> web.Response:
+        view = self._look()
+        document, to = _generation(view, request)
+        if document is None or to is None or document.app.asked_revision is None:
+            return self._missing(view)
+        effects = rollback_effects(document, to, self._decisions.strategy(document.name))
+        if refusal := await self._refusal(request, effects):
+            return self._confirmation(view, document, effects, to=to, refusal=refusal)
+        self._decisions.roll_back(document.name, document.app.asked_revision, to.revision)
+        raise web.HTTPSeeOther(_address(document))
+
+    def _effects(self, view: PageView, document: DocumentView) -> tuple[Effect, ...]:
+        return approval_effects(view, document, self._decisions.strategy(document.name))
+
+    async def _refusal(self, request: web.Request, effects: tuple[Effect, ...]) -> str:
+        """Why nothing is done: the form must be ours, of this moment, and from somebody who may."""
+        if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+            return "The form was sent by another page."
+        form = await request.post()
+        if not self._token.fits(str(form.get("token", "")).strip()):
+            return "The token is not right. Nothing was changed."
+        if form.get("seen") != digest_of(effects):
+            return "What waits has changed since you read it. Read it again; nothing was changed."
+        return "" if form.get("read") == "yes" else "Say that you have read what stops."
+
+    def _confirmation(
+        self,
+        view: PageView,
+        document: DocumentView,
+        effects: tuple[Effect, ...],
+        *,
+        to: Generation | None = None,
+        refusal: str = "",
+    ) -> web.Response:
+        return self._render(
+            "confirm.html",
+            view,
+            403 if refusal else 200,
+            document=document,
+            effects=effects,
+            seen=digest_of(effects),
+            to=to,
+            refusal=refusal,
+            place=self._token.place,
+        )
+
+    async def _asset(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name not in ASSETS:
+            raise web.HTTPNotFound
+        text = resources.files("reconciler.web").joinpath("static", name).read_text("utf-8")
+        return web.Response(text=text, content_type=ASSETS[name], headers=HEADERS)
+
+    def _version(self) -> int:
+        """It changes with every write to the store."""
+        return self._store.database.connection.total_changes
+
+    def _missing(self, view: PageView) -> web.Response:
+        return self._render("missing.html", view, 404)
+
+    def _render(self, name: str, view: PageView, status: int = 200, **values: Any) -> web.Response:
+        text = self._templates.get_template(name).render(
+            view=view, now=view.now, version=self._version(), **values
+        )
+        return web.Response(text=text, content_type="text/html", status=status, headers=HEADERS)
+
+
+def _templates() -> jinja2.Environment:
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader("reconciler.web", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    found.filters.update(age=age, stamp=stamp, prose=prose, span=span, brief=brief)
+    found.globals.update(anchor=anchor, address=_address)
+    return found
+
+
+def _address(document: DocumentView) -> str:
+    return f"/{'services' if document.is_service else 'environments'}/{document.name}"
+
+
+def _matches(document: DocumentView, words: str, only: str) -> bool:
+    fits = {
+        "": True,
+        "unwell": document.tone in (Tone.BAD, Tone.WARN),
+        "waiting": document.waits is not None,
+        "billed": document.billed > 0,
+    }
+    return words.casefold() in document.name.casefold() and fits.get(only, True)
+
+
+def _generation(
+    view: PageView, request: web.Request
+) -> tuple[DocumentView | None, Generation | None]:
+    document = view.find("InferenceService", request.match_info["name"])
+    wanted = request.match_info["revision"]
+    found = document.generations if document else ()
+    to = next((each for each in found if each.revision == wanted), None)
+    usable = document is not None and document.app.held is None and to is not None
+    return document, to if usable and wanted != document.app.asked_revision else None  # type: ignore[union-attr]
+
+
+def _number(text: str) -> int:
+    return max(1, int(text)) if text.isdecimal() and len(text) < 6 else 1

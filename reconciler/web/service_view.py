@@ -1,0 +1,227 @@
+"""What the page shows of one document: a verdict in a sentence, the two axes, and everything below
+it. Pure, from the rows of the store; `view` calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from reconciler.api.conditions import Condition
+from reconciler.api.kinds import Kind
+from reconciler.api.outputs import AppOutputs, CatalogueOutputs, ReplicaRow
+from reconciler.api.reasons import Reason
+from reconciler.engine.external import DocumentRef, ObjectKey
+from reconciler.engine.record import ObjectRecord
+from reconciler.engine.store import DocumentRow
+from reconciler.engine.waiting import Waiting
+from reconciler.web.axes import Axis, PlainCause, Tone, causes_of, health_of, split_lines, sync_of
+from reconciler.web.generations import Generation
+from reconciler.web.resource_graph import ResourceNode, graph_of, leaf_of
+
+DIGITS = 8  # of a digest, enough to tell two versions apart
+NAMED = 3  # adapters in a sentence
+
+
+class AdapterCell(NamedTuple):
+    """The digest with which a replica answers for an adapter, its state, and what was asked of it
+    since the replica started.
+    """
+
+    digest: str
+    state: str
+    requests: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True)
+class AdapterLine:
+    """One adapter on all replicas: what is asked for, and by replica what answers."""
+
+    name: str
+    asked: str
+    cells: Mapping[str, AdapterCell]
+    canary: str = ""
+
+
+@dataclass(frozen=True)
+class DocumentView:
+    """One document. `serves` says whether requests are answered, `billed` how many replicas run,
+    `idle` how many of them do not serve.
+    """
+
+    ref: DocumentRef
+    generation: int
+    observed: int
+    verdict: str
+    sync: Axis
+    health: Axis
+    serves: bool
+    causes: tuple[PlainCause, ...]
+    conditions: tuple[Condition, ...]
+    nodes: tuple[ResourceNode, ...]
+    leaf: ObjectKey | None
+    waits: Waiting | None
+    app: AppOutputs
+    models: tuple[str, ...] = ()
+    adapters: tuple[AdapterLine, ...] = ()
+    generations: tuple[Generation, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.ref.name
+
+    @property
+    def is_service(self) -> bool:
+        return self.ref.kind == "InferenceService"
+
+    @property
+    def billed(self) -> int:
+        return len(self.app.replicas)
+
+    @property
+    def idle(self) -> int:
+        return sum(not replica.ready for replica in self.app.replicas)
+
+    @property
+    def ready(self) -> int:
+        return self.billed - self.idle
+
+    @property
+    def tone(self) -> Tone:
+        """The graver of the two axes, for the list."""
+        order = [Tone.BAD, Tone.WARN, Tone.BUSY, Tone.QUIET, Tone.GOOD]
+        if self.health.word == "Asleep":
+            return self.sync.tone if self.sync.tone is not Tone.GOOD else Tone.QUIET
+        return min(self.sync.tone, self.health.tone, key=order.index)
+
+
+def document_view(
+    row: DocumentRow,
+    records: Mapping[ObjectKey, ObjectRecord],
+    waits: Waiting | None,
+    generations: Sequence[Generation],
+) -> DocumentView:
+    """Everything of one document."""
+    conditions = {condition.type: condition for condition in row.conditions}
+    app_key = ObjectKey(Kind.APP, row.ref.name)
+    app = AppOutputs()
+    models: tuple[str, ...] = ()
+    lines: tuple[AdapterLine, ...] = ()
+    if row.ref.kind == "InferenceService":
+        app = app_of(records, row.ref.name)
+        catalogue = records.get(ObjectKey(Kind.CATALOGUE, row.ref.name))
+        lines = _adapters(catalogue, app)
+        models = (row.ref.name, *(line.name for line in lines)) if catalogue else ()
+    sync, health = sync_of(conditions), health_of(conditions)
+    nodes = tuple(graph_of(row.ref, records))
+    return DocumentView(
+        row.ref,
+        row.generation,
+        row.observed,
+        _verdict(row.ref, sync, health, app, lines),
+        sync,
+        health,
+        health.word in ("Healthy", "Asleep"),
+        causes_of(conditions),
+        row.conditions,
+        nodes,
+        _leaf(app_key, nodes, records),
+        waits,
+        app,
+        models,
+        lines,
+        tuple(generations),
+    )
+
+
+def app_of(records: Mapping[ObjectKey, ObjectRecord], service: str) -> AppOutputs:
+    """What was last seen of a service's container app."""
+    record = records.get(ObjectKey(Kind.APP, service))
+    return (AppOutputs.load(record.outputs) if record and record.exists else None) or AppOutputs()
+
+
+def _leaf(
+    app: ObjectKey, nodes: Sequence[ResourceNode], records: Mapping[ObjectKey, ObjectRecord]
+) -> ObjectKey | None:
+    if app in records and (found := leaf_of(app, records)):
+        return found
+    return next((node.leaf for node in nodes if node.leaf), None)
+
+
+def _adapters(record: ObjectRecord | None, app: AppOutputs) -> tuple[AdapterLine, ...]:
+    catalogue = CatalogueOutputs.load(record.outputs) if record and record.exists else None
+    return tuple(
+        AdapterLine(
+            each.name,
+            each.digest[:DIGITS],
+            {replica.name: _cell(replica, each.name) for replica in app.replicas},
+            f"{each.canary.digest[:DIGITS]} on {each.canary.weight} %" if each.canary else "",
+        )
+        for each in (catalogue.adapters if catalogue else ())
+    )
+
+
+def _cell(replica: ReplicaRow, adapter: str) -> AdapterCell:
+    """As that replica reports it."""
+    for each in replica.adapters:
+        if each.name == adapter:
+            return AdapterCell((each.digest or "")[:DIGITS], each.state, each.requests, each.errors)
+    return AdapterCell("", "Not reported")
+
+
+def _verdict(
+    ref: DocumentRef, sync: Axis, health: Axis, app: AppOutputs, adapters: Sequence[AdapterLine]
+) -> str:
+    """The state of a document in one sentence."""
+    name = ref.name if ref.kind == "InferenceService" else f"Environment {ref.name}"
+    if ref.kind == "InferenceService":
+        said = _serving(name, health, app, adapters)
+    elif health.word in ("Healthy", "Asleep"):
+        said = f"{name} is in place"
+    else:
+        said = f"{name} is not in place{_because(health)}"
+    return f"{said}{_beside(sync, health)}."
+
+
+def _serving(name: str, health: Axis, app: AppOutputs, adapters: Sequence[AdapterLine]) -> str:
+    ready = sum(replica.ready for replica in app.replicas)
+    match health.word:
+        case "Healthy":
+            shown = [f"{each.name}@{each.asked}" for each in adapters]
+            if len(shown) > NAMED:
+                shown = [*shown[:NAMED], f"{len(shown) - NAMED} more"]
+            what = f" {', '.join(shown)}" if shown else ""
+            replicas = f" on {ready} of {len(app.replicas)} replicas" if app.replicas else ""
+            return f"{name} serves{what}{replicas}"
+        case "Asleep":
+            return f"{name} is scaled to zero: the next request starts a replica"
+        case "Starting":
+            return f"{name} does not serve yet{_because(health)}"
+        case "Leaving":
+            return f"{name} is being deleted"
+        case "Unknown" | "Not seen yet":
+            return f"Nobody can say whether {name} serves{_because(health)}"
+        case _:
+            return f"{name} does not serve{_because(health)}"
+
+
+def _beside(sync: Axis, health: Axis) -> str:
+    """What is to be added about the document, unless the first half has said it."""
+    if sync.reason == health.reason:
+        return "; a plan waits for you" if sync.word == "Waits for approval" else ""
+    return {
+        "Waits for approval": "; a plan waits for you",
+        "Held": "; the document asks for another version, which is held",
+        "Syncing": "; a change is on its way" if health.word != "Starting" else "",
+        "Out of sync": f"; the document is not applied{_because(sync)}",
+    }.get(sync.word, "")
+
+
+def _because(axis: Axis) -> str:
+    message, _ = split_lines(axis.message)
+    first = message.split("; ")[0].split(". ")[0].rstrip(".")
+    if not first and axis.reason in set(Reason):
+        first = Reason(axis.reason).cause
+    return f": {first}" if first else ""

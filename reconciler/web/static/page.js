@@ -1,0 +1,73 @@
+// Fetches the same page again when the daemon says that something changed, and puts its content in
+// place. Everything works without this file.
+"use strict";
+(() => {
+  const main = () => document.querySelector("main");
+  const lost = document.getElementById("lost");
+  let source, due, last = new Date();
+
+  function answered(yes) {
+    if (yes) last = new Date();
+    lost.querySelector("time").textContent = last.toLocaleTimeString();
+    lost.hidden = yes;
+  }
+
+  // What a person is doing stays: a form that is being filled in, selected text, open parts, focus.
+  const busy = () => main().querySelector("form[method=post]") || !getSelection().isCollapsed
+    || main().contains(document.activeElement?.closest("form"));
+
+  async function refresh() {
+    if (busy()) return void (due = setTimeout(refresh, 2000));
+    let text;
+    try {
+      const answer = await fetch(location.pathname + location.search);
+      if (!answer.ok && answer.status !== 404) return;
+      text = await answer.text();
+    } catch { return answered(false); }
+    if (busy()) return;
+    const page = new DOMParser().parseFromString(text, "text/html");
+    const open = new Map([...main().querySelectorAll("details[id]")].map(e => [e.id, e.open]));
+    const at = document.activeElement?.id;
+    const href = document.activeElement?.getAttribute("href");
+    main().replaceChildren(...page.querySelector("main").childNodes);
+    main().dataset.version = page.querySelector("main").dataset.version;
+    for (const [id, shown] of open) { const e = document.getElementById(id); if (e) e.open = shown; }
+    if (at) document.getElementById(at)?.focus({preventScroll: true});
+    else if (href) [...main().querySelectorAll("a")].find(e => e.getAttribute("href") === href)?.focus({preventScroll: true});
+    const head = document.querySelector("header"), other = page.querySelector("header");
+    if (head.innerHTML !== other.innerHTML) head.replaceChildren(...other.childNodes);
+    document.title = page.title;
+    copies();
+  }
+
+  // A hidden page asks nothing: a browser opens only a few connections to one server.
+  function follow() {
+    source?.close();
+    if (document.hidden) return;
+    source = new EventSource("/updates");
+    source.onopen = () => answered(true);
+    source.onmessage = event => {
+      answered(true);
+      if (event.data !== main().dataset.version) { clearTimeout(due); refresh(); }
+    };
+    source.onerror = () => answered(false);
+  }
+
+  function copies() {
+    if (!navigator.clipboard) return;
+    for (const text of main().querySelectorAll("pre.copy")) {
+      const around = document.createElement("div"), button = document.createElement("button");
+      around.className = "copies";
+      button.type = "button";
+      button.textContent = "Copy";
+      button.onclick = async () => { await navigator.clipboard.writeText(text.textContent); button.textContent = "Copied"; };
+      text.replaceWith(around);
+      around.append(text, button);
+    }
+  }
+
+  document.addEventListener("visibilitychange", follow);
+  setInterval(() => document.hidden || lost.hidden && refresh(), 30000);  // ages grow
+  copies();
+  follow();
+})();

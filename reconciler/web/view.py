@@ -1,0 +1,147 @@
+"""Everything the page shows, as one value built from the store: the only thing that the templates
+read. No HTTP, no Azure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.engine.events import Event
+from reconciler.engine.external import DocumentRef, ObjectKey
+from reconciler.engine.record import ObjectRecord
+from reconciler.engine.store import DocumentRow, Store
+from reconciler.engine.waiting import waiting
+from reconciler.web.axes import Tone
+from reconciler.web.generations import Generation, generations, notes_of
+from reconciler.web.service_view import DocumentView, app_of, document_view
+from reconciler.web.snippets import Snippet, snippets
+from reconciler.web.stages import RolloutStage, stages_of
+
+TIMELINE = 200  # events on a page
+
+
+@dataclass(frozen=True)
+class PageFacts:
+    """What the store does not know. `options` are those with which a command reaches the same
+    target and state; `elapsed` is the present instant of the daemon's clock.
+    """
+
+    target: str
+    leading: bool
+    options: str = ""
+    ca_file: str = ""
+    boot: str = ""
+    elapsed: float = 0.0
+    commit: str = ""
+
+
+@dataclass(frozen=True)
+class PageView:
+    """All documents, and what can be said of them together."""
+
+    facts: PageFacts
+    now: datetime
+    documents: tuple[DocumentView, ...]
+    problems: tuple[str, ...]
+    events: tuple[Event, ...]
+
+    @property
+    def services(self) -> tuple[DocumentView, ...]:
+        return tuple(each for each in self.documents if each.is_service)
+
+    @property
+    def environments(self) -> tuple[DocumentView, ...]:
+        return tuple(each for each in self.documents if not each.is_service)
+
+    @property
+    def waiting(self) -> tuple[DocumentView, ...]:
+        return tuple(each for each in self.documents if each.waits)
+
+    @property
+    def billed(self) -> int:
+        return sum(each.billed for each in self.services)
+
+    @property
+    def idle(self) -> int:
+        return sum(each.idle for each in self.services)
+
+    @property
+    def tone(self) -> Tone:
+        order = [Tone.BAD, Tone.WARN, Tone.BUSY, Tone.QUIET, Tone.GOOD]
+        if self.problems:
+            return Tone.BAD
+        return min((each.tone for each in self.documents), key=order.index, default=Tone.QUIET)
+
+    @property
+    def verdict(self) -> str:
+        """The state of everything in a sentence or two."""
+        services = self.services
+        if not services:
+            return "No service is in the documents."
+        down = [each for each in services if not each.serves]
+        if len(services) == 1:
+            said = services[0].verdict
+        elif not down:
+            asleep = sum(each.health.word == "Asleep" for each in services)
+            rest = f", {asleep} of them scaled to zero" if asleep else ""
+            said = f"All {len(services)} services serve{rest}."
+        else:
+            names = ", ".join(each.name for each in down[:3])
+            more = f" and {len(down) - 3} more" if len(down) > 3 else ""
+            verb = "does" if len(down) == 1 else "do"
+            serving = len(services) - len(down)
+            said = f"{serving} of {len(services)} services serve; {names}{more} {verb} not."
+        if self.problems:
+            said += " The last save is refused, and the version before it goes on."
+        if self.waiting and not (len(services) == 1 and services[0].waits):
+            plans = len(self.waiting)
+            said += f" {plans} {'plan waits' if plans == 1 else 'plans wait'} for you."
+        return said
+
+    def find(self, kind: str, name: str) -> DocumentView | None:
+        return next((each for each in self.documents if each.ref == (kind, name)), None)
+
+    def events_of(self, ref: DocumentRef, limit: int = TIMELINE) -> tuple[Event, ...]:
+        return tuple(event for event in self.events if event.document == ref)[:limit]
+
+
+def view_of(store: Store, facts: PageFacts, now: datetime) -> PageView:
+    """The view of what the daemon last observed, newest events first."""
+    records = {record.key: record for record in store.objects()}
+    waits = {each.document: each for each in waiting(store)}
+    rows = sorted(store.documents(), key=lambda row: (row.ref.kind, row.ref.name))
+    documents = tuple(
+        document_view(row, records, waits.get(row.ref), _generations(store, row, records))
+        for row in rows
+    )
+    problems = tuple((store.get("problems") or "").splitlines())
+    return PageView(facts, now, documents, problems, tuple(reversed(store.events(limit=1000))))
+
+
+def stages(store: Store, view: PageView, document: DocumentView) -> tuple[RolloutStage, ...]:
+    """What is happening to a service now; empty once nothing is."""
+    if not document.is_service or (
+        document.health.tone is Tone.GOOD and document.sync.tone is Tone.GOOD
+    ):
+        return ()
+    records = {record.key: record for record in store.objects()}
+    same = store.get("boot") == view.facts.boot
+    elapsed = view.facts.elapsed if same else None
+    return stages_of(document.nodes, records, document.app, view.now, elapsed)
+
+
+def snippets_of(view: PageView, document: DocumentView) -> tuple[Snippet, ...]:
+    facts = view.facts
+    return snippets(
+        document.name, document.app.endpoint, document.models, facts.options, facts.ca_file
+    )
+
+
+def _generations(
+    store: Store, row: DocumentRow, records: Mapping[ObjectKey, ObjectRecord]
+) -> list[Generation]:
+    if row.ref.kind != "InferenceService":
+        return []
+    return generations(app_of(records, row.ref.name), notes_of(store, row.ref.name))

@@ -1,0 +1,61 @@
+"""Filters of the templates: ages, short names, and the code spans of our own reasons."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from markupsafe import Markup, escape
+
+from reconciler.web.axes import split_lines
+
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_CODE = re.compile(r"`([^`]*)`")
+
+
+def age(when: datetime | float | str | None, now: datetime) -> str:
+    """How long ago that was, in one unit."""
+    at = read_time(when)
+    if at is None:
+        return "-"
+    return span((now - at).total_seconds())
+
+
+def span(seconds: float | None) -> str:
+    """A duration in one unit; a minute has seconds, because one waits for them."""
+    if seconds is None:
+        return "-"
+    whole = max(0, int(seconds))
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if whole >= 2 * size:
+            return f"{whole // size} {unit}"
+    return f"{whole} s"
+
+
+def stamp(when: datetime | float | str | None) -> str:
+    """A time as a machine and a person in another zone read it."""
+    at = read_time(when)
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at else ""
+
+
+def brief(message: str) -> str:
+    """A message without the lines of a log, which stand with the cause."""
+    return split_lines(message)[0]
+
+
+def prose(text: str) -> Markup:
+    """Our own markdown of a reason: code spans stay, links lose their address."""
+    plain = escape(_LINK.sub(r"\1", text))
+    return Markup(_CODE.sub(r"<code>\1</code>", str(plain)))  # noqa: S704 - escaped above
+
+
+def read_time(when: datetime | float | str | None) -> datetime | None:
+    if isinstance(when, datetime):
+        return when
+    if isinstance(when, int | float):
+        return datetime.fromtimestamp(when, UTC)
+    try:
+        at = datetime.fromisoformat(when) if when else None
+    except ValueError:
+        return None
+    return at if at is None or at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,0 +1,191 @@
+"""What the page says of a document, built from the store alone."""
+
+from dataclasses import replace
+
+import pytest
+
+from reconciler.api.kinds import Kind
+from reconciler.api.reasons import Reason
+from reconciler.engine.external import ObjectKey
+from reconciler.web.effects import approval_effects, digest_of, rollback_effects
+from reconciler.web.stages import StageState
+from reconciler.web.view import snippets_of, stages
+from tests.web.worlds import LINES, World, broken, many
+
+
+def _view(state, name="phi"):
+    world = World()
+    world.service(name, state)
+    view = world.look()
+    return world, view, view.find("InferenceService", name)
+
+
+@pytest.mark.parametrize(
+    ("state", "sync", "health", "verdict"),
+    [
+        ("serves", "Synced", "Healthy", "phi serves support@3f9c21aa, sales@3f9c21aa on 2 of 2"),
+        ("asleep", "Synced", "Asleep", "phi is scaled to zero: the next request starts a replica."),
+        ("starts", "Syncing", "Starting", "phi does not serve yet: a replica reads the model."),
+        ("fails", "Out of sync", "Degraded", "phi does not serve: the container of revision"),
+        ("stalls", "Out of sync", "Degraded", "phi does not serve: the subscription has no quota"),
+        ("waits", "Waits for approval", "Healthy", "; a plan waits for you."),
+        ("manual", "Waits for approval", "Healthy", "; a plan waits for you."),
+        ("held", "Held", "Healthy", "; the document asks for another version, which is held."),
+        ("unknown", "Synced", "Unknown", "Nobody can say whether phi serves: Azure does not"),
+    ],
+)
+def test_sync_and_health_are_two_axes(state, sync, health, verdict):
+    """One may be well while the other is not, and the verdict says both in one sentence."""
+    _, view, phi = _view(state)
+    assert (phi.sync.word, phi.health.word) == (sync, health)
+    assert verdict in phi.verdict
+    assert phi.verdict == view.verdict
+
+
+def test_a_failure_has_its_cause_its_remedy_and_its_log_lines():
+    """A night's failure is understood from the page alone, and each cause stands there once."""
+    _, _, phi = _view("fails")
+    (cause,) = phi.causes
+    assert cause.reason == "RevisionFailed"
+    assert cause.lines == tuple(LINES.split(" | "))
+    assert cause.message.endswith("last output is below. phi--r1 still serves")
+    assert "moorage logs" in cause.remedy
+
+
+def test_what_only_takes_its_time_is_no_cause():
+    """A start is told by its stages and not as a fault."""
+    assert _view("starts")[2].causes == ()
+
+
+def test_a_roll_up_leads_to_the_resource_that_explains_it():
+    """The container app waits for a job; the job is the leaf."""
+    _, _, phi = _view("stalls")
+    assert phi.leaf == ObjectKey(Kind.JOB, "phi")
+    app = next(node for node in phi.nodes if node.key.kind == Kind.APP)
+    assert app.leaf == ObjectKey(Kind.JOB, "phi")
+    assert {node.leaf for node in _view("serves")[2].nodes} == {None}
+
+
+def test_the_resources_come_before_what_stands_on_them():
+    """Those that the Environment lends are among them."""
+    _, _, phi = _view("serves")
+    order = [node.key for node in phi.nodes]
+    for node in phi.nodes:
+        assert all(order.index(ref) < order.index(node.key) for ref in node.refs)
+    assert ObjectKey(Kind.RESOURCE_GROUP, "default") in order
+
+
+def test_a_start_is_told_in_stages_against_its_prediction():
+    """What is done, what goes on since when, and what is to come."""
+    world, view, phi = _view("starts")
+    found = {stage.name: stage for stage in stages(world.store, view, phi)}
+    assert found["Azure resources"].state is StageState.DONE
+    assert found["Revision"].state is StageState.DONE
+    assert (found["Replica"].state, found["Replica"].seconds) == (StageState.NOW, 41.0)
+    assert found["Replica"].predicted == 300
+    assert found["Adapters"].state is StageState.TO_COME
+
+
+@pytest.mark.parametrize(
+    ("state", "name"), [("stalls", "Files on the share"), ("fails", "Revision")]
+)
+def test_a_stage_that_failed_ends_the_way(state, name):
+    """It says why, and nothing after it is said to be done."""
+    world, view, phi = _view(state)
+    found = stages(world.store, view, phi)
+    failed = next(stage for stage in found if stage.state is StageState.FAILED)
+    assert failed.name == name
+    assert failed.message
+    after = found[found.index(failed) + 1 :]
+    assert {stage.state for stage in after} <= {StageState.TO_COME}
+
+
+def test_nothing_happens_where_all_is_well():
+    """A service at rest shows no stages."""
+    world, view, phi = _view("serves")
+    assert stages(world.store, view, phi) == ()
+
+
+def test_the_history_says_what_each_generation_changed():
+    """The daemon noted the fields when it wrote them."""
+    _, _, phi = _view("serves")
+    assert [each.revision for each in phi.generations] == ["phi--r2", "phi--r1"]
+    assert phi.generations[0].changes == ("template.containers[vllm].args", "template.scale")
+
+
+def test_an_adapter_stands_against_each_replica():
+    """What each replica answers with, by digest, and what it still loads."""
+    _, _, phi = _view("starts")
+    (support, sales) = phi.adapters
+    assert [cell[:2] for cell in support.cells.values()] == [("3f9c21aa", "Loading")]
+    assert [cell[:2] for cell in sales.cells.values()] == [("3f9c21aa", "Loaded")]
+    assert (phi.billed, phi.idle) == (1, 1)
+
+
+def test_an_approval_says_what_stops():
+    """A deletion names the service that stops; a change names what its strategy does to callers."""
+    _, view, phi = _view("waits")
+    texts = [effect.text for effect in approval_effects(view, phi, "Surge") if effect.stops]
+    assert texts == ["phi stops serving."]
+    _, view, phi = _view("manual")
+    (effect,) = approval_effects(view, phi, "Recreate")
+    assert effect.stops
+    assert "phi does not serve while a new revision" in effect.text
+    assert "300 s predicted" in effect.text
+    assert effect.changes[0] == "template.scale.maxReplicas: 1 -> 4"
+    (kept,) = approval_effects(view, phi, "Surge")
+    assert not kept.stops
+    assert digest_of((effect,)) != digest_of((kept,))
+
+
+def test_a_replacement_of_what_others_stand_on_stops_them_all():
+    """The managed environment is deleted and created again: every app in it is named."""
+    world = World()
+    world.service("a")
+    world.service("b")
+    record = next(r for r in world.store.objects() if r.key.kind == Kind.ENVIRONMENT)
+    world.store.put_object(replace(record, reason=Reason.AWAITING_APPROVAL))
+    view = world.look()
+    effects = approval_effects(view, view.find("Environment", "default"), "")
+    assert [effect.text.split()[0] for effect in effects if effect.stops] == ["a", "b"]
+
+
+def test_a_rollback_says_whether_anybody_waits():
+    """The former revision is off, so it has to start first."""
+    _, _, phi = _view("serves")
+    effects = rollback_effects(phi, phi.generations[1], "Recreate")
+    assert any(effect.stops and "phi--r1" in effect.text for effect in effects)
+
+
+@pytest.mark.parametrize(
+    ("count", "verdict"),
+    [
+        (0, "No service is in the documents."),
+        (1, "service-000 serves"),
+        (30, "26 of 30 services serve; service-002, service-003, service-004 and 1 more do not."),
+    ],
+)
+def test_one_sentence_for_all(count, verdict):
+    """The title says how many serve and names those that do not."""
+    assert many(count).look().verdict.startswith(verdict)
+
+
+def test_a_refused_save_is_in_the_verdict():
+    """And the version before it goes on."""
+    assert "The last save is refused" in broken().look().verdict
+
+
+def test_snippets_name_the_endpoint_and_no_key():
+    """The key comes from the command at the moment of use."""
+    _, view, phi = _view("serves")
+    text = "\n".join(snippet.text for snippet in snippets_of(view, phi))
+    assert "https://phi.swedencentral.example/v1" in text
+    assert "$(moorage key phi)" in text
+
+
+def test_a_damaged_note_of_the_history_costs_nothing_else():
+    """The state file is a cache that an older release or a full disk may have left in any form."""
+    world, _, _ = _view("serves")
+    for text in ("{not json", "[]", '{"phi--r2": 7}', '{"phi--r2": {"changes": 1}}'):
+        world.store.put("generations phi", text)
+        assert world.look().find("InferenceService", "phi").generations[0].changes == ()
