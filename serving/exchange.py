@@ -16,10 +16,10 @@ from typing import Any
 
 from serving.answers import Answer, Message, Send, refuse, too_large, translated
 from serving.bodies import Incoming, Lane, RefusedError, answer_and_drop, read
-from serving.catalogue import GATEWAY_KEY, Cors, Limits
+from serving.catalogue import Cors, Limits
 from serving.keys import Header, Key, Keys, Refusal
 from serving.limits import Bounds, Demand, judge
-from serving.relayed import asked_by, is_stream, with_usage
+from serving.relayed import is_stream, with_usage
 from serving.schemas import compiles
 from serving.traffic import Call, current_call
 
@@ -73,15 +73,14 @@ class Exchange:
         self._app, self._door, self._key, self._scope = app, door, key, scope
         self._deployment = deployment
         self._bounds = Bounds.of(door.limits, key.limits)
-        name, evaluation = asked_by(key, scope["headers"])
-        self.relayed = key.name == GATEWAY_KEY
+        self.relayed = key.relayed
         self._call = Call(
-            name,
+            key.name,
             _request_id(scope),
             models=key.models,
             prompt_limit=self._bounds.prompt_tokens,
             output_limit=self._bounds.output_tokens,
-            prompt_logprobs=evaluation,
+            prompt_logprobs=key.evaluation,
             route=scope["path"],
         )
 

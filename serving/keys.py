@@ -23,7 +23,7 @@ from serving.catalogue import (
 from serving.limits import Demand
 
 Header = tuple[bytes, bytes]
-_TOLD = re.compile(rb"[A-Za-z0-9._:@-]{1,100}")  # what a log may show of a name
+_TOLD = re.compile(rb"[A-Za-z0-9._:@/-]{1,100}")  # what a log may show of a name
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Key:
-    """`models` is None for a key that may use all of them."""
+    """`models` is None for a key that may use all of them; `relayed` is a gateway's key."""
 
     name: str
     sha256: bytes
@@ -88,6 +88,7 @@ class Key:
     evaluation: bool = False
     limits: KeyLimits | None = None
     use: Use = field(default_factory=Use)
+    relayed: bool = False
 
 
 def _behind_gateway(key: Key, headers: Iterable[Header]) -> Key:
@@ -97,7 +98,8 @@ def _behind_gateway(key: Key, headers: Iterable[Header]) -> Key:
     told = [value for name, value in headers if name == KEY_NAME_HEADER.encode()]
     if len(told) == 1 and _TOLD.fullmatch(told[0]):
         key = replace(key, name=f"{key.name}/{told[0].decode()}")
-    return replace(key, evaluation=(EVALUATION_HEADER.encode(), b"1") in headers)
+    evaluation = (EVALUATION_HEADER.encode(), b"1") in headers
+    return replace(key, evaluation=evaluation, relayed=True)
 
 
 @dataclass(frozen=True)

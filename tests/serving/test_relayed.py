@@ -43,16 +43,14 @@ async def _asked(key, headers=NAMED, inner=None):
 
 async def test_a_gateway_names_the_key_that_asks():
     """The request is counted for the caller's key, with the rights that the gateway gives it."""
-    asked, _ = await _asked(api_key(GATEWAY_KEY, KEY, evaluation=True))
-    assert (asked.key, asked.prompt_logprobs) == ("phi/team", True)
-    asked, _ = await _asked(api_key(GATEWAY_KEY, KEY, evaluation=True), NAMED[:2])
-    assert (asked.key, asked.prompt_logprobs) == ("phi/team", False)
-    asked, _ = await _asked(api_key(GATEWAY_KEY, KEY), [*AUTHORIZED, (NAMED[1][0], b"a\nb")])
-    assert asked.key == GATEWAY_KEY
+    asked, _ = await _asked(api_key(GATEWAY_KEY, KEY))
+    assert (asked.key, asked.prompt_logprobs) == ("gateway/phi/team", True)
+    asked, _ = await _asked(api_key(GATEWAY_KEY, KEY), NAMED[:2])
+    assert (asked.key, asked.prompt_logprobs) == ("gateway/phi/team", False)
 
 
-async def test_nobody_else_is_believed():
-    """A caller's own headers change neither its name nor its rights."""
+async def test_nobody_else_is_told():
+    """A caller's own headers change neither its name nor its rights, nor what it reads."""
     asked, body = await _asked(api_key("default", KEY))
     assert (asked.key, asked.prompt_logprobs) == ("default", False)
     assert b"moorage" not in body
