@@ -37,7 +37,7 @@ from reconciler.registrations import Registrations
 from reconciler.settings import Settings
 from reconciler.sources import owned, sets
 from reconciler.sources.documents import DocumentSource, Snapshot
-from reconciler.sources.orders import end_rollbacks, orders_of, rollbacks_of
+from reconciler.sources.orders import end_orders, orders_of, promotions_of, rollbacks_of
 from reconciler.sources.policy import with_sync_policy
 from reconciler.sources.remote import Fetched, RemoteSources
 
@@ -147,7 +147,7 @@ class Intake:
         ):
             self._tell(event)
         documents = snapshot.manifest.documents
-        end_rollbacks(self.composition.desired, self._store)
+        end_orders(self.composition.desired, self._store)
         intended = Intended(
             snapshot,
             self.composition,
@@ -207,6 +207,7 @@ class Intake:
             rollbacks=rollbacks_of(documents, self._store),
             gateway=snapshot.gateway,
             ca=settings.ca_file.read_text() if settings.ca_file else None,
+            promotions=promotions_of(documents, self._store),
         )
         return compose(documents, world)
 

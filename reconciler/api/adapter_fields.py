@@ -14,18 +14,18 @@ from reconciler.api.fields import Bool, Fault, Int, Model, bounded, refuse_any
 from reconciler.api.source import AdapterText
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION = re.compile(r"(?P<number>[1-9]\d{0,5})(?P<unit>[smhd])", re.ASCII)
+DURATION = re.compile(r"(?P<number>[1-9]\d{0,5})(?P<unit>[smhd])", re.ASCII)
 
 Duration = Annotated[
     str,
     bounded(
-        lambda value: _DURATION.fullmatch(value) is not None,
+        lambda value: DURATION.fullmatch(value) is not None,
         "{!r} is no length of time",
         "write 90s, 30m, 2h or 1d",
     ),
     Field(
         json_schema_extra={
-            "pattern": f"^{_DURATION.pattern.replace('?P<number>', '').replace('?P<unit>', '')}$"
+            "pattern": f"^{DURATION.pattern.replace('?P<number>', '').replace('?P<unit>', '')}$"
         }
     ),
 ]
@@ -41,7 +41,7 @@ EvaluationFile = Annotated[
 
 def seconds(duration: str) -> int:
     """The length of a `Duration`."""
-    match = _DURATION.fullmatch(duration)
+    match = DURATION.fullmatch(duration)
     assert match
     return int(match["number"]) * _SECONDS[match["unit"]]
 

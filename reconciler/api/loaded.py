@@ -65,13 +65,19 @@ class Loaded:
 
     def files(self) -> Iterator[tuple[Steps, Path]]:
         """The local files that the document names besides its folders, absolute: evaluations."""
+        for path in self._evaluations():
+            found = self.node.at(path)
+            if found and isinstance(found.scalar, str):
+                yield path, self.base_dir / found.scalar
+
+    def _evaluations(self) -> Iterator[Steps]:
         adapters = self.node.at(("spec", "adapters"))
         for index in range(len(adapters.items) if adapters else 0):
-            for steps in (("evaluation",), ("canary", "evaluation")):
-                path: Steps = ("spec", "adapters", index, *steps)
-                found = self.node.at(path)
-                if found and isinstance(found.scalar, str):
-                    yield path, self.base_dir / found.scalar
+            yield "spec", "adapters", index, "evaluation"
+            yield "spec", "adapters", index, "canary", "evaluation"
+        steps = self.node.at(("spec", "rollout", "steps"))
+        for index in range(len(steps.items) if steps else 0):
+            yield "spec", "rollout", "steps", index, "evaluation"
 
 
 def written_sources(node: Node) -> Iterator[tuple[Steps, str]]:

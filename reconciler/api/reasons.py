@@ -174,6 +174,12 @@ class Reason(StrEnum):
         " former one serves, and the document still asks for the new one",
         "the message says why; change the spec (or the adapter) and save to try again",
     )
+    PAUSED = "Paused", "a step of a rollout lasts for a time", "wait, or `moorage promote`"
+    AWAITING_PROMOTION = (
+        "AwaitingPromotion",
+        "a step of a rollout lasts until a person decides; both revisions serve",
+        "`moorage promote`, or `moorage rollback`",
+    )
     PROMOTED = (
         "Promoted",
         "a canary serves under its adapter's name and the document still calls it a canary",
@@ -204,10 +210,7 @@ class Reason(StrEnum):
         "Released",
         "no document asks for an adopted resource; it keeps running, without Moorage's tags",
     )
-    GARBAGE_COLLECTED = (
-        "GarbageCollected",
-        "an unused folder on the share was deleted (an event)",
-    )
+    GARBAGE_COLLECTED = "GarbageCollected", "an unused folder on the share was deleted (an event)"
 
     # trouble
     NOT_READY = (
@@ -215,11 +218,7 @@ class Reason(StrEnum):
         "the document was ready and is no longer ready (an event)",
         "see the message",
     )
-    SIGN_IN_FAILED = (
-        "SignInFailed",
-        "the credential was refused",
-        "check the credential's settings",
-    )
+    SIGN_IN_FAILED = "SignInFailed", "the credential was refused", "check the credential's settings"
     LOGIN_UNREACHABLE = (
         "LoginUnreachable",
         "the login host does not answer",

@@ -245,6 +245,17 @@ def gateway_folder(environment: str) -> str:
 
 
 @dataclass(frozen=True)
+class RolloutStep:
+    """A step of a rollout: the new revision has `weight` percent of the traffic for at least
+    `pause` seconds (None: until a person promotes it) and until it has met its `evaluation`.
+    """
+
+    weight: int
+    pause: int | None = 0
+    evaluation: tuple[Expectation, ...] = ()
+
+
+@dataclass(frozen=True)
 class ContainerAppSpec(ResourceSpec):
     """A container app. `template` is the revision's template; its name carries `suffix`, a hash of
     what makes the revision differ. `runtime` is left out of that hash: a newer serving package
@@ -262,6 +273,9 @@ class ContainerAppSpec(ResourceSpec):
     startup_seconds: int = 0  # predicted, for a cold start
     deadline_seconds: int = 600  # for a new revision to be ready
     smoke: tuple[str, int | None] = ("/", None)  # path and expected status; None: below 500
+    steps: tuple[RolloutStep, ...] = ()  # of a BlueGreen rollout
+    evaluator: str = ""  # the API key with which steps are evaluated
+    promoted: int = 0  # the weight up to which `moorage promote` lets the steps go on
     instead: str = ""  # the revision that a person wants to serve, by `moorage rollback`
     place: str = field(default="", compare=False)  # file:line of the document's spec, for messages
 

@@ -14,22 +14,14 @@ from reconciler.api.adapter_fields import Adapter
 from reconciler.api.auth_fields import Auth, Limits, RequestLog
 from reconciler.api.engine_flags import EngineArgs
 from reconciler.api.environment_variables import Variables, model_variable_faults
-from reconciler.api.fields import AnyCaseEnum, Fault, Int, Items, Model, bounded, refuse_any, unique
+from reconciler.api.fields import Fault, Int, Items, Model, bounded, refuse_any, unique
 from reconciler.api.ingress_fields import Ingress
 from reconciler.api.mounts import CODE_PATH, Mount, MountPath, mount_faults
 from reconciler.api.openings import opening_faults
 from reconciler.api.policies import AdoptionPolicy, DeletionPolicy, ReconcilePolicy
+from reconciler.api.rollout_fields import Rollout
 from reconciler.api.source import CodeText, SourceText
 from reconciler.api.vllm_versions import flag_faults, image_faults
-
-
-class Strategy(AnyCaseEnum):
-    """How a new revision replaces the old one."""
-
-    AUTO = "Auto"
-    SURGE = "Surge"
-    RECREATE = "Recreate"
-    BLUE_GREEN = "BlueGreen"
 
 
 class BaseModelSource(Model):
@@ -102,29 +94,6 @@ class Scale(Model):
             )
             refuse_any([fault])
         return self
-
-
-class Smoke(Model):
-    path: Annotated[
-        str,
-        bounded(
-            lambda value: re.fullmatch(r"/[!-~]{0,1023}", value, re.ASCII) is not None,
-            "{!r} is no path of a request",
-            "begin it with /, such as /health, and encode what is not ASCII",
-        ),
-    ] = "/"
-    """What is asked for."""
-    expect_status: Annotated[Int, Field(ge=100, le=599)] | None = None
-    """The status that the answer must have; anything below 500 when left out."""
-
-
-class Rollout(Model):
-    strategy: Strategy = Strategy.AUTO
-    """Surge needs a second GPU for a while, Recreate a gap; Auto takes Surge only where a GPU is
-    free.
-    """
-    smoke: Smoke = Smoke()
-    """The request that a new revision must answer before it takes traffic."""
 
 
 class InferenceServiceSpec(Model):

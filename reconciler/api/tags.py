@@ -16,7 +16,8 @@ ENVIRONMENT = PREFIX + "environment"
 ADOPTED = PREFIX + "adopted"
 APPLIED = PREFIX + "applied"  # when and from where; written, never compared
 HELD = PREFIX + "held"  # the decision against a revision, see kinds/hold.py
-OURS = (OWNER, DOCUMENT, ENVIRONMENT, ADOPTED, APPLIED, HELD)
+STEP = PREFIX + "step"  # where a rollout in steps stands, see kinds/course.py
+OURS = (OWNER, DOCUMENT, ENVIRONMENT, ADOPTED, APPLIED, HELD, STEP)
 
 
 def ownership(owner: str, document: str, environment: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ words. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from reconciler.api import auth_fields
@@ -47,6 +47,12 @@ def in_front(
         # Without a limit of the service's own, the model's counts, and no key can pass that.
         most[name] = max(asked) if asked and own is not None and max(asked) > own else None
     return GatewayInFront(app, KeyLimits(**most) if any(most.values()) else None)
+
+
+def evaluator(keys: Sequence[ApiKey], service: str) -> str:
+    """The name of a key that may use the base model; empty where none may."""
+    may = (one.name for one in keys if one.models is None or service in one.models)
+    return next(may, "")
 
 
 def limits(documented: auth_fields.Limits, flags: Mapping[str, Any]) -> Limits:

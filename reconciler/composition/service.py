@@ -5,7 +5,7 @@ container app. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from reconciler.api.resources import (
     ShareRef,
 )
 from reconciler.api.source import Missing, SourceRef
-from reconciler.composition import download, gate, template
+from reconciler.composition import download, gate, rollout, template
 from reconciler.composition.engine_args import engine_args
 from reconciler.composition.environment import storage_key
 from reconciler.composition.names import Names, digest
@@ -215,7 +215,9 @@ class ServiceComposer:
             service=self.name,
             template=revision,
             suffix=template.suffix(revision, profile),
-            strategy=spec.rollout.strategy.value,
+            strategy="BlueGreen" if spec.rollout.steps else spec.rollout.strategy.value,
+            steps=rollout.steps(spec.rollout.steps, self._evaluation),
+            evaluator=gate.evaluator(spec.auth.api_keys, self.name) if serves_model else "",
             key_names=self._keys() if serves_model else (),
             share=self.place.share,
             engine=engine,
@@ -229,8 +231,7 @@ class ServiceComposer:
             smoke=(spec.rollout.smoke.path, spec.rollout.smoke.expect_status),
             place=self.place.written,
         )
-        refused, instead = self.world.rollbacks.get(self.name, ("", ""))
-        return replace(app, instead=instead) if refused == app.revision else app
+        return rollout.decided(app, self.world)
 
     def _template(
         self, container: dict[str, Any], model_bytes: int, *, serves_model: bool

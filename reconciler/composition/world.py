@@ -35,9 +35,10 @@ class World:
     can be mounted; `fetched` has the folders here of adapters from elsewhere, `models` what the hub
     says of models, both by source, and `missing` why a source is in neither; `evaluations` holds
     the cases by file, `orders` what a person decided, by service and adapter, and `rollbacks` the
-    revision that is not to serve and the one that is to, by service. `gateway` is the runtime of
-    gateways, None where none is asked for, and `ca` the authority in
-    PEM that signs endpoints where the system's own do not.
+    revision that is not to serve and the one that is to, by service; `promotions` has the revision
+    that may go on with its steps and the weight up to which it may, by service. `gateway` is the
+    runtime of gateways, None where none is asked for, and `ca` the authority in PEM that signs
+    endpoints where the system's own do not.
     """
 
     subscription: str
@@ -58,6 +59,7 @@ class World:
     rollbacks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     gateway: Tree | Missing | None = None
     ca: str | None = None
+    promotions: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     def generation(self, document: DocumentRef) -> int:
         return self.generations.get(document, 1)

@@ -55,6 +55,7 @@ STANDS_FOR: dict[ConditionType, frozenset[Reason]] = {
     ConditionType.ENDPOINT_REACHABLE: frozenset(),
 }
 _STUCK = {Phase.STALLED, Phase.NOT_CONVERGING, Phase.BLOCKED}
+_STILL = FAILING | {Reason.AWAITING_PROMOTION}
 _MOVING = {
     Phase.RETRYING,
     Phase.DELETING,
@@ -117,7 +118,7 @@ def progressing(state: DocumentState, records: Iterable[ObjectRecord]) -> Mark:
     stuck = [
         record
         for record in records
-        if record.phase in _STUCK or (record.phase is Phase.UNREADY and record.reason in FAILING)
+        if record.phase in _STUCK or (record.phase is Phase.UNREADY and record.reason in _STILL)
     ]
     if not moving and not stuck:
         return Mark(ConditionType.PROGRESSING, Status.FALSE, Reason.IN_SYNC)

@@ -8,7 +8,7 @@ from enum import IntEnum
 from reconciler.api.reasons import Reason
 from reconciler.engine.external import ObjectKey, Policy
 from reconciler.engine.ledger import Ledger
-from reconciler.engine.record import Phase
+from reconciler.engine.record import ObjectRecord, Phase
 
 
 class ExitClass(IntEnum):
@@ -27,6 +27,9 @@ _OF_PHASE = {
     Phase.BLOCKED: ExitClass.WAITING_FOR_HUMAN,
 }
 HELD = (Reason.ROLLED_BACK, Reason.PROMOTED)  # it serves, and the document asks for something else
+# What waits for a person, and for how many seconds it must: the GPU of a replica that ends may
+# still count against the quota.
+ASKING = {Reason.AWAITING_PROMOTION: 0.0, Reason.REPLICAS_MISSING: 30.0}
 _WORSE = [ExitClass.DONE, ExitClass.WAITING_FOR_HUMAN, ExitClass.FAILED]
 
 
@@ -55,6 +58,8 @@ def _of_desired(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
         return ExitClass.FAILED
     if record.phase is Phase.READY and record.reason in HELD:
         return ExitClass.WAITING_FOR_HUMAN
+    if record.phase is Phase.UNREADY and _asks(ledger, record):
+        return ExitClass.WAITING_FOR_HUMAN
     if (
         record.phase is Phase.READY
         and not record.synced
@@ -73,6 +78,12 @@ def _of_desired(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
         if not reasons or None in reasons or _worst(reasons) is ExitClass.DONE
         else _worst(reasons)
     )
+
+
+def _asks(ledger: Ledger, record: ObjectRecord) -> bool:
+    """Whether it serves, and a person must do something for it to be as the document asks."""
+    lasted = ledger.clock.elapsed() - record.since
+    return any(record.reason is r and lasted >= least for r, least in ASKING.items())
 
 
 def _of_gone(ledger: Ledger, key: ObjectKey) -> ExitClass | None:

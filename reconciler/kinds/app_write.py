@@ -177,7 +177,7 @@ def _step_changes(
     spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen, step: Step
 ) -> tuple[Change, ...]:
     """What a rollout step writes, as field paths a person can read."""
-    if step.action in (Action.NONE, Action.WAIT):
+    if step.action in (Action.NONE, Action.WAIT, Action.PAUSE):
         return ()
     if step.action in (Action.HOLD, Action.RELEASE):
         before, after = tags.tag(found, tags.HELD), " ".join(step.revisions)

@@ -78,6 +78,8 @@ class Causes:
             return Tale(Reason.ROLLED_BACK, message, whole=seen.proven)
         if verdict.failed:
             return Tale(Reason.REVISION_FAILED, verdict.failed)
+        if step.action is Action.PAUSE:
+            return Tale(Reason.AWAITING_PROMOTION if step.asks else Reason.PAUSED, step.message)
         if step.action not in (Action.NONE, Action.WAIT):
             return Tale(Reason.ROLLING_OUT, step.message or seen.message, whole=seen.proven)
         if seen.wanted is not None and seen.wanted.failed:

@@ -37,6 +37,7 @@ from reconciler.kinds.aim import Aim, aim_at
 from reconciler.kinds.app_write import AppWrite
 from reconciler.kinds.arm_resource import SETTLED, ArmResource
 from reconciler.kinds.connections import Connections
+from reconciler.kinds.course import Course, StepReached, noted
 from reconciler.kinds.endpoint import reach
 from reconciler.kinds.hold import BY_PERSON, Hold
 from reconciler.kinds.quota import resolve_strategy
@@ -106,7 +107,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             marks=(*seen.marks(found, step), *reached),
             reason=tale.reason,
             message=tale.message,
-            poll_after=None if settled else self.looks.turns.pause(),
+            poll_after=None if settled else max(step.left, self.looks.turns.pause()),
             provisional=step.action is not Action.NONE,
             held=held is not None,
             failed=bool(verdict.failed)
@@ -173,7 +174,11 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         if strategy == "BlueGreen" and moves:
             strategy = "Surge"
         weights = app_write.weights_of(found)
-        return rollout.next_step(spec.revision, strategy, seen.revisions, weights, verdict, hold)
+        now = self.arm.time.now()
+        course = Course(spec.steps, StepReached.on(found), now, spec.promoted, verdict.unmet)
+        return rollout.next_step(
+            spec.revision, strategy, seen.revisions, weights, verdict, hold, course
+        )
 
     async def _head(
         self,
@@ -238,6 +243,10 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
                 for revision, weight in (step.weights or {}).items()
             ]
             properties["configuration"]["ingress"] = {**ingress, "traffic": traffic}
+            existing = patch.get("tags") or (await self._there(spec)).get("tags") or {}
+            now, weights = self.arm.time.now(), step.weights or {}
+            if marks := noted(existing, weights, step.revisions[0], now):
+                patch["tags"] = marks
         if step.action is not Action.WRITE:
             return Wrote(told, await apps.patch_app(self.arm, group, name, patch))
         self.trials.writes(spec)

@@ -1,7 +1,8 @@
 """What a rollout or a rollback does next, decided from what is there. Pure and level-triggered: it
 holds no state between calls, so a daemon that dies in the middle goes on where Azure stands.
 
-`trial` judges the new revision, `hold` is the decision against it, `container_app` writes.
+`trial` judges the new revision, `course` knows its steps, `hold` is the decision against it,
+`container_app` writes.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from dataclasses import dataclass
 from enum import Enum
 
 from reconciler.api.outputs import Revision
+from reconciler.kinds.course import Course
 from reconciler.kinds.hold import Hold
-
-BLUE_GREEN_STEPS = (10, 50, 100)
 
 
 class Action(Enum):
-    """Each value is one write, but for NONE and WAIT."""
+    """Each value is one write, but for NONE, WAIT and PAUSE."""
 
     NONE = "none"
     WAIT = "wait"
+    PAUSE = "pause"
     WRITE = "write the template"
     ACTIVATE = "activate"
     SHIFT = "move the traffic"
@@ -32,19 +33,23 @@ class Action(Enum):
 @dataclass(frozen=True)
 class Step:
     """The next write; `revisions` are its objects, `weights` the traffic to set when it
-    is a SHIFT.
+    is a SHIFT. Of a PAUSE, `asks` says that a person ends it, `left` when to look again, in
+    seconds.
     """
 
     action: Action
     revisions: tuple[str, ...] = ()
     weights: Mapping[str, int] | None = None
     message: str = ""
+    asks: bool = False
+    left: float = 0.0
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What is known of the wanted revision beside Azure's word: `failed` says why it will not
-    serve, `answered` that it may take traffic because its smoke request was answered as asked.
+    serve, `answered` that it may take traffic because its smoke request was answered as asked,
+    `unmet` what the evaluation of the step at hand still lacks.
     `instead` is the revision that a person wants to serve; empty for the last good one.
     """
 
@@ -52,6 +57,7 @@ class Verdict:
     answered: bool = True
     message: str = ""
     instead: str = ""
+    unmet: str = ""
 
 
 def next_step(
@@ -61,6 +67,7 @@ def next_step(
     weights: Mapping[str, int],
     verdict: Verdict | None = None,
     hold: Hold | None = None,
+    course: Course | None = None,
 ) -> Step:
     """The step from `revisions` and the traffic `weights` (revision name -> 0..100) toward `wanted`
     alone serving; away from it when it has `failed` or `hold` is against it.
@@ -72,12 +79,13 @@ def next_step(
     verdict = verdict or Verdict()
     if hold and hold.refused == wanted and _named(hold.serves, revisions):
         if _serves_meanwhile(hold.serves, revisions, weights):
-            return _forward(hold.serves, strategy, revisions, weights, Verdict())
+            back = "Surge" if strategy == "BlueGreen" else strategy  # all at once
+            return _forward(hold.serves, back, revisions, weights, Verdict(), Course())
         return _backward(hold.serves, revisions, weights)
     good = verdict.instead or last_good(wanted, revisions, weights)
     if verdict.failed and good:
         return Step(Action.HOLD, (wanted, good), message=verdict.failed)
-    step = _forward(wanted, strategy, revisions, weights, verdict)
+    step = _forward(wanted, strategy, revisions, weights, verdict, course or Course())
     if hold and step.action is Action.NONE:
         message = f"revision {hold.refused} is not asked for any more"
         return Step(Action.RELEASE, (hold.refused,), message=message)
@@ -101,6 +109,7 @@ def _forward(
     revisions: Sequence[Revision],
     weights: Mapping[str, int],
     verdict: Verdict,
+    course: Course,
 ) -> Step:
     found = _named(wanted, revisions)
     others = [revision for revision in revisions if revision.active and revision.name != wanted]
@@ -114,17 +123,34 @@ def _forward(
         return Step(Action.WAIT, (wanted,), message=_waiting(found))
     if not verdict.answered:
         return Step(Action.WAIT, (wanted,), message=verdict.message)
-    target = _weights(wanted, strategy, weights)
-    if dict(weights) != target:
-        return Step(
-            Action.SHIFT,
-            (wanted,),
-            target,
-            f"revision {wanted} takes {target[wanted]} % of the traffic",
-        )
-    if others and target == {wanted: 100}:
+    if move := _move(wanted, strategy, revisions, weights, course):
+        return move
+    if others:
         return _deactivate(others, "the old revision has no traffic any more")
     return Step(Action.NONE)
+
+
+def _move(
+    wanted: str,
+    strategy: str,
+    revisions: Sequence[Revision],
+    weights: Mapping[str, int],
+    course: Course,
+) -> Step | None:
+    """The next move of the traffic, or the pause before it; None once `wanted` has all of it."""
+    target, leg = {wanted: 100}, None
+    old = max((n for n in weights if n != wanted), key=lambda name: weights[name], default="")
+    there = _named(old, revisions)
+    if strategy == "BlueGreen" and there and there.active and weights[old]:
+        leg = course.leg(wanted, weights.get(wanted, 0))
+        if leg.weight < 100:
+            target = {wanted: leg.weight, old: 100 - leg.weight}
+    if dict(weights) == target and (leg is None or leg.noted):
+        if leg is None or not leg.stays:
+            return None
+        return Step(Action.PAUSE, (wanted,), message=leg.stays, asks=leg.asks, left=leg.left)
+    message = f"revision {wanted} takes {target[wanted]} % of the traffic"
+    return Step(Action.SHIFT, (wanted,), target, message)
 
 
 def _backward(good: str, revisions: Sequence[Revision], weights: Mapping[str, int]) -> Step:
@@ -157,16 +183,6 @@ def _deactivate(revisions: Sequence[Revision], message: str) -> Step:
 
 def _named(name: str, revisions: Sequence[Revision]) -> Revision | None:
     return next((revision for revision in revisions if revision.name == name), None)
-
-
-def _weights(wanted: str, strategy: str, now: Mapping[str, int]) -> dict[str, int]:
-    if strategy != "BlueGreen" or not any(weight for name, weight in now.items() if name != wanted):
-        return {wanted: 100}
-    share = next((step for step in BLUE_GREEN_STEPS if step > now.get(wanted, 0)), 100)
-    if share == 100:
-        return {wanted: 100}
-    old = max((name for name in now if name != wanted), key=lambda name: now[name])
-    return {wanted: share, old: 100 - share}
 
 
 def _waiting(revision: Revision) -> str:

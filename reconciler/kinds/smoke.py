@@ -38,13 +38,10 @@ async def smoke(
     is not asked, nor is a revision that listens on another port: the port is the app's, and moves
     with the traffic. Nothing is wrong with either.
     """
-    ingress = (found["properties"].get("configuration") or {}).get("ingress") or {}
-    host = str(ingress.get("fqdn") or "")
-    wanted = spec.body["properties"]["configuration"]["ingress"].get("targetPort")
-    if not host or not ingress.get("external") or ingress.get("targetPort") != wanted:
+    place = address(spec, revision, found)
+    if place is None:
         return SmokeAnswer()
-    app, _, domain = host.partition(".")
-    named = f"{revision}.{domain}" if domain and app == spec.name else f"{revision}.{host}"
+    host, named = place
     headers = {"Host": named, "Connection": "close"}
     path, expected = spec.smoke
     try:
@@ -55,6 +52,19 @@ async def smoke(
             return _judge(revision, path, expected, answer.status, body)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return SmokeAnswer(f"revision {revision}: GET {path} got no answer: {type(error).__name__}")
+
+
+def address(
+    spec: ContainerAppSpec, revision: str, found: Mapping[str, Any]
+) -> tuple[str, str] | None:
+    """The app's host name and the revision's own; None where it cannot be asked from outside."""
+    ingress = (found["properties"].get("configuration") or {}).get("ingress") or {}
+    host = str(ingress.get("fqdn") or "")
+    wanted = spec.body["properties"]["configuration"]["ingress"].get("targetPort")
+    if not host or not ingress.get("external") or ingress.get("targetPort") != wanted:
+        return None
+    app, _, domain = host.partition(".")
+    return host, f"{revision}.{domain}" if domain and app == spec.name else f"{revision}.{host}"
 
 
 def _judge(revision: str, path: str, expected: int | None, status: int, body: bytes) -> SmokeAnswer:

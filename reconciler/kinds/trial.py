@@ -1,5 +1,6 @@
-"""Whether a new revision will serve: by Azure's word on it, by its deadline, and by its smoke
-request, sent before it takes any traffic. `rollout` acts on the verdict.
+"""Whether a new revision will serve: by Azure's word on it, by its deadline, by its smoke request,
+sent before it takes any traffic, and by the evaluations of its steps. `rollout` acts on the
+verdict.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from reconciler.api.outputs import AppOutputs, Boot, Revision
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm.clients import Arm
 from reconciler.engine.clock import Clock
+from reconciler.kinds.evaluation import Evaluations
 from reconciler.kinds.replicas import Seen
 from reconciler.kinds.rollout import Verdict
 from reconciler.kinds.smoke import smoke
@@ -29,6 +31,7 @@ class Trials:
 
     def __init__(self, arm: Arm, clock: Clock) -> None:
         self.arm, self.clock = arm, clock
+        self.evaluations = Evaluations(arm, clock)
         self._answered: dict[str, str] = {}  # the revision whose smoke request went well, by app
         self._wrong: dict[str, tuple[str, float]] = {}  # revision and since when it did not
         self._writing: dict[str, tuple[str, int]] = {}  # revision and how often it was not made
@@ -72,11 +75,16 @@ class Trials:
             return Verdict(failed=cause if name == spec.revision else "")
         if boot is not None:
             return Verdict(failed=self._overdue(seen, wanted, boot))
-        if not wanted.serving or self._answered.get(spec.name) == wanted.name:
+        between = 0 < weight < 100  # then each look asks again: it may begin to fail
+        if not wanted.serving or (self._answered.get(spec.name) == wanted.name and not between):
             return Verdict()
         if weight == 100 and (seen.asleep or seen.proven_before == wanted.name):
             return Verdict()  # it has proven itself, and a request could wake it
-        return await self._ask(spec, wanted, found)
+        verdict = await self._ask(spec, wanted, found)
+        if not between or verdict.failed or not verdict.answered:
+            return verdict
+        evaluated = await self.evaluations.ask(spec, weight, found)
+        return Verdict(failed=evaluated.failed, unmet=evaluated.unmet)
 
     def _overdue(self, seen: Seen, wanted: Revision, boot: Boot) -> str:
         now, fresh = self.clock.elapsed(), seen.proven_before != wanted.name

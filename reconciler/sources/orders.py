@@ -1,5 +1,5 @@
 """What a person decided about adapters (`moorage adapter promote|rollback`) and revisions (`moorage
-rollback`): kept in the store, read with every load.
+rollback`, `moorage promote`): kept in the store, read with every load.
 
 An order speaks of what the document asks for at that moment and ends with it; the catalogue on the
 share keeps what came of it.
@@ -8,14 +8,17 @@ share keeps what came of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from reconciler.api.documents import InferenceService
 from reconciler.api.loaded import Loaded
 from reconciler.api.resources import ContainerAppSpec, Order
 from reconciler.engine.external import Desired, with_spec
 from reconciler.engine.store import Store
+
+ROLLBACK, PROMOTION = "rollback", "promotion"
 
 
 def orders_of(documents: Sequence[Loaded], store: Store) -> dict[tuple[str, str], Order]:
@@ -38,32 +41,44 @@ def give_order(store: Store, service: str, adapter: str, order: Order) -> None:
 
 def rollbacks_of(documents: Sequence[Loaded], store: Store) -> dict[str, tuple[str, str]]:
     """The revision that is not to serve and the one that is to, by service."""
-    found = {}
-    for loaded in documents:
-        if isinstance(loaded.document, InferenceService):
-            service = loaded.document.metadata.name
-            if text := store.get(_rollback(service)):
-                refused, serves = json.loads(text)
-                found[service] = (refused, serves)
-    return found
+    return {service: (str(a), str(b)) for service, (a, b) in _all(documents, store, ROLLBACK)}
+
+
+def promotions_of(documents: Sequence[Loaded], store: Store) -> dict[str, tuple[str, int]]:
+    """The revision that may go on with its steps and the weight up to which it may, by service."""
+    return {service: (str(a), int(b)) for service, (a, b) in _all(documents, store, PROMOTION)}
 
 
 def order_rollback(store: Store, service: str, refused: str, serves: str, at: float) -> None:
     """Keep the order to let revision `serves` take the place of `refused`, and wake the daemon."""
-    store.put(_rollback(service), json.dumps([refused, serves]))
+    store.put(f"{PROMOTION} {service}", None)
+    store.put(f"{ROLLBACK} {service}", json.dumps([refused, serves]))
     store.put("approvals", str(at))
 
 
-def end_rollbacks(desired: Sequence[Desired], store: Store) -> None:
-    """Forget the orders against revisions that the documents do not ask for any more."""
+def order_promotion(store: Store, service: str, revision: str, weight: int, at: float) -> None:
+    """Keep the order to let `revision` leave its steps up to `weight`, and wake the daemon."""
+    store.put(f"{PROMOTION} {service}", json.dumps([revision, weight]))
+    store.put("approvals", str(at))
+
+
+def end_orders(desired: Sequence[Desired], store: Store) -> None:
+    """Forget the orders about revisions that the documents do not ask for any more."""
     for item in with_spec(desired, ContainerAppSpec):
-        text = store.get(_rollback(item.spec.service))
-        if text and json.loads(text)[0] != item.spec.revision:
-            store.put(_rollback(item.spec.service), None)
+        for what in (ROLLBACK, PROMOTION):
+            text = store.get(f"{what} {item.spec.service}")
+            if text and json.loads(text)[0] != item.spec.revision:
+                store.put(f"{what} {item.spec.service}", None)
 
 
-def _rollback(service: str) -> str:
-    return f"rollback {service}"
+def _all(
+    documents: Sequence[Loaded], store: Store, what: str
+) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    for loaded in documents:
+        if isinstance(loaded.document, InferenceService):
+            service = loaded.document.metadata.name
+            if text := store.get(f"{what} {service}"):
+                yield service, tuple(json.loads(text))
 
 
 def _key(service: str, adapter: str) -> str:

@@ -78,6 +78,7 @@ BEFORE = {
             "args": ["one"],
             "targetPort": 80,
             "mounts": [{"source": "share://m", "mountPath": "/m"}],
+            "rollout": {"steps": [{"weight": 10, "evaluation": "one.jsonl"}]},
         },
     },
 }
@@ -213,6 +214,9 @@ CHANGES = {
         "spec.mounts[].source": "share://n",
         "spec.mounts[].mountPath": "/n",
         "spec.progressDeadlineSeconds": 600,
+        "spec.rollout.steps[].weight": 20,
+        "spec.rollout.steps[].pause": "10m",
+        "spec.rollout.steps[].evaluation": "other.jsonl",
     },
 }
 CASES = [
@@ -334,7 +338,10 @@ def _word(before, after, what):
 def _written(item):
     """How a rollout goes, and whether an app may be taken over, is in no write of its own."""
     return (
-        replace(item, spec=replace(item.spec, strategy="Auto", smoke=("/", None), named=False))
+        replace(
+            item,
+            spec=replace(item.spec, strategy="Auto", steps=(), smoke=("/", None), named=False),
+        )
         if item.key.kind == "ContainerApp"
         else item
     )

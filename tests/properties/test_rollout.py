@@ -3,11 +3,14 @@ turns out to be, the steps come to an end, and the old good one serves until the
 """
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.api.outputs import Revision
+from reconciler.api.resources import RolloutStep
+from reconciler.kinds.course import Course, StepReached, noted
 from reconciler.kinds.hold import Hold
 from reconciler.kinds.rollout import Action, Verdict, next_step
 
@@ -117,3 +120,61 @@ def test_another_version_ends_the_hold(azure, strategy, back):
         azure.take(step)
     assert azure.hold is None
     assert azure.weights == {wanted: 100}
+
+
+@st.composite
+def courses(draw):
+    """Steps with pauses of all kinds."""
+    weights = sorted(draw(st.sets(st.integers(1, 99), min_size=1, max_size=4)))
+    pause = st.sampled_from([0, 0, 30, 300, None])
+    return tuple(RolloutStep(weight, draw(pause)) for weight in weights)
+
+
+@settings(deadline=None)
+@given(courses(), st.lists(st.sampled_from([20, 100]), min_size=1, max_size=5))
+def test_steps_are_taken_in_order_and_each_lasts_as_long_as_it_should(steps, looks):
+    """Nothing but the traffic and the tag is known from one look to the next, as for a daemon that
+    is killed after each write, and looks come at any time.
+    """
+    azure = Azure({"old": True}, {"old": 100}, broken=False, known=False)
+    now, labels, promoted, entered = datetime(2026, 11, 29, tzinfo=UTC), {}, 0, {}
+    for turn in range(400):
+        position = StepReached.on({"name": "new", "tags": labels})
+        course = Course(steps, position, now, promoted)
+        step = next_step("new--r", "BlueGreen", azure.revisions, azure.weights, None, None, course)
+        if step.action is Action.NONE:
+            break
+        if step.action is Action.PAUSE and step.asks:
+            promoted = azure.weights["new--r"]
+        if step.action is Action.SHIFT:
+            labels |= noted(labels, step.weights, "new--r", now)
+            labels = {name: value for name, value in labels.items() if value is not None}
+            entered.setdefault(step.weights["new--r"], now)
+        azure.take(step)
+        now += timedelta(seconds=looks[turn % len(looks)])
+    assert step.action is Action.NONE
+    assert azure.weights == {"new--r": 100}
+    assert labels == {}, "no trace is left"
+    assert list(entered) == [*(each.weight for each in steps), 100], "each once, in order"
+    for each, after in zip(steps, [*(s.weight for s in steps[1:]), 100], strict=True):
+        lasted = (entered[after] - entered[each.weight]).total_seconds()
+        assert lasted >= (each.pause or 0)
+
+
+@given(courses(), st.integers(1, 99))
+def test_a_revision_that_fails_half_way_loses_all_traffic_at_once(steps, share):
+    """Whatever the steps and the weight it has: the old one gets all of it back in one write."""
+    azure = Azure({"old": True, "new": True}, {"new": share, "old": 100 - share},
+                  broken=True, known=True)  # fmt: skip
+    shifts = []
+    for _ in range(MOST):
+        verdict = Verdict(failed="it crashes" if azure.active["new"] else "")
+        step = next_step("new", "BlueGreen", azure.revisions, azure.weights, verdict, azure.hold,
+                         Course(steps))  # fmt: skip
+        if step.action is Action.NONE:
+            break
+        if step.action is Action.SHIFT:
+            shifts.append(step.weights)
+        azure.take(step)
+    assert shifts == [{"old": 100}]
+    assert azure.active == {"old": True, "new": False}

@@ -1,0 +1,63 @@
+"""`moorage promote SERVICE`: let a rollout that pauses go on."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reconciler.cli.context import (
+    Service,
+    StateDir,
+    Target,
+    daemon_facts,
+    open_store,
+    writable_store,
+)
+from reconciler.cli.exits import CommandError
+from reconciler.cli.history import app_of
+
+if TYPE_CHECKING:
+    from reconciler.api.outputs import AppOutputs
+
+ALL = 100
+
+
+def promote(
+    service: Service,
+    full: Annotated[
+        bool, typer.Option("--full", help="Skip all steps that are left, with their evaluations.")
+    ] = False,
+    target: Target = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Let a rollout that pauses at a step go on to the next one."""
+    from reconciler.sources.orders import order_promotion
+
+    readable, title, folder = open_store(target, state_dir)
+    app = app_of(readable, service, title)
+    assert readable is not None
+    key = readable.target
+    readable.close()
+    weight = _weight(app, service)
+    with writable_store(folder, key) as store:
+        revision = str(app.asked_revision)
+        order_promotion(store, service, revision, ALL if full else weight, time.time())
+    when = "at once" if daemon_facts(folder)["running"] else "when it runs; none does now"
+    whither = "all of it" if full else "its next step"
+    print(
+        f"promote {service} on the {title}: {revision} has {weight} % of the traffic and goes on to"
+        f" {whither}; the daemon acts on it {when}"
+    )
+
+
+def _weight(app: AppOutputs, service: str) -> int:
+    """The traffic of the revision that the document asks for, in percent."""
+    if app.held is not None:
+        raise CommandError(f"{service} is rolled back ({app.held}); change its document first.")
+    wanted = (each for each in app.arm.revisions if each.name == app.asked_revision)
+    weight = next((each.weight for each in wanted), 0)
+    if not 0 < weight < ALL:
+        raise CommandError(f"No rollout of {service} is between two steps.")
+    return weight
