@@ -45,6 +45,7 @@ from reconciler.sources import sets
 from reconciler.sources.documents import DocumentSource
 from reconciler.sources.files import FileSource
 from reconciler.sources.identity import DocumentSet, set_of
+from reconciler.sources.orders import show_pauses
 from reconciler.sources.remote import RemoteSources
 from reconciler.toolkit.config_file import ConfigFiles
 from reconciler.waking import edges_of
@@ -160,6 +161,7 @@ class Daemon:
         value = status_of(
             self.store, self.settings.target_title, {"running": True, "pid": os.getpid()}
         )
+        show_pauses(value["documents"], self.store)
         return value | {"set": self.documents.as_value()}
 
     async def load(self) -> Composition:

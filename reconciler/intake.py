@@ -37,7 +37,13 @@ from reconciler.registrations import Registrations
 from reconciler.settings import Settings
 from reconciler.sources import owned, sets
 from reconciler.sources.documents import DocumentSource, Snapshot
-from reconciler.sources.orders import end_orders, orders_of, promotions_of, rollbacks_of
+from reconciler.sources.orders import (
+    end_orders,
+    orders_of,
+    promotions_of,
+    rollbacks_of,
+    with_pauses,
+)
 from reconciler.sources.policy import with_sync_policy
 from reconciler.sources.remote import Fetched, RemoteSources
 
@@ -151,7 +157,10 @@ class Intake:
         intended = Intended(
             snapshot,
             self.composition,
-            with_sync_policy(list(self.composition.desired), documents, self._store),
+            with_pauses(
+                with_sync_policy(list(self.composition.desired), documents, self._store),
+                self._store,
+            ),
             self._states(documents),
             [*owned.orphans(self._owned or (), self._ownership), *self.composition.left],
         )

@@ -34,6 +34,7 @@ from reconciler.registrations import Registrations
 from reconciler.settings import Settings
 from reconciler.sources.documents import DocumentSource
 from reconciler.sources.files import FileSource
+from reconciler.sources.orders import take_looks
 from reconciler.sources.remote import RemoteSources
 
 LOCK_EVERY = 5.0  # seconds
@@ -66,7 +67,9 @@ def edges_of(daemon: Parts, stop: asyncio.Event, supervisor: Supervisor) -> Iter
     leadership, registrations = daemon.leadership, daemon.registrations
 
     def release() -> None:
-        controller.trigger(controller.approvable(), Priority.EDIT)
+        asked = take_looks(store)
+        looks = {each.key for each in controller.records() if str(each.document) in asked}
+        controller.trigger({*controller.approvable(), *looks}, Priority.EDIT)
 
     async def look_for_orphans() -> None:
         controller.set_orphans(await intake.look_for_owned())

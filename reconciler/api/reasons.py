@@ -106,7 +106,8 @@ class Reason(StrEnum):
     )
     OBSERVE_ONLY = (
         "ObserveOnly",
-        "`reconcilePolicy: Observe`: differences are reported, nothing is written",
+        "`reconcilePolicy: Observe`, or paused: differences are reported, nothing is written",
+        "`moorage resume` after a `moorage pause`; else nothing",
     )
     SKIPPED = "Skipped", "`reconcilePolicy: Skip`"
     NOT_LEADER = (

@@ -17,6 +17,7 @@ from reconciler.cli import (
     adapter,
     approve,
     chat,
+    client,
     completion,
     diff,
     down,
@@ -29,8 +30,10 @@ from reconciler.cli import (
     key,
     local_azure,
     logs,
+    pause,
     plan,
     promote,
+    restart,
     rollback,
     schema,
     status,
@@ -39,6 +42,7 @@ from reconciler.cli import (
     train,
     up,
     validate,
+    wait,
 )
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.terminal import guarded
@@ -94,6 +98,13 @@ for command in (
     events.events,
     logs.logs,
     key.key,
+    client.client,
+    wait.wait,
+    pause.pause,
+    pause.resume,
+    pause.reconcile,
+    restart.restart,
+    restart.warm,
 ):
     app.command()(command)
 app.command()(chat.chat)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,20 +38,31 @@ async def _read(service: str, name: str, target: Target, state_dir: StateDir) ->
 
 async def read_key(arm: Arm, service: str, name: str) -> str:
     """The key called `name`; the default one, or the only one, if that is empty."""
-    from reconciler.arm.apps import list_secrets
     from reconciler.cli.apps import find_app
+
+    group, app = await find_app(arm, service)
+    keys = await keys_of(arm, group, str(app["name"]))
+    if not keys:
+        raise CommandError(f"Service {service} has no API keys: it runs its own code.")
+    return chosen_key(keys, service, name)
+
+
+async def keys_of(arm: Arm, group: str, app: str) -> dict[str, str]:
+    """The API keys of a container app by name, read from Azure."""
+    from reconciler.arm.apps import list_secrets
     from reconciler.kinds.api_keys import PREFIX
     from serving.catalogue import GATEWAY_KEY
 
-    group, app = await find_app(arm, service)
-    values = await list_secrets(arm, group, str(app["name"]))
-    keys = {
+    values = await list_secrets(arm, group, app)
+    return {
         each.removeprefix(PREFIX): value
         for each, value in values.items()
         if each.startswith(PREFIX) and each != PREFIX + GATEWAY_KEY
     }
-    if not keys:
-        raise CommandError(f"Service {service} has no API keys: it runs its own code.")
+
+
+def chosen_key(keys: Mapping[str, str], service: str, name: str) -> str:
+    """The key called `name`; the default one, or the first, if that is empty."""
     chosen = name or ("default" if "default" in keys else next(iter(keys)))
     if chosen not in keys:
         raise CommandError(

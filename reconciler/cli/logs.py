@@ -5,15 +5,24 @@ both targets.
 from __future__ import annotations
 
 import asyncio
+import re
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reconciler.cli.context import Service, StateDir, Target, settings_of
-from reconciler.cli.exits import CommandError
+from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
     from reconciler.arm.clients import Arm
+
+MOST = 300  # lines that the stream keeps
+_AGE = re.compile(r"(?P<number>\d{1,6})(?P<unit>[smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_TIME = re.compile(r"(?P<day>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d:\d\d)")
 
 
 def logs(
@@ -22,6 +31,16 @@ def logs(
     tail: Annotated[
         int, typer.Option(help="How many old lines, 0 to 300.", min=0, max=300, metavar="N")
     ] = 100,
+    since: Annotated[
+        str,
+        typer.Option(
+            help="Only lines of the last 90s, 10m or 2h, of the 300 that Azure keeps.",
+            metavar="AGE",
+        ),
+    ] = "",
+    grep: Annotated[
+        str, typer.Option(help="Only lines that match a regular expression.", metavar="REGEX")
+    ] = "",
     system: Annotated[
         bool, typer.Option("--system", help="The platform's events instead of the console.")
     ] = False,
@@ -29,11 +48,65 @@ def logs(
     state_dir: StateDir = None,
 ) -> None:
     """Print the log of every replica of a service."""
-    asyncio.run(_print(service, follow, tail, system, target, state_dir))
+    wanted = LineFilter.of(since, grep)
+    tail = MOST if since else tail
+    asyncio.run(_print(service, follow, tail, wanted, system, target, state_dir))
+
+
+@dataclass
+class LineFilter:
+    """Which lines are printed. A line without a time belongs to the line before it."""
+
+    after: float | None
+    pattern: re.Pattern[str] | None
+    recent: bool = True
+
+    @classmethod
+    def of(cls, since: str, grep: str) -> LineFilter:
+        """The filter of `--since` and `--grep`; exit code 2 for what cannot be used."""
+        match = _AGE.fullmatch(since)
+        if since and not match:
+            raise CommandError(
+                f"--since must be such as 90s, 10m or 2h, not {since!r}", Exit.INVALID
+            )
+        try:
+            pattern = re.compile(grep) if grep else None
+        except re.error as error:
+            raise CommandError(
+                f"--grep {grep!r} is no regular expression: {error}", Exit.INVALID
+            ) from None
+        seconds = int(match["number"]) * _SECONDS[match["unit"]] if match else 0
+        return cls(time.time() - seconds if match else None, pattern)
+
+    def takes(self, line: str) -> bool:
+        if self.after is not None:
+            at = _time_of(line)
+            self.recent = self.recent if at is None else at >= self.after
+            if not self.recent:
+                return False
+        return self.pattern is None or self.pattern.search(line) is not None
+
+
+def _time_of(line: str) -> float | None:
+    """The time at the beginning of a line of the console, or in an event of the platform."""
+    match = _TIME.search(line[:200])
+    if match is None:
+        return None
+    try:
+        text = f"{match['day']}T{match['clock']}+00:00"
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
 
 
 async def _print(
-    service: str, follow: bool, tail: int, system: bool, target: Target, state_dir: StateDir
+    service: str,
+    follow: bool,
+    tail: int,
+    wanted: LineFilter,
+    system: bool,
+    target: Target,
+    state_dir: StateDir,
 ) -> None:
     from reconciler.arm.clients import Arm
     from reconciler.arm.logs import event_endpoint, log_token
@@ -61,17 +134,20 @@ async def _print(
         prefixes = len(streams) > 1
         await asyncio.gather(
             *(
-                _one(arm, label if prefixes else "", url, token, follow, tail)
+                _one(arm, label if prefixes else "", url, token, follow, tail, replace(wanted))
                 for label, url in streams
             )
         )
 
 
-async def _one(arm: Arm, label: str, url: str, token: str, follow: bool, tail: int) -> None:
+async def _one(
+    arm: Arm, label: str, url: str, token: str, follow: bool, tail: int, wanted: LineFilter
+) -> None:
     from reconciler.arm.logs import stream_logs
 
     async for line in stream_logs(arm, url, token, follow=follow, tail=tail):
-        print(f"{label}: {line}" if label else line, flush=True)
+        if wanted.takes(line):
+            print(f"{label}: {line}" if label else line, flush=True)
 
 
 async def _containers(arm: Arm, group: str, name: str) -> list[tuple[str, str]]:

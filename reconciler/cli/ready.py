@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reconciler.cli.snippets import Access, curl, python
 from reconciler.web.status import status_of
 
 if TYPE_CHECKING:
@@ -42,60 +44,43 @@ def _program() -> str:
     return _short(moorage) if moorage.name == "moorage" else "moorage"
 
 
+def access_of(
+    service: Mapping[str, Any], settings: Settings, *, name: str = "", key: str = ""
+) -> Access:
+    """How clients reach a service of the status; `name` is that of an API key, `key` its value."""
+    chosen = f" --name {name}" if name else ""
+    return Access(
+        service["name"],
+        service["endpoint"],
+        tuple(service["models"]),
+        _short(settings.ca_file) if settings.ca_file else "",
+        f"{_program()} key {service['name']}{chosen}{_options(settings)}",
+        key,
+        _short(Path(sys.executable)),
+    )
+
+
 def _service(service: dict[str, Any], settings: Settings) -> str:
     name, endpoint, models = service["name"], service["endpoint"], service["models"]
     lines = [f"{name} on the {settings.target_title}", f"  endpoint  {endpoint}"]
     if not models:
         return "\n".join([*lines, ""])
-    program = _program()
-    options = _options(settings)
-    trust = f" --cacert {_short(settings.ca_file)}" if settings.ca_file else ""
-    model = models[-1]
-    body = (
-        f'{{"model": "{model}", "max_tokens": 24, "messages": [{{"role": "user", "content": "What'
-        ' is the capital of Italy?"}]}'
-    )
+    access = access_of(service, settings)
     return "\n".join(
         [
             *lines,
             f"  models    {', '.join(models)}",
-            f"  API key   {program} key {name}{options}",
+            f"  API key   {access.key_command}",
+            f"  clients   {_program()} client {name}{_options(settings)}",
             "",
             "  with curl:",
             "",
-            f"curl{trust} {endpoint}/v1/chat/completions \\",
-            (
-                f'  -H "Authorization: Bearer $({program} key {name}{options})" -H "Content-Type:'
-                ' application/json" \\'
-            ),
-            f"  -d '{body}'",
+            curl(access),
             "",
             "  with the openai package:",
             "",
-            _python(endpoint, f"{program} key {name}{options}", model, settings),
+            python(access),
             "",
-        ]
-    )
-
-
-def _python(endpoint: str, key: str, model: str, settings: Settings) -> str:
-    trust = f'SSL_CERT_FILE="{_short(settings.ca_file)}" ' if settings.ca_file else ""
-    return "\n".join(
-        [
-            (
-                f"{trust}OPENAI_BASE_URL={endpoint}/v1 OPENAI_API_KEY=$({key})"
-                f" {_short(Path(sys.executable))} - <<'END'"
-            ),
-            "from openai import OpenAI",
-            (
-                f'stream = OpenAI().chat.completions.create(model="{model}", max_tokens=24,'
-                " stream=True,"
-            ),
-            '    messages=[{"role": "user", "content": "What is the capital of France?"}])',
-            "for chunk in stream:",
-            '    print(chunk.choices[0].delta.content or "", end="", flush=True)',
-            "print()",
-            "END",
         ]
     )
 

@@ -102,11 +102,13 @@ def _text(console: Console, target: Target, state_dir: StateDir) -> list[Text]:
 
 def read(target: Target, state_dir: StateDir) -> tuple[dict[str, Any], str]:
     """The status as JSON, and the line that says whose it is."""
+    from reconciler.sources.orders import show_pauses
     from reconciler.web.status import status_of
 
     store, title, folder = open_store(target, state_dir)
     documents = set_in(store)
     value = status_of(store, title, daemon_facts(folder)) | {"set": set_value(documents)}
     if store is not None:
+        show_pauses(value["documents"], store)
         store.close()
     return value, header(title, documents)

@@ -38,6 +38,9 @@ def verdict(status: Mapping[str, Any]) -> str:
         if each["kind"] != "InferenceService" and state(each, "Ready") == "False"
     ]
     text = "; ".join([*said, *unwell]) or "there is no service"
+    paused = [each["name"] for each in documents if each.get("pausedAt")]
+    if paused:
+        text += f"; paused: {_names(paused)}, `moorage resume` ends that"
     waits = any(reason(each, "Synced") == "AwaitingApproval" for each in documents)
     return f"{text}; a plan waits for you: `moorage approve`" if waits else text
 

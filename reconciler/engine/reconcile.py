@@ -152,7 +152,7 @@ class Reconciler:
         self, desired: Desired, observed: Observation, changes: tuple[Change, ...]
     ) -> Outcome:
         phase = Phase.READY if observed.exists and observed.ready else Phase.UNREADY
-        message = f"{named(desired, changes)}; reconcilePolicy is Observe"
+        message = f"{named(desired, changes)}; it is only observed, by reconcilePolicy or a pause"
         event = None
         if (
             drifted(self.writer.ledger, desired, changes)

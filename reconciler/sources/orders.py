@@ -1,5 +1,6 @@
-"""What a person decided about adapters (`moorage adapter promote|rollback`) and revisions (`moorage
-rollback`, `moorage promote`): kept in the store, read with every load.
+"""What a person decided about adapters (`moorage adapter promote|rollback`), revisions (`moorage
+rollback`, `moorage promote`) and documents (`moorage pause|resume|reconcile`): kept in the store,
+read with every load.
 
 An order speaks of what the document asks for at that moment and ends with it; the catalogue on the
 share keeps what came of it.
@@ -9,16 +10,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.api.documents import InferenceService
 from reconciler.api.loaded import Loaded
 from reconciler.api.resources import ContainerAppSpec, Order
-from reconciler.engine.external import Desired, with_spec
+from reconciler.engine.external import Desired, DocumentRef, Policy, with_spec
 from reconciler.engine.store import Store
 
 ROLLBACK, PROMOTION = "rollback", "promotion"
+_LOOKS = "looks"
 
 
 def orders_of(documents: Sequence[Loaded], store: Store) -> dict[tuple[str, str], Order]:
@@ -79,6 +82,67 @@ def _all(
             service = loaded.document.metadata.name
             if text := store.get(f"{what} {service}"):
                 yield service, tuple(json.loads(text))
+
+
+def order_pause(store: Store, document: DocumentRef, at: float) -> None:
+    """Write nothing for the document until `end_pause`, and wake the daemon."""
+    store.put(_paused(document), store.get(_paused(document)) or str(at))
+    store.put("approvals", str(at))
+
+
+def end_pause(store: Store, document: DocumentRef, at: float) -> None:
+    store.put(_paused(document), None)
+    store.put("approvals", str(at))
+
+
+def paused_since(store: Store, document: DocumentRef) -> float | None:
+    """Since when a document is paused, in seconds of the wall clock; None while it is not."""
+    text = store.get(_paused(document))
+    return float(text) if text else None
+
+
+def show_pauses(documents: Sequence[dict[str, Any]], store: Store) -> None:
+    """Add `pausedAt` to each paused document of the status."""
+    for document in documents:
+        since = paused_since(store, DocumentRef(document["kind"], document["name"]))
+        if since is not None:
+            at = datetime.fromtimestamp(since, UTC)
+            document["pausedAt"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def with_pauses(desired: Sequence[Desired], store: Store) -> list[Desired]:
+    """`desired`, with what belongs to a paused document only observed."""
+    paused = {
+        document
+        for document in {item.document for item in desired}
+        if paused_since(store, document) is not None
+    }
+    writes = (Policy.MANAGE, Policy.ASK)
+    return [
+        replace(item, policy=Policy.OBSERVE)
+        if item.document in paused and item.policy in writes
+        else item
+        for item in desired
+    ]
+
+
+def order_look(store: Store, document: DocumentRef, at: float) -> None:
+    """Let the daemon look at a document at once."""
+    waiting = json.loads(store.get(_LOOKS) or "[]")
+    store.put(_LOOKS, json.dumps([*waiting, str(document)]))
+    store.put("approvals", str(at))
+
+
+def take_looks(store: Store) -> frozenset[str]:
+    """The documents to look at since this was asked last."""
+    text = store.get(_LOOKS)
+    if text:
+        store.put(_LOOKS, None)
+    return frozenset(json.loads(text or "[]"))
+
+
+def _paused(document: DocumentRef) -> str:
+    return f"paused {document}"
 
 
 def _key(service: str, adapter: str) -> str:

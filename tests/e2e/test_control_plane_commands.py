@@ -231,6 +231,39 @@ def test_logs_of_a_service(done):
     assert "web" in ended.stderr
 
 
+async def test_a_person_pauses_wakes_and_restarts(done):
+    """A paused document is observed and not written, and resuming writes it; `warm`, `restart` and
+    `reconcile` say what came of them.
+    """
+    with done.watching() as up:
+        await up.until(lambda: "watching" in up.output, 60, "watching")
+        done.moorage("wait", "--for", "Converged")
+        done.moorage("pause", "web")
+        await up.until(lambda: up.document("web").get("pausedAt"), 20, "paused")
+        since = len(done.journal())
+        done.save(service("web", env=[{"name": "COLOUR", "value": "paused"}]))
+        await up.until(
+            lambda: up.condition("web", "Synced")["reason"] == "ObserveOnly", 30, "observed"
+        )
+        assert done.writes(since=since) == []
+        assert "paused: web" in done.moorage("status").stdout
+        assert "is not paused" in done.moorage("resume", "default", code=1).stderr
+        done.moorage("resume", "web")
+        await up.settled_on("web", colour="paused")
+        assert "web answers" in done.moorage("warm", "web").stdout
+        before = up.document("web")["replicas"][0]["name"]
+        assert "ready again" in done.moorage("restart", "web").stdout
+        assert "is looked at now" in done.moorage("reconcile", "web").stdout
+        await up.until(
+            lambda: before not in [each["name"] for each in up.document("web")["replicas"]],
+            30,
+            "a new replica",
+        )
+        done.save(service("web"))
+        await up.converged()
+    assert "curl -s --cacert" in done.moorage("client", "web").stdout
+
+
 def test_help_is_instant():
     """No heavy import for --help: measured against the interpreter's own start."""
     call = [*MOORAGE[:1], "-X", "importtime", *MOORAGE[1:], "--help"]

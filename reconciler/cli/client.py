@@ -1,0 +1,128 @@
+"""`moorage client SERVICE`: settings of clients, ready to paste. `snippets` writes them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reconciler.cli.context import (
+    Output,
+    Service,
+    StateDir,
+    Target,
+    check_output,
+    open_store,
+    print_json,
+    set_in,
+    set_value,
+    settings_of,
+)
+from reconciler.cli.exits import CommandError, Exit
+
+if TYPE_CHECKING:
+    from reconciler.cli.snippets import Access
+    from reconciler.settings import Settings
+
+
+def client(
+    service: Service,
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--for",
+            help="curl, python, javascript, env, ai-toolkit, continue or open-webui; all, if left"
+            " out.",
+            metavar="CLIENT",
+        ),
+    ] = "",
+    model: Annotated[
+        str,
+        typer.Option(help="The model that examples name (default: the last).", metavar="MODEL"),
+    ] = "",
+    name: Annotated[
+        str, typer.Option(help="Which of the service's API keys.", metavar="NAME")
+    ] = "",
+    show_key: Annotated[
+        bool, typer.Option("--show-key", help="Put the API key itself into the text.")
+    ] = False,
+    target: Target = None,
+    state_dir: StateDir = None,
+    output: Output = "text",
+) -> None:
+    """Print settings of clients for a service, ready to paste. They hold address, models, key and
+    the CA to trust.
+    """
+    from reconciler.cli.snippets import FORMATS
+
+    as_json = check_output(output)
+    if kind and kind not in FORMATS:
+        raise CommandError(f"--for must be one of {', '.join(FORMATS)}, not {kind!r}", Exit.INVALID)
+    store, title, _ = open_store(target, state_dir)
+    found = _document(store, service, title)
+    settings = settings_of(target, state_dir)
+    key = asyncio.run(_key(settings, service, name)) if show_key else ""
+    access = _access(found, settings, name, key, model)
+    usable = FORMATS if access.models else {"curl": FORMATS["curl"]}
+    chosen = {each: text for each, (_, text) in usable.items() if kind in ("", each)}
+    if not chosen:
+        raise CommandError(f"{service} runs its own code; only --for curl is known for it.")
+    if as_json:
+        head = {"target": title, "set": set_value(set_in(store)), "service": service}
+        facts: dict[str, Any] = {
+            "endpoint": access.endpoint,
+            "models": list(access.models),
+            "caFile": access.ca or None,
+        }
+        texts = {each: write(access) for each, write in chosen.items()}
+        print_json({**head, **facts, "clients": texts}, "Client")
+        return
+    for each, write in chosen.items():
+        if not kind:
+            print(f"# {FORMATS[each][0]}")
+        print(write(access))
+        if not kind:
+            print()
+
+
+def _document(store: Any, service: str, title: str) -> dict[str, Any]:
+    from reconciler.web.status import status_of
+
+    services = [
+        each
+        for each in status_of(store, title, {})["documents"]
+        if each["kind"] == "InferenceService"
+    ]
+    found: dict[str, Any] | None = next(
+        (each for each in services if each["name"] == service), None
+    )
+    if found is None:
+        names = ", ".join(each["name"] for each in services) or "none"
+        raise CommandError(f"There is no service {service!r} on the {title}; services: {names}.")
+    if not found["endpoint"]:
+        raise CommandError(f"{service} has no endpoint yet; `moorage status` says what it lacks.")
+    return found
+
+
+def _access(found: dict[str, Any], settings: Settings, name: str, key: str, model: str) -> Access:
+    from reconciler.cli.ready import access_of
+
+    models = list(found["models"])
+    if model and model not in models:
+        raise CommandError(
+            f"{found['name']} has no model {model!r}; it has {', '.join(models) or 'none'}.",
+            Exit.INVALID,
+        )
+    if model:
+        models.remove(model)
+        models.append(model)
+    return access_of({**found, "models": models}, settings, name=name, key=key)
+
+
+async def _key(settings: Settings, service: str, name: str) -> str:
+    from reconciler.arm.clients import Arm
+    from reconciler.cli.key import read_key
+
+    async with Arm(settings) as arm:
+        return await read_key(arm, service, name)

@@ -1,0 +1,158 @@
+"""`moorage restart SERVICE` and `moorage warm SERVICE`: what a person asks of running replicas."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reconciler.cli.context import Service, StateDir, Target, Yes, ask, settings_of
+from reconciler.cli.exits import CommandError, Exit
+
+if TYPE_CHECKING:
+    from reconciler.arm.clients import Arm
+    from reconciler.settings import Settings
+
+LOOK = 1.0
+SAY = 15.0  # seconds between two lines about the same wait
+HELD = 240.0  # seconds after which Azure cuts a request off
+
+Timeout = Annotated[
+    float, typer.Option(help="Seconds to wait (exit code 5).", min=1, metavar="SECONDS")
+]
+
+
+def restart(
+    service: Service,
+    yes: Yes = False,
+    timeout: Timeout = 1800.0,
+    target: Target = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Restart the replicas of a service and wait until they are ready. No new revision comes of it;
+    requests fail while no replica is ready.
+    """
+    settings = settings_of(target, state_dir)
+    if settings.asks_first and not yes:
+        ask(
+            f"Restart the replicas of {service} on the {settings.target_title}?",
+            f"This would restart the replicas of {service} on the {settings.target_title}.",
+        )
+    asyncio.run(_within(_restart(settings, service), timeout, f"{service} was restarted and"))
+
+
+def warm(
+    service: Service,
+    name: Annotated[
+        str, typer.Option(help="Which of the service's API keys.", metavar="NAME")
+    ] = "",
+    timeout: Timeout = 1800.0,
+    target: Target = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Start a replica of a service that sleeps. The command waits until it answers. On Azure the
+    replica is billed until its cooldown is over.
+    """
+    settings = settings_of(target, state_dir)
+    asyncio.run(_within(_warm(settings, service, name), timeout, f"{service} was asked and"))
+
+
+async def _within(work: Any, timeout: float, what: str) -> None:
+    try:
+        await asyncio.wait_for(work, timeout)
+    except TimeoutError:
+        raise CommandError(
+            f"{what} has not answered within {timeout:.0f} s; `moorage logs` and `moorage status`"
+            " say more.",
+            Exit.TIMED_OUT,
+        ) from None
+
+
+async def _restart(settings: Settings, service: str) -> None:
+    from reconciler.arm import apps
+    from reconciler.arm.clients import Arm
+    from reconciler.cli.apps import find_app
+
+    async with Arm(settings) as arm:
+        group, app = await find_app(arm, service)
+        name = str(app["name"])
+        active = [
+            str(each["name"])
+            for each in await apps.list_revisions(arm, group, name)
+            if each["properties"].get("active")
+        ]
+        before = {replica for replica, _ in await _replicas(arm, group, name, active)}
+        for revision in active:
+            await apps.restart_revision(arm, group, name, revision)
+        print(f"restarted {', '.join(active) or 'nothing: no revision is active'}", flush=True)
+        if not before:
+            print("no replica ran; the next request starts one")
+            return
+        began = time.monotonic()
+        while not _fresh(await _replicas(arm, group, name, active), before):
+            await asyncio.sleep(LOOK)
+        print(f"ready again after {time.monotonic() - began:.0f} s")
+
+
+def _fresh(now: list[tuple[str, bool]], before: set[str]) -> bool:
+    """Whether there are new replicas, and all of them are ready."""
+    new = [ready for replica, ready in now if replica not in before]
+    return bool(new) and all(new)
+
+
+async def _replicas(
+    arm: Arm, group: str, name: str, revisions: list[str]
+) -> list[tuple[str, bool]]:
+    from reconciler.arm import apps, ids
+
+    arm.inventory.invalidate(ids.app(arm.subscription_id, group, name))
+    found = []
+    for revision in revisions:
+        for each in await apps.list_replicas(arm, group, name, revision):
+            containers = each["properties"].get("containers") or ()
+            ready = all(container.get("ready") for container in containers)
+            found.append((str(each["name"]), ready))
+    return found
+
+
+async def _warm(settings: Settings, service: str, name: str) -> None:
+    from reconciler.arm.clients import Arm
+    from reconciler.cli.apps import find_app
+    from reconciler.cli.key import chosen_key, keys_of
+
+    async with Arm(settings) as arm:
+        group, app = await find_app(arm, service)
+        fqdn = ((app["properties"].get("configuration") or {}).get("ingress") or {}).get("fqdn")
+        if not fqdn:
+            raise CommandError(f"Service {service} has no endpoint, so no request can reach it.")
+        keys = await keys_of(arm, group, str(app["name"]))
+        headers = {}
+        if keys:
+            headers["Authorization"] = f"Bearer {chosen_key(keys, service, name)}"
+        path = "/v1/models" if keys else "/"
+        began = told = time.monotonic()
+        while (said := await _asked(arm, f"https://{fqdn}{path}", headers)) is not None:
+            if time.monotonic() - told >= SAY:
+                told = time.monotonic()
+                waited = f"{told - began:.0f} s"
+                print(f"{service} is starting: {said}, {waited}", file=sys.stderr, flush=True)
+            await asyncio.sleep(LOOK)
+        print(f"{service} answers, after {time.monotonic() - began:.0f} s")
+
+
+async def _asked(arm: Arm, url: str, headers: dict[str, str]) -> str | None:
+    """None once the service itself answers, else what came instead."""
+    import aiohttp
+
+    try:
+        timeout = aiohttp.ClientTimeout(total=HELD + 10)
+        async with arm.session.get(url, headers=headers, timeout=timeout) as answer:
+            await answer.read()
+            if answer.status in (401, 403):
+                raise CommandError(f"The service refuses its own API key ({answer.status}).")
+            return f"status {answer.status}" if answer.status >= 500 else None
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        return type(error).__name__
