@@ -18,6 +18,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from serving.gateway.background import Background
 from serving.gateway.front import Front
 from serving.gateway.world import GatewayWorld, Spot
 
@@ -33,8 +34,10 @@ async def run(spot: Spot, port: int, grace: float = GRACE) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     world = GatewayWorld(spot)
-    front = Front(world)
+    background = Background(world)
+    front = Front(world, background)
     await world.start()
+    await background.start()
     server = web.Server(
         front.handle,
         handler_cancellation=True,
@@ -46,14 +49,16 @@ async def run(spot: Spot, port: int, grace: float = GRACE) -> None:
     log.info("listening on port %d", port)
     await stop.wait()
     front.draining = True
+    background.drain()
     log.info("draining: %d requests are running", front.running)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(grace):
             await asyncio.sleep(_UNNOTICED)
-            while front.running:
+            while front.running or background.making:
                 await asyncio.sleep(0.1)
     listener.close()
     await server.shutdown(1.0)
+    await background.close()
     await world.close()
 
 

@@ -20,9 +20,12 @@ from serving import cors
 from serving.answers import Answer, Message, refuse, too_large
 from serving.bodies import Lane, RefusedError, read
 from serving.catalogue import EVALUATION_HEADER, KEY_NAME_HEADER
+from serving.gateway.background import Background
 from serving.gateway.callers import Caller
 from serving.gateway.directory import Directory, Target, allowed, base_of
 from serving.gateway.passage import Errand, Passage, reply
+from serving.gateway.replies import RESPONSES
+from serving.gateway.response_routes import ResponseRoutes
 from serving.gateway.routes import GatewayRoutes
 from serving.gateway.world import GatewayWorld
 from serving.keys import Header, Refusal
@@ -81,8 +84,9 @@ class Asked:
 class Front:
     """`world` is what the routes say now. A handler of aiohttp's low-level server."""
 
-    def __init__(self, world: GatewayWorld) -> None:
+    def __init__(self, world: GatewayWorld, background: Background) -> None:
         self._world = world
+        self._responses = ResponseRoutes(background, world.patience.comments)
         self._lane = Lane()
         self.running = 0
         self.draining = False
@@ -119,19 +123,38 @@ class Front:
 
     async def _known(self, asked: Asked, routes: GatewayRoutes, extra: Extra) -> web.StreamResponse:
         """Raises RefusedError."""
-        if refusal := refuse_route(asked.scope):
+        stored = self._responses.matches(asked.path)
+        if not stored and (refusal := refuse_route(asked.scope)):
             raise RefusedError(refusal)
         caller = await self._world.caller(asked.headers)
         if asked.path in (METRICS, STATE):
             return self._admin(asked, caller)
         if caller is None or caller.key.admin:
             raise RefusedError(_UNAUTHORIZED)
+        if stored:
+            return await self._responses.answer(asked.request, asked.path, caller, extra)
         if asked.path in EVALUATION and not caller.key.evaluation:
             raise RefusedError(unknown(asked.scope))
         if asked.request.method == "GET":
             return reply(self._models(asked, caller), extra)
+        return await self._ordered(asked, routes, caller, extra)
+
+    async def _ordered(
+        self, asked: Asked, routes: GatewayRoutes, caller: Caller, extra: Extra
+    ) -> web.StreamResponse:
+        """Raises RefusedError."""
         errand, service, order = await self._errand(asked, routes, caller)
-        errand.extra = [*extra, *_text(self._world.callers.left(caller))]
+        extra += _text(self._world.callers.left(caller))
+        errand.extra = extra
+        if in_background(errand.asked, asked.path):
+            return await self._responses.take(
+                asked.request,
+                caller,
+                errand.target.name,
+                dict(errand.asked),
+                lambda used: self._world.callers.settle(caller, service, order, used),
+                extra,
+            )
         passage = Passage(
             errand,
             self._world.backends,
@@ -220,7 +243,8 @@ class Front:
         if len(body) > service.limits.body:
             raise RefusedError(too_large(service.limits.body))
         bounds = Bounds.of(service.limits, caller.key.limits)
-        order = judge(value, asked.path, bounds, len(body))
+        judged = {**value, "background": None} if in_background(value, asked.path) else value
+        order = judge(judged, asked.path, bounds, len(body))
         if isinstance(order, Answer):
             raise RefusedError(order)
         _limited(self._world.callers.take(caller, service.name, order))
@@ -260,6 +284,10 @@ class Front:
         except ValueError:
             return most
         return min(most, max(0.0, own)) if math.isfinite(own) else most
+
+
+def in_background(asked: Mapping[str, Any], path: str) -> bool:
+    return path == RESPONSES and asked.get("background") is True
 
 
 def _limited(refusal: Refusal | None) -> None:

@@ -56,7 +56,7 @@ class GatewayWorld:
     """`start` before use, `close` after."""
 
     def __init__(self, spot: Spot, patience: Patience | None = None) -> None:
-        self._spot = spot
+        self.spot = spot
         self.patience = patience or Patience()
         self.routes: GatewayRoutes | None = None
         self.directory = Directory(GatewayRoutes(environment=spot.environment, generation=1))
@@ -75,7 +75,7 @@ class GatewayWorld:
         self._trouble, self._looks = "", -1
 
     async def start(self) -> None:
-        self.upstreams = Upstreams(self._spot.key)
+        self.upstreams = Upstreams(self.spot.key)
         self.starts.load(await self._in("records", self._records.learned))
         await self._once(self._follow)
         for work, pause in ((self._follow, POLL), (self._look, LOOK), (self._record, RECORD)):
@@ -106,7 +106,7 @@ class GatewayWorld:
 
     def state(self) -> GatewayState:
         return GatewayState(
-            replica=self._spot.replica,
+            replica=self.spot.replica,
             heartbeat=datetime.now(UTC),
             generation=self.routes.generation if self.routes else None,
             services=tuple(backend.state() for backend in self.backends.values()),
@@ -125,7 +125,7 @@ class GatewayWorld:
         log.info("following routes %s", routes.file_name)
         if routes.ca != (self.routes.ca if self.routes else None):
             # Requests that run keep the connections of the session that they began with.
-            self.upstreams = Upstreams(self._spot.key, routes.ca)
+            self.upstreams = Upstreams(self.spot.key, routes.ca)
         most = routes.hold.max_requests
         senses = Senses(self._awake, self._reports)
         before, self.backends = self.backends, {}
@@ -167,7 +167,7 @@ class GatewayWorld:
     async def _reports(self, service: RoutedService) -> tuple[ReplicaReport, ...]:
         if not service.reports:
             return ()
-        folder = self._spot.share / service.reports
+        folder = self.spot.share / service.reports
         return await self._in("reports", partial(fresh_reports, folder))
 
     async def _in(self, thread: str, work: Callable[[], T]) -> T:

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from serving.catalogue import ApiKey
+from serving.gateway.background import Background
 from serving.gateway.front import Front
 from serving.gateway.passage import Patience
 from serving.gateway.routes import GatewayRoutes, RoutedModel, RoutedService, StartPrediction
@@ -32,7 +33,8 @@ class Gateway:
         self.folder.mkdir(parents=True, exist_ok=True)
         spot = Spot(self.share, self.data, "dev", "gw-1", "sk-gateway")
         self.world = GatewayWorld(spot, patience)
-        self.front = Front(self.world)
+        self.background = Background(self.world)
+        self.front = Front(self.world, self.background)
         self.url, self.session = "", None
         self.generation = 0
 
@@ -83,6 +85,8 @@ async def gateways(tmp_path):
             gateway.publish(*services, **(more or {}))
             await gateway.world.start()
             stack.push_async_callback(gateway.world.close)
+            await gateway.background.start()
+            stack.push_async_callback(gateway.background.close)
             gateway.url = await stack.enter_async_context(
                 served(gateway.front.handle, handler_cancellation=True, auto_decompress=False)
             )

@@ -41,10 +41,13 @@ class StandIn:
             return web.json_response({"ok": True})
         body = json.loads(await request.read())
         self.seen.append((request.path, body, {n.lower(): v for n, v in request.headers.items()}))
-        if self.failures and (failed := await self._fail(request, self.failures.pop(0))):
+        told = self.failures and self.failures[0] != "cut while it answers"
+        if told and (failed := await self._fail(request, self.failures.pop(0))):
             return failed
         self.running += 1
         try:
+            if request.path == "/v1/responses":
+                return await self._response(request, body)
             if body.get("stream"):
                 return await self._stream(request, body)
             await asyncio.sleep(self.pause)
@@ -85,6 +88,34 @@ class StandIn:
             told = {"prompt_tokens": 7, "completion_tokens": len(self.words)}
             await out.write(f": moorage {json.dumps(told)}\n\n".encode())
         await out.write(b"data: [DONE]\n\n")
+        await out.write_eof()
+        return out
+
+    async def _response(self, request, body):
+        """The events that vLLM makes of a response."""
+        out = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
+        await out.prepare(request)
+        shown = {"id": "resp_vllm", "object": "response", "created_at": 1, "model": body["model"]}
+        shown |= {"status": "in_progress", "output": []}
+        events = [("created", {"response": shown}), ("in_progress", {"response": shown})]
+        text = ""
+        for word in self.words:
+            text += word + " "
+            part = {"item_id": "msg_1", "output_index": 0, "content_index": 0, "logprobs": []}
+            events.append(("output_text.delta", {**part, "delta": word + " "}))
+        content = [{"type": "output_text", "text": text, "annotations": []}]
+        message = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed"}
+        usage = {"input_tokens": 7, "output_tokens": len(self.words), "total_tokens": 9}
+        done = {"status": "completed", "output": [{**message, "content": content}], "usage": usage}
+        events.append(("completed", {"response": {**shown, **done}}))
+        for number, (kind, event) in enumerate(events):
+            numbered = {"type": f"response.{kind}", "sequence_number": number, **event}
+            await out.write(f"event: response.{kind}\n".encode() + _event(numbered))
+            await asyncio.sleep(self.pause)
+            if self.failures == ["cut while it answers"] and kind == "output_text.delta":
+                self.failures.pop()
+                request.transport.abort()
+                return out
         await out.write_eof()
         return out
 

@@ -1,0 +1,374 @@
+"""Responses in the background: asked for now, made when the service is awake, fetched later.
+
+Everything lies on the share (stored.py), so that a response outlives the gateway that took it and
+any replica can show it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import uuid
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+
+import aiohttp
+
+from serving.answers import refuse
+from serving.bodies import RefusedError
+from serving.catalogue import EVALUATION_HEADER, KEY_NAME_HEADER
+from serving.gateway.backend import UnavailableError
+from serving.gateway.callers import Caller
+from serving.gateway.passage import Errand, Opened, Passage
+from serving.gateway.replies import RESPONSES
+from serving.gateway.response_events import ENDED, OPENING, EventWriter, outline
+from serving.gateway.stored import ResponseFiles, StoredRequest
+from serving.gateway.world import GatewayWorld
+
+DAY = 86_400.0  # seconds for which a response is kept, and may wait
+FETCHED = 600.0  # seconds for which one is kept that was fetched: the fetch may have been cut
+ABANDONED = 30.0  # seconds without a heartbeat, after which another gateway goes on
+BEAT, FLUSH, BUSY = 5.0, 0.2, 5.0
+MOST, AT_ONCE = 1000, 32  # responses that a gateway has in hand, and works on
+_TRIES = 3
+log = logging.getLogger("moorage.gateway")
+T = TypeVar("T")
+
+
+class BackgroundFailure(Exception):
+    """The response failed; the words are for its `error`."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Background:
+    """`start` before use, `close` after."""
+
+    def __init__(self, world: GatewayWorld) -> None:
+        self._world = world
+        self._files = ResponseFiles(world.spot.data, world.spot.replica)
+        self._thread = ThreadPoolExecutor(2, thread_name_prefix="responses")
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._turns: dict[str, asyncio.Semaphore] = {}
+        self._care: asyncio.Task[None] | None = None
+        self.making = 0  # responses whose tokens are coming in
+
+    async def start(self) -> None:
+        self._care = asyncio.create_task(self._take_care(), name="responses")
+
+    async def close(self) -> None:
+        """Leave what is not done to another gateway."""
+        tasks, self._tasks = self._tasks, {}
+        if self._care is not None:
+            self._care.cancel()
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        for name in tasks:
+            await self._in(partial(self._files.release, name))
+        self._thread.shutdown(wait=False)
+
+    def drain(self) -> None:
+        """Take over no more; what waits for its service is left to the next gateway."""
+        if self._care is not None:
+            self._care.cancel()
+
+    async def take(
+        self, caller: Caller, model: str, body: dict[str, Any], done: Callable[[int], None]
+    ) -> StoredRequest:
+        """Keep a request and begin with it; `done` hears the tokens that it used.
+
+        Raises:
+            RefusedError: there are too many, or the share takes none.
+        """
+        if len(self._tasks) >= MOST:
+            text = f"{MOST} responses are in the background already; try again."
+            raise RefusedError(refuse(429, text, "too_many_waiting", (b"retry-after", b"30")))
+        stored = StoredRequest(
+            id=f"resp_{uuid.uuid4().hex}",
+            caller=caller.name,
+            model=model,
+            service=caller.service,
+            evaluation=caller.key.evaluation,
+            created_at=datetime.now(UTC),
+            body=body,
+        )
+        try:
+            await self._in(partial(self._files.create, stored))
+        except OSError:
+            log.exception("a response in the background cannot be stored")
+            text = "Responses cannot be stored now; try again."
+            raise RefusedError(refuse(503, text, "not_stored", (b"retry-after", b"5"))) from None
+        self._begin(stored, done)
+        return stored
+
+    async def find(self, name: str, caller: Caller) -> StoredRequest:
+        """The request of this caller. Raises RefusedError."""
+        stored = await self._in(partial(self._files.request, name))
+        if stored is None or stored.caller != caller.name:
+            text = f"Response with id {name!r} not found."
+            raise RefusedError(refuse(404, text, "not_found"))
+        return stored
+
+    async def shown(self, stored: StoredRequest, *, fetched: bool) -> dict[str, Any]:
+        """The response as it is now; one that is finished counts as fetched from here on."""
+        answer = await self._in(partial(self._files.answer, stored.id))
+        if answer is not None:
+            if fetched:
+                with suppress(OSError):
+                    await self._in(partial(self._files.put, stored.id, "fetched"))
+            return answer
+        events, _ = await self._in(partial(self._files.events, stored.id, 0))
+        return outline(stored, "in_progress" if len(events) > OPENING else "queued")
+
+    async def cancel(self, stored: StoredRequest) -> dict[str, Any]:
+        """End the work; what is finished stays as it is."""
+        answer = await self._in(partial(self._files.answer, stored.id))
+        if answer is not None:
+            return answer
+        await self._in(partial(self._files.put, stored.id, "cancel"))
+        await self._cancelled(stored.id)
+        return outline(stored, "cancelled")
+
+    async def remove(self, stored: StoredRequest) -> None:
+        await self.cancel(stored)
+        await self._in(partial(self._files.remove, stored.id))
+
+    async def events(self, stored: StoredRequest, after: int) -> AsyncIterator[bytes | None]:
+        """Server-sent events that come after one of this number, until the response has ended;
+        None each time there is nothing new.
+        """
+        offset = 0
+        while True:
+            lines, offset = await self._in(partial(self._files.events, stored.id, offset))
+            for line in lines:
+                event = json.loads(line)
+                if event["sequence_number"] > after:
+                    after = event["sequence_number"]
+                    yield f"event: {event['type']}\ndata: ".encode() + line + b"\n\n"
+                if event["type"].removeprefix("response.") in ENDED:
+                    return
+            if not lines:
+                if await self._in(partial(self._files.request, stored.id)) is None:
+                    return  # it was deleted
+                yield None
+                await asyncio.sleep(FLUSH)
+
+    def news(self, stored: StoredRequest) -> str:
+        """What the service is doing, for people who watch the stream."""
+        target = self._world.directory.find(stored.model, stored.service)
+        backend = self._world.backends.get(target.service.name) if target else None
+        if backend is None or backend.up:
+            return "the response is being made"
+        return backend.progress().text(backend.route.name)
+
+    def _turn(self, stored: StoredRequest) -> asyncio.Semaphore:
+        """Of the service: who waits for one that sleeps is in nobody else's way."""
+        target = self._world.directory.find(stored.model, stored.service)
+        service = target.service.name if target else ""
+        return self._turns.setdefault(service, asyncio.Semaphore(AT_ONCE))
+
+    def _begin(self, stored: StoredRequest, done: Callable[[int], None]) -> None:
+        task = asyncio.create_task(self._work(stored, done), name=stored.id)
+        self._tasks[stored.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(stored.id, None))
+
+    async def _work(self, stored: StoredRequest, done: Callable[[int], None]) -> None:
+        """Make the response, whatever it takes; when this gateway ends, another goes on."""
+        used = 0
+        try:
+            async with asyncio.timeout(DAY), self._turn(stored):
+                for left in reversed(range(_TRIES)):
+                    try:
+                        used = await self._made(stored)
+                        break
+                    except (aiohttp.ClientError, ConnectionError):
+                        if not left:
+                            raise
+                        log.info("%s was cut and is made anew", stored.id)
+        except BackgroundFailure as failure:
+            await self._failed(stored, failure.code, str(failure))
+        except TimeoutError:
+            await self._failed(stored, "expired", "The response was not made within a day.")
+        except Exception as error:
+            log.exception("%s failed", stored.id)
+            await self._failed(stored, "server_error", f"It failed: {type(error).__name__}.")
+        finally:
+            done(used)
+
+    async def _made(self, stored: StoredRequest) -> int:
+        """One try. Returns the tokens used.
+
+        Raises:
+            BackgroundFailure: the service refuses the request, or cannot start.
+            aiohttp.ClientError, ConnectionError: the answer was cut.
+        """
+        await self._in(partial(self._files.begin, stored.id))
+        writer = EventWriter(stored)
+        await self._append(stored, writer.opening())
+        passage = Passage(
+            self._errand(stored),
+            self._world.backends,
+            self._world.upstreams,
+            self._world.usage,
+            self._world.patience,
+        )
+        try:
+            opened = await self._opened(passage)
+            self.making += 1
+            try:
+                await self._copied(stored, opened, writer, passage)
+            finally:
+                self.making -= 1
+                opened.answer.close()
+        except BaseException:
+            passage.meter.failed = True
+            raise
+        finally:
+            self._world.usage.end(passage.meter)
+        return sum(passage.meter.tokens)
+
+    async def _opened(self, passage: Passage) -> Opened:
+        """The answer's beginning; there is time to wait for a place in the line."""
+        while True:
+            try:
+                opened = await passage.open()
+            except UnavailableError as error:
+                if error.kind == "stopped":
+                    raise BackgroundFailure("service_stopped", f"{error}.") from None
+                await asyncio.sleep(BUSY)
+                continue
+            if opened.answer.status == 429:
+                await asyncio.sleep(BUSY)
+                continue
+            if opened.answer.status >= 400:
+                raise BackgroundFailure(*_refusal(opened))
+            return opened
+
+    async def _copied(
+        self, stored: StoredRequest, opened: Opened, writer: EventWriter, passage: Passage
+    ) -> None:
+        """Write the service's events to the share, several at a time."""
+        chunk, source = opened.first, opened.answer.content
+        loop = asyncio.get_running_loop()
+        written, lines = loop.time(), b""
+        while chunk:
+            passage.meter.saw(chunk)
+            lines += writer.take(chunk)
+            if lines and (loop.time() - written > FLUSH or writer.final is not None):
+                await self._append(stored, lines)
+                written, lines = loop.time(), b""
+            chunk = await source.readany()
+        if writer.final is None:
+            raise ConnectionError("the stream ended early")
+        await self._in(partial(self._files.finish, stored.id, writer.final))
+
+    def _errand(self, stored: StoredRequest) -> Errand:
+        """Raises BackgroundFailure."""
+        target = self._world.directory.find(stored.model, stored.service)
+        if target is None:
+            raise BackgroundFailure("model_not_found", f"{stored.model} is no longer served.")
+        asked = {**stored.body, "stream": True}
+        asked.pop("background", None)
+        headers = {"content-type": "application/json", "x-request-id": stored.id}
+        headers[KEY_NAME_HEADER] = stored.caller
+        if stored.evaluation:
+            headers[EVALUATION_HEADER] = "1"
+        body = json.dumps(asked).encode()
+        return Errand(target, RESPONSES, body, asked, headers, stored.caller, DAY)
+
+    async def _append(self, stored: StoredRequest, lines: bytes) -> None:
+        await self._in(partial(self._files.append, stored.id, lines))
+
+    async def _failed(self, stored: StoredRequest, code: str, text: str) -> None:
+        error = {"code": code, "message": text}
+        await self._end(stored, {**outline(stored, "failed"), "error": error})
+
+    async def _end(self, stored: StoredRequest, answer: dict[str, Any]) -> None:
+        """A response that ends without the service: the last event, and the answer."""
+        try:
+            number = await self._in(partial(self._files.next_number, stored.id))
+            event = {
+                "type": f"response.{answer['status']}",
+                "sequence_number": number,
+                "response": answer,
+            }
+            await self._append(stored, json.dumps(event).encode() + b"\n")
+            await self._in(partial(self._files.finish, stored.id, answer))
+        except OSError:
+            log.exception("the end of %s cannot be written", stored.id)
+
+    async def _cancelled(self, name: str) -> None:
+        """Whoever works on it ends it; a gateway that hears of it first does."""
+        task = self._tasks.get(name)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            stored = await self._in(partial(self._files.request, name))
+            if stored is not None:
+                await self._end(stored, outline(stored, "cancelled"))
+
+    async def _take_care(self) -> None:
+        while True:
+            try:
+                for name in await self._in(self._files.ids):
+                    await self._cared(name)
+            except Exception:
+                log.exception("looking after the responses failed and is tried again")
+            await asyncio.sleep(BEAT)
+
+    async def _cared(self, name: str) -> None:
+        """Keep what is in hand, take over what was abandoned, remove what is old."""
+        files = self._files
+        if name in self._tasks:
+            await self._in(partial(files.claim, name))
+            if await self._in(partial(files.since, name, "cancel")) is not None:
+                await self._cancelled(name)
+            return
+        owner, quiet = await self._in(partial(files.owner, name))
+        stored = await self._in(partial(files.request, name))
+        if stored is None:
+            if quiet > ABANDONED:
+                await self._in(partial(files.remove, name))  # it was never taken
+            return
+        age = (datetime.now(UTC) - stored.created_at).total_seconds()
+        fetched = await self._in(partial(files.since, name, "fetched"))
+        if age > DAY or (fetched or 0) > FETCHED:
+            await self._in(partial(files.remove, name))
+            return
+        ours = owner == self._world.spot.replica
+        if (ours or quiet > ABANDONED) and await self._in(partial(files.answer, name)) is None:
+            await self._adopt(stored)
+
+    async def _adopt(self, stored: StoredRequest) -> None:
+        """Go on with a response whose gateway is gone. Of two that see it so, the later claim
+        counts.
+        """
+        await self._in(partial(self._files.claim, stored.id))
+        await asyncio.sleep(FLUSH)
+        owner, _ = await self._in(partial(self._files.owner, stored.id))
+        if owner != self._world.spot.replica:
+            return
+        if await self._in(partial(self._files.since, stored.id, "cancel")) is not None:
+            await self._end(stored, outline(stored, "cancelled"))
+            return
+        log.info("%s is taken over", stored.id)
+        self._begin(stored, lambda _: None)
+
+    async def _in(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _refusal(opened: Opened) -> tuple[str, str]:
+    try:
+        error = json.loads(opened.first)["error"]
+        return str(error.get("code") or "upstream_error"), str(error["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "upstream_error", f"The service answered with status {opened.answer.status}."
