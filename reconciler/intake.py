@@ -215,7 +215,7 @@ class Intake:
             orders=orders_of(documents, self._store),
             rollbacks=rollbacks_of(documents, self._store),
             gateway=snapshot.gateway,
-            ca=settings.ca_file.read_text() if settings.ca_file else None,
+            ca=settings.ca_file.read_text("utf-8") if settings.ca_file else None,
             promotions=promotions_of(documents, self._store),
         )
         return compose(documents, world)

@@ -138,12 +138,12 @@ def _kept_id(path: Path) -> uuid.UUID:
     waits until the lease of the former one has run out.
     """
     try:
-        return uuid.UUID(path.read_text().strip())
+        return uuid.UUID(path.read_text("utf-8").strip())
     except (OSError, ValueError):
         fresh = uuid.uuid4()
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_text(str(fresh))
+        path.write_text(str(fresh), "utf-8")
     except OSError as error:
         log.warning("the lease id cannot be kept", file=str(path), error=error.strerror)
     return fresh

@@ -4,11 +4,13 @@ however it dies.
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
+
+_BEYOND = 1 << 20  # a byte after everything that is written
 
 
 class Locked(Exception):
@@ -42,7 +44,7 @@ class FolderLock:
         if self._file is None:
             return self
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(self._file)
         except BlockingIOError:
             pid = _written(self._file)
             os.close(self._file)
@@ -84,7 +86,8 @@ class FolderLock:
         with suppress(OSError):  # it only tells people who holds the lock
             assert self._file is not None
             os.ftruncate(self._file, 0)
-            os.pwrite(self._file, text.encode(), 0)
+            os.lseek(self._file, 0, os.SEEK_SET)
+            os.write(self._file, text.encode())
 
 
 def holder(path: Path) -> int | None:
@@ -94,7 +97,7 @@ def holder(path: Path) -> int | None:
     except OSError:
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(file)
         return None
     except BlockingIOError:
         return _written(file)
@@ -103,5 +106,27 @@ def holder(path: Path) -> int | None:
 
 
 def _written(file: int) -> int | None:
-    text = os.pread(file, 32, 0).decode(errors="replace").strip()
+    os.lseek(file, 0, os.SEEK_SET)
+    text = os.read(file, 32).decode(errors="replace").strip()
     return int(text) if text.isdigit() else None
+
+
+def _take(file: int) -> None:
+    """Lock the open file, until it is closed.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        # A lock of Windows keeps others from reading what it covers, and they read the pid.
+        os.lseek(file, _BEYOND, os.SEEK_SET)
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            raise BlockingIOError from None
+        return
+    import fcntl
+
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

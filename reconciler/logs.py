@@ -59,7 +59,7 @@ def opened(path: Path) -> Iterator[TextIO]:
     """The log file for appending; stderr where there can be none."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = path.open("a", buffering=1)
+        file = path.open("a", encoding="utf-8", buffering=1)
     except OSError as error:
         print(f"{path} cannot be written ({error.strerror}); the log follows here", file=sys.stderr)
         yield sys.stderr
@@ -114,7 +114,7 @@ def keep_traceback(error: BaseException) -> Path:
     """
     text = _SECRET.sub("(secret)", "".join(traceback.format_exception(error)))
     with tempfile.NamedTemporaryFile(
-        "w", prefix="moorage-error-", suffix=".txt", delete=False
+        "w", encoding="utf-8", prefix="moorage-error-", suffix=".txt", delete=False
     ) as file:
         file.write(text)
     return Path(file.name)

@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 SMALL = 4 << 20  # bytes of a report, a manifest, a model's config
+# Without waiting: opening a pipe would block until somebody writes to it. Windows has no such flag,
+# and needs O_BINARY so that bytes stay as they are.
+_FLAGS = os.O_RDONLY
+for _name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+    _FLAGS |= getattr(os, _name, 0)
 VALUES, DEPTH = 262_144, 64
 _PIECE = 1 << 16
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[\[\]{},]', re.DOTALL)
@@ -93,8 +98,7 @@ def read(path: Path, most: int = SMALL) -> bytes:
         UntrustedError: it is longer, or no regular file.
         OSError: it cannot be read.
     """
-    # Without waiting: opening a pipe would block until somebody writes to it.
-    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    number = os.open(path, _FLAGS)
     with open(number, "rb") as file:  # noqa: PTH123 a descriptor, not a path
         if not stat.S_ISREG(os.fstat(number).st_mode):
             raise UntrustedError("it is no regular file")

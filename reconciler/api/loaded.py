@@ -50,8 +50,7 @@ class Loaded:
         """The local folder that `source` means, absolute and resolved; None for `share://` and
         `hf://`.
         """
-        parsed = parse_source(source)
-        return (self.base_dir / parsed.path).resolve() if parsed.kind is SourceKind.FOLDER else None
+        return local_folder(self.base_dir, source)
 
     def sources(self) -> Iterator[tuple[Steps, str]]:
         """Every source of the document with its path in it."""
@@ -68,7 +67,7 @@ class Loaded:
         for path in self._evaluations():
             found = self.node.at(path)
             if found and isinstance(found.scalar, str):
-                yield path, self.base_dir / found.scalar
+                yield path, local_file(self.base_dir, found.scalar)
 
     def _evaluations(self) -> Iterator[Steps]:
         adapters = self.node.at(("spec", "adapters"))
@@ -78,6 +77,21 @@ class Loaded:
         steps = self.node.at(("spec", "rollout", "steps"))
         for index in range(len(steps.items) if steps else 0):
             yield "spec", "rollout", "steps", index, "evaluation"
+
+
+def local_folder(base: Path, source: str) -> Path | None:
+    """The local folder that `source` means in a document of the folder `base`, absolute and
+    resolved; None for `share://` and `hf://`.
+    """
+    parsed = parse_source(source)
+    return (base / parsed.path).resolve() if parsed.kind is SourceKind.FOLDER else None
+
+
+def local_file(base: Path, text: str) -> Path:
+    """The file that a document of the folder `base` names; one that was written on Windows means
+    the same file.
+    """
+    return base / text.replace("\\", "/")
 
 
 def written_sources(node: Node) -> Iterator[tuple[Steps, str]]:

@@ -10,6 +10,11 @@ import stat
 from io import FileIO
 from pathlib import Path
 
+# O_NONBLOCK: opening a FIFO returns at once; it changes nothing for regular files. Windows has no
+# such flag, and needs O_BINARY so that bytes stay as they are.
+_FLAGS = os.O_RDONLY
+for _name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+    _FLAGS |= getattr(os, _name, 0)
 NEITHER = "is neither a file nor a folder"
 
 
@@ -20,8 +25,7 @@ def open_regular(path: Path) -> FileIO:
         OSError: it cannot be opened, or is no regular file; `strerror` says which.
     """
     try:
-        # O_NONBLOCK: opening a FIFO returns at once. It changes nothing for regular files.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, _FLAGS)
     except OSError as error:
         if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, or a device without a driver
             raise OSError(errno.EINVAL, NEITHER, str(path)) from None

@@ -4,6 +4,7 @@ text, nothing is opened.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +16,7 @@ from reconciler.api.fields import Fault, refusal
 from reconciler.api.reasons import Cause
 
 _HUB = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+(/[\w.-]+)*))?", re.ASCII)
+_DRIVE = re.compile(r"[A-Za-z]:(/|$)")
 _NOT_ON_SMB = re.compile(r'[\x00-\x1f"\\:|<>*?]')
 # the ending of an adapter's source that means: the newest one below this folder of the share
 NEWEST = "/**"
@@ -101,7 +103,15 @@ def _folder(text: str) -> Source:
                 "write the folder relative to this file",
             )
         )
-    return Source(SourceKind.FOLDER, text)
+    path = text.replace("\\", "/")  # a document that was written on Windows means the same folder
+    if _DRIVE.match(path) and os.name != "nt":
+        raise refusal(
+            Fault(
+                f"source {text!r} is a folder of a Windows machine",
+                "write the folder relative to this file",
+            )
+        )
+    return Source(SourceKind.FOLDER, path)
 
 
 def _share(path: str) -> Source:

@@ -87,7 +87,7 @@ def _parts(image: str) -> tuple[str, str]:
 @cache
 def _flags() -> dict[str, dict[str, str]]:
     """Version -> flag -> kind of value: `switch`, `flag` (on only), `value` or `list`."""
-    data = json.loads(Path(__file__).with_name("vllm_flags.json").read_text())
+    data = json.loads(Path(__file__).with_name("vllm_flags.json").read_text("utf-8"))
     return {
         version: {name: kind for kind, names in kinds.items() for name in names}
         for version, kinds in data.items()

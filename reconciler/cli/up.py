@@ -166,7 +166,7 @@ async def _serve(daemon: Daemon, narrator: Narrator, *, once: bool, timeout: flo
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        _on_signal(loop, number, stop)
     keeper = asyncio.create_task(_keep_local(daemon.settings))
     teller = asyncio.create_task(narrator.follow())
     running = asyncio.create_task(daemon.run(stop))
@@ -194,6 +194,16 @@ async def _serve(daemon: Daemon, narrator: Narrator, *, once: bool, timeout: flo
     finally:
         for task in (keeper, teller, settled, stopped):
             task.cancel()
+
+
+def _on_signal(
+    loop: asyncio.AbstractEventLoop, number: signal.Signals, stop: asyncio.Event
+) -> None:
+    """Set `stop` when the signal comes."""
+    try:
+        loop.add_signal_handler(number, stop.set)
+    except NotImplementedError:  # the loop of Windows
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
 
 
 def _verdict(settled: asyncio.Task[ExitClass], stopped: asyncio.Task[bool]) -> int:

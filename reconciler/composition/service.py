@@ -14,6 +14,7 @@ from reconciler.api.auth_fields import ApiKey
 from reconciler.api.digest import Tree
 from reconciler.api.documents import InferenceService
 from reconciler.api.kinds import Kind
+from reconciler.api.loaded import local_file, local_folder
 from reconciler.api.mounts import CODE_PATH
 from reconciler.api.policies import AdoptionPolicy
 from reconciler.api.reasons import Reason
@@ -298,7 +299,7 @@ class ServiceComposer:
         )
 
     def _evaluation(self, file: str | None) -> tuple[Expectation, ...]:
-        return self.world.evaluations.get(self.place.base_dir / file, ()) if file else ()
+        return self.world.evaluations.get(local_file(self.place.base_dir, file), ()) if file else ()
 
     def _rank(self, source: str) -> int:
         return self.world.ranks.get(self._local(source), 16)
@@ -349,8 +350,8 @@ class ServiceComposer:
         Raises:
             SourceMissingError: it comes from elsewhere and has not arrived.
         """
-        if "://" not in source:
-            return (self.place.base_dir / source).resolve()
+        if folder := local_folder(self.place.base_dir, source):
+            return folder
         ref = self._ref(source)
         if ref not in self.world.fetched:
             raise self._missing(ref)

@@ -7,6 +7,7 @@ for the lease.
 
 from __future__ import annotations
 
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -35,7 +36,7 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's. Where it has no boot id, every process is a boot of its own."""
 
-    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.is_file() else uuid.uuid4().hex
+    boot = _BOOT_ID.read_text("utf-8").strip() if _BOOT_ID.is_file() else uuid.uuid4().hex
 
     def now(self) -> float:
         return time.time()
@@ -48,4 +49,6 @@ def with_suspend() -> float:
     """Like `Clock.elapsed`, but a suspended machine counts: for what others measure, too, such as a
     lease.
     """
+    if sys.platform == "win32":  # where `monotonic` counts a suspended machine
+        return time.monotonic()
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

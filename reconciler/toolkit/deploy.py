@@ -90,7 +90,7 @@ async def _send(share: Share, trees: Mapping[str, Tree], record: Path) -> int:
     """Upload each file that changed locally or on the share since the last upload; return their
     number.
     """
-    known: dict[str, list[str]] = json.loads(record.read_text()) if record.exists() else {}
+    known: dict[str, list[str]] = json.loads(record.read_text("utf-8")) if record.exists() else {}
     count = 0
     for folder, tree in trees.items():
         present = await files.list_tree(share, folder)

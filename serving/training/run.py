@@ -7,9 +7,10 @@ only when there is work.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -227,9 +228,26 @@ def _alone(work: Path, progress: TrainingProgress) -> Iterator[None]:
     """Two runs of one recipe take turns: the second then finds everything up to date."""
     work.mkdir(parents=True, exist_ok=True)
     with (work / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.note("another training run is at work here; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        said = False
+        while not _taken(lock.fileno()):
+            if not said:
+                progress.note("another training run is at work here; waiting for it")
+            said = True
+            time.sleep(0.2)
         yield
+
+
+def _taken(file: int) -> bool:
+    """Whether the lock is ours now; it ends with the file."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

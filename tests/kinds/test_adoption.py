@@ -30,9 +30,12 @@ def spec(*, adopts=True):
     )
 
 
+LATEST = ({"latestRevision": True, "weight": 100},)
+
+
 def app(
     mode="Single",
-    traffic=({"latestRevision": True, "weight": 100},),
+    traffic=LATEST,
     given=None,
     latest="phi--b",
     ready="phi--a",

@@ -1,0 +1,109 @@
+"""Everything with `--target azure` works where Linux is not: the commands run with what Windows lacks
+hidden, on documents with Windows paths.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.e2e.ground import ROOT
+from tests.e2e.stage import Stage, service
+
+pytestmark = [pytest.mark.slow, pytest.mark.vital]
+PROGRAM = [sys.executable, "-X", "warn_default_encoding", "-m", "tests.e2e.other_system"]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    stage = Stage(tmp_path_factory.mktemp("windows"))
+    facts = stage.start_azure()
+    stage.env |= {
+        "MOORAGE_TARGET": "azure",
+        "MOORAGE_CREDENTIAL": "service-principal",
+        "MOORAGE_ARM_ENDPOINT": facts["armEndpoint"],
+        "MOORAGE_AUTHORITY": facts["authority"],
+        "MOORAGE_CA_FILE": facts["caFile"],
+        "MOORAGE_SUBSCRIPTION_ID": facts["subscriptionId"],
+        "AZURE_TENANT_ID": facts["tenantId"],
+        "AZURE_CLIENT_ID": facts["clientId"],
+        "AZURE_CLIENT_SECRET": facts["clientSecret"],
+        "MOORAGE_STATE_DIR": str(stage.state),
+        "PYTHONPATH": str(ROOT),
+    }
+    web = service("web", code=".\\code-web")
+    stage.code("web")
+    # As an editor of Windows saves it: with a byte order mark and its line ends.
+    text = json.dumps(web, indent=1).replace("\n", "\r\n")
+    stage.manifest.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    yield stage
+    stage.close()
+
+
+def moorage(stage, *arguments, code=0):
+    done = subprocess.run(
+        [*PROGRAM, *arguments],
+        cwd=stage.root,
+        env=stage.env,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    said = done.stdout.decode("cp1252"), done.stderr.decode("cp1252")
+    assert done.returncode == code, said
+    assert "Traceback" not in said[1]
+    return said[0]
+
+
+def test_the_commands_work_without_what_windows_lacks(stage):
+    """From validate to down: the folder in a Windows path is published, served, listed and
+    deleted.
+    """
+    assert "Commands:" in moorage(stage, "--help")
+    moorage(stage, "validate", "-f", "moorage.yaml")
+    assert "ContainerApp/web" in moorage(stage, "plan", "-f", "moorage.yaml")
+    moorage(stage, "up", "-f", "moorage.yaml", "--once", "-y")
+    assert "web" in moorage(stage, "status")
+    (document, *_) = json.loads(moorage(stage, "status", "-o", "json"))["documents"]
+    assert document["generation"] == 1
+    moorage(stage, "events")
+    moorage(stage, "history", "web")
+    moorage(stage, "schema")
+    moorage(stage, "down", "-y")
+
+
+def test_a_daemon_watches_and_ends_there(stage):
+    """Without signal handlers of the loop an interrupt still ends it, and a second daemon is
+    refused by the other kind of lock.
+    """
+    running = subprocess.Popen(
+        [*PROGRAM, "up", "-f", "moorage.yaml", "-y"],
+        cwd=stage.root,
+        env=stage.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        place = next(iter((stage.state / "daemon").glob("azure-*"))) / "page.json"
+        deadline = time.monotonic() + 60
+        while not place.exists():
+            assert running.poll() is None, running.stdout.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        moorage(stage, "up", "-f", "moorage.yaml", "-y", code=1)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(30) in (0, 130)  # before or after everything has converged
+        assert not place.exists()  # it has drained
+    finally:
+        running.kill()
+
+
+def test_a_folder_of_a_windows_machine_is_refused_elsewhere(stage):
+    """A drive means nothing here, and the message says what would be right."""
+    other = stage.root / "other.yaml"
+    other.write_text(json.dumps(service("web", code="C:\\Users\\me\\code")))
+    done = stage.moorage("validate", "-f", str(other), code=2)
+    assert "is a folder of a Windows machine" in done.stderr
