@@ -32,12 +32,13 @@ T = TypeVar("T")
 # seconds a replaced version stays: longer than a request takes from choosing a version to being
 # counted
 LINGER = 2.0
-# seconds that readiness waits for the first try of an adapter which may never have worked
+# seconds that readiness waits for the first attempt of an adapter that may never have worked
 PATIENCE = 60.0
 _FIRST_RETRY, _LAST_RETRY = 1.0, 60.0
-# what a listing of the share that is a moment old looks like
+# a listing of the share may be a moment old and lack files that are there
 _PASSING = {"NotPublished", "Unreadable"}
-# Temperature 0 answers the same again; another wish of the catalogue's is a new attempt.
+# At temperature 0 a second attempt gives the same answer, so only another catalogue is a new
+# attempt.
 _FINAL = {"EvaluationFailed", NOT_FINITE}
 log = logging.getLogger("moorage.adapters")
 
@@ -100,8 +101,8 @@ class Adapters:
         self._failures = {key: failure for key, failure in self._failures.items() if key[0] in same}
 
     async def step(self) -> None:
-        """Withdraw what is no longer wanted, start loading what is, unload what nobody uses; loads
-        run on in tasks.
+        """Stop answering with versions that are no longer wanted, start to load those that are, and
+        unload those that no request uses. Loads go on in tasks.
         """
         if self._wanted and not self._swept:
             kept = {(a.name, v.digest) for a in self._wanted.values() for v in _versions(a)}
@@ -128,10 +129,10 @@ class Adapters:
         return iter(self._versions.values())
 
     def missing(self) -> list[str]:
-        """Adapters that nothing answers for and that a new replica waits for: a required one that
-        was good here before; of the others, those that may be about to come.
+        """Adapters without a version that answers, for which a new replica is not ready yet: the
+        required ones that have worked before, and others whose first load may still succeed.
 
-        One that has never been good must not keep the base model and the others from answering.
+        One that has never worked must not keep the base model and the others from answering.
         """
         since = self._clock() if self._wanted_since is None else self._wanted_since
         patient = self._clock() - since < PATIENCE
@@ -165,9 +166,9 @@ class Adapters:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _next(self, adapter: Adapter) -> tuple[AdapterVersion, Versions] | None:
-        """The version to bring now, and its place: the desired one when its time has come, else the
-        last good one if nothing answers, else the canary. One at a time for each name, so that one
-        version is never loaded twice.
+        """The version to load now, and its place: the desired one when its next attempt is due,
+        else the last good one if no version answers, else the canary. One at a time for each name,
+        so that one version is never loaded twice.
         """
         served, canary = self._served.get(adapter.name), adapter.canary
         if served is None or served.digest != adapter.desired.digest:
@@ -200,8 +201,8 @@ class Adapters:
         self._failures.pop((name, wanted.digest), None)
 
     def _belongs(self, name: str, wanted: AdapterVersion, place: Versions) -> bool:
-        """Whether the catalogue of now still wants the version there: loading took a while. Its
-        place decides, since a canary may be the version that was good before.
+        """Whether the current catalogue still wants the version in this place, because the load
+        took a while. The place counts: a canary may be the version that was good before.
         """
         adapter = self._wanted.get(name)
         if adapter is None:
@@ -213,8 +214,8 @@ class Adapters:
         )
 
     async def _loaded(self, name: str, wanted: AdapterVersion, *, on_trial: bool) -> Version:
-        """The version in the engine, which may have been there, and which meets what is asked of it
-        now.
+        """Load the version unless the engine has it, and check that it passes the evaluation of the
+        current catalogue.
         """
         version = self._versions.get(f"{name}@{wanted.digest[:12]}") or await self._load(
             name, wanted
@@ -266,8 +267,8 @@ class Adapters:
         version.proof = await self._engine.prove(version)
 
     async def _evaluate(self, version: Version, evaluation: tuple[Expectation, ...]) -> None:
-        """Ask what the version must be able to answer, unless it has answered; one that cannot
-        leaves the engine again.
+        """Run the evaluation, unless the version has passed it. A version that fails is
+        unloaded.
         """
         if not evaluation or version.met == evaluation:
             return
@@ -283,7 +284,9 @@ class Adapters:
         version.met = evaluation
 
     def _replace(self, versions: Versions, name: str, version: Version | None) -> None:
-        """Put `version` in its place among the served or the canaries, and let the other one go."""
+        """Put `version` in its place among the served or the canaries, and release the one
+        before.
+        """
         old = versions.get(name)
         if old is version:
             return
@@ -294,7 +297,7 @@ class Adapters:
                 version.traffic, version.loaded_at = (
                     Traffic(),
                     datetime.now(UTC),
-                )  # a trial starts from nothing
+                )  # a trial counts from zero
         else:
             del versions[name]
         if old:
@@ -311,7 +314,7 @@ class Adapters:
         self.changed.set()
 
     def _let_go(self, version: Version) -> None:
-        """It may leave the engine, unless it still answers in its other place."""
+        """Let it be unloaded, unless it still answers in its other place."""
         if version not in (self._served.get(version.name), self._canaries.get(version.name)):
             version.replaced_at = self._clock()
 
@@ -356,7 +359,7 @@ class Adapters:
             unused = (
                 version.replaced_at is not None and self._clock() - version.replaced_at >= LINGER
             )
-            # A task of this name may be about to take the version up again.
+            # A running task of this name may be about to use the version again.
             if (
                 not unused
                 or version.pins

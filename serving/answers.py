@@ -1,5 +1,5 @@
-"""Errors in OpenAI's shape: the gate's own, and vLLM's put into the words that OpenAI's clients
-know.
+"""Errors in OpenAI's shape: the gate's own, and vLLM's translated into the codes that OpenAI's
+clients know.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def too_large(limit: int) -> Answer:
 
 
 def translated(status: int, body: bytes, models: Callable[[], list[str]] = list) -> Answer | None:
-    """VLLM's error as OpenAI's; None for what is no JSON error of vLLM's, which is passed on as it
-    is. `models` are those that may be asked for instead of one that does not exist.
+    """VLLM's error as OpenAI's, or None for anything else, which is passed on unchanged. `models`
+    are those that the key may use; they are named when the requested one does not exist.
     """
     try:
         error = json.loads(body)["error"]
@@ -66,14 +66,14 @@ def translated(status: int, body: bytes, models: Callable[[], list[str]] = list)
         return None
     word = _code(status, text, param, code)
     if word == "model_not_found" and (names := models()):
-        text = text.partition(" Valid aliases")[0]  # vLLM's own list knows nothing of keys
+        text = text.partition(" Valid aliases")[0]  # vLLM's own list is the same for every key
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
         text += f" This key may use: {', '.join(names[:_LISTED])}{more}."
     return refuse(status, text, word, param=param if isinstance(param, str) else None)
 
 
 def _code(status: int, text: str, param: object, code: object) -> str | None:
-    """VLLM repeats the status as its code; OpenAI has words."""
+    """VLLM's code is the status as a number; OpenAI's code is a word."""
     if status == 404:
         return "model_not_found" if param == "model" or code == "model_not_found" else "not_found"
     if status == 400 and ("maximum context length" in text or code == "context_length_exceeded"):

@@ -1,5 +1,5 @@
-"""A request's body as the gate reads it: bounded in bytes, time, values and depth, unpacked from
-gzip, parsed without holding up the event loop; and what is left of a refused body read and dropped.
+"""Reads a request's body for the gate: bounded in bytes, time, values and depth, unpacked from
+gzip, and parsed without blocking the event loop. The rest of a refused body is read and dropped.
 
 Pure ASGI; gate.py calls it, limits.py judges what was parsed.
 """
@@ -19,8 +19,8 @@ from serving.untrusted import DEPTH, VALUES, Shape, UntrustedError
 
 Receive = Callable[[], Awaitable[Message]]
 SECONDS = 60.0  # for a body to arrive, or to be dropped
-# Parsing holds the event loop, some 5 ms for this many bytes; longer bodies are looked through in
-# slices first, and one at a time, so that streams and probes get their turn between them.
+# Parsing so many bytes blocks the event loop for some 5 ms. Longer bodies are counted in slices
+# first, one body at a time, so that streams and probes run in between.
 SLICE = 256 << 10
 _DROPPED = 64 << 20
 _RATE = 32 << 20  # bytes a second of all long bodies
@@ -30,7 +30,7 @@ _SLICE = 32 << 10
 
 
 class RefusedError(Exception):
-    """The body is not taken; `answer` says why."""
+    """The body is refused; `answer` says why."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.body)
@@ -38,8 +38,8 @@ class RefusedError(Exception):
 
 
 class Incoming:
-    """A request's messages; `ended` once its body has come whole, after which the server would wait
-    for the client to leave.
+    """A request's ASGI messages. `ended` is set once the whole body has arrived; receiving again
+    would wait until the client disconnects.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -53,8 +53,8 @@ class Incoming:
 
 
 class Pace:
-    """How fast long bodies are taken in, all of them together: reading them is work on the loop
-    that answers everybody.
+    """Limits how fast all long bodies together are parsed, because parsing blocks the event loop
+    that answers every request.
     """
 
     def __init__(self, rate: float = _RATE) -> None:
@@ -70,8 +70,8 @@ PACE = Pace()
 
 
 class Lane:
-    """Long bodies go through one at a time, and each leaves the loop free for as long as it held
-    it.
+    """Parses one long body at a time, and after each slice leaves the event loop free for as long
+    as the slice took.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Lane:
 
     @contextmanager
     def room(self, size: int) -> Iterator[None]:
-        """Room in memory for a body that is going to be read. Raises RefusedError."""
+        """Reserve memory for a body. Raises RefusedError when too many are being read."""
         if self._arriving + size > _ARRIVING:
             text = "Too many large requests are arriving at once; try again in 1 s."
             raise RefusedError(refuse(429, text, "rate_limit_exceeded", (b"retry-after", b"1")))
@@ -112,14 +112,14 @@ async def read(receive: Receive, headers: list[tuple[bytes, bytes]], limit: int)
     """The whole body, unpacked.
 
     Raises:
-        RefusedError: it is too long, too slow, or packed in a way that is not known.
+        RefusedError: it is too long, arrives too slowly, or has an unknown encoding.
         ConnectionError: the client has left.
     """
     packed = [value.strip().lower() for name, value in headers if name == b"content-encoding"]
     unpack = None
     if packed and packed != [b"identity"]:
         if packed != [b"gzip"]:
-            text = "Bodies may be packed with gzip, and with nothing else."
+            text = "A request body may be compressed with gzip only."
             raise RefusedError(refuse(415, text, "unsupported_content_encoding"))
         unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
@@ -129,7 +129,7 @@ async def read(receive: Receive, headers: list[tuple[bytes, bytes]], limit: int)
         text = f"The request body did not arrive within {SECONDS:.0f} s."
         raise RefusedError(refuse(408, text, "request_timeout", CLOSE)) from None
     except zlib.error:
-        text = "The request body is not what gzip makes."
+        text = "The request body is not valid gzip."
         raise RefusedError(refuse(400, text, "invalid_body")) from None
 
 
@@ -144,7 +144,8 @@ async def _read(receive: Receive, limit: int, unpack: Any) -> bytes:
             raise ConnectionError("the client has left")
         part, more = message.get("body", b""), message.get("more_body", False)
         while part:
-            # One byte beyond the limit is enough to know; a bomb is never unpacked whole.
+            # One byte beyond the limit is enough to refuse it, so that a gzip bomb is never
+            # unpacked whole.
             plain = part if unpack is None else unpack.decompress(part, limit - size + 1)
             part = b"" if unpack is None else unpack.unconsumed_tail
             parts.append(plain)
@@ -168,7 +169,7 @@ async def answer_and_drop(
     arriving = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
     if (
         not arriving or receive.ended or b"expect" in headers
-    ):  # such a client sends its body only when it is asked to
+    ):  # with Expect: 100-continue the client sends its body only when asked
         await answer(send)
         return
     parts: list[Message] = []
@@ -179,7 +180,9 @@ async def answer_and_drop(
     await answer(collect)
     start, body = parts
     await send(start)
-    await send({**body, "more_body": True})  # complete for the client, whose length is told
+    await send(
+        {**body, "more_body": True}
+    )  # the client has the whole answer already, because its length is in the headers
     dropped, more = 0, True
     with suppress(TimeoutError):
         async with asyncio.timeout(SECONDS):
@@ -193,7 +196,7 @@ async def answer_and_drop(
 
 
 async def look_through(body: bytes) -> None:
-    """Refuse a body that json.loads, or vLLM after it, would take long for."""
+    """Refuse a body that would keep json.loads, or vLLM after it, busy for long."""
     shape = Shape()
     for at in range(0, len(body), _SLICE):
         try:
@@ -205,7 +208,7 @@ async def look_through(body: bytes) -> None:
 
 
 def _too_complex() -> Answer:
-    text = f"The request body holds more than {VALUES} values, or more than {DEPTH} in each other."
+    text = f"The request body holds more than {VALUES} values, or nests deeper than {DEPTH} levels."
     return refuse(400, text, "request_too_complex")
 
 

@@ -17,10 +17,10 @@ from pydantic.alias_generators import to_camel
 
 from serving.untrusted import parse
 
-# bytes of adapters on a replica's disk, which has 8 GiB; compiled kernels lie there too
+# bytes of adapters on a replica's disk of 8 GiB, which also holds compiled kernels
 DISK = 6 << 30
 LONGEST = 16 << 20  # bytes of a catalogue
-SAID = 4096  # letters of what a replica says of itself
+SAID = 4096  # characters of a message in a replica's report
 GATEWAY_KEY = "gateway"  # the name, among a service's keys, of the one that its gateway uses
 # What a gateway adds to the requests that it passes on, and only its key may.
 KEY_NAME_HEADER, EVALUATION_HEADER = "x-moorage-key-name", "x-moorage-key-evaluation"
@@ -35,8 +35,8 @@ Text = Annotated[str, BeforeValidator(_cut)]  # long errors are cut, on both sid
 
 
 class Contract(BaseModel):
-    """Camel case on the share, snake case in code; unknown keys are kept out so that both sides
-    agree on the text hashed.
+    """Camel case on the share, snake case in code. Unknown keys are left out, so that both sides
+    hash the same text.
     """
 
     model_config = ConfigDict(
@@ -72,8 +72,8 @@ class Canary(Contract):
 
 
 class Held(Contract):
-    """What was decided against the document; it stands while the document asks for `asked`, a
-    digest of its words.
+    """A decision against the document. It holds while the document asks for `asked`, a digest of
+    what it says about the adapter.
     """
 
     asked: str
@@ -87,7 +87,7 @@ class Adapter(Contract):
     cannot be loaded. A new replica is not ready without a `required` one that has a `last_good`,
     which may be the desired one itself.
 
-    `evaluation` is what a version must answer before the name is given to it.
+    `evaluation` is what a version must pass before it answers under the name.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Adapter(Contract):
 
 
 class KeyLimits(Contract):
-    """What a key's requests may ask for, in the place of the service's own limits."""
+    """Limits of a key's requests, in place of the service's own."""
 
     prompt_tokens: int | None = None
     output_tokens: int | None = None
@@ -126,7 +126,7 @@ class ApiKey(Contract):
 
 
 class Limits(Contract):
-    """What a replica takes of one request, and of all of them together.
+    """The limits of a replica, for one request and for all of them together.
 
     Bytes of the body, of schemas and of media; `schema_parts` are values of what is compiled;
     `sequences` are choices times prompts; `opened` are fields of a request that vLLM's flags let
@@ -185,8 +185,8 @@ class Catalogue(Contract):
         """The file's bytes: the body and its own SHA-256, so that a torn or stale read is never
         taken for a catalogue.
         """
-        # Without what is left at its default, a replica with an older runtime goes on understanding
-        # what it can follow.
+        # Fields at their default are left out, so that a replica with an older runtime accepts a
+        # catalogue that uses no newer field.
         return sealed(
             "catalogue", self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         )
@@ -234,11 +234,10 @@ class AdapterReport(Contract):
 
 
 class ReplicaReport(Contract):
-    """What a replica says of itself; written by that replica alone, every few seconds, to
-    `<replica>.json`.
+    """A replica's report on itself, which it writes every few seconds to `<replica>.json`.
 
-    `ready_at` is when it was ready for the first time, `None` before. `unreadable` is the reader's
-    word: why there is nothing else.
+    `ready_at` is when it was ready for the first time, `None` before. The reader sets `unreadable`
+    when a report cannot be read; it says why, and the other fields are empty.
     """
 
     replica: str
@@ -270,7 +269,7 @@ def unsealed(kind: str, data: bytes, most: int) -> Any:
     """
     outer = parse(data, most)
     if not isinstance(outer, dict) or kind not in outer:
-        raise ValueError(f"it is no file of {kind}")
+        raise ValueError(f"it is no {kind} file")
     if outer.get("sha256") != _digest(outer[kind]):
         raise ValueError("it does not match its own hash")
     return outer[kind]

@@ -36,15 +36,15 @@ log = logging.getLogger("moorage.engine")
 
 
 class Aliases(dict[str, Any]):
-    """Public names to LoRARequests, in the place of vLLM's own. Where a canary runs, the call that
-    asks decides which.
+    """Maps public names to LoRARequests and replaces vLLM's own mapping. Where a canary runs, the
+    current call decides which of the two versions it gets.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.canaries: dict[
             str, tuple[Any, int]
-        ] = {}  # the other LoRARequest, and for how many of a hundred calls
+        ] = {}  # the canary's LoRARequest, and the percentage of calls that get it
 
     def __getitem__(self, name: str) -> Any:
         call, canary = current_call.get(), self.canaries.get(name)
@@ -107,8 +107,8 @@ class VllmEngine:
         self._by_key[version.key] = version
 
     async def unload(self, version: Version) -> None:
-        """Drop the weights; then bring back what vLLM's cache evicted while one adapter too many
-        was loaded.
+        """Unload the weights; then reload what vLLM's cache evicted while there was one adapter too
+        many.
         """
         await self._client.remove_lora(version.id)
         self._requests.pop(version.id, None)
@@ -129,8 +129,8 @@ class VllmEngine:
             self._aliases[name] = self._requests[route.stable.id]
 
     def busy(self, version: Version) -> bool:
-        """True while the engine works on a request of this version, also one that no HTTP call
-        waits for.
+        """True while the engine works on a request of this version, even if its client has
+        disconnected.
         """
         states = self._client.output_processor.request_states.values()
         return any(state.lora_name == version.key for state in states)
@@ -162,12 +162,12 @@ class VllmEngine:
             kind = str(self._client.vllm_config.model_config.dtype).removeprefix("torch.")
             trials = [await self._trial(prompt, request) for prompt in PROMPTS]
             return judge(trials, FLOORS.get(kind, FLOOR))
-        except Exception as error:  # noqa: BLE001 an adapter that answers is not taken away for want of a proof
+        except Exception as error:  # noqa: BLE001 an unmeasured adapter still serves
             log.warning("adapter %s could not be proven: %s", version.key, error)
             return Proof("Unproven", f"the proof could not run: {error}")
 
     async def evaluate(self, version: Version, evaluation: Sequence[Expectation]) -> str:
-        """What is wrong with the version's answers, or nothing. Raises when it could not
+        """What is wrong with the version's answers; empty when nothing is. Raises when it could not
         be asked.
         """
         if not self._generates:
@@ -177,8 +177,8 @@ class VllmEngine:
         return unmet(evaluation, answers)
 
     async def list_models(self) -> Any:
-        """`/v1/models`: plain public names that the key may use, and no mount path in `root`, which
-        vLLM would show.
+        """`/v1/models`: the public names that the key may use. `root` shows no mount path, which
+        vLLM's own answer would.
         """
         from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelList, ModelPermission
 
@@ -247,8 +247,8 @@ class VllmEngine:
         return await self._add_request(request_id, prompt, params, *args, **options)
 
     async def _counted_generate(self, *args: Any, **options: Any) -> AsyncIterator[Any]:
-        """VLLM's own answers, counted in the call they belong to. One that rests on NaN is an
-        error, not an answer.
+        """VLLM's own answers, counted in the call that they belong to. An answer that was computed
+        from NaN becomes an error.
         """
         from vllm.exceptions import GenerationError, VLLMClientError
 
@@ -270,8 +270,8 @@ class VllmEngine:
                 raise
 
     async def _trial(self, prompt: str, request: Any) -> Trial:
-        """The base by itself and in one batch with the adapter: what the batch and the prefix cache
-        change in its answers is noise.
+        """The base model alone, and in one batch with the adapter: the difference that the batch
+        and the prefix cache make is noise.
         """
         alone = await self._probe(prompt, None)
         together = [self._probe(prompt, each) for each in [None] * (BASES - 1) + [request]]
@@ -280,7 +280,7 @@ class VllmEngine:
 
     async def _probe(self, prompt: str, request: Any) -> Run:
         """Greedy tokens after a fixed prompt, each with its likeliest alternatives. The salt keeps
-        a run from the cache that another has filled, which would hide the noise.
+        a run from using the cache of another run, which would hide the noise.
         """
         tokens = self._client.get_tokenizer().encode(prompt)
         salt = uuid.uuid4().hex
@@ -290,8 +290,8 @@ class VllmEngine:
         ]
 
     async def _answer(self, case: Expectation, request: Any) -> str:
-        """What a chat with this one message is answered; a model without a chat template goes on
-        writing instead.
+        """The answer to a chat with this one message. A model without a chat template continues the
+        text instead.
         """
         tokenizer = self._client.get_tokenizer()
         if getattr(tokenizer, "chat_template", None):
@@ -324,7 +324,7 @@ class VllmEngine:
 
 
 def _refused(message: str) -> Exception:
-    """What vLLM answers with 400."""
+    """An error that vLLM answers with status 400."""
     from vllm.exceptions import VLLMValidationError
 
     error: Exception = VLLMValidationError(message)

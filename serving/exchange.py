@@ -1,7 +1,7 @@
-"""One request of a key that may pass: its body taken within limits, given to vLLM, answered in
-OpenAI's words.
+"""One request with a valid key: reads its body within the limits, gives it to vLLM, and answers in
+OpenAI's shape.
 
-gate.py makes an Exchange for each; bodies.py, limits.py and keys.py hold what it asks.
+gate.py makes an Exchange for each request; bodies.py, limits.py and keys.py judge its parts.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ VERSION_HEADER, ID_HEADER, STICKY_HEADER = (
     b"x-moorage-sticky",
 )
 TOO_MANY = 429
-LEFT = 499  # the client has left before it was answered, in nginx' words
+LEFT = 499  # nginx's status for a client that disconnected before the answer
 _ID = re.compile(rb"[\w.:-]{1,64}", re.ASCII)
 
 
 @dataclass
 class Door:
-    """What the gate must know: the keys, whether it is ready and if not why, whether the engine
-    lives.
+    """What the gate must know: the keys, whether the replica is ready and if not why, and whether
+    the engine is alive.
 
-    `models` are all public names, `base` the one that a body without `model` means; `ended` hears
-    of every call that is over, with its body where prompts are logged.
+    `models` are all public names, `base` the one that a body without `model` means. `ended` is
+    called after every call, with the body where prompts are logged.
     """
 
     ready: Callable[[], tuple[bool, str]]
@@ -65,7 +65,7 @@ class Door:
 
 
 class Exchange:
-    """One request of a key that may pass, and its answer."""
+    """One request with a valid key, and its answer."""
 
     def __init__(
         self, app: App, door: Door, key: Key, scope: Scope, deployment: str | None
@@ -114,11 +114,13 @@ class Exchange:
             door.ended(call, body if door.log_prompts else b"")
 
     async def _take(self, receive: Receive) -> tuple[bytes, Demand]:
-        """The body and what it orders, taken from the key's limits. Raises RefusedError."""
+        """The body, and what it asks for, which is charged to the key's limits. Raises
+        RefusedError.
+        """
         door, scope = self._door, self._scope
         if _length(scope, door.limits.body) > door.limits.body:
             raise RefusedError(too_large(door.limits.body))
-        # A key that has used up its limit is told so before its body is read.
+        # A key that has used up its limit is refused before its body is read.
         self._limited(door.keys.refusal(self._key, Demand()))
         with door.lane.room(_length(scope, door.limits.body)):
             body = await read(receive, scope["headers"], door.limits.body)
@@ -154,7 +156,7 @@ class Exchange:
         raise RefusedError(refuse(429, text, "rate_limit_exceeded", retry))
 
     def _look_into(self, asked: Mapping[str, Any]) -> Answer | None:
-        """Which model is asked for, and by whom."""
+        """The requested model and the key that asks for it."""
         key, headers = self._key, self._scope["headers"]
         model = asked.get("model") or self._door.base
         given = (value.decode("latin-1") for name, value in headers if name == STICKY_HEADER)
@@ -169,7 +171,7 @@ class Exchange:
         return refuse(403, text, "model_not_allowed", param="model")
 
     def named(self) -> list[Header]:
-        """What every answer carries: the request's id, the version that answered, what is left of
+        """Headers of every answer: the request's id, the version that answered, and what is left of
         the key's limits.
         """
         return [*_named(self._call), *self._door.keys.headers(self._key)]
@@ -185,9 +187,7 @@ class Exchange:
 
 
 def _length(scope: Scope, limit: int) -> int:
-    """The body's length as it is told, at most one more than the limit, which is assumed where it
-    is not told.
-    """
+    """The Content-Length, at most the limit plus one; without that header, the limit plus one."""
     for name, value in scope["headers"]:
         if name == b"content-length":
             return min(int(value[:20]), limit + 1) if value.isdigit() else limit + 1
@@ -207,7 +207,7 @@ def _remeasured(scope: Scope, length: int) -> None:
 
 
 def _request_id(scope: Scope) -> str:
-    """The client's own id if it is one, else a new one; vLLM takes it from the header, too."""
+    """The client's own id if it is valid, else a new one. vLLM reads it from the header, too."""
     given = next((value for name, value in scope["headers"] if name == ID_HEADER), b"")
     if _ID.fullmatch(given):
         return given.decode()
@@ -231,8 +231,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _outgoing(exchange: Exchange, send: Send) -> Send:
-    """Adds the request's id and the version's header, and gives vLLM's errors OpenAI's words.
-    Chunks pass untouched; behind a stream a gateway is told what it used.
+    """Adds the headers, and translates vLLM's errors into OpenAI's. Chunks pass unchanged. After a
+    stream, a gateway gets the usage.
     """
     held: list[Message] = []
     told = False

@@ -1,8 +1,8 @@
-"""Does every tensor of an adapter reach a module of vLLM's, and fit it? By vLLM's own steps:
-names, pairs, ranks, modules, widths.
+"""Checks that every tensor of an adapter reaches a module of vLLM's and fits it, in vLLM's own
+steps: names, pairs, ranks, modules, widths.
 
-A tensor that vLLM leaves out without a word is a problem too: the base model would answer in the
-adapter's place. Neighbours: architecture.py knows vLLM's modules, base.py the base model's widths.
+A tensor that vLLM silently ignores is a problem too: the base model would answer in the adapter's
+place. Neighbours: architecture.py knows vLLM's modules, base.py the base model's widths.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from serving.weights import Tensor
 
 _BASE_COPIES = (".embed_tokens.base_layer.weight", ".lm_head.base_layer.weight")
 _FLOATS = ("F64", "F32", "F16", "BF16")
-# more of either is no adapter, and vLLM's own patterns for names would take for ever on it
+# No adapter has more of either, and vLLM's own patterns for names would not end on more.
 _DOTS, _LONGEST, _TENSORS = 16, 300, 200_000
 
 
@@ -172,7 +172,7 @@ def _refused(kind: Architecture, said: str, name: str) -> str:
 
 
 def _ignored(kind: Architecture, said: str, name: str, *, tower: bool) -> str:
-    """What vLLM leaves out without a word."""
+    """What vLLM silently ignores."""
     name = name.removesuffix(".base_layer")
     if kind.takes(name) is not False:
         return ""
@@ -186,9 +186,9 @@ def _ignored(kind: Architecture, said: str, name: str, *, tower: bool) -> str:
         )
         return (
             f"{said} belongs to the part of the model that reads images or sound, where vLLM"
-            f" leaves LoRA out without a word: {flag}"
+            f" silently ignores LoRA: {flag}"
         )
-    silent = "vLLM would leave it out without a word, and the base model would answer"
+    silent = "vLLM would silently ignore it, and the base model would answer"
     if "_orig_mod." in name:
         return (
             f"{said} carries the name of a compiled model (_orig_mod): {silent}; remove it from the"

@@ -3,7 +3,7 @@ refuses when draining.
 
 vLLM's own key leaves admin routes open, so here everything is closed unless listed. The gate is the
 outermost middleware (launch names it in `--middleware`); replica.py gives it its Door, without
-which nothing passes. routes.py and cors.py hold what it asks, exchange.py does what it lets in.
+which nothing passes. routes.py and cors.py hold its rules; exchange.py handles what passes.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Gate:
             refusal = unknown(scope) if key and not key.admin else _UNAUTHORIZED
             await answer_and_drop(refusal, scope, receive, send)
             return
-        door.running += 1  # from here on a drain waits for it
+        door.running += 1  # a drain waits for every call that was counted here
         try:
             await Exchange(self._app, door, key, scope, deployment).run(receive, send)
         finally:
@@ -76,8 +76,8 @@ class Gate:
                 door.on_idle()
 
     async def _admin(self, door: Door | None, scope: Scope, receive: Receive, send: Send) -> None:
-        """For a person or a Prometheus with an admin key, while draining too; to all others these
-        routes do not exist.
+        """Metrics and state, for an admin key, also while the replica drains. Without such a key
+        these routes answer 404.
         """
         key = door.keys.find(scope["headers"]) if door is not None else None
         if door is None or key is None or not key.admin:

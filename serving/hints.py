@@ -1,6 +1,4 @@
-"""What a folder that is no adapter is instead, and where the adapter may be: said to the person who
-pointed at it.
-"""
+"""Says what a folder is that is no adapter, and where the adapter may be."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PICKLES = ("adapter_model.bin", "adapter_model.pt")
 _MLX = "adapters.safetensors"
 _MODELS = ("model*.safetensors", "pytorch_model*.bin", "*.gguf")
-_ENTRIES = 1000  # of a folder that may hold anything
+_ENTRIES = 1000  # entries read of a folder, which may hold any number
 
 
 def no_configuration(folder: Path) -> str:

@@ -17,7 +17,7 @@ log = logging.getLogger("moorage.jam")
 
 
 class Jam:
-    """`message` says what is stuck, or is empty. Probes run only while there is reason to."""
+    """`message` says what is stuck, or is empty. Probes run only while a request waits long."""
 
     def __init__(
         self,
@@ -37,8 +37,8 @@ class Jam:
             await self.look()
 
     async def look(self) -> None:
-        """One look: a request with a schema that has waited long, or a jam that was found before,
-        is tried with a request of our own, with a schema and without.
+        """Check once. When a request with a schema has waited long, or the last check found a jam,
+        send two requests of our own: one with a schema and one without.
         """
         now = self._clock()
         waiting = any(
@@ -52,7 +52,7 @@ class Jam:
         elif await self._answers(self._plain):
             if not self.message:
                 log.error("structured output does not answer, the rest of the engine does")
-            self.message = "structured output is stuck: a grammar does not end compiling"
+            self.message = "structured output is stuck: a grammar does not finish compiling"
 
     async def _answers(self, probe: Callable[[], Awaitable[None]]) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""Images, audio and video in a request: bounded in bytes, and fetched only from hosts that the
+"""Bounds images, audio and video in a request, and lets vLLM fetch them only from hosts that the
 document names.
 
 vLLM's own default fetches any address, the replica's loopback and the cloud's metadata included,
@@ -22,7 +22,7 @@ _DATA = ("data", "file_data", "image_embeds", "audio_embeds")
 
 
 def faults(asked: Mapping[str, Any], limits: Limits) -> Iterator[BodyFault]:
-    """Media that would be fetched from a host that is not named, and more bytes than are taken."""
+    """Finds media from hosts that the document does not name, and more bytes than the limit."""
     total = 0
     for name in ("messages", "input"):
         for part in _parts(asked.get(name)):
@@ -36,7 +36,7 @@ def faults(asked: Mapping[str, Any], limits: Limits) -> Iterator[BodyFault]:
                     text = (
                         "Media are not fetched from this address; send them as a data: URL."
                         if not limits.media_domains
-                        else f"Media are fetched from {', '.join(limits.media_domains)} alone."
+                        else f"Media are fetched only from {', '.join(limits.media_domains)}."
                     )
                     yield BodyFault(name, text, "invalid_image_url")
     if total * 3 // 4 > limits.media_bytes:
@@ -61,9 +61,10 @@ def allowed(url: str, domains: tuple[str, ...]) -> bool:
 
 
 def guard(connection: Any, domains: Callable[[], tuple[str, ...]]) -> None:
-    """Have vLLM's downloads ask named hosts alone, by names that lead to public addresses.
+    """Make vLLM download from named hosts with public addresses only.
 
-    The gate has looked at the request already; this looks at the address that is really fetched.
+    The gate has checked the request already; this checks each address that is really fetched, after
+    redirects too.
     """
     import aiohttp
     from aiohttp.resolver import ThreadedResolver

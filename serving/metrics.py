@@ -84,8 +84,8 @@ class Metrics:
         )
 
     def ended(self, call: Call) -> None:
-        """Count a call that is over. One that vLLM refused before it chose a model
-        belongs to none.
+        """Count a call that has ended. A call that vLLM refused before it chose a model is not
+        counted for any.
         """
         self.field.ended(call)
         if not call.model:
@@ -103,7 +103,7 @@ class Metrics:
         self.failures.labels(adapter, reason).inc()
 
     def resident(self, versions: Iterable[Version]) -> None:
-        """State what is in memory now, and forget what has left it."""
+        """Show what is in memory now, and remove the series of what has left it."""
         versions = list(versions)
         self.field.resident(versions)
         now = {(version.name, version.digest[:12]): version for version in versions}
@@ -120,5 +120,5 @@ class Metrics:
 
 
 def _drop(metric: Counter | Gauge | Histogram, labels: Iterable[str]) -> None:
-    with suppress(KeyError):  # nobody has asked for that version
+    with suppress(KeyError):  # no request has used that version
         metric.remove(*labels)

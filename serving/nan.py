@@ -1,5 +1,5 @@
-"""Numbers that are none (NaN), as an adapter's weights make of some prompts when they overflow:
-found, and kept where they are.
+"""Finds NaN values, which an adapter computes for some prompts when its weights overflow, and keeps
+them from spreading to other requests.
 
 vLLM answers them with 200 and the first token of its vocabulary over and over. They also stay
 behind in the blocks of the key-value cache, where attention multiplies the unused rest of a block
@@ -38,7 +38,7 @@ def end_requests(processor: Any) -> None:
         for one in spoilt:
             one.finish_reason, one.stop_reason = FinishReason.ERROR, REASON
         result = process(outputs, *args, **options)
-        result.reqs_to_abort.extend(running)  # the engine does not know yet that they are over
+        result.reqs_to_abort.extend(running)  # the engine still runs them
         return result
 
     processor.process_outputs = processed

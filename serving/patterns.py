@@ -1,9 +1,9 @@
-"""Which rank and which alpha an adapter's `rank_pattern` and `alpha_pattern` give to a module, by
-vLLM's rule, without ever hanging.
+"""The rank and alpha that an adapter's `rank_pattern` and `alpha_pattern` give to a module, by
+vLLM's rule.
 
-The keys are regular expressions that somebody else wrote, and vLLM matches them in its engine's
-loop. Plain names are looked up here; the others run in a process of their own that is stopped in
-time, and what needs longer is refused.
+The keys are regular expressions of unknown origin, and vLLM matches them in its engine's loop.
+Plain names are looked up here. The others are matched in a process of their own, which is stopped
+after some seconds; an adapter that needs longer is refused.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 
 from serving.json_files import FileFault
 
-SECONDS = 3.0  # the process's start included; an ordinary adapter's patterns take a tenth of one
+SECONDS = 3.0  # with the start of the process; the patterns of an ordinary adapter take 0.1 s
 _MOST, _LONGEST = 20_000, 1000
 _NAME = re.compile(r"[\w.\-]+")
 _NESTED = re.compile(r"[*+}]\)*\)(?:[*+]|\{\d*,)")
-# What vLLM does (PEFTHelper._match_pattern), with the module it does it with where there is one.
+# The same as vLLM's PEFTHelper._match_pattern, with the module `regex`, if installed, as in vLLM.
 _PROGRAM = """
 import json, sys
 try:
@@ -44,8 +44,8 @@ print(json.dumps([found, wrong]))
 
 
 class Patterns:
-    """The first pattern of each mapping that fits a module. Raises FileFault for what vLLM could
-    not work with.
+    """The value of the first pattern of each mapping that matches a module. Raises FileFault for a
+    mapping that vLLM cannot use.
     """
 
     def __init__(self, config: Mapping[str, Any], modules: Iterable[str]) -> None:
@@ -74,11 +74,11 @@ def _mapping(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise FileFault(f"{name} in adapter_config.json is no mapping of modules to numbers")
     if len(found) > _MOST or any(len(key) > _LONGEST for key in found):
-        raise FileFault(f"{name} in adapter_config.json is too large to be judged")
+        raise FileFault(f"{name} in adapter_config.json is too large to be checked")
     for value in found.values():
         fits = isinstance(value, int if name == "rank_pattern" else int | float)
         if not fits or isinstance(value, bool) or (name == "rank_pattern" and value <= 0):
-            raise FileFault(f"{name} in adapter_config.json holds a value that is no such number")
+            raise FileFault(f"{name} in adapter_config.json holds a value that is no valid number")
     return found
 
 
@@ -87,8 +87,8 @@ def _match(keys: list[str], modules: list[str]) -> dict[str, list[str]]:
     for key in keys:
         if _NESTED.search(key):
             raise FileFault(
-                f"the pattern {key[:60]!r} in adapter_config.json repeats what is repeated, which"
-                " can take a regular expression for ever; write the modules' names instead"
+                f"the pattern {key[:60]!r} in adapter_config.json nests repetitions, which"
+                " can make matching endless; write the modules' names instead"
             )
     try:
         done = subprocess.run(

@@ -22,7 +22,7 @@ from serving.hints import WEIGHTS, no_configuration, no_model, no_weights
 from serving.json_files import FileFault, read_object
 from serving.weights import Tensor, WeightsError, all_zero, not_finite, read_header
 
-# The one list of vLLM versions whose internals serving/engine.py was tested against.
+# The only list of vLLM versions whose internals serving/engine.py was tested against.
 SUPPORTED_VLLM = ("0.32.0",)
 # All that vLLM reads of an adapter's folder, and so all that is published of it.
 READ = (CONFIG, WEIGHTS)
@@ -32,7 +32,8 @@ SIZE_LIMIT = 3 << 30
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found: loadable when `problems` is empty. `notes` are worth a look and no obstacle.
+    """What was found: loadable when `problems` is empty. `notes` are worth reading and prevent
+    nothing.
 
     `rank` is the highest any module needs, `size` the weights in bytes, `width` the inputs and
     outputs of all its modules added up.
@@ -47,8 +48,8 @@ class Findings:
     width: int = 0
 
     def memory(self, max_rank: int) -> int:
-        """Bytes of a slot in an engine of this max-lora-rank, which pads every module to it; two
-        bytes a value.
+        """Bytes that the adapter takes in an engine of this max-lora-rank, to which the engine pads
+        every module; two bytes a value.
         """
         return 2 * max_rank * self.width
 
@@ -64,9 +65,9 @@ def check_adapter(
     """Look at a PEFT adapter folder; against the base model's folder and the engine's highest rank
     when they are given.
 
-    `base_names` are the names under which the base is known (folder, hub id): another one is worth
-    a note, for a name proves nothing. `tower` is whether the engine takes LoRA on the part that
-    reads images (enable-tower-connector-lora). Never raises.
+    `base_names` are the names under which the base is known (folder, hub id). An adapter that names
+    another base gets a note only, because a name proves nothing. `tower` is whether the engine
+    takes LoRA on the part that reads images (enable-tower-connector-lora). Never raises.
     """
     try:
         return _checked(folder, base, max_rank, tuple(base_names or ()), tower=tower)
@@ -74,7 +75,7 @@ def check_adapter(
         return Findings((str(fault),))
     except OSError as error:
         return Findings((f"it cannot be read ({error.strerror or type(error).__name__})",))
-    except Exception as error:  # noqa: BLE001 what somebody else wrote never ends a replica or the daemon
+    except Exception as error:  # noqa: BLE001 no file of others may end a replica or the daemon
         return Findings(
             (f"it is damaged in a way that is not known here ({type(error).__name__})",)
         )
@@ -181,8 +182,8 @@ def _other_name(config: Mapping[str, Any], known: tuple[str, ...]) -> list[str]:
 
 
 def _left_out(folder: Path) -> list[str]:
-    """What a trainer left beside the adapter: it is neither published nor part of a version. The
-    README that peft writes beside every adapter is not worth a word.
+    """Files that a trainer left beside the adapter, which are neither published nor part of a
+    version. The README that peft writes beside every adapter is not mentioned.
     """
     names = sorted({path.name for path in folder.iterdir()} - {*READ, "README.md"})
     if not names:

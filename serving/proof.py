@@ -1,5 +1,5 @@
-"""Does an adapter change anything, and does it answer as it should? Pure; engine.py runs the
-prompts.
+"""Decides whether an adapter changes anything, and whether it answers as expected. Pure; engine.py
+runs the prompts.
 
 An adapter whose weights do nothing loads, answers and looks healthy; only log-probabilities with
 and without it show that. Two runs of one model differ too, most of all in bfloat16, so the base is
@@ -25,12 +25,12 @@ PROMPTS = (
     "Question: Which number comes after forty-one?\nAnswer:",
     "def greet(name):\n",
 )
-TOKENS, LIKELIEST = 8, 5  # so many greedy tokens, each with its likeliest alternatives
+TOKENS, LIKELIEST = 8, 5  # greedy tokens of each run, each token with its likeliest alternatives
 BASES = 3  # runs of the base model for each prompt, whose differences are the noise
-# An adapter must differ by so many times the noise, which a few runs show only in part.
+# A few runs show only a part of the noise, so an adapter must differ by this many times the noise.
 TIMES_NOISE = 3.0
-# The least difference that counts: two steps of the engine's number format at a logit of 16 to 32,
-# which a change too small to matter can tip; for others far below what any training does.
+# The smallest difference that counts. For the formats listed here it is two steps at a logit of 16
+# to 32, which rounding alone can make; for other formats it is far below what any training does.
 FLOORS = {"bfloat16": 0.25, "float16": 0.03125}
 FLOOR = 1e-3
 
@@ -53,8 +53,8 @@ NOT_FINITE = "NotFinite"
 
 
 def judge(prompts: Sequence[Trial], floor: float = FLOOR) -> Proof:
-    """One prompt on which the adapter differs from the base by more than noise is enough, and one
-    of NaN is too much.
+    """An adapter is proven when it differs from the base by more than noise on one prompt, and
+    refused when one prompt is answered with NaN.
 
     Args:
         prompts: for each prompt the runs of the base model, made under the same conditions, and
@@ -78,17 +78,20 @@ def judge(prompts: Sequence[Trial], floor: float = FLOOR) -> Proof:
     differ = f"log-probabilities differ from the base model's by up to {largest:.2g}"
     least = max(floor, TIMES_NOISE * noise)
     if largest > least:
-        return Proof("Proven", f"{differ}, where noise makes {noise:.2g}")
+        return Proof(
+            "Proven", f"{differ}, and by up to {noise:.2g} between two runs of the base model"
+        )
     if len(measured) < len(prompts):
         return Proof("Unproven", "vLLM gave no log-probabilities for some prompts")
-    return Proof("SameAsBase", f"{differ}: more than {least:.2g} would be more than noise")
+    return Proof("SameAsBase", f"{differ}; only more than {least:.2g} is more than noise")
 
 
 def distance(one: Run, other: Run) -> float:
-    """The largest difference between two greedy runs of one prompt, up to where their answers part.
+    """The largest difference between two greedy runs of one prompt, up to the first token in which
+    they differ.
 
-    A token that is likely in one run only has at most the least of the other's log-probabilities
-    there.
+    A token that is listed in one run only counts with the smallest log-probability that the other
+    run lists.
     """
     largest = 0.0
     for row, against in zip(one, other, strict=False):

@@ -1,5 +1,5 @@
-"""What happens to requests: one Call each on its way through vLLM, and the split of a name between
-two versions.
+"""One Call for each request on its way through vLLM, and the split of a name's requests between two
+versions.
 
 Pure; gate.py makes calls and ends them, engine.py notes in them what vLLM chose and produced,
 metrics.py counts them.
@@ -65,8 +65,8 @@ class Call:
         self.began = self.clock()
 
     def draws(self, name: str) -> float:
-        """Where this call falls for `name`, from 0 to below 100: the same at every asking, on every
-        replica if it is sticky.
+        """A number from 0 to below 100 that decides which version of `name` the call gets. It stays
+        the same for the call; a sticky call has the same number on every replica.
         """
         return 100 * (position(name, self.sticky) if self.sticky else self._dice)
 
@@ -81,7 +81,7 @@ class Call:
         self.completion_tokens += tokens
 
     def end(self) -> None:
-        """Let go of the version and count for it."""
+        """Release the version and count the call for it."""
         self.failed = self.failed or self.status >= SERVER_ERROR
         if self.version is not None:
             self.version.pins -= 1
@@ -89,7 +89,7 @@ class Call:
             self.version.traffic.errors += self.failed
 
     def line(self) -> dict[str, Any]:
-        """The request log's line; no word of what was asked or answered."""
+        """The request log's line, without the prompt and the answer."""
         return {
             "id": self.id,
             "key": self.key,
@@ -108,8 +108,8 @@ current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
 
 
 def position(name: str, sticky: str) -> float:
-    """A number from 0 to below 1 that follows from both alone, evenly spread over users and
-    different for each name.
+    """A number from 0 to below 1, derived from both alone: evenly spread over users, and
+    independent for each name.
     """
     return int.from_bytes(hashlib.sha256(f"{name}\0{sticky}".encode()).digest()[:6], "big") / (
         1 << 48

@@ -104,7 +104,7 @@ def _tensor(path: Path, name: str, entry: Any, data: int) -> Tensor:
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise WeightsError(
-            f"{path.name} describes the tensor {name[:200]} in a way that makes no sense"
+            f"{path.name} describes the tensor {name[:200]} in an invalid way"
         ) from None
     if not isinstance(dtype, str) or dtype not in _BITS or len(shape) > _DIMENSIONS:
         raise WeightsError(f"{path.name} holds the tensor {name[:200]} in an unknown type")

@@ -63,11 +63,11 @@ _REGISTER = (
 )
 UNREGISTERED = ("MissingSubscriptionRegistration", "SubscriptionNotRegistered")
 _IMAGE = "Correct the image and its tag, or push it."
-_PULL = "A private registry must let the app in: its identity or a secret."
+_PULL = "A private registry must let the app in, by the app's identity or by a secret."
 _QUOTA = "Ask for a higher quota, or lower what the document asks for."
 
 TABLE: Mapping[str, Rule] = {
-    # Somebody, often we ourselves, is at work on the object.
+    # Another operation, often one of ours, runs on the object.
     "ResourceGroupBeingDeleted": _BUSY,
     "OperationPreempted": _BUSY,
     "ShareBeingDeleted": _BUSY,
@@ -76,7 +76,7 @@ TABLE: Mapping[str, Rule] = {
     "LeaseAlreadyPresent": _BUSY,
     "LeaseIdMismatchWithLeaseOperation": _BUSY,
     "LeaseNotPresentWithLeaseOperation": _BUSY,
-    # What an object stands on is not there (yet).
+    # A resource that the object needs does not exist (yet).
     "ResourceGroupNotFound": _PARENT,
     "ParentResourceNotFound": _PARENT,
     "ParentNotFound": _PARENT,
@@ -85,25 +85,29 @@ TABLE: Mapping[str, Rule] = {
     "ShareNotFound": _PARENT,
     "ManagedEnvironmentStorageNotFound": _PARENT,
     "ManagedEnvironmentNotFound": _PARENT,
-    # Still holding something: dependents go first.
-    "100026": Rule(Busy, "Its container apps go first.", Reason.ENVIRONMENT_HAS_CONTAINER_APPS),
-    "ManagedEnvironmentHasContainerApps": Rule(Busy, "Its container apps go first."),
+    # It still contains something, which must be deleted first.
+    "100026": Rule(
+        Busy, "Its container apps are deleted first.", Reason.ENVIRONMENT_HAS_CONTAINER_APPS
+    ),
+    "ManagedEnvironmentHasContainerApps": Rule(Busy, "Its container apps are deleted first."),
     "ManagedEnvironmentHasContainerAppsJobs": Rule(
         WaitingForHuman, "Delete the environment's jobs first."
     ),
     "ManagedEnvironmentHasBuilders": Rule(
         WaitingForHuman, "Delete the environment's builders first."
     ),
-    "ManagedEnvironmentStorageInUse": Rule(Busy, "The container apps that mount it go first."),
+    "ManagedEnvironmentStorageInUse": Rule(
+        Busy, "The container apps that mount it are deleted first."
+    ),
     "ShareHasSnapshots": Rule(WaitingForHuman, "Delete the share's snapshots first."),
     "ResourceGroupDeletionBlocked": Rule(
-        WaitingForHuman, "Something in the resource group holds it back."
+        WaitingForHuman, "Something in the resource group prevents its deletion."
     ),
-    # Too fast.
+    # Too many requests.
     "429": Rule(Throttled, "", Reason.THROTTLED),
     "TooManyRequests": Rule(Throttled, "", Reason.THROTTLED),
     "ServerBusy": Rule(Throttled),
-    # A person must give something.
+    # Only a person can remove the cause.
     "AuthorizationFailed": Rule(WaitingForHuman, _ROLE),
     "LinkedAuthorizationFailed": Rule(WaitingForHuman, _ROLE),
     "AuthorizationPermissionMismatch": Rule(WaitingForHuman, _ROLE),
@@ -113,13 +117,14 @@ TABLE: Mapping[str, Rule] = {
     "InsufficientAccountPermissions": Rule(WaitingForHuman, _ROLE),
     "KeyBasedAuthenticationNotPermitted": Rule(WaitingForHuman, _SHARED_KEY),
     "ShareSizeLimitReached": Rule(
-        WaitingForHuman, "The share is full: raise storage.quotaGiB, or delete what nobody needs."
+        WaitingForHuman,
+        "The share is full: raise storage.quotaGiB, or delete files that are no longer needed.",
     ),
     "RequestDisallowedByPolicy": Rule(
         WaitingForHuman, "An Azure Policy forbids this; change the document or the policy."
     ),
     "RequestDisallowedByAzure": Rule(
-        WaitingForHuman, "The subscription may not use this region; take another location."
+        WaitingForHuman, "The subscription may not use this region; choose another location."
     ),
     "ScopeLocked": Rule(WaitingForHuman, "Remove the lock, or set reconcilePolicy: Observe."),
     "InvalidParameterValueInContainerTemplate": Rule(
@@ -138,9 +143,9 @@ TABLE: Mapping[str, Rule] = {
     # The revision did not come up in Azure's time; a slow model may still become healthy, so health
     # decides, not this.
     "ContainerAppOperationError": Rule(RetryableError),
-    # The document asks for something that cannot be.
+    # The document asks for something that Azure cannot do.
     "StorageAccountAlreadyTaken": Rule(
-        TerminalError, "The name is taken somewhere in the world; choose another accountName."
+        TerminalError, "Somebody in the world has this name already; choose another accountName."
     ),
     "StorageAccountAlreadyExists": Rule(
         TerminalError, "The account exists in another resource group."
@@ -172,7 +177,7 @@ TABLE: Mapping[str, Rule] = {
     "AuthenticationFailed": Rule(WaitingForHuman, "Check the credential and this machine's clock."),
 }
 
-# Whole families of codes, by how they are spelled; Azure adds to them from release to release.
+# Families of codes, by their spelling: Azure adds codes to them with every release.
 PATTERNS: Sequence[tuple[re.Pattern[str], Rule]] = [
     (re.compile(r"(OperationInProgress|LockConflict|NotProvisioned|BeingDeleted)$"), _BUSY),
     (re.compile(r"Throttled$"), Rule(Throttled)),
@@ -182,12 +187,12 @@ PATTERNS: Sequence[tuple[re.Pattern[str], Rule]] = [
     ),
     (
         re.compile(r"Capacity|AllocationFailed$|^SkuNotAvailable$"),
-        Rule(SlowRetry, "Azure has no room for this here now."),
+        Rule(SlowRetry, "Azure has no room for this in the region now; it is tried again."),
     ),
 ]
 
-# Codes that say only that a template did not come up: the sentence tells why a registry gave no
-# image. Words of the registries themselves, as they answer a pull.
+# These codes say only that a template did not start. Azure's sentence quotes the registry's answer
+# to the pull, which tells the cause.
 _SAYS_LITTLE = re.compile(
     r"^(ContainerAppOperationError|ContainerAppsJobOperationError"
     r"|InvalidParameterValueInContainerTemplate)$"
@@ -220,7 +225,8 @@ _BY_STATUS: Mapping[int, Rule] = {
 
 
 def translate(error: BaseException) -> ReconcileError:
-    """Any error of an SDK or of the network as the loop's own; never carries a secret.
+    """Turns any error of an SDK or of the network into one of the loop's. It never carries a
+    secret.
 
     The result's message is the service's own first sentence with a hint of what to do; its reason
     is the service's code, or ours where it gave none.
@@ -277,9 +283,9 @@ LOOP: Mapping[type[ReconcileError], str] = {
     TransportFailed: "tries again soon",
     RetryableError: "tries again soon",
     SlowRetry: "tries again every minute",
-    WaitingForHuman: "waits for a person, and looks every minute",
-    TerminalError: "tries no more until the document changes",
-    MissingElsewhere: "calls it failed, and looks every minute",
+    WaitingForHuman: "waits for a person, and looks again every minute",
+    TerminalError: "does not try again until the document changes",
+    MissingElsewhere: "counts it as failed, and looks again every minute",
 }
 
 

@@ -137,10 +137,10 @@ def _show_patch(action: str, row: Mapping[str, Any]) -> None:
         if canary
         else f"share://{row['lastGoodPath']}"
     )
-    print("Until the document changes this stands against it. To make it say the same:\n")
+    print("This decision holds until the document changes. To make the document agree with it:\n")
     print(
         f"spec:\n  adapters:\n    - name: {row['name']}\n      source: {source}"
-        + ("   # and no canary" if canary else "")
+        + ("   # and remove canary" if canary else "")
     )
 
 

@@ -57,8 +57,8 @@ def _listening(text: str) -> socket.socket:
         return socket.create_server((host, int(port)))
     except (OSError, OverflowError) as error:
         raise CommandError(
-            f"{text} cannot be listened on ({getattr(error, 'strerror', error)}); choose another:"
-            " --listen"
+            f"The page cannot listen on {text} ({getattr(error, 'strerror', error)}); choose"
+            " another address with --listen."
         ) from None
 
 

@@ -92,8 +92,8 @@ def manifest_of(files: Sequence[Path] | None) -> Manifest:
     found = documents_of(files)
     if not found:
         raise CommandError(
-            f"There are no documents here: no {NAMES[0]} in {Path.cwd()} or above it. Say -f FILE"
-            " or -f FOLDER; `moorage init` writes a first document.",
+            f"There are no documents here: no {NAMES[0]} in {Path.cwd()} or above it. Name the"
+            " documents with -f FILE or -f FOLDER; `moorage init` writes a first document.",
             Exit.INVALID,
         )
     return load(found)
@@ -202,7 +202,7 @@ def ask(question: str, otherwise: str) -> None:
     terminal.
     """
     if not sys.stdin.isatty():
-        raise CommandError(f"{otherwise} Say -y to go ahead.", Exit.HUMAN)
+        raise CommandError(f"{otherwise} There is no terminal to ask; use -y to do it.", Exit.HUMAN)
     if not typer.confirm(question):
         raise typer.Exit(Exit.HUMAN)
 

@@ -124,7 +124,7 @@ def _whole(files: Sequence[Path], settings: Settings, store: Store) -> DocumentS
     if not files and last is None and not settings.owner:
         raise CommandError(
             "No documents were given, and this state directory remembers none: nothing is"
-            " deleted. Say -f with the documents whose resources are to go.",
+            " deleted. Use -f to name the documents whose resources are to be deleted.",
             Exit.INVALID,
         )
     documents = set_of(files, settings.owner, last)

@@ -80,7 +80,7 @@ def _group(composition: Composition) -> Desired[ResourceSpec]:
         names = ", ".join(sorted(groups)) or "none"
         raise CommandError(
             f"A template is deployed into one resource group, and these documents ask for {names}; "
-            "say -f for the files of one Environment.",
+            "use -f to name the files of one Environment.",
             Exit.INVALID,
         )
     return next(iter(groups.values()))

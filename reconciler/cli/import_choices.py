@@ -106,12 +106,13 @@ def _adapters(choice: Choice, options: Options) -> tuple[ChosenAdapter, ...]:
     sources = [_asked(read, each) for each in asked] or _only_one(choice)
     if choice.engine == "code" and len(sources) > 1:
         raise CommandError(
-            "The web API loads one adapter; name one, or take --engine vllm, which serves many.",
+            "The web API loads one adapter; name one, or use --engine vllm, which serves many.",
             Exit.INVALID,
         )
     if choice.engine == "code" and NEWEST in sources:
         raise CommandError(
-            "The web API reads a fixed folder; name one, or take --engine vllm, which follows.",
+            "The web API reads a fixed folder; name one, or use --engine vllm, which takes each"
+            " new result.",
             Exit.INVALID,
         )
     names = adapter_names(sources, (choice.name,))
@@ -161,7 +162,7 @@ def _ask(situation: str, answers: Sequence[str], option: str = "") -> str:
     """Ask a person to choose; without a terminal, name the option."""
     if not sys.stdin.isatty():
         raise CommandError(
-            f"{situation} Say which: {', or '.join(option + each for each in answers)}.",
+            f"{situation} Choose one: {', or '.join(option + each for each in answers)}.",
             Exit.INVALID,
         )
     print(situation, file=sys.stderr)

@@ -85,7 +85,7 @@ def import_project(
     file = None if str(output) == "-" else output or project / "moorage.yaml"
     if file is not None and file.exists() and not force:
         raise CommandError(
-            f"{file} exists; say --force to replace it, or -o FILE to write another.", Exit.INVALID
+            f"{file} exists; use --force to replace it, or -o FILE to write another.", Exit.INVALID
         )
     service = name_of(read, name)
     existing, notes = _look(read, service, resource_group, target, state_dir)

@@ -56,7 +56,7 @@ def init(
         raise CommandError(f"{folder} is not a folder.", Exit.INVALID)
     if file.exists() and not force:
         raise CommandError(
-            f"{file} exists and is kept; say --force to replace it. `moorage validate` checks it.",
+            f"{file} exists and is kept; use --force to replace it. `moorage validate` checks it.",
             Exit.INVALID,
         )
     found = starter.look(root)

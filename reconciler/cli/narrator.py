@@ -29,7 +29,7 @@ EVERY = 30.0  # seconds between lines about the same wait, where no terminal can
 
 
 class Narrator:
-    """Fed by the controller with every outcome; prints only what is news."""
+    """The controller tells it every outcome; it prints only what has changed."""
 
     def __init__(self, settings: Settings, *, quiet: bool) -> None:
         self.settings = settings
@@ -40,7 +40,7 @@ class Narrator:
         self._since: dict[ObjectKey, float] = {}
         self._began = time.monotonic()
         self._watching = False
-        # when the first change since the last "everything is as the documents say" was seen
+        # When the first change was seen since everything last matched the documents.
         self._changed = 0.0
 
     def begin(self, daemon: Daemon) -> None:
@@ -75,21 +75,21 @@ class Narrator:
         took = time.monotonic() - self._began
         if code == 0:
             self.console.print(
-                f"\n[green]everything is as the documents say[/], after {took:.0f} s\n"
+                f"\n[green]everything matches the documents[/], after {took:.0f} s\n"
             )
             self.console.print(
                 escape(ready_block(self.daemon.store, self.settings)), soft_wrap=True
             )
         else:
             self.console.print(
-                "\n[red]not everything is as the documents say[/]; `moorage status` shows what is"
+                "\n[red]not everything matches the documents[/]; `moorage status` shows what is"
                 " missing"
             )
             for row in self.daemon.store.documents():
                 self._why(row)
 
     def _why(self, row: DocumentRow) -> None:
-        """What keeps a document from being so, once for each cause."""
+        """Why Azure does not match the document, one line for each cause."""
         said = dict.fromkeys(
             f"{condition.reason}: {condition.message}"
             for condition in row.conditions
@@ -112,7 +112,7 @@ class Narrator:
                 if told.get(name) != text:
                     self._line(name, text, "red")
             for name in told.keys() - refused.keys():
-                self._line(name, "is good again", "")
+                self._line(name, "is valid again", "")
             told = refused
             code = self.daemon.controller.converged() if self._watching and self._changed else None
             if (
@@ -131,11 +131,12 @@ class Narrator:
         self._status.stop()
         if code == Exit.INTERRUPTED:
             self.console.print(
-                "\ninterrupted. What Azure has begun goes on; `moorage up` takes it from there."
+                "\ninterrupted. Azure finishes the operations it has begun; `moorage up` continues"
+                " from there."
             )
         elif code == Exit.TIMED_OUT:
             self.console.print(
-                "\nthe time is over and not everything is as the documents say; `moorage status`"
+                "\nthe time is over and not everything matches the documents; `moorage status`"
                 " shows what is missing"
             )
         elif not once:
@@ -144,8 +145,8 @@ class Narrator:
             )
 
     def _refused(self) -> dict[str, str]:
-        """What stands against each name: the file that cannot be read as documents, documents that
-        Azure cannot follow.
+        """Why each name is refused: a file that holds no valid documents, or a document that Azure
+        cannot carry out.
         """
         found = {
             str(ref): f"{refusal.reason}: {refusal.message}"
@@ -153,11 +154,11 @@ class Narrator:
             if not refusal.waits
         }
         problems = self.daemon.store.get("problems")
-        return (
-            {"the last save": f"is refused, what was there before goes on\n{problems}"}
-            if problems
-            else found
-        )
+        if not problems:
+            return found
+        return {
+            "the last save": f"is refused; the documents saved before it stay in force\n{problems}"
+        }
 
     def _arrived(self, code: int, *, refused: bool) -> None:
         took, self._changed = time.monotonic() - self._changed, 0.0
@@ -165,12 +166,12 @@ class Narrator:
         clock = time.strftime("%H:%M:%S")
         if code == 0 and not refused:
             self.console.print(
-                f"{clock}  [green]everything is as the documents say[/], after {took:.1f} s"
+                f"{clock}  [green]everything matches the documents[/], after {took:.1f} s"
             )
         else:
             self.console.print(
-                f"{clock}  [yellow]not everything is as the documents say[/]; `moorage status`"
-                " shows what is missing"
+                f"{clock}  [yellow]not everything matches the documents[/]; `moorage status` shows"
+                " what is missing"
             )
 
     def _waits(self, key: ObjectKey, message: str) -> None:

@@ -48,15 +48,15 @@ def take_over(
     for each in found:
         print(f"= {each.kind}/{each.resource['name']}   {each.document}, applied {_applied(each)}")
     print(
-        f"What the documents of {mine} name of this becomes theirs. Stop the daemon that runs on"
-        f" {owner} first: until then it holds the lease, or takes everything back."
+        f"Of these, the resources that the documents of {mine} name will belong to {mine}. Stop the"
+        f" daemon of {owner} first: while it runs, it holds the lease or takes everything back."
     )
     if not yes:
         ask("Take it over?", "This would take over what is listed.")
     with writable_store(settings.daemon_dir, settings.target_key) as store:
         sets.take_over(store.of_set(mine), owner)
         store.of_set(mine).put("approvals", str(time.time()))  # wakes a running daemon
-    print("allowed; a running daemon acts on it at once, else the next `moorage up`")
+    print("allowed; a running daemon acts on it at once, otherwise the next `moorage up` does")
 
 
 async def _of(settings: Settings, owner: str) -> list[Owned]:

@@ -69,7 +69,7 @@ def deploy(
     if config["SUBSCRIPTION_ID"].lower() != settings.subscription_id.lower():
         raise CommandError(
             f"inference.config.json names subscription {config['SUBSCRIPTION_ID']}, and the"
-            f" {settings.target_title} is another; say --target azure with"
+            f" {settings.target_title} is another; use --target azure with"
             " MOORAGE_SUBSCRIPTION_ID.",
             Exit.INVALID,
         )

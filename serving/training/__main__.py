@@ -36,7 +36,7 @@ def main() -> int:
         )
         return 1
     except KeyboardInterrupt:
-        print("stopped; the next run goes on from the last checkpoint", file=sys.stderr)
+        print("stopped; the next run continues from the last checkpoint", file=sys.stderr)
         return 130
     return 0
 

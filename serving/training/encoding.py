@@ -1,4 +1,6 @@
-"""Chats to token ids and batches. Only answers are learnt: a prompt's tokens carry no loss."""
+"""Turns chats into token ids and batches. Only answers are learnt: a prompt's tokens carry no
+loss.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,7 @@ def encode(chats: Sequence[Chat], tokenizer: Any, path: Path, max_tokens: int) -
     """One example per assistant turn. Raises InputError for a chat longer than `max_tokens`."""
     if not tokenizer.chat_template:
         raise TrainingError(
-            "the base model's tokenizer has no chat template, so chats cannot be spelled for it"
+            "the base model's tokenizer has no chat template, so chats cannot be encoded for it"
         )
     examples = []
     for chat in chats:

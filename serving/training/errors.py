@@ -1,5 +1,5 @@
-"""What training refuses: one sentence about one place in one file. Used by every module of this
-package.
+"""The errors of training: each is one sentence, about a place in a file where there is one. Used by
+every module of this package.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from pathlib import Path
 
 
 class TrainingError(Exception):
-    """Training cannot go on; the message is the whole story and ends a run with `exit_code`."""
+    """Training cannot continue. The message is all that a person sees; the run ends with
+    `exit_code`.
+    """
 
     exit_code = 1
 

@@ -1,5 +1,5 @@
-"""When is a made folder still what its inputs would make? Digests of inputs, remembered beside the
-output; no torch here.
+"""Tells whether a folder is up to date: digests of the inputs are kept beside the output. No torch
+here.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ CONVERSION_PACKAGES = ("gguf", "tokenizers")
 
 
 class FileFact(BaseModel):
-    """A file as it was when it was hashed: while size and time stand still, the hash is
-    believed.
+    """A file as it was when it was hashed. While its size and time are the same, the hash is
+    reused.
     """
 
     size: int

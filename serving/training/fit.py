@@ -82,8 +82,8 @@ def fit(
     inputs: str,
     progress: TrainingProgress,
 ) -> Fit:
-    """Train `recipe` and leave the adapter in `work`/adapter. A checkpoint in `work` of the same
-    `inputs` is gone on from.
+    """Train `recipe` and leave the adapter in `work`/adapter. Training continues from a
+    checkpoint in `work` of the same `inputs`.
     """
     started = time.monotonic()
     _make_deterministic(recipe.seed)
@@ -121,7 +121,7 @@ def fit(
 def _make_deterministic(seed: int) -> None:
     os.environ.setdefault(
         "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-    )  # what CUDA asks for before it promises equal sums
+    )  # CUDA needs it for deterministic sums
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     torch.manual_seed(seed)
 
@@ -239,7 +239,7 @@ def _checkpoint(
 def _resume(
     model: Any, optimizer: torch.optim.Optimizer, path: Path, inputs: str, outcome: Fit
 ) -> None:
-    """Go on from a checkpoint of the very same inputs; anything else is left behind."""
+    """Continue from a checkpoint of the same inputs; any other checkpoint is ignored."""
     if not path.exists():
         return
     try:
@@ -262,7 +262,7 @@ def _save(model: Any, base_name: str, folder: Path) -> None:
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = (
-        base_name  # a folder on this machine would mean nothing where it is served
+        base_name  # a path of this machine means nothing where the adapter is served
     )
     config["target_modules"] = sorted(
         config["target_modules"]

@@ -67,7 +67,7 @@ def _write_config(metadata: dict[str, Any], tokens: list[str], folder: Path) -> 
 
 
 def _pre_tokenizer(name: str) -> Any:
-    """How text is cut before merging; the names are llama.cpp's."""
+    """The rules that split text before merging; the names are llama.cpp's."""
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
     if name in ("smollm", "starcoder", "refact", "command-r"):
         return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), byte_level])

@@ -122,7 +122,7 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def _check_files(path: Path, document: CommentedMap, recipe: Recipe) -> None:
-    """What the recipe names must be there, said at the line that names it."""
+    """Check that everything the recipe names exists; the error is at the line that names it."""
     if recipe.base.gguf is None and not (recipe.base.path / "config.json").is_file():
         problem = (
             f"no model folder {recipe.base.path} (it would hold config.json); or name a `gguf` to"
@@ -162,7 +162,7 @@ def _parse(path: Path, text: str) -> CommentedMap:
 
 
 def _located(path: Path, document: CommentedMap, error: ValidationError) -> InputError:
-    """The first fault in the order of the file, as the one error a person fixes next."""
+    """The first fault in the order of the file, because a person fixes that one first."""
     found = error.errors()
     # A list whose entry is wrong is also reported as too short; only the innermost fault is the
     # cause.

@@ -1,5 +1,5 @@
-"""The training report: report.json for machines and reviewers, loss.svg for eyes. Kept beside the
-adapter, never served.
+"""The training report: report.json, and loss.svg as a picture of the loss. Kept beside the adapter,
+never served.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""One recipe, made true: the base converted if need be, each adapter trained unless it already is
-what its inputs give.
+"""Runs one recipe: converts the base model if needed, and trains each adapter that is not up to
+date.
 
 Beside every made folder lies `<folder>.training/` (record, checkpoint, report); torch is imported
 only when there is work.
@@ -44,7 +44,7 @@ WITHOUT_EFFECT = {
     "output",
     "checkpoint_every",
     "samples",
-}  # on the weights that come out
+}  # part of the digest, because they change the resulting weights
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ def _train_all(
         f"training {', '.join(task.recipe.name for task in tasks)} on {base_path.name}: loading the"
         " model"
     )
-    # Threads that wait sleep instead of spinning: on a machine with other work to do that is twice
-    # the speed, on an idle one the same. Read by OpenMP when torch is loaded, so it is said before.
+    # Waiting threads sleep instead of spinning: that is twice as fast on a busy machine and costs
+    # nothing on an idle one. OpenMP reads it when torch is loaded, so it is set before.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         from serving.training.fit import fit, load_base
@@ -225,13 +225,13 @@ def _put_in_place(made: Path, folder: Path) -> None:
 
 @contextmanager
 def _alone(work: Path, progress: TrainingProgress) -> Iterator[None]:
-    """Two runs of one recipe take turns: the second then finds everything up to date."""
+    """Two runs of one recipe wait for each other; the second then finds everything up to date."""
     work.mkdir(parents=True, exist_ok=True)
     with (work / "lock").open("w") as lock:
         said = False
         while not _taken(lock.fileno()):
             if not said:
-                progress.note("another training run is at work here; waiting for it")
+                progress.note("another training run works in this folder; waiting for it")
             said = True
             time.sleep(0.2)
         yield

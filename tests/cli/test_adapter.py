@@ -116,10 +116,10 @@ def test_the_list_joins_the_catalogue_with_what_replicas_count(observed, capsys)
 @pytest.mark.parametrize(
     ("seen", "action", "said"),
     [
-        (CANARY, "promote", "source: ./two   # and no canary"),
-        (CANARY, "rollback", "source: ./one   # and no canary"),
-        (CANARY | {"held": "Promoted"}, "rollback", "source: ./one   # and no canary"),
-        (CANARY | {"held": "RolledBack"}, "promote", "source: ./two   # and no canary"),
+        (CANARY, "promote", "source: ./two   # and remove canary"),
+        (CANARY, "rollback", "source: ./one   # and remove canary"),
+        (CANARY | {"held": "Promoted"}, "rollback", "source: ./one   # and remove canary"),
+        (CANARY | {"held": "RolledBack"}, "promote", "source: ./two   # and remove canary"),
         (GOOD, "rollback", "source: share://adapters/sales/000000000000"),
         (GOOD | {"held": "RolledBack"}, "promote", "promote sales of phi"),
     ],

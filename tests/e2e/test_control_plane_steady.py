@@ -12,7 +12,7 @@ def test_a_second_run_writes_nothing(stage):
     stage.once()
     before = len(stage.journal())
     done = stage.once()
-    assert "everything is as the documents say" in done.stdout
+    assert "everything matches the documents" in done.stdout
     assert stage.writes(since=before) == []
     entries = [
         entry

@@ -60,7 +60,7 @@ def test_with_a_yes_it_does_the_same(user, cloud):
     writes nothing.
     """
     done = user.once("-y")
-    assert "everything is as the documents say" in done.stdout
+    assert "everything matches the documents" in done.stdout
     status = user.json("status")
     assert status["target"].startswith("Azure subscription ")
     web = next(document for document in status["documents"] if document["name"] == "web")

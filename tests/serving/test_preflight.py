@@ -232,7 +232,7 @@ REFUSED = [
         "a pattern that explodes",
         {"rank_pattern": {"([a-z_.0-9]+)+!": 8}},
         None,
-        "regular expression",
+        "can make matching endless",
     ),
     (
         "a slow pattern",
@@ -241,7 +241,7 @@ REFUSED = [
         "regular expressions",
     ),
     ("a pattern that is none", {"alpha_pattern": {"q_proj(": 8}}, None, "no regular expression"),
-    ("an alpha that is no number", {"alpha_pattern": {"q_proj": "x"}}, None, "no such number"),
+    ("an alpha that is no number", {"alpha_pattern": {"q_proj": "x"}}, None, "no valid number"),
     ("wrong types", {"modules_to_save": 5}, None, "modules_to_save"),
     ("targets of a wrong type", {"target_modules": [["x"]]}, None, "target_modules"),
     ("a huge alpha", {"lora_alpha": 10**4000}, None, "lora_alpha"),

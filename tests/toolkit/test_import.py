@@ -318,7 +318,7 @@ def test_placeholders_of_the_template_are_named(run, project):
 def test_a_file_that_exists_is_kept(run, project):
     """What was edited since is not lost."""
     run(project)
-    assert "exists; say --force" in run(project, code=2).stderr
+    assert "exists; use --force" in run(project, code=2).stderr
     run(project, "--force")
 
 
