@@ -44,6 +44,7 @@ from reconciler.settings import Settings
 from reconciler.sources import sets
 from reconciler.sources.documents import DocumentSource
 from reconciler.sources.files import FileSource
+from reconciler.sources.git import GitCheckout
 from reconciler.sources.identity import DocumentSet, set_of
 from reconciler.sources.orders import show_pauses
 from reconciler.sources.remote import RemoteSources
@@ -54,6 +55,7 @@ from reconciler.web.metrics import DaemonMetrics
 from reconciler.web.status import status_of
 
 DRAIN = 10.0  # seconds that passes under way get to end
+GIT_EVERY = 30.0  # seconds between looks for a new commit
 SOURCES_WAIT = 30.0  # seconds that a command waits for sources that are on their way
 
 
@@ -73,11 +75,14 @@ class Daemon:
         watcher: Watcher | None = None,
         listening: socket.socket | None = None,
         lock: FolderLock | None = None,
+        checkout: GitCheckout | None = None,
+        git_every: float = GIT_EVERY,
     ) -> None:
         self.settings = settings
         self.lock = lock
         cache = settings.state_dir / "cache"
-        self.source = DocumentSource(files, cache)
+        self.checkout, self.git_every = checkout, git_every
+        self.source = DocumentSource(files, cache, checkout.current if checkout else None)
         self.files = FileSource(files, self.source.stats)
         self.remote = RemoteSources(cache, settings.hf_endpoint, settings.hf_token)
         opened = store or Store.keep(settings.daemon_dir / "state.db", settings.target_key)
@@ -211,6 +216,7 @@ class Daemon:
             LockLost: another daemon may run on the same state by now.
         """
         sets.remember(self.store, self.documents)
+        self.take_commit(self.checkout.commit if self.checkout else None)
         await self.leadership.stand()
         reports = EdgeReports(self.controller, self.tell)
         async with Supervisor(reports) as supervisor:
@@ -246,7 +252,16 @@ class Daemon:
         if key.kind == Kind.APP and event and event.reason in (Reason.CREATING, Reason.UPDATING):
             for app in with_spec(self.composition.desired, ContainerAppSpec):
                 if app.key == key:
-                    note(self.store, key.name, app.spec.revision, event.fields)
+                    note(self.store, key.name, app.spec.revision, event.fields, self.commit)
+
+    @property
+    def commit(self) -> str:
+        """The commit that the documents were read from; empty where they are not from Git."""
+        return self.store.get("commit") or ""
+
+    def take_commit(self, commit: str | None) -> None:
+        """Remember which commit the documents are read from, for the status and the history."""
+        self.store.put("commit", commit)
 
     def tell(self, event: Event) -> None:
         self.store.add_event(event, time.time())

@@ -93,6 +93,7 @@ class DaemonPage:
             str(self._settings.ca_file or ""),
             self._clock.boot,
             now,
+            self._store.get("commit") or "",
         )
         view = view_of(self._store, facts, datetime.fromtimestamp(self._clock.now(), UTC))
         self._seen = (written, now, view)

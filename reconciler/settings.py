@@ -76,6 +76,7 @@ class Settings:
     hf_token: str = field(default="", repr=False)
     web_token: str = field(default="", repr=False)
     page_token: str = field(default="", repr=False)
+    git_token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -243,6 +244,7 @@ def _common(environ: Mapping[str, str]) -> dict[str, Any]:
         "hf_token": environ.get("HF_TOKEN", ""),
         "web_token": environ.get("MOORAGE_WEB_TOKEN", ""),
         "page_token": environ.get("MOORAGE_PAGE_TOKEN", ""),
+        "git_token": environ.get("MOORAGE_GIT_TOKEN", ""),
         "resync": environ.get("MOORAGE_RESYNC") or 60.0,
         "garbage_after": environ.get("MOORAGE_GARBAGE_AFTER") or 86400.0,
     }

@@ -12,6 +12,7 @@ from reconciler.arm.clients import Arm
 from reconciler.edges.approvals import Approvals
 from reconciler.edges.edge import Edge
 from reconciler.edges.garbage import GarbageEdge
+from reconciler.edges.git_repository import GitRepository
 from reconciler.edges.leases import Leases
 from reconciler.edges.orphans import Orphans
 from reconciler.edges.remote_sources import RemoteEdge
@@ -34,6 +35,7 @@ from reconciler.registrations import Registrations
 from reconciler.settings import Settings
 from reconciler.sources.documents import DocumentSource
 from reconciler.sources.files import FileSource
+from reconciler.sources.git import GitCheckout
 from reconciler.sources.orders import take_looks
 from reconciler.sources.remote import RemoteSources
 
@@ -57,6 +59,10 @@ class Parts(Protocol):
     pacing: Pacing
     controller: Controller
     intake: Intake
+    checkout: GitCheckout | None
+    git_every: float
+
+    def take_commit(self, commit: str | None) -> None: ...
 
     def tell(self, event: Event) -> None: ...
 
@@ -78,6 +84,10 @@ def edges_of(daemon: Parts, stop: asyncio.Event, supervisor: Supervisor) -> Iter
     yield Leases(leadership, supervisor.start)
     if daemon.source.files:  # a daemon without documents only removes what it made
         yield Saves(daemon.files.watch, stop, intake.load, intake.reject)
+    if daemon.checkout:
+        yield GitRepository(
+            daemon.checkout, daemon.git_every, intake.load, intake.reject, daemon.take_commit
+        )
     yield Approvals(partial(store.get, "approvals"), intake.load, release)
     yield RemoteEdge(
         daemon.remote.arrived,

@@ -47,6 +47,11 @@ class Narrator:
         """Call it first: everything else asks the daemon."""
         self.daemon = daemon
         self.console.print(f"target: [bold]{escape(self.settings.target_title)}[/]")
+        if daemon.checkout is not None:
+            place, commit = daemon.checkout.place, daemon.checkout.commit
+            self.console.print(
+                f"git:    {escape(place.shown)} {escape(place.path)} @ {commit[:12]}"
+            )
         if daemon.page is not None:
             self.console.print(f"page:   {escape(daemon.page.address)}")
         if self.console.is_terminal:

@@ -23,6 +23,7 @@ from reconciler.cli.context import (
     settings_of,
 )
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.git_documents import Branch, Every, Folder, Git, checked_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from reconciler.daemon import Daemon
     from reconciler.engine.verdict import ExitClass
     from reconciler.settings import Settings
+    from reconciler.sources.git import GitCheckout
 
 DEFAULT_ADDRESS = "127.0.0.1:8787"
 
@@ -63,6 +65,10 @@ def up(
             metavar="HOST:PORT",
         ),
     ] = "",
+    git: Git = "",
+    branch: Branch = "",
+    path: Folder = ".",
+    git_every: Every = 30.0,
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
@@ -71,9 +77,18 @@ def up(
     """
     from reconciler.lock import Locked, LockLost
 
-    manifest_of(file)
-    files = documents_of(file)
-    settings = settings_of(target, state_dir, files, start=True, resync=resync)
+    checkout = None
+    if git:
+        if file:
+            raise CommandError("Say -f or --git, not both.", Exit.INVALID)
+        settings = settings_of(target, state_dir, start=True, resync=resync)
+        checkout = checked_out(settings, git, branch, path)
+        files = [checkout.documents]
+        manifest_of(files)
+    else:
+        manifest_of(file)
+        files = documents_of(file)
+        settings = settings_of(target, state_dir, files, start=True, resync=resync)
     if settings.asks_first and not yes:
         _ask(settings, files)
     try:
@@ -85,6 +100,8 @@ def up(
                 timeout=timeout,
                 log_json=log_json,
                 listening=_listening(listen, once=once),
+                checkout=checkout,
+                git_every=git_every,
             )
         )
     except (Locked, LockLost) as error:
@@ -110,6 +127,8 @@ async def _run(
     timeout: float,
     log_json: bool,
     listening: socket.socket | None,
+    checkout: GitCheckout | None,
+    git_every: float,
 ) -> int:
     from reconciler import logs
     from reconciler.cli.first_look import first_look
@@ -121,7 +140,13 @@ async def _run(
     with lock(settings) as held, logs.opened(settings.daemon_dir / "daemon.log") as file:
         logs.configure(sys.stderr if log_json else file)
         async with Daemon(
-            settings, files, watcher=narrator.saw, listening=listening, lock=held
+            settings,
+            files,
+            watcher=narrator.saw,
+            listening=listening,
+            lock=held,
+            checkout=checkout,
+            git_every=git_every,
         ) as daemon:
             narrator.begin(daemon)
             began = time.monotonic()

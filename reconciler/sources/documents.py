@@ -48,10 +48,13 @@ class Snapshot:
 
 
 class DocumentSource:
-    """Reads `files`; `cache` keeps hashes of unchanged files and the built runtime."""
+    """Reads `files`; `cache` keeps hashes of unchanged files and the built runtime. With `within`,
+    a checkout that somebody else writes, the documents may name no folder outside of it.
+    """
 
-    def __init__(self, files: Sequence[Path], cache: Path) -> None:
+    def __init__(self, files: Sequence[Path], cache: Path, within: Path | None = None) -> None:
         self.files = list(files)
+        self._within = within
         self.cache = cache
         self.stats = StatCache(cache / "hashes.db")
         self._read: dict[Path, ReadFile] = {}
@@ -63,8 +66,24 @@ class DocumentSource:
         Raises:
             ManifestError: documents or folders cannot be used; every problem has a place.
         """
-        manifest = await asyncio.to_thread(load, self.files, self._read)
+        manifest = await asyncio.to_thread(self._load)
         return await asyncio.to_thread(self._digest, manifest, await fetch(manifest.documents))
+
+    def _load(self) -> Manifest:
+        if self._within is None:
+            return load(self.files, self._read)
+        # One commit, whole: the link that leads to it may be moved meanwhile.
+        files, root = [file.resolve() for file in self.files], self._within.resolve()
+        manifest = load(files)
+        outside = [
+            one.problem(path, f"{named} is outside the repository", "put it into the repository")
+            for one in manifest.documents
+            for path, named in (*one.folders(), *one.files())
+            if not named.resolve().is_relative_to(root)
+        ]
+        if outside:
+            raise ManifestError(outside)
+        return manifest
 
     def _digest(self, manifest: Manifest, fetched: Fetched) -> Snapshot:
         trees, problems = _digest_all(manifest.documents, self.stats)

@@ -133,6 +133,15 @@ def identity_of(files: Sequence[Path], given: str = "", *, keep: bool = True) ->
     return _from_file(folder, paths, _make(folder, keep=keep), keep=keep)
 
 
+def has_identity(path: Path) -> bool:
+    """Whether documents in a checkout have an identity without a new file in it, which the next
+    checkout would not have.
+    """
+    folder = _common_folder([_absolute(path)])
+    repository = _repository(folder)
+    return (folder / ID_FILE).exists() or bool(repository and _remote(repository))
+
+
 def _absolute(path: Path) -> Path:
     """Links are followed but for the last: a mounted ConfigMap links each file to a folder whose
     name changes with every version.

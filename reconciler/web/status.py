@@ -27,6 +27,8 @@ def status_of(store: Store | None, target: str, daemon: Mapping[str, Any]) -> di
         "daemon": dict(daemon),
         "documents": [_document(row, records) for row in rows],
     }
+    if store and (commit := store.get("commit")):
+        status["commit"] = commit
     if problems:
         status["problems"] = problems.splitlines()
     return status

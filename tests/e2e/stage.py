@@ -201,8 +201,7 @@ class Up:
         call = [
             *MOORAGE,
             "up",
-            "-f",
-            str(stage.manifest),
+            *(() if "--git" in arguments else ("-f", str(stage.manifest))),
             "--resync",
             str(resync),
             "--listen",

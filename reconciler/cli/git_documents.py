@@ -1,0 +1,70 @@
+"""`moorage up --git`: documents from a repository in place of files."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reconciler.cli.exits import CommandError, Exit
+
+if TYPE_CHECKING:
+    from reconciler.settings import Settings
+    from reconciler.sources.git import GitCheckout
+
+Git = Annotated[
+    str,
+    typer.Option(
+        "--git", help="Take the documents from a Git repository, not from -f.", metavar="URL"
+    ),
+]
+Branch = Annotated[
+    str,
+    typer.Option(
+        help="With --git: the branch; the repository's own if left out.", metavar="BRANCH"
+    ),
+]
+Folder = Annotated[
+    str,
+    typer.Option(
+        "--path", help="With --git: the file or folder with the documents.", metavar="PATH"
+    ),
+]
+Every = Annotated[
+    float,
+    typer.Option(
+        "--git-every",
+        help="With --git: seconds between looks for a new commit.",
+        min=1,
+        metavar="SECONDS",
+    ),
+]
+
+
+def checked_out(settings: Settings, url: str, branch: str, path: str) -> GitCheckout:
+    """The newest commit, on this machine; the last one known where the repository does not answer,
+    so that a daemon starts without it.
+    """
+    from reconciler.sources.git import GitCheckout, GitError, GitPlace
+    from reconciler.sources.identity import has_identity
+
+    try:
+        place = GitPlace(url, branch, path)
+    except ValueError as error:
+        raise CommandError(str(error), Exit.INVALID) from None
+    checkout = GitCheckout(place, settings.state_dir.absolute() / "cache", settings.git_token)
+    try:
+        asyncio.run(checkout.refresh())
+    except GitError as error:
+        if not checkout.commit or not checkout.documents.exists():
+            raise CommandError(error.message) from None
+        print(f"{error.message}; commit {checkout.commit[:12]} goes on", file=sys.stderr)
+    if not settings.owner and not has_identity(checkout.documents):
+        raise CommandError(
+            f"{place.shown} has no address from which the identity of its documents can be made:"
+            " set MOORAGE_OWNER to a name for this set of documents.",
+            Exit.INVALID,
+        )
+    return checkout
