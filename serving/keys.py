@@ -9,7 +9,7 @@ import hmac
 import math
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from serving.catalogue import (
@@ -141,22 +141,14 @@ class Keys:
         None for both, or neither. Every key is compared, in constant time.
         """
         headers = list(headers)
-        tokens: dict[bytes, bytes] = {}
-        for name, value in headers:
-            if name in tokens:
-                return None
-            if name == b"authorization":
-                scheme, _, token = value.partition(b" ")
-                tokens[name] = token.strip() if scheme.lower() == b"bearer" else b""
-            elif name == b"api-key":
-                tokens[name] = value.strip()
-        given = set(tokens.values())
-        token = given.pop() if len(given) == 1 else b""
-        digest = hashlib.sha256(token).hexdigest().encode()
+        digest = digest_of(headers)
         found = [key for key in self._keys if hmac.compare_digest(digest, key.sha256)]
-        if not found or not token:
+        if not found:
             return None
         return _behind_gateway(found[0], headers) if found[0].name == GATEWAY_KEY else found[0]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._keys)
 
     def take(self, key: Key, order: Demand) -> Refusal | None:
         """Take an order from the key's limits and the service's, or say which of them it exceeds.
@@ -200,6 +192,22 @@ class Keys:
         models = None if key.models is None else frozenset(key.models)
         sha256 = key.sha256.lower().encode()
         return Key(key.name, sha256, models, key.admin, key.evaluation, key.limits, use)
+
+
+def digest_of(headers: Iterable[Header]) -> bytes:
+    """The digest of the one token in the headers; empty where there is none, or several."""
+    tokens: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in tokens:
+            return b""
+        if name == b"authorization":
+            scheme, _, token = value.partition(b" ")
+            tokens[name] = token.strip() if scheme.lower() == b"bearer" else b""
+        elif name == b"api-key":
+            tokens[name] = value.strip()
+    given = set(tokens.values())
+    token = given.pop() if len(given) == 1 else b""
+    return hashlib.sha256(token).hexdigest().encode() if token else b""
 
 
 def _exceeded(whose: str, use: Use, order: Demand, now: float) -> Refusal | None:

@@ -21,6 +21,7 @@ from serving.gateway.progress import StartProgress, progress
 from serving.gateway.routes import RoutedService, RoutedState, StartFault
 
 TRUST = 30.0  # seconds for which an answer, or a ready report, proves that the service is awake
+ANSWER = 10.0  # seconds for which an answer counts more than what reports say
 LOOK = 1.0  # seconds between looks at the reports of a service that starts
 NO_START = 2.0  # what is awake sooner was not asleep
 LONGEST = 1800.0  # seconds, or three times the prediction: then a start has failed
@@ -60,7 +61,7 @@ class Backend:
         self.started_at: datetime | None = None
         self.asked_at = float("-inf")
         self._senses, self._starts = senses, starts
-        self._seen_up = float("-inf")
+        self._seen_up = self._answered_at = float("-inf")
         self._doubt = False  # a request failed: a report alone proves nothing until an answer does
         self._report: ReplicaReport | None = None
         self._wake: asyncio.Task[None] | None = None
@@ -134,7 +135,8 @@ class Backend:
 
     def answered(self) -> None:
         """The service has answered a request."""
-        self._seen_up, self._doubt = _now(), False
+        self._seen_up = self._answered_at = _now()
+        self._doubt = False
 
     def lost(self) -> None:
         """A request did not reach the service."""
@@ -146,6 +148,8 @@ class Backend:
         self._report = max(reports, key=lambda one: one.started_at, default=None)
         if not self._doubt and any(report.ready for report in reports):
             self._seen_up = _now()
+        elif reports and _now() - self._answered_at > ANSWER:
+            self._seen_up = float("-inf")  # its last replica has said that it stops
 
     def follow(self, route: RoutedService, most: int) -> None:
         """Take over changed routes; who waits is told at once when they say it cannot start."""

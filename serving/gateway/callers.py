@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from serving.gateway.routes import EntraGrant, GatewayRoutes
-from serving.keys import Header, Key, Keys, Refusal, Use
+from serving.keys import Header, Key, Keys, Refusal, Use, digest_of
 from serving.limits import Demand
 
 SUBJECTS = 10_000  # holders of tokens whose use of limits is remembered
@@ -37,6 +37,7 @@ class Callers:
     def __init__(self) -> None:
         self._environment = Keys()
         self._services: dict[str, Keys] = {}
+        self._known: dict[bytes, Caller] = {}
         self._subjects: OrderedDict[str, Use] = OrderedDict()
 
     def follow(self, routes: GatewayRoutes) -> None:
@@ -45,16 +46,18 @@ class Callers:
         for service in routes.services:
             keys = self._services[service.name] = before.get(service.name) or Keys()
             keys.replace(service.keys, service.limits.model_copy(update=_SHARED))
+        # The Environment's keys come first. Which digest is looked for tells nothing of a key, so
+        # that a look-up need not take the same time for all.
+        self._known = {
+            key.sha256: Caller(f"{service}/{key.name}", key, service)
+            for service, keys in self._services.items()
+            for key in keys
+        }
+        self._known |= {key.sha256: Caller(key.name, key) for key in self._environment}
 
     def find(self, headers: Iterable[Header]) -> Caller | None:
-        """The caller whose key is in the headers; the Environment's keys come first."""
-        headers = list(headers)
-        if key := self._environment.find(headers):
-            return Caller(key.name, key)
-        for service, keys in self._services.items():
-            if key := keys.find(headers):
-                return Caller(f"{service}/{key.name}", key, service)
-        return None
+        """The caller whose key is in the headers."""
+        return self._known.get(digest_of(headers))
 
     def holder(self, subject: str, grant: EntraGrant | None) -> Caller:
         """The caller whose token was checked; each subject has the grant's limits for itself."""

@@ -7,6 +7,7 @@ there.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import uuid
@@ -23,7 +24,7 @@ from serving.catalogue import EVALUATION_HEADER, KEY_NAME_HEADER
 from serving.gateway.background import Background
 from serving.gateway.callers import Caller
 from serving.gateway.directory import Directory, Target, allowed, base_of
-from serving.gateway.passage import Errand, Passage, reply
+from serving.gateway.passage import BEGUN, Errand, Passage, reply
 from serving.gateway.replies import RESPONSES
 from serving.gateway.response_routes import ResponseRoutes
 from serving.gateway.routes import GatewayRoutes
@@ -43,6 +44,8 @@ _UNAUTHORIZED = refuse(
     401, "Incorrect or missing API key.", "invalid_api_key", (b"www-authenticate", b"Bearer")
 )
 _STARTING = refuse(503, "This gateway is starting; try again.", "starting", (b"retry-after", b"1"))
+_FAILED = refuse(500, "The gateway failed; ask again.", "gateway_failed")
+log = logging.getLogger("moorage.gateway")
 Extra = list[tuple[str, str]]
 
 
@@ -95,8 +98,15 @@ class Front:
         self.running += 1
         try:
             response = await self._answer(Asked.of(request))
-        except ConnectionError:
-            return web.Response(status=499)  # the caller has left: nobody reads this
+        except Exception as error:
+            if not isinstance(error, ConnectionError):
+                log.exception("a request failed")
+            if request.get(BEGUN) or isinstance(error, ConnectionError):
+                # The caller has left, or has to see that its answer is cut.
+                if request.transport is not None:
+                    request.transport.abort()
+                return web.Response(status=499)
+            return reply(_FAILED, [])
         finally:
             self.running -= 1
         if self.draining and not response.prepared:

@@ -29,6 +29,7 @@ WHOLE = 8 << 20  # bytes of an answer that is read whole, so that it can be aske
 _TRIES, _DEATHS = 20, 2  # a request that kills what works on it is not given to everybody
 _PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _PASSED = ("content-type", "retry-after", "x-request-id", "x-moorage-adapter-version")
+BEGUN = web.RequestKey("begun", bool)  # bytes of the answer to a request were sent
 SSE = "text/event-stream; charset=utf-8"
 _tickets = itertools.count()
 
@@ -133,7 +134,10 @@ class Passage:
             tries += 1
             backend.lost()
             if deaths > _DEATHS or tries > _TRIES:
-                text = f"{backend.route.name} ended {tries} times while it worked on this request"
+                name = backend.route.name
+                text = f"{name} ended {deaths} times while it worked on this request"
+                if deaths <= _DEATHS:
+                    text = f"{name} did not take this request, which was sent {tries} times"
                 raise UnavailableError("starting", text, backend.progress().left)
             await asyncio.sleep(min(_LONGEST_PAUSE, _PAUSE * 2**tries))
 
@@ -147,8 +151,8 @@ class Passage:
         answer = await self._upstreams.send(backend.route, errand.path, body, errand.headers)
         try:
             if await is_absent(answer):
-                if answer.status == 500:
-                    raise NotReachedError("the engine died", sent=True)
+                if answer.status in {500, 504}:  # the engine died, or took too long
+                    raise NotReachedError("it ended", sent=True)
                 answer.release()
                 return None
             length = int(answer.headers.get("content-length") or WHOLE + 1)
@@ -262,6 +266,7 @@ class Passage:
         self, request: web.BaseRequest, status: int, headers: CIMultiDict[str]
     ) -> web.StreamResponse:
         out = web.StreamResponse(status=status, headers=headers)
+        request[BEGUN] = True
         await out.prepare(request)
         return out
 

@@ -16,7 +16,7 @@ from serving.answers import Answer, refuse
 from serving.bodies import RefusedError
 from serving.gateway.background import FLUSH, Background
 from serving.gateway.callers import Caller
-from serving.gateway.passage import SSE, reply
+from serving.gateway.passage import BEGUN, SSE, reply
 from serving.gateway.replies import comment
 from serving.gateway.stored import StoredRequest
 
@@ -77,6 +77,7 @@ class ResponseRoutes:
     ) -> web.StreamResponse:
         headers = CIMultiDict([("Content-Type", SSE), ("Cache-Control", "no-cache"), *extra])
         out = web.StreamResponse(headers=headers)
+        request[BEGUN] = True
         await out.prepare(request)
         quiet = self._pause  # the first comment comes at once
         async for event in self._background.events(stored, after):

@@ -72,6 +72,7 @@ class GatewayWorld:
             for name in ("routes", "reports", "records")
         }
         self._tasks: list[asyncio.Task[None]] = []
+        self._retired: list[Upstreams] = []
         self._trouble, self._looks = "", -1
 
     async def start(self) -> None:
@@ -88,7 +89,8 @@ class GatewayWorld:
         for backend in self.backends.values():
             await backend.close()
         await self._once(self._record)
-        await self.upstreams.close()
+        for upstreams in (*self._retired, self.upstreams):
+            await upstreams.close()
         for thread in self._threads.values():
             thread.shutdown(wait=False)
 
@@ -125,6 +127,7 @@ class GatewayWorld:
         log.info("following routes %s", routes.file_name)
         if routes.ca != (self.routes.ca if self.routes else None):
             # Requests that run keep the connections of the session that they began with.
+            self._retired.append(self.upstreams)
             self.upstreams = Upstreams(self.spot.key, routes.ca)
         most = routes.hold.max_requests
         senses = Senses(self._awake, self._reports)

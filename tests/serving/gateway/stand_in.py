@@ -71,6 +71,12 @@ class StandIn:
             await asyncio.sleep(0.05)
             request.transport.abort()
             return out
+        if how == "cut large":
+            out = web.StreamResponse(headers={"content-length": str(20 << 20)})
+            await out.prepare(request)
+            await out.write(b"x" * (1 << 20))
+            request.transport.close()
+            return out
         if how == 404:
             return web.Response(status=404, text=NO_APP)
         if isinstance(how, tuple):

@@ -250,6 +250,22 @@ async def test_an_old_report_proves_nothing(gateways):
     assert backend.up
 
 
+async def test_a_last_replica_that_stops_is_believed(gateways, monkeypatch):
+    """A service whose only replica reports that it stops is asleep at once, unless it has just
+    answered.
+    """
+    folder = "services/phi/e/replicas"
+    gateway = await gateways(phi=StandIn(), routes={"phi": {"reports": folder}})
+    backend = gateway.world.backends["phi"]
+    backend.answered()
+    _report(gateway, folder, ready=False, message="Stopped")
+    await backend.look()
+    assert backend.up
+    monkeypatch.setattr("serving.gateway.backend.ANSWER", 0)
+    await backend.look()
+    assert backend.state().state == "asleep"
+
+
 async def test_a_fallback_answers_while_the_service_starts(gateways):
     """The service named as fallback answers, the answer says so, and the service that was asked for
     is woken all the same.

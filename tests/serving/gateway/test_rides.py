@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import aiohttp
 import pytest
 
 from serving.gateway.passage import Patience
@@ -56,6 +57,27 @@ async def test_a_stream_that_is_cut_ends_with_an_error(gateways):
         text = (await answer.text()).rstrip()
     assert json.loads(text.rpartition("data: ")[2])["error"]["code"] == "answer_cut"
     assert gateway.world.usage.totals["team", "phi"].errors == 1
+
+
+async def test_a_large_answer_that_is_cut_is_seen_to_be(gateways):
+    """An answer too large to be held is passed on as it comes; where it is cut, so is the
+    caller's.
+    """
+    phi = StandIn()
+    phi.failures = ["cut large"]
+    gateway = await gateways(patience=QUICK, phi=phi)
+    with pytest.raises(aiohttp.ClientError):
+        async with gateway.post() as answer:
+            await answer.read()
+
+
+async def test_a_fault_of_the_gateway_is_an_error_in_openais_shape(gateways, monkeypatch):
+    """Whatever breaks inside, the caller gets an error that its client understands."""
+    gateway = await gateways(phi=StandIn())
+    monkeypatch.setattr(gateway.world.directory, "find", lambda *_: 1 / 0)
+    async with gateway.post() as answer:
+        assert answer.status == 500
+        assert (await answer.json())["error"]["code"] == "gateway_failed"
 
 
 async def test_an_error_of_the_service_is_its_answer(gateways):
