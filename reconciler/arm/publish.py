@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -22,8 +22,11 @@ from reconciler.arm import files
 from reconciler.arm.concurrency import each, together
 from reconciler.arm.share import Share
 from reconciler.engine.errors import RetryableError
+from serving.catalogue import LONGEST
+from serving.untrusted import UntrustedError, parse
 
 MANIFEST = ".moorage.json"
+_BESIDE = 20  # versions of a folder that are looked at for the closest one
 _SMALL_AT_ONCE = 12  # leaves connections to ARM calls and the lease
 _LARGE_AT_ONCE = 2
 _LITTLE = 256 * 1024  # bytes; longer bodies take turns, see `Share.long_bodies`
@@ -143,6 +146,32 @@ async def send(
     """
     if todo:
         await _upload(share, prefix, todo, present, _Meter(lambda _done, _all: None, todo, todo))
+
+
+async def closest(share: Share, prefix: str, wanted: Mapping[str, str]) -> dict[str, str]:
+    """SHA-256 by path of the published folder beside `prefix`, or there, that has most files of
+    `wanted`; empty where none is.
+    """
+    parent = prefix.rpartition("/")[0]
+    _, below = await files.list_directory(share, parent)
+    found = [await _listed(share, f"{parent}/{name}") for name in sorted(below)[-_BESIDE:]]
+    return max(found, key=lambda each: len(each.items() & wanted.items()), default={})
+
+
+async def _listed(share: Share, prefix: str) -> dict[str, str]:
+    """SHA-256 by path, as the folder's manifest has it; empty where it has none that can be
+    read.
+    """
+    with suppress(UntrustedError):
+        body = parse(await files.read(share, f"{prefix}/{MANIFEST}", LONGEST) or b"", LONGEST)
+        listed = body.get("files") if isinstance(body, dict) else None
+        if isinstance(listed, dict):
+            return {
+                str(path): str(entry[1])
+                for path, entry in listed.items()
+                if isinstance(entry, list) and len(entry) == 2
+            }
+    return {}
 
 
 def manifest(digest: str, tree: Mapping[str, LocalFile]) -> bytes:

@@ -76,7 +76,7 @@ async def _down(
 ) -> int:
     from reconciler import logs
     from reconciler.cli.narrator import Narrator
-    from reconciler.cli.plan import show
+    from reconciler.cli.plan_view import show
     from reconciler.daemon import Daemon, lock
     from reconciler.engine.result import Pacing
     from reconciler.engine.store import Store

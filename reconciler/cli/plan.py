@@ -20,31 +20,10 @@ from reconciler.cli.context import (
     settings_of,
 )
 from reconciler.cli.exits import Exit
+from reconciler.cli.plan_view import as_value, show
 
 if TYPE_CHECKING:
     from reconciler.engine.plan import PlanLine
-
-GLYPHS = {
-    "create": "+",
-    "adopt": "=",
-    "update": "~",
-    "replace": "!",
-    "release": "=",
-    "delete": "-",
-    "wait": "?",
-    "refuse": "x",
-    "no-op": " ",
-}
-STYLES = {
-    "create": "green",
-    "adopt": "yellow",
-    "update": "yellow",
-    "replace": "red",
-    "release": "yellow",
-    "delete": "red",
-    "wait": "magenta",
-    "refuse": "red",
-}
 
 
 def plan(
@@ -91,47 +70,3 @@ async def make_plan(settings: Any, files: Sequence[Any]) -> tuple[PlanLine, ...]
 
 def pending(lines: Sequence[PlanLine]) -> bool:
     return any(line.action != "no-op" for line in lines)
-
-
-def as_value(line: PlanLine) -> dict[str, Any]:
-    """A line as JSON, see docs/status.md."""
-    fields = [
-        {"path": c.path, "before": c.before, "after": c.after, "effect": c.effect}
-        for c in line.changes
-    ]
-    return {
-        "object": str(line.key),
-        "document": str(line.document),
-        "action": line.action,
-        "effect": line.effect,
-        "problem": line.problem,
-        "fields": fields,
-    }
-
-
-def show(lines: Sequence[PlanLine], target: str) -> None:
-    """Print the plan for a person: a glyph, the object, its fields."""
-    from rich.text import Text
-
-    from reconciler.cli.console import Console
-
-    console = Console()
-    console.print(f"target: {target}", highlight=False)
-    changed = [line for line in lines if line.action != "no-op"]
-    for line in changed:
-        text = Text(f"{GLYPHS[line.action]} {line.key}", style=STYLES.get(line.action, ""))
-        note = "; ".join(
-            filter(None, (line.effect if line.effect != line.action else "", line.problem))
-        )
-        console.print(text.append(f"   {note}" if note else "", style="default"))
-        for change in line.changes:
-            console.print(Text(f"      {change}"), soft_wrap=True)
-    counts = {action: sum(line.action == action for line in lines) for action in GLYPHS}
-    summary = ", ".join(
-        f"{count} refused" if action == "refuse" else f"{count} to {action}"
-        for action, count in counts.items()
-        if count and action != "no-op"
-    )
-    console.print(
-        summary or f"nothing to do: {len(lines)} objects are as the documents say", highlight=False
-    )

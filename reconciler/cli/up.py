@@ -110,7 +110,8 @@ def up(
 
 
 def _ask(settings: Settings, files: Sequence[Path]) -> None:
-    from reconciler.cli.plan import make_plan, pending, show
+    from reconciler.cli.plan import make_plan, pending
+    from reconciler.cli.plan_view import show
 
     lines = asyncio.run(make_plan(settings, files))
     show(lines, settings.target_title)

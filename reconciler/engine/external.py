@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Generic, NamedTuple, Protocol, cast
+from typing import Any, Generic, NamedTuple, Protocol, cast, runtime_checkable
 
 from typing_extensions import TypeVar  # with defaults, which Python 3.11 does not have
 
@@ -138,19 +138,71 @@ class Gone:
 REPAIR = "write again what is there"  # an effect: Azure calls it Failed, and nobody changed it
 
 
+class Impact(StrEnum):
+    """What a change does to what runs, from nothing to the loss of data."""
+
+    NONE = "none"
+    HOT = "hot"  # taken up by what runs
+    CONFIGURATION = "configuration"  # of a resource, without a new revision
+    RESTART = "restart"  # nobody serves for a while
+    NEW_REVISION = "new revision"
+    REPLACE = "replace"
+    DELETE = "delete"
+    DATA_LOSS = "data loss"
+
+    @property
+    def severity(self) -> int:
+        return list(Impact).index(self)
+
+
+_BY_EFFECT = {
+    "hot": Impact.HOT,
+    "upload": Impact.HOT,
+    "fetch": Impact.HOT,
+    "new revision": Impact.NEW_REVISION,
+    "replace": Impact.REPLACE,
+}
+
+
 @dataclass(frozen=True)
 class Change:
     """One owned field that differs; `path` is dotted, with `[name]` for keyed lists. Secret values
-    are shown as `(secret)`.
+    are shown as `(secret)`. `effect` says in words what the change does; `given` is its class where
+    the words do not tell it.
     """
 
     path: str
     before: Any
     after: Any
     effect: str = "update in place"
+    given: Impact | None = None
+
+    @property
+    def impact(self) -> Impact:
+        return self.given or _BY_EFFECT.get(self.effect, Impact.CONFIGURATION)
 
     def __str__(self) -> str:
-        return f"{self.path}: {_short(self.before)} -> {_short(self.after)}"
+        before, after = _short(self.before, self.after)
+        return f"{self.path}: {before} -> {after}"
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What publishing a folder would send: files by what they are to the version before, and
+    bytes.
+    """
+
+    added: int
+    changed: int
+    removed: int
+    size: int
+
+
+@runtime_checkable
+class Transfers(Protocol):
+    """A kind that can tell beforehand what it would send; None where it sends nothing."""
+
+    async def transfer(self, desired: Desired[Any]) -> Transfer | None: ...
 
 
 @dataclass(frozen=True)
@@ -265,6 +317,19 @@ class External(Protocol[Spec_contra, NextOf]):
     async def poll(self, identity: Identity, operation: str) -> Progress: ...
 
 
-def _short(value: Any) -> str:
-    text = "(unset)" if value is None else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+_SHOWN, _LEAD = 60, 12  # characters of a value, and of what stands before the first difference
+
+
+def _short(before: Any, after: Any) -> tuple[str, str]:
+    """Both values as one line shows them, cut so that what differs can be seen."""
+    texts = ["(unset)" if value is None else str(value) for value in (before, after)]
+    pairs = enumerate(zip(*texts, strict=False))
+    same = next((at for at, (one, other) in pairs if one != other), min(map(len, texts)))
+    start = max(0, same - _LEAD) if max(map(len, texts)) > _SHOWN and same > _SHOWN // 2 else 0
+    first, second = (_cut(text, start) for text in texts)
+    return first, second
+
+
+def _cut(text: str, start: int) -> str:
+    shown = f"...{text[start:]}" if start else text
+    return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."

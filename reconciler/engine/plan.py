@@ -26,6 +26,8 @@ from reconciler.engine.external import (
     Observation,
     Origin,
     Policy,
+    Transfer,
+    Transfers,
 )
 from reconciler.engine.facts import FactBook
 from reconciler.engine.ledger import Ledger
@@ -40,7 +42,8 @@ RELEASED = "stays: it was there before any document asked for it"
 @dataclass(frozen=True)
 class PlanLine:
     """One object's future; with `refuse` a document's, for which nothing is done. `effect` says in
-    words what the action means, `problem` why it will not happen by itself.
+    words what the action means, `problem` why it will not happen by itself, `transfer` what is sent
+    to the share.
     """
 
     key: ObjectKey
@@ -49,6 +52,7 @@ class PlanLine:
     changes: tuple[Change, ...] = ()
     effect: str = ""
     problem: str = ""
+    transfer: Transfer | None = None
 
 
 async def plan(
@@ -63,8 +67,11 @@ async def plan(
     facts = _Facts(ledger.facts)
     lines = []
     for key in _ordered(ledger.desired, wanted):
-        line = await _line(ledger, kinds[key.kind], ledger.desired[key], facts)
+        kind, desired = kinds[key.kind], ledger.desired[key]
+        line = await _line(ledger, kind, desired, facts)
         if key in wanted:
+            if line.action in ("create", "update") and isinstance(kind, Transfers):
+                line = replace(line, transfer=await kind.transfer(desired))
             lines.append(line)
     lines += [
         _deletion(ledger, ledger.gone[key])

@@ -14,7 +14,7 @@ from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps, ids
 from reconciler.engine.diff import diff
 from reconciler.engine.errors import TerminalError
-from reconciler.engine.external import Change, Origin
+from reconciler.engine.external import Change, Impact, Origin
 from reconciler.kinds import adoption, api_keys, template_rules
 from reconciler.kinds.replicas import Seen
 from reconciler.kinds.rollout import Action, Step
@@ -198,11 +198,12 @@ def _step_changes(
         return changed or (Change(suffix, None, spec.suffix, "new revision"),)
     fields = _template_changes(spec, found, "revision is taken out of service")
     active = step.action is Action.ACTIVATE
-    effect = step.action.value if active or not _gap(spec, seen) else _gap(spec, seen)
+    gap = "" if active else _gap(spec, seen)
+    effect, given = gap or step.action.value, Impact.RESTART if gap or active else None
     return (
         *fields,
         *(
-            Change(f"revisions[{name}].active", not active, active, effect)
+            Change(f"revisions[{name}].active", not active, active, effect, given)
             for name in step.revisions
         ),
     )

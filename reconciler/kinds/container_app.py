@@ -54,7 +54,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
     """
 
     name = Kind.APP
-    rules = template_rules.RULES
+    rules = replace(template_rules.RULES, effects={app_write.PROFILE: "new revision"})
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)

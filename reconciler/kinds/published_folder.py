@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from reconciler.api.conditions import ConditionType, Status
@@ -17,7 +18,7 @@ from reconciler.api.reasons import Reason
 from reconciler.api.resources import FolderSpec, ShareRef
 from reconciler.arm import files, publish
 from reconciler.arm.publish import MANIFEST, LocalFile, ShareStamp, Verification
-from reconciler.engine.errors import WaitingForHuman
+from reconciler.engine.errors import ReconcileError, WaitingForHuman
 from reconciler.engine.external import (
     Change,
     Desired,
@@ -26,6 +27,7 @@ from reconciler.engine.external import (
     Mark,
     Observation,
     Progress,
+    Transfer,
     Wrote,
 )
 from reconciler.kinds.connections import Connections
@@ -100,6 +102,28 @@ class PublishedFolder:
             ),
         )
 
+    async def transfer(self, desired: Desired[FolderSpec]) -> Transfer | None:
+        """What publishing would send, against the published version that is closest to it. A share
+        that cannot be read has none.
+        """
+        spec = desired.spec
+        if spec.tree is None:
+            return None
+        wanted = {path: file.sha256 for path, file in spec.tree.files.items()}
+        before: Mapping[str, str] = {}
+        size = spec.tree.size
+        with suppress(ReconcileError):
+            before = await publish.closest(self.shares.open(spec.share), spec.prefix, wanted)
+            seen = await self._look(_place(spec), spec.tree)
+            todo = {*seen.missing, *seen.changed}
+            size = sum(spec.tree.files[path].size for path in todo)
+        return Transfer(
+            added=len(wanted.keys() - before.keys()),
+            changed=sum(before.get(path, sha) != sha for path, sha in wanted.items()),
+            removed=len(before.keys() - wanted.keys()),
+            size=size,
+        )
+
     async def create(self, desired: Desired[FolderSpec], facts: Facts) -> Wrote:
         spec = desired.spec
         if spec.tree is None:
@@ -150,10 +174,11 @@ class PublishedFolder:
             task = self._uploads[place] = asyncio.create_task(self._publish(place, tree))
         await asyncio.wait([task], timeout=AT_ONCE)
         if not task.done():
-            return Wrote(f"publish {spec.prefix}: {len(tree.files)} files, {_size(tree.size)}")
+            return Wrote(f"publish {spec.prefix}: {len(tree.files)} files, {size_text(tree.size)}")
         self._uploads.pop(place, None)
         published = task.result()
-        return Wrote(f"publish {spec.prefix}: {published.uploaded} files, {_size(published.sent)}")
+        sent = size_text(published.sent)
+        return Wrote(f"publish {spec.prefix}: {published.uploaded} files, {sent}")
 
     async def _publish(self, place: SharedFolder, tree: Tree) -> publish.Published:
         again = self._damaged.pop(place, ())
@@ -182,7 +207,7 @@ class PublishedFolder:
             task.result()
             return None
         done, total = self._progress.get(place, (0, 0))
-        message = f"{_size(done)} of {_size(total)} uploaded"
+        message = f"{size_text(done)} of {size_text(total)} uploaded"
         mark = Mark(ConditionType.PUBLISHED, Status.FALSE, Reason.PUBLISHING, message)
         return Observation(
             exists=False,
@@ -245,7 +270,7 @@ def _younger_than_manifest(stamps: Mapping[str, ShareStamp]) -> list[str]:
     ]
 
 
-def _size(count: float) -> str:
+def size_text(count: float) -> str:
     for unit in ("B", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.0f} {unit}"

@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 from reconciler.api.outputs import ReplicaRow, RevisionRow, Startup
 from reconciler.cli.app import app
 from reconciler.cli.exits import Exit
-from reconciler.cli.plan import as_value
+from reconciler.cli.plan_view import as_value
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.plan import PlanLine
 from reconciler.engine.record import Phase
@@ -156,7 +156,7 @@ def _keys(path, functions):
     ("path", "functions"),
     [
         ("reconciler/web/status.py", ("status_of", "_document", "_object", "_service")),
-        ("reconciler/cli/plan.py", ("as_value",)),
+        ("reconciler/cli/plan_view.py", ("as_value", "_transfer_value")),
         ("infra/local_azure/lifecycle.py", ("facts", "status")),
         ("infra/local_azure/journal.py", ("write",)),
     ],
@@ -191,7 +191,10 @@ def test_a_plan_line_has_the_fields_of_the_contract():
     line = PlanLine(
         ObjectKey("ContainerApp", "phi"), DocumentRef("InferenceService", "phi"), "no-op"
     )
-    assert set(as_value(line)) == {"object", "document", "action", "effect", "problem", "fields"}
+    assert set(as_value(line)) == {
+        *("object", "document", "action", "plane", "class"),
+        *("effect", "problem", "fields", "transfer"),
+    }
 
 
 def test_nothing_private_is_in_a_tracked_file():

@@ -1,6 +1,7 @@
 """Published folders against the local Azure: what services share is looked at and uploaded once."""
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from reconciler.api.digest import digest_tree
 from reconciler.api.resources import FolderSpec, ShareRef
 from reconciler.arm import files
-from reconciler.engine.external import Desired, DocumentRef, ObjectKey
+from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Transfer
 from reconciler.kinds.published_folder import PublishedFolder
 from tests.arm.conftest import finished, live, local_azure, share  # noqa: F401 - fixtures
 
@@ -90,3 +91,22 @@ async def test_a_shared_folder_is_repaired_once(kind, folder):
         kind.now += 60.0
         assert await asyncio.gather(*(pass_over(kind, one) for one in services)) == [()] * 3
     assert await files.read(kind.shares.opened, f"{PREFIX}/weights") == b"w" * 100_000
+
+
+async def test_it_is_told_beforehand_what_is_sent(kind, folder):
+    """Against the published version that is closest: what is new, changed and gone; of the bytes,
+    those that are not there yet.
+    """
+    first = wanted(folder, "phi")
+    assert await kind.transfer(first) == Transfer(added=2, changed=0, removed=0, size=100_002)
+    await pass_over(kind, first)
+    (folder / "config.json").unlink()
+    (folder / "weights").write_bytes(b"v" * 100_000)
+    (folder / "tokens").write_bytes(b"t" * 10)
+    tree = digest_tree(folder)
+    again = replace(first, spec=replace(first.spec, prefix="models/base/def", tree=tree))
+    writes = kind.shares.opened.arm.calls["files"]
+    assert await kind.transfer(again) == Transfer(added=1, changed=1, removed=1, size=100_010)
+    assert kind.shares.opened.arm.calls["files"] - writes <= 4
+    kind.shares.opened = None
+    assert await kind.transfer(replace(again, spec=replace(again.spec, tree=None))) is None

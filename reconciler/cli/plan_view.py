@@ -1,0 +1,127 @@
+"""A plan as JSON and as text. `plan` makes it, `approve` takes the JSON back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reconciler.engine.external import Change, Transfer
+    from reconciler.engine.plan import PlanLine
+
+GLYPHS = {
+    "create": "+",
+    "adopt": "=",
+    "update": "~",
+    "replace": "!",
+    "release": "=",
+    "delete": "-",
+    "wait": "?",
+    "refuse": "x",
+    "no-op": " ",
+}
+STYLES = {
+    "create": "green",
+    "adopt": "yellow",
+    "update": "yellow",
+    "replace": "red",
+    "release": "yellow",
+    "delete": "red",
+    "wait": "magenta",
+    "refuse": "red",
+}
+
+
+def as_value(line: PlanLine) -> dict[str, Any]:
+    """A line as JSON, see docs/status.md."""
+    from reconciler.kinds.impact import impact_of, plane_of
+
+    return {
+        "object": str(line.key),
+        "document": str(line.document),
+        "action": line.action,
+        "plane": plane_of(line.key),
+        "class": str(impact_of(line)),
+        "effect": line.effect,
+        "problem": line.problem,
+        "fields": [
+            {
+                "path": change.path,
+                "before": change.before,
+                "after": change.after,
+                "class": str(change.impact),
+                "effect": change.effect,
+            }
+            for change in _fields(line)
+        ],
+        "transfer": _transfer_value(line.transfer),
+    }
+
+
+def _fields(line: PlanLine) -> list[Change]:
+    """The fields that differ, command lines flag by flag."""
+    from reconciler.engine.arguments import by_flag
+
+    return [each for change in line.changes for each in by_flag(change)]
+
+
+def _transfer_value(transfer: Transfer | None) -> dict[str, int] | None:
+    if transfer is None:
+        return None
+    return {
+        "added": transfer.added,
+        "changed": transfer.changed,
+        "removed": transfer.removed,
+        "bytes": transfer.size,
+    }
+
+
+def show(lines: Sequence[PlanLine], target: str) -> None:
+    """Print the plan for a person: a glyph, the object, its fields; and what it comes to."""
+    from rich.text import Text
+
+    from reconciler.cli.console import Console
+
+    console = Console()
+    console.print(f"target: {target}", highlight=False)
+    for line in [line for line in lines if line.action != "no-op"]:
+        text = Text(f"{GLYPHS[line.action]} {line.key}", style=STYLES.get(line.action, ""))
+        note = "; ".join(_notes(line))
+        console.print(text.append(f"   {note}" if note else "", style="default"))
+        for change in _fields(line):
+            console.print(Text(f"      {change}"), soft_wrap=True)
+    counts = {action: sum(line.action == action for line in lines) for action in GLYPHS}
+    summary = ", ".join(
+        f"{count} refused" if action == "refuse" else f"{count} to {action}"
+        for action, count in counts.items()
+        if count and action != "no-op"
+    )
+    console.print(
+        summary or f"nothing to do: {len(lines)} objects are as the documents say", highlight=False
+    )
+
+
+def _notes(line: PlanLine) -> list[str]:
+    """What is said beside the object: the class and the words of its effect, what is sent, and what
+    holds it up. Each word once.
+    """
+    from reconciler.engine.external import Impact
+    from reconciler.kinds.impact import impact_of
+
+    impact, effects = impact_of(line), line.effect if line.effect != line.action else ""
+    plain = (Impact.NONE, Impact.CONFIGURATION)
+    word = "" if impact in plain or str(impact) in (effects, line.action) else str(impact)
+    if (line.action == "create" and impact is not Impact.DATA_LOSS) or (word and word in effects):
+        word = ""
+    effects = "" if effects == "update in place" else effects
+    return [each for each in (word, effects, _sent(line.transfer), line.problem) if each]
+
+
+def _sent(transfer: Transfer | None) -> str:
+    if transfer is None:
+        return ""
+    from reconciler.kinds.published_folder import size_text
+
+    counts = {"added": transfer.added, "changed": transfer.changed, "removed": transfer.removed}
+    files = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing new"
+    return f"files: {files}; {size_text(transfer.size)} to upload"

@@ -1,0 +1,56 @@
+"""Command lines compared flag by flag, because two long lists tell a person nothing. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from reconciler.engine.external import Change
+
+LISTS = (".args", ".command")
+Value = str | bool | None
+
+
+def by_flag(change: Change) -> tuple[Change, ...]:
+    """A change of a command line as one change for each flag that differs: `args[--port]`. As it is
+    where it is no command line, or where something other than its flags differs.
+    """
+    sides = change.before, change.after
+    if not change.path.endswith(LISTS) or not all(_is_texts(side) for side in sides):
+        return (change,)
+    (first, old), (second, new) = (_parsed(side) for side in sides)
+    differing = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
+    if first != second or not differing:
+        return (change,)
+    return tuple(
+        replace(change, path=f"{change.path}[{name}]", before=old.get(name), after=new.get(name))
+        for name in differing
+    )
+
+
+def _is_texts(side: Any) -> bool:
+    return isinstance(side, list | tuple) and all(isinstance(word, str) for word in side)
+
+
+def _parsed(words: Sequence[str]) -> tuple[list[str], dict[str, Value]]:
+    """What stands before the first flag; and each flag with its value, True for one that has none.
+    A flag that is given twice has its values in one text.
+    """
+    lead: list[str] = []
+    flags: dict[str, Value] = {}
+    name = ""
+    for word in words:
+        if word.startswith("--") and len(word) > 2:
+            name, has_value, value = word.partition("=")
+            given = flags.get(name)
+            if not has_value:
+                flags.setdefault(name, True)
+            else:
+                flags[name] = f"{given} {value}" if isinstance(given, str) else value
+        elif not name:
+            lead.append(word)
+        else:
+            given = flags[name]
+            flags[name] = f"{given} {word}" if isinstance(given, str) else word
+    return lead, flags

@@ -1,0 +1,50 @@
+"""Command lines are compared flag by flag."""
+
+import pytest
+
+from reconciler.engine.arguments import by_flag
+from reconciler.engine.external import Change
+
+CASES = [
+    (
+        ["serve", "--port", "80", "--len=1"],
+        ["serve", "--port", "81", "--len=1"],
+        ["args[--port]: 80 -> 81"],
+        "a value after its flag",
+    ),
+    (["--len=1"], ["--len", "2"], ["args[--len]: 1 -> 2"], "a value behind an equals sign"),
+    (["--a"], ["--a", "--b"], ["args[--b]: (unset) -> True"], "a flag without a value"),
+    (["--a", "1"], ["--b", "1"], ["args[--a]: 1 -> (unset)", "args[--b]: (unset) -> 1"], "others"),
+    (["--m", "x", "y"], ["--m", "x"], ["args[--m]: x y -> x"], "a flag with several values"),
+    (["--m=x", "--m=y"], ["--m=x"], ["args[--m]: x y -> x"], "a flag that is given twice"),
+    (["one"], ["two"], ["args: ['one'] -> ['two']"], "no flags"),
+    (
+        ["--a", "1", "--b", "2"],
+        ["--b", "2", "--a", "1"],
+        ["args: ['--a', '1', '--b', '2'] -> ['--b', '2', '--a', '1']"],
+        "another order",
+    ),
+    (None, ["--a"], ["args: (unset) -> ['--a']"], "nothing was there"),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "shown", "reason"), CASES, ids=[c[3] for c in CASES])
+def test_each_flag_that_differs_is_a_line(before, after, shown, reason):
+    """Where something else than flags differs, both command lines are shown."""
+    path = "properties.template.containers[app].args"
+    lines = [str(each) for each in by_flag(Change(path, before, after))]
+    assert lines == [f"properties.template.containers[app].{each}" for each in shown], reason
+
+
+def test_other_lists_are_shown_whole():
+    """Only arguments and commands have flags."""
+    change = Change("zones", ["--a"], ["--b"])
+    assert by_flag(change) == (change,)
+
+
+def test_two_long_values_are_cut_where_they_differ():
+    """The first difference is to be seen, however long what they have in common is."""
+    common = "x" * 200
+    shown = str(Change("args", f"{common} --port 80", f"{common} --port 81"))
+    assert shown == "args: ...xxx --port 80 -> ...xxx --port 81"
+    assert len(str(Change("a", "b" * 500, "c" * 500))) < 150
