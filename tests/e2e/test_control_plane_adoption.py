@@ -191,7 +191,7 @@ async def test_the_plan_shows_the_takeover(made):
         path for path in fields if "ecret" in path or "team" in path or "Restrictions" in path
     ]
     shown = made.moorage("plan", "-f", str(made.manifest)).stdout
-    assert f"= ContainerApp/{APP}   taken over from whoever made it" in shown
+    assert f"= ContainerApp/{APP}   new revision; taken over from whoever made it" in shown
     assert "1 to adopt" in shown
     assert made.writes(before) == []
 
