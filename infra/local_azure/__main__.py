@@ -75,14 +75,19 @@ def _parser() -> argparse.ArgumentParser:
         if name != "serve":
             command.add_argument("-o", "--output", choices=("text", "json"), default="text")
         if name in {"serve", "start"}:
-            _timing(command)
+            for declare in (_ground, _timing, _limits):
+                declare(command)
     commands.declare(commands_of, "--state-dir")
     return parser
 
 
 def _timing(command: argparse.ArgumentParser) -> None:
+    """How fast things happen, and how long they last."""
     command.add_argument(
-        "--port", type=int, default=0, help="the HTTPS port; by default one is chosen once and kept"
+        "--pace",
+        choices=("fast", "real"),
+        default="fast",
+        help="real: operations take Azure's minutes (fast: tenths of seconds)",
     )
     command.add_argument(
         "--operation-seconds",
@@ -97,16 +102,23 @@ def _timing(command: argparse.ArgumentParser) -> None:
         help="send Retry-After in whole seconds; 0 sends retry-after-ms",
     )
     command.add_argument(
-        "--page-size", type=int, default=100, help="items per page of a list (100)"
-    )
-    command.add_argument(
         "--token-seconds", type=int, default=3600, help="life of an access token (3600)"
     )
     command.add_argument(
-        "--pace",
-        choices=("fast", "real"),
-        default="fast",
-        help="real: operations take Azure's minutes (fast: tenths of seconds)",
+        "--idle-seconds",
+        type=float,
+        default=120.0,
+        help="how long a connection may be silent (120)",
+    )
+    command.add_argument(
+        "--speed", type=float, default=1.0, help="run replicas' timers this many times as fast (1)"
+    )
+
+
+def _limits(command: argparse.ArgumentParser) -> None:
+    """How much there is of something."""
+    command.add_argument(
+        "--page-size", type=int, default=100, help="items per page of a list (100)"
     )
     command.add_argument(
         "--rate-limits",
@@ -115,35 +127,35 @@ def _timing(command: argparse.ArgumentParser) -> None:
         help="request limits; off for none",
     )
     command.add_argument(
-        "--faults",
-        type=Path,
-        metavar="FILE",
-        help="a script of faults that replaces the one in force",
-    )
-    shown = (
-        "how replicas see a share: plain as a directory, smb as SMB shows it, caches and refusals"
-        " included (needs FUSE)"
-    )
-    command.add_argument("--share-view", choices=("plain", "smb"), default="plain", help=shown)
-    command.add_argument(
-        "--idle-seconds",
-        type=float,
-        default=120.0,
-        help="how long a connection may be silent (120)",
-    )
-    command.add_argument(
-        "--images", type=Path, help="the file that maps image names to Python environments"
-    )
-    command.add_argument(
-        "--speed", type=float, default=1.0, help="run replicas' timers this many times as fast (1)"
-    )
-    command.add_argument(
         "--quota",
         action="append",
         default=[],
         metavar="NAME=GPUS",
         type=_quota,
         help="set a GPU quota; NAME is that of its usage",
+    )
+
+
+def _ground(command: argparse.ArgumentParser) -> None:
+    """What the server stands on: its port, images, shares and faults."""
+    command.add_argument(
+        "--port", type=int, default=0, help="the HTTPS port; by default one is chosen once and kept"
+    )
+    command.add_argument(
+        "--images", type=Path, help="the file that maps image names to Python environments"
+    )
+    command.add_argument(
+        "--share-view",
+        choices=("plain", "smb"),
+        default="plain",
+        help="how replicas see a share: plain as a directory, smb as SMB shows it, caches and"
+        " refusals included (needs FUSE)",
+    )
+    command.add_argument(
+        "--faults",
+        type=Path,
+        metavar="FILE",
+        help="a script of faults that replaces the one in force",
     )
 
 

@@ -162,7 +162,7 @@ def _ask(situation: str, answers: Sequence[str], option: str = "") -> str:
     """Ask a person to choose; without a terminal, name the option."""
     if not sys.stdin.isatty():
         raise CommandError(
-            f"{situation} Choose one: {', or '.join(option + each for each in answers)}.",
+            f"{situation} Use {', or '.join(option + each for each in answers)}.",
             Exit.INVALID,
         )
     print(situation, file=sys.stderr)

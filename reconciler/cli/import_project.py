@@ -21,54 +21,57 @@ if TYPE_CHECKING:
     from reconciler.toolkit.project import Project
 
 
+Folder = Annotated[Path, typer.Argument(help="The folder of an AI Toolkit project.", metavar="DIR")]
+Written = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Where to write (default DIR/moorage.yaml); - prints.",
+        metavar="FILE",
+    ),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="code keeps the project's own web API, vllm serves its model and adapter.",
+        metavar="ENGINE",
+    ),
+]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Which adapter: a folder below DIR, share://models/..., or newest; may be repeated.",
+        metavar="PATH",
+    ),
+]
+BaseOnly = Annotated[
+    bool, typer.Option("--base-only", help="Serve the base model without an adapter.")
+]
+Model = Annotated[
+    str, typer.Option(help="The base model, if the project does not say.", metavar="SOURCE")
+]
+Name = Annotated[
+    str,
+    typer.Option(help="The service's name (default acaAppName, or the folder's).", metavar="NAME"),
+]
+Group = Annotated[
+    str,
+    typer.Option(help="Where fine-tuning has put its resources, if no file says.", metavar="GROUP"),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")]
+
+
 def import_project(
-    project: Annotated[
-        Path, typer.Argument(help="The folder of an AI Toolkit project.", metavar="DIR")
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Where to write (default DIR/moorage.yaml); - prints.",
-            metavar="FILE",
-        ),
-    ] = None,
-    engine: Annotated[
-        str,
-        typer.Option(
-            help="code keeps the project's own web API, vllm serves its model and adapter.",
-            metavar="ENGINE",
-        ),
-    ] = "code",
-    adapter: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=(
-                "Which adapter: a folder below DIR, share://models/..., or newest; may be repeated."
-            ),
-            metavar="PATH",
-        ),
-    ] = None,
-    base_only: Annotated[
-        bool, typer.Option("--base-only", help="Serve the base model without an adapter.")
-    ] = False,
-    model: Annotated[
-        str, typer.Option(help="The base model, if the project does not say.", metavar="SOURCE")
-    ] = "",
-    name: Annotated[
-        str,
-        typer.Option(
-            help="The service's name (default acaAppName, or the folder's).", metavar="NAME"
-        ),
-    ] = "",
-    resource_group: Annotated[
-        str,
-        typer.Option(
-            help="Where fine-tuning has put its resources, if no file says.", metavar="GROUP"
-        ),
-    ] = "",
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    project: Folder,
+    output: Written = None,
+    engine: Engine = "code",
+    adapter: Adapters = None,
+    base_only: BaseOnly = False,
+    model: Model = "",
+    name: Name = "",
+    resource_group: Group = "",
+    force: Force = False,
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:

@@ -87,65 +87,65 @@ def expand(
     environment: Environment, names: Names, tags: Mapping[str, str], generation: int
 ) -> list[Desired]:
     """The Environment's objects in Azure's order; deletion runs through them backwards."""
-    spec, origin = environment.spec, _origin(environment, generation)
-    labels = {**(spec.tags or {}), **tags}
-    asked_tags = {"tags": dict(spec.tags)} if spec.tags else {}
-    asked_location = {"location": spec.location} if spec.location else {}
-
-    def key(kind: Kind) -> ObjectKey:
-        return ObjectKey(kind, names.environment)
-
-    def desired(kind: Kind, spec: ResourceSpec, *refs: ObjectKey) -> Desired:
-        retain = kind.holds_data or origin["retain"]
-        return Desired(key(kind), spec=spec, refs=refs, **{**origin, "retain": retain})
-
-    def resource(field: str, body: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "name": getattr(names, field),
-            "resource_group": names.resource_group,
-            "environment": names.environment,
-            "body": body,
-            "asked": asked,
-            "named": field in names.given,
-        }
-
-    group, workspace = key(Kind.RESOURCE_GROUP), key(Kind.WORKSPACE)
-    account = key(Kind.STORAGE_ACCOUNT)
-    head = {"location": names.location, "tags": labels}
-    head_asked = {**asked_location, **asked_tags}
+    spec, part = environment.spec, _Part(environment, names, generation)
+    head = {"location": names.location, "tags": {**(spec.tags or {}), **tags}}
+    asked = {
+        **({"location": spec.location} if spec.location else {}),
+        **({"tags": dict(spec.tags)} if spec.tags else {}),
+    }
+    share = _share(spec, names.environment, tags[OWNER])
+    group, workspace, account = map(
+        part.key, (Kind.RESOURCE_GROUP, Kind.WORKSPACE, Kind.STORAGE_ACCOUNT)
+    )
     return [
-        desired(
-            Kind.RESOURCE_GROUP,
-            ResourceSpec(**resource("resource_group", head, head_asked)),
+        part.of(Kind.RESOURCE_GROUP, "resource_group", (head, asked)),
+        part.of(Kind.WORKSPACE, "workspace", _workspace(spec, head, asked), group),
+        part.of(Kind.STORAGE_ACCOUNT, "account", _account(spec, head, asked), group),
+        part.desired(
+            Kind.SHARE, ShareSpec(**part.fields("share", *share), account=names.account), account
         ),
-        desired(
-            Kind.WORKSPACE,
-            ResourceSpec(**resource("workspace", *_workspace(spec, head, head_asked))),
-            group,
-        ),
-        desired(
-            Kind.STORAGE_ACCOUNT,
-            ResourceSpec(**resource("account", *_account(spec, head, head_asked))),
-            group,
-        ),
-        desired(
-            Kind.SHARE,
-            ShareSpec(
-                **resource("share", *_share(spec, names.environment, tags[OWNER])),
-                account=names.account,
-            ),
-            account,
-        ),
-        desired(
+        part.of(
             Kind.ENVIRONMENT,
-            ResourceSpec(
-                **resource("managed_environment", *_managed(environment, head, head_asked))
-            ),
+            "managed_environment",
+            _managed(environment, head, asked),
             group,
             workspace,
         ),
         *(storage(environment, names, generation, mode) for mode in MODES),
     ]
+
+
+class _Part:
+    """Makes the desired objects of one Environment. `field` is the field of Names that holds the
+    resource's name; `bodies` are all that is wanted of it, and what the document itself asks for.
+    """
+
+    def __init__(self, environment: Environment, names: Names, generation: int) -> None:
+        self._names = names
+        self._origin = _origin(environment, generation)
+
+    def key(self, kind: Kind) -> ObjectKey:
+        return ObjectKey(kind, self._names.environment)
+
+    def of(self, kind: Kind, field: str, bodies: Bodies, *refs: ObjectKey) -> Desired:
+        return self.desired(kind, ResourceSpec(**self.fields(field, *bodies)), *refs)
+
+    def desired(self, kind: Kind, spec: ResourceSpec, *refs: ObjectKey) -> Desired:
+        # What holds data outlives its document, unless a person says otherwise.
+        retain = kind.holds_data or self._origin["retain"]
+        return Desired(self.key(kind), spec=spec, refs=refs, **{**self._origin, "retain": retain})
+
+    def fields(
+        self, field: str, body: Mapping[str, Any], asked: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return {
+            "name": getattr(self._names, field),
+            "resource_group": self._names.resource_group,
+            "environment": self._names.environment,
+            "body": body,
+            "asked": asked,
+            "named": field in self._names.given,
+        }
 
 
 def _origin(environment: Environment, generation: int) -> dict[str, Any]:

@@ -169,7 +169,6 @@ def _named(paths: Sequence[Path], *parts: str) -> str:
     return f"{slug}-{digest[:12]}"
 
 
-# ------------------------------------------------------------
 # Git, read from its files: the `git` command may be absent, and refuses folders of another user.
 
 
@@ -239,7 +238,6 @@ def _address(url: str) -> str | None:
     return f"{host}/{path}" if host and path and len(host) > 1 else None
 
 
-# ------------------------------------------------------------
 # The id file.
 
 

@@ -243,10 +243,10 @@ BROKEN = {
         edit(CONFIG, "ACA_APP_NAME", "APP_NAME"),
         "there is no key 'APP_NAME'; did you mean ACA_APP_NAME?",
     ),
-    "no adapter": (lambda project: shutil.rmtree(project / "models"), "Say which: --base-only"),
+    "no adapter": (lambda project: shutil.rmtree(project / "models"), "Use --base-only"),
     "two adapters": (
         lambda project: shutil.copytree(project / ADAPTER, project / "models/run2/adapter"),
-        f"Say which: --adapter {ADAPTER}, or --adapter models/run2/adapter.",
+        f"Use --adapter {ADAPTER}, or --adapter models/run2/adapter.",
     ),
     "an adapter whose configuration is torn": (
         lambda project: (project / ADAPTER / "adapter_config.json").write_text(

@@ -183,8 +183,6 @@ class JobControl:
                 self._store.put(record)
 
     # -- schedules
-    # ------------------------------------------------------------
-
     async def _keep_time(self) -> None:
         """Sleeps until the next schedule is due or a job changes."""
         while True:

@@ -215,8 +215,6 @@ class Replica:
         self._shim.close()
 
     # -- creation
-    # ------------------------------------------------------------
-
     async def _create(self, images: Path, hidden: Path) -> None:
         delay, cap = _RETRY_S / self._speed, _RETRY_CAP_S / self._speed
         while not self.terminating:
@@ -267,8 +265,6 @@ class Replica:
         self._on_change()
 
     # -- the container's life
-    # ------------------------------------------------------------
-
     def _follow(self, state: dict[str, Any]) -> None:
         """Takes a state from the shim; the container's pid tells one run from the next."""
         before, self._state = self._state, state

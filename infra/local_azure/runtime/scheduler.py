@@ -149,8 +149,6 @@ class Scheduler:
         return self._log.path(app_id)
 
     # -- the loop
-    # ------------------------------------------------------------
-
     async def _loop(self) -> None:
         while True:
             try:
@@ -255,8 +253,6 @@ class Scheduler:
         return replica
 
     # -- leaving
-    # ------------------------------------------------------------
-
     def _retire(self, replica: Replica) -> None:
         served = replica.ready
         replica.terminating = True
@@ -274,8 +270,6 @@ class Scheduler:
         await replica.wait_ended(None if caught else self._edge.drained(replica.record.name))
 
     # -- helpers
-    # ------------------------------------------------------------
-
     def _living(self) -> list[Replica]:
         return [
             replica for replica in self._replicas if not replica.ended and not replica.terminating

@@ -92,8 +92,6 @@ class Shim:
             self._stop(self._grace_s)
 
     # -- the container
-    # ------------------------------------------------------------
-
     def _start(self) -> None:
         try:
             started = start(self._first[0] if self._first else self._command)
@@ -230,8 +228,6 @@ class Shim:
         self.after("check", _CHECK_S, self._check_wanted)
 
     # -- orders
-    # ------------------------------------------------------------
-
     def _handle(self, request: dict[str, Any]) -> dict[str, Any]:
         match request["op"]:
             case "note":

@@ -52,8 +52,6 @@ class View:
         self._listed: dict[int, list[tuple[str, int, bool]]] = {}
 
     # -- names
-    # ------------------------------------------------------------
-
     def lookup(self, parent: int, name: str) -> tuple[int, os.stat_result]:
         """The number and state of a name, in whatever case it is asked for."""
         return self._remember(self._find(self.path(parent), name))
@@ -80,8 +78,6 @@ class View:
         return _visible(self.path(number))
 
     # -- directories
-    # ------------------------------------------------------------
-
     def open_directory(self, number: int) -> int:
         """A handle on a listing, which may be as old as `actimeo`."""
         path = self.path(number)
@@ -139,8 +135,6 @@ class View:
             self._listings.pop(changed, None)
 
     # -- files
-    # ------------------------------------------------------------
-
     def create(self, parent: int, name: str, flags: int) -> tuple[int, os.stat_result, int]:
         try:
             path = self._find(self.path(parent), name)
@@ -190,8 +184,6 @@ class View:
 
     def usage(self) -> os.statvfs_result:
         return os.statvfs(self.path(1))
-
-    # ------------------------------------------------------------
 
     def _find(self, folder: Path, name: str) -> Path:
         exact = folder / name
