@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from .recordings import MANAGEMENT, Exchange
 
-_APP, _STORE, _LOGS = (
+_APP, _IDENTITY, _STORE, _LOGS = (
     "microsoft.app",
+    "microsoft.managedidentity/userassignedidentities",
     "microsoft.storage/storageaccounts",
     "microsoft.operationalinsights",
 )
@@ -27,6 +28,7 @@ _SCORED = {
     f"{_STORE}/{{}}/fileservices": "file services",
     f"{_STORE}/{{}}/fileservices/{{}}/shares": "file shares",
     f"{_STORE}/{{}}/fileservices/{{}}/shares/{{}}/restore": "file shares",
+    _IDENTITY: "managed identities",
     f"{_APP}/managedenvironments": "managed environments",
     f"{_APP}/managedenvironments/{{}}/usages": "managed environments",
     f"{_APP}/managedenvironments/{{}}/workloadprofilestates": "managed environments",

@@ -72,10 +72,12 @@ _READ_ONLY = {
 VERSIONS = {
     "microsoft.resources": "2021-04-01",
     "microsoft.app": "2024-03-01",
+    "microsoft.managedidentity": "2023-01-31",
     "microsoft.storage": "2023-05-01",
     "microsoft.operationalinsights": "2023-09-01",
 }
 _KINDS = {
+    "microsoft.managedidentity/userassignedidentities/{}",
     "microsoft.operationalinsights/workspaces/{}",
     "microsoft.storage/storageaccounts/{}",
     "microsoft.storage/storageaccounts/{}/fileservices/{}/shares/{}",
@@ -117,14 +119,17 @@ def needed(exchange: Exchange) -> Iterator[str]:
 
 
 def prerequisites(document: Any) -> Iterator[str]:
-    """The ids of what a document stands on: an app's environment and its group."""
-    named = (document.get("properties") or {}) if isinstance(document, dict) else {}
+    """The ids of what a document stands on: an app's environment and identities, and their
+    groups.
+    """
+    if not isinstance(document, dict):
+        return
+    named = document.get("properties") or {}
     environment = named.get("environmentId") or named.get("managedEnvironmentId")
-    if environment:
+    identities = (document.get("identity") or {}).get("userAssignedIdentities") or {}
+    for one in (*([environment] if environment else []), *identities):
         yield from (
-            key
-            for key in scope.resources(environment)
-            if _is_group(key) or scope.route(key) in _KINDS
+            key for key in scope.resources(one) if _is_group(key) or scope.route(key) in _KINDS
         )
 
 

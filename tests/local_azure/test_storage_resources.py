@@ -297,3 +297,27 @@ async def test_an_account_without_files_has_no_shares(clients, make):
         409,
         "FeatureNotSupportedForAccount",
     )
+
+
+async def test_an_account_takes_only_identities_that_exist(clients, make):
+    """Azure Storage passes on the refusal of the identities' own provider as text; the same request
+    goes through once the identity is there, and the identity is the same for both.
+    """
+    (group, name), there = await make(), "2023-01-31"
+    identity = (
+        f"{clients.group(group)}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-one"
+    )
+    body = {"identity": {"type": "UserAssigned", "userAssignedIdentities": {identity: {}}}}
+    account = path_of(clients, group, name)
+    status, _, refused = await clients.raw("PATCH", account, body, VERSION)
+    assert (status, refused["error"]["code"]) == (400, "FailedIdentityOperation")
+    assert '{"error":{"code":"BadRequest"' in refused["error"]["message"]
+    status, _, made = await clients.raw("PUT", identity, {"location": "eastus"}, there)
+    assert (status, made["tags"]) == (201, {})
+    status, _, shown = await clients.raw("PATCH", account, body, VERSION)
+    (used,) = shown["identity"]["userAssignedIdentities"].values()
+    known = made["properties"]
+    assert (status, used["principalId"]) == (200, known["principalId"])
+    assert used["clientId"] == known["clientId"]
+    assert (await clients.raw("DELETE", identity, None, there))[0] == 200
+    assert (await clients.raw("GET", identity, None, there))[0] == 404

@@ -2,6 +2,7 @@
 written together with the operation that finishes the write. Used by all providers.
 """
 
+import json
 import uuid
 from typing import Any
 
@@ -112,7 +113,7 @@ class Records:
         shown: Body = {"type": ", ".join(spelled[kind.lower()] for kind in kinds)}
         if "SystemAssigned" in shown["type"]:
             shown |= {
-                "principalId": _directory_id(owner, "principal"),
+                "principalId": directory_id(owner, "principal"),
                 "tenantId": self._login.identity.tenant,
             }
         if "UserAssigned" in shown["type"]:
@@ -125,12 +126,26 @@ class Records:
                 raise bad_request("InvalidIdentityValues", text)
             shown["userAssignedIdentities"] = {
                 user: {
-                    "principalId": _directory_id(user, "principal"),
-                    "clientId": _directory_id(user, "client"),
+                    "principalId": directory_id(user, "principal"),
+                    "clientId": directory_id(user, "client"),
                 }
                 for user in users
             }
         return shown
+
+    def require_identities(self, shown: Body, owner: str) -> None:
+        """Refuse the user's identities that do not exist, as Azure Storage does: with the answer of
+        their own provider as text in the message.
+        """
+        for user in shown.get("userAssignedIdentities") or {}:
+            if self._store.get(user.lower()) is None:
+                said = {"code": "BadRequest", "message": f"Resource '{user}' was not found."}
+                text = (
+                    f"Identity operation for resource '{owner}' failed with error 'Failed to"
+                    " perform resource identity operation. Status: 'BadRequest'. Response:"
+                    f" '{json.dumps({'error': said}, separators=(',', ':'))}'.'."
+                )
+                raise bad_request("FailedIdentityOperation", text)
 
     def stamp(self, previous: Body | None) -> Body:
         """SystemData after a write: the creator stays, the modification moves."""
@@ -192,6 +207,6 @@ def _identity_id(text: str) -> str:
     return "/".join(("", "subscriptions", *kept))
 
 
-def _directory_id(owner: str, role: str) -> str:
+def directory_id(owner: str, role: str) -> str:
     """An id that depends on the identity and its role alone, as a directory's ids do."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{owner.lower()}#{role}"))

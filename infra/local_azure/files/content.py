@@ -45,7 +45,7 @@ async def create(request: FilesRequest) -> FilesAnswer:
         state = os.fstat(descriptor)
     finally:
         os.close(descriptor)
-    extras = properties.sent(request)
+    extras = properties.sent(request, new=True)
     if metadata := request.metadata():
         extras["metadata"] = metadata
     request.extras.put(key, state.st_ino, extras)

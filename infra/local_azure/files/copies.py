@@ -8,6 +8,7 @@ in the URL.
 import asyncio
 import os
 import shutil
+import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,7 @@ async def copy(request: FilesRequest) -> FilesAnswer:
         "x-ms-copy-completion-time": now,
     }
     extras: Extras = {**request.extras.get(key, before.st_ino), "copy": shown}
+    extras["created"] = clock.smb(time.time_ns())
     if metadata := request.metadata():
         extras["metadata"] = metadata
     request.extras.put(target, state.st_ino, extras)

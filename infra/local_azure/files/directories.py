@@ -11,6 +11,7 @@ from infra.local_azure import clock
 from . import names, properties
 from .answer import FilesAnswer
 from .errors import FilesError, exists, missing, wrong_type
+from .property_store import Extras
 from .request import FilesRequest
 
 PAGE = 5000
@@ -25,7 +26,7 @@ async def create(request: FilesRequest) -> FilesAnswer:
     except (FileNotFoundError, NotADirectoryError):
         raise missing("parent") from None
     state = os.lstat(path)
-    extras = properties.sent(request)
+    extras = properties.sent(request, new=True)
     if metadata := request.metadata():
         extras["metadata"] = metadata
     request.extras.put(key, state.st_ino, extras)
@@ -82,9 +83,9 @@ async def listing(request: FilesRequest) -> FilesAnswer:
             400, "OutOfRangeQueryParameterValue", "The value of maxresults is out of range."
         )
     extended = request.flag("x-ms-file-extended-info") or bool(wanted)
-    versions = request.extras.versions(key) if "etag" in wanted else {}
+    kept = request.extras.below(key) if wanted & {"etag", "timestamps"} else {}
     entries, following = await asyncio.to_thread(
-        _entries, path, prefix, marker, size, wanted, versions, extended=extended
+        _entries, path, prefix, marker, size, wanted, kept, extended=extended
     )
     shown = "/".join(request.segments)
     sizes = f"<MaxResults>{size}</MaxResults>" if "maxresults" in request.query else ""
@@ -136,7 +137,7 @@ def _entries(
     marker: str,
     size: int,
     wanted: set[str],
-    versions: dict[str, int],
+    kept: dict[str, Extras],
     *,
     extended: bool,
 ) -> tuple[list[str], str]:
@@ -150,7 +151,7 @@ def _entries(
     entries = []
     for entry in shown:
         try:
-            entries.append(_entry(entry, wanted, versions.get(entry.name, 0), extended=extended))
+            entries.append(_entry(entry, wanted, kept.get(entry.name, {}), extended=extended))
         except FileNotFoundError:
             continue
     return entries, following
@@ -169,19 +170,19 @@ def _listed(entry: "os.DirEntry[str]", prefix: str, marker: str) -> bool:
     )
 
 
-def _entry(entry: "os.DirEntry[str]", wanted: set[str], version: int, *, extended: bool) -> str:
+def _entry(entry: "os.DirEntry[str]", wanted: set[str], extras: Extras, *, extended: bool) -> str:
     state = entry.stat(follow_symlinks=False)
     is_file = entry.is_file(follow_symlinks=False)
     kind = "File" if is_file else "Directory"
     inner = f"<Content-Length>{state.st_size}</Content-Length>" if is_file else ""
     if "timestamps" in wanted:
         modified, changed = clock.smb(state.st_mtime_ns), clock.smb(state.st_ctime_ns)
-        inner += f"<CreationTime>{min(modified, changed)}</CreationTime>"
+        inner += f"<CreationTime>{extras.get('created') or min(modified, changed)}</CreationTime>"
         inner += f"<LastAccessTime>{modified}</LastAccessTime>"
         inner += f"<LastWriteTime>{modified}</LastWriteTime><ChangeTime>{changed}</ChangeTime>"
         inner += f"<Last-Modified>{clock.http(state.st_mtime)}</Last-Modified>"
     if "etag" in wanted:
-        inner += f"<Etag>{escape(properties.etag(state, {'version': version}))}</Etag>"
+        inner += f"<Etag>{escape(properties.etag(state, extras))}</Etag>"
     rest = (
         f"<Attributes>{'Archive' if is_file else 'Directory'}</Attributes>"
         if "attributes" in wanted

@@ -83,8 +83,8 @@ def full(state: os.stat_result, extras: Extras) -> dict[str, str]:
     }
 
 
-def sent(request: FilesRequest) -> Extras:
-    """What a create or a set-properties request says beyond the defaults."""
+def sent(request: FilesRequest, *, new: bool = False) -> Extras:
+    """What a create (`new`) or a set-properties request says beyond the defaults."""
     headers = {
         shown: request.headers[name]
         for name, shown in CONTENT_HEADERS.items()
@@ -101,8 +101,11 @@ def sent(request: FilesRequest) -> Extras:
     attributes = request.headers.get("x-ms-file-attributes", "")
     if attributes.lower() not in {"", "none", "preserve", "archive", "directory"}:
         extras["attributes"] = attributes
-    created = request.headers.get("x-ms-file-creation-time", "now")
-    if created.lower() not in {"now", "preserve", ""}:
+    created = request.headers.get("x-ms-file-creation-time") or ("now" if new else "preserve")
+    if created.lower() == "now" or (new and created.lower() == "preserve"):
+        extras["created"] = clock.smb(time.time_ns())
+    elif created.lower() != "preserve":
+        _nanoseconds(created, "x-ms-file-creation-time")
         extras["created"] = created
     permission = request.headers.get("x-ms-file-permission-key", "")
     if permission not in {"", PERMISSION}:
@@ -122,17 +125,17 @@ def stamp(
     elif wanted.lower() in {"now", "preserve", ""}:
         instant = time.time_ns()
     else:
-        instant = _nanoseconds(wanted)
+        instant = _nanoseconds(wanted, "x-ms-file-last-write-time")
     os.utime(descriptor, ns=(instant, instant))
 
 
-def _nanoseconds(text: str) -> int:
+def _nanoseconds(text: str, header: str) -> int:
     try:
         head, _, tail = text.rstrip("Z").partition(".")
         seconds = int(datetime.fromisoformat(head + "+00:00").timestamp())
         return seconds * 1_000_000_000 + int((tail or "0").ljust(9, "0")[:9])
     except ValueError:
-        raise bad_header("x-ms-file-last-write-time") from None
+        raise bad_header(header) from None
 
 
 def _md5(text: str) -> None:

@@ -1,8 +1,7 @@
 """The properties of files that a directory tree cannot hold: metadata, content headers, attributes.
 Kept in SQLite beside the trees.
 
-Only files with such properties have a row; a row belongs to an inode, so a file replaced on disk
-has none.
+A row belongs to an inode, so a file made or replaced on disk has none.
 """
 
 import json
@@ -47,11 +46,11 @@ class PropertyStore:
         else:
             self._database.execute("delete from extras where key = ?", (key,))
 
-    def versions(self, key: str) -> dict[str, int]:
-        """How often metadata or properties of a directory's own entries were changed, by name."""
+    def below(self, key: str) -> dict[str, Extras]:
+        """The properties of a directory's own entries, by name."""
         query = "select substr(key, ?), body from extras where key > ? and key < ?"
         rows = self._database.execute(query, (len(key) + 2, key + "/", key + "0"))
-        return {name: json.loads(body).get("version", 0) for name, body in rows if "/" not in name}
+        return {name: json.loads(body) for name, body in rows if "/" not in name}
 
     def move(self, old: str, new: str) -> None:
         """A renamed file or directory takes its rows, and those below it, along."""

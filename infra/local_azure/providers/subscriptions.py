@@ -30,6 +30,7 @@ _TYPES = {
         "locations/availableManagedEnvironmentsWorkloadProfileTypes",
     ),
     "Microsoft.Authorization": ("locks",),
+    "Microsoft.ManagedIdentity": ("userAssignedIdentities",),
     "Microsoft.OperationalInsights": (
         "workspaces",
         "deletedWorkspaces",

@@ -230,7 +230,9 @@ class StorageAccounts(Provider):
 
     def _identify(self, call: Call, record: Record, body: Body) -> None:
         if body.get("identity") is not None:
-            record.body["identity"] = self.records.managed_identity(body, record.id)
+            identity = self.records.managed_identity(body, record.id)
+            self.records.require_identities(identity, record.id)
+            record.body["identity"] = identity
 
     def _provisioned(self, call: Call) -> Record:
         record = self.records.acted_on(call, TYPE)
