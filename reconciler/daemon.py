@@ -22,6 +22,7 @@ from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm.clients import Arm
 from reconciler.arm.ownership import Ownership
 from reconciler.composition import Composition
+from reconciler.edges.notify import Receiver
 from reconciler.edges.report import EdgeReports
 from reconciler.edges.state_file import StateFile
 from reconciler.edges.supervisor import Supervisor
@@ -77,11 +78,13 @@ class Daemon:
         lock: FolderLock | None = None,
         checkout: GitCheckout | None = None,
         git_every: float = GIT_EVERY,
+        receiver: Receiver | None = None,
     ) -> None:
         self.settings = settings
         self.lock = lock
         cache = settings.state_dir / "cache"
         self.checkout, self.git_every = checkout, git_every
+        self.receiver = receiver
         self.source = DocumentSource(files, cache, checkout.current if checkout else None)
         self.files = FileSource(files, self.source.stats)
         self.remote = RemoteSources(cache, settings.hf_endpoint, settings.hf_token)

@@ -108,6 +108,10 @@ class Leadership:
         """Whether this daemon may write in every Environment it knows."""
         return all(stand.leader.may_write() for stand in self.stands)
 
+    def stands_by(self) -> bool:
+        """Whether another daemon writes in an Environment, or no lease is known yet."""
+        return any(stand.why_not() for stand in self.stands)
+
     async def stand(self) -> None:
         """Ask for every lease once, so that the first write need not wait. A lease that cannot be
         asked for is asked for again by its edge.

@@ -206,6 +206,24 @@ class Settings:
         return self.state_dir / "daemon" / self.target_key
 
 
+class NotifySettings(NamedTuple):
+    """Who is told of what happens, as written; `notification` checks it."""
+
+    url: str
+    form: str
+    token: str
+    occasions: str
+
+
+def notify_settings(environ: Mapping[str, str] = os.environ) -> NotifySettings:
+    return NotifySettings(
+        environ.get("MOORAGE_NOTIFY_URL", ""),
+        environ.get("MOORAGE_NOTIFY_FORMAT") or "cloudevents",
+        environ.get("MOORAGE_NOTIFY_TOKEN", ""),
+        environ.get("MOORAGE_NOTIFY_ON", ""),
+    )
+
+
 class StatePlace(NamedTuple):
     """The folder and key of the daemon's state of a target, and the target's name for people."""
 

@@ -14,6 +14,7 @@ from reconciler.edges.edge import Edge
 from reconciler.edges.garbage import GarbageEdge
 from reconciler.edges.git_repository import GitRepository
 from reconciler.edges.leases import Leases
+from reconciler.edges.notify import Notices, Receiver
 from reconciler.edges.orphans import Orphans
 from reconciler.edges.remote_sources import RemoteEdge
 from reconciler.edges.rotated_keys import RotatedKeys
@@ -36,6 +37,7 @@ from reconciler.settings import Settings
 from reconciler.sources.documents import DocumentSource
 from reconciler.sources.files import FileSource
 from reconciler.sources.git import GitCheckout
+from reconciler.sources.identity import DocumentSet
 from reconciler.sources.orders import take_looks
 from reconciler.sources.remote import RemoteSources
 
@@ -61,6 +63,8 @@ class Parts(Protocol):
     intake: Intake
     checkout: GitCheckout | None
     git_every: float
+    receiver: Receiver | None
+    documents: DocumentSet
 
     def take_commit(self, commit: str | None) -> None: ...
 
@@ -87,6 +91,14 @@ def edges_of(daemon: Parts, stop: asyncio.Event, supervisor: Supervisor) -> Iter
     if daemon.checkout:
         yield GitRepository(
             daemon.checkout, daemon.git_every, intake.load, intake.reject, daemon.take_commit
+        )
+    if daemon.receiver:
+        yield Notices(
+            store,
+            daemon.receiver,
+            f"/moorage/{daemon.settings.target_key}/{daemon.documents.identity.id}",
+            daemon.settings.target_title,
+            leadership.stands_by,
         )
     yield Approvals(partial(store.get, "approvals"), intake.load, release)
     yield RemoteEdge(

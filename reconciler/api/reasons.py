@@ -368,6 +368,7 @@ class Reason(StrEnum):
         " (an event)",
         "free some disk space, or correct the rights of the directory",
     )
+    NOTICE_NOT_SENT = "NoticeNotSent", "nobody takes a notice (an event)", "run `moorage notify`"
     RECOVERED = "Recovered", "a check that had failed works again (an event)"
 
 

@@ -30,6 +30,7 @@ from reconciler.cli import (
     key,
     local_azure,
     logs,
+    notify,
     pause,
     plan,
     promote,
@@ -113,6 +114,7 @@ app.command()(train.train)
 app.command()(explain.explain)
 app.command()(schema.schema)
 app.command()(completion.completion)
+app.command()(notify.notify)
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(export.app, name="export")
 app.add_typer(local_azure.app, name="local-azure")

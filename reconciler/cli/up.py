@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from reconciler.cli.narrator import Narrator
     from reconciler.daemon import Daemon
+    from reconciler.edges.notify import Receiver
     from reconciler.engine.verdict import ExitClass
     from reconciler.settings import Settings
     from reconciler.sources.git import GitCheckout
@@ -76,8 +77,10 @@ def up(
     served.
     """
     from reconciler.lock import Locked, LockLost
+    from reconciler.notification import receiver_of
+    from reconciler.settings import notify_settings
 
-    checkout = None
+    receiver, checkout = receiver_of(notify_settings()), None
     if git:
         if file:
             raise CommandError("Say -f or --git, not both.", Exit.INVALID)
@@ -102,6 +105,7 @@ def up(
                 listening=_listening(listen, once=once),
                 checkout=checkout,
                 git_every=git_every,
+                receiver=receiver,
             )
         )
     except (Locked, LockLost) as error:
@@ -130,6 +134,7 @@ async def _run(
     listening: socket.socket | None,
     checkout: GitCheckout | None,
     git_every: float,
+    receiver: Receiver | None,
 ) -> int:
     from reconciler import logs
     from reconciler.cli.first_look import first_look
@@ -148,6 +153,7 @@ async def _run(
             lock=held,
             checkout=checkout,
             git_every=git_every,
+            receiver=receiver,
         ) as daemon:
             narrator.begin(daemon)
             began = time.monotonic()

@@ -1,0 +1,35 @@
+"""`moorage notify`: send a test notice to the receiver in the settings."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import typer
+
+from reconciler.cli.exits import CommandError, Exit
+
+
+def notify() -> None:
+    """Send a test notice to the receiver in MOORAGE_NOTIFY_URL."""
+    from reconciler.edges.notify import NoticeNotSentError
+    from reconciler.engine.external import DocumentRef
+    from reconciler.notification import receiver_of
+    from reconciler.settings import notify_settings
+    from reconciler.web.notices import Notice, Occasion
+
+    receiver = receiver_of(notify_settings())
+    if receiver is None:
+        raise CommandError(
+            "MOORAGE_NOTIFY_URL names no receiver; docs/notify.md says what it takes.",
+            Exit.INVALID,
+        )
+    now = datetime.now(UTC)
+    place = DocumentRef("InferenceService", "test")
+    notice = Notice(Occasion.STALLED, place, "this is a test", now.isoformat())
+    try:
+        asyncio.run(receiver.send(notice, "/moorage/test", "test", now))
+    except NoticeNotSentError as error:
+        raise CommandError(error.message) from None
+    occasions = ", ".join(sorted(receiver.occasions))
+    typer.echo(f"{receiver.host} took a test notice ({receiver.form}); it is told of {occasions}")

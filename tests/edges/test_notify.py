@@ -1,0 +1,154 @@
+"""Notices reach a receiver over real HTTP: once when something begins, once when it is over."""
+
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+from aiohttp import web
+
+from reconciler.edges.notify import NoticeNotSentError, Notices
+from reconciler.notification import receiver_of
+from reconciler.settings import NotifySettings, SettingsError
+from reconciler.web.notices import IDLE, Occasion
+from tests.web.worlds import NOW, World
+
+
+class Inbox:
+    """A receiver that keeps what it is sent, and refuses while `status` is an error."""
+
+    def __init__(self):
+        self.taken, self.status = [], 204
+
+    async def take(self, request):
+        if self.status < 300:
+            self.taken.append((dict(request.headers), await request.json()))
+        return web.Response(status=self.status, headers={"Location": "http://127.0.0.1:9/"})
+
+    @property
+    def said(self):
+        return [(body["occasion"], body["name"], body["state"]) for _, body in self.taken]
+
+
+@asynccontextmanager
+async def inbox():
+    box, app = Inbox(), web.Application()
+    app.router.add_post("/hook", box.take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    box.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook?secret=hunter22"
+    try:
+        yield box
+    finally:
+        await runner.cleanup()
+
+
+def edge(world, box, form="webhook", on="", token="", now=NOW):
+    receiver = receiver_of(NotifySettings(box.url, form, token, on))
+    return Notices(world.store, receiver, "/moorage/x", "local Azure", lambda: False, lambda: now)
+
+
+async def test_each_occasion_is_told_once_and_again_when_it_is_over():
+    """A restart sends nothing twice; what is well again is told too."""
+    world = World()
+    for state in ("fails", "stalls", "waits", "held", "serves", "asleep", "starts"):
+        world.service(state, state)
+    async with inbox() as box:
+        await edge(world, box).act()
+        assert sorted(box.said) == [
+            ("AwaitingApproval", "waits", "begun"),
+            ("NotReady", "fails", "begun"),
+            ("NotReady", "stalls", "begun"),
+            ("RolledBack", "held", "begun"),
+            ("Stalled", "stalls", "begun"),
+        ]
+        text = next(body["text"] for _, body in box.taken if body["name"] == "waits")
+        assert text.startswith("InferenceService/waits on the local Azure: AwaitingApproval")
+        assert "moorage approve" in text
+        box.taken.clear()
+        await edge(world, box).act()
+        assert box.said == []
+        world.service("waits", "serves")
+        await edge(world, box).act()
+        assert box.said == [("AwaitingApproval", "waits", "over")]
+
+
+async def test_a_refusal_is_tried_again_with_the_same_id():
+    """Nothing is lost while the receiver is away, and no message shows the address."""
+    world = World()
+    world.service("phi", "stalls")
+    async with inbox() as box:
+        one = edge(world, box, on="stalled")
+        for status in (500, 404, 302):
+            box.status = status
+            with pytest.raises(NoticeNotSentError) as raised:
+                await one.act()
+            assert raised.value.message == f"127.0.0.1 answered {status}"
+        box.status = 200
+        await one.act()
+        assert box.said == [("Stalled", "phi", "begun")]
+        assert box.taken[0][1]["id"]
+
+
+async def test_a_cloud_event_has_what_the_specification_asks_for():
+    """Structured mode, with the token in the header."""
+    world = World()
+    world.service("phi", "held")
+    async with inbox() as box:
+        await edge(world, box, "cloudevents", token="t0ken").act()
+        ((headers, event),) = box.taken
+    assert headers["Content-Type"] == "application/cloudevents+json"
+    assert headers["Authorization"] == "Bearer t0ken"
+    assert event["specversion"] == "1.0"
+    assert event["type"] == "dev.moorage.rolledback"
+    assert event["source"] == "/moorage/x"
+    assert event["subject"] == "InferenceService/phi"
+    assert event["time"] == "2026-11-29T12:00:00Z"
+    assert event["data"]["state"] == "begun"
+    assert event["id"]
+
+
+async def test_a_replica_that_is_billed_and_does_not_serve_is_told_after_a_while():
+    """A start takes its time; half an hour is no start."""
+    world = World()
+    world.service("phi", "starts")
+    async with inbox() as box:
+        await edge(world, box).act()
+        assert box.said == []
+        await edge(world, box, now=NOW + timedelta(seconds=IDLE)).act()
+        assert box.said == [("IdleSpending", "phi", "begun")]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (("http://example.com/hunter22", "webhook", "", ""), "must be an https URL"),
+        (("https:///hunter22", "webhook", "", ""), "must be an https URL"),
+        (("https://[hunter22", "webhook", "", ""), "is no URL"),
+        (("https://example.com", "smoke", "", ""), "must be cloudevents or webhook"),
+        (("https://example.com", "webhook", "", "Stalled, Bored"), "'Bored'"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_without_the_address(values, says):
+    """The address of a webhook is a secret."""
+    with pytest.raises(SettingsError, match=says) as raised:
+        receiver_of(NotifySettings(*values))
+    assert "hunter22" not in str(raised.value)
+
+
+def test_without_an_address_nobody_is_told():
+    """And all occasions are told where none is chosen."""
+    assert receiver_of(NotifySettings("", "", "", "")) is None
+    receiver = receiver_of(NotifySettings("https://example.com", "webhook", "", ""))
+    assert receiver.occasions == frozenset(Occasion)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '[["Bored", "a", "b", "c", "d"]]', "7"])
+async def test_a_damaged_memory_sends_again_rather_than_nothing(text):
+    """The state file is a cache."""
+    world = World()
+    world.service("phi", "stalls")
+    world.store.put("told", text)
+    async with inbox() as box:
+        await edge(world, box, on="Stalled").act()
+        assert box.said == [("Stalled", "phi", "begun")]
