@@ -23,6 +23,7 @@ from reconciler.api.explain import explain
 from reconciler.api.gateway_references import gateway_problems
 from reconciler.api.loaded import Loaded, written_sources
 from reconciler.api.manifest_files import manifest_files, read_file
+from reconciler.api.models import model_problems
 from reconciler.api.problems import ManifestError, Problem
 from reconciler.api.references import Declared, reference_problems
 from reconciler.api.source import SourceKind, parse_source
@@ -83,6 +84,7 @@ def load(paths: Sequence[Path], known: dict[Path, ReadFile] | None = None) -> Ma
     for one in reading.declared:
         problems += _missing_folders(one)
     for loaded in reading.loaded:
+        problems += model_problems(loaded)
         problems += adapter_problems(loaded)
         problems += evaluation_problems(loaded)
     if problems:

@@ -5,7 +5,7 @@ profile cannot give.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from reconciler.api.problems import Problem
 from reconciler.api.yaml_node import Node
 
 IMPLICIT_ENVIRONMENT = "default"
-_CONSUMPTION = "Consumption"
+_CONSUMPTION: str = "Consumption"
 _SERVERLESS_LIMITS = {
     "consumption-gpu-nc24-a100": (24.0, 220.0),
     "consumption-gpu-nc8as-t4": (8.0, 56.0),
@@ -84,6 +84,7 @@ def _profile(
     types = _profile_types(environment)
     wanted = service.spec.workload_profile_name
     if wanted is None:
+        yield from _size(one, service, _derived(service, types))
         return
     if wanted not in types:
         close = next((name for name in types if name.lower() == wanted.lower()), None)
@@ -101,6 +102,14 @@ def _profile(
     yield from _size(one, service, types[wanted])
 
 
+def _derived(service: InferenceService, types: Mapping[str, str]) -> str:
+    """The type of the workload profile that a service gets which names none: for a model the first
+    with a GPU.
+    """
+    gpus = (each for each in types.values() if "gpu" in each.lower() or "-a100" in each.lower())
+    return next(gpus, _CONSUMPTION) if service.spec.model else _CONSUMPTION
+
+
 def _profile_types(environment: AnyDocument | None) -> dict[str, str]:
     asked = environment.spec.workload_profiles if isinstance(environment, Environment) else None
     if asked is None:
@@ -115,12 +124,14 @@ def _size(one: Declared, service: InferenceService, profile: str) -> Iterator[Pr
     if resources is None:
         return
     memory = float(resources.memory.removesuffix("Gi")) if resources.memory else None
-    if profile.lower() == _CONSUMPTION.lower() and resources.cpu and memory:
-        if memory != 2 * resources.cpu or resources.cpu > 4 or resources.cpu % 0.25:
+    if profile.lower() == _CONSUMPTION.lower():
+        derived = 4.0 if service.spec.model else 0.5  # cores that a service gets which names none
+        cpu = resources.cpu or derived
+        gib = 2 * derived if memory is None else memory
+        if gib != 2 * cpu or cpu > 4 or cpu % 0.25:
             yield one.problem(
                 ("spec", "resources"),
-                f"the Consumption profile has no replica of {resources.cpu:g} cores and"
-                f" {memory:g}Gi",
+                f"the Consumption profile has no replica of {cpu:g} cores and {gib:g}Gi",
                 "take cores in steps of 0.25 up to 4, and twice as many Gi",
             )
         return

@@ -12,6 +12,7 @@ def manifest(tmp_path):
     """Write texts beside a set of source folders, and load them."""
     for folder in ("models/phi", "adapters/a", "adapters/b", "inference"):
         (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "models" / "phi" / "config.json").write_text("{}")
     (tmp_path / "inference" / "app.py").write_text("print('hello')\n")
 
     def write(text, name="m.yaml"):
