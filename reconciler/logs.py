@@ -17,8 +17,8 @@ from typing import Any, TextIO, cast
 import structlog
 
 _SECRET = re.compile(
-    r"(mk-[A-Za-z0-9_-]{16,}|AccountKey=[^;\s]+|Bearer"
-    r" [A-Za-z0-9._-]{16,}|sig=[A-Za-z0-9%+/=]{16,})"
+    r"(mk-[A-Za-z0-9_-]{16,}|AccountKey=[^;\s]+|Bearer [A-Za-z0-9._-]{16,}"
+    r"|sig=[A-Za-z0-9%+/=]{16,}|hf_[A-Za-z0-9]{16,})"
 )
 
 
@@ -98,13 +98,17 @@ def configure(stream: TextIO = sys.stderr, level: str = "INFO") -> None:
     logging.getLogger("azure").setLevel(logging.ERROR)  # the SDK logs whole requests
 
 
+def masked(text: str) -> str:
+    """`text` without what looks like a secret."""
+    return _SECRET.sub("(secret)", text)
+
+
 def mask(_logger: Any, _method: str, event: Any) -> Any:
     """Replace what looks like a secret in every text of an event: the last line of defence, not the
     first.
     """
     return {
-        name: _SECRET.sub("(secret)", value) if isinstance(value, str) else value
-        for name, value in event.items()
+        name: masked(value) if isinstance(value, str) else value for name, value in event.items()
     }
 
 
@@ -112,7 +116,7 @@ def keep_traceback(error: BaseException) -> Path:
     """Write an unknown error's traceback to a file for a bug report; users are shown
     where it is.
     """
-    text = _SECRET.sub("(secret)", "".join(traceback.format_exception(error)))
+    text = masked("".join(traceback.format_exception(error)))
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", prefix="moorage-error-", suffix=".txt", delete=False
     ) as file:

@@ -125,7 +125,7 @@ async def _print(
                 )
             ]
         else:
-            streams = await _containers(arm, group, name)
+            streams = await containers(arm, group, name)
         if not streams:
             raise CommandError(
                 f"No replica of {service} runs now, so there is no console; --system shows why."
@@ -150,7 +150,7 @@ async def _one(
             print(f"{label}: {line}" if label else line, flush=True)
 
 
-async def _containers(arm: Arm, group: str, name: str) -> list[tuple[str, str]]:
+async def containers(arm: Arm, group: str, name: str) -> list[tuple[str, str]]:
     from reconciler.arm.apps import list_replicas, list_revisions
 
     found: list[tuple[str, str]] = []

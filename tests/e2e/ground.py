@@ -10,7 +10,14 @@ from reconciler.engine.events import Event
 from reconciler.engine.store import Store
 
 ROOT = Path(__file__).parents[2]
-READ_ACTIONS = ("/listkeys", "/listsecrets", "/sharedkeys", "/getauthtoken", "/listaccountsas")
+READ_ACTIONS = (
+    "/listkeys",
+    "/listsecrets",
+    "/sharedkeys",
+    "/getauthtoken",
+    "/listaccountsas",
+    "/checknameavailability",
+)
 
 
 class Ground:

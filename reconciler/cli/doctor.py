@@ -1,0 +1,81 @@
+"""`moorage doctor`: whether a run can succeed, before its first write. `checkup` has the checks."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from reconciler.cli.context import (
+    Files,
+    Output,
+    StateDir,
+    Target,
+    check_output,
+    documents_of,
+    manifest_of,
+    print_json,
+    settings_of,
+)
+from reconciler.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from reconciler.api.manifest import Manifest
+    from reconciler.cli.checkup import CheckResult
+    from reconciler.settings import Settings
+
+
+def doctor(
+    file: Files = None,
+    target: Target = None,
+    state_dir: StateDir = None,
+    output: Output = "text",
+) -> None:
+    """Check whether a run can succeed, before its first write. It looks at credential, roles,
+    providers, regions, names, shared keys and GPU quota. Exit code 4 when a person must act first.
+    """
+    from reconciler.cli.checkup import Grade
+
+    as_json = check_output(output)
+    manifest = manifest_of(file)
+    settings = settings_of(target, state_dir, documents_of(file))
+    results = asyncio.run(_check(settings, manifest))
+    if as_json:
+        rows = [asdict(each) for each in results]
+        print_json({"target": settings.target_title, "checks": rows}, "Checkup")
+    else:
+        _show(settings.target_title, results)
+    if any(each.grade is Grade.FAILED for each in results):
+        raise typer.Exit(Exit.HUMAN)
+
+
+async def _check(settings: Settings, manifest: Manifest) -> list[CheckResult]:
+    from reconciler.arm.clients import Arm
+    from reconciler.cli.checkup import check_all
+
+    async with Arm(settings) as arm:
+        return [result async for result in check_all(arm, manifest.documents)]
+
+
+def _show(title: str, results: list[CheckResult]) -> None:
+    from reconciler.cli.checkup import Grade
+    from reconciler.cli.console import Console
+    from reconciler.cli.layout import hang, width_of
+
+    styles = {Grade.OK: "green", Grade.UNKNOWN: "yellow", Grade.FAILED: "red"}
+    console = Console(highlight=False)
+    width = width_of(console)
+    console.print(f"target: {title}", markup=False, soft_wrap=True)
+    for each in results:
+        head = f"{each.grade:<8} {each.check:<11} "
+        for line in hang(head, each.message, width):
+            console.print(line, style=styles[each.grade], markup=False, soft_wrap=True)
+        if each.remedy:
+            for line in hang(f"{'':<8} {'':<11} what to do: ", each.remedy, width):
+                console.print(line, markup=False, soft_wrap=True)
+    bad = sum(each.grade is Grade.FAILED for each in results)
+    unknown = sum(each.grade is Grade.UNKNOWN for each in results)
+    said = f"{bad} of {len(results)} checks failed" if bad else "nothing stands in the way"
+    console.print(f"{said}{f', {unknown} not known' if unknown else ''}; nothing was written")
