@@ -27,8 +27,15 @@ DISPLAYED = {
     "cli/take_over.py": "the same",
     "arm/ownership.py": "the time of a write, in a tag for people",
     "cli/adapter_versions.py": "the time of an order",
+    "cli/notify.py": "the time of a message",
+    "edges/notify.py": "the same",
+    "cli/pause.py": "the time of an order",
+    "cli/promote.py": "the same",
     "cli/rollback.py": "the same",
-    "cli/status.py": "the age of a look, for people",
+    "page.py": "the same, given on the page",
+    "cli/ages.py": "an age, for people",
+    "cli/events.py": "the same",
+    "cli/logs.py": "the line to begin with, which people say as an age",
 }
 
 
