@@ -10,8 +10,9 @@ import asyncio
 import json
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager, suppress
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from serving.answers import Answer, Message, Send, refuse, too_large
@@ -19,14 +20,16 @@ from serving.untrusted import DEPTH, VALUES, Shape, UntrustedError
 
 Receive = Callable[[], Awaitable[Message]]
 SECONDS = 60.0  # for a body to arrive, or to be dropped
-# Parsing so many bytes blocks the event loop for some 5 ms. Longer bodies are counted in slices
-# first, one body at a time, so that streams and probes run in between.
-SLICE = 256 << 10
+# Reading and judging a body of this size blocks the event loop for less than a millisecond. Longer
+# bodies are judged one at a time, and are counted in slices before they are parsed.
+SLICE = 16 << 10
+_PACED = 256 << 10  # bytes from which on a body is read at a limited pace
 _DROPPED = 64 << 20
 _RATE = 32 << 20  # bytes a second of all long bodies
 _ARRIVING = 512 << 20  # bytes of all bodies that are being read
 CLOSE = (b"connection", b"close")
-_SLICE = 32 << 10
+_SLICE = 8 << 10
+_HELD = 0.002  # seconds that looking through holds the loop at a time
 
 
 class RefusedError(Exception):
@@ -70,17 +73,21 @@ PACE = Pace()
 
 
 class Lane:
-    """Parses one long body at a time, and after each slice leaves the event loop free for as long
-    as the slice took.
+    """Judges one long body at a time, by turns of the keys, and afterwards leaves the event loop
+    free for as long as that took. Short bodies do not wait here.
     """
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
+        self._lines: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._arriving = 0
+        self._held_since = 0.0
 
     @contextmanager
     def room(self, size: int) -> Iterator[None]:
-        """Reserve memory for a body. Raises RefusedError when too many are being read."""
+        """Reserve memory for a body that is read or waits for its turn. Raises RefusedError when
+        there are too many of them.
+        """
         if self._arriving + size > _ARRIVING:
             text = "Too many large requests are arriving at once; try again in 1 s."
             raise RefusedError(refuse(429, text, "rate_limit_exceeded", (b"retry-after", b"1")))
@@ -90,6 +97,21 @@ class Lane:
         finally:
             self._arriving -= size
 
+    @asynccontextmanager
+    async def turn(self, size: int, whose: str) -> AsyncIterator[None]:
+        """Wait for the turn of a body of this key. Within it, `parse` the body and judge its value
+        without awaiting anything else.
+        """
+        if size <= SLICE:
+            yield
+            return
+        async with self._lines[whose], self._turn:
+            self._held_since = time.monotonic()
+            try:
+                yield
+            finally:
+                await asyncio.sleep(time.monotonic() - self._held_since)
+
     async def parse(self, body: bytes) -> Any:
         """The body's JSON value.
 
@@ -97,15 +119,9 @@ class Lane:
             RefusedError: it holds too many values, or is nested too deeply.
             ValueError: it is no JSON.
         """
-        if len(body) <= SLICE:
-            await look_through(body)
-            return _parsed(body)
-        async with self._turn:
-            await look_through(body)
-            began = time.monotonic()
-            value = _parsed(body)
-            await asyncio.sleep(time.monotonic() - began)
-            return value
+        await look_through(body)
+        self._held_since = time.monotonic()
+        return _parsed(body)
 
 
 async def read(receive: Receive, headers: list[tuple[bytes, bytes]], limit: int) -> bytes:
@@ -138,7 +154,7 @@ async def _read(receive: Receive, limit: int, unpack: Any) -> bytes:
     size, more = 0, True
     while more:
         message = await receive()
-        if size > SLICE:
+        if size > _PACED:
             await PACE.take(len(message.get("body", b"")))
         if message["type"] == "http.disconnect":
             raise ConnectionError("the client has left")
@@ -190,21 +206,23 @@ async def answer_and_drop(
                 message = await receive()
                 size = len(message.get("body", b""))
                 dropped += size
-                await PACE.take(size if dropped > SLICE else 0)
+                await PACE.take(size if dropped > _PACED else 0)
                 more = message["type"] == "http.request" and message.get("more_body", False)
     await send({"type": "http.response.body", "body": b""})
 
 
 async def look_through(body: bytes) -> None:
     """Refuse a body that would keep json.loads, or vLLM after it, busy for long."""
-    shape = Shape()
+    shape, began = Shape(), time.monotonic()
     for at in range(0, len(body), _SLICE):
         try:
             shape.take(body[at : at + _SLICE])
         except UntrustedError:
             raise RefusedError(_too_complex()) from None
-        if len(body) > _SLICE:
-            await asyncio.sleep(0.001)
+        held = time.monotonic() - began
+        if held > _HELD and len(body) > SLICE:
+            await asyncio.sleep(held)
+            began = time.monotonic()
 
 
 def _too_complex() -> Answer:

@@ -124,6 +124,13 @@ class Exchange:
         self._limited(door.keys.refusal(self._key, Demand()))
         with door.lane.room(_length(scope, door.limits.body)):
             body = await read(receive, scope["headers"], door.limits.body)
+        with door.lane.room(len(body)):
+            async with door.lane.turn(len(body), self._key.name):
+                return await self._judge(body)
+
+    async def _judge(self, body: bytes) -> tuple[bytes, Demand]:
+        """What the body orders; nothing is waited for after it is parsed."""
+        door, scope = self._door, self._scope
         try:
             asked = await door.lane.parse(body)
         except ValueError:

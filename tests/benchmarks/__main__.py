@@ -24,11 +24,13 @@ NAMES = (
     "publish",
     "arm",
     "ingress",
+    "hostile",
     "resync",
     "models",
     "adapter_change",
     "swaps",
     "overhead",
+    "hostile_vllm",
     "many_adapters",
     "replicas",
 )

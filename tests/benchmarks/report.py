@@ -85,6 +85,11 @@ def p95(values: Sequence[float]) -> float:
     return sorted(values)[math.ceil(len(values) * 0.95) - 1]
 
 
+def p99(values: Sequence[float]) -> float:
+    """The smallest value that 99 % do not exceed."""
+    return sorted(values)[math.ceil(len(values) * 0.99) - 1]
+
+
 def write(
     folder: Path, now: datetime, sections: Sequence[Section], failed: Mapping[str, str]
 ) -> Path:

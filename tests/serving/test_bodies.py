@@ -150,6 +150,35 @@ async def test_looking_through_never_holds_the_loop(body):
     assert longest < 0.3, "some milliseconds on a quiet machine"
 
 
+async def test_long_bodies_of_one_key_hold_up_no_other_key_and_no_short_body():
+    """Keys take turns, whatever stands in their lines; short bodies pass by all of them."""
+    lane, done = Lane(), []
+    long = json.dumps({"messages": [{"role": "user", "content": "x"}] * 2_000}).encode()
+
+    async def one(key, body):
+        async with lane.turn(len(body), key):
+            await lane.parse(body)
+        done.append(key)
+
+    hostile = [asyncio.create_task(one("hostile", long)) for _ in range(20)]
+    await asyncio.sleep(0)
+    await asyncio.gather(one("good", long), one("short", b"{}"))
+    assert done.count("hostile") <= 2
+    await asyncio.gather(*hostile)
+    assert done[0] == "short"
+    assert len(done) == 22
+
+
+async def test_a_long_body_leaves_the_loop_free_for_as_long_as_it_held_it():
+    """Judging counts as well as parsing: the next long body has to wait for both."""
+    lane = Lane()
+    async with lane.turn(1 << 20, "a"):
+        await lane.parse(b"{}")
+        time.sleep(0.05)  # noqa: ASYNC251 judging holds the loop
+        ended = time.monotonic()
+    assert time.monotonic() - ended >= 0.045
+
+
 async def test_too_many_long_bodies_at_once_are_told_to_come_back():
     """429 before a byte of them is read; room is given back."""
     lane = Lane()
