@@ -17,7 +17,7 @@ A request goes one way, from the top to the bottom of this drawing. Imports do t
                           call, reply; long-running operations and how clients poll them
     login, templates/     Entra ID; the expression language of deployments
     smb/                  a share as SMB shows it
-    store, changes        what this Azure knows, and who is told when it changes
+    store, changes        what this Azure knows, and notifications of changes
 
 An ARM request: parse the path, find out who calls, take from the limits, find the handler, read the
 body by its shape, call the handler, make the reply. `arm.front` has these steps in this order.

@@ -54,7 +54,7 @@ class Listener(web.Server):
     def __call__(self) -> RequestHandler:
         """Called as a connection is accepted; raising drops it there and then."""
         if len(self._open) >= MOST_CONNECTIONS and time.monotonic() - self._swept > 1:
-            # a connection whose handshake never came is a cycle, and nobody tells us of its end
+            # a connection without a handshake is a reference cycle, and no callback reports its end
             gc.collect()
             self._swept = time.monotonic()
         if len(self._open) >= MOST_CONNECTIONS:

@@ -44,7 +44,7 @@ class Identity:
 
 
 class TokenError(Exception):
-    """A bearer token that does not hold; `code` is ARM's word for it."""
+    """An invalid bearer token; `code` is ARM's error code."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -26,8 +26,9 @@ def render(choice: Choice, folder: Path) -> str:
 def _environment(choice: Choice) -> Iterator[str]:
     files = choice.project.settings
     yield (
-        "# An AI Toolkit project as Moorage serves it. `moorage import` wrote this once; from here"
-        " on it is yours to edit."
+        "# An AI Toolkit project, served by Moorage. `moorage import` wrote this file once; edit"
+        " it from"
+        " now on."
     )
     yield "apiVersion: moorage.dev/v1alpha1"
     yield "kind: Environment"
@@ -96,8 +97,9 @@ def _service(choice: Choice, folder: Path) -> Iterator[str]:
     yield f"  environment: {scalar(choice.name)}"
     if choice.existing.adopts:
         yield (
-            "  adoptionPolicy: AdoptOrCreate   # the container app is there already: it is taken"
-            " over, and released in the end"
+            "  adoptionPolicy: AdoptOrCreate   # the container app exists already: it is taken"
+            " over, and"
+            " `moorage down` releases it"
         )
     yield from _vllm(choice, folder) if choice.engine == "vllm" else _code(choice, folder)
 
@@ -114,7 +116,7 @@ def _code(choice: Choice, folder: Path) -> Iterator[str]:
     yield f"  engine: {{image: {scalar(project.image)}}}"
     yield (
         "  command:                        # defaultCommands, joined as the template joins them: a"
-        " failed one does not stop it"
+        " failed one does not stop the rest"
     )
     yield "    - /bin/bash"
     yield "    - -c"
@@ -130,12 +132,12 @@ def _code(choice: Choice, folder: Path) -> Iterator[str]:
         yield from _as_the_app(choice.existing.adopted)
         return
     yield (
-        "  scale: {minReplicas: 1, maxReplicas: 1}   # as the template: one replica, always; 0"
-        " costs nothing while nobody asks"
+        "  scale: {minReplicas: 1, maxReplicas: 1}   # as in the template; minReplicas: 0"
+        " costs nothing while there are no requests"
     )
     yield (
-        "  ingress: {external: true}       # as the template: anyone who knows the address; the web"
-        " API asks for no key"
+        "  ingress: {external: true}       # as in the template: anyone who knows the address can"
+        " use it, because the web API requires no key"
     )
 
 
@@ -182,16 +184,12 @@ def _vllm(choice: Choice, folder: Path) -> Iterator[str]:
         yield "  adapters:"
     for adapter in choice.adapters:
         source = _source(choice, adapter.source, folder, here=adapter.here)
-        newest = (
-            "   # the newest that fine-tuning has put there"
-            if adapter.source.endswith("/**")
-            else ""
-        )
+        newest = "   # the newest result of fine-tuning" if adapter.source.endswith("/**") else ""
         yield f"    - {{name: {scalar(adapter.name)}, source: {source}}}{newest}"
     yield f"  workloadProfileName: {choice.profile['name']}"
     yield (
         f"  scale: {{minReplicas: 0, maxReplicas: {choice.instances}}}   # maximumInstanceCount;"
-        " none while nobody asks"
+        " no replica while there are no requests"
     )
 
 

@@ -10,8 +10,8 @@ from reconciler.toolkit.choice import DEDICATED, DEDICATED_REGIONS, PORT, Choice
 
 Line = tuple[str, str]
 ADOPTION = (
-    "it answers until this file's revision serves, runs in Multiple mode from then on, and `moorage"
-    " down` releases it as it is"
+    "its current revision answers until the one of this file serves; from then on it is in Multiple"
+    " mode; `moorage down` releases it without deleting it"
 )
 ENGINE_RANK = 16  # vLLM's own default of max-lora-rank
 
@@ -36,7 +36,7 @@ def lines(choice: Choice, notes: Sequence[str]) -> Iterator[Line]:
     )
     yield from (("note", note) for note in notes)
     if choice.existing.adopts:
-        yield "takes over", f"{choice.name}, made by somebody else: {ADOPTION}"
+        yield "takes over", f"{choice.name}, which Moorage did not create: {ADOPTION}"
     yield "derived", f"service and Environment {choice.name}; {_profile(choice)}"
     yield from (("recommend", text) for text in recommendations(choice))
 
@@ -46,45 +46,48 @@ def recommendations(choice: Choice) -> Iterator[str]:
     project = choice.project
     if choice.existing.foreign_app and not choice.existing.adopts:
         yield (
-            f"{choice.name} exists and was not made by Moorage, which leaves it alone:"
-            " adoptionPolicy: AdoptOrCreate takes it over, if it is in the environment above;"
-            " --name gives another name; `moorage deploy`, without documents, publishes code and"
-            " restarts it"
+            f"{choice.name} exists, Moorage did not create it and leaves it alone. To take it"
+            " over, set"
+            " adoptionPolicy: AdoptOrCreate (it must be in the environment above); to create"
+            " another"
+            " app, use --name; to publish code to it and restart it, use `moorage deploy` without"
+            " documents"
         )
     if choice.engine == "code":
         yield (
-            "one replica is billed round the clock: scale.minReplicas: 0 costs nothing while nobody"
-            " asks"
+            "one replica is billed round the clock; scale.minReplicas: 0 costs nothing while there"
+            " are no"
+            " requests"
         )
         yield (
-            "anyone who knows the address can use it, no key is asked for: --engine vllm asks"
-            " for one"
+            "anyone who knows the address can use it without a key; with --engine vllm a key is"
+            " required"
         )
         if any(
             "pip install" in command
             for command in project.settings.parameters["defaultCommands"].value
         ):
             yield (
-                "pip runs at every start, for minutes: put the packages into an image"
-                " (engine.image), or take --engine vllm"
+                "pip runs for minutes at every start; put the packages into an image"
+                " (engine.image), or use --engine vllm"
             )
     if choice.engine == "code" and project.code_adapter and not choice.adapters:
         yield (
-            f"the code looks for {project.code_adapter}, which is not here: it serves the base"
-            " model and does not say so"
+            f"the code reads {project.code_adapter}, which does not exist here; without it the code"
+            " silently serves the base model"
         )
     for adapter in choice.adapters:
         yield from _of_adapter(choice, adapter.source, adapter.rank, here=adapter.here)
     for place, text in project.placeholders[:3] if choice.engine == "code" else ():
-        yield f"{place} still has {text} in it, which the template wants filled in"
+        yield f"{place} still contains {text}, which the template expects to be filled in"
     if (
         not choice.model_here
         and (choice.model or "").startswith("share://")
         and choice.existing.model is None
     ):
         yield (
-            f"{choice.model} was not seen yet: until fine-tuning or you put it there, nothing is"
-            " started"
+            f"{choice.model} does not exist yet; nothing starts until fine-tuning or you put it"
+            " there"
         )
 
 
@@ -93,14 +96,15 @@ def _of_adapter(choice: Choice, source: str, rank: int, *, here: bool) -> Iterat
     if choice.engine == "vllm":
         if rank > ENGINE_RANK:
             yield (
-                f"rank {rank} is beyond the engine's default of {ENGINE_RANK}: Moorage raises"
-                " max-lora-rank for it"
+                f"rank {rank} is higher than the engine's default of {ENGINE_RANK}; Moorage raises"
+                " max-lora-rank"
             )
         return
     if project.code_adapter and path != project.code_adapter:
         yield (
-            f"the code looks in {project.code_adapter}, the adapter is in {path}: it is mounted"
-            " where the code looks"
+            f"the code reads {project.code_adapter} and the adapter is in {path}; it is mounted"
+            " where"
+            " the code reads it"
         )
     if here:
         _, said, _ = adapter_faults(project.root / source, None, engine="code")
@@ -116,18 +120,18 @@ def _profile(choice: Choice) -> str:
     ):
         return f"{title}, at most {profile['maximumCount']} nodes"
     if "maximumCount" in profile:
-        return f"{title}, at most {count} nodes as maximumInstanceCount says"
+        return f"{title}, at most {count} nodes (maximumInstanceCount)"
     if choice.engine == "vllm":
         return (
-            f"{title}, at most {count} replicas as maximumInstanceCount says, none while nobody"
-            " asks"
+            f"{title}, at most {count} replicas (maximumInstanceCount), none while there are no"
+            " requests"
         )
     where = (
         ""
         if choice.existing.profiles
         else f"; {DEDICATED} nodes are only in {', '.join(DEDICATED_REGIONS)}"
     )
-    return f"{title}, which has no nodes for maximumInstanceCount {count} to count{where}"
+    return f"{title}, which has no nodes, so maximumInstanceCount {count} does not apply{where}"
 
 
 def _shown(source: str | None, here: bool) -> str:

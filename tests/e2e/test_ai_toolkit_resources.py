@@ -330,7 +330,7 @@ def test_the_app_that_the_configuration_names_is_taken_over(tuned):
         spec.scale.min_replicas,
         spec.scale.max_replicas,
     ) == (0.5, "1Gi", 1, 1)
-    assert f"takes over {APP}, made by somebody else" in told
+    assert f"takes over {APP}, which Moorage did not create" in told
     before = len(tuned.journal())
     plan = {line["object"]: line for line in tuned.json("plan", "-f", str(file))["changes"]}
     fields = {field["path"] for field in plan[f"ContainerApp/{APP}"]["fields"]}
@@ -360,7 +360,7 @@ def test_an_app_that_no_file_names_is_not_taken_over_by_chance(tuned):
         tuned, "--base-only", "--engine", "vllm", "--name", APP, name="chance.yaml"
     )
     assert served.spec.adoption_policy == "Create"
-    assert f"{APP} exists and was not made by Moorage" in told
+    assert f"{APP} exists, Moorage did not create it" in told
     assert "adoptionPolicy: AdoptOrCreate" in told
 
 

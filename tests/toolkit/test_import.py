@@ -96,8 +96,8 @@ def test_keeps_the_web_api(run, project):
     assert environment.metadata.name == spec.environment == service.metadata.name == "phi"
     for word in (
         "billed round the clock",
-        "no key is asked for",
-        "pip runs at every start",
+        "without a key",
+        "pip runs for minutes",
         "rank 8",
     ):
         assert word in told
@@ -118,7 +118,10 @@ def test_says_that_a_rank_is_beyond_the_engines_default(run, project):
     """The templates train with rank 64, vLLM stands at 16."""
     shutil.rmtree(project / "models")
     make_adapter(project / ADAPTER, "green", model=project / MODEL, rank=64)
-    assert "rank 64 is beyond the engine's default of 16" in run(project, "--engine", "vllm").stderr
+    assert (
+        "rank 64 is higher than the engine's default of 16"
+        in run(project, "--engine", "vllm").stderr
+    )
 
 
 def test_every_parameter_has_its_meaning(run, project):
@@ -158,7 +161,7 @@ def test_every_parameter_has_its_meaning(run, project):
         profile.maximum_count,
     ) == ("GPU", "NC24-A100", 0, 3)
     assert service.spec.command[2] == "cd /mount/inference; python3 ./gradio_chat.py"
-    assert "at most 3 nodes as maximumInstanceCount says" in told
+    assert "at most 3 nodes (maximumInstanceCount)" in told
 
 
 @pytest.mark.parametrize(
@@ -300,19 +303,21 @@ def test_an_adapter_elsewhere_is_mounted_where_the_code_looks(run, project):
     told = run(project).stderr
     mounts = {m.source: m.mount_path for m in documents(project / "moorage.yaml")[1].spec.mounts}
     assert mounts["./models/qlora/qlora/gpu-cpu_model/adapter"] == f"/mount/{ADAPTER}"
-    assert "it is mounted where the code looks" in told
+    assert "it is mounted where the code reads it" in told
 
 
 def test_without_an_adapter_the_web_api_says_nothing_so_we_do(run, project):
     """The templates' code serves the base model when its adapter is missing."""
     shutil.rmtree(project / "models")
-    assert f"the code looks for {ADAPTER}, which is not here" in run(project, "--base-only").stderr
+    assert (
+        f"the code reads {ADAPTER}, which does not exist here" in run(project, "--base-only").stderr
+    )
 
 
 def test_placeholders_of_the_template_are_named(run, project):
     """`<prompt_template>` and the like are what a person forgot to fill in."""
     (project / "inference/model.py").write_text('template = "<prompt_template>"\n')
-    assert "inference/model.py:1 still has <prompt_template> in it" in run(project).stderr
+    assert "inference/model.py:1 still contains <prompt_template>" in run(project).stderr
 
 
 def test_a_file_that_exists_is_kept(run, project):

@@ -46,5 +46,5 @@ class Pace:
         return azure_seconds / self.speed
 
     def retry_after(self, namespace: str) -> int | None:
-        """What Azure tells a client to wait; Microsoft.App tells nothing."""
+        """The Retry-After that Azure sends; Microsoft.App sends none."""
         return _RETRY_AFTER_S.get(namespace.lower())

@@ -117,7 +117,7 @@ class AppControl:
         }
 
     def free_port(self) -> int:
-        """A loopback port that no app has and nobody listens on, outside the range of outgoing
+        """A loopback port that no app has and no process listens on, outside the range of outgoing
         connections.
         """
         taken = {app.private.get("port") for app in self._store.each(naming.APP)}

@@ -35,7 +35,9 @@ KINDS: Mapping[str, Kind] = {
         "429 (Files: 503 ServerBusy), with Retry-After if retryAfter is given",
         {"retryAfter": 0, **_TOLD},
     ),
-    "Error": Kind(_HTTP, "the status given, with the plane's own body", {"status": 500, **_TOLD}),
+    "Error": Kind(
+        _HTTP, "the given status, with an error body of the plane", {"status": 500, **_TOLD}
+    ),
     "Conflict": Kind(("arm", "files"), "409: another operation is in progress", _TOLD),
     "ExpiredToken": Kind(("arm", "files"), "401: the access token has expired"),
     "Forbidden": Kind(("arm", "files"), "403 AuthorizationFailed: a role is missing", {}),
@@ -46,19 +48,24 @@ KINDS: Mapping[str, Kind] = {
         frozenset({"PUT", "PATCH"}),
     ),
     # What happens to the connection.
-    "ResetBefore": Kind(_HTTP, "the connection is reset before anything was done"),
+    "ResetBefore": Kind(_HTTP, "the connection is reset and the request has no effect"),
     "ResetAfter": Kind(
-        _HTTP, "the request takes effect, the connection is reset instead of the answer"
+        _HTTP, "the request takes effect, and the connection is reset instead of an answer"
     ),
-    "Slow": Kind(_HTTP, "the answer comes late", {"seconds": 5.0}),
+    "Slow": Kind(_HTTP, "the answer comes `seconds` late", {"seconds": 5.0}),
     # How a long-running operation ends.
     "OperationSlow": Kind(
-        ("arm",), "it runs `seconds` longer and ends as it should", {"seconds": 5.0}, WRITES
+        ("arm",), "it runs `seconds` longer and then succeeds", {"seconds": 5.0}, WRITES
     ),
     "OperationFails": Kind(
         ("arm",), "it runs `seconds` longer and ends Failed; the change is not made", _LATE, WRITES
     ),
-    "OperationCanceled": Kind(("arm",), "the same, and ends Canceled", _LATE, WRITES),
+    "OperationCanceled": Kind(
+        ("arm",),
+        "it runs `seconds` longer and ends Canceled; the change is not made",
+        _LATE,
+        WRITES,
+    ),
     "OperationHangs": Kind(
         ("arm",),
         "InProgress for `seconds`, then Failed: Operation expired",
@@ -74,10 +81,10 @@ KINDS: Mapping[str, Kind] = {
         {"seconds": 0.0},
         WRITES,
     ),
-    # What is true turns out otherwise.
+    # The state of things is not what it was.
     "StaleList": Kind(
         ("arm", "files"),
-        "what was made or deleted `seconds` ago is listed late",
+        "a list misses changes of the last `seconds`",
         {"seconds": 5.0},
         _LISTS,
     ),
@@ -87,28 +94,33 @@ KINDS: Mapping[str, Kind] = {
         {},
     ),
     "RotateKey": Kind(
-        _SERVED, "before the request the account's key is made anew", {"key": "key1"}
+        _SERVED, "before the request the account's key is regenerated", {"key": "key1"}
     ),
     # The share.
     "ShareFull": Kind(
-        ("files",), "403 ShareSizeLimitReached on what needs room", {}, frozenset({"PUT"})
+        ("files",),
+        "403 ShareSizeLimitReached on every write that needs space",
+        {},
+        frozenset({"PUT"}),
     ),
     "ShareUnreachable": Kind(
         ("files", "mount"), "requests are reset; new mounts fail with mount error(112)"
     ),
     "StaleMountKey": Kind(
         ("mount",),
-        "a storage that was given another key in place cannot be mounted anew: mount error(13)",
+        "a storage whose key was changed in place cannot be mounted again: mount error(13)",
     ),
     "TornRead": Kind(
         ("files",),
-        "the second half of what is read is zeros: still being written",
+        "the second half of what is read is zeros, as while a file is being written",
         {},
         frozenset({"GET"}),
     ),
     # Replicas.
     "ReplicaCrashes": Kind(("runtime",), "the container dies after each start"),
-    "ReplicaHangs": Kind(("runtime",), "the process stands still: it lives and answers nothing"),
+    "ReplicaHangs": Kind(
+        ("runtime",), "the process is stopped (SIGSTOP): it runs and answers nothing"
+    ),
     "ReplicaNeverReady": Kind(("runtime",), "its probes fail"),
     "ReplicaKilled": Kind(("runtime",), "one running replica is killed"),
     "NoGpuQuota": Kind(

@@ -131,7 +131,7 @@ def acquire(store: Store, key: str, duration: int, proposed: str | None) -> Leas
 
 
 def renew(store: Store, key: str, identifier: str) -> Lease:
-    """An expired lease can be renewed as long as nobody else took one."""
+    """An expired lease can be renewed until another client has taken one."""
     lease = _held(store, key, identifier)
     if lease.broken:
         raise FilesError(

@@ -39,7 +39,7 @@ def main() -> int:
     try:
         fcntl.flock(
             lock, fcntl.LOCK_EX | fcntl.LOCK_NB
-        )  # one ingress per state directory, whoever starts it
+        )  # one ingress per state directory, whichever process starts it
     except OSError:
         os.write(ready_end, b"1")
         return 0

@@ -209,7 +209,7 @@ class Workspaces(Provider):
         )
 
     def regenerate(self, call: Call) -> Reply:
-        """Makes both keys anew. Azure then refuses logs sent with the old ones."""
+        """Regenerates both keys. Azure then refuses logs sent with the old ones."""
         record = self.records.acted_on(call, TYPE)
         record.private |= _keys()
         self.store.put(record)
@@ -311,7 +311,7 @@ def _shape(body: Body, before: Body, place: str) -> Body:
 
 
 def _reset(place: str) -> str:
-    """The cap counts anew once a day, at an hour that a region keeps."""
+    """The daily cap starts again at an hour that depends on the region."""
     now = clock.moment()
     due = now.replace(hour=sum(place.encode()) % 24, minute=0, second=0, microsecond=0)
     return f"{due if due > now else due + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"

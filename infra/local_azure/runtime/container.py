@@ -43,7 +43,7 @@ class Started:
 
 
 class StartError(Exception):
-    """The container could not start; `reason` is kubelet's word for it."""
+    """The container could not start; `reason` is kubelet's."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

@@ -105,7 +105,7 @@ class Attempt(Replica):
 
 
 def judge(task: Task, succeeded: int, failed: int, now: float) -> Judgement | None:
-    """The end of an execution, or None while it goes on."""
+    """The end of an execution, or None while it runs."""
     if succeeded >= task.completions:
         return Judgement("Succeeded", "Completed", f"Execution '{task.execution}' has completed")
     if failed > task.retries:

@@ -17,7 +17,9 @@ from .images import Image
 from .rootfs import Plan, Volume
 from .workload import Step, Task, Workload
 
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own: no vowels, so no words
+_ALPHABET = (
+    "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' own: without vowels, so that no name is a word
+)
 GPU_DEVICES = ("/dev/nvidia*", "/dev/dri", "/dev/kfd")
 _BACKOFF_S, _BACKOFF_CAP_S = (
     1.0,

@@ -164,7 +164,7 @@ class Replica:
                 self._tasks.spawn("remount", self._remount(stale))
 
     async def _remount(self, stale: list[Volume]) -> None:
-        """Mounts volumes again whose share was deleted and made anew."""
+        """Mounts volumes again whose share was deleted and created again."""
         with contextlib.suppress(ShimGoneError):
             answer = await self._shim.request(
                 "remount", volumes=[asdict(volume) for volume in stale]

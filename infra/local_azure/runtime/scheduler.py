@@ -1,6 +1,6 @@
 """Keeps the wanted revisions running: replicas, probes, scale and routes. Driven by the ARM server.
 
-Level-triggered: every pass compares the whole wanted set with the replicas that live, whoever
+Level-triggered: every pass compares the whole wanted set with the running replicas, whichever
 started them.
 """
 
@@ -72,7 +72,7 @@ class Scheduler:
     async def start(self) -> None:
         """Adopts living shims and the ingress, removes what is left of dead ones, starts the loop.
 
-        Nothing is stopped or routed anew before the first `set_workloads`.
+        Nothing is stopped or routed again before the first `set_workloads`.
         """
         self._state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         await self._adopt()

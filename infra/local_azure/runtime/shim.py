@@ -28,7 +28,9 @@ from .sidecar import Sidecar
 
 _LAST_READS = 32
 _CHECK_S = 10.0
-_STABLE_S = 600.0  # a container that ran this long starts its back-off anew, as with kubelet
+_STABLE_S = (
+    600.0  # a container that ran this long starts its back-off from the beginning, as with kubelet
+)
 
 
 class Shim:

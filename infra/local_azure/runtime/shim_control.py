@@ -93,7 +93,7 @@ class ShimControl:
                 [json.dumps(message).encode()],
                 [handed.fileno() for handed in sockets or []],
             )
-        # Gone, or so slow that its buffer is full: it sees the end of the connection and asks anew.
+        # Gone, or so slow that its buffer is full: it sees the connection end and connects again.
         except OSError:
             self._drop(client)
 

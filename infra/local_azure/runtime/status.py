@@ -24,7 +24,7 @@ class Observed:
     """One replica: its status, kubelet's reason why it does not run, its crashes since it was
     ready, and its age for Azure.
 
-    `placed` is False while it waits for quota: nobody sees such a replica but the system log.
+    `placed` is False while it waits for quota: only the system log mentions such a replica.
     `hint` is a guess why it does not get ready.
     """
 

@@ -9,7 +9,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Tasks:
-    """A task that fails is logged, because nobody waits for it."""
+    """Logs a task that fails, because no code awaits it."""
 
     def __init__(self) -> None:
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -27,7 +27,7 @@ class Tasks:
         return self._running.pop(name, None)
 
     def cancel(self, *names: str) -> None:
-        """These, or all. A task that cancels itself goes on to its end."""
+        """Cancels these, or all. A task that calls this runs to its end."""
         for name in names or tuple(self._running):
             task = self.take(name)
             if task is not None and task is not asyncio.current_task():
