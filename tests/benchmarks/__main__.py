@@ -25,6 +25,7 @@ NAMES = (
     "arm",
     "ingress",
     "hostile",
+    "gateway",
     "resync",
     "models",
     "adapter_change",
