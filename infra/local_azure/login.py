@@ -17,8 +17,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from . import clock
+from .signing import SigningKey
 from .store import Store
 
+APP_ROLE = "Models.Use"  # the role that the one client has in every registered API
 LoginReply = tuple[int, dict[str, Any], dict[str, str]]  # status, body, headers
 
 
@@ -53,13 +55,15 @@ class TokenError(Exception):
 
 
 class Login:
-    """Issues and verifies HS256 tokens with a key kept in the store, so that they outlive a
-    restart.
+    """Issues and verifies tokens with keys kept in the store, so that they outlive a restart. Those
+    for Azure itself are HS256, which only this process has to check; those for an API that somebody
+    registered (`api://…`) are RS256, and the tenant's keys check them.
     """
 
     def __init__(self, store: Store, lifetime_s: int) -> None:
         self.identity = Identity.of(store)
         self._key = store.setting("tokenKey", lambda: secrets.token_hex(32)).encode()
+        self._signing = SigningKey(store)
         self._lifetime = lifetime_s
         self._verified: dict[str, dict[str, Any]] = {}
 
@@ -75,7 +79,7 @@ class Login:
                 parse_qs(body.decode("utf-8", "replace")), base
             )
         if parts[-1] == "keys" and "discovery" in parts:
-            return 200, {"keys": []}, {}
+            return 200, {"keys": [self._signing.public()]}, {}
         return None
 
     def issue(self, audience: str, base: str, **claims: Any) -> tuple[str, int]:
@@ -96,6 +100,12 @@ class Login:
             "ver": "1.0",
             **claims,
         }
+        if audience.startswith("api://"):
+            payload["roles"] = [APP_ROLE]
+            kind = {"alg": "RS256", "typ": "JWT", "kid": self._signing.id}
+            head = _encode(kind) + b"." + _encode(payload)
+            signature = base64.urlsafe_b64encode(self._signing.sign(head)).rstrip(b"=")
+            return (head + b"." + signature).decode(), self._lifetime
         head = _encode({"alg": "HS256", "typ": "JWT"}) + b"." + _encode(payload)
         return (head + b"." + self._sign(head)).decode(), self._lifetime
 
@@ -116,10 +126,18 @@ class Login:
 
     def _read(self, token: str) -> dict[str, Any]:
         head, _, signature = token.rpartition(".")
-        if not head or not hmac.compare_digest(self._sign(head.encode()), signature.encode()):
+        if not head or not self._holds(head, signature):
             raise TokenError("InvalidAuthenticationToken", "The access token is invalid.")
         claims: dict[str, Any] = json.loads(_decode(head.split(".")[1]))
         return claims
+
+    def _holds(self, head: str, signature: str) -> bool:
+        if hmac.compare_digest(self._sign(head.encode()), signature.encode()):
+            return True
+        try:
+            return self._signing.holds(head.encode(), _decode(signature))
+        except ValueError:
+            return False
 
     def _sign(self, head: bytes) -> bytes:
         return base64.urlsafe_b64encode(hmac.new(self._key, head, hashlib.sha256).digest()).rstrip(

@@ -19,7 +19,7 @@ from reconciler.api.reasons import Reason
 from reconciler.api.source import Missing
 from reconciler.sources.runtime import package_files, write_runtime
 
-NEEDS = ("aiohttp", "prometheus-client", "pydantic", "uvloop")
+NEEDS = ("aiohttp", "cryptography", "prometheus-client", "pydantic", "pyjwt", "uvloop")
 PLATFORM = ("Linux", "x86_64", "CPython")
 _LEFT_OUT = (".pyc", ".pyi", ".c", ".h", ".pyx", ".pxd", ".typed", "RECORD", "INSTALLER")
 

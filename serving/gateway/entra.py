@@ -148,7 +148,7 @@ def _holder(policy: EntraPolicy, claims: dict[str, Any]) -> TokenHolder:
     subject = claims.get("oid") or claims.get("sub")
     if not isinstance(subject, str) or not subject:
         raise TokenRefusedError(401, "The token does not say whose it is.")
-    has = {*_texts(claims.get("roles")), *_texts(claims.get("groups"))}
+    has = {*_texts(claims.get("roles")), *_texts(claims.get("groups")), subject}
     grant = next((one for one in policy.allow if one.value in has), None)
     if policy.allow and grant is None:
         text = "This token has none of the app roles and groups that may use this gateway."

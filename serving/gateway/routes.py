@@ -75,8 +75,8 @@ class HoldLimits(Contract):
 
 
 class EntraGrant(Contract):
-    """An app role, or a group's object id, whose holders may call: with its own limits, and with
-    all models where `models` is None.
+    """An app role, or the object id of a group or of one person or application, who may call: with
+    its own limits, and with all models where `models` is None.
     """
 
     value: str
