@@ -8,13 +8,15 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
 PATIENCE = aiohttp.ClientTimeout(
     total=None, sock_connect=10, sock_read=240
 )  # Azure cuts a request after 240 s
+
+VERSION, STICKY = "x-moorage-adapter-version", "x-moorage-sticky"
 
 
 class EndpointError(Exception):
@@ -24,7 +26,8 @@ class EndpointError(Exception):
 @dataclass(frozen=True)
 class EndpointAnswer:
     """The part of an answer that has arrived. `first` is the time to the first token, and `pace`
-    the tokens per second since then; both are None until they are known.
+    the tokens per second since then; both are None until they are known. `version` is that of the
+    adapter that answers, as the service names it.
     """
 
     text: str
@@ -32,6 +35,14 @@ class EndpointAnswer:
     pace: float | None = None
     tokens: int = 0
     done: bool = False
+    version: str = ""
+
+
+class ServedModel(NamedTuple):
+    """A model as the service lists it; `longest` are the tokens of prompt and answer together."""
+
+    name: str
+    longest: int | None = None
 
 
 class Endpoint:
@@ -42,8 +53,8 @@ class Endpoint:
         self.url = url
         self._headers = {"Authorization": f"Bearer {key}"}
 
-    async def models(self) -> list[str]:
-        """The names of the models: the base model, then its adapters. This sends a request, which
+    async def models(self) -> list[ServedModel]:
+        """The models: the base model, then its adapters. This sends a request, which
         starts a replica if none runs.
 
         Raises:
@@ -55,6 +66,8 @@ class Endpoint:
             ) as answer:
                 await _check(answer)
                 listed = (await answer.json(content_type=None))["data"]
+                listed = sorted(listed, key=lambda each: each.get("parent") is not None)
+                return [ServedModel(str(each["id"]), _count(each)) for each in listed]
         except (
             aiohttp.ClientError,
             TimeoutError,
@@ -62,17 +75,15 @@ class Endpoint:
             ValueError,
             KeyError,
             TypeError,
+            AttributeError,
         ) as error:
             raise EndpointError(_why(error)) from None
-        return [
-            each["id"] for each in sorted(listed, key=lambda each: each.get("parent") is not None)
-        ]
 
     async def stream(
-        self, model: str, messages: Sequence[Mapping[str, str]], **sampling: Any
+        self, model: str, messages: Sequence[Mapping[str, str]], sticky: str = "", **sampling: Any
     ) -> AsyncIterator[EndpointAnswer]:
         """The answer so far, again after each new part. The last one is `done` and has vLLM's own
-        count of tokens.
+        count of tokens. Answers to the same `sticky` come from the same version of an adapter.
 
         Raises:
             EndpointError: the service did not answer, or the answer broke off.
@@ -86,15 +97,17 @@ class Endpoint:
         }
         began = time.monotonic()
         first = now = 0.0
-        text, tokens = "", 0
+        text, tokens, version = "", 0, ""
+        headers = self._headers | ({STICKY: sticky} if sticky else {})
         try:
             async with self.session.post(
                 f"{self.url}/v1/chat/completions",
                 json=body,
-                headers=self._headers,
+                headers=headers,
                 timeout=PATIENCE,
             ) as answer:
                 await _check(answer)
+                version = answer.headers.get(VERSION, "")[:64]
                 async for event in _events(answer):
                     if usage := event.get("usage"):
                         tokens = int(usage["completion_tokens"])
@@ -106,12 +119,23 @@ class Endpoint:
                     now = time.monotonic()
                     first = first or now
                     text, tokens = text + piece, tokens + 1
-                    yield EndpointAnswer(text, first - began, _pace(tokens, now - first), tokens)
+                    pace = _pace(tokens, now - first)
+                    yield EndpointAnswer(text, first - began, pace, tokens, version=version)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise EndpointError(_why(error)) from None
         yield EndpointAnswer(
-            text, first - began if first else None, _pace(tokens, now - first), tokens, done=True
+            text,
+            first - began if first else None,
+            _pace(tokens, now - first),
+            tokens,
+            done=True,
+            version=version,
         )
+
+
+def _count(card: Mapping[str, Any]) -> int | None:
+    longest = card.get("max_model_len")
+    return longest if isinstance(longest, int) and longest > 0 else None
 
 
 async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
@@ -149,6 +173,6 @@ def _pace(tokens: int, seconds: float) -> float | None:
 def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "the service did not answer in time"
-    if isinstance(error, (ValueError, KeyError, TypeError)):
+    if isinstance(error, (ValueError, KeyError, TypeError, AttributeError)):
         return "the service answers something else than the OpenAI API"
     return f"the service cannot be reached ({type(error).__name__})"

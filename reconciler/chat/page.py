@@ -10,15 +10,17 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from reconciler.chat import wording
-from reconciler.chat.endpoint import Endpoint, EndpointAnswer, EndpointError
+from reconciler.chat import versions, wording
+from reconciler.chat.endpoint import Endpoint, EndpointAnswer, EndpointError, ServedModel
 from reconciler.chat.state import Look, State, StateKind
+from reconciler.chat.talk import Asked, Messages, Talk, kept, plain, signed
+from reconciler.chat.versions import choices
 
 EVERY = 3.0  # seconds between looks
 CSS = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
@@ -29,41 +31,54 @@ FONTS = {
 THEME = gr.themes.Base(primary_hue="indigo", neutral_hue="slate", radius_size="md", **FONTS)
 UNSEEN = State(StateKind.UNKNOWN, "Looking …")
 
-Messages = list[dict[str, Any]]
+LONGEST = 2048  # tokens of an answer, until the service says what it can
 
 
 class Page:
     """The page of one service. `look` reads the state of the service from Azure, without a request
-    to the service. `endpoint` sends a request when a person acts.
+    to the service. `endpoint` sends a request when a person acts. `canaries` are the adapters of
+    which two versions serve.
     """
 
-    def __init__(self, service: str, target: str, endpoint: Endpoint, look: Look) -> None:
+    def __init__(
+        self,
+        service: str,
+        target: str,
+        endpoint: Endpoint,
+        look: Look,
+        canaries: Callable[[], Collection[str]] = tuple,
+    ) -> None:
         self.service, self.target = service, target
-        self.endpoint, self.look = endpoint, look
-        self._models: list[str] = []
+        self.endpoint, self.look, self.canaries = endpoint, look, canaries
+        self._models: list[ServedModel] = []
+        self._talks: dict[str, Talk] = {}
         self._waking: asyncio.Task[Any] | None = None
 
     def build(self) -> gr.Blocks:
         """The whole page."""
         with gr.Blocks(title=f"{self.service} · Moorage", analytics_enabled=False) as page:
             seen = gr.State(None)
+            # What a reload finds again; it stays in the browser of whoever talked.
+            saved = gr.BrowserState([], storage_key=f"moorage-{self.service}", secret="moorage")
             head = gr.HTML(wording.head(self.service, self.target, UNSEEN), padding=False)
             with gr.Column(visible=False) as closed:
                 notice = gr.HTML(padding=False)
                 wake = gr.Button("Wake it", variant="primary", visible=False, elem_id="wake")
             with gr.Tabs(visible=False) as opened:
                 with gr.Tab("Chat"):
-                    model = self._chat()
+                    model, length, history = self._chat(saved)
                 with gr.Tab("Compare"):
-                    sides = self._compare()
-            shown = [seen, head, closed, notice, wake, opened, model, *sides]
+                    *sides, other = self._compare()
+            shown = [seen, head, closed, notice, wake, opened, model, *sides, length, other]
             timer = gr.Timer(EVERY)
+            page.load(kept, saved, history, show_progress="hidden")
+            page.unload(self._left)
             page.load(self._open, seen, shown, show_progress="hidden")
             timer.tick(self._refresh, seen, shown, show_progress="hidden")
             wake.click(self._wake, None, [notice, wake], show_progress="hidden")
         return page
 
-    def _chat(self) -> gr.Dropdown:
+    def _chat(self, saved: gr.BrowserState) -> tuple[gr.Dropdown, gr.Slider, gr.Chatbot]:
         with gr.Row():
             with gr.Column(scale=3, min_width=420):
                 history = gr.Chatbot(
@@ -77,6 +92,7 @@ class Page:
                     ),
                 )
                 speed = gr.HTML(wording.pace(None), elem_id="pace", padding=False)
+                queue = gr.HTML(wording.waiting(()), elem_id="queue", padding=False)
                 with gr.Row():
                     ask = gr.Textbox(
                         show_label=False,
@@ -101,27 +117,27 @@ class Page:
                 system = gr.Textbox(label="System message", lines=2, elem_id="system")
                 temperature, top_p, length = _sampling()
                 fresh = gr.Button("New conversation", elem_id="fresh")
-        inputs = [history, model, system, temperature, top_p, length]
         asked = gr.on(
             [ask.submit, send.click],
-            _said,
-            [ask, history],
-            [ask, history],
+            self._said,
+            [ask, model, system, temperature, top_p, length],
+            [ask, queue],
             show_progress="hidden",
             queue=False,
         )
-        answering = asked.then(self._answer, inputs, [history, speed], show_progress="hidden")
-        stop.click(None, cancels=[answering])
-        fresh.click(
-            lambda: ([], wording.pace(None)),
-            None,
-            [history, speed],
+        answering = asked.then(
+            self._answer,
+            history,
+            [history, speed, queue, saved],
             show_progress="hidden",
-            cancels=[answering],
+            concurrency_limit=None,  # one person's answer does not wait for another's
         )
-        return model
+        ended = [history, speed, queue, saved]
+        stop.click(self._stopped, history, [queue, saved], cancels=[answering], queue=False)
+        fresh.click(self._renewed, None, ended, cancels=[answering], queue=False)
+        return model, length, history
 
-    def _compare(self) -> tuple[gr.Dropdown, gr.Dropdown]:
+    def _compare(self) -> tuple[gr.Dropdown, gr.Dropdown, gr.Slider]:
         with gr.Row(equal_height=True):
             prompt = gr.Textbox(
                 label="Prompt",
@@ -141,7 +157,7 @@ class Page:
         gr.on(
             [both.click, prompt.submit], self._answer_both, inputs, outputs, show_progress="hidden"
         )
-        return left[0], right[0]
+        return left[0], right[0], length
 
     async def _open(self, seen: tuple[str, str] | None) -> list[Any]:
         self._models = []  # the list may have changed
@@ -156,13 +172,17 @@ class Page:
             state = State(StateKind.ASLEEP, f"{state.message} The last attempt: {failed}.")
         now = (state.kind.value, state.message)
         if seen is not None and tuple(seen) == now:
-            return [gr.skip()] * 9
+            return [gr.skip()] * 11
         ready = state.kind is StateKind.READY
-        base = self._models[0] if self._models else None
-        tuned = self._models[1] if len(self._models) > 1 else base
+        names = choices(self._models, self.canaries())
+        base = names[0] if names else None
+        tuned = names[1] if len(names) > 1 else base
+        longest = min((each.longest for each in self._models if each.longest), default=LONGEST)
 
         def chosen(model: str | None) -> Any:
-            return gr.update(choices=self._models, value=model) if ready else gr.skip()
+            return gr.update(choices=names, value=model) if ready else gr.skip()
+
+        bounded = gr.update(maximum=longest, value=min(256, longest)) if ready else gr.skip()
 
         return [
             now,
@@ -174,6 +194,8 @@ class Page:
             chosen(tuned),
             chosen(base),
             chosen(tuned),
+            bounded,
+            bounded,
         ]
 
     async def _with_models(self, state: State) -> State:
@@ -205,26 +227,76 @@ class Page:
         done = self._waking is not None and self._waking.done() and not self._waking.cancelled()
         return str(self._waking.exception() or "") if self._waking is not None and done else ""
 
-    async def _answer(
+    def _talk(self, request: gr.Request) -> Talk:
+        return self._talks.setdefault(str(request.session_hash), Talk())
+
+    def _left(self, request: gr.Request) -> None:
+        self._talks.pop(str(request.session_hash), None)
+
+    def _said(
         self,
-        history: Messages,
-        model: str,
+        text: str,
+        choice: str,
         system: str,
         temperature: float,
         top_p: float,
         length: float,
-    ) -> AsyncIterator[Any]:
-        if not history or history[-1]["role"] != "user":
-            yield gr.skip(), gr.skip()
+        request: gr.Request,
+    ) -> tuple[str, str]:
+        """A message waits for its turn, also while an answer grows."""
+        talk = self._talk(request)
+        if text.strip():
+            talk.waiting.append(
+                Asked(text.strip(), choice, system, temperature, top_p, int(length))
+            )
+        return "", wording.waiting([each.text for each in talk.waiting])
+
+    def _stopped(self, history: Messages, request: gr.Request) -> tuple[Any, Messages]:
+        """What waits is not sent either: a person who stops wants to say something else."""
+        talk = self._talk(request)
+        talk.waiting.clear()
+        talk.running = False
+        return wording.waiting(()), kept(history)
+
+    def _renewed(self, request: gr.Request) -> tuple[Messages, str, Any, Messages]:
+        self._stopped([], request)
+        return [], wording.pace(None), wording.waiting(()), []
+
+    async def _answer(self, history: Messages, request: gr.Request) -> AsyncIterator[Any]:
+        """Answer everything that waits, in order; the answer that grows already takes it along."""
+        talk = self._talk(request)
+        if talk.running or not talk.waiting:
+            yield [gr.skip()] * 4
             return
-        messages = _plain(history, system)
-        told: Messages = [*history, {"role": "assistant", "content": ""}]
+        talk.running = True
+        told: Messages = kept(history)
         try:
-            async for answer in self._stream(model, messages, temperature, top_p, length):
-                told[-1] = {"role": "assistant", "content": answer.text}
-                yield told, wording.pace(answer)
+            while talk.waiting:
+                one = talk.waiting.popleft()
+                told = [*told, {"role": "user", "content": one.text}]
+                async for answer, said in self._one(told, one):
+                    if answer:
+                        told = answer
+                    rest = wording.waiting([each.text for each in talk.waiting])
+                    yield told, said, rest, gr.skip()
+                yield told, gr.skip(), gr.skip(), told
+        finally:
+            talk.running = False
+
+    async def _one(self, told: Messages, one: Asked) -> AsyncIterator[tuple[Messages | None, str]]:
+        """The conversation as one answer grows, and what is said of its speed."""
+        yield None, wording.pace(None)
+        text = ""
+        try:
+            async for answer in self._stream(
+                one.choice, plain(told, one.system), one.temperature, one.top_p, one.length
+            ):
+                text, (model, _) = answer.text, versions.asked(one.choice)
+                shown = signed(text, model, answer.version) if answer.done else text
+                said = {"role": "assistant", "content": shown}
+                yield [*told, said], wording.pace(answer)
         except EndpointError as error:
-            yield told if told[-1]["content"] else history, wording.trouble(str(error))
+            yield None, wording.trouble(str(error))
 
     async def _answer_both(
         self, prompt: str, left: str, right: str, temperature: float, top_p: float, length: float
@@ -256,7 +328,9 @@ class Page:
                 side, answer, problem = await news.get()
                 left_to_come -= answer is None
                 if answer is not None:
-                    shown[2 * side : 2 * side + 2] = [answer.text, wording.pace(answer)]
+                    who, _ = versions.asked((left, right)[side])
+                    pace = wording.pace(answer, who)
+                    shown[2 * side : 2 * side + 2] = [answer.text, pace]
                 elif problem:
                     shown[2 * side + 1] = wording.trouble(problem)
                 yield [*shown]
@@ -267,8 +341,9 @@ class Page:
     def _stream(
         self, model: str, messages: Messages, temperature: float, top_p: float, length: float
     ) -> AsyncIterator[EndpointAnswer]:
+        name, sticky = versions.asked(model)
         return self.endpoint.stream(
-            model, messages, temperature=temperature, top_p=top_p, max_tokens=int(length)
+            name, messages, sticky, temperature=temperature, top_p=top_p, max_tokens=int(length)
         )
 
 
@@ -278,7 +353,7 @@ def _sampling(prefix: str = "") -> tuple[gr.Slider, gr.Slider, gr.Slider]:
             0.0, 2.0, value=0.7, step=0.05, label="Temperature", elem_id=f"{prefix}temperature"
         ),
         gr.Slider(0.05, 1.0, value=0.95, step=0.05, label="Top p", elem_id=f"{prefix}top-p"),
-        gr.Slider(1, 2048, value=256, step=1, label="Max tokens", elem_id=f"{prefix}length"),
+        gr.Slider(1, LONGEST, value=256, step=1, label="Max tokens", elem_id=f"{prefix}length"),
     )
 
 
@@ -289,20 +364,3 @@ def _side(name: str) -> tuple[gr.Dropdown, gr.Textbox, gr.HTML]:
             label="Answer", lines=9, max_lines=24, interactive=False, elem_id=f"{name}-answer"
         )
         return model, text, gr.HTML(wording.pace(None), elem_id=f"{name}-pace", padding=False)
-
-
-def _said(text: str, history: Messages) -> tuple[str, Messages]:
-    return "", [*history, {"role": "user", "content": text.strip()}] if text.strip() else history
-
-
-def _plain(history: Messages, system: str) -> list[dict[str, str]]:
-    """The conversation as the API takes it: Gradio keeps a message's content in parts."""
-    messages = [{"role": "system", "content": system.strip()}] if system.strip() else []
-    for each in history:
-        content = each["content"]
-        parts = content if isinstance(content, list) else [content]
-        text = "".join(
-            part if isinstance(part, str) else str(part.get("text", "")) for part in parts
-        )
-        messages.append({"role": str(each["role"]), "content": text})
-    return messages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from reconciler.chat.endpoint import EndpointAnswer
@@ -33,11 +34,13 @@ def notice(state: State) -> str:
     )
 
 
-def pace(answer: EndpointAnswer | None) -> str:
-    """The speed of an answer."""
+def pace(answer: EndpointAnswer | None, model: str = "") -> str:
+    """The speed of an answer, and with `model` who gives it."""
     if answer is None or answer.first is None:
         return '<div class="pace"></div>'
-    parts = [f"first token after {answer.first:.2f} s"]
+    who = f"{model} · version {answer.version}" if answer.version else model
+    parts = [escape(who)] if who else []
+    parts += [f"first token after {answer.first:.2f} s"]
     if answer.pace is not None:
         parts.append(f"{answer.pace:.1f} tokens/s")
     parts.append(
@@ -48,3 +51,9 @@ def pace(answer: EndpointAnswer | None) -> str:
 
 def trouble(message: str) -> str:
     return f'<div class="pace trouble">{escape(message[:1].upper() + message[1:])}</div>'
+
+
+def waiting(texts: Sequence[str]) -> str:
+    """The messages that wait for the answer before them."""
+    rows = "".join(f"<li>{escape(text[:200])}</li>" for text in texts)
+    return f'<ol class="waiting" aria-label="waiting">{rows}</ol>' if rows else ""

@@ -62,6 +62,26 @@ def _listening(text: str) -> socket.socket:
         ) from None
 
 
+def _canaries(settings: Settings, service: str) -> frozenset[str]:
+    """The adapters of which two versions serve, as the daemon last saw it."""
+    from reconciler.engine.store import Store
+    from reconciler.web.status import status_of
+
+    path = settings.daemon_dir / "state.db"
+    store = Store.read(path, settings.target_key) if path.exists() else None
+    if store is None:
+        return frozenset()
+    documents = status_of(store, "", {})["documents"]
+    store.close()
+    return frozenset(
+        adapter["name"]
+        for document in documents
+        if document["kind"] == "InferenceService" and document["name"] == service
+        for adapter in document["adapters"]
+        if adapter.get("canary")
+    )
+
+
 async def _chat(settings: Settings, service: str, name: str, listening: socket.socket) -> None:
     from reconciler.arm.clients import Arm
     from reconciler.chat.endpoint import Endpoint
@@ -88,6 +108,7 @@ async def _chat(settings: Settings, service: str, name: str, listening: socket.s
             settings.target_title,
             Endpoint(arm.session, f"https://{fqdn}", key),
             lambda: look(arm, group, str(app["name"])),
+            lambda: _canaries(settings, service),
         )
         host, port = listening.getsockname()[:2]
         # The page uses the service's key, so on an address beyond this machine it asks for a token.

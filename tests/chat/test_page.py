@@ -10,14 +10,22 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from reconciler.chat.endpoint import Endpoint, EndpointError
+from reconciler.chat.endpoint import Endpoint, EndpointError, ServedModel
 from reconciler.chat.state import WORDS, State, StateKind
+from reconciler.chat.talk import kept, plain, signed
+from reconciler.chat.versions import CANARY, PRESENT, asked, choices, position
+from serving.traffic import position as replica_position
 from tests.browser import PROGRAM, browser
 
 needs_chromium = pytest.mark.skipif(
     PROGRAM is None, reason="there is no Chromium on this machine (apt install chromium)"
 )
-MODELS = {"data": [{"id": "tuned", "parent": "base"}, {"id": "base", "parent": None}]}
+MODELS = {
+    "data": [
+        {"id": "tuned", "parent": "base", "max_model_len": 512},
+        {"id": "base", "parent": None, "max_model_len": 512},
+    ]
+}
 
 
 class Served:
@@ -30,6 +38,8 @@ class Served:
         self.bodies: list[dict] = []
         self.broken: tuple[int, str] | None = None
         self.words = ["one", " two", " three"]
+        self.go_on = asyncio.Event()  # what an answer waits for before its last word
+        self.go_on.set()
 
     async def __aenter__(self):
         app = web.Application()
@@ -60,9 +70,14 @@ class Served:
         self.bodies.append(await request.json())
         if self.broken:
             return web.Response(status=self.broken[0], text=self.broken[1])
-        answer = web.StreamResponse()
+        sticky = request.headers.get("x-moorage-sticky", "")
+        canary = bool(sticky) and position("tuned", sticky) < 0.1
+        version = "77ab01ff" if canary else "3f9c21aa"
+        answer = web.StreamResponse(headers={"x-moorage-adapter-version": version})
         await answer.prepare(request)
         for word in self.words:
+            if word == self.words[-1]:
+                await self.go_on.wait()
             await answer.write(
                 b"data: "
                 + json.dumps({"choices": [{"delta": {"content": word}}]}).encode()
@@ -83,9 +98,11 @@ async def test_an_answer_grows_and_tells_its_pace():
                 "tuned", [{"role": "user", "content": "?"}], temperature=0.5
             )
         ]
-        assert await served.endpoint.models() == ["base", "tuned"]
+        listed = await served.endpoint.models()
+        assert listed == [ServedModel("base", 512), ServedModel("tuned", 512)]
     assert [each.text for each in answers] == ["one", "one two", "one two three", "one two three"]
     assert (answers[-1].tokens, answers[-1].done) == (7, True)
+    assert answers[-1].version == "3f9c21aa"
     assert answers[0].first is not None
     assert answers[-1].pace > 0
     assert served.bodies[0]["temperature"] == 0.5
@@ -157,6 +174,7 @@ async def test_a_visit_in_every_state(tmp_path):
             await tab.type("#ask textarea", "Hello?", enter=True)
             await tab.sees("one two three", "#talk")
             await tab.sees("7 tokens", "#pace")
+            await tab.sees("tuned · version 3f9c21aa", "#talk")
             served.broken = (503, "no replica")
             await tab.type("#ask textarea", "And now?", enter=True)
             await tab.sees("The service answered 503: no replica", "#pace")
@@ -173,5 +191,91 @@ async def test_a_visit_in_every_state(tmp_path):
         assert roles == ["system", "user", "assistant", "user"]
         async with served.session.get(url, headers={"Host": "elsewhere.example"}) as answer:
             assert answer.status == 400
+        server.cancel()
+        await asyncio.gather(server, return_exceptions=True)
+
+
+def test_a_choice_leads_to_its_version():
+    """The text that is sent lies below every weight of a canary, or above, as a replica sees it."""
+    models = [ServedModel("base"), ServedModel("tuned")]
+    names = choices(models, {"tuned"})
+    assert names == ["base", "tuned", "tuned" + PRESENT, "tuned" + CANARY]
+    assert asked("tuned") == ("tuned", "")
+    for choice, low, high in ((names[3], 0.0, 0.01), (names[2], 0.99, 1.0)):
+        name, text = asked(choice)
+        assert name == "tuned"
+        assert low <= replica_position(name, text) < high
+        assert position(name, text) == replica_position(name, text)
+
+
+def test_what_a_browser_kept_is_only_a_conversation():
+    """Whatever stands in its storage; who gave an answer is not sent to the model."""
+    history = [{"role": "user", "content": [{"type": "text", "text": "a"}]}]
+    history.append({"role": "assistant", "content": signed("b", "tuned", "3f9c")})
+    again = kept([*history, {"role": "system", "content": "x"}, 7, {"content": "y"}])
+    assert again[1]["content"].endswith("*tuned · version 3f9c*")
+    assert kept("nonsense") == kept(None) == []
+    assert plain(again, " ") == [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+    ]
+
+
+@needs_chromium
+@pytest.mark.slow
+@pytest.mark.vital
+async def test_a_talk_loses_nothing():
+    """Enter while an answer grows waits for its turn; a reload finds the conversation; the sliders
+    know the model; two versions answer side by side; nothing can be uploaded.
+    """
+    from reconciler.chat import page as pages
+    from reconciler.chat.server import serve
+
+    async def look():
+        return State(StateKind.READY, "ready")
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    async with Served() as served:
+        page = pages.Page("phi", "local Azure", served.endpoint, look, lambda: {"tuned"})
+        server = asyncio.create_task(serve(page, listening))
+        async with browser(url) as tab:
+            await tab.sees("tuned", "#model input", seconds=90)
+            assert await tab.run("document.querySelector('#length input[type=range]').max") == "512"
+            assert await tab.run("document.querySelectorAll('input[type=file]').length") == 0
+            served.go_on.clear()
+            await tab.type("#ask textarea", "First?", enter=True)
+            await tab.sees("one two", "#talk")
+            await tab.type("#ask textarea", "Second?", enter=True)
+            await tab.sees("Second?", "#queue")
+            await tab.type("#ask textarea", "Third?", enter=True)
+            await tab.sees("Third?", "#queue")
+            served.go_on.set()
+            talk = await tab.sees("Third?", "#talk")
+            assert talk.index("First?") < talk.index("Second?") < talk.index("Third?")
+            await tab.run(
+                "new Promise(r => { const t = setInterval(() => { if ((document.querySelector("
+                "'#talk').innerText.match(/one two three/g) || []).length === 3) {"
+                " clearInterval(t); r(1) } }, 100) })"
+            )
+            said = [m["content"] for m in served.bodies[-1]["messages"] if m["role"] == "user"]
+            assert said == ["First?", "Second?", "Third?"]
+            given = [m["content"] for m in served.bodies[-1]["messages"] if m["role"] != "user"]
+            assert given == ["one two three"] * 2
+            await asyncio.sleep(0.5)
+            await tab.call("Page.reload")
+            await tab.sees("Third?", "#talk", seconds=60)
+            await tab.sees("tuned · version 3f9c21aa", "#talk")
+
+            await tab.click("button[role=tab]", "Compare")
+            for side, choice in (("left", PRESENT), ("right", CANARY)):
+                await tab.click(f"#{side}-model input")
+                await tab.sees("tuned" + choice, "[role=listbox]")
+                await tab.click("[role=option]", "tuned" + choice)
+            await tab.type("#prompt textarea", "Both?")
+            await tab.click("#both")
+            await tab.sees("version 3f9c21aa", "#left-pace")
+            await tab.sees("version 77ab01ff", "#right-pace")
+            assert {body["model"] for body in served.bodies[-2:]} == {"tuned"}
         server.cancel()
         await asyncio.gather(server, return_exceptions=True)

@@ -58,7 +58,7 @@ async def test_asleep_until_asked_then_ready_then_gone(stage):
             await asyncio.sleep(0.5)
             assert (await look(arm, "rg-moorage-default", "web")).kind is StateKind.ASLEEP
         url = next(d["endpoint"] for d in stage.json("status")["documents"] if d["name"] == "web")
-        assert await Endpoint(arm.session, url, "none").models() == ["web"]
+        assert [m.name for m in await Endpoint(arm.session, url, "none").models()] == ["web"]
         await becomes(arm, StateKind.READY)
         stage.moorage("down", "-y")
         assert "does not exist any more" in (await becomes(arm, StateKind.DOWN)).message
