@@ -20,6 +20,7 @@ from tests.benchmarks.report import Figure, Section
 
 SERVICES = 100
 WORDS = ("red", "green")
+PYTHON = '- image: ["*library/python:3.1*"]\n  environment: .venv/images/python\n'
 
 
 def measure(services: int = SERVICES) -> Section:
@@ -56,7 +57,7 @@ def measure(services: int = SERVICES) -> Section:
 
 def prepare(one: House, services: int) -> None:
     """Write the documents, and start the local Azure with stand-ins for vLLM."""
-    one.start_azure("--images", str(_images(one.folder / "image")))
+    one.start_azure("--images", str(images(one.folder / "image")))
     tiny_model.build(one.folder / "made", WORDS)
     shutil.copytree(one.folder / "made" / "model", one.documents / "model")
     for number in range(services):
@@ -83,7 +84,7 @@ def _document(name: str, adapters: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _images(environment: Path) -> Path:
+def images(environment: Path) -> Path:
     """An environment whose python3 is the stand-in, and the file that maps the vLLM image to it."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
     shutil.copy(stand_in.__file__, environment / "stand_in.py")
@@ -94,6 +95,6 @@ def _images(environment: Path) -> Path:
         f' "{environment}/stand_in.py"\n'
     )
     python.chmod(0o755)
-    images = environment / "images.yaml"
-    images.write_text(f'- image: ["*vllm*"]\n  environment: {environment}\n')
-    return images
+    file = environment / "images.yaml"
+    file.write_text(f'- image: ["*vllm*"]\n  environment: {environment}\n{PYTHON}')
+    return file

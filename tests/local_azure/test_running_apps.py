@@ -159,6 +159,47 @@ async def test_a_mount_with_a_dead_key_says_so(running, connected_to, stack):
     assert "Permission denied" in shown.provisioning_error
 
 
+async def test_a_replica_reaches_another_app_where_clients_do(running, connected_to, stack):
+    """At the app's own address, with its certificate; a sleeping app is woken by that, too."""
+    clients = await connected_to(running, stack)
+    environment = await lay_ground(clients, "rg-out")
+    apps = clients.apps.container_apps
+    asked = await (
+        await apps.begin_create_or_update(
+            "rg-out", "asked", app_body(environment, "green", scale={"minReplicas": 0})
+        )
+    ).result()
+    ask = (
+        "import http.server, ssl, urllib.request\n"
+        "class Handler(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        f"        url = 'https://{asked.configuration.ingress.fqdn}/'\n"
+        "        plain = ssl._create_unverified_context()\n"
+        "        text = urllib.request.urlopen(url, context=plain).read()\n"
+        "        self.send_response(200); self.end_headers(); self.wfile.write(text)\n"
+        "http.server.HTTPServer(('', 8000), Handler).serve_forever()"
+    )
+    body = app_body(environment, "asks")
+    tcp = [{"type": "Readiness", "tcpSocket": {"port": 8000}, "periodSeconds": 1}]
+    body["properties"]["template"]["containers"][0] |= {
+        "command": ["python3", "-c", ask],
+        "probes": tcp,
+    }
+    app = await (await apps.begin_create_or_update("rg-out", "asks", body)).result()
+    http = await stack.enter_async_context(
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=running.tls()))
+    )
+
+    async def answer():
+        try:
+            async with http.get(f"https://{app.configuration.ingress.fqdn}/") as said:
+                return said.status == 200 and await said.json(content_type=None)
+        except aiohttp.ClientError:
+            return None
+
+    assert (await until(answer))["env"]["COLOUR"] == "green"
+
+
 async def test_containers_of_a_replica_share_its_network_and_folders(running, connected_to, stack):
     """An init container runs to its end first, a sidecar beside the first container, and secrets
     lie in files.

@@ -13,6 +13,7 @@ from aiohttp import web
 from .proxy import Proxy
 from .table import Table
 from .tcp import splice
+from .ways_out import WaysOut
 
 _HOST, _BACKLOG = "127.0.0.1", 512
 _GREETING_S = 60.0
@@ -29,6 +30,7 @@ class Listeners:
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._tls.load_cert_chain(certificate, key)
         self._open: dict[int, _Listener] = {}
+        self._ways_out = WaysOut(table, self._greet)
 
     async def follow(self) -> dict[int, str]:
         """Opens and closes ports after a change; returns the ports that could not be opened, with
@@ -42,9 +44,19 @@ class Listeners:
                 self._open[port] = _Listener(self._table, port, self._tls)
             except OSError as error:
                 failures[port] = error.strerror or str(error)
+        self._ways_out.follow()
         return failures
 
+    async def _greet(self, port: int, connection: socket.socket) -> None:
+        """Takes a connection of a replica to the app that has the port."""
+        connection.setblocking(False)
+        if listener := self._open.get(port):
+            await listener.greet(connection)
+        else:
+            connection.close()
+
     async def close(self) -> None:
+        await self._ways_out.close()
         for listener in self._open.values():
             await listener.close()
 
@@ -85,11 +97,11 @@ class _Listener:
             except OSError:  # no descriptors left: some come back
                 await asyncio.sleep(0.1)
                 continue
-            greeting = asyncio.create_task(self._greet(connection))
+            greeting = asyncio.create_task(self.greet(connection))
             self._greetings.add(greeting)
             greeting.add_done_callback(self._greetings.discard)
 
-    async def _greet(self, connection: socket.socket) -> None:
+    async def greet(self, connection: socket.socket) -> None:
         """Peeks at the first byte and passes the connection to the TLS or the plain listener."""
         app = self._table.apps.get(self._port)
         if app is not None and app.tcp:

@@ -113,6 +113,10 @@ class Table:
             if upstream.name not in routed
         }
 
+    def replicas(self) -> list[Upstream]:
+        """Every ready replica, once."""
+        return list({upstream.name: upstream for upstream in self._upstreams.values()}.values())
+
     async def wait_for_change(self) -> None:
         await self._changed.wait()
 

@@ -30,7 +30,7 @@ class Upstream:
         self._shim = ShimClient(shim_socket, on_gone=self._lost)
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
-        self._retired = False
+        self._retired = self._reached = False
 
     async def session(self) -> aiohttp.ClientSession:
         """The pool; the first call connects to the shim. Raises OSError when the replica
@@ -39,7 +39,7 @@ class Upstream:
         if self._session is None:
             async with self._opening:
                 if self._session is None:
-                    await self._shim.connect()
+                    await self._reach()
                     self._session = aiohttp.ClientSession(
                         connector=ReplicaConnector(self._shim, self._port),
                         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
@@ -50,10 +50,22 @@ class Upstream:
                     )
         return self._session
 
+    async def bare_socket(self) -> socket.socket:
+        """A socket inside the replica's network, not connected to anything. Raises OSError."""
+        async with self._opening:
+            await self._reach()
+        return await self._shim.socket()
+
     async def socket(self) -> socket.socket:
         """A connection of its own, for bytes that are not HTTP. Raises OSError."""
         await self.session()  # which connects to the shim
         return await open_socket(self._shim, self._port)
+
+    async def _reach(self) -> None:
+        """Connects to the shim, once."""
+        if not self._reached:
+            await self._shim.connect()
+            self._reached = True
 
     def begin(self) -> None:
         self.in_flight += 1

@@ -1,0 +1,74 @@
+"""How a replica reaches the apps: on the same ports of its own loopback as clients use outside.
+
+A replica has a network of its own with nothing in it. Its shim makes a socket in there, and the
+ingress listens on that socket: what connects to it has reached the app, with nothing in between.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+from infra.local_azure.runtime.shim_client import ShimGoneError
+
+from .table import Table
+from .upstream import Upstream
+
+MOST = 512  # sockets, of all replicas together; with more of them no replica reaches an app
+_BACKLOG = 128
+Greet = Callable[[int, socket.socket], Awaitable[None]]
+
+
+class WaysOut:
+    """`greet` takes each connection, with the port of the app that it asks for."""
+
+    def __init__(self, table: Table, greet: Greet) -> None:
+        self._table, self._greet = table, greet
+        self._open: dict[tuple[Upstream, int], asyncio.Task[None]] = {}
+        self._greetings: set[asyncio.Future[None]] = set()
+
+    def follow(self) -> None:
+        """Opens and closes sockets after a change of the table."""
+        wanted = {
+            (replica, port)
+            for replica in self._table.replicas()
+            for port in self._table.apps
+            if not replica.gone
+        }
+        if len(wanted) > MOST:
+            wanted = set()
+        for way in self._open.keys() - wanted:
+            self._open.pop(way).cancel()
+        for way in wanted - self._open.keys():
+            self._open[way] = asyncio.create_task(self._listen(*way))
+
+    async def close(self) -> None:
+        tasks = list(self._open.values())
+        self._open.clear()
+        for task in (*tasks, *self._greetings):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _listen(self, replica: Upstream, port: int) -> None:
+        try:
+            inside = await replica.bare_socket()
+        except (ShimGoneError, OSError):
+            return  # the replica is going: the next table does not name it
+        with inside:
+            try:
+                inside.bind(("127.0.0.1", port))
+            except OSError:
+                return  # the container itself listens there
+            inside.listen(_BACKLOG)
+            await self._accept(inside, port)
+
+    async def _accept(self, inside: socket.socket, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(inside)
+            except OSError:  # no descriptors left: some come back
+                await asyncio.sleep(0.1)
+                continue
+            greeting = asyncio.ensure_future(self._greet(port, connection))
+            self._greetings.add(greeting)
+            greeting.add_done_callback(self._greetings.discard)

@@ -1,0 +1,84 @@
+"""An Environment with a gateway on the local Azure: it is a real process there, wakes a service that
+sleeps, and answers for it. The service's replicas are stand-ins that load no model.
+"""
+
+import asyncio
+import ssl
+
+import openai
+import pytest
+
+from tests import tiny_model
+from tests.benchmarks.models import images
+from tests.e2e.inside import inside
+from tests.e2e.stage import Stage, environment
+
+PHI = {
+    "apiVersion": "moorage.dev/v1alpha1",
+    "kind": "InferenceService",
+    "metadata": {"name": "phi"},
+    "spec": {
+        "model": {"source": "./model"},
+        "workloadProfileName": "Consumption",
+        "scale": {"minReplicas": 0, "maxReplicas": 1, "cooldownPeriod": 12},
+        "ingress": {"external": False},
+        "terminationGracePeriodSeconds": 2,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    root = tmp_path_factory.mktemp("gateway")
+    stage = Stage(root, "--images", str(images(root / "image")))
+    tiny_model.make_model(root / "model")
+    try:
+        stage.start_azure()
+        yield stage
+    finally:
+        stage.close()
+
+
+def client_of(stage, key, endpoint):
+    trust = ssl.create_default_context(cafile=stage.ca)
+    return openai.AsyncOpenAI(
+        api_key=key,
+        base_url=f"{endpoint}/v1",
+        max_retries=0,
+        timeout=60,
+        http_client=openai.DefaultAsyncHttpxClient(verify=trust),
+    )
+
+
+async def test_a_sleeping_service_answers_through_the_gateway(stage):
+    """One address, a key of the Environment, and a service that nobody outside can reach: it is
+    woken, its answer comes, and the status, the key command and the usage know of it.
+    """
+    stage.save(environment("default", gateway={}), PHI)
+    async with inside(stage, "gateway") as daemon:
+        await daemon.converged("phi", seconds=90)
+        await daemon.until(
+            lambda: daemon.condition("default", "Ready", "Environment")["status"] == "True",
+            "the gateway serves",
+            90,
+        )
+
+        def gateway():
+            return daemon.document("default", "Environment")["gateway"]
+
+        def state():
+            return next((s["state"] for s in gateway()["services"] if s["name"] == "phi"), "")
+
+        await daemon.until(
+            lambda: daemon.condition("phi", "Ready")["reason"] == "ScaledToZero", "phi sleeps", 60
+        )
+        key = await asyncio.to_thread(stage.moorage, "key", "gw-default")
+        client = client_of(stage, key.stdout.strip(), gateway()["endpoint"])
+        question = {"model": "phi", "messages": [{"role": "user", "content": "hello"}]}
+        answer = await client.chat.completions.create(**question)
+        assert answer.choices[0].message.content.startswith("phi for ")
+        stream = await client.chat.completions.create(**question, stream=True)
+        said = [chunk.choices[0].delta.content async for chunk in stream]
+        assert said[0].startswith("phi for ")
+        assert [model.id async for model in client.models.list()] == ["phi"]
+        await daemon.until(lambda: state() == "ready", "the status says that phi is awake")
