@@ -210,6 +210,7 @@ class Intake:
             fetched=snapshot.fetched.folders,
             missing=snapshot.fetched.missing,
             models=snapshot.fetched.models,
+            sizes=snapshot.fetched.sizes,
             hub=HubAccess(settings.hf_endpoint, bool(settings.hf_token)),
             evaluations=snapshot.evaluations,
             orders=orders_of(documents, self._store),

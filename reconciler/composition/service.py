@@ -310,8 +310,11 @@ class ServiceComposer:
         """
         if source.startswith("share://") and kind != "adapters":
             path = source.removeprefix("share://").strip("/")
+            ref = self._ref(source)
+            if kind == "models" and ref in self.world.missing and ref not in self.world.sizes:
+                raise self._missing(ref)
             self._folder(path, digest(path), None)
-            return path, 0
+            return path, template.rounded(self.world.sizes.get(ref, 0))
         if source.startswith("hf://") and kind == "models":
             return self._hub_model(source)
         folder = self._local(source)

@@ -19,7 +19,7 @@ GPU_SIZES = {
     "NC48-A100": {"cpu": 48, "memory": "440Gi"},
     "NC96-A100": {"cpu": 96, "memory": "880Gi"},
 }
-# The size of a model on the share is not known. A budget that is too small kills a good model while
+# Where nobody knows the size of a model. A budget that is too small kills a good model while
 # it loads; one that is too large only notices a bad one later.
 UNKNOWN_BYTES = 60 * 2**30
 READ_BYTES_PER_SECOND = 60 * 2**20  # a standard share's slowest promise
@@ -97,6 +97,13 @@ def startup_stages(seconds: int) -> dict[str, float]:
     return {"image": PULL_SECONDS, "runtime": START_SECONDS, "weights": weights}
 
 
+def rounded(model_bytes: int) -> int:
+    """The size of a model that anybody may edit, in whole GiB upwards: a file more or less must not
+    make another revision.
+    """
+    return math.ceil(model_bytes / 2**30) * 2**30
+
+
 def startup_seconds(model_bytes: int) -> int:
     """How long a cold start should take: the image's pull, vLLM's start, and reading the weights
     from the share.
@@ -127,7 +134,7 @@ def cooldown(model_bytes: int) -> int:
     """KEDA counts the cooldown from the moment a replica is scheduled, so it must outlast pull,
     start and load.
     """
-    return max(300, math.ceil(600 + 2 * model_bytes / READ_BYTES_PER_SECOND))
+    return math.ceil(600 + 2 * (model_bytes or UNKNOWN_BYTES) / READ_BYTES_PER_SECOND)
 
 
 def volumes(storage: str, *, reports: bool) -> list[dict[str, Any]]:

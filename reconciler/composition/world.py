@@ -33,12 +33,12 @@ class World:
     """`trees` and `ranks` are keyed by absolute folder; `homes` says in which Environment a
     service's app exists now, by the tags in Azure, and `registered` how each Environment's share
     can be mounted; `fetched` has the folders here of adapters from elsewhere, `models` what the hub
-    says of models, both by source, and `missing` why a source is in neither; `evaluations` holds
-    the cases by file, `orders` what a person decided, by service and adapter, and `rollbacks` the
-    revision that is not to serve and the one that is to, by service; `promotions` has the revision
-    that may go on with its steps and the weight up to which it may, by service. `gateway` is the
-    runtime of gateways, None where none is asked for, and `ca` the authority in PEM that signs
-    endpoints where the system's own do not.
+    says of models, `sizes` the bytes of models on the share, all by source, and `missing` why a
+    source is in neither; `evaluations` holds the cases by file, `orders` what a person decided, by
+    service and adapter, and `rollbacks` the revision that is not to serve and the one that is to,
+    by service; `promotions` has the revision that may go on with its steps and the weight up to
+    which it may, by service. `gateway` is the runtime of gateways, None where none is asked for,
+    and `ca` the authority in PEM that signs endpoints where the system's own do not.
     """
 
     subscription: str
@@ -53,6 +53,7 @@ class World:
     fetched: Mapping[SourceRef, Path] = field(default_factory=dict)
     missing: Mapping[SourceRef, Missing] = field(default_factory=dict)
     models: Mapping[SourceRef, HubModel] = field(default_factory=dict)
+    sizes: Mapping[SourceRef, int] = field(default_factory=dict)
     hub: HubAccess = field(default_factory=HubAccess)
     evaluations: Mapping[Path, tuple[Expectation, ...]] = field(default_factory=dict)
     orders: Mapping[tuple[str, str], Order] = field(default_factory=dict)

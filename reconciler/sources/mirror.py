@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from reconciler.api.digest import is_excluded
@@ -22,10 +21,10 @@ from reconciler.arm import files
 from reconciler.arm.share import Share
 from reconciler.engine.errors import NotReadyYet, TerminalError
 from reconciler.sources.newest import candidates, faults
+from reconciler.sources.stillness import Stamps, Stillness, stamps_of
 from serving.preflight import SIZE_LIMIT
 
 MOST_BYTES = 2 * SIZE_LIMIT  # of a folder that is said to hold one adapter
-Stamps = Mapping[str, str]  # etags by path
 
 
 @dataclass(frozen=True)
@@ -43,23 +42,13 @@ class Newest:
 
 
 class Mirror:
-    """`quiet` is how many seconds an adapter must rest before it is read, because its writer may
-    not be done. `arrived` is called when one that was still being written may be done.
-    """
+    """`arrived` is called when an adapter that was still being written may be whole."""
 
-    def __init__(
-        self,
-        cache: Path,
-        arrived: Callable[[], None],
-        quiet: float,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.quiet = quiet
+    def __init__(self, cache: Path, arrived: Callable[[], None], stillness: Stillness) -> None:
         self._cache = cache / "share"
         self._arrived = arrived
-        self._clock = clock
+        self._stillness = stillness
         self._copied: dict[Path, Stamps] = {}  # what each folder here holds
-        self._seen: dict[Path, tuple[Stamps, float]] = {}  # the last listing, and since when
         self._chosen: dict[SourceRef, Path] = {}  # what `newest` gave last
 
     async def folder(self, share: Share, path: str) -> Path:
@@ -82,7 +71,7 @@ class Mirror:
         run leaves one of its own.
         """
         found, resting = candidates(
-            await files.list_tree(share, below), self.quiet, share.arm.time.now()
+            await files.list_tree(share, below), self._stillness.quiet, share.arm.time.now()
         )
         if resting:  # an older one must not come in between
             self._look_later()
@@ -137,25 +126,16 @@ class Mirror:
         return found
 
     def _rests(self, folder: Path, listed: Mapping[str, files.Entry], now: datetime) -> bool:
-        """Whether nobody has written for a while: by Azure's own clock, `now`, or because two looks
-        so far apart saw the same.
-        """
-        stamps = {name: entry.etag for name, entry in listed.items()}
-        if stamps == self._copied.get(folder):
+        """Whether nobody has written since the last copy, or for a while."""
+        if stamps_of(listed) == self._copied.get(folder):
             return True
-        before, since = self._seen.get(folder, ({}, 0.0))
-        if stamps != before:
-            since = self._clock()
-            self._seen[folder] = (stamps, since)
-        old = now - timedelta(seconds=self.quiet)
-        rested = all(entry.modified and entry.modified <= old for entry in listed.values())
-        if rested or self._clock() - since >= self.quiet:
+        if self._stillness.rests(str(folder), listed, now):
             return True
         self._look_later()
         return False
 
     def _look_later(self) -> None:
-        asyncio.get_running_loop().call_later(self.quiet, self._arrived)
+        asyncio.get_running_loop().call_later(self._stillness.quiet, self._arrived)
 
     async def _copy(
         self, share: Share, path: str, folder: Path, listed: Mapping[str, files.Entry]
@@ -171,7 +151,7 @@ class Mirror:
                         Reason.SOURCE_CHANGED, f"{path}/{name} changed while it was read"
                     )
                 await asyncio.to_thread(_write, folder / name, data)
-        self._copied[folder] = {name: entry.etag for name, entry in listed.items()}
+        self._copied[folder] = stamps_of(listed)
 
 
 def _remove_others(folder: Path, listed: Mapping[str, object]) -> None:

@@ -1,5 +1,6 @@
 """Sources that are not on this machine: adapters of the share (`mirror`) and of a hub (`hub`).
 They become folders in the cache, which from there on are local ones: hashed, checked, published.
+Models stay where they are, and only their size is asked for (`model_sizes`, `hub`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from reconciler.engine.errors import NotReadyYet, ReconcileError
 from reconciler.engine.external import DocumentRef
 from reconciler.sources.hub import HubSources
 from reconciler.sources.mirror import Mirror
+from reconciler.sources.model_sizes import ModelSizes
+from reconciler.sources.stillness import Stillness
 
 log = structlog.get_logger(__name__)
 
@@ -43,12 +46,14 @@ class Wanted:
 @dataclass(frozen=True)
 class Fetched:
     """What one look at the sources found: `folders` here of adapters, what the hub says of
-    `models`, why others are `missing`, and by source and path on the share the adapters that were
-    `refused`. `documents` are those that name each source.
+    `models`, the bytes of models on the share (`sizes`), why others are `missing`, and by source
+    and path on the share the adapters that were `refused`. `documents` are those that name each
+    source.
     """
 
     folders: Mapping[SourceRef, Path] = field(default_factory=dict)
     models: Mapping[SourceRef, HubModel] = field(default_factory=dict)
+    sizes: Mapping[SourceRef, int] = field(default_factory=dict)
     missing: Mapping[SourceRef, Missing] = field(default_factory=dict)
     refused: Mapping[SourceRef, Mapping[str, str]] = field(default_factory=dict)
     documents: Mapping[SourceRef, tuple[DocumentRef, ...]] = field(default_factory=dict)
@@ -62,7 +67,9 @@ class RemoteSources:
     ) -> None:
         self.arrived = asyncio.Event()
         self.hub = HubSources(cache, endpoint, token, self.arrived.set)
-        self.mirror = Mirror(cache, self.arrived.set, quiet)
+        self.stillness = Stillness(quiet)
+        self.mirror = Mirror(cache, self.arrived.set, self.stillness)
+        self.model_sizes = ModelSizes(cache, self.arrived.set, self.stillness)
 
     async def fetch(self, documents: Sequence[Loaded], shares: Mapping[str, Share]) -> Fetched:
         """What is here by now. Whatever goes wrong with a source is told of that source alone.
@@ -83,14 +90,19 @@ class RemoteSources:
             except Exception as error:  # noqa: BLE001 - it costs this source and nothing else
                 found.missing[each.ref] = missing_for(each.ref, error)
         documents_of = {ref: tuple(dict.fromkeys(those)) for ref, those in naming.items()}
-        return Fetched(found.folders, found.models, found.missing, found.refused, documents_of)
+        return Fetched(
+            found.folders, found.models, found.sizes, found.missing, found.refused, documents_of
+        )
 
     async def close(self) -> None:
         await self.hub.close()
 
     async def _one(self, wanted: Wanted, shares: Mapping[str, Share], found: _Round) -> None:
         ref, source = wanted.ref, wanted.source
-        if wanted.is_model:
+        if wanted.is_model and source.kind is SourceKind.SHARE:
+            share = shares[ref.environment]
+            found.sizes[ref] = await self.model_sizes.size(share, source.path)
+        elif wanted.is_model:
             found.models[ref] = self.hub.model(source)
         elif source.kind is SourceKind.HUB:
             found.folders[ref] = self.hub.adapter(source)
@@ -112,6 +124,7 @@ class _Round:
 
     folders: dict[SourceRef, Path] = field(default_factory=dict)
     models: dict[SourceRef, HubModel] = field(default_factory=dict)
+    sizes: dict[SourceRef, int] = field(default_factory=dict)
     missing: dict[SourceRef, Missing] = field(default_factory=dict)
     refused: dict[SourceRef, Mapping[str, str]] = field(default_factory=dict)
 
@@ -131,7 +144,7 @@ def missing_for(ref: SourceRef, error: Exception) -> Missing:
 
 
 def wanted_of(documents: Sequence[Loaded]) -> Iterator[Wanted]:
-    """What is elsewhere, less models on the share: those stay there."""
+    """What is elsewhere, less code and mounts on the share: those stay there."""
     for loaded in documents:
         if not isinstance(loaded.document, InferenceService):
             continue
@@ -139,5 +152,6 @@ def wanted_of(documents: Sequence[Loaded]) -> Iterator[Wanted]:
         for path, text in loaded.sources():
             source = parse_source(text)
             adapter = path[:2] == ("spec", "adapters")
-            if source.kind is SourceKind.HUB or (source.kind is SourceKind.SHARE and adapter):
+            there = adapter or path[:2] == ("spec", "model")
+            if source.kind is SourceKind.HUB or (source.kind is SourceKind.SHARE and there):
                 yield Wanted(SourceRef.of(environment, text, name), source, loaded, not adapter)

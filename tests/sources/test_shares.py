@@ -62,7 +62,7 @@ async def daemon(stage):
     shutil.rmtree(stage.state / "cache", ignore_errors=True)
     settings = Settings.for_local(stage.facts, {}, state_dir=stage.state)
     async with Daemon(settings, [stage.manifest], store=Store.open(MEMORY, "local")) as daemon:
-        daemon.remote.mirror.quiet = 0.0
+        daemon.remote.stillness.quiet = 0.0
         await daemon.load()
         for name in ENVIRONMENTS:
             await files.delete_tree(share(daemon, name), "adapters")
@@ -217,8 +217,8 @@ async def test_an_adapter_that_is_being_written_waits(daemon, stage):
     await put(daemon, "prod", stage.root / "green")
     await put(daemon, "dev", stage.root / "red")
     before = digests(await daemon.load())
-    mirror, now = daemon.remote.mirror, [0.0]
-    mirror.quiet, mirror._clock = 3600.0, lambda: now[0]
+    stillness, now = daemon.remote.stillness, [0.0]
+    stillness.quiet, stillness.clock = 3600.0, lambda: now[0]
     path = "adapters/style/adapter_config.json"
     await files.delete(share(daemon, "dev"), path)
     changed = (stage.root / "red" / "adapter_config.json").read_bytes() + b"\n"

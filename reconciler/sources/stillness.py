@@ -1,0 +1,39 @@
+"""Whether somebody still writes to a folder on a share: what is read in the middle of an upload is
+half of it. `mirror` and `model_sizes` ask before they read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from reconciler.arm import files
+
+Stamps = Mapping[str, str]  # etags by path
+
+
+def stamps_of(listed: Mapping[str, files.Entry]) -> Stamps:
+    return {name: entry.etag for name, entry in listed.items()}
+
+
+class Stillness:
+    """`quiet` is how many seconds a folder must rest."""
+
+    def __init__(self, quiet: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.quiet = quiet
+        self.clock = clock
+        self._seen: dict[str, tuple[Stamps, float]] = {}  # the last listing, and since when
+
+    def rests(self, place: str, listed: Mapping[str, files.Entry], now: datetime) -> bool:
+        """Whether nobody has written to `place` for a while: by Azure's own clock, `now`, or
+        because two looks so far apart saw the same.
+        """
+        stamps = stamps_of(listed)
+        before, since = self._seen.get(place, ({}, 0.0))
+        if stamps != before:
+            since = self.clock()
+            self._seen[place] = (stamps, since)
+        old = now - timedelta(seconds=self.quiet)
+        rested = all(entry.modified and entry.modified <= old for entry in listed.values())
+        return rested or self.clock() - since >= self.quiet
