@@ -4,20 +4,35 @@ go ahead.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.context import StateDir, Target, Yes, ask, open_store, writable_store
+from reconciler.cli import plan_file
+from reconciler.cli.context import (
+    StateDir,
+    Target,
+    Yes,
+    ask,
+    open_store,
+    settings_of,
+    writable_store,
+)
 from reconciler.cli.exits import CommandError, Exit
+
+if TYPE_CHECKING:
+    from reconciler.engine.plan import PlanLine
 
 
 def approve(
     document: Annotated[
         str,
         typer.Argument(
-            help="KIND/NAME or NAME; everything that waits, if left out.", metavar="DOCUMENT"
+            help="KIND/NAME or NAME, or the file of a plan; everything that waits, if left out.",
+            metavar="DOCUMENT",
         ),
     ] = "",
     yes: Yes = False,
@@ -28,6 +43,9 @@ def approve(
     from reconciler.engine.waiting import waiting
     from reconciler.sources.policy import grant
 
+    if document and Path(document).is_file():
+        _approve_plan(Path(document), target, state_dir, yes=yes)
+        return
     store, title, folder = open_store(target, state_dir)
     if store is None:
         raise CommandError("Nothing is known to wait for approval.", Exit.FAILED)
@@ -42,6 +60,8 @@ def approve(
     print(f"target: {title}")
     for record in (record for each in found for record in each.ends):
         print(f"- {record.message or record.key}")
+        if endpoint := record.outputs.get("endpoint"):
+            print(f"  {record.document.name} stops serving at {endpoint}")
     for each in found:
         if each.manual:
             print(f"~ {each.document}: changes of generation {each.generation}")
@@ -50,3 +70,42 @@ def approve(
     with writable_store(folder, key) as writable:
         grant(writable, found, time.time())
     print("approved; a running daemon acts on it at once")
+
+
+def _approve_plan(path: Path, target: Target, state_dir: StateDir, *, yes: bool) -> None:
+    """Approve what waits in a kept plan, if a plan that is made now is the same."""
+    from reconciler.cli.plan import foresee
+    from reconciler.cli.plan_view import as_value, show
+
+    kept = plan_file.read(path)
+    settings = settings_of(target, state_dir, kept.files)
+    if kept.target != settings.target_title:
+        raise CommandError(
+            f"{path} is a plan for the {kept.target}, and this is the {settings.target_title}.",
+            Exit.INVALID,
+        )
+    now = asyncio.run(foresee(settings, kept.files))
+    if moved := plan_file.moved(kept.changes, now.as_value(kept.target)["changes"]):
+        names = ", ".join(moved[:5]) + (f" and {len(moved) - 5} more" if len(moved) > 5 else "")
+        raise CommandError(
+            f"{path} is out of date: something else would be done now to {names}."
+            " Nothing is approved; plan again."
+        )
+    if not now.waiting:
+        raise CommandError(f"Nothing in {path} waits for approval.")
+    show(now.lines, settings.target_title)
+    for line in now.waiting:
+        if stops := _stops(as_value(line)["class"], line):
+            print(stops)
+    if not yes:
+        ask("Go ahead?", "This would approve what is listed.")
+    with writable_store(settings.daemon_dir, now.key) as writable:
+        plan_file.grant(writable, now, time.time())
+    print("approved; a running daemon acts on it at once")
+
+
+def _stops(impact: str, line: PlanLine) -> str:
+    """That a service stops serving, by a deletion or until it is back."""
+    if line.key.kind != "ContainerApp" or impact not in ("delete", "restart", "replace"):
+        return ""
+    return f"{line.document.name} stops serving" + (": " + line.effect if line.effect else "")

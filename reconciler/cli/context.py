@@ -216,8 +216,12 @@ def check_output(output: str) -> bool:
 
 def print_json(value: Mapping[str, Any], kind: str = "") -> None:
     """Print a value as JSON. With `kind` it gets the envelope that docs/status.md describes."""
-    envelope = {"apiVersion": API_VERSION, "kind": kind} if kind else {}
-    print(json.dumps({**envelope, **value}, indent=2, default=str))
+    print(json.dumps({**(envelope(kind) if kind else {}), **value}, indent=2, default=str))
+
+
+def envelope(kind: str) -> dict[str, str]:
+    """What every JSON output of that kind begins with."""
+    return {"apiVersion": API_VERSION, "kind": kind}
 
 
 def set_value(documents: DocumentSet | None) -> dict[str, Any] | None:

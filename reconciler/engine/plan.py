@@ -36,6 +36,7 @@ from reconciler.engine.reconcile import REPLACE
 Action = Literal[
     "no-op", "create", "adopt", "update", "replace", "release", "delete", "wait", "refuse"
 ]
+WAITS = "waits for approval"
 RELEASED = "stays: it was there before any document asked for it"
 
 
@@ -53,6 +54,11 @@ class PlanLine:
     effect: str = ""
     problem: str = ""
     transfer: Transfer | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a person must approve it."""
+        return self.problem == WAITS
 
 
 async def plan(
@@ -139,7 +145,7 @@ async def _line(ledger: Ledger, kind: External, desired: Desired, facts: _Facts)
 
 def _asking(line: PlanLine, desired: Desired) -> PlanLine:
     waits = desired.policy is Policy.ASK and line.action not in ("no-op", "wait")
-    return replace(line, problem=line.problem or "waits for approval") if waits else line
+    return replace(line, problem=line.problem or WAITS) if waits else line
 
 
 def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
@@ -164,7 +170,7 @@ def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
         )
     if all(change.effect != REPLACE for change in observed.changes):
         return _of(desired, "update", (*observed.changes, *observed.later), effect)
-    problem = "" if ledger.permits(desired, "replace") else "waits for approval"
+    problem = "" if ledger.permits(desired, "replace") else WAITS
     return _of(
         desired, "replace", observed.changes, effect, "it holds data" if desired.retain else problem
     )
@@ -175,7 +181,7 @@ def _deletion(ledger: Ledger, gone: Gone) -> PlanLine:
         return _of(gone, "no-op")
     if ledger.retained(gone.key) or gone.policy in LEFT_ALONE:
         return _of(gone, "no-op", effect=f"left in place ({why_left(ledger, gone)})")
-    problem = "" if ledger.permits(gone, "delete") else "waits for approval"
+    problem = "" if ledger.permits(gone, "delete") else WAITS
     if ledger.adopted(gone.key):
         return _of(gone, "release", effect=RELEASED, problem=problem)
     return _of(gone, "delete", effect="delete", problem=problem)

@@ -65,11 +65,16 @@ def grant(store: Store, found: Sequence[Waiting], at: float) -> None:
     store.put("approvals", str(at))
 
 
-def approve_version(store: Store, document: DocumentRef) -> None:
-    """Let the loop write for what `document`, the folders it names included, comes to now, and for
-    nothing later.
+def approve_version(store: Store, document: DocumentRef, version: str | None = None) -> None:
+    """Let the loop write for what `document`, the folders it names included, comes to now (or for
+    `version`), and for nothing later.
     """
-    store.put(f"approved {document}", store.get(f"version {document}"))
+    store.put(f"approved {document}", version or version_of(store, document))
+
+
+def version_of(store: Store, document: DocumentRef) -> str | None:
+    """What the document comes to, if it must be approved."""
+    return store.get(f"version {document}")
 
 
 def _approved(store: Store, document: DocumentRef) -> bool:

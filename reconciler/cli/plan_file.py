@@ -1,0 +1,93 @@
+"""A plan in a file: `moorage plan --out` writes it, `moorage approve FILE` takes it back and
+approves it as long as the world is what it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli.exits import CommandError, Exit
+
+if TYPE_CHECKING:
+    from reconciler.cli.plan import Foreseen
+    from reconciler.engine.store import Store
+
+LONGEST = 64 * 2**20
+_COMPARED = ("object", "action", "class", "fields", "version")
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """What was planned: for which target, from which documents."""
+
+    target: str
+    files: tuple[Path, ...]
+    changes: Sequence[Mapping[str, Any]]
+
+
+def write(path: Path, value: Mapping[str, Any], files: Sequence[Path]) -> None:
+    """Keep the plan's JSON; only the owner may read it, because variables are in it."""
+    body = {**value, "files": [os.path.abspath(file) for file in files]}  # noqa: PTH100
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(body, file, indent=2, default=str)
+            file.write("\n")
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error}", Exit.FAILED) from None
+
+
+def read(path: Path) -> PlanFile:
+    """The plan that `write` kept.
+
+    Raises:
+        CommandError: it cannot be read, or holds no plan.
+    """
+    from reconciler.api.regular_files import read_regular
+
+    try:
+        body = json.loads(read_regular(path, LONGEST))
+        if body["kind"] != "Plan":
+            raise ValueError
+        files, changes = body["files"], body["changes"]
+        if not all(isinstance(each["object"], str) for each in changes):
+            raise TypeError
+        return PlanFile(str(body["target"]), tuple(Path(file) for file in files), tuple(changes))
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read: {error}", Exit.INVALID) from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        text = f"{path} holds no plan; `moorage plan --out FILE` writes one."
+        raise CommandError(text, Exit.INVALID) from None
+
+
+def moved(kept: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The objects for which something else would be done now."""
+    before, after = ({each["object"]: _said(each) for each in side} for side in (kept, now))
+    names = dict.fromkeys((*before, *after))
+    return [name for name in names if before.get(name) != after.get(name)]
+
+
+def _said(change: Mapping[str, Any]) -> Any:
+    """What is compared: not the words, which may tell of seconds."""
+    if change.get("action") == "no-op":
+        return None
+    return json.loads(json.dumps({name: change.get(name) for name in _COMPARED}, default=str))
+
+
+def grant(store: Store, plan: Foreseen, at: float) -> None:
+    """Let everything that waits in the plan go ahead, once, and wake a daemon; `at` in seconds
+    since 1970.
+    """
+    from reconciler.sources.policy import approve_version
+
+    for line in plan.waiting:
+        if line.action in ("delete", "release", "replace"):
+            store.approve(line.key, "replace" if line.action == "replace" else "delete")
+        if version := plan.versions.get(line.document):
+            approve_version(store, line.document, version)
+    store.put("approvals", str(at))
