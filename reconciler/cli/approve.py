@@ -74,7 +74,7 @@ def approve(
 
 def _approve_plan(path: Path, target: Target, state_dir: StateDir, *, yes: bool) -> None:
     """Approve what waits in a kept plan, if a plan that is made now is the same."""
-    from reconciler.cli.plan import foresee
+    from reconciler.cli.foresight import foresee
     from reconciler.cli.plan_view import as_value, show
 
     kept = plan_file.read(path)

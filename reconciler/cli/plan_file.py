@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
-    from reconciler.cli.plan import Foreseen
+    from reconciler.cli.foresight import Foreseen
     from reconciler.engine.store import Store
 
 LONGEST = 64 * 2**20

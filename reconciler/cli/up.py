@@ -114,7 +114,8 @@ def up(
 
 
 def _ask(settings: Settings, files: Sequence[Path]) -> None:
-    from reconciler.cli.plan import make_plan, pending
+    from reconciler.cli.foresight import make_plan
+    from reconciler.cli.plan import pending
     from reconciler.cli.plan_view import show
 
     lines = asyncio.run(make_plan(settings, files))

@@ -1,0 +1,62 @@
+"""What a run would do, and what a person must approve of it: `plan` shows it, `approve` and `up` ask
+about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli.plan_view import as_value
+
+if TYPE_CHECKING:
+    from reconciler.engine.external import DocumentRef
+    from reconciler.engine.plan import PlanLine
+    from reconciler.settings import Settings
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """A plan, what each document that must be approved comes to, and the key of the set's state."""
+
+    lines: tuple[PlanLine, ...]
+    versions: Mapping[DocumentRef, str]
+    key: str
+
+    @property
+    def waiting(self) -> list[PlanLine]:
+        """What a person must approve."""
+        return [line for line in self.lines if line.waits]
+
+    def as_value(self, target: str) -> dict[str, Any]:
+        """The plan as JSON, see docs/status.md."""
+        changes = [
+            {**as_value(line), "version": self.versions.get(line.document)} for line in self.lines
+        ]
+        return {"target": target, "changes": changes}
+
+
+async def make_plan(settings: Settings, files: Sequence[Path]) -> tuple[PlanLine, ...]:
+    """The lines of the plan."""
+    return (await foresee(settings, files)).lines
+
+
+async def foresee(settings: Settings, files: Sequence[Path], *, keep: bool = False) -> Foreseen:
+    """The plan, on a copy of the daemon's state, so that planning changes nothing. With `keep`
+    documents without an identity are given one, because the next plan is to be the same.
+    """
+    from reconciler.daemon import Daemon
+    from reconciler.engine.store import Store
+    from reconciler.sources import sets
+    from reconciler.sources.identity import set_of
+    from reconciler.sources.policy import version_of
+
+    store = Store.copy(settings.daemon_dir / "state.db", settings.target_key)
+    documents = set_of(files, settings.owner, sets.last(store), keep=keep)
+    async with Daemon(settings, files, store=store, documents=documents) as daemon:
+        lines = await daemon.plan()
+        found = {line.document: version_of(daemon.store, line.document) for line in lines}
+        versions = {ref: version for ref, version in found.items() if version}
+        return Foreseen(lines, versions, daemon.store.target)
