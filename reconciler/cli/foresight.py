@@ -1,5 +1,5 @@
-"""What a run would do, and what a person must approve of it: `plan` shows it, `approve` and `up` ask
-about it.
+"""What a run would do, and what of it a person must approve. `plan` shows it, `approve` and `up`
+ask about it.
 """
 
 from __future__ import annotations
