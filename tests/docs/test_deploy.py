@@ -5,6 +5,8 @@ paths are the code's.
 import ast
 import json
 import re
+import shutil
+import subprocess
 import tomllib
 from collections import Counter
 from fnmatch import fnmatch
@@ -298,3 +300,36 @@ def test_probes_ask_what_the_daemon_answers():
 def test_the_readme_names_the_pinned_image():
     """The vLLM version that the README promises is the one composition takes."""
     assert f"`{VLLM_IMAGE.removeprefix('docker.io/')}`" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+def test_systemd_takes_the_unit_and_finds_it_confined(tmp_path):
+    """`systemd-analyze verify` says nothing, and `security` rates the exposure below 2 of 10."""
+    unit = (DEPLOY / "moorage.service").read_text()
+    for of_the_machine in ("/opt/moorage/.venv/bin/moorage", "file:///opt/moorage"):
+        assert of_the_machine in unit
+        unit = unit.replace(
+            of_the_machine, "/bin/true" if "bin" in of_the_machine else "man:true(1)"
+        )
+    (tmp_path / "moorage.service").write_text(re.sub("man:true.*", "man:true(1)", unit))
+    calls = {
+        "verify": ["verify", "--man=no"],
+        "security": ["security", "--offline=yes", "--threshold=20", "--no-pager"],
+    }
+    for name, call in calls.items():
+        done = subprocess.run(
+            ["systemd-analyze", *call, str(tmp_path / "moorage.service")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
+        if name == "verify":
+            assert "moorage.service" not in done.stderr
+
+
+def test_the_unit_gives_secrets_as_credentials_or_by_a_file_of_root():
+    """No secret stands in the unit, and what a person writes is readable by root alone."""
+    unit = (DEPLOY / "moorage.service").read_text()
+    assert "EnvironmentFile=/etc/moorage/environment" in unit
+    assert not re.search(r"Environment=.*(SECRET|TOKEN|KEY)", unit)
