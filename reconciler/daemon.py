@@ -173,11 +173,15 @@ class Daemon:
         return value | {"set": self.documents.as_value()}
 
     async def load(self) -> Composition:
-        """Read the sources and hand what they come to to the loop; raises as `Intake.load` does."""
+        """Read the sources and give the desired objects to the loop; raises as `Intake.load`
+        does.
+        """
         return await self.intake.load()
 
     async def load_all(self) -> Composition:
-        """`load` for a command that looks once: what is on its way is waited for, to a limit."""
+        """`load` for a command that runs once: waits for sources that are being fetched, to a
+        limit.
+        """
         composition = await self.load()
         with suppress(TimeoutError):
             async with asyncio.timeout(SOURCES_WAIT):
@@ -188,9 +192,7 @@ class Daemon:
         return composition
 
     async def abandon(self, *, data: bool) -> None:
-        """Want nothing any more: everything that is ours is to go, by what is remembered and by
-        Azure's own tags.
-        """
+        """Delete all that belongs to this set, as the state file and Azure's tags say."""
         sets.follow(self.ownership, (), self.store)
         orphans = await self.intake.look_for_owned(data=data)
         self.controller.set_desired([], [], purge=data)
@@ -213,7 +215,7 @@ class Daemon:
         return (*await self.controller.plan(), *refused)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Watch and reconcile until `stop`; nothing else ends it, but for the loss of the lock.
+        """Watch and reconcile until `stop`; nothing else ends it, except the loss of the lock.
 
         Raises:
             LockLost: another daemon may run on the same state by now.
@@ -238,7 +240,7 @@ class Daemon:
         no drift to put right.
         """
         if identity.key.kind == Kind.STORAGE and self.registrations.outdated():
-            message = "the key it was registered with was rotated; the share is registered anew"
+            message = "the key it was registered with was rotated; the share is registered again"
             return NotReadyYet(Reason.STORAGE_KEY_ROTATED, message)
         return self.leadership.why_not(identity.scope)
 

@@ -1,6 +1,6 @@
-"""Hands what the sources come to to the loop and to all that follows the documents: the watched
-files, the leases, the AI Toolkit's configuration files. `intake` calls `take` after each reading;
-`daemon` puts both together.
+"""Gives the desired objects to the loop, and to all that follows the documents: the watched files,
+the leases, the AI Toolkit's configuration files. `intake` calls `take` after each reading; `daemon`
+puts both together.
 """
 
 from __future__ import annotations

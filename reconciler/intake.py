@@ -53,7 +53,7 @@ Seen = Callable[[], Mapping[ObjectKey, Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class Intended:
-    """What a snapshot comes to: the desired objects, what the loop must know of each document, and
+    """The result of a snapshot: the desired objects, what the loop must know of each document, and
     the objects that may go.
     """
 
@@ -95,7 +95,7 @@ class Intake:
         self.snapshot: Snapshot | None = None
 
     async def load(self) -> Composition:
-        """Read everything anew.
+        """Read everything again.
 
         Raises:
             ManifestError: the documents cannot be used; the last good ones keep running.

@@ -212,7 +212,7 @@ async def _recalled(share: Share, names: Names, mode: str) -> str:
 def _told(names: Names) -> Event:
     environment = DocumentRef("Environment", names.environment)
     message = (
-        f"the key of storage account {names.account} was rotated: the share is registered anew as"
+        f"the key of storage account {names.account} was rotated: the share is registered again as"
         f" {names.storage}, and what mounts it moves there by a new revision; replicas that run"
         " keep their mounts, others may fail to start until then"
     )

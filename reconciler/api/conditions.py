@@ -131,7 +131,7 @@ class ConditionSet:
     @classmethod
     def load(cls, clock: Clock, values: Iterable[object]) -> ConditionSet:
         """The set `dump` wrote; values of another release that cannot be read are left out, for
-        they will be observed anew.
+        they will be observed again.
         """
         readable = []
         for value in values:

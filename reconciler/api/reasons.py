@@ -255,7 +255,7 @@ class Reason(StrEnum):
         "EnvironmentFailed",
         "Azure calls the managed environment Failed; it is written again, which brings it back in"
         " most cases",
-        "wait; if it stays, read Azure's words in the message, then delete and create it anew",
+        "wait; if it stays, read Azure's words in the message, then delete and create it again",
     )
     DRIFT_FOUND = (
         "DriftFound",

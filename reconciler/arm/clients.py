@@ -60,7 +60,7 @@ class Arm:
     async def __aenter__(self) -> Self:
         self.session = session(self.settings, trace_configs=[_traced(self)])
         # The session owns the TLS context: given a CA file by path, the transport would read it
-        # anew and reconnect every call.
+        # again and reconnect every call.
         transport = AioHttpTransport(
             session=self.session, session_owner=False, connection_timeout=10, read_timeout=60
         )

@@ -42,7 +42,7 @@ async def begin(arm: Arm, scope: str, call: Awaitable[AsyncLROPoller[Any]]) -> s
     """Issue an SDK `begin_…` call; the token of the operation it started, or None when it is done
     already.
 
-    `scope` is the id of what is written: lists that show it are read anew. Raises `engine.errors`
+    `scope` is the id of what is written: lists that show it are read again. Raises `engine.errors`
     only.
     """
     try:

@@ -38,7 +38,7 @@ class Share:
     """Opens itself at the first use: the account's file endpoint and key1, both kept in memory
     only.
 
-    A key that is refused is fetched anew, once; `on_new_key` is called when it is another. All
+    A key that is refused is fetched again, once; `on_new_key` is called when it is another. All
     methods raise `engine.errors` only.
     """
 

@@ -130,7 +130,7 @@ def open_store(target: str | None, state_dir: Path | None) -> tuple[Store | None
     if store is None and path.exists():
         print(
             f"{path} cannot be read: it is damaged, or of another release. What it held is not"
-            " known here; a running daemon writes it anew.",
+            " known here; a running daemon writes it again.",
             file=sys.stderr,
         )
     return store, title, folder

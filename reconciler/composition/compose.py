@@ -109,9 +109,7 @@ def _left_behind(wanted: Mapping[str, Environment], world: World) -> Iterator[De
 
 
 def _managed(environment: Environment) -> bool:
-    """Whoever keeps an Environment that is not ours to write answers for its registered
-    keys, too.
-    """
+    """Where the daemon may not write, it does not renew registered keys either."""
     return environment.spec.reconcile_policy.value == Policy.MANAGE.value
 
 
@@ -195,7 +193,7 @@ def _moved(services: Services, world: World) -> dict[DocumentRef, DocumentRefusa
                 Reason.ENVIRONMENT_IMMUTABLE,
                 f"service {name!r} runs in Environment {home!r} and the document now says"
                 f" {wanted!r}; a container app cannot move to another environment. Put {home!r}"
-                " back, or delete the service first and create it anew.",
+                " back, or delete the service first and create it again.",
             )
     return refusals
 

@@ -1,5 +1,5 @@
-"""The lease of each Environment's share: whoever holds it may write. Each is renewed by an edge of
-its own, so that a share that hangs keeps no other waiting.
+"""The lease of each Environment's share; only its holder may write. Each lease has an edge of its
+own, so that a share that hangs does not delay the others.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class RemoteEdge(Edge):
 
     async def act(self) -> None:
         self._arrived.clear()
-        with suppress(ManifestError):  # the edge of saved files speaks of those
+        with suppress(ManifestError):  # the edge of saved files reports those
             await self._load()
         self._looks = self._looks + 1 if self._missing() else 0
 

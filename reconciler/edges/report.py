@@ -47,7 +47,7 @@ class EdgeReports:
             exc_info=None if isinstance(error, ReconcileError | OSError) else error,
         )
         if failures == 1 and isinstance(error, RetryableError):
-            return  # Azure refuses a call now and then; once is no news
+            return  # Azure refuses single calls now and then, which needs no event
         message = f"{edge.name}: {what}; tried again every so often"
         documents = edge.concerns()
         self._conditions.set_trouble(edge.name, reason, message, documents)
@@ -65,8 +65,8 @@ class EdgeReports:
 
 
 def said(error: Exception) -> tuple[Cause, str]:
-    """Reason and sentence. Only errors of ours speak for themselves, and the system's: the text of
-    anything else may hold what nobody should read.
+    """Reason and sentence. Only the texts of our own errors and of the system's are shown, because
+    any other may contain a secret.
     """
     if isinstance(error, ReconcileError):
         return error.reason, error.message

@@ -1,5 +1,5 @@
 """Rotated keys of storage accounts: the first request that is refused fetches the new key, and the
-shares are registered anew with it.
+shares are registered again with it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ Watch = Callable[[asyncio.Event], AsyncGenerator[frozenset[Path], None]]
 
 class Saves(Edge):
     """`watch` yields what changed until the event it is given is set; `load` reads everything
-    anew. A broken save goes to `reject`: nobody but a person mends it, by the next save.
+    again. A broken save goes to `reject` and is not tried again, because only the next save can
+    mend it.
     """
 
     name = "saved files"

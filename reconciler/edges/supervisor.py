@@ -23,7 +23,7 @@ class Interrupted(Exception):
 
 
 class EdgeReporter(Protocol):
-    """Tells people. `failures` counts from 1 and begins anew after a success."""
+    """Tells people. `failures` counts from 1 and begins again after a success."""
 
     def failed(self, edge: Edge, error: Exception, failures: int, pause: float) -> None: ...
 

@@ -1,7 +1,7 @@
 """The two times of the loop: what a person reads, and what durations are measured with.
 
-A duration is a difference of `elapsed()` and never of `now()`: whoever sets the machine's clock
-forward or back must not make anything early or late. `ledger` uses it for the engine, `arm.lease`
+A duration is a difference of `elapsed()` and never of `now()`, because a change of the machine's
+clock must not make anything early or late. `ledger` uses it for the engine, `arm.lease`
 for the lease.
 """
 

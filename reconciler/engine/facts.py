@@ -90,8 +90,8 @@ class FactBook:
 
 @dataclass(frozen=True)
 class View:
-    """The facts as one object's kind sees them; whoever reads `last` of another is woken when that
-    changes.
+    """The facts as one object's kind sees them. An object that reads `last` of another is woken
+    when that one changes.
     """
 
     book: FactBook

@@ -166,7 +166,7 @@ class Ledger:
 
     def _load(self) -> None:
         """The records of the store. Their instants belong to the boot that wrote them: when the
-        machine has started anew since, nobody knows how long ago they were.
+        machine has started again since, nobody knows how long ago they were.
         """
         now, same = self.clock.elapsed(), self.store.get("boot") == self.clock.boot
         for stored in self.store.objects():
@@ -290,9 +290,9 @@ class Ledger:
         self._judge_burst(now, len(present))
 
     def _judge_burst(self, now: float, present: int | None = None) -> None:
-        """More than half of the documents vanishing at once looks like an unmounted folder or a
-        wrong path, not a wish. One document alone is a wish: whoever has a single document must be
-        able to delete it.
+        """When more than half of the documents disappear at once, the cause is more likely an
+        unmounted folder or a wrong path than a decision. One document that disappears is a
+        decision, because a set of one document must be deletable.
         """
         present = len(self.documents) if present is None else present
         burst = [ref for ref, gone in self.gone_documents.items() if now - gone.since < BURST]

@@ -75,6 +75,8 @@ class Reconciler:
             return under_way
         ledger = self.writer.ledger
         unready = ledger.unready(desired)
+        # Observing needs the facts of the references. Where they are known it is done even while a
+        # reference is not ready, so that drift is reported although nothing is written.
         if any(not ledger.facts.known(ref) for ref in unready):
             return self._wait(unready)
         observed = await self.writer.kind(desired.key).observe(
@@ -100,12 +102,14 @@ class Reconciler:
         changes = observed.changes if observed.exists else (ABSENT,)
         if not changes:
             return self._as_desired(desired, observed, unready)
+        # Before the wait for references: what is only observed will never be written.
         if desired.policy is Policy.OBSERVE:
             return self._only_observed(desired, observed, changes)
         if unready:
             return self._wait(unready)
         if desired.policy is Policy.ASK:
             return self._ask(desired, changes)
+        # The whole spec counts, and not only the differences: any edit is worth a new attempt.
         attempt = fingerprint(desired.fingerprint, [signature(change) for change in changes])
         stall = self.stalls.get(desired.key)
         if stall is not None and stall.holds(attempt, self.writer.ledger.clock.elapsed(), pacing):
@@ -188,6 +192,8 @@ class Reconciler:
     def _pause(self, record: ObjectRecord, changes: tuple[Change, ...]) -> Outcome | None:
         """Why a difference that earlier writes did not settle must wait; None to write now."""
         pacing = self.writer.pacing
+        # The difference with the fewest writes decides, so that a new one beside a stubborn one is
+        # written at once.
         tries = min(record.writes.get(signature(change), 0) for change in changes)
         stubborn = tries >= TRIES
         wait = (pacing.stubborn if stubborn else pacing.pauses[tries]) if tries else 0.0
@@ -246,7 +252,7 @@ class Reconciler:
         """Deletes; the next pass finds nothing and creates."""
         writer, ledger = self.writer, self.writer.ledger
         why = "; ".join(str(change) for change in changes if change.effect == REPLACE)
-        if desired.retain:
+        if desired.retain:  # no approval is asked for: data is never deleted for an edit
             raise TerminalError(
                 Reason.IMMUTABLE_FIELD,
                 f"{desired.key} would have to be replaced, and it holds data: {why}",
@@ -264,15 +270,16 @@ class Reconciler:
             )
         if not ledger.permits(desired, "replace"):
             raise WaitingForHuman(
-                Reason.AWAITING_APPROVAL, f"would delete and create anew {desired.key}: {why}"
+                Reason.AWAITING_APPROVAL, f"would delete {desired.key} and create it again: {why}"
             )
         with writer.permit(desired):
             wrote = await writer.kind(desired.key).delete(ledger.identity(desired))
         record = writer.issued(desired, "delete", wrote, changes)
+        # The approval is used up, so that the next replacement is asked for again.
         ledger.store.revoke(desired.key, "replace")
         event = warning(
             Reason.DELETING,
-            f"deleted to be created anew: {why}",
+            f"deleted, and is created again: {why}",
             desired.key,
             desired.document,
             changes,

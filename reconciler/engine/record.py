@@ -82,7 +82,7 @@ class ObjectRecord:
     origin: Origin = Origin.OURS
 
     def after_boot(self, now: float) -> ObjectRecord:
-        """The same when nobody knows how long ago its instants were: delays begin anew, and the
+        """The same when nobody knows how long ago its instants were: delays begin again, and the
         last look is too old to rely on.
         """
         return replace(

@@ -1,5 +1,5 @@
-"""What is said of a document, out of the records of its objects: pure, one function for each
-condition that speaks of all of them. `summary` calls them and writes the conditions.
+"""The conditions of a document, derived from the records of its objects. Pure; one function for
+each condition that covers all of them. `summary` calls them and writes the conditions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from reconciler.engine.external import Mark, Origin
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import FAILING
 
-# What to speak of first when several objects have something to say.
+# Which object's message is shown when several have one: the gravest first.
 GRAVITY = [
     Phase.STALLED,
     Phase.NOT_CONVERGING,
@@ -105,7 +105,7 @@ def synced(
 
 
 def progressing(state: DocumentState, records: Iterable[ObjectRecord]) -> Mark:
-    """True while the loop brings something about by itself; what stands still says why."""
+    """True while the loop changes something by itself; otherwise the message says why not."""
     if refusal := state.refusal:
         waits = Status.of(refusal.waits)
         return Mark(ConditionType.PROGRESSING, waits, refusal.reason, refusal.message)

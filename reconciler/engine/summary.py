@@ -59,7 +59,7 @@ class Summary:
             self._troubles[name] = trouble
 
     def update(self, document: DocumentRef) -> Iterator[Event]:
-        """State the document's conditions anew; an event for each change of `Ready`."""
+        """State the document's conditions again; an event for each change of `Ready`."""
         conditions, state = self.conditions(document), self._ledger.documents.get(document)
         was_ready = conditions.get(ConditionType.READY)
         gone = self._ledger.gone_documents.get(document)
@@ -94,8 +94,8 @@ class Summary:
     ) -> bool:
         changed = False
         for mark in marks:
-            # Synced, Stalled and Drifted speak of the version just saved, the others of the one
-            # that was looked at.
+            # Synced, Stalled and Drifted are about the version just saved, the others about the
+            # one that was observed.
             of = (
                 observed
                 if mark.type not in statements.OWN or mark.type is ConditionType.READY

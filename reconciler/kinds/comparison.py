@@ -1,5 +1,5 @@
-"""What Azure does to the resources of every kind: what it computes, spells anew and adds. Each kind
-adds its own with `with_common`.
+"""What Azure does to the resources of every kind: what it computes, spells differently and adds.
+Each kind adds its own with `with_common`.
 """
 
 from __future__ import annotations

@@ -336,8 +336,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             configuration["ingress"] = {**configuration["ingress"], "traffic": write.traffic}
         patch: dict[str, Any] = {"properties": {"configuration": configuration}}
         if app_write.PROFILE in paths:
-            # Another profile makes a revision of the template: of ours, because whoever changed the
-            # profile may have left another one, whose name is taken.
+            # Another profile creates a revision, so our template goes along: the app may have
+            # somebody else's, whose revision name exists already.
             patch["properties"]["workloadProfileName"] = owned["properties"]["workloadProfileName"]
             patch["properties"]["template"] = app_body.revision(spec)
         if owned.get("tags"):

@@ -1,9 +1,10 @@
 """Deletes unused files from a share: published folders, catalogues of former engines, reports of
 former replicas.
 
-What counts is what runs, whoever made it: every active revision and job in the subscription, the
-revisions that a rollback may go back to, the catalogues on the share, then the documents. Only what
-Moorage published goes, and only after a while: whoever holds an old listing must not miss it.
+A file is used by what runs, also by what others made: every active revision and job in the
+subscription, the revisions that a rollback may go back to, the catalogues on the share, and the
+documents. Only what Moorage published is deleted, and only after a while, because a reader may
+still have an old listing.
 """
 
 from __future__ import annotations

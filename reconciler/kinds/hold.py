@@ -1,7 +1,7 @@
-"""The decision against a revision, kept in a tag of its container app, so that it outlives whoever
-decided it: the documents ask for `refused`, and `serves` runs instead.
+"""The decision against a revision, kept in a tag of its container app, so that it survives the
+daemon that made it: the documents ask for `refused`, and `serves` runs instead.
 
-`rollout` obeys it, `container_app` writes and removes it. Pure.
+`rollout` follows it, `container_app` writes and removes it. Pure.
 """
 
 from __future__ import annotations

@@ -306,7 +306,9 @@ class Seen:
                 yield proven
 
     def _model_mark(self) -> Mark:
-        """Of the replicas that requests go to; ARM alone speaks for those of another revision."""
+        """About the replicas that get requests; of another revision's replicas only ARM is
+        asked.
+        """
         kind = ConditionType.MODEL_LOADED
         if self.asleep:
             message = "no replica runs; a request or a rollout starts one"

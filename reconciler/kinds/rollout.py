@@ -17,7 +17,7 @@ from reconciler.kinds.hold import Hold
 
 
 class Action(Enum):
-    """Each value is one write, but for NONE, WAIT and PAUSE."""
+    """Each value is one write, except NONE, WAIT and PAUSE."""
 
     NONE = "none"
     WAIT = "wait"

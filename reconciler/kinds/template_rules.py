@@ -1,5 +1,5 @@
 """How the templates and configurations that container apps and jobs share are compared: what Azure
-adds to them, spells anew, and never returns.
+adds to them, spells differently, and never returns.
 """
 
 from __future__ import annotations

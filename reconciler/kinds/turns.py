@@ -15,8 +15,8 @@ EXTRA = 0.25  # of them a second, for the replicas of settled services where lis
 
 
 class Turns:
-    """Services that move (unserved, changed, failing) go first; settled ones share what is left,
-    whoever has waited longest first.
+    """Services that move (unserved, changed, failing) go first. Settled ones share what is left;
+    the one that has waited longest is next.
     """
 
     def __init__(self, clock: Callable[[], float], rate: float = RATE, burst: int = BURST) -> None:
@@ -31,7 +31,7 @@ class Turns:
         self._scarce = False  # the budget does not hold every list of every service
 
     def hurry(self, service: str) -> None:
-        """Something was written to it, or speaks against the last look: the next one is at once."""
+        """Look again at once, because it was written to or the last look may be wrong."""
         self._urgent.add(service)
 
     def settled(self, service: str) -> bool:

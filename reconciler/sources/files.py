@@ -1,8 +1,7 @@
-"""Saved files become edges: which of the watched paths hold something else than before. Never what,
-never a deletion.
+"""Tells which of the watched paths have changed; not how, and not that one was deleted.
 
-An unreadable path is a change like any other: whoever loads it then finds the problem and keeps the
-last good version.
+An unreadable path is a change like any other: the next load finds the problem and keeps the last
+good version.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 rollback`, `moorage promote`) and documents (`moorage pause|resume|reconcile`): kept in the store,
 read with every load.
 
-An order speaks of what the document asks for at that moment and ends with it; the catalogue on the
-share keeps what came of it.
+An order is about what the document asks for at that moment, and ends when that changes. The
+catalogue on the share keeps its result.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def test_a_code_of_azure_is_never_one_of_ours(code):
 
 
 def test_an_unknown_reason_is_refused():
-    """What another release wrote is observed anew instead of shown without a meaning."""
+    """What another release wrote is observed again instead of shown without a meaning."""
     with pytest.raises(ValueError, match="ModelFailed"):
         read_reason("ModelFailed")
 

@@ -1,4 +1,4 @@
-"""Tokens: kept while they hold, fetched anew when Azure does not take them any more."""
+"""Tokens: kept while they hold, fetched again when Azure does not take them any more."""
 
 import pytest
 

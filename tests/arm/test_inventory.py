@@ -1,4 +1,4 @@
-"""The read cache: who shares a list, and when it is read anew."""
+"""The read cache: who shares a list, and when it is read again."""
 
 import asyncio
 

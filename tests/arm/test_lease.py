@@ -53,7 +53,7 @@ def script(scripted, status, code=""):
 
 
 async def test_the_holder_may_write_for_two_thirds_of_the_lease(share, scripted):
-    """Then it must have renewed; a renewal gives the time anew, counted from when it was
+    """Then it must have renewed; a renewal gives the time again, counted from when it was
     asked for.
     """
     clock = Clock()

@@ -72,7 +72,7 @@ async def test_a_second_publish_writes_nothing(share, tree):
 
 
 async def test_an_interrupted_publish_goes_on(share, tree):
-    """Files that are there are kept, what was half sent is sent anew and cleaned up, and only then
+    """Files that are there are kept, what was half sent is sent again and cleaned up, and only then
     is the folder complete.
     """
     part = {path: local for path, local in tree.items() if path != "weights.safetensors"}

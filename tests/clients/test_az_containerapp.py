@@ -125,7 +125,7 @@ def test_workload_profiles_come_change_and_go(az: Az, group: str, environment: s
 def test_storages_are_set_shown_listed_and_removed(
     az: Az, group: str, environment: str, account: str
 ) -> None:
-    """A share is registered, its key never comes back, and only the key may be set anew."""
+    """A share is registered, its key never comes back, and only the key may be set again."""
     az(f"storage share-rm create -g {group} --storage-account {account} -n mounted")
     key = az(f"storage account keys list -n {account} -g {group}")[0]["value"]
     where = f"-n cae -g {group} --storage-name files"

@@ -239,7 +239,7 @@ def test_a_rotated_key_moves_what_mounts_the_share(tmp_path):
     ],
 )
 def test_only_our_own_environments_move(tmp_path, spec, name, named, reason):
-    """Where Moorage may not write, nothing is to be registered anew."""
+    """Where Moorage may not write, nothing is to be registered again."""
     document = {
         "kind": "Environment",
         "metadata": {"name": "dev"},

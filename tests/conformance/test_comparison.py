@@ -30,7 +30,7 @@ WRITES = [
 ]
 FAKED = "veryFakedCustomerId=="
 # What the types call writable and no body can change.
-NOT_IN_A_BODY = {"name", "etag"}  # in the address of the request; made anew by each write
+NOT_IN_A_BODY = {"name", "etag"}  # in the address of the request; made again by each write
 
 
 def explained(write: Write, path: str) -> str:

@@ -17,7 +17,7 @@ SLICE = (
     ("aso__Test_Resources_ResourceGroup_CRUD", "a resource group's life"),
     (
         "aso__Test_OperationalInsights_Workspace_CRUD",
-        "a workspace's life, with the SKU spelled anew",
+        "a workspace's life, with the SKU spelled differently",
     ),
     (
         "cli-containerapp__test_containerapp_e2e",

@@ -1,6 +1,6 @@
 """The fields of both kinds of document, out of the JSON schema, as docs/documents.md shows them.
 
-`python -m tests.docs.fields` writes the tables of docs/documents.md anew; the text around them
+`python -m tests.docs.fields` writes the tables of docs/documents.md again; the text around them
 stays.
 """
 

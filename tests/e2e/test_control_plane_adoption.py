@@ -283,7 +283,7 @@ async def test_down_releases_it(made):
 
 
 async def test_it_is_released_with_all_memory_lost(made):
-    """Taken over anew, then the state goes: the tags say what to do, and the documents whose."""
+    """Taken over again, then the state goes: the tags say what to do, and the documents whose."""
     made.save(*documents(env=[{"name": "COLOUR", "value": "green"}]))
     made.once()
     app, _ = await seen(made)

@@ -230,7 +230,7 @@ LOSSES = [
     (delete_share, BELOW),
 ]
 MOVING = {
-    "EnvironmentStorage/default/": "a new account has other keys: the share is registered anew"
+    "EnvironmentStorage/default/": "a new account has other keys: the share is registered again"
 }
 
 

@@ -1,4 +1,4 @@
-"""A rotated storage key: the share is registered anew, services move there by a revision, and
+"""A rotated storage key: the share is registered again, services move there by a revision, and
 nobody's request fails.
 """
 
@@ -123,7 +123,7 @@ async def test_nothing_moves_without_a_rotation(stage, up):
 
 async def test_a_second_rotation_survives_death_and_oblivion(stage, up):
     """The key is rotated while no daemon runs. The next one is killed as soon as the share is
-    registered anew, and its memory is lost; what comes after ends the move, and code goes on to be
+    registered again, and its memory is lost; what comes after ends the move, and code goes on to be
     published.
     """
     up.kill()

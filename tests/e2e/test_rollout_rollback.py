@@ -110,7 +110,7 @@ def plain(**spec):
 
 def test_the_decision_outlives_the_daemon_and_its_memory(two):
     """A rollback holds without state.db; another spec is tried, the refused one only when it is
-    asked for anew.
+    asked for again.
     """
     two.save(plain())
     two.once("-y")

@@ -83,7 +83,7 @@ async def test_a_jump_of_the_clock_changes_no_poll_and_no_blindness(harness, jum
 @pytest.mark.parametrize("boot", ["boot-1", "boot-2"])
 async def test_a_deletion_delay_outlives_a_restart(harness, boot):
     """In the same boot a new daemon goes on counting; after a restart of the machine it begins
-    anew, because nobody knows how long that took.
+    again, because nobody knows how long that took.
     """
     documents = (harness.state(scope="dev", prune=True),)
     async with harness.running(harness.thing("app"), documents=documents) as controller:

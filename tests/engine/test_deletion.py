@@ -92,7 +92,7 @@ async def test_prune_set_after_the_deletion_counts(harness):
 
 
 async def test_a_document_that_comes_back_is_kept(harness):
-    """A file saved by an editor that deletes and writes anew costs nothing."""
+    """A file saved by an editor that deletes and writes again costs nothing."""
     things, both = family(harness), documents(harness, prune=True)
     async with harness.running(*things, documents=both) as controller:
         await controller.settled()
@@ -308,15 +308,12 @@ async def test_a_failed_deletion_is_tried_again(harness):
 
 
 async def test_a_replacement_waits_for_approval(harness):
-    """A change that only deleting can bring waits for a person, then deletes and creates anew."""
+    """A change that only deleting can bring waits for a person, then deletes and creates again."""
     harness.cloud.objects["app"] = {"size": 0}
     harness.kind.rules = Rules(effects={"size": "replace"})
     async with harness.running(harness.thing("app", size=1)) as controller:
         assert await controller.settled() is ExitClass.WAITING_FOR_HUMAN
-        assert (
-            "would delete and create anew"
-            in controller.conditions(harness.DOC).get("Synced").message
-        )
+        assert "and create it again" in controller.conditions(harness.DOC).get("Synced").message
         assert harness.cloud.writes() == []
         assert (await controller.plan())[0].action == "replace"
         controller.approve(harness.DOC)
@@ -326,7 +323,7 @@ async def test_a_replacement_waits_for_approval(harness):
 
 
 async def test_data_is_never_replaced(harness):
-    """An object that holds data is not deleted to be created anew, not even with prune."""
+    """An object that holds data is not deleted to be created again, not even with prune."""
     harness.cloud.objects["share"] = {"size": 0}
     harness.kind.rules = Rules(effects={"size": "replace"})
     thing = harness.thing("share", size=1, retain=True)

@@ -30,7 +30,7 @@ async def test_an_operation_is_polled_and_not_repeated(harness):
 
 
 async def test_a_restarted_daemon_resumes_the_operation(harness):
-    """The token outlives the daemon: the next one polls it and creates nothing anew."""
+    """The token outlives the daemon: the next one polls it and creates nothing again."""
     harness.kind.polls = 10
     async with harness.running(harness.thing("app", size=1)):
         await asyncio.sleep(3)

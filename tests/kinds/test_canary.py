@@ -218,9 +218,9 @@ def test_a_decision_stands_until_the_document_changes():
         replace(document(), canary=replace(document().canary, digest="3" * 64)),
         replace(document(), digest="4" * 64),
     ):
-        anew = carried(changed, there)
-        assert anew.held is None
-        assert anew.canary is not None
+        again = carried(changed, there)
+        assert again.held is None
+        assert again.canary is not None
 
 
 def test_what_was_promoted_stays_when_the_document_follows():

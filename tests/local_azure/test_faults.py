@@ -188,7 +188,7 @@ async def test_an_operation_ends_as_scripted(azure, clients, tmp_path, fault, st
 
 
 async def test_an_account_whose_creation_failed_is_not_there(azure, clients, tmp_path):
-    """A Location answers with the operation's error; the account can be made anew."""
+    """A Location answers with the operation's error; the account can be made again."""
     await put_group(clients, "rg-account")
     script(
         azure,

@@ -169,8 +169,8 @@ async def test_a_key_changed_in_place_can_be_refused(azure, clients, script):
 
         await until(told, 60)
         await app.served(http, "blue")
-        await register(clients, "rg-stale", "ststale01", "phi-anew", key)
-        body["properties"]["template"]["volumes"][0]["storageName"] = "phi-anew"
+        await register(clients, "rg-stale", "ststale01", "phi-again", key)
+        body["properties"]["template"]["volumes"][0]["storageName"] = "phi-again"
         await app.put(body)
         await app.served(http, "green")
     await app.delete()

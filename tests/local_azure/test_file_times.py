@@ -15,7 +15,7 @@ async def share(share_service):
 
 async def test_a_creation_time_stays(share):
     """Whatever is written to a file or a directory afterwards, and by whatever listing one asks; a
-    file that is created anew has a new one.
+    file that is created again has a new one.
     """
     folder = share.get_directory_client("folder")
     await folder.create_directory()

@@ -91,7 +91,7 @@ def test_a_listing_is_as_old_as_actimeo(mounted) -> None:
 
 def test_what_was_not_there_stays_away_and_sizes_stay_old(mounted) -> None:
     """A name that was missed and the state of a file are remembered; an open asks the
-    server anew.
+    server again.
     """
     mount, source = mounted("actimeo=3600")
     assert mount("result = (share / 'later').exists()") is False

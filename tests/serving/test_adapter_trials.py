@@ -172,7 +172,7 @@ async def test_a_canary_that_fails_its_evaluation_gets_no_request(world):
 
 
 async def test_a_canary_that_runs_must_meet_an_evaluation_that_comes_later(world):
-    """It gets no request until it has, and a trial that begins anew counts from nothing."""
+    """It gets no request until it has, and a trial that begins again counts from nothing."""
     stable, canary = world.version(), world.version(seed=1)
     await world.run(on_trial(stable, canary))
     world.engine.loaded[2].traffic.errors = 7

@@ -276,7 +276,7 @@ class Shim:
 
     def _remount(self, volumes: list[Volume]) -> str:
         """Why it could not be done; empty when it was, or when nothing runs and the next start
-        mounts anew.
+        mounts again.
         """
         if self._pid is None:
             return ""
