@@ -239,6 +239,9 @@ def _start(options: Options, arguments: argparse.Namespace) -> int:
     except lifecycle.NotStarted as failed:
         print(f"local Azure: {failed}", file=sys.stderr)
         return 1
+    except OSError as failed:
+        print(f"local Azure: {failed.filename}: {failed.strerror}", file=sys.stderr)
+        return 1
     _show(facts, arguments)
     return 0
 

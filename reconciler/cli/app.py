@@ -47,7 +47,7 @@ from reconciler.cli import (
     validate,
     wait,
 )
-from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.exits import CommandError, Exit, words
 from reconciler.cli.terminal import guarded
 
 
@@ -187,6 +187,9 @@ def _known(error: Exception) -> int:
     if isinstance(error, ReconcileError):
         print(f"{error.reason}: {error.message}", file=sys.stderr)
         return Exit.HUMAN if isinstance(error, WaitingForHuman) else Exit.FAILED
+    if isinstance(error, OSError) and error.filename is not None:
+        print(f"{error.filename}: {words(error)}", file=sys.stderr)
+        return Exit.FAILED
     from reconciler.logs import keep_traceback
 
     where = keep_traceback(error)

@@ -5,6 +5,7 @@ declared here once; `place` says what is meant where an option is left out.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.exits import CommandError, Exit, words
 from reconciler.cli.place import NAMES, documents_near, expanded, state_near, state_of
 
 if TYPE_CHECKING:
@@ -113,8 +114,29 @@ def settings_of(
     from reconciler.cli.local_azure import reach_local, start_local
     from reconciler.settings import Settings
 
+    folder = state_of(state_dir, files)
+    if start:
+        _make(folder)
     reach = start_local if start else reach_local
-    return Settings.load(reach, target=target, state_dir=state_of(state_dir, files), **given)
+    return Settings.load(reach, target=target, state_dir=folder, **given)
+
+
+def _make(folder: Path) -> None:
+    """Make the state directory, so that one that cannot be is told before anything starts."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise CommandError(
+            f"The state directory {folder} cannot be made ({words(error)}): nothing is started or"
+            " changed. Say another with --state-dir.",
+            Exit.INVALID,
+        ) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CommandError(
+            f"The state directory {folder} cannot be written to: nothing is started or changed."
+            " Say another with --state-dir.",
+            Exit.INVALID,
+        )
 
 
 def open_store(target: str | None, state_dir: Path | None) -> tuple[Store | None, str, Path]:
@@ -186,7 +208,9 @@ def writable_store(folder: Path, key: str) -> Iterator[Store]:
         finally:
             store.close()
     except (sqlite3.Error, OSError) as error:
-        raise CommandError(f"{path} cannot be written ({error}): nothing is changed.") from None
+        raise CommandError(
+            f"{path} cannot be written ({words(error)}): nothing is changed."
+        ) from None
 
 
 def daemon_facts(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reconciler.cli.context import Output, check_output, print_json
-from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.exits import CommandError, Exit, words
 
 if TYPE_CHECKING:
     from reconciler.engine.diff import Comparison
@@ -73,7 +73,7 @@ def _body(path: Path) -> dict[str, Any]:
         text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
         body = json.loads(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path} cannot be read: {error}", Exit.INVALID) from None
+        raise CommandError(f"{path} cannot be read: {words(error)}", Exit.INVALID) from None
     except json.JSONDecodeError as error:
         place = f"{path}:{error.lineno}:{error.colno}"
         raise CommandError(f"{place}: this is no JSON: {error.msg}", Exit.INVALID) from None

@@ -23,3 +23,8 @@ class CommandError(Exception):
     def __init__(self, message: str, code: Exit = Exit.FAILED) -> None:
         super().__init__(message)
         self.code = code
+
+
+def words(error: Exception) -> str:
+    """What an error of the operating system says, without its number."""
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()

@@ -46,10 +46,15 @@ def start_local(state_dir: Path) -> Mapping[str, Any]:
     done = _run("start", state_dir, "-o", "json")
     if done.returncode:
         raise CommandError(
-            f"The local Azure did not start: {done.stderr.strip() or done.stdout.strip()}"
+            f"The local Azure did not start: {_last_line(done.stderr or done.stdout)}"
         )
     facts: Mapping[str, Any] = json.loads(done.stdout)
     return facts
+
+
+def _last_line(text: str) -> str:
+    """What went wrong, without the way there."""
+    return (text.strip().splitlines() or ["it said nothing"])[-1]
 
 
 def reach_local(state_dir: Path) -> Mapping[str, Any]:

@@ -110,7 +110,8 @@ def load_recipe(path: Path) -> Recipe:
     except FileNotFoundError:
         raise InputError(path, "no such file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, f"cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InputError(path, f"cannot be read: {reason}") from None
     document = _parse(path, text)
     try:
         recipe = Recipe.model_validate(document)
