@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
+from collections.abc import Iterable
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -25,7 +28,22 @@ if TYPE_CHECKING:
 
 SLOW = (Phase.WORKING, Phase.UNREADY)
 LOOK = 0.3  # seconds between looks at what no single pass shows
+TOLD = 20  # failures that are remembered
+CAUSE = 600  # characters of a line that are compared
+REPETITION = 60  # characters of a cause that are not printed again
 EVERY = 30.0  # seconds between lines about the same wait, where no terminal can show a moving one
+
+
+def without_repetition(message: str, told: Iterable[str]) -> str:
+    """`message` with a long part that was printed before left out: a cause is told once, although
+    the failure, the rollback and the condition all carry it.
+    """
+    for before in told:
+        match = SequenceMatcher(None, before, message[:CAUSE], autojunk=False).find_longest_match()
+        if match.size >= REPETITION:
+            head, tail = message[: match.b], message[match.b + match.size :]
+            return f"{head.rstrip()} (as above){tail}".strip()
+    return message
 
 
 class Narrator:
@@ -35,6 +53,7 @@ class Narrator:
         self.settings = settings
         self.console = Console(quiet=quiet, highlight=False, soft_wrap=True)
         self._said: dict[ObjectKey, str] = {}
+        self._told: deque[str] = deque(maxlen=TOLD)
         self._status = self.console.status("")
         self._last: dict[ObjectKey, float] = {}
         self._since: dict[ObjectKey, float] = {}
@@ -200,7 +219,10 @@ class Narrator:
 
     def _line(self, key: object, message: str, style: str) -> None:
         clock = time.strftime("%H:%M:%S")
-        text = escape(message)
+        shown = without_repetition(message, self._told)
+        if style == "red":
+            self._told.append(message[:CAUSE])
+        text = escape(shown)
         self.console.print(
             f"{clock}  {escape(str(key))}  {f'[{style}]{text}[/]' if style else text}"
         )

@@ -1,0 +1,31 @@
+"""What `up` prints for a person: a cause is told once."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.cli.narrator import REPETITION, without_repetition
+
+CAUSE = "revision web--r3: Container crashing: app. app's last output: no module named fancy"
+FAILED = f"RevisionFailed: {CAUSE}. web--r2 still serves"
+
+
+def test_a_cause_that_was_told_is_not_told_again():
+    """What is new in a line stays: the reason, the verb, what serves now."""
+    rollback = f"roll back to revision web--r2: {CAUSE}"
+    assert without_repetition(rollback, [FAILED]) == "roll back to revision web--r2 (as above)"
+    condition = f"RolledBack: {CAUSE}; revision web--r2 serves until the spec changes"
+    assert without_repetition(condition, [FAILED]) == (
+        "RolledBack (as above); revision web--r2 serves until the spec changes"
+    )
+
+
+@given(st.text(max_size=REPETITION - 1), st.lists(st.text(max_size=200)))
+def test_a_short_line_is_never_cut(message, told):
+    """Only a long part is left out, so that no line loses its sense."""
+    assert without_repetition(message, told) == message
+
+
+@given(st.text(min_size=REPETITION, max_size=300))
+def test_the_same_line_is_short_the_second_time(message):
+    """Whatever it says."""
+    assert len(without_repetition(message, [message])) <= len("(as above)") + 1
