@@ -42,6 +42,7 @@ from reconciler.sources.orders import (
     orders_of,
     promotions_of,
     rollbacks_of,
+    rotations_of,
     with_pauses,
 )
 from reconciler.sources.policy import with_sync_policy
@@ -215,6 +216,7 @@ class Intake:
             evaluations=snapshot.evaluations,
             orders=orders_of(documents, self._store),
             rollbacks=rollbacks_of(documents, self._store),
+            rotations=rotations_of(documents, self._store),
             gateway=snapshot.gateway,
             ca=settings.ca_file.read_text("utf-8") if settings.ca_file else None,
             promotions=promotions_of(documents, self._store),

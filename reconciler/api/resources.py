@@ -276,6 +276,7 @@ class ContainerAppSpec(ResourceSpec):
     steps: tuple[RolloutStep, ...] = ()  # of a BlueGreen rollout
     evaluator: str = ""  # the API key with which steps are evaluated
     promoted: int = 0  # the weight up to which `moorage promote` lets the steps go on
+    rotated: tuple[tuple[str, str], ...] = ()  # name and SHA-256 of keys that are to be replaced
     instead: str = ""  # the revision that a person wants to serve, by `moorage rollback`
     place: str = field(default="", compare=False)  # file:line of the document's spec, for messages
 

@@ -52,8 +52,11 @@ def _lines(value: Mapping[str, Any], heading: str, width: int | None) -> Iterato
     for problem in value.get("problems", ()):
         yield from _styled(hang("! ", f"the last save is refused: {problem}", width), "red")
     for trouble in troubles(documents):
-        head = f"! {', '.join(trouble.documents)}: "
-        yield from _styled(hang(head, f"{trouble.reason}: {trouble.message}", width), "red")
+        sign, style = ("…", "yellow") if trouble.passes else ("!", "red")
+        head = f"{sign} {', '.join(trouble.documents)}: "
+        yield from _styled(hang(head, f"{trouble.reason}: {trouble.message}", width), style)
+        if trouble.passes:
+            continue
         if trouble.remedy:
             yield from map(Text, hang("  what to do: ", trouble.remedy, width))
         yield from map(Text, hang("  more: ", f"moorage explain {trouble.reason}", width))

@@ -24,6 +24,11 @@ class Complaint:
     message: str
     remedy: str
 
+    @property
+    def passes(self) -> bool:
+        """Whether it ends by itself."""
+        return self.remedy == "wait"
+
 
 def verdict(status: Mapping[str, Any]) -> str:
     """The whole status in one or a few sentences."""

@@ -27,6 +27,7 @@ def decided(app: ContainerAppSpec, world: World) -> ContainerAppSpec:
     promoted, weight = world.promotions.get(app.service, ("", 0))
     return replace(
         app,
+        rotated=world.rotations.get(app.service, ()),
         instead=instead if refused == app.revision else "",
         promoted=weight if promoted == app.revision else 0,
     )

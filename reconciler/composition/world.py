@@ -58,6 +58,7 @@ class World:
     evaluations: Mapping[Path, tuple[Expectation, ...]] = field(default_factory=dict)
     orders: Mapping[tuple[str, str], Order] = field(default_factory=dict)
     rollbacks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    rotations: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     gateway: Tree | Missing | None = None
     ca: str | None = None
     promotions: Mapping[str, tuple[str, int]] = field(default_factory=dict)

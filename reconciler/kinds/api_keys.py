@@ -46,6 +46,16 @@ def changes(spec: ContainerAppSpec, found: Mapping[str, Any], origin: Origin) ->
     )
 
 
+def rotations(spec: ContainerAppSpec, keys: tuple[tuple[str, str], ...]) -> tuple[Change, ...]:
+    """The keys that a person wants replaced and that still have the old value."""
+    path = "configuration.secrets[" + PREFIX + "{}]"
+    return tuple(
+        Change(path.format(name), "(secret)", "(new secret)", "hot")
+        for name, value in keys
+        if (name, value) in spec.rotated and name in spec.key_names
+    )
+
+
 def written(
     spec: ContainerAppSpec, found: Mapping[str, Any], origin: Origin, values: Mapping[str, str]
 ) -> list[dict[str, Any]]:
@@ -60,7 +70,13 @@ def written(
         for entry in found["properties"]["configuration"].get("secrets") or []
         if entry["name"] not in (*dropped, *wanted)
     ]
-    return [*kept, *({"name": name, "value": values.get(name) or new_key()} for name in wanted)]
+    refused = {
+        PREFIX + name
+        for name, value in hashes({each: values[each] for each in wanted if each in values})
+        if (name, value) in spec.rotated
+    }
+    usable = {name: value for name, value in values.items() if name not in refused}
+    return [*kept, *({"name": name, "value": usable.get(name) or new_key()} for name in wanted)]
 
 
 def hashes(values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

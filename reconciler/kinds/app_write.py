@@ -48,9 +48,10 @@ def decide(
     seen: Seen,
     step: Step,
     differences: tuple[Change, ...],
+    keys: tuple[tuple[str, str], ...] = (),
 ) -> AppWrite:
-    """What to write next, given the rollout's next `step` and the `differences` outside the
-    template.
+    """What to write next, given the rollout's next `step`, the `differences` outside the template,
+    and the `keys` that exist, by name and SHA-256.
 
     Somebody else's app gets its configuration first, by itself: whatever becomes of the template,
     it is known whose the app is, and its traffic stays where it is. Revisions are switched on and
@@ -64,6 +65,7 @@ def decide(
     configuration = (
         *(change for change in differences if change not in waiting),
         *api_keys.changes(spec, found, origin),
+        *api_keys.rotations(spec, keys),
         *adoption.traffic_change(found, held),
     )
     steps = _step_changes(spec, found, seen, step)

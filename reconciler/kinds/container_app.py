@@ -85,13 +85,14 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         boot = self.trials.boot(seen, before)
         verdict = await self._judge(spec, aim, found, seen, boot)
         step = await self._step(spec, found, seen, differences, verdict, aim.hold)
-        write = app_write.decide(aim.spec, found, origin, seen, step, differences)
+        head = await self._head(aim.spec, found, origin, before)
+        write = app_write.decide(aim.spec, found, origin, seen, step, differences, head.api_keys)
         reached = await self._reached(aim.spec, found, seen)
         if any(mark.status is Status.FALSE for mark in reached):
             self.looks.turns.hurry(spec.service)
         tale = await self.causes.tale(aim.spec, found, seen, step, verdict, aim.held, reached)
         head = replace(
-            await self._head(aim.spec, found, origin, before),
+            head,
             boot=boot,
             asked_revision=spec.revision,
             held=aim.held.cause if aim.held else None,
@@ -349,12 +350,12 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         self, spec: ContainerAppSpec, found: Mapping[str, Any], before: AppOutputs | None
     ) -> tuple[tuple[str, str], ...]:
         """Name and SHA-256 of each API key that exists; read from Azure only when a name is not
-        known yet.
+        known yet, or its key is being replaced.
         """
         there = api_keys.names_in(found)
         last = before.api_keys if before else ()
         known = tuple((name, value) for name, value in last if name in there)
-        if there <= {name for name, _ in known}:
+        if there <= {name for name, _ in known} and not set(known) & set(spec.rotated):
             return known
         return api_keys.hashes(await apps.list_secrets(self.arm, spec.resource_group, spec.name))
 

@@ -84,6 +84,33 @@ def _all(
                 yield service, tuple(json.loads(text))
 
 
+def order_rotation(store: Store, service: str, key: str, refused: str, at: float) -> None:
+    """Let another API key take the place of the one whose SHA-256 is `refused`. The order stays and
+    asks for nothing more once the key is another.
+    """
+    known = json.loads(store.get(_rotation(service)) or "{}")
+    store.put(_rotation(service), json.dumps({**known, key: refused}))
+    store.put("approvals", str(at))
+
+
+def rotations_of(
+    documents: Sequence[Loaded], store: Store
+) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Name and SHA-256 of the API keys that are to be replaced, by service."""
+    found = {}
+    for loaded in documents:
+        service = loaded.document.metadata.name
+        if isinstance(loaded.document, InferenceService) and (
+            text := store.get(_rotation(service))
+        ):
+            found[service] = tuple(sorted(json.loads(text).items()))
+    return found
+
+
+def _rotation(service: str) -> str:
+    return f"rotation {service}"
+
+
 def order_pause(store: Store, document: DocumentRef, at: float) -> None:
     """Write nothing for the document until `end_pause`, and wake the daemon."""
     store.put(_paused(document), store.get(_paused(document)) or str(at))

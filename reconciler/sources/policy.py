@@ -46,7 +46,7 @@ def _words(item: Desired) -> str:
     """
     spec = item.spec
     if isinstance(spec, ContainerAppSpec):
-        return fingerprint(replace(spec, instead=""))
+        return fingerprint(replace(spec, instead="", rotated=()))
     if not isinstance(spec, CatalogueSpec) or not any(adapter.order for adapter in spec.adapters):
         return item.fingerprint
     return fingerprint(
