@@ -44,6 +44,7 @@ from reconciler.cli import (
     toolkit,
     train,
     up,
+    usage,
     validate,
     wait,
 )
@@ -101,6 +102,7 @@ for command in (
     events.events,
     logs.logs,
     key.key,
+    usage.usage,
     client.client,
     wait.wait,
     diagnose.diagnose,

@@ -4,10 +4,13 @@ sleeps, and answers for it. The service's replicas are stand-ins that load no mo
 
 import asyncio
 import ssl
+from datetime import date
 
 import openai
 import pytest
 
+from reconciler.composition.environment import share_of
+from reconciler.kinds.gateway_usage import read_usage, totals
 from tests import tiny_model
 from tests.benchmarks.models import images
 from tests.e2e.inside import inside
@@ -82,3 +85,14 @@ async def test_a_sleeping_service_answers_through_the_gateway(stage):
         assert said[0].startswith("phi for ")
         assert [model.id async for model in client.models.list()] == ["phi"]
         await daemon.until(lambda: state() == "ready", "the status says that phi is awake")
+        assert await used(daemon.daemon) == [("default", 2)]
+
+
+async def used(daemon):
+    """Requests by key, once a gateway has written them."""
+    name = daemon.composition.names["default"]
+    share = daemon.shares.open(share_of(name))
+    async with asyncio.timeout(30):
+        while not (found := await read_usage(share, "gateway/default", date(2026, 1, 1))).lines:
+            await asyncio.sleep(0.5)
+    return [(line.key, line.requests) for line in totals(found.lines, "key")]
