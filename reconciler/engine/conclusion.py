@@ -6,6 +6,7 @@ It comes after `reconcile` or `deletion` and tells `controller` whom to wake.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -18,11 +19,14 @@ from reconciler.engine.record import ObjectRecord, Phase, public
 from reconciler.engine.result import Outcome
 from reconciler.engine.summary import Summary
 
+EPISODE = 60.0  # seconds without throttling after which it is told anew
+
 
 @dataclass
 class Conclusion:
     ledger: Ledger
     summary: Summary
+    _throttled: float = -math.inf  # when it last happened to any object
 
     def conclude(
         self, item: Desired | Gone, outcome: Outcome
@@ -68,15 +72,25 @@ class Conclusion:
             self._event(event)
 
     def _report(self, item: Desired | Gone, outcome: Outcome, before: ObjectRecord | None) -> None:
-        """One event per transition; repeating the same trouble is none."""
+        """One event per transition; repeating the same trouble is none. Throttling is of the whole
+        subscription: the object that meets it first speaks for all.
+        """
+        told = outcome.reason is Reason.THROTTLED and self._throttles()
         if outcome.event is not None:
             self._event(outcome.event)
         elif (
             outcome.reason is not None
             and outcome.troubled
+            and not told
             and (before is None or (before.phase, before.reason) != (outcome.phase, outcome.reason))
         ):
             self._event(warning(outcome.reason, outcome.message, item.key, item.document))
+
+    def _throttles(self) -> bool:
+        """Note that Azure throttles; whether that is told already."""
+        now = self.ledger.clock.elapsed()
+        before, self._throttled = self._throttled, now
+        return now - before < EPISODE
 
     def _event(self, event: Event) -> None:
         self.ledger.store.add_event(event, self.ledger.clock.now())

@@ -32,8 +32,8 @@ PATIENCE = 5.0  # seconds for all of it
 FRESH = 20.0  # seconds in which a service's words are not asked for again
 _SECRET = re.compile(
     r"(?i)(mk-[\w-]{16,}|hf_\w{16,}|bearer\s+\S+|eyJ[\w-]+\.[\w-]+\.[\w-]+"
-    r"|[\w-]*(?:password|passwd|secret|token|api[_-]?key|account[_-]?key|sig)[\w-]*\"?\s*[=:]\s*"
-    r"\S+)"
+    r"|(?:[\w-]*(?:password|passwd|secret|token|api[_-]?key|account[_-]?key)[\w-]*|\bsig)"
+    r"\"?\s*[=:]\s*\S+)"
 )
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\S+\s+(?:std(?:out|err) [FP] )?")
 # Lines without a word, and those with which the log stream itself begins.
@@ -109,9 +109,13 @@ class Causes:
         """
         details = [each.details for each in seen.mine if each.details and not each.ready][:1]
         words = await self._remembered(f"{spec.revision} fails", self._words(spec, found))
+        room = ""
+        if not seen.mine:  # no replica was ever placed
+            full = quota.full(self.arm, spec, found)
+            room = await self._remembered(f"{spec.revision} lacks", full)
         others = [each.name for each in seen.carrying if each.name != spec.revision]
         serving = f"{', '.join(others)} still serves" if others and seen.serves else ""
-        parts = [said or f"revision {spec.revision} is not healthy", words, *details]
+        parts = [said or f"revision {spec.revision} is not healthy", room, words, *details]
         parts.append(serving or "nothing serves meanwhile")
         return ". ".join(part.rstrip(".") for part in dict.fromkeys(parts) if part)
 

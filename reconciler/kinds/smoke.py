@@ -13,6 +13,7 @@ import aiohttp
 
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm.clients import Arm
+from reconciler.engine.errors import Throttled
 
 PATIENCE = aiohttp.ClientTimeout(total=10)
 LONGEST = 4096  # bytes of an answer that are read
@@ -50,6 +51,8 @@ async def smoke(
         ) as answer:
             body = await answer.content.read(LONGEST)
             return _judge(revision, path, expected, answer.status, body)
+    except Throttled:  # kept for the host, after a 429 or 503
+        return SmokeAnswer(f"revision {revision}: GET {path} was answered 429 or 503")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return SmokeAnswer(f"revision {revision}: GET {path} got no answer: {type(error).__name__}")
 

@@ -255,3 +255,21 @@ async def test_a_rotated_key_is_told_and_the_share_registered_anew(stage, capsys
         await arm.post_json(f"{scope}/regenerateKey", "2025-06-01", {"keyName": "key1"})
         await up.until(lambda: "StorageKeyRotated" in up.events(), "the rotation is told")
         await up.converged("web-rotated")
+
+
+async def test_a_quota_without_gpus_is_told(stage, capsys):
+    """No replica is ever placed: the revision fails with the quota and what is left of it, and
+    comes up by itself once there is one.
+    """
+    gpu = {"name": "gpu", "workloadProfileType": "Consumption-GPU-NC8as-T4"}
+    stage.code("web-gpu")
+    stage.save(
+        environment("gpu", workloadProfiles=[gpu]),
+        service("web-gpu", environment="gpu", workloadProfileName="gpu",
+                progressDeadlineSeconds=10),
+    )  # fmt: skip
+    script(stage, {"fault": "NoGpuQuota"})
+    async with inside(stage, "gpu") as up:
+        await stands(up, "gpu", "RevisionFailed", "0 of 0, 0 left", capsys)
+        script(stage)
+        await up.converged("web-gpu")

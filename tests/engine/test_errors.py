@@ -220,3 +220,40 @@ async def test_blindness_makes_ready_unknown(harness):
         assert harness.condition(controller, "Ready")[0] == "True"
         await asyncio.sleep(200)
         assert harness.condition(controller, "Ready") == ("Unknown", "NotObserved")
+
+
+@pytest.mark.looptime
+async def test_throttling_is_told_once_an_episode(harness):
+    """It is of the whole subscription: however many objects meet it, and however often it comes and
+    goes within a minute, one event tells of it.
+    """
+    throttled = [Throttled(Reason.THROTTLED, "slow down", 5.0) for _ in range(12)]
+    harness.kind.errors["create"] = throttled[:6]
+    things = [harness.thing(f"t{number}", size=1) for number in range(3)]
+    async with harness.running(*things) as controller:
+        assert await controller.settled() is ExitClass.DONE
+        assert harness.reasons(controller).count("Throttled") == 1
+        await asyncio.sleep(120)
+        harness.kind.errors["observe"] = throttled[6:]
+        await asyncio.sleep(70)
+        assert harness.reasons(controller).count("Throttled") == 2, "another episode"
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("reason", "seconds"), [(Reason.AWAITING_PROMOTION, 0), (Reason.REPLICAS_MISSING, 30)]
+)
+async def test_what_serves_and_waits_for_a_person_ends_a_command(harness, reason, seconds):
+    """With 4: at once where only a person can go on, and after half a minute without replicas,
+    because the GPU of one that ends may still count.
+    """
+    harness.cloud.objects["app"] = {"size": 1}
+    harness.kind.observation["app"] = {
+        "ready": False, "serves": True, "reason": reason, "poll_after": 1.0,
+    }  # fmt: skip
+    begun = asyncio.get_running_loop().time()
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        assert await controller.settled() is ExitClass.WAITING_FOR_HUMAN
+        assert seconds <= asyncio.get_running_loop().time() - begun <= seconds + 5
+        assert harness.condition(controller, "Progressing") == ("False", reason)
+        assert harness.condition(controller, "Synced") == ("False", reason)

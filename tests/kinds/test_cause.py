@@ -16,6 +16,8 @@ from reconciler.kinds.cause import LONGEST, plain
         ("Authorization: Bearer abcdefghijklmnop", "Authorization: (secret)"),
         ("HF_TOKEN=hf_abcdefghijklmnopqrstuv", "(secret)"),
         ("the value is s3cr3t-value", "the value is (secret)"),
+        ("ReplicaAssigned: Replica 'a'", "ReplicaAssigned: Replica 'a'"),
+        ("GET /f?sv=2024&sig=abc%2Fdef", "GET /f?sv=2024&(secret)"),
         ("{broken json", "{broken json"),
     ],
 )  # fmt: skip
