@@ -104,10 +104,12 @@ class Adapters:
         """Stop answering with versions that are no longer wanted, start to load those that are, and
         unload those that no request uses. Loads go on in tasks.
         """
+        # Once, with the first catalogue: copies of a former run would fill the disk.
         if self._wanted and not self._swept:
             kept = {(a.name, v.digest) for a in self._wanted.values() for v in _versions(a)}
             await self._in_thread(self._copies.sweep, kept)
             self._swept = True
+        # Removals first, so that their slots are free for what is loaded in this step.
         for name in (self._served.keys() | self._canaries.keys()) - self._wanted.keys():
             self._replace(self._canaries, name, None)
             self._replace(self._served, name, None)
@@ -194,6 +196,7 @@ class Adapters:
         except AdapterError as error:
             self._failed(name, wanted, error)
             return
+        # The catalogue may have changed during the load, which takes seconds.
         if self._belongs(name, wanted, place):
             self._replace(place, name, version)
         else:

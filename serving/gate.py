@@ -44,6 +44,7 @@ class Gate:
     async def _http(self, scope: Scope, stream: Receive, send: Send) -> None:
         receive = Incoming(stream)
         door: Door | None = getattr(scope["app"].state, "moorage", None)
+        # Probes first: they carry no key, and are answered before the engine is there.
         if is_probe(scope):
             await _probe(scope, door)(send)
             return
@@ -58,6 +59,8 @@ class Gate:
         if refusal is None and scope["path"] in ADMIN:
             await self._admin(door, scope, receive, send)
             return
+        # Routes and the replica's state are judged before the key: they are the same for every
+        # client.
         refusal = refusal or _closed(door)
         if refusal is not None or door is None:
             await answer_and_drop(refusal or _UNAUTHORIZED, scope, receive, send)

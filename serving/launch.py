@@ -89,10 +89,12 @@ class Launch:
             await self._drain(ended)
             code, message = 0, "Stopped"
         else:
+            # vLLM often ends soon after its engine and prints the cause meanwhile.
             if not ended.done():
                 await asyncio.wait({ended}, timeout=_DEATH)
             code, message = 1, self._epitaph()
             log.error("%s", message)
+        # Workers that outlive vLLM would hold the port and the GPU's memory against the next start.
         beat.cancel()
         await asyncio.to_thread(kill_descendants, os.getpid())
         bury(self._child.pid)
@@ -118,6 +120,7 @@ class Launch:
         """
         assert self._child is not None
         assert self._control is not None
+        # Before vLLM has reported for the first time, nothing runs that a drain could wait for.
         if self._state:
             self._control.send({"type": "drain"})
             self._report("Draining")

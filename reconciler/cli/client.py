@@ -23,6 +23,7 @@ from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
     from reconciler.cli.snippets import Access
+    from reconciler.engine.store import Store
     from reconciler.settings import Settings
 
 
@@ -86,7 +87,7 @@ def client(
             print()
 
 
-def _document(store: Any, service: str, title: str) -> dict[str, Any]:
+def _document(store: Store | None, service: str, title: str) -> dict[str, Any]:
     from reconciler.web.status import status_of
 
     services = [

@@ -26,6 +26,9 @@ from reconciler.cli.context import (
 from reconciler.cli.exits import CommandError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from reconciler.arm.clients import Arm
     from reconciler.engine.store import Store
 
 EVENTS = 40
@@ -180,7 +183,7 @@ async def _all_logs(services: list[str], target: Target, state_dir: StateDir) ->
     return lines
 
 
-async def _service_logs(arm: Any, service: str) -> Any:
+async def _service_logs(arm: Arm, service: str) -> AsyncIterator[str]:
     from reconciler.arm.logs import event_endpoint, log_token, stream_logs
     from reconciler.cli.apps import find_app
     from reconciler.cli.logs import containers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -21,9 +21,13 @@ from reconciler.cli.context import (
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from reconciler.api.resources import ResourceSpec
     from reconciler.composition import Composition
     from reconciler.engine.external import Desired
+    from reconciler.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="What the documents ask for, for other tools.")
 
@@ -55,7 +59,7 @@ def arm(file: Files = None, target: Target = None, state_dir: StateDir = None) -
     print(f"# {_creation(group)}\n# {_deployment(group.spec.name)}", file=sys.stderr)
 
 
-async def _compose(settings: Any, files: Any) -> Composition:
+async def _compose(settings: Settings, files: Sequence[Path]) -> Composition:
     """The desired objects, by the daemon's own code, on a copy of the daemon's state."""
     from reconciler.daemon import Daemon
     from reconciler.engine.store import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,8 @@ from reconciler.cli.context import Service, StateDir, Target, Yes, ask, settings
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from reconciler.arm.clients import Arm
     from reconciler.settings import Settings
 
@@ -60,7 +62,7 @@ def warm(
     asyncio.run(_within(_warm(settings, service, name), timeout, f"{service} was asked and"))
 
 
-async def _within(work: Any, timeout: float, what: str) -> None:
+async def _within(work: Awaitable[None], timeout: float, what: str) -> None:
     try:
         await asyncio.wait_for(work, timeout)
     except TimeoutError:

@@ -93,6 +93,7 @@ class Controller:
         `retain` would spare it.
         """
         changed = self._ledger.replace(desired, documents, complete=complete, purge=purge)
+        # Conditions at once: a person who saved must not read the state of the version before.
         self._refresh_all()
         return self._wake(changed)
 
@@ -258,6 +259,7 @@ class Controller:
             delay = self._backoff.delay(key)
             self._queue.add_after(key, delay, hold=True)
             return delay
+        # Any other outcome ends a series of failures, also one that waits.
         self._backoff.forget(key)
         if outcome.after is not None and outcome.phase is not Phase.DELETED:
             self._queue.add_after(key, outcome.after, hold=outcome.hold)

@@ -45,6 +45,7 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
         return under_way
     if deleting and ledger.record(gone).verb is not None:
         return _finished(writer, gone, Wrote("deleted"))
+    # The operation has ended by now; only the decision to delete is still open.
     if left > 0 and not ledger.store.approved(
         gone.key, "delete"
     ):  # a person who approved it made no mistake
@@ -98,6 +99,7 @@ async def _delete_now(writer: Writer, gone: Gone) -> Outcome:
         if not await writer.kind(gone.key).exists(gone.identity):
             return _finished(writer, gone, None)  # somebody else deleted it: nobody need be asked
         raise WaitingForHuman(Reason.AWAITING_APPROVAL, f"would {verb} {gone.key}")
+    # Azure refuses to delete what is in use, so its users go first.
     users = blockers(writer, gone.key)
     if users:
         names = ", ".join(map(str, users))
@@ -106,6 +108,7 @@ async def _delete_now(writer: Writer, gone: Gone) -> Outcome:
         )
     with writer.permit(gone):
         wrote = await writer.kind(gone.key).delete(gone.identity)
+    # No operation: the object is gone already, so there is nothing to poll.
     if wrote is None or wrote.operation is None:
         return _finished(writer, gone, wrote)
     writer.issued(gone, "delete", wrote, (REMOVAL,))

@@ -70,6 +70,7 @@ class Writer:
         writes = {
             signature(change): record.writes.get(signature(change), 0) + 1 for change in changes
         }
+        # A daemon that dies after this polls the operation, and does not write a second time.
         operation = wrote.operation if wrote else None
         identity = self.ledger.identity(item)
         record = replace(

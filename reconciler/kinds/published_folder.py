@@ -172,6 +172,7 @@ class PublishedFolder:
         task = self._uploads.get(place)
         if task is None:
             task = self._uploads[place] = asyncio.create_task(self._publish(place, tree))
+        # A worker must not be held by gigabytes; the next pass finds the upload under way.
         await asyncio.wait([task], timeout=AT_ONCE)
         if not task.done():
             return Wrote(f"publish {spec.prefix}: {len(tree.files)} files, {size_text(tree.size)}")
@@ -224,12 +225,15 @@ class PublishedFolder:
         """
         now = self.clock()
         at, task = self._looks.get(place, (now, None))
+        # A failed look is not shared: its error was the other service's and may be over.
         if task is None or now - at > FRESH or _failed(task):
             self._forget(now - UNUSED)
             share, known = self.shares.open(place.share), self._stamps.get(place)
             task = asyncio.create_task(publish.verify(share, place.prefix, _local(tree), known))
             task.add_done_callback(_failed)  # nobody may be left to hear of it
             self._looks[place] = (now, task)
+        # Shielded, because the look is shared: one service's cancelled pass must not end it for
+        # others.
         return await asyncio.shield(task)
 
     def _forget(self, before: float) -> None:

@@ -82,6 +82,7 @@ def next_step(
             back = "Surge" if strategy == "BlueGreen" else strategy  # all at once
             return _forward(hold.serves, back, revisions, weights, Verdict(), Course())
         return _backward(hold.serves, revisions, weights)
+    # Without another good revision a failed one stays: there is nothing to go back to.
     good = verdict.instead or last_good(wanted, revisions, weights)
     if verdict.failed and good:
         return Step(Action.HOLD, (wanted, good), message=verdict.failed)
@@ -119,6 +120,7 @@ def _forward(
         return Step(Action.WRITE, (wanted,), message=f"revision {wanted} is to be created")
     if not found.active:
         return Step(Action.ACTIVATE, (wanted,), message=f"revision {wanted} exists and is inactive")
+    # Health comes from the revision and never from the operation, which ends before replicas start.
     if not found.serving:
         return Step(Action.WAIT, (wanted,), message=_waiting(found))
     if not verdict.answered:

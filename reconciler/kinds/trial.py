@@ -59,6 +59,7 @@ class Trials:
         if found is None or not found.active or found.serving:
             return None
         known = before.boot if before else None
+        # After a restart of the machine the clock starts at zero, so older instants mean nothing.
         if known is None or (known.revision, known.period) != (found.name, self.clock.boot):
             known = Boot(found.name, self.clock.boot, now, restarts=_restarts(seen))
         if not found.failed:
@@ -89,6 +90,8 @@ class Trials:
     def _overdue(self, seen: Seen, wanted: Revision, boot: Boot) -> str:
         now, fresh = self.clock.elapsed(), seen.proven_before != wanted.name
         crashes = _restarts(seen) - boot.restarts
+        # ActivationFailed is final. Otherwise Azure restarts a container for ever, so the number of
+        # restarts and the time decide.
         gave_up = wanted.running == "ActivationFailed"
         lasting = boot.failing is not None and now - boot.failing >= PATIENCE
         if gave_up or lasting or (wanted.failed and fresh and crashes >= CRASHES):
@@ -111,6 +114,8 @@ class Trials:
         if name != wanted.name:
             since = now
         self._wrong[spec.name] = (wanted.name, since)
+        # A wrong answer of the app itself will stay wrong. One that the ingress makes may be a
+        # route that is not there yet.
         patience = WRONG if answer.by_app else spec.deadline_seconds
         if now - since >= patience:
             return Verdict(failed=answer.wrong, answered=False, message=answer.wrong)

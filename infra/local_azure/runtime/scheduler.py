@@ -174,6 +174,7 @@ class Scheduler:
             if replica.record.key not in self._workloads:
                 self._retire(replica)
             replica.set_ailment(self._ailments.get(replica.record.app_id.lower(), ""))
+        # After the retirements, so that freed quota is used in the same pass.
         for replica in placement.place(self._claimants(), self._quotas):
             replica.start(self._images, self._state_dir)
         self._push()
@@ -237,6 +238,8 @@ class Scheduler:
             demand = self._demands[workload.key] = Demand()
             adopted = sum(replica.record.key == workload.key for replica in self._living())
             known = self._memory.of(workload.key)
+            # Also with minReplicas 0: Azure starts one replica of a new revision to see whether it
+            # runs.
             if adopted or not (known.booted and known.proven):
                 demand.need(now, max(adopted, 1))
             self._memory.update(workload.key, booted=True)
@@ -263,6 +266,7 @@ class Scheduler:
     async def _end(self, replica: Replica, *, served: bool) -> None:
         """Out of the ingress first; then SIGTERM, grace, SIGKILL."""
         self._push()
+        # Requests that were routed to it a moment ago must still arrive, as on Container Apps.
         if served:
             await self._edge.settled(timeout_s=2)
             await asyncio.sleep(_SETTLE_S)
@@ -307,6 +311,7 @@ class Scheduler:
                 replica = await Replica.adopt(
                     directory, self._log, self._wake_up, speed=self._speed
                 )
+            # A damaged record costs its own replica: the scheduler makes another one.
             except (ShimGoneError, OSError, ValueError, TypeError, KeyError):
                 with suppress(OSError, ValueError, TypeError, KeyError):
                     processes.kill_all(read_record(directory).label)
