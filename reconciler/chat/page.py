@@ -19,7 +19,7 @@ import gradio as gr
 from reconciler.chat import versions, wording
 from reconciler.chat.endpoint import Endpoint, EndpointAnswer, EndpointError, ServedModel
 from reconciler.chat.state import Look, State, StateKind
-from reconciler.chat.talk import Asked, Messages, Talk, kept, plain, signed
+from reconciler.chat.talk import ChatQuestion, Messages, Talk, kept, plain, signed
 from reconciler.chat.versions import choices
 
 EVERY = 3.0  # seconds between looks
@@ -247,7 +247,7 @@ class Page:
         talk = self._talk(request)
         if text.strip():
             talk.waiting.append(
-                Asked(text.strip(), choice, system, temperature, top_p, int(length))
+                ChatQuestion(text.strip(), choice, system, temperature, top_p, int(length))
             )
         return "", wording.waiting([each.text for each in talk.waiting])
 
@@ -283,7 +283,9 @@ class Page:
         finally:
             talk.running = False
 
-    async def _one(self, told: Messages, one: Asked) -> AsyncIterator[tuple[Messages | None, str]]:
+    async def _one(
+        self, told: Messages, one: ChatQuestion
+    ) -> AsyncIterator[tuple[Messages | None, str]]:
         """The conversation as one answer grows, and what is said of its speed."""
         yield None, wording.pace(None)
         text = ""

@@ -13,7 +13,7 @@ Messages = list[dict[str, Any]]
 _MARK = "\n\n\u2063"
 
 
-class Asked(NamedTuple):
+class ChatQuestion(NamedTuple):
     """A message with what was chosen when it was sent."""
 
     text: str
@@ -28,7 +28,7 @@ class Asked(NamedTuple):
 class Talk:
     """A session's state. `running` says that an answer grows, which then takes what waits too."""
 
-    waiting: deque[Asked] = field(default_factory=deque)
+    waiting: deque[ChatQuestion] = field(default_factory=deque)
     running: bool = False
 
 
