@@ -84,7 +84,10 @@ class Backend:
         """Of the start under way, or of one that began now."""
         if self._wake is None:
             return progress(self._starts.predict(self.route), 0.0, None)
-        return progress(self._told, _now() - self._began, self._report)
+        running = None
+        if self._report is not None:
+            running = (datetime.now(UTC) - self._report.started_at).total_seconds()
+        return progress(self._told, _now() - self._began, self._report, running)
 
     def state(self) -> RoutedState:
         """What others are told."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
@@ -23,6 +24,7 @@ LEEWAY = 60.0  # seconds by which clocks may differ
 KEYS_LAST, KEYS_AGAIN = 86_400.0, 60.0  # seconds: keys are fetched again; an unknown one is sought
 FAILED_AGAIN = 5.0  # after which a tenant that could not be asked is asked again
 _CHECKED = 1000  # tokens whose check is remembered
+_SUBJECT = re.compile(r"[\w.@-]{1,90}", re.ASCII)  # what a replica and its log take of a name
 _LONGEST = 32 << 10  # bytes of a token
 
 
@@ -146,7 +148,7 @@ def _holder(policy: EntraPolicy, claims: dict[str, Any]) -> TokenHolder:
     if claims.get("tid", policy.tenant) != policy.tenant:
         raise TokenRefusedError(401, "The token is of another tenant.")
     subject = claims.get("oid") or claims.get("sub")
-    if not isinstance(subject, str) or not subject:
+    if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
         raise TokenRefusedError(401, "The token does not say whose it is.")
     has = {*_texts(claims.get("roles")), *_texts(claims.get("groups")), subject}
     grant = next((one for one in policy.allow if one.value in has), None)
@@ -155,7 +157,7 @@ def _holder(policy: EntraPolicy, claims: dict[str, Any]) -> TokenHolder:
         if "groups" in (claims.get("_claim_names") or {}):
             text += " It has too many groups to name them: use an app role."
         raise TokenRefusedError(403, text)
-    return TokenHolder(subject[:100], grant, float(claims["exp"]))
+    return TokenHolder(subject, grant, float(claims["exp"]))
 
 
 def _texts(value: object) -> list[str]:

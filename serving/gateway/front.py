@@ -35,6 +35,7 @@ from serving.routes import EVALUATION, METRICS, PROBES, STATE, refuse_route, tra
 from serving.routes import allowed_method as method_of
 
 _ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+_PRINTABLE = re.compile(r"[ -~]{1,1024}")
 _LISTED = 20
 # Of a caller's headers a service sees these. The key is the gateway's own.
 _PASSED = ("content-type", "accept", "x-moorage-sticky", "traceparent", "tracestate")
@@ -270,6 +271,10 @@ class Front:
         length = asked.request.content_length
         if length is not None and length > most:
             raise RefusedError(too_large(most))
+        if asked.request.headers.get("expect", "").lower() == "100-continue":
+            # Such a client sends its body only when it is asked to.
+            await asked.request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            asked.request.writer.output_size = 0
         with self._lane.room(most if length is None else length):
             return await read(_receiver(asked.request), asked.headers, most)
 
@@ -328,7 +333,9 @@ def _names(directory: Directory, caller: Caller) -> str:
 
 def _passed(asked: Asked) -> dict[str, str]:
     headers = asked.request.headers
-    passed = {name: headers[name] for name in _PASSED if name in headers}
+    passed = {
+        name: headers[name] for name in _PASSED if _PRINTABLE.fullmatch(headers.get(name, ""))
+    }
     return {**passed, "content-type": "application/json", "x-request-id": asked.id}
 
 

@@ -37,9 +37,17 @@ class StartProgress:
 
 
 def progress(
-    prediction: StartPrediction, elapsed: float, report: ReplicaReport | None
+    prediction: StartPrediction,
+    elapsed: float,
+    report: ReplicaReport | None,
+    running: float | None = None,
 ) -> StartProgress:
-    """The stage that the clock says, as far as the replica's report allows it."""
+    """The stage that the clock says, as far as the replica's report allows it. `elapsed` seconds
+    have passed since the wake, `running` since the replica's own start, which says more.
+    """
+    if running is not None:
+        before = STAGES[: STAGES.index("runtime")]
+        elapsed = running + sum(prediction.stages.get(stage, 0.0) for stage in before)
     stages = [(stage, prediction.stages[stage]) for stage in STAGES if prediction.stages.get(stage)]
     if not stages:
         return StartProgress(None, 1, 1, _left(prediction.seconds, elapsed))

@@ -92,6 +92,7 @@ def _confused():
         (lambda: token(iss="https://login.example/other/v2.0"), 401, "issuer"),
         (lambda: token(tid="other"), 401, "another tenant"),
         (lambda: token(oid=None), 401, "does not say whose"),
+        (lambda: token(oid="a\nb: c"), 401, "does not say whose"),
         (lambda: token(key=OTHER), 401, "Signature"),
         (lambda: token(kid="two"), 401, "a key that its tenant does not have"),
         (_unsigned, 401, "a key that its tenant does not have"),
@@ -101,7 +102,7 @@ def _confused():
         (lambda: token(roles="Models.Use"), 403, "none of the app roles"),
         (lambda: token(roles=None, _claim_names={"groups": "src1"}), 403, "use an app role"),
     ],
-    ids=range(21),
+    ids=range(22),
 )
 async def test_a_token_opens_when_everything_in_it_holds(given, status, says):
     """Signature, issuer, audience, time, tenant and role: one that is wrong closes the gateway."""

@@ -1,5 +1,6 @@
 """What a caller meets at a gateway whose services are awake."""
 
+import asyncio
 import gzip
 import json
 
@@ -275,3 +276,19 @@ async def test_a_service_that_cannot_start_is_told_at_once(gateways):
             assert "no GPU is left in swedencentral (QuotaExceeded)" in error["message"]
             assert answer.headers["x-should-retry"] == "false"
     assert not phi.asked
+
+
+async def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(gateways):
+    """`Expect: 100-continue`, as curl sends it with long bodies, costs no second of waiting; a
+    refusal comes without the body.
+    """
+    phi = StandIn()
+    gateway = await gateways(phi=phi, routes={"phi": {"limits": Limits(body=1000)}})
+    url = gateway.url + "/v1/chat/completions"
+    for size, status in ((10, 200), (5000, 413)):
+        body = json.dumps({"model": "phi", "messages": [], "user": "x" * size}).encode()
+        headers = {"authorization": "Bearer sk-everything"}
+        asked = gateway.session.post(url, data=body, headers=headers, expect100=True)
+        async with asyncio.timeout(5), asked as answer:
+            assert answer.status == status
+    assert len(phi.seen) == 1

@@ -50,6 +50,15 @@ def test_the_report_bounds_what_the_clock_says(elapsed, seen, text):
     assert progress(FIVE, elapsed, seen).text("phi") == f"phi is starting: {text}"
 
 
+def test_a_gateway_that_came_later_knows_how_far_the_start_is():
+    """The replica's own start counts, not when this gateway first asked; a slow machine before it
+    changes nothing of what comes after.
+    """
+    for elapsed in (0, 300):
+        told = progress(FIVE, elapsed, report(loaded=False), 60)
+        assert told.text("phi").endswith("3 of 5 reading weights, about 90 s left")
+
+
 def test_without_stages_only_the_seconds_are_told():
     """A prediction of a total alone makes no stages up."""
     told = progress(StartPrediction(seconds=300), 100, None).text("phi")
