@@ -33,6 +33,7 @@ from reconciler.cli import (
     local_azure,
     logs,
     notify,
+    open_page,
     pause,
     plan,
     promote,
@@ -114,6 +115,7 @@ for command in (
     restart.warm,
 ):
     app.command()(command)
+app.command("open")(open_page.open_page)
 app.command()(chat.chat)
 app.command()(down.down)
 app.command()(train.train)

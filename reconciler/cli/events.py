@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from reconciler.cli.console import Console
     from reconciler.engine.events import Event
 
+ROOMY = 100  # columns for which events have columns of their own
 LOOK = 1.0  # seconds between two looks of --watch
 
 
@@ -46,6 +47,7 @@ def events(
 ) -> None:
     """Show what happened, latest last. Writes, drift put right, errors."""
     from reconciler.cli.console import Console
+    from reconciler.cli.layout import hang, width_of
 
     as_json = check_output(output)
     found, title, documents = _read(target, state_dir, document, limit)
@@ -55,7 +57,8 @@ def events(
         print_json({"target": title, "set": set_value(documents), "events": rows}, "EventList")
         return
     if not as_json:
-        console.print(header(title, documents), markup=False, soft_wrap=True)
+        for line in hang("", header(title, documents), width_of(console)):
+            console.print(line, markup=False, soft_wrap=True)
     seen: dict[str, int] = {}
     while True:
         fresh = [event for event in found if seen.get(_id(event)) != event.count]
@@ -102,7 +105,10 @@ def _print(console: Console, event: Event, *, as_json: bool) -> None:
     at = f"{age(time.time() - event.last):>4}" if width else _time(event.last)
     style = "yellow" if event.type.value == "Warning" else ""
     head = f"{at}  {event.type.value:<7}  "
-    text = f"{event.reason:<18}  {event.object}  {event.message}{times}"
+    reason = f"{event.reason:<18}"
+    if width is not None and width < ROOMY:  # what matters least goes first: type and columns
+        head, reason = f"{at}  ", event.reason
+    text = f"{reason}  {event.object}  {event.message}{times}"
     for line in hang(head, text, width):
         console.print(line, markup=False, soft_wrap=True, style=style)
 
