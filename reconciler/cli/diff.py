@@ -2,59 +2,152 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.cli.context import Output, check_output, print_json
+from reconciler.cli.context import (
+    Files,
+    Output,
+    StateDir,
+    Target,
+    check_output,
+    documents_of,
+    manifest_of,
+    print_json,
+    settings_of,
+)
 from reconciler.cli.exits import CommandError, Exit, words
 
 if TYPE_CHECKING:
     from reconciler.engine.diff import Comparison
+    from reconciler.engine.plan import PlanLine
     from reconciler.engine.rules import Rules
 
 
 def diff(
-    kind: Annotated[
+    what: Annotated[
         str,
         typer.Argument(
-            help="container-app, environment, environment-storage, storage-account, file-share,"
-            " log-analytics, resource-group or job.",
-            metavar="KIND",
+            help="A document's name or KIND/NAME; with --asked and --found container-app,"
+            " environment, environment-storage, storage-account, file-share, log-analytics,"
+            " resource-group or job.",
+            metavar="DOCUMENT|KIND",
         ),
     ],
     asked: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--asked", help="The body of a PUT or PATCH, as JSON; - is stdin.", metavar="FILE"
         ),
-    ],
+    ] = None,
     found: Annotated[
-        Path,
+        Path | None,
         typer.Option("--found", help="The body that a GET answers with.", metavar="FILE"),
-    ],
+    ] = None,
+    file: Files = None,
+    target: Target = None,
+    state_dir: StateDir = None,
     output: Output = "text",
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit with 3 if anything differs.")
     ] = False,
 ) -> None:
-    """Compare a request with what Azure says, as the daemon does. It reads the two files and
-    nothing else.
+    """Compare a document with Azure, and change nothing. With --asked and --found it
+    compares a request with an answer, as the daemon does, and reads those two files alone.
     """
+    as_json = check_output(output)
+    if asked and found:
+        differs = _of_bodies(what, asked, found, as_json=as_json)
+    elif asked or found:
+        raise CommandError("Give both --asked and --found, or neither.", Exit.INVALID)
+    else:
+        differs = _of_document(what, file, target, state_dir, as_json=as_json)
+    if detailed_exitcode and differs:
+        raise typer.Exit(Exit.PENDING)
+
+
+def _of_bodies(kind: str, asked: Path, found: Path, *, as_json: bool) -> bool:
     from reconciler.engine.diff import compare
 
-    as_json = check_output(output)
     rules = _rules_of(kind)
     comparison = compare(_body(asked), _body(found), rules)
     if as_json:
         print_json(_as_value(comparison))
     else:
         _show(comparison)
-    if detailed_exitcode and comparison.changes:
-        raise typer.Exit(Exit.PENDING)
+    return bool(comparison.changes)
+
+
+def _of_document(
+    name: str, file: Files, target: Target, state_dir: StateDir, *, as_json: bool
+) -> bool:
+    """The lines of a plan that are the document's, told as differences."""
+    from reconciler.cli.foresight import make_plan
+
+    manifest = manifest_of(file)
+    names = [f"{each.document.kind}/{each.document.metadata.name}" for each in manifest.documents]
+    if not any(name in (each, each.partition("/")[2]) for each in names):
+        raise CommandError(f"No document is named {name}: {', '.join(names)}.", Exit.INVALID)
+    files = documents_of(file)
+    settings = settings_of(target, state_dir, files)
+    lines = [
+        line
+        for line in asyncio.run(make_plan(settings, files))
+        if name in (str(line.document), line.document.name)
+    ]
+    changes = [each for line in lines for each in _differences(line)]
+    stuck = [line for line in lines if line.action in ("wait", "refuse")]
+    problems = [f"{line.key}: {line.problem}" for line in stuck]
+    if as_json:
+        print_json({"changes": changes, "problems": problems}, "Diff")
+    else:
+        _show_document(changes, problems, settings.target_title)
+    return bool(changes)
+
+
+def _differences(line: PlanLine) -> Iterator[dict[str, Any]]:
+    """What differs of one object, as JSON, see docs/status.md."""
+    from reconciler.engine.arguments import by_flag
+
+    if line.action == "create":
+        yield {
+            "object": str(line.key),
+            "path": "",
+            "asked": "(present)",
+            "found": None,
+            "lastWrite": None,
+        }
+    write = line.last_write
+    for change in (flag for each in line.changes for flag in by_flag(each)):
+        yield {
+            "object": str(line.key),
+            "path": change.path,
+            "asked": change.after,
+            "found": change.before,
+            "lastWrite": {"by": write.by, "at": write.at} if write else None,
+        }
+
+
+def _show_document(changes: list[dict[str, Any]], problems: list[str], target: str) -> None:
+    from reconciler.engine.external import Change
+
+    print(f"target: {target}")
+    last = None
+    for each in changes:
+        if each["object"] != last:
+            last, write = each["object"], each.get("lastWrite")
+            who = f"   last written by {write['by']} at {write['at']}" if write else ""
+            print(f"~ {last}{who}")
+        print(f"      {Change(each['path'] or '(object)', each['found'], each['asked'])}")
+    for problem in problems:
+        print(f"? {problem}")
+    print(f"{len(changes)} differ" if changes else "nothing differs")
 
 
 def _rules_of(name: str) -> Rules:

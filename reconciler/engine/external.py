@@ -186,6 +186,13 @@ class Change:
         return f"{self.path}: {before} -> {after}"
 
 
+class LastWrite(NamedTuple):
+    """Who wrote to an object last, whoever that was, and when, in the service's own words."""
+
+    by: str
+    at: str
+
+
 @dataclass(frozen=True)
 class Transfer:
     """What publishing a folder would send: files by what they are to the version before, and
@@ -230,7 +237,8 @@ class Observation(Generic[Next_co]):
     still to come (a key that another object makes first): dependents go on, and the document is not
     in sync yet. `failed` says that it will not become as the documents ask
     by itself, ready or not. `next` is the write that the kind has decided on, for its own
-    `update`; `later` are differences that the writes after it settle, for a plan to show.
+    `update`; `later` are differences that the writes after it settle, and `last_write` tells whose
+    doing they may be, for a plan to show.
     """
 
     exists: bool
@@ -250,6 +258,7 @@ class Observation(Generic[Next_co]):
     origin: Origin = Origin.OURS
     next: Next_co | None = None
     later: tuple[Change, ...] = ()
+    last_write: LastWrite | None = None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from reconciler.engine.external import (
     External,
     Gone,
     Known,
+    LastWrite,
     ObjectKey,
     Observation,
     Origin,
@@ -44,7 +45,7 @@ RELEASED = "stays: it was there before any document asked for it"
 class PlanLine:
     """One object's future; with `refuse` a document's, for which nothing is done. `effect` says in
     words what the action means, `problem` why it will not happen by itself, `transfer` what is sent
-    to the share.
+    to the share, `last_write` who wrote to the object before.
     """
 
     key: ObjectKey
@@ -54,6 +55,7 @@ class PlanLine:
     effect: str = ""
     problem: str = ""
     transfer: Transfer | None = None
+    last_write: LastWrite | None = None
 
     @property
     def waits(self) -> bool:
@@ -130,16 +132,10 @@ async def _line(ledger: Ledger, kind: External, desired: Desired, facts: _Facts)
     except ReconcileError as error:
         return _of(desired, "wait", problem=str(error))
     facts.see(desired, observed)
-    line = _judge(ledger, desired, observed)
+    line = replace(_judge(ledger, desired, observed), last_write=observed.last_write)
     if desired.policy is Policy.OBSERVE and line.action not in ("no-op", "wait"):
-        return PlanLine(
-            line.key,
-            line.document,
-            "no-op",
-            line.changes,
-            "only reported",
-            "reconcilePolicy is Observe",
-        )
+        told = "reconcilePolicy is Observe"
+        return replace(line, action="no-op", effect="only reported", problem=told)
     return _asking(line, desired)
 
 

@@ -26,6 +26,7 @@ from reconciler.engine.external import (
     Desired,
     Facts,
     Identity,
+    LastWrite,
     Mark,
     Observation,
     Origin,
@@ -135,6 +136,7 @@ class ArmResource(Generic[Spec, Next]):
                 else f"{self.name} {spec.name} is {state or 'unknown'}"
             ),
             poll_after=1.0 if state not in SETTLED else None,
+            last_write=last_write(found),
         )
 
     def _unwell(self, spec: Spec, found: Mapping[str, Any]) -> tuple[Mark, ...]:
@@ -267,3 +269,12 @@ class ArmResource(Generic[Spec, Next]):
                     f" {spec.environment!r} already has {other.get('name')!r}; Azure cannot rename"
                     " it. Put the old name back, or delete the Environment first.",
                 )
+
+
+def last_write(found: Mapping[str, Any]) -> LastWrite | None:
+    """Who wrote to the resource last, where Azure says it: not of accounts, workspaces and
+    groups.
+    """
+    data = found.get("systemData") or {}
+    by, at = data.get("lastModifiedBy"), data.get("lastModifiedAt")
+    return LastWrite(str(by), str(at)) if by and at else None

@@ -35,7 +35,7 @@ from reconciler.engine.external import (
 from reconciler.kinds import adoption, api_keys, app_body, app_write, rollout, template_rules
 from reconciler.kinds.aim import Aim, aim_at
 from reconciler.kinds.app_write import AppWrite
-from reconciler.kinds.arm_resource import SETTLED, ArmResource
+from reconciler.kinds.arm_resource import SETTLED, ArmResource, last_write
 from reconciler.kinds.connections import Connections
 from reconciler.kinds.course import Course, StepReached, noted
 from reconciler.kinds.endpoint import reach
@@ -106,6 +106,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             changes=write.changes,
             outputs=seen.outputs(head),
             marks=(*seen.marks(found, step), *reached),
+            last_write=last_write(found),
             reason=tale.reason,
             message=tale.message,
             poll_after=None if settled else max(step.left, self.looks.turns.pause()),
