@@ -144,6 +144,7 @@ class Daemon:
                     self.status,
                     self.metrics,
                     lambda: self.intake.composition,
+                    self.controller.records,
                     self.leadership.leading,
                     self.listening,
                 )

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from reconciler.api.resources import ContainerAppSpec
 from reconciler.composition import Composition
 from reconciler.engine.clock import SystemClock
 from reconciler.engine.external import with_spec
+from reconciler.engine.record import ObjectRecord
 from reconciler.engine.store import Store
 from reconciler.engine.waiting import Waiting
 from reconciler.settings import DEFAULT_STATE_DIR, Settings
@@ -29,7 +30,7 @@ from reconciler.web.pages import Pages
 from reconciler.web.server import Status, WebServer
 from reconciler.web.view import PageFacts, PageView, view_of
 
-FRESH = 1.0  # seconds in which several visitors share one view
+SHARE = 20.0  # a view is made anew after this many times the seconds that the last one took
 ADDRESS = "page.json"
 
 
@@ -43,13 +44,14 @@ class DaemonPage:
         status: Status,
         metrics: DaemonMetrics,
         composition: Callable[[], Composition],
+        records: Callable[[], Iterable[ObjectRecord]],
         leading: Callable[[], bool],
         listening: socket.socket,
     ) -> None:
         self._settings, self._store = settings, store
-        self._composition, self._leading = composition, leading
+        self._composition, self._leading, self._records = composition, leading, records
         self._clock = SystemClock()
-        self._seen: tuple[int, float, PageView] | None = None
+        self._seen: tuple[float, PageView] | None = None  # until when it may be shown
         token = keep_token(settings.daemon_dir, settings.page_token)
         self._server = WebServer(
             listening,
@@ -81,11 +83,13 @@ class DaemonPage:
             (self._settings.daemon_dir / ADDRESS).unlink(missing_ok=True)
         await self._server.__aexit__(kind, error, at)
 
-    def look(self) -> PageView:
-        """The present view; within a second, the same again if nothing was written."""
-        written, now = self._store.database.connection.total_changes, self._clock.elapsed()
-        if self._seen and self._seen[0] == written and now - self._seen[1] < FRESH:
-            return self._seen[2]
+    def look(self, fresh: bool) -> PageView:
+        """The view: the present one, or the last one for so long that views take at most a
+        twentieth of the daemon's time.
+        """
+        now = self._clock.elapsed()
+        if self._seen and not fresh and now < self._seen[0]:
+            return self._seen[1]
         facts = PageFacts(
             self._settings.target_title,
             self._leading(),
@@ -94,9 +98,12 @@ class DaemonPage:
             self._clock.boot,
             now,
             self._store.get("commit") or "",
+            self._store.database.connection.total_changes,
         )
-        view = view_of(self._store, facts, datetime.fromtimestamp(self._clock.now(), UTC))
-        self._seen = (written, now, view)
+        at = datetime.fromtimestamp(self._clock.now(), UTC)
+        view = view_of(self._store, facts, at, self._records())
+        ended = self._clock.elapsed()
+        self._seen = ended + SHARE * (ended - now), view
         return view
 
     # what the page may do

@@ -4,12 +4,13 @@ go ahead. `sources.policy.grant` writes the approval.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reconciler.api.reasons import Reason
 from reconciler.engine.external import DocumentRef, Policy
 from reconciler.engine.record import ObjectRecord, Phase
-from reconciler.engine.store import Store
+from reconciler.engine.store import DocumentRow, Store
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,16 @@ class Waiting:
 
 def waiting(store: Store, name: str = "") -> tuple[Waiting, ...]:
     """Everything that waits; with `name` (a document, its name or an object) only that."""
-    generations = {row.ref: row.generation for row in store.documents()}
+    return waiting_in(store.documents(), store.objects(), name)
+
+
+def waiting_in(
+    rows: Iterable[DocumentRow], records: Iterable[ObjectRecord], name: str = ""
+) -> tuple[Waiting, ...]:
+    """As `waiting`, of rows that were read already."""
+    generations = {row.ref: row.generation for row in rows}
     found: dict[DocumentRef, tuple[list[ObjectRecord], list[ObjectRecord]]] = {}
-    for record in store.objects():
+    for record in records:
         ends, changes = found.setdefault(record.document, ([], []))
         if _ends(record) and _named(record, name):
             ends.append(record)

@@ -39,12 +39,14 @@ HEADERS = {
 
 
 class Pages:
-    """`look` gives the present view, `store` the rows below it."""
+    """`look` gives the view, at most some seconds old, or the present one for a decision; `store`
+    has the rows below it.
+    """
 
     def __init__(
         self,
         store: Store,
-        look: Callable[[], PageView],
+        look: Callable[[bool], PageView],
         decisions: Decisions,
         token: WriteToken,
     ) -> None:
@@ -68,7 +70,7 @@ class Pages:
         ]
 
     async def _overview(self, request: web.Request) -> web.Response:
-        view, words = self._look(), request.query.get("q", "").strip()
+        view, words = self._look(False), request.query.get("q", "").strip()
         only = request.query.get("only", "")
         found = [each for each in view.services if _matches(each, words, only)]
         found.sort(key=lambda each: (ORDER.index(each.tone), each.name))
@@ -91,7 +93,7 @@ class Pages:
         )
 
     async def _document(self, request: web.Request) -> web.Response:
-        view = self._look()
+        view = self._look(False)
         kind = "InferenceService" if "/services/" in request.path else "Environment"
         document = view.find(kind, request.match_info["name"])
         if document is None:
@@ -106,18 +108,18 @@ class Pages:
         )
 
     async def _timeline(self, _: web.Request) -> web.Response:
-        view = self._look()
+        view = self._look(False)
         return self._render("timeline.html", view, events=view.events[:500])
 
     async def _approval(self, request: web.Request) -> web.Response:
-        view = self._look()
+        view = self._look(True)
         document = view.find(request.match_info["kind"], request.match_info["name"])
         if document is None:
             return self._missing(view)
         return self._confirmation(view, document, self._effects(view, document))
 
     async def _approve(self, request: web.Request) -> web.Response:
-        view = self._look()
+        view = self._look(True)
         document = view.find(request.match_info["kind"], request.match_info["name"])
         if document is None or document.waits is None:
             return self._missing(view)
@@ -128,7 +130,7 @@ class Pages:
         raise web.HTTPSeeOther(_address(document))
 
     async def _rollback(self, request: web.Request) -> web.Response:
-        view = self._look()
+        view = self._look(True)
         document, to = _generation(view, request)
         if document is None or to is None:
             return self._missing(view)
@@ -136,7 +138,7 @@ class Pages:
         return self._confirmation(view, document, effects, to=to)
 
     async def _roll_back(self, request: web.Request) -> web.Response:
-        view = self._look()
+        view = self._look(True)
         document, to = _generation(view, request)
         if document is None or to is None or document.app.asked_revision is None:
             return self._missing(view)
@@ -197,7 +199,7 @@ class Pages:
 
     def _render(self, name: str, view: PageView, status: int = 200, **values: Any) -> web.Response:
         text = self._templates.get_template(name).render(
-            view=view, now=view.now, version=self._version(), **values
+            view=view, now=view.now, version=view.facts.version, **values
         )
         return web.Response(text=text, content_type="text/html", status=status, headers=HEADERS)
 

@@ -56,12 +56,11 @@ def tone_of(record: ObjectRecord) -> Tone:
 
 
 def graph_of(
-    document: DocumentRef, records: Mapping[ObjectKey, ObjectRecord]
+    own: Iterable[ObjectKey], records: Mapping[ObjectKey, ObjectRecord]
 ) -> list[ResourceNode]:
-    """The resources of a document and those of other documents that they stand on, references
-    first.
+    """The resources `own` of a document and those of other documents that they stand on,
+    references first.
     """
-    own = [key for key, record in records.items() if record.document == document]
     return [_node(records[key], records) for key in _ordered(own, records)]
 
 

@@ -4,8 +4,9 @@ it. Pure, from the rows of the store; `view` calls it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from reconciler.api.conditions import Condition
@@ -17,7 +18,7 @@ from reconciler.engine.record import ObjectRecord
 from reconciler.engine.store import DocumentRow
 from reconciler.engine.waiting import Waiting
 from reconciler.web.axes import Axis, PlainCause, Tone, causes_of, health_of, split_lines, sync_of
-from reconciler.web.generations import Generation
+from reconciler.web.generations import Generation, GenerationNote, generations
 from reconciler.web.resource_graph import ResourceNode, graph_of, leaf_of
 
 DIGITS = 8  # of a digest, enough to tell two versions apart
@@ -60,13 +61,31 @@ class DocumentView:
     serves: bool
     causes: tuple[PlainCause, ...]
     conditions: tuple[Condition, ...]
-    nodes: tuple[ResourceNode, ...]
-    leaf: ObjectKey | None
     waits: Waiting | None
     app: AppOutputs
     models: tuple[str, ...] = ()
     adapters: tuple[AdapterLine, ...] = ()
-    generations: tuple[Generation, ...] = ()
+    own: tuple[ObjectKey, ...] = field(default=(), repr=False)
+    records: Mapping[ObjectKey, ObjectRecord] = field(default_factory=dict, repr=False)
+    notes: Callable[[], Mapping[str, GenerationNote]] = field(default=dict, repr=False)
+
+    @cached_property
+    def nodes(self) -> tuple[ResourceNode, ...]:
+        """Made when somebody looks: a list of a thousand services needs none of it."""
+        return tuple(graph_of(self.own, self.records))
+
+    @cached_property
+    def leaf(self) -> ObjectKey | None:
+        """The resource that explains why the document is not well."""
+        app = ObjectKey(Kind.APP, self.ref.name)
+        if app in self.records and app in self.own and (found := leaf_of(app, self.records)):
+            return found
+        return next((node.leaf for node in self.nodes if node.leaf), None)
+
+    @cached_property
+    def generations(self) -> tuple[Generation, ...]:
+        """Newest first."""
+        return tuple(generations(self.app, self.notes())) if self.is_service else ()
 
     @property
     def name(self) -> str:
@@ -100,12 +119,12 @@ class DocumentView:
 def document_view(
     row: DocumentRow,
     records: Mapping[ObjectKey, ObjectRecord],
+    own: Sequence[ObjectKey],
     waits: Waiting | None,
-    generations: Sequence[Generation],
+    notes: Callable[[], Mapping[str, GenerationNote]],
 ) -> DocumentView:
-    """Everything of one document."""
+    """Everything of one document; `own` are the keys of its objects, `notes` its history."""
     conditions = {condition.type: condition for condition in row.conditions}
-    app_key = ObjectKey(Kind.APP, row.ref.name)
     app = AppOutputs()
     models: tuple[str, ...] = ()
     lines: tuple[AdapterLine, ...] = ()
@@ -115,7 +134,6 @@ def document_view(
         lines = _adapters(catalogue, app)
         models = (row.ref.name, *(line.name for line in lines)) if catalogue else ()
     sync, health = sync_of(conditions), health_of(conditions)
-    nodes = tuple(graph_of(row.ref, records))
     return DocumentView(
         row.ref,
         row.generation,
@@ -126,13 +144,13 @@ def document_view(
         health.word in ("Healthy", "Asleep"),
         causes_of(conditions),
         row.conditions,
-        nodes,
-        _leaf(app_key, nodes, records),
         waits,
         app,
         models,
         lines,
-        tuple(generations),
+        tuple(own),
+        records,
+        notes,
     )
 
 
@@ -140,14 +158,6 @@ def app_of(records: Mapping[ObjectKey, ObjectRecord], service: str) -> AppOutput
     """What was last seen of a service's container app."""
     record = records.get(ObjectKey(Kind.APP, service))
     return (AppOutputs.load(record.outputs) if record and record.exists else None) or AppOutputs()
-
-
-def _leaf(
-    app: ObjectKey, nodes: Sequence[ResourceNode], records: Mapping[ObjectKey, ObjectRecord]
-) -> ObjectKey | None:
-    if app in records and (found := leaf_of(app, records)):
-        return found
-    return next((node.leaf for node in nodes if node.leaf), None)
 
 
 def _adapters(record: ObjectRecord | None, app: AppOutputs) -> tuple[AdapterLine, ...]:

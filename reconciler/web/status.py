@@ -7,7 +7,8 @@ removed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.api.kinds import Kind
@@ -21,11 +22,14 @@ def status_of(store: Store | None, target: str, daemon: Mapping[str, Any]) -> di
     """`{"target", "daemon", "documents": [...]}`; without a store nothing has been observed yet."""
     rows = store.documents() if store else ()
     records = {record.key: record for record in store.objects()} if store else {}
+    own: dict[DocumentRef, list[ObjectRecord]] = defaultdict(list)
+    for record in records.values():
+        own[record.document].append(record)
     problems = (store.get("problems") or "") if store else ""
     status: dict[str, Any] = {
         "target": target,
         "daemon": dict(daemon),
-        "documents": [_document(row, records) for row in rows],
+        "documents": [_document(row, own[row.ref], records) for row in rows],
     }
     if store and (commit := store.get("commit")):
         status["commit"] = commit
@@ -34,7 +38,9 @@ def status_of(store: Store | None, target: str, daemon: Mapping[str, Any]) -> di
     return status
 
 
-def _document(row: DocumentRow, records: Mapping[ObjectKey, ObjectRecord]) -> dict[str, Any]:
+def _document(
+    row: DocumentRow, own: Iterable[ObjectRecord], records: Mapping[ObjectKey, ObjectRecord]
+) -> dict[str, Any]:
     value: dict[str, Any] = {
         "kind": row.ref.kind,
         "name": row.ref.name,
@@ -43,7 +49,7 @@ def _document(row: DocumentRow, records: Mapping[ObjectKey, ObjectRecord]) -> di
         "conditions": [
             condition.model_dump(mode="json", by_alias=True) for condition in row.conditions
         ],
-        "objects": [_object(record) for record in records.values() if record.document == row.ref],
+        "objects": [_object(record) for record in own],
     }
     if row.ref.kind == "InferenceService":
         value |= _service(row.ref, records)

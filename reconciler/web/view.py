@@ -4,18 +4,20 @@ read. No HTTP, no Azure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from reconciler.engine.events import Event
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import ObjectRecord
-from reconciler.engine.store import DocumentRow, Store
-from reconciler.engine.waiting import waiting
+from reconciler.engine.store import Store
+from reconciler.engine.waiting import waiting_in
 from reconciler.web.axes import Tone
-from reconciler.web.generations import Generation, generations, notes_of
-from reconciler.web.service_view import DocumentView, app_of, document_view
+from reconciler.web.generations import notes_of
+from reconciler.web.service_view import DocumentView, document_view
 from reconciler.web.snippets import Snippet, snippets
 from reconciler.web.stages import RolloutStage, stages_of
 
@@ -25,7 +27,8 @@ TIMELINE = 200  # events on a page
 @dataclass(frozen=True)
 class PageFacts:
     """What the store does not know. `options` are those with which a command reaches the same
-    target and state; `elapsed` is the present instant of the daemon's clock.
+    target and state; `elapsed` is the present instant of the daemon's clock, `version` grows with
+    what is written to the store.
     """
 
     target: str
@@ -35,6 +38,7 @@ class PageFacts:
     boot: str = ""
     elapsed: float = 0.0
     commit: str = ""
+    version: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,13 +111,26 @@ class PageView:
         return tuple(event for event in self.events if event.document == ref)[:limit]
 
 
-def view_of(store: Store, facts: PageFacts, now: datetime) -> PageView:
-    """The view of what the daemon last observed, newest events first."""
-    records = {record.key: record for record in store.objects()}
-    waits = {each.document: each for each in waiting(store)}
+def view_of(
+    store: Store, facts: PageFacts, now: datetime, records: Iterable[ObjectRecord] | None = None
+) -> PageView:
+    """The view of what the daemon last observed, newest events first. `records` are those of the
+    store, where a caller has them in memory.
+    """
+    known = {record.key: record for record in (store.objects() if records is None else records)}
     rows = sorted(store.documents(), key=lambda row: (row.ref.kind, row.ref.name))
+    waits = {each.document: each for each in waiting_in(rows, known.values())}
+    own: dict[DocumentRef, list[ObjectKey]] = defaultdict(list)
+    for key, record in known.items():
+        own[record.document].append(key)
     documents = tuple(
-        document_view(row, records, waits.get(row.ref), _generations(store, row, records))
+        document_view(
+            row,
+            known,
+            own[row.ref],
+            waits.get(row.ref),
+            partial(notes_of, store, row.ref.name),
+        )
         for row in rows
     )
     problems = tuple((store.get("problems") or "").splitlines())
@@ -126,10 +143,9 @@ def stages(store: Store, view: PageView, document: DocumentView) -> tuple[Rollou
         document.health.tone is Tone.GOOD and document.sync.tone is Tone.GOOD
     ):
         return ()
-    records = {record.key: record for record in store.objects()}
     same = store.get("boot") == view.facts.boot
     elapsed = view.facts.elapsed if same else None
-    return stages_of(document.nodes, records, document.app, view.now, elapsed)
+    return stages_of(document.nodes, document.records, document.app, view.now, elapsed)
 
 
 def snippets_of(view: PageView, document: DocumentView) -> tuple[Snippet, ...]:
@@ -137,11 +153,3 @@ def snippets_of(view: PageView, document: DocumentView) -> tuple[Snippet, ...]:
     return snippets(
         document.name, document.app.endpoint, document.models, facts.options, facts.ca_file
     )
-
-
-def _generations(
-    store: Store, row: DocumentRow, records: Mapping[ObjectKey, ObjectRecord]
-) -> list[Generation]:
-    if row.ref.kind != "InferenceService":
-        return []
-    return generations(app_of(records, row.ref.name), notes_of(store, row.ref.name))

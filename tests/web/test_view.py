@@ -1,16 +1,18 @@
 """What the page says of a document, built from the store alone."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
 from reconciler.engine.external import ObjectKey
+from reconciler.page import SHARE, DaemonPage
 from reconciler.web.effects import approval_effects, digest_of, rollback_effects
 from reconciler.web.stages import StageState
 from reconciler.web.view import snippets_of, stages
-from tests.web.worlds import LINES, World, broken, many
+from tests.web.worlds import BOOT, LINES, NOW, World, broken, many
 
 
 def _view(state, name="phi"):
@@ -189,3 +191,30 @@ def test_a_damaged_note_of_the_history_costs_nothing_else():
     for text in ("{not json", "[]", '{"phi--r2": 7}', '{"phi--r2": {"changes": 1}}'):
         world.store.put("generations phi", text)
         assert world.look().find("InferenceService", "phi").generations[0].changes == ()
+
+
+def test_a_view_of_a_thousand_services_is_made_once_for_many_visitors(tmp_path):
+    """Views take at most a twentieth of the daemon's time; a decision always sees the present."""
+    world = many(1)
+    seen = []
+    page = DaemonPage.__new__(DaemonPage)
+    page._settings = SimpleNamespace(
+        target_title="t", ca_file=None, state_dir=tmp_path, target_option=""
+    )
+    page._store, page._seen, page._leading = world.store, None, lambda: True
+    page._clock = SimpleNamespace(boot=BOOT, now=NOW.timestamp, elapsed=lambda: seen[-1])
+
+    def records():
+        seen.append(seen[-1] + 2.0)  # a view takes two seconds
+        return world.store.objects()
+
+    page._records = records
+    seen.append(100.0)
+    first = page.look(False)
+    assert page.look(False) is first
+    world.service("new")
+    seen.append(102.0 + SHARE * 2 - 0.1)
+    assert page.look(False) is first
+    assert page.look(True).find("InferenceService", "new")
+    seen.append(seen[-1] + SHARE * 2 + 0.1)
+    assert page.look(False) is not first

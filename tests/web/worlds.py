@@ -301,8 +301,9 @@ class World:
     def strategy(self, service: str) -> str:
         return "Recreate"
 
-    def look(self) -> PageView:
-        facts = PageFacts("local Azure", True, "", "", BOOT, ELAPSED)
+    def look(self, _fresh: bool = True) -> PageView:
+        version = self.store.database.connection.total_changes
+        facts = PageFacts("local Azure", True, "", "", BOOT, ELAPSED, "", version)
         return view_of(self.store, facts, NOW)
 
     @asynccontextmanager
