@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline import PipelineResponse
@@ -108,12 +110,23 @@ async def poll(arm: Arm, token: str) -> Progress:
     try:
         await method.update_status()
     except (BadStatus, BadResponse, OperationFailed):
-        return _unanswered(seen[-1].http_response)
+        return await _told(arm, seen[-1], _unanswered(seen[-1].http_response))
     except Exception as error:
         raise translate(error) from error
     answer = seen[-1].http_response
     wait = retry_after({name.lower(): value for name, value in answer.headers.items()})
-    return _progress(str(poller.status()), _body(answer.text()), wait)
+    progress = _progress(str(poller.status()), _body(answer.text()), wait)
+    return await _told(arm, seen[-1], progress)
+
+
+async def _told(arm: Arm, asked: PipelineResponse[Any, Any], progress: Progress) -> Progress:
+    """An operation may fail for what is refused at once elsewhere: a provider is registered then,
+    too.
+    """
+    if progress.error is None:
+        return progress
+    scope = urlsplit(str(asked.http_request.url)).path
+    return replace(progress, error=await refusal(arm, scope, progress.error))
 
 
 def _progress(status: str, body: dict[str, Any], wait: float | None) -> Progress:

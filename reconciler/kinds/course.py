@@ -86,22 +86,24 @@ class Course:
         if at and at != weight:
             return Leg(at)  # somebody else moved the traffic
         step = next((each for each in self.all_steps if each.weight == at), None)
-        if step is None or self.promoted >= at:
-            return Leg(self._after(at))
-        return self._held_at(step, wanted, begun) or Leg(self._after(at))
+        return (step and self._held_at(step, wanted, begun)) or Leg(self._after(at))
 
     def _held_at(self, step: RolloutStep, wanted: str, begun: StepReached | None) -> Leg | None:
-        """Why the rollout stays at a step; None when it goes on."""
+        """Why the rollout stays at a step; None when it goes on. A person's promotion ends the
+        pause; the evaluation must be met all the same.
+        """
         place = f"step {self.all_steps.index(step) + 1} of {len(self.all_steps)}"
         told = f"revision {wanted} has {step.weight} % of the traffic ({place})"
-        if step.pause is None:
-            go_on = f"{told} until `moorage promote`"
-            return Leg(step.weight, f"{go_on}; {self.unmet}" if self.unmet else go_on, asks=True)
-        if step.pause and begun is None:
+        promoted = self.promoted >= step.weight
+        if step.pause and begun is None and not promoted:
             return Leg(step.weight, noted=False)
-        end = begun.since + timedelta(seconds=step.pause) if begun else self.now
         if self.unmet:
             return Leg(step.weight, f"{told}; {self.unmet}", left=0.0)
+        if promoted:
+            return None
+        if step.pause is None:
+            return Leg(step.weight, f"{told} until `moorage promote`", asks=True)
+        end = begun.since + timedelta(seconds=step.pause) if begun else self.now
         if (left := (end - self.now).total_seconds()) > 0:
             return Leg(step.weight, f"{told} until {end:%H:%M:%S} UTC", left=min(left, SLOW))
         return None

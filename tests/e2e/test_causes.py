@@ -177,6 +177,18 @@ async def test_a_provider_is_registered_by_itself(stage):
     assert [(entry["method"], entry["status"]) for entry in asked] == [("POST", 200)]
 
 
+async def test_an_operation_that_ends_unregistered_is_tried_again(stage):
+    """Azure may take a write and find only at its end that the subscription lacks a provider."""
+    save(stage, "late")
+    code = "MissingSubscriptionRegistration"
+    text = "The subscription is not registered to use namespace 'Microsoft.App'."
+    fault = {"fault": "OperationFails", "operation": ENVIRONMENTS, "code": code, "message": text}
+    script(stage, {**fault, "times": 1})
+    async with inside(stage, "late") as up:
+        await holds(up, "late", "Registering", "Microsoft.App")
+        await up.converged("web-late")
+
+
 async def test_a_lock_is_told_and_waited_for(stage, capsys):
     """A lock on the group holds up a change, and the service goes on serving."""
     save(stage, "lock")
