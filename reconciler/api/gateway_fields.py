@@ -5,15 +5,34 @@ that sleep.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from reconciler.api import names
 from reconciler.api.auth_fields import ApiKey
-from reconciler.api.fields import Bool, Fault, Int, Items, Model, bounded, refuse_any, unique
+from reconciler.api.fields import (
+    Bool,
+    Fault,
+    Int,
+    Items,
+    Model,
+    bounded,
+    refusal,
+    refuse_any,
+    unique,
+)
 from reconciler.api.ingress_fields import CorsPolicy
 from serving.catalogue import GATEWAY_KEY
+
+
+def _tenant(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", value.lower()):
+        hint = "it is a GUID; `az account show --query tenantId` prints it"
+        raise refusal(Fault(f"{value!r} is no tenant id", hint))
+    return value.lower()
+
 
 PREFIX = "gw-"  # of the name of a gateway that its document leaves out
 
@@ -45,6 +64,35 @@ class GatewayHold(Model):
     """Requests that wait for one service at a time; more are answered with 503 at once."""
 
 
+class EntraTokens(Model):
+    audience: Annotated[
+        str,
+        bounded(
+            lambda value: re.fullmatch(r"[!-~]{1,250}", value, re.ASCII) is not None,
+            "{!r} is no audience",
+            "write the application ID URI of an app registration, such as api://moorage",
+        ),
+    ]
+    """The audience of tokens that open the gateway: the application ID URI of an app registration,
+    such as api://moorage, or its client id.
+    """
+    tenant: Annotated[str, AfterValidator(_tenant)] | None = None
+    """The tenant that issues the tokens; the setting AZURE_TENANT_ID when left out."""
+    allow: Items[
+        Annotated[
+            str,
+            bounded(
+                lambda value: re.fullmatch(r"[!-~]{1,250}", value, re.ASCII) is not None,
+                "{!r} is no app role and no group",
+                "write an app role's value, such as Models.Use, or a group's object id",
+            ),
+        ]
+    ] = ()
+    """App roles, and object ids of groups, whose holders may call; every holder of a token for the
+    audience when left out.
+    """
+
+
 class Gateway(Model):
     name: names.ServiceName | None = None
     """The container app's name; `gw-<environment>` when left out."""
@@ -67,6 +115,12 @@ class Gateway(Model):
     ] = (ApiKey(name="default"),)
     """API keys that open all services of the Environment; the keys of a service open that service
     here too.
+    """
+    entra: EntraTokens | None = None
+    """Tokens of Microsoft Entra ID that open the gateway beside the keys; none when left out."""
+    fallback: Mapping[names.ServiceName, names.ServiceName] = Field(default_factory=dict)
+    """By service, the service that answers while this one starts or cannot start, if that other one
+    is awake. The header `x-moorage-answered-by` of the answer says which did.
     """
     cors_policy: CorsPolicy | None = None
     """The web pages that may use the gateway from a browser; none when left out."""

@@ -29,6 +29,7 @@ def gateway_problems(declared: Sequence[Declared]) -> Iterator[Problem]:
         yield from _named(one, gateway, taken)
         taken.setdefault(gateway_name(one.name, gateway), one)
         yield from _models(one, gateway, services)
+        yield from _fallbacks(one, gateway, services)
         for service in services:
             yield from _keys(service, one.name)
 
@@ -95,6 +96,23 @@ def _models(one: Declared, gateway: Gateway, services: Sequence[Declared]) -> It
         at = (*AT, *fault.at[2:])
         message = fault.message.replace("the service", "the Environment")
         yield one.problem(at, message, fault.hint)
+
+
+def _fallbacks(one: Declared, gateway: Gateway, services: Sequence[Declared]) -> Iterator[Problem]:
+    """Only services with a model of the same Environment are behind the gateway."""
+    known = {
+        service.name
+        for service in services
+        if isinstance(service.document, InferenceService) and service.document.spec.model
+    }
+    there = ", ".join(sorted(known)) or "none"
+    for name, other in gateway.fallback.items():
+        at, hint = (*AT, "fallback", name), f"services behind this gateway: {there}"
+        if name not in known:
+            yield one.problem(at, f"there is no service {name!r} behind the gateway", hint)
+        elif other == name or other not in known:
+            why = "is the service itself" if other == name else "is not behind the gateway"
+            yield one.problem(at, f"the fallback {other!r} of {name!r} {why}", hint)
 
 
 def _keys(service: Declared, environment: str) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from reconciler.api.digest import Tree
 from serving.catalogue import ApiKey, Cors, Expectation, KeyLimits, Limits
-from serving.gateway.routes import HoldLimits
+from serving.gateway.routes import EntraPolicy, HoldLimits
 
 MOUNT_PATH = "/mnt/moorage"
 REPORTS_PATH = "/mnt/moorage-replicas"
@@ -207,6 +207,7 @@ class RouteSpec:
     limits: Limits
     min_replicas: int
     startup: Mapping[str, float]
+    fallback: str | None = None
 
     @property
     def reports(self) -> str:
@@ -229,6 +230,7 @@ class GatewayRoutesSpec:
     cors: Cors | None = None
     ca: str | None = None
     kept: tuple[str, ...] = ()
+    entra: EntraPolicy | None = None
 
     @property
     def environment(self) -> str:

@@ -41,7 +41,7 @@ def usage(
     state_dir: StateDir = None,
     output: Output = "text",
 ) -> None:
-    """Show what callers of gateways have used: requests and tokens by key, model or day."""
+    """Show what callers of gateways have used, by key, model or day."""
     as_json, first = check_output(output), _first_day(since, datetime.now(UTC).date())
     if by not in WAYS:
         raise CommandError(f"--by must be key, model or day, not {by!r}", Exit.INVALID)

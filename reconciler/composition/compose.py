@@ -146,6 +146,11 @@ def _expand_gateway(
     if isinstance(why := world.gateway, Missing):
         refusals[reference] = DocumentRefusal(why.reason, why.message, why.waits)
         return []
+    tokens = environment.spec.gateway.entra if environment.spec.gateway else None
+    if tokens and not (tokens.tenant or world.tenant):
+        text = "gateway.entra names no tenant: write tenant, or set AZURE_TENANT_ID"
+        refusals[reference] = DocumentRefusal(Reason.INVALID_DOCUMENT, text)
+        return []
     here = {_ref(each) for _, each in services if each.spec.environment == names.environment}
     return GatewayComposer(
         environment,

@@ -9,10 +9,12 @@ from typing import Any
 
 from reconciler.api import auth_fields
 from reconciler.api.auth_fields import ApiKey
+from reconciler.api.gateway_fields import EntraTokens
 from reconciler.api.ingress_fields import CorsPolicy
 from reconciler.api.openings import opened_fields
 from reconciler.api.resources import CatalogueKey, GatewayInFront
 from serving.catalogue import Cors, KeyLimits, Limits
+from serving.gateway.routes import EntraGrant, EntraPolicy
 
 
 def key(documented: ApiKey) -> CatalogueKey:
@@ -76,3 +78,19 @@ def limits(documented: auth_fields.Limits, flags: Mapping[str, Any]) -> Limits:
 
 def cors(policy: CorsPolicy | None) -> Cors | None:
     return None if policy is None else Cors(**policy.model_dump())
+
+
+def entra(tokens: EntraTokens | None, tenant: str, authority: str) -> EntraPolicy | None:
+    """Which tokens open a gateway; `tenant` where the document names none, `authority` of the
+    cloud.
+    """
+    if tokens is None:
+        return None
+    issued = f"{authority.rstrip('/')}/{tokens.tenant or tenant}"
+    return EntraPolicy(
+        tenant=tokens.tenant or tenant,
+        audience=tokens.audience,
+        issuer=f"{issued}/v2.0",
+        jwks_url=f"{issued}/discovery/v2.0/keys",
+        allow=tuple(EntraGrant(value=value) for value in tokens.allow),
+    )

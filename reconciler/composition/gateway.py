@@ -104,15 +104,16 @@ class GatewayComposer:
         return GatewayRoutesSpec(
             share=self.share,
             app=self.name,
-            services=tuple(self._services()),
+            services=tuple(self._services(gateway)),
             keys=tuple(gate.key(key) for key in gateway.api_keys),
             hold=HoldLimits(seconds=gateway.hold.seconds, max_requests=gateway.hold.max_requests),
             cors=gate.cors(gateway.cors_policy),
             ca=self.world.ca,
             kept=self.kept,
+            entra=gate.entra(gateway.entra, self.world.tenant, self.world.authority),
         )
 
-    def _services(self) -> Iterator[RouteSpec]:
+    def _services(self, gateway: Gateway) -> Iterator[RouteSpec]:
         apps = {item.key.name: item.spec for item in with_spec(self.behind, ContainerAppSpec)}
         for item in with_spec(self.behind, CatalogueSpec):
             catalogue, app = item.spec, apps[item.key.name]
@@ -124,6 +125,7 @@ class GatewayComposer:
                 limits=catalogue.limits,
                 min_replicas=int(app.template["scale"]["minReplicas"]),
                 startup=template.startup_stages(app.startup_seconds),
+                fallback=gateway.fallback.get(catalogue.service),
             )
 
     def _app(self, gateway: Gateway, runtime: str) -> ContainerAppSpec:

@@ -37,8 +37,10 @@ class World:
     source is in neither; `evaluations` holds the cases by file, `orders` what a person decided, by
     service and adapter, and `rollbacks` the revision that is not to serve and the one that is to,
     by service; `promotions` has the revision that may go on with its steps and the weight up to
-    which it may, by service. `gateway` is the runtime of gateways, None where none is asked for,
-    and `ca` the authority in PEM that signs endpoints where the system's own do not.
+    which it may, by service. `gateway`
+    is the runtime of gateways, None where none is asked for, and `ca` the authority in PEM that
+    signs endpoints where the system's own do not; `tenant` issues tokens at `authority` for
+    gateways whose document names none.
     """
 
     subscription: str
@@ -61,6 +63,8 @@ class World:
     rotations: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     gateway: Tree | Missing | None = None
     ca: str | None = None
+    tenant: str = ""
+    authority: str = ""
     promotions: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     def generation(self, document: DocumentRef) -> int:

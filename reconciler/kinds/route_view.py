@@ -40,6 +40,7 @@ def wanted_routes(
         hold=spec.hold,
         cors=spec.cors,
         ca=spec.ca,
+        entra=spec.entra,
     )
 
 
@@ -84,6 +85,7 @@ def _service(route: RouteSpec, facts: Facts) -> RoutedService | None:
             {"seconds": sum(route.startup.values()), "stages": dict(route.startup)}
         ),
         stopped=_stopped(app.revisions),
+        fallback=route.fallback,
     )
 
 
@@ -132,6 +134,7 @@ def _fields(routes: GatewayRoutes) -> Iterator[tuple[str, Any]]:
         yield f"keys[{key.name}]", _key_words(key)
     yield "hold", f"{routes.hold.seconds:g} s, {routes.hold.max_requests} requests"
     yield "cors", routes.cors.model_dump(exclude_defaults=True) if routes.cors else None
+    yield "entra", routes.entra.model_dump_json(exclude_defaults=True) if routes.entra else None
     yield "ca", fingerprint(routes.ca) if routes.ca else None
 
 

@@ -59,4 +59,19 @@ GATEWAYS = [
         + "  environment: dev\n",
         "4:47: the Environment has no model 'sales'; write one of: phi",
     ),
+    case(
+        "a fallback that is not behind the gateway",
+        ENVIRONMENT
+        + "  gateway: {fallback: {phi: chat, sales: phi}}\n---\n"
+        + MODEL
+        + "  environment: dev\n",
+        "4:29: the fallback 'chat' of 'phi' is not behind the gateway; services behind this gateway: phi",
+        "4:42: there is no service 'sales' behind the gateway; services behind this gateway: phi",
+    ),
+    case(
+        "tokens of no tenant and for no audience",
+        ENVIRONMENT + "  gateway: {entra: {audience: a b, tenant: mine}}\n",
+        "4:31: 'a b' is no audience; write the application ID URI of an app registration",
+        "4:44: 'mine' is no tenant id; it is a GUID; `az account show --query tenantId` prints it",
+    ),
 ]

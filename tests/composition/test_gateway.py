@@ -148,6 +148,23 @@ def test_the_gateway_may_ask_for_what_its_most_generous_caller_may(tmp_path):
     assert (limits.output_tokens, limits.sequences) == (90000, None)
 
 
+def test_tokens_are_those_of_the_clouds_authority(tmp_path):
+    """The tenant is the document's, else the daemon's; without either the Environment is refused."""
+    text = TEXT.replace(
+        "gateway: {", "gateway: {entra: {audience: 'api://m', allow: [Models.Use]}, "
+    )
+    login = "https://login.microsoftonline.com"
+    world = replace(WORLD, tenant="t1", authority=login)
+    entra = of(composed(tmp_path, text, world), "PublishedRoutes", "dev").spec.entra
+    assert (entra.issuer, entra.jwks_url) == (
+        f"{login}/t1/v2.0",
+        f"{login}/t1/discovery/v2.0/keys",
+    )
+    assert [grant.value for grant in entra.allow] == ["Models.Use"]
+    refused = composed(tmp_path, text, replace(world, tenant="")).refusals
+    assert [str(ref) for ref in refused] == ["Environment/dev"]
+
+
 @pytest.mark.parametrize(
     ("change", "moves"),
     [

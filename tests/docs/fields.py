@@ -50,6 +50,10 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         **{
             f"spec.gateway.{field}": HOT
             for field in (
+                "fallback",
+                "entra.audience",
+                "entra.tenant",
+                "entra.allow",
                 "apiKeys",
                 "apiKeys[].name",
                 "apiKeys[].models",

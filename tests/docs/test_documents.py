@@ -45,8 +45,17 @@ BEFORE = {
             "gateway": {
                 "apiKeys": [{"name": "default"}],
                 "corsPolicy": {"allowedOrigins": ["https://b.example"]},
+                "entra": {
+                    "audience": "api://moorage",
+                    "tenant": "00000000-0000-0000-0000-000000000001",
+                },
             },
         },
+    },
+    "chat": {
+        "kind": "InferenceService",
+        "metadata": {"name": "chat"},
+        "spec": {"environment": "dev", "model": {"source": "share://m"}},
     },
     "model": {
         "kind": "InferenceService",
@@ -115,6 +124,10 @@ CHANGES = {
         "spec.gateway.external": False,
         "spec.gateway.hold.seconds": 60,
         "spec.gateway.hold.maxRequests": 60,
+        "spec.gateway.fallback": {"phi": "chat"},
+        "spec.gateway.entra.audience": "api://other",
+        "spec.gateway.entra.tenant": "00000000-0000-0000-0000-000000000003",
+        "spec.gateway.entra.allow": ["Models.Use"],
         "spec.gateway.apiKeys": [{"name": "default"}, {"name": "ci"}],
         "spec.gateway.apiKeys[].name": "ci",
         "spec.gateway.apiKeys[].models": ["a"],
@@ -256,7 +269,7 @@ def test_a_change_is_what_the_page_says(tmp_path, what, path, value):
 
 def _composed(tmp_path, documents):
     file = tmp_path / "documents.yaml"
-    services = [documents["model"], documents["code"]]
+    services = [documents["model"], documents["code"], documents["chat"]]
     name, second = (
         documents["Environment"]["metadata"]["name"],
         {"kind": "Environment", "metadata": {"name": "second"}},
@@ -277,7 +290,7 @@ def _composed(tmp_path, documents):
         evaluation.write_text(f'{{"prompt": "{evaluation.stem}", "expect": "x"}}')
     evaluations = {each: read_evaluation(each, []) for each in files}
     trees = {folder: Tree(folder.name[0] * 64, RUNTIME.files) for folder in fetched.values()}
-    homes = {"phi": "dev", "web": "dev"}
+    homes = {"phi": "dev", "web": "dev", "chat": "dev"}
     world = World(
         SUBSCRIPTION,
         "swedencentral",
