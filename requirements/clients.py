@@ -14,12 +14,12 @@ import tempfile
 from pathlib import Path
 
 from install import (
-    LOCKS,
     ROOT,
     UV,
     VENV,
     Environment,
     InstallError,
+    checked,
     prepare_product_folder,
     read_lock,
     run,
@@ -64,7 +64,7 @@ def install_az() -> None:
         "az: an empty environment",
         [VENV / "bin" / "python", "-m", "venv", "--without-pip", AZ.folder],
     )
-    run("az", [UV, "pip", "install", "--python", AZ.python, "-r", LOCKS / "client-az.txt"])
+    run("az", [UV, "pip", "install", "--python", AZ.python, *checked("client-az")])
     AZ.stamp.write_text(AZ.digest(), encoding="utf-8")
 
 

