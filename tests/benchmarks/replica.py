@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -44,8 +45,8 @@ class Answer:
 
 @dataclass
 class Replica:
-    """One server in `folder`. `wrapped` is Moorage's; otherwise plain vLLM with the same arguments
-    and static adapters.
+    """One server in `folder`. `wrapped` is Moorage's; otherwise plain vLLM with the same arguments,
+    the same LoRA arithmetic on a CPU, and static adapters.
     """
 
     folder: Path
@@ -113,7 +114,8 @@ class Replica:
                 else []
             )
             environment = server_environment(os.environ, command, gpu=has_gpu()) | {
-                "VLLM_PLUGINS": ""
+                "VLLM_PLUGINS": "cpu_lora",
+                "PYTHONPATH": str(self._arithmetic()),
             }
             environment = {
                 name: value for name, value in environment.items() if name not in nan.ENVIRONMENT
@@ -127,6 +129,20 @@ class Replica:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def _arithmetic(self) -> Path:
+        """The one module of ours that plain vLLM has as well, as a plugin by itself: vLLM's own LoRA
+        arithmetic for CPUs is slower and wrong, which is no matter of gate, plugin or adapter loop.
+        """
+        folder = self.folder / "arithmetic"
+        info = folder / "cpu_lora-1.dist-info"
+        for made in (folder / "serving", info):
+            made.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "serving" / "cpu_lora.py", folder / "serving")
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: cpu_lora\nVersion: 1\n")
+        point = "[vllm.general_plugins]\ncpu_lora = serving.cpu_lora:correct\n"
+        (info / "entry_points.txt").write_text(point)
+        return folder
 
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
