@@ -33,8 +33,9 @@ class Shape:
     For a text that is not JSON the result has no meaning.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = VALUES) -> None:
         self.values = self.depth = 0
+        self._most = most
         self.inside = False  # the last slice ended within a string
         self._level = 0
         self._carry = b""  # and on the first half of an escape
@@ -61,9 +62,9 @@ class Shape:
                 self._level -= 1
             elif token[0][:1] == b'"':
                 self._end(token, piece)
-            if self.values > VALUES or self.depth > DEPTH:
+            if self.values > self._most or self.depth > DEPTH:
                 raise UntrustedError(
-                    f"it holds more than {VALUES} values, or more than {DEPTH} in each other"
+                    f"it holds more than {self._most} values, or more than {DEPTH} in each other"
                 )
 
     def _end(self, string: re.Match[bytes], piece: bytes) -> None:
@@ -72,15 +73,15 @@ class Shape:
             self._carry = piece[string.end() :]
 
 
-def parse(data: bytes, most: int = SMALL) -> Any:
-    """The value of a JSON text.
+def parse(data: bytes, most: int = SMALL, values: int = VALUES) -> Any:
+    """The value of a JSON text of at most so many bytes and values.
 
     Raises:
         UntrustedError: it is too long, too crowded, nested too deeply, or no JSON.
     """
     if len(data) > most:
         raise UntrustedError(f"it has more than {most} bytes")
-    shape = Shape()
+    shape = Shape(values)
     for at in range(0, len(data), _PIECE):
         shape.take(data[at : at + _PIECE])
     try:
@@ -88,7 +89,7 @@ def parse(data: bytes, most: int = SMALL) -> Any:
     except RecursionError:
         raise UntrustedError("it is nested too deeply") from None
     except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
-        raise UntrustedError(f"it is no JSON: {str(error)[:200]}") from None
+        raise UntrustedError(f"it is not valid JSON: {str(error)[:200]}") from None
 
 
 def read(path: Path, most: int = SMALL) -> bytes:

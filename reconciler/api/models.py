@@ -5,6 +5,7 @@ and whether vLLM takes the length that the document asks for.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,8 @@ def model_problems(loaded: Loaded) -> Iterator[Problem]:
     spec = loaded.document.spec
     assert spec.model is not None
     folder = loaded.folder(spec.model.source)
-    if folder is None or not folder.is_dir():
-        return  # what is missing is told elsewhere
+    if folder is None or not os.path.isdir(folder):  # noqa: PTH112
+        return  # what is missing, or cannot be looked at, is told elsewhere
     if fault := model_fault(folder):
         hint = "name a folder as save_pretrained writes it"
         yield loaded.problem(("spec", "model", "source"), fault, hint)

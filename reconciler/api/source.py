@@ -20,6 +20,7 @@ _DRIVE = re.compile(r"[A-Za-z]:(/|$)")
 _NOT_ON_SMB = re.compile(r'[\x00-\x1f"\\:|<>*?]')
 # the ending of an adapter's source that means: the newest one below this folder of the share
 NEWEST = "/**"
+_PART, _LENGTH = 255, 2048  # bytes of a name, and of a path, on Linux and on SMB alike
 FORMS = "./folder, share://path or hf://org/name@revision"
 
 
@@ -80,6 +81,10 @@ def parse_source(text: str) -> Source:
         PydanticCustomError: a `refusal` that says which form would be right.
     """
     scheme, separator, rest = text.partition("://")
+    long = max(len(part.encode("utf-8", "replace")) for part in text.split("/"))
+    if long > _PART or len(text) > _LENGTH:
+        fault = f"source {text[:40]!r}... is longer than a path can be"
+        raise refusal(Fault(fault, f"write {FORMS}"))
     if not separator:
         return _folder(text)
     if scheme == SourceKind.SHARE:

@@ -24,6 +24,11 @@ RULES = [
         "4:9: code needs command; write command: [python3, app.py]",
     ),
     case(
+        "code from a path that no disk can hold",
+        SERVICE + f"  code: ./{'x' * 256}\n  command: [x]\n  targetPort: 80\n",
+        "4:9: source './" + "x" * 38 + "'... is longer than a path can be",
+    ),
+    case(
         "code from a hub",
         SERVICE + "  code: hf://a/b@c\n  command: [x]\n  targetPort: 80\n",
         "4:9: code cannot come from hf://a/b@c; write ./folder or share://path",

@@ -250,7 +250,7 @@ REFUSED = [
         "deep JSON",
         {},
         lambda f: (f / "adapter_config.json").write_text("[" * 100_000 + "]" * 100_000),
-        "nested too deep",
+        "more than 64 in each other",
     ),
     ("a pipe for the configuration", {}, _piped("adapter_config.json"), "no adapter_config.json"),
     ("a pipe for the weights", {}, _piped("adapter_model.safetensors"), "no adapter_model"),
