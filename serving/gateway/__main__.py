@@ -24,6 +24,7 @@ from serving.gateway.world import GatewayWorld, Spot
 
 GRACE = 240.0  # seconds that a drain waits for requests: as long as one may be held
 _UNNOTICED = 5.0  # seconds for which the platform may still send requests
+_LAST = 10.0  # seconds for the last writes
 _KEPT_OPEN = 75.0  # seconds: longer than those of the ingress, which closes first then
 log = logging.getLogger("moorage.gateway")
 
@@ -58,8 +59,10 @@ async def run(spot: Spot, port: int, grace: float = GRACE) -> None:
                 await asyncio.sleep(0.1)
     listener.close()
     await server.shutdown(1.0)
-    await background.close()
-    await world.close()
+    with contextlib.suppress(TimeoutError):  # a share that hangs does not keep the process
+        async with asyncio.timeout(_LAST):
+            await background.close()
+            await world.close()
 
 
 def main() -> int:

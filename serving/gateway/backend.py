@@ -183,7 +183,7 @@ class Backend:
             return
         if seconds >= NO_START:
             log.info("%s was awake after %.1f s", self.route.name, seconds)
-            self._starts.observe(self.route, seconds, self._told.seconds)
+            self._starts.observe(self.route, round(seconds, 3), self._told.seconds)
             woke()
         self.line.open()
 
@@ -192,23 +192,28 @@ class Backend:
         ready.
         """
         asked: asyncio.Task[bool] | None = None
+        looked: asyncio.Task[None] | None = None
         try:
             while _now() - self._began < max(LONGEST, 3 * self._told.seconds) and not self.fault:
                 asked = asked or asyncio.create_task(self._asked())
+                # Beside, because a share that hangs must not keep an answer waiting.
+                looked = looked or asyncio.create_task(self.look())
                 done, _ = await asyncio.wait({asked}, timeout=LOOK)
                 if done and asked.result():
                     self.answered()
                     return True
-                await self.look()
                 if self.up:
                     return True
+                if looked.done():
+                    looked = None
                 if done:
                     asked = None
                     await asyncio.sleep(LOOK)
             return False
         finally:
-            if asked is not None:
-                asked.cancel()
+            for task in (asked, looked):
+                if task is not None:
+                    task.cancel()
 
     async def _asked(self) -> bool:
         try:

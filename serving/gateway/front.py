@@ -116,7 +116,7 @@ class Front:
 
     async def _answer(self, asked: Asked) -> web.StreamResponse:
         path, routes = asked.path, self._world.routes
-        extra: Extra = [("x-request-id", asked.id)]
+        extra: Extra = [("server", "moorage"), ("x-request-id", asked.id)]
         if path in PROBES:
             return reply(self._probe(path), [])
         if routes is None:

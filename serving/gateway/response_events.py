@@ -8,6 +8,7 @@ from typing import Any
 from serving.gateway.stored import StoredRequest
 
 ENDED = ("completed", "failed", "incomplete", "cancelled")
+_OWN = ("id", "background", "created_at", "model")  # what the service calls otherwise
 OPENING = 2  # events before the service has made any
 
 
@@ -17,13 +18,12 @@ class EventWriter:
     """
 
     def __init__(self, stored: StoredRequest) -> None:
-        self._stored, self._number, self._rest = stored, 0, b""
+        self._own, self._number, self._rest = outline(stored, "queued"), 0, b""
         self.final: dict[str, Any] | None = None
 
     def opening(self) -> bytes:
-        queued = outline(self._stored, "queued")
         return b"".join(
-            self._line({"type": kind, "response": queued})
+            self._line({"type": kind, "response": self._own})
             for kind in ("response.created", "response.queued")
         )
 
@@ -45,7 +45,7 @@ class EventWriter:
             return b""
         response = event.get("response")
         if isinstance(response, dict):
-            response |= {"id": self._stored.id, "background": True}
+            response |= {name: self._own[name] for name in _OWN}
             if kind.removeprefix("response.") in ENDED:
                 self.final = response
         return self._line(event)

@@ -287,4 +287,4 @@ def test_events_are_the_same_however_they_are_cut(cuts):
         "completed",
     ]
     assert events[2]["delta"] == "hé\n\n"
-    assert writer.final == {"id": STORED.id, "background": True}
+    assert (writer.final["id"], writer.final["background"]) == (STORED.id, True)
