@@ -47,3 +47,8 @@ def hashed(pins: Iterable[str]) -> list[str]:
 
 def size_text(megabytes: float) -> str:
     return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
+
+
+if __name__ == "__main__":  # for an image's build: locks or pins as pip takes them, with hashes
+    for given in sys.argv[1:]:
+        print(*hashed([given] if "==" in given else read_lock(given)), sep="\n")

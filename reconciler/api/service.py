@@ -35,16 +35,17 @@ class Engine(Model):
             str,
             bounded(
                 lambda value: (
-                    re.fullmatch(r"[a-z0-9]\S*", value) is not None
+                    re.fullmatch(r"[a-z0-9][^\s@]*(@sha256:[0-9a-f]{64})?", value) is not None
                     and not value.endswith((":", "/"))
                 ),
                 "{!r} is no image reference",
-                "write it as registry/repository:tag",
+                "write it as registry/repository:tag, or registry/repository:tag@sha256:digest",
             ),
         ]
         | None
     ) = None
-    """The container image; when left out, the image that this release pins."""
+    """The container image; when left out, the image that this release pins. A digest beside the tag
+    (repository:tag@sha256:...) fixes its bytes; the tag still tells the vLLM version."""
     args: EngineArgs = Field(default_factory=dict)
     """vLLM's own flags without the leading --, such as max-model-len: 4096."""
     allow: Items[str] = ()

@@ -159,6 +159,11 @@ RULES = [
         " not tell",
     ),
     case(
+        "a digest that is none",
+        MODEL + '  engine: {image: "vllm/vllm-openai:v0.32.0@sha256:123"}\n',
+        "5:19: 'vllm/vllm-openai:v0.32.0@sha256:123' is no image reference",
+    ),
+    case(
         "a rank vLLM has not",
         MODEL + "  engine: {args: {max-lora-rank: 12}}\n",
         "5:34: max-lora-rank cannot be 12; vLLM takes 1, 8, 16, 32",

@@ -81,6 +81,15 @@ def test_the_revision_is_named_for_its_content(tmp_path):
     assert first == again != other
 
 
+def test_an_image_keeps_its_digest_beside_its_tag(tmp_path):
+    """What is written is what Azure is asked for and compared with, letter for letter."""
+    image = "docker.io/vllm/vllm-openai:v0.32.0@sha256:" + "0" * 64
+    text = SERVICE.format(length=1, more="").replace("{args:", f'{{image: "{image}", args:')
+    found = composed(tmp_path, text).desired
+    app = next(item for item in found if item.key.kind == "ContainerApp")
+    assert f'"{image}"' in json.dumps(app.spec, default=vars)
+
+
 def test_a_new_serving_runtime_alone_boots_nothing(tmp_path):
     """The runtime's digest is in the template, not in the revision's name."""
     newer = World(

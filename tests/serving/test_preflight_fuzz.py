@@ -66,6 +66,7 @@ def _change(folder, dice):
         path.write_bytes(_mutated(path.read_bytes(), dice))
 
 
+@pytest.mark.timeout(900)
 def test_every_folder_is_judged_by_a_rule(world, request):
     """The adapter's files, and the base's configuration, changed in any way."""
     adapter, model, folder = world
