@@ -219,6 +219,8 @@ class Intake:
             rotations=rotations_of(documents, self._store),
             gateway=snapshot.gateway,
             ca=settings.ca_file.read_text("utf-8") if settings.ca_file else None,
+            tenant=settings.tenant_id,
+            authority=settings.authority,
             promotions=promotions_of(documents, self._store),
         )
         return compose(documents, world)

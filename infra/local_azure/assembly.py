@@ -63,6 +63,7 @@ class Parts:
     def listen_at(self, base: str) -> None:
         """`base` is the URL at which all of this will be found."""
         self.arm.base = self.files.plane.base = base
+        self.apps.reach(int(base.rpartition(":")[2]))
 
     def close(self) -> None:
         self.files.close()

@@ -64,7 +64,7 @@ class GatewayHold(Model):
     """Requests that wait for one service at a time; more are answered with 503 at once."""
 
 
-class EntraTokens(Model):
+class EntraRule(Model):
     audience: Annotated[
         str,
         bounded(
@@ -116,7 +116,7 @@ class Gateway(Model):
     """API keys that open all services of the Environment; the keys of a service open that service
     here too.
     """
-    entra: EntraTokens | None = None
+    entra: EntraRule | None = None
     """Tokens of Microsoft Entra ID that open the gateway beside the keys; none when left out."""
     fallback: Mapping[names.ServiceName, names.ServiceName] = Field(default_factory=dict)
     """By service, the service that answers while this one starts or cannot start, if that other one

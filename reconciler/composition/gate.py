@@ -9,7 +9,7 @@ from typing import Any
 
 from reconciler.api import auth_fields
 from reconciler.api.auth_fields import ApiKey
-from reconciler.api.gateway_fields import EntraTokens
+from reconciler.api.gateway_fields import EntraRule
 from reconciler.api.ingress_fields import CorsPolicy
 from reconciler.api.openings import opened_fields
 from reconciler.api.resources import CatalogueKey, GatewayInFront
@@ -80,7 +80,7 @@ def cors(policy: CorsPolicy | None) -> Cors | None:
     return None if policy is None else Cors(**policy.model_dump())
 
 
-def entra(tokens: EntraTokens | None, tenant: str, authority: str) -> EntraPolicy | None:
+def entra(tokens: EntraRule | None, tenant: str, authority: str) -> EntraPolicy | None:
     """Which tokens open a gateway; `tenant` where the document names none, `authority` of the
     cloud.
     """

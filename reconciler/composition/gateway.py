@@ -167,6 +167,7 @@ class GatewayComposer:
             serves_model=False,
             deadline_seconds=template.code_deadline(None),
             smoke=("/live", 200),
+            rotated=self.world.rotations.get(self.name, ()),
         )
 
     def _container(self, gateway: Gateway, runtime: str, grace: int) -> dict[str, Any]:

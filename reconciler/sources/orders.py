@@ -14,7 +14,8 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from reconciler.api.documents import InferenceService
+from reconciler.api.documents import AnyDocument, InferenceService
+from reconciler.api.gateway_fields import gateway_name
 from reconciler.api.loaded import Loaded
 from reconciler.api.resources import ContainerAppSpec, Order
 from reconciler.engine.external import Desired, DocumentRef, Policy, with_spec
@@ -96,15 +97,23 @@ def order_rotation(store: Store, service: str, key: str, refused: str, at: float
 def rotations_of(
     documents: Sequence[Loaded], store: Store
 ) -> dict[str, tuple[tuple[str, str], ...]]:
-    """Name and SHA-256 of the API keys that are to be replaced, by service."""
+    """Name and SHA-256 of the API keys that are to be replaced, by the container app that has them:
+    a service's or a gateway's.
+    """
     found = {}
     for loaded in documents:
-        service = loaded.document.metadata.name
-        if isinstance(loaded.document, InferenceService) and (
-            text := store.get(_rotation(service))
-        ):
-            found[service] = tuple(sorted(json.loads(text).items()))
+        app = _app_of(loaded.document)
+        if app and (text := store.get(_rotation(app))):
+            found[app] = tuple(sorted(json.loads(text).items()))
     return found
+
+
+def _app_of(document: AnyDocument) -> str:
+    """The container app of a document; empty for an Environment without a gateway."""
+    if isinstance(document, InferenceService):
+        return document.metadata.name
+    gateway = document.spec.gateway
+    return gateway_name(document.metadata.name, gateway) if gateway else ""
 
 
 def _rotation(service: str) -> str:

@@ -17,7 +17,9 @@ from reconciler.api.resources import GatewayInFront
 from reconciler.api.source import Missing
 from reconciler.composition import compose
 from reconciler.composition.world import World
+from reconciler.engine.store import MEMORY, Store
 from reconciler.sources import gateway_runtime
+from reconciler.sources.orders import order_rotation, rotations_of
 
 TEXT = """\
 kind: Environment
@@ -180,6 +182,17 @@ def test_changed_routes_make_no_revision(tmp_path, change, moves):
     before = of(composed(tmp_path), "ContainerApp", "gw-dev").spec
     after = of(composed(tmp_path, TEXT.replace(*change)), "ContainerApp", "gw-dev").spec
     assert (before.suffix != after.suffix) is moves
+
+
+def test_a_key_of_the_gateway_can_be_replaced(tmp_path):
+    """As a service's: the order is found by the name of the container app."""
+    store = Store.open(MEMORY, "local")
+    order_rotation(store, "gw-dev", "team", "0" * 64, 1.0)
+    rotations = rotations_of(documents(tmp_path), store)
+    app = of(
+        composed(tmp_path, world=replace(WORLD, rotations=rotations)), "ContainerApp", "gw-dev"
+    )
+    assert app.spec.rotated == (("team", "0" * 64),)
 
 
 def test_a_newer_runtime_is_rolled_out(tmp_path):

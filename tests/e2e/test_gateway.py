@@ -3,7 +3,10 @@ sleeps, and answers for it. The service's replicas are stand-ins that load no mo
 """
 
 import asyncio
+import json
 import ssl
+import urllib.parse
+import urllib.request
 from datetime import date
 
 import openai
@@ -53,11 +56,28 @@ def client_of(stage, key, endpoint):
     )
 
 
+def token_of(stage, audience):
+    """A token of the local Azure's login, as the client of an application gets it."""
+    facts = stage.facts
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": facts["clientId"],
+        "client_secret": facts["clientSecret"],
+        "scope": f"{audience}/.default",
+    }
+    url = f"{facts['authority']}/{facts['tenantId']}/oauth2/v2.0/token"
+    trust = ssl.create_default_context(cafile=stage.ca)
+    with urllib.request.urlopen(
+        url, urllib.parse.urlencode(form).encode(), context=trust
+    ) as answer:
+        return json.load(answer)["access_token"]
+
+
 async def test_a_sleeping_service_answers_through_the_gateway(stage):
     """One address, a key of the Environment, and a service that nobody outside can reach: it is
     woken, its answer comes, and the status, the key command and the usage know of it.
     """
-    stage.save(environment("default", gateway={}), PHI)
+    stage.save(environment("default", gateway={"entra": {"audience": "api://moorage"}}), PHI)
     async with inside(stage, "gateway") as daemon:
         await daemon.converged("phi", seconds=90)
         await daemon.until(
@@ -84,6 +104,14 @@ async def test_a_sleeping_service_answers_through_the_gateway(stage):
         said = [chunk.choices[0].delta.content async for chunk in stream]
         assert said[0].startswith("phi for ")
         assert [model.id async for model in client.models.list()] == ["phi"]
+        token = await asyncio.to_thread(token_of, stage, "api://moorage")
+        with_token = client_of(stage, token, gateway()["endpoint"])
+        assert [model.id async for model in with_token.models.list()] == ["phi"]
+        other = client_of(
+            stage, await asyncio.to_thread(token_of, stage, "api://other"), gateway()["endpoint"]
+        )
+        with pytest.raises(openai.AuthenticationError):
+            await other.models.list()
         await daemon.until(lambda: state() == "ready", "the status says that phi is awake")
         assert await used(daemon.daemon) == [("default", 2)]
 

@@ -160,7 +160,9 @@ async def test_a_mount_with_a_dead_key_says_so(running, connected_to, stack):
 
 
 async def test_a_replica_reaches_another_app_where_clients_do(running, connected_to, stack):
-    """At the app's own address, with its certificate; a sleeping app is woken by that, too."""
+    """At the app's own address, where a sleeping app is woken by that, too; and so it reaches the
+    login, whose keys check tokens.
+    """
     clients = await connected_to(running, stack)
     environment = await lay_ground(clients, "rg-out")
     apps = clients.apps.container_apps
@@ -175,6 +177,8 @@ async def test_a_replica_reaches_another_app_where_clients_do(running, connected
         "    def do_GET(self):\n"
         f"        url = 'https://{asked.configuration.ingress.fqdn}/'\n"
         "        plain = ssl._create_unverified_context()\n"
+        f"        login = '{running.facts['authority']}/{running.facts['tenantId']}/discovery/v2.0/keys'\n"
+        "        urllib.request.urlopen(login, context=plain).read()\n"
         "        text = urllib.request.urlopen(url, context=plain).read()\n"
         "        self.send_response(200); self.end_headers(); self.wfile.write(text)\n"
         "http.server.HTTPServer(('', 8000), Handler).serve_forever()"

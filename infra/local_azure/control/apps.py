@@ -36,6 +36,10 @@ class AppControl:
         self._composed = 0.0
         self._task: asyncio.Task[None] | None = None
 
+    def reach(self, port: int) -> None:
+        """Replicas shall reach this Azure itself, which listens on `port`: its login, for one."""
+        self._scheduler.reach(port)
+
     async def start(self) -> None:
         await self._scheduler.start()
         self._compose()

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from .proxy import Proxy
 from .table import Table
-from .tcp import splice
+from .tcp import hand_on, splice
 from .ways_out import WaysOut
 
 _HOST, _BACKLOG = "127.0.0.1", 512
@@ -48,10 +48,12 @@ class Listeners:
         return failures
 
     async def _greet(self, port: int, connection: socket.socket) -> None:
-        """Takes a connection of a replica to the app that has the port."""
+        """Takes a connection of a replica to the app that has the port, or to this Azure."""
         connection.setblocking(False)
         if listener := self._open.get(port):
             await listener.greet(connection)
+        elif port == self._table.azure:
+            await hand_on(connection, port)
         else:
             connection.close()
 

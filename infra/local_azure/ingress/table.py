@@ -75,6 +75,7 @@ class Table:
     def __init__(self) -> None:
         self.apps: dict[int, App] = {}
         self.timeout_s = 240.0
+        self.azure: int | None = None  # the port of ARM and login
         self.faults: FaultStore | None = None
         self._changed = asyncio.Event()
         self._upstreams: dict[tuple[str, int], Upstream] = {}
@@ -82,7 +83,7 @@ class Table:
 
     def replace(self, raw: dict[str, Any]) -> None:
         """Takes the table in the form of `runtime.edge`."""
-        self.timeout_s = raw["request_timeout_s"]
+        self.timeout_s, self.azure = raw["request_timeout_s"], raw.get("azure")
         self.apps = {app["port"]: self._app(app) for app in raw["apps"]}
         routed = {id(upstream) for upstream in self._routed()}
         for known, upstream in list(self._upstreams.items()):

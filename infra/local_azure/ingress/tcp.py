@@ -36,6 +36,18 @@ async def splice(table: Table, port: int, client: socket.socket) -> None:
         revision.in_flight -= 1
 
 
+async def hand_on(client: socket.socket, port: int) -> None:
+    """Serves one connection with what listens on `port` of this machine."""
+    beyond = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        await asyncio.get_running_loop().sock_connect(beyond, ("127.0.0.1", port))
+    except OSError:
+        beyond.close()
+        client.close()
+        return
+    await _pump(client, beyond)
+
+
 async def _pick(table: Table, revision: Revision) -> Upstream:
     """The replica that serves least. Raises TimeoutError when none comes, OSError when none is to
     come.

@@ -1,4 +1,5 @@
-"""How a replica reaches the apps: on the same ports of its own loopback as clients use outside.
+"""How a replica reaches the apps, and this Azure: on the same ports of its own loopback as clients
+use outside.
 
 A replica has a network of its own with nothing in it. Its shim makes a socket in there, and the
 ingress listens on that socket: what connects to it has reached the app, with nothing in between.
@@ -31,7 +32,7 @@ class WaysOut:
         wanted = {
             (replica, port)
             for replica in self._table.replicas()
-            for port in self._table.apps
+            for port in {*self._table.apps, *filter(None, (self._table.azure,))}
             if not replica.gone
         }
         if len(wanted) > MOST:

@@ -17,6 +17,7 @@ class Routes:
     """
 
     def __init__(self, request_timeout_s: float) -> None:
+        self.azure: int | None = None  # the port of this Azure itself
         self._request_timeout_s = request_timeout_s
         self._seen: dict[int, tuple[dict[str, Any], float]] = {}
 
@@ -40,7 +41,8 @@ class Routes:
             {**app, "port": port, "revisions": revisions.get(port, [])}
             for port, (app, _) in sorted(self._seen.items())
         ]
-        return {"request_timeout_s": self._request_timeout_s, "apps": apps}
+        timeout = self._request_timeout_s
+        return {"request_timeout_s": timeout, "apps": apps, "azure": self.azure}
 
 
 def _app(workload: Workload) -> dict[str, Any]:

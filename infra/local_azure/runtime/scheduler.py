@@ -69,6 +69,10 @@ class Scheduler:
         self._wake = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
 
+    def reach(self, port: int) -> None:
+        """Let replicas reach this port of the machine, besides those of apps."""
+        self._routes.azure = port
+
     async def start(self) -> None:
         """Adopts living shims and the ingress, removes what is left of dead ones, starts the loop.
 
