@@ -39,7 +39,7 @@ from reconciler.kinds import kinds_for
 from reconciler.kinds.shares import Shares
 from reconciler.leadership import Leadership
 from reconciler.lock import FolderLock, LockLost
-from reconciler.page import DaemonPage
+from reconciler.page import DaemonPage, forget_address
 from reconciler.registrations import Registrations
 from reconciler.settings import Settings
 from reconciler.sources import sets
@@ -149,6 +149,8 @@ class Daemon:
                     self.listening,
                 )
             )
+        elif self.lock:  # a daemon that was killed has left its address
+            forget_address(self.settings.daemon_dir)
         return self
 
     async def __aexit__(self, *_: object) -> None:

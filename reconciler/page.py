@@ -79,8 +79,7 @@ class DaemonPage:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        with suppress(OSError):
-            (self._settings.daemon_dir / ADDRESS).unlink(missing_ok=True)
+        forget_address(self._settings.daemon_dir)
         await self._server.__aexit__(kind, error, at)
 
     def look(self, fresh: bool) -> PageView:
@@ -117,6 +116,12 @@ class DaemonPage:
     def strategy(self, service: str) -> str:
         apps = with_spec(self._composition().desired, ContainerAppSpec)
         return next((app.spec.strategy for app in apps if app.spec.service == service), "")
+
+
+def forget_address(folder: Path) -> None:
+    """Nobody serves a page at the address that was written down."""
+    with suppress(OSError):
+        (folder / ADDRESS).unlink(missing_ok=True)
 
 
 def options_of(settings: Settings) -> str:

@@ -21,7 +21,7 @@ from reconciler.web.resource_graph import anchor
 from reconciler.web.service_view import DocumentView
 from reconciler.web.updates import Updates
 from reconciler.web.view import PageView, snippets_of, stages
-from reconciler.web.wording import age, brief, prose, span, stamp
+from reconciler.web.wording import age, brief, prose, span, spans, stamp
 
 PER_PAGE = 100  # services in a list
 ASSETS = {"page.css": "text/css", "page.js": "text/javascript"}
@@ -212,7 +212,7 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    found.filters.update(age=age, stamp=stamp, prose=prose, span=span, brief=brief)
+    found.filters.update(age=age, stamp=stamp, prose=prose, span=span, brief=brief, spans=spans)
     found.globals.update(anchor=anchor, address=_address)
     return found
 

@@ -25,6 +25,7 @@ class StageState(StrEnum):
     DONE = "done"
     NOW = "now"
     FAILED = "failed"
+    WAITS = "waits for you"
     TO_COME = "to come"
 
 
@@ -90,9 +91,10 @@ def _of_records(
         return RolloutStage(name, StageState.DONE)
     first = (failed or rest)[0]
     since = records[first.key].since
+    blocked = records[first.key].phase is Phase.BLOCKED
     return RolloutStage(
         name,
-        StageState.FAILED if failed else StageState.NOW,
+        StageState.FAILED if failed else StageState.WAITS if blocked else StageState.NOW,
         first.message or f"{first.key}: {first.phase}",
         None if elapsed is None or not since else max(0.0, elapsed - since),
     )

@@ -138,10 +138,9 @@ def view_of(
 
 
 def stages(store: Store, view: PageView, document: DocumentView) -> tuple[RolloutStage, ...]:
-    """What is happening to a service now; empty once nothing is."""
-    if not document.is_service or (
-        document.health.tone is Tone.GOOD and document.sync.tone is Tone.GOOD
-    ):
+    """What is happening to a service now; empty where it is at rest or on its way out."""
+    rests = document.health.tone is Tone.GOOD and document.sync.tone is Tone.GOOD
+    if not document.is_service or rests or (document.waits and document.waits.ends):
         return ()
     same = store.get("boot") == view.facts.boot
     elapsed = view.facts.elapsed if same else None

@@ -68,4 +68,8 @@ async def test_a_change_is_read_approved_and_taken_back_on_the_page(stage):
         await up.until(lambda: up.condition("web", "Synced")["reason"] == "RolledBack", 60)
         assert "is held" in _get(address, "/services/web")
     assert not place.exists()
+    place.write_text("{}")  # as a daemon that was killed leaves it
+    silent = stage.up("--listen", "none")
+    await silent.until(lambda: not place.exists(), 30)
+    silent.end()
     assert "page-token" not in up.output

@@ -218,3 +218,12 @@ def test_a_view_of_a_thousand_services_is_made_once_for_many_visitors(tmp_path):
     assert page.look(True).find("InferenceService", "new")
     seen.append(seen[-1] + SHARE * 2 + 0.1)
     assert page.look(False) is not first
+
+
+def test_a_plan_that_waits_is_no_stage_of_its_own():
+    """A change that waits for a person is said to wait; a deletion has no way to show."""
+    world, view, phi = _view("manual")
+    found = {stage.name: stage.state for stage in stages(world.store, view, phi)}
+    assert found["Revision"] is StageState.WAITS
+    world, view, phi = _view("waits")
+    assert stages(world.store, view, phi) == ()
