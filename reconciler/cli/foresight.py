@@ -5,25 +5,38 @@ ask about it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.plan_view import as_value
 
 if TYPE_CHECKING:
-    from reconciler.engine.external import DocumentRef
+    from reconciler.engine.external import DocumentRef, ObjectKey
     from reconciler.engine.plan import PlanLine
+    from reconciler.kinds.prices import Price, Prices
     from reconciler.settings import Settings
 
 
 @dataclass(frozen=True)
 class Foreseen:
-    """A plan, what each document that must be approved comes to, and the key of the set's state."""
+    """A plan, what each document that must be approved comes to, the key of the set's state, and
+    what container apps will cost.
+    """
 
     lines: tuple[PlanLine, ...]
     versions: Mapping[DocumentRef, str]
     key: str
+    prices: Mapping[ObjectKey, Price]
+
+    @property
+    def costs(self) -> list[str]:
+        """A sentence for each app that is written."""
+        written = ("create", "adopt", "update", "replace")
+        found = (
+            (line.key, self.prices.get(line.key)) for line in self.lines if line.action in written
+        )
+        return [f"{key.name} will cost {price}" for key, price in found if price]
 
     @property
     def waiting(self) -> list[PlanLine]:
@@ -33,7 +46,12 @@ class Foreseen:
     def as_value(self, target: str) -> dict[str, Any]:
         """The plan as JSON, see docs/status.md."""
         changes = [
-            {**as_value(line), "version": self.versions.get(line.document)} for line in self.lines
+            {
+                **as_value(line),
+                "version": self.versions.get(line.document),
+                "price": asdict(self.prices[line.key]) if line.key in self.prices else None,
+            }
+            for line in self.lines
         ]
         return {"target": target, "changes": changes}
 
@@ -43,12 +61,15 @@ async def make_plan(settings: Settings, files: Sequence[Path]) -> tuple[PlanLine
     return (await foresee(settings, files)).lines
 
 
-async def foresee(settings: Settings, files: Sequence[Path], *, keep: bool = False) -> Foreseen:
+async def foresee(
+    settings: Settings, files: Sequence[Path], *, keep: bool = False, prices: Prices | None = None
+) -> Foreseen:
     """The plan, on a copy of the daemon's state, so that planning changes nothing. With `keep`
     documents without an identity are given one, because the next plan is to be the same.
     """
     from reconciler.daemon import Daemon
     from reconciler.engine.store import Store
+    from reconciler.kinds.prices import BUILT_IN, hourly
     from reconciler.sources import sets
     from reconciler.sources.identity import set_of
     from reconciler.sources.policy import version_of
@@ -59,4 +80,5 @@ async def foresee(settings: Settings, files: Sequence[Path], *, keep: bool = Fal
         lines = await daemon.plan()
         found = {line.document: version_of(daemon.store, line.document) for line in lines}
         versions = {ref: version for ref, version in found.items() if version}
-        return Foreseen(lines, versions, daemon.store.target)
+        costs = hourly(daemon.composition.desired, prices or BUILT_IN)
+        return Foreseen(lines, versions, daemon.store.target, costs)

@@ -22,12 +22,13 @@ from reconciler.cli.context import (
     print_json,
     settings_of,
 )
-from reconciler.cli.exits import Exit
+from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.foresight import foresee
 from reconciler.cli.plan_view import show
 
 if TYPE_CHECKING:
     from reconciler.engine.plan import PlanLine
+    from reconciler.kinds.prices import Prices
 
 
 def plan(
@@ -42,6 +43,10 @@ def plan(
         Path | None,
         typer.Option(help="Keep the plan in a file, for approve FILE.", metavar="FILE"),
     ] = None,
+    prices: Annotated[
+        Path | None,
+        typer.Option(help="A table of prices, as JSON.", metavar="FILE"),
+    ] = None,
 ) -> None:
     """Show what would change. It prints each field that differs between documents and Azure, and
     writes nothing.
@@ -50,7 +55,8 @@ def plan(
     manifest_of(file)
     files = documents_of(file)
     settings = settings_of(target, state_dir, files, start=True)
-    foreseen = asyncio.run(foresee(settings, files, keep=out is not None))
+    table = _prices(prices)
+    foreseen = asyncio.run(foresee(settings, files, keep=out is not None, prices=table))
     value = foreseen.as_value(settings.target_title)
     if out is not None:
         plan_file.write(out, {**envelope("Plan"), **value}, files)
@@ -58,10 +64,25 @@ def plan(
         print_json(value, "Plan")
     else:
         show(foreseen.lines, settings.target_title)
+        for cost in foreseen.costs:
+            print(cost)
     if any(line.action == "refuse" for line in foreseen.lines):
         raise typer.Exit(Exit.FAILED)
     if detailed_exitcode and pending(foreseen.lines):
         raise typer.Exit(Exit.PENDING)
+
+
+def _prices(path: Path | None) -> Prices | None:
+    from reconciler.kinds.prices import read
+
+    if path is None:
+        return None
+    try:
+        return read(path)
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read: {error}", Exit.INVALID) from None
+    except ValueError as error:
+        raise CommandError(f"{path}:{error}", Exit.INVALID) from None
 
 
 def pending(lines: Sequence[PlanLine]) -> bool:

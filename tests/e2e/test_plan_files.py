@@ -1,52 +1,74 @@
-"""A kept plan is approved as long as the world is what it was."""
+"""A kept plan is approved as long as the world is what it was; a document is compared with what is
+there.
+"""
 
 import json
 
+import pytest
+
 from tests.e2e.stage import ask, environment, service
 
+MANUAL = environment("dev", syncPolicy={"automated": False})
+WEB = service("web", environment="dev")
+RED = service("web", environment="dev", env=[{"name": "COLOUR", "value": "red"}])
 
-def test_a_kept_plan_is_approved_as_long_as_nothing_else_would_be_done(stage, tmp_path):
-    """Before any daemon has run; refused when a document changed; and a deletion names the service
-    that stops serving.
+
+def plan(stage, kept, *options):
+    return stage.moorage("plan", "-f", str(stage.manifest), "--out", str(kept), *options).stdout
+
+
+def test_a_kept_plan_is_refused_when_something_else_would_be_done(stage, tmp_path):
+    """Before any daemon has run: the file is its owner's, says what it costs, and is out of date
+    when a document changed.
     """
-    kept, manual = tmp_path / "plan.json", environment("dev", syncPolicy={"automated": False})
-    web = service("web", environment="dev")
+    kept, table = tmp_path / "plan.json", tmp_path / "prices.json"
+    table.write_text('{"currency": "EUR", "perReplicaHour": {}, "perCoreHour": 1, "perGiBHour": 0}')
     stage.code("web")
-    stage.save(manual, web)
-    stage.moorage("plan", "-f", str(stage.manifest), "--out", str(kept))
+    stage.save(MANUAL, WEB)
+    told = plan(stage, kept, "--prices", str(table))
+    assert told.endswith("web will cost 0.50 EUR an hour\n")
     assert kept.stat().st_mode & 0o077 == 0
     assert {each["problem"] for each in json.loads(kept.read_text())["changes"]} == {
         "waits for approval"
     }
-    stage.save(manual, service("web", environment="dev", env=[{"name": "COLOUR", "value": "red"}]))
+    stage.save(MANUAL, RED)
     refused = stage.moorage("approve", str(kept), "-y", code=1)
     assert "is out of date: something else would be done now" in refused.stderr
     assert "ContainerApp/web" in refused.stderr
     assert "ResourceGroup" not in refused.stderr
-    stage.save(manual, web)
+    assert stage.writes() == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_kept_plan_is_approved(stage, tmp_path):
+    """What it lists goes ahead, and nothing before; a deletion names the service that stops
+    serving.
+    """
+    kept = tmp_path / "plan.json"
+    stage.code("web")
+    stage.save(MANUAL, WEB)
+    plan(stage, kept)
     assert "+ ContainerApp/web" in stage.moorage("approve", str(kept), code=4).stdout
     stage.once(code=4)
     stage.moorage("approve", str(kept), "-y")
     stage.once()
     (found,) = [d for d in stage.json("status")["documents"] if d["name"] == "web"]
     assert ask(found["endpoint"], stage.ca)["version"] == "one"
-    the_documents_differ_from_what_is_there(stage, manual)
-    stage.save(manual)
-    stage.moorage("plan", "-f", str(stage.manifest), "--out", str(kept))
-    approved = stage.moorage("approve", str(kept), "-y")
-    assert "web stops serving" in approved.stdout
+    the_document_differs_from_what_is_there(stage)
+    stage.save(MANUAL)
+    plan(stage, kept)
+    assert "web stops serving" in stage.moorage("approve", str(kept), "-y").stdout
     stage.once()
     assert [d["name"] for d in stage.json("status")["documents"]] == ["dev"]
 
 
-def the_documents_differ_from_what_is_there(stage, manual):
+def the_document_differs_from_what_is_there(stage):
     """`diff` of a document names each field, who wrote last, and nothing while all is the same."""
-    same = stage.moorage("diff", "web", "-f", str(stage.manifest), "--detailed-exitcode")
-    assert same.stdout.endswith("nothing differs\n")
-    red = service("web", environment="dev", env=[{"name": "COLOUR", "value": "red"}])
-    stage.save(manual, red)
-    before = len(stage.journal())
     options = "-f", str(stage.manifest), "--detailed-exitcode"
+    assert stage.moorage("diff", "web", *options).stdout.endswith("nothing differs\n")
+    stage.save(MANUAL, RED)
+    before = len(stage.journal())
     told = stage.moorage("diff", "InferenceService/web", *options, "-o", "json", code=3).stdout
     (change,) = json.loads(told)["changes"]
     assert (change["object"], change["path"], change["found"]) == (
@@ -57,13 +79,28 @@ def the_documents_differ_from_what_is_there(stage, manual):
     assert set(change["lastWrite"]) == {"by", "at"}
     assert "env[COLOUR]: (unset) ->" in stage.moorage("diff", "web", *options, code=3).stdout
     assert stage.writes(since=before) == []
+
+
+def test_a_document_is_compared_before_anything_is_there(stage):
+    """Each object is missing; a document of another name is none."""
+    stage.code("web")
+    stage.save(MANUAL, WEB)
+    options = "-f", str(stage.manifest)
+    told = stage.moorage("diff", "web", *options, "--detailed-exitcode", "-o", "json", code=3)
+    changes = json.loads(told.stdout)["changes"]
+    assert {"object": "ContainerApp/web", "path": "", "asked": "(present)"}.items() <= changes[
+        -1
+    ].items()
     assert "No document is named other" in stage.moorage("diff", "other", *options, code=2).stderr
 
 
 def test_what_holds_no_plan_is_refused(stage, tmp_path):
-    """With code 2, and nothing else happens."""
+    """With code 2, and nothing else happens; a table of prices that is none as well."""
     other = tmp_path / "other.json"
-    for text in ("[]", '{"kind": "Status"}', "{", '{"kind": "Plan", "changes": [1], "files": []}'):
+    for text in ("[]", '{"kind": "Plan", "changes": [1], "files": []}'):
         other.write_text(text)
         ended = stage.moorage("approve", str(other), "-y", code=2)
         assert f"{other} holds no plan" in ended.stderr
+    stage.save(environment("dev"))
+    ended = stage.moorage("plan", "-f", str(stage.manifest), "--prices", str(other), code=2)
+    assert f"{other}:1:1: a table has currency" in ended.stderr
