@@ -128,7 +128,7 @@ async def test_a_night_is_understood_in_the_morning():
         ):
             assert words in page
         await tab.click("a", "ContainerApp/service-003")
-        await tab.sees("Unready", ":target")
+        await tab.sees("Unready", ":target .chip")
 
 
 async def test_it_updates_by_itself_and_keeps_what_a_person_does():
