@@ -58,6 +58,7 @@ from reconciler.web.status import status_of
 DRAIN = 10.0  # seconds that passes under way get to end
 GIT_EVERY = 30.0  # seconds between looks for a new commit
 SOURCES_WAIT = 30.0  # seconds that a command waits for sources that are on their way
+ARRIVING = (Reason.FETCHING, Reason.SOURCE_CHANGED)  # what somebody must bring first is not
 
 
 class Daemon:
@@ -188,7 +189,7 @@ class Daemon:
         composition = await self.load()
         with suppress(TimeoutError):
             async with asyncio.timeout(SOURCES_WAIT):
-                while any(refusal.waits for refusal in composition.refusals.values()):
+                while any(each.reason in ARRIVING for each in composition.refusals.values()):
                     await self.remote.arrived.wait()
                     self.remote.arrived.clear()
                     composition = await self.load()

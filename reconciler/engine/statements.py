@@ -107,7 +107,7 @@ def synced(
 def progressing(state: DocumentState, records: Iterable[ObjectRecord]) -> Mark:
     """True while the loop changes something by itself; otherwise the message says why not."""
     if refusal := state.refusal:
-        waits = Status.of(refusal.waits)
+        waits = Status.of(refusal.waits and refusal.reason is not Reason.MISSING)
         return Mark(ConditionType.PROGRESSING, waits, refusal.reason, refusal.message)
     moving = [
         record

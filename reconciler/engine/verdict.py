@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 
 from reconciler.api.reasons import Reason
+from reconciler.engine.document_state import DocumentRefusal
 from reconciler.engine.external import ObjectKey, Policy
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.record import ObjectRecord, Phase
@@ -40,12 +41,15 @@ def verdict(ledger: Ledger) -> ExitClass | None:
     found = [_of_desired(ledger, key) for key in ledger.desired] + [
         _of_gone(ledger, key) for key in ledger.gone
     ]
-    found += [
-        None if state.refusal.waits else ExitClass.FAILED
-        for state in ledger.documents.values()
-        if state.refusal
-    ]
+    found += [_of_refusal(state.refusal) for state in ledger.documents.values() if state.refusal]
     return None if None in found else _worst(found)
+
+
+def _of_refusal(refusal: DocumentRefusal) -> ExitClass | None:
+    """What is waited for comes by itself, but for a folder that somebody must put there."""
+    if not refusal.waits:
+        return ExitClass.FAILED
+    return ExitClass.WAITING_FOR_HUMAN if refusal.reason is Reason.MISSING else None
 
 
 def _of_desired(ledger: Ledger, key: ObjectKey) -> ExitClass | None:

@@ -25,6 +25,7 @@ LONGEST = 1 << 20  # bytes of an answer that are read
 REFUSED = 10.0  # seconds for which the app may refuse a prompt
 SHOWN = 60  # characters of a prompt or an answer
 TRANSIENT = (408, 429, *GATEWAY)
+UNABLE = (400, 404)
 
 
 @dataclass(frozen=True)
@@ -104,16 +105,28 @@ class Evaluations:
         headers = {"Host": named, "Connection": "close"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
-        body = {
-            "model": spec.service,
-            "messages": [{"role": "user", "content": case.prompt}],
-            "max_tokens": case.max_tokens,
-            "temperature": 0,
-        }
+        chat = {"messages": [{"role": "user", "content": case.prompt}]}
+        status, text = await self._post(host, headers, spec, case, "chat/completions", chat)
+        if status in UNABLE:  # a model without a chat template goes on writing instead
+            prompt = {"prompt": case.prompt}
+            other = await self._post(host, headers, spec, case, "completions", prompt)
+            return other if other[0] == 200 else (status, text)
+        return status, text
+
+    async def _post(
+        self,
+        host: str,
+        headers: Mapping[str, str],
+        spec: ContainerAppSpec,
+        case: Expectation,
+        route: str,
+        body: Mapping[str, Any],
+    ) -> tuple[int, str]:
+        asked = {"model": spec.service, "max_tokens": case.max_tokens, "temperature": 0, **body}
         try:
             async with self.arm.session.post(
-                f"https://{host}/v1/chat/completions",
-                json=body,
+                f"https://{host}/v1/{route}",
+                json=asked,
                 headers=headers,
                 timeout=PATIENCE,
                 allow_redirects=False,
@@ -130,7 +143,7 @@ def _text(content: bytes) -> str:
     """What the model said; an answer of another form says nothing."""
     try:
         choice = parse(content)["choices"][0]
-        return str(choice["message"]["content"])
+        return str(choice["message"]["content"] if "message" in choice else choice["text"])
     except (UntrustedError, KeyError, IndexError, TypeError):
         return ""
 

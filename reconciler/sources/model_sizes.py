@@ -57,7 +57,8 @@ class ModelSizes:
             if not is_excluded(name) and not files.is_temporary(name)
         }
         if not listed:
-            raise NotReadyYet(Reason.MISSING, f"{path} on the share {share.name} holds no files")
+            text = f"there are no files in it on the share {share.name}; put them there"
+            raise NotReadyYet(Reason.MISSING, text)
         if not self._stillness.rests(place, listed, share.arm.time.now()):
             asyncio.get_running_loop().call_later(self._stillness.quiet, self._arrived)
             raise NotReadyYet(Reason.FETCHING, f"{path} on the share is being written")

@@ -27,8 +27,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert asked["model"] == "web", asked
-        text = os.environ["CAPITAL"] + " is."
-        self.answer({"choices": [{"message": {"role": "assistant", "content": text}}]})
+        text, chats = os.environ["CAPITAL"] + " is.", os.environ["CAPITAL"] == "Rome"
+        if "messages" in asked and not chats:
+            self.send_error(400, "no chat template")
+        elif chats:
+            self.answer({"choices": [{"message": {"role": "assistant", "content": text}}]})
+        else:
+            self.answer({"choices": [{"text": text}]})
 
 HTTPServer(("", 9000), Handler).serve_forever()
 """
@@ -86,7 +91,9 @@ def test_a_rollout_pauses_until_it_is_promoted(red):
 
 
 def test_a_revision_that_fails_an_evaluation_is_rolled_back(red):
-    """At its first step, with the prompt and the answer as the cause."""
+    """At its first step, with the prompt and the answer as the cause; a model that cannot chat is
+    asked to go on writing.
+    """
     before = web(red)
     served = ask(before["endpoint"], red.ca)["colour"]
     red.save(document("green", "Paris"))

@@ -235,7 +235,7 @@ async def test_throttling_is_told_once_an_episode(harness):
         assert harness.reasons(controller).count("Throttled") == 1
         await asyncio.sleep(120)
         harness.kind.errors["observe"] = throttled[6:]
-        await asyncio.sleep(70)
+        await asyncio.sleep(150)
         assert harness.reasons(controller).count("Throttled") == 2, "another episode"
 
 

@@ -62,6 +62,8 @@ async def test_what_depends_on_the_size_follows_the_files(running):
     """The service waits until the model is there and whole; then everything is as long as its size
     asks for, and stays so in another process that cannot see the share.
     """
+    assert "put them there" in running.once(code=4).stdout, "a person must act"
+    assert "put them there" in running.moorage("plan", "-f", str(running.manifest)).stdout
     async with started(running) as daemon:
         daemon.remote.stillness.quiet = 0.0
         refusal = (await daemon.load()).refusals[DocumentRef("InferenceService", "phi")]
