@@ -18,7 +18,6 @@ from typing import Any, Self
 from reconciler import supervision
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
-from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm.clients import Arm
 from reconciler.arm.ownership import Ownership
 from reconciler.composition import Composition
@@ -29,9 +28,9 @@ from reconciler.edges.supervisor import Supervisor
 from reconciler.engine.controller import Controller, Watcher
 from reconciler.engine.errors import NotReadyYet, ReconcileError
 from reconciler.engine.events import Event
-from reconciler.engine.external import Identity, ObjectKey, with_spec
+from reconciler.engine.external import Identity, ObjectKey
 from reconciler.engine.plan import PlanLine
-from reconciler.engine.result import Outcome, Pacing
+from reconciler.engine.result import Pacing
 from reconciler.engine.store import Store
 from reconciler.handover import Handover
 from reconciler.intake import Intake
@@ -39,6 +38,7 @@ from reconciler.kinds import kinds_for
 from reconciler.kinds.shares import Shares
 from reconciler.leadership import Leadership
 from reconciler.lock import FolderLock, LockLost
+from reconciler.outcomes import OutcomeReports
 from reconciler.page import DaemonPage, forget_address
 from reconciler.registrations import Registrations
 from reconciler.settings import Settings
@@ -51,7 +51,6 @@ from reconciler.sources.orders import show_pauses
 from reconciler.sources.remote import RemoteSources
 from reconciler.toolkit.config_file import ConfigFiles
 from reconciler.waking import edges_of
-from reconciler.web.generations import note
 from reconciler.web.metrics import DaemonMetrics
 from reconciler.web.status import status_of
 
@@ -109,12 +108,15 @@ class Daemon:
         self.registrations = Registrations(self.arm, self.shares)
         self.leadership = Leadership(self.shares, self.settings.daemon_dir, self.tell)
         self.metrics = DaemonMetrics(self.arm.calls)
+        outcomes = OutcomeReports(
+            self.store, self.metrics, self.configs, lambda: self.intake.composition, self.watcher
+        )
         self.controller = Controller(
             self.kinds.values(),
             self.store,
             why_not=self._why_not,
             pacing=self.pacing,
-            watch=self._saw,
+            watch=outcomes.saw,
         )
         handover = Handover(
             self.controller,
@@ -247,26 +249,6 @@ class Daemon:
             message = "the key it was registered with was rotated; the share is registered again"
             return NotReadyYet(Reason.STORAGE_KEY_ROTATED, message)
         return self.leadership.why_not(identity.scope)
-
-    def _saw(self, key: ObjectKey, outcome: Outcome, seconds: float) -> None:
-        self.metrics.saw(key.kind, outcome.phase.value, seconds)
-        self.configs.saw(key, outcome)
-        self._note(key, outcome)
-        if self.watcher:
-            self.watcher(key, outcome, seconds)
-
-    def _note(self, key: ObjectKey, outcome: Outcome) -> None:
-        """A write of a container app that asks for a new revision: what it changed is history."""
-        event = outcome.event
-        if key.kind == Kind.APP and event and event.reason in (Reason.CREATING, Reason.UPDATING):
-            for app in with_spec(self.composition.desired, ContainerAppSpec):
-                if app.key == key:
-                    note(self.store, key.name, app.spec.revision, event.fields, self.commit)
-
-    @property
-    def commit(self) -> str:
-        """The commit that the documents were read from; empty where they are not from Git."""
-        return self.store.get("commit") or ""
 
     def take_commit(self, commit: str | None) -> None:
         """Remember which commit the documents are read from, for the status and the history."""
