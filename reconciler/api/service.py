@@ -20,6 +20,7 @@ from reconciler.api.mounts import CODE_PATH, Mount, MountPath, mount_faults
 from reconciler.api.openings import opening_faults
 from reconciler.api.policies import AdoptionPolicy, DeletionPolicy, ReconcilePolicy
 from reconciler.api.rollout_fields import Rollout
+from reconciler.api.schedule_fields import Schedule
 from reconciler.api.source import CodeText, SourceText
 from reconciler.api.vllm_versions import flag_faults, image_faults
 
@@ -82,9 +83,21 @@ class Scale(Model):
     """Seconds without requests before the last replica stops; when left out, long enough to load
     the model.
     """
+    schedules: Items[Schedule] = ()
+    """Times at which replicas run without being asked, such as before a working day begins."""
 
     @model_validator(mode="after")
     def _order(self) -> Self:
+        refuse_any(
+            Fault(
+                f"minReplicas is {schedule.min_replicas}, more than maxReplicas"
+                f" {self.max_replicas} of the service",
+                f"write {self.max_replicas} or less, or a larger maxReplicas",
+                ("schedules", index, "minReplicas"),
+            )
+            for index, schedule in enumerate(self.schedules)
+            if schedule.min_replicas > self.max_replicas
+        )
         if self.max_replicas < self.min_replicas:
             at = "maxReplicas" if "max_replicas" in self.model_fields_set else "minReplicas"
             least, most = self.min_replicas, self.max_replicas

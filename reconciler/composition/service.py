@@ -247,6 +247,7 @@ class ServiceComposer:
                 scale.max_replicas,
                 scale.concurrent_requests or 16,
                 scale.cooldown_period or cooldown,
+                scale.schedules,
             ),
             "volumes": template.volumes(self.place.names.storage, reports=serves_model),
             "terminationGracePeriodSeconds": self._grace(),

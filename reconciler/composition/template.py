@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.api.resources import MOUNT_PATH, REPORTS_PATH
+from reconciler.api.schedule_fields import Schedule
 from reconciler.composition.names import digest
 
 PORT = 8000
@@ -188,7 +189,11 @@ def suffix(body: Mapping[str, Any], profile: str) -> str:
 
 
 def scale(
-    minimum: int, maximum: int, concurrent_requests: int, cooldown_seconds: int
+    minimum: int,
+    maximum: int,
+    concurrent_requests: int,
+    cooldown_seconds: int,
+    schedules: Sequence[Schedule] = (),
 ) -> dict[str, Any]:
     rule = {"name": "http", "http": {"metadata": {"concurrentRequests": str(concurrent_requests)}}}
     return {
@@ -196,8 +201,19 @@ def scale(
         "maxReplicas": maximum,
         "cooldownPeriod": cooldown_seconds,
         "pollingInterval": 30,
-        "rules": [rule],
+        "rules": [rule, *(_scheduled(*each) for each in enumerate(schedules))],
     }
+
+
+def _scheduled(index: int, schedule: Schedule) -> dict[str, Any]:
+    """KEDA's cron scaler; it wants text for every value."""
+    metadata = {
+        "timezone": schedule.timezone,
+        "start": schedule.start,
+        "end": schedule.end,
+        "desiredReplicas": str(schedule.min_replicas),
+    }
+    return {"name": f"schedule-{index}", "custom": {"type": "cron", "metadata": metadata}}
 
 
 def _probe(kind: str, path: str, port: int, **numbers: int) -> dict[str, Any]:

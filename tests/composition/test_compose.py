@@ -343,3 +343,19 @@ def test_probes_and_cooldown_follow_from_the_size(tmp_path):
     seconds = TINY.size / (60 << 20)
     assert startup["periodSeconds"] * startup["failureThreshold"] > 2 * seconds
     assert template["scale"]["cooldownPeriod"] > seconds + 300
+
+
+def test_a_schedule_is_a_cron_rule(tmp_path):
+    """Beside the HTTP rule, in the words of KEDA's scaler."""
+    more = "  scale: {schedules: [{start: 0 7 * * 1-5, end: 0 19 * * 1-5, timezone: Europe/Rome}]}"
+    http, cron = service(tmp_path, more=more).spec.template["scale"]["rules"]
+    assert http["name"] == "http"
+    assert cron["custom"] == {
+        "type": "cron",
+        "metadata": {
+            "timezone": "Europe/Rome",
+            "start": "0 7 * * 1-5",
+            "end": "0 19 * * 1-5",
+            "desiredReplicas": "1",
+        },
+    }

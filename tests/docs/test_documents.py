@@ -73,6 +73,10 @@ BEFORE = {
                 }
             ],
             "env": [{"name": "A", "value": "1"}],
+            "scale": {
+                "maxReplicas": 2,
+                "schedules": [{"start": "0 7 * * 1-5", "end": "0 19 * * 1-5"}],
+            },
             "auth": {"apiKeys": [{"name": "default"}]},
             "ingress": {"corsPolicy": {"allowedOrigins": ["https://b.example"]}},
         },
@@ -178,6 +182,10 @@ CHANGES = {
         "spec.scale.maxReplicas": 3,
         "spec.scale.concurrentRequests": 3,
         "spec.scale.cooldownPeriod": 900,
+        "spec.scale.schedules[].start": "30 6 * * 1-5",
+        "spec.scale.schedules[].end": "30 20 * * 1-5",
+        "spec.scale.schedules[].minReplicas": 2,
+        "spec.scale.schedules[].timezone": "Europe/Stockholm",
         "spec.rollout.strategy": "Recreate",
         "spec.rollout.smoke.path": "/health",
         "spec.rollout.smoke.expectStatus": 200,

@@ -14,6 +14,7 @@ from infra.local_azure.runtime.images import ImagePullError, find
 from infra.local_azure.runtime.memory import Memory
 from infra.local_azure.runtime.record import new_record
 from infra.local_azure.runtime.scale import Demand, desired
+from infra.local_azure.runtime.schedule import CronRule, scheduled
 from infra.local_azure.runtime.status import Observed, revision_status
 from infra.local_azure.runtime.workload import ReplicaStatus, Workload
 
@@ -275,3 +276,24 @@ def test_memory_survives_and_forgets_that_an_inactive_revision_booted(tmp_path):
     assert (again.of("a").proven, again.of("a").booted) == (True, False)
     (tmp_path / "revisions.json").write_text("{")
     assert not Memory(tmp_path / "revisions.json").of("a").proven
+
+
+@pytest.mark.parametrize(
+    ("at", "replicas"),
+    [
+        ("2026-11-30T05:59:00+00:00", 0),  # Monday, 06:59 in Stockholm
+        ("2026-11-30T06:00:00+00:00", 2),
+        ("2026-11-30T17:59:00+00:00", 2),
+        ("2026-11-30T18:00:00+00:00", 0),
+        ("2026-11-29T12:00:00+00:00", 0),  # Sunday
+        ("2026-07-06T05:00:00+00:00", 2),  # summer time
+    ],
+)
+def test_a_cron_rule_asks_for_replicas_between_start_and_end(at, replicas):
+    """In its own time zone; a rule that cannot be read asks for none."""
+    rules = [
+        CronRule("0 7 * * 1-5", "0 19 * * 1-5", "Europe/Stockholm", 2),
+        CronRule("never", "0 19 * * *", "Europe/Stockholm", 9),
+        CronRule("0 0 * * *", "59 23 * * *", "Nowhere/Else", 9),
+    ]
+    assert scheduled(rules, datetime.fromisoformat(at)) == replicas

@@ -289,3 +289,34 @@ async def test_an_empty_directory_belongs_to_its_replica(clients, http):
     assert {tuple(each["share"]) for each in found} == {
         (each["env"]["CONTAINER_APP_REPLICA_NAME"],) for each in found
     }
+
+
+async def test_a_schedule_under_way_keeps_replicas_that_nobody_asks_for(clients):
+    """By a custom rule of the type cron; beside it an app without one sleeps."""
+    environment = await lay_ground(clients, "rg-cron")
+    always = {"timezone": "Etc/UTC", "start": "0 0 1 1 *", "end": "59 23 31 12 *"}
+    cron = {"type": "cron", "metadata": {**always, "desiredReplicas": "1"}}
+    never = {**always, "start": always["end"], "end": always["start"], "desiredReplicas": "1"}
+    for name, rule in (("timed", cron), ("idle", {**cron, "metadata": never})):
+        scale = {
+            "minReplicas": 0,
+            "maxReplicas": 1,
+            "cooldownPeriod": 60,
+            "rules": [{"name": "schedule", "custom": rule}],
+        }
+        body = app_body(environment, "blue", scale=scale)
+        await (
+            await clients.apps.container_apps.begin_create_or_update("rg-cron", name, body)
+        ).result()
+
+    async def replicas(name):
+        app = await clients.apps.container_apps.get("rg-cron", name)
+        listing = clients.apps.container_apps_revision_replicas.list_replicas
+        return (await listing("rg-cron", name, app.latest_revision_name)).value
+
+    async def asleep():
+        return not await replicas("idle")
+
+    await until(asleep)
+    await asyncio.sleep(2)  # two of Azure's minutes: a cooldown period more
+    assert len(await replicas("timed")) == 1

@@ -3,9 +3,10 @@ by `apps`.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from infra.local_azure.runtime.schedule import CronRule
 from infra.local_azure.runtime.workload import Mount, Refusal, Routing, Step, Workload
 from infra.local_azure.store import Record, Store
 
@@ -67,6 +68,7 @@ class Workloads:
             max_replicas=int(scale["maxReplicas"]),
             concurrent_requests=_concurrency(scale["rules"]),
             cooldown_s=float(scale["cooldownPeriod"]),
+            schedules=tuple(_schedules(scale["rules"])),
             termination_grace_s=float(template["terminationGracePeriodSeconds"] or 30),
             weight=weights(app, routed=True).get(revision.name, 0),
             container=container["name"],
@@ -137,6 +139,16 @@ def _routing(app: Record, revision: Record) -> Routing:
         allow_insecure=bool(ingress["allowInsecure"]),
         tcp=ingress["transport"] == "Tcp",
     )
+
+
+def _schedules(rules: list[Body] | None) -> Iterator[CronRule]:
+    for rule in rules or []:
+        custom = rule.get("custom") or {}
+        if str(custom.get("type")).lower() == "cron":
+            given = custom.get("metadata") or {}
+            count = str(given.get("desiredReplicas", ""))
+            start, end, zone = (str(given.get(key, "")) for key in ("start", "end", "timezone"))
+            yield CronRule(start, end, zone, int(count) if count.isdigit() else 0)
 
 
 def _concurrency(rules: list[Body] | None) -> int:

@@ -19,6 +19,7 @@ from .memory import Memory
 from .record import new_record, read_record
 from .replica import Replica
 from .scale import Demand, desired
+from .schedule import scheduled
 from .shim_client import ShimGoneError
 from .status import revision_status
 from .system_log import SystemLog
@@ -187,10 +188,13 @@ class Scheduler:
     def _scale(self, workload: Workload, now: float) -> None:
         demand = self._demand(workload, now)
         demand.observe(now, self._edge.load.get(workload.key, {}).get("in_flight", 0))
+        timed = scheduled(workload.schedules, datetime.now(UTC)) if workload.schedules else 0
+        if timed:
+            demand.need(now, timed)  # the cooldown period counts from its end
         wanted = desired(
             demand,
             now,
-            minimum=workload.min_replicas,
+            minimum=min(max(workload.min_replicas, timed), workload.max_replicas),
             maximum=workload.max_replicas,
             concurrency=workload.concurrent_requests,
             cooldown_s=workload.cooldown_s,

@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from .schedule import CronRule
+
 
 @dataclass(frozen=True)
 class Mount:
@@ -94,6 +96,7 @@ class Workload:
     max_replicas: int = 10
     concurrent_requests: int = 10
     cooldown_s: float = 300.0
+    schedules: tuple[CronRule, ...] = ()
     termination_grace_s: float = 30.0
     weight: int = 0
     container: str = ""
