@@ -168,7 +168,8 @@ def set_in(store: Store | None) -> DocumentSet | None:
 def header(title: str, documents: DocumentSet | None) -> str:
     """The first line of a command's text: which target and which documents it speaks of."""
     if documents is None:
-        return f"target: {title}"
+        near = ", ".join(_near_path(file.absolute()) for file in documents_near())
+        return f"target: {title}" + (f"   documents: {near} (not run yet)" if near else "")
     files = ", ".join(_near_path(file) for file in documents.files)
     return f"target: {title}   documents: {files} (set {documents.identity.id})"
 

@@ -47,7 +47,7 @@ def wait(
         now = time.monotonic()
         if found and not missing:
             since = since or now
-            if now - since >= min(STEADY, timeout) or not daemon:
+            if now - since >= STEADY or not daemon or now >= deadline:
                 print(f"{', '.join(each['name'] for each in found)}: {condition}")
                 return
         else:
@@ -123,5 +123,5 @@ def _give_up(
         raise CommandError(f"{said}\n{', '.join(stalled)} waits for a person.", Exit.HUMAN)
     if said and not daemon:
         raise CommandError(f"{said}\nNo daemon runs, so nothing will change: `moorage up`.")
-    if over:
-        raise CommandError(said or "The condition did not last.", Exit.TIMED_OUT)
+    if said and over:
+        raise CommandError(said, Exit.TIMED_OUT)

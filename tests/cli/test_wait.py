@@ -55,6 +55,15 @@ def test_a_condition_that_holds_ends_the_wait(state, capsys):
     assert run(["wait", "InferenceService/phi", "--for", "stalled=false"]) == 0
 
 
+def test_a_timeout_of_nothing_looks_once(state):
+    """0 when it holds now, 5 when it does not, beside a running daemon."""
+    state.observe(ready=True)
+    with FolderLock(state.folder):
+        assert run(["wait", "phi", "--timeout", "0"]) == 0
+        state.observe(ready=False)
+        assert run(["wait", "phi", "--timeout", "0"]) == 5
+
+
 def test_the_last_saved_version_is_meant(state, capsys):
     """Ready for an older generation is not enough."""
     state.observe(ready=True, generation=2, observed=1)
