@@ -33,7 +33,8 @@ from serving.gateway.world import GatewayWorld
 DAY = 86_400.0  # seconds for which a response is kept, and may wait
 FETCHED = 600.0  # seconds for which one is kept that was fetched: the fetch may have been cut
 ABANDONED = 30.0  # seconds without a heartbeat, after which another gateway goes on
-BEAT, FLUSH, BUSY = 5.0, 0.2, 5.0
+BEAT, FLUSH, BUSY = 10.0, 0.2, 5.0
+SELDOM = 300.0  # seconds between looks at a response that is finished: there may be thousands
 MOST, AT_ONCE = 1000, 32  # responses that a gateway has in hand, and works on
 _TRIES = 3
 log = logging.getLogger("moorage.gateway")
@@ -57,6 +58,7 @@ class Background:
         self._thread = ThreadPoolExecutor(2, thread_name_prefix="responses")
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
+        self._later: dict[str, float] = {}
         self._care: asyncio.Task[None] | None = None
         self.making = 0  # responses whose tokens are coming in
 
@@ -318,34 +320,46 @@ class Background:
     async def _take_care(self) -> None:
         while True:
             try:
-                for name in await self._in(self._files.ids):
-                    await self._cared(name)
+                await self._round()
             except Exception:
                 log.exception("looking after the responses failed and is tried again")
             await asyncio.sleep(BEAT)
 
-    async def _cared(self, name: str) -> None:
-        """Keep what is in hand, take over what was abandoned, remove what is old."""
+    async def _round(self) -> None:
+        now = asyncio.get_running_loop().time()
+        names = await self._in(self._files.ids)
+        self._later = {name: self._later[name] for name in names if name in self._later}
+        for name in names:
+            if self._later.get(name, 0.0) <= now and await self._cared(name):
+                self._later[name] = now + SELDOM
+
+    async def _cared(self, name: str) -> bool:
+        """Keep what is in hand, take over what was abandoned, remove what is old. Whether it can be
+        left alone for a while.
+        """
         files = self._files
         if name in self._tasks:
             await self._in(partial(files.claim, name))
             if await self._in(partial(files.since, name, "cancel")) is not None:
                 await self._cancelled(name)
-            return
+            return False
         owner, quiet = await self._in(partial(files.owner, name))
         stored = await self._in(partial(files.request, name))
         if stored is None:
             if quiet > ABANDONED:
                 await self._in(partial(files.remove, name))  # it was never taken
-            return
+            return False
         age = (datetime.now(UTC) - stored.created_at).total_seconds()
         fetched = await self._in(partial(files.since, name, "fetched"))
         if age > DAY or (fetched or 0) > FETCHED:
             await self._in(partial(files.remove, name))
-            return
+            return False
         ours = owner == self._world.spot.replica
-        if (ours or quiet > ABANDONED) and await self._in(partial(files.answer, name)) is None:
+        if await self._in(partial(files.finished, name)):
+            return True
+        if ours or quiet > ABANDONED:
             await self._adopt(stored)
+        return False
 
     async def _adopt(self, stored: StoredRequest) -> None:
         """Go on with a response whose gateway is gone. Of two that see it so, the later claim

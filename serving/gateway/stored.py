@@ -74,6 +74,9 @@ class ResponseFiles:
             return None
         return value if isinstance(value, dict) else None
 
+    def finished(self, name: str) -> bool:
+        return (self._folder / name / _ANSWER).exists()
+
     def finish(self, name: str, answer: dict[str, Any]) -> None:
         """Raises OSError."""
         _write(self._folder / name / _ANSWER, json.dumps(answer).encode())

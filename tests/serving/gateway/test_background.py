@@ -30,6 +30,7 @@ def _quick(monkeypatch):
     monkeypatch.setattr(module, "BEAT", 0.1)
     monkeypatch.setattr(module, "FLUSH", 0.05)
     monkeypatch.setattr(module, "BUSY", 0.1)
+    monkeypatch.setattr(module, "SELDOM", 0.2)
 
 
 def client(gateway, key=ENVIRONMENT_KEY):
@@ -254,6 +255,21 @@ async def test_old_and_fetched_responses_are_removed(gateways):
     async with asyncio.timeout(10):
         while {path.name for path in folder.iterdir()} != {kept.id, "stray"}:
             await asyncio.sleep(0.05)
+
+
+async def test_finished_responses_cost_no_looks(gateways, monkeypatch):
+    """Thousands that wait to be fetched are not read again at every turn."""
+    monkeypatch.setattr(module, "SELDOM", 60)
+    gateway = await gateways(phi=StandIn())
+    asking = client(gateway)
+    taken = await asking.responses.create(model="phi", input="hi", background=True)
+    await _finished(asking, taken.id)
+    read, request = [], gateway.background._files.request
+    monkeypatch.setattr(
+        gateway.background._files, "request", lambda name: read.append(name) or request(name)
+    )
+    await asyncio.sleep(1)
+    assert len(read) <= 1
 
 
 STORED = StoredRequest(
