@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 MOST = 300  # lines that the stream keeps
 _AGE = re.compile(r"(?P<number>\d{1,6})(?P<unit>[smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_NUMBER = re.compile(r"\d+")
+_ALARM = re.compile(r"(?i)error|warn|exception|traceback|fail")
 _TIME = re.compile(r"(?P<day>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d:\d\d)")
 
 
@@ -47,7 +51,9 @@ def logs(
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Print the log of every replica of a service."""
+    """Print the log of every replica of a service. A terminal gets lines that differ from the line
+    before in numbers alone as a count; a pipe gets every line.
+    """
     wanted = LineFilter.of(since, grep)
     tail = MOST if since else tail
     asyncio.run(_print(service, follow, tail, wanted, system, target, state_dir))
@@ -85,6 +91,33 @@ class LineFilter:
             if not self.recent:
                 return False
         return self.pattern is None or self.pattern.search(line) is not None
+
+
+class Fold:
+    """Leaves out the lines that are like the line before but for their numbers, and says how many:
+    probes and vLLM's figures every ten seconds. A line that speaks of an error is always shown.
+    """
+
+    def __init__(self, *, on: bool) -> None:
+        self.on = on
+        self._last = ""
+        self._left_out = 0
+
+    def lines(self, line: str) -> Iterator[str]:
+        """What to print for the next line."""
+        kind = _NUMBER.sub("0", line)
+        if self.on and kind == self._last and not _ALARM.search(line):
+            self._left_out += 1
+            return
+        yield from self.rest()
+        self._last = kind
+        yield line
+
+    def rest(self) -> Iterator[str]:
+        """How many lines were left out since the last one that was printed."""
+        if self._left_out:
+            yield f"… {self._left_out} more like this"
+        self._left_out = 0
 
 
 def _time_of(line: str) -> float | None:
@@ -145,9 +178,13 @@ async def _one(
 ) -> None:
     from reconciler.arm.logs import stream_logs
 
+    # whatever reads a pipe gets every line
+    fold = Fold(on=sys.stdout.isatty())
     async for line in stream_logs(arm, url, token, follow=follow, tail=tail):
-        if wanted.takes(line):
-            print(f"{label}: {line}" if label else line, flush=True)
+        for shown in fold.lines(line) if wanted.takes(line) else ():
+            print(f"{label}: {shown}" if label else shown, flush=True)
+    for shown in fold.rest():
+        print(f"{label}: {shown}" if label else shown, flush=True)
 
 
 async def containers(arm: Arm, group: str, name: str) -> list[tuple[str, str]]:

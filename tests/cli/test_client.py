@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from reconciler.cli.exits import CommandError
-from reconciler.cli.logs import LineFilter
+from reconciler.cli.logs import Fold, LineFilter
 from reconciler.cli.snippets import FORMATS, PLACEHOLDER, Access, curl
 
 LOCAL = Access("phi", "https://localhost:20921", ("phi", "support"), "/p/ca.pem", "moorage key phi")
@@ -85,6 +85,27 @@ def test_logs_are_filtered_by_age_and_pattern(since, grep, kept):
     """A line without a time belongs to the line before it."""
     wanted = LineFilter.of(since, grep)
     assert [line for line in LINES if wanted.takes(line)] == kept
+
+
+NOISE = [
+    "12:00:01 GET /ready 200",
+    "12:00:06 GET /ready 200",
+    "12:00:11 GET /ready 200",
+    "12:00:12 loaded support@3f9c",
+    "12:00:13 ERROR out of memory 1",
+    "12:00:14 ERROR out of memory 2",
+]
+
+
+def test_a_terminal_gets_lines_that_repeat_as_a_count():
+    """Lines that differ in numbers alone are counted, errors never; a pipe gets every line."""
+
+    def printed(*, on):
+        fold = Fold(on=on)
+        return [*(each for line in NOISE for each in fold.lines(line)), *fold.rest()]
+
+    assert printed(on=False) == NOISE
+    assert printed(on=True) == [NOISE[0], "… 2 more like this", *NOISE[3:]]
 
 
 @pytest.mark.parametrize(("since", "grep"), [("soon", ""), ("10", ""), ("", "(")])
