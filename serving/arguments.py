@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from serving import media, nan
+from serving import media, nan, tracing
 
 GATE = "serving.gate.Gate"
 REFUSED = {
@@ -63,6 +63,48 @@ def server_arguments(given: Sequence[str], drain: float, *, full_floats: bool = 
     return [*given, *added]
 
 
+def trace_arguments(environment: Mapping[str, str], given: Sequence[str]) -> list[str]:
+    """What has vLLM send traces where OpenTelemetry's variables say. Raises ArgumentError for what
+    vLLM would end over.
+    """
+    whole, base = (environment.get(name) for name in tracing.ENDPOINTS)
+    endpoint = whole or base
+    if not endpoint or option(given, "--otlp-traces-endpoint"):
+        return []
+    protocol = _trace_protocol(environment)
+    if protocol not in ("grpc", "http/protobuf"):
+        text = f"vLLM sends traces by grpc or http/protobuf, not by {protocol!r}"
+        raise ArgumentError(f"OTEL_EXPORTER_OTLP_PROTOCOL cannot be used here: {text}")
+    if protocol == "grpc" and endpoint.startswith("https:"):
+        text = "vLLM's gRPC is not encrypted; set OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf"
+        raise ArgumentError(f"{endpoint} cannot be used here: {text}")
+    if protocol == "http/protobuf" and not whole:  # the base of all signals, says OpenTelemetry
+        endpoint = f"{endpoint.rstrip('/')}/v1/traces"
+    return ["--otlp-traces-endpoint", endpoint]
+
+
+def _trace_protocol(environment: Mapping[str, str]) -> str:
+    names = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    return next((environment[name] for name in names if environment.get(name)), "grpc")
+
+
+def _trace_environment(given: Mapping[str, str]) -> dict[str, str]:
+    """What vLLM does not read itself, and who sends the traces unless the document says so."""
+    if not any(given.get(name) for name in tracing.ENDPOINTS):
+        return {}
+    replica = given.get("CONTAINER_APP_REPLICA_NAME", "")
+    attributes = [
+        given.get("OTEL_RESOURCE_ATTRIBUTES", ""),
+        replica and f"service.instance.id={replica}",
+    ]
+    return {
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": _trace_protocol(given),
+        "OTEL_SERVICE_NAME": given.get("OTEL_SERVICE_NAME")
+        or given.get("MOORAGE_SERVICE", "moorage"),
+        "OTEL_RESOURCE_ATTRIBUTES": ",".join(part for part in attributes if part),
+    }
+
+
 def server_environment(
     given: Mapping[str, str], arguments: Sequence[str], *, gpu: bool
 ) -> dict[str, str]:
@@ -77,7 +119,7 @@ def server_environment(
     for name in ("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "VLLM_SERVER_DEV_MODE", "VLLM_API_KEY"):
         environment.pop(name, None)
     environment.setdefault("VLLM_NO_USAGE_STATS", "1")
-    environment |= nan.ENVIRONMENT | media.ENVIRONMENT
+    environment |= nan.ENVIRONMENT | media.ENVIRONMENT | _trace_environment(given)
     if Path(option(arguments, "--model") or "").is_dir():
         environment.setdefault("HF_HUB_OFFLINE", "1")
     if not gpu:

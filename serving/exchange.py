@@ -21,6 +21,7 @@ from serving.keys import Header, Key, Keys, Refusal
 from serving.limits import Bounds, Demand, judge
 from serving.relayed import is_stream, with_usage
 from serving.schemas import compiles
+from serving.tracing import span
 from serving.traffic import Call, current_call
 
 Scope = MutableMapping[str, Any]
@@ -85,6 +86,10 @@ class Exchange:
         )
 
     async def run(self, receive: Incoming, send: Send) -> None:
+        with span(self._scope, self._call):
+            await self._run(receive, send)
+
+    async def _run(self, receive: Incoming, send: Send) -> None:
         call, door = self._call, self._door
         body, order, token = b"", None, current_call.set(call)
         given: Receive = receive

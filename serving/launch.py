@@ -28,6 +28,7 @@ from serving.arguments import (
     server_arguments,
     server_environment,
     slow_half_floats,
+    trace_arguments,
 )
 from serving.catalogue import ReplicaReport
 from serving.control import FD_VARIABLE, Control
@@ -58,9 +59,12 @@ class Launch:
         grace = float(environment.get("MOORAGE_GRACE_SECONDS") or GRACE)
         self._drain_time = max(1.0, grace - _STOP - 2.0)
         gpu = has_gpu()
-        self._arguments = server_arguments(
-            arguments, self._drain_time, full_floats=not gpu and slow_half_floats(_processor())
-        )
+        self._arguments = [
+            *server_arguments(
+                arguments, self._drain_time, full_floats=not gpu and slow_half_floats(_processor())
+            ),
+            *trace_arguments(environment, arguments),
+        ]
         self._environment = server_environment(environment, arguments, gpu=gpu)
         reports = environment.get("MOORAGE_REPORTS")
         self._reporter = Reporter(Path(reports) if reports else None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import sys
 from typing import Any
 
@@ -35,6 +36,7 @@ def main() -> None:
     app.state.moorage = Door(
         ready=lambda: (True, ""), alive=lambda: True, open=True, keys=keys, limits=limits
     )
+    _trace()
     config = uvicorn.Config(
         app,
         host=options.get("host", "0.0.0.0"),
@@ -45,6 +47,20 @@ def main() -> None:
     uvloop.run(uvicorn.Server(config).serve())
 
 
+def _trace() -> None:
+    """The official SDK as vLLM sets it up."""
+    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    if endpoint:
+        from opentelemetry import trace
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        provider = TracerProvider()
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+        trace.set_tracer_provider(provider)
+
+
 async def _chat(request: Request) -> Response:
     """An answer of `max_tokens` words, each after its pause."""
     asked = await request.json()
@@ -53,7 +69,9 @@ async def _chat(request: Request) -> Response:
         return StreamingResponse(_words(words, pause), media_type="text/event-stream")
     await asyncio.sleep(words * pause)
     message = {"role": "assistant", "content": "word " * words}
-    return JSONResponse({"object": "chat.completion", "choices": [{"message": message}]})
+    headers = {"x-seen-traceparent": request.headers.get("traceparent", "")}
+    body = {"object": "chat.completion", "choices": [{"message": message}]}
+    return JSONResponse(body, headers=headers)
 
 
 async def _words(words: int, pause: float) -> Any:

@@ -17,6 +17,7 @@ from serving.arguments import (
     server_arguments,
     server_environment,
     slow_half_floats,
+    trace_arguments,
 )
 from serving.launch import Launch
 from serving.processes import descendants
@@ -192,6 +193,50 @@ def test_the_gate_is_the_last_middleware_and_the_users_choices_stay():
     ]
     assert arguments.count("--shutdown-timeout") == 1
     assert option(server_arguments([], 20), "--shutdown-timeout") == "20"
+
+
+@pytest.mark.parametrize(
+    ("variables", "endpoint", "protocol"),
+    [
+        ({"ENDPOINT": "http://c:4317"}, "http://c:4317", "grpc"),
+        (
+            {"ENDPOINT": "https://c/", "PROTOCOL": "http/protobuf"},
+            "https://c/v1/traces",
+            "http/protobuf",
+        ),
+        (
+            {"TRACES_ENDPOINT": "https://c/x", "ENDPOINT": "y", "TRACES_PROTOCOL": "http/protobuf"},
+            "https://c/x",
+            "http/protobuf",
+        ),
+    ],
+    ids=["the base", "over HTTP", "traces alone"],
+)
+def test_opentelemetrys_variables_have_vllm_send_traces(variables, endpoint, protocol):
+    """As the SDK reads them; each service and replica sends under its own name."""
+    given = {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in variables.items()}
+    assert trace_arguments(given, []) == ["--otlp-traces-endpoint", endpoint]
+    given |= {"MOORAGE_SERVICE": "phi", "CONTAINER_APP_REPLICA_NAME": "phi--1"}
+    environment = server_environment(given, [], gpu=True)
+    assert environment["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] == protocol
+    assert environment["OTEL_SERVICE_NAME"] == "phi"
+    assert environment["OTEL_RESOURCE_ATTRIBUTES"] == "service.instance.id=phi--1"
+    assert trace_arguments(given, ["--otlp-traces-endpoint=x"]) == []
+    assert trace_arguments({}, []) == []
+    assert not [name for name in server_environment({}, [], gpu=True) if "OTEL" in name]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "protocol"), [("http://c", "http/json"), ("https://c:4317", "grpc")]
+)
+def test_traces_that_vllm_cannot_send_are_refused_with_the_reason(endpoint, protocol):
+    """vLLM would end in a loop over the one, and send the other in clear."""
+    given = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+    }
+    with pytest.raises(ArgumentError, match="cannot be used here"):
+        trace_arguments(given, [])
 
 
 def test_the_environment_names_the_plugin_and_closes_vllms_own_ways(tmp_path):
