@@ -87,7 +87,8 @@ class Adapter(Contract):
     cannot be loaded. A new replica is not ready without a `required` one that has a `last_good`,
     which may be the desired one itself.
 
-    `evaluation` is what a version must pass before it answers under the name.
+    `shutdown_date` is what `/v1/models` says about it; nothing happens on that day. `evaluation` is
+    what a version must pass before it answers under the name.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Adapter(Contract):
     evaluation: tuple[Expectation, ...] = ()
     canary: Canary | None = None
     held: Held | None = None
+    shutdown_date: str | None = None
 
 
 class KeyLimits(Contract):

@@ -64,6 +64,7 @@ class VllmEngine:
         self._generates = "generate" in tasks
         self._requests: dict[int, Any] = {}
         self._by_key: dict[str, Version] = {}
+        self.shutdown_dates: dict[str, str | None] = {}  # of adapters, by public name
         self.capacity: int = (lora.max_cpu_loras or lora.max_loras) if lora else 0
         self.base_names = tuple(str(one.name) for one in models.base_model_paths)
         self.max_rank: int | None = lora.max_lora_rank if lora else None
@@ -191,8 +192,13 @@ class VllmEngine:
             for one in base
         ]
         for name, request in self._aliases.items():
+            until = self.shutdown_dates.get(name)
             card = ModelCard(
-                id=name, root=request.lora_name, parent=base[0].name, permission=[ModelPermission()]
+                id=name,
+                root=request.lora_name,
+                parent=base[0].name,
+                permission=[ModelPermission()],
+                **({"shutdown_date": until} if until else {}),
             )
             cards.append(card)
         call = current_call.get()

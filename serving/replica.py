@@ -114,6 +114,7 @@ class Replica:
         log.info("following catalogue %s", catalogue.file_name)
         self._catalogue = catalogue
         self._adapters.want(catalogue)
+        self._engine.shutdown_dates = {one.name: one.shutdown_date for one in catalogue.adapters}
         self.door.keys.replace(catalogue.api_keys, catalogue.limits)
         self.door.limits, self.door.cors = catalogue.limits, catalogue.cors
         self.door.log_prompts = catalogue.log_prompts

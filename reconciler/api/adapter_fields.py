@@ -5,6 +5,7 @@ on part of the requests.
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -65,6 +66,13 @@ class Canary(Model):
     """
 
 
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
 class Adapter(Model):
     name: Annotated[str, names.MODEL]
     """What clients send as `model`."""
@@ -82,6 +90,13 @@ class Adapter(Model):
     """
     canary: Canary | None = None
     """Another version under the same name, which answers part of the requests."""
+
+    shutdown_date: (
+        Annotated[str, bounded(_is_day, "{!r} is no day", "write it as 2027-01-31")] | None
+    ) = None
+    """The last day on which clients should count on it. `/v1/models` tells it as `shutdown_date`;
+    Moorage itself goes on serving the adapter until the document leaves it out.
+    """
 
     @model_validator(mode="after")
     def _another(self) -> Self:

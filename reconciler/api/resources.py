@@ -131,6 +131,7 @@ class CatalogueAdapter:
     evaluation: tuple[Expectation, ...] = ()
     canary: CatalogueCanary | None = None
     order: Order | None = None
+    shutdown_date: str | None = None
 
 
 @dataclass(frozen=True)

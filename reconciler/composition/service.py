@@ -280,7 +280,15 @@ class ServiceComposer:
         if canary and canary.digest == digest:
             canary = None  # other folders, the same bytes
         return CatalogueAdapter(
-            adapter.name, digest, path, adapter.required, adapter.source, evaluation, canary, order
+            adapter.name,
+            digest,
+            path,
+            adapter.required,
+            adapter.source,
+            evaluation,
+            canary,
+            order,
+            adapter.shutdown_date,
         )
 
     def _canary(

@@ -273,6 +273,7 @@ def _adapter(
         evaluation=adapter.evaluation,
         canary=canary,
         held=held,
+        shutdown_date=adapter.shutdown_date,
     )
 
 

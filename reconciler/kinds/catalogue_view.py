@@ -53,6 +53,8 @@ def _fields(catalogue: Catalogue) -> dict[str, Any]:
             found[f"{at}.required"] = True
             found[f"{at}.wasGood"] = adapter.last_good is not None
         found |= {f"{at}.evaluation": _cases(adapter.evaluation)} if adapter.evaluation else {}
+        if adapter.shutdown_date:
+            found[f"{at}.shutdownDate"] = adapter.shutdown_date
         if canary := adapter.canary:
             found[f"{at}.canary"] = f"{canary.weight} % to {canary.version.digest[:SHORT]}"
             found |= (

@@ -159,6 +159,11 @@ RULES = [
         " not tell",
     ),
     case(
+        "a day that is none",
+        MODEL + "  adapters: [{name: a, source: share://a, shutdownDate: 2027-02-30}]\n",
+        "5:57: '2027-02-30' is no day; write it as 2027-01-31",
+    ),
+    case(
         "a digest that is none",
         MODEL + '  engine: {image: "vllm/vllm-openai:v0.32.0@sha256:123"}\n',
         "5:19: 'vllm/vllm-openai:v0.32.0@sha256:123' is no image reference",

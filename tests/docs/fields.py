@@ -82,6 +82,7 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "spec.adapters[].source": HOT,
         "spec.adapters[].required": HOT,
         "spec.adapters[].evaluation": HOT,
+        "spec.adapters[].shutdownDate": HOT,
         "spec.adapters[].canary.source": HOT,
         "spec.adapters[].canary.weight": HOT,
         "spec.adapters[].canary.evaluation": HOT,

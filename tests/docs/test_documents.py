@@ -165,6 +165,7 @@ CHANGES = {
         "spec.adapters[].source": "share://other",
         "spec.adapters[].required": True,
         "spec.adapters[].evaluation": "other.jsonl",
+        "spec.adapters[].shutdownDate": "2027-01-31",
         "spec.adapters[].canary.source": "share://other",
         "spec.adapters[].canary.weight": 20,
         "spec.adapters[].canary.evaluation": "other.jsonl",

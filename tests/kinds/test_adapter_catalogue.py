@@ -134,6 +134,18 @@ async def test_a_canary_that_fails_is_taken_out_and_held_until_the_document_chan
     assert (seen.held, seen.reason) == (False, None)
 
 
+async def test_a_shutdown_date_is_told_and_changes_nothing_else(bench):
+    """It is hot in both directions, and no decision about a canary ends over it."""
+    await bench.passes()
+    (adapter,) = bench.item.spec.adapters
+    bench.want(adapters=(replace(adapter, shutdown_date="2027-01-31"),))
+    changed, seen = await bench.passes()
+    assert changed == ["adapters[red].shutdownDate"]
+    assert seen.outputs.adapters[0].canary == TrialOutputs(TWO[0], 10)
+    bench.want(adapters=(adapter,))
+    assert (await bench.passes())[0] == ["adapters[red].shutdownDate"]
+
+
 async def test_a_canary_that_is_well_for_long_enough_takes_the_name(bench):
     """The version it replaces stands in for it from then on."""
     await bench.passes()

@@ -92,8 +92,9 @@ async def test_log_probabilities_of_the_prompt_are_refused_because_they_kill_the
 
 
 async def test_keys_change_while_serving(server, client):
-    """A key added works, a key removed does not, within a poll."""
+    """A key added works, a key removed does not, within a poll; so does what is said of a model."""
     red, green = server.colour("red"), server.colour("green")
+    green = green.model_copy(update={"shutdown_date": "2027-01-31"})
     other = {"authorization": "Bearer sk-other"}
 
     async def status(headers=None):
@@ -107,6 +108,9 @@ async def test_keys_change_while_serving(server, client):
         return await status(other) == 200
 
     await server.until(accepted, 5)
+    async with client.get("/v1/models") as answer:
+        models = {one["id"]: one.get("shutdown_date") for one in (await answer.json())["data"]}
+    assert models == {"tiny": None, "red": None, "green": "2027-01-31"}
     server.share.write(red, green)
 
     async def refused():
