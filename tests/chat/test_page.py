@@ -270,8 +270,9 @@ async def test_a_talk_loses_nothing():
             await tab.click("button[role=tab]", "Compare")
             for side, choice in (("left", PRESENT), ("right", CANARY)):
                 await tab.click(f"#{side}-model input")
-                await tab.sees("tuned" + choice, "[role=listbox]")
-                await tab.click("[role=option]", "tuned" + choice)
+                await tab.sees("tuned" + choice, f"#{side}-model [role=listbox]")
+                await tab.click(f"#{side}-model [role=option]", "tuned" + choice)
+                await tab.sees("tuned" + choice, f"#{side}-model input")
             await tab.type("#prompt textarea", "Both?")
             await tab.click("#both")
             await tab.sees("version 3f9c21aa", "#left-pace")

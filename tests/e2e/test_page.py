@@ -2,6 +2,7 @@
 
 import json
 import re
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -24,7 +25,17 @@ def _get(address, path="/"):
 
 
 def _decide(stage, address, path):
-    page = _get(address, path)
+    """Read and confirm; what has changed in between is read again, as a person would."""
+    while True:
+        page = _get(address, path)
+        try:
+            return _confirm(stage, address, path, page)
+        except urllib.error.HTTPError as error:
+            if "has changed since you read it" not in error.read().decode():
+                raise
+
+
+def _confirm(stage, address, path, page):
     token = (stage.state / "daemon" / "local" / "page-token").read_text().strip()
     seen = re.search(r'name="seen" value="(\w+)"', page)[1]
     form = urllib.parse.urlencode({"seen": seen, "token": token, "read": "yes"}).encode()
