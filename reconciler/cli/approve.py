@@ -106,6 +106,8 @@ def _approve_plan(path: Path, target: Target, state_dir: StateDir, *, yes: bool)
 
 def _stops(impact: str, line: PlanLine) -> str:
     """That a service stops serving, by a deletion or until it is back."""
-    if line.key.kind != "ContainerApp" or impact not in ("delete", "restart", "replace"):
+    from reconciler.api.kinds import Kind
+
+    if line.key.kind != Kind.APP or impact not in ("delete", "restart", "replace"):
         return ""
     return f"{line.document.name} stops serving" + (": " + line.effect if line.effect else "")

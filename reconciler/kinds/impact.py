@@ -11,13 +11,19 @@ from reconciler.engine.external import Impact, ObjectKey
 from reconciler.engine.plan import PlanLine
 
 _KINDS = {str(kind): kind for kind in Kind}
-_PLANES = {Kind.FOLDER: "files", Kind.CATALOGUE: "replicas"}
-_MADE = {Kind.FOLDER: Impact.HOT, Kind.CATALOGUE: Impact.HOT, Kind.APP: Impact.NEW_REVISION}
 
 
 def plane_of(key: ObjectKey) -> str:
     kind = _KINDS.get(key.kind)
-    return _PLANES.get(kind, "arm") if kind else "documents"
+    if kind is None:
+        return "documents"
+    return "arm" if kind.arm else "files" if kind is Kind.FOLDER else "replicas"
+
+
+def _of_creation(kind: Kind) -> Impact:
+    if kind is Kind.APP:
+        return Impact.NEW_REVISION
+    return Impact.CONFIGURATION if kind.arm else Impact.HOT
 
 
 def impact_of(line: PlanLine) -> Impact:
@@ -31,7 +37,7 @@ def _impacts(line: PlanLine) -> Iterator[Impact]:
     kind = _KINDS[line.key.kind]
     yield from (change.impact for change in line.changes)
     if line.action == "create":
-        yield _MADE.get(kind, Impact.CONFIGURATION)
+        yield _of_creation(kind)
     if line.action == "release":
         yield Impact.CONFIGURATION
     if line.action in ("delete", "replace"):
