@@ -32,6 +32,8 @@ DISPLAYED = {
     "cli/pause.py": "the time of an order",
     "cli/promote.py": "the same",
     "cli/rollback.py": "the same",
+    "cli/usage.py": "the day that an age in days is counted from",
+    "cli/key.py": "the time of an order",
     "page.py": "the same, given on the page",
     "cli/ages.py": "an age, for people",
     "cli/events.py": "the same",
