@@ -149,6 +149,7 @@ class Daemon:
                     lambda: self.intake.composition,
                     self.controller.records,
                     self.leadership.leading,
+                    self.leadership.stands_by,
                     self.listening,
                 )
             )

@@ -46,10 +46,11 @@ class DaemonPage:
         composition: Callable[[], Composition],
         records: Callable[[], Iterable[ObjectRecord]],
         leading: Callable[[], bool],
+        stands_by: Callable[[], bool],
         listening: socket.socket,
     ) -> None:
         self._settings, self._store = settings, store
-        self._composition, self._leading, self._records = composition, leading, records
+        self._composition, self._stands_by, self._records = composition, stands_by, records
         self._clock = SystemClock()
         self._seen: tuple[float, PageView] | None = None  # until when it may be shown
         token = keep_token(settings.daemon_dir, settings.page_token)
@@ -91,7 +92,7 @@ class DaemonPage:
             return self._seen[1]
         facts = PageFacts(
             self._settings.target_title,
-            self._leading(),
+            not self._stands_by(),
             options_of(self._settings),
             str(self._settings.ca_file or ""),
             self._clock.boot,

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 TARGETS = ("local", "azure")
 CREDENTIALS = ("managed-identity", "workload-identity", "service-principal", "azure-cli")
+SHORTEST_TOKEN = 16  # of the token that lets somebody decide
 DEFAULT_STATE_DIR = ".moorage"
 DEFAULT_LOCATION = "swedencentral"
 
@@ -327,6 +328,8 @@ def _problems(settings: Settings) -> list[str]:
         for name, value in times.items()
         if not value >= 1
     ]
+    if settings.page_token and len(settings.page_token) < SHORTEST_TOKEN:
+        found.append(f"MOORAGE_PAGE_TOKEN must have {SHORTEST_TOKEN} characters or more.")
     return found + _credential_problems(settings)
 
 

@@ -185,3 +185,10 @@ def test_state_is_named_by_the_target():
     """Two targets share no folder."""
     one = azure()
     assert one.daemon_dir.name == f"azure-{SUBSCRIPTION}"
+
+
+def test_a_token_that_can_be_guessed_is_refused():
+    """Whoever has it approves deletions."""
+    with pytest.raises(SettingsError, match="MOORAGE_PAGE_TOKEN must have 16 characters or more"):
+        azure(MOORAGE_PAGE_TOKEN="short")
+    assert azure(MOORAGE_PAGE_TOKEN="x" * 16).page_token == "x" * 16

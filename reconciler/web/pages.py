@@ -155,6 +155,8 @@ class Pages:
         """Why nothing is done: the form must be ours, of this moment, and from somebody who may."""
         if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
             return "The form was sent by another page."
+        if not self._look(True).facts.leading:
+            return "Another daemon writes; decide on its page. Nothing was changed."
         form = await request.post()
         if not self._token.fits(str(form.get("token", "")).strip()):
             return "The token is not right. Nothing was changed."

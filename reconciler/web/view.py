@@ -26,9 +26,9 @@ TIMELINE = 200  # events on a page
 
 @dataclass(frozen=True)
 class PageFacts:
-    """What the store does not know. `options` are those with which a command reaches the same
-    target and state; `elapsed` is the present instant of the daemon's clock, `version` grows with
-    what is written to the store.
+    """What the store does not know. Not `leading` means that another daemon writes. `options` are
+    those with which a command reaches the same target and state; `elapsed` is the present instant
+    of the daemon's clock, `version` grows with what is written to the store.
     """
 
     target: str

@@ -277,3 +277,17 @@ def test_the_token_is_kept_for_its_owner_alone(tmp_path):
     assert not keep_token(tmp_path, "").fits("short")
     assert keep_token(tmp_path, "given").fits("given")
     assert not keep_token(tmp_path / "nowhere", "").fits("")
+
+
+async def test_a_daemon_that_stands_by_decides_nothing(http):
+    """Its orders would be read by nobody; the page says where they belong."""
+    world = World()
+    world.service("phi", "waits")
+    world.leading = False
+    async with world.served() as address:
+        _, page = await text(http, address + APPROVAL)
+        assert "stands by: another daemon writes" in page
+        async with http.post(address + APPROVAL, data=_form(page)) as answer:
+            assert answer.status == 403
+            assert "decide on its page" in await answer.text()
+    assert world.store.get("approvals") is None

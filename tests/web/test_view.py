@@ -201,7 +201,7 @@ def test_a_view_of_a_thousand_services_is_made_once_for_many_visitors(tmp_path):
     page._settings = SimpleNamespace(
         target_title="t", ca_file=None, state_dir=tmp_path, target_option=""
     )
-    page._store, page._seen, page._leading = world.store, None, lambda: True
+    page._store, page._seen, page._stands_by = world.store, None, lambda: False
     page._clock = SimpleNamespace(boot=BOOT, now=NOW.timestamp, elapsed=lambda: seen[-1])
 
     def records():

@@ -48,6 +48,7 @@ class World:
 
     def __init__(self) -> None:
         self.store = Store.open(":memory:", "local")
+        self.leading = True
         self.store.put("boot", BOOT)
         self.environment()
 
@@ -303,7 +304,7 @@ class World:
 
     def look(self, _fresh: bool = True) -> PageView:
         version = self.store.database.connection.total_changes
-        facts = PageFacts("local Azure", True, "", "", BOOT, ELAPSED, "", version)
+        facts = PageFacts("local Azure", self.leading, "", "", BOOT, ELAPSED, "", version)
         return view_of(self.store, facts, NOW)
 
     @asynccontextmanager
