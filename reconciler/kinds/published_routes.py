@@ -50,6 +50,7 @@ class PublishedRoutes:
         spec = desired.spec
         current, _ = await self._current(spec)
         wanted = wanted_routes(spec, current, facts)
+        missing = lacking(spec, facts)
         states = await self._states(spec, facts)
         outputs = RoutesOutputs(current.generation, merged(states)) if current else None
         published = f"routes {current.file_name}" if current else ""
@@ -60,9 +61,12 @@ class PublishedRoutes:
             changes=changes_of(current, wanted),
             outputs=outputs,
             marks=(mark,) if current else (),
-            poll_after=SOON if lacking(spec, wanted) else LOOK,
+            reason=Reason.PROGRESSING if missing else None,
+            message=f"waits for the keys {', '.join(missing)}" if missing else "",
+            poll_after=SOON if missing else LOOK,
             # Endpoints, keys and failures of services change without anybody editing the routes.
-            provisional=bool(spec.services) or lacking(spec, wanted),
+            provisional=bool(spec.services or spec.keys),
+            unfinished=bool(missing),
         )
 
     async def create(self, desired: Desired[GatewayRoutesSpec], facts: Facts) -> Wrote:

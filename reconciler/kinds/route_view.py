@@ -44,12 +44,18 @@ def wanted_routes(
     )
 
 
-def lacking(spec: GatewayRoutesSpec, routes: GatewayRoutes) -> bool:
-    """Whether something is to follow soon: endpoints and keys come with the container apps."""
-    routed = {service.name: len(service.keys) for service in routes.services}
-    return len(routes.keys) < len(spec.keys) or any(
-        routed.get(route.service) != len(route.keys) for route in spec.services
-    )
+def lacking(spec: GatewayRoutesSpec, facts: Facts) -> list[str]:
+    """The keys that container apps still make, where these are there. An app that is not there
+    speaks for itself.
+    """
+    found = []
+    wanted = [(spec.app, spec.keys), *((route.service, route.keys) for route in spec.services)]
+    for name, keys in wanted:
+        app = facts.last(ObjectKey(Kind.APP, name), AppOutputs)
+        if app is not None and app.endpoint is not None:
+            known = dict(app.api_keys)
+            found += [f"{name}/{key.name}" for key in keys if key.name not in known]
+    return found
 
 
 def changes_of(current: GatewayRoutes | None, wanted: GatewayRoutes) -> tuple[Change, ...]:

@@ -1,0 +1,83 @@
+"""What a gateway's routes say, from the documents and what was seen of the container apps."""
+
+from reconciler.api.outputs import AppOutputs, RevisionRow
+from reconciler.api.resources import CatalogueKey, GatewayRoutesSpec, RouteSpec, ShareRef
+from reconciler.engine.external import ObjectKey
+from reconciler.kinds.route_view import changes_of, lacking, wanted_routes
+from serving.catalogue import Limits
+
+PHI = RouteSpec(
+    "phi", "e1", ("red",), (CatalogueKey("default"),), Limits(), 0, {"image": 112.0, "weights": 8.0}
+)
+SPEC = GatewayRoutesSpec(
+    ShareRef("dev", "rg", "st", "share"), "gw-dev", (PHI,), (CatalogueKey("team"),)
+)
+HASH = "a" * 64
+
+
+class Seen(dict):
+    def last(self, key, of):
+        return self.get(key)
+
+
+def app(*revisions, keys=(("default", HASH),), endpoint="https://phi"):
+    return AppOutputs("id", endpoint=endpoint, api_keys=keys, revisions=revisions)
+
+
+def seen(phi=None, gateway=None):
+    found = {("ContainerApp", "phi"): phi, ("ContainerApp", "gw-dev"): gateway}
+    return Seen({ObjectKey(*key): value for key, value in found.items() if value})
+
+
+def revision(active=True, health="Healthy", running="Running", weight=100, error=None):
+    return RevisionRow("phi--r1", active, weight, health, running, True, error)
+
+
+def test_a_service_is_routed_once_it_has_an_address():
+    """With its models, the folder of its reports, its keys and what a start should take."""
+    assert wanted_routes(SPEC, None, seen()).services == ()
+    (phi,) = wanted_routes(SPEC, None, seen(app())).services
+    assert [(model.name, model.aliases) for model in phi.models] == [
+        ("phi", ()),
+        ("red", ("phi/red",)),
+    ]
+    assert (phi.endpoint, phi.reports) == ("https://phi", "services/phi/e1/replicas")
+    assert (phi.predicted.seconds, phi.stopped) == (120, None)
+    assert [(key.name, key.sha256) for key in phi.keys] == [("default", HASH)]
+
+
+def test_what_cannot_start_says_why():
+    """Where no revision with traffic can; a revision that sleeps can."""
+
+    def stopped(*revisions):
+        return wanted_routes(SPEC, None, seen(app(*revisions))).services[0].stopped
+
+    failed = revision(health="Unhealthy", running="ActivationFailed", error="no such image")
+    assert stopped(failed).message == "revision phi--r1: no such image"
+    assert stopped(revision(active=False)).reason == "RevisionInactive"
+    assert stopped(revision(running="ScaledToZero")) is None
+    assert stopped(failed, revision()) is None
+    assert stopped(revision(weight=0, health="Unhealthy")) is None
+
+
+def test_keys_that_an_app_still_makes_are_waited_for():
+    """Of an app that is there: one that is not made speaks for itself."""
+    assert lacking(SPEC, seen()) == []
+    assert lacking(SPEC, seen(app(keys=()), app(keys=()))) == ["gw-dev/team", "phi/default"]
+    assert lacking(SPEC, seen(app(), app(keys=(("team", HASH),)))) == []
+
+
+def test_the_gateways_own_key_opens_nothing_at_the_gateway():
+    """It is among the app's secrets like the keys of callers."""
+    gateway = app(keys=(("gateway", HASH), ("team", "b" * 64)))
+    assert [key.name for key in wanted_routes(SPEC, None, seen(app(), gateway)).keys] == ["team"]
+
+
+def test_changes_name_what_differs_and_show_no_secret():
+    """A replaced key, a failure, a changed limit; equal routes differ in nothing."""
+    before = wanted_routes(SPEC, None, seen(app()))
+    assert changes_of(before, before) == ()
+    other = wanted_routes(SPEC, before, seen(app(keys=(("default", "b" * 64),))))
+    (change,) = changes_of(before, other)
+    assert change.path == "services[phi].keys[default]"
+    assert HASH not in f"{change.before} {change.after}"
