@@ -93,6 +93,8 @@ async def _main(kind: str, port: int, key: str, model: str) -> None:
     attacking = asyncio.gather(*attacks)
     await asyncio.to_thread(sys.stdin.read)
     attacking.cancel()
+    with suppress(asyncio.CancelledError):
+        await attacking
     print(json.dumps(counted))
 
 
