@@ -14,7 +14,8 @@ from reconciler.composition import environment as environments
 from reconciler.composition.download import Downloads
 from reconciler.composition.gateway import GatewayComposer, app_of
 from reconciler.composition.names import Names, names_of, rotated
-from reconciler.composition.service import ServiceComposer, SourceMissingError, Surroundings
+from reconciler.composition.service import ServiceComposer
+from reconciler.composition.surroundings import SourceMissingError, Surroundings
 from reconciler.composition.world import World
 from reconciler.engine.document_state import DocumentRefusal
 from reconciler.engine.external import Desired, DocumentRef, Policy

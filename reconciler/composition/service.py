@@ -5,12 +5,10 @@ container app. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reconciler.api.adapter_fields import Adapter, Canary, seconds
-from reconciler.api.auth_fields import ApiKey
 from reconciler.api.digest import Tree
 from reconciler.api.documents import InferenceService
 from reconciler.api.kinds import Kind
@@ -26,13 +24,13 @@ from reconciler.api.resources import (
     CatalogueSpec,
     ContainerAppSpec,
     FolderSpec,
-    ShareRef,
 )
 from reconciler.api.source import Missing, SourceRef
 from reconciler.composition import download, gate, rollout, template
 from reconciler.composition.engine_args import engine_args
 from reconciler.composition.environment import storage_key
-from reconciler.composition.names import Names, digest
+from reconciler.composition.names import digest
+from reconciler.composition.surroundings import SourceMissingError, Surroundings
 from reconciler.composition.world import World
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
 from serving.catalogue import Expectation
@@ -41,33 +39,6 @@ from serving.preflight import SUPPORTED_VLLM
 VLLM_IMAGE = f"docker.io/vllm/vllm-openai:v{SUPPORTED_VLLM[-1]}"
 CODE_IMAGE = "docker.io/library/python:3.11-slim"
 SHORT = 12
-
-
-class SourceMissingError(Exception):
-    """A source that is not on this machine yet; the service waits, and what it had before keeps
-    running.
-    """
-
-    def __init__(self, missing: Missing) -> None:
-        super().__init__(missing.message)
-        self.missing = missing
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Where a service goes: its Environment's names, share and workload profiles, and the folder
-    its paths start from. `written` is the file:line of its spec, `gateway` the container app of
-    the gateway in front, if there is one, and `gateway_keys` the keys that it takes.
-    """
-
-    names: Names
-    share: ShareRef
-    profiles: tuple[Mapping[str, Any], ...]
-    base_dir: Path
-    tags: Mapping[str, str]
-    written: str
-    gateway: str = ""
-    gateway_keys: tuple[ApiKey, ...] = ()
 
 
 class ServiceComposer:
