@@ -156,7 +156,7 @@ class Causes:
         stream = stream_logs(self.arm, endpoint, token, follow=False, tail=READ)
         async for line in stream:
             text = plain(line, hidden)
-            if about in line and not _EMPTY.search(text):
+            if about in line and not _EMPTY.search(text) and text not in lines[-1:]:
                 lines = [*lines[1 - LINES :], text]
         return " | ".join(lines)
 

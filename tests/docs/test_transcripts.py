@@ -21,6 +21,7 @@ def blocks(text):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_page_shows_what_the_commands_print():
     """A first run, a change, a failed rollout, a rollback by hand and a quota problem, played
     again; `python -m tests.docs.transcripts` writes the page.
