@@ -79,9 +79,10 @@ def _approve_plan(path: Path, target: Target, state_dir: StateDir, *, yes: bool)
 
     kept = plan_file.read(path)
     settings = settings_of(target, state_dir, kept.files)
-    if kept.target != settings.target_title:
+    here, there = settings.target_title, kept.target
+    if there != here:
         raise CommandError(
-            f"{path} is a plan for the {kept.target}, and this is the {settings.target_title}.",
+            f"{path} is a plan for the {there}, and this is the {here}.",
             Exit.INVALID,
         )
     now = asyncio.run(foresee(settings, kept.files))
