@@ -1,0 +1,25 @@
+"""What Azure says is ours: a gateway's container app is its Environment's, and no service's."""
+
+from reconciler.api import tags
+from reconciler.api.kinds import Kind
+from reconciler.arm.ownership import Ownership
+from reconciler.engine.external import DocumentRef
+from reconciler.sources.owned import Owned, homes, orphans
+
+
+def app(name, document):
+    path = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.App/containerApps"
+    labels = tags.ownership("team", document, "dev")
+    resource = {"id": f"{path}/{name}", "name": name, "tags": labels}
+    return Owned(Kind.APP, resource, DocumentRef(*document.split("/")), "dev")
+
+
+def test_a_gateway_is_known_by_its_own_name():
+    """It is found again under the key that the documents give it, or a restart would delete it."""
+    ours = Ownership("team")
+    found = [app("gw-dev", "Environment/dev"), app("phi", "InferenceService/phi")]
+    assert homes(found, ours) == {"phi": "dev"}
+    assert [str(gone.key) for gone in orphans(found, ours)] == [
+        "ContainerApp/gw-dev",
+        "ContainerApp/phi",
+    ]
