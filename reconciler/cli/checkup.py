@@ -15,7 +15,7 @@ from reconciler.api.documents import Environment, InferenceService
 from reconciler.arm import ids
 from reconciler.composition.compose import names_in
 from reconciler.engine.errors import ReconcileError
-from reconciler.kinds.quota import GPU_USAGE
+from reconciler.kinds.quota import REGION_GPU_USAGE
 
 if TYPE_CHECKING:
     from reconciler.api.loaded import Loaded
@@ -247,13 +247,13 @@ def _gpus(documents: Sequence[Loaded], names: Mapping[str, Names]) -> dict[str, 
             else ["Consumption-GPU-NC24-A100"] * bool(DERIVED_PROFILES)
         )
         for type_ in types:
-            if type_ in GPU_USAGE:
+            if type_ in REGION_GPU_USAGE:
                 found.setdefault(names[name].location, {})[type_] = None
     return found
 
 
 async def _quota(arm: Arm, location: str, profile: str) -> CheckResult:
-    usage = GPU_USAGE[profile].replace("ManagedEnvironment", "Subscription")
+    usage = REGION_GPU_USAGE[profile]
     scope = ids.subscription(arm.subscription_id)
     try:
         found = await arm.list_json(

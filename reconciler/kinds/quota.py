@@ -13,9 +13,14 @@ from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps, environments
 from reconciler.arm.clients import Arm
 
+# The names under which Azure counts the GPUs of a profile: in an environment, and in a region.
 GPU_USAGE = {
     "Consumption-GPU-NC24-A100": "ManagedEnvironmentConsumptionNCA100Gpus",
     "Consumption-GPU-NC8as-T4": "ManagedEnvironmentConsumptionT4Gpus",
+}
+REGION_GPU_USAGE = {
+    "Consumption-GPU-NC24-A100": "SubscriptionConsumptionNCA100Gpus",
+    "Consumption-GPU-NC8as-T4": "SubscriptionConsumptionT4Gpus",
 }
 
 

@@ -16,6 +16,7 @@ PINS = {
     "infra/local_azure/images.yaml",
     "manifests/examples/service-full.yaml",
     "pyproject.toml",
+    "requirements/hashes.list",
     "requirements/vllm-cpu.in",
     "requirements/vllm-cpu.txt",
     "requirements/vllm-gpu.in",
