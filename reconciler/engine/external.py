@@ -168,7 +168,8 @@ _BY_EFFECT = {
 class Change:
     """One owned field that differs; `path` is dotted, with `[name]` for keyed lists. Secret values
     are shown as `(secret)`. `effect` says in words what the change does; `given` is its class where
-    the words do not tell it.
+    the words do not tell it. `follows` says that another object of ours has changed, and this one
+    after it: that is nobody's drift.
     """
 
     path: str
@@ -176,6 +177,7 @@ class Change:
     after: Any
     effect: str = "update in place"
     given: Impact | None = None
+    follows: bool = False
 
     @property
     def impact(self) -> Impact:

@@ -314,6 +314,8 @@ def drifted(ledger: Ledger, desired: Desired, changes: tuple[Change, ...]) -> bo
     right before. What was there for this very spec and is missing was taken away, whatever has
     become of its references.
     """
+    if all(change.follows for change in changes):
+        return False
     settled, now = ledger.record(desired).settled, inputs(ledger, desired)
     if changes == (ABSENT,):
         return settled.partition(".")[0] == now.partition(".")[0]

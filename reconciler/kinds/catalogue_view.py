@@ -38,7 +38,11 @@ def changes_of(current: Catalogue | None, wanted: Catalogue) -> tuple[Change, ..
         for path in (*after, *(before.keys() - after.keys()))
         if path in changed or before.get(path) != after.get(path)
     ]
-    return tuple(Change(path, before.get(path), after.get(path), "hot") for path in paths)
+    # The app holds the keys: a hash that differs is that of a key which was rotated there.
+    return tuple(
+        Change(path, before.get(path), after.get(path), "hot", follows=path in changed)
+        for path in paths
+    )
 
 
 def _fields(catalogue: Catalogue) -> dict[str, Any]:

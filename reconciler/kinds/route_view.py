@@ -64,8 +64,9 @@ def changes_of(current: GatewayRoutes | None, wanted: GatewayRoutes) -> tuple[Ch
         return ()
     before, after = dict(_fields(current)), dict(_fields(wanted))
     paths = [*after, *(path for path in before if path not in after)]
+    # A file carries its own hash and is never edited: what differs follows the services.
     return tuple(
-        Change(path, before.get(path), after.get(path), "hot")
+        Change(path, before.get(path), after.get(path), "hot", follows=True)
         for path in paths
         if before.get(path) != after.get(path)
     )

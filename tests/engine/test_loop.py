@@ -9,7 +9,7 @@ import pytest
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.reasons import AzureCode, Reason
 from reconciler.engine.errors import NotReadyYet, RetryableError
-from reconciler.engine.external import Mark, Policy
+from reconciler.engine.external import Change, Mark, Policy
 from reconciler.engine.verdict import ExitClass
 
 pytestmark = pytest.mark.looptime
@@ -86,6 +86,20 @@ async def test_drift_is_put_right_and_reported_with_its_fields(harness):
             "app is missing"
             in [event for event in controller.events() if event.reason == "DriftFound"][-1].message
         )
+
+
+async def test_what_follows_another_object_is_not_drift(harness):
+    """A key that was rotated in its app differs elsewhere too; that is an update and no warning."""
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        await controller.settled()
+        changed = Change("apiKeys[default]", "(secret)", "(secret)", "hot", follows=True)
+        harness.kind.observation["app"] = {"changes": (changed,)}
+        await asyncio.sleep(70)
+        harness.kind.observation.clear()
+        await asyncio.sleep(70)
+        assert "update" in harness.cloud.writes()
+        assert "DriftFound" not in harness.reasons(controller)
+        assert harness.condition(controller, "Synced") == ("True", "InSync")
 
 
 async def test_an_edit_is_not_drift(harness):
