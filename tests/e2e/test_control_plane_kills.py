@@ -12,6 +12,8 @@ import pytest
 
 from tests.e2e.stage import ask, environment, service
 
+MATCHES = "everything matches the documents, after"  # `up` has nothing left to write
+
 
 def documents(colour="red"):
     return environment("dev"), service(
@@ -56,11 +58,11 @@ def kill_repeatedly(stage, delays, most=20):
         while (
             len(stage.writes()) == calls
             and up.process.poll() is None
-            and "everything is as" not in up.output
+            and MATCHES not in up.output
         ):
             time.sleep(0.005)
         time.sleep(delays.choice([0, 0.01, 0.03, 0.1, 0.3]))
-        done = "everything is as" in up.output
+        done = MATCHES in up.output
         up.kill()
         if done:
             break
