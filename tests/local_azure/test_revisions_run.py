@@ -46,11 +46,14 @@ async def test_the_old_revision_serves_until_the_new_one_is_ready(clients, http)
         "1/1 Container crashing: web",
         100,
     )
-    assert (
-        (await app.replicas())[0]
-        .containers[0]
-        .running_state_details.startswith("Container is waiting with reason: CrashLoop")
-    )
+
+    async def waits():  # between two of its starts
+        container = (await app.replicas())[0].containers[0]
+        return container.running_state_details.startswith(
+            "Container is waiting with reason: CrashLoop"
+        )
+
+    await until(waits)
     shown = await app.get()
     assert (shown.latest_ready_revision_name, shown.provisioning_state, shown.running_status) == (
         first,
