@@ -56,9 +56,7 @@ def kill_repeatedly(stage, delays, most=20):
         up = stage.up()
         calls = len(stage.writes())
         while (
-            len(stage.writes()) == calls
-            and up.process.poll() is None
-            and MATCHES not in up.output
+            len(stage.writes()) == calls and up.process.poll() is None and MATCHES not in up.output
         ):
             time.sleep(0.005)
         time.sleep(delays.choice([0, 0.01, 0.03, 0.1, 0.3]))
