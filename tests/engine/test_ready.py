@@ -106,6 +106,7 @@ async def test_the_old_one_serves_while_the_new_one_comes_up(harness):
     assert Reason.NOT_READY not in harness.reasons(controller)
 
 
+@pytest.mark.looptime
 async def test_a_failure_behind_one_that_serves_is_told_once(harness):
     """A warning with the cause, Progressing False, Ready True: and no second event for the same."""
     async with harness.running(harness.thing("app", size=1)) as controller:
