@@ -159,7 +159,9 @@ class Conclusion:
             scope=identity.scope,
             exists=observed.exists,
             usable=observed.exists and (observed.ready or observed.serves),
-            synced=as_desired and not (observed.held or observed.unfinished),
+            synced=as_desired
+            and not (observed.held or observed.unfinished)
+            and not ledger.facts.outdated(item.key, item.refs),
             failed=observed.failed and not changes,
             outputs=outputs,
             origin=observed.origin,

@@ -7,7 +7,7 @@ read whose.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,8 @@ class FactBook:
     _last: dict[ObjectKey, Outputs | None] = field(default_factory=dict)
     _open: set[ObjectKey] = field(default_factory=set)
     _readers: dict[ObjectKey, set[ObjectKey]] = field(default_factory=lambda: defaultdict(set))
+    _changes: dict[ObjectKey, int] = field(default_factory=lambda: defaultdict(int))
+    _read: dict[ObjectKey, dict[ObjectKey, int]] = field(default_factory=dict)
 
     def ready(self, key: ObjectKey) -> Outputs | None:
         """The outputs with which the object was last ready in this process.
@@ -67,7 +69,21 @@ class FactBook:
         self._last[key] = after
         if not observed.exists:
             self._ready.pop(key, None)
-        return set() if before == after else self._readers[key] - {key}
+        if before == after:
+            return set()
+        self._changes[key] += 1
+        return self._readers[key] - {key}
+
+    def begin(self, reader: ObjectKey) -> None:
+        """A pass over `reader` begins: it has read nothing yet."""
+        self._read[reader] = {}
+
+    def outdated(self, reader: ObjectKey, refs: Iterable[ObjectKey]) -> bool:
+        """Whether one of `refs` has changed since the pass over `reader` read it: two workers are
+        at work, and what the pass saw may not have followed.
+        """
+        read = self._read.get(reader, {})
+        return any(ref in read and read[ref] != self._changes[ref] for ref in refs)
 
     def set_open(self, key: ObjectKey, is_open: bool) -> bool:
         """Say whether dependents may go on with the outputs last seen. Returns whether that, or the
@@ -80,12 +96,13 @@ class FactBook:
         return before != (is_open, self._ready.get(key))
 
     def forget(self, key: ObjectKey) -> None:
-        for known in (self._ready, self._last, self._readers):
+        for known in (self._ready, self._last, self._readers, self._read):
             known.pop(key, None)
         self._open.discard(key)
 
     def note_reader(self, key: ObjectKey, reader: ObjectKey) -> None:
         self._readers[key].add(reader)
+        self._read.setdefault(reader, {})[key] = self._changes[key]
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ class Reconciler:
         # reference is not ready, so that drift is reported although nothing is written.
         if any(not ledger.facts.known(ref) for ref in unready):
             return self._wait(unready)
+        ledger.facts.begin(desired.key)
         observed = await self.writer.kind(desired.key).observe(
             desired, self.writer.view(desired.key)
         )
