@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _timing(command: argparse.ArgumentParser) -> None:
-    """How fast things happen, and how long they last."""
+    """The options that set the pace: lengths of operations, speed of clocks."""
     command.add_argument(
         "--pace",
         choices=("fast", "real"),
@@ -116,7 +116,7 @@ def _timing(command: argparse.ArgumentParser) -> None:
 
 
 def _limits(command: argparse.ArgumentParser) -> None:
-    """How much there is of something."""
+    """The options that limit: request rates, quotas, how long a connection may be silent."""
     command.add_argument(
         "--page-size", type=int, default=100, help="items per page of a list (100)"
     )
@@ -137,7 +137,7 @@ def _limits(command: argparse.ArgumentParser) -> None:
 
 
 def _ground(command: argparse.ArgumentParser) -> None:
-    """What the server stands on: its port, images, shares and faults."""
+    """The options that say where the server finds things: its port, images, shares and faults."""
     command.add_argument(
         "--port", type=int, default=0, help="the HTTPS port; by default one is chosen once and kept"
     )

@@ -1,7 +1,7 @@
 """What the daemon observed, as conditions: `ConditionSet.mark` is the only writer. Pure; the clock
 is injected.
 
-The words are explained for users in docs/conditions.md; the engine fills them, the CLI and the
+docs/conditions.md explains the words to users; the engine fills them, the CLI and the
 status API show them.
 """
 
@@ -21,8 +21,8 @@ Clock = Callable[[], datetime]
 
 
 class ConditionType(StrEnum):
-    """What is spoken of; `Ready`, `Synced`, `Stalled` and `Progressing` are the summary, the
-    others its parts.
+    """The subject of a condition. `Ready`, `Synced`, `Stalled` and `Progressing` are the summary,
+    the others its parts.
     """
 
     READY = "Ready"
@@ -41,9 +41,7 @@ class ConditionType(StrEnum):
 
 
 class Status(StrEnum):
-    """`Unknown` is an honest answer: nobody could look, which says nothing about the
-    thing itself.
-    """
+    """`Unknown` means that nobody could look; it says nothing about the thing itself."""
 
     TRUE = "True"
     FALSE = "False"

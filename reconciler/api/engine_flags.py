@@ -96,7 +96,7 @@ def check_flags(flags: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def owner_of(flag: str) -> tuple[str, str] | None:
-    """Why `flag` is not the user's, and what to write instead; None when it is."""
+    """Why a user may not set `flag`, and what to write instead; None when it is."""
     positive = flag.removeprefix("no-")
     prefixed = (reason for prefix, reason in _OWNED_PREFIXES.items() if positive.startswith(prefix))
     return _OWNED.get(positive) or next(prefixed, None)

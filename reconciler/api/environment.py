@@ -27,8 +27,9 @@ from reconciler.api.gateway_fields import Gateway
 from reconciler.api.policies import DeletionPolicy, ReconcilePolicy
 from reconciler.api.tags import PREFIX
 
-DERIVED_PROFILES = ("Consumption", "gpu")  # there when spec.workloadProfiles is left out
-_TAG_LIMIT = 45  # Azure takes 50; the rest is for Moorage's own
+# the profiles of an environment whose spec.workloadProfiles is left out
+DERIVED_PROFILES = ("Consumption", "gpu")
+_TAG_LIMIT = 45  # Azure takes 50 tags; the rest is for Moorage's own
 
 
 class StorageSku(AnyCaseEnum):

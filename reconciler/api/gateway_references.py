@@ -35,7 +35,7 @@ def gateway_problems(declared: Sequence[Declared]) -> Iterator[Problem]:
 
 
 def gateway_notes(loaded: Loaded, documents: Sequence[Loaded]) -> Iterator[str]:
-    """What is worth knowing of an Environment's gateway: names that lead to no single service."""
+    """Hints about an Environment's gateway: names that lead to no single service."""
     environment = loaded.document
     if not isinstance(environment, Environment) or environment.spec.gateway is None:
         return

@@ -180,7 +180,9 @@ class Revision(Outputs):
 
     @property
     def unproven(self) -> bool:
-        """Whether it runs and does not serve. Of one that is switched off nobody can say."""
+        """Whether it runs and does not serve. False for one that is switched off, because nobody
+        can know.
+        """
         return self.active and not self.serving
 
 

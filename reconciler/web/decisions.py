@@ -1,4 +1,6 @@
-"""What the page may do, and for whom: the daemon gives the deeds, the token says who may."""
+"""The decisions that the page offers, and who may make them: the daemon carries them out, the token
+says who may.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from reconciler.engine.waiting import Waiting
 
 
 class Decisions(Protocol):
-    """The deeds of the page; both take effect at once."""
+    """The two decisions that the page offers; both take effect at once."""
 
     def approve(self, waits: Waiting) -> None:
         """Let what waits go ahead, once."""
@@ -60,5 +62,5 @@ def keep_token(folder: Path, given: str) -> WriteToken:
         with os.fdopen(number, "w", encoding="ascii") as file:
             file.write(value + "\n")
     except OSError:
-        return WriteToken("", str(path))  # nobody can read it, so nobody may decide
+        return WriteToken("", str(path))  # nobody can read the token, so nobody may decide
     return WriteToken(value, str(path))

@@ -1,5 +1,5 @@
-"""What somebody should hear of who does not look at the page: read from the store, as values with a
-stable id. `edges.notify` sends them.
+"""Notices for people who do not look at the page: read from the store, as values with a stable id.
+`edges.notify` sends them.
 """
 
 from __future__ import annotations

@@ -152,7 +152,9 @@ class Pages:
         return approval_effects(view, document, self._decisions.strategy(document.name))
 
     async def _refusal(self, request: web.Request, effects: tuple[Effect, ...]) -> str:
-        """Why nothing is done: the form must be ours, of this moment, and from somebody who may."""
+        """Why a form is refused: it must come from this page, still describe the present state, and
+        carry the token.
+        """
         if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
             return "The form was sent by another page."
         if not self._look(True).facts.leading:

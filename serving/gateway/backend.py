@@ -155,7 +155,9 @@ class Backend:
             self._seen_up = float("-inf")  # its last replica has said that it stops
 
     def follow(self, route: RoutedService, most: int) -> None:
-        """Take over changed routes; who waits is told at once when they say it cannot start."""
+        """Take over changed routes; those who wait are told at once if the routes say that it
+        cannot start.
+        """
         self.route, self.line.most = route, most
         if fault := self.fault:
             self.line.fail(UnavailableError("stopped", stopped_text(route.name, fault)))
@@ -173,7 +175,7 @@ class Backend:
         try:
             awake = await self._woken()
         finally:
-            self._wake = None  # whoever comes from here on wakes it again
+            self._wake = None  # a request from here on wakes it again
         seconds = _now() - self._began
         if not awake:
             fault = self.fault

@@ -35,7 +35,7 @@ FETCHED = 600.0  # seconds for which one is kept that was fetched: the fetch may
 ABANDONED = 30.0  # seconds without a heartbeat, after which another gateway goes on
 BEAT, FLUSH, BUSY = 10.0, 0.2, 5.0
 SELDOM = 300.0  # seconds between looks at a response that is finished: there may be thousands
-MOST, AT_ONCE = 1000, 32  # responses that a gateway has in hand, and works on
+MOST, AT_ONCE = 1000, 32  # responses that a gateway keeps, and works on at a time
 _TRIES = 3
 log = logging.getLogger("moorage.gateway")
 T = TypeVar("T")
@@ -172,7 +172,7 @@ class Background:
         return backend.progress().text(backend.route.name)
 
     def _turn(self, stored: StoredRequest) -> asyncio.Semaphore:
-        """Of the service: who waits for one that sleeps is in nobody else's way."""
+        """Of the service: a request that waits for a sleeping service delays no other service."""
         target = self._world.directory.find(stored.model, stored.service)
         service = target.service.name if target else ""
         return self._turns.setdefault(service, asyncio.Semaphore(AT_ONCE))
@@ -308,7 +308,9 @@ class Background:
             log.exception("the end of %s cannot be written", stored.id)
 
     async def _cancelled(self, name: str) -> None:
-        """Whoever works on it ends it; a gateway that hears of it first does."""
+        """The gateway that works on it ends it; if none does, the gateway that took the
+        cancellation.
+        """
         task = self._tasks.get(name)
         if task is not None:
             task.cancel()
@@ -334,8 +336,8 @@ class Background:
                 self._later[name] = now + SELDOM
 
     async def _cared(self, name: str) -> bool:
-        """Keep what is in hand, take over what was abandoned, remove what is old. Whether it can be
-        left alone for a while.
+        """Keep the claims of this gateway, take over abandoned responses, remove old ones. Returns
+        whether nothing is left to do for a while.
         """
         files = self._files
         if name in self._tasks:

@@ -31,7 +31,7 @@ def caller(login: Login, headers: Mapping[str, str], base: str) -> str:
 
 
 def known_caller(login: Login, headers: Mapping[str, str]) -> str:
-    """The object id of a caller, also of one that was refused; empty without a valid token."""
+    """The object id of a caller, even of a refused one; empty without a valid token."""
     token = headers.get("Authorization", "").partition(" ")[2]
     try:
         return str(login.verify(token)["oid"]) if token else ""

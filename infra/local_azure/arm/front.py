@@ -162,7 +162,7 @@ class Front:
         )
 
     def _count_write(self, call: Call) -> dict[str, str]:
-        """Microsoft.App counts its writes itself, and shows its own count only."""
+        """Microsoft.App counts its own writes, and its answers show only that count."""
         if call.method not in {"PUT", "PATCH"} or len(call.target.names) != 1:
             return {}
         kind = call.target.route.removesuffix("/{}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from .errors import GATEWAY, ArmError
 
 _KIND = {"GET": "reads", "HEAD": "reads", "DELETE": "deletes"}
-_GLOBAL = 15  # all callers of a subscription together may do so much more than one
+_GLOBAL = 15  # the limit of a subscription is that many times the limit of one caller
 _APP_WRITES = {
     "microsoft.app/managedenvironments": 100,
     "microsoft.app/containerapps": 700,

@@ -42,7 +42,7 @@ class Pace:
         return (_REAL_S.get(finish, ORDINARY_S) if self.real else self.base_s) * factor
 
     def scaled(self, azure_seconds: float) -> float:
-        """How long so many of Azure's seconds last here."""
+        """The seconds here that correspond to this many of Azure's seconds."""
         return azure_seconds / self.speed
 
     def retry_after(self, namespace: str) -> int | None:

@@ -34,7 +34,7 @@ class Polling:
         return {"retry-after-ms": str(max(20, int(self._pace.base_s * 500)))}
 
     def again(self, call: Call, query: str = "") -> Reply:
-        """202 at an address that a client polls: it is not over, ask here again."""
+        """202 at an address that a client polls: the operation still runs, ask here again."""
         where = f"{call.base}{call.target.path}?{query}api-version={call.version}"
         return Reply(202, None, {"Location": where, **self.waiting(call)})
 

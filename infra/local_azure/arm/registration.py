@@ -1,5 +1,5 @@
-"""Which resource providers the subscription is registered for. All are until somebody unregisters
-one; a write to a provider that is not registered is refused.
+"""Which resource providers the subscription is registered for. All are registered until somebody
+unregisters one; a write to a provider that is not registered is refused.
 """
 
 from infra.local_azure import clock

@@ -160,10 +160,10 @@ class AppControl:
         self._scheduler.set_workloads(workloads, quotas.limits(self._store))
 
     async def _watch(self) -> None:
-        """Look at the apps while one of them is not settled; settled apps cost nothing."""
+        """Look at the apps while one of them is not settled; no look is made when all are."""
         while True:
-            # What is not ready soon after a change may stay so for long: a broken image, a big
-            # model.
+            # An app that is not ready soon after a change may stay unready for long: a broken
+            # image, a big model.
             await asyncio.sleep(0.2 if clock.now() - self._composed < 60 else 1.0)
             try:
                 if not self._settled:

@@ -25,7 +25,7 @@ from . import mounts, naming, quotas
 from .mounts import MountError, Mounts
 
 KEPT = 100
-_LATE_S = 60.0  # what a schedule missed by more, because this server was off, is not made up for
+_LATE_S = 60.0  # a start that this server missed by more, because it was off, is not made later
 Body = dict[str, Any]
 log = logging.getLogger(__name__)
 

@@ -95,7 +95,7 @@ class Mounts:
         )
 
     def _scripted(self, kept: str, share: str) -> bool:
-        """Whether a fault in force names the share; `faults.standing` keeps their patterns."""
+        """Whether an active fault names the share; `faults.standing` keeps their patterns."""
         return any(
             fnmatchcase(share, pattern) for pattern in json.loads(self._store.read(kept) or "[]")
         )

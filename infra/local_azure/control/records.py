@@ -98,7 +98,7 @@ class Records:
         return f"{group.id}/providers/{kind}/{call.target.name}"
 
     def managed_identity(self, body: Body, owner: str) -> Body:
-        """The managed identities of a resource: one of its own and any of the user's, with the ids
+        """The managed identities of a resource: system-assigned and user-assigned, with the ids
         that the directory gave them.
         """
         sent = body.get("identity") or {}
@@ -134,8 +134,8 @@ class Records:
         return shown
 
     def require_identities(self, shown: Body, owner: str) -> None:
-        """Refuse the user's identities that do not exist, as Azure Storage does: with the answer of
-        their own provider as text in the message.
+        """Refuse user-assigned identities that do not exist. As Azure Storage does, the message
+        quotes the answer of the identities' own provider.
         """
         for user in shown.get("userAssignedIdentities") or {}:
             if self._store.get(user.lower()) is None:

@@ -121,7 +121,7 @@ class Writes:
         check: Callable[[Record], None] | None = None,
     ) -> Reply:
         """204 when it is not there; a second DELETE joins the operation of the first. `check`
-        raises what stands against it.
+        raises when the deletion must be refused.
         """
         self._records.group(call)
         record = self._store.get(call.target.key)

@@ -1,3 +1,3 @@
-"""Misbehaviour on demand: faults scripted by a file or a command, kept in SQLite, met at the hooks
+"""Scripted misbehaviour: faults given by a file or a command, kept in SQLite, met at the hooks
 of the other packages.
 """

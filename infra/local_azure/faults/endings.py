@@ -17,8 +17,8 @@ _CAPACITY = (
     "No capacity available in this region for provisioning an environment, please try again in"
     " another region."
 )
-_UNMADE = {"account.created"}  # what could not be made is not there
-_KEPT = {"group.deleted": "Succeeded"}  # what could not be deleted is as it was
+_UNMADE = {"account.created"}  # a resource whose creation failed does not exist
+_KEPT = {"group.deleted": "Succeeded"}  # a resource whose deletion failed is unchanged
 
 
 class Endings:

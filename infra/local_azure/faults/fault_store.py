@@ -139,7 +139,7 @@ class FaultStore:
             count = "update faults set matched = matched + 1 where id = ? returning matched, hit"
             row = self._database.execute(count, (fault.id,)).fetchone()
             if row is None:
-                return False  # cleared by another process this very moment
+                return False  # another process has just cleared it
             matched, hit = row
             if matched <= fault.after or (fault.times is not None and hit >= fault.times):
                 return False

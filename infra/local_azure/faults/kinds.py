@@ -81,7 +81,7 @@ KINDS: Mapping[str, Kind] = {
         {"seconds": 0.0},
         WRITES,
     ),
-    # The state of things is not what it was.
+    # Something in Azure changes by itself.
     "StaleList": Kind(
         ("arm", "files"),
         "a list misses changes of the last `seconds`",

@@ -1,5 +1,5 @@
-"""Files: create, write and clear ranges, read, delete, rename, lease, ranges. What comes from other
-files is in `copies`.
+"""Files: create, write and clear ranges, read, delete, rename, lease, ranges. Content that comes
+from other files is in `copies`.
 """
 
 import asyncio

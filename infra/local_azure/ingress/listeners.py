@@ -96,7 +96,7 @@ class _Listener:
         while True:
             try:
                 connection, _ = await loop.sock_accept(self._socket)
-            except OSError:  # no descriptors left: some come back
+            except OSError:  # no descriptors left: wait until some are free
                 await asyncio.sleep(0.1)
                 continue
             greeting = asyncio.create_task(self.greet(connection))

@@ -1,4 +1,4 @@
-"""What the ingress knows: apps, revisions with weights, ready replicas, and the requests each is
+"""The ingress's table: apps, revisions with weights, ready replicas, and the requests each is
 serving now.
 
 `control` replaces the whole table; replicas that stay keep their connections, those that go finish

@@ -67,7 +67,7 @@ class WaysOut:
         while True:
             try:
                 connection, _ = await loop.sock_accept(inside)
-            except OSError:  # no descriptors left: some come back
+            except OSError:  # no descriptors left: wait until some are free
                 await asyncio.sleep(0.1)
                 continue
             greeting = asyncio.ensure_future(self._greet(port, connection))

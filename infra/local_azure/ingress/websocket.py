@@ -26,8 +26,8 @@ def is_websocket(request: web.BaseRequest) -> bool:
 async def tunnel(
     request: web.BaseRequest, session: aiohttp.ClientSession, url: URL, headers: CIMultiDict[str]
 ) -> web.WebSocketResponse:
-    """Connects to the replica first, so that a refusal can still be answered as HTTP. Raises
-    aiohttp.ClientError.
+    """Connects to the replica first, because after the upgrade a refusal could no longer be
+    answered as HTTP. Raises aiohttp.ClientError.
     """
     protocols = [
         name.strip()

@@ -111,7 +111,7 @@ def _views(plan: rootfs.Plan) -> dict[str, int]:
 def _child(
     command: Command, shim: int, output: tuple[int, int], report: int, views: Mapping[str, int]
 ) -> int:
-    """Only returns when something failed; what failed goes through the report pipe, which exec
+    """Returns only when something failed. The reason goes through the report pipe, which exec
     closes.
     """
     reason, step = "CreateContainerError", "a mount namespace"
@@ -135,7 +135,7 @@ def _child(
             else refusal(step, error)
         )
         os.write(report, json.dumps([reason, message]).encode())
-    except Exception as error:  # noqa: BLE001 - a forked child must never return into the shim's own code
+    except Exception as error:  # noqa: BLE001 - a forked child must never return into the shim's code
         os.write(report, json.dumps([reason, f"{step}: {error!r}"]).encode())
     return 127
 

@@ -95,7 +95,7 @@ def refusal(images: Path, name: str, login: RegistryLogin | None) -> PullRefusal
         text = f"MANIFEST_UNKNOWN: manifest unknown (no entry of {images} matches the image)"
         return PullRefusal("missing", text)
     pull, wanted = entry.get("pull"), entry.get("credentials")
-    # No identity has the role AcrPull here: Azure then waits for it until the operation expires.
+    # No identity has the role AcrPull here; in that case Azure waits until the operation expires.
     if pull == "hangs" or (wanted and login and login.identity):
         return PullRefusal("hangs", "Operation expired.")
     given = {"username": login.username, "password": login.password} if login else None

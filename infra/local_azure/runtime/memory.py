@@ -1,5 +1,5 @@
-"""What the scheduler keeps of revisions across its restarts (revisions.json). Without it, idle
-revisions start once more.
+"""What the scheduler keeps of revisions across its restarts (revisions.json). Without it, each idle
+revision would start again.
 """
 
 import json

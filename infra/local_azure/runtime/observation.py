@@ -1,4 +1,4 @@
-"""What is known of one replica now, from its record and the state that its shim reports. Used by
+"""The state of one replica now, from its record and the state that its shim reports. Used by
 `replica`.
 """
 

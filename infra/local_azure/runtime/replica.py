@@ -140,7 +140,7 @@ class Replica:
         if before == "hang":
             ailment.freeze(self.record.label, frozen=False)
         if before == "unready" and self._state["pid"] is not None:
-            self._start_probes()  # they speak only when something changes
+            self._start_probes()  # a probe reports only changes
         if name == "unready":
             self._set(ready=False)
         self._strike()

@@ -288,7 +288,9 @@ class Scheduler:
         ]
 
     def _claimants(self) -> list[Replica]:
-        """What holds quota or waits for it: one that was told to stop holds it to its end."""
+        """The replicas that hold quota or wait for it. A replica that was told to stop holds its
+        quota until it has ended.
+        """
         return [
             replica
             for replica in self._replicas

@@ -285,7 +285,7 @@ class Shim:
         if child == 0:
             try:
                 remount(self._pid, volumes)
-            except Exception as error:  # noqa: BLE001 - a forked child must never return into the shim's own code
+            except Exception as error:  # noqa: BLE001 - a forked child must never return into the shim's code
                 os.write(report_end, str(error).encode())
             os._exit(0)
         os.close(report_end)

@@ -218,5 +218,5 @@ class RevisionStatus:
 
 
 def revision_key(app_id: str, revision: str) -> str:
-    """What the scheduler knows a revision by."""
+    """The key by which the scheduler knows a revision."""
     return f"{app_id}/revisions/{revision}".lower()

@@ -131,7 +131,7 @@ def _scaler(rule: Body) -> Body:
 
 
 def _known(record: Record, environment: Record | None) -> Body:
-    """What is known of an app when it is created. In an environment with a network of the user's,
+    """The properties that an app has at its creation. In an environment with a network of the user,
     it has no outbound addresses of its own.
     """
     stored = record.body["properties"]
