@@ -24,6 +24,7 @@ from reconciler.web.metrics import DaemonMetrics
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "infra" / "deploy"
 ARM = ROOT / "reconciler" / "arm"
+CHECKUP = ROOT / "reconciler" / "cli" / "checkup.py"
 ROLE = json.loads((DEPLOY / "role-definition.json").read_text())
 
 # The ARM type behind each operation group of the SDKs that reconciler/arm writes with.
@@ -113,8 +114,23 @@ def _raw_calls(function):
             yield f"{IDS[match[1]]}/{match[2]}/{'action' if method == 'post_json' else 'read'}"
 
 
+def _checked():
+    """The action behind each request of `moorage doctor` that no function of reconciler/arm makes:
+    `{scope}/providers/Microsoft.App/locations/{...}/usages`, and the subscription itself.
+    """
+    source = ast.unparse(ast.parse(CHECKUP.read_text()))
+    if "arm.get_json(ids.subscription(" in source:
+        yield "Microsoft.Resources/subscriptions/read"
+    for text in re.findall(r"providers/(Microsoft\.[^'\"]+)['\"], (?:versions\.\w+|\w+)", source):
+        parts = re.sub(r"/\{[^}]*\}", "", text).split("/")
+        if len(parts) == 1:
+            yield "Microsoft.Resources/subscriptions/providers/read"
+        elif parts[1:] != ["storageAccounts"]:
+            yield "/".join(parts) + "/read"  # checkNameAvailability is a POST that only reads
+
+
 def _needed():
-    found = {}
+    found = dict.fromkeys(_checked(), "cli.checkup")
     for module, function in _functions():
         if not _used(function.name):
             continue
@@ -150,6 +166,13 @@ def test_the_parser_sees_what_it_should():
     ):
         assert f"Microsoft.App/{action}" in NEEDED
     assert "Microsoft.Storage/storageAccounts/listKeys/action" in NEEDED
+    for action in (
+        "Microsoft.Storage/checkNameAvailability/read",
+        "Microsoft.Authorization/permissions/read",
+        "Microsoft.App/locations/usages/read",
+        "Microsoft.Resources/subscriptions/read",
+    ):
+        assert NEEDED[action] == "cli.checkup"
     assert len(NEEDED) > 30
 
 
