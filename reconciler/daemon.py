@@ -16,20 +16,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from reconciler import supervision
-from reconciler.api.kinds import Kind
-from reconciler.api.reasons import Reason
 from reconciler.arm.clients import Arm
-from reconciler.arm.ownership import Ownership
 from reconciler.composition import Composition
 from reconciler.edges.notify import Receiver
 from reconciler.edges.report import EdgeReports
 from reconciler.edges.state_file import StateFile
 from reconciler.edges.supervisor import Supervisor
 from reconciler.engine.controller import Controller, Watcher
-from reconciler.engine.errors import NotReadyYet, ReconcileError
+from reconciler.engine.errors import ReconcileError
 from reconciler.engine.events import Event
-from reconciler.engine.external import Identity, ObjectKey
-from reconciler.engine.plan import PlanLine
+from reconciler.engine.external import Identity
 from reconciler.engine.result import Pacing
 from reconciler.engine.store import Store
 from reconciler.handover import Handover
@@ -56,13 +52,11 @@ from reconciler.web.status import status_of
 
 DRAIN = 10.0  # seconds that passes under way get to end
 GIT_EVERY = 30.0  # seconds between looks for a new commit
-SOURCES_WAIT = 30.0  # seconds that a command waits for sources that are on their way
-ARRIVING = (Reason.FETCHING, Reason.SOURCE_CHANGED)  # what somebody must bring first is not
 
 
 class Daemon:
-    """One target, one set of documents. Use as an async context manager, then `run`, `plan` or
-    drive it step by step.
+    """One target, one set of documents. Use as an async context manager, then `run`; a command that
+    runs once calls `single_run`.
     """
 
     def __init__(
@@ -91,7 +85,7 @@ class Daemon:
         opened = store or Store.keep(settings.daemon_dir / "state.db", settings.target_key)
         self.documents = documents or set_of(files, settings.owner, sets.last(opened))
         self.store = opened.of_set(self.documents.identity.id)
-        self.ownership = Ownership(self.documents.identity.id)
+        self.ownership = sets.ownership_of(opened, self.documents.identity.id)
         self.pacing = pacing or Pacing(resync=settings.resync)
         self.watcher = watcher
         self.listening = listening
@@ -185,42 +179,6 @@ class Daemon:
         """
         return await self.intake.load()
 
-    async def load_all(self) -> Composition:
-        """`load` for a command that runs once: waits for sources that are being fetched, to a
-        limit.
-        """
-        composition = await self.load()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SOURCES_WAIT):
-                while any(each.reason in ARRIVING for each in composition.refusals.values()):
-                    await self.remote.arrived.wait()
-                    self.remote.arrived.clear()
-                    composition = await self.load()
-        return composition
-
-    async def abandon(self, *, data: bool) -> None:
-        """Delete all that belongs to this set, as the state file and Azure's tags say."""
-        sets.follow(self.ownership, (), self.store)
-        orphans = await self.intake.look_for_owned(data=data)
-        self.controller.set_desired([], [], purge=data)
-        self.controller.set_orphans(orphans)
-
-    async def plan(self) -> tuple[PlanLine, ...]:
-        """What a run would do, with the same code that does it, and the documents that it would
-        leave alone.
-        """
-        composition = await self.load_all()
-        refused = [
-            PlanLine(
-                ObjectKey(*ref),
-                ref,
-                "wait" if refusal.waits else "refuse",
-                problem=f"{refusal.reason}: {refusal.message}",
-            )
-            for ref, refusal in composition.refusals.items()
-        ]
-        return (*await self.controller.plan(), *refused)
-
     async def run(self, stop: asyncio.Event) -> None:
         """Watch and reconcile until `stop`; nothing else ends it, except the loss of the lock.
 
@@ -243,13 +201,8 @@ class Daemon:
             raise LockLost(self.lock.path)
 
     def _why_not(self, identity: Identity) -> ReconcileError | None:
-        """A registered share whose key has just been rotated is about to be left for another: it is
-        no drift to put right.
-        """
-        if identity.key.kind == Kind.STORAGE and self.registrations.outdated():
-            message = "the key it was registered with was rotated; the share is registered again"
-            return NotReadyYet(Reason.STORAGE_KEY_ROTATED, message)
-        return self.leadership.why_not(identity.scope)
+        """Why nothing may be written for an object now."""
+        return self.registrations.why_not(identity.key) or self.leadership.why_not(identity.scope)
 
     def take_commit(self, commit: str | None) -> None:
         """Remember which commit the documents are read from, for the status and the history."""

@@ -24,7 +24,7 @@ from reconciler.arm.share import Share
 from reconciler.composition.environment import MODES, share_of, storage_key
 from reconciler.composition.names import Names
 from reconciler.composition.world import Registered
-from reconciler.engine.errors import Busy, ReconcileError, RetryableError
+from reconciler.engine.errors import Busy, NotReadyYet, ReconcileError, RetryableError
 from reconciler.engine.events import Event, warning
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.kinds.shares import Shares
@@ -76,6 +76,15 @@ class Registrations:
             elif now != key:
                 return True
         return False
+
+    def why_not(self, key: ObjectKey) -> ReconcileError | None:
+        """A registered share whose key has just been rotated is about to be left for another: it is
+        no drift to put right.
+        """
+        if key.kind != Kind.STORAGE or not self.outdated():
+            return None
+        message = "the key it was registered with was rotated; the share is registered again"
+        return NotReadyYet(Reason.STORAGE_KEY_ROTATED, message)
 
     def events(self, names: Mapping[str, Names]) -> Iterator[Event]:
         """What a person should know of rotations that nothing has been done about yet; `names` are

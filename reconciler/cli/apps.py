@@ -51,10 +51,9 @@ def _ownership(settings: Settings) -> Ownership | None:
     store = Store.read(settings.daemon_dir / "state.db", settings.target_key)
     last = sets.last(store) if store else None
     name = settings.owner or (last.identity.id if last else "")
-    if not name:
-        return None
-    ownership = Ownership(name)
-    if store:
-        sets.follow(ownership, (), store)
+    if not store or not name:
+        return Ownership(name) if name else None
+    try:
+        return sets.ownership_of(store, name)
+    finally:
         store.close()
-    return ownership

@@ -80,6 +80,7 @@ async def _down(
     from reconciler.daemon import Daemon, lock
     from reconciler.engine.result import Pacing
     from reconciler.engine.store import Store
+    from reconciler.single_run import abandon
 
     logs.configure(level="ERROR")
     store = Store.copy(settings.daemon_dir / "state.db", settings.target_key) if dry_run else None
@@ -96,7 +97,7 @@ async def _down(
             pacing=pacing,
             watcher=narrator.saw,
         ) as daemon:
-            await daemon.abandon(data=purge)
+            await abandon(daemon, data=purge)
             lines = [
                 line
                 for line in await daemon.controller.plan()

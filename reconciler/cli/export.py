@@ -63,10 +63,11 @@ async def _compose(settings: Settings, files: Sequence[Path]) -> Composition:
     """The desired objects, by the daemon's own code, on a copy of the daemon's state."""
     from reconciler.daemon import Daemon
     from reconciler.engine.store import Store
+    from reconciler.single_run import load_all
 
     store = Store.copy(settings.daemon_dir / "state.db", settings.target_key)
     async with Daemon(settings, files, store=store) as daemon:
-        return await daemon.load_all()
+        return await load_all(daemon)
 
 
 def _group(composition: Composition) -> Desired[ResourceSpec]:

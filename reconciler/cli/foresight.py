@@ -70,6 +70,7 @@ async def foresee(
     from reconciler.daemon import Daemon
     from reconciler.engine.store import Store
     from reconciler.kinds.prices import BUILT_IN, hourly
+    from reconciler.single_run import plan
     from reconciler.sources import sets
     from reconciler.sources.identity import set_of
     from reconciler.sources.policy import version_of
@@ -77,7 +78,7 @@ async def foresee(
     store = Store.copy(settings.daemon_dir / "state.db", settings.target_key)
     documents = set_of(files, settings.owner, sets.last(store), keep=keep)
     async with Daemon(settings, files, store=store, documents=documents) as daemon:
-        lines = await daemon.plan()
+        lines = await plan(daemon)
         found = {line.document: version_of(daemon.store, line.document) for line in lines}
         versions = {ref: version for ref, version in found.items() if version}
         costs = hourly(daemon.composition.desired, prices or BUILT_IN)

@@ -20,12 +20,12 @@ from reconciler.engine.external import (
     Mark,
     ObjectKey,
     Observation,
-    Progress,
     Wrote,
 )
 from reconciler.kinds.canary import explained, hold, versions
 from reconciler.kinds.catalogue_view import changes_of, outputs_of
 from reconciler.kinds.connections import Connections
+from reconciler.kinds.numbered_files import FolderOnShare, NumberedFiles
 from reconciler.kinds.reports import STALE
 from serving.catalogue import (
     FILE_NAME,
@@ -39,21 +39,18 @@ from serving.catalogue import (
     ReplicaReport,
 )
 
-KEPT = 10  # catalogues left on the share, for replicas with an old listing and for people
 TRIAL = 5.0  # seconds between looks at a canary: replicas report as often
 
 
-class AdapterCatalogue:
-    """Never overwrites: readers over SMB could see half of a file. The highest valid generation
-    wins.
-    """
+class AdapterCatalogue(FolderOnShare):
+    """The replicas of an engine follow its highest valid catalogue."""
 
     name = Kind.CATALOGUE
 
     def __init__(self, connections: Connections) -> None:
-        self.shares = connections.shares
+        super().__init__(connections.shares)
         self.reports = connections.reports
-        self._read: dict[str, Catalogue | None] = {}
+        self.catalogues = NumberedFiles(self.shares, FILE_NAME, Catalogue.load, LONGEST)
 
     def identify(self, desired: Desired[CatalogueSpec]) -> Identity:
         spec = desired.spec
@@ -105,8 +102,7 @@ class AdapterCatalogue:
 
     async def create(self, desired: Desired[CatalogueSpec], facts: Facts) -> Wrote:
         spec = desired.spec
-        share = self.shares.open(spec.share)
-        await files.make_parents(share, [f"{spec.folder}/replicas/x", f"{spec.folder}/catalogue/x"])
+        await self.make(spec.share, [f"{spec.folder}/{name}" for name in ("replicas", "catalogue")])
         return await self._write(spec, facts, facts.last(desired.key, CatalogueOutputs))
 
     async def update(
@@ -114,22 +110,9 @@ class AdapterCatalogue:
     ) -> Wrote:
         return await self._write(desired.spec, facts, facts.last(desired.key, CatalogueOutputs))
 
-    async def exists(self, identity: Identity) -> bool:
-        found, below = await files.list_directory(*self.shares.find(identity))
-        return bool(found or below)
-
-    async def delete(self, identity: Identity) -> Wrote | None:
-        share, folder = self.shares.find(identity)
-        await files.delete_tree(share, folder)
-        return Wrote(f"delete {folder}")
-
-    async def poll(self, identity: Identity, operation: str) -> Progress:
-        return Progress(done=True)
-
     async def _write(
         self, spec: CatalogueSpec, facts: Facts, last: CatalogueOutputs | None
     ) -> Wrote:
-        share = self.shares.open(spec.share)
         reports = await self.reports.of(spec.share, spec.folder)
         current, names = await self._current(spec, spec.engine)
         before = await self._before(spec, current, last)
@@ -139,17 +122,14 @@ class AdapterCatalogue:
         catalogue = _wanted(
             spec, before, _hashes(spec, facts), reports, self.shares.now()
         ).model_copy(update={"epoch": epoch, "generation": generation})
-        await files.write(share, f"{spec.folder}/catalogue/{catalogue.file_name}", catalogue.dump())
-        for old in names[:-KEPT]:
-            await files.delete(share, f"{spec.folder}/catalogue/{old}")
+        folder = f"{spec.folder}/catalogue"
+        await self.catalogues.write(spec.share, folder, catalogue, names)
         decided = [
             f"adapter {a.name}: {a.held.message}; "
             for a in catalogue.adapters
             if a.held and a.held != _held(before, a.name)
         ]
-        return Wrote(
-            f"{''.join(decided)}write catalogue {spec.folder}/catalogue/{catalogue.file_name}"
-        )
+        return Wrote(f"{''.join(decided)}write catalogue {folder}/{catalogue.file_name}")
 
     async def _before(
         self, spec: CatalogueSpec, current: Catalogue | None, last: CatalogueOutputs | None
@@ -174,24 +154,8 @@ class AdapterCatalogue:
     async def _current(
         self, spec: CatalogueSpec, engine: str
     ) -> tuple[Catalogue | None, list[str]]:
-        """The highest valid catalogue of an engine, and all its catalogue file names in ascending
-        order.
-        """
-        share, folder = self.shares.open(spec.share), f"services/{spec.service}/{engine}"
-        entries, _ = await files.list_directory(share, f"{folder}/catalogue")
-        listed = sorted(
-            (entry.path, entry.etag) for entry in entries if FILE_NAME.match(entry.path)
-        )
-        for name, etag in reversed(listed):
-            known = f"{spec.share}/{folder}/{name}#{etag}"
-            if known not in self._read:
-                self._read[known] = Catalogue.load(
-                    await files.read(share, f"{folder}/catalogue/{name}", LONGEST) or b""
-                )
-            catalogue = self._read[known]
-            if catalogue is not None and catalogue.file_name == name:
-                return catalogue, [each for each, _ in listed]
-        return None, [each for each, _ in listed]
+        folder = f"services/{spec.service}/{engine}/catalogue"
+        return await self.catalogues.newest(spec.share, folder)
 
 
 def _next(names: Sequence[str], reports: Sequence[ReplicaReport]) -> tuple[int, int]:

@@ -11,7 +11,6 @@ from reconciler.api.kinds import Kind
 from reconciler.api.outputs import AppOutputs, RoutesOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import GatewayRoutesSpec
-from reconciler.arm import files
 from reconciler.engine.external import (
     Desired,
     Facts,
@@ -19,29 +18,26 @@ from reconciler.engine.external import (
     Mark,
     ObjectKey,
     Observation,
-    Progress,
     Wrote,
 )
 from reconciler.kinds.connections import Connections
 from reconciler.kinds.gateway_states import GatewayStates, merged
+from reconciler.kinds.numbered_files import FolderOnShare, NumberedFiles
 from reconciler.kinds.route_view import changes_of, lacking, wanted_routes
 from serving.gateway.routes import LONGEST, ROUTES_NAME, GatewayRoutes, GatewayState
 
-KEPT = 10  # files of routes left on the share, for gateways with an old listing and for people
 SOON, LOOK = 1.0, 5.0  # seconds; a gateway writes its state as often
 
 
-class PublishedRoutes:
-    """Never overwrites: readers over SMB could see half of a file. The highest valid generation
-    wins.
-    """
+class PublishedRoutes(FolderOnShare):
+    """A gateway follows the highest valid routes."""
 
     name = Kind.ROUTES
 
     def __init__(self, connections: Connections) -> None:
-        self.shares = connections.shares
+        super().__init__(connections.shares)
         self.states = GatewayStates(connections.shares)
-        self._read: dict[str, GatewayRoutes | None] = {}
+        self.routes = NumberedFiles(self.shares, ROUTES_NAME, GatewayRoutes.load, LONGEST)
 
     def identify(self, desired: Desired[GatewayRoutesSpec]) -> Identity:
         return self.shares.identify(desired.key, desired.spec.share, desired.spec.folder)
@@ -71,9 +67,7 @@ class PublishedRoutes:
 
     async def create(self, desired: Desired[GatewayRoutesSpec], facts: Facts) -> Wrote:
         spec = desired.spec
-        share = self.shares.open(spec.share)
-        folders = [f"{spec.folder}/{name}/x" for name in ("routes", "data")]
-        await files.make_parents(share, folders)
+        await self.make(spec.share, (_folder(spec), f"{spec.folder}/data"))
         return await self._write(spec, facts)
 
     async def update(
@@ -81,20 +75,7 @@ class PublishedRoutes:
     ) -> Wrote:
         return await self._write(desired.spec, facts)
 
-    async def exists(self, identity: Identity) -> bool:
-        found, below = await files.list_directory(*self.shares.find(identity))
-        return bool(found or below)
-
-    async def delete(self, identity: Identity) -> Wrote | None:
-        share, folder = self.shares.find(identity)
-        await files.delete_tree(share, folder)
-        return Wrote(f"delete {folder}")
-
-    async def poll(self, identity: Identity, operation: str) -> Progress:
-        return Progress(done=True)
-
     async def _write(self, spec: GatewayRoutesSpec, facts: Facts) -> Wrote:
-        share, folder = self.shares.open(spec.share), f"{spec.folder}/routes"
         current, names = await self._current(spec)
         # Above every file that is there, a torn one included, and above what a gateway follows, so
         # that a folder that was lost does not leave it waiting for a number that it has passed.
@@ -103,10 +84,8 @@ class PublishedRoutes:
         generation = max(seen, default=0) + 1
         wanted = wanted_routes(spec, current, facts)
         routes = wanted.model_copy(update={"generation": generation})
-        await files.write(share, f"{folder}/{routes.file_name}", routes.dump())
-        for old in names[:-KEPT]:
-            await files.delete(share, f"{folder}/{old}")
-        return Wrote(f"write routes {folder}/{routes.file_name}")
+        await self.routes.write(spec.share, _folder(spec), routes, names)
+        return Wrote(f"write routes {_folder(spec)}/{routes.file_name}")
 
     async def _states(self, spec: GatewayRoutesSpec, facts: Facts) -> tuple[GatewayState, ...]:
         app = facts.last(ObjectKey(Kind.APP, spec.app), AppOutputs)
@@ -114,19 +93,8 @@ class PublishedRoutes:
         return await self.states.read(spec.share, f"{spec.folder}/data", replicas)
 
     async def _current(self, spec: GatewayRoutesSpec) -> tuple[GatewayRoutes | None, list[str]]:
-        """The highest valid routes, and the names of all files of routes in ascending order."""
-        share, folder = self.shares.open(spec.share), f"{spec.folder}/routes"
-        entries, _ = await files.list_directory(share, folder)
-        listed = sorted(
-            (entry.path, entry.etag) for entry in entries if ROUTES_NAME.match(entry.path)
-        )
-        names = [name for name, _ in listed]
-        for name, etag in reversed(listed):
-            known = f"{spec.share}/{folder}/{name}#{etag}"
-            if known not in self._read:
-                data = await files.read(share, f"{folder}/{name}", LONGEST)
-                self._read[known] = GatewayRoutes.load(data or b"")
-            routes = self._read[known]
-            if routes is not None and routes.file_name == name:
-                return routes, names
-        return None, names
+        return await self.routes.newest(spec.share, _folder(spec))
+
+
+def _folder(spec: GatewayRoutesSpec) -> str:
+    return f"{spec.folder}/routes"

@@ -29,6 +29,13 @@ def remember(store: Store, documents: DocumentSet) -> None:
         target.put(_LAST, documents.to_json())
 
 
+def ownership_of(store: Store, identity: str) -> Ownership:
+    """What a set owns, as far as the store remembers it."""
+    ownership = Ownership(identity)
+    follow(ownership, (), store.of_set(identity))
+    return ownership
+
+
 def follow(ownership: Ownership, documents: Sequence[Loaded], store: Store) -> None:
     """Take the identities that the documents give, and keep those that they gave before: what
     carries one of them is this set's until it is gone.

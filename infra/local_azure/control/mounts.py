@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from infra.local_azure.files.share_records import ACCOUNT
 from infra.local_azure.files.tree import Tree
 from infra.local_azure.runtime.workload import Mount
 from infra.local_azure.store import Record, Store
@@ -101,7 +102,7 @@ class Mounts:
         )
 
     def _account(self, name: str) -> Record | None:
-        accounts = self._store.each("microsoft.storage/storageaccounts")
+        accounts = self._store.each(ACCOUNT)
         return next((account for account in accounts if account.name.lower() == name.lower()), None)
 
 

@@ -6,17 +6,15 @@ from typing import Any
 
 from infra.local_azure import clock
 from infra.local_azure.arm.errors import ArmError
+from infra.local_azure.control.naming import APP, ENVIRONMENT, JOB
 from infra.local_azure.files.errors import FilesError
 
 from .fault import Event, Fault
 
 _BUSY = {
-    "microsoft.app/containerapps": ("ContainerAppOperationInProgress", "a container app"),
-    "microsoft.app/managedenvironments": (
-        "ManagedEnvironmentOperationInProgress",
-        "a managed environment",
-    ),
-    "microsoft.app/jobs": ("ContainerAppsJobOperationInProgress", "a container apps job"),
+    APP: ("ContainerAppOperationInProgress", "a container app"),
+    ENVIRONMENT: ("ManagedEnvironmentOperationInProgress", "a managed environment"),
+    JOB: ("ContainerAppsJobOperationInProgress", "a container apps job"),
 }
 _WORDS = {
     500: (

@@ -16,6 +16,8 @@ from infra.local_azure import clock
 from infra.local_azure.arm.ids import Target
 from infra.local_azure.arm.operations import Operations
 from infra.local_azure.changes import Changes
+from infra.local_azure.control.naming import ENVIRONMENT
+from infra.local_azure.files.share_records import ACCOUNT
 from infra.local_azure.login import Identity
 from infra.local_azure.store import Record, Store
 
@@ -25,8 +27,6 @@ from .fault import Fault
 from .fault_store import FaultStore
 from .kinds import CONNECTION, REFUSALS
 
-_ENVIRONMENTS = "microsoft.app/managedenvironments"
-_ACCOUNTS = "microsoft.storage/storageaccounts"
 _ENTRY = re.compile(rb"<(File|Directory)>.*?<Name>([^<]*)</Name>.*?</\1>", re.DOTALL)
 Body = dict[str, Any]
 
@@ -138,16 +138,12 @@ class Hooks:
         event, key = CURRENT.get(), "/".join(key.split("/")[:9])
         if (
             event is None
-            or not event.operation.startswith(_ENVIRONMENTS)
+            or not event.operation.startswith(ENVIRONMENT)
             or self._operations.busy(key)
         ):
             return
         record = self._store.get(key)
-        if (
-            record is None
-            or record.kind != _ENVIRONMENTS
-            or self._pick({"EnvironmentFails"}) is None
-        ):
+        if record is None or record.kind != ENVIRONMENT or self._pick({"EnvironmentFails"}) is None:
             return
         record.body["properties"]["provisioningState"] = "Failed"
         record.private["deploymentErrors"] = (
@@ -177,7 +173,7 @@ class Hooks:
         fault = self._pick({"RotateKey"})
         if fault is None:
             return
-        for record in self._store.each(_ACCOUNTS):
+        for record in self._store.each(ACCOUNT):
             if not fault.name or record.name in _account_names():
                 self._renew(record, fault["key"])
 

@@ -12,11 +12,10 @@ from infra.local_azure.changes import Changes
 from infra.local_azure.store import Record, Store
 
 from . import service_settings
-from .share_copies import ShareCopies
+from .share_copies import SHARE, ShareCopies
 from .tree import Tree
 
 ACCOUNT = "microsoft.storage/storageaccounts"
-SHARE = "microsoft.storage/storageaccounts/fileservices/shares"
 Body = dict[str, Any]
 _NAME = re.compile(r"[a-z0-9](?!.*--)[a-z0-9-]{1,61}[a-z0-9]")
 

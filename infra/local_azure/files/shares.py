@@ -13,6 +13,7 @@ from . import leases, share_records, usage
 from .answer import FilesAnswer
 from .errors import FilesError
 from .request import FilesRequest
+from .share_copies import SHARE
 
 
 async def create(request: FilesRequest) -> FilesAnswer:
@@ -93,7 +94,7 @@ async def listing(request: FilesRequest) -> FilesAnswer:
     prefix, marker = request.query.get("prefix", ""), request.query.get("marker", "")
     size = min(int(request.query.get("maxresults") or 5000), 5000)
     wanted = request.query.get("include", "").lower()
-    found = request.store.each(share_records.SHARE, request.account.id)
+    found = request.store.each(SHARE, request.account.id)
     records = sorted(
         (r for r in found if r.name.startswith(prefix) and r.name >= marker),
         key=lambda record: record.name,

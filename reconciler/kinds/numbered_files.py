@@ -1,0 +1,98 @@
+"""A folder on the share whose files are versions of one thing, each a new file with a higher
+number: the catalogues of an engine, the routes of a gateway. Readers over SMB could see half of a
+file that is overwritten, so none ever is; the highest valid one wins.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from reconciler.api.resources import ShareRef
+from reconciler.arm import files
+from reconciler.engine.external import Identity, Progress, Wrote
+from reconciler.kinds.shares import Shares
+
+KEPT = 10  # files left in a folder, for readers with an old listing and for people
+
+
+class Version(Protocol):
+    """What one file holds."""
+
+    @property
+    def file_name(self) -> str: ...
+
+    def dump(self) -> bytes: ...
+
+
+Content = TypeVar("Content", bound=Version)
+
+
+class NumberedFiles(Generic[Content]):
+    """`pattern` matches the names of the files, `load` reads one and gives None for bytes that are
+    torn, foreign or longer than `longest`.
+    """
+
+    def __init__(
+        self,
+        shares: Shares,
+        pattern: re.Pattern[str],
+        load: Callable[[bytes], Content | None],
+        longest: int,
+    ) -> None:
+        self._shares = shares
+        self._pattern, self._load, self._longest = pattern, load, longest
+        self._read: dict[tuple[ShareRef, str], dict[tuple[str, str], Content | None]] = {}
+
+    async def newest(self, ref: ShareRef, folder: str) -> tuple[Content | None, list[str]]:
+        """The highest valid version, and the names of all files in ascending order."""
+        share = self._shares.open(ref)
+        entries, _ = await files.list_directory(share, folder)
+        listed = sorted((e.path, e.etag) for e in entries if self._pattern.match(e.path))
+        names = [name for name, _ in listed]
+        before = self._read.get((ref, folder), {})
+        # What is no longer listed is forgotten, or a folder that changes often would fill memory.
+        known = self._read[ref, folder] = {each: before[each] for each in listed if each in before}
+        for name, etag in reversed(listed):
+            if (name, etag) not in known:
+                data = await files.read(share, f"{folder}/{name}", self._longest)
+                known[name, etag] = self._load(data or b"")
+            content = known[name, etag]
+            # A file under another's name is a copy that somebody made, and no version.
+            if content is not None and content.file_name == name:
+                return content, names
+        return None, names
+
+    async def write(
+        self, ref: ShareRef, folder: str, content: Content, names: Sequence[str]
+    ) -> None:
+        """Add a version; of `names`, which are there, the oldest go."""
+        share = self._shares.open(ref)
+        await files.write(share, f"{folder}/{content.file_name}", content.dump())
+        for old in names[:-KEPT]:
+            await files.delete(share, f"{folder}/{old}")
+
+
+class FolderOnShare:
+    """What every object that is a folder on the share does in the same way."""
+
+    def __init__(self, shares: Shares) -> None:
+        self.shares = shares
+
+    async def exists(self, identity: Identity) -> bool:
+        found, below = await files.list_directory(*self.shares.find(identity))
+        return bool(found or below)
+
+    async def delete(self, identity: Identity) -> Wrote | None:
+        share, folder = self.shares.find(identity)
+        await files.delete_tree(share, folder)
+        return Wrote(f"delete {folder}")
+
+    async def poll(self, identity: Identity, operation: str) -> Progress:
+        """A write to the share has ended when it returns."""
+        return Progress(done=True)
+
+    async def make(self, ref: ShareRef, folders: Iterable[str]) -> None:
+        """Make folders that a reader lists before anything is in them."""
+        await files.make_parents(self.shares.open(ref), [f"{folder}/x" for folder in folders])
