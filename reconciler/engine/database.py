@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 MEMORY = ":memory:"
+Value = str | int | float | None  # what a statement takes
+Row = tuple[Any, ...]  # what sqlite3 gives; each reader knows the columns that it asked for
 # Of the disk and the file, not of a statement: https://www.sqlite.org/rescode.html
 _FILE_ERRORS = frozenset(
     {
@@ -56,7 +58,7 @@ class Database:
         kept._path = path
         return kept
 
-    def rows(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+    def rows(self, statement: str, values: tuple[Value, ...]) -> list[Row]:
         try:
             return self.connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:

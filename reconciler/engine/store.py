@@ -15,11 +15,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from reconciler.api.conditions import Condition, ConditionSet
 from reconciler.api.reasons import read_reason
-from reconciler.engine.database import MEMORY, Database, open_file
+from reconciler.engine.database import MEMORY, Database, Row, Value, open_file
 from reconciler.engine.events import Event, EventType
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import ObjectRecord
@@ -290,13 +289,13 @@ class Store:
         elif self.get(name) != value:
             self._write("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", name, value)
 
-    def _one(self, statement: str, *values: Any) -> Any:
+    def _one(self, statement: str, *values: Value) -> Row | None:
         return next(iter(self._all(statement, *values)), None)
 
-    def _all(self, statement: str, *values: Any) -> list[Any]:
+    def _all(self, statement: str, *values: Value) -> list[Row]:
         return self.database.rows(statement, (self.target, *values))
 
-    def _write(self, statement: str, *values: Any) -> None:
+    def _write(self, statement: str, *values: Value) -> None:
         self.database.rows(statement, (self.target, *values))
 
 
@@ -317,7 +316,7 @@ def _prepared(path: Path | str) -> sqlite3.Connection:
     return db
 
 
-def _readable(rows: Iterable[Any]) -> Iterator[ObjectRecord]:
+def _readable(rows: Iterable[Row]) -> Iterator[ObjectRecord]:
     for (text,) in rows:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             yield ObjectRecord.load(text)
@@ -327,7 +326,7 @@ def _conditions(text: str) -> tuple[Condition, ...]:
     return tuple(ConditionSet.load(lambda: datetime.now(UTC), json.loads(text)))
 
 
-def _event(row: Any) -> Event:
+def _event(row: Row) -> Event:
     kind, reason, message, about, document_kind, document_name, fields, count, first, last = row
     event = Event(
         EventType(kind),

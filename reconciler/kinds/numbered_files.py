@@ -17,7 +17,7 @@ from reconciler.kinds.shares import Shares
 KEPT = 10  # files left in a folder, for readers with an old listing and for people
 
 
-class Version(Protocol):
+class NumberedFile(Protocol):
     """What one file holds."""
 
     @property
@@ -26,7 +26,7 @@ class Version(Protocol):
     def dump(self) -> bytes: ...
 
 
-Content = TypeVar("Content", bound=Version)
+Content = TypeVar("Content", bound=NumberedFile)
 
 
 class NumberedFiles(Generic[Content]):
