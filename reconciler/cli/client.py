@@ -22,9 +22,9 @@ from reconciler.cli.context import (
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
-    from reconciler.cli.snippets import Access
     from reconciler.engine.store import Store
     from reconciler.settings import Settings
+    from reconciler.web.snippets import Access
 
 
 def client(
@@ -55,7 +55,7 @@ def client(
     """Print settings of clients for a service, ready to paste. They hold address, models, key and
     the CA to trust.
     """
-    from reconciler.cli.snippets import FORMATS
+    from reconciler.web.snippets import FORMATS
 
     as_json = check_output(output)
     if kind and kind not in FORMATS:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.snippets import Access, curl, python
+from reconciler.web.snippets import Access, curl, python
 from reconciler.web.status import status_of
 
 if TYPE_CHECKING:

@@ -1,5 +1,6 @@
-"""What the status comes to: one sentence for each service, and the cause and remedy of what is not
-well. Pure, on the JSON of `moorage status -o json`; `status_text` prints it.
+"""What the status comes to: the verdict on everything, and the cause and remedy of what is not
+well. Pure, on the JSON of `moorage status -o json`; `status_text` prints it, `web.verdict` makes
+the sentence of each document.
 """
 
 from __future__ import annotations
@@ -8,8 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.api.conditions import Condition
+from reconciler.web.axes import Conditions
+from reconciler.web.verdict import PLAN_WAITS, Answering, environment_verdict, service_verdict
+
 Document = Mapping[str, Any]
-SHORT = 4  # hexadecimal digits of a digest in a sentence
 FEW = 3  # services that each get a sentence
 ABNORMAL_WHEN_TRUE = ("Stalled", "Drifted")
 SUMMARY = ("Ready", "Synced", "Stalled", "Drifted")
@@ -36,9 +40,9 @@ def verdict(status: Mapping[str, Any]) -> str:
     services = [each for each in documents if each["kind"] == "InferenceService"]
     if not documents:
         return "nothing has been observed yet; `moorage up` begins"
-    said = _each(services) if len(services) <= FEW else _many(services)
+    said = [_service(each) for each in services] if len(services) <= FEW else list(_many(services))
     unwell = [
-        f"environment {each['name']} is not ready"
+        environment_verdict(each["name"], _typed(each))
         for each in documents
         if each["kind"] != "InferenceService" and state(each, "Ready") == "False"
     ]
@@ -47,7 +51,7 @@ def verdict(status: Mapping[str, Any]) -> str:
     if paused:
         text += f"; paused: {_names(paused)}, `moorage resume` ends that"
     waits = any(reason(each, "Synced") == "AwaitingApproval" for each in documents)
-    return f"{text}; a plan waits for you: `moorage approve`" if waits else text
+    return f"{text}{PLAN_WAITS}: `moorage approve`" if waits else text
 
 
 def troubles(documents: Sequence[Document]) -> list[Complaint]:
@@ -98,11 +102,6 @@ def is_good(one: Mapping[str, Any]) -> str:
     return status
 
 
-def _each(services: Sequence[Document]) -> Iterator[str]:
-    for service in services:
-        yield f"{service['name']} {_service(service)}"
-
-
 def _many(services: Sequence[Document]) -> Iterator[str]:
     """A sentence for services too many to tell of each."""
     down = [each["name"] for each in services if state(each, "Ready") == "False"]
@@ -122,45 +121,19 @@ def _names(names: Sequence[str], most: int = 5) -> str:
 
 def _service(service: Document) -> str:
     replicas = service.get("replicas", ())
-    ready = sum(each["ready"] for each in replicas)
-    on = f"{ready} of {len(replicas)} replica{'' if len(replicas) == 1 else 's'}"
-    what = _models(service)
-    serving = any(
-        each["serving"] and each["trafficWeight"] for each in service.get("revisions", ())
+    answering = Answering(
+        [(each["name"], each["digest"]) for each in service.get("adapters", ())],
+        len(replicas),
+        sum(each["ready"] for each in replicas),
+        any(each["serving"] and each["trafficWeight"] for each in service.get("revisions", ())),
     )
-    match state(service, "Ready"):
-        case "True" if reason(service, "Ready") == "ScaledToZero" or not replicas:
-            return f"is ready{what and f' to serve{what}'}; no replica runs, a request starts one"
-        case "True":
-            return f"serves{what} on {on}{_change(service)}"
-        case "False" if serving and ready:
-            return f"serves{what} on {on}, but not as its document says"
-        case "False" if state(service, "Stalled") == "True":
-            return "does not serve, and waits for you"
-        case "False" if state(service, "Progressing") == "True":
-            return "does not serve yet; it is on its way"
-        case "False":
-            return "does not serve"
-        case _:
-            return "has not been looked at yet"
+    return service_verdict(service["name"], _typed(service), answering)
 
 
-def _change(service: Document) -> str:
-    """What is under way or stands beside the document of a service that serves."""
-    if reason(service, "Synced") == "RolledBack":
-        return ", rolled back"
-    if state(service, "Progressing") == "True":
-        return "; a change is on its way"
-    return ""
-
-
-def _models(service: Document) -> str:
-    """` support@3f9c`, ` 12 adapters` or nothing."""
-    adapters = service.get("adapters", ())
-    if len(adapters) > FEW:
-        return f" {len(adapters)} adapters"
-    names = [f"{each['name']}@{(each['digest'] or '?')[:SHORT]}" for each in adapters]
-    return f" {', '.join(names)}" if names else ""
+def _typed(document: Document) -> Conditions:
+    """The conditions as the daemon has them."""
+    found = map(Condition.model_validate, document["conditions"])
+    return {each.type: each for each in found}
 
 
 def _bad(document: Document) -> Iterator[Mapping[str, Any]]:

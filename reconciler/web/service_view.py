@@ -12,17 +12,16 @@ from typing import NamedTuple
 from reconciler.api.conditions import Condition
 from reconciler.api.kinds import Kind
 from reconciler.api.outputs import AppOutputs, CatalogueOutputs, ReplicaRow
-from reconciler.api.reasons import Reason
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import ObjectRecord
 from reconciler.engine.store import DocumentRow
 from reconciler.engine.waiting import Waiting
-from reconciler.web.axes import Axis, PlainCause, Tone, causes_of, health_of, split_lines, sync_of
+from reconciler.web.axes import Axis, Conditions, PlainCause, Tone, causes_of, health_of, sync_of
 from reconciler.web.generations import Generation, GenerationNote, generations
 from reconciler.web.resource_graph import ResourceNode, graph_of, leaf_of
+from reconciler.web.verdict import PLAN_WAITS, Answering, environment_verdict, service_verdict
 
 DIGITS = 8  # of a digest, enough to tell two versions apart
-NAMED = 3  # adapters in a sentence
 
 
 class AdapterCell(NamedTuple):
@@ -138,7 +137,7 @@ def document_view(
         row.ref,
         row.generation,
         row.observed,
-        _verdict(row.ref, sync, health, app, lines),
+        _verdict(row.ref, conditions, app, lines),
         sync,
         health,
         health.word in ("Healthy", "Asleep"),
@@ -182,56 +181,18 @@ def _cell(replica: ReplicaRow, adapter: str) -> AdapterCell:
 
 
 def _verdict(
-    ref: DocumentRef, sync: Axis, health: Axis, app: AppOutputs, adapters: Sequence[AdapterLine]
+    ref: DocumentRef, conditions: Conditions, app: AppOutputs, adapters: Sequence[AdapterLine]
 ) -> str:
-    """The state of a document in one sentence."""
-    name = ref.name if ref.kind == "InferenceService" else f"Environment {ref.name}"
+    """The state of a document in one sentence, with the cause of what is not well."""
     if ref.kind == "InferenceService":
-        said = _serving(name, health, app, adapters)
-    elif health.word in ("Healthy", "Asleep"):
-        said = f"{name} is in place"
+        answering = Answering(
+            [(each.name, each.asked) for each in adapters],
+            len(app.replicas),
+            sum(replica.ready for replica in app.replicas),
+            any(each.serving and each.traffic_weight for each in app.revisions),
+        )
+        said = service_verdict(ref.name, conditions, answering, why=True)
     else:
-        said = f"{name} is not in place{_because(health)}"
-    return f"{said}{_beside(sync, health)}."
-
-
-def _serving(name: str, health: Axis, app: AppOutputs, adapters: Sequence[AdapterLine]) -> str:
-    ready = sum(replica.ready for replica in app.replicas)
-    match health.word:
-        case "Healthy":
-            shown = [f"{each.name}@{each.asked}" for each in adapters]
-            if len(shown) > NAMED:
-                shown = [*shown[:NAMED], f"{len(shown) - NAMED} more"]
-            what = f" {', '.join(shown)}" if shown else ""
-            replicas = f" on {ready} of {len(app.replicas)} replicas" if app.replicas else ""
-            return f"{name} serves{what}{replicas}"
-        case "Asleep":
-            return f"{name} is scaled to zero: the next request starts a replica"
-        case "Starting":
-            return f"{name} does not serve yet{_because(health)}"
-        case "Leaving":
-            return f"{name} is being deleted"
-        case "Unknown" | "Not seen yet":
-            return f"Nobody can say whether {name} serves{_because(health)}"
-        case _:
-            return f"{name} does not serve{_because(health)}"
-
-
-def _beside(sync: Axis, health: Axis) -> str:
-    """What is to be added about the document, unless the first half has said it."""
-    if sync.reason == health.reason:
-        return "; a plan waits for you" if sync.word == "Waits for approval" else ""
-    return {
-        "Waits for approval": "; a plan waits for you",
-        "Held": "; the document asks for another version, which is held",
-        "Syncing": "; a change is on its way" if health.word != "Starting" else "",
-        "Out of sync": f"; the document is not applied{_because(sync)}",
-    }.get(sync.word, "")
-
-
-def _because(axis: Axis) -> str:
-    message, _ = split_lines(axis.message)
-    first = message.split("; ")[0].split(". ")[0].rstrip(".")
-    if not first and axis.reason in set(Reason):
-        first = Reason(axis.reason).cause
-    return f": {first}" if first else ""
+        said = environment_verdict(ref.name, conditions, why=True)
+    waits = sync_of(conditions).word == "Waits for approval"
+    return f"{said}{PLAN_WAITS if waits else ''}."

@@ -4,11 +4,13 @@ read. No HTTP, no Azure.
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 from reconciler.engine.events import Event
 from reconciler.engine.external import DocumentRef, ObjectKey
@@ -18,10 +20,11 @@ from reconciler.engine.waiting import waiting_in
 from reconciler.web.axes import Tone
 from reconciler.web.generations import notes_of
 from reconciler.web.service_view import DocumentView, document_view
-from reconciler.web.snippets import Snippet, snippets
+from reconciler.web.snippets import FORMATS, Access
 from reconciler.web.stages import RolloutStage, stages_of
 
 TIMELINE = 200  # events on a page
+CLIENTS = ("curl", "env", "python")
 
 
 @dataclass(frozen=True)
@@ -147,8 +150,19 @@ def stages(store: Store, view: PageView, document: DocumentView) -> tuple[Rollou
     return stages_of(document.nodes, document.records, document.app, view.now, elapsed)
 
 
+class Snippet(NamedTuple):
+    """Lines to paste that use a service."""
+
+    title: str
+    text: str
+
+
 def snippets_of(view: PageView, document: DocumentView) -> tuple[Snippet, ...]:
-    facts = view.facts
-    return snippets(
-        document.name, document.app.endpoint, document.models, facts.options, facts.ca_file
-    )
+    """What `moorage client` prints for the commonest clients; none before there is an endpoint."""
+    endpoint, models = document.app.endpoint, document.models
+    if not endpoint:
+        return ()
+    key = f"moorage key {shlex.quote(document.name)}{view.facts.options}"
+    access = Access(document.name, endpoint, models, view.facts.ca_file, key)
+    chosen = (FORMATS[each] for each in (CLIENTS if models else CLIENTS[:1]))
+    return tuple(Snippet(title, write(access)) for title, write in chosen)

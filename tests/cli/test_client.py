@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from reconciler.cli.exits import CommandError
 from reconciler.cli.logs import Fold, LineFilter
-from reconciler.cli.snippets import FORMATS, PLACEHOLDER, Access, curl
+from reconciler.web.snippets import FORMATS, PLACEHOLDER, Access, curl
 
 LOCAL = Access("phi", "https://localhost:20921", ("phi", "support"), "/p/ca.pem", "moorage key phi")
 AZURE = Access("phi", "https://phi.example.io", ("phi",), "", "moorage key phi --target azure")

@@ -44,7 +44,7 @@ CASES = [
         "stalled",
         service(
             conditions=conditions(
-                Ready=("False", "RevisionFailed", FAILED), Stalled=("True", "Stalled", "")
+                Ready=("False", "RevisionFailed", FAILED), Stalled=("True", "RevisionFailed", "")
             ),
             **SLEEPING,
         ),
@@ -62,7 +62,7 @@ CASES = [
     ),
     (
         "not looked at",
-        service(conditions=conditions(Ready=("Unknown", "Unknown", "")), **SLEEPING),
+        service(conditions=conditions(Ready=("Unknown", "NotObserved", "")), **SLEEPING),
         "phi has not been looked at yet",
     ),
 ]

@@ -142,7 +142,7 @@ async def test_it_updates_by_itself_and_keeps_what_a_person_does():
         await tab.run("document.querySelector('#snippet-3').open = true; window.same = 1")
         await tab.run("document.querySelector('header a').focus()")
         world.service("phi", "serves")
-        await tab.sees("phi serves support@3f9c21aa")
+        await tab.sees("phi serves support@3f9c")
         assert await tab.run("document.querySelector('#snippet-3').open && window.same === 1")
         assert await tab.text("#lost") == ""
     # the server has ended; the browser still shows the page it had

@@ -7,10 +7,12 @@ import pytest
 
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
+from reconciler.cli.verdict import verdict as verdict_of_status
 from reconciler.engine.external import ObjectKey
 from reconciler.page import SHARE, DaemonPage
 from reconciler.web.effects import approval_effects, digest_of, rollback_effects
 from reconciler.web.stages import StageState
+from reconciler.web.status import status_of
 from reconciler.web.view import snippets_of, stages
 from tests.web.worlds import BOOT, LINES, NOW, World, broken, many
 
@@ -25,15 +27,20 @@ def _view(state, name="phi"):
 @pytest.mark.parametrize(
     ("state", "sync", "health", "verdict"),
     [
-        ("serves", "Synced", "Healthy", "phi serves support@3f9c21aa, sales@3f9c21aa on 2 of 2"),
-        ("asleep", "Synced", "Asleep", "phi is scaled to zero: the next request starts a replica."),
+        ("serves", "Synced", "Healthy", "phi serves support@3f9c, sales@3f9c on 2 of 2 replicas."),
+        ("asleep", "Synced", "Asleep", "no replica runs, a request starts one."),
         ("starts", "Syncing", "Starting", "phi does not serve yet: a replica reads the model."),
         ("fails", "Out of sync", "Degraded", "phi does not serve: the container of revision"),
-        ("stalls", "Out of sync", "Degraded", "phi does not serve: the subscription has no quota"),
+        (
+            "stalls",
+            "Out of sync",
+            "Degraded",
+            "does not serve, and waits for you: the subscription",
+        ),
         ("waits", "Waits for approval", "Healthy", "; a plan waits for you."),
         ("manual", "Waits for approval", "Healthy", "; a plan waits for you."),
-        ("held", "Held", "Healthy", "; the document asks for another version, which is held."),
-        ("unknown", "Synced", "Unknown", "Nobody can say whether phi serves: Azure does not"),
+        ("held", "Held", "Healthy", "on 1 of 1 replica, rolled back."),
+        ("unknown", "Synced", "Unknown", "phi may or may not serve: Azure does not answer."),
     ],
 )
 def test_sync_and_health_are_two_axes(state, sync, health, verdict):
@@ -42,6 +49,14 @@ def test_sync_and_health_are_two_axes(state, sync, health, verdict):
     assert (phi.sync.word, phi.health.word) == (sync, health)
     assert verdict in phi.verdict
     assert phi.verdict == view.verdict
+
+
+@pytest.mark.parametrize("state", ["serves", "asleep", "waits", "manual", "held"])
+def test_the_page_and_the_command_say_the_same(state):
+    """A colleague who reads the page and one who types `moorage status` speak of one thing."""
+    world, _, phi = _view(state)
+    said = verdict_of_status(status_of(world.store, "local Azure", {}))
+    assert phi.verdict == f"{said.removesuffix(': `moorage approve`')}."
 
 
 def test_a_failure_has_its_cause_its_remedy_and_its_log_lines():

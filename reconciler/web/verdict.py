@@ -1,0 +1,107 @@
+"""What a document comes to in one sentence, the same on the page and in `moorage status`. Pure,
+from its conditions and from what answers; `service_view` and `cli.verdict` call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from reconciler.api.conditions import ConditionType, Status
+from reconciler.api.reasons import Reason
+from reconciler.web.axes import Axis, Conditions, health_of, split_lines, sync_of
+
+SHORT = 4  # hexadecimal digits of a digest in a sentence
+FEW = 3  # adapters that are named one by one
+AS_BEFORE = ", but not as its document says"
+PLAN_WAITS = "; a plan waits for you"
+
+
+class Answering(NamedTuple):
+    """What answers for a service: its adapters as name and digest, how many replicas run, how many
+    of them are ready, and whether a revision with traffic serves.
+    """
+
+    adapters: Sequence[tuple[str, str | None]] = ()
+    replicas: int = 0
+    ready: int = 0
+    serves: bool = False
+
+
+def service_verdict(
+    name: str, conditions: Conditions, answering: Answering, *, why: bool = False
+) -> str:
+    """A sentence without its full stop; with `why` also the cause of what is not well, for a place
+    where it does not follow anyway.
+    """
+    sync, health = sync_of(conditions), health_of(conditions)
+    because = _because(health) if why else ""
+    said = f"{name} {_serving(conditions, health, answering, because)}"
+    # What keeps it from serving also keeps it out of sync, and is said once.
+    if sync.reason == health.reason or AS_BEFORE in said:
+        return said
+    return f"{said}{_beside(sync, health, why=why)}"
+
+
+def environment_verdict(name: str, conditions: Conditions, *, why: bool = False) -> str:
+    """A sentence without its full stop."""
+    health = health_of(conditions)
+    if health.word in ("Healthy", "Asleep"):
+        return f"Environment {name} is in place"
+    return f"Environment {name} is not in place{_because(health) if why else ''}"
+
+
+def _serving(conditions: Conditions, health: Axis, answering: Answering, because: str) -> str:
+    what = _models(answering.adapters)
+    count = answering.replicas
+    on = f"{answering.ready} of {count} replica{'' if count == 1 else 's'}"
+    match health.word:
+        case "Healthy" if count:
+            return f"serves{what} on {on}"
+        case "Healthy" | "Asleep":
+            return f"is ready{what and f' to serve{what}'}; no replica runs, a request starts one"
+        case "Leaving":
+            return "is being deleted"
+        case "Unknown" if health.message:
+            return f"may or may not serve{because}"
+        case "Unknown" | "Not seen yet":
+            return "has not been looked at yet"
+    if answering.serves and answering.ready:
+        return f"serves{what} on {on}{AS_BEFORE}{because}"
+    if _true(conditions, ConditionType.STALLED):
+        return f"does not serve, and waits for you{because}"
+    if health.word == "Starting":
+        return f"does not serve yet{because or '; it is on its way'}"
+    return f"does not serve{because}"
+
+
+def _models(adapters: Sequence[tuple[str, str | None]]) -> str:
+    """` support@3f9c`, ` 12 adapters` or nothing."""
+    if len(adapters) > FEW:
+        return f" {len(adapters)} adapters"
+    names = [f"{name}@{(digest or '?')[:SHORT]}" for name, digest in adapters]
+    return f" {', '.join(names)}" if names else ""
+
+
+def _beside(sync: Axis, health: Axis, *, why: bool) -> str:
+    """What is to be added of the document."""
+    if sync.reason == Reason.ROLLED_BACK:
+        return ", rolled back"
+    return {
+        "Held": "; the document asks for another version, which is held",
+        "Syncing": "; a change is on its way" if health.word != "Starting" else "",
+        "Out of sync": f"; the document is not applied{_because(sync) if why else ''}",
+    }.get(sync.word, "")
+
+
+def _because(axis: Axis) -> str:
+    message, _ = split_lines(axis.message)
+    first = message.split("; ")[0].split(". ")[0].rstrip(".")
+    if not first and axis.reason in set(Reason):
+        first = Reason(axis.reason).cause
+    return f": {first}" if first else ""
+
+
+def _true(conditions: Conditions, kind: ConditionType) -> bool:
+    condition = conditions.get(kind)
+    return condition is not None and condition.status is Status.TRUE
