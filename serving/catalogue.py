@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -24,6 +24,18 @@ SAID = 4096  # characters of a message in a replica's report
 GATEWAY_KEY = "gateway"  # the name, among a service's keys, of the one that its gateway uses
 # What a gateway adds to the requests that it passes on, and only its key may.
 KEY_NAME_HEADER, EVALUATION_HEADER = "x-moorage-key-name", "x-moorage-key-evaluation"
+# The stages of a start, in their order, and what people are told of each.
+Stage = Literal["assigned", "image", "runtime", "weights", "compile", "adapters", "first_token"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+STAGE_WORDS: dict[Stage, str] = {
+    "assigned": "waiting for a machine",
+    "image": "fetching the image",
+    "runtime": "starting vLLM",
+    "weights": "reading weights",
+    "compile": "compiling",
+    "adapters": "loading adapters",
+    "first_token": "making the first token",
+}
 FILE_NAME = re.compile(r"^(?P<epoch>\d{6})-(?P<generation>\d{9})\.json$")
 
 
@@ -32,6 +44,7 @@ def _cut(value: Any) -> Any:
 
 
 Text = Annotated[str, BeforeValidator(_cut)]  # long errors are cut, on both sides
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
 class Contract(BaseModel):
@@ -238,8 +251,9 @@ class AdapterReport(Contract):
 class ReplicaReport(Contract):
     """A replica's report on itself, which it writes every few seconds to `<replica>.json`.
 
-    `ready_at` is when it was ready for the first time, `None` before. The reader sets `unreadable`
-    when a report cannot be read; it says why, and the other fields are empty.
+    `ready_at` is when it was ready for the first time, `None` before. `stage` is where its start
+    is, `None` once it was ready; `stages` are the seconds that those before took. The reader sets
+    `unreadable` when a report cannot be read; it says why, and the other fields are empty.
     """
 
     replica: str
@@ -252,6 +266,8 @@ class ReplicaReport(Contract):
     model_loaded: bool
     ready: bool
     ready_at: AwareDatetime | None = None
+    stage: Stage | None = None
+    stages: dict[Stage, Seconds] = Field(default_factory=dict)
     adapters: tuple[AdapterReport, ...] = ()
     api_keys: tuple[str, ...] = ()
     message: Text = ""

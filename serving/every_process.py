@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from serving import cpu_lora, nan
+from serving import cpu_lora, nan, stages
 from serving.processes import die_with_parent
 
 
@@ -17,3 +17,4 @@ def register() -> None:
     die_with_parent()
     cpu_lora.correct()
     nan.contain()
+    stages.follow_worker()

@@ -30,8 +30,9 @@ from serving.arguments import (
     slow_half_floats,
     trace_arguments,
 )
-from serving.catalogue import ReplicaReport
+from serving.catalogue import STAGE_WORDS, ReplicaReport
 from serving.control import FD_VARIABLE, Control
+from serving.preparation import Preparation
 from serving.processes import adopt_orphans, bury, kill_descendants
 from serving.report import Reporter
 from serving.server import UNSUPPORTED
@@ -71,6 +72,7 @@ class Launch:
         self._state: dict[str, Any] = {}
         self._heard = 0.0
         self._replica = environment.get("CONTAINER_APP_REPLICA_NAME") or socket.gethostname()
+        self._preparation = Preparation(arguments, environment, self._replica)
         self._revision = environment.get("CONTAINER_APP_REVISION", "")
         self._started = datetime.now(UTC)
         self._ready_at: datetime | None = None
@@ -83,11 +85,20 @@ class Launch:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        stop, dead = asyncio.create_task(self._stop.wait()), asyncio.create_task(self._dead.wait())
+        beat = asyncio.create_task(self._beat())
+        self._report("")
+        prepared = asyncio.create_task(self._preparation.begin())
+        await asyncio.wait({prepared, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not prepared.done():
+            beat.cancel()
+            self._report("Stopped", ended=True)
+            self._reporter.close()
+            return 0
+        self._environment |= prepared.result()
         await self._start()
         assert self._child is not None
         ended = asyncio.create_task(self._child.wait())
-        stop, dead = asyncio.create_task(self._stop.wait()), asyncio.create_task(self._dead.wait())
-        beat = asyncio.create_task(self._beat())
         await asyncio.wait({ended, stop, dead}, return_when=asyncio.FIRST_COMPLETED)
         if stop.done() and not ended.done():
             await self._drain(ended)
@@ -100,6 +111,7 @@ class Launch:
             log.error("%s", message)
         # Workers that outlive vLLM would hold the port and the GPU's memory against the next start.
         beat.cancel()
+        self._preparation.close()
         await asyncio.to_thread(kill_descendants, os.getpid())
         bury(self._child.pid)
         self._report(message, ended=True)
@@ -116,7 +128,7 @@ class Launch:
         theirs.close()
         self._control = Control(ours, self._hear)
         await self._control.start()
-        self._report("vLLM is starting")
+        self._report()
 
     async def _drain(self, ended: asyncio.Task[int]) -> None:
         """New requests are refused from now on; running ones get the grace; then vLLM is stopped,
@@ -141,6 +153,10 @@ class Launch:
         if message is None or message.get("type") != "state":
             return
         self._state, self._heard = message, time.monotonic()
+        if message["ready"]:
+            self._preparation.ready()
+        elif stage := message.get("stage"):
+            self._preparation.stages.reach(stage)
         if not message["engineAlive"]:
             self._dead.set()
         if self._stop.is_set() and message.get("draining") and message["running"] == 0:
@@ -153,8 +169,8 @@ class Launch:
         """
         while True:
             await asyncio.sleep(2.0)
-            assert self._child is not None
-            bury(self._child.pid)
+            if self._child is not None:
+                bury(self._child.pid)
             quiet = time.monotonic() - self._heard
             self._report(
                 f"vLLM has not answered for {quiet:.0f} s"
@@ -167,6 +183,8 @@ class Launch:
         gone = ended or silent or self._stop.is_set()
         if state.get("ready") and self._ready_at is None:
             self._ready_at = datetime.now(UTC)
+        stages = self._preparation.stages
+        stages.look()
         self._reporter.update(
             ReplicaReport(
                 replica=self._replica,
@@ -179,13 +197,19 @@ class Launch:
                 model_loaded=bool(state.get("modelLoaded")) and not ended,
                 ready=bool(state.get("ready")) and not gone,
                 ready_at=self._ready_at,
+                stage=None if gone else stages.stage,
+                stages=stages.seconds,
                 adapters=state.get("adapters", ()),
                 api_keys=state.get("apiKeys", ()),
-                message=message
-                or state.get("message", "")
-                or ("" if state else "vLLM is starting"),
+                message=message or state.get("message", "") or ("" if state else self._starting()),
             )
         )
+
+    def _starting(self) -> str:
+        stage = self._preparation.stages.stage
+        if stage is None or stage == "runtime":
+            return "vLLM is starting"
+        return f"vLLM is starting: {STAGE_WORDS[stage]}"
 
     def _epitaph(self) -> str:
         code = self._child.returncode if self._child else None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.adapters import Adapters
-from serving.catalogue import Catalogue
+from serving.catalogue import Catalogue, Stage
 from serving.control import Control, inherited_end
 from serving.engine import VllmEngine
 from serving.gate import Door
@@ -124,10 +124,11 @@ class Replica:
     async def _work(self) -> None:
         while True:
             try:
-                await self._self_test()
                 catalogue = self._catalogue
                 await self._adapters.step()
                 self._followed = catalogue
+                if catalogue is not None and not self._adapters.missing():
+                    await self._self_test()
             except Exception as error:
                 log.exception("the adapter loop failed and tries again")
                 self._message = f"the adapter loop failed: {error}"
@@ -160,10 +161,18 @@ class Replica:
             return True, ""
         if self._catalogue is None:
             return False, self._watch.problem or "no catalogue has been read yet"
-        if not self._tested:
-            return False, "the self-test has not passed yet"
-        missing = self._adapters.missing()
-        return not missing, f"waiting for the adapters {', '.join(missing)}" if missing else ""
+        if missing := self._adapters.missing():
+            return False, f"waiting for the adapters {', '.join(missing)}"
+        return self._tested, "" if self._tested else "the self-test has not passed yet"
+
+    def _stage(self) -> Stage | None:
+        """Where the start is: the plugin begins when the model is loaded and compiled. The first
+        token comes last, because requests come next.
+        """
+        if self._was_ready:
+            return None
+        waits = self._catalogue is None or self._adapters.missing()
+        return "adapters" if waits and not self._tested else "first_token"
 
     def _hear(self, message: dict[str, Any] | None) -> None:
         if message is not None and message.get("type") == "drain":
@@ -194,8 +203,9 @@ class Replica:
             "running": self.door.running,
             "draining": self.door.draining,
             "engineAlive": self._engine.alive,
-            "modelLoaded": self._tested,
+            "modelLoaded": True,
             "ready": ready,
+            "stage": self._stage(),
             "generation": catalogue.generation if catalogue else None,
             "epoch": catalogue.epoch if catalogue else None,
             "adapters": [

@@ -6,14 +6,14 @@ a secret.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import not_
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
-from serving.catalogue import AdapterReport
+from serving.catalogue import AdapterReport, Stage
 from serving.gateway.routes import RoutedState
 
 
@@ -231,8 +231,14 @@ class RevisionRow(Outputs):
 
 @dataclass(frozen=True)
 class Startup(Outputs):
+    """`stage` is where the start is, None once the replica was ready; `stages` are the seconds that
+    those before took, by the replica's own report.
+    """
+
     predicted_seconds: int
     seconds: float | None = None
+    stage: Annotated[Stage | None, _ABSENT] = None
+    stages: Annotated[Mapping[Stage, float], Field(exclude_if=not_)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

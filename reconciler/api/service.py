@@ -53,6 +53,14 @@ class Engine(Model):
     """Flags of `args` that open something that Moorage keeps closed, such as trust-remote-code;
     repeating the name here permits the flag.
     """
+    readers: Annotated[int, Field(ge=0, le=64, strict=True)] | None = None
+    """How many readers fetch the weights from the share while vLLM starts, 8 when left out; 0 turns
+    it off. A model that is not on a share is read ahead only where this is written.
+    """
+    compile_cache: Annotated[bool, Field(strict=True)] = True
+    """Keep on the share what vLLM compiles, for the next start of the same engine on the same
+    hardware.
+    """
 
 
 class Resources(Model):
@@ -257,6 +265,10 @@ class InferenceServiceSpec(Model):
                 ("engine", "args"),
                 key=True,
             )
+        for field in {"readers", "compile_cache"} & self.engine.model_fields_set:
+            key = to_camel(field)
+            text = f"engine.{key} is about vLLM's start and there is no vLLM"
+            yield Fault(text, "leave it out", ("engine", key), key=True)
 
     def _capacity(self) -> Iterator[Fault]:
         most, there = (

@@ -163,7 +163,11 @@ def _replica(row: Mapping[str, Any], *, terminal: bool) -> tuple[str, ...]:
 
 
 def _startup(startup: Mapping[str, Any] | None) -> str:
-    """The time of the cold start, and the predicted time."""
+    """The time of the cold start, and the predicted time; while it starts, its stage."""
+    if startup and (stage := startup.get("stage")):
+        from serving.catalogue import STAGE_WORDS  # pydantic, which a status seldom needs
+
+        return STAGE_WORDS.get(stage, "")
     if not startup or startup["seconds"] is None:
         return ""
     return f"{startup['seconds']:.0f} s ({startup['predictedSeconds']} s predicted)"

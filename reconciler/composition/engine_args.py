@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reconciler.api.service import Engine
+
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank takes
 SLOTS = (4, 8, 16, 32, 64, 128)
 
@@ -48,6 +50,18 @@ def engine_args(
             "safetensors-load-strategy": "prefetch",
         }  # vLLM does it by itself on NFS, and the share is SMB
     return args + _flags(user)
+
+
+def start_variables(engine: Engine | None) -> dict[str, str]:
+    """What launch is told of the start; nothing for the defaults, so that they may change without a
+    new revision.
+    """
+    variables = {}
+    if engine is not None and engine.readers is not None:
+        variables["MOORAGE_READERS"] = str(engine.readers)
+    if engine is not None and not engine.compile_cache:
+        variables["MOORAGE_COMPILE_CACHE"] = "off"
+    return variables
 
 
 def _flags(values: Mapping[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ from reconciler.api.resources import (
 )
 from reconciler.api.source import Missing, SourceRef
 from reconciler.composition import download, gate, rollout, template
-from reconciler.composition.engine_args import engine_args
+from reconciler.composition.engine_args import engine_args, start_variables
 from reconciler.composition.environment import storage_key
 from reconciler.composition.names import digest
 from reconciler.composition.surroundings import SourceMissingError, Surroundings
@@ -99,6 +99,7 @@ class ServiceComposer:
             "MOORAGE_SHARE": MOUNT_PATH,
             "MOORAGE_REPORTS": REPORTS_PATH,
             "MOORAGE_GRACE_SECONDS": str(self._grace()),
+            **start_variables(spec.engine),
         }
         container = {
             "name": "vllm",

@@ -262,7 +262,9 @@ class Seen:
             generation=report.generation,
             heartbeat=_time(report.heartbeat),
             api_keys=report.api_keys,
-            startup=Startup(self.spec.startup_seconds, _startup(replica, report)),
+            startup=Startup(
+                self.spec.startup_seconds, _startup(replica, report), report.stage, report.stages
+            ),
         )
 
     def marks(self, found: Mapping[str, Any], step: Step) -> tuple[Mark, ...]:

@@ -11,10 +11,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from serving.catalogue import ReplicaReport
+from serving.catalogue import ReplicaReport, Stage
 from serving.gateway.learning import LearnedStarts
 from serving.gateway.line import Line, LineFullError
 from serving.gateway.progress import StartProgress, progress
@@ -24,6 +24,7 @@ TRUST = 30.0  # seconds for which an answer, or a ready report, proves that the 
 ANSWER = 10.0  # seconds for which an answer counts more than what reports say
 LOOK = 1.0  # seconds between looks at the reports of a service that starts
 NO_START = 2.0  # what is awake sooner was not asleep
+_TOLD = 5.0  # seconds for the reports to be read once a start is over
 LONGEST = 1800.0  # seconds, or three times the prediction: then a start has failed
 log = logging.getLogger("moorage.gateway")
 
@@ -185,9 +186,28 @@ class Backend:
             return
         if seconds >= NO_START:
             log.info("%s was awake after %.1f s", self.route.name, seconds)
-            self._starts.observe(self.route, round(seconds, 3), self._told.seconds)
             woke()
         self.line.open()
+        if seconds >= NO_START:
+            began = datetime.now(UTC) - timedelta(seconds=seconds)
+            stages = await self._stages(began)
+            self._starts.observe(self.route, round(seconds, 3), self._told.seconds, stages)
+
+    async def _stages(self, began: datetime) -> dict[Stage, float]:
+        """What the stages of a start since `began` took, by the report of the replica that was
+        started; nothing where none says it.
+        """
+        try:
+            async with asyncio.timeout(_TOLD):
+                reports = await self._senses.reports(self.route)
+        except TimeoutError:
+            return {}
+        new = [each for each in reports if each.stages and each.started_at >= began]
+        report = min(new, key=lambda each: each.started_at, default=None)
+        if report is None:
+            return {}
+        before = (report.started_at - began).total_seconds()
+        return {"image": round(before, 3), **report.stages}
 
     async def _woken(self) -> bool:
         """Whether the service is awake in the end: it answers, or a replica reports that it is

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from serving.catalogue import STAGES, Stage
 from serving.gateway.routes import LearnedStart, RoutedService, StartPrediction, StartSeen
 
 KEPT = 30  # starts of a service
 _RECENT = 7
+_SHORTEST = 0.05  # seconds of a stage that is worth a word
 _FACTORS = (0.05, 20.0)  # one absurd prediction does not make the next one absurd
 
 
 class LearnedStarts:
-    """By service. What is learned is a factor, so that it outlives a new model's prediction."""
+    """By service. What is learned of the whole is a factor, so that it outlives a new model's
+    prediction; of the stages it is what each took.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[str, deque[StartSeen]] = {}
@@ -23,13 +27,30 @@ class LearnedStarts:
         """The routes' prediction, corrected by the median of the newest starts."""
         factor = self._factor(service.name)
         published = service.predicted
+        seconds = min(86_400.0, published.seconds * factor)
+        stages = self._stages(service.name) or published.stages
+        total = sum(stages.values())
+        if not total:
+            return StartPrediction(seconds=seconds)
+        scale = seconds / total
         return StartPrediction(
-            seconds=min(86_400.0, published.seconds * factor),
-            stages={name: min(86_400.0, s * factor) for name, s in published.stages.items()},
+            seconds=seconds,
+            stages={name: min(86_400.0, took * scale) for name, took in stages.items()},
         )
 
-    def observe(self, service: RoutedService, seconds: float, told: float) -> None:
-        seen = StartSeen(seconds=seconds, told=told, published=service.predicted.seconds)
+    def observe(
+        self,
+        service: RoutedService,
+        seconds: float,
+        told: float,
+        stages: Mapping[Stage, float] | None = None,
+    ) -> None:
+        seen = StartSeen(
+            seconds=seconds,
+            told=told,
+            published=service.predicted.seconds,
+            stages=dict(stages or {}),
+        )
         self._seen.setdefault(service.name, deque(maxlen=KEPT)).append(seen)
 
     def errors(self) -> list[float]:
@@ -48,6 +69,16 @@ class LearnedStarts:
 
     def load(self, learned: Iterable[LearnedStart]) -> None:
         self._seen = {one.name: deque(one.starts, maxlen=KEPT) for one in learned}
+
+    def _stages(self, name: str) -> dict[Stage, float]:
+        """What each stage took in the newest starts whose replicas told: the medians."""
+        told = [seen.stages for seen in self._seen.get(name, ()) if seen.stages][-_RECENT:]
+        found = {
+            stage: statistics.median(stages[stage] for stages in told if stage in stages)
+            for stage in STAGES
+            if any(stage in stages for stages in told)
+        }
+        return {stage: seconds for stage, seconds in found.items() if seconds >= _SHORTEST}
 
     def _factor(self, name: str) -> float:
         ratios = [

@@ -6,18 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serving.catalogue import ReplicaReport
-from serving.gateway.routes import STAGES, Stage, StartPrediction
+from serving.catalogue import STAGE_WORDS, STAGES, ReplicaReport, Stage
+from serving.gateway.routes import StartPrediction
 
-WORDS: dict[Stage, str] = {
-    "assigned": "waiting for a machine",
-    "image": "fetching the image",
-    "runtime": "starting vLLM",
-    "weights": "reading weights",
-    "compile": "compiling",
-    "adapters": "loading adapters",
-    "first_token": "making the first token",
-}
 # What a stage that takes longer than predicted is said to take still, as a part of its length.
 _OVERTIME = 0.1
 
@@ -32,7 +23,7 @@ class StartProgress:
     left: float
 
     def text(self, service: str) -> str:
-        where = f"{self.number} of {self.count} {WORDS[self.stage]}, " if self.stage else ""
+        where = f"{self.number} of {self.count} {STAGE_WORDS[self.stage]}, " if self.stage else ""
         return f"{service} is starting: {where}about {self.left:.0f} s left"
 
 
@@ -45,6 +36,8 @@ def progress(
     """The stage that the clock says, as far as the replica's report allows it. `elapsed` seconds
     have passed since the wake, `running` since the replica's own start, which says more.
     """
+    if report is not None and report.stage is not None and running is not None:
+        return _reported(prediction, report, report.stage, running)
     if running is not None:
         before = STAGES[: STAGES.index("runtime")]
         elapsed = running + sum(prediction.stages.get(stage, 0.0) for stage in before)
@@ -65,6 +58,24 @@ def progress(
     overtime = _OVERTIME * (ends[at] - begins)
     left = total - ends[at] + (ends[at] - here if here is not None else overtime)
     return StartProgress(stages[at][0], at + 1, len(stages), max(1.0, left))
+
+
+def _reported(
+    prediction: StartPrediction, report: ReplicaReport, stage: Stage, running: float
+) -> StartProgress:
+    """The stage that the replica says; what it has left is what it was predicted to take, less the
+    time since it began.
+    """
+    known = report.stages.keys() | {stage}
+    stages = [each for each in STAGES if each in known or prediction.stages.get(each)]
+    total = sum(prediction.stages.values())
+    scale = prediction.seconds / total if total else 0.0
+    at = stages.index(stage)
+    later = scale * sum(prediction.stages.get(each, 0.0) for each in stages[at + 1 :])
+    length = scale * prediction.stages.get(stage, 0.0)
+    here = max(0.0, running - sum(report.stages.values()))
+    rest = length - here if here < length else _OVERTIME * length
+    return StartProgress(stage, at + 1, len(stages), max(1.0, later + rest))
 
 
 def _left(seconds: float, elapsed: float) -> float:

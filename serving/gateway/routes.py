@@ -8,19 +8,25 @@ so it is pure: no I/O.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field
 
-from serving.catalogue import ApiKey, Contract, Cors, Limits, Text, sealed, unsealed
+from serving.catalogue import (
+    ApiKey,
+    Contract,
+    Cors,
+    Limits,
+    Seconds,
+    Stage,
+    Text,
+    sealed,
+    unsealed,
+)
 
 LONGEST = 16 << 20  # bytes of a file of routes
 ROUTES_NAME = re.compile(r"^\d{9}\.json$")
 ANSWERED_BY_HEADER = "x-moorage-answered-by"  # the service that answered
-
-Stage = Literal["assigned", "image", "runtime", "weights", "compile", "adapters", "first_token"]
-STAGES: tuple[Stage, ...] = get_args(Stage)
-Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
 class RoutedModel(Contract):
@@ -152,13 +158,14 @@ class RoutedState(Contract):
 
 
 class StartSeen(Contract):
-    """How long one start took, what callers were told of it beforehand, and what the routes
-    predicted.
+    """How long one start took, what callers were told of it beforehand, what the routes predicted,
+    and what its stages took, as far as that was seen.
     """
 
     seconds: Seconds
     told: Seconds
     published: Seconds
+    stages: dict[Stage, Seconds] = Field(default_factory=dict)
 
 
 class LearnedStart(Contract):

@@ -98,6 +98,8 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "spec.progressDeadlineSeconds": REVISION,
         "spec.engine.image": REVISION,
         "spec.engine.args": REVISION,
+        "spec.engine.readers": REVISION,
+        "spec.engine.compileCache": REVISION,
         "spec.env[].name": REVISION,
         "spec.env[].value": REVISION,
         "spec.resources.cpu": REVISION,

@@ -174,6 +174,8 @@ CHANGES = {
         "spec.engine.image": "docker.io/vllm/vllm-openai@sha256:" + "0" * 64,
         "spec.engine.args": {"max-model-len": 64},
         "spec.engine.allow": ["trust-remote-code"],
+        "spec.engine.readers": 4,
+        "spec.engine.compileCache": False,
         "spec.env[].name": "B",
         "spec.env[].value": "2",
         "spec.resources.cpu": 2.0,

@@ -38,6 +38,11 @@ def test_predicted_and_actual_stand_side_by_side(ready_at, seconds, reason):
     seen = Seen.of(spec, ArmView((), (REPLICA,)), [report], None, None, now)
     (row,) = seen.outputs(AppOutputs()).replicas
     assert row.dump()["startup"] == {"predictedSeconds": 170, "seconds": seconds}, reason
+    told = report.model_copy(update={"stage": "weights", "stages": {"runtime": 41.5}})
+    seen = Seen.of(spec, ArmView((), (REPLICA,)), [told], None, None, now)
+    (row,) = seen.outputs(AppOutputs()).replicas
+    found = row.dump()["startup"]
+    assert (found["stage"], found["stages"]) == ("weights", {"runtime": 41.5})
 
 
 def test_the_prediction_grows_with_the_weights():

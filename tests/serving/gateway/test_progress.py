@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.catalogue import ReplicaReport
+from serving.catalogue import STAGES, ReplicaReport
 from serving.gateway.learning import KEPT, LearnedStarts
 from serving.gateway.progress import progress
-from serving.gateway.routes import STAGES, RoutedService, StartPrediction
+from serving.gateway.routes import RoutedService, StartPrediction
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FIVE = StartPrediction(
