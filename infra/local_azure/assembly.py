@@ -4,6 +4,7 @@
 
 from dataclasses import dataclass
 
+from .arm.activity import ActivityLog
 from .arm.front import Front
 from .arm.limits import APP_INTERVAL_S, OFF, Buckets, Limits
 from .arm.operations import Operations
@@ -91,12 +92,14 @@ def assemble(options: Options, tls: Certificates) -> Parts:
     hooks = Hooks(faults, store, operations, login.identity, changes, tree.root)
     registrations = Registrations(store, pace.speed)
     front = Front(login, _limits(options), registrations, hooks, options.page_size)
+    activity = ActivityLog(store, login.identity, operations)
+    front.watch(activity.note)
     records = Records(store, login, operations)
     polling = Polling(store, pace, options.retry_after_s)
     writes = Writes(store, records, operations, polling, changes)
     requests = DeploymentRequests(store, login, front)
     runs = Runs(store, records, front, requests, pause_s=max(0.02, options.operation_s / 4))
-    basics = (store, records, operations, polling, writes, changes, login, registrations)
+    basics = (store, records, operations, polling, writes, changes, login, registrations, activity)
     above = (tree, shares, copies, apps, jobs, front, requests, runs, ImageCheck(options.images))
     for provider in catalogue.build((*basics, *above)):
         front.add(provider.routes(), provider.shapes)

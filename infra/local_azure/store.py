@@ -25,6 +25,10 @@ create table if not exists operations (
     argument text not null, started real not null,
     due real not null, status text not null, error text);
 create index if not exists operations_open on operations (status, resource);
+create table if not exists activity (
+    seq integer primary key autoincrement, at real not null, event text not null);
+create index if not exists activity_at on activity (at);
+create table if not exists activity_open (operation text primary key, event text not null);
 create table if not exists settings (name text primary key, value text not null);
 """
 

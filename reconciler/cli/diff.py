@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,9 +26,12 @@ from reconciler.cli.context import (
 from reconciler.cli.exits import CommandError, Exit, words
 
 if TYPE_CHECKING:
+    from reconciler.cli.drift import Drift
     from reconciler.engine.diff import Comparison
     from reconciler.engine.plan import PlanLine
     from reconciler.engine.rules import Rules
+
+MOST_WRITES = 3  # of others, told of one object
 
 
 def diff(
@@ -88,30 +92,24 @@ def _of_document(
     name: str, file: Files, target: Target, state_dir: StateDir, *, as_json: bool
 ) -> bool:
     """The lines of a plan that are the document's, told as differences."""
-    from reconciler.cli.foresight import make_plan
+    from reconciler.cli.drift import documents_named, look
 
-    manifest = manifest_of(file)
-    names = [f"{each.document.kind}/{each.document.metadata.name}" for each in manifest.documents]
-    if not any(name in (each, each.partition("/")[2]) for each in names):
-        raise CommandError(f"No document is named {name}: {', '.join(names)}.", Exit.INVALID)
+    wanted = documents_named(name, manifest_of(file))
     files = documents_of(file)
     settings = settings_of(target, state_dir, files)
-    lines = [
-        line
-        for line in asyncio.run(make_plan(settings, files))
-        if name in (str(line.document), line.document.name)
-    ]
-    changes = [each for line in lines for each in _differences(line)]
-    stuck = [line for line in lines if line.action in ("wait", "refuse")]
+    drift = asyncio.run(look(settings, files, wanted))
+    changes = [each for line in drift.lines for each in differences(line, drift)]
+    stuck = [line for line in drift.lines if line.action in ("wait", "refuse")]
     problems = [f"{line.key}: {line.problem}" for line in stuck]
     if as_json:
-        print_json({"changes": changes, "problems": problems}, "Diff")
+        value = {"changes": changes, "problems": problems, "activityLog": drift.unread or None}
+        print_json(value, "Diff")
     else:
-        _show_document(changes, problems, settings.target_title)
+        show_document(changes, problems, settings.target_title, drift.unread)
     return bool(changes)
 
 
-def _differences(line: PlanLine) -> Iterator[dict[str, Any]]:
+def differences(line: PlanLine, drift: Drift) -> Iterator[dict[str, Any]]:
     """What differs of one object, as JSON, see docs/status.md."""
     from reconciler.engine.arguments import by_flag
 
@@ -122,8 +120,11 @@ def _differences(line: PlanLine) -> Iterator[dict[str, Any]]:
             "asked": "(present)",
             "found": None,
             "lastWrite": None,
+            "changedBy": [],
         }
     write = line.last_write
+    told = drift.told.get(line.key)
+    others = [asdict(each) for each in told.writes] if told else []
     for change in (flag for each in line.changes for flag in by_flag(each)):
         yield {
             "object": str(line.key),
@@ -131,23 +132,45 @@ def _differences(line: PlanLine) -> Iterator[dict[str, Any]]:
             "asked": change.after,
             "found": change.before,
             "lastWrite": {"by": write.by, "at": write.at} if write else None,
+            "changedBy": others,
         }
 
 
-def _show_document(changes: list[dict[str, Any]], problems: list[str], target: str) -> None:
+def show_document(
+    changes: list[dict[str, Any]], problems: list[str], target: str, unread: str
+) -> None:
+    """For people: each object, who wrote to it, and its fields."""
     from reconciler.engine.external import Change
 
     print(f"target: {target}")
     last = None
     for each in changes:
         if each["object"] != last:
-            last, write = each["object"], each.get("lastWrite")
-            who = f"   last written by {write['by']} at {write['at']}" if write else ""
-            print(f"~ {last}{who}")
+            last = each["object"]
+            print(f"~ {last}")
+            print(*_who(each), sep="", end="")
         print(f"      {Change(each['path'] or '(object)', each['found'], each['asked'])}")
     for problem in problems:
         print(f"? {problem}")
+    if unread:
+        print(f"? the Activity Log cannot be read, so it may have been another: {unread}")
     print(f"{len(changes)} differ" if changes else "nothing differs")
+
+
+def _who(change: dict[str, Any]) -> Iterator[str]:
+    """Lines on who changed the object: those the Activity Log knows, else its last writer."""
+    for write in change["changedBy"][:MOST_WRITES]:
+        yield f"    changed by {write['by']} at {_second(write['at'])}\n"
+    if (more := len(change["changedBy"]) - MOST_WRITES) > 0:
+        yield f"    and {more} times before that\n"
+    last = change["lastWrite"]
+    if last and not change["changedBy"]:
+        yield f"    last written by {last['by']} at {_second(last['at'])}\n"
+
+
+def _second(stamp: str) -> str:
+    """A time in Azure's spelling, which has up to seven digits and not always a zone."""
+    return f"{stamp.rstrip('Z').partition('.')[0]}Z"
 
 
 def _rules_of(name: str) -> Rules:

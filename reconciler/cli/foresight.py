@@ -4,7 +4,8 @@ ask about it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.cli.plan_view import as_value
 
 if TYPE_CHECKING:
+    from reconciler.daemon import Daemon
     from reconciler.engine.external import DocumentRef, ObjectKey
     from reconciler.engine.plan import PlanLine
     from reconciler.kinds.prices import Price, Prices
@@ -61,23 +63,33 @@ async def make_plan(settings: Settings, files: Sequence[Path]) -> tuple[PlanLine
     return (await foresee(settings, files)).lines
 
 
+@asynccontextmanager
+async def planning(
+    settings: Settings, files: Sequence[Path], *, keep: bool = False
+) -> AsyncIterator[Daemon]:
+    """A daemon on a copy of the state, to plan with. `keep` as `foresee` has it."""
+    from reconciler.daemon import Daemon
+    from reconciler.engine.store import Store
+    from reconciler.sources import sets
+    from reconciler.sources.identity import set_of
+
+    store = Store.copy(settings.daemon_dir / "state.db", settings.target_key)
+    documents = set_of(files, settings.owner, sets.last(store), keep=keep)
+    async with Daemon(settings, files, store=store, documents=documents) as daemon:
+        yield daemon
+
+
 async def foresee(
     settings: Settings, files: Sequence[Path], *, keep: bool = False, prices: Prices | None = None
 ) -> Foreseen:
     """The plan, on a copy of the daemon's state, so that planning changes nothing. With `keep`
     documents without an identity are given one, because the next plan is to be the same.
     """
-    from reconciler.daemon import Daemon
-    from reconciler.engine.store import Store
     from reconciler.kinds.prices import BUILT_IN, hourly
     from reconciler.single_run import plan
-    from reconciler.sources import sets
-    from reconciler.sources.identity import set_of
     from reconciler.sources.policy import version_of
 
-    store = Store.copy(settings.daemon_dir / "state.db", settings.target_key)
-    documents = set_of(files, settings.owner, sets.last(store), keep=keep)
-    async with Daemon(settings, files, store=store, documents=documents) as daemon:
+    async with planning(settings, files, keep=keep) as daemon:
         lines = await plan(daemon)
         found = {line.document: version_of(daemon.store, line.document) for line in lines}
         versions = {ref: version for ref, version in found.items() if version}

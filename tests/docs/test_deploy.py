@@ -60,6 +60,7 @@ IDS = {
 PROVIDERS = {kind.arm.name.split("/")[0] for kind in Kind if kind.arm} - {"Microsoft.Resources"}
 # What the functions need whose path holds the provider's name.
 BY_PROVIDER = {
+    "changes_since": {"Microsoft.Insights/eventtypes/values/read"},
     "provider_state": {"Microsoft.Resources/subscriptions/providers/read"},
     "register_provider": {f"{provider}/register/action" for provider in PROVIDERS},
 }

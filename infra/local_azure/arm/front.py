@@ -78,6 +78,7 @@ class Front:
         self._routes: dict[str, Handler] = {}
         self._shapes: dict[str, Any] = {}
         self._gate: Callable[[Call], None] = lambda _: None
+        self._note: Callable[[Call, int, str], None] = lambda *_: None
 
     def add(self, routes: Routes, shapes: Mapping[str, Any]) -> None:
         """Serve a provider: its handlers and the shapes of the bodies that they take, by route."""
@@ -87,6 +88,10 @@ class Front:
     def guard(self, gate: Callable[[Call], None]) -> None:
         """Have `gate` refuse requests before their handler sees them: locks."""
         self._gate = gate
+
+    def watch(self, note: Callable[[Call, int, str], None]) -> None:
+        """Have `note` told of every call that was answered: its status, and an error's code."""
+        self._note = note
 
     async def answer(self, request: ArmRequest) -> Reply:
         """The answer has every header that ARM sends."""
@@ -131,11 +136,16 @@ class Front:
         if target.namespace and request.method not in {"GET", "HEAD"}:
             self._registrations.check(target)
         call = self._call(request, target, version, principal)
-        self._gate(call)
-        counted = self._count_write(call)
-        self._interference.about_to_write(target, lambda: self._look(call))
-        answer = handler(call)
-        reply = await answer if isawaitable(answer) else answer
+        try:
+            self._gate(call)
+            counted = self._count_write(call)
+            self._interference.about_to_write(target, lambda: self._look(call))
+            answer = handler(call)
+            reply = await answer if isawaitable(answer) else answer
+        except ArmError as error:
+            self._note(call, error.status, error.code)
+            raise
+        self._note(call, reply.status, "")
         self._interference.settled(target.key)
         if only_head:
             return Reply(204 if reply.status == 200 else reply.status)

@@ -6,6 +6,7 @@ from urllib.parse import quote, unquote
 NAMESPACES = (
     "Microsoft.App",
     "Microsoft.Authorization",
+    "Microsoft.Insights",
     "Microsoft.OperationalInsights",
     "Microsoft.Resources",
     "Microsoft.Storage",

@@ -63,10 +63,15 @@ class Operations:
         self._pace = pace
         self._mishaps = mishaps
         self._finishers: dict[str, Finisher] = {}
+        self._ended: Callable[[Operation, str], None] = lambda *_: None
 
     def add(self, finishers: Mapping[str, Finisher]) -> None:
         """The functions that finish a provider's operations, by the names that the store keeps."""
         self._finishers |= finishers
+
+    def watch(self, ended: Callable[["Operation", str], None]) -> None:
+        """Have `ended` told how each operation ends."""
+        self._ended = ended
 
     def begin(
         self,
@@ -171,6 +176,7 @@ class Operations:
             "update operations set status = ?, error = ? where id = ?",
             (status, json.dumps(error) if error else None, operation.id),
         )
+        self._ended(operation, status)
 
 
 def _operation(row: tuple[Any, ...]) -> Operation:

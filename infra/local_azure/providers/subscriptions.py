@@ -30,6 +30,7 @@ _TYPES = {
         "locations/availableManagedEnvironmentsWorkloadProfileTypes",
     ),
     "Microsoft.Authorization": ("locks",),
+    "Microsoft.Insights": ("eventtypes", "eventtypes/values"),
     "Microsoft.ManagedIdentity": ("userAssignedIdentities",),
     "Microsoft.OperationalInsights": (
         "workspaces",

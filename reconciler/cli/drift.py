@@ -1,0 +1,73 @@
+"""What differs between documents and Azure, and who else wrote there. `diff` shows it, `accept`
+writes it into the document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.foresight import planning
+
+if TYPE_CHECKING:
+    from reconciler.api.loaded import Loaded
+    from reconciler.api.manifest import Manifest
+    from reconciler.arm.activity import Told
+    from reconciler.engine.external import ObjectKey
+    from reconciler.engine.plan import PlanLine
+    from reconciler.settings import Settings
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The lines of a plan that are the documents', and what the Activity Log tells of the objects
+    that differ and are resources of Azure.
+    """
+
+    lines: tuple[PlanLine, ...]
+    told: Mapping[ObjectKey, Told]
+
+    @property
+    def unread(self) -> str:
+        """Why the Activity Log could not be read; empty where it was."""
+        return next((told.problem for told in self.told.values() if told.problem), "")
+
+
+def documents_named(name: str, manifest: Manifest) -> list[Loaded]:
+    """The documents of that name, or of KIND/NAME; CommandError where there is none."""
+    found = [
+        each
+        for each in manifest.documents
+        if name in (each.document.metadata.name, full_name(each))
+    ]
+    if not found:
+        known = ", ".join(map(full_name, manifest.documents))
+        raise CommandError(f"No document is named {name}: {known}.", Exit.INVALID)
+    return found
+
+
+async def look(settings: Settings, files: Sequence[Path], documents: Sequence[Loaded]) -> Drift:
+    """Compare, and ask the Activity Log about what differs. Writes nothing."""
+    from reconciler.api.kinds import Kind
+    from reconciler.arm.activity import changes_since
+    from reconciler.single_run import plan
+
+    resources = {kind for kind in Kind if kind.arm}
+    names = {full_name(document) for document in documents}
+    async with planning(settings, files) as daemon:
+        lines = tuple(line for line in await plan(daemon) if str(line.document) in names)
+        desired = {item.key: item for item in daemon.composition.desired}
+        told = {}
+        for line in lines:
+            if line.changes and line.key in desired and line.key.kind in resources:
+                identity = daemon.kinds[line.key.kind].identify(desired[line.key])
+                told[line.key] = await changes_since(daemon.arm, identity.id)
+    return Drift(lines, told)
+
+
+def full_name(document: Loaded) -> str:
+    """`Kind/name`."""
+    return f"{document.document.kind}/{document.document.metadata.name}"
