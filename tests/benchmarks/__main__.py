@@ -26,6 +26,7 @@ NAMES = (
     "ingress",
     "hostile",
     "gateway",
+    "readers",
     "resync",
     "models",
     "adapter_change",
@@ -34,6 +35,7 @@ NAMES = (
     "hostile_vllm",
     "many_adapters",
     "replicas",
+    "compile_cache",
 )
 
 

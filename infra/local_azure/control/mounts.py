@@ -10,6 +10,7 @@ from typing import Any
 from infra.local_azure.files.share_records import ACCOUNT
 from infra.local_azure.files.tree import Tree
 from infra.local_azure.runtime.workload import Mount
+from infra.local_azure.smb.server import STREAM_RATE
 from infra.local_azure.store import Record, Store
 
 Body = dict[str, Any]
@@ -53,16 +54,18 @@ class Mounts:
                     None,
                 )
             else:
-                source, read_only = self._share(environment, volume)
-                smb = str(volume.get("mountOptions") or "") if self._share_view == "smb" else None
+                source, read_only, rate = self._share(environment, volume)
+                options = [str(volume.get("mountOptions") or ""), f"{STREAM_RATE}={rate}"]
+                smb = ",".join(options if rate else options[:1])
+                smb = smb if self._share_view == "smb" else None
             below = str(entry.get("subPath") or "").strip("/")
             target = "/" + entry["mountPath"].lstrip("/")
             mounts.append(Mount(source / below if below else source, target, read_only, smb, files))
         return tuple(mounts)
 
-    def _share(self, environment: str, volume: Body) -> tuple[Path, bool]:
+    def _share(self, environment: str, volume: Body) -> tuple[Path, bool, float]:
         """The directory behind an environment storage, opened with the key that is registered
-        there.
+        there; whether it is read-only, and how many bytes a second each stream reads (0: all).
         """
         storage = self._store.get(f"{environment}/storages/{volume['storageName']}")
         if storage is None:
@@ -93,6 +96,7 @@ class Mounts:
         return (
             self._tree.ensure(account.name, share.name),
             file["accessMode"] == "ReadOnly",
+            self._rate(f"{account.name}/{share.name}"),
         )
 
     def _scripted(self, kept: str, share: str) -> bool:
@@ -100,6 +104,10 @@ class Mounts:
         return any(
             fnmatchcase(share, pattern) for pattern in json.loads(self._store.read(kept) or "[]")
         )
+
+    def _rate(self, share: str) -> float:
+        rates = json.loads(self._store.read("slow-streams") or "{}")
+        return next((rate for pattern, rate in rates.items() if fnmatchcase(share, pattern)), 0.0)
 
     def _account(self, name: str) -> Record | None:
         accounts = self._store.each(ACCOUNT)

@@ -110,6 +110,11 @@ KINDS: Mapping[str, Kind] = {
         ("mount",),
         "a storage whose key was changed in place cannot be mounted again: mount error(13)",
     ),
+    "ShareSlow": Kind(
+        ("mount",),
+        "each open file of a new mount is read at `bytesPerSecond`, with `--share-view smb`",
+        {"bytesPerSecond": 60_000_000.0},
+    ),
     "TornRead": Kind(
         ("files",),
         "the second half of what is read is zeros, as while a file is being written",

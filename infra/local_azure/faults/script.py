@@ -95,6 +95,7 @@ PARAMETERS: Mapping[str, Callable[[Any], Any]] = {
     "message": _text,
     "policy": _text,
     "key": _one_of("key1", "key2"),
+    "bytesPerSecond": _number(1),
 }
 
 

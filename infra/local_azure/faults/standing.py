@@ -70,6 +70,10 @@ class StandingFaults:
                 if fault.plane in {"", "mount"}
             ]
             self._keep(name, json.dumps(shares) if shares else None)
+        rates = {
+            fault.name or "*": fault["bytesPerSecond"] for fault in faults.standing({"ShareSlow"})
+        }
+        self._keep("slow-streams", json.dumps(rates) if rates else None)
         if faults.standing({"ReplicaKilled"}):
             self._kill()
         else:
