@@ -32,35 +32,32 @@ class Conclusion:
         self, item: Desired | Gone, outcome: Outcome
     ) -> tuple[set[ObjectKey], set[ObjectKey]]:
         """Record the outcome of a pass over `item`. Returns the keys that may go on now, and the
-        keys whose objects read outputs of `item` that have changed.
+        keys whose objects were looked at with facts that have changed.
         """
-        before = self.ledger.records.get(item.key)
-        observed = outcome.observation
-        readers = self.ledger.facts.see(item.key, observed) if observed else set()
-        self._doubt(readers & self.ledger.dependents(item.key))
+        before, facts = self.ledger.records.get(item.key), self.ledger.facts
+        if outcome.observation:
+            facts.see(item.key, outcome.observation)
         self._report(item, outcome, before)
         wake = self._deleted(item) if outcome.phase is Phase.DELETED else self._keep(item, outcome)
-        self.refresh(item.document)
-        return wake, readers - wake
+        outdated = facts.outdated(item.key) & self.ledger.desired.keys()
+        for document in {item.document, *self._doubt(outdated)}:
+            self.refresh(document)
+        return wake, outdated - wake
 
-    def _doubt(self, keys: Iterable[ObjectKey]) -> None:
-        """Objects that read changed facts may have to change too: until they are observed again,
-        their document does not count as done.
+    def _doubt(self, keys: Iterable[ObjectKey]) -> set[DocumentRef]:
+        """Objects that were looked at with other facts may have to change too: until they are
+        looked at again, their document does not count as done. Returns the documents concerned.
         """
+        documents = set()
         for key in keys:
             record = self.ledger.records.get(key)
-            if record is not None and record.synced and key in self.ledger.desired:
-                phase = Phase.PENDING if record.phase is Phase.READY else record.phase
-                self.ledger.write(
-                    replace(
-                        record,
-                        phase=phase,
-                        synced=False,
-                        failed=False,
-                        reason=Reason.PROGRESSING,
-                        message="",
-                    )
-                )
+            if record is None or not record.synced:
+                continue
+            documents.add(record.document)
+            phase = Phase.PENDING if record.phase is Phase.READY else record.phase
+            doubted = replace(record, phase=phase, synced=False, failed=False, message="")
+            self.ledger.write(replace(doubted, reason=Reason.PROGRESSING))
+        return documents
 
     def refresh(self, document: DocumentRef) -> None:
         """Update the conditions of `document`, or forget it when all its objects are deleted."""
@@ -159,9 +156,7 @@ class Conclusion:
             scope=identity.scope,
             exists=observed.exists,
             usable=observed.exists and (observed.ready or observed.serves),
-            synced=as_desired
-            and not (observed.held or observed.unfinished)
-            and not ledger.facts.outdated(item.key, item.refs),
+            synced=as_desired and not (observed.held or observed.unfinished),
             failed=observed.failed and not changes,
             outputs=outputs,
             origin=observed.origin,

@@ -5,7 +5,7 @@ Nothing here knows Azure. `reconcile` owns every decision; a kind only reports a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -107,6 +107,7 @@ class Desired(Generic[Spec_co]):
 
 Asked = TypeVar("Asked")
 Known = TypeVar("Known", bound=Outputs)
+Part = TypeVar("Part")
 
 
 def with_spec(items: Iterable[Desired], spec: type[Asked]) -> list[Desired[Asked]]:
@@ -289,12 +290,19 @@ class Facts(Protocol):
     """What the loop tells a kind of the other objects.
 
     `outputs` are an object's facts once it is ready (`NotReadyYet` before); `last` what was seen of
-    it at the last look, ready or not, None when nobody looked yet. `of` is their class.
+    it at the last look, ready or not, None when nobody looked yet; `part` only what `pick` takes
+    of that. `of` is their class. Whatever is read is a dependency: when it changes, the reader is
+    not in sync until it has been looked at again. `part` leaves out what changes all the time, such
+    as ages and heartbeats.
     """
 
     def outputs(self, key: ObjectKey, of: type[Known]) -> Known: ...
 
     def last(self, key: ObjectKey, of: type[Known]) -> Known | None: ...
+
+    def part(
+        self, key: ObjectKey, of: type[Known], pick: Callable[[Known], Part]
+    ) -> Part | None: ...
 
 
 # A kind takes only its own specs and its own decisions, and the loop gives each what is its own.

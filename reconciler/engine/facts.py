@@ -1,20 +1,33 @@
 """What objects know of each other: who is ready for its dependents, with which outputs, and who
-read whose.
+read what of whom.
 
-`conclusion` fills it, a kind reads it through a `View`, which is the `Facts` of the contract.
+`conclusion` fills it. A kind reads it through a `View`, which is the `Facts` of the contract and
+keeps all that was read, so that nothing can be read without becoming a dependency.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from reconciler.api.outputs import Outputs
 from reconciler.api.reasons import Reason
 from reconciler.engine.errors import NotReadyYet
-from reconciler.engine.external import Known, ObjectKey, Observation
+from reconciler.engine.external import Known, ObjectKey, Observation, Part
+
+
+class Reading(NamedTuple):
+    """What a look read of another object: how to read it again, and what it was."""
+
+    key: ObjectKey
+    again: Callable[[], object]
+    value: object
+
+    @property
+    def outdated(self) -> bool:
+        return self.again() != self.value
 
 
 @dataclass
@@ -25,19 +38,14 @@ class FactBook:
     _ready: dict[ObjectKey, Outputs | None] = field(default_factory=dict)
     _last: dict[ObjectKey, Outputs | None] = field(default_factory=dict)
     _open: set[ObjectKey] = field(default_factory=set)
+    _readings: dict[ObjectKey, tuple[Reading, ...]] = field(default_factory=dict)
     _readers: dict[ObjectKey, set[ObjectKey]] = field(default_factory=lambda: defaultdict(set))
-    _changes: dict[ObjectKey, int] = field(default_factory=lambda: defaultdict(int))
-    _read: dict[ObjectKey, dict[ObjectKey, int]] = field(default_factory=dict)
 
     def ready(self, key: ObjectKey) -> Outputs | None:
-        """The outputs with which the object was last ready in this process.
-
-        Raises:
-            NotReadyYet: it was not.
+        """The outputs with which the object was last ready in this process; None if it was not, or
+        has none.
         """
-        if key not in self._ready:
-            raise NotReadyYet(Reason.WAITING_FOR_REFERENCE, f"{key} is not ready")
-        return self._ready[key]
+        return self._ready.get(key)
 
     def last(self, key: ObjectKey, of: type[Known]) -> Known | None:
         """What the last look saw, ready or not; what an earlier process saw when this one has not
@@ -57,33 +65,31 @@ class FactBook:
     def close(self, key: ObjectKey) -> None:
         self._open.discard(key)
 
-    def see(self, key: ObjectKey, observed: Observation) -> set[ObjectKey]:
-        """Keep what an observation saw. Returns the keys that read the outputs, if these have
-        changed.
-        """
-        after = observed.outputs if observed.exists else None
-        if key in self._last or after is None:
-            before = self._last.get(key)
-        else:
-            before = type(after).load(self.remembered(key))
-        self._last[key] = after
+    def see(self, key: ObjectKey, observed: Observation) -> None:
+        """Keep what an observation saw."""
+        self._last[key] = observed.outputs if observed.exists else None
         if not observed.exists:
             self._ready.pop(key, None)
-        if before == after:
-            return set()
-        self._changes[key] += 1
-        return self._readers[key] - {key}
 
-    def begin(self, reader: ObjectKey) -> None:
-        """A pass over `reader` begins: it has read nothing yet."""
-        self._read[reader] = {}
+    def keep(self, view: View) -> None:
+        """`view` is what the last look at its reader read, whatever came of that look."""
+        for reading in self._readings.get(view.reader, ()):
+            self._readers[reading.key].discard(view.reader)
+        self._readings[view.reader] = tuple(view.readings)
+        for reading in view.readings:
+            self._readers[reading.key].add(view.reader)
 
-    def outdated(self, reader: ObjectKey, refs: Iterable[ObjectKey]) -> bool:
-        """Whether one of `refs` has changed since the pass over `reader` read it: two workers are
-        at work, and what the pass saw may not have followed.
+    def outdated(self, key: ObjectKey) -> set[ObjectKey]:
+        """The objects that were looked at with other facts than those of now, because of `key`: its
+        readers, and itself if what it read has changed while it was looked at.
         """
-        read = self._read.get(reader, {})
-        return any(ref in read and read[ref] != self._changes[ref] for ref in refs)
+        found = {
+            reader
+            for reader in self._readers.get(key, ())
+            if any(each.key == key and each.outdated for each in self._readings[reader])
+        }
+        own = any(reading.outdated for reading in self._readings.get(key, ()))
+        return found | {key} if own else found
 
     def set_open(self, key: ObjectKey, is_open: bool) -> bool:
         """Say whether dependents may go on with the outputs last seen. Returns whether that, or the
@@ -96,34 +102,42 @@ class FactBook:
         return before != (is_open, self._ready.get(key))
 
     def forget(self, key: ObjectKey) -> None:
-        for known in (self._ready, self._last, self._readers, self._read):
+        """`key` is gone; who read it is told so by `outdated`."""
+        self.keep(View(self, key))
+        for known in (self._ready, self._last, self._readings):
             known.pop(key, None)
         self._open.discard(key)
-
-    def note_reader(self, key: ObjectKey, reader: ObjectKey) -> None:
-        self._readers[key].add(reader)
-        self._read.setdefault(reader, {})[key] = self._changes[key]
 
 
 @dataclass(frozen=True)
 class View:
-    """The facts as one object's kind sees them. An object that reads `last` of another is woken
-    when that one changes.
-    """
+    """The facts as one look at an object sees them, and all that the look has read."""
 
     book: FactBook
     reader: ObjectKey
+    readings: list[Reading] = field(default_factory=list)
 
     def outputs(self, key: ObjectKey, of: type[Known]) -> Known:
-        found = _typed(self.book.ready(key), of)
+        found = self._read(key, lambda: _typed(self.book.ready(key), of))
         if found is None:
-            raise NotReadyYet(Reason.WAITING_FOR_REFERENCE, f"{key} has told nothing of itself")
+            raise NotReadyYet(Reason.WAITING_FOR_REFERENCE, f"{key} is not ready")
         return found
 
     def last(self, key: ObjectKey, of: type[Known]) -> Known | None:
+        return self._read(key, lambda: self.book.last(key, of))
+
+    def part(self, key: ObjectKey, of: type[Known], pick: Callable[[Known], Part]) -> Part | None:
+        def read() -> Part | None:
+            found = self.book.last(key, of)
+            return None if found is None else pick(found)
+
+        return self._read(key, read)
+
+    def _read(self, key: ObjectKey, again: Callable[[], Part]) -> Part:
+        value = again()
         if key != self.reader:
-            self.book.note_reader(key, self.reader)
-        return self.book.last(key, of)
+            self.readings.append(Reading(key, again, value))
+        return value
 
 
 def _typed(found: Outputs | None, of: type[Known]) -> Known | None:

@@ -6,7 +6,7 @@ dependence.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from typing import Literal
@@ -26,6 +26,7 @@ from reconciler.engine.external import (
     ObjectKey,
     Observation,
     Origin,
+    Part,
     Policy,
     Transfer,
     Transfers,
@@ -108,6 +109,10 @@ class _Facts:
             return self.book.last(key, of)
         found = self.seen[key]
         return found if isinstance(found, of) else None
+
+    def part(self, key: ObjectKey, of: type[Known], pick: Callable[[Known], Part]) -> Part | None:
+        found = self.last(key, of)
+        return None if found is None else pick(found)
 
     def see(self, desired: Desired, observed: Observation) -> None:
         if observed.exists:

@@ -79,10 +79,11 @@ class Reconciler:
         # reference is not ready, so that drift is reported although nothing is written.
         if any(not ledger.facts.known(ref) for ref in unready):
             return self._wait(unready)
-        ledger.facts.begin(desired.key)
-        observed = await self.writer.kind(desired.key).observe(
-            desired, self.writer.view(desired.key)
-        )
+        view = self.writer.view(desired.key)
+        try:
+            observed = await self.writer.kind(desired.key).observe(desired, view)
+        finally:  # what a failed look has read is what it failed with
+            ledger.facts.keep(view)
         try:
             outcome = await self._decide(desired, observed, unready)
         except ReconcileError as error:

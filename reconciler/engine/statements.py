@@ -96,8 +96,6 @@ def synced(
         gravest = min(GRAVITY.index(record.phase) for record in behind)
         first = [record for record in behind if GRAVITY.index(record.phase) == gravest]
         reason = first[0].reason or Reason.PROGRESSING
-        if reason == Reason.IN_SYNC:  # with facts that have changed since it was looked at
-            reason = Reason.PROGRESSING
         return Mark(ConditionType.SYNCED, Status.FALSE, reason, _messages(first))
     if leaving:
         return departing(leaving)

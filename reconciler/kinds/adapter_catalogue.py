@@ -266,13 +266,16 @@ def _last_good(
 def _hashes(spec: CatalogueSpec, facts: Facts) -> dict[str, str]:
     """Of the service's keys, and of the key of the gateway in front."""
     names = {key.name for key in spec.keys}
-    app = facts.last(ObjectKey(Kind.APP, spec.service), AppOutputs)
-    found = {name: value for name, value in (app.api_keys if app else ()) if name in names}
+    found = {name: value for name, value in _made(spec.service, facts) if name in names}
     if spec.gateway is None:
         return found
-    gateway = facts.last(ObjectKey(Kind.APP, spec.gateway.app), AppOutputs)
-    pairs = gateway.api_keys if gateway else ()
-    return found | {name: value for name, value in pairs if name == GATEWAY_KEY}
+    gateways = _made(spec.gateway.app, facts)
+    return found | {name: value for name, value in gateways if name == GATEWAY_KEY}
+
+
+def _made(app: str, facts: Facts) -> tuple[tuple[str, str], ...]:
+    key = ObjectKey(Kind.APP, app)
+    return facts.part(key, AppOutputs, lambda app: app.api_keys) or ()
 
 
 def _keys(spec: CatalogueSpec, hashes: Mapping[str, str]) -> tuple[ApiKey, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.kinds import Kind
-from reconciler.api.outputs import AppOutputs, RoutesOutputs
+from reconciler.api.outputs import RoutesOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import GatewayRoutesSpec
 from reconciler.engine.external import (
@@ -16,14 +16,13 @@ from reconciler.engine.external import (
     Facts,
     Identity,
     Mark,
-    ObjectKey,
     Observation,
     Wrote,
 )
 from reconciler.kinds.connections import Connections
 from reconciler.kinds.gateway_states import GatewayStates, merged
 from reconciler.kinds.numbered_files import FolderOnShare, NumberedFiles
-from reconciler.kinds.route_view import changes_of, lacking, wanted_routes
+from reconciler.kinds.route_view import changes_of, lacking, seen_app, wanted_routes
 from serving.gateway.routes import LONGEST, ROUTES_NAME, GatewayRoutes, GatewayState
 
 SOON, LOOK = 1.0, 5.0  # seconds; a gateway writes its state as often
@@ -88,8 +87,8 @@ class PublishedRoutes(FolderOnShare):
         return Wrote(f"write routes {_folder(spec)}/{routes.file_name}")
 
     async def _states(self, spec: GatewayRoutesSpec, facts: Facts) -> tuple[GatewayState, ...]:
-        app = facts.last(ObjectKey(Kind.APP, spec.app), AppOutputs)
-        replicas = [replica.name for replica in app.replicas] if app else []
+        app = seen_app(spec.app, facts)
+        replicas = app.replicas if app else ()
         return await self.states.read(spec.share, f"{spec.folder}/data", replicas)
 
     async def _current(self, spec: GatewayRoutesSpec) -> tuple[GatewayRoutes | None, list[str]]:

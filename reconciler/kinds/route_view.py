@@ -5,7 +5,7 @@ container apps; and which of their fields differ. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from reconciler.api.kinds import Kind
 from reconciler.api.outputs import AppOutputs, RevisionRow
@@ -51,11 +51,29 @@ def lacking(spec: GatewayRoutesSpec, facts: Facts) -> list[str]:
     found = []
     wanted = [(spec.app, spec.keys), *((route.service, route.keys) for route in spec.services)]
     for name, keys in wanted:
-        app = facts.last(ObjectKey(Kind.APP, name), AppOutputs)
+        app = seen_app(name, facts)
         if app is not None and app.endpoint is not None:
             known = dict(app.api_keys)
             found += [f"{name}/{key.name}" for key in keys if key.name not in known]
     return found
+
+
+class SeenApp(NamedTuple):
+    """What routes depend on of a container app; its heartbeats and ages do not concern them."""
+
+    endpoint: str | None
+    api_keys: tuple[tuple[str, str], ...]
+    revisions: tuple[RevisionRow, ...]
+    replicas: tuple[str, ...]
+
+    @classmethod
+    def of(cls, app: AppOutputs) -> SeenApp:
+        replicas = tuple(replica.name for replica in app.replicas)
+        return cls(app.endpoint, app.api_keys, app.revisions, replicas)
+
+
+def seen_app(name: str, facts: Facts) -> SeenApp | None:
+    return facts.part(ObjectKey(Kind.APP, name), AppOutputs, SeenApp.of)
 
 
 def changes_of(current: GatewayRoutes | None, wanted: GatewayRoutes) -> tuple[Change, ...]:
@@ -73,7 +91,7 @@ def changes_of(current: GatewayRoutes | None, wanted: GatewayRoutes) -> tuple[Ch
 
 
 def _service(route: RouteSpec, facts: Facts) -> RoutedService | None:
-    app = facts.last(ObjectKey(Kind.APP, route.service), AppOutputs)
+    app = seen_app(route.service, facts)
     if app is None or app.endpoint is None:
         return None
     adapters = tuple(
@@ -114,7 +132,7 @@ def _fault(revision: RevisionRow) -> StartFault | None:
 
 
 def _hashes(app: str, facts: Facts) -> dict[str, str]:
-    found = facts.last(ObjectKey(Kind.APP, app), AppOutputs)
+    found = seen_app(app, facts)
     return dict(found.api_keys) if found else {}
 
 

@@ -340,3 +340,6 @@ class Nothing:
 
     def last(self, key, of):
         return None
+
+    def part(self, key, of, pick):
+        return None

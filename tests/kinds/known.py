@@ -20,3 +20,7 @@ class Known:
     def last(self, key, of):
         found = self.seen.get(key)
         return found if isinstance(found, of) else None
+
+    def part(self, key, of, pick):
+        found = self.last(key, of)
+        return None if found is None else pick(found)

@@ -17,17 +17,11 @@ from reconciler.engine.store import MEMORY, Store
 from reconciler.settings import Settings
 from serving.catalogue import AdapterReport, CanaryReport, ReplicaReport
 from tests.e2e.stage import Stage, environment
+from tests.kinds.known import Known
 
 ONE, TWO = ("1" * 64, "adapters/red/1"), ("2" * 64, "adapters/red/2")
 CANARY = CatalogueCanary(*TWO, "./two", weight=10, max_error_rate=0.05, promote_after=600)
 APP = ObjectKey("ContainerApp", "models")
-
-
-class Known(dict):
-    """Facts: what was seen of each object."""
-
-    def last(self, key, of):
-        return self.get(key)
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +62,9 @@ class Bench:
             self.wrote = await self.kind.create(self.item, self.facts)
         elif first.changes:
             self.wrote = await self.kind.update(self.item, first, self.facts)
-        self.facts[self.item.key] = first.outputs
+        self.facts.seen[self.item.key] = first.outputs
         last = await self.kind.observe(self.item, self.facts)
-        self.facts[self.item.key] = last.outputs
+        self.facts.seen[self.item.key] = last.outputs
         assert last.exists
         assert last.changes == ()
         return [change.path for change in first.changes], last
@@ -96,7 +90,7 @@ class Bench:
             epoch=1,
             model_loaded=True,
             ready=True,
-            generation=self.facts[self.item.key].generation,
+            generation=self.facts.seen[self.item.key].generation,
             adapters=(adapter,),
         )
         path = f"{self.item.spec.folder}/replicas/a.json"
@@ -172,7 +166,7 @@ async def test_decisions_and_good_versions_outlive_the_engine(bench):
     _, seen = await bench.passes()
     (adapter,) = seen.outputs.adapters
     assert (seen.held, adapter.digest, adapter.last_good) == (True, TWO[0], ONE[0])
-    bench.facts.clear()
+    bench.facts.seen.clear()
     bench.want(engine="engine3")
     _, seen = await bench.passes()
     assert (seen.reason, seen.outputs.adapters[0].digest) == ("Promoted", TWO[0])
@@ -208,10 +202,10 @@ async def test_what_a_key_may_do_is_a_change_of_the_catalogue(bench):
     )
     app = APP._replace(name=bench.item.spec.service)
     keys = {"default": "a" * 64, "ci": "b" * 64}
-    bench.facts[app] = AppOutputs(api_keys=tuple(keys.items()))
+    bench.facts.seen[app] = AppOutputs(api_keys=tuple(keys.items()))
     _, seen = await bench.passes()
     assert seen.poll_after == 1.0
-    bench.facts[app] = AppOutputs(api_keys=tuple((keys | {"ops": "c" * 64}).items()))
+    bench.facts.seen[app] = AppOutputs(api_keys=tuple((keys | {"ops": "c" * 64}).items()))
     first = await bench.kind.observe(bench.item, bench.facts)
     assert [(c.path, c.before, c.after) for c in first.changes] == [
         ("apiKeys[ops]", None, "(secret), admin")
@@ -231,7 +225,7 @@ async def test_what_a_key_may_do_is_a_change_of_the_catalogue(bench):
         "(secret), models red, 6 requests a minute",
     )
     keys |= {"default": "d" * 64, "ops": "c" * 64}
-    bench.facts[app] = AppOutputs(api_keys=tuple(keys.items()))
+    bench.facts.seen[app] = AppOutputs(api_keys=tuple(keys.items()))
     first = await bench.kind.observe(bench.item, bench.facts)
     assert {change.path for change in first.changes} == {"apiKeys[ci]", "apiKeys[default]"}
 

@@ -7,191 +7,21 @@ planned, created, observed, created again, changed, deleted.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
-from reconciler.api import tags
-from reconciler.api.digest import digest_tree
-from reconciler.api.hub import HubAccess, HubModel
-from reconciler.api.kinds import Kind
 from reconciler.api.resources import (
-    CatalogueAdapter,
-    CatalogueSpec,
-    GatewayRoutesSpec,
     ShareRef,
 )
-from reconciler.api.source import SourceRef
 from reconciler.arm import files
-from reconciler.composition.download import Downloads
-from reconciler.composition.environment import share_of
-from reconciler.composition.world import World
-from reconciler.daemon import Daemon
-from reconciler.engine.errors import NotReadyYet, ReconcileError
-from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
-from reconciler.engine.store import MEMORY, Store
-from reconciler.settings import Settings
-from reconciler.sources.runtime import build_runtime
-from serving.gateway.routes import HoldLimits
+from reconciler.engine.errors import NotReadyYet
+from reconciler.engine.external import Observation
+from reconciler.engine.facts import View
 from tests.e2e.ground import is_write
-from tests.e2e.stage import Stage, environment, service
-from tests.hub import HubStandIn
-from tests.kinds.known import Known
-
-KINDS = list(Kind)  # in Azure's order of creation
-BY_HAND = {"AdapterCatalogue", "PublishedRoutes", "Job"}
-every_kind = pytest.mark.parametrize("kind", KINDS)
-FIRST = (environment("dev"), service("web", environment="dev"))
-CHANGED = (
-    environment(
-        "dev",
-        tags={"team": "red"},
-        logAnalytics={"retentionInDays": 60},
-        storage={"quotaGiB": 200},
-        workloadProfiles=[
-            {"name": "big", "workloadProfileType": "D4", "minimumCount": 0, "maximumCount": 1}
-        ],
-    ),
-    service("web", environment="dev", env=[{"name": "COLOUR", "value": "green"}]),
-)
-
-
-@dataclass
-class Bench:
-    """Kinds on a connection of their own, and what the documents want of them."""
-
-    daemon: Daemon
-    stage: Stage
-    desired: list[Desired]
-    facts: Known
-
-    def of(self, kind):
-        """The kind, and its first object."""
-        return self.daemon.kinds[kind], next(item for item in self.desired if item.key.kind == kind)
-
-    async def learn(self):
-        """Look at everything, references first."""
-        for item in self.desired:
-            with suppress(ReconcileError):  # what it stands on may be gone
-                seen = await self.look(item)
-                if seen.exists:
-                    self.facts.seen[item.key] = seen.outputs
-
-    async def look(self, item):
-        """Look past every cache."""
-        self.daemon.arm.inventory._entries.clear()
-        self.daemon.kinds["PublishedFolder"]._looks.clear()
-        return await self.daemon.kinds[item.key.kind].observe(item, self.facts)
-
-    async def ended(self, item, wrote):
-        """Follow an operation to its end."""
-        kind = self.daemon.kinds[item.key.kind]
-        while wrote is not None and wrote.operation is not None:
-            await asyncio.sleep(0.05)
-            progress = await kind.poll(kind.identify(item), wrote.operation)
-            assert progress.error is None
-            if progress.done:
-                return
-
-    async def settled(self, item):
-        """Look until nothing runs on the object any more."""
-        async with asyncio.timeout(30):
-            while (seen := await self.look(item)).busy:
-                await asyncio.sleep(0.05)
-        return seen
-
-    def since(self, mark):
-        return [
-            e
-            for e in self.stage.journal()[mark:]
-            if e["client"].startswith("moorage/") and e["plane"] != "login"
-        ]
-
-
-@pytest.fixture(scope="module")
-def hub():
-    with HubStandIn(
-        "org/tiny",
-        {"config.json": b"{}", "model.safetensors": b"x" * 98},
-        {"v1": "c0ffee" + "0" * 34},
-    ).serving() as standing:
-        yield standing
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory, hub):
-    stage = Stage(tmp_path_factory.mktemp("contract"))
-    stage.env |= {"HF_ENDPOINT": hub.endpoint}
-    stage.code("web")
-    stage.start_azure()
-    yield stage
-    stage.close()
-
-
-@asynccontextmanager
-async def bench_of(stage, documents) -> AsyncIterator[Bench]:
-    stage.save(*documents)
-    hub = {
-        "HF_ENDPOINT": stage.env["HF_ENDPOINT"],
-        "HF_TOKEN": "hf_secret" if documents is CHANGED else "",
-    }
-    settings = Settings.for_local(stage.facts, hub, state_dir=stage.state)
-    async with Daemon(settings, [stage.manifest], store=Store.open(MEMORY, "local")) as daemon:
-        await daemon.load()
-        (names,) = daemon.composition.names.values()
-        spec = CatalogueSpec(share_of(names), "models", "engine", adapters_of(documents), ())
-        document = DocumentRef("InferenceService", "models")
-        catalogue = Desired(
-            ObjectKey("AdapterCatalogue", "models"),
-            document,
-            spec,
-            (ObjectKey("FileShare", "dev"),),
-        )
-        hold = HoldLimits(seconds=30 if documents is FIRST else 60)
-        routes = Desired(
-            ObjectKey("PublishedRoutes", "dev"),
-            DocumentRef("Environment", "dev"),
-            GatewayRoutesSpec(share_of(names), "gw-dev", (), (), hold),
-            (ObjectKey("FileShare", "dev"),),
-        )
-        by_hand = [catalogue, routes, *downloads_of(daemon, names, documents)]
-        yield Bench(
-            daemon,
-            stage,
-            [*daemon.composition.desired, *by_hand],
-            Known(),
-        )
-
-
-def downloads_of(daemon, names, documents):
-    """The job that would fetch a hub's model, made by hand like the catalogue: a service with a
-    model needs vLLM.
-    """
-    ours = tags.ownership(daemon.ownership.owner_of("dev"), "Environment/dev", "dev")
-    tree = digest_tree(build_runtime(daemon.settings.state_dir / "cache"))
-    hub = HubAccess(daemon.settings.hf_endpoint, token=bool(daemon.settings.hf_token))
-    models = {SourceRef("dev", "hf://org/tiny@v1"): HubModel("c0ffee" + "0" * 34, 100)}
-    world = World(
-        daemon.settings.subscription_id,
-        names.location,
-        daemon.ownership.owner_of,
-        tree,
-        models=models,
-        hub=hub,
-    )
-    return Downloads(names, share_of(names), ours, 1, Policy.MANAGE, world).expand(
-        {"hf://org/tiny@v1"}
-    )
-
-
-def adapters_of(documents):
-    return (
-        ()
-        if documents is FIRST
-        else (CatalogueAdapter("red", "d" * 64, "adapters/red/dddddddddddd", True),)
-    )
+from tests.kinds.bench import BY_HAND, CHANGED, FIRST, KINDS, bench_of, every_kind, is_done
+from tests.kinds.bench import hub as hub  # noqa: PLC0414 - fixtures
+from tests.kinds.bench import stage as stage  # noqa: PLC0414
 
 
 @pytest.fixture
@@ -296,6 +126,27 @@ async def test_a_look_only_reads(bench, kind):
 
 
 @every_kind
+async def test_what_a_look_reads_of_others_is_a_dependency(bench, kind):
+    """A look at an object is outdated as soon as anything that it read of another one is different,
+    and not because that other one was only looked at once more.
+    """
+    await bench.learn()
+    target, item = bench.of(kind)
+    book = bench.book()
+    view = View(book, item.key)
+    await target.observe(item, view)
+    book.keep(view)
+    await bench.learn()
+    for key, outputs in bench.facts.seen.items():
+        book.see(key, Observation(True, outputs=outputs))
+        book.set_open(key, is_open=True)
+        assert book.outdated(key) == set()
+    for key in {reading.key for reading in view.readings} & bench.facts.seen.keys():
+        book.see(key, Observation(False))
+        assert book.outdated(key) == {item.key}
+
+
+@every_kind
 async def test_creating_again_changes_nothing(bench, kind):
     """`create` of what exists is accepted and leaves one object, as desired, with the
     same facts.
@@ -342,10 +193,6 @@ async def test_an_update_converges(changed, kind):
                 await changed.ended(item, await target.update(item, seen, changed.facts))
     again = await changed.look(item)
     assert (again.exists, again.changes, again.ready) == (True, (), True)
-
-
-def is_done(seen):
-    return seen.ready and not seen.changes and not seen.provisional
 
 
 async def rotate_key(bench, item):

@@ -21,9 +21,9 @@ from reconciler.engine.rules import Rules
 from reconciler.kinds import rules_of
 from reconciler.kinds.arm_resource import SETTLED
 from reconciler.kinds.storage_account import StorageAccount
-from tests.kinds.test_contract import CHANGED, Bench, bench_of, is_done
-from tests.kinds.test_contract import hub as hub  # noqa: PLC0414 - fixtures
-from tests.kinds.test_contract import stage as stage  # noqa: PLC0414
+from tests.kinds.bench import CHANGED, Bench, bench_of, is_done
+from tests.kinds.bench import hub as hub  # noqa: PLC0414 - fixtures
+from tests.kinds.bench import stage as stage  # noqa: PLC0414
 
 ARM_KINDS = [kind for kind in Kind if kind.arm]
 every_kind = pytest.mark.parametrize("kind", ARM_KINDS)

@@ -5,6 +5,7 @@ from reconciler.api.resources import CatalogueKey, GatewayRoutesSpec, RouteSpec,
 from reconciler.engine.external import ObjectKey
 from reconciler.kinds.route_view import changes_of, lacking, wanted_routes
 from serving.catalogue import Limits
+from tests.kinds.known import Known
 
 PHI = RouteSpec(
     "phi", "e1", ("red",), (CatalogueKey("default"),), Limits(), 0, {"image": 112.0, "weights": 8.0}
@@ -12,12 +13,8 @@ PHI = RouteSpec(
 SPEC = GatewayRoutesSpec(
     ShareRef("dev", "rg", "st", "share"), "gw-dev", (PHI,), (CatalogueKey("team"),)
 )
+
 HASH = "a" * 64
-
-
-class Seen(dict):
-    def last(self, key, of):
-        return self.get(key)
 
 
 def app(*revisions, keys=(("default", HASH),), endpoint="https://phi"):
@@ -26,7 +23,7 @@ def app(*revisions, keys=(("default", HASH),), endpoint="https://phi"):
 
 def seen(phi=None, gateway=None):
     found = {("ContainerApp", "phi"): phi, ("ContainerApp", "gw-dev"): gateway}
-    return Seen({ObjectKey(*key): value for key, value in found.items() if value})
+    return Known({ObjectKey(*key): value for key, value in found.items() if value})
 
 
 def revision(active=True, health="Healthy", running="Running", weight=100, error=None):
