@@ -6,11 +6,15 @@ that does not pass by itself stands, it stops in the reason that belongs to that
 
 import json
 import random
+import time
 from dataclasses import dataclass, field
 
 import pytest
 
 from infra.local_azure.faults import commands
+from reconciler.cli.history import app_of
+from reconciler.sources.orders import order_rollback
+from reconciler.web.generations import generations
 from tests.e2e.inside import inside
 from tests.e2e.stage import ask, environment, is_converged, service
 
@@ -92,6 +96,7 @@ STANDING = {
     "change": [each for each in denied(APPS) if each[0].get("method") != "PUT"],
     "rollout": [*(each for each in denied(APPS) if each[0].get("method") != "PUT"), *FAILING],
     "code": [*(each for each in denied(APPS) if each[0].get("method") != "PUT"), *SHARE],
+    "rollback": [each for each in denied(APPS) if each[0].get("method") != "PUT"],
     "delete": [
         (
             {"fault": "Forbidden", "plane": "arm", "operation": APPS, "method": "DELETE"},
@@ -126,8 +131,7 @@ class Schedule:
     def __post_init__(self):
         chosen = random.Random(self.seed)
         self.steps = ["create", *chosen.sample(["change", "rollout", "code"], 2)]
-        if chosen.random() < 0.5:
-            self.steps.append("delete")
+        self.steps += [step for step in ("rollback", "delete") if chosen.random() < 0.5]
         self.passing = chosen.sample(PASSING, chosen.randint(2, 4))
         if self.seed % 3 == 0:
             step = chosen.choice(self.steps)
@@ -148,8 +152,11 @@ class World:
     public: bool = True
     version: str = "one"
     there: bool = True
+    former: tuple[str, str] = ("", "")
 
     def take(self, step):
+        if step in ("rollout", "code"):
+            self.former = self.colour, self.version
         match step:
             case "change":
                 self.public = not self.public
@@ -198,6 +205,9 @@ class Run:
             await up.until(self.at_the_end, "the end")
 
     async def take(self, step):
+        if step == "rollback":
+            await self.go_back()
+            return
         standing = self.schedule.standing
         if standing and standing[0] == step:
             _, fault, reason = standing
@@ -213,6 +223,31 @@ class Run:
         else:
             await self.save()
         await self.up.until(self.at_the_end, f"{step} is done", 90)
+
+    async def go_back(self):
+        """A person goes back to the revision before, which is held until the next save."""
+        store = self.up.daemon.store
+        asked, *older = generations(app_of(store, self.service, ""), {})
+        order_rollback(store, self.service, asked.revision, older[0].revision, time.time())
+        if self.schedule.standing and self.schedule.standing[0] == "rollback":
+            _, fault, reason = self.schedule.standing
+            self.script(fault)
+            await self.up.daemon.load()
+            await self.up.until(lambda: self.told(reason), f"rollback: {reason} is told")
+            self.script()
+        await self.up.until(lambda: self.is_back(older[0].revision), "it is back", 90)
+        self.world.colour = "blue"
+        await self.save()
+        await self.up.until(self.at_the_end, "the save after the rollback is done", 90)
+
+    def is_back(self, revision):
+        """The revision before serves alone, and that is said to be a rollback."""
+        document = self.up.document(self.service)
+        active = [each["name"] for each in document["revisions"] if each["active"]]
+        held = self.up.condition(self.service, "Synced")["reason"] == HELD
+        if not held or active != [revision]:
+            return False
+        return not self.world.public or self.served(self.world.former)
 
     async def save(self):
         self.stage.code(self.service, self.world.version)
@@ -251,7 +286,7 @@ class Run:
             return document["generation"] > before["generation"]
         return document["revisions"][0]["name"] != before["revisions"][0]["name"]
 
-    def served(self):
+    def served(self, expected=None):
         document = self.up.document(self.service)
         if document is None or not self.world.public:
             return True
@@ -259,14 +294,16 @@ class Run:
             answer = ask(document["endpoint"], self.stage.ca)
         except OSError:
             return False
-        return (answer["colour"], answer["version"]) == (self.world.colour, self.world.version)
+        wanted = expected or (self.world.colour, self.world.version)
+        return (answer["colour"], answer["version"]) == wanted
 
 
 @pytest.fixture(scope="module")
 async def usual(stage):
     """The number of writes of each step when nothing goes wrong."""
     made = {}
-    for number, steps in enumerate((["create", "change", "rollout"], ["create", "code", "delete"])):
+    lives = (["create", "change", "rollout", "rollback"], ["create", "code", "delete"])
+    for number, steps in enumerate(lives):
         schedule = Schedule(0)
         schedule.steps, schedule.passing, schedule.standing = steps, [], None
         run = Run(stage, f"usual{number}", schedule)
