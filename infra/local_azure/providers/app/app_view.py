@@ -10,6 +10,7 @@ from infra.local_azure.runtime.workload import RevisionStatus
 from infra.local_azure.store import Record
 
 from . import app_fields, app_shape
+from .runnable import framed
 
 TYPE = "Microsoft.App/containerApps"
 Body = dict[str, Any]
@@ -36,7 +37,9 @@ def view(call: Call, record: Record, environment: Record | None) -> Body:
         "template": stored["template"],
         "eventStreamEndpoint": f"{call.base}{_stream_id(record)}/eventstream",
     }
-    return _frame(record, record.body["systemData"], app_fields.APP.render(document, call.version))
+    return framed(
+        TYPE, record, record.body["systemData"], app_fields.APP.render(document, call.version)
+    )
 
 
 def echo(call: Call, record: Record, environment: Record | None, sent: Body) -> Body:
@@ -62,7 +65,7 @@ def echo(call: Call, record: Record, environment: Record | None, sent: Body) -> 
     )
     if ingress and given.get("fqdn"):
         ingress["fqdn"] = given["fqdn"]
-    return _frame(record, data, app_fields.APP.render(document, call.version))
+    return framed(TYPE, record, data, app_fields.APP.render(document, call.version))
 
 
 def revision_fqdn(record: Record, environment: Record | None, revision: str) -> str:
@@ -144,22 +147,6 @@ def _known(record: Record, environment: Record | None) -> Body:
         "outboundIpAddresses": None if network else ["127.0.0.1"],
         "customDomainVerificationId": environment.private["verification"] if environment else None,
         "delegatedIdentities": [],
-    }
-
-
-def _frame(record: Record, data: Body, properties: Body) -> Body:
-    frame: Body = {
-        "id": record.id,
-        "name": record.name,
-        "type": TYPE,
-        "location": record.body["location"],
-    }
-    frame |= {"tags": record.body["tags"]} if record.body.get("tags") else {}
-    return {
-        **frame,
-        "systemData": data,
-        "properties": properties,
-        "identity": record.body["identity"],
     }
 
 

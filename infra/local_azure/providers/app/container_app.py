@@ -11,24 +11,21 @@ from typing import Any, ClassVar
 from infra.local_azure import clock
 from infra.local_azure.arm.body_types import ANY, COMMON, TEXT, TRUTH, WHOLE
 from infra.local_azure.arm.call import Call, Routes
-from infra.local_azure.arm.merge import merge
 from infra.local_azure.arm.operations import Finisher, Operation
-from infra.local_azure.arm.reply import Reply, listed
-from infra.local_azure.changes import Changes
+from infra.local_azure.arm.reply import Reply
 from infra.local_azure.control import tracked
 from infra.local_azure.control.apps import AppControl
 from infra.local_azure.control.naming import APP, REVISION, STORAGE, revision_id
-from infra.local_azure.control.records import Body, Records
-from infra.local_azure.control.writes import Wording, Writes
-from infra.local_azure.providers.provider import Provider
-from infra.local_azure.regions import display
-from infra.local_azure.store import Record, Store
+from infra.local_azure.control.records import Body
+from infra.local_azure.control.writes import Wording
+from infra.local_azure.store import Record
 
 from . import app_rules, app_shape, app_view
 from .app_view import TYPE
-from .image_check import ImageCheck
+from .runnable import Runnable, in_environment
 from .template_types import REGISTRIES, SECRETS, TEMPLATE
 
+ID_TYPE = "Microsoft.App/containerapps"  # the spelling of ids is not that of `type`
 WORDING = Wording("a container app", "ContainerApp", "containerapp")
 _ALPHABET = string.ascii_lowercase + string.digits
 _APP: Any = {
@@ -67,16 +64,12 @@ _APP: Any = {
 
 
 @dataclass(frozen=True)
-class ContainerApps(Provider):
+class ContainerApps(Runnable):
     """Apps: create, change, start, stop and delete."""
 
-    store: Store
-    records: Records
-    writes: Writes
     apps: AppControl
-    changes: Changes
-    images: ImageCheck
 
+    type_name, kind, wording, ends = TYPE, APP, WORDING, "app"
     shapes: ClassVar[Mapping[str, Any]] = {"microsoft.app/containerapps/{}": _APP}
     shown: ClassVar[Mapping[str, str]] = {APP: TYPE}
 
@@ -101,9 +94,6 @@ class ContainerApps(Provider):
             "app.deleted": self.deleted,
             "app.switched": self.switched,
         }
-
-    def status(self, call: Call) -> Reply:
-        return self.writes.status(WORDING, call)
 
     def put(self, call: Call) -> Reply:
         """Create or replace: whatever the body leaves out is gone. Answers 201 with an echo
@@ -134,43 +124,14 @@ class ContainerApps(Provider):
         body = call.document()
         known = self.records.find(call, TYPE)
         self.writes.check_idle(WORDING, known.key, known.name)
-        before = {**known.body["properties"]}
-        before["configuration"] = {**before["configuration"], "secrets": known.private["secrets"]}
-        whole = merge(
-            {**known.body, "properties": before},
-            {key: value for key, value in body.items() if key != "properties"},
-        )
-        whole["properties"] = merge(before, body.get("properties") or {})
-        record, running = self._accept(call, known, whole)
+        record, running = self._accept(call, known, self.patched(known, body))
         return self.writes.accepted(WORDING, call, record, running, status=True)
 
-    def get(self, call: Call) -> Reply:
-        return Reply(200, self._view(call, self.records.find(call, TYPE)))
-
-    def listing(self, call: Call) -> Reply:
-        return listed(
-            [self._view(call, record) for record in self.store.each(APP, self.records.scope(call))]
-        )
-
-    def delete(self, call: Call) -> Reply:
-        return self.writes.delete(WORDING, call, "app.deleted")
-
-    def list_secrets(self, call: Call) -> Reply:
-        record = self.records.acted_on(call, TYPE)
-        return Reply(200, {"value": record.private["secrets"]})
-
-    def auth_token(self, call: Call) -> Reply:
-        """A short-lived token for this app's log streams."""
-        return self.records.access_token(call, TYPE)
-
     def start(self, call: Call) -> Reply:
-        return self._switch(call, stopped=False)
+        return self.switch(call, "app.switched", {"stopped": False})
 
     def stop(self, call: Call) -> Reply:
-        return self._switch(call, stopped=True)
-
-    def result(self, call: Call) -> Reply:
-        return self.writes.result(WORDING, call, self._view)
+        return self.switch(call, "app.switched", {"stopped": True})
 
     def applied(self, operation: Operation) -> None:
         """The end of a PUT or PATCH: the revision it asked for exists, and the replicas follow."""
@@ -192,10 +153,6 @@ class ContainerApps(Provider):
         self.apps.prune(record)
         self.changes.tell()
 
-    def deleted(self, operation: Operation) -> None:
-        self.store.delete(operation.resource)
-        self.changes.tell()
-
     def switched(self, operation: Operation) -> None:
         record = self.store.get(operation.resource)
         if record is not None:
@@ -212,19 +169,17 @@ class ContainerApps(Provider):
         place = tracked.location(body, known, TYPE)
         environment = self.writes.environment(WORDING, sent, known)
         profiles = environment.body["properties"]["workloadProfiles"]
-        properties: Body = {
-            "provisioningState": "InProgress",
-            "environmentId": environment.id,
-            "workloadProfileName": sent.get("workloadProfileName")
-            or ("Consumption" if profiles else None),
-            "configuration": app_shape.configuration(sent.get("configuration"), fill=True),
-            "template": app_shape.template(sent.get("template"), fill=True),
-        }
+        properties = in_environment(
+            sent,
+            environment,
+            app_shape.configuration(sent.get("configuration"), fill=True),
+            app_shape.template(sent.get("template"), fill=True),
+        )
         values = app_shape.secrets(sent.get("configuration"))
         storages = {record.name for record in self.store.each(STORAGE, environment.key)}
         app_rules.document(call.target.name, properties, values, storages, profiles)
         record = Record(
-            known.id if known else self._app_id(call),
+            known.id if known else self.records.new_id(call, ID_TYPE),
             APP,
             {},
             dict(known.private) if known else {"stopped": False, "port": None},
@@ -243,13 +198,7 @@ class ContainerApps(Provider):
             if name in old
         }
         record.private |= {"environment": environment.key, "secrets": values}
-        record.body = {
-            "location": display(place),
-            "identity": self.records.managed_identity(body, record.id),
-            "properties": properties,
-        }
-        record.body["systemData"] = self.records.stamp(known.body["systemData"] if known else None)
-        record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
+        record.body = self.stored(record, known, body, place, properties)
         ending, factor = (
             self.images.ending(WORDING, record.name, properties, values) if revision else ({}, 1.0)
         )
@@ -281,21 +230,11 @@ class ContainerApps(Provider):
         app_rules.same_revision(record.name, name, properties, before.body)
         return None
 
-    def _switch(self, call: Call, *, stopped: bool) -> Reply:
-        record = self.records.acted_on(call, TYPE)
-        self.writes.check_idle(WORDING, record.key, record.name)
-        record.body["properties"]["provisioningState"] = "InProgress"
-        running = self.records.write(record, "app.switched", argument={"stopped": stopped})
-        return self.writes.accepted(WORDING, call, record, running)
-
-    def _view(self, call: Call, record: Record) -> Body:
+    def view(self, call: Call, record: Record) -> Body:
         return app_view.view(call, record, self._environment(record))
 
     def _environment(self, record: Record) -> Record | None:
         return self.store.get(record.private["environment"])
-
-    def _app_id(self, call: Call) -> str:
-        return self.records.new_id(call, "Microsoft.App/containerapps")
 
 
 def _revision(app: Record, name: str) -> Record:

@@ -11,22 +11,18 @@ from infra.local_azure import clock
 from infra.local_azure.arm.body_types import ANY, COMMON, TEXT, WHOLE
 from infra.local_azure.arm.call import Call, Routes
 from infra.local_azure.arm.errors import bad_request
-from infra.local_azure.arm.merge import merge
 from infra.local_azure.arm.operations import Finisher, Operation
-from infra.local_azure.arm.reply import Reply, listed
-from infra.local_azure.changes import Changes
+from infra.local_azure.arm.reply import Reply
 from infra.local_azure.control import tracked
 from infra.local_azure.control.jobs import JobControl
 from infra.local_azure.control.naming import JOB, STORAGE
-from infra.local_azure.control.records import Body, Records
-from infra.local_azure.control.writes import Wording, Writes
-from infra.local_azure.providers.provider import Provider
-from infra.local_azure.regions import display
+from infra.local_azure.control.records import Body
+from infra.local_azure.control.writes import Wording
 from infra.local_azure.store import Record, Store
 
 from . import app_rules, app_shape, job_shape
-from .image_check import ImageCheck
 from .job_shape import TYPE, view
+from .runnable import Runnable, in_environment
 from .template_types import REGISTRIES, SECRETS, TEMPLATE
 
 WORDING = Wording("a container apps job", "ContainerAppsJob", "containerappsjob")
@@ -60,16 +56,12 @@ _JOB: Any = {
 
 
 @dataclass(frozen=True)
-class Jobs(Provider):
+class Jobs(Runnable):
     """Jobs: create, change, suspend, resume and delete."""
 
-    store: Store
-    records: Records
-    writes: Writes
     jobs: JobControl
-    changes: Changes
-    images: ImageCheck
 
+    type_name, kind, wording, ends = TYPE, JOB, WORDING, "job"
     shapes: ClassVar[Mapping[str, Any]] = {"microsoft.app/jobs/{}": _JOB}
     shown: ClassVar[Mapping[str, str]] = {JOB: TYPE}
 
@@ -90,9 +82,6 @@ class Jobs(Provider):
 
     def finishers(self) -> Mapping[str, Finisher]:
         return {"job.applied": self.applied, "job.deleted": self.deleted}
-
-    def status(self, call: Call) -> Reply:
-        return self.writes.status(WORDING, call)
 
     def put(self, call: Call) -> Reply:
         """Create or replace; answers 201 with an echo either way."""
@@ -117,40 +106,14 @@ class Jobs(Provider):
         """A merge over what is there; answers 202 without a body."""
         body, known = call.document(), self.records.find(call, TYPE)
         self.writes.check_idle(WORDING, known.key, known.name)
-        before = {**known.body["properties"]}
-        before["configuration"] = {**before["configuration"], "secrets": known.private["secrets"]}
-        whole = merge(
-            known.body, {key: value for key, value in body.items() if key != "properties"}
-        )
-        whole["properties"] = merge(before, body.get("properties") or {})
-        return self.writes.accepted(WORDING, call, *self._accept(call, known, whole))
-
-    def get(self, call: Call) -> Reply:
-        return Reply(200, view(call, self.records.find(call, TYPE)))
-
-    def listing(self, call: Call) -> Reply:
-        return listed(
-            [view(call, record) for record in self.store.each(JOB, self.records.scope(call))]
-        )
-
-    def delete(self, call: Call) -> Reply:
-        return self.writes.delete(WORDING, call, "job.deleted")
-
-    def list_secrets(self, call: Call) -> Reply:
-        return Reply(200, {"value": self.records.acted_on(call, TYPE).private["secrets"]})
-
-    def auth_token(self, call: Call) -> Reply:
-        """A short-lived token for this job's log streams."""
-        return self.records.access_token(call, TYPE)
+        record, running = self._accept(call, known, self.patched(known, body))
+        return self.writes.accepted(WORDING, call, record, running)
 
     def suspend(self, call: Call) -> Reply:
-        return self._switch(call, suspended=True)
+        return self._suspend(call, suspended=True)
 
     def resume(self, call: Call) -> Reply:
-        return self._switch(call, suspended=False)
-
-    def result(self, call: Call) -> Reply:
-        return self.writes.result(WORDING, call, view)
+        return self._suspend(call, suspended=False)
 
     def applied(self, operation: Operation) -> None:
         record = self.store.get(operation.resource)
@@ -161,10 +124,6 @@ class Jobs(Provider):
             self._tell_scalers(record)
             self.changes.tell()
 
-    def deleted(self, operation: Operation) -> None:
-        self.store.delete(operation.resource)
-        self.changes.tell()
-
     def _accept(self, call: Call, known: Record | None, body: Body) -> tuple[Record, Operation]:
         """Check the whole document, store it as in progress and start the operation that applies
         it.
@@ -174,16 +133,8 @@ class Jobs(Provider):
         environment = self.writes.environment(WORDING, sent, known)
         configuration = job_shape.configuration(sent.get("configuration") or {})
         _configuration(configuration)
-        profiles = environment.body["properties"]["workloadProfiles"]
-        properties: Body = {
-            "provisioningState": "InProgress",
-            "environmentId": environment.id,
-            "workloadProfileName": (
-                sent.get("workloadProfileName") or ("Consumption" if profiles else None)
-            ),
-            "configuration": configuration,
-            "template": job_shape.template(sent.get("template")),
-        }
+        template = job_shape.template(sent.get("template"))
+        properties = in_environment(sent, environment, configuration, template)
         secrets = [_given(entry) for entry in app_shape.secrets(sent.get("configuration"))]
         template_rules(self.store, environment.key, properties, secrets)
         private = {
@@ -194,13 +145,7 @@ class Jobs(Provider):
         }
         private["suspended"] = bool(known and known.private["suspended"])
         record = Record(known.id if known else self.records.new_id(call, TYPE), JOB, {}, private)
-        record.body = {
-            "location": display(place),
-            "identity": self.records.managed_identity(body, record.id),
-            "properties": properties,
-        }
-        record.body["systemData"] = self.records.stamp(known.body["systemData"] if known else None)
-        record.body |= {"tags": labels} if (labels := tracked.tags(body)) else {}
+        record.body = self.stored(record, known, body, place, properties)
         ending, factor = self.images.ending(WORDING, record.name, properties, secrets)
         return record, self.records.write(record, "job.applied", factor=factor, argument=ending)
 
@@ -215,12 +160,11 @@ class Jobs(Provider):
                 )
                 self.jobs.tell(record.name, "KEDAScalerFailed", text)
 
-    def _switch(self, call: Call, *, suspended: bool) -> Reply:
-        record = self.records.acted_on(call, TYPE)
-        self.writes.check_idle(WORDING, record.key, record.name)
-        record.body["properties"]["provisioningState"] = "InProgress"
-        running = self.records.write(record, "job.applied", argument={"suspended": suspended})
-        return self.writes.accepted(WORDING, call, record, running, status=True)
+    def _suspend(self, call: Call, *, suspended: bool) -> Reply:
+        return self.switch(call, "job.applied", {"suspended": suspended}, status=True)
+
+    def view(self, call: Call, record: Record) -> Body:
+        return view(call, record)
 
 
 def template_rules(store: Store, environment: str, properties: Body, secrets: list[Body]) -> None:

@@ -9,6 +9,7 @@ from infra.local_azure.arm.call import Call
 from infra.local_azure.store import Record
 
 from . import app_shape
+from .runnable import framed
 
 TYPE = "Microsoft.App/jobs"
 EXECUTION_TYPE = "Microsoft.App/jobs/executions"
@@ -105,19 +106,7 @@ def view(call: Call, record: Record, *, echo: bool = False) -> Body:
     if echo:
         moved = "At" if data["createdAt"] == data["lastModifiedAt"] else "lastModifiedAt"
         data = {key: f"{value}Z" if key.endswith(moved) else value for key, value in data.items()}
-    frame: Body = {
-        "id": record.id,
-        "name": record.name,
-        "type": TYPE,
-        "location": record.body["location"],
-    }
-    frame |= {"tags": record.body["tags"]} if record.body.get("tags") else {}
-    return {
-        **frame,
-        "systemData": data,
-        "properties": properties,
-        "identity": record.body["identity"],
-    }
+    return framed(TYPE, record, data, properties)
 
 
 def execution_view(call: Call, record: Record, replicas: list[Body]) -> Body:
