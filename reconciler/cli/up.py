@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,33 +40,40 @@ if TYPE_CHECKING:
 DEFAULT_ADDRESS = "127.0.0.1:8787"
 
 
+Once = Annotated[bool, typer.Option("--once", help="Converge, then exit.")]
+Timeout = Annotated[
+    float,
+    typer.Option(help="With --once: seconds to wait (exit code 5).", min=1, metavar="SECONDS"),
+]
+Resync = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds between looks at everything (default 60).", min=1, metavar="SECONDS"
+    ),
+]
+LogJson = Annotated[
+    bool, typer.Option("--log-json", help="JSON log lines on stderr, for a service.")
+]
+Listen = Annotated[
+    str,
+    typer.Option(
+        help=(
+            "Serve the page, health, metrics and the status API on HOST:PORT, or nothing with"
+            f" `none`. Without it: {DEFAULT_ADDRESS}, or a free port; with --once, nothing."
+        ),
+        metavar="HOST:PORT",
+    ),
+]
+
+
 def up(
     file: Files = None,
-    once: Annotated[bool, typer.Option("--once", help="Converge, then exit.")] = False,
+    once: Once = False,
     yes: Yes = False,
-    timeout: Annotated[
-        float,
-        typer.Option(help="With --once: seconds to wait (exit code 5).", min=1, metavar="SECONDS"),
-    ] = 3600.0,
-    resync: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds between looks at everything (default 60).", min=1, metavar="SECONDS"
-        ),
-    ] = None,
-    log_json: Annotated[
-        bool, typer.Option("--log-json", help="JSON log lines on stderr, for a service.")
-    ] = False,
-    listen: Annotated[
-        str,
-        typer.Option(
-            help=(
-                "Serve the page, health, metrics and the status API on HOST:PORT, or nothing with"
-                f" `none`. Without it: {DEFAULT_ADDRESS}, or a free port; with --once, nothing."
-            ),
-            metavar="HOST:PORT",
-        ),
-    ] = "",
+    timeout: Timeout = 3600.0,
+    resync: Resync = None,
+    log_json: LogJson = False,
+    listen: Listen = "",
     git: Git = "",
     branch: Branch = "",
     path: Folder = ".",
@@ -89,25 +97,14 @@ def up(
         files = [checkout.documents]
         manifest_of(files)
     else:
-        manifest_of(file)
+        manifest_of(file)  # before anything starts: a bad save must start nothing
         files = documents_of(file)
         settings = settings_of(target, state_dir, files, start=True, resync=resync)
     if settings.asks_first and not yes:
         _ask(settings, files)
+    options = UpOptions(once, timeout, log_json, _listening(listen, once=once), checkout, git_every)
     try:
-        code = asyncio.run(
-            _run(
-                settings,
-                files,
-                once=once,
-                timeout=timeout,
-                log_json=log_json,
-                listening=_listening(listen, once=once),
-                checkout=checkout,
-                git_every=git_every,
-                receiver=receiver,
-            )
-        )
+        code = asyncio.run(_run(settings, files, options, receiver))
     except (Locked, LockLost) as error:
         raise CommandError(str(error)) from None
     raise typer.Exit(code)
@@ -125,17 +122,20 @@ def _ask(settings: Settings, files: Sequence[Path]) -> None:
     ask(f"Change the {settings.target_title}?", f"This would change the {settings.target_title}.")
 
 
+@dataclass(frozen=True)
+class UpOptions:
+    """How a person wants it to run."""
+
+    once: bool
+    timeout: float  # seconds, with `once`
+    log_json: bool
+    listening: socket.socket | None
+    checkout: GitCheckout | None
+    git_every: float  # seconds
+
+
 async def _run(
-    settings: Settings,
-    files: Sequence[Path],
-    *,
-    once: bool,
-    timeout: float,
-    log_json: bool,
-    listening: socket.socket | None,
-    checkout: GitCheckout | None,
-    git_every: float,
-    receiver: Receiver | None,
+    settings: Settings, files: Sequence[Path], options: UpOptions, receiver: Receiver | None
 ) -> int:
     from reconciler import logs
     from reconciler.cli.first_look import first_look
@@ -143,33 +143,33 @@ async def _run(
     from reconciler.daemon import Daemon, lock
 
     os.umask(0o077)  # only the owner may read the daemon's state
-    narrator = Narrator(settings, quiet=log_json)
+    narrator, once = Narrator(settings, quiet=options.log_json), options.once
     with lock(settings) as held, logs.opened(settings.daemon_dir / "daemon.log") as file:
-        logs.configure(sys.stderr if log_json else file)
+        logs.configure(sys.stderr if options.log_json else file)
         async with Daemon(
             settings,
             files,
             watcher=narrator.saw,
-            listening=listening,
+            listening=options.listening,
             lock=held,
-            checkout=checkout,
-            git_every=git_every,
+            checkout=options.checkout,
+            git_every=options.git_every,
             receiver=receiver,
         ) as daemon:
             narrator.begin(daemon)
             began = time.monotonic()
             try:
-                async with asyncio.timeout(timeout if once else None):
+                async with asyncio.timeout(options.timeout if once else None):
                     await first_look(daemon.load, narrator.waits_for_azure, once=once)
             except TimeoutError:
                 narrator.end(once=once, code=Exit.TIMED_OUT)
                 return Exit.TIMED_OUT
-            left = max(0.0, timeout - (time.monotonic() - began))
+            left = max(0.0, options.timeout - (time.monotonic() - began))
             return await _serve(daemon, narrator, once=once, timeout=left)
 
 
 def _listening(text: str, *, once: bool) -> socket.socket | None:
-    """The socket that a person asked for; without a wish one on this machine, whichever is free."""
+    """The socket that a person asked for; else one on this machine, whichever is free."""
     if text == "none" or (once and not text):
         return None
     host, _, port = (text or DEFAULT_ADDRESS).rpartition(":")
