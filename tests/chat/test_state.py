@@ -29,7 +29,8 @@ HTTPServer(("", int(sys.argv[1])), Handler).serve_forever()
 
 @pytest.fixture
 def stage(tmp_path_factory):
-    stage = Stage(tmp_path_factory.mktemp("c"))
+    # The cooldown of 15 s passes in 5.
+    stage = Stage(tmp_path_factory.mktemp("c"), "--speed", "3")
     stage.start_azure()
     yield stage
     stage.close()

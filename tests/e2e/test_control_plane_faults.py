@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from infra.local_azure.faults import commands
-from tests.e2e.stage import ask, environment, service
+from tests.e2e.inside import inside
+from tests.e2e.stage import ask, environment, is_converged, service
 
 MIX = [
     {"fault": "Throttle", "plane": "arm", "retryAfter": 1, "probability": 0.02},
@@ -157,15 +158,19 @@ async def test_an_operation_that_ends_badly_is_done_again(make_stage, fault, rea
     stage.code("web")
     stage.save(*documents("red"))
     script(stage, fault)
-    up = stage.up(resync=2)
-    await up.settled_on("web", seconds=100, colour="red")
-    up.end()
-    assert (
-        json.loads(stage.moorage("local-azure", "faults", "list", "-o", "json").stdout)["faults"][
-            0
-        ]["hit"]
-        == 1
-    )
+    async with inside(stage, "dev") as up:
+        await up.until(lambda: serves(up, "red"), "web serves", 100)
+    listed = json.loads(stage.moorage("local-azure", "faults", "list", "-o", "json").stdout)
+    assert listed["faults"][0]["hit"] == 1
     before = len(stage.journal())
-    stage.once("-y")
+    async with inside(stage, "dev") as again:
+        assert await again.settled() == 0
     assert stage.writes(since=before) == []
+
+
+def serves(up, colour):
+    """Ready and in sync with one revision, which answers as the document says."""
+    web = up.document("web")
+    if web is None or not is_converged(web) or len(web["revisions"]) != 1:
+        return False
+    return ask(web["endpoint"], up.stage.ca)["colour"] == colour
