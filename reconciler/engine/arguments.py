@@ -51,6 +51,7 @@ def _parsed(words: Sequence[str]) -> tuple[list[str], dict[str, Value]]:
         elif not name:
             lead.append(word)
         else:
+            # argparse takes several words after one flag, as in `--lora-modules a=x b=y`.
             given = flags[name]
             flags[name] = f"{given} {word}" if isinstance(given, str) else word
     return lead, flags

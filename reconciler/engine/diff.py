@@ -203,6 +203,7 @@ def _mapping(asked: Mapping[str, Any], found: Mapping[str, Any], place: _Positio
             continue
         inner = place.member(str(name))
         yield from _walk(value, None if there is None else found[there], inner)
+    # ARM sends null for what is not set, and that is no difference.
     others = {n: v for n, v in found.items() if n not in matched.values() and v is not None}
     for name, value in others.items():
         inner = place.member(str(name))

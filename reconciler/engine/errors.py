@@ -10,6 +10,7 @@ ReconcileError(reason, message)
   NotReadyYet               a reference or an operation is not there yet: waiting, not failing
   WaitingForHuman           quota, role, lock, policy or an approval
   TerminalError             no retry until the spec changes
+    MissingElsewhere        what the document names is not there, but may come: looked for slowly
     NotOwned                the object exists and is not ours
 """
 

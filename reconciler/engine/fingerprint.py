@@ -27,6 +27,8 @@ def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return [
             type(value).__name__,
+            # A field that does not compare, such as a place in a file, does not make it another
+            # thing.
             {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.compare},
         ]
     if isinstance(value, BaseModel):
@@ -43,6 +45,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, set | frozenset):
+        # A set has no order: as it comes, its fingerprint would differ after each start.
         return sorted(json.dumps(_plain(item), sort_keys=True, default=repr) for item in value)
     if isinstance(value, PurePath):
         return str(value)

@@ -71,6 +71,7 @@ class Ledger:
         now, self.complete, self.purge = self.clock.elapsed(), complete, purge
         wanted = {item.key: item for item in desired}
         present = {state.ref: state for state in _with_implicit(documents, desired)}
+        # A refused document keeps what it had: a bad save must not delete what serves.
         frozen = {ref for ref, state in present.items() if state.refusal}
         if not complete:
             absent = {ref: state for ref, state in self.documents.items() if ref not in present}
@@ -86,6 +87,7 @@ class Ledger:
         changed |= self._part(wanted, frozen, now) | self._released(present)
         self._part_documents(present, now)
         self._remember_generations(wanted, changed)
+        # Last, because what goes is found by comparing with the set before.
         self.desired, self.documents = wanted, present
         self.pending |= {key for key in changed if key in wanted}
         self.pending &= wanted.keys()
@@ -97,6 +99,7 @@ class Ledger:
         were not known.
         """
         if not self.complete:
+            # With a source unread nobody knows what the documents still ask for.
             return set()
         now, changed = self.clock.elapsed(), set()
         for orphan in orphans:
@@ -108,6 +111,7 @@ class Ledger:
             if key in self.gone:
                 self.gone[key] = replace(self.gone[key], listed=True)
                 continue
+            # ARM's lists still name for a while what has been deleted.
             late = now < self._listed_until.get(key, 0.0)
             if late or key in self.desired or retained or (state and state.refusal):
                 continue

@@ -80,6 +80,7 @@ async def plan(
         line = await _line(ledger, kind, desired, facts)
         if key in wanted:
             if line.action in ("create", "update") and isinstance(kind, Transfers):
+                # Asked for what would be written only, because it reads the share.
                 line = replace(line, transfer=await kind.transfer(desired))
             lines.append(line)
     lines += [
@@ -130,6 +131,7 @@ async def _line(ledger: Ledger, kind: External, desired: Desired, facts: _Facts)
     except NotReadyYet as error:
         if not coming:
             return _of(desired, "wait", problem=error.message)
+        # It cannot be observed because what it refers to does not exist yet: it comes after that.
         facts.coming.add(desired.key)
         return _asking(
             _of(desired, "create", effect=f"created after {', '.join(map(str, coming))}"), desired
@@ -150,6 +152,7 @@ def _asking(line: PlanLine, desired: Desired) -> PlanLine:
 
 
 def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
+    # First, because during an operation neither the old nor the new state is seen.
     if observed.busy:
         return _of(
             desired,
@@ -162,6 +165,7 @@ def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
     if not observed.changes:
         return _of(desired, "no-op")
     effect = ", ".join(dict.fromkeys(change.effect for change in observed.changes))
+    # The first write of an adoption takes a part; who approves it approves all of it.
     if observed.origin is Origin.FOREIGN:
         return _of(
             desired,

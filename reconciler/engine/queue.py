@@ -75,6 +75,7 @@ class WorkQueue:
         when, serial = self._clock() + delay, next(self._serial)
         due = self._due.get(key)
         if due is None or when < due[0]:
+            # The former entry stays in the heap and is passed over there: a search would cost more.
             self._due[key] = (when, serial, priority, hold)
             heapq.heappush(self._heap, (when, serial, key))
             self._changed.set()

@@ -133,6 +133,7 @@ class Reconciler:
     def _as_desired(
         self, desired: Desired, observed: Observation, unready: tuple[ObjectKey, ...]
     ) -> Outcome:
+        # Somebody may have mended what no write of ours could.
         self.stalls.pop(desired.key, None)
         if unready:
             return self._wait(unready)
@@ -179,6 +180,7 @@ class Reconciler:
         event = None
         if (
             drifted(self.writer.ledger, desired, changes)
+            # Told once: it is looked at again every minute while it waits.
             and not self.writer.ledger.record(desired).drifted
         ):
             event = warning(Reason.DRIFT_FOUND, message, desired.key, desired.document, changes)
@@ -247,6 +249,7 @@ class Reconciler:
         else:
             fields = changes if observed.exists else ()
             event = normal(reason, wrote.message or message, desired.key, desired.document, fields)
+        # What needs no operation is there by now, so the next look need not wait.
         after = writer.pacing.fastest if wrote.operation else 0.0
         return replace(under_way(record, after, reason, wrote.message or message), event=event)
 

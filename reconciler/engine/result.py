@@ -84,6 +84,7 @@ def outcome_of(error: Exception, pacing: Pacing) -> Outcome:
     """The outcome for any error a kind, a reference or the loop itself raised. Only
     `ReconcileError` speaks for itself: the text of anything else may hold what nobody should read.
     """
+    # Subclasses first: an error is matched by its broadest class otherwise.
     match error:
         case NotReadyYet():
             return Outcome(Phase.WAITING, error.reason, error.message, after=error.after)
@@ -92,10 +93,16 @@ def outcome_of(error: Exception, pacing: Pacing) -> Outcome:
         case MissingElsewhere():
             return Outcome(Phase.STALLED, error.reason, error.message, after=pacing.slow)
         case TerminalError():
+            # No time to come back: the same write fails in the same way, and an edit wakes it.
             return Outcome(Phase.STALLED, error.reason, error.message)
         case Throttled(retry_after=float() | int() as seconds):
             return Outcome(
-                Phase.RETRYING, error.reason, error.message, after=float(seconds), hold=True
+                # The service's own time: a resync that came before it would be throttled as well.
+                Phase.RETRYING,
+                error.reason,
+                error.message,
+                after=float(seconds),
+                hold=True,
             )
         case SlowRetry():
             return Outcome(

@@ -74,6 +74,7 @@ class Rules:
     def _traits(self, path: Path) -> Traits:
         above = self.traits(path[:-1]) if path else Traits()
         default = _first(self.defaults, path, None)
+        # What is true of a field is true of all below it, but for how one list is matched.
         return Traits(
             key=_first(self.lists, path, None),
             whole=_any(self.whole, path),

@@ -107,6 +107,7 @@ def synced(
 def progressing(state: DocumentState, records: Iterable[ObjectRecord]) -> Mark:
     """True while the loop changes something by itself; otherwise the message says why not."""
     if refusal := state.refusal:
+        # A source on its way is progress; one that a person must put there first is not.
         waits = Status.of(refusal.waits and refusal.reason is not Reason.MISSING)
         return Mark(ConditionType.PROGRESSING, waits, refusal.reason, refusal.message)
     moving = [

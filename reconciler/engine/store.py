@@ -238,6 +238,7 @@ class Store:
             event.type,
             event.message,
         )
+        # Counted, because one cause that repeats all night would push everything else out.
         if same is not None:
             self.database.rows(
                 "UPDATE events SET count=count+1, last=?, id=(SELECT max(id)+1 FROM events)"

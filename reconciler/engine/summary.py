@@ -77,6 +77,7 @@ class Summary:
             self._ledger.store.put_conditions(document, observed, conditions)
         ready = conditions.get(ConditionType.READY)
         if ready is None or (
+            # At first nothing is ready, which is no event.
             ready.status == was_ready.status if was_ready else ready.status is not Status.TRUE
         ):
             return
@@ -172,6 +173,7 @@ class Summary:
                 failing, key=lambda record: (statements.GRAVITY.index(record.phase), record.key)
             )
             return Mark(ConditionType.READY, Status.FALSE, *statements.why_not(worst))
+        # After the failures: what is known to fail outweighs what nobody could look at.
         if blind:
             return Mark(ConditionType.READY, Status.UNKNOWN, Reason.NOT_OBSERVED, blind[0].message)
         if against := statements.against(statements.kinds_own(needed)):
@@ -213,6 +215,7 @@ class Summary:
         return ObjectRecord(
             key,
             record.document,
+            # Without phase and reason, which spoke of the object before the change.
             exists=record.exists,
             usable=record.usable,
             drifted=record.drifted,

@@ -31,6 +31,7 @@ def agreement(
         return Mark(CONDITION, Status.UNKNOWN, Reason.SCALED_TO_ZERO, "no replica runs")
     if not replicas or not catalogue:
         return Mark(CONDITION, Status.UNKNOWN, Reason.NOT_OBSERVED, "no replica has reported yet")
+    # In the order of how little is known: a silent replica may serve anything.
     missing = [replica.name for replica in replicas if replica.name not in reports]
     if missing:
         return Mark(
@@ -43,6 +44,7 @@ def agreement(
     torn = [f"{report.replica}: {report.unreadable}" for report in mine if report.unreadable]
     if torn:
         return Mark(CONDITION, Status.UNKNOWN, Reason.REPORT_UNREADABLE, "; ".join(torn[:3]))
+    # Worse than an adapter that is not there yet: callers had it and now get 404.
     lost = [
         f"{report.replica} serves no version of {adapter.name}{_why(adapter.message)}"
         for report in mine
@@ -75,6 +77,7 @@ def _problems(report: ReplicaReport, catalogue: CatalogueOutputs) -> Iterator[st
         (report.epoch or 0, report.generation or 0),
         (catalogue.epoch, catalogue.generation),
     )
+    # What it says of its adapters is about a catalogue that is no longer wanted.
     if seen < wanted:
         yield f"{report.replica} has seen catalogue {seen[1]} of {wanted[1]}"
         return
@@ -108,6 +111,7 @@ def _same(one: str | None, other: str) -> bool:
 
 def proof(reports: Mapping[str, ReplicaReport]) -> Mark | None:
     """Do the loaded adapters change the model's answers? None while nothing was tried."""
+    # Only loaded ones: an adapter on its way answers like the model and proves nothing.
     tried = [
         (r.replica, a)
         for r in reports.values()

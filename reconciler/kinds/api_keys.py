@@ -70,6 +70,7 @@ def written(
         for entry in found["properties"]["configuration"].get("secrets") or []
         if entry["name"] not in (*dropped, *wanted)
     ]
+    # A rotated key must not come back by being read from the app.
     refused = {
         PREFIX + name
         for name, value in hashes({each: values[each] for each in wanted if each in values})

@@ -75,6 +75,7 @@ def decide(
     if step.action is Action.WRITE:
         traffic = _traffic_to_the_first(spec, found, seen)
         return AppWrite(configuration, traffic, step, (*configuration, *steps, *waiting))
+    # Only the weights are configuration as well; to switch a revision is another call of ARM's.
     if configuration and step.action is not Action.SHIFT:
         return AppWrite(configuration, None, NO_STEP, configuration, steps)
     return AppWrite(configuration, None, step, (*configuration, *steps))
@@ -196,6 +197,7 @@ def _step_changes(
         )
     if step.action is Action.WRITE:
         changed = _template_changes(spec, found, "new revision")
+        # A refused template that is asked for again differs by its suffix alone.
         suffix = f"{template_rules.TEMPLATE}.revisionSuffix"
         return changed or (Change(suffix, None, spec.suffix, "new revision"),)
     fields = _template_changes(spec, found, "revision is taken out of service")

@@ -48,6 +48,7 @@ def arm_template(desired: Sequence[Desired]) -> dict[str, Any]:
         each.key: each for each in with_spec(desired, ResourceSpec) if each.key.kind in WRITTEN
     }
     apps = with_spec(by_key.values(), ContainerAppSpec)
+    # Parameters, because whoever keeps the template must not keep keys in it.
     keys = {key_parameter(app.spec.name, name): app for app in apps for name in app.spec.key_names}
     return {
         "$schema": SCHEMA,
@@ -86,6 +87,7 @@ def _resource(desired: Desired[ResourceSpec], by_key: ByKey) -> dict[str, Any]:
 def _body(desired: Desired[ResourceSpec], by_key: ByKey) -> Mapping[str, Any]:
     """The kind's own creation, with expressions in the place of what the daemon would have read."""
     spec = desired.spec
+    # These need a key or an id that exists only once another resource of the template does.
     if desired.key.kind == Kind.ENVIRONMENT:
         workspace = _id(by_key[ObjectKey(Kind.WORKSPACE, desired.key.name)])
         customer = Expression(f"reference({workspace}, '{versions.LOG_ANALYTICS}').customerId")

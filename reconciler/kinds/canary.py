@@ -64,6 +64,7 @@ def hold(
     if (
         order
         and order.asked == words
+        # A time that went through the catalogue may differ from the order's in its last digits.
         and (standing is None or order.at - standing.at.timestamp() > 0.0005)
     ):
         return _ordered(order, adapter, before)
@@ -99,6 +100,7 @@ def versions(
             if held.outcome == "Promoted"
             else own
         ), None
+    # The document did not move since the decision, so what was decided stays.
     if before and before.held and before.held.asked == held.asked:
         return before.desired, None
     return (before.last_good if before and before.last_good else own), None

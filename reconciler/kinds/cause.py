@@ -71,6 +71,7 @@ class Causes:
         reached: Sequence[Mark],
     ) -> Tale:
         """Why the service is not as desired, the gravest first."""
+        # The order is the message: what a person must act on comes before what passes by itself.
         if held:
             cause = held.cause or f"revision {held.refused} did not serve"
             state = "serves" if seen.proven else "is to serve again"

@@ -51,5 +51,6 @@ def with_common(
         rewrites=rewrites or {},
         effects=effects or {},
         absent_is_false=absent_is_false,
+        # A null in a body of ours comes from a field that the document leaves out.
         null_asks_nothing=True,
     )

@@ -75,10 +75,12 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         origin = adoption.origin_of(spec, found, self.ownership, before)
         differences = diff(adoption.asked(spec, found, origin), found, self.rules)
         self._refuse_immutable(spec, differences)
+        # Azure shows the old revision as the newest until the write has ended.
         if (state := self.state(found)) not in SETTLED:
             return _busy(state, before, origin)
         hold = Hold.on(found) if origin is not Origin.FOREIGN else None
         aim = await aim_at(self.arm, spec, hold)
+        # What belongs to the refused version must not reach the one that serves.
         if aim.held:
             differences = tuple(change for change in differences if change.path not in GOES_ALONG)
         seen = await self._look(aim.spec, found, origin, facts, before)
@@ -90,6 +92,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         reached = await self._reached(aim.spec, found, seen)
         if any(mark.status is Status.FALSE for mark in reached):
             self.looks.turns.hurry(spec.service)
+        # Last, because it reads logs, and only what does not serve needs them.
         tale = await self.causes.tale(aim.spec, found, seen, step, verdict, aim.held, reached)
         head = replace(
             head,
@@ -136,6 +139,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             return Verdict(failed=BY_PERSON, instead=instead)
         if not verdict.failed:
             return verdict
+        # Whoever reads the cause is to find the lines that made it.
         place = f"{aim.spec.place}: " if aim.spec.place else ""
         failed = f"{place}{verdict.failed}"
         words = await self.causes.of_failure(failed, aim.spec, found, seen)

@@ -55,6 +55,7 @@ class Garbage:
         """
         share, now = self.shares.open(ref), self.arm.time.now()
         engines = [path async for path in _below(share, "services", 2)]
+        # One text in which a path is searched: a field unknown here may name it too.
         named = "\n".join(
             [*_wanted(desired), *await self._running(), *await _catalogues(share, engines)]
         )

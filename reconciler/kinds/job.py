@@ -107,6 +107,7 @@ class Job(ArmResource[JobSpec]):
     ) -> str | None:
         spec, properties = desired.spec, body["properties"]
         environment = facts.outputs(ObjectKey(Kind.ENVIRONMENT, spec.environment), ResourceOutputs)
+        # In a secret, since a plain variable is shown to everybody who may read the job.
         secrets = (
             [{"name": TOKEN_SECRET, "value": self.arm.settings.hf_token}]
             if self.arm.settings.hf_token
@@ -172,6 +173,7 @@ class Job(ArmResource[JobSpec]):
             default=None,
         )
         start = Change(START, None, "start", "fetch")
+        # Azure starts no execution by itself when a job is made.
         if newest is None:
             return _with(seen, start, Reason.FETCHING, f"{spec.source} is to be fetched")
         line = await self._progress(spec)
@@ -196,6 +198,7 @@ class Job(ArmResource[JobSpec]):
         }
         final = FINAL.get(str(error["reason"]))
         ended = _moment(newest["properties"].get("endTime"))
+        # A failure before the job was last written says nothing about the job by now.
         if ended > given and (self.arm.time.now() - ended).total_seconds() < (
             LONG_PAUSE if final else PAUSE
         ):

@@ -56,6 +56,8 @@ class Looks:
             revisions = await self._revisions(spec)
             if revisions == before.arm.revisions and not turns.detailed(spec.service):
                 turns.looked(spec.service, reads=1)
+                # Same revisions, so the replicas are taken as they were: their lists are most of
+                # the reads.
                 return replace(before.arm, looked_at=self._now())
         revisions = await self._revisions(spec)
         replicas = await self._replicas(spec, revisions)

@@ -79,6 +79,7 @@ class PublishedFolder:
         changed = tuple(dict.fromkeys((*seen.changed, *_younger_than_manifest(seen.stamps))))
         if not seen.complete:
             return Observation(exists=False, message=f"{spec.prefix} is not published")
+        # The upload must send these again, although the share says that they are there.
         self._damaged[place] = changed
         if not changed and not seen.missing:
             self._stamps[place] = seen.stamps
@@ -112,6 +113,7 @@ class PublishedFolder:
         wanted = {path: file.sha256 for path, file in spec.tree.files.items()}
         before: Mapping[str, str] = {}
         size = spec.tree.size
+        # A plan is of use without this figure, so a share that does not answer costs only it.
         with suppress(ReconcileError):
             before = await publish.closest(self.shares.open(spec.share), spec.prefix, wanted)
             seen = await self._look(_place(spec), spec.tree)

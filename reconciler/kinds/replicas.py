@@ -251,6 +251,7 @@ class Seen:
             started_at=replica.created_time,
             message=replica.details,
         )
+        # A service of own code writes no report.
         if report is None:
             return row
         return replace(

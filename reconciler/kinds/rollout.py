@@ -143,6 +143,7 @@ def _move(
     target, leg = {wanted: 100}, None
     old = max((n for n in weights if n != wanted), key=lambda name: weights[name], default="")
     there = _named(old, revisions)
+    # Without a revision that still serves there is nobody to share the traffic with.
     if strategy == "BlueGreen" and there and there.active and weights[old]:
         leg = course.leg(wanted, weights.get(wanted, 0))
         if leg.weight < 100:

@@ -21,7 +21,7 @@ from .scope import Subject
 from .stand_in import local_azure
 
 PATIENCE = 30.0
-SETTLING, GIVING_UP = 10.0, 2
+SETTLING, GIVING_UP = 5.0, 2
 _PENDING = {
     *(
         "InProgress",

@@ -12,6 +12,7 @@ from pathlib import Path
 from .recordings import ROOT
 
 OPERATION_SECONDS = "0.4"
+SPEED = "5"  # of a replica's probes, whose ends a recording's client came late enough to see
 
 # A real process, which is all that the control plane asks of a replica: it answers on the ports
 # that the recorded images listen on.
@@ -50,6 +51,8 @@ async def local_azure(folder: Path) -> AsyncIterator[dict[str, str]]:
         "1",
         "--images",
         str(images),
+        "--speed",
+        SPEED,
     )
     facts = json.loads(await _command("start", state, *options, "-o", "json"))
     try:
