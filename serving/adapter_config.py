@@ -41,6 +41,7 @@ def judge_config(config: Mapping[str, Any]) -> Iterator[str]:
         )
     yield from _modules(config)
     rank, alpha = config.get("r"), config.get("lora_alpha")
+    # True is an int in Python, and a rank of 1 to everybody who only compares.
     if not (isinstance(rank, int) and not isinstance(rank, bool) and rank > 0):
         yield f"{CONFIG} has no positive 'r'"
     if not _finite(alpha) or not alpha:

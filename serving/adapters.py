@@ -235,6 +235,7 @@ class Adapters:
         if name in self._engine.base_names:
             raise AdapterError("NameTaken", f"{name} is the base model's own name")
         capacity = self._engine.capacity
+        # A new version takes the place of one that goes, so a full engine can still follow it.
         replaces = name in self._served and adapter is not None and wanted == adapter.desired
         if len(self._versions) + self._loading >= capacity and not replaces:
             raise AdapterError(

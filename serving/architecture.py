@@ -120,6 +120,7 @@ def architecture(name: str) -> Architecture:
     table = _table()
     entry = table["architectures"].get(name)
     if not isinstance(entry, str):
+        # False in the table: vLLM has the architecture, without LoRA. Nothing in it: unknown here.
         return Architecture(name, known=entry is False, lora=entry is not False)
     row = table["classes"][entry]
     return Architecture(

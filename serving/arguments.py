@@ -116,10 +116,12 @@ def server_environment(
         name for name in given.get("VLLM_PLUGINS", "").split(",") if name and name != "moorage"
     ]
     environment["VLLM_PLUGINS"] = ",".join([*plugins, "moorage"])
+    # Each opens vLLM to whoever can reach it, or closes it with a key that the gate does not know.
     for name in ("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "VLLM_SERVER_DEV_MODE", "VLLM_API_KEY"):
         environment.pop(name, None)
     environment.setdefault("VLLM_NO_USAGE_STATS", "1")
     environment |= nan.ENVIRONMENT | media.ENVIRONMENT | _trace_environment(given)
+    # A model in a folder must not make a start depend on the hub's answer.
     if Path(option(arguments, "--model") or "").is_dir():
         environment.setdefault("HF_HUB_OFFLINE", "1")
     if not gpu:

@@ -113,6 +113,7 @@ def _projections(config: Mapping[str, Any]) -> dict[str, Shape]:
 
     hidden, middle = number("hidden_size"), number("intermediate_size")
     heads = number("num_attention_heads")
+    # A configuration of another shape: to guess widths would refuse good adapters.
     if not (hidden and middle and heads):
         return {}
     width = number("head_dim", hidden // heads)

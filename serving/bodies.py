@@ -139,6 +139,7 @@ async def read(receive: Receive, headers: list[tuple[bytes, bytes]], limit: int)
             raise RefusedError(refuse(415, text, "unsupported_content_encoding"))
         unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
+        # For the whole body: a client that sends a byte a minute would hold a place for ever.
         async with asyncio.timeout(SECONDS):
             return await _read(receive, limit, unpack)
     except TimeoutError:

@@ -154,6 +154,7 @@ class CompileCache:
             file.flush()
             os.fsync(file.fileno())
         name = f"{self._key}-{target.digest.hexdigest()}.tar.gz"
+        # Written aside and renamed, because replicas that start meanwhile look into this folder.
         self._scratch.rename(self._shared / name)
         log.info(
             "kept the compile cache for the next start: %d files, %.1f MiB",

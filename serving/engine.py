@@ -202,6 +202,7 @@ class VllmEngine:
             )
             cards.append(card)
         call = current_call.get()
+        # Outside of a request, as when vLLM starts, there is no key that limits it.
         allowed = call.models if call is not None else None
         return ModelList(data=[card for card in cards if allowed is None or card.id in allowed])
 
@@ -243,6 +244,7 @@ class VllmEngine:
         if call is not None:
             if call.output_limit is not None and getattr(params, "max_tokens", None) is not None:
                 params.max_tokens = min(params.max_tokens, call.output_limit)
+            # Here a chat has become tokens; the gate could only estimate them from the text.
             tokens = len(prompt.get("prompt_token_ids") or ()) if isinstance(prompt, dict) else 0
             if call.prompt_limit is not None and tokens > call.prompt_limit:
                 raise _refused(
@@ -271,6 +273,8 @@ class VllmEngine:
                         call.failed |= any(one.finish_reason == "error" for one in output.outputs)
                     yield output
             except Exception as error:
+                # What the client did wrong says nothing about the adapter, and must not end its
+                # canary.
                 if call is not None and not isinstance(error, VLLMClientError):
                     call.failed = True
                 raise

@@ -101,6 +101,7 @@ class Exchange:
             await self._app(self._scope, given, _outgoing(self, send))
         except RefusedError as error:
             call.status = error.answer.status
+            # A refusal for too many requests must not use up the next one as well.
             if call.status != TOO_MANY:
                 door.keys.charge(self._key)
             answer = replace(error.answer, headers=(*error.answer.headers, *self.named()))
@@ -111,6 +112,7 @@ class Exchange:
             call.failed = True
             raise
         finally:
+            # Whatever happened: a call that is not ended would count as running for ever.
             current_call.reset(token)
             door.calls.discard(call)
             if order is not None:
@@ -143,6 +145,7 @@ class Exchange:
         if not isinstance(asked, dict):
             text = "The request body is not a JSON object."
             raise RefusedError(refuse(400, text, "invalid_body"))
+        # Azure's clients name the deployment in the path, and vLLM reads the body alone.
         if self._deployment is not None and asked.get("model") != self._deployment:
             asked["model"] = self._deployment
             body = json.dumps(asked).encode()
@@ -258,6 +261,7 @@ def _outgoing(exchange: Exchange, send: Send) -> Send:
                 *(pair for pair in message.get("headers", ()) if pair[0] != ID_HEADER),
                 *exchange.named(),
             ]
+            # Held back until its body is there, because the body is what gets translated.
             if message["status"] >= 400:
                 held.append(message)
                 return

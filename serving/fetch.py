@@ -87,6 +87,8 @@ def fetch(order: FetchOrder, meter: Meter) -> str:
             for each in work:
                 each.result()
         except BaseException:
+            # The first failure ends it: what has arrived stays, and the next execution goes on from
+            # it.
             threads.shutdown(wait=False, cancel_futures=True)
             raise
     listed = {
@@ -102,6 +104,7 @@ def fetch(order: FetchOrder, meter: Meter) -> str:
         "source": f"hf://{order.repository}@{order.revision}",
         "commit": commit,
     }
+    # Last and by a rename, because the manifest is what says that a folder is whole.
     scratch = order.folder / f"{MANIFEST}.tmp"
     scratch.write_text(json.dumps(manifest, separators=(",", ":")), encoding="utf-8")
     scratch.rename(order.folder / MANIFEST)

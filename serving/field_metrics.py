@@ -61,6 +61,7 @@ class FieldMetrics:
             ["key", "status"],
             registry=registry,
         )
+        # vLLM's own names, for dashboards that were made for it.
         self.loaded = Gauge(
             "vllm:lora_adapter_loaded",
             "1 while an adapter's weights are in memory.",

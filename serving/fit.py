@@ -174,6 +174,7 @@ def _refused(kind: Architecture, said: str, name: str) -> str:
 def _ignored(kind: Architecture, said: str, name: str, *, tower: bool) -> str:
     """What vLLM silently ignores."""
     name = name.removesuffix(".base_layer")
+    # None: the architecture is not known well enough to say, and vLLM decides.
     if kind.takes(name) is not False:
         return ""
     if kind.in_tower(name):

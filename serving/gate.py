@@ -109,6 +109,7 @@ def _closed(door: Door | None) -> Answer | None:
     retry = (b"retry-after", b"1")
     if door is None or not door.open:
         return refuse(503, "This replica is starting; try again shortly.", "starting", retry)
+    # With `Connection: close`, so that the client's next try reaches another replica.
     if door.draining:
         return refuse(
             503,

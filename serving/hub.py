@@ -118,6 +118,7 @@ class Hub:
                 raise HubError(
                     "BadAnswer", f"the hub's list of files cannot be read: {error}"
                 ) from None
+        # A pickle runs code when it is loaded, so a model without safetensors is refused.
         if not any(file.path.endswith(".safetensors") for file in files):
             raise HubError(
                 "NoWeights",
@@ -137,6 +138,8 @@ class Hub:
                 with self._open(url, {"Range": f"bytes={offset}-"} if offset else {}) as answer:
                     if offset and answer.status != 206:
                         raise HubError(
+                            # A whole answer after a part would be written behind it, and spoil the
+                            # file.
                             "NoRanges",
                             f"the hub does not go on with {file.path} from byte {offset}",
                         )
@@ -147,6 +150,7 @@ class Hub:
                 reason = error
             else:
                 reason = OSError("the connection ended early")
+            # A download that advances may break any number of times: large models meet many breaks.
             failures = 0 if offset > before else failures + 1
             if offset < file.size and failures >= TRIES:
                 raise HubError(
@@ -174,6 +178,7 @@ class Hub:
                     2.0**attempt,
                 )
             if attempt < TRIES - 1:
+                # Retry-After of a hub may be an hour, and the job has a limit of its own.
                 time.sleep(min(pause, 60.0))
         raise refused
 

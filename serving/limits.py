@@ -98,6 +98,7 @@ def _faults(asked: Mapping[str, Any], path: str, bounds: Bounds) -> Iterator[sch
         for name, why in _CLOSED.items()
         if asked.get(name) and name not in limits.opened
     )
+    # Embeddings generate nothing; the limits of answers would refuse good requests.
     if path not in GENERATING:
         yield from _too_many("input", _count(asked.get("input")), EMBEDDING_INPUTS, "inputs")
         return

@@ -57,6 +57,7 @@ class LocalCopies:
             self._check_space(scratch, sum(size for size, _ in files.values()))
             for path, (size, sha256) in files.items():
                 _copy(source / path, scratch / path, size, sha256)
+            # Renamed when it is whole, so that a crash leaves nothing that looks like a version.
             scratch.rename(target)
         except OSError as error:
             raise AdapterError(

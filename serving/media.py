@@ -39,6 +39,7 @@ def faults(asked: Mapping[str, Any], limits: Limits) -> Iterator[BodyFault]:
                         else f"Media are fetched only from {', '.join(limits.media_domains)}."
                     )
                     yield BodyFault(name, text, "invalid_image_url")
+    # Base64 has four letters for three bytes.
     if total * 3 // 4 > limits.media_bytes:
         text = f"The request holds more than {limits.media_bytes} bytes of media."
         yield BodyFault("messages", text, "image_too_large")

@@ -91,6 +91,7 @@ def _match(keys: list[str], modules: list[str]) -> dict[str, list[str]]:
                 " can make matching endless; write the modules' names instead"
             )
     try:
+        # In a process of its own, because Python cannot stop a regular expression that runs away.
         done = subprocess.run(
             [sys.executable, "-I", "-c", _PROGRAM],
             input=json.dumps([keys, modules]),

@@ -101,6 +101,7 @@ def _checked(
     problems = [*_links(folder), *judge_config(config), *_rank_limits(ranks, max_rank)]
     problems += [*_too_large(size), *_few(_strangers(others, folder))]
     if not problems:
+        # Cheap looks first, and each builds on what the one before has found in order.
         problems += _few(judge_pairs(modules.values(), config))
     if not problems and base is not None:
         known = _base(base)

@@ -71,6 +71,7 @@ def judge(prompts: Sequence[Trial], floor: float = FLOOR) -> Proof:
     measured = [(bases, run) for bases, run in prompts if run and bases and all(bases)]
     if not measured:
         return Proof("Unproven", "vLLM gave no log-probabilities")
+    # The same prompt twice differs a little, by the order of sums in a batch.
     noise = max(
         (distance(*pair) for bases, _ in measured for pair in combinations(bases, 2)), default=0.0
     )

@@ -68,6 +68,7 @@ class ReadAhead:
             log.warning("the weights are not read ahead: %s", error)
             return
         free = free_memory()
+        # Beyond that the cache drops the first bytes before vLLM reads them: all is read twice.
         if total > _ROOM * free:
             log.info(
                 "the weights are not read ahead: %d MiB, and %d MiB are free",

@@ -18,6 +18,7 @@ def main() -> int:
     from serving.processes import die_with_parent
 
     die_with_parent()
+    # After `die_with_parent`: this import takes seconds, and the parent may die meanwhile.
     import vllm
 
     if vllm.__version__.partition("+")[0] not in SUPPORTED_VLLM:

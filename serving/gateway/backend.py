@@ -112,6 +112,7 @@ class Backend:
             UnavailableError: it cannot start, the line is full, or it is not awake in time.
         """
         self.asked_at = _now()
+        # Nobody passes those who already wait.
         if self.up and not len(self.line):
             return
         if fault := self.fault:

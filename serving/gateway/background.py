@@ -103,6 +103,7 @@ class Background:
             body=body,
         )
         try:
+            # On the share before the caller hears of it, or a restart would forget its id.
             await self._in(partial(self._files.create, stored))
         except OSError:
             log.exception("a response in the background cannot be stored")
@@ -186,6 +187,7 @@ class Background:
         """Make the response, whatever it takes; when this gateway ends, another goes on."""
         used = 0
         try:
+            # The day includes the wait for a turn, because the caller counts from its request.
             async with asyncio.timeout(DAY), self._turn(stored):
                 for left in reversed(range(_TRIES)):
                     try:
@@ -212,6 +214,7 @@ class Background:
             BackgroundFailure: the service refuses the request, or cannot start.
             aiohttp.ClientError, ConnectionError: the answer was cut.
         """
+        # What an earlier try wrote is dropped: a reader must not get two answers in one.
         await self._in(partial(self._files.begin, stored.id))
         writer = EventWriter(stored)
         await self._append(stored, writer.opening())

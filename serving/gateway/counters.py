@@ -45,6 +45,7 @@ class _Collector:
             awake.add_metric((service.name,), service.state == "ready")
         yield held
         yield awake
+        # Quantiles need two values.
         if len(self._errors) > 1:
             cuts = statistics.quantiles(self._errors, n=20, method="inclusive")
             error = GaugeMetricFamily(

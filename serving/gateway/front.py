@@ -156,6 +156,7 @@ class Front:
         """Raises RefusedError."""
         errand, service, order = await self._errand(asked, routes, caller)
         extra += _text(self._world.callers.left(caller))
+        # Set before anything is sent, because a stream's headers go out while it still waits.
         errand.extra = extra
         if in_background(errand.asked, asked.path):
             return await self._responses.take(

@@ -130,6 +130,8 @@ class Passage:
                     backend.answered()
                     return opened
             except NotReachedError as error:
+                # Only what may have reached the service: a request that kills each replica must
+                # end.
                 deaths += error.sent
             tries += 1
             backend.lost()
@@ -203,6 +205,8 @@ class Passage:
             while not (await asyncio.wait({opening}, timeout=pause))[0]:
                 pause = self._patience.comments
                 if out is None:
+                    # From here on the status cannot change; a failure becomes an event of the
+                    # stream.
                     out = await self._prepared(request, 200, self._waiting_headers())
                 await out.write(comment(self._news()))
             opened = opening.result()

@@ -45,6 +45,7 @@ class Records:
                     file.seek(end - 1)
                     cut = file.read(1) != b"\n"
                 file.write(b"\n" * cut + b"".join(texts))
+                # On the disk before it returns, because the caller then forgets these lines.
                 file.flush()
                 os.fsync(file.fileno())
 

@@ -73,8 +73,11 @@ class Upstreams:
                     service.endpoint.rstrip("/") + path,
                     data=body,
                     headers={**headers, **self._key},
+                    # A redirect would carry the key and the prompt to a host that the routes do not
+                    # name.
                     allow_redirects=False,
                 )
+        # No connection, so nothing was sent and it can be sent anew without harm.
         except aiohttp.ClientConnectorError as error:
             raise NotReachedError(f"{type(error).__name__}", sent=False) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
