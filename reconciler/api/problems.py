@@ -22,6 +22,15 @@ class Problem(NamedTuple):
         text = f"{self.message}; {self.hint}" if self.hint else self.message
         return f"{self.file}:{self.line}:{self.column}: {text}"
 
+    def as_value(self) -> dict[str, str | int]:
+        """The problem as JSON output shows it."""
+        place: dict[str, str | int] = {
+            "file": str(self.file),
+            "line": self.line,
+            "column": self.column,
+        }
+        return {**place, "message": self.message, "hint": self.hint}
+
 
 class ManifestError(Exception):
     """A manifest that cannot be used. `problems` are all that was found, by place; printed one a

@@ -4,13 +4,14 @@ save and a replica; the other commands are in adapter_versions.py.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reconciler.cli import adapter_versions
+from reconciler.cli.context import Output
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
@@ -52,9 +53,7 @@ def check(
             help="The engine's max-lora-rank (default: the highest vLLM takes).", metavar="RANK"
         ),
     ] = 0,
-    output: Annotated[
-        str, typer.Option("--output", "-o", help="text or json", metavar="FORMAT")
-    ] = "text",
+    output: Output = "text",
 ) -> None:
     """Say whether vLLM can serve an adapter. Needs no GPU and changes nothing. Exit code 2 with a
     sentence for each reason why not.
@@ -62,8 +61,7 @@ def check(
     from reconciler.api.engine_flags import LORA_RANKS, MAX_LORA_RANK
     from serving.preflight import check_adapter, model_fault
 
-    if output not in ("text", "json"):
-        raise CommandError(f"--output must be text or json, not {output!r}", Exit.INVALID)
+    as_json = check_output(output)
     if max_rank and max_rank not in LORA_RANKS:
         raise CommandError(
             f"--max-rank must be one of {', '.join(map(str, LORA_RANKS))}, not {max_rank}",
@@ -76,12 +74,15 @@ def check(
     memory = found.memory(
         max_rank or next((rank for rank in LORA_RANKS if rank >= found.rank), MAX_LORA_RANK)
     )
-    print(_json(found, memory) if output == "json" else _text(folder, found, memory, base))
+    if as_json:
+        print_value("AdapterCheck", _value(found, memory))
+    else:
+        print(_text(folder, found, memory, base))
     if found.problems:
         raise typer.Exit(Exit.INVALID)
 
 
-def _json(found: Findings, memory: int) -> str:
+def _value(found: Findings, memory: int) -> dict[str, Any]:
     shown = {
         "loadable": not found.problems,
         "problems": found.problems,
@@ -89,9 +90,12 @@ def _json(found: Findings, memory: int) -> str:
         "rank": found.rank,
         "baseModel": found.base_model,
     }
-    return json.dumps(
-        {**shown, "targetModules": found.target_modules, "bytes": found.size, "memoryBytes": memory}
-    )
+    return {
+        **shown,
+        "targetModules": found.target_modules,
+        "bytes": found.size,
+        "memoryBytes": memory,
+    }
 
 
 def _text(folder: Path, found: Findings, memory: int, base: Path | None) -> str:

@@ -16,16 +16,13 @@ from reconciler.cli.context import (
     Service,
     StateDir,
     Target,
-    check_output,
-    daemon_facts,
-    header,
     open_store,
-    print_json,
-    set_in,
-    set_value,
     writable_store,
 )
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import CommandError
+from reconciler.cli.orders import say_order, when
+from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
     from reconciler.api.outputs import AdapterOutputs
@@ -52,28 +49,35 @@ def list_adapters(
     if service and not rows:
         raise CommandError(f"No adapter of a service {service!r} has been observed on the {title}.")
     if as_json:
-        value = {"target": title, "set": set_value(set_in(store)), "adapters": rows}
-        print_json(value, "AdapterList")
+        print_value("AdapterList", {"adapters": rows}, Subject(title, set_in(store)))
     else:
-        _show(rows, header(title, set_in(store)))
+        _show(rows, str(Subject(title, set_in(store))))
 
 
 def promote(
-    service: Service, name: Name, target: Target = None, state_dir: StateDir = None
+    service: Service,
+    name: Name,
+    target: Target = None,
+    state_dir: StateDir = None,
+    output: Output = "text",
 ) -> None:
     """Promote the canary of an adapter now. After a rollback by hand, return to the version that
     the document asks for.
     """
-    _order("promote", service, name, target, state_dir)
+    _order("promote", service, name, target, state_dir, as_json=check_output(output))
 
 
 def rollback(
-    service: Service, name: Name, target: Target = None, state_dir: StateDir = None
+    service: Service,
+    name: Name,
+    target: Target = None,
+    state_dir: StateDir = None,
+    output: Output = "text",
 ) -> None:
     """Roll the canary of an adapter back now. Without a canary, return to the version that was good
     before. The decision holds until the document changes.
     """
-    _order("rollback", service, name, target, state_dir)
+    _order("rollback", service, name, target, state_dir, as_json=check_output(output))
 
 
 def _order(
@@ -82,6 +86,8 @@ def _order(
     name: str,
     target: Target,
     state_dir: StateDir,
+    *,
+    as_json: bool,
 ) -> None:
     from reconciler.api.resources import Order
     from reconciler.sources.orders import give_order
@@ -96,13 +102,16 @@ def _order(
         )
     if problem := _pointless(action, row):
         raise CommandError(f"adapter {name} of {service}: {problem}")
-    key = readable.target
+    key, subject = readable.target, Subject(title, set_in(readable))
     readable.close()
     with writable_store(folder, key) as store:
         give_order(store, service, name, Order(action, row["asked"], _after(row["held"])))
-    when = "at once" if daemon_facts(folder)["running"] else "when it runs; none does now"
-    print(f"{action} {name} of {service} on the {title}: the daemon acts on it {when}")
-    _show_patch(action, row)
+    source = _agreeing(action, row)
+    details = {"document": f"InferenceService/{service}", "adapter": name, "source": source}
+    sentence = f"{action} {name} of {service} on the {title}: the daemon acts on it {when(folder)}"
+    if source:
+        sentence += "\n" + _patch(row, source)
+    say_order(f"adapter {action}", details, sentence, subject, folder, as_json=as_json)
 
 
 def _after(held: Mapping[str, Any] | None) -> float:
@@ -125,22 +134,20 @@ def _pointless(action: str, row: Mapping[str, Any]) -> str:
     return "" if trial or row["lastGood"] else "there is no version to go back to"
 
 
-def _show_patch(action: str, row: Mapping[str, Any]) -> None:
-    """The edit after which the document agrees with the order; the order holds until then."""
+def _agreeing(action: str, row: Mapping[str, Any]) -> str | None:
+    """The source with which the document agrees with the order; None where it agrees already."""
     canary = row["documentCanary"]
-    if action == "promote" and canary is None:
-        return
-    source = (
-        canary["source"]
-        if action == "promote"
-        else row["source"]
-        if canary
-        else f"share://{row['lastGoodPath']}"
-    )
-    print("This decision holds until the document changes. To make the document agree with it:\n")
-    print(
+    if action == "promote":
+        return str(canary["source"]) if canary else None
+    return str(row["source"]) if canary else f"share://{row['lastGoodPath']}"
+
+
+def _patch(row: Mapping[str, Any], source: str) -> str:
+    """The edit after which the document agrees with the order; the order holds until then."""
+    return (
+        "This decision holds until the document changes. To make the document agree with it:\n\n"
         f"spec:\n  adapters:\n    - name: {row['name']}\n      source: {source}"
-        + ("   # and remove canary" if canary else "")
+        + ("   # and remove canary" if row["documentCanary"] else "")
     )
 
 

@@ -49,6 +49,7 @@ from reconciler.cli import (
     validate,
     wait,
 )
+from reconciler.cli.envelope import print_error, wants_json
 from reconciler.cli.exits import CommandError, Exit, words
 from reconciler.cli.terminal import guarded
 
@@ -155,28 +156,37 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    as_json = wants_json(arguments)
     try:
         code = app(list(arguments), prog_name="moorage", standalone_mode=False)
         return code if isinstance(code, int) else Exit.DONE
     except CommandError as error:
-        print(error, file=sys.stderr)
-        return error.code
+        return _fail(str(error), error.code, as_json=as_json)
     except TyperException as error:
+        if as_json:
+            return _fail(error.format_message(), Exit.INVALID, as_json=True)
         show = getattr(error, "show", None)  # usage errors show the usage as well
         show() if show else print(error, file=sys.stderr)
         return Exit.INVALID
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
-        return Exit.INTERRUPTED
+        return _fail("interrupted", Exit.INTERRUPTED, as_json=as_json)
     except BrokenPipeError:
         # The reader closed the pipe (`moorage events | head`), which is no error.
         sys.stderr.close()
         return Exit.DONE
     except Exception as error:  # noqa: BLE001 - no traceback ever reaches a user
-        return _known(error)
+        return _known(error, as_json=as_json)
 
 
-def _known(error: Exception) -> int:
+def _fail(message: str, code: int, reason: str | None = None, *, as_json: bool) -> int:
+    """Say the sentence, for a program also as a value on standard output."""
+    if as_json:
+        print_error(message, code, reason)
+    print(message, file=sys.stderr)
+    return code
+
+
+def _known(error: Exception, *, as_json: bool) -> int:
     """The sentence for an error that a command did not handle. Any other error is a defect: its
     text goes to the log, and the user reads one sentence.
     """
@@ -185,21 +195,24 @@ def _known(error: Exception) -> int:
     from reconciler.settings import SettingsError
     from reconciler.sources.identity import NoIdentityError
 
-    if isinstance(error, ManifestError | SettingsError | NoIdentityError):
+    if isinstance(error, ManifestError):
+        if as_json:
+            print_error(str(error), Exit.INVALID, problems=[p.as_value() for p in error.problems])
         print(error, file=sys.stderr)
         return Exit.INVALID
+    if isinstance(error, SettingsError | NoIdentityError):
+        return _fail(str(error), Exit.INVALID, as_json=as_json)
     if isinstance(error, ReconcileError):
-        print(f"{error.reason}: {error.message}", file=sys.stderr)
-        return Exit.HUMAN if isinstance(error, WaitingForHuman) else Exit.FAILED
+        code = Exit.HUMAN if isinstance(error, WaitingForHuman) else Exit.FAILED
+        said = f"{error.reason}: {error.message}"
+        return _fail(said, code, str(error.reason), as_json=as_json)
     if isinstance(error, OSError) and error.filename is not None:
-        print(f"{error.filename}: {words(error)}", file=sys.stderr)
-        return Exit.FAILED
+        return _fail(f"{error.filename}: {words(error)}", Exit.FAILED, as_json=as_json)
     from reconciler.logs import keep_traceback
 
     where = keep_traceback(error)
-    print(
+    said = (
         f"Moorage met an error it does not know ({type(error).__name__}); the details are in"
-        f" {where}",
-        file=sys.stderr,
+        f" {where}"
     )
-    return Exit.FAILED
+    return _fail(said, Exit.FAILED, as_json=as_json)

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reconciler.cli import plan_file
 from reconciler.cli.context import (
+    Output,
     StateDir,
     Target,
     Yes,
@@ -21,10 +23,15 @@ from reconciler.cli.context import (
     settings_of,
     writable_store,
 )
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
     from reconciler.engine.plan import PlanLine
+    from reconciler.engine.waiting import Waiting
+
+QUESTION = "Go ahead?", "This would approve what is listed."
 
 
 def approve(
@@ -38,26 +45,41 @@ def approve(
     yes: Yes = False,
     target: Target = None,
     state_dir: StateDir = None,
+    output: Output = "text",
 ) -> None:
-    """Approve what waits for a person, once."""
+    """Approve what waits for a person, once. With -o json it does not ask: -y says that it may."""
     from reconciler.engine.waiting import waiting
     from reconciler.sources.policy import grant
 
+    as_json = check_output(output)
     if document and Path(document).is_file():
-        _approve_plan(Path(document), target, state_dir, yes=yes)
+        _approve_plan(Path(document), target, state_dir, yes=yes, as_json=as_json)
         return
     store, title, folder = open_store(target, state_dir)
     if store is None:
         raise CommandError("Nothing is known to wait for approval.", Exit.FAILED)
     found = waiting(store, document)
-    key = store.target
+    key, subject = store.target, Subject(title, set_in(store))
     store.close()
     if not found:
         raise CommandError(
             f"Nothing waits for approval{' of ' + document if document else ''} on the {title}.",
             Exit.FAILED,
         )
-    print(f"target: {title}")
+    if not as_json:
+        _show(found, subject)
+    _agree(yes=yes, as_json=as_json)
+    with writable_store(folder, key) as writable:
+        grant(writable, found, time.time())
+    approved = [
+        *({"object": str(record.key), "action": "end"} for each in found for record in each.ends),
+        *({"object": str(each.document), "action": "change"} for each in found if each.manual),
+    ]
+    _done(approved, subject, as_json=as_json)
+
+
+def _show(found: Sequence[Waiting], subject: Subject) -> None:
+    subject.show()
     for record in (record for each in found for record in each.ends):
         print(f"- {record.message or record.key}")
         if endpoint := record.outputs.get("endpoint"):
@@ -65,14 +87,25 @@ def approve(
     for each in found:
         if each.manual:
             print(f"~ {each.document}: changes of generation {each.generation}")
+
+
+def _agree(*, yes: bool, as_json: bool) -> None:
+    if as_json and not yes:
+        raise CommandError(f"{QUESTION[1]} Use -y to do it.", Exit.HUMAN)
     if not yes:
-        ask("Go ahead?", "This would approve what is listed.")
-    with writable_store(folder, key) as writable:
-        grant(writable, found, time.time())
-    print("approved; a running daemon acts on it at once")
+        ask(*QUESTION)
 
 
-def _approve_plan(path: Path, target: Target, state_dir: StateDir, *, yes: bool) -> None:
+def _done(approved: list[dict[str, Any]], subject: Subject, *, as_json: bool) -> None:
+    if as_json:
+        print_value("Approval", {"approved": approved}, subject)
+    else:
+        print("approved; a running daemon acts on it at once")
+
+
+def _approve_plan(
+    path: Path, target: Target, state_dir: StateDir, *, yes: bool, as_json: bool
+) -> None:
     """Approve what waits in a kept plan, if a plan that is made now is the same."""
     from reconciler.cli.foresight import foresee
     from reconciler.cli.plan_view import as_value, show
@@ -86,7 +119,7 @@ def _approve_plan(path: Path, target: Target, state_dir: StateDir, *, yes: bool)
             Exit.INVALID,
         )
     now = asyncio.run(foresee(settings, kept.files))
-    if moved := plan_file.moved(kept.changes, now.as_value(kept.target)["changes"]):
+    if moved := plan_file.moved(kept.changes, now.as_value()["changes"]):
         names = ", ".join(moved[:5]) + (f" and {len(moved) - 5} more" if len(moved) > 5 else "")
         raise CommandError(
             f"{path} is out of date: something else would be done now to {names}."
@@ -94,15 +127,16 @@ def _approve_plan(path: Path, target: Target, state_dir: StateDir, *, yes: bool)
         )
     if not now.waiting:
         raise CommandError(f"Nothing in {path} waits for approval.")
-    show(now.lines, settings.target_title)
-    for line in now.waiting:
-        if stops := _stops(as_value(line)["class"], line):
-            print(stops)
-    if not yes:
-        ask("Go ahead?", "This would approve what is listed.")
+    if not as_json:
+        show(now.lines, now.subject)
+        for line in now.waiting:
+            if stops := _stops(as_value(line)["class"], line):
+                print(stops)
+    _agree(yes=yes, as_json=as_json)
     with writable_store(settings.daemon_dir, now.key) as writable:
         plan_file.grant(writable, now, time.time())
-    print("approved; a running daemon acts on it at once")
+    approved = [{"object": str(each.key), "action": each.action} for each in now.waiting]
+    _done(approved, now.subject, as_json=as_json)
 
 
 def _stops(impact: str, line: PlanLine) -> str:

@@ -12,14 +12,12 @@ from reconciler.cli.context import (
     Service,
     StateDir,
     Target,
-    check_output,
     open_store,
-    print_json,
-    set_in,
-    set_value,
     settings_of,
 )
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
     from reconciler.engine.store import Store
@@ -70,14 +68,14 @@ def client(
     if not chosen:
         raise CommandError(f"{service} runs its own code; only --for curl is known for it.")
     if as_json:
-        head = {"target": title, "set": set_value(set_in(store)), "service": service}
         facts: dict[str, Any] = {
+            "service": service,
             "endpoint": access.endpoint,
             "models": list(access.models),
             "caFile": access.ca or None,
         }
         texts = {each: write(access) for each, write in chosen.items()}
-        print_json({**head, **facts, "clients": texts}, "Client")
+        print_value("Client", {**facts, "clients": texts}, Subject(title, set_in(store)))
         return
     for each, write in chosen.items():
         if not kind:

@@ -4,11 +4,10 @@ declared here once; `place` says what is meant where an option is left out.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +16,7 @@ import typer
 
 from reconciler.cli.exits import CommandError, Exit, words
 from reconciler.cli.place import NAMES, documents_near, expanded, state_near, state_of
+from reconciler.cli.subject import set_in
 
 if TYPE_CHECKING:
     from reconciler.api.manifest import Manifest
@@ -35,7 +35,6 @@ def _services(incomplete: str) -> list[str]:
     return []
 
 
-API_VERSION = "moorage.dev/v1alpha1"
 Files = Annotated[
     list[Path] | None,
     typer.Option(
@@ -158,28 +157,6 @@ def open_store(target: str | None, state_dir: Path | None) -> tuple[Store | None
     return store, title, folder
 
 
-def set_in(store: Store | None) -> DocumentSet | None:
-    """The set of documents whose state is in the store."""
-    from reconciler.sources import sets
-
-    return sets.last(store) if store else None
-
-
-def header(title: str, documents: DocumentSet | None) -> str:
-    """The first line of a command's text: which target and which documents it speaks of."""
-    if documents is None:
-        near = ", ".join(_near_path(file.absolute()) for file in documents_near())
-        return f"target: {title}" + (f"   documents: {near} (not run yet)" if near else "")
-    files = ", ".join(_near_path(file) for file in documents.files)
-    return f"target: {title}   documents: {files} (set {documents.identity.id})"
-
-
-def _near_path(path: Path) -> str:
-    here = Path.cwd()
-    near = path.relative_to(here) if path.is_relative_to(here) else path
-    return "this folder" if near == Path() else str(near)
-
-
 def _remembered(daemons: Path) -> DocumentSet | None:
     """The set that was last run from a state directory, whatever its target was."""
     from reconciler.engine.store import Store
@@ -228,27 +205,5 @@ def ask(question: str, otherwise: str) -> None:
     """
     if not sys.stdin.isatty():
         raise CommandError(f"{otherwise} There is no terminal to ask; use -y to do it.", Exit.HUMAN)
-    if not typer.confirm(question):
+    if not typer.confirm(question, err=True):
         raise typer.Exit(Exit.HUMAN)
-
-
-def check_output(output: str) -> bool:
-    """True for json; exit code 2 for anything but text and json."""
-    if output not in ("text", "json"):
-        raise CommandError(f"--output must be text or json, not {output!r}", Exit.INVALID)
-    return output == "json"
-
-
-def print_json(value: Mapping[str, Any], kind: str = "") -> None:
-    """Print a value as JSON. With `kind` it gets the envelope that docs/status.md describes."""
-    print(json.dumps({**(envelope(kind) if kind else {}), **value}, indent=2, default=str))
-
-
-def envelope(kind: str) -> dict[str, str]:
-    """What every JSON output of that kind begins with."""
-    return {"apiVersion": API_VERSION, "kind": kind}
-
-
-def set_value(documents: DocumentSet | None) -> dict[str, Any] | None:
-    """The set of documents in the envelope of JSON output."""
-    return documents.as_value() if documents else None

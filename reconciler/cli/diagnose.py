@@ -18,12 +18,11 @@ from reconciler.cli.context import (
     StateDir,
     Target,
     documents_of,
-    header,
     open_store,
-    set_in,
     settings_of,
 )
 from reconciler.cli.exits import CommandError
+from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,7 +49,7 @@ def diagnose(
     store, title, folder = open_store(target, state_dir)
     sections: list[tuple[str, Callable[[], str]]] = [
         ("Versions", _versions),
-        ("Target and documents", lambda: header(title, set_in(store))),
+        ("Target and documents", lambda: str(Subject(title, set_in(store)))),
         ("Settings", _settings),
         ("Documents", _documents),
         ("Status", lambda: _status(target, state_dir, service)),
@@ -133,14 +132,14 @@ def _status(target: Target, state_dir: StateDir, service: str) -> str:
     from reconciler.cli.status import read
     from reconciler.cli.status_text import lines_of
 
-    value, heading = read(target, state_dir)
+    value, subject = read(target, state_dir)
     if service:
         value["documents"] = [
             each
             for each in value["documents"]
             if each["kind"] != "InferenceService" or each["name"] == service
         ]
-    return "\n".join(line.plain for line in lines_of(value, heading, None))
+    return "\n".join(line.plain for line in lines_of(value, str(subject), None))
 
 
 def _events(store: Store | None, service: str) -> str:

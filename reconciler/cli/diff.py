@@ -17,16 +17,16 @@ from reconciler.cli.context import (
     Output,
     StateDir,
     Target,
-    check_output,
     documents_of,
     manifest_of,
-    print_json,
     settings_of,
 )
+from reconciler.cli.envelope import check_output, print_bare, print_value
 from reconciler.cli.exits import CommandError, Exit, words
 
 if TYPE_CHECKING:
     from reconciler.cli.drift import Drift
+    from reconciler.cli.subject import Subject
     from reconciler.engine.diff import Comparison
     from reconciler.engine.plan import PlanLine
     from reconciler.engine.rules import Rules
@@ -82,7 +82,7 @@ def _of_bodies(kind: str, asked: Path, found: Path, *, as_json: bool) -> bool:
     rules = _rules_of(kind)
     comparison = compare(_body(asked), _body(found), rules)
     if as_json:
-        print_json(_as_value(comparison))
+        print_bare(_as_value(comparison))
     else:
         _show(comparison)
     return bool(comparison.changes)
@@ -103,9 +103,9 @@ def _of_document(
     problems = [f"{line.key}: {line.problem}" for line in stuck]
     if as_json:
         value = {"changes": changes, "problems": problems, "activityLog": drift.unread or None}
-        print_json(value, "Diff")
+        print_value("Diff", value, drift.subject)
     else:
-        show_document(changes, problems, settings.target_title, drift.unread)
+        show_document(changes, problems, drift.subject, drift.unread)
     return bool(changes)
 
 
@@ -137,12 +137,12 @@ def differences(line: PlanLine, drift: Drift) -> Iterator[dict[str, Any]]:
 
 
 def show_document(
-    changes: list[dict[str, Any]], problems: list[str], target: str, unread: str
+    changes: list[dict[str, Any]], problems: list[str], subject: Subject, unread: str
 ) -> None:
     """For people: each object, who wrote to it, and its fields."""
     from reconciler.engine.external import Change
 
-    print(f"target: {target}")
+    subject.show()
     last = None
     for each in changes:
         if each["object"] != last:

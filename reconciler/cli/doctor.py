@@ -13,13 +13,13 @@ from reconciler.cli.context import (
     Output,
     StateDir,
     Target,
-    check_output,
     documents_of,
     manifest_of,
-    print_json,
     settings_of,
 )
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import Exit
+from reconciler.cli.subject import Subject, subject_of
 
 if TYPE_CHECKING:
     from reconciler.api.manifest import Manifest
@@ -40,13 +40,15 @@ def doctor(
 
     as_json = check_output(output)
     manifest = manifest_of(file)
-    settings = settings_of(target, state_dir, documents_of(file))
+    files = documents_of(file)
+    settings = settings_of(target, state_dir, files)
+    subject = subject_of(settings, files)
     results = asyncio.run(_check(settings, manifest))
     if as_json:
         rows = [asdict(each) for each in results]
-        print_json({"target": settings.target_title, "checks": rows}, "Checkup")
+        print_value("Checkup", {"checks": rows}, subject)
     else:
-        _show(settings.target_title, results)
+        _show(subject, results)
     if any(each.grade is Grade.FAILED for each in results):
         raise typer.Exit(Exit.HUMAN)
 
@@ -59,7 +61,7 @@ async def _check(settings: Settings, manifest: Manifest) -> list[CheckResult]:
         return [result async for result in check_all(arm, manifest.documents)]
 
 
-def _show(title: str, results: list[CheckResult]) -> None:
+def _show(subject: Subject, results: list[CheckResult]) -> None:
     from reconciler.cli.checkup import Grade
     from reconciler.cli.console import Console
     from reconciler.cli.layout import hang, width_of
@@ -67,7 +69,7 @@ def _show(title: str, results: list[CheckResult]) -> None:
     styles = {Grade.OK: "green", Grade.UNKNOWN: "yellow", Grade.FAILED: "red"}
     console = Console(highlight=False)
     width = width_of(console)
-    console.print(f"target: {title}", markup=False, soft_wrap=True)
+    subject.show()
     for each in results:
         head = f"{each.grade:<8} {each.check:<11} "
         for line in hang(head, each.message, width):

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.context import Files, StateDir, Target, Yes, ask, settings_of
+from reconciler.cli.context import Files, Output, StateDir, Target, Yes, ask, settings_of
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.place import expanded
+from reconciler.cli.subject import Subject
 
 if TYPE_CHECKING:
     from reconciler.daemon import Daemon
@@ -38,12 +40,14 @@ def down(
     ] = 1800.0,
     target: Target = None,
     state_dir: StateDir = None,
+    output: Output = "text",
 ) -> None:
     """Delete what a set of documents created. The set is that of -f, or the set that was last run
-    from this state directory.
+    from this state directory. With -o json it does not ask: -y says that it may.
     """
     from reconciler.lock import Locked
 
+    as_json = check_output(output)
     files = [expanded(each) for each in file or ()]
     settings = settings_of(target, state_dir, files)
     try:
@@ -56,6 +60,7 @@ def down(
                     purge=purge_data,
                     yes=yes,
                     timeout=timeout,
+                    as_json=as_json,
                 )
             )
         )
@@ -73,10 +78,11 @@ async def _down(
     purge: bool,
     yes: bool,
     timeout: float,
+    as_json: bool,
 ) -> int:
     from reconciler import logs
     from reconciler.cli.narrator import Narrator
-    from reconciler.cli.plan_view import show
+    from reconciler.cli.plan_view import as_value, show
     from reconciler.daemon import Daemon, lock
     from reconciler.engine.result import Pacing
     from reconciler.engine.store import Store
@@ -85,10 +91,12 @@ async def _down(
     logs.configure(level="ERROR")
     store = Store.copy(settings.daemon_dir / "state.db", settings.target_key) if dry_run else None
     with lock(settings):
-        narrator = Narrator(settings, quiet=False)
+        narrator = Narrator(settings, quiet=as_json)
         pacing = Pacing(grace=0.0, slow=2.0, resync=settings.resync)
         opened = store or Store.keep(settings.daemon_dir / "state.db", settings.target_key)
         documents = _whole(files, settings, opened)
+        if not as_json:
+            print(f"documents: {documents.identity.id} ({documents.identity.source})")
         async with Daemon(
             settings,
             [],
@@ -103,17 +111,29 @@ async def _down(
                 for line in await daemon.controller.plan()
                 if line.action in ("delete", "release")
             ]
-            show([replace(line, problem="") for line in lines], settings.target_title)
-            if dry_run or not lines:
-                return Exit.DONE
-            if not yes:
-                ask(
-                    "Delete these?",
-                    f"This would delete what is listed from the {settings.target_title}.",
-                )
-            for line in lines:
-                daemon.controller.approve(line.key)
-            return await _until_gone(daemon, timeout)
+            subject = Subject(settings.target_title, documents)
+            lines = [replace(line, problem="") for line in lines]
+            if not as_json:
+                show(lines, subject)
+            code: int = Exit.DONE
+            if lines and not dry_run:
+                _agree(settings, yes=yes, as_json=as_json)
+                for line in lines:
+                    daemon.controller.approve(line.key)
+                code = await _until_gone(daemon, timeout)
+            if as_json:
+                changes = [as_value(line) for line in lines]
+                gone = code == Exit.DONE and not dry_run
+                print_value("Removal", {"changes": changes, "done": gone}, subject)
+            return code
+
+
+def _agree(settings: Settings, *, yes: bool, as_json: bool) -> None:
+    otherwise = f"This would delete what is listed from the {settings.target_title}."
+    if as_json and not yes:
+        raise CommandError(f"{otherwise} Use -y to do it.", Exit.HUMAN)
+    if not yes:
+        ask("Delete these?", otherwise)
 
 
 def _whole(files: Sequence[Path], settings: Settings, store: Store) -> DocumentSet:
@@ -135,7 +155,6 @@ def _whole(files: Sequence[Path], settings: Settings, store: Store) -> DocumentS
             " documents out to delete what they made, or leave out -f to delete the whole set.",
             Exit.INVALID,
         )
-    print(f"documents: {documents.identity.id} ({documents.identity.source})")
     return documents
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reconciler.api.loaded import Loaded
     from reconciler.api.manifest import Manifest
     from reconciler.arm.activity import Told
+    from reconciler.cli.subject import Subject
     from reconciler.engine.external import ObjectKey
     from reconciler.engine.plan import PlanLine
     from reconciler.settings import Settings
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Drift:
     """The lines of a plan that are the documents', and what the Activity Log tells of the objects
-    that differ and are resources of Azure.
+    that differ and are resources of Azure. `subject` is the set that was compared.
     """
 
     lines: tuple[PlanLine, ...]
     told: Mapping[ObjectKey, Told]
+    subject: Subject
 
     @property
     def unread(self) -> str:
@@ -57,7 +59,7 @@ async def look(settings: Settings, files: Sequence[Path], documents: Sequence[Lo
 
     resources = {kind for kind in Kind if kind.arm}
     names = {full_name(document) for document in documents}
-    async with planning(settings, files) as daemon:
+    async with planning(settings, files) as (daemon, subject):
         lines = tuple(line for line in await plan(daemon) if str(line.document) in names)
         desired = {item.key: item for item in daemon.composition.desired}
         told = {}
@@ -65,7 +67,7 @@ async def look(settings: Settings, files: Sequence[Path], documents: Sequence[Lo
             if line.changes and line.key in desired and line.key.kind in resources:
                 identity = daemon.kinds[line.key.kind].identify(desired[line.key])
                 told[line.key] = await changes_since(daemon.arm, identity.id)
-    return Drift(lines, told)
+    return Drift(lines, told, subject)
 
 
 def full_name(document: Loaded) -> str:

@@ -15,13 +15,10 @@ from reconciler.cli.context import (
     Output,
     StateDir,
     Target,
-    check_output,
-    header,
     open_store,
-    print_json,
-    set_in,
-    set_value,
 )
+from reconciler.cli.envelope import check_output, print_value
+from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
     from reconciler.cli.console import Console
@@ -47,18 +44,16 @@ def events(
 ) -> None:
     """Show what happened, latest last. Writes, drift put right, errors."""
     from reconciler.cli.console import Console
-    from reconciler.cli.layout import hang, width_of
 
     as_json = check_output(output)
-    found, title, documents = _read(target, state_dir, document, limit)
+    found, subject = _read(target, state_dir, document, limit)
     console = Console(highlight=False)
     if as_json and not watch:
         rows = [as_value(event) for event in found]
-        print_json({"target": title, "set": set_value(documents), "events": rows}, "EventList")
+        print_value("EventList", {"events": rows}, subject)
         return
     if not as_json:
-        for line in hang("", header(title, documents), width_of(console)):
-            console.print(line, markup=False, soft_wrap=True)
+        subject.show()
     seen: dict[str, int] = {}
     while True:
         fresh = [event for event in found if seen.get(_id(event)) != event.count]
@@ -68,19 +63,19 @@ def events(
         if not watch:
             return
         time.sleep(LOOK)
-        found, _, _ = _read(target, state_dir, document, limit)
+        found, _ = _read(target, state_dir, document, limit)
 
 
 def _read(
     target: Target, state_dir: StateDir, document: str, limit: int
-) -> tuple[Sequence[Event], str, Any]:
+) -> tuple[Sequence[Event], Subject]:
     store, title, _ = open_store(target, state_dir)
     if store is None:
-        return (), title, None
+        return (), Subject(title, None)
     about = [e for e in store.events() if document in ("", str(e.document), e.document.name)]
-    documents = set_in(store)
+    subject = Subject(title, set_in(store))
     store.close()
-    return about[-limit:], title, documents
+    return about[-limit:], subject
 
 
 def as_value(event: Event) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from reconciler.cli.context import Output
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 
 Word = Annotated[
@@ -13,23 +15,31 @@ Word = Annotated[
 ]
 
 
-def explain(reason: Word) -> None:
+def explain(reason: Word, output: Output = "text") -> None:
     """Say what a reason means and what to do about it."""
     from reconciler.api.reasons import AZURE, Reason
     from reconciler.arm.errors import TABLE, explain_code
 
+    as_json = check_output(output)
     ours = {str(each).casefold(): each for each in Reason}
     if found := ours.get(reason.casefold()):
-        print(f"{found}: {found.cause}")
-        print(f"what to do: {found.remedy or 'nothing'}")
+        _say(as_json, str(found), found.cause, found.remedy or "nothing")
         return
     code = reason.removeprefix(AZURE)
     if told := explain_code(code):
         loop, hint = told
-        print(f"{AZURE}{code}: Azure's own code; the loop {loop}")
-        print(f"what to do: {hint or 'read the message, which Azure wrote'}")
+        remedy = hint or "read the message, which Azure wrote"
+        _say(as_json, f"{AZURE}{code}", f"Azure's own code; the loop {loop}", remedy)
         return
     raise CommandError(_unknown(reason, [*map(str, Reason), *TABLE]), Exit.INVALID)
+
+
+def _say(as_json: bool, reason: str, cause: str, remedy: str) -> None:
+    if as_json:
+        print_value("Explanation", {"reason": reason, "cause": cause, "remedy": remedy})
+        return
+    print(f"{reason}: {cause}")
+    print(f"what to do: {remedy}")
 
 
 def _unknown(reason: str, known: list[str]) -> str:

@@ -15,9 +15,9 @@ from reconciler.cli.context import (
     Target,
     documents_of,
     manifest_of,
-    print_json,
     settings_of,
 )
+from reconciler.cli.envelope import print_bare
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def arm(file: Files = None, target: Target = None, state_dir: StateDir = None) -
             Exit.INVALID,
         )
     group = _group(composition)
-    print_json(arm_template(composition.desired))
+    print_bare(arm_template(composition.desired))
     print(f"# {_creation(group)}\n# {_deployment(group.spec.name)}", file=sys.stderr)
 
 

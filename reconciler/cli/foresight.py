@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.plan_view import as_value
+from reconciler.cli.subject import Subject
 
 if TYPE_CHECKING:
     from reconciler.daemon import Daemon
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Foreseen:
     """A plan, what each document that must be approved comes to, the key of the set's state, and
-    what container apps will cost.
+    what container apps will cost. `subject` is the set that was planned.
     """
 
     lines: tuple[PlanLine, ...]
     versions: Mapping[DocumentRef, str]
     key: str
     prices: Mapping[ObjectKey, Price]
+    subject: Subject
 
     @property
     def costs(self) -> list[str]:
@@ -45,7 +47,7 @@ class Foreseen:
         """What a person must approve."""
         return [line for line in self.lines if line.waits]
 
-    def as_value(self, target: str) -> dict[str, Any]:
+    def as_value(self) -> dict[str, Any]:
         """The plan as JSON, see docs/status.md."""
         changes = [
             {
@@ -55,28 +57,27 @@ class Foreseen:
             }
             for line in self.lines
         ]
-        return {"target": target, "changes": changes}
-
-
-async def make_plan(settings: Settings, files: Sequence[Path]) -> tuple[PlanLine, ...]:
-    """The lines of the plan."""
-    return (await foresee(settings, files)).lines
+        return {"changes": changes}
 
 
 @asynccontextmanager
 async def planning(
     settings: Settings, files: Sequence[Path], *, keep: bool = False
-) -> AsyncIterator[Daemon]:
-    """A daemon on a copy of the state, to plan with. `keep` as `foresee` has it."""
+) -> AsyncIterator[tuple[Daemon, Subject]]:
+    """A daemon on a copy of the state, to plan with, and the set that is planned. `keep` as
+    `foresee` has it.
+    """
     from reconciler.daemon import Daemon
     from reconciler.engine.store import Store
     from reconciler.sources import sets
     from reconciler.sources.identity import set_of
 
     store = Store.copy(settings.daemon_dir / "state.db", settings.target_key)
-    documents = set_of(files, settings.owner, sets.last(store), keep=keep)
+    last = sets.last(store)
+    documents = set_of(files, settings.owner, last, keep=keep)
+    known = documents if last or keep else None  # the first run gives them their identity
     async with Daemon(settings, files, store=store, documents=documents) as daemon:
-        yield daemon
+        yield daemon, Subject(settings.target_title, known, files)
 
 
 async def foresee(
@@ -89,9 +90,9 @@ async def foresee(
     from reconciler.single_run import plan
     from reconciler.sources.policy import version_of
 
-    async with planning(settings, files, keep=keep) as daemon:
+    async with planning(settings, files, keep=keep) as (daemon, subject):
         lines = await plan(daemon)
         found = {line.document: version_of(daemon.store, line.document) for line in lines}
         versions = {ref: version for ref, version in found.items() if version}
         costs = hourly(daemon.composition.desired, prices or BUILT_IN)
-        return Foreseen(lines, versions, daemon.store.target, costs)
+        return Foreseen(lines, versions, daemon.store.target, costs, subject)

@@ -9,14 +9,11 @@ from reconciler.cli.context import (
     Service,
     StateDir,
     Target,
-    check_output,
-    header,
     open_store,
-    print_json,
-    set_in,
-    set_value,
 )
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import CommandError
+from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
     from reconciler.api.outputs import AppOutputs
@@ -33,13 +30,14 @@ def history(
     as_json = check_output(output)
     store, title, _ = open_store(target, state_dir)
     app = app_of(store, service, title)
+    subject = Subject(title, set_in(store))
     rows = generations(app, notes_of(store, service) if store else {})
     if as_json:
         value = [each.as_value() for each in rows]
-        head = {"target": title, "set": set_value(set_in(store)), "service": service}
-        print_json({**head, "held": app.held, "generations": value}, "History")
+        shown = {"service": service, "held": app.held, "generations": value}
+        print_value("History", shown, subject)
         return
-    _show(header(title, set_in(store)), rows, app)
+    _show(str(subject), rows, app)
 
 
 def _show(heading: str, rows: list[Generation], app: AppOutputs) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.cli.context import Output
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def init(
     force: Annotated[
         bool, typer.Option("--force", help="Replace moorage.yaml if it exists.")
     ] = False,
+    output: Output = "text",
 ) -> None:
     """Write a commented moorage.yaml for what a folder holds. Looks for models and adapters, asks
     for what it cannot find, and creates nothing else.
@@ -50,6 +53,7 @@ def init(
     from reconciler.cli import starter
     from reconciler.cli.place import NAMES, expanded
 
+    as_json = check_output(output)
     root = expanded(folder).absolute()
     file = root / NAMES[0]
     if not root.is_dir():
@@ -71,7 +75,11 @@ def init(
     text = starter.document(_name(name, root), chosen, adapters, location, resource_group)
     _check(text, root)
     file.write_text(text, encoding="utf-8")
-    _tell(file, chosen, adapters, found)
+    if as_json:
+        served = [{"name": each, "source": source} for each, source in adapters]
+        print_value("Document", {"file": str(file), "model": chosen, "adapters": served})
+    else:
+        _tell(file, chosen, adapters, found)
 
 
 def _refuse_the_weights_themselves(found: FoundHere, root: Path) -> None:

@@ -14,20 +14,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.context import (
+    Output,
     Service,
     StateDir,
     Target,
     Yes,
     ask,
     daemon_facts,
-    open_store,
     settings_of,
     writable_store,
 )
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.subject import subject_of
 
 if TYPE_CHECKING:
     from reconciler.arm.clients import Arm
+    from reconciler.settings import Settings
 
 PATIENCE = 120.0  # seconds
 
@@ -42,21 +45,38 @@ def key(
     yes: Yes = False,
     target: Target = None,
     state_dir: StateDir = None,
+    output: Output = "text",
 ) -> None:
-    """Print an API key of a service, and nothing else. A gateway's keys have the name of its
-    container app.
+    """Print an API key of a service, and nothing else on standard output. A gateway's keys have the
+    name of its container app.
     """
+    as_json = check_output(output)
+    settings = settings_of(target, state_dir)
+    subject = subject_of(settings)
+    if not as_json:
+        subject.show(aside=True)
     if rotate:
-        _rotate(service, name, yes, target, state_dir)
-        return
-    print(asyncio.run(_read(service, name, target, state_dir)))
+        if as_json and not yes:
+            raise CommandError("This would replace the API key. Use -y to do it.", Exit.HUMAN)
+        chosen, value = _rotated(service, name, yes, settings)
+    else:
+        keys = asyncio.run(_all(service, settings))
+        chosen = key_name(keys, service, name)
+        value = keys[chosen]
+    if as_json:
+        print_value("Key", {"service": service, "name": chosen, "key": value}, subject)
+    elif value:
+        print(value)
 
 
-def _rotate(service: str, name: str, yes: bool, target: Target, state_dir: StateDir) -> None:
-    """Order another key from the daemon, and print it once Azure has it."""
+def _rotated(service: str, name: str, yes: bool, settings: Settings) -> tuple[str, str | None]:
+    """Order another key from the daemon: its name, and its value once Azure has it; None where no
+    daemon runs.
+    """
+    from reconciler.engine.store import Store
     from reconciler.sources.orders import order_rotation
 
-    keys = asyncio.run(_all(service, target, state_dir))
+    keys = asyncio.run(_all(service, settings))
     chosen = key_name(keys, service, name)
     old = keys[chosen]
     if not yes:
@@ -64,7 +84,8 @@ def _rotate(service: str, name: str, yes: bool, target: Target, state_dir: State
             f"Replace the API key {chosen} of {service}? Clients with the old key get 401.",
             f"This would replace the API key {chosen} of {service}.",
         )
-    readable, _, folder = open_store(target, state_dir)
+    folder = settings.daemon_dir
+    readable = Store.read(folder / "state.db", settings.target_key)
     if readable is None:
         raise CommandError("No documents have been run from here; the daemon replaces keys.")
     target_key = readable.target
@@ -74,9 +95,9 @@ def _rotate(service: str, name: str, yes: bool, target: Target, state_dir: State
         order_rotation(store, service, chosen, refused, time.time())
     if not daemon_facts(folder)["running"]:
         print("ordered; no daemon runs now, the next one replaces the key", file=sys.stderr)
-        return
+        return chosen, None
     deadline = time.monotonic() + PATIENCE
-    while (new := asyncio.run(_read(service, chosen, target, state_dir))) == old:
+    while (new := asyncio.run(_all(service, settings))[chosen]) == old:
         if time.monotonic() > deadline:
             raise CommandError(
                 f"The daemon has not replaced the key within {PATIENCE:.0f} s; `moorage status`"
@@ -84,27 +105,20 @@ def _rotate(service: str, name: str, yes: bool, target: Target, state_dir: State
                 Exit.TIMED_OUT,
             )
         time.sleep(1.0)
-    print(new)
+    return chosen, new
 
 
-async def _all(service: str, target: Target, state_dir: StateDir) -> dict[str, str]:
+async def _all(service: str, settings: Settings) -> dict[str, str]:
     """The API keys of a service by name."""
     from reconciler.arm.clients import Arm
     from reconciler.cli.apps import find_app
 
-    async with Arm(settings_of(target, state_dir)) as arm:
+    async with Arm(settings) as arm:
         group, app = await find_app(arm, service)
         keys = await keys_of(arm, group, str(app["name"]))
     if not keys:
         raise CommandError(f"Service {service} has no API keys: it runs its own code.")
     return keys
-
-
-async def _read(service: str, name: str, target: Target, state_dir: StateDir) -> str:
-    from reconciler.arm.clients import Arm
-
-    async with Arm(settings_of(target, state_dir)) as arm:
-        return await read_key(arm, service, name)
 
 
 async def read_key(arm: Arm, service: str, name: str) -> str:

@@ -13,7 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.context import Output
+from reconciler.cli.envelope import check_output
+from reconciler.cli.exits import CommandError
 from reconciler.cli.place import state_of
 
 faults_app = typer.Typer(
@@ -25,7 +27,6 @@ app = typer.Typer(
     help="The Azure on this machine. A separate process that speaks what Azure speaks.",
 )
 
-Output = Annotated[str, typer.Option("--output", "-o", help="text or json", metavar="FORMAT")]
 StateDir = Annotated[
     Path | None,
     typer.Option(
@@ -39,14 +40,22 @@ StateDir = Annotated[
 
 def start_local(state_dir: Path) -> Mapping[str, Any]:
     """Start the local Azure unless it runs, and return the values with which a client reaches it.
+    A new one is told, so that none begins by accident.
 
     Raises:
         CommandError: it did not start; the message is its own.
     """
+    where = folder(state_dir)
+    new = not (where / "tls").exists()
     done = _run("start", state_dir, "-o", "json")
     if done.returncode:
         raise CommandError(
             f"The local Azure did not start: {_last_line(done.stderr or done.stdout)}"
+        )
+    if new:
+        print(
+            f"A new local Azure runs in {where}; `moorage local-azure stop` stops it.",
+            file=sys.stderr,
         )
     facts: Mapping[str, Any] = json.loads(done.stdout)
     return facts
@@ -97,8 +106,7 @@ def folder(state_dir: Path) -> Path:
 
 
 def _pass_on(command: str, state_dir: Path | None, output: str, *options: str) -> None:
-    if output not in ("text", "json"):
-        raise CommandError(f"--output must be text or json, not {output!r}", Exit.INVALID)
+    check_output(output)
     line = [
         sys.executable,
         "-m",

@@ -5,22 +5,28 @@ both targets.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.cli.context import Service, StateDir, Target, settings_of
+from reconciler.cli.context import Output, Service, StateDir, Target, settings_of
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.subject import subject_of
 
 if TYPE_CHECKING:
     from reconciler.arm.clients import Arm
+    from reconciler.settings import Settings
 
+Say = Callable[[str, str, bool], None]  # replica, line, whether there are several replicas
 MOST = 300  # lines that the stream keeps
 _AGE = re.compile(r"(?P<number>\d{1,6})(?P<unit>[smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -50,13 +56,36 @@ def logs(
     ] = False,
     target: Target = None,
     state_dir: StateDir = None,
+    output: Output = "text",
 ) -> None:
     """Print the log of every replica of a service. A terminal gets lines that differ from the line
     before in numbers alone as a count; a pipe gets every line.
     """
-    wanted = LineFilter.of(since, grep)
+    as_json, wanted = check_output(output), LineFilter.of(since, grep)
+    settings = settings_of(target, state_dir)
+    subject = subject_of(settings)
     tail = MOST if since else tail
-    asyncio.run(_print(service, follow, tail, wanted, system, target, state_dir))
+    rows: list[dict[str, str]] = []
+    say: Say = _printed
+    if as_json:
+        say = _printed_as_json if follow else _kept_in(rows)
+    else:
+        subject.show(aside=True)
+    asyncio.run(_print(settings, service, follow, tail, wanted, system, say))
+    if as_json and not follow:
+        print_value("LogLines", {"service": service, "lines": rows}, subject)
+
+
+def _printed(replica: str, line: str, several: bool) -> None:
+    print(f"{replica}: {line}" if several else line, flush=True)
+
+
+def _printed_as_json(replica: str, line: str, _: bool) -> None:
+    print(json.dumps({"replica": replica, "line": line}), flush=True)
+
+
+def _kept_in(rows: list[dict[str, str]]) -> Say:
+    return lambda replica, line, _: rows.append({"replica": replica, "line": line})
 
 
 @dataclass
@@ -133,19 +162,19 @@ def _time_of(line: str) -> float | None:
 
 
 async def _print(
+    settings: Settings,
     service: str,
     follow: bool,
     tail: int,
     wanted: LineFilter,
     system: bool,
-    target: Target,
-    state_dir: StateDir,
+    say: Say,
 ) -> None:
     from reconciler.arm.clients import Arm
     from reconciler.arm.logs import event_endpoint, log_token
     from reconciler.cli.apps import find_app
 
-    async with Arm(settings_of(target, state_dir)) as arm:
+    async with Arm(settings) as arm:
         group, app = await find_app(arm, service)
         name = str(app["name"])
         if system:
@@ -164,17 +193,35 @@ async def _print(
                 f"No replica of {service} runs now, so there is no console; --system shows why."
             )
         token = await log_token(arm, group, name)
-        prefixes = len(streams) > 1
+        several = len(streams) > 1
         await asyncio.gather(
             *(
-                _one(arm, label if prefixes else "", url, token, follow, tail, replace(wanted))
+                _one(
+                    arm,
+                    url,
+                    token,
+                    follow,
+                    tail,
+                    replace(wanted),
+                    partial(_say_one, say, label, several),
+                )
                 for label, url in streams
             )
         )
 
 
+def _say_one(say: Say, replica: str, several: bool, line: str) -> None:
+    say(replica, line, several)
+
+
 async def _one(
-    arm: Arm, label: str, url: str, token: str, follow: bool, tail: int, wanted: LineFilter
+    arm: Arm,
+    url: str,
+    token: str,
+    follow: bool,
+    tail: int,
+    wanted: LineFilter,
+    say: Callable[[str], None],
 ) -> None:
     from reconciler.arm.logs import stream_logs
 
@@ -182,9 +229,9 @@ async def _one(
     fold = Fold(on=sys.stdout.isatty())
     async for line in stream_logs(arm, url, token, follow=follow, tail=tail):
         for shown in fold.lines(line) if wanted.takes(line) else ():
-            print(f"{label}: {shown}" if label else shown, flush=True)
+            say(shown)
     for shown in fold.rest():
-        print(f"{label}: {shown}" if label else shown, flush=True)
+        say(shown)
 
 
 async def containers(arm: Arm, group: str, name: str) -> list[tuple[str, str]]:

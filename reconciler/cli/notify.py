@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
-import typer
-
+from reconciler.cli.context import Output
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 
 
-def notify() -> None:
+def notify(output: Output = "text") -> None:
     """Send a test notice to the receiver in MOORAGE_NOTIFY_URL."""
     from reconciler.edges.notify import NoticeNotSentError
     from reconciler.engine.external import DocumentRef
@@ -18,6 +18,7 @@ def notify() -> None:
     from reconciler.settings import notify_settings
     from reconciler.web.notices import Notice, Occasion
 
+    as_json = check_output(output)
     receiver = receiver_of(notify_settings())
     if receiver is None:
         raise CommandError(
@@ -31,5 +32,9 @@ def notify() -> None:
         asyncio.run(receiver.send(notice, "/moorage/test", "test", now))
     except NoticeNotSentError as error:
         raise CommandError(error.message) from None
+    if as_json:
+        value = {"receiver": receiver.host, "form": receiver.form}
+        print_value("Notice", {**value, "occasions": sorted(receiver.occasions)})
+        return
     occasions = ", ".join(sorted(receiver.occasions))
-    typer.echo(f"{receiver.host} took a test notice ({receiver.form}); it is told of {occasions}")
+    print(f"{receiver.host} took a test notice ({receiver.form}); it is told of {occasions}")

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.context import StateDir, Target, daemon_facts, open_store
+from reconciler.cli.context import Output, StateDir, Target, daemon_facts, open_store
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import CommandError
+from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
     from reconciler.engine.store import Store
@@ -36,17 +38,22 @@ def open_page(
     ] = False,
     target: Target = None,
     state_dir: StateDir = None,
+    output: Output = "text",
 ) -> None:
-    """Open the page of the running daemon in a browser. Without a terminal it only prints the
-    address.
+    """Open the page of the running daemon in a browser. Without a terminal, and with -o json, it
+    only prints the address.
     """
     import webbrowser
 
+    as_json = check_output(output)
     store, title, folder = open_store(target, state_dir)
     if service and service not in _services(store):
         names = ", ".join(_services(store)) or "none"
         raise CommandError(f"There is no service {service!r} on the {title}; services: {names}.")
     address = _portal(store, service, title) if portal else _page(folder, service)
+    if as_json:
+        print_value("Page", {"address": address}, Subject(title, set_in(store)))
+        return
     print(address)
     if sys.stdout.isatty() and not print_only and not webbrowser.open(address):
         print("no browser could be started here; open the address yourself", file=sys.stderr)

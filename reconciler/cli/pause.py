@@ -9,32 +9,56 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.context import StateDir, Target, daemon_facts, open_store, writable_store
+from reconciler.cli.context import (
+    Output,
+    StateDir,
+    Target,
+    daemon_facts,
+    open_store,
+    writable_store,
+)
+from reconciler.cli.envelope import check_output
 from reconciler.cli.exits import CommandError
+from reconciler.cli.orders import say_order
+from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from reconciler.engine.external import DocumentRef
     from reconciler.engine.store import Store
 
+LATER = "; no daemon runs now, the next one acts on it"
+
 Document = Annotated[str, typer.Argument(help="KIND/NAME or NAME.", metavar="DOCUMENT")]
 
 
-def pause(document: Document, target: Target = None, state_dir: StateDir = None) -> None:
+def pause(
+    document: Document,
+    target: Target = None,
+    state_dir: StateDir = None,
+    output: Output = "text",
+) -> None:
     """Write nothing for a document until moorage resume. The daemon keeps looking and reports what
     differs; what is deployed keeps serving.
     """
     from reconciler.sources.orders import order_pause
 
-    ref, when = _tell(
-        document, target, state_dir, lambda store, ref: order_pause(store, ref, time.time())
+    said = "{ref} is paused: nothing is written for it until `moorage resume {ref.name}`{later}"
+    _tell(
+        "pause",
+        (document, target, state_dir, output),
+        lambda store, ref: order_pause(store, ref, time.time()),
+        said,
     )
-    print(f"{ref} is paused: nothing is written for it until `moorage resume {ref.name}`{when}")
 
 
-def resume(document: Document, target: Target = None, state_dir: StateDir = None) -> None:
+def resume(
+    document: Document,
+    target: Target = None,
+    state_dir: StateDir = None,
+    output: Output = "text",
+) -> None:
     """Let the daemon write for a document again after moorage pause."""
     from reconciler.sources.orders import end_pause, paused_since
 
@@ -43,45 +67,52 @@ def resume(document: Document, target: Target = None, state_dir: StateDir = None
             raise CommandError(f"{ref} is not paused.")
         end_pause(store, ref, time.time())
 
-    ref, when = _tell(document, target, state_dir, act)
-    print(f"{ref} is resumed: the daemon makes it as its document says{when}")
+    said = "{ref} is resumed: the daemon makes it as its document says{later}"
+    _tell("resume", (document, target, state_dir, output), act, said)
 
 
-def reconcile(document: Document, target: Target = None, state_dir: StateDir = None) -> None:
+def reconcile(
+    document: Document,
+    target: Target = None,
+    state_dir: StateDir = None,
+    output: Output = "text",
+) -> None:
     """Let the daemon look at a document now. It waits neither for a retry nor for the next
     resync.
     """
     from reconciler.sources.orders import order_look
 
-    ref, when = _tell(
-        document, target, state_dir, lambda store, ref: order_look(store, ref, time.time())
+    _tell(
+        "reconcile",
+        (document, target, state_dir, output),
+        lambda store, ref: order_look(store, ref, time.time()),
+        "{ref} is looked at{later}",
+        " now; `moorage events --watch` shows what comes of it",
     )
-    print(f"{ref} is looked at{when or ' now; `moorage events --watch` shows what comes of it'}")
 
 
 def _tell(
-    document: str,
-    target: Target,
-    state_dir: StateDir,
+    order: str,
+    given: tuple[str, Target, StateDir, str],
     act: Callable[[Store, DocumentRef], None],
-) -> tuple[DocumentRef, str]:
-    """Do `act` with the store of the documents; which document that was, and what to add where no
-    daemon runs.
+    sentence: str,
+    now: str = "",
+) -> None:
+    """Do `act` with the store of the documents, and say it in `sentence`, which ends in `now` or,
+    where no daemon runs, in who acts later.
     """
+    document, target, state_dir, output = given
+    as_json = check_output(output)
     readable, title, folder = open_store(target, state_dir)
     ref = _ref(readable, document, title)
     assert readable is not None
-    key = readable.target
+    key, subject = readable.target, Subject(title, set_in(readable))
     readable.close()
     with writable_store(folder, key) as store:
         act(store, ref)
-    return ref, _when(folder)
-
-
-def _when(folder: Path) -> str:
-    return (
-        "" if daemon_facts(folder)["running"] else "; no daemon runs now, the next one acts on it"
-    )
+    later = now if daemon_facts(folder)["running"] else LATER
+    said = sentence.format(ref=ref, later=later)
+    say_order(order, {"document": str(ref)}, said, subject, folder, as_json=as_json)
 
 
 def _ref(store: Store | None, document: str, title: str) -> DocumentRef:

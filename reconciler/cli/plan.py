@@ -15,13 +15,11 @@ from reconciler.cli.context import (
     Output,
     StateDir,
     Target,
-    check_output,
     documents_of,
-    envelope,
     manifest_of,
-    print_json,
     settings_of,
 )
+from reconciler.cli.envelope import check_output, envelope, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.foresight import foresee
 from reconciler.cli.plan_view import show
@@ -57,13 +55,12 @@ def plan(
     settings = settings_of(target, state_dir, files, start=True)
     table = _prices(prices)
     foreseen = asyncio.run(foresee(settings, files, keep=out is not None, prices=table))
-    value = foreseen.as_value(settings.target_title)
     if out is not None:
-        plan_file.write(out, {**envelope("Plan"), **value}, files)
+        plan_file.write(out, {**envelope("Plan", foreseen.subject), **foreseen.as_value()}, files)
     if as_json:
-        print_json(value, "Plan")
+        print_value("Plan", foreseen.as_value(), foreseen.subject)
     else:
-        show(foreseen.lines, settings.target_title)
+        show(foreseen.lines, foreseen.subject)
         for cost in foreseen.costs:
             print(cost)
     if any(line.action == "refuse" for line in foreseen.lines):

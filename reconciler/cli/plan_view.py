@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reconciler.cli.subject import Subject
     from reconciler.engine.external import Change, Transfer
     from reconciler.engine.plan import PlanLine
 
@@ -76,14 +77,14 @@ def _transfer_value(transfer: Transfer | None) -> dict[str, int] | None:
     }
 
 
-def show(lines: Sequence[PlanLine], target: str) -> None:
+def show(lines: Sequence[PlanLine], subject: Subject) -> None:
     """Print the plan for a person: a glyph, the object, its fields; and what it comes to."""
     from rich.text import Text
 
     from reconciler.cli.console import Console
 
+    subject.show()
     console = Console()
-    console.print(f"target: {target}", highlight=False)
     for line in [line for line in lines if line.action != "no-op"]:
         text = Text(f"{GLYPHS[line.action]} {line.key}", style=STYLES.get(line.action, ""))
         note = "; ".join(_notes(line))

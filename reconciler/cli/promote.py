@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.context import (
+    Output,
     Service,
     StateDir,
     Target,
-    daemon_facts,
     open_store,
     writable_store,
 )
+from reconciler.cli.envelope import check_output
 from reconciler.cli.exits import CommandError
 from reconciler.cli.history import app_of
+from reconciler.cli.orders import say_order, when
+from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
     from reconciler.api.outputs import AppOutputs
@@ -31,25 +34,33 @@ def promote(
     ] = False,
     target: Target = None,
     state_dir: StateDir = None,
+    output: Output = "text",
 ) -> None:
     """Let a rollout that pauses at a step go on to the next one."""
     from reconciler.sources.orders import order_promotion
 
+    as_json = check_output(output)
     readable, title, folder = open_store(target, state_dir)
     app = app_of(readable, service, title)
     assert readable is not None
-    key = readable.target
+    key, subject = readable.target, Subject(title, set_in(readable))
     readable.close()
     weight = _weight(app, service)
     with writable_store(folder, key) as store:
         revision = str(app.asked_revision)
         order_promotion(store, service, revision, ALL if full else weight, time.time())
-    when = "at once" if daemon_facts(folder)["running"] else "when it runs; none does now"
     whither = "all of it" if full else "its next step"
-    print(
+    details = {
+        "document": f"InferenceService/{service}",
+        "revision": revision,
+        "trafficWeight": weight,
+        "full": full,
+    }
+    sentence = (
         f"promote {service} on the {title}: {revision} has {weight} % of the traffic and goes on to"
-        f" {whither}; the daemon acts on it {when}"
+        f" {whither}; the daemon acts on it {when(folder)}"
     )
+    say_order("promote", details, sentence, subject, folder, as_json=as_json)
 
 
 def _weight(app: AppOutputs, service: str) -> int:

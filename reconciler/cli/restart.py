@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from reconciler.cli.context import Service, StateDir, Target, Yes, ask, settings_of
+from reconciler.cli.context import Output, Service, StateDir, Target, Yes, ask, settings_of
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.subject import subject_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from reconciler.arm.clients import Arm
     from reconciler.settings import Settings
 
 LOOK = 1.0
+T = TypeVar("T")
 SAY = 15.0  # seconds between two lines about the same wait
 HELD = 240.0  # seconds after which Azure cuts a request off
 
@@ -33,17 +36,26 @@ def restart(
     timeout: Timeout = 1800.0,
     target: Target = None,
     state_dir: StateDir = None,
+    output: Output = "text",
 ) -> None:
     """Restart the replicas of a service and wait until they are ready. No new revision comes of it;
     requests fail while no replica is ready.
     """
-    settings = settings_of(target, state_dir)
+    as_json, settings = check_output(output), settings_of(target, state_dir)
     if settings.asks_first and not yes:
+        if as_json:
+            raise CommandError(
+                f"This would restart the replicas of {service}. Use -y to do it.", Exit.HUMAN
+            )
         ask(
             f"Restart the replicas of {service} on the {settings.target_title}?",
             f"This would restart the replicas of {service} on the {settings.target_title}.",
         )
-    asyncio.run(_within(_restart(settings, service), timeout, f"{service} was restarted and"))
+    work = _restart(settings, service, _quiet if as_json else _say)
+    revisions, seconds = asyncio.run(_within(work, timeout, f"{service} was restarted and"))
+    if as_json:
+        value = {"service": service, "revisions": revisions, "seconds": seconds}
+        print_value("Restart", value, subject_of(settings))
 
 
 def warm(
@@ -54,17 +66,32 @@ def warm(
     timeout: Timeout = 1800.0,
     target: Target = None,
     state_dir: StateDir = None,
+    output: Output = "text",
 ) -> None:
     """Start a replica of a service that sleeps. The command waits until it answers. On Azure the
     replica is billed until its cooldown is over.
     """
-    settings = settings_of(target, state_dir)
-    asyncio.run(_within(_warm(settings, service, name), timeout, f"{service} was asked and"))
+    as_json, settings = check_output(output), settings_of(target, state_dir)
+    work = _warm(settings, service, name)
+    seconds = asyncio.run(_within(work, timeout, f"{service} was asked and"))
+    if as_json:
+        value = {"service": service, "seconds": round(seconds, 1)}
+        print_value("Warm", value, subject_of(settings))
+    else:
+        print(f"{service} answers, after {seconds:.0f} s")
 
 
-async def _within(work: Awaitable[None], timeout: float, what: str) -> None:
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _quiet(_: str) -> None:
+    """One value is printed at the end instead."""
+
+
+async def _within(work: Awaitable[T], timeout: float, what: str) -> T:
     try:
-        await asyncio.wait_for(work, timeout)
+        return await asyncio.wait_for(work, timeout)
     except TimeoutError:
         raise CommandError(
             f"{what} has not answered within {timeout:.0f} s; `moorage logs` and `moorage status`"
@@ -73,7 +100,12 @@ async def _within(work: Awaitable[None], timeout: float, what: str) -> None:
         ) from None
 
 
-async def _restart(settings: Settings, service: str) -> None:
+async def _restart(
+    settings: Settings, service: str, say: Callable[[str], None]
+) -> tuple[list[str], float | None]:
+    """The revisions that were restarted, and the seconds until they were ready again; None where no
+    replica ran.
+    """
     from reconciler.arm import apps
     from reconciler.arm.clients import Arm
     from reconciler.cli.apps import find_app
@@ -89,14 +121,16 @@ async def _restart(settings: Settings, service: str) -> None:
         before = {replica for replica, _ in await _replicas(arm, group, name, active)}
         for revision in active:
             await apps.restart_revision(arm, group, name, revision)
-        print(f"restarted {', '.join(active) or 'nothing: no revision is active'}", flush=True)
+        say(f"restarted {', '.join(active) or 'nothing: no revision is active'}")
         if not before:
-            print("no replica ran; the next request starts one")
-            return
+            say("no replica ran; the next request starts one")
+            return active, None
         began = time.monotonic()
         while not _fresh(await _replicas(arm, group, name, active), before):
             await asyncio.sleep(LOOK)
-        print(f"ready again after {time.monotonic() - began:.0f} s")
+        seconds = time.monotonic() - began
+        say(f"ready again after {seconds:.0f} s")
+        return active, round(seconds, 1)
 
 
 def _fresh(now: list[tuple[str, bool]], before: set[str]) -> bool:
@@ -120,7 +154,8 @@ async def _replicas(
     return found
 
 
-async def _warm(settings: Settings, service: str, name: str) -> None:
+async def _warm(settings: Settings, service: str, name: str) -> float:
+    """The seconds until the service answered."""
     from reconciler.arm.clients import Arm
     from reconciler.cli.apps import find_app
     from reconciler.cli.key import chosen_key, keys_of
@@ -142,7 +177,7 @@ async def _warm(settings: Settings, service: str, name: str) -> None:
                 waited = f"{told - began:.0f} s"
                 print(f"{service} is starting: {said}, {waited}", file=sys.stderr, flush=True)
             await asyncio.sleep(LOOK)
-        print(f"{service} answers, after {time.monotonic() - began:.0f} s")
+        return time.monotonic() - began
 
 
 async def _asked(arm: Arm, url: str, headers: dict[str, str]) -> str | None:

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.context import (
+    Output,
     Service,
     StateDir,
     Target,
-    daemon_facts,
     open_store,
     writable_store,
 )
+from reconciler.cli.envelope import check_output
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.history import app_of
+from reconciler.cli.orders import say_order, when
+from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
     from reconciler.api.outputs import AppOutputs
@@ -35,16 +38,18 @@ def rollback(
     ] = "",
     target: Target = None,
     state_dir: StateDir = None,
+    output: Output = "text",
 ) -> None:
     """Let an earlier generation of a service serve. It is held until the document's spec
     changes.
     """
     from reconciler.sources.orders import order_rollback
 
+    as_json = check_output(output)
     readable, title, folder = open_store(target, state_dir)
     app = app_of(readable, service, title)
     assert readable is not None
-    key = readable.target
+    key, subject = readable.target, Subject(title, set_in(readable))
     readable.close()
     if app.asked_revision is None:
         raise CommandError(f"{service} was last seen by an earlier release; start the daemon once.")
@@ -55,12 +60,17 @@ def rollback(
     chosen = _chosen(app, to)
     with writable_store(folder, key) as store:
         order_rollback(store, service, app.asked_revision, chosen.revision, time.time())
-    when = "at once" if daemon_facts(folder)["running"] else "when it runs; none does now"
-    print(
+    details = {
+        "document": f"InferenceService/{service}",
+        "generation": chosen.number,
+        "revision": chosen.revision,
+    }
+    sentence = (
         f"rollback of {service} on the {title} to generation {chosen.number}"
-        f" ({chosen.revision}): the daemon acts on it {when}"
+        f" ({chosen.revision}): the daemon acts on it {when(folder)}\n"
+        "It holds until the spec of the document changes."
     )
-    print("It holds until the spec of the document changes.")
+    say_order("rollback", details, sentence, subject, folder, as_json=as_json)
 
 
 def _chosen(app: AppOutputs, to: str) -> Generation:

@@ -11,14 +11,11 @@ from reconciler.cli.context import (
     Output,
     StateDir,
     Target,
-    check_output,
     daemon_facts,
-    header,
     open_store,
-    print_json,
-    set_in,
-    set_value,
 )
+from reconciler.cli.envelope import check_output, print_value
+from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -40,8 +37,8 @@ def status(
     from reconciler.cli.console import Console
 
     if check_output(output):
-        value, _ = read(target, state_dir)
-        print_json(value, "Status")
+        value, subject = read(target, state_dir)
+        print_value("Status", value, subject)
         return
     console = Console(highlight=False)
     if watch:
@@ -96,19 +93,19 @@ def _text(console: Console, target: Target, state_dir: StateDir) -> list[Text]:
     from reconciler.cli.layout import width_of
     from reconciler.cli.status_text import lines_of
 
-    value, heading = read(target, state_dir)
-    return lines_of(value, heading, width_of(console))
+    value, subject = read(target, state_dir)
+    return lines_of(value, str(subject), width_of(console))
 
 
-def read(target: Target, state_dir: StateDir) -> tuple[dict[str, Any], str]:
-    """The status as JSON, and the line that says whose it is."""
+def read(target: Target, state_dir: StateDir) -> tuple[dict[str, Any], Subject]:
+    """The status as JSON, and whose it is."""
     from reconciler.sources.orders import show_pauses
     from reconciler.web.status import status_of
 
     store, title, folder = open_store(target, state_dir)
-    documents = set_in(store)
-    value = status_of(store, title, daemon_facts(folder)) | {"set": set_value(documents)}
+    subject = Subject(title, set_in(store))
+    value = status_of(store, title, daemon_facts(folder))
     if store is not None:
         show_pauses(value["documents"], store)
         store.close()
-    return value, header(title, documents)
+    return value, subject

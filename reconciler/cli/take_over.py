@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.context import Files, StateDir, Target, Yes, ask, settings_of, writable_store
+from reconciler.cli.context import (
+    Files,
+    Output,
+    StateDir,
+    Target,
+    Yes,
+    ask,
+    settings_of,
+    writable_store,
+)
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.place import expanded
+from reconciler.cli.subject import Subject
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings
@@ -26,14 +37,17 @@ def take_over(
     yes: Yes = False,
     target: Target = None,
     state_dir: StateDir = None,
+    output: Output = "text",
 ) -> None:
     """Let these documents have what another set made. The next write gives the resources that these
-    documents name to their set; all other resources stay with the other set.
+    documents name to their set; all other resources stay with the other set. With -o json it does
+    not ask: -y says that it may.
     """
     from reconciler.engine.store import Store
     from reconciler.sources import sets
     from reconciler.sources.identity import set_of
 
+    as_json = check_output(output)
     files = [expanded(each) for each in file or ()]
     settings = settings_of(target, state_dir, files)
     known = Store.copy(settings.daemon_dir / "state.db", settings.target_key)
@@ -42,21 +56,34 @@ def take_over(
     if owner == mine:
         raise CommandError(f"{owner} is this set of documents itself.", Exit.INVALID)
     found = asyncio.run(_of(settings, owner))
-    print(f"target: {settings.target_title}")
+    subject = Subject(settings.target_title, documents)
     if not found:
         raise CommandError(f"Nothing there belongs to the set {owner}.", Exit.FAILED)
+    if as_json and not yes:
+        raise CommandError("This would take over what is listed. Use -y to do it.", Exit.HUMAN)
+    if not as_json:
+        _show(found, owner, subject)
+    if not yes:
+        ask("Take it over?", "This would take over what is listed.")
+    with writable_store(settings.daemon_dir, settings.target_key) as store:
+        sets.take_over(store.of_set(mine), owner)
+        store.of_set(mine).put("approvals", str(time.time()))  # wakes a running daemon
+    if as_json:
+        taken = [f"{each.kind}/{each.resource['name']}" for each in found]
+        print_value("TakeOver", {"from": owner, "resources": taken}, subject)
+        return
+    print("allowed; a running daemon acts on it at once, otherwise the next `moorage up` does")
+
+
+def _show(found: list[Owned], owner: str, subject: Subject) -> None:
+    subject.show()
+    mine = subject.documents.identity.id if subject.documents else ""
     for each in found:
         print(f"= {each.kind}/{each.resource['name']}   {each.document}, applied {_applied(each)}")
     print(
         f"Of these, the resources that the documents of {mine} name will belong to {mine}. Stop the"
         f" daemon of {owner} first: while it runs, it holds the lease or takes everything back."
     )
-    if not yes:
-        ask("Take it over?", "This would take over what is listed.")
-    with writable_store(settings.daemon_dir, settings.target_key) as store:
-        sets.take_over(store.of_set(mine), owner)
-        store.of_set(mine).put("approvals", str(time.time()))  # wakes a running daemon
-    print("allowed; a running daemon acts on it at once, otherwise the next `moorage up` does")
 
 
 async def _of(settings: Settings, owner: str) -> list[Owned]:

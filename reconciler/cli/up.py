@@ -111,13 +111,13 @@ def up(
 
 
 def _ask(settings: Settings, files: Sequence[Path]) -> None:
-    from reconciler.cli.foresight import make_plan
+    from reconciler.cli.foresight import foresee
     from reconciler.cli.plan import pending
     from reconciler.cli.plan_view import show
 
-    lines = asyncio.run(make_plan(settings, files))
-    show(lines, settings.target_title)
-    if not pending(lines):
+    foreseen = asyncio.run(foresee(settings, files))
+    show(foreseen.lines, foreseen.subject)
+    if not pending(foreseen.lines):
         return
     ask(f"Change the {settings.target_title}?", f"This would change the {settings.target_title}.")
 

@@ -13,15 +13,12 @@ from reconciler.cli.context import (
     Output,
     StateDir,
     Target,
-    check_output,
-    header,
     open_store,
-    print_json,
-    set_in,
-    set_value,
     settings_of,
 )
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
     from reconciler.engine.record import ObjectRecord
@@ -47,15 +44,14 @@ def usage(
         raise CommandError(f"--by must be key, model or day, not {by!r}", Exit.INVALID)
     store, title, _ = open_store(target, state_dir)
     records = [record for record in (store.objects() if store else ()) if _is_gateways(record)]
-    documents = set_in(store)
     if not records:
         raise CommandError(f"No gateway has been observed on the {title}.")
     found = asyncio.run(_read(settings_of(target, state_dir), records, first))
-    _show(found, cast("By", by), first, as_json, title, documents)
+    _show(found, cast("By", by), first, as_json, Subject(title, set_in(store)))
 
 
 def _show(
-    found: dict[str, UsedLines], by: By, first: date, as_json: bool, title: str, documents: Any
+    found: dict[str, UsedLines], by: By, first: date, as_json: bool, subject: Subject
 ) -> None:
     from reconciler.kinds.gateway_usage import totals
 
@@ -69,15 +65,15 @@ def _show(
             }
             for name, lines in rows.items()
         ]
-        head = {"target": title, "set": set_value(documents), "since": first.isoformat(), "by": by}
-        print_json({**head, "environments": value}, "Usage")
+        head = {"since": first.isoformat(), "by": by}
+        print_value("Usage", {**head, "environments": value}, subject)
         return
     from reconciler.cli.console import Console
     from reconciler.cli.layout import Column, hang, table, width_of
 
     console = Console(highlight=False)
     width = width_of(console)
-    lines = hang("", header(title, documents), width)
+    lines = hang("", str(subject), width)
     columns = (
         Column(by),
         Column("requests"),

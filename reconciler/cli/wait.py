@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from reconciler.cli.context import StateDir, Target
+from reconciler.cli.context import Output, StateDir, Target
+from reconciler.cli.envelope import check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.subject import Subject
 
 LOOK = 0.3
 # A save reaches the daemon within a second; until then the state speaks of the document before it.
@@ -34,21 +36,26 @@ def wait(
     ] = 600.0,
     target: Target = None,
     state_dir: StateDir = None,
+    output: Output = "text",
 ) -> None:
     """Wait until a condition holds for a document. Its last saved version counts. Exit code 5 when
     the time is over, 4 when a person must act first, 1 when no daemon runs.
     """
-    wanted = _wanted(condition)
+    as_json, wanted = check_output(output), _wanted(condition)
     deadline = time.monotonic() + timeout
     since: float | None = None
     while True:
-        found, daemon = _look(document, target, state_dir)
+        found, daemon, subject = _look(document, target, state_dir)
         missing = [text for each in found if (text := _missing(each, wanted))]
         now = time.monotonic()
         if found and not missing:
             since = since or now
             if now - since >= STEADY or not daemon or now >= deadline:
-                print(f"{', '.join(each['name'] for each in found)}: {condition}")
+                if as_json:
+                    names = [f"{each['kind']}/{each['name']}" for each in found]
+                    print_value("Wait", {"condition": condition, "documents": names}, subject)
+                else:
+                    print(f"{', '.join(each['name'] for each in found)}: {condition}")
                 return
         else:
             since = None
@@ -76,16 +83,16 @@ def _wanted(text: str) -> Mapping[str, str]:
 
 def _look(
     document: str, target: Target, state_dir: StateDir
-) -> tuple[list[Mapping[str, Any]], bool]:
+) -> tuple[list[Mapping[str, Any]], bool, Subject]:
     from reconciler.cli.status import read
 
-    value, _ = read(target, state_dir)
+    value, subject = read(target, state_dir)
     found = [
         each
         for each in value["documents"]
         if document in ("", each["name"], f"{each['kind']}/{each['name']}")
     ]
-    return found, bool(value["daemon"]["running"])
+    return found, bool(value["daemon"]["running"]), subject
 
 
 def _missing(document: Mapping[str, Any], wanted: Mapping[str, str]) -> str:

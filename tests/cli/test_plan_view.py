@@ -1,9 +1,12 @@
 """A plan as people and as programs read it."""
 
+from pathlib import Path
+
 import pytest
 
 from reconciler.api.kinds import Kind
 from reconciler.cli.plan_view import as_value, show
+from reconciler.cli.subject import Subject
 from reconciler.engine.external import Change, DocumentRef, Impact, ObjectKey, Transfer
 from reconciler.engine.plan import PlanLine
 
@@ -74,10 +77,10 @@ def test_a_person_reads_flags_files_and_classes(capsys):
             line(Kind.SHARE, "delete", effect="delete", problem="waits for approval"),
             line(Kind.WORKSPACE, "no-op"),
         ],
-        "local Azure",
+        Subject("local Azure", None, [Path("moorage.yaml")]),
     )
     assert capsys.readouterr().out.splitlines() == [
-        "target: local Azure",
+        "target: local Azure   documents: moorage.yaml (not run yet)",
         "+ PublishedFolder/web   files: 1 added, 2 changed; 3 MiB to upload",
         "~ ContainerApp/web   new revision",
         f"      {ARGS}[--port]: 80 -> 81",

@@ -229,6 +229,26 @@ def test_logs_of_a_service(done):
     assert "web" in ended.stderr
 
 
+AZURE = {
+    "plan": "Plan",
+    "diff web": "Diff",
+    "doctor": "Checkup",
+    "logs web --system": "LogLines",
+    "down --dry-run": "Removal",
+    "client web": "Client",
+    "warm web": "Warm",
+}
+
+
+@pytest.mark.parametrize("line", AZURE)
+def test_commands_that_ask_azure_answer_in_the_envelope(done, line):
+    """The same envelope, with the target and the documents, on standard output alone."""
+    value = done.json(*line.split())
+    assert value["kind"] == AZURE[line]
+    assert value["target"] == "local Azure"
+    assert value["set"]["files"] == [str(done.manifest)]
+
+
 async def test_a_person_pauses_wakes_and_restarts(done):
     """A paused document is observed and not written, and resuming writes it; `warm`, `restart` and
     `reconcile` say what came of them.

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from reconciler.api.conditions import ConditionSet, ConditionType, Status
@@ -46,8 +47,8 @@ def ago(**span: float) -> str:
 class World:
     """A store with what a daemon would have written; `put` adds a document in one of its states."""
 
-    def __init__(self) -> None:
-        self.store = Store.open(":memory:", "local")
+    def __init__(self, path: Path | str = ":memory:") -> None:
+        self.store = Store.open(path, "local")
         self.leading = True
         self.store.put("boot", BOOT)
         self.environment()
@@ -189,6 +190,10 @@ class World:
             },
         )
         self._app(name, ref, weights=(100, 0), replicas=1, held="it did not serve", synced=False)
+
+    def _steps(self, name: str, ref: DocumentRef) -> None:
+        self._conditions(ref, {ConditionType.READY: (Status.TRUE, Reason.ALL_GOOD, "")})
+        self._app(name, ref, weights=(80, 20), replicas=1)
 
     def _unknown(self, name: str, ref: DocumentRef) -> None:
         said = "Azure does not answer"

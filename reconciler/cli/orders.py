@@ -1,0 +1,36 @@
+"""What a command says that leaves the running daemon an order: rollback, promote, pause and their
+like. `sources.orders` keeps the orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reconciler.cli.context import daemon_facts
+from reconciler.cli.envelope import print_value
+from reconciler.cli.subject import Subject
+
+
+def say_order(
+    order: str,
+    details: Mapping[str, Any],
+    sentence: str,
+    subject: Subject,
+    folder: Path,
+    *,
+    as_json: bool,
+) -> None:
+    """Say what was ordered, and of which documents. `folder` is the daemon's."""
+    if as_json:
+        value = {"order": order, **details, "daemon": daemon_facts(folder)}
+        print_value("Order", value, subject)
+        return
+    subject.show()
+    print(sentence)
+
+
+def when(folder: Path) -> str:
+    """When the daemon acts on an order."""
+    return "at once" if daemon_facts(folder)["running"] else "when it runs; none does now"
