@@ -47,8 +47,8 @@ def key(
     state_dir: StateDir = None,
     output: Output = "text",
 ) -> None:
-    """Print an API key of a service, and nothing else on standard output. A gateway's keys have the
-    name of its container app.
+    """Print an API key of a service, and nothing else. A gateway's keys have the name of its
+    container app.
     """
     as_json = check_output(output)
     settings = settings_of(target, state_dir)
