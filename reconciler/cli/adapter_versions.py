@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from reconciler.cli.context import (
-    Output,
     Service,
     StateDir,
     Target,
     open_store,
     writable_store,
 )
-from reconciler.cli.envelope import check_output, print_value
+from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError
 from reconciler.cli.orders import say_order, when
 from reconciler.cli.subject import Subject, set_in

@@ -14,7 +14,6 @@ import typer
 
 from reconciler.cli import plan_file
 from reconciler.cli.context import (
-    Output,
     StateDir,
     Target,
     Yes,
@@ -23,7 +22,7 @@ from reconciler.cli.context import (
     settings_of,
     writable_store,
 )
-from reconciler.cli.envelope import check_output, print_value
+from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.subject import Subject, set_in
 

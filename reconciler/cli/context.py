@@ -60,7 +60,6 @@ StateDir = Annotated[
         metavar="DIR",
     ),
 ]
-Output = Annotated[str, typer.Option("--output", "-o", help="text or json", metavar="FORMAT")]
 Service = Annotated[
     str,
     typer.Argument(

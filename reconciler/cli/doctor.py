@@ -10,14 +10,13 @@ import typer
 
 from reconciler.cli.context import (
     Files,
-    Output,
     StateDir,
     Target,
     documents_of,
     manifest_of,
     settings_of,
 )
-from reconciler.cli.envelope import check_output, print_value
+from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import Exit
 from reconciler.cli.subject import Subject, subject_of
 

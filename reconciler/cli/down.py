@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.context import Files, Output, StateDir, Target, Yes, ask, settings_of
-from reconciler.cli.envelope import check_output, print_value
+from reconciler.cli.context import (
+    Files,
+    StateDir,
+    Target,
+    Yes,
+    ask,
+    settings_of,
+)
+from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.place import expanded
 from reconciler.cli.subject import Subject

@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from reconciler.cli.exits import CommandError, Exit
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 API_VERSION = "moorage.dev/v1alpha1"
 FORMATS = ("text", "json")
+Output = Annotated[str, typer.Option("--output", "-o", help="text or json", metavar="FORMAT")]
 NAMES_A_FILE = ("import",)  # commands whose -o is a file to write
 
 

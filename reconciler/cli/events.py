@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reconciler.cli.context import (
-    Output,
     StateDir,
     Target,
     open_store,
 )
-from reconciler.cli.envelope import check_output, print_value
+from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:

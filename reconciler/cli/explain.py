@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from reconciler.cli.context import Output
-from reconciler.cli.envelope import check_output, print_value
+from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 
 Word = Annotated[

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.context import (
-    Output,
     Service,
     StateDir,
     Target,
@@ -24,7 +23,7 @@ from reconciler.cli.context import (
     settings_of,
     writable_store,
 )
-from reconciler.cli.envelope import check_output, print_value
+from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.subject import subject_of
 

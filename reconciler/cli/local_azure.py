@@ -13,8 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reconciler.cli.context import Output
-from reconciler.cli.envelope import check_output
+from reconciler.cli.envelope import Output, check_output
 from reconciler.cli.exits import CommandError
 from reconciler.cli.place import state_of
 

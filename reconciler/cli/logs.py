@@ -17,8 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reconciler.cli.context import Output, Service, StateDir, Target, settings_of
-from reconciler.cli.envelope import check_output, print_value
+from reconciler.cli.context import (
+    Service,
+    StateDir,
+    Target,
+    settings_of,
+)
+from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.subject import subject_of
 

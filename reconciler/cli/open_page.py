@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.context import Output, StateDir, Target, daemon_facts, open_store
-from reconciler.cli.envelope import check_output, print_value
+from reconciler.cli.context import (
+    StateDir,
+    Target,
+    daemon_facts,
+    open_store,
+)
+from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError
 from reconciler.cli.subject import Subject, set_in
 

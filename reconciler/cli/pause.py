@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.context import (
-    Output,
     StateDir,
     Target,
     daemon_facts,
     open_store,
     writable_store,
 )
-from reconciler.cli.envelope import check_output
+from reconciler.cli.envelope import Output, check_output
 from reconciler.cli.exits import CommandError
 from reconciler.cli.orders import say_order
 from reconciler.cli.subject import Subject, set_in

@@ -12,14 +12,13 @@ import typer
 from reconciler.cli import plan_file
 from reconciler.cli.context import (
     Files,
-    Output,
     StateDir,
     Target,
     documents_of,
     manifest_of,
     settings_of,
 )
-from reconciler.cli.envelope import check_output, envelope, print_value
+from reconciler.cli.envelope import Output, check_output, envelope, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.foresight import foresee
 from reconciler.cli.plan_view import show

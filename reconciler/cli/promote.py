@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.context import (
-    Output,
     Service,
     StateDir,
     Target,
     open_store,
     writable_store,
 )
-from reconciler.cli.envelope import check_output
+from reconciler.cli.envelope import Output, check_output
 from reconciler.cli.exits import CommandError
 from reconciler.cli.history import app_of
 from reconciler.cli.orders import say_order, when

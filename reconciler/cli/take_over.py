@@ -10,7 +10,6 @@ import typer
 
 from reconciler.cli.context import (
     Files,
-    Output,
     StateDir,
     Target,
     Yes,
@@ -18,7 +17,7 @@ from reconciler.cli.context import (
     settings_of,
     writable_store,
 )
-from reconciler.cli.envelope import check_output, print_value
+from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.place import expanded
 from reconciler.cli.subject import Subject

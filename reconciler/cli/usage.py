@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from reconciler.cli.context import (
-    Output,
     StateDir,
     Target,
     open_store,
     settings_of,
 )
-from reconciler.cli.envelope import check_output, print_value
+from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.subject import Subject, set_in
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from reconciler.cli.context import Files, Output, manifest_of
-from reconciler.cli.envelope import check_output, print_value
+from reconciler.cli.context import (
+    Files,
+    manifest_of,
+)
+from reconciler.cli.envelope import Output, check_output, print_value
 
 
 def validate(file: Files = None, output: Output = "text") -> None:

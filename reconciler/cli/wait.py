@@ -8,8 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from reconciler.cli.context import Output, StateDir, Target
-from reconciler.cli.envelope import check_output, print_value
+from reconciler.cli.context import (
+    StateDir,
+    Target,
+)
+from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.subject import Subject
 
