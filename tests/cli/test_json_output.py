@@ -37,7 +37,7 @@ def has_json(command):
     )
 
 
-NAMES = {name: command for name, command in commands()}
+NAMES = dict(commands())
 ANSWERING = [
     name
     for name, command in NAMES.items()
