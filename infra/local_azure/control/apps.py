@@ -188,6 +188,7 @@ class AppControl:
                 properties["latestReadyRevisionName"] = newest
                 self._store.put(app)
                 moved = True
+            # While a write runs the revision before it is still the newest, and must stay active.
             if app.private.get("settling", True):
                 moved = self._single(app, newest) or moved
         self._settled = not waiting

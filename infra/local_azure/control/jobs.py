@@ -126,6 +126,7 @@ class JobControl:
                 self._step(job, execution, entry)
                 for entry in [*(template["initContainers"] or []), container]
             ]
+        # As in Azure, the execution exists all the same and its replica says why it does not start.
         except MountError as refused:
             blocked = f"Container '{container['name']}' cannot start: {refused}"
         last = steps[-1] if steps else Step(container["name"], container["image"], (), (), {}, ())

@@ -102,6 +102,7 @@ class Records:
         that the directory gave them.
         """
         sent = body.get("identity") or {}
+        # Azure takes both kinds in one text: `SystemAssigned, UserAssigned`.
         kinds = [part.strip() for part in str(sent.get("type") or "None").split(",")]
         spelled = {
             "none": "None",

@@ -13,6 +13,7 @@ def location(body: Body, record: Record | None, kind: str) -> str:
     """The region in normal form. It is required, must be known and cannot change."""
     sent = body.get("location")
     if not sent:
+        # An update may leave the region out, a creation may not.
         if record is not None:
             return str(regions.normal(record.body["location"]))
         raise bad_request(

@@ -129,6 +129,8 @@ class Writes:
             return Reply(204)
         running = self._operations.busy(record.key)
         if running is None or running.finish != finish:
+            # Any other operation ends first: Azure answers 409 meanwhile, and clients retry on
+            # that.
             self.check_idle(wording, record.key, record.name)
             if check is not None:
                 check(record)

@@ -55,6 +55,7 @@ def arm(fault: Fault, event: Event, subscription: str, client: str, principal: s
     scope = event.names[-1] if event.names else f"/subscriptions/{subscription}"
     if fault.kind == "Throttle":
         return _throttled(fault, event, subscription, principal)
+    # The code and the noun are those of the type, because clients know a conflict by its code.
     if fault.kind == "Conflict":
         kind = "/".join(event.operation.split("/")[:2])
         code, what = _BUSY.get(kind, ("AnotherOperationInProgress", "a resource"))
@@ -88,6 +89,7 @@ def files(fault: Fault) -> FilesError:
         if fault.kind == "Throttle" and fault["retryAfter"]
         else {}
     )
+    # Storage has codes of its own; Resource Manager's would never reach a client of Files.
     made = {
         "Throttle": (503, "ServerBusy", "The server is busy."),
         "Conflict": (

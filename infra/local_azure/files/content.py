@@ -32,6 +32,7 @@ async def create(request: FilesRequest) -> FilesAnswer:
         raise bad_header("x-ms-content-length")
     path, key = request.place()
     data = await _verified(request, body)
+    # After the body was read and verified: a torn upload must change nothing.
     request.may_write(path)
     await request.reserve(path, length)
     descriptor = disk.open_new(path)
@@ -122,6 +123,8 @@ async def read(request: FilesRequest) -> FilesAnswer:
         if ranged:
             headers["Content-Range"] = f"bytes {start}-{end}/{state.st_size}"
             if "Content-MD5" in headers:
+                # The hash is the whole file's, and under its usual name a client would check the
+                # range.
                 headers["x-ms-content-md5"] = headers.pop("Content-MD5")
         if request.flag("x-ms-range-get-content-md5"):
             headers["Content-MD5"] = await disk.md5_of(descriptor, start, length)
@@ -186,6 +189,7 @@ async def set_properties(request: FilesRequest) -> FilesAnswer:
     finally:
         os.close(descriptor)
     old = request.extras.get(key, state.st_ino)
+    # Headers that are left out are cleared, as in Azure; what is no header stays.
     kept: Extras = {
         name: old[name]
         for name in ("metadata", "attributes", "created", "permission")

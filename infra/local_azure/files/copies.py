@@ -36,6 +36,7 @@ async def copy(request: FilesRequest) -> FilesAnswer:
     before = disk.state_of(source)
     request.may_write(path)
     await request.reserve(path, before.st_size)
+    # A copy onto itself would empty the file before it is read.
     if not (path.exists() and path.samefile(source)):
         os.close(disk.open_new(path))
         await asyncio.to_thread(shutil.copyfile, source, path)
@@ -53,6 +54,7 @@ async def copy(request: FilesRequest) -> FilesAnswer:
     if metadata := request.metadata():
         extras["metadata"] = metadata
     request.extras.put(target, state.st_ino, extras)
+    # 202 although it is done: Azure's clients then ask for the status, and find `success`.
     return FilesAnswer(202, {**properties.written(state, extras), **done})
 
 

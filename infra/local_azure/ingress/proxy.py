@@ -61,6 +61,7 @@ class Proxy:
         instead, cut = await faults.strike(self._table.faults, app.name, request)
         if instead is not None:
             return instead
+        # From here on it counts as load, while it waits for a replica too: that is what wakes one.
         revision.in_flight += 1
         exchange = _Exchange(self._table, app, revision, request, cut=cut)
         try:
@@ -150,6 +151,7 @@ class _Exchange:
                 if not self._revision.hold:
                     raise NoReplicaError
                 await self._table.wait_for_change()
+                # A replica that refused a moment ago may listen by now.
                 self._refused.clear()
         finally:
             self._revision.waiting -= 1

@@ -62,6 +62,7 @@ def start(command: Command) -> Started:
     pid = os.fork()
     if pid == 0:
         os._exit(_child(command, shim, (stdout_end, stderr_end), report_end, views))
+    # Our copies would keep the pipes open, and the report would never end.
     for descriptor in (stdout_end, stderr_end, report_end, *views.values()):
         os.close(descriptor)
     with os.fdopen(report, "rb") as reader:
@@ -119,6 +120,7 @@ def _child(
         os.setsid()
         os.umask(0o022)
         kernel.die_with_parent(signal.SIGKILL)
+        # It died before the line above, so no signal will come.
         if os.getppid() != shim:
             return 1
         kernel.unshare(kernel.CLONE_NEWNS)

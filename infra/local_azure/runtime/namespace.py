@@ -44,6 +44,7 @@ def enter(hostname: str, *, network: bool = True) -> None:
         | (kernel.CLONE_NEWNET if network else 0)
     )
     try:
+        # Only root may map users besides its own, and so read files of all owners in the replica.
         extents = _identity_map() if os.geteuid() == 0 else None
         _unshare_mapped(flags, extents)
         step = "the replica's host name"

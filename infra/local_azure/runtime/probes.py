@@ -50,6 +50,7 @@ def effective(
     """
     chosen: dict[str, Probe] = {}
     if target_port is not None:
+        # https://learn.microsoft.com/azure/container-apps/health-probes#default-configuration
         chosen = {
             "Startup": Probe(
                 "Startup", target_port, initial_delay_s=1, period_s=1, timeout_s=3, failures=240
@@ -105,6 +106,7 @@ async def run(
             return
         if startup is None:
             await report(Verdict("Startup", passed=True, message="", count=1))
+    # Without ingress there is no probe that could say it.
     if "Readiness" not in probes:
         await report(Verdict("Readiness", passed=True, message="", count=1))
     async with asyncio.TaskGroup() as group:
