@@ -62,8 +62,8 @@ def adapter_notes(loaded: Loaded) -> Iterator[str]:
 def fit(folder: Path, loaded: Loaded) -> Findings:
     """The adapter in `folder` against the model and the engine of a document that serves one."""
     service = loaded.document
-    assert isinstance(service, InferenceService)
-    assert service.spec.model is not None
+    if not isinstance(service, InferenceService) or service.spec.model is None:
+        return Findings(("the document serves no model",))
     args = service.spec.engine.args
     rank = args.get("max-lora-rank", MAX_LORA_RANK)
     tower = bool(args.get("enable-tower-connector-lora"))

@@ -5,6 +5,7 @@ models.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from reconciler.api import names
 from reconciler.api.auth_fields import Auth, unknown_models
@@ -16,6 +17,17 @@ from reconciler.api.references import Declared
 from serving.catalogue import GATEWAY_KEY
 
 AT = ("spec", "gateway")
+
+
+class Routed(NamedTuple):
+    """A service behind a gateway, and where it is declared."""
+
+    declared: Declared
+    service: InferenceService
+
+    @property
+    def name(self) -> str:
+        return self.declared.name
 
 
 def gateway_problems(declared: Sequence[Declared]) -> Iterator[Problem]:
@@ -64,9 +76,9 @@ def ambiguous(services: Sequence[InferenceService]) -> dict[str, list[str]]:
     return {name: found for name, found in owners.items() if len(found) > 1}
 
 
-def _services(declared: Sequence[Declared], environment: str) -> list[Declared]:
+def _services(declared: Sequence[Declared], environment: str) -> list[Routed]:
     return [
-        one
+        Routed(one, one.document)
         for one in declared
         if isinstance(one.document, InferenceService)
         and one.document.spec.environment == environment
@@ -85,26 +97,21 @@ def _named(one: Declared, gateway: Gateway, taken: Mapping[str, Declared]) -> It
         yield one.problem(at, message, "name it otherwise: gateway: {name: gw}")
 
 
-def _models(one: Declared, gateway: Gateway, services: Sequence[Declared]) -> Iterator[Problem]:
+def _models(one: Declared, gateway: Gateway, services: Sequence[Routed]) -> Iterator[Problem]:
     known: set[str] = set()
-    for service in services:
-        assert isinstance(service.document, InferenceService)
-        known |= {service.name} if service.document.spec.model else set()
-        for adapter in service.document.spec.adapters:
-            known |= {adapter.name, f"{service.name}/{adapter.name}"}
+    for name, spec in ((each.name, each.service.spec) for each in services):
+        known |= {name} if spec.model else set()
+        for adapter in spec.adapters:
+            known |= {adapter.name, f"{name}/{adapter.name}"}
     for fault in unknown_models(Auth(api_keys=gateway.api_keys), known):
         at = (*AT, *fault.at[2:])
         message = fault.message.replace("the service", "the Environment")
         yield one.problem(at, message, fault.hint)
 
 
-def _fallbacks(one: Declared, gateway: Gateway, services: Sequence[Declared]) -> Iterator[Problem]:
+def _fallbacks(one: Declared, gateway: Gateway, services: Sequence[Routed]) -> Iterator[Problem]:
     """Only services with a model of the same Environment are behind the gateway."""
-    known = {
-        service.name
-        for service in services
-        if isinstance(service.document, InferenceService) and service.document.spec.model
-    }
+    known = {each.name for each in services if each.service.spec.model}
     there = ", ".join(sorted(known)) or "none"
     for name, other in gateway.fallback.items():
         at, hint = (*AT, "fallback", name), f"services behind this gateway: {there}"
@@ -115,11 +122,10 @@ def _fallbacks(one: Declared, gateway: Gateway, services: Sequence[Declared]) ->
             yield one.problem(at, f"the fallback {other!r} of {name!r} {why}", hint)
 
 
-def _keys(service: Declared, environment: str) -> Iterator[Problem]:
-    assert isinstance(service.document, InferenceService)
-    for index, key in enumerate(service.document.spec.auth.api_keys):
+def _keys(routed: Routed, environment: str) -> Iterator[Problem]:
+    for index, key in enumerate(routed.service.spec.auth.api_keys):
         if key.name == GATEWAY_KEY:
-            yield service.problem(
+            yield routed.declared.problem(
                 ("spec", "auth", "apiKeys", index, "name"),
                 f"the gateway of Environment {environment!r} uses the key {GATEWAY_KEY!r}",
                 "choose another name",

@@ -127,21 +127,12 @@ class PublishedFolder:
         )
 
     async def create(self, desired: Desired[FolderSpec], facts: Facts) -> Wrote:
-        spec = desired.spec
-        if spec.tree is None:
-            raise WaitingForHuman(
-                Reason.MISSING,
-                f"share://{spec.prefix} does not exist on the share {spec.share.share}; put it"
-                " there",
-            )
-        return await self._upload(spec, spec.tree)
+        return await self._upload(desired.spec, _tree(desired.spec))
 
     async def update(
         self, desired: Desired[FolderSpec], observed: Observation, facts: Facts
     ) -> Wrote:
-        spec = desired.spec
-        assert spec.tree is not None
-        return await self._upload(spec, spec.tree)
+        return await self._upload(desired.spec, _tree(desired.spec))
 
     async def exists(self, identity: Identity) -> bool:
         """Whether it was published: a user's own folder has no manifest, and is never ours."""
@@ -256,6 +247,16 @@ def _failed(task: asyncio.Task[Verification]) -> bool:
 
 def _place(spec: FolderSpec) -> SharedFolder:
     return SharedFolder(spec.share, spec.prefix, spec.digest)
+
+
+def _tree(spec: FolderSpec) -> Tree:
+    """What is to be published; a user's own folder is not ours to write."""
+    if spec.tree is None:
+        raise WaitingForHuman(
+            Reason.MISSING,
+            f"share://{spec.prefix} does not exist on the share {spec.share.share}; put it there",
+        )
+    return spec.tree
 
 
 def _local(tree: Tree) -> dict[str, LocalFile]:
