@@ -12,19 +12,25 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
-from serving.catalogue import Adapter, AdapterReport, AdapterVersion, Catalogue, Expectation
+from serving.catalogue import (
+    Adapter,
+    AdapterReason,
+    AdapterReport,
+    AdapterVersion,
+    Catalogue,
+    Expectation,
+)
 from serving.local_copy import AdapterError, LocalCopies
 from serving.preflight import check_adapter
-from serving.proof import NOT_FINITE, Proof
 from serving.traffic import Traffic
-from serving.versions import Failure, Route, Version, report
+from serving.versions import Failure, LoraEngine, Route, Version, report
 
 Versions = dict[str, Version]  # by public name
 P = ParamSpec("P")
@@ -36,29 +42,11 @@ LINGER = 2.0
 PATIENCE = 60.0
 _FIRST_RETRY, _LAST_RETRY = 1.0, 60.0
 # a listing of the share may be a moment old and lack files that are there
-_PASSING = {"NotPublished", "Unreadable"}
+_PASSING = {AdapterReason.NOT_PUBLISHED, AdapterReason.UNREADABLE}
 # At temperature 0 a second attempt gives the same answer, so only another catalogue is a new
 # attempt.
-_FINAL = {"EvaluationFailed", NOT_FINITE}
+_FINAL = {AdapterReason.EVALUATION_FAILED, AdapterReason.NOT_FINITE}
 log = logging.getLogger("moorage.adapters")
-
-
-class LoraEngine(Protocol):
-    """What the loop needs of an engine; serving/engine.py is vLLM's. `capacity` is how many
-    adapters stay in memory.
-    """
-
-    capacity: int
-    max_rank: int | None
-    base_names: tuple[str, ...]
-
-    def next_id(self) -> int: ...
-    async def load(self, version: Version) -> None: ...
-    async def unload(self, version: Version) -> None: ...
-    async def prove(self, version: Version) -> Proof: ...
-    async def evaluate(self, version: Version, evaluation: Sequence[Expectation]) -> str: ...
-    def publish(self, name: str, route: Route | None) -> None: ...
-    def busy(self, version: Version) -> bool: ...
 
 
 class Adapters:
@@ -223,9 +211,9 @@ class Adapters:
         version = self._versions.get(f"{name}@{wanted.digest[:12]}") or await self._load(
             name, wanted
         )
-        if version.proof.reason == NOT_FINITE:
+        if version.proof.reason == AdapterReason.NOT_FINITE:
             self._let_go(version)
-            raise AdapterError(NOT_FINITE, version.proof.message)
+            raise AdapterError(AdapterReason.NOT_FINITE, version.proof.message)
         evaluation = _evaluation(self._wanted.get(name), wanted, on_trial=on_trial)
         await self._evaluate(version, evaluation)
         return version
@@ -233,13 +221,14 @@ class Adapters:
     async def _load(self, name: str, wanted: AdapterVersion) -> Version:
         adapter = self._wanted.get(name)
         if name in self._engine.base_names:
-            raise AdapterError("NameTaken", f"{name} is the base model's own name")
+            raise AdapterError(AdapterReason.NAME_TAKEN, f"{name} is the base model's own name")
         capacity = self._engine.capacity
         # A new version takes the place of one that goes, so a full engine can still follow it.
         replaces = name in self._served and adapter is not None and wanted == adapter.desired
         if len(self._versions) + self._loading >= capacity and not replaces:
             raise AdapterError(
-                "NoCapacity", f"the engine keeps {capacity} adapters in memory and has that many"
+                AdapterReason.NO_CAPACITY,
+                f"the engine keeps {capacity} adapters in memory and has that many",
             )
         self._loading += 1
         began = self._clock()
@@ -249,7 +238,7 @@ class Adapters:
                 check_adapter, folder, self._base, self._engine.max_rank
             )
             if findings.problems:
-                raise AdapterError("PreflightFailed", "; ".join(findings.problems))
+                raise AdapterError(AdapterReason.PREFLIGHT_FAILED, "; ".join(findings.problems))
             version = Version(name, wanted.digest, folder, self._engine.next_id())
             await self._load_in_engine(version)
             version.load_seconds = self._clock() - began
@@ -266,7 +255,9 @@ class Adapters:
         try:
             await self._engine.load(version)
         except Exception as error:
-            raise AdapterError("LoadFailed", f"vLLM could not load it: {error}") from error
+            raise AdapterError(
+                AdapterReason.LOAD_FAILED, f"vLLM could not load it: {error}"
+            ) from error
         self._versions[version.key] = version
         version.proof = await self._engine.prove(version)
 
@@ -281,10 +272,10 @@ class Adapters:
             fault = await self._engine.evaluate(version, evaluation)
         except Exception as error:
             raise AdapterError(
-                "EvaluationBroken", f"the evaluation could not run: {error}"
+                AdapterReason.EVALUATION_BROKEN, f"the evaluation could not run: {error}"
             ) from error
         if fault:
-            raise AdapterError("EvaluationFailed", fault)
+            raise AdapterError(AdapterReason.EVALUATION_FAILED, fault)
         version.met = evaluation
 
     def _replace(self, versions: Versions, name: str, version: Version | None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
@@ -215,6 +216,29 @@ class Catalogue(Contract):
             return cls.model_validate(unsealed("catalogue", data, LONGEST))
         except ValueError:
             return None
+
+
+class AdapterReason(StrEnum):
+    """Why an adapter stands as it does on a replica: the words of a report. Replicas with
+    another runtime may know others.
+    """
+
+    PROVEN = "Proven"
+    SAME_AS_BASE = "SameAsBase"
+    NOT_FINITE = "NotFinite"  # answers that are no numbers
+    UNPROVEN = "Unproven"  # could not be measured
+    NAME_TAKEN = "NameTaken"
+    NO_CAPACITY = "NoCapacity"
+    PREFLIGHT_FAILED = "PreflightFailed"
+    LOAD_FAILED = "LoadFailed"
+    EVALUATION_FAILED = "EvaluationFailed"
+    EVALUATION_BROKEN = "EvaluationBroken"
+    BAD_NAME = "BadName"
+    BAD_PATH = "BadPath"
+    CORRUPT = "Corrupt"
+    NO_SPACE = "NoSpace"
+    NOT_PUBLISHED = "NotPublished"
+    UNREADABLE = "Unreadable"
 
 
 class CanaryReport(Contract):

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from typing import Any
 
 from serving import nan
-from serving.catalogue import Expectation
+from serving.catalogue import AdapterReason, Expectation
 from serving.proof import (
     BASES,
     FLOOR,
@@ -157,7 +157,7 @@ class VllmEngine:
         base model, measured beside it. Never raises.
         """
         if not self._generates:
-            return Proof("Unproven", "the model does not generate text")
+            return Proof(AdapterReason.UNPROVEN, "the model does not generate text")
         try:
             request = self._requests[version.id]
             kind = str(self._client.vllm_config.model_config.dtype).removeprefix("torch.")
@@ -165,7 +165,7 @@ class VllmEngine:
             return judge(trials, FLOORS.get(kind, FLOOR))
         except Exception as error:  # noqa: BLE001 an unmeasured adapter still serves
             log.warning("adapter %s could not be proven: %s", version.key, error)
-            return Proof("Unproven", f"the proof could not run: {error}")
+            return Proof(AdapterReason.UNPROVEN, f"the proof could not run: {error}")
 
     async def evaluate(self, version: Version, evaluation: Sequence[Expectation]) -> str:
         """What is wrong with the version's answers; empty when nothing is. Raises when it could not

@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from serving.catalogue import DISK, AdapterVersion
+from serving.catalogue import DISK, AdapterReason, AdapterVersion
 
 MANIFEST = ".moorage.json"
 _SPARE = 64 << 20  # bytes left free, so that vLLM's own files never meet a full disk
@@ -26,11 +26,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class AdapterError(Exception):
-    """An adapter cannot be served; `reason` is one CamelCase word, the text a sentence for a
-    person.
-    """
+    """An adapter cannot be served; the text is a sentence for a person."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: AdapterReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -44,7 +42,7 @@ class LocalCopies:
     def fetch(self, name: str, version: AdapterVersion) -> Path:
         """The local folder of a version, copied if it does not exist. Raises AdapterError."""
         if not _NAME.fullmatch(name) or not _NAME.fullmatch(version.digest):
-            raise AdapterError("BadName", f"{name!r} cannot be the name of an adapter")
+            raise AdapterError(AdapterReason.BAD_NAME, f"{name!r} cannot be the name of an adapter")
         target = self._root / f"{name}@{version.digest}"
         if target.is_dir():
             return target
@@ -61,7 +59,8 @@ class LocalCopies:
             scratch.rename(target)
         except OSError as error:
             raise AdapterError(
-                "Unreadable", f"copying {version.path} failed: {error.strerror or error}"
+                AdapterReason.UNREADABLE,
+                f"copying {version.path} failed: {error.strerror or error}",
             ) from error
         return target
 
@@ -79,21 +78,23 @@ class LocalCopies:
         free = shutil.disk_usage(scratch).free
         if free < needed + _SPARE:
             raise AdapterError(
-                "NoSpace",
+                AdapterReason.NO_SPACE,
                 f"the replica's disk has {_mib(free)} MiB free, the adapter needs"
                 f" {_mib(needed)} MiB",
             )
         used = _used(self._root)
         if used + needed > self._budget:
             raise AdapterError(
-                "NoSpace",
+                AdapterReason.NO_SPACE,
                 f"adapters may take {_mib(self._budget)} MiB of the replica's disk, {_mib(used)}"
                 f" MiB are taken, this one needs {_mib(needed)} MiB",
             )
 
     def _source(self, version: AdapterVersion) -> Path:
         if not _inside(version.path):
-            raise AdapterError("BadPath", f"{version.path!r} does not stay inside the share")
+            raise AdapterError(
+                AdapterReason.BAD_PATH, f"{version.path!r} does not stay inside the share"
+            )
         return self._share / version.path
 
 
@@ -107,12 +108,16 @@ def _manifest(source: Path, version: AdapterVersion) -> Mapping[str, tuple[int, 
         }
     except FileNotFoundError:
         raise AdapterError(
-            "NotPublished", f"{version.path} is not complete on the share yet"
+            AdapterReason.NOT_PUBLISHED, f"{version.path} is not complete on the share yet"
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise AdapterError("Corrupt", f"the manifest of {version.path} is damaged") from None
+        raise AdapterError(
+            AdapterReason.CORRUPT, f"the manifest of {version.path} is damaged"
+        ) from None
     if digest != version.digest or not all(map(_inside, files)):
-        raise AdapterError("Corrupt", f"the manifest of {version.path} describes something else")
+        raise AdapterError(
+            AdapterReason.CORRUPT, f"the manifest of {version.path} describes something else"
+        )
     return files
 
 
@@ -148,4 +153,6 @@ def _copy(source: Path, target: Path, size: int, sha256: str) -> None:
             length += len(chunk)
             writer.write(chunk)
     if (length, digest.hexdigest()) != (size, sha256):
-        raise AdapterError("Corrupt", f"{source.name} on the share does not match its manifest")
+        raise AdapterError(
+            AdapterReason.CORRUPT, f"{source.name} on the share does not match its manifest"
+        )

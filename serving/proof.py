@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from serving.catalogue import Expectation
+from serving.catalogue import AdapterReason, Expectation
 
 # Three registers, because an adapter may have learnt only one of them.
 PROMPTS = (
@@ -40,16 +40,13 @@ Trial = tuple[Sequence[Run], Run]  # runs of the base model, and the adapter's
 
 @dataclass(frozen=True)
 class Proof:
-    """`reason` is Proven, SameAsBase, NotFinite (answers that are no numbers), Unproven (could not
-    be measured) or empty (not tried).
-    """
+    """What the answers say of an adapter; the `reason` is None while nothing was tried."""
 
-    reason: str
+    reason: AdapterReason | None
     message: str
 
 
-NOT_TRIED = Proof("", "")
-NOT_FINITE = "NotFinite"
+NOT_TRIED = Proof(None, "")
 
 
 def judge(prompts: Sequence[Trial], floor: float = FLOOR) -> Proof:
@@ -65,12 +62,12 @@ def judge(prompts: Sequence[Trial], floor: float = FLOOR) -> Proof:
     spoilt = sum(map(_spoilt, adapted))
     if spoilt and not any(_spoilt(run) for bases, _ in prompts for run in bases):
         return Proof(
-            NOT_FINITE,
+            AdapterReason.NOT_FINITE,
             f"its weights overflow: {spoilt} of {len(adapted)} prompts are answered with NaN",
         )
     measured = [(bases, run) for bases, run in prompts if run and bases and all(bases)]
     if not measured:
-        return Proof("Unproven", "vLLM gave no log-probabilities")
+        return Proof(AdapterReason.UNPROVEN, "vLLM gave no log-probabilities")
     # The same prompt twice differs a little, by the order of sums in a batch.
     noise = max(
         (distance(*pair) for bases, _ in measured for pair in combinations(bases, 2)), default=0.0
@@ -80,11 +77,14 @@ def judge(prompts: Sequence[Trial], floor: float = FLOOR) -> Proof:
     least = max(floor, TIMES_NOISE * noise)
     if largest > least:
         return Proof(
-            "Proven", f"{differ}, and by up to {noise:.2g} between two runs of the base model"
+            AdapterReason.PROVEN,
+            f"{differ}, and by up to {noise:.2g} between two runs of the base model",
         )
     if len(measured) < len(prompts):
-        return Proof("Unproven", "vLLM gave no log-probabilities for some prompts")
-    return Proof("SameAsBase", f"{differ}; only more than {least:.2g} is more than noise")
+        return Proof(AdapterReason.UNPROVEN, "vLLM gave no log-probabilities for some prompts")
+    return Proof(
+        AdapterReason.SAME_AS_BASE, f"{differ}; only more than {least:.2g} is more than noise"
+    )
 
 
 def distance(one: Run, other: Run) -> float:

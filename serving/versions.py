@@ -1,14 +1,16 @@
-"""The state of each version in the adapter loop, and its form in the replica's report."""
+"""The state of each version in the adapter loop, its form in the replica's report, and what the
+loop needs of an engine.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from serving.catalogue import Adapter, AdapterReport, CanaryReport, Expectation
+from serving.catalogue import Adapter, AdapterReason, AdapterReport, CanaryReport, Expectation
 from serving.proof import NOT_TRIED, Proof
 from serving.traffic import Traffic
 
@@ -51,10 +53,28 @@ class Route:
 class Failure:
     """Why a version cannot be served, and when it is tried again."""
 
-    reason: str
+    reason: AdapterReason
     message: str
     attempts: int
     retry_at: float
+
+
+class LoraEngine(Protocol):
+    """What the loop needs of an engine; serving/engine.py is vLLM's. `capacity` is how many
+    adapters stay in memory.
+    """
+
+    capacity: int
+    max_rank: int | None
+    base_names: tuple[str, ...]
+
+    def next_id(self) -> int: ...
+    async def load(self, version: Version) -> None: ...
+    async def unload(self, version: Version) -> None: ...
+    async def prove(self, version: Version) -> Proof: ...
+    async def evaluate(self, version: Version, evaluation: Sequence[Expectation]) -> str: ...
+    def publish(self, name: str, route: Route | None) -> None: ...
+    def busy(self, version: Version) -> bool: ...
 
 
 Failures = Mapping[tuple[str, str], Failure]
@@ -84,7 +104,8 @@ def _canary(adapter: Adapter, version: Version | None, failures: Failures) -> Ca
 
 def _state(name: str, wanted: str, version: Version | None, failures: Failures) -> dict[str, Any]:
     if version and version.digest == wanted:
-        return {"state": "Loaded", "reason": version.proof.reason, "message": version.proof.message}
+        proof = version.proof
+        return {"state": "Loaded", "reason": proof.reason or "", "message": proof.message}
     failure = failures.get((name, wanted))
     if failure is None:
         return {"state": "Loading"}

@@ -13,7 +13,15 @@ from typing import Literal, NamedTuple
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import CatalogueAdapter, CatalogueCanary, Order
 from reconciler.engine.fingerprint import fingerprint
-from serving.catalogue import Adapter, AdapterVersion, Canary, CanaryReport, Held, ReplicaReport
+from serving.catalogue import (
+    Adapter,
+    AdapterReason,
+    AdapterVersion,
+    Canary,
+    CanaryReport,
+    Held,
+    ReplicaReport,
+)
 
 FEWEST = (
     20  # requests that errors are measured against at least: one failure among three says little
@@ -21,14 +29,14 @@ FEWEST = (
 # What a replica will say again of the same bytes; anything else may pass.
 FINAL = frozenset(
     {
-        "PreflightFailed",
-        "LoadFailed",
-        "Corrupt",
-        "EvaluationFailed",
-        "NotFinite",
-        "BadName",
-        "BadPath",
-        "NameTaken",
+        AdapterReason.PREFLIGHT_FAILED,
+        AdapterReason.LOAD_FAILED,
+        AdapterReason.CORRUPT,
+        AdapterReason.EVALUATION_FAILED,
+        AdapterReason.NOT_FINITE,
+        AdapterReason.BAD_NAME,
+        AdapterReason.BAD_PATH,
+        AdapterReason.NAME_TAKEN,
     }
 )
 SHORT = 12
