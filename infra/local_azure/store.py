@@ -101,6 +101,7 @@ class Store:
             yield
             return
         self._depth += 1
+        # At once, because a lock that comes with the first write could fail half-way.
         self._database.execute("begin immediate")
         try:
             yield
@@ -129,6 +130,7 @@ class Store:
             json.dumps(record.private),
         )
         self._database.execute(
+            # Not `insert or replace`, which would give a known resource a new place in lists.
             "insert into resources (key, id, kind, body, private) values (?, ?, ?, ?, ?) on"
             " conflict (key) do update set body = excluded.body, private = excluded.private",
             values,
@@ -137,6 +139,7 @@ class Store:
     def delete(self, key: str) -> None:
         """Remove the resource, everything below it, and the leases on them."""
         self.version += 1
+        # A range of keys instead of LIKE, because names may hold its wildcards; `0` follows `/`.
         low = key.lower()
         self._database.execute(
             "delete from resources where key = ? or (key > ? and key < ?)",

@@ -192,9 +192,7 @@ async def test_executions_survive_a_killed_server(connected, images):
     """What ran goes on, what ended while the server was down is known, and what was logged can
     still be read.
     """
-    # What ignores the signal to end is killed after 30 s, which pass in 3.
-    options = ("--operation-seconds", "0.05", "--images", str(images), "--speed", "10")
-    clients = await connected(*options)
+    clients = await connected("--operation-seconds", "0.05", "--images", str(images))
     environment = await lay_ground(clients)
     wait = (
         "import os, time\nwhile not os.path.exists('/mnt/share/go'):"

@@ -100,6 +100,7 @@ class Front:
             reply = await self._serve(request, target, self._caller(request, target))
         except ArmError as error:
             reply = refused(error)
+        # A defect here must look like Azure's own failure, or a client would take it for a refusal.
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             text = "The local Azure failed; see its log."
@@ -128,6 +129,7 @@ class Front:
 
     async def _serve(self, request: ArmRequest, target: ids.Target, principal: str) -> Reply:
         self._check_subscription(target)
+        # Before anything is read, as ARM does: a refused request counts as well.
         self._limits.take(request.method, principal, self._login.identity.subscription)
         self._interference.arm(principal)
         version = parsing.version(request.query)
@@ -147,6 +149,7 @@ class Front:
             raise
         self._note(call, reply.status, "")
         self._interference.settled(target.key)
+        # ARM answers HEAD of what exists with 204, where GET has 200.
         if only_head:
             return Reply(204 if reply.status == 200 else reply.status)
         return Reply(reply.status, self._body(call, reply), {**counted, **reply.headers})

@@ -83,6 +83,7 @@ class Operations:
     ) -> Operation:
         """Start one; it finishes `factor` times its ordinary length from now."""
         now, whole = clock.now(), dict(argument or {})
+        # Decided now and stored, because a restart must not change how it ends.
         late, ending = self._mishaps.meet(finish, resource, fresh=factor > 1)
         if ending is not None:
             whole["ending"] = ending

@@ -58,6 +58,7 @@ class AppControl:
         """
         if not self._pending:
             self._pending = True
+            # Not at once: the request that changed it may be in the middle of several writes.
             asyncio.get_running_loop().call_soon(self._compose)
 
     def status(self, app: Record, revision: Record) -> RevisionStatus:
@@ -206,6 +207,7 @@ class AppControl:
             if record.body["active"] and record.name != newest
         ]
         with self._store.transaction():
+            # Together with the revisions, or a crash between them would leave two that serve.
             app.private["settling"] = False
             self._store.put(app)
             for revision in older if single else ():

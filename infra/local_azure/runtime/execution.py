@@ -97,6 +97,7 @@ class Attempt(Replica):
             )
         self.verdict = json.loads(path.read_text())
         self._state |= {"phase": "Terminated", "reason": self.verdict["reason"], "pid": None}
+        # The folder stays for its log, and secrets must not stay with it.
         strip_spec(self._directory, self.record)
         for own in ("empty", "secret"):
             shutil.rmtree(self._directory / own, ignore_errors=True)
@@ -123,6 +124,7 @@ def missing(task: Task, succeeded: int, failed: int, active: int, since_failure_
     """How many replicas to start now: after a failure with a pause of 1, 2, 4, ... seconds."""
     if task.blocked or (failed and since_failure_s < min(2.0 ** (failed - 1), _BACKOFF_CAP_S)):
         return 0
+    # As a Kubernetes Job: never more at once than successes are still missing.
     return max(0, min(task.parallelism, task.completions - succeeded) - active)
 
 

@@ -116,6 +116,7 @@ class Executions:
     def _end(self, key: str) -> None:
         """Ends the execution's replicas, and removes its folder if its key is no longer kept."""
         execution = self._executions[key]
+        # Looked at again when they have ended: a folder in use must not be removed.
         if execution.living:
             if key not in self._ending:
                 self._ending[key] = asyncio.create_task(self._ended(key, execution))

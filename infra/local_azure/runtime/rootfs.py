@@ -74,6 +74,7 @@ def enter(plan: Plan, views: Mapping[str, int]) -> None:
         root.hide(path)
     for path in plan.visible:
         root.show(path)
+    # Outer paths first, or a volume would be mounted over the ones inside of it.
     for volume in sorted(plan.volumes, key=lambda volume: volume.target.count("/")):
         root.add_volume(volume, views.get(volume.target))
     kernel.pivot_root(Path(plan.root))
@@ -118,6 +119,7 @@ class Root:
         inside = self._path / path.lstrip("/")
         if inside.is_dir():
             kernel.mount("hidden", inside, "tmpfs", kernel.MS_NODEV, "mode=0755")
+        # A file cannot be covered by a directory; /dev/null reads as empty.
         elif inside.exists():
             kernel.mount("/dev/null", inside, flags=kernel.MS_BIND)
 
@@ -147,6 +149,7 @@ class Root:
             except OSError as error:
                 if error.errno not in _REFUSED:
                     raise
+                # The machine's directory is read-only here, so a private one takes its place.
                 self._open_up(inside.parent)
                 inside.mkdir()
         return inside

@@ -166,6 +166,7 @@ class Scheduler:
             self._wake.clear()
 
     def _pass(self) -> None:
+        # The store has not been read since the start, and what runs must not be taken for unwanted.
         if self._workloads is None:
             return
         self._replicas = [replica for replica in self._replicas if not replica.ended]
@@ -214,6 +215,7 @@ class Scheduler:
                 revision=workload.revision,
             )
         current += [self._create(workload, epoch) for _ in range(len(current), wanted)]
+        # The ones that do not serve go first, then the oldest.
         for replica in sorted(current, key=lambda replica: (replica.ready, replica.record.created))[
             : len(current) - wanted
         ]:

@@ -260,6 +260,7 @@ class Shim:
     def _terminate(self, grace_s: float) -> bool:
         if self._pid is None:
             return True
+        # Armed before the signal: a process that ends at once takes the timer away.
         self.after("kill", grace_s, self._kill)
         caught = catches_sigterm(self._pid)
         if caught:  # process 1 of a container never sees a signal that it does not handle
@@ -281,6 +282,7 @@ class Shim:
         if self._pid is None:
             return ""
         report, report_end = os.pipe()
+        # In a child, because entering another mount namespace cannot be undone.
         child = os.fork()
         if child == 0:
             try:
@@ -304,6 +306,7 @@ class Shim:
     def _fire_timers(self) -> None:
         now = time.monotonic()
         for name, (when, action) in list(self._timers.items()):
+            # An action may have set or removed timers of this very round.
             if when <= now and self._timers.get(name) == (when, action):
                 del self._timers[name]
                 action()
