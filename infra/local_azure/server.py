@@ -24,6 +24,7 @@ from .assembly import assemble
 from .exchanges import Exchanges
 from .faults import events
 from .faults.hooks import Cut
+from .files.front import Incoming
 from .journal import Journal
 from .options import Options
 
@@ -211,7 +212,7 @@ class Server:
             (name.decode("latin-1"), value.decode("utf-8", "surrogateescape"))
             for name, value in request.raw_headers
         ]
-        answer = await self.parts.files.answer(
+        incoming = Incoming(
             request.method,
             path,
             query,
@@ -221,6 +222,7 @@ class Server:
             self._base(request),
             request.remote or "",
         )
+        answer = await self.parts.files.answer(incoming)
         done(answer.status)
         content = (
             self.parts.hooks.content(path, answer.body, answer.length)

@@ -8,9 +8,9 @@ from xml.sax.saxutils import escape, quoteattr
 
 from infra.local_azure import clock
 
-from . import names, properties
+from . import disk, names, properties
 from .answer import FilesAnswer
-from .errors import FilesError, exists, missing, wrong_type
+from .errors import FilesError, exists, missing
 from .property_store import Extras
 from .request import FilesRequest
 
@@ -38,7 +38,7 @@ async def get(request: FilesRequest) -> FilesAnswer:
     path, key = request.place()
     if names.kind(path) == "file":
         raise missing()
-    state = _state(path)
+    state = disk.state_of(path, "directory")
     extras = request.extras.get(key, state.st_ino)
     metadata = {f"x-ms-meta-{name}": value for name, value in extras.get("metadata", {}).items()}
     return FilesAnswer(
@@ -48,7 +48,7 @@ async def get(request: FilesRequest) -> FilesAnswer:
 
 async def delete(request: FilesRequest) -> FilesAnswer:
     path, key = request.place()
-    _state(path)
+    disk.state_of(path, "directory")
     if not request.segments:
         raise FilesError(400, "InvalidUri", "The root directory of a share cannot be deleted.")
     try:
@@ -74,7 +74,7 @@ async def listing(request: FilesRequest) -> FilesAnswer:
     next page.
     """
     path, key = request.place()
-    _state(path)
+    disk.state_of(path, "directory")
     prefix, marker = request.query.get("prefix", ""), _unmark(request.query.get("marker", ""))
     size = min(int(request.query.get("maxresults") or PAGE), PAGE)
     wanted = {part.lower() for part in request.query.get("include", "").split(",") if part}
@@ -109,22 +109,9 @@ async def listing(request: FilesRequest) -> FilesAnswer:
     return FilesAnswer(200, {"Content-Type": "application/xml"}, body.encode())
 
 
-def _state(path: Path) -> os.stat_result:
-    kind = names.kind(path)
-    if kind == "directory":
-        return os.lstat(path)
-    raise (
-        wrong_type()
-        if kind
-        else missing()
-        if names.kind(path.parent) == "directory"
-        else missing("parent")
-    )
-
-
 def _update(request: FilesRequest, change: dict[str, object]) -> FilesAnswer:
     path, key = request.place()
-    state = _state(path)
+    state = disk.state_of(path, "directory")
     extras = request.extras.get(key, state.st_ino)
     extras = {**extras, **change, "version": extras.get("version", 0) + 1}
     request.extras.put(key, state.st_ino, extras)

@@ -48,13 +48,14 @@ def open_new(path: Path) -> int:
         raise wrong_type() from None
 
 
-def state_of(path: Path) -> os.stat_result:
-    kind = names.kind(path)
-    if kind == "file":
+def state_of(path: Path, kind: str = "file") -> os.stat_result:
+    """Of a file, or of what else is asked for; FilesError where it is not one."""
+    found = names.kind(path)
+    if found == kind:
         return os.lstat(path)
     raise (
         wrong_type()
-        if kind
+        if found
         else missing()
         if names.kind(path.parent) == "directory"
         else missing("parent")

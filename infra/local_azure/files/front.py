@@ -26,6 +26,22 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Incoming:
+    """A request as it came: `path` and `query` are still encoded; `pairs` are all headers,
+    `headers` the same for looking up without case.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    pairs: Sequence[tuple[str, str]]
+    body: StreamReader
+    base: str
+    remote: str
+
+
+@dataclass(frozen=True)
 class Response:
     """What goes out: `body` bytes, or a stream with `length`."""
 
@@ -50,21 +66,9 @@ class FilesFront:
     def close(self) -> None:
         self.plane.extras.close()
 
-    async def answer(
-        self,
-        method: str,
-        path: str,
-        query: str,
-        headers: Mapping[str, str],
-        pairs: Sequence[tuple[str, str]],
-        body: StreamReader,
-        base: str,
-        remote: str,
-    ) -> Response:
-        """`path` and `query` as they came; `pairs` are all headers, `headers` the same for looking
-        up without case.
-        """
-        request = str(uuid.uuid4())
+    async def answer(self, incoming: Incoming) -> Response:
+        """With the headers that every answer has."""
+        request, headers = str(uuid.uuid4()), incoming.headers
         common = {
             "x-ms-request-id": request,
             "x-ms-version": headers.get("x-ms-version", "2025-05-05"),
@@ -74,9 +78,9 @@ class FilesFront:
             common["x-ms-client-request-id"] = headers["x-ms-client-request-id"]
         try:
             self._interfere()
-            answer = await self._dispatch(method, path, query, headers, pairs, body, base, remote)
+            answer = await self._dispatch(incoming)
         except FilesError as refused:
-            text = b"" if method == "HEAD" else refused.body(request, clock.zulu())
+            text = b"" if incoming.method == "HEAD" else refused.body(request, clock.zulu())
             error = {
                 "x-ms-error-code": refused.code,
                 "Content-Type": "application/xml",
@@ -84,33 +88,24 @@ class FilesFront:
             }
             return Response(refused.status, {**common, **error}, text, len(text))
         except Exception:
-            log.exception("%s %s failed", method, path)
+            log.exception("%s %s failed", incoming.method, incoming.path)
             text = FilesError(500, "InternalError", "The local Azure failed; see its log.").body(
                 request, clock.zulu()
             )
             return Response(500, {**common, "x-ms-error-code": "InternalError"}, text, len(text))
         return Response(answer.status, {**common, **answer.headers}, answer.body, answer.length)
 
-    async def _dispatch(
-        self,
-        method: str,
-        path: str,
-        query: str,
-        headers: Mapping[str, str],
-        pairs: Sequence[tuple[str, str]],
-        body: StreamReader,
-        base: str,
-        remote: str,
-    ) -> FilesAnswer:
+    async def _dispatch(self, incoming: Incoming) -> FilesAnswer:
+        method, headers = incoming.method, incoming.headers
         _check_version(headers.get("x-ms-version"))
-        name, _, rest = path.lstrip("/").partition("/")
+        name, _, rest = incoming.path.lstrip("/").partition("/")
         account = self._account(name)
         if account is None:
             raise FilesError(
                 404, "ResourceNotFound", f"The storage account '{name}' does not exist."
             )
         share, _, below = rest.strip("/").partition("/")
-        parameters = decoded(query)
+        parameters = decoded(incoming.query)
         by_sas = "sig" in parameters and "Authorization" not in headers
         request = FilesRequest(
             plane=self.plane,
@@ -119,13 +114,13 @@ class FilesFront:
             path=below,
             query=parameters,
             headers=headers,
-            body=body,
-            base=base,
-            remote=remote,
+            body=incoming.body,
+            base=incoming.base,
+            remote=incoming.remote,
             by_sas=by_sas,
         )
         if not by_sas:
-            self._authenticate(account, method, path, query, headers, pairs)
+            self._authenticate(account, incoming)
             return await operations.find(method, share, below, parameters, headers).run(request)
         self._key_allowed(account)
         operation = operations.find(method, share, below, parameters, headers)
@@ -149,16 +144,8 @@ class FilesFront:
             )
         return self._accounts[name]
 
-    def _authenticate(
-        self,
-        account: Record,
-        method: str,
-        path: str,
-        query: str,
-        headers: Mapping[str, str],
-        pairs: Sequence[tuple[str, str]],
-    ) -> None:
-        scheme, _, token = headers.get("Authorization", "").partition(" ")
+    def _authenticate(self, account: Record, incoming: Incoming) -> None:
+        scheme, _, token = incoming.headers.get("Authorization", "").partition(" ")
         if not scheme:
             raise FilesError(
                 401,
@@ -168,12 +155,17 @@ class FilesFront:
                 {"WWW-Authenticate": "SharedKey"},
             )
         if scheme.lower() == "bearer":
-            self._bearer(token, headers)
+            self._bearer(token, incoming.headers)
             return
         self._key_allowed(account)
         keys = (account.private["key1"], account.private["key2"])
         signature.check(
-            method=method, path=path, query=query, headers=pairs, account=account.name, keys=keys
+            method=incoming.method,
+            path=incoming.path,
+            query=incoming.query,
+            headers=incoming.pairs,
+            account=account.name,
+            keys=keys,
         )
 
     def _key_allowed(self, account: Record) -> None:
