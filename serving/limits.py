@@ -96,7 +96,7 @@ def _faults(asked: Mapping[str, Any], path: str, bounds: Bounds) -> Iterator[sch
     yield from (
         schemas.BodyFault(name, f"`{name}` is not served here: {why}.", "unsupported_parameter")
         for name, why in _CLOSED.items()
-        if asked.get(name) and name not in limits.opened
+        if name in asked and asked[name] and name not in limits.opened
     )
     # Embeddings generate nothing; the limits of answers would refuse good requests.
     if path not in GENERATING:
@@ -111,7 +111,9 @@ def _faults(asked: Mapping[str, Any], path: str, bounds: Bounds) -> Iterator[sch
         text = f"{name} is too large: {output}. At most {bounds.output_tokens} tokens are made."
         yield schemas.BodyFault(name, text, "invalid_value")
     for name, most in _LISTS.items():
-        given = asked.get(name)
+        if name not in asked:
+            continue
+        given = asked[name]
         yield from _too_many(name, _count(given), most, "entries")
         texts = given if isinstance(given, list) else [given]
         if name in ("stop", "bad_words") and any(
@@ -133,8 +135,8 @@ def _count(value: Any) -> int:
 
 
 def _sequences(asked: Mapping[str, Any], path: str) -> int:
-    choices = max((_whole(asked.get(name)) for name in ("n", "best_of")), default=1)
-    return max(1, choices) * (_prompts(asked.get("prompt")) if path == "/v1/completions" else 1)
+    choices = max(_whole(asked.get("n")), _whole(asked.get("best_of")), 1)
+    return choices * (_prompts(asked.get("prompt")) if path == "/v1/completions" else 1)
 
 
 def _prompts(prompt: Any) -> int:
@@ -147,8 +149,10 @@ def _whole(value: Any) -> int:
     """What vLLM will take a value for: pydantic reads 3, 3.0 and "3" alike. What it refuses counts
     as one.
     """
+    if value is None or isinstance(value, bool):
+        return 1
     try:
-        return int(value) if not isinstance(value, bool) else 1
+        return int(value)
     except (TypeError, ValueError, OverflowError):
         return 1
 

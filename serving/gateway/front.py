@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import re
-import uuid
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +72,10 @@ class Asked:
         }
         given = request.headers.get("x-request-id", "")
         return cls(
-            request, scope, translate(scope), given if _ID.fullmatch(given) else uuid.uuid4().hex
+            request,
+            scope,
+            translate(scope),
+            given if _ID.fullmatch(given) else secrets.token_hex(16),
         )
 
     @property
@@ -276,6 +279,13 @@ class Front:
             # Such a client sends its body only when it is asked to.
             await asked.request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             asked.request.writer.output_size = 0
+        content = asked.request.content
+        if (
+            length is not None
+            and content.is_eof()
+            and "content-encoding" not in asked.request.headers
+        ):
+            return content.read_nowait()  # all of it is there: it came with the head
         with self._lane.room(most if length is None else length):
             return await read(_receiver(asked.request), asked.headers, most)
 

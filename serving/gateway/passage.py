@@ -19,6 +19,7 @@ from multidict import CIMultiDict
 
 from serving.answers import Answer
 from serving.gateway.backend import Backend, UnavailableError
+from serving.gateway.comments import Comments
 from serving.gateway.directory import Target, base_of
 from serving.gateway.replies import broken, comment, error_event, foreign_error, unavailable
 from serving.gateway.routes import ANSWERED_BY_HEADER
@@ -198,27 +199,25 @@ class Passage:
 
     async def _stream(self, request: web.BaseRequest) -> web.StreamResponse:
         """Headers and comments at once while the service starts, then its answer."""
-        opening = asyncio.create_task(self.open())
-        out: web.StreamResponse | None = None
+        comments = Comments(
+            lambda: self._prepared(request, 200, self._waiting_headers()),
+            self._news,
+            self._patience.comments,
+        )
+        comments.begin(self._patience.silent if self._primary.up else _PAUSE)
         try:
-            pause = self._patience.silent if self._primary.up else _PAUSE
-            while not (await asyncio.wait({opening}, timeout=pause))[0]:
-                pause = self._patience.comments
-                if out is None:
-                    # From here on the status cannot change; a failure becomes an event of the
-                    # stream.
-                    out = await self._prepared(request, 200, self._waiting_headers())
-                await out.write(comment(self._news()))
-            opened = opening.result()
+            opened = await self.open()
         except UnavailableError as error:
+            out = await comments.end()
             if out is None:
                 raise
             self.meter.failed = True
             return await self._end(out, unavailable(error))
-        finally:
-            opening.cancel()
+        except BaseException:
+            comments.stop()
+            raise
         try:
-            return await self._pass_on(request, opened, out)
+            return await self._pass_on(request, opened, await comments.end())
         finally:
             opened.answer.close()
 

@@ -9,10 +9,12 @@ import logging
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 import aiohttp
 from pydantic import ValidationError
+from yarl import URL
 
 from serving.catalogue import ReplicaReport
 from serving.gateway.routes import RoutedService
@@ -67,17 +69,16 @@ class Upstreams:
         Raises:
             NotReachedError: none came.
         """
+        asked = self._session.request(
+            "POST",
+            _url(service.endpoint, path),
+            data=body,
+            headers={**headers, **self._key},
+            # A redirect would carry the key and the prompt to a host that the routes do not name.
+            allow_redirects=False,
+        )
         try:
-            async with asyncio.timeout(seconds):
-                return await self._session.post(
-                    service.endpoint.rstrip("/") + path,
-                    data=body,
-                    headers={**headers, **self._key},
-                    # A redirect would carry the key and the prompt to a host that the routes do not
-                    # name.
-                    allow_redirects=False,
-                )
-        # No connection, so nothing was sent and it can be sent anew without harm.
+            return await (asked if seconds is None else asyncio.wait_for(asked, seconds))
         except aiohttp.ClientConnectorError as error:
             raise NotReachedError(f"{type(error).__name__}", sent=False) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -105,6 +106,11 @@ class Upstreams:
 
     async def close(self) -> None:
         await self._session.close()
+
+
+@lru_cache(maxsize=1024)
+def _url(endpoint: str, path: str) -> URL:
+    return URL(endpoint.rstrip("/") + path)
 
 
 async def is_absent(answer: aiohttp.ClientResponse) -> bool:

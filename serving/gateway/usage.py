@@ -28,12 +28,18 @@ class Used:
     wakeups: int = 0
     held_seconds: float = 0.0
 
+    # Spelled out: these run for every request.
     def __bool__(self) -> bool:
-        return any(getattr(self, one.name) for one in fields(self))
+        counted = self.requests or self.input_tokens or self.output_tokens or self.errors
+        return bool(counted or self.wakeups or self.held_seconds)
 
     def add(self, other: Used) -> None:
-        for one in fields(self):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+        self.requests += other.requests
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.errors += other.errors
+        self.wakeups += other.wakeups
+        self.held_seconds += other.held_seconds
 
 
 @dataclass(eq=False)
@@ -101,7 +107,7 @@ class Usage:
     def add(self, key: str, model: str, used: Used) -> None:
         if not used:
             return
-        day = f"{self._now():%Y-%m-%d}"
+        day = self._now().date().isoformat()
         self.totals.setdefault((key, model), Used()).add(used)
         self._untold.setdefault((day, key, model), Used()).add(used)
 

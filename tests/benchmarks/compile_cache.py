@@ -13,6 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def _start(share: ReplicaShare, model: Path, cache: str, *more: str) -> dict[str
         return stages
     finally:
         process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(30)
-        finally:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
