@@ -98,7 +98,7 @@ class Daemon:
         self.state_file = StateFile(self.store.database, path, self.tell)
         self.arm = await self._stack.enter_async_context(Arm(self.settings))
         self.shares = Shares(self.arm, self.ownership)
-        self.kinds = kinds_for(self.arm, self.ownership, self.shares)
+        self.kinds = kinds_for(self.arm, self.ownership, self.shares, self.source.values)
         self.registrations = Registrations(self.arm, self.shares)
         self.leadership = Leadership(self.shares, self.settings.daemon_dir, self.tell)
         self.metrics = DaemonMetrics(self.arm.calls)

@@ -38,7 +38,8 @@ class Handover:
         """Hand it over; what follows the documents comes first, because the loop asks it."""
         snapshot, names = intended.snapshot, intended.composition.names
         digests = {folder: tree.digest for folder, tree in snapshot.trees.items()}
-        self._files.set_watched(snapshot.manifest.folders, digests, snapshot.manifest.files)
+        files = snapshot.manifest.files | snapshot.manifest.secret_files
+        self._files.set_watched(snapshot.manifest.folders, digests, files)
         self._leadership.follow(intended.composition)
         self._configs.follow(snapshot.manifest.documents, names)
         self._controller.set_desired(intended.desired, intended.documents, complete=self._complete)

@@ -222,6 +222,7 @@ class Intake:
             tenant=settings.tenant_id,
             authority=settings.authority,
             promotions=promotions_of(documents, self._store),
+            secrets=snapshot.secrets,
         )
         return compose(documents, world)
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
 from reconciler.api.fields import Fault, Items, Model, bounded, refusal, unique
 
@@ -46,6 +46,11 @@ def _free(name: str) -> str:
     return name
 
 
+class VariableSource(Model):
+    secret_ref: str
+    """The name of one of the service's `secrets`."""
+
+
 class Variable(Model):
     name: Annotated[
         str,
@@ -57,9 +62,21 @@ class Variable(Model):
         AfterValidator(_free),
     ]
     """The variable's name."""
-    value: str
+    value: str | None = None
     """The value, as text. Put no secret here: everybody who can read the container app can read it.
     """
+    value_from: VariableSource | None = None
+    """In place of `value`: the secret that holds it."""
+
+    @model_validator(mode="after")
+    def _one_value(self) -> Self:
+        if self.value is None and self.value_from is None:
+            text, hint = f"{self.name} has no value", "write value, or valueFrom: {secretRef: NAME}"
+            raise refusal(Fault(text, hint, ("name",)))
+        if self.value is not None and self.value_from is not None:
+            text = f"{self.name} has both value and valueFrom"
+            raise refusal(Fault(text, "remove one of them", ("valueFrom",), key=True))
+        return self
 
 
 # Container Apps accepts a name twice and then never starts the replica, without a word.

@@ -69,6 +69,15 @@ class Loaded:
             if found and isinstance(found.scalar, str):
                 yield path, local_file(self.base_dir, found.scalar)
 
+    def secret_files(self) -> Iterator[tuple[Steps, Path]]:
+        """The local files that hold the document's secrets, absolute."""
+        listed = self.node.at(("spec", "secrets"))
+        for index in range(len(listed.items) if listed else 0):
+            path: Steps = ("spec", "secrets", index, "valueFrom", "file")
+            found = self.node.at(path)
+            if found and isinstance(found.scalar, str):
+                yield path, local_file(self.base_dir, found.scalar)
+
     def _evaluations(self) -> Iterator[Steps]:
         adapters = self.node.at(("spec", "adapters"))
         for index in range(len(adapters.items) if adapters else 0):

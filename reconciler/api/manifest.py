@@ -54,6 +54,11 @@ class Manifest:
         """The local files that documents name, absolute: they must be watched as well."""
         return frozenset(file for loaded in self.documents for _, file in loaded.files())
 
+    @property
+    def secret_files(self) -> frozenset[Path]:
+        """The local files that hold secrets, absolute: a new value is an edge as well."""
+        return frozenset(file for loaded in self.documents for _, file in loaded.secret_files())
+
 
 @dataclass(frozen=True)
 class ReadFile:

@@ -48,7 +48,7 @@ def model_problems(loaded: Loaded) -> Iterator[Problem]:
         return
     asked = spec.engine.args.get(LENGTH)
     longest = longest_context(folder)
-    longer = any(each.name == _LONGER and each.value not in ("", "0") for each in spec.env)
+    longer = any(each.name == _LONGER and each.value not in (None, "", "0") for each in spec.env)
     if isinstance(asked, int) and longest is not None and asked > longest and not longer:
         yield loaded.problem(
             ("spec", "engine", "args", LENGTH),

@@ -277,9 +277,9 @@ class Boot(Outputs):
 @dataclass(frozen=True)
 class AppOutputs(ResourceOutputs):
     """A container app. `proven` says that the wanted revision serves, `served_adapters` have been
-    served in some version, `api_keys` are names and SHA-256 of the keys in its secrets, `adopted`
-    that it was there before any document. `asked_revision` is the one that the document asks for,
-    `held` why another one serves.
+    served in some version, `api_keys` are names and SHA-256 of the keys in its secrets, `secrets`
+    the names of those that documents gave it, `adopted` that it was there before any document.
+    `asked_revision` is the one that the document asks for, `held` why another one serves.
     """
 
     asked_revision: OptionalText = None
@@ -295,4 +295,5 @@ class AppOutputs(ResourceOutputs):
     served_adapters: tuple[str, ...] = ()
     asleep: bool = False
     api_keys: tuple[tuple[str, str], ...] = ()
+    secrets: Annotated[tuple[str, ...], Field(exclude_if=not_)] = ()
     adopted: Annotated[bool, Field(exclude_if=not_)] = False

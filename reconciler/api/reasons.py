@@ -139,7 +139,7 @@ class Reason(StrEnum):
     )
     SOURCE_UNREADABLE = (
         "SourceUnreadable",
-        "the file or folder cannot be read; nothing is deleted because of this",
+        "a file, a folder or a secret cannot be read; nothing is deleted because of this",
         "restore it",
     )
     SOURCE_CHANGED = (

@@ -259,6 +259,18 @@ class RolloutStep:
 
 
 @dataclass(frozen=True)
+class AppSecret:
+    """A secret of a container app: the digest of its value, which the daemon's memory holds, or
+    where in a Key Vault Azure reads it.
+    """
+
+    name: str
+    digest: str = ""
+    key_vault_url: str = ""
+    identity: str = ""
+
+
+@dataclass(frozen=True)
 class ContainerAppSpec(ResourceSpec):
     """A container app. `template` is the revision's template; its name carries `suffix`, a hash of
     what makes the revision differ. `runtime` is left out of that hash: a newer serving package
@@ -270,6 +282,7 @@ class ContainerAppSpec(ResourceSpec):
     suffix: str = ""
     strategy: str = "Auto"
     key_names: tuple[str, ...] = ()
+    secrets: tuple[AppSecret, ...] = ()
     share: ShareRef | None = None
     engine: str | None = None
     serves_model: bool = True

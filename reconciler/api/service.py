@@ -15,12 +15,14 @@ from reconciler.api.auth_fields import Auth, Limits, RequestLog
 from reconciler.api.engine_flags import EngineArgs
 from reconciler.api.environment_variables import Variables, model_variable_faults
 from reconciler.api.fields import Fault, Int, Items, Model, bounded, refuse_any, unique
+from reconciler.api.identity_fields import ManagedIdentity
 from reconciler.api.ingress_fields import Ingress
 from reconciler.api.mounts import CODE_PATH, Mount, MountPath, mount_faults
 from reconciler.api.openings import opening_faults
 from reconciler.api.policies import AdoptionPolicy, DeletionPolicy, ReconcilePolicy
 from reconciler.api.rollout_fields import Rollout
 from reconciler.api.schedule_fields import Schedule
+from reconciler.api.secret_fields import Registries, Secrets, reference_faults
 from reconciler.api.source import CodeText, SourceText
 from reconciler.api.vllm_versions import flag_faults, image_faults
 
@@ -158,6 +160,16 @@ class InferenceServiceSpec(Model):
     """The container image and, with `model`, vLLM's flags."""
     env: Variables = ()
     """Environment variables of the container."""
+    secrets: Secrets = ()
+    """Secrets of the container app; the document says where their values are, and never the
+    values.
+    """
+    identity: ManagedIdentity | None = None
+    """The managed identities of the container app; left as they are when left out."""
+    registries: Registries | None = None
+    """How Azure signs in at private registries; left as they are when left out, `[]` removes
+    them.
+    """
     resources: Resources | None = None
     """CPU and memory of a replica; when left out, all that the workload profile offers."""
     workload_profile_name: Annotated[str, names.WORKLOAD_PROFILE] | None = None
@@ -194,6 +206,7 @@ class InferenceServiceSpec(Model):
             if bool(self.model) != bool(self.code)
             else self._neither_or_both()
         )
+        refuse_any(reference_faults(self.env, self.secrets, self.registries or (), self.identity))
         return self
 
     def _neither_or_both(self) -> Iterator[Fault]:

@@ -26,7 +26,7 @@ from reconciler.api.resources import (
     FolderSpec,
 )
 from reconciler.api.source import Missing, SourceRef
-from reconciler.composition import download, gate, rollout, template
+from reconciler.composition import access, download, gate, rollout, template
 from reconciler.composition.engine_args import engine_args, start_variables
 from reconciler.composition.environment import storage_key
 from reconciler.composition.names import digest
@@ -106,7 +106,7 @@ class ServiceComposer:
             "image": image,
             "command": ["python3", "-m", "serving.launch"],
             "args": args,
-            "env": self._env(ours),
+            "env": access.variables(ours, spec),
             "resources": self._resources(model=True),
             "probes": template.model_probes(model_bytes),
             "volumeMounts": template.model_mounts(f"{catalogue.folder}/replicas"),
@@ -137,7 +137,7 @@ class ServiceComposer:
             "image": (spec.engine.image if spec.engine else None) or CODE_IMAGE,
             "command": template.in_folder(home, spec.command or ()),
             "args": list(spec.args or []),
-            "env": self._env({}),
+            "env": access.variables({}, spec),
             "resources": self._resources(model=False),
             "probes": template.port_probes(port, spec.progress_deadline_seconds),
             "volumeMounts": template.code_mounts(folders),
@@ -178,6 +178,8 @@ class ServiceComposer:
         revision = self._template(container, model_bytes, serves_model=serves_model)
         profile = self._profile()["name"]
         body = self._body(profile, port)
+        secrets = access.secrets_of(self.name, spec.secrets, self.world)
+        read = access.read_by_revision(spec, secrets)
         app = ContainerAppSpec(
             name=self.name,
             resource_group=self.place.names.resource_group,
@@ -187,7 +189,8 @@ class ServiceComposer:
             named=spec.adoption_policy is AdoptionPolicy.ADOPT_OR_CREATE,
             service=self.name,
             template=revision,
-            suffix=template.suffix(revision, profile),
+            suffix=template.suffix(revision, profile, *read),
+            secrets=secrets,
             strategy="BlueGreen" if spec.rollout.steps else spec.rollout.strategy.value,
             steps=rollout.steps(spec.rollout.steps, self._evaluation),
             evaluator=gate.evaluator(spec.auth.api_keys, self.name) if serves_model else "",
@@ -230,10 +233,12 @@ class ServiceComposer:
         return {
             "location": self.place.names.location,
             "tags": dict(self.place.tags),
+            **access.identity(self.spec.identity),
             "properties": {
                 "workloadProfileName": profile,
                 "configuration": {
                     "activeRevisionsMode": "Multiple",
+                    **access.registries(self.spec.registries),
                     "ingress": {
                         "external": self.spec.ingress.external,
                         "targetPort": port,
@@ -353,10 +358,6 @@ class ServiceComposer:
 
     def _keys(self) -> tuple[str, ...]:
         return tuple(key.name for key in self.spec.auth.api_keys)
-
-    def _env(self, ours: Mapping[str, str]) -> list[dict[str, str]]:
-        pairs = {**ours, **{variable.name: variable.value for variable in self.spec.env}}
-        return [{"name": name, "value": value} for name, value in pairs.items()]
 
     def _profile(self) -> Mapping[str, Any]:
         """The profile the document names; else, for a model, the first one with a GPU; else

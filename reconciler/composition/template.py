@@ -174,18 +174,18 @@ def in_folder(folder: str, command: Sequence[str]) -> list[str]:
     return ["/bin/sh", "-c", f'cd {folder} && exec "$@"', "sh", *command]
 
 
-def suffix(body: Mapping[str, Any], profile: str) -> str:
-    """The revision's name says what is in it; the runtime's path is left out, so that an update of
-    Moorage alone does not boot a GPU.
+def suffix(body: Mapping[str, Any], profile: str, *secrets: str) -> str:
+    """The revision's name says what is in it, the digests of `secrets` that it reads included; the
+    runtime's path is left out, so that an update of Moorage alone does not boot a GPU.
     """
     text = json.dumps(body, sort_keys=True)
     for container in body["containers"]:
         for variable in container["env"]:
-            if variable["name"] == "PYTHONPATH" and variable["value"].startswith(
+            if variable["name"] == "PYTHONPATH" and str(variable.get("value")).startswith(
                 f"{MOUNT_PATH}/runtime/"
             ):
                 text = text.replace(variable["value"], "")
-    return "r" + digest(text, profile)[:9]
+    return "r" + digest(text, profile, *secrets)[:9]
 
 
 def scale(

@@ -37,10 +37,10 @@ class World:
     source is in neither; `evaluations` holds the cases by file, `orders` what a person decided, by
     service and adapter, and `rollbacks` the revision that is not to serve and the one that is to,
     by service; `promotions` has the revision that may go on with its steps and the weight up to
-    which it may, by service. `gateway`
-    is the runtime of gateways, None where none is asked for, and `ca` the authority in PEM that
-    signs endpoints where the system's own do not; `tenant` issues tokens at `authority` for
-    gateways whose document names none.
+    which it may, by service; `secrets` the digest of each secret's value by service and name, or
+    why there is none. `gateway` is the runtime of gateways, None where none is asked for, and `ca`
+    the authority in PEM that signs endpoints where the system's own do not; `tenant` issues tokens
+    at `authority` for gateways whose document names none.
     """
 
     subscription: str
@@ -66,6 +66,7 @@ class World:
     tenant: str = ""
     authority: str = ""
     promotions: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    secrets: Mapping[tuple[str, str], str | Missing] = field(default_factory=dict)
 
     def generation(self, document: DocumentRef) -> int:
         return self.generations.get(document, 1)

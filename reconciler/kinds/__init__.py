@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 
 from reconciler.api.kinds import Kind
+from reconciler.api.secret_values import SecretValues
 from reconciler.arm.clients import Arm
 from reconciler.arm.ownership import Ownership
 from reconciler.engine.external import External
@@ -16,9 +17,13 @@ from reconciler.kinds.connections import Connections
 from reconciler.kinds.shares import Shares
 
 
-def kinds_for(arm: Arm, ownership: Ownership, shares: Shares) -> Mapping[str, External]:
-    """Every kind of the table by name, on one connection."""
-    connections = Connections.on(arm, ownership, shares)
+def kinds_for(
+    arm: Arm, ownership: Ownership, shares: Shares, secrets: SecretValues | None = None
+) -> Mapping[str, External]:
+    """Every kind of the table by name, on one connection; `secrets` has the values that apps
+    get.
+    """
+    connections = Connections.on(arm, ownership, shares, secrets)
     return {kind: _class_of(kind)(connections) for kind in Kind}
 
 

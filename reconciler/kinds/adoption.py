@@ -54,8 +54,10 @@ def asked(spec: ContainerAppSpec, found: Body, origin: Origin) -> Body:
     if str(sticky.get("affinity") or "none").lower() != "none":
         ingress["stickySessions"] = {"affinity": "none"}  # there is none in Multiple mode
     configuration = {**properties["configuration"], "ingress": ingress}
+    identity = {name: spec.body[name] for name in ("identity",) if name in spec.body}
     return {
         "tags": {**spec.body["tags"], tags.ADOPTED: "true"},
+        **identity,
         "properties": {**properties, "configuration": configuration},
     }
 

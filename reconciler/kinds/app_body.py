@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.api.resources import ContainerAppSpec
@@ -11,12 +11,20 @@ from reconciler.kinds import api_keys
 ENGINE_VARIABLE = "MOORAGE_ENGINE"
 
 
-def creation(spec: ContainerAppSpec, environment: str, keys: Mapping[str, str]) -> dict[str, Any]:
-    """What creates the app in the managed environment of that id, with its API keys by name."""
+def creation(
+    spec: ContainerAppSpec,
+    environment: str,
+    keys: Mapping[str, str],
+    secrets: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """What creates the app in the managed environment of that id, with its API keys by name and its
+    other secrets.
+    """
     body = whole(spec, environment)
     configuration = body["properties"]["configuration"]
     configuration["secrets"] = [
-        {"name": api_keys.PREFIX + name, "value": value} for name, value in keys.items()
+        *({"name": api_keys.PREFIX + name, "value": value} for name, value in keys.items()),
+        *secrets,
     ]
     configuration["ingress"]["traffic"] = [{"revisionName": spec.revision, "weight": 100}]
     return body
@@ -40,6 +48,15 @@ def whole(spec: ContainerAppSpec, environment: str) -> dict[str, Any]:
 def revision(spec: ContainerAppSpec) -> dict[str, Any]:
     """The template under the name that its content gives the revision."""
     return {"revisionSuffix": spec.suffix, **spec.template}
+
+
+def identity(asked: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Managed identities as a merge patch: one that is not asked for goes by a null."""
+    users = asked.get("userAssignedIdentities") or {}
+    wanted = {name.casefold() for name in users}
+    there = found.get("userAssignedIdentities") or {}
+    gone = {name: None for name in there if name.casefold() not in wanted}
+    return {"type": asked["type"], "userAssignedIdentities": {**users, **gone} or None}
 
 
 def engine_of(template: Mapping[str, Any]) -> str | None:

@@ -49,9 +49,10 @@ def decide(
     step: Step,
     differences: tuple[Change, ...],
     keys: tuple[tuple[str, str], ...] = (),
+    secrets: tuple[Change, ...] = (),
 ) -> AppWrite:
     """What to write next, given the rollout's next `step`, the `differences` outside the template,
-    and the `keys` that exist, by name and SHA-256.
+    the `keys` that exist, by name and SHA-256, and the changes of the document's `secrets`.
 
     Somebody else's app gets its configuration first, by itself: whatever becomes of the template,
     it is known whose the app is, and its traffic stays where it is. Revisions are switched on and
@@ -66,6 +67,7 @@ def decide(
         *(change for change in differences if change not in waiting),
         *api_keys.changes(spec, found, origin),
         *api_keys.rotations(spec, keys),
+        *secrets,
         *adoption.traffic_change(found, held),
     )
     steps = _step_changes(spec, found, seen, step)

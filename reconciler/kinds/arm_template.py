@@ -13,6 +13,7 @@ from typing import Any
 from reconciler.api import versions
 from reconciler.api.kinds import ArmType, Kind
 from reconciler.api.resources import (
+    AppSecret,
     ContainerAppSpec,
     EnvironmentStorageSpec,
     ResourceSpec,
@@ -41,24 +42,39 @@ WRITTEN: Mapping[str, ArmType] = {
 
 
 def arm_template(desired: Sequence[Desired]) -> dict[str, Any]:
-    """The template that creates `desired` in their resource group; API keys are its parameters,
-    endpoints its outputs.
+    """The template that creates `desired` in their resource group; API keys and secrets are its
+    parameters, endpoints its outputs.
     """
     by_key = {
         each.key: each for each in with_spec(desired, ResourceSpec) if each.key.kind in WRITTEN
     }
     apps = with_spec(by_key.values(), ContainerAppSpec)
     # Parameters, because whoever keeps the template must not keep keys in it.
-    keys = {key_parameter(app.spec.name, name): app for app in apps for name in app.spec.key_names}
+    told = {
+        **{
+            key_parameter(
+                app.spec.name, name
+            ): f"An API key of {app.spec.name}: a long random text."
+            for app in apps
+            for name in app.spec.key_names
+        },
+        **{
+            secret_parameter(app.spec.name, secret.name): f"The secret {secret.name} of"
+            f" {app.spec.name}."
+            for app in apps
+            for secret in app.spec.secrets
+            if secret.digest
+        },
+    }
     return {
         "$schema": SCHEMA,
         "contentVersion": "1.0.0.0",
         "parameters": {
             name: {
                 "type": "securestring",
-                "metadata": {"description": f"An API key of {app.spec.name}: a long random text."},
+                "metadata": {"description": text},
             }
-            for name, app in keys.items()
+            for name, text in told.items()
         },
         "resources": [_resource(each, by_key) for each in by_key.values()],
         "outputs": {
@@ -74,6 +90,11 @@ def arm_template(desired: Sequence[Desired]) -> dict[str, Any]:
 def key_parameter(service: str, key: str) -> str:
     """The parameter that holds an API key."""
     return _NAME.sub("_", f"{service}_{key}_apiKey")
+
+
+def secret_parameter(service: str, secret: str) -> str:
+    """The parameter that holds the value of a secret."""
+    return _NAME.sub("_", f"{service}_{secret}_secret")
 
 
 def _resource(desired: Desired[ResourceSpec], by_key: ByKey) -> dict[str, Any]:
@@ -107,8 +128,18 @@ def _body(desired: Desired[ResourceSpec], by_key: ByKey) -> Mapping[str, Any]:
             name: Expression(f"parameters({_quoted(key_parameter(spec.name, name))})")
             for name in spec.key_names
         }
-        return app_body.creation(spec, managed, keys)
+        return app_body.creation(
+            spec, managed, keys, [_secret(spec, each) for each in spec.secrets]
+        )
     return dict(spec.body)
+
+
+def _secret(spec: ContainerAppSpec, secret: AppSecret) -> dict[str, Any]:
+    if secret.key_vault_url:
+        place = {"keyVaultUrl": secret.key_vault_url, "identity": secret.identity}
+        return {"name": secret.name, **place}
+    parameter = _quoted(secret_parameter(spec.name, secret.name))
+    return {"name": secret.name, "value": Expression(f"parameters({parameter})")}
 
 
 def _names(desired: Desired[ResourceSpec]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Self
 
+from reconciler.api.secret_values import SecretValues
 from reconciler.arm.clients import Arm
 from reconciler.arm.ownership import Ownership
 from reconciler.engine.clock import SystemClock
@@ -28,11 +29,16 @@ class Connections:
     looks: Looks
     trials: Trials
     causes: Causes
+    secrets: SecretValues
 
     @classmethod
-    def on(cls, arm: Arm, ownership: Ownership, shares: Shares) -> Self:
-        """All of them on one connection to ARM."""
+    def on(
+        cls, arm: Arm, ownership: Ownership, shares: Shares, secrets: SecretValues | None = None
+    ) -> Self:
+        """All of them on one connection to ARM; `secrets` has the values that apps get."""
         reports = Reports(shares)
         looks = Looks(arm, reports, Turns(time.monotonic))
         causes = Causes(arm, time.monotonic)
-        return cls(arm, ownership, shares, reports, looks, Trials(arm, SystemClock()), causes)
+        trials = Trials(arm, SystemClock())
+        values = secrets or SecretValues()
+        return cls(arm, ownership, shares, reports, looks, trials, causes, values)

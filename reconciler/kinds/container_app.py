@@ -32,7 +32,15 @@ from reconciler.engine.external import (
     Progress,
     Wrote,
 )
-from reconciler.kinds import adoption, api_keys, app_body, app_write, rollout, template_rules
+from reconciler.kinds import (
+    adoption,
+    api_keys,
+    app_body,
+    app_secrets,
+    app_write,
+    rollout,
+    template_rules,
+)
 from reconciler.kinds.aim import Aim, aim_at
 from reconciler.kinds.app_write import AppWrite
 from reconciler.kinds.arm_resource import SETTLED, ArmResource, last_write
@@ -60,6 +68,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         super().__init__(connections)
         self.looks, self.trials = connections.looks, connections.trials
         self.causes = connections.causes
+        self.secrets = app_secrets.AppSecrets(self.arm, connections.secrets)
 
     async def observe(
         self, desired: Desired[ContainerAppSpec], facts: Facts
@@ -88,7 +97,10 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         verdict = await self._judge(spec, aim, found, seen, boot)
         step = await self._step(spec, found, seen, differences, verdict, aim.hold)
         head = await self._head(aim.spec, found, origin, before)
-        write = app_write.decide(aim.spec, found, origin, seen, step, differences, head.api_keys)
+        secrets = await self.secrets.changes(spec, found, before)
+        write = app_write.decide(
+            aim.spec, found, origin, seen, step, differences, head.api_keys, secrets
+        )
         reached = await self._reached(aim.spec, found, seen)
         if any(mark.status is Status.FALSE for mark in reached):
             self.looks.turns.hurry(spec.service)
@@ -194,8 +206,13 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         before: AppOutputs | None,
     ) -> AppOutputs:
         """What ARM tells of the app itself."""
-        keys = await self._key_hashes(spec, found, before)
-        return replace(self.outputs(found), api_keys=keys, adopted=origin is not Origin.OURS)
+        keys = await self.secrets.key_hashes(spec, found, before)
+        return replace(
+            self.outputs(found),
+            api_keys=keys,
+            secrets=app_secrets.names(spec, found, before),
+            adopted=origin is not Origin.OURS,
+        )
 
     async def _reached(
         self, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen
@@ -210,6 +227,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             spec,
             self._environment(spec, facts),
             {name: api_keys.new_key() for name in spec.key_names},
+            self.secrets.creation(spec),
         )
         body["tags"] = {**body["tags"], **ownership.applied()}
         operation = await apps.put_app(self.arm, spec.resource_group, spec.name, body)
@@ -332,7 +350,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         configuration = {**owned["properties"]["configuration"]}
         if any(".secrets[" in path for path in paths):
             values = await apps.list_secrets(self.arm, spec.resource_group, spec.name)
-            configuration["secrets"] = api_keys.written(spec, found, origin, values)
+            kept = api_keys.written(spec, found, origin, values)
+            configuration["secrets"] = self.secrets.written(spec, kept, write.configuration)
         port = ((found["properties"].get("configuration") or {}).get("ingress") or {}).get(
             "targetPort"
         )
@@ -341,6 +360,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         if write.traffic:
             configuration["ingress"] = {**configuration["ingress"], "traffic": write.traffic}
         patch: dict[str, Any] = {"properties": {"configuration": configuration}}
+        if any(path.startswith("identity") for path in paths):
+            patch["identity"] = app_body.identity(owned["identity"], found.get("identity") or {})
         if app_write.PROFILE in paths:
             # Another profile creates a revision, so our template goes along: the app may have
             # somebody else's, whose revision name exists already.
@@ -350,19 +371,6 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             wanted = {**owned["tags"], **ownership.applied()}
             patch["tags"] = tags.merged(found.get("tags"), wanted)
         return patch
-
-    async def _key_hashes(
-        self, spec: ContainerAppSpec, found: Mapping[str, Any], before: AppOutputs | None
-    ) -> tuple[tuple[str, str], ...]:
-        """Name and SHA-256 of each API key that exists; read from Azure only when a name is not
-        known yet, or its key is being replaced.
-        """
-        there = api_keys.names_in(found)
-        last = before.api_keys if before else ()
-        known = tuple((name, value) for name, value in last if name in there)
-        if there <= {name for name, _ in known} and not set(known) & set(spec.rotated):
-            return known
-        return api_keys.hashes(await apps.list_secrets(self.arm, spec.resource_group, spec.name))
 
 
 def _busy(state: str, before: AppOutputs | None, origin: Origin) -> Observation[AppWrite]:

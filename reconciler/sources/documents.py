@@ -17,11 +17,13 @@ from reconciler.api.evaluation import read_evaluation
 from reconciler.api.loaded import Loaded
 from reconciler.api.manifest import Manifest, ReadFile, load
 from reconciler.api.problems import ManifestError, Problem
+from reconciler.api.secret_values import SecretValues
 from reconciler.api.source import Missing, SourceRef
 from reconciler.api.stat_cache import StatCache
 from reconciler.sources.gateway_runtime import build_gateway_runtime, unsupported
 from reconciler.sources.remote import Fetched, missing_for
 from reconciler.sources.runtime import build_runtime
+from reconciler.sources.secrets import read_secrets
 from serving.catalogue import Expectation
 from serving.preflight import READ
 
@@ -34,7 +36,8 @@ class Snapshot:
     the serving runtime, what was fetched from elsewhere, and the evaluations by file. `unfit` says
     why a service cannot serve an adapter that was fetched for it: it is published all the same,
     because each replica judges for itself, keeps its last good version and says why. `gateway` is
-    the runtime of gateways, None where no document asks for one.
+    the runtime of gateways, None where no document asks for one. `secrets` has the digests of
+    values, never the values.
     """
 
     manifest: Manifest
@@ -45,15 +48,25 @@ class Snapshot:
     evaluations: dict[Path, tuple[Expectation, ...]]
     unfit: dict[tuple[str, SourceRef], str] = field(default_factory=dict)
     gateway: Tree | Missing | None = None
+    secrets: dict[tuple[str, str], str | Missing] = field(default_factory=dict)
 
 
 class DocumentSource:
     """Reads `files`; `cache` keeps hashes of unchanged files and the built runtime. With `within`,
-    a checkout that somebody else writes, the documents may name no folder outside of it.
+    a checkout that somebody else writes, the documents may name no folder outside of it. The values
+    of secrets go into `values` alone.
     """
 
-    def __init__(self, files: Sequence[Path], cache: Path, within: Path | None = None) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        cache: Path,
+        within: Path | None = None,
+        values: SecretValues | None = None,
+    ) -> None:
         self.files = list(files)
+        self.values = values or SecretValues()
+        self._secrets: dict[tuple[str, str], str | Missing] = {}
         self._within = within
         self.cache = cache
         self.stats = StatCache(cache / "hashes.db")
@@ -78,7 +91,7 @@ class DocumentSource:
         outside = [
             one.problem(path, f"{named} is outside the repository", "put it into the repository")
             for one in manifest.documents
-            for path, named in (*one.folders(), *one.files())
+            for path, named in (*one.folders(), *one.files(), *one.secret_files())
             if not named.resolve().is_relative_to(root)
         ]
         if outside:
@@ -93,10 +106,17 @@ class DocumentSource:
         fetched, found = self._digest_fetched(fetched)
         ranks, unfit = _judged(manifest.documents, fetched.folders)
         runtime = self._runtime(build_runtime)
-        gateway = self._gateway(manifest.documents)
+        gateway, secrets = self._gateway(manifest.documents), self._read_secrets(manifest)
         return Snapshot(
-            manifest, trees | found, ranks, runtime, fetched, evaluations, unfit, gateway
+            manifest, trees | found, ranks, runtime, fetched, evaluations, unfit, gateway, secrets
         )
+
+    def _read_secrets(self, manifest: Manifest) -> dict[tuple[str, str], str | Missing]:
+        """The values of the reading before are kept as well: a write may be under way with them."""
+        before, self._secrets = self._secrets, read_secrets(manifest.documents, self.values)
+        asked = (*before.values(), *self._secrets.values())
+        self.values.keep_only(each for each in asked if isinstance(each, str))
+        return self._secrets
 
     def _runtime(self, build: Callable[[Path], Path]) -> Tree:
         """A cache without room must not keep every service from being published."""

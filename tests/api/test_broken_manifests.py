@@ -8,11 +8,13 @@ from tests.api.broken_case import MODEL
 from tests.api.broken_gateways import GATEWAYS
 from tests.api.broken_rules import NAMES, REFERENCES, RULES
 from tests.api.broken_schedules import SCHEDULES
+from tests.api.broken_secrets import SECRETS
 from tests.api.broken_shapes import SHAPE, SYNTAX
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [*SYNTAX, *SHAPE, *RULES, *NAMES, *REFERENCES, *GATEWAYS, *SCHEDULES]
+    ("text", "expected"),
+    [*SYNTAX, *SHAPE, *RULES, *NAMES, *REFERENCES, *GATEWAYS, *SCHEDULES, *SECRETS],
 )
 def test_a_broken_save_says_where_what_and_what_instead(manifest, text, expected):
     """Every problem of the file is found, at its line and column, with what would be right; and

@@ -64,9 +64,10 @@ BY_PROVIDER = {
     "provider_state": {"Microsoft.Resources/subscriptions/providers/read"},
     "register_provider": {f"{provider}/register/action" for provider in PROVIDERS},
 }
-# Not called for any request of its own: joining is checked when an app is written, operations are
-# polled where Azure says.
+# Not called for any request of its own: joining and assigning are checked when an app is written,
+# operations are polled where Azure says.
 IMPLIED = {
+    "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action",
     "Microsoft.App/managedEnvironments/join/action",
     "Microsoft.App/locations/*/read",
     "Microsoft.Storage/locations/*/read",

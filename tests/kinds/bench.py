@@ -48,7 +48,20 @@ CHANGED = (
             {"name": "big", "workloadProfileType": "D4", "minimumCount": 0, "maximumCount": 1}
         ],
     ),
-    service("web", environment="dev", env=[{"name": "COLOUR", "value": "green"}]),
+    service(
+        "web",
+        environment="dev",
+        env=[
+            {"name": "COLOUR", "value": "green"},
+            {"name": "TOKEN", "valueFrom": {"secretRef": "token"}},
+        ],
+        secrets=[{"name": "token", "valueFrom": {"file": "./code-web/app.py"}}],
+        identity={"type": "SystemAssigned"},
+        registries=[
+            {"server": "phi.azurecr.io", "username": "phi", "passwordSecretRef": "token"},
+            {"server": "psi.azurecr.io", "identity": "system"},
+        ],
+    ),
 )
 
 

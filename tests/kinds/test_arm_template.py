@@ -17,6 +17,7 @@ from tests.conformance import types
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 TREE = Tree("a" * 64, {})
+SECRETS = {("phi-3", "token"): "d1"}
 MODEL = """
 apiVersion: moorage.dev/v1alpha1
 kind: InferenceService
@@ -25,7 +26,12 @@ spec:
   environment: dev
   model: {source: share://models/phi}
   auth: {apiKeys: [{name: default}, {name: team-a}]}
-  env: [{name: ODD, value: "[it's]"}]
+  env: [{name: ODD, value: "[it's]"}, {name: TOKEN, valueFrom: {secretRef: token}}]
+  secrets:
+    - {name: token, valueFrom: {env: TOKEN}}
+    - {name: vault, keyVaultUrl: "https://kv.vault.azure.net/secrets/x", identity: system}
+  identity: {type: SystemAssigned}
+  registries: [{server: phi.azurecr.io, identity: system}]
 ---
 apiVersion: moorage.dev/v1alpha1
 kind: Environment
@@ -38,7 +44,9 @@ spec: {resourceGroup: rg-dev, storage: {shareName: data, quotaGiB: 7}}
 def composition(tmp_path: Path):
     path = tmp_path / "moorage.yaml"
     path.write_text(MODEL)
-    world = World(SUBSCRIPTION, "swedencentral", lambda name: f"{name}-owner", TREE)
+    world = World(
+        SUBSCRIPTION, "swedencentral", lambda name: f"{name}-owner", TREE, secrets=SECRETS
+    )
     return compose(load([path]).documents, world)
 
 
@@ -85,15 +93,24 @@ def test_bodies_are_the_desired_ones(composition, opened):
 
 
 def test_keys_are_secure_parameters(composition, opened):
-    """One securestring for each API key, nothing generated, nothing with a default."""
+    """One securestring for each API key and secret, nothing generated, nothing with a default; what
+    a Key Vault holds needs none.
+    """
     template = arm_template(composition.desired)
-    assert set(template["parameters"]) == {"phi_3_default_apiKey", "phi_3_team_a_apiKey"}
+    names = {"phi_3_default_apiKey", "phi_3_team_a_apiKey", "phi_3_token_secret"}
+    assert set(template["parameters"]) == names
     assert {each["type"] for each in template["parameters"].values()} == {"securestring"}
     assert all("defaultValue" not in each for each in template["parameters"].values())
     secrets = opened.resources[-1].body(defer=True)["properties"]["configuration"]["secrets"]
     assert secrets == [
         {"name": "api-key-default", "value": "mk-phi_3_default_apiKey"},
         {"name": "api-key-team-a", "value": "mk-phi_3_team_a_apiKey"},
+        {"name": "token", "value": "mk-phi_3_token_secret"},
+        {
+            "name": "vault",
+            "keyVaultUrl": "https://kv.vault.azure.net/secrets/x",
+            "identity": "system",
+        },
     ]
 
 

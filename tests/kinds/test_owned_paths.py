@@ -35,6 +35,7 @@ FIXED = {  # what Azure refuses to alter, or takes no notice of: there is nothin
     "properties.azureFile.shareName": STAYS,
     "properties.azureFile.accessMode": STAYS,
     "properties.template.containers.env.secretRef": "the secret must be there",
+    "properties.configuration.registries.passwordSecretRef": "the secret must be there",
     "properties.template.containers.volumeMounts.volumeName": "the volume must be there",
     "properties.configuration.triggerType": "another trigger needs settings of its own",
 }
@@ -43,6 +44,7 @@ OWNERSHIP = {  # altered, they say that the resource is another set's
     f"properties.metadata.{SHARE_OWNER}",
 }
 VALUES: dict[str, Any] = {  # another value that Azure takes
+    "identity.type": "None",
     "sku.name": "Standard_GRS",
     "properties.retentionInDays": 90,
     "properties.workloadProfileName": "big",
