@@ -90,6 +90,7 @@ class Intake:
         self._arm, self._shares = arm, shares
         self._seen, self._apply, self._tell = seen, apply, tell
         self._owned: Sequence[owned.Owned] | None = None
+        self.aged = asyncio.Event()  # set when what is ours should be listed again
         self._loading = asyncio.Lock()
         self._refused: Mapping[SourceRef, Mapping[str, str]] = {}
         self.composition = Composition(())
@@ -103,7 +104,11 @@ class Intake:
             ReconcileError: Azure does not say what must be known first.
         """
         async with self._loading:  # an older reading must not come after a newer one
-            snapshot = await beside(self._source.read(self._fetch), self._refresh_owned())
+            snapshot = await self._source.read(self._fetch)
+            if self._owned is None or self._places_new(snapshot):
+                await self._refresh_owned()
+            else:  # a thousand apps are ten pages, for which a save must not wait
+                self.aged.set()
             self._store.put("problems", None)
             return self._take(snapshot)
 
@@ -118,8 +123,14 @@ class Intake:
 
     async def look_for_owned(self, *, data: bool = False) -> Sequence[Gone]:
         """Ask Azure what is ours; with `data` also what holds data. The objects that may go."""
-        self._owned = await owned.list_owned(self._arm, data=data)
-        return owned.orphans(self._owned, self._ownership)
+        self.aged.clear()
+        try:
+            listed = await owned.list_owned(self._arm, data=data)
+        except ReconcileError:
+            self.aged.set()
+            raise
+        self._owned = [each.marked() for each in listed]
+        return self._orphans()
 
     def reject(self, error: ManifestError) -> None:
         """A bad save changes nothing but what is said: the last good version keeps running."""
@@ -163,12 +174,23 @@ class Intake:
                 self._store,
             ),
             self._states(documents),
-            [*owned.orphans(self._owned or (), self._ownership), *self.composition.left],
+            [*([] if self.aged.is_set() else self._orphans()), *self.composition.left],
         )
         self._apply(intended)
         for event in self._registrations.events(self.composition.names):
             self._tell(event)
         return self.composition
+
+    def _orphans(self) -> Sequence[Gone]:
+        return owned.orphans(self._owned or (), self._ownership)
+
+    def _places_new(self, snapshot: Snapshot) -> bool:
+        """Whether a service is new or names another Environment than before: where it lives must be
+        known then.
+        """
+        last = self.snapshot.manifest.documents if self.snapshot else ()
+        places = ({*map(_place, of)} for of in (snapshot.manifest.documents, last))
+        return not next(places) <= next(places)
 
     async def _refresh_owned(self) -> None:
         """When Azure does not answer, what it last said has to do: a save must not be lost."""
@@ -331,6 +353,10 @@ def _scope(document: AnyDocument) -> str:
     return (
         document.metadata.name if isinstance(document, Environment) else document.spec.environment
     )
+
+
+def _place(loaded: Loaded) -> tuple[DocumentRef, str]:
+    return _ref(loaded.document), _scope(loaded.document)
 
 
 def _spec_digest(document: AnyDocument) -> str:

@@ -79,6 +79,8 @@ def edges_of(daemon: Parts, stop: asyncio.Event, supervisor: Supervisor) -> Iter
     def release() -> None:
         asked = take_looks(store)
         looks = {each.key for each in controller.records() if str(each.document) in asked}
+        if looks:
+            daemon.shares.rounds.hurry()
         controller.trigger({*controller.approvable(), *looks}, Priority.EDIT)
 
     async def look_for_orphans() -> None:
@@ -109,7 +111,7 @@ def edges_of(daemon: Parts, stop: asyncio.Event, supervisor: Supervisor) -> Iter
         daemon.pacing.resync,
     )
     yield RotatedKeys(registrations.changed, registrations.outdated, intake.register_again)
-    yield Orphans(look_for_orphans)
+    yield Orphans(look_for_orphans, intake.aged)
     garbage = Garbage(daemon.arm, daemon.shares, store, daemon.settings.garbage_after)
     yield GarbageEdge(garbage, lambda: intake.composition, leadership.check, daemon.tell)
     yield Running("the watchdog", supervision.beat)

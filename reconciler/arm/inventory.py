@@ -94,9 +94,16 @@ class Inventory:
             task = asyncio.ensure_future(self._read(what.listing, scope))
             # Nobody may be left to hear of a failure when every waiter was cancelled.
             task.add_done_callback(_failed)
+            self._drop_old(self._clock())
             entry = self._entries[key] = _Entry(task, self._clock())
         # Shielded: one waiter that is cancelled must not take the answer from the others.
         return await asyncio.shield(entry.task)
+
+    def _drop_old(self, now: float) -> None:
+        """Answers that nobody may use any more: of a thousand services they fill 50 MB."""
+        old = [key for key, entry in self._entries.items() if now - entry.asked > self._ttl]
+        for key in old:
+            del self._entries[key]
 
     async def _read(self, listing: Listing, scope: str) -> dict[str, dict[str, Any]]:
         path, version = f"{scope}/{listing.path}", listing.api_version

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from reconciler.edges.edge import Edge
 
@@ -11,15 +12,20 @@ EVERY = 600.0  # seconds
 
 
 class Orphans(Edge):
-    """`look` asks Azure and hands what it finds to the loop."""
+    """`look` asks Azure and hands what it finds to the loop: every so many seconds, and when `aged`
+    is set.
+    """
 
     name = "resources that no document asks for"
 
-    def __init__(self, look: Callable[[], Awaitable[None]], every: float = EVERY) -> None:
-        self._look, self._every = look, every
+    def __init__(
+        self, look: Callable[[], Awaitable[None]], aged: asyncio.Event, every: float = EVERY
+    ) -> None:
+        self._look, self._aged, self._every = look, aged, every
 
     async def wait(self) -> None:
-        await asyncio.sleep(self._every)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._aged.wait(), self._every)
 
     async def act(self) -> None:
         await self._look()

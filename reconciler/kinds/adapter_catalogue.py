@@ -58,7 +58,7 @@ class AdapterCatalogue(FolderOnShare):
 
     async def observe(self, desired: Desired[CatalogueSpec], facts: Facts) -> Observation:
         spec = desired.spec
-        current, _ = await self._current(spec, spec.engine)
+        current = await self.catalogues.at_rest(spec.share, f"{spec.folder}/catalogue")
         before = await self._before(spec, current, facts.last(desired.key, CatalogueOutputs))
         asked = any(adapter.canary or adapter.required for adapter in spec.adapters)
         reports = await self.reports.of(spec.share, spec.folder) if asked else ()

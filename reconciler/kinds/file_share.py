@@ -16,6 +16,7 @@ from reconciler.engine.errors import TerminalError
 from reconciler.engine.external import Desired, Facts, Identity
 from reconciler.kinds.arm_resource import ArmResource
 from reconciler.kinds.comparison import with_common
+from reconciler.kinds.connections import Connections
 
 RULES = with_common(
     lists={"properties.signedIdentifiers": "id"},
@@ -61,6 +62,10 @@ class FileShare(ArmResource[ShareSpec]):
     rules = RULES
     immutable = ()
 
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(connections)
+        self.shares = connections.shares
+
     def scope(self, spec: ShareSpec) -> str:
         return ids.storage_account(self.arm.subscription_id, spec.resource_group, spec.account)
 
@@ -91,6 +96,8 @@ class FileShare(ArmResource[ShareSpec]):
         facts: Facts,
     ) -> str | None:
         spec = desired.spec
+        if found is None:  # whatever was published is gone with the share that was there
+            self.shares.rounds.forget_below("")
         write = storage.put_share if found is None else storage.patch_share
         await write(self.arm, spec.resource_group, spec.account, spec.name, body)
         return None

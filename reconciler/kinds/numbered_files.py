@@ -44,6 +44,21 @@ class NumberedFiles(Generic[Content]):
         self._shares = shares
         self._pattern, self._load, self._longest = pattern, load, longest
         self._read: dict[tuple[ShareRef, str], dict[tuple[str, str], Content | None]] = {}
+        self._last: dict[tuple[ShareRef, str], Content] = {}
+
+    async def at_rest(self, ref: ShareRef, folder: str) -> Content | None:
+        """The highest valid version, listed anew only in the folder's turn: nobody else writes
+        there.
+        """
+        last, rounds = self._last.get((ref, folder)), self._shares.rounds
+        if last is None or rounds.due((ref, folder)):
+            last, _ = await self.newest(ref, folder)
+            rounds.looked((ref, folder))
+        if last is None:
+            self._last.pop((ref, folder), None)
+        else:
+            self._last[ref, folder] = last
+        return last
 
     async def newest(self, ref: ShareRef, folder: str) -> tuple[Content | None, list[str]]:
         """The highest valid version, and the names of all files in ascending order."""
@@ -69,6 +84,7 @@ class NumberedFiles(Generic[Content]):
     ) -> None:
         """Add a version; of `names`, which are there, the oldest go."""
         share = self._shares.open(ref)
+        self._shares.rounds.forget((ref, folder))
         await files.write(share, f"{folder}/{content.file_name}", content.dump())
         for old in names[:-KEPT]:
             await files.delete(share, f"{folder}/{old}")
@@ -86,6 +102,7 @@ class FolderOnShare:
 
     async def delete(self, identity: Identity) -> Wrote | None:
         share, folder = self.shares.find(identity)
+        self.shares.rounds.forget_below(folder)
         await files.delete_tree(share, folder)
         return Wrote(f"delete {folder}")
 

@@ -34,7 +34,6 @@ from reconciler.kinds.connections import Connections
 
 AT_ONCE = 1.0  # seconds that a write may take before it goes on in the background
 FRESH = 2.0  # seconds for which services that share a folder share one look at it
-UNUSED = 3600.0
 
 
 class SharedFolder(NamedTuple):
@@ -144,6 +143,7 @@ class PublishedFolder:
             return None
         share, prefix = self.shares.find(identity)
         await files.delete_tree(share, prefix)
+        self.shares.rounds.forget_below(prefix)
         for place in [place for place in self._looks if place.prefix == prefix]:
             for known in (self._looks, self._stamps, self._damaged):
                 known.pop(place, None)
@@ -214,13 +214,20 @@ class PublishedFolder:
 
     async def _look(self, place: SharedFolder, tree: Tree) -> Verification:
         """What is there, compared with `tree`. A base model or the runtime that a hundred services
-        share is listed once.
+        share is listed once, and a folder that is as published only in its turn.
         """
         now = self.clock()
         at, task = self._looks.get(place, (now, None))
         # A failed look is not shared: its error was the other service's and may be over.
-        if task is None or now - at > FRESH or _failed(task):
-            self._forget(now - UNUSED)
+        if (
+            task is None
+            or _failed(task)
+            or (
+                now - at > FRESH and (not self._rests(place, task) or self.shares.rounds.due(place))
+            )
+        ):
+            self._forget()
+            self.shares.rounds.looked(place)
             share, known = self.shares.open(place.share), self._stamps.get(place)
             task = asyncio.create_task(publish.verify(share, place.prefix, _local(tree), known))
             task.add_done_callback(_failed)  # nobody may be left to hear of it
@@ -229,9 +236,16 @@ class PublishedFolder:
         # others.
         return await asyncio.shield(task)
 
-    def _forget(self, before: float) -> None:
+    def _rests(self, place: SharedFolder, task: asyncio.Task[Verification]) -> bool:
+        """Whether the last look found it as published, by whichever daemon."""
+        if not task.done() or place not in self._stamps:
+            return False
+        seen = task.result()
+        return seen.complete and not (seen.missing or seen.changed)
+
+    def _forget(self) -> None:
         """Drop what is known of folders that no document names any more."""
-        for place in [place for place, (at, _) in self._looks.items() if at < before]:
+        for place in [place for place in self._looks if not self.shares.rounds.knows(place)]:
             for known in (self._looks, self._stamps, self._damaged, self._progress):
                 known.pop(place, None)
 

@@ -1,9 +1,10 @@
 """The shares this daemon has opened, one connection each, so that keys are fetched once and
-directories remembered.
+directories remembered; and whose turn it is to be read from them.
 """
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 
 from reconciler.api.resources import ShareRef
@@ -12,6 +13,7 @@ from reconciler.arm.clients import Arm
 from reconciler.arm.ownership import Ownership
 from reconciler.arm.share import Share
 from reconciler.engine.external import Identity, ObjectKey
+from reconciler.kinds.rounds import Rounds
 
 
 class Shares:
@@ -20,6 +22,7 @@ class Shares:
     def __init__(self, arm: Arm, ownership: Ownership) -> None:
         self.arm = arm
         self.ownership = ownership
+        self.rounds = Rounds(time.monotonic, arm.settings.resync)
         self._open: dict[ShareRef, Share] = {}
 
     def now(self) -> datetime:

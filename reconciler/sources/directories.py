@@ -8,7 +8,7 @@ then.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Directories:
     def __init__(
         self,
         wanted: Callable[[], Plan],
-        touched: Callable[[Iterable[Path]], None],
+        touched: Callable[[Collection[Path]], None],
         missed: Callable[[], None],
     ) -> None:
         """`touched` is told of paths with events, `missed` that there may have been some that

@@ -7,7 +7,7 @@ good version.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from reconciler.api.stat_cache import StatCache
@@ -128,9 +128,9 @@ class FileSource:
                 changed.add(path)
         return changed
 
-    def _on_events(self, touched: Iterable[Path]) -> None:
+    def _on_events(self, touched: Collection[Path]) -> None:
         for path, root in self._roots().items():
-            if any(root.concerned(one) for one in touched):
+            if root.concerned(touched):
                 self._touch(path)
 
     def _touch_all(self, *, waited: bool = False) -> None:

@@ -8,8 +8,9 @@ now.
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,15 +40,24 @@ class Root(ABC):
         still writing.
         """
 
-    def concerned(self, touched: Path) -> bool:
-        """Whether an event at `touched` may have changed the root. The event's kind says nothing:
+    def concerned(self, touched: Collection[Path]) -> bool:
+        """Whether events at `touched` may have changed the root. An event's kind says nothing:
         savers differ too much.
         """
-        return (
-            touched == self.path
-            or touched in self.path.parents
-            or touched.parent in set(self.shallow())
-        )
+        above = {self.path, *self.path.parents}
+        try:
+            inside = {*self.telling()}
+        except OSError:
+            return True
+        return any(one in above or one.parent in inside for one in touched)
+
+    def telling(self) -> Iterator[Path]:
+        """Directories in which an event at any entry may be a change of the root. Where a link
+        leads is told by what is beside it; a neighbour of a file or folder tells nothing, and one
+        that is written all the time (a log) would keep a save waiting.
+        """
+        if self.path.is_symlink():
+            yield from (self.path.parent, self.path.resolve().parent)
 
 
 @dataclass(frozen=True)
@@ -59,12 +69,6 @@ class ManifestFile(Root):
         yield self.path.parent.parent
         yield self.path.resolve().parent
 
-    def concerned(self, touched: Path) -> bool:
-        return touched in self.path.parents or touched.parent in {
-            self.path.parent,
-            self.path.resolve().parent,
-        }
-
     def fingerprint(self) -> str:
         return _content(self.path)
 
@@ -74,12 +78,25 @@ class ManifestFolder(Root):
     """A folder of YAML files; a file that comes or goes is a change of the folder."""
 
     def shallow(self) -> Iterator[Path]:
-        yield self.path
         yield self.path.parent
-        yield from {file.resolve().parent for file in self._files()}
+        yield self.path
+        yield self.path.resolve()
+        yield from self.telling()
 
-    def concerned(self, touched: Path) -> bool:
-        return touched != self.path.parent and super().concerned(touched)
+    def telling(self) -> Iterator[Path]:
+        yield from super().telling()
+        # Only links are resolved: a thousand files would take 30 ms at every event.
+        with os.scandir(self.path) as entries:
+            found = [Path(entry.path) for entry in entries if entry.is_symlink()]
+        if links := [link for link in found if is_manifest_file(link)]:
+            yield self.path
+            yield from {link.resolve().parent for link in links}
+
+    def concerned(self, touched: Collection[Path]) -> bool:
+        own = (self.path, self.path.resolve())
+        return any(one.parent in own and is_manifest_file(one) for one in touched) or (
+            super().concerned({*touched} - {self.path.parent})
+        )
 
     def fingerprint(self) -> str:
         try:
@@ -106,8 +123,9 @@ class SourceFolder(Root):
     def deep(self) -> Iterator[Path]:
         yield self.path
 
-    def concerned(self, touched: Path) -> bool:
-        return touched == self.path or touched in self.path.parents or self.path in touched.parents
+    def concerned(self, touched: Collection[Path]) -> bool:
+        above = {self.path, *self.path.parents}
+        return any(one in above or self.path in one.parents for one in touched)
 
     def fingerprint(self) -> str | None:
         try:
@@ -128,8 +146,8 @@ class ManifestPath(Root):
     def shallow(self) -> Iterator[Path]:
         return self._now().shallow()
 
-    def concerned(self, touched: Path) -> bool:
-        return touched == self.path or self._now().concerned(touched)
+    def concerned(self, touched: Collection[Path]) -> bool:
+        return self.path in touched or self._now().concerned(touched)
 
     def fingerprint(self) -> str:
         return self._now().fingerprint()

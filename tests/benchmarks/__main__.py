@@ -28,6 +28,7 @@ NAMES = (
     "gateway",
     "readers",
     "resync",
+    "scale",
     "models",
     "adapter_change",
     "swaps",

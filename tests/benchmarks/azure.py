@@ -92,13 +92,20 @@ async def arm(*options: str) -> AsyncIterator[Arm]:
             ["--operation-seconds", "0.02", "--images", str(images), *options],
         ).start()
         try:
-            context = ssl.create_default_context(cafile=azure.facts["caFile"])
-            connector = aiohttp.TCPConnector(ssl=context, limit=0)
-            async with aiohttp.ClientSession(azure.endpoint, connector=connector) as session:
-                session.headers["Authorization"] = f"Bearer {await _token(azure, session)}"
-                yield Arm(azure, session)
+            async with connected(azure) as signed_in:
+                yield signed_in
         finally:
             azure.stop()
+
+
+@asynccontextmanager
+async def connected(azure: LocalAzure) -> AsyncIterator[Arm]:
+    """A session with a local Azure that runs."""
+    context = ssl.create_default_context(cafile=azure.facts["caFile"])
+    connector = aiohttp.TCPConnector(ssl=context, limit=0)
+    async with aiohttp.ClientSession(azure.endpoint, connector=connector) as session:
+        session.headers["Authorization"] = f"Bearer {await _token(azure, session)}"
+        yield Arm(azure, session)
 
 
 def app_body(environment: str, *, command: list[str], minimum: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from typing import Any
 
 from tests.benchmarks import process
 
+ROOT = Path(__file__).parents[2]
 MOORAGE = [sys.executable, "-c", "from reconciler.cli import main; main()"]
 READS = {"GET", "HEAD"}
 _ACTIONS = ("/listkeys", "/listsecrets", "/sharedkeys", "/listaccountsas")
@@ -40,6 +41,17 @@ class Call:
     path: str
     query: str
     status: int
+
+    @classmethod
+    def read(cls, line: str) -> Call | None:
+        """The call that a line of the journal tells of; None where it is at another plane."""
+        entry = json.loads(line)
+        if entry["plane"] not in ("arm", "files"):
+            return None
+        # noted when it is answered
+        at = datetime.fromisoformat(entry["time"]).timestamp() - entry["ms"] / 1000
+        where = (entry["method"], entry["path"], entry["query"], entry["status"])
+        return cls(at, entry["plane"], *where)
 
     @property
     def write(self) -> bool:
@@ -61,6 +73,8 @@ class House:
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("MOORAGE_")
         }
+        # An installed program has its bytecode: compiling it in every process would be measured.
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self.environment["MOORAGE_STATE_DIR"] = str(self.state)
 
     # the local Azure
@@ -79,16 +93,9 @@ class House:
         """What the journal holds of the daemon's requests that arrived after `since`,
         oldest first.
         """
-        found = []
         journal = self.state / "local-azure" / "journal.jsonl"
-        for line in journal.read_text().splitlines() if journal.exists() else ():
-            entry = json.loads(line)
-            # noted when it is answered
-            at = datetime.fromisoformat(entry["time"]).timestamp() - entry["ms"] / 1000
-            if at >= since and entry["plane"] in ("arm", "files"):
-                where = (entry["method"], entry["path"], entry["query"], entry["status"])
-                found.append(Call(at, entry["plane"], *where))
-        return found
+        lines = journal.read_text().splitlines() if journal.exists() else ()
+        return [call for line in lines if (call := Call.read(line)) and call.at >= since]
 
     # moorage
 

@@ -11,6 +11,7 @@ from reconciler.api.resources import FolderSpec, ShareRef
 from reconciler.arm import files
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Transfer
 from reconciler.kinds.published_folder import PublishedFolder
+from reconciler.kinds.rounds import AT_ONCE, Rounds
 from tests.arm.conftest import finished, live, local_azure, share  # noqa: F401 - fixtures
 
 PREFIX = "models/base/abc"
@@ -19,8 +20,9 @@ PREFIX = "models/base/abc"
 class Opened:
     """The one share of the test, whichever is asked for."""
 
-    def __init__(self, opened):
+    def __init__(self, opened, clock):
         self.opened = opened
+        self.rounds = Rounds(clock, 60.0)
 
     def open(self, _):
         return self.opened
@@ -35,8 +37,10 @@ def folder(tmp_path):
 
 @pytest.fixture
 async def kind(share):
-    made = PublishedFolder(SimpleNamespace(shares=Opened(share)), clock=lambda: made.now)
-    made.now = 100.0
+    time = SimpleNamespace(now=100.0)
+    clock = lambda: time.now  # noqa: E731
+    made = PublishedFolder(SimpleNamespace(shares=Opened(share, clock)), clock)
+    made.time = time
     yield made
     await made.close()
 
@@ -70,7 +74,7 @@ async def test_services_that_share_a_folder_upload_it_once(kind, folder):
     before = share.arm.calls["files"]
     await asyncio.gather(*(pass_over(kind, one) for one in services))
     uploads = share.arm.calls["files"] - before
-    kind.now += 60.0
+    kind.time.now += 60.0
     before = share.arm.calls["files"]
     assert await asyncio.gather(*(pass_over(kind, one) for one in services)) == [()] * 8
     assert share.arm.calls["files"] - before == 1
@@ -84,11 +88,11 @@ async def test_a_shared_folder_is_repaired_once(kind, folder):
     services = [wanted(folder, f"phi-{number}") for number in range(3)]
     await asyncio.gather(*(pass_over(kind, one) for one in services))
     await files.write(kind.shares.opened, f"{PREFIX}/weights", b"x" * 100_000)
-    kind.now += 60.0
+    kind.time.now += 60.0
     found = await asyncio.gather(*(pass_over(kind, one) for one in services))
     assert any(found)
     for _ in range(2):
-        kind.now += 60.0
+        kind.time.now += 60.0
         assert await asyncio.gather(*(pass_over(kind, one) for one in services)) == [()] * 3
     assert await files.read(kind.shares.opened, f"{PREFIX}/weights") == b"w" * 100_000
 
@@ -110,3 +114,31 @@ async def test_it_is_told_beforehand_what_is_sent(kind, folder):
     assert kind.shares.opened.arm.calls["files"] - writes <= 4
     kind.shares.opened = None
     assert await kind.transfer(replace(again, spec=replace(again.spec, tree=None))) is None
+
+
+async def test_folders_that_rest_cost_a_constant_number_of_calls(kind, folder):
+    """Sixty folders that are as published cost as many calls in a resync as twenty; one that is
+    damaged is still found, in its turn, and one that is new at once.
+    """
+    share = kind.shares.opened
+    many = [wanted(folder, f"phi-{number}") for number in range(3 * AT_ONCE)]
+    many = [
+        replace(each, spec=replace(each.spec, prefix=f"models/base/{number:03}"))
+        for number, each in enumerate(many)
+    ]
+    for each in many:
+        await pass_over(kind, each)
+        await pass_over(kind, each)
+    costs = []
+    for count in (AT_ONCE, 2 * AT_ONCE, 3 * AT_ONCE, 3 * AT_ONCE):
+        kind.time.now += 60.0
+        before = share.arm.calls["files"]
+        assert [await pass_over(kind, each) for each in many[:count]] == [()] * count
+        costs.append(share.arm.calls["files"] - before)
+    assert max(costs) <= AT_ONCE
+    await files.write(share, f"{many[50].spec.prefix}/weights", b"x" * 100_000)
+    found = []
+    for _ in range(4):
+        kind.time.now += 60.0
+        found += [await pass_over(kind, each) for each in many]
+    assert sum(bool(each) for each in found) == 1

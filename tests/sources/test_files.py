@@ -106,6 +106,31 @@ async def test_a_save_that_changes_nothing_is_no_edge(file):
         await edges.none()
 
 
+@pytest.mark.parametrize("inside", [True, False])
+async def test_a_log_that_is_written_all_the_time_delays_no_save(tmp_path, file, inside):
+    """What lies in a manifest's folder or beside it and is no manifest says nothing of a save."""
+    beside = file.parent if inside else tmp_path
+    busy = asyncio.Event()
+
+    async def write():
+        while not busy.is_set():
+            with (beside / "up.log").open("a") as log:
+                log.write("line\n")
+            await asyncio.sleep(0.01)
+
+    watched = file.parent
+    async with watching(file, watched, quiet=0.2) as edges:
+        writer = asyncio.create_task(write())
+        await asyncio.sleep(0.3)
+        began = asyncio.get_running_loop().time()
+        save_by_rename(file)
+        assert await edges.next() == {file, watched}
+        assert asyncio.get_running_loop().time() - began < 3.0
+        busy.set()
+        await writer
+        await edges.none()
+
+
 async def test_a_slow_writer_is_waited_for(file):
     """Events closer together than the quiet period are one edge, at their end."""
     async with watching(file, quiet=0.4) as edges:

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import random
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ class AppControl:
         self._pending = False
         self._settled = False
         self._composed = 0.0
+        self._composing_s = 0.0  # how long it took last
+        self._ports: set[int] = set()
         self._task: asyncio.Task[None] | None = None
 
     def reach(self, port: int) -> None:
@@ -58,8 +61,9 @@ class AppControl:
         """
         if not self._pending:
             self._pending = True
-            # Not at once: the request that changed it may be in the middle of several writes.
-            asyncio.get_running_loop().call_soon(self._compose)
+            # Not at once: the request that changed it may be in the middle of several writes. And a
+            # thousand apps take a while, of which requests must still get most.
+            asyncio.get_running_loop().call_later(4 * self._composing_s, self._compose)
 
     def status(self, app: Record, revision: Record) -> RevisionStatus:
         """What the runtime says of a revision."""
@@ -125,11 +129,14 @@ class AppControl:
         """A loopback port that no app has and no process listens on, outside the range of outgoing
         connections.
         """
-        taken = {app.private.get("port") for app in self._store.each(naming.APP)}
+        self._ports = self._ports or {
+            app.private["port"] for app in self._store.each(naming.APP) if app.private.get("port")
+        }
         for _ in range(200):
             port = random.randint(20000, 31999)
             with socket.socket() as probe:
-                if port not in taken and probe.connect_ex(("127.0.0.1", port)) != 0:
+                if port not in self._ports and probe.connect_ex(("127.0.0.1", port)) != 0:
+                    self._ports.add(port)
                     return port
         raise RuntimeError("no free loopback port between 20000 and 31999")
 
@@ -156,9 +163,10 @@ class AppControl:
 
     def _compose(self) -> None:
         self._pending = self._settled = False
-        self._composed = clock.now()
+        self._composed, began = clock.now(), time.perf_counter()
         workloads = [self._workloads.of(app, revision) for app, revision in self._active()]
         self._scheduler.set_workloads(workloads, quotas.limits(self._store))
+        self._composing_s = time.perf_counter() - began
 
     async def _watch(self) -> None:
         """Look at the apps while one of them is not settled; no look is made when all are."""

@@ -174,8 +174,11 @@ class Scheduler:
             key: demand for key, demand in self._demands.items() if key in self._workloads
         }
         now = time.monotonic() * self._speed
+        living: dict[str, list[Replica]] = {}
+        for replica in self._living():
+            living.setdefault(replica.record.key, []).append(replica)
         for workload in self._workloads.values():
-            self._scale(workload, now)
+            self._scale(workload, living.get(workload.key, []), now)
         for replica in self._living():
             if replica.record.key not in self._workloads:
                 self._retire(replica)
@@ -186,8 +189,9 @@ class Scheduler:
         self._push()
         self._tell_failed_ports(self._workloads.values())
 
-    def _scale(self, workload: Workload, now: float) -> None:
-        demand = self._demand(workload, now)
+    def _scale(self, workload: Workload, mine: Sequence[Replica], now: float) -> None:
+        """`mine` are the living replicas of the workload."""
+        demand = self._demand(workload, len(mine), now)
         demand.observe(now, self._edge.load.get(workload.key, {}).get("in_flight", 0))
         timed = scheduled(workload.schedules, datetime.now(UTC)) if workload.schedules else 0
         if timed:
@@ -201,7 +205,6 @@ class Scheduler:
             cooldown_s=workload.cooldown_s,
         )
         epoch = self._memory.of(workload.key).epoch
-        mine = [replica for replica in self._living() if replica.record.key == workload.key]
         for replica in mine:
             replica.follow(workload)
         current = [replica for replica in mine if replica.record.epoch == epoch]
@@ -239,14 +242,13 @@ class Scheduler:
                 workload.app_id, "KEDAScaleTargetDeactivated", message, revision=workload.revision
             )
 
-    def _demand(self, workload: Workload, now: float) -> Demand:
+    def _demand(self, workload: Workload, adopted: int, now: float) -> Demand:
         """The revision's recent need; a new revision needs one replica to prove itself, an adopted
-        one what it has.
+        one the replicas that it has.
         """
         demand = self._demands.get(workload.key)
         if demand is None:
             demand = self._demands[workload.key] = Demand()
-            adopted = sum(replica.record.key == workload.key for replica in self._living())
             known = self._memory.of(workload.key)
             # Also with minReplicas 0: Azure starts one replica of a new revision to see whether it
             # runs.

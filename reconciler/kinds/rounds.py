@@ -1,0 +1,82 @@
+"""Whose turn it is to be read from a share: a constant number of reads for all that rests, so that
+a thousand services cost as many as ten. Pure; the clock is given.
+
+What changes, is on its way or was never looked at does not ask here. Neighbour: `turns` does the
+same for ARM, whose looks decide what is Ready and may not be as rare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+
+from reconciler.api.resources import ShareRef
+
+AT_ONCE = 20  # of what rests, in each resync
+Place = tuple[ShareRef, str] | tuple[ShareRef, str, str]  # the path, and perhaps what is there
+FORGOTTEN = 10  # resyncs after which what does not ask takes nobody's turn
+
+
+class Rounds:
+    """The one that was not looked at for longest is next."""
+
+    def __init__(self, clock: Callable[[], float], resync: float, at_once: int = AT_ONCE) -> None:
+        self._clock, self._resync, self._at_once = clock, resync, at_once
+        self._left, self._counted = float(at_once), clock()
+        self._looked: dict[Place, int] = {}  # in the order of the looks, numbered
+        self._looks = 0
+        self._asked: dict[Place, float] = {}
+        self._hurried: set[Place] = set()
+        self._cleared = clock()
+
+    def due(self, what: Place) -> bool:
+        """Whether `what`, which was looked at before and rests, is to be looked at now."""
+        now = self._refill()
+        self._asked[what] = now
+        at = self._looked.get(what)
+        if at is None or what in self._hurried:
+            return True
+        places = int(self._left)
+        last_in_line = next(islice(self._looked.values(), max(0, places - 1), None), at)
+        return places > 0 and at <= last_in_line
+
+    def looked(self, what: Place) -> None:
+        """Count a look. One for which the turn was not asked costs nobody else's."""
+        now = self._refill()
+        if self._looked.pop(what, None) is not None:
+            self._left = max(0.0, self._left - 1)
+        self._looks += 1
+        self._looked[what], self._asked[what] = self._looks, now
+        self._hurried.discard(what)
+
+    def knows(self, what: Place) -> bool:
+        """Whether it was looked at and has asked not long ago."""
+        return what in self._looked
+
+    def hurry(self) -> None:
+        """Look at everything again, whatever it costs, because a person asked for it."""
+        self._hurried = {*self._looked}
+
+    def forget(self, what: Place) -> None:
+        """It is no more what it was when it was looked at."""
+        for known in (self._looked, self._asked):
+            known.pop(what, None)
+        self._hurried.discard(what)
+
+    def forget_below(self, path: str) -> None:
+        """What is looked at is named by its share and its path there; empty means all."""
+        for what in [*self._asked]:
+            if f"{what[1]}/".startswith(f"{path}/" if path else ""):
+                self.forget(what)
+
+    def _refill(self) -> float:
+        now = self._clock()
+        # A tenth more: a resync may come that much early.
+        gained = (now - self._counted) * 1.1 * self._at_once / self._resync
+        self._left, self._counted = min(self._at_once, self._left + gained), now
+        if now - self._cleared > self._resync:
+            self._cleared = now
+            before = now - FORGOTTEN * self._resync
+            for what in [what for what, asked in self._asked.items() if asked < before]:
+                self.forget(what)
+        return now
