@@ -36,6 +36,15 @@ def _tenant(value: str) -> str:
 
 PREFIX = "gw-"  # of the name of a gateway that its document leaves out
 
+# A service, or one adapter of a service.
+RoutedName = Annotated[
+    str,
+    bounded(
+        lambda value: re.fullmatch(r"[^\s/]+(/[^\s/]+)?", value) is not None,
+        "{!r} is no service and no adapter",
+        "write a service, or service/adapter",
+    ),
+]
 Cores = Annotated[
     float,
     Field(ge=0.25, le=4, strict=True),
@@ -118,9 +127,10 @@ class Gateway(Model):
     """
     entra: EntraRule | None = None
     """Tokens of Microsoft Entra ID that open the gateway beside the keys; none when left out."""
-    fallback: Mapping[names.ServiceName, names.ServiceName] = Field(default_factory=dict)
-    """By service, the service that answers while this one starts or cannot start, if that other one
-    is awake. The header `x-moorage-answered-by` of the answer says which did.
+    fallback: Mapping[RoutedName, RoutedName] = Field(default_factory=dict)
+    """By service or service/adapter, the service or service/adapter that answers while this one
+    starts or cannot start, if that other one is awake; a service's entry holds for those of its
+    adapters that have none. The header `x-moorage-answered-by` of the answer says which did.
     """
     cors_policy: CorsPolicy | None = None
     """The web pages that may use the gateway from a browser; none when left out."""

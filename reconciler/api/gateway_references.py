@@ -110,15 +110,23 @@ def _models(one: Declared, gateway: Gateway, services: Sequence[Routed]) -> Iter
 
 
 def _fallbacks(one: Declared, gateway: Gateway, services: Sequence[Routed]) -> Iterator[Problem]:
-    """Only services with a model of the same Environment are behind the gateway."""
-    known = {each.name for each in services if each.service.spec.model}
+    """Only services with a model of the same Environment, and their adapters, are behind the
+    gateway. A fallback is another service: an adapter starts and fails with its service.
+    """
+    known: set[str] = set()
+    for each in services:
+        if each.service.spec.model:
+            adapters = (f"{each.name}/{adapter.name}" for adapter in each.service.spec.adapters)
+            known |= {each.name, *adapters}
     there = ", ".join(sorted(known)) or "none"
     for name, other in gateway.fallback.items():
-        at, hint = (*AT, "fallback", name), f"services behind this gateway: {there}"
+        at, hint = (*AT, "fallback", name), f"behind this gateway: {there}"
+        same = other.partition("/")[0] == name.partition("/")[0]
         if name not in known:
-            yield one.problem(at, f"there is no service {name!r} behind the gateway", hint)
-        elif other == name or other not in known:
-            why = "is the service itself" if other == name else "is not behind the gateway"
+            what = "adapter" if "/" in name else "service"
+            yield one.problem(at, f"there is no {what} {name!r} behind the gateway", hint)
+        elif same or other not in known:
+            why = "is of the same service" if same else "is not behind the gateway"
             yield one.problem(at, f"the fallback {other!r} of {name!r} {why}", hint)
 
 

@@ -198,7 +198,7 @@ class CatalogueSpec:
 @dataclass(frozen=True)
 class RouteSpec:
     """One service behind a gateway; `startup` has the predicted seconds of a cold start by
-    stage.
+    stage, `fallbacks` what answers for an adapter, `fallback` for the service and the others.
     """
 
     service: str
@@ -209,6 +209,7 @@ class RouteSpec:
     min_replicas: int
     startup: Mapping[str, float]
     fallback: str | None = None
+    fallbacks: tuple[tuple[str, str], ...] = ()
 
     @property
     def reports(self) -> str:

@@ -126,6 +126,11 @@ class GatewayComposer:
                 min_replicas=int(app.template["scale"]["minReplicas"]),
                 startup=template.startup_stages(app.startup_seconds),
                 fallback=gateway.fallback.get(catalogue.service),
+                fallbacks=tuple(
+                    (adapter.name, other)
+                    for adapter in catalogue.adapters
+                    if (other := gateway.fallback.get(f"{catalogue.service}/{adapter.name}"))
+                ),
             )
 
     def _app(self, gateway: Gateway, runtime: str) -> ContainerAppSpec:

@@ -94,8 +94,14 @@ def _service(route: RouteSpec, facts: Facts) -> RoutedService | None:
     app = seen_app(route.service, facts)
     if app is None or app.endpoint is None:
         return None
+    fallbacks = dict(route.fallbacks)
     adapters = tuple(
-        RoutedModel(name=name, kind="adapter", aliases=(f"{route.service}/{name}",))
+        RoutedModel(
+            name=name,
+            kind="adapter",
+            aliases=(f"{route.service}/{name}",),
+            fallback=fallbacks.get(name),
+        )
         for name in route.adapters
     )
     return RoutedService(

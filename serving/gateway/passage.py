@@ -172,13 +172,17 @@ class Passage:
         loop = asyncio.get_running_loop()
         left = max(0.0, self._began + errand.hold - loop.time())
         began = loop.time()
-        fallback = self._backends.get(primary.route.fallback or "")
+        name, _, model = (errand.target.model.fallback or primary.route.fallback or "").partition(
+            "/"
+        )
+        fallback = self._backends.get(name)
         if fallback is not None and not primary.up and (fallback.up or primary.fault):
             if not primary.fault:
                 primary.wake(self._woke)
             base = base_of(fallback.route)
             await fallback.admitted(self._ticket, left, self._woke)
-            return fallback, errand.body_for(base.name if base else errand.target.model.name)
+            model = model or (base.name if base else errand.target.model.name)
+            return fallback, errand.body_for(model)
         try:
             await primary.admitted(self._ticket, left, self._woke)
         finally:

@@ -31,12 +31,14 @@ ANSWERED_BY_HEADER = "x-moorage-answered-by"  # the service that answered
 
 class RoutedModel(Contract):
     """A name that a request may ask for. `aliases` are further names, such as `service/adapter`;
-    where two services have an adapter of one name, only the alias is routed.
+    where two services have an adapter of one name, only the alias is routed. `fallback` stands in
+    for the one of its service.
     """
 
     name: str
     kind: Literal["base", "adapter"] = "base"
     aliases: tuple[str, ...] = ()
+    fallback: str | None = None
 
 
 class StartPrediction(Contract):
@@ -55,8 +57,8 @@ class StartFault(Contract):
 
 class RoutedService(Contract):
     """One service behind the gateway. `reports` is the folder of its replicas' reports, relative to
-    the share's root. `fallback` is another service of the same routes that answers while this one
-    cannot.
+    the share's root. `fallback` is another service of the same routes, or `service/model`, that
+    answers while this one cannot.
     """
 
     name: str

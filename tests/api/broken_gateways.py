@@ -65,8 +65,17 @@ GATEWAYS = [
         + "  gateway: {fallback: {phi: chat, sales: phi}}\n---\n"
         + MODEL
         + "  environment: dev\n",
-        "4:29: the fallback 'chat' of 'phi' is not behind the gateway; services behind this gateway: phi",
-        "4:42: there is no service 'sales' behind the gateway; services behind this gateway: phi",
+        "4:29: the fallback 'chat' of 'phi' is not behind the gateway; behind this gateway: phi",
+        "4:42: there is no service 'sales' behind the gateway; behind this gateway: phi",
+    ),
+    case(
+        "a fallback of an adapter that is not there, and one of the same service",
+        ENVIRONMENT
+        + "  gateway: {fallback: {phi/support: chat, phi: phi/x}}\n---\n"
+        + MODEL
+        + "  environment: dev\n",
+        "4:37: there is no adapter 'phi/support' behind the gateway; behind this gateway: phi",
+        "4:48: the fallback 'phi/x' of 'phi' is of the same service; behind this gateway: phi",
     ),
     case(
         "tokens of no tenant and for no audience",

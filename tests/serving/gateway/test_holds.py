@@ -13,7 +13,7 @@ import pytest
 
 from serving.catalogue import ReplicaReport
 from serving.gateway.passage import Patience
-from serving.gateway.routes import HoldLimits, StartFault
+from serving.gateway.routes import HoldLimits, RoutedModel, StartFault
 from tests.serving.gateway.conftest import ENVIRONMENT_KEY
 from tests.serving.gateway.stand_in import StandIn
 
@@ -285,6 +285,32 @@ async def test_a_fallback_answers_while_the_service_starts(gateways):
     await _until(lambda: gateway.world.backends["phi"].up)
     async with gateway.post(model="phi") as answer:
         assert answer.headers["x-moorage-answered-by"] == "phi"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [("support", "red"), ("phi/support", "red"), ("phi", "small"), ("sales", "small")],
+)
+async def test_an_adapter_has_a_fallback_of_its_own(gateways, asked, told):
+    """An adapter of another service answers for it; the service's entry holds for the others."""
+    models = [
+        RoutedModel(name="phi"),
+        RoutedModel(name="support", kind="adapter", aliases=("phi/support",), fallback="small/red"),
+        RoutedModel(name="sales", kind="adapter"),
+    ]
+    phi, small = StandIn(awake=False), StandIn()
+    red = RoutedModel(name="red", kind="adapter")
+    routes = {
+        "phi": {"fallback": "small", "models": models},
+        "small": {"models": [RoutedModel(name="small"), red]},
+    }
+    gateway = await gateways(patience=QUICK, phi=phi, small=small, routes=routes)
+    async with gateway.post(model="small") as answer:
+        assert answer.status == 200
+    async with gateway.post(model=asked) as answer:
+        assert answer.status == 200
+        assert answer.headers["x-moorage-answered-by"] == "small"
+    assert [body["model"] for _, body, _ in small.seen] == ["small", told]
 
 
 async def test_a_fallback_is_woken_when_the_service_cannot_start(gateways):
