@@ -21,13 +21,15 @@ from reconciler.engine.external import with_spec
 from reconciler.engine.record import ObjectRecord
 from reconciler.engine.store import Store
 from reconciler.engine.waiting import Waiting
-from reconciler.settings import DEFAULT_STATE_DIR, Settings
+from reconciler.kinds.prices import BUILT_IN, Prices, per_replica, read
+from reconciler.settings import DEFAULT_STATE_DIR, Settings, SettingsError
 from reconciler.sources.orders import order_rollback
 from reconciler.sources.policy import grant
 from reconciler.web.decisions import keep_token
 from reconciler.web.metrics import DaemonMetrics
 from reconciler.web.pages import Pages
 from reconciler.web.server import Status, WebServer
+from reconciler.web.spending import ReplicaPrice
 from reconciler.web.view import PageFacts, PageView, view_of
 
 SHARE = 20.0  # a view is made anew after this many times the seconds that the last one took
@@ -52,6 +54,8 @@ class DaemonPage:
         self._settings, self._store = settings, store
         self._composition, self._stands_by, self._records = composition, stands_by, records
         self._clock = SystemClock()
+        self._table = _prices(settings)
+        self._priced: tuple[Composition, dict[str, ReplicaPrice]] | None = None
         self._seen: tuple[float, PageView] | None = None  # until when it may be shown
         token = keep_token(settings.daemon_dir, settings.page_token)
         self._server = WebServer(
@@ -99,12 +103,25 @@ class DaemonPage:
             now,
             self._store.get("commit") or "",
             self._store.database.connection.total_changes,
+            self._replica_prices(),
         )
         at = datetime.fromtimestamp(self._clock.now(), UTC)
         view = view_of(self._store, facts, at, self._records())
         ended = self._clock.elapsed()
         self._seen = ended + SHARE * (ended - now), view
         return view
+
+    def _replica_prices(self) -> dict[str, ReplicaPrice]:
+        """By service, from the documents as they were last read."""
+        composition = self._composition()
+        if self._priced is None or self._priced[0] is not composition:
+            found = per_replica(composition.desired, self._table)
+            by_name = {
+                key.name: ReplicaPrice(self._table.currency, amount)
+                for key, amount in found.items()
+            }
+            self._priced = composition, by_name
+        return self._priced[1]
 
     # what the page may do
 
@@ -117,6 +134,18 @@ class DaemonPage:
     def strategy(self, service: str) -> str:
         apps = with_spec(self._composition().desired, ContainerAppSpec)
         return next((app.spec.strategy for app in apps if app.spec.service == service), "")
+
+
+def _prices(settings: Settings) -> Prices:
+    """The table of prices in the settings, or the built-in one."""
+    if settings.prices_file is None:
+        return BUILT_IN
+    try:
+        return read(settings.prices_file)
+    except OSError as error:
+        raise SettingsError(f"MOORAGE_PRICES: {error.filename}: {error.strerror}") from None
+    except ValueError as error:
+        raise SettingsError(f"MOORAGE_PRICES: {settings.prices_file}:{error}") from None
 
 
 def forget_address(folder: Path) -> None:

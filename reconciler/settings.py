@@ -78,6 +78,7 @@ class Settings:
     web_token: str = field(default="", repr=False)
     page_token: str = field(default="", repr=False)
     git_token: str = field(default="", repr=False)
+    prices_file: Path | None = None
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -264,6 +265,7 @@ def _common(environ: Mapping[str, str]) -> dict[str, Any]:
         "web_token": environ.get("MOORAGE_WEB_TOKEN", ""),
         "page_token": environ.get("MOORAGE_PAGE_TOKEN", ""),
         "git_token": environ.get("MOORAGE_GIT_TOKEN", ""),
+        "prices_file": environ.get("MOORAGE_PRICES") or None,
         "resync": environ.get("MOORAGE_RESYNC") or 60.0,
         "garbage_after": environ.get("MOORAGE_GARBAGE_AFTER") or 86400.0,
     }
@@ -279,7 +281,7 @@ def _known(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _build(cls: type[Settings], values: dict[str, Any]) -> Settings:
     """Convert texts to the types of the fields. A wrong text is one clear error."""
-    for name in ("ca_file", "federated_token_file", "state_dir"):
+    for name in ("ca_file", "federated_token_file", "prices_file", "state_dir"):
         values[name] = Path(values[name]) if values.get(name) else None
     for name in ("arm_endpoint", "authority"):
         values[name] = str(values[name]).rstrip("/")

@@ -42,7 +42,7 @@ def plan(
     ] = None,
     prices: Annotated[
         Path | None,
-        typer.Option(help="A table of prices, as JSON.", metavar="FILE"),
+        typer.Option(help="A table of prices, as JSON.", envvar="MOORAGE_PRICES", metavar="FILE"),
     ] = None,
 ) -> None:
     """Show what would change. It prints each field that differs between documents and Azure, and

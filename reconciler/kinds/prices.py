@@ -77,6 +77,19 @@ def _number(value: Any) -> float:
 def hourly(desired: Iterable[Desired], prices: Prices) -> dict[ObjectKey, Price]:
     """The price of each container app whose profile the table knows."""
     items = list(desired)
+    found = {}
+    one = per_replica(items, prices)
+    for app in with_spec(items, ContainerAppSpec):
+        if app.key in one:
+            scale = app.spec.template["scale"]
+            least, most = (one[app.key] * int(scale[f"{word}Replicas"]) for word in ("min", "max"))
+            found[app.key] = Price(prices.currency, round(least, 4), round(most, 4))
+    return found
+
+
+def per_replica(desired: Iterable[Desired], prices: Prices) -> dict[ObjectKey, float]:
+    """What an hour of one replica costs, of each container app whose profile the table knows."""
+    items = list(desired)
     types = {
         (each.spec.environment, profile["name"]): str(profile["workloadProfileType"])
         for each in with_spec(items, ResourceSpec)
@@ -88,9 +101,7 @@ def hourly(desired: Iterable[Desired], prices: Prices) -> dict[ObjectKey, Price]
         name = app.spec.body["properties"]["workloadProfileName"]
         one = _replica(app.spec, types.get((app.spec.environment, name), name), prices)
         if one is not None:
-            scale = app.spec.template["scale"]
-            least, most = (one * int(scale[f"{word}Replicas"]) for word in ("min", "max"))
-            found[app.key] = Price(prices.currency, round(least, 4), round(most, 4))
+            found[app.key] = one
     return found
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from reconciler.web.axes import Tone
 from reconciler.web.generations import notes_of
 from reconciler.web.service_view import DocumentView, document_view
 from reconciler.web.snippets import FORMATS, Access
+from reconciler.web.spending import ReplicaPrice, Spending, spending_of, total
 from reconciler.web.stages import RolloutStage, stages_of
 
 TIMELINE = 200  # events on a page
@@ -31,7 +32,8 @@ CLIENTS = ("curl", "env", "python")
 class PageFacts:
     """What the store does not know. Not `leading` means that another daemon writes. `options` are
     those with which a command reaches the same target and state; `elapsed` is the present instant
-    of the daemon's clock, `version` grows with what is written to the store.
+    of the daemon's clock, `version` grows with what is written to the
+    store; `prices` are those of one replica, by service.
     """
 
     target: str
@@ -42,6 +44,7 @@ class PageFacts:
     elapsed: float = 0.0
     commit: str = ""
     version: int = 0
+    prices: Mapping[str, ReplicaPrice] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,15 @@ class PageView:
     @property
     def idle(self) -> int:
         return sum(each.idle for each in self.services)
+
+    def spending(self, document: DocumentView) -> Spending:
+        """What a service costs as it runs now."""
+        return spending_of(document.app, self.facts.prices.get(document.name))
+
+    @property
+    def costs(self) -> str:
+        """What an hour of all services costs as they run now."""
+        return total([self.spending(each) for each in self.services if each.billed])
 
     @property
     def tone(self) -> Tone:

@@ -218,6 +218,7 @@ def test_a_view_of_a_thousand_services_is_made_once_for_many_visitors(tmp_path):
     )
     page._store, page._seen, page._stands_by = world.store, None, lambda: False
     page._clock = SimpleNamespace(boot=BOOT, now=NOW.timestamp, elapsed=lambda: seen[-1])
+    page._replica_prices = dict
 
     def records():
         seen.append(seen[-1] + 2.0)  # a view takes two seconds

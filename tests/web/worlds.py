@@ -25,6 +25,7 @@ from reconciler.web.generations import note
 from reconciler.web.metrics import DaemonMetrics
 from reconciler.web.pages import Pages
 from reconciler.web.server import WebServer
+from reconciler.web.spending import ReplicaPrice
 from reconciler.web.status import status_of
 from reconciler.web.view import PageFacts, PageView, view_of
 
@@ -50,6 +51,7 @@ class World:
     def __init__(self, path: Path | str = ":memory:") -> None:
         self.store = Store.open(path, "local")
         self.leading = True
+        self.prices: dict[str, ReplicaPrice] = {}
         self.store.put("boot", BOOT)
         self.environment()
 
@@ -309,7 +311,9 @@ class World:
 
     def look(self, _fresh: bool = True) -> PageView:
         version = self.store.database.connection.total_changes
-        facts = PageFacts("local Azure", self.leading, "", "", BOOT, ELAPSED, "", version)
+        facts = PageFacts(
+            "local Azure", self.leading, "", "", BOOT, ELAPSED, "", version, self.prices
+        )
         return view_of(self.store, facts, NOW)
 
     @asynccontextmanager
