@@ -29,21 +29,28 @@ _TOLD = re.compile(rb"[A-Za-z0-9._:@/-]{1,100}")  # what a log may show of a nam
 @dataclass
 class Bucket:
     """A minute's worth of something, refilled evenly; a client that was quiet may use all of it at
-    once. It may be overdrawn by what turns out to have been used.
+    once. It may be overdrawn by what turns out to have been used. Where `sharers` count the same
+    limit, each has its part.
     """
 
     per_minute: int
     left: float
     seen: float
+    sharers: int = 1
+
+    @property
+    def most(self) -> float:
+        return self.per_minute / self.sharers
 
     def wait(self, amount: float, now: float) -> float:
-        """0 when `amount` is there, else the seconds until it is. More than a minute's worth is
-        there when the bucket is full.
+        """0 when `amount` is there, else the seconds until it is. More than the bucket holds is
+        there when it is full.
         """
-        self.left = min(self.per_minute, self.left + (now - self.seen) * self.per_minute / 60)
+        most = self.most
+        self.left = min(most, self.left + (now - self.seen) * most / 60)
         self.seen = now
-        missing = min(amount, self.per_minute) - self.left
-        return max(0.0, missing * 60 / self.per_minute)
+        missing = min(amount, most) - self.left
+        return max(0.0, missing * 60 / most)
 
 
 @dataclass
@@ -54,6 +61,7 @@ class Use:
     tokens: Bucket | None = None
     parallel: int | None = None
     running: int = 0
+    sharers: int = 1
 
     def limit(
         self, requests: int | None, tokens: int | None, parallel: int | None, now: float
@@ -61,6 +69,16 @@ class Use:
         self.requests = _same_or_new(self.requests, requests, now)
         self.tokens = _same_or_new(self.tokens, tokens, now)
         self.parallel = parallel
+        self.share(self.sharers)
+
+    def share(self, sharers: int) -> None:
+        """So many count these limits, this one among them. What is left of a larger part is cut
+        when it is next looked at.
+        """
+        self.sharers = sharers
+        for bucket in (self.requests, self.tokens):
+            if bucket is not None:
+                bucket.sharers = sharers
 
     def headers(self, now: float) -> list[Header]:
         """What OpenAI's clients read of limits."""
@@ -70,7 +88,7 @@ class Use:
                 full = bucket.wait(bucket.per_minute, now)
                 for kind, value in (
                     (b"limit", str(bucket.per_minute)),
-                    (b"remaining", str(max(0, math.floor(bucket.left)))),
+                    (b"remaining", str(max(0, math.floor(bucket.left * bucket.sharers)))),
                     (b"reset", f"{full:.3f}s"),
                 ):
                     found.append((b"x-ratelimit-" + kind + b"-" + name, value.encode()))
@@ -121,6 +139,7 @@ class Keys:
     ) -> None:
         self._clock = clock
         self._keys: tuple[Key, ...] = ()
+        self._sharers = 1
         self.service = Use()
         self.replace(keys)
 
@@ -135,6 +154,12 @@ class Keys:
         self.service.limit(
             limits.requests_per_minute, limits.tokens_per_minute, limits.parallel_requests, now
         )
+
+    def share(self, sharers: int) -> None:
+        """So many processes count the limits of these keys."""
+        self._sharers = sharers
+        for use in (self.service, *(key.use for key in self._keys)):
+            use.share(sharers)
 
     def find(self, headers: Iterable[Header]) -> Key | None:
         """The key in `Authorization: Bearer` or, as Azure OpenAI's clients send it, in `api-key`;
@@ -188,6 +213,7 @@ class Keys:
         return key.use.headers(self._clock())
 
     def _key(self, key: ApiKey, use: Use, now: float) -> Key:
+        use.sharers = self._sharers
         use.limit(key.requests_per_minute, key.tokens_per_minute, key.parallel_requests, now)
         models = None if key.models is None else frozenset(key.models)
         sha256 = key.sha256.lower().encode()
@@ -229,5 +255,6 @@ def _exceeded(whose: str, use: Use, order: Demand, now: float) -> Refusal | None
 def _same_or_new(bucket: Bucket | None, per_minute: int | None, now: float) -> Bucket | None:
     if per_minute is None:
         return None
-    same = bucket is not None and bucket.per_minute == per_minute
-    return bucket if same else Bucket(per_minute, per_minute, now)
+    if bucket is None or bucket.per_minute != per_minute:
+        return Bucket(per_minute, per_minute, now)
+    return bucket

@@ -143,6 +143,7 @@ class Replica:
 
     async def _self_test(self) -> None:
         if not self._tested:
+            self._tell()  # that all but the first token is done
             await self._engine.self_test()
             self._tested = True
             self._message = ""

@@ -106,8 +106,8 @@ class Gateway(Model):
     name: names.ServiceName | None = None
     """The container app's name; `gw-<environment>` when left out."""
     min_replicas: Annotated[Int, Field(ge=1, le=30)] = 1
-    """Replicas of the gateway, all of which always run. Each counts the limits of keys by itself,
-    so that two replicas let twice as much through.
+    """Replicas of the gateway, all of which always run. Each has its part of the limits of keys:
+    with two replicas, half of what a key may send a minute.
     """
     cpu: Cores = 0.25
     """CPU cores of a replica, in steps of 0.25."""

@@ -137,7 +137,7 @@ class GatewayComposer:
         grace = gateway.hold.seconds + _GRACE
         body_template = {
             "containers": [self._container(gateway, runtime, grace)],
-            # The same number of replicas always: each counts the limits of keys by itself.
+            # The same number of replicas always: each has its part of the limits of keys.
             "scale": template.scale(gateway.min_replicas, gateway.min_replicas, 1000, 300),
             "volumes": template.volumes(self.names.storage, reports=True),
             # After that Azure ends the container; the gateway's own limit is shorter.

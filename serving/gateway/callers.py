@@ -39,12 +39,24 @@ class Callers:
         self._services: dict[str, Keys] = {}
         self._known: dict[bytes, Caller] = {}
         self._subjects: OrderedDict[str, Use] = OrderedDict()
+        self._sharers = 1
+
+    def share(self, sharers: int) -> None:
+        """So many replicas of the gateway count the same limits: each has its part of them."""
+        if sharers == self._sharers:
+            return
+        self._sharers = sharers
+        for keys in (self._environment, *self._services.values()):
+            keys.share(sharers)
+        for use in self._subjects.values():
+            use.share(sharers)
 
     def follow(self, routes: GatewayRoutes) -> None:
         self._environment.replace(routes.keys, routes.limits.model_copy(update=_SHARED))
         before, self._services = self._services, {}
         for service in routes.services:
             keys = self._services[service.name] = before.get(service.name) or Keys()
+            keys.share(self._sharers)
             keys.replace(service.keys, service.limits.model_copy(update=_SHARED))
         # The Environment's keys come first. Which digest is looked for tells nothing of a key, so
         # that a look-up need not take the same time for all.
@@ -67,6 +79,7 @@ class Callers:
         if len(self._subjects) > SUBJECTS:
             self._subjects.popitem(last=False)
         own = grant or EntraGrant(value="")
+        use.sharers = self._sharers
         use.limit(own.requests_per_minute, own.tokens_per_minute, own.parallel_requests, 0.0)
         models = None if own.models is None else frozenset(own.models)
         return Caller(name, Key(name, b"", models, use=use))

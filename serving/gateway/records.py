@@ -16,6 +16,8 @@ from serving.gateway.routes import GatewayState, LearnedStart, UsageLine
 from serving.untrusted import parse, read
 
 STATE = "state.json"
+ALIVE = 45.0  # seconds since a replica has written its state
+_AGAIN = 12  # looks after which replicas that were gone are looked at again
 log = logging.getLogger("moorage.gateway")
 
 
@@ -25,6 +27,8 @@ class Records:
     def __init__(self, data: Path, replica: str) -> None:
         self._all = data / "usage"
         self._folder = self._all / replica
+        self._gone: set[str] = set()
+        self._looks = 0
 
     def append(self, lines: Iterable[UsageLine]) -> None:
         """Add lines to the files of their days. A line that a crash cut is ended first.
@@ -55,6 +59,28 @@ class Records:
         scratch = self._folder / f".{STATE}.tmp"
         scratch.write_bytes(state.model_dump_json(by_alias=True).encode())
         scratch.replace(self._folder / STATE)
+
+    def replicas(self) -> int:
+        """How many replicas of this gateway run, by the times of their states beside that of its
+        own, all of them the share's; at least this one. Raises OSError.
+        """
+        now = (self._folder / STATE).stat().st_mtime
+        self._looks += 1
+        if self._looks % _AGAIN == 0:
+            self._gone.clear()
+        count = 0
+        for folder in self._all.iterdir():
+            if folder.name in self._gone:
+                continue
+            try:
+                age = now - (folder / STATE).stat().st_mtime
+            except OSError:
+                continue  # it is about to write its first
+            if age > ALIVE:
+                self._gone.add(folder.name)  # most folders are of replicas that are gone
+            else:
+                count += 1
+        return max(1, count)
 
     def learned(self) -> tuple[LearnedStart, ...]:
         """What the newest of all replicas' states has learned: a new revision goes on from it."""

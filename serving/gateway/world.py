@@ -79,6 +79,7 @@ class GatewayWorld:
         self.upstreams = Upstreams(self.spot.key)
         self.starts.load(await self._in("records", self._records.learned))
         await self._once(self._follow)
+        await self._once(self._record)  # so that the others know of it, and it of them
         for work, pause in ((self._follow, POLL), (self._look, LOOK), (self._record, RECORD)):
             self._tasks.append(asyncio.create_task(self._again(work, pause)))
 
@@ -160,6 +161,7 @@ class GatewayWorld:
             self.usage.untell(lines)
             raise
         await self._in("records", partial(self._records.save, self.state()))
+        self.callers.share(await self._in("records", self._records.replicas))
 
     async def _fetch(self, url: str) -> bytes:
         return await self.upstreams.fetch(url)

@@ -1,6 +1,7 @@
 """What was used is counted once, whatever is cut, killed or full."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 
 import pytest
@@ -165,7 +166,7 @@ async def test_a_share_that_fails_loses_no_usage(gateways):
     forgotten.
     """
     gateway = await gateways(phi=StandIn())
-    gateway.data.mkdir()
+    shutil.rmtree(gateway.data / "usage")
     (gateway.data / "usage").write_bytes(b"not a folder")
     async with gateway.post() as answer:
         assert answer.status == 200
