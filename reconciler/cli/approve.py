@@ -28,6 +28,7 @@ from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
     from reconciler.engine.plan import PlanLine
+    from reconciler.engine.record import ObjectRecord
     from reconciler.engine.waiting import Waiting
 
 QUESTION = "Go ahead?", "This would approve what is listed."
@@ -86,6 +87,9 @@ def _show(found: Sequence[Waiting], subject: Subject) -> None:
     for each in found:
         if each.manual:
             print(f"~ {each.document}: changes of generation {each.generation}")
+            for record in each.changes:
+                if record.asks or not record.exists:
+                    _show_changes(record)
 
 
 def _agree(*, yes: bool, as_json: bool) -> None:
@@ -100,6 +104,27 @@ def _done(approved: list[dict[str, Any]], subject: Subject, *, as_json: bool) ->
         print_value("Approval", {"approved": approved}, subject)
     else:
         print("approved; a running daemon acts on it at once")
+
+
+def _show_changes(record: ObjectRecord) -> None:
+    """An object that waits: its class, each field, and whether its service goes on serving."""
+    from reconciler.api.kinds import Kind
+    from reconciler.engine.external import Impact
+
+    if not record.exists:
+        print(f"  + {record.key}")
+        return
+    gravest = max((each.impact for each in record.asks), key=lambda impact: impact.severity)
+    print(f"  ~ {record.key}   {gravest}")
+    for each in record.asks:
+        print(f"      {each.change}" + (f"   ({each.impact})" if each.impact != gravest else ""))
+    if record.key.kind != Kind.APP:
+        return
+    grave = [each for each in record.asks if each.impact in (Impact.RESTART, Impact.REPLACE)]
+    if stops := dict.fromkeys(each.effect for each in grave):
+        print(f"  {record.document.name} stops serving: {'; '.join(stops)}")
+    elif record.usable:
+        print(f"  {record.document.name} keeps serving meanwhile")
 
 
 def _approve_plan(

@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from reconciler.api.reasons import Reason
+from reconciler.engine.arguments import by_flag
 from reconciler.engine.events import Event, normal, warning
-from reconciler.engine.external import Desired, DocumentRef, Gone, ObjectKey
+from reconciler.engine.external import Change, Desired, DocumentRef, Gone, ObjectKey, Policy
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.reconcile import ABSENT, drifted, inputs
-from reconciler.engine.record import ObjectRecord, Phase, public
+from reconciler.engine.record import AskedChange, ObjectRecord, Phase, public
 from reconciler.engine.result import Outcome
 from reconciler.engine.summary import Summary
 
@@ -161,6 +162,7 @@ class Conclusion:
             outputs=outputs,
             origin=observed.origin,
             changes=tuple(str(change) for change in changes),
+            asks=_asks(item, (*changes, *observed.later)),
             marks=observed.marks,
             seen=ledger.clock.elapsed(),
         )
@@ -182,3 +184,10 @@ class Conclusion:
             if news or (was_pending and free)
             else set()
         )
+
+
+def _asks(item: Desired, changes: Iterable[Change]) -> tuple[AskedChange, ...]:
+    """What a person is asked to approve; kept for them alone, because the loop looks anew."""
+    if item.policy is not Policy.ASK:
+        return ()
+    return tuple(AskedChange.of(each) for change in changes for each in by_flag(change))

@@ -8,13 +8,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from pydantic import SecretStr
 
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.reasons import Cause, read_reason
-from reconciler.engine.external import DocumentRef, Mark, ObjectKey, Origin, Policy
+from reconciler.engine.external import (
+    Change,
+    DocumentRef,
+    Impact,
+    Mark,
+    ObjectKey,
+    Origin,
+    Policy,
+)
 
 _SECRET_ENDINGS = ("key", "password", "secret", "token", "connectionstring")
 
@@ -38,6 +46,18 @@ class Phase(StrEnum):
     RETAINED = "Retained"  # its document is gone and it was left in place
 
 
+class AskedChange(NamedTuple):
+    """A change that waits for a person, as text, with its class and its effect in words."""
+
+    change: str
+    impact: Impact
+    effect: str
+
+    @classmethod
+    def of(cls, change: Change) -> Self:
+        return cls(str(change), change.impact, change.effect)
+
+
 @dataclass(frozen=True)
 class ObjectRecord:
     """`id` and `scope` are those of its `Identity`. `fingerprint` is that of the spec last acted
@@ -47,7 +67,8 @@ class ObjectRecord:
     is what the operation of the last one ended with, if it failed. `operation` is the token of
     the operation under way and `verb` what it does. `since` is when the phase began, `seen` the
     last successful look, `written` the last write (0: never), `gone` since when no
-    document asks for it (0: one does), all in seconds of `Clock.elapsed`.
+    document asks for it (0: one does), all in seconds of `Clock.elapsed`. `asks` are the changes
+    of an object whose writes a person must approve.
     """
 
     key: ObjectKey
@@ -67,6 +88,7 @@ class ObjectRecord:
     failed: bool = False
     drifted: bool = False
     changes: tuple[str, ...] = ()
+    asks: tuple[AskedChange, ...] = ()
     marks: tuple[Mark, ...] = ()
     outputs: Mapping[str, Any] = field(default_factory=dict)
     generation: int = 0
@@ -114,6 +136,10 @@ class ObjectRecord:
         if failure := known.get("failure"):
             known["failure"] = read_reason(failure[0]), failure[1]
         known["marks"] = tuple(_mark(**mark) for mark in known["marks"])
+        known["asks"] = tuple(
+            AskedChange(text, Impact(impact), effect)
+            for text, impact, effect in known.get("asks", ())
+        )
         known["refs"] = tuple(ObjectKey(*ref) for ref in known["refs"])
         return cls(**known)
 

@@ -60,7 +60,11 @@ async def test_each_version_is_asked_for(stage):
             in up.condition("web", "Synced")["message"]
         )
         assert stage.writes(since=before) == []
-        stage.moorage("approve", "web", "-y")
+        lines = stage.moorage("approve", "web", "-y").stdout.splitlines()
+        assert "  ~ ContainerApp/web   new revision" in lines
+        field = "properties.template.containers[app].env[COLOUR]"
+        assert [line for line in lines if field in line and "green" in line]
+        assert "  web keeps serving meanwhile" in lines
         await up.settled_on("web", colour="green")
         before = len(stage.journal())
         stage.code("web", "two")
@@ -73,4 +77,14 @@ async def test_each_version_is_asked_for(stage):
         assert stage.writes(since=before) == []
         stage.moorage("approve", "-y")
         await up.settled_on("web", version="two", colour="green")
+        stage.save(*manual(rollout={"strategy": "Recreate"}))
+        await up.until(lambda: told(stage, "web stops serving: nobody serves until"), 20)
+        stage.moorage("approve", "-y")
+        await up.settled_on("web", version="two", colour=None)
     stage.moorage("approve", "-y", code=1)  # nothing is left to approve
+
+
+def told(stage, words):
+    """Whether `approve`, which gets no answer here, would say so; it writes nothing."""
+    done = stage.moorage("approve", "web", code=None)
+    return done.returncode == 4 and words in done.stdout
