@@ -35,12 +35,12 @@ class Foreseen:
 
     @property
     def costs(self) -> list[str]:
-        """A sentence for each app that is written."""
+        """A sentence for each app, and for the nodes of each Environment, that is written."""
         written = ("create", "adopt", "update", "replace")
         found = (
             (line.key, self.prices.get(line.key)) for line in self.lines if line.action in written
         )
-        return [f"{key.name} will cost {price}" for key, price in found if price]
+        return [_cost(key, price) for key, price in found if price]
 
     @property
     def waiting(self) -> list[PlanLine]:
@@ -58,6 +58,20 @@ class Foreseen:
             for line in self.lines
         ]
         return {"changes": changes}
+
+
+def _cost(key: ObjectKey, price: Price) -> str:
+    from reconciler.api.kinds import Kind
+
+    if key.kind != Kind.ENVIRONMENT:
+        return f"{key.name} will cost {price}"
+    types = ", ".join(price.unknown)
+    missing = f"the table has no price of {types} nodes: add perNodeHour (--prices FILE)"
+    if types and not price.most:
+        return f"what the dedicated nodes of {key.name} cost is not known: {missing}"
+    return f"the dedicated nodes of {key.name} will cost {price}" + (
+        f"; {missing}" if types else ""
+    )
 
 
 @asynccontextmanager

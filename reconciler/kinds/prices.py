@@ -1,11 +1,11 @@
-"""What a service costs in an hour, from a table of prices that its user may replace. Pure but for
-`read`.
+"""What a service, and the dedicated nodes of an Environment, cost in an hour, from a table of
+prices that its user may replace. Pure but for `read`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,14 @@ _GIB = {"Gi": 1.0, "Mi": 1 / 1024}
 
 @dataclass(frozen=True)
 class Price:
-    """Of one service in an hour: with its fewest replicas, and with its most."""
+    """Of one service in an hour: with its fewest replicas, and with its most; or of the dedicated
+    nodes of an Environment. `unknown` are the types of nodes that the table does not have.
+    """
 
     currency: str
     least: float
     most: float
+    unknown: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         low, high = f"{self.least:.2f}", f"{self.most:.2f}"
@@ -36,16 +39,20 @@ class Price:
 @dataclass(frozen=True)
 class Prices:
     """A table: by type of workload profile what a replica that has it for itself costs in an hour;
-    and what a core and a GiB cost on the Consumption profile.
+    what a core and a GiB cost on the Consumption profile; by type of a dedicated profile what a
+    node costs; and what an Environment pays besides as soon as it has a dedicated profile.
     """
 
     currency: str = "EUR"
     replicas: Mapping[str, float] = field(default_factory=dict)
     core: float | None = None
     gib: float | None = None
+    nodes: Mapping[str, float] = field(default_factory=dict)
+    management: float = 0.0
 
 
-# What one project paid for a replica in Sweden Central, all included; docs/unverified.md.
+# What one project paid for a replica in Sweden Central, all included; docs/unverified.md. It has no
+# node: Azure's prices of them differ by region and contract, and a wrong one is worse than none.
 BUILT_IN = Prices(replicas={"Consumption-GPU-NC24-A100": 2.16})
 
 
@@ -59,12 +66,21 @@ def read(path: Path) -> Prices:
         body = json.loads(read_regular(path, LONGEST))
         replicas = {str(name): _number(value) for name, value in body["perReplicaHour"].items()}
         core, gib = (body.get(name) for name in ("perCoreHour", "perGiBHour"))
-        numbers = [None if value is None else _number(value) for value in (core, gib)]
-        return Prices(str(body["currency"]), replicas, *numbers)
+        core, gib = (None if value is None else _number(value) for value in (core, gib))
+        nodes = {str(name): _number(value) for name, value in body.get("perNodeHour", {}).items()}
+        management = _number(body.get("managementHour", 0))
+        misplaced = [name for name in replicas if is_dedicated(name)]
+        if misplaced:
+            text = f"1:1: {misplaced[0]} is paid by the node: write it under perNodeHour"
+            raise ValueError(text)
+        return Prices(str(body["currency"]), replicas, core, gib, nodes, management)
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.lineno}:{error.colno}: this is no JSON: {error.msg}") from None
     except (KeyError, TypeError, AttributeError, RecursionError):
-        text = "1:1: a table has currency, perReplicaHour and, if known, perCoreHour, perGiBHour"
+        text = (
+            "1:1: a table has currency, perReplicaHour and, if known, perCoreHour, perGiBHour,"
+            " perNodeHour, managementHour"
+        )
         raise ValueError(text) from None
 
 
@@ -74,11 +90,23 @@ def _number(value: Any) -> float:
     return float(value)
 
 
+def is_dedicated(profile: str) -> bool:
+    """Whether nodes of this type of workload profile are paid, whoever runs on them."""
+    return not profile.lower().startswith(("consumption", "flex"))
+
+
 def hourly(desired: Iterable[Desired], prices: Prices) -> dict[ObjectKey, Price]:
-    """The price of each container app whose profile the table knows."""
+    """The price of each container app whose profile the table knows, and of each Environment with
+    dedicated nodes. An app on such nodes has none of its own.
+    """
     items = list(desired)
-    found = {}
     one = per_replica(items, prices)
+    found = {}
+    for each in _environments(items):
+        profiles = each.spec.body["properties"]["workloadProfiles"]
+        dedicated = [p for p in profiles if is_dedicated(str(p["workloadProfileType"]))]
+        if dedicated:
+            found[each.key] = _nodes(dedicated, prices)
     for app in with_spec(items, ContainerAppSpec):
         if app.key in one:
             scale = app.spec.template["scale"]
@@ -92,8 +120,7 @@ def per_replica(desired: Iterable[Desired], prices: Prices) -> dict[ObjectKey, f
     items = list(desired)
     types = {
         (each.spec.environment, profile["name"]): str(profile["workloadProfileType"])
-        for each in with_spec(items, ResourceSpec)
-        if each.key.kind == Kind.ENVIRONMENT
+        for each in _environments(items)
         for profile in each.spec.body["properties"]["workloadProfiles"]
     }
     found = {}
@@ -105,9 +132,26 @@ def per_replica(desired: Iterable[Desired], prices: Prices) -> dict[ObjectKey, f
     return found
 
 
+def _environments(items: Iterable[Desired]) -> list[Desired[ResourceSpec]]:
+    return [each for each in with_spec(items, ResourceSpec) if each.key.kind == Kind.ENVIRONMENT]
+
+
+def _nodes(profiles: Sequence[Mapping[str, Any]], prices: Prices) -> Price:
+    least = most = prices.management
+    unknown = []
+    for profile in profiles:
+        type_ = str(profile["workloadProfileType"])
+        if type_ not in prices.nodes:
+            unknown.append(type_)
+            continue
+        least += prices.nodes[type_] * int(profile.get("minimumCount") or 0)
+        most += prices.nodes[type_] * int(profile.get("maximumCount") or 0)
+    return Price(prices.currency, round(least, 4), round(most, 4), tuple(dict.fromkeys(unknown)))
+
+
 def _replica(spec: ContainerAppSpec, profile: str, prices: Prices) -> float | None:
     if profile != CONSUMPTION:
-        return prices.replicas.get(profile)
+        return None if is_dedicated(profile) else prices.replicas.get(profile)
     if prices.core is None or prices.gib is None:
         return None
     sizes = [each["resources"] for each in spec.template["containers"]]

@@ -6,10 +6,13 @@ import pytest
 
 from reconciler.api.kinds import Kind
 from reconciler.api.resources import ContainerAppSpec, ResourceSpec, ShareRef
+from reconciler.cli.foresight import _cost
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey
 from reconciler.kinds.prices import BUILT_IN, Price, Prices, hourly, read
 
-TABLE = Prices("USD", {"D4": 1.0}, core=0.1, gib=0.01)
+GPU = "Consumption-GPU-NC24-A100"
+TABLE = Prices("USD", {GPU: 2.0}, core=0.1, gib=0.01, nodes={"D4": 0.5}, management=0.1)
+NODES = ObjectKey(Kind.ENVIRONMENT, "dev")
 
 
 def app(profile: str, least: int, most: int) -> list[Desired]:
@@ -17,7 +20,7 @@ def app(profile: str, least: int, most: int) -> list[Desired]:
     body = {"properties": {"workloadProfileName": profile}}
     profiles = [
         {"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"},
-        {"name": "big", "workloadProfileType": "D4"},
+        {"name": "big", "workloadProfileType": "D4", "minimumCount": 1, "maximumCount": 3},
         {"name": "Consumption", "workloadProfileType": "Consumption"},
     ]
     template = {
@@ -43,15 +46,37 @@ def app(profile: str, least: int, most: int) -> list[Desired]:
     ("profile", "prices", "found", "reason"),
     [
         ("gpu", BUILT_IN, Price("EUR", 0.0, 4.32), "a replica has the GPU for itself"),
-        ("big", TABLE, Price("USD", 0.0, 2.0), "by the type, not by the name"),
+        ("gpu", TABLE, Price("USD", 0.0, 4.0), "by the type, not by the name"),
+        ("big", TABLE, None, "its nodes are paid, whoever runs on them"),
         ("Consumption", TABLE, Price("USD", 0.0, 0.48), "by cores and memory"),
         ("Consumption", BUILT_IN, None, "the table has no price for cores"),
-        ("big", BUILT_IN, None, "the table has no price for the profile"),
     ],
 )
 def test_an_app_costs_between_its_fewest_and_its_most_replicas(profile, prices, found, reason):
     """What the table does not know has no price."""
     assert hourly(app(profile, 0, 2), prices).get(ObjectKey(Kind.APP, "phi")) == found, reason
+
+
+def test_dedicated_nodes_are_paid_by_the_environment():
+    """From the fewest to the most nodes, and what Azure takes for managing them; no app is needed
+    for that. What the table does not know is named.
+    """
+    assert hourly(app("big", 0, 2), TABLE)[NODES] == Price("USD", 0.6, 1.6)
+    assert hourly(app("big", 0, 2)[:1], TABLE)[NODES] == Price("USD", 0.6, 1.6)
+    assert hourly(app("gpu", 0, 2), BUILT_IN)[NODES] == Price("EUR", 0.0, 0.0, ("D4",))
+    serverless = app("gpu", 0, 2)
+    serverless[0].spec.body["properties"]["workloadProfiles"].pop(1)
+    assert NODES not in hourly(serverless, TABLE)
+
+
+def test_a_plan_says_what_nodes_cost():
+    """And which prices are missing."""
+    assert _cost(NODES, Price("EUR", 0.5, 1)).endswith("of dev will cost 0.50 to 1.00 EUR an hour")
+    assert "is not known: the table has no price of D4 nodes" in _cost(
+        NODES, Price("EUR", 0, 0, ("D4",))
+    )
+    both = _cost(NODES, Price("EUR", 0.1, 0.1, ("D8",)))
+    assert "0.10 EUR an hour; the table has no price of D8 nodes" in both
 
 
 def test_a_price_is_told_in_words():
@@ -63,8 +88,11 @@ def test_a_price_is_told_in_words():
 def test_a_table_is_read(tmp_path):
     """Prices of cores and memory may be left out."""
     path = tmp_path / "prices.json"
-    path.write_text(json.dumps({"currency": "USD", "perReplicaHour": {"D4": 1}}))
-    assert read(path) == Prices("USD", {"D4": 1.0})
+    path.write_text(json.dumps({"currency": "USD", "perReplicaHour": {GPU: 1}}))
+    assert read(path) == Prices("USD", {GPU: 1.0})
+    nodes = {"perNodeHour": {"D4": 0.5}, "managementHour": 0.1}
+    path.write_text(json.dumps({"currency": "USD", "perReplicaHour": {}, **nodes}))
+    assert read(path) == Prices("USD", nodes={"D4": 0.5}, management=0.1)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +101,10 @@ def test_a_table_is_read(tmp_path):
         *("{", "[]", "{}", "[" * 9999),
         '{"currency": "EUR", "perReplicaHour": {"D4": "1"}}',
         '{"currency": "EUR", "perReplicaHour": {"D4": -1}}',
+        '{"currency": "EUR", "perReplicaHour": {"D4": 1}}',
+        '{"currency": "EUR", "perReplicaHour": {}, "perNodeHour": {"D4": "1"}}',
+        '{"currency": "EUR", "perReplicaHour": {}, "perNodeHour": []}',
+        '{"currency": "EUR", "perReplicaHour": {}, "managementHour": null}',
     ],
 )
 def test_what_is_no_table_is_refused(text, tmp_path):
