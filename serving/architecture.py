@@ -25,7 +25,8 @@ class Architecture:
     """One vLLM class. `known` is whether the table holds it, `lora` whether vLLM loads LoRA for it.
 
     `modules` are the modules that take one, with `*` for a layer's number; None where only the
-    class could be read and not an instance of it.
+    class could be read and not an instance of it. Of these, `lost` are modules whose LoRA vLLM
+    loads and does not compute with.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Architecture:
     experts: str = ""
     expert_names: frozenset[str] = frozenset()
     plain: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
     skip: tuple[str, ...] = ()
     names: Mapping[str, list[list[str]]] = field(default_factory=dict)
 
@@ -135,6 +137,7 @@ def architecture(name: str) -> Architecture:
         experts=row.get("experts", ""),
         expert_names=frozenset(row.get("expert_names", ())),
         plain=frozenset(_unpack(row.get("plain", ()), row.get("packed", {}))),
+        lost=frozenset(_unpack(row.get("lost", ()), row.get("packed", {}))),
         skip=tuple(row.get("skip", ())),
         names=row.get("names", {}),
     )

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from serving import cpu_lora, nan, stages
+from serving import cpu_lora, grammar_threads, nan, stages
 from serving.processes import die_with_parent
 
 
@@ -18,3 +18,4 @@ def register() -> None:
     cpu_lora.correct()
     nan.contain()
     stages.follow_worker()
+    grammar_threads.step_back()

@@ -17,10 +17,11 @@ from typing import Any
 from serving.answers import Answer, Message, Send, refuse, too_large, translated
 from serving.bodies import Incoming, Lane, RefusedError, answer_and_drop, read
 from serving.catalogue import Cors, Limits
+from serving.compilations import Compilations
 from serving.keys import Header, Key, Keys, Refusal
 from serving.limits import Bounds, Demand, judge
 from serving.relayed import is_stream, with_usage
-from serving.schemas import compiles
+from serving.schemas import Grammar, compiles, large_grammar
 from serving.tracing import span
 from serving.traffic import Call, current_call
 
@@ -62,6 +63,7 @@ class Door:
     ended: Callable[[Call, bytes], None] = field(default=lambda _call, _body: None)
     state: Callable[[], dict[str, Any]] = field(default=dict)
     lane: Lane = field(default_factory=Lane)
+    compilations: Compilations = field(default_factory=Compilations)
     calls: set[Call] = field(default_factory=set)
 
 
@@ -75,6 +77,7 @@ class Exchange:
         self._deployment = deployment
         self._bounds = Bounds.of(door.limits, key.limits)
         self.relayed = key.relayed
+        self._grammar: Grammar | None = None
         self._call = Call(
             key.name,
             _request_id(scope),
@@ -98,7 +101,9 @@ class Exchange:
             if self._scope["method"] == "POST":
                 body, order = await self._take(receive)
                 given = _replay(body, receive)
-            await self._app(self._scope, given, _outgoing(self, send))
+            turn = door.compilations.turn(self._key.name, self._grammar, call, receive)
+            async with turn:
+                await self._app(self._scope, given, _outgoing(self, send))
         except RefusedError as error:
             call.status = error.answer.status
             # A refusal for too many requests must not use up the next one as well.
@@ -156,6 +161,7 @@ class Exchange:
         self._limited(door.keys.take(self._key, order))
         _remeasured(scope, len(body))
         self._call.structured = compiles(asked)
+        self._grammar = large_grammar(asked)
         return body, order
 
     def _limited(self, refusal: Refusal | None) -> None:

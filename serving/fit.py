@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.architecture import PREFIX, Architecture
+from serving.architecture import PREFIX, Architecture, template
 from serving.base import Base, layer_of
 from serving.json_files import FileFault
 from serving.patterns import Patterns
@@ -174,6 +174,13 @@ def _refused(kind: Architecture, said: str, name: str) -> str:
 def _ignored(kind: Architecture, said: str, name: str, *, tower: bool) -> str:
     """What vLLM silently ignores."""
     name = name.removesuffix(".base_layer")
+    if template(name) in kind.lost:
+        leaf = name.rpartition(".")[2]
+        return (
+            f"vLLM's {kind.name} loads a LoRA on {leaf} ({said}) and does not compute with it, so"
+            f" its answers would not be those of the training: train without {leaf}, or merge it"
+            " into the base model"
+        )
     # None: the architecture is not known well enough to say, and vLLM decides.
     if kind.takes(name) is not False:
         return ""

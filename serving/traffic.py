@@ -49,6 +49,7 @@ class Call:
     output_limit: int | None = None
     prompt_logprobs: bool = False
     structured: bool = False
+    on_first_token: Callable[[], None] = lambda: None
     route: str = ""
     model: str = ""
     version: Pinned | None = None
@@ -78,6 +79,7 @@ class Call:
     def produced(self, tokens: int) -> None:
         if self.first_token is None:
             self.first_token = self.clock() - self.began
+            self.on_first_token()
         self.completion_tokens += tokens
 
     def end(self) -> None:

@@ -117,9 +117,11 @@ class Limits(Model):
     have eight times as much.
     """
     schema_parts: Annotated[Int, Field(ge=1, le=100_000)] = 2_000
-    """Values of a JSON schema. Four letters of a regular expression count as one value, with
-    repetitions written out. vLLM compiles 2,000 values at once and 20,000 in 4 seconds; all other
-    requests wait, and vLLM cannot be stopped.
+    """Values of a JSON schema. Each different length (`minLength`, `maxLength`) counts up to 100,
+    four letters of a regular expression one, and each repetition of a letter one. With a vocabulary
+    of 150,000 tokens a value takes a millisecond of a core, and one long length three seconds; vLLM
+    cannot be stopped meanwhile. Requests of one key with new schemas of 100 values and more take
+    turns.
     """
     media_mi_b: Annotated[Int, Field(ge=1, le=1024, alias="mediaMiB")] = 8
     """MiB of images, audio and video in a request."""

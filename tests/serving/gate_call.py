@@ -82,6 +82,7 @@ async def call(
     inner=None,
     body=(b"{}",),
     raw=None,
+    receive_more=None,
     **scope,
 ):
     """(status, body, headers, inner) of one request through a gate."""
@@ -95,7 +96,7 @@ async def call(
 
     async def receive():
         if not chunks:
-            return {"type": "http.disconnect"}
+            return await receive_more() if receive_more else {"type": "http.disconnect"}
         chunk = chunks.pop(0)
         return {"type": "http.request", "body": chunk, "more_body": bool(chunks)}
 

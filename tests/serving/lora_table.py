@@ -26,7 +26,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-from serving.base import _projections  # noqa: E402 the rule that the table vouches for
+from tests.serving.lora_wrapped import light_experts, lost, names, usual  # noqa: E402
 
 TABLE = ROOT / "serving" / "vllm_lora.json"
 # What the CPU image lacks and no LoRA module needs: image, audio and satellite libraries.
@@ -149,7 +149,7 @@ class Tables:
         registry._LazyRegisteredModel.inspect_model_cls = lambda lazy: info.from_model_cls(
             lazy.load_model_cls()
         )
-        manager.from_layer = _light_experts(manager, torch)
+        manager.from_layer = light_experts(manager, torch)
         where = f"file://{tempfile.mktemp()}"
         init_distributed_environment(1, 0, where, 0, "gloo")
         with set_current_vllm_config(VllmConfig()):
@@ -188,7 +188,7 @@ class Tables:
             "packed": dict(cls.packed_modules_mapping),
             "skip": list(cls.lora_skip_prefixes),
             "experts": ("3d" if cls.is_3d_moe_weight else "2d"),
-            "names": _names(getattr(cls, "hf_to_vllm_mapper", None)),
+            "names": names(getattr(cls, "hf_to_vllm_mapper", None)),
             "tower": False,
         }
         row |= self._built(architecture)
@@ -210,7 +210,7 @@ class Tables:
                 one["plain"] = sorted(
                     {*one["plain"]}.intersection(found.get("plain", one["plain"]))
                 )
-                for key in ("modules", "suffixes", "towers"):
+                for key in ("modules", "suffixes", "towers", "lost"):
                     one[key] = sorted({*one[key], *found.get(key, ())})
                 found = one
             except Exception as error:
@@ -298,7 +298,7 @@ class Tables:
         packed = {key: list(value) for key, value in made.packed_modules_mapping.items()}
         experts = sorted({re.sub(r"^experts\.\d+\.", "", one) for one in packed.pop("experts", [])})
         wrapped = {_template(name) for name in made.modules}
-        odd = {_template(n) for n, m in made.modules.items() if not _usual(n, m, model.config)}
+        odd = {_template(n) for n, m in made.modules.items() if not usual(n, m, model.config)}
         return {
             "plain": sorted(wrapped - odd),
             "packed": packed,
@@ -310,62 +310,11 @@ class Tables:
                 else ()
             ),
             "tower": bool(made.supports_mm and model.supports_tower_connector_lora),
+            "lost": sorted({_template(name) for name in lost(model, made.modules)}),
             "experts": (("3d" if made._is_3d_moe_model else "2d") if made._is_moe else None),
             "expert_names": experts,
-            "names": _names(getattr(model, "hf_to_vllm_mapper", None)),
+            "names": names(getattr(model, "hf_to_vllm_mapper", None)),
         }
-
-
-def _usual(name: str, module: Any, config: Any) -> bool:
-    """Whether the module has the widths that serving/base.py works out of a configuration."""
-    text = config.get_text_config().to_dict()
-    shapes = _projections(text)
-    leaf = name.rpartition(".")[2]
-    parts = {
-        "qkv_proj": ("q_proj", "k_proj", "v_proj"),
-        "gate_up_proj": ("gate_proj", "up_proj"),
-    }.get(leaf, (leaf,))
-    if any(part not in shapes for part in parts):
-        return False
-    outputs = sum(shapes[part][0] for part in parts)
-    layer = module.base_layer
-    return bool((layer.output_size, layer.input_size) == (outputs, shapes[parts[0]][1]))
-
-
-def _light_experts(manager: Any, torch: Any) -> Any:
-    """VLLM's `from_layer`, but for experts, whose kernels a CPU does not have."""
-    real = manager.from_layer
-
-    def light(cls: Any) -> Any:
-        def start(self: Any, layer: Any) -> None:
-            torch.nn.Module.__init__(self)
-            self.base_layer = layer
-            self._shared_experts = getattr(layer, "_shared_experts", None)
-
-        return type(cls.__name__, (cls,), {"__init__": start, "set_mapping": lambda *_: None})
-
-    flat, fused = light(manager.FusedMoEWithLoRA), light(manager.FusedMoE3DWithLoRA)
-
-    def from_layer(layer: Any, slots: int, lora: Any, packed: list[str], config: Any = None) -> Any:
-        if isinstance(layer, manager.MoERunner):
-            return (fused if len(packed) == 1 else flat)(layer)
-        return real(layer, slots, lora, packed, config)
-
-    return from_layer
-
-
-def _names(mapper: Any) -> dict[str, Any]:
-    """How vLLM renames what an adapter calls a module: only the renames, in vLLM's order."""
-    if mapper is None:
-        return {}
-    renames = mapper.get_rename_mapper()
-    told = {
-        "regex": [[p.pattern, new] for p, new in renames.orig_to_new_regex.items()],
-        "substr": [list(pair) for pair in renames.orig_to_new_substr.items()],
-        "prefix": [list(pair) for pair in renames.orig_to_new_prefix.items()],
-        "suffix": [list(pair) for pair in renames.orig_to_new_suffix.items()],
-    }
-    return {key: value for key, value in told.items() if value}
 
 
 def _template(name: str) -> str:

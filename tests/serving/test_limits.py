@@ -63,6 +63,13 @@ REFUSED = [
         "type": "string", "pattern": "((a{99}){99}){99}"}}}}, "response_format", "within a schema"),
     ("keys", CHAT, {"response_format": {"json_schema": {"schema": {
         "patternProperties": {"(a{999}b){99}": {}}}}}}, "response_format", "a key is one, too"),
+    ("lengths", CHAT, {"response_format": {"json_schema": {"schema": {"properties": {
+        f"p{n}": {"type": "string", "maxLength": 500 + n} for n in range(30)}}}}},
+     "response_format", "each length takes seconds"),
+    ("deep text", CHAT, {"structured_outputs": {"json": '{"properties":' * 80 + "{}" + "}" * 80}},
+     "structured_outputs", "reading it would stop every stream for seconds"),
+    ("dots", CHAT, {"structured_outputs": {"regex": ".*a.{2000}"}}, "structured_outputs",
+     "each repetition is a state"),
     ("tag", CHAT, {"response_format": {"type": "structural_tag", "structures": [
         {"begin": "<a>", "schema": ENUM, "end": "</a>"}], "triggers": ["<a>"]}},
      "response_format", "schemas of structural tags"),
@@ -106,6 +113,22 @@ TAKEN = [
     (EMBEDDINGS, {"input": ["a"] * 2_048}, 1),
     (CHAT, {"response_format": {"json_schema": {"schema": SCHEMA}}}, 1),
     (CHAT, {"tools": [{"function": {"description": "x" * 3_000, "parameters": SCHEMA}}] * 8}, 1),
+    (
+        CHAT,
+        {
+            "response_format": {
+                "json_schema": {
+                    "schema": {
+                        "properties": {
+                            f"p{n}": {"type": "string", "maxLength": 100 * (n % 9)}
+                            for n in range(90)
+                        }
+                    }
+                }
+            }
+        },
+        1,
+    ),
     (CHAT, {"structured_outputs": {"regex": r"\d{4}-\d{2}-\d{2}T[\d:]{8}Z"}}, 1),
     (CHAT, {"messages": image("data:image/png;base64,AAAA")}, 1),
     (CHAT, {"messages": [{"role": "user", "content": "see http://a.b/c and file:///x"}]}, 1),

@@ -84,6 +84,25 @@ def test_what_vllm_does_not_have_takes_no_lora(name, module):
     assert architecture(name).takes(module) is False
 
 
+@pytest.mark.parametrize(
+    ("name", "module", "lost"),
+    [
+        ("Qwen2MoeForCausalLM", "model.layers.*.mlp.shared_expert_gate", True),
+        ("Qwen2MoeForCausalLM", "model.layers.*.mlp.shared_expert.up_proj", False),
+        ("Qwen2MoeForCausalLM", "model.layers.*.mlp.gate", False),
+        ("Qwen3MoeForCausalLM", "model.layers.*.mlp.gate", True),
+        ("DeepseekV2ForCausalLM", "model.layers.*.self_attn.kv_b_proj", True),
+        ("DeepseekV2ForCausalLM", "model.layers.*.self_attn.o_proj", False),
+        ("LlamaForCausalLM", "model.layers.*.self_attn.q_proj", False),
+    ],
+)
+def test_what_vllm_wraps_and_does_not_compute_with_is_known(name, module, lost):
+    """Where a second holder of a layer keeps the bare one: the experts' runner keeps the router, the
+    shared expert its gate, an attention what it has worked out of the weights.
+    """
+    assert (module in architecture(name).lost) == lost
+
+
 def test_an_architecture_that_nobody_knows_is_not_refused():
     """Nothing is known of it, so shapes and names of the base decide."""
     kind = architecture("SomethingNewForCausalLM")

@@ -68,6 +68,12 @@ def test_the_installed_version_is_on_the_tested_list():
             "process_outputs",
             ["engine_core_outputs"],
         ),
+        (
+            "v1/structured_output/__init__.py",
+            "StructuredOutputManager",
+            "_create_grammar",
+            ["request"],
+        ),
         ("v1/engine/async_llm.py", "AsyncLLM", "add_request", ["request_id", "prompt", "params"]),
         (
             "v1/engine/async_llm.py",
@@ -270,3 +276,9 @@ def test_every_entry_point_names_something_that_can_be_called(points):
     for target in points.values():
         module, _, name = target.partition(":")
         assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_grammars_compile_in_threads_of_their_own():
+    """serving/grammar_threads.py lowers the priority of whichever thread calls _create_grammar."""
+    source = _source("v1/structured_output/__init__.py")
+    assert "self.executor.submit(self._create_grammar, request)" in source
