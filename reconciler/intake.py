@@ -107,8 +107,8 @@ class Intake:
             snapshot = await self._source.read(self._fetch)
             if self._owned is None or self._places_new(snapshot):
                 await self._refresh_owned()
-            else:  # a thousand apps are ten pages, for which a save must not wait
-                self.aged.set()
+            elif self.snapshot and snapshot.manifest.digest != self.snapshot.manifest.digest:
+                self.aged.set()  # a thousand apps are ten pages, for which a save must not wait
             self._store.put("problems", None)
             return self._take(snapshot)
 

@@ -151,9 +151,10 @@ async def create(share: Share, path: str, content: bytes) -> None:
     except ReconcileError as error:
         if error.reason not in _MISSING:
             raise
-        share.directories.clear()
+        share.directories -= _above([path])  # not all: others are at work below other ones
         await make_parents(share, [path])
         await share.request("PUT", path, headers, content)
+    share.directories |= _above([path])
 
 
 async def rename(share: Share, path: str, to: str) -> None:
@@ -170,12 +171,7 @@ async def make_parents(share: Share, paths: Iterable[str]) -> None:
     """Make every directory that `paths` need and that is not known to exist, each once, outer ones
     first.
     """
-    needed = {
-        str(parent)
-        for path in paths
-        for parent in PurePosixPath(path).parents
-        if str(parent) != "."
-    } - share.directories
+    needed = _above(paths) - share.directories
 
     async def make(directory: str) -> None:
         try:
@@ -228,6 +224,16 @@ async def _gone(share: Share, path: str, query: dict[str, str]) -> None:
     except ReconcileError as error:
         if error.reason not in _MISSING:
             raise
+
+
+def _above(paths: Iterable[str]) -> set[str]:
+    """The directories that `paths` lie in."""
+    return {
+        str(parent)
+        for path in paths
+        for parent in PurePosixPath(path).parents
+        if str(parent) != "."
+    }
 
 
 def _code(error: HttpResponseError) -> str:

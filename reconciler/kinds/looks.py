@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from reconciler.api.outputs import AppOutputs, ArmView, CatalogueOutputs, Revision, SeenReplica
 from reconciler.api.resources import ContainerAppSpec
@@ -16,6 +16,15 @@ from reconciler.arm.clients import Arm
 from reconciler.kinds.replicas import Seen
 from reconciler.kinds.reports import Reports
 from reconciler.kinds.turns import Turns
+from serving.catalogue import ReplicaReport
+
+
+class Read(NamedTuple):
+    """The reports of a service as they were read at a time, and for which catalogue."""
+
+    of: tuple[str | None, CatalogueOutputs | None]
+    reports: tuple[ReplicaReport, ...]
+    at: datetime
 
 
 class Looks:
@@ -25,6 +34,7 @@ class Looks:
 
     def __init__(self, arm: Arm, reports: Reports, turns: Turns) -> None:
         self.arm, self.reports, self.turns = arm, reports, turns
+        self._read: dict[str, Read] = {}
 
     async def look(
         self,
@@ -36,9 +46,25 @@ class Looks:
         """Look at one service; `before` are the outputs of the last look, `catalogue` those of its
         AdapterCatalogue.
         """
-        reports = await self.reports.read(spec) if spec.engine else ()
         view = await self._view(spec, found, before)
-        return Seen.of(spec, view, reports, catalogue, before, self.arm.time.now())
+        stands = before is not None and view is before.arm and _settled(spec, found, before)
+        reports, at = await self._reports(spec, catalogue, stands=stands)
+        return Seen.of(spec, view, reports, catalogue, before, at)
+
+    async def _reports(
+        self, spec: ContainerAppSpec, catalogue: CatalogueOutputs | None, *, stands: bool
+    ) -> tuple[tuple[ReplicaReport, ...], datetime]:
+        """What the replicas say, and when they said it. If the last look at ARM `stands`, so does
+        what was read from the share with it.
+        """
+        if not spec.engine:
+            return (), self.arm.time.now()
+        known = self._read.get(spec.service)
+        if known is None or not stands or known.of != (spec.engine, catalogue):
+            reports = await self.reports.read(spec)
+            known = Read((spec.engine, catalogue), reports, self.arm.time.now())
+            self._read[spec.service] = known
+        return known.reports, known.at
 
     async def _view(
         self, spec: ContainerAppSpec, found: Mapping[str, Any], before: AppOutputs | None

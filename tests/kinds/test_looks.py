@@ -1,0 +1,87 @@
+"""When a service's replicas are read from ARM and its reports from the share. Time is a number."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+from reconciler.api.outputs import AppOutputs, CatalogueOutputs
+from reconciler.kinds.looks import Looks
+from reconciler.kinds.turns import Turns
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+FOUND = {"properties": {"latestRevisionName": "phi--one"}}
+
+
+class Place:
+    """ARM and the share of many services that each have one healthy revision with a replica."""
+
+    def __init__(self):
+        self.now, self.reads, self.reports = 1000.0, 0, 0
+        arm = SimpleNamespace(
+            subscription_id="s",
+            inventory=SimpleNamespace(list=self._list),
+            time=SimpleNamespace(now=lambda: START + timedelta(seconds=self.now)),
+        )
+        reports = SimpleNamespace(read=self._read)
+        self.looks = Looks(arm, reports, Turns(lambda: self.now))
+        self.before: dict[str, AppOutputs] = {}
+
+    async def _list(self, part, scope):
+        self.reads += 1
+        if part.name == "REVISION":
+            properties = {"active": True, "trafficWeight": 100, "healthState": "Healthy"}
+            return [{"name": "phi--one", "properties": {**properties, "replicas": 1}}]
+        return [{"name": "phi--one-a", "properties": {"containers": [{"ready": True}]}}]
+
+    async def _read(self, spec):
+        self.reports += 1
+        return ()
+
+    async def look(self, service, catalogue=None):
+        spec = SimpleNamespace(
+            service=service,
+            name=service,
+            resource_group="rg",
+            engine="e",
+            revision="phi--one",
+            serves_model=False,
+            scales_to_zero=False,
+            startup_seconds=0,
+        )
+        seen = await self.looks.look(spec, FOUND, self.before.get(service), catalogue)
+        self.before[service] = seen.outputs(AppOutputs())
+        return seen
+
+    async def resync(self, count):
+        """The reports that were read in it."""
+        self.now += 60.0
+        before = self.reports
+        for number in range(count):
+            await self.look(f"phi-{number:04}")
+        return self.reports - before
+
+
+async def test_reports_are_read_with_each_look_at_arm():
+    """In every resync while ARM's budget holds all services, and beyond it no more than that many:
+    the reports that were read with the last look stand as long as it does.
+    """
+    place = Place()
+    for _ in range(3):
+        assert await place.resync(100) == 100
+    crowd = Place()
+    counts = [await crowd.resync(1000) for _ in range(6)]
+    assert max(counts[2:]) <= 330
+
+
+async def test_a_changed_catalogue_is_looked_for_in_the_reports_at_once():
+    """Whosever turn it is: the replicas say when they have taken it up."""
+    place = Place()
+    for _ in range(3):
+        await place.resync(1000)
+    place.now += 3.0
+    before = place.reports
+    await place.look("phi-0999")
+    assert place.reports == before
+    await place.look("phi-0999", CatalogueOutputs("e", 1, 2))
+    assert place.reports == before + 1
