@@ -32,6 +32,7 @@ from reconciler.engine.errors import ReconcileError
 from reconciler.engine.events import Event, normal, warning
 from reconciler.engine.external import Desired, DocumentRef, Gone, ObjectKey
 from reconciler.engine.store import Store
+from reconciler.kinds.adapter_history import asked_set
 from reconciler.kinds.shares import Shares
 from reconciler.registrations import Registrations
 from reconciler.settings import Settings
@@ -41,6 +42,7 @@ from reconciler.sources.orders import (
     end_orders,
     orders_of,
     promotions_of,
+    returns_of,
     rollbacks_of,
     rotations_of,
     with_pauses,
@@ -165,7 +167,7 @@ class Intake:
         ):
             self._tell(event)
         documents = snapshot.manifest.documents
-        end_orders(self.composition.desired, self._store)
+        end_orders(self.composition.desired, self._store, asked_set)
         intended = Intended(
             snapshot,
             self.composition,
@@ -245,6 +247,7 @@ class Intake:
             authority=settings.authority,
             promotions=promotions_of(documents, self._store),
             secrets=snapshot.secrets,
+            returns=returns_of(documents, self._store),
         )
         return compose(documents, world)
 

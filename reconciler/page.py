@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from reconciler.api.resources import ContainerAppSpec
+from reconciler.api.resources import ContainerAppSpec, Return
 from reconciler.composition import Composition
 from reconciler.engine.clock import SystemClock
 from reconciler.engine.external import with_spec
@@ -128,8 +128,8 @@ class DaemonPage:
     def approve(self, waits: Waiting) -> None:
         grant(self._store, [waits], time.time())
 
-    def roll_back(self, service: str, refused: str, serves: str) -> None:
-        order_rollback(self._store, service, refused, serves, time.time())
+    def roll_back(self, service: str, to: Return) -> None:
+        order_rollback(self._store, service, to, time.time())
 
     def strategy(self, service: str) -> str:
         apps = with_spec(self._composition().desired, ContainerAppSpec)

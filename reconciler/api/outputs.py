@@ -138,11 +138,38 @@ class AdapterOutputs(Outputs):
 
 
 @dataclass(frozen=True)
+class KeptAdapter(Outputs):
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class KeptAdapters(Outputs):
+    """A set of adapters that the service has served from `at` on. One that a person went back to
+    names the set it was (`back_to`), and the revision that serves with it.
+    """
+
+    number: int
+    at: str
+    engine: str
+    adapters: tuple[KeptAdapter, ...] = ()
+    back_to: OptionalCount = None
+    revision: OptionalText = None
+
+
+@dataclass(frozen=True)
 class CatalogueOutputs(Outputs):
+    """`sets` are the adapters served so far, oldest first; `asked` is what an order to go back to
+    one of them refers to, `held` whether such an order stands.
+    """
+
     engine: str
     epoch: int
     generation: int
     adapters: tuple[AdapterOutputs, ...] = ()
+    asked: OptionalText = None
+    sets: Annotated[tuple[KeptAdapters, ...], Field(exclude_if=not_)] = ()
+    held: Annotated[bool, Field(exclude_if=not_)] = False
 
 
 @dataclass(frozen=True)

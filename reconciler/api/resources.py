@@ -118,6 +118,31 @@ class Order:
 
 
 @dataclass(frozen=True)
+class AdapterReturn:
+    """What a person decided about all adapters of a service for as long as the document asks for
+    `asked`: those of set `to` serve, with `revision`. `at` in seconds since 1970.
+    """
+
+    asked: str
+    to: int
+    at: float
+    revision: str = ""
+
+
+@dataclass(frozen=True)
+class Return:
+    """A person's decision for an earlier generation: revision `serves` takes the place of
+    `refused`, and the adapters of set `adapters` that of what the document asks for (`asked`).
+    A part that stays as it is, is empty.
+    """
+
+    refused: str = ""
+    serves: str = ""
+    adapters: int = 0
+    asked: str = ""
+
+
+@dataclass(frozen=True)
 class CatalogueAdapter:
     """One adapter as the document wants it, published at `path` on the share; `source` is how the
     document names it.
@@ -174,7 +199,9 @@ class GatewayInFront:
 
 @dataclass(frozen=True)
 class CatalogueSpec:
-    """What all replicas of one engine should load, and the keys their gate accepts."""
+    """What all replicas of one engine should load, and the keys their gate accepts. `revision` is
+    the one that the document asks for, `back` a person's decision for earlier adapters.
+    """
 
     share: ShareRef
     service: str
@@ -185,6 +212,8 @@ class CatalogueSpec:
     cors: Cors | None = None
     log_prompts: bool = False
     gateway: GatewayInFront | None = None
+    revision: str = ""
+    back: AdapterReturn | None = None
 
     @property
     def environment(self) -> str:

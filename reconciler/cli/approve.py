@@ -24,11 +24,15 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.pause import pause_note
 from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from reconciler.engine.plan import PlanLine
     from reconciler.engine.record import ObjectRecord
+    from reconciler.engine.store import Store
     from reconciler.engine.waiting import Waiting
 
 QUESTION = "Go ahead?", "This would approve what is listed."
@@ -60,12 +64,11 @@ def approve(
         raise CommandError("Nothing is known to wait for approval.", Exit.FAILED)
     found = waiting(store, document)
     key, subject = store.target, Subject(title, set_in(store))
+    others = list(_other_waits(store, document))
     store.close()
     if not found:
-        raise CommandError(
-            f"Nothing waits for approval{' of ' + document if document else ''} on the {title}.",
-            Exit.FAILED,
-        )
+        said = f"Nothing waits for approval{' of ' + document if document else ''} on the {title}."
+        raise CommandError(" ".join([said, *others]), Exit.FAILED)
     if not as_json:
         _show(found, subject)
     _agree(yes=yes, as_json=as_json)
@@ -75,7 +78,26 @@ def approve(
         *({"object": str(record.key), "action": "end"} for each in found for record in each.ends),
         *({"object": str(each.document), "action": "change"} for each in found if each.manual),
     ]
-    _done(approved, subject, as_json=as_json)
+    _done(approved, subject, others, as_json=as_json)
+
+
+def _other_waits(store: Store, name: str) -> Iterator[str]:
+    """What an approval does not end, and what does."""
+    from reconciler.api.kinds import Kind
+    from reconciler.api.reasons import Reason
+    from reconciler.engine.external import ObjectKey
+
+    steps = (Reason.AWAITING_PROMOTION, Reason.PAUSED)
+    records = {record.key: record for record in store.objects()}
+    for row in store.documents():
+        ref = row.ref
+        if name not in ("", str(ref), ref.name):
+            continue
+        if note := pause_note(store, ref):
+            yield note
+        app = records.get(ObjectKey(Kind.APP, ref.name))
+        if app is not None and app.document == ref and app.reason in steps:
+            yield f"The rollout of {ref} is at a step: `moorage promote {ref.name}` ends it."
 
 
 def _show(found: Sequence[Waiting], subject: Subject) -> None:
@@ -99,11 +121,16 @@ def _agree(*, yes: bool, as_json: bool) -> None:
         ask(*QUESTION)
 
 
-def _done(approved: list[dict[str, Any]], subject: Subject, *, as_json: bool) -> None:
+def _done(
+    approved: list[dict[str, Any]], subject: Subject, others: Sequence[str] = (), *, as_json: bool
+) -> None:
+    """`others` are what the approval does not end."""
     if as_json:
         print_value("Approval", {"approved": approved}, subject)
     else:
         print("approved; a running daemon acts on it at once")
+        for line in others:
+            print(line)
 
 
 def _show_changes(record: ObjectRecord) -> None:

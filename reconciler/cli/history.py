@@ -17,57 +17,74 @@ from reconciler.cli.subject import Subject, set_in
 if TYPE_CHECKING:
     from reconciler.api.outputs import AppOutputs
     from reconciler.engine.store import Store
-    from reconciler.web.generations import Generation
+    from reconciler.web.generations import History
 
 
 def history(
     service: Service, target: Target = None, state_dir: StateDir = None, output: Output = "text"
 ) -> None:
     """Show the generations of a service that can serve again."""
-    from reconciler.web.generations import generations, notes_of
-
     as_json = check_output(output)
     store, title, _ = open_store(target, state_dir)
-    app = app_of(store, service, title)
+    found = history_of(store, service, title)
     subject = Subject(title, set_in(store))
-    rows = generations(app, notes_of(store, service) if store else {})
     if as_json:
-        value = [each.as_value() for each in rows]
-        shown = {"service": service, "held": app.held, "generations": value}
+        value = [each.as_value() for each in found.rows]
+        held = found.app.held or found.held or None
+        shown = {"service": service, "held": held, "generations": value}
         print_value("History", shown, subject)
         return
-    _show(str(subject), rows, app)
+    _show(str(subject), found)
 
 
-def _show(heading: str, rows: list[Generation], app: AppOutputs) -> None:
+def _show(heading: str, found: History) -> None:
     from reconciler.cli.ages import when
     from reconciler.cli.console import Console
     from reconciler.cli.layout import Column, hang, table, width_of
 
     console = Console(highlight=False)
     width = width_of(console)
-    columns = (
+    columns = [
         Column("generation"),
         Column("revision"),
         Column("created", 2),
         Column("state", 1),
         Column("changed", 3),
-    )
+    ]
     cells = [
-        (
+        [
             str(each.number),
             each.revision,
             when(each.created, terminal=bool(width)),
             each.state,
             ", ".join(each.changes),
-        )
-        for each in rows
+        ]
+        for each in found.rows
     ]
-    lines = [*hang("", heading, width), *table(columns, cells, width, indent=0)]
-    if app.held is not None:
-        lines += hang("held: ", f"{app.asked_revision} does not serve: {app.held}", width)
+    if any(each.versions for each in found.rows):
+        columns.append(Column("adapters", 4))
+        for row, each in zip(cells, found.rows, strict=True):
+            row.append(", ".join(each.versions))
+    rows = [tuple(row) for row in cells]
+    lines = [*hang("", heading, width), *table(tuple(columns), rows, width, indent=0)]
+    if found.held:
+        lines += hang("held: ", found.held, width)
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def history_of(store: Store | None, service: str, title: str) -> History:
+    """The generations of a service that was observed."""
+    from reconciler.api.kinds import Kind
+    from reconciler.api.outputs import CatalogueOutputs
+    from reconciler.web.generations import History, notes_of
+
+    app = app_of(store, service, title)
+    assert store is not None
+    key = (Kind.CATALOGUE, service)
+    record = next((r for r in store.objects() if (r.key.kind, r.key.name) == key), None)
+    catalogue = CatalogueOutputs.load(record.outputs) if record and record.exists else None
+    return History(app, catalogue, notes_of(store, service))
 
 
 def app_of(store: Store | None, service: str, title: str) -> AppOutputs:

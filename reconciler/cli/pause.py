@@ -90,6 +90,15 @@ def reconcile(
     )
 
 
+def pause_note(store: Store, ref: DocumentRef) -> str:
+    """What to tell a person who decides something about a paused document; empty for others."""
+    from reconciler.sources.orders import paused_since
+
+    if paused_since(store, ref) is None:
+        return ""
+    return f"{ref} is paused: nothing is written for it before `moorage resume {ref.name}`."
+
+
 def _tell(
     order: str,
     given: tuple[str, Target, StateDir, str],

@@ -85,7 +85,7 @@ def show(lines: Sequence[PlanLine], subject: Subject) -> None:
 
     subject.show()
     console = Console()
-    for line in [line for line in lines if line.action != "no-op"]:
+    for line in [line for line in lines if line.action != "no-op" or line.problem]:
         text = Text(f"{GLYPHS[line.action]} {line.key}", style=STYLES.get(line.action, ""))
         note = "; ".join(_notes(line))
         console.print(text.append(f"   {note}" if note else "", style="default"))
@@ -97,9 +97,14 @@ def show(lines: Sequence[PlanLine], subject: Subject) -> None:
         for action, count in counts.items()
         if count and action != "no-op"
     )
-    console.print(
-        summary or f"nothing to do: {len(lines)} objects are as the documents say", highlight=False
-    )
+    console.print(summary or f"nothing to do: {_at_rest(lines)}", highlight=False)
+
+
+def _at_rest(lines: Sequence[PlanLine]) -> str:
+    """How many objects are as the documents say, and how many are not and stay so."""
+    others = sum(bool(line.problem) for line in lines)
+    said = f"{len(lines) - others} objects are as the documents say"
+    return f"{said}, {others} {'is' if others == 1 else 'are'} left alone" if others else said
 
 
 def _notes(line: PlanLine) -> list[str]:

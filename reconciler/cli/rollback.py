@@ -16,13 +16,13 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.envelope import Output, check_output
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.history import app_of
+from reconciler.cli.history import history_of
 from reconciler.cli.orders import say_order, when
+from reconciler.cli.pause import pause_note
 from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
-    from reconciler.api.outputs import AppOutputs
-    from reconciler.web.generations import Generation
+    from reconciler.web.generations import Generation, History
 
 
 def rollback(
@@ -42,40 +42,46 @@ def rollback(
     """Let an earlier generation of a service serve. It is held until the document's spec
     changes.
     """
+    from reconciler.engine.external import DocumentRef
     from reconciler.sources.orders import order_rollback
 
     as_json = check_output(output)
     readable, title, folder = open_store(target, state_dir)
-    app = app_of(readable, service, title)
+    history = history_of(readable, service, title)
     assert readable is not None
     key, subject = readable.target, Subject(title, set_in(readable))
     readable.close()
-    if app.asked_revision is None:
+    if history.app.asked_revision is None:
         raise CommandError(f"{service} was last seen by an earlier release; start the daemon once.")
-    if app.held is not None:
+    if history.held:
         raise CommandError(
-            f"{service} is rolled back already ({app.held}); change its document first."
+            f"{service} is rolled back already ({history.held}); change its document first."
         )
-    chosen = _chosen(app, to)
+    chosen = _chosen(history, to)
+    order = history.decision(chosen)
     with writable_store(folder, key) as store:
-        order_rollback(store, service, app.asked_revision, chosen.revision, time.time())
+        order_rollback(store, service, order, time.time())
+        paused = pause_note(store, DocumentRef("InferenceService", service))
     details = {
         "document": f"InferenceService/{service}",
         "generation": chosen.number,
         "revision": chosen.revision,
+        "adapters": [each.dump() for each in chosen.adapters.adapters]
+        if chosen.adapters and order.adapters
+        else None,
     }
+    adapters = f"Its adapters serve again: {', '.join(chosen.versions) or 'none'}.\n"
     sentence = (
         f"rollback of {service} on the {title} to generation {chosen.number}"
         f" ({chosen.revision}): the daemon acts on it {when(folder)}\n"
-        "It holds until the spec of the document changes."
+        f"{adapters if order.adapters else ''}It holds until the spec of the document changes."
+        + (f"\n{paused}" if paused else "")
     )
     say_order("rollback", details, sentence, subject, folder, as_json=as_json)
 
 
-def _chosen(app: AppOutputs, to: str) -> Generation:
-    from reconciler.web.generations import generations
-
-    kept = [each for each in generations(app, {}) if each.revision != app.asked_revision]
+def _chosen(history: History, to: str) -> Generation:
+    kept = history.older
     if not to:
         if not kept:
             raise CommandError("There is no earlier generation.", Exit.FAILED)

@@ -5,6 +5,7 @@ container app. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ class ServiceComposer:
             limits=gate.limits(spec.limits, user_args),
             cors=gate.cors(spec.ingress.cors_policy),
             log_prompts=spec.request_log.prompts,
+            back=self.world.returns.get(self.name),
             gateway=gate.in_front(
                 self.place.gateway, (*spec.auth.api_keys, *self.place.gateway_keys), spec.limits
             ),
@@ -112,18 +114,19 @@ class ServiceComposer:
             "volumeMounts": template.model_mounts(f"{catalogue.folder}/replicas"),
         }
         refs = (*(folder.key for folder in self.folders), *self.jobs)
+        app = self._app(container, template.PORT, engine, model_bytes, (*refs, catalogue_key))
         return [
             *self.folders,
             Desired(
                 catalogue_key,
                 self.document,
-                catalogue,
+                replace(catalogue, revision=app.spec.revision),
                 (self._env_key(Kind.SHARE), *refs),
                 self.generation,
                 self.policy,
                 retain=True,
             ),
-            self._app(container, template.PORT, engine, model_bytes, (*refs, catalogue_key)),
+            app,
         ]
 
     def _code_service(self, source: str) -> list[Desired]:
@@ -154,7 +157,7 @@ class ServiceComposer:
         engine: str | None,
         model_bytes: int,
         refs: tuple[ObjectKey, ...],
-    ) -> Desired:
+    ) -> Desired[ContainerAppSpec]:
         modes = ("read",) if engine is None else ("read", "write")
         app = self._app_spec(container, port, engine, model_bytes)
         return Desired(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reconciler.api.digest import Tree
 from reconciler.api.hub import HubAccess, HubModel
-from reconciler.api.resources import Order
+from reconciler.api.resources import AdapterReturn, Order
 from reconciler.api.source import Missing, SourceRef
 from reconciler.engine.external import DocumentRef
 from serving.catalogue import Expectation
@@ -37,10 +37,11 @@ class World:
     source is in neither; `evaluations` holds the cases by file, `orders` what a person decided, by
     service and adapter, and `rollbacks` the revision that is not to serve and the one that is to,
     by service; `promotions` has the revision that may go on with its steps and the weight up to
-    which it may, by service; `secrets` the digest of each secret's value by service and name, or
-    why there is none. `gateway` is the runtime of gateways, None where none is asked for, and `ca`
-    the authority in PEM that signs endpoints where the system's own do not; `tenant` issues tokens
-    at `authority` for gateways whose document names none.
+    which it may, by service, and `returns` the earlier adapters that are to serve; `secrets` the
+    digest of each secret's value by service and name, or why there is none. `gateway` is the
+    runtime of gateways, None where none is asked for, and `ca` the authority in PEM that signs
+    endpoints where the system's own do not; `tenant` issues tokens at `authority` for gateways
+    whose document names none.
     """
 
     subscription: str
@@ -67,6 +68,7 @@ class World:
     authority: str = ""
     promotions: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     secrets: Mapping[tuple[str, str], str | Missing] = field(default_factory=dict)
+    returns: Mapping[str, AdapterReturn] = field(default_factory=dict)
 
     def generation(self, document: DocumentRef) -> int:
         return self.generations.get(document, 1)

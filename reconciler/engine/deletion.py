@@ -15,7 +15,7 @@ from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import Outcome
 from reconciler.engine.writer import Writer
 
-LEFT_ALONE = (Policy.OBSERVE, Policy.SKIP)
+LEFT_ALONE = (Policy.OBSERVE, Policy.PAUSED, Policy.SKIP)
 REMOVAL = Change("(object)", "(present)", None, "delete")
 
 

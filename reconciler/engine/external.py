@@ -42,14 +42,20 @@ class DocumentRef(NamedTuple):
 
 
 class Policy(StrEnum):
-    """What the loop may do: Manage writes, Ask waits for a person first, Observe only reports, Skip
-    does not even look.
+    """What the loop may do: Manage writes, Ask waits for a person first, Observe only reports,
+    Paused only reports until a person resumes, Skip does not even look.
     """
 
     MANAGE = "Manage"
     ASK = "Ask"
     OBSERVE = "Observe"
+    PAUSED = "Paused"
     SKIP = "Skip"
+
+    @property
+    def watches(self) -> bool:
+        """Whether the object is looked at and not written."""
+        return self in (Policy.OBSERVE, Policy.PAUSED)
 
 
 # What a kind's objects should look like; and what it decided, while it looked, to write next.

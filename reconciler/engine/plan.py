@@ -33,7 +33,7 @@ from reconciler.engine.external import (
 )
 from reconciler.engine.facts import FactBook
 from reconciler.engine.ledger import Ledger
-from reconciler.engine.reconcile import REPLACE
+from reconciler.engine.reconcile import REPLACE, why_watched
 
 Action = Literal[
     "no-op", "create", "adopt", "update", "replace", "release", "delete", "wait", "refuse"
@@ -140,8 +140,10 @@ async def _line(ledger: Ledger, kind: External, desired: Desired, facts: _Facts)
         return _of(desired, "wait", problem=str(error))
     facts.see(desired, observed)
     line = replace(_judge(ledger, desired, observed), last_write=observed.last_write)
-    if desired.policy is Policy.OBSERVE and line.action not in ("no-op", "wait"):
-        told = "reconcilePolicy is Observe"
+    if desired.policy.watches and line.action not in ("no-op", "wait"):
+        told = why_watched(desired)
+        if desired.policy is Policy.PAUSED:
+            return replace(line, action="wait", effect=line.action, problem=told)
         return replace(line, action="no-op", effect="only reported", problem=told)
     return _asking(line, desired)
 
@@ -163,7 +165,8 @@ def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
     if not observed.exists:
         return _of(desired, "create", effect="create")
     if not observed.changes:
-        return _of(desired, "no-op")
+        held = "held" if observed.held else ""
+        return _of(desired, "no-op", effect=held, problem=observed.message if held else "")
     effect = ", ".join(dict.fromkeys(change.effect for change in observed.changes))
     # The first write of an adoption takes a part; who approves it approves all of it.
     if observed.origin is Origin.FOREIGN:

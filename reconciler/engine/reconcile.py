@@ -105,7 +105,7 @@ class Reconciler:
         if not changes:
             return self._as_desired(desired, observed, unready)
         # Before the wait for references: what is only observed will never be written.
-        if desired.policy is Policy.OBSERVE:
+        if desired.policy.watches:
             return self._only_observed(desired, observed, changes)
         if unready:
             return self._wait(unready)
@@ -159,7 +159,7 @@ class Reconciler:
         self, desired: Desired, observed: Observation, changes: tuple[Change, ...]
     ) -> Outcome:
         phase = Phase.READY if observed.exists and observed.ready else Phase.UNREADY
-        message = f"{named(desired, changes)}; it is only observed, by reconcilePolicy or a pause"
+        message = f"{named(desired, changes)}; {why_watched(desired)}"
         event = None
         if (
             drifted(self.writer.ledger, desired, changes)
@@ -325,6 +325,14 @@ def drifted(ledger: Ledger, desired: Desired, changes: tuple[Change, ...]) -> bo
     if changes == (ABSENT,):
         return settled.partition(".")[0] == now.partition(".")[0]
     return settled == now
+
+
+def why_watched(desired: Desired) -> str:
+    """Why an object is not written."""
+    if desired.policy is Policy.PAUSED:
+        document = desired.document
+        return f"{document} is paused, and `moorage resume {document.name}` ends that"
+    return "reconcilePolicy is Observe"
 
 
 def named(desired: Desired, changes: tuple[Change, ...]) -> str:

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from reconciler.api.reasons import Reason
 from reconciler.engine.document_state import DocumentRefusal
-from reconciler.engine.external import ObjectKey, Policy
+from reconciler.engine.external import ObjectKey
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.record import ObjectRecord, Phase
 
@@ -56,7 +56,7 @@ def _of_desired(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
     record = ledger.records.get(key)
     if record is None or key in ledger.pending:
         return None
-    if record.phase is Phase.UNREADY and ledger.desired[key].policy is Policy.OBSERVE:
+    if record.phase is Phase.UNREADY and ledger.desired[key].policy.watches:
         return ExitClass.DONE
     if record.failed and record.phase in (Phase.READY, Phase.UNREADY):
         return ExitClass.FAILED
@@ -64,11 +64,7 @@ def _of_desired(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
         return ExitClass.WAITING_FOR_HUMAN
     if record.phase is Phase.UNREADY and _asks(ledger, record):
         return ExitClass.WAITING_FOR_HUMAN
-    if (
-        record.phase is Phase.READY
-        and not record.synced
-        and ledger.desired[key].policy is not Policy.OBSERVE
-    ):
+    if record.phase is Phase.READY and not record.synced and not ledger.desired[key].policy.watches:
         return None  # a part of it is still to come
     if record.phase is not Phase.WAITING:
         return _OF_PHASE.get(record.phase)

@@ -22,6 +22,8 @@ from reconciler.engine.external import (
     Observation,
     Wrote,
 )
+from reconciler.kinds import adapter_history
+from reconciler.kinds.adapter_history import AdapterSet, aimed, folder_of, returned
 from reconciler.kinds.canary import explained, hold, versions
 from reconciler.kinds.catalogue_view import changes_of, outputs_of
 from reconciler.kinds.connections import Connections
@@ -39,6 +41,7 @@ from serving.catalogue import (
     ReplicaReport,
 )
 
+Loaded = set[tuple[str, str | None]]  # names and digests
 TRIAL = 5.0  # seconds between looks at a canary: replicas report as often
 
 
@@ -51,34 +54,37 @@ class AdapterCatalogue(FolderOnShare):
         super().__init__(connections.shares)
         self.reports = connections.reports
         self.catalogues = NumberedFiles(self.shares, FILE_NAME, Catalogue.load, LONGEST)
+        self.history = NumberedFiles(
+            self.shares, adapter_history.FILE_NAME, AdapterSet.load, LONGEST
+        )
 
     def identify(self, desired: Desired[CatalogueSpec]) -> Identity:
         spec = desired.spec
         return self.shares.identify(desired.key, spec.share, f"services/{spec.service}")
 
     async def observe(self, desired: Desired[CatalogueSpec], facts: Facts) -> Observation:
-        spec = desired.spec
+        kept = await self.history.all_at_rest(desired.spec.share, folder_of(desired.spec))
+        back = adapter_history.standing(desired.spec, kept)
+        spec = aimed(desired.spec, back)
         current = await self.catalogues.at_rest(spec.share, f"{spec.folder}/catalogue")
         before = await self._before(spec, current, facts.last(desired.key, CatalogueOutputs))
-        asked = any(adapter.canary or adapter.required for adapter in spec.adapters)
-        reports = await self.reports.of(spec.share, spec.folder) if asked else ()
+        reports = await self.reports.of(spec.share, spec.folder) if _asks(spec, back) else ()
         hashes = _hashes(spec, facts)
-        wanted = _wanted(spec, before, hashes, reports, self.shares.now())
+        wanted = _wanted(spec, before, hashes, reports, self.shares.now(), back)
         missing_keys = [key.name for key in spec.keys if key.name not in hashes]
         # It follows when the gateway's container app is there, and that wakes this object.
         no_gateway = spec.gateway is not None and GATEWAY_KEY not in hashes
         on_trial = any(adapter.canary for adapter in wanted.adapters)
         unproven = any(one.required and not one.last_good for one in wanted.adapters)
-        held = [
-            explained(a, w.held, w.desired)
-            for a, w in zip(spec.adapters, wanted.adapters, strict=True)
-            if w.held
-        ]
+        held = _held_because(spec, wanted, back)
+        changes = changes_of(current, wanted)
+        if current is not None:
+            changes += adapter_history.changes_of(kept, back)
         return Observation(
             exists=current is not None,
             ready=current is not None,
-            changes=changes_of(current, wanted),
-            outputs=outputs_of(spec, current),
+            changes=changes,
+            outputs=outputs_of(desired.spec, current, kept),
             marks=(
                 Mark(
                     ConditionType.PUBLISHED,
@@ -113,6 +119,9 @@ class AdapterCatalogue(FolderOnShare):
     async def _write(
         self, spec: CatalogueSpec, facts: Facts, last: CatalogueOutputs | None
     ) -> Wrote:
+        kept, numbers = await self.history.all(spec.share, folder_of(spec))
+        back = adapter_history.standing(spec, kept)
+        spec = aimed(spec, back)
         reports = await self.reports.of(spec.share, spec.folder)
         current, names = await self._current(spec, spec.engine)
         before = await self._before(spec, current, last)
@@ -120,8 +129,12 @@ class AdapterCatalogue(FolderOnShare):
         if before is not None and before.engine != spec.engine:
             reports += await self.reports.of(spec.share, f"services/{spec.service}/{before.engine}")
         catalogue = _wanted(
-            spec, before, _hashes(spec, facts), reports, self.shares.now()
+            spec, before, _hashes(spec, facts), reports, self.shares.now(), back
         ).model_copy(update={"epoch": epoch, "generation": generation})
+        # Before the catalogue: a decision that was followed and is not known would end.
+        following = adapter_history.following(catalogue, back, numbers, self.shares.now())
+        if not kept or kept[-1].served != following.served:
+            await self.history.write(spec.share, folder_of(spec), following, numbers)
         folder = f"{spec.folder}/catalogue"
         await self.catalogues.write(spec.share, folder, catalogue, names)
         decided = [
@@ -188,13 +201,31 @@ def _held(catalogue: Catalogue | None, name: str) -> Held | None:
     )
 
 
+def _asks(spec: CatalogueSpec, back: AdapterSet | None) -> bool:
+    """Whether the catalogue depends on what replicas report."""
+    adapters: Sequence[Adapter | CatalogueAdapter] = back.adapters if back else spec.adapters
+    return any(adapter.canary or adapter.required for adapter in adapters)
+
+
+def _held_because(
+    spec: CatalogueSpec, wanted: Catalogue, back: AdapterSet | None
+) -> list[tuple[Reason, str]]:
+    """Each decision against the document, with its reason."""
+    if back is not None:
+        return [(Reason.ROLLED_BACK, adapter_history.explained(back))]
+    pairs = zip(spec.adapters, wanted.adapters, strict=True)
+    return [explained(a, w.held, w.desired) for a, w in pairs if w.held]
+
+
 def _wanted(
     spec: CatalogueSpec,
     before: Catalogue | None,
     hashes: Mapping[str, str],
     reports: Sequence[ReplicaReport],
     now: datetime,
+    back: AdapterSet | None,
 ) -> Catalogue:
+    """The catalogue that should be there: of the document's adapters, or of those of `back`."""
     there = {adapter.name: adapter for adapter in before.adapters} if before else {}
     # What was good stays so when the replicas that said it are gone; of a canary only those speak
     # that live.
@@ -203,15 +234,19 @@ def _wanted(
     }
     living = [report for report in reports if now - report.heartbeat < STALE]
     since = (before.epoch, before.generation) if before else (0, 0)
+    if back is not None:
+        adapters = tuple(_again(each, there.get(each.name), loaded) for each in returned(back))
+    else:
+        adapters = tuple(
+            _adapter(adapter, there.get(adapter.name), living, loaded, now, since)
+            for adapter in spec.adapters
+        )
     return Catalogue(
         service=spec.service,
         engine=spec.engine,
         epoch=before.epoch if before else 1,
         generation=before.generation if before else 1,
-        adapters=tuple(
-            _adapter(adapter, there.get(adapter.name), living, loaded, now, since)
-            for adapter in spec.adapters
-        ),
+        adapters=adapters,
         api_keys=_keys(spec, hashes),
         limits=spec.limits,
         cors=spec.cors,
@@ -219,11 +254,17 @@ def _wanted(
     )
 
 
+def _again(adapter: Adapter, before: Adapter | None, loaded: Loaded) -> Adapter:
+    """An adapter of a set that was gone back to."""
+    good = _last_good(before, adapter.desired, loaded, required=adapter.required)
+    return adapter.model_copy(update={"last_good": good})
+
+
 def _adapter(
     adapter: CatalogueAdapter,
     before: Adapter | None,
     living: Sequence[ReplicaReport],
-    loaded: set[tuple[str, str | None]],
+    loaded: Loaded,
     now: datetime,
     since: tuple[int, int],
 ) -> Adapter:
@@ -244,7 +285,7 @@ def _adapter(
 def _last_good(
     before: Adapter | None,
     version: AdapterVersion,
-    loaded: set[tuple[str, str | None]],
+    loaded: Loaded,
     *,
     required: bool,
 ) -> AdapterVersion | None:

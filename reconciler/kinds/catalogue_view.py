@@ -18,6 +18,8 @@ from reconciler.api.outputs import (
 from reconciler.api.resources import CatalogueAdapter, CatalogueSpec
 from reconciler.engine.external import Change
 from reconciler.engine.fingerprint import fingerprint
+from reconciler.kinds import adapter_history
+from reconciler.kinds.adapter_history import AdapterSet
 from reconciler.kinds.canary import SHORT, asked, source_of
 from serving.catalogue import Adapter, ApiKey, Catalogue, Expectation
 
@@ -100,13 +102,25 @@ def _cases(evaluation: Sequence[Expectation]) -> str:
     return f"{len(evaluation)} prompts ({fingerprint(evaluation)[:SHORT]})"
 
 
-def outputs_of(spec: CatalogueSpec, current: Catalogue | None) -> CatalogueOutputs | None:
-    """The facts for dependents and for the status."""
+def outputs_of(
+    spec: CatalogueSpec, current: Catalogue | None, kept: Sequence[AdapterSet]
+) -> CatalogueOutputs | None:
+    """The facts for dependents and for the status; `kept` are the sets of adapters so far."""
     if current is None:
         return None
     documented = {adapter.name: adapter for adapter in spec.adapters}
     adapters = tuple(_output(adapter, documented.get(adapter.name)) for adapter in current.adapters)
-    return CatalogueOutputs(current.engine, current.epoch, current.generation, adapters)
+    words = adapter_history.asked_set(spec)
+    decided = kept[-1].decision if kept else None
+    return CatalogueOutputs(
+        current.engine,
+        current.epoch,
+        current.generation,
+        adapters,
+        words,
+        adapter_history.outputs_of(kept),
+        held=decided is not None and decided.asked == words,
+    )
 
 
 def _output(adapter: Adapter, documented: CatalogueAdapter | None) -> AdapterOutputs:

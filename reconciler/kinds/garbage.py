@@ -32,6 +32,7 @@ _LEVELS = {
     "models": 2,
     "adapters": 2,
 }  # of names, the last of them a digest
+HISTORY = "/history"  # of a service's adapters, beside the folders of its engines
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 
 
@@ -54,11 +55,12 @@ class Garbage:
                 written any more.
         """
         share, now = self.shares.open(ref), self.arm.time.now()
-        engines = [path async for path in _below(share, "services", 2)]
+        below = [path async for path in _below(share, "services", 2)]
+        engines = [path for path in below if not path.endswith(HISTORY)]
+        kept = [f"{path}/catalogue" for path in engines]
+        kept += [path for path in below if path.endswith(HISTORY)]
         # One text in which a path is searched: a field unknown here may name it too.
-        named = "\n".join(
-            [*_wanted(desired), *await self._running(), *await _catalogues(share, engines)]
-        )
+        named = "\n".join([*_wanted(desired), *await self._running(), *await _texts(share, kept)])
         unnamed = [path for path in engines if path not in named]
         found = unnamed + [
             path
@@ -133,19 +135,16 @@ async def _published(share: Share, path: str) -> bool:
     return await files.exists(share, f"{path}/{MANIFEST}")
 
 
-async def _catalogues(share: Share, engines: Iterable[str]) -> list[str]:
-    """All that are kept: replicas with an old listing and rollbacks need the versions that they
-    name.
+async def _texts(share: Share, folders: Iterable[str]) -> list[str]:
+    """The catalogues and sets of adapters that are kept: replicas with an old listing and rollbacks
+    need the versions that they name.
     """
     texts = []
-    for engine in engines:
-        entries, _ = await files.list_directory(share, f"{engine}/catalogue")
-        texts += [
-            (await files.read(share, f"{engine}/catalogue/{entry.path}", LONGEST) or b"").decode(
-                errors="replace"
-            )
-            for entry in entries
-        ]
+    for folder in folders:
+        entries, _ = await files.list_directory(share, folder)
+        for entry in entries:
+            data = await files.read(share, f"{folder}/{entry.path}", LONGEST)
+            texts.append((data or b"").decode(errors="replace"))
     return texts
 
 

@@ -45,6 +45,7 @@ class NumberedFiles(Generic[Content]):
         self._pattern, self._load, self._longest = pattern, load, longest
         self._read: dict[tuple[ShareRef, str], dict[tuple[str, str], Content | None]] = {}
         self._last: dict[tuple[ShareRef, str], Content] = {}
+        self._lists: dict[tuple[ShareRef, str], list[Content]] = {}
 
     async def at_rest(self, ref: ShareRef, folder: str) -> Content | None:
         """The highest valid version, listed anew only in the folder's turn: nobody else writes
@@ -60,24 +61,45 @@ class NumberedFiles(Generic[Content]):
             self._last[ref, folder] = last
         return last
 
+    async def all_at_rest(self, ref: ShareRef, folder: str) -> list[Content]:
+        """The valid versions in ascending order, listed anew only in the folder's turn."""
+        rounds = self._shares.rounds
+        if (ref, folder) not in self._lists or rounds.due((ref, folder)):
+            self._lists[ref, folder], _ = await self.all(ref, folder)
+            rounds.looked((ref, folder))
+        return self._lists[ref, folder]
+
     async def newest(self, ref: ShareRef, folder: str) -> tuple[Content | None, list[str]]:
         """The highest valid version, and the names of all files in ascending order."""
+        found, names = await self._valid(ref, folder, 1)
+        return found[0] if found else None, names
+
+    async def all(self, ref: ShareRef, folder: str) -> tuple[list[Content], list[str]]:
+        """The valid versions and the names of all files, both in ascending order."""
+        found, names = await self._valid(ref, folder, KEPT)
+        return found[::-1], names
+
+    async def _valid(
+        self, ref: ShareRef, folder: str, most: int
+    ) -> tuple[list[Content], list[str]]:
         share = self._shares.open(ref)
         entries, _ = await files.list_directory(share, folder)
         listed = sorted((e.path, e.etag) for e in entries if self._pattern.match(e.path))
-        names = [name for name, _ in listed]
         before = self._read.get((ref, folder), {})
+        found: list[Content] = []
         # What is no longer listed is forgotten, or a folder that changes often would fill memory.
         known = self._read[ref, folder] = {each: before[each] for each in listed if each in before}
         for name, etag in reversed(listed):
+            if len(found) == most:
+                break
             if (name, etag) not in known:
                 data = await files.read(share, f"{folder}/{name}", self._longest)
                 known[name, etag] = self._load(data or b"")
             content = known[name, etag]
             # A file under another's name is a copy that somebody made, and no version.
             if content is not None and content.file_name == name:
-                return content, names
-        return None, names
+                found.append(content)
+        return found, [name for name, _ in listed]
 
     async def write(
         self, ref: ShareRef, folder: str, content: Content, names: Sequence[str]

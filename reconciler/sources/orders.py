@@ -9,7 +9,7 @@ catalogue on the share keeps its result.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,11 +17,17 @@ from typing import Any
 from reconciler.api.documents import AnyDocument, InferenceService
 from reconciler.api.gateway_fields import gateway_name
 from reconciler.api.loaded import Loaded
-from reconciler.api.resources import ContainerAppSpec, Order
+from reconciler.api.resources import (
+    AdapterReturn,
+    CatalogueSpec,
+    ContainerAppSpec,
+    Order,
+    Return,
+)
 from reconciler.engine.external import Desired, DocumentRef, Policy, with_spec
 from reconciler.engine.store import Store
 
-ROLLBACK, PROMOTION = "rollback", "promotion"
+ROLLBACK, PROMOTION, RETURN = "rollback", "promotion", "return"
 _LOOKS = "looks"
 
 
@@ -53,10 +59,25 @@ def promotions_of(documents: Sequence[Loaded], store: Store) -> dict[str, tuple[
     return {service: (str(a), int(b)) for service, (a, b) in _all(documents, store, PROMOTION)}
 
 
-def order_rollback(store: Store, service: str, refused: str, serves: str, at: float) -> None:
-    """Keep the order to let revision `serves` take the place of `refused`, and wake the daemon."""
-    store.put(f"{PROMOTION} {service}", None)
-    store.put(f"{ROLLBACK} {service}", json.dumps([refused, serves]))
+def returns_of(documents: Sequence[Loaded], store: Store) -> dict[str, AdapterReturn]:
+    """The earlier adapters that are to serve, by service."""
+    found = {}
+    for loaded in documents:
+        if isinstance(loaded.document, InferenceService):
+            service = loaded.document.metadata.name
+            if text := store.get(f"{RETURN} {service}"):
+                found[service] = AdapterReturn(**json.loads(text))
+    return found
+
+
+def order_rollback(store: Store, service: str, decided: Return, at: float) -> None:
+    """Keep the order to let an earlier generation serve, and wake the daemon."""
+    if decided.serves:
+        store.put(f"{PROMOTION} {service}", None)
+        store.put(f"{ROLLBACK} {service}", json.dumps([decided.refused, decided.serves]))
+    if decided.adapters:
+        back = AdapterReturn(decided.asked, decided.adapters, at, decided.serves)
+        store.put(f"{RETURN} {service}", json.dumps(asdict(back)))
     store.put("approvals", str(at))
 
 
@@ -66,8 +87,15 @@ def order_promotion(store: Store, service: str, revision: str, weight: int, at: 
     store.put("approvals", str(at))
 
 
-def end_orders(desired: Sequence[Desired], store: Store) -> None:
-    """Forget the orders about revisions that the documents do not ask for any more."""
+def end_orders(
+    desired: Sequence[Desired], store: Store, asked: Callable[[CatalogueSpec], str]
+) -> None:
+    """Forget the orders about revisions and adapters that the documents do not ask for any more;
+    `asked` is what an order about adapters refers to.
+    """
+    for each in with_spec(desired, CatalogueSpec):
+        if each.spec.back and each.spec.back.asked != asked(each.spec):
+            store.put(f"{RETURN} {each.spec.service}", None)
     for item in with_spec(desired, ContainerAppSpec):
         for what in (ROLLBACK, PROMOTION):
             text = store.get(f"{what} {item.spec.service}")
@@ -147,7 +175,7 @@ def show_pauses(documents: Sequence[dict[str, Any]], store: Store) -> None:
 
 
 def with_pauses(desired: Sequence[Desired], store: Store) -> list[Desired]:
-    """`desired`, with what belongs to a paused document only observed."""
+    """`desired`, with what belongs to a paused document only looked at."""
     paused = {
         document
         for document in {item.document for item in desired}
@@ -155,7 +183,7 @@ def with_pauses(desired: Sequence[Desired], store: Store) -> list[Desired]:
     }
     writes = (Policy.MANAGE, Policy.ASK)
     return [
-        replace(item, policy=Policy.OBSERVE)
+        replace(item, policy=Policy.PAUSED)
         if item.document in paused and item.policy in writes
         else item
         for item in desired

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from reconciler.api.resources import Return
 from reconciler.engine.waiting import Waiting
 
 
@@ -19,8 +20,8 @@ class Decisions(Protocol):
         """Let what waits go ahead, once."""
         ...
 
-    def roll_back(self, service: str, refused: str, serves: str) -> None:
-        """Let revision `serves` take the place of `refused`."""
+    def roll_back(self, service: str, to: Return) -> None:
+        """Let an earlier generation serve."""
         ...
 
     def strategy(self, service: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from reconciler.api.kinds import Kind
+from reconciler.api.resources import Return
 from reconciler.engine.external import ObjectKey, Origin
 from reconciler.engine.record import ObjectRecord
 from reconciler.web.generations import Generation
@@ -44,8 +45,16 @@ def approval_effects(view: PageView, document: DocumentView, strategy: str) -> t
 def rollback_effects(document: DocumentView, to: Generation, strategy: str) -> tuple[Effect, ...]:
     """What a rollback to the generation `to` brings about."""
     asked = document.app.asked_revision
+    order = document.history.decision(to) if document.history else Return()
+    found = []
+    if order.adapters:
+        served = ", ".join(to.versions) or "none"
+        found.append(Effect(f"The adapters of generation {to.number} serve again: {served}."))
+    if not order.serves:
+        found.append(Effect("They are held until the spec of the document changes."))
+        return tuple(found)
     target = next((each for each in document.app.revisions if each.name == to.revision), None)
-    found = [Effect(f"Revision {to.revision} takes the traffic of {asked}.")]
+    found.append(Effect(f"Revision {to.revision} takes the traffic of {asked}."))
     if target is not None and target.serving:
         found.append(Effect("It runs already, so the traffic moves at once."))
     else:

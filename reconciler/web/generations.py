@@ -1,28 +1,35 @@
-"""The generations of a service that can serve again, newest first, and what each changed.
+"""The generations of a service that can serve again, newest first, and what each changed: a new
+revision or other adapters.
 
-The daemon notes the changes when it writes the container app (`note`); Azure lists the revisions.
+The daemon notes the changes when it writes the container app (`note`); Azure lists the revisions,
+the share the adapters.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
 from typing import Any
 
-from reconciler.api.outputs import AppOutputs, Outputs
+from reconciler.api.outputs import AppOutputs, CatalogueOutputs, KeptAdapters, Outputs, Revision
+from reconciler.api.resources import Return
 from reconciler.arm.apps import RETAINED
 from reconciler.engine.store import Store
 
 KEPT = 50  # notes of a service
 LONGEST = 20  # paths in a note
+SHORT = 12
 
 
 @dataclass(frozen=True)
 class Generation:
-    """`number` counts the app's revisions from its first. `state` says what it does now, `served`
-    whether Azure calls it healthy. `changes` are the fields that it changed, `commit` the commit
-    of the documents; both are empty where the daemon did not make it.
+    """`number` counts the revisions and the changes of adapters from the first. `state` says what
+    it does now, `served` whether Azure calls the revision healthy. `adapters` is the set that
+    served with it, None where it is not known. `changes` are the fields that it changed, `commit`
+    the commit of the documents; both are empty where the daemon did not make it.
     """
 
     number: int
@@ -32,6 +39,13 @@ class Generation:
     served: bool
     changes: tuple[str, ...] = ()
     commit: str = ""
+    adapters: KeptAdapters | None = None
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Its adapters, for people."""
+        found = self.adapters.adapters if self.adapters else ()
+        return tuple(f"{each.name} {each.digest[:SHORT]}" for each in found)
 
     def as_value(self) -> dict[str, Any]:
         value: dict[str, Any] = {
@@ -41,6 +55,8 @@ class Generation:
             "state": self.state,
             "changes": list(self.changes),
         }
+        if self.adapters is not None:
+            value["adapters"] = [each.dump() for each in self.adapters.adapters]
         return value | ({"commit": self.commit} if self.commit else {})
 
 
@@ -52,22 +68,137 @@ class GenerationNote(Outputs):
     commit: str = ""
 
 
-def generations(app: AppOutputs, notes: Mapping[str, GenerationNote]) -> list[Generation]:
-    """The newest ones, whose files stay on the share."""
-    oldest_first = sorted(app.arm.revisions, key=lambda each: each.created_time or "")
-    rows = [
-        Generation(
-            number,
-            each.name,
-            each.created_time or "",
-            _state(app, each.name),
-            each.health == "Healthy",
-            notes[each.name].changes if each.name in notes else (),
-            notes[each.name].commit if each.name in notes else "",
+_UNKNOWN = GenerationNote()
+
+
+@dataclass(frozen=True)
+class History:
+    """The generations of a service, from what was last seen of its container app and, for a model,
+    of its catalogue.
+    """
+
+    app: AppOutputs
+    catalogue: CatalogueOutputs | None = None
+    notes: Mapping[str, GenerationNote] = field(default_factory=dict)
+
+    @cached_property
+    def rows(self) -> list[Generation]:
+        """The newest ones, whose files stay on the share; newest first."""
+        rows: list[Generation] = []
+        for number, at, revision, adapters in _steps(self.app.arm.revisions, self._sets):
+            before = rows[-1] if rows else None
+            begins = before is None or before.revision != revision.name
+            made = self.notes.get(revision.name, _UNKNOWN) if begins else _UNKNOWN
+            row = Generation(
+                number,
+                revision.name,
+                at,
+                self._state(revision, adapters),
+                revision.health == "Healthy",
+                (*made.changes, *_differing(before, adapters)),
+                made.commit,
+                adapters,
+            )
+            rows.append(row)
+        return rows[: -RETAINED - 1 : -1]
+
+    @property
+    def older(self) -> list[Generation]:
+        """Those that are not what the document asks for."""
+        return [each for each in self.rows if self.decision(each) != Return()]
+
+    @property
+    def held(self) -> str:
+        """Why something else serves than the document asks for; empty where that serves."""
+        if self.app.held is not None:
+            return f"{self.app.asked_revision} does not serve: {self.app.held}"
+        if self.catalogue is None or not self.catalogue.held:
+            return ""
+        return "earlier adapters serve: `moorage rollback` asked for them"
+
+    def decision(self, to: Generation) -> Return:
+        """The order by which generation `to` serves again; an empty one for what the document asks
+        for.
+        """
+        moves, others = to.revision != self.app.asked_revision, 0
+        if to.adapters is not None and _content(to.adapters) != _content(self._documented):
+            others = to.adapters.number
+        return Return(
+            (self.app.asked_revision or "") if moves else "",
+            to.revision if moves else "",
+            others,
+            (self.catalogue.asked or "") if self.catalogue and others else "",
         )
-        for number, each in enumerate(oldest_first, 1)
+
+    @property
+    def _sets(self) -> tuple[KeptAdapters, ...]:
+        return self.catalogue.sets if self.catalogue else ()
+
+    @property
+    def _documented(self) -> KeptAdapters | None:
+        """The adapters that the document asked for last."""
+        return next((each for each in reversed(self._sets) if each.back_to is None), None)
+
+    def _state(self, revision: Revision, adapters: KeptAdapters | None) -> str:
+        """What a revision with these adapters does now."""
+        now = self._sets[-1] if self._sets else None
+        serves = revision.weight and revision.active and adapters == now
+        said = [f"{revision.weight} % of the traffic"] if serves else []
+        if revision.name == self.app.asked_revision and adapters == self._documented:
+            said.append("the document asks for it")
+            if self.held:
+                said.append("held")
+        return ", ".join(said)
+
+
+def _steps(
+    revisions: Sequence[Revision], sets: Sequence[KeptAdapters]
+) -> Iterator[tuple[int, str, Revision, KeptAdapters | None]]:
+    """Each generation: its number, its time, its revision and its adapters. A new revision makes
+    one, and so do other adapters, but for those of a new engine, which the revision after them
+    serves first: adapters are published before the revision that needs them.
+    """
+    steps: list[tuple[datetime, int, Revision | KeptAdapters]] = [
+        *((_instant(each.created_time), 1, each) for each in revisions),
+        *((_instant(each.at), 0, each) for each in sets),
     ]
-    return rows[: -RETAINED - 1 : -1]
+    known, engines = {each.name: each for each in revisions}, set[str]()
+    made, number = 0, sets[0].number if sets else 1
+    newest: Revision | None = None
+    adapters: KeptAdapters | None = None
+    for _, _, step in sorted(steps, key=lambda step: step[:2]):
+        serves = newest
+        if isinstance(step, Revision):
+            made, newest, serves, at = made + 1, step, step, step.created_time or ""
+        else:
+            number, adapters, at = step.number, step, step.at
+            serves = known.get(step.revision or "", newest)
+            begins = bool(engines) and step.engine not in engines
+            engines.add(step.engine)
+            if begins:
+                continue
+        if serves is not None:
+            yield made + number - 1, at, serves, adapters
+
+
+def _instant(text: str | None) -> datetime:
+    """To the second, as Azure gives it of revisions."""
+    found = datetime.fromisoformat(text or "1970-01-01T00:00:00+00:00")
+    return found.replace(microsecond=0)
+
+
+def _content(adapters: KeptAdapters | None) -> object:
+    return (adapters.engine, adapters.adapters) if adapters else None
+
+
+def _differing(before: Generation | None, adapters: KeptAdapters | None) -> list[str]:
+    """The adapters that are not as they were."""
+    if before is None or before.adapters is None or adapters is None:
+        return []
+    was = {each.name: each.digest for each in before.adapters.adapters}
+    now = {each.name: each.digest for each in adapters.adapters}
+    names = dict.fromkeys([*now, *was])
+    return [f"adapters[{name}]" for name in names if was.get(name) != now.get(name)]
 
 
 def note(store: Store, service: str, revision: str, paths: Sequence[str], commit: str = "") -> None:
@@ -94,13 +225,3 @@ def notes_of(store: Store, service: str) -> dict[str, GenerationNote]:
 
 def _name(service: str) -> str:
     return f"generations {service}"
-
-
-def _state(app: AppOutputs, name: str) -> str:
-    found = next(each for each in app.arm.revisions if each.name == name)
-    said = [f"{found.weight} % of the traffic"] if found.weight and found.active else []
-    if name == app.asked_revision:
-        said.append("the document asks for it")
-        if app.held is not None:
-            said.append("held")
-    return ", ".join(said)

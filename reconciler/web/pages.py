@@ -63,8 +63,8 @@ class Pages:
             web.get("/events", self._timeline),
             web.get("/approve/{kind}/{name}", self._approval),
             web.post("/approve/{kind}/{name}", self._approve),
-            web.get("/services/{name}/rollback/{revision}", self._rollback),
-            web.post("/services/{name}/rollback/{revision}", self._roll_back),
+            web.get("/services/{name}/rollback/{generation}", self._rollback),
+            web.post("/services/{name}/rollback/{generation}", self._roll_back),
             web.get("/updates", self.updates.stream),
             web.get("/assets/{name}", self._asset),
         ]
@@ -140,12 +140,12 @@ class Pages:
     async def _roll_back(self, request: web.Request) -> web.Response:
         view = self._look(True)
         document, to = _generation(view, request)
-        if document is None or to is None or document.app.asked_revision is None:
+        if document is None or to is None or document.history is None:
             return self._missing(view)
         effects = rollback_effects(document, to, self._decisions.strategy(document.name))
         if refusal := await self._refusal(request, effects):
             return self._confirmation(view, document, effects, to=to, refusal=refusal)
-        self._decisions.roll_back(document.name, document.app.asked_revision, to.revision)
+        self._decisions.roll_back(document.name, document.history.decision(to))
         raise web.HTTPSeeOther(_address(document))
 
     def _effects(self, view: PageView, document: DocumentView) -> tuple[Effect, ...]:
@@ -239,11 +239,11 @@ def _generation(
     view: PageView, request: web.Request
 ) -> tuple[DocumentView | None, Generation | None]:
     document = view.find("InferenceService", request.match_info["name"])
-    wanted = request.match_info["revision"]
-    found = document.generations if document else ()
-    to = next((each for each in found if each.revision == wanted), None)
-    usable = document is not None and document.app.held is None and to is not None
-    return document, to if usable and wanted != document.app.asked_revision else None  # type: ignore[union-attr]
+    history, wanted = document.history if document else None, request.match_info["generation"]
+    found = history.older if history and history.app.asked_revision and not history.held else []
+    return document, next(
+        (each for each in found if wanted in (str(each.number), each.revision)), None
+    )
 
 
 def _number(text: str) -> int:

@@ -17,7 +17,7 @@ from reconciler.engine.record import ObjectRecord
 from reconciler.engine.store import DocumentRow
 from reconciler.engine.waiting import Waiting
 from reconciler.web.axes import Axis, Conditions, PlainCause, Tone, causes_of, health_of, sync_of
-from reconciler.web.generations import Generation, GenerationNote, generations
+from reconciler.web.generations import Generation, GenerationNote, History
 from reconciler.web.resource_graph import ResourceNode, graph_of, leaf_of
 from reconciler.web.verdict import PLAN_WAITS, Answering, environment_verdict, service_verdict
 
@@ -82,9 +82,17 @@ class DocumentView:
         return next((node.leaf for node in self.nodes if node.leaf), None)
 
     @cached_property
-    def generations(self) -> tuple[Generation, ...]:
+    def history(self) -> History | None:
+        if not self.is_service:
+            return None
+        record = self.records.get(ObjectKey(Kind.CATALOGUE, self.ref.name))
+        catalogue = CatalogueOutputs.load(record.outputs) if record and record.exists else None
+        return History(self.app, catalogue, self.notes())
+
+    @property
+    def generations(self) -> Sequence[Generation]:
         """Newest first."""
-        return tuple(generations(self.app, self.notes())) if self.is_service else ()
+        return self.history.rows if self.history else ()
 
     @property
     def name(self) -> str:

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from infra.local_azure.faults import commands
-from reconciler.cli.history import app_of
+from reconciler.cli.history import history_of
 from reconciler.sources.orders import order_rollback
-from reconciler.web.generations import generations
 from tests.e2e.inside import inside
 from tests.e2e.stage import ask, environment, is_converged, service
 
@@ -227,15 +226,16 @@ class Run:
     async def go_back(self):
         """A person goes back to the revision before, which is held until the next save."""
         store = self.up.daemon.store
-        asked, *older = generations(app_of(store, self.service, ""), {})
-        order_rollback(store, self.service, asked.revision, older[0].revision, time.time())
+        history = history_of(store, self.service, "")
+        former = history.older[0]
+        order_rollback(store, self.service, history.decision(former), time.time())
         if self.schedule.standing and self.schedule.standing[0] == "rollback":
             _, fault, reason = self.schedule.standing
             self.script(fault)
             await self.up.daemon.load()
             await self.up.until(lambda: self.told(reason), f"rollback: {reason} is told")
             self.script()
-        await self.up.until(lambda: self.is_back(older[0].revision), "it is back", 90)
+        await self.up.until(lambda: self.is_back(former.revision), "it is back", 90)
         self.world.colour = "blue"
         await self.save()
         await self.up.until(self.at_the_end, "the save after the rollback is done", 90)

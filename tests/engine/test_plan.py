@@ -59,6 +59,24 @@ async def test_each_action_is_named(harness):
     assert lines[3].changes
 
 
+async def test_what_waits_behind_a_pause_is_named(harness):
+    """A paused object that differs waits, with its changes and what ends the pause; one that is as
+    asked is left out of it. What is held says why.
+    """
+    harness.cloud.objects = {"differs": {"a": 0}, "same": {"a": 1}, "held": {"a": 1}}
+    harness.kind.observation["held"] = {"held": True, "message": "a person went back"}
+    shown, lines = await planned(
+        harness,
+        *(harness.thing(n, a=1, policy=Policy.PAUSED) for n in ("differs", "same", "new")),
+        harness.thing("held", a=1),
+    )
+    assert shown == [("differs", "wait"), ("same", "no-op"), ("new", "wait"), ("held", "no-op")]
+    assert "`moorage resume phi` ends that" in lines[0].problem
+    assert [str(change) for change in lines[0].changes] == ["a: 0 -> 1"]
+    assert [line.effect for line in lines] == ["update", "", "create", "held"]
+    assert lines[3].problem == "a person went back"
+
+
 async def test_a_refusal_is_a_problem_of_its_line(harness):
     """An error of one object does not spoil the plan of the others."""
     harness.kind.errors["observe"] = [

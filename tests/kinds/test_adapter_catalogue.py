@@ -8,7 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from reconciler.api.outputs import AppOutputs, TrialOutputs
-from reconciler.api.resources import CatalogueAdapter, CatalogueCanary, CatalogueKey, CatalogueSpec
+from reconciler.api.resources import (
+    AdapterReturn,
+    CatalogueAdapter,
+    CatalogueCanary,
+    CatalogueKey,
+    CatalogueSpec,
+)
 from reconciler.arm import files
 from reconciler.composition.environment import share_of
 from reconciler.daemon import Daemon
@@ -240,3 +246,51 @@ async def test_a_required_adapter_that_a_replica_has_loaded_is_known_to_have_bee
     changed, seen = await bench.passes()
     assert changed == ["adapters[red].wasGood"]
     assert (seen.outputs.adapters[0].last_good, seen.poll_after) == (ONE[0], None)
+
+
+async def test_earlier_adapters_serve_again_until_the_document_changes(bench):
+    """All adapters are as they were in that set, those that were added since are away; the decision
+    outlives the order and the engine, ends with another spec, and does not come back with the
+    document's former words.
+    """
+    red = CatalogueAdapter("red", *ONE, False, "./one")
+    blue = CatalogueAdapter("blue", *TWO, False, "./two")
+    bench.want(adapters=(red,))
+    await bench.passes()
+    bench.want(adapters=(replace(red, digest=TWO[0], path=TWO[1]), blue), engine="engine2")
+    _, seen = await bench.passes()
+    assert [(each.number, each.engine) for each in seen.outputs.sets] == [
+        (1, "engine1"),
+        (2, "engine2"),
+    ]
+    order = AdapterReturn(seen.outputs.asked, 1, datetime.now(UTC).timestamp(), "phi--r1")
+    bench.want(back=order)
+    changed, seen = await bench.passes()
+    assert "adapters.rolledBackTo" in changed
+    assert seen.outputs.engine == "engine1"
+    assert [(each.name, each.digest) for each in seen.outputs.adapters] == [("red", ONE[0])]
+    assert (seen.held, seen.reason, seen.outputs.held) == (True, "RolledBack", True)
+    assert "until the document's spec changes: red 111111111111" in seen.message
+    bench.want(back=None)  # another daemon, which never heard of the order
+    assert (await bench.passes())[0] == []
+    bench.want(log_prompts=True)
+    assert (await bench.passes())[0] == ["requestLog.prompts"], "the decision stands"
+    before = bench.item.spec.adapters
+    bench.want(adapters=(red,))
+    changed, seen = await bench.passes()
+    assert "adapters.rolledBackTo" in changed
+    assert (seen.held, seen.outputs.engine) == (False, "engine2")
+    bench.want(adapters=before)
+    _, seen = await bench.passes()
+    assert not seen.held
+    assert {each.name for each in seen.outputs.adapters} == {"red", "blue"}
+
+
+async def test_an_order_for_what_the_document_no_longer_asks_changes_nothing(bench):
+    """Nor does one for adapters that are not kept any more."""
+    bench.want(adapters=(CatalogueAdapter("red", *ONE, False, "./one"),))
+    _, seen = await bench.passes()
+    now = datetime.now(UTC).timestamp()
+    for order in (AdapterReturn("other words", 1, now), AdapterReturn(seen.outputs.asked, 9, now)):
+        bench.want(back=order)
+        assert (await bench.passes())[0] == []

@@ -14,6 +14,7 @@ from typing import Any
 from reconciler.api.conditions import ConditionSet, ConditionType, Status
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Cause, Reason
+from reconciler.api.resources import Return
 from reconciler.engine.events import normal, warning
 from reconciler.engine.external import DocumentRef, ObjectKey, Policy
 from reconciler.engine.record import ObjectRecord, Phase
@@ -303,8 +304,8 @@ class World:
     def approve(self, waits: Any) -> None:
         grant(self.store, [waits], 1.0)
 
-    def roll_back(self, service: str, refused: str, serves: str) -> None:
-        order_rollback(self.store, service, refused, serves, 1.0)
+    def roll_back(self, service: str, to: Return) -> None:
+        order_rollback(self.store, service, to, 1.0)
 
     def strategy(self, service: str) -> str:
         return "Recreate"
