@@ -50,9 +50,10 @@ class Names:
         for name in LRO:
             if name in exchange.headers and name in headers:
                 self._polls[_place(exchange.headers[name])] = headers[name]
-        self._pair(exchange.body, body)
+        self.pair(exchange.body, body)
 
-    def _pair(self, recorded: Any, local: Any) -> None:
+    def pair(self, recorded: Any, local: Any) -> None:
+        """Learn the names that each side made up; a name that is known teaches nothing new."""
         if isinstance(recorded, dict) and isinstance(local, dict):
             for name in recorded.keys() & local.keys():
                 if name == "snapshotTime":
@@ -64,13 +65,13 @@ class Names:
                 ):
                     self._word(recorded[name], local[name], again=True)
                 else:
-                    self._pair(recorded[name], local[name])
+                    self.pair(recorded[name], local[name])
         elif isinstance(recorded, list) and isinstance(local, list):
             for left, right in fields.pair([self.translate(entry) for entry in recorded], local):
                 original = next(
                     (entry for entry in recorded if self.translate(entry) == left), None
                 )
-                self._pair(original, right)
+                self.pair(original, right)
 
     def _word(self, recorded: Any, local: Any, *, again: bool = False) -> None:
         """Each name stands for one of the other side, so that what lags behind teaches nothing;

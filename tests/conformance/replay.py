@@ -21,7 +21,7 @@ from .scope import Subject
 from .stand_in import local_azure
 
 PATIENCE = 30.0
-SETTLING, GIVING_UP = 5.0, 2
+SETTLING, GIVING_UP = 10.0, 2
 _PENDING = {
     *(
         "InProgress",
@@ -186,6 +186,8 @@ class Replay:
             return passed < PATIENCE
         if answer.status != exchange.status or self._waited.get(exchange.path, 0) >= GIVING_UP:
             return False
+        # A new name is no lag: only one that is known already may still be replaced.
+        self._names.pair(exchange.body, answer.body)
         differing = [entry.path for entry in self._compare(exchange, answer.body) if entry.wrong]
         moving = any(path.rsplit(".", 1)[-1] in _MOVING for path in differing)
         if moving and passed > SETTLING:
