@@ -8,6 +8,7 @@ from typing import Any
 
 from reconciler.engine.events import Event
 from reconciler.engine.store import Store
+from reconciler.web.status import status_of
 
 ROOT = Path(__file__).parents[2]
 READ_ACTIONS = (
@@ -73,6 +74,19 @@ class Ground:
             return store.events()
         finally:
             store.close()
+
+    def documents(self) -> list[dict[str, Any]]:
+        """The documents of `moorage status -o json`, read from where it reads them."""
+        store = Store.read(self.state / "daemon" / "local" / "state.db", "local")
+        try:
+            documents: list[dict[str, Any]] = status_of(store, "", {})["documents"]
+            return documents
+        finally:
+            if store:
+                store.close()
+
+    def document(self, name: str) -> dict[str, Any]:
+        return next(found for found in self.documents() if found["name"] == name)
 
     def writes(self, since: int = 0) -> list[str]:
         """Requests of Moorage from entry `since` on that change something, as `METHOD path status`;

@@ -14,9 +14,7 @@ def manual(**spec):
 
 
 def web(stage):
-    return next(
-        document for document in stage.json("status")["documents"] if document["name"] == "web"
-    )
+    return stage.document("web")
 
 
 def test_nothing_is_made_before_a_yes(stage):

@@ -148,4 +148,4 @@ async def test_down_removes_all_but_data_and_then_data(stage, up):
     assert gone.count("storageAccounts") == 2
     assert gone.count("resourcegroups") == 2
     assert gone.index("resourcegroups") > gone.index("storageAccounts")
-    assert stage.json("status")["documents"] == []
+    assert stage.documents() == []

@@ -70,7 +70,7 @@ async def test_a_restless_azure_leads_to_the_same_end(make_stage, seed):
     stage.once("-y")
     assert stage.writes(since=before) == []
     assert_there_once(stage)
-    web = next(d for d in stage.json("status")["documents"] if d["name"] == "web")
+    web = stage.document("web")
     assert [(r["trafficWeight"], r["serving"]) for r in web["revisions"]] == [(100, True)]
     assert ask(web["endpoint"], stage.ca)["colour"] == "green"
 

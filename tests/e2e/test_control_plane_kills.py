@@ -42,7 +42,7 @@ def test_a_daemon_killed_at_any_moment_goes_on(make_stage, seed):
     before = len(stage.journal())
     stage.once("-y")
     assert stage.writes(since=before) == []
-    web = next(d for d in stage.json("status")["documents"] if d["name"] == "web")
+    web = stage.document("web")
     assert [(r["trafficWeight"], r["serving"]) for r in web["revisions"]] == [(100, True)]
     assert ask(web["endpoint"], stage.ca)["colour"] == "green"
     assert "DriftFound" not in {event.reason for event in stage.events()}
@@ -183,7 +183,7 @@ async def test_a_deleted_cache_is_no_loss(stage, up):
     up.kill()
     stage.once()
     assert stage.writes(since=before) == []
-    status = stage.json("status")["documents"]
+    status = stage.documents()
     assert {document["name"] for document in status} == {"web", "default"}
 
 

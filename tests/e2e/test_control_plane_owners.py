@@ -145,7 +145,7 @@ def owner_of(stage):
 
 
 def served(stage):
-    found = next(d for d in stage.json("status")["documents"] if d["name"] == "web")
+    found = stage.document("web")
     return found["endpoint"]
 
 

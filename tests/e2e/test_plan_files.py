@@ -53,14 +53,14 @@ def test_a_kept_plan_is_approved(stage, tmp_path):
     stage.once(code=4)
     stage.moorage("approve", str(kept), "-y")
     stage.once()
-    (found,) = [d for d in stage.json("status")["documents"] if d["name"] == "web"]
+    found = stage.document("web")
     assert ask(found["endpoint"], stage.ca)["version"] == "one"
     the_document_differs_from_what_is_there(stage)
     stage.save(MANUAL)
     plan(stage, kept)
     assert "web stops serving" in stage.moorage("approve", str(kept), "-y").stdout
     stage.once()
-    assert [d["name"] for d in stage.json("status")["documents"]] == ["dev"]
+    assert [d["name"] for d in stage.documents()] == ["dev"]
 
 
 def the_document_differs_from_what_is_there(stage):

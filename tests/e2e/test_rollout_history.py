@@ -20,7 +20,7 @@ def history(stage):
 
 
 def served(stage):
-    found = next(d for d in stage.json("status")["documents"] if d["name"] == "web")
+    found = stage.document("web")
     synced = next(c for c in found["conditions"] if c["type"] == "Synced")
     return ask(found["endpoint"], stage.ca)["colour"], synced["status"], synced["reason"]
 

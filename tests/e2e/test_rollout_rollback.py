@@ -27,7 +27,7 @@ def documents(strategy="Auto", **spec):
 
 
 def web(stage):
-    return next(d for d in stage.json("status")["documents"] if d["name"] == "web")
+    return stage.document("web")
 
 
 def conditions(document):

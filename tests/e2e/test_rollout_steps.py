@@ -50,7 +50,7 @@ def document(colour, capital="Rome", steps=STEPS):
 
 
 def web(stage):
-    return next(d for d in stage.json("status")["documents"] if d["name"] == "web")
+    return stage.document("web")
 
 
 def told(document):
