@@ -1,8 +1,12 @@
-"""`moorage client SERVICE`: settings of clients, ready to paste. `snippets` writes them."""
+"""`moorage client SERVICE`: settings of clients of a service or a gateway, ready to paste.
+`snippets` writes them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,7 +54,8 @@ def client(
     output: Output = "text",
 ) -> None:
     """Print settings of clients for a service, ready to paste. They hold address, models, key and
-    the CA to trust.
+    the CA to trust. A gateway has the name of its container app, such as gw-dev, and the models of
+    all services behind it.
     """
     from reconciler.web.snippets import FORMATS
 
@@ -87,20 +92,42 @@ def client(
 def _document(store: Store | None, service: str, title: str) -> dict[str, Any]:
     from reconciler.web.status import status_of
 
-    services = [
-        each
-        for each in status_of(store, title, {})["documents"]
-        if each["kind"] == "InferenceService"
-    ]
-    found: dict[str, Any] | None = next(
-        (each for each in services if each["name"] == service), None
-    )
+    documents = status_of(store, title, {})["documents"]
+    services = [each for each in documents if each["kind"] == "InferenceService"]
+    gateways = [gateway_of(each, services) for each in documents if each.get("gateway")]
+    there = {each["name"]: each for each in (*services, *gateways)}
+    found: dict[str, Any] | None = there.get(service)
     if found is None:
         names = ", ".join(each["name"] for each in services) or "none"
+        names += "".join(f"; gateway: {each['name']}" for each in gateways)
         raise CommandError(f"There is no service {service!r} on the {title}; services: {names}.")
     if not found["endpoint"]:
         raise CommandError(f"{service} has no endpoint yet; `moorage status` says what it lacks.")
+    if found in gateways and not found["models"]:
+        raise CommandError(f"No service is behind {service} yet; `moorage status` shows them.")
     return found
+
+
+def gateway_of(environment: dict[str, Any], services: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A gateway as if it were a service with the models of all that are behind it, under the names
+    that its callers use. The last one is the base model of the first service.
+    """
+    gateway = environment["gateway"]
+    behind = {each["name"] for each in gateway["services"]}
+    models = [
+        (each["name"], model)
+        for each in services
+        if each["name"] in behind
+        for model in each["models"]
+    ]
+    owners = Counter(model for _, model in models)
+    names = [model if owners[model] == 1 else f"{service}/{model}" for service, model in models]
+    first = names[0:1]
+    return {
+        "name": gateway["name"],
+        "endpoint": gateway["endpoint"],
+        "models": [*(name for name in names if name not in first), *first],
+    }
 
 
 def _access(found: dict[str, Any], settings: Settings, name: str, key: str, model: str) -> Access:

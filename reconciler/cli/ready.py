@@ -33,6 +33,7 @@ def _gateway(environment: dict[str, Any], settings: Settings) -> str:
             f"gateway of Environment {environment['name']}, for all its services",
             f"  endpoint  {gateway['endpoint']}",
             f"  API key   {_program()} key {name}{_options(settings)}",
+            f"  clients   {_program()} client {name}{_options(settings)}",
             "",
         ]
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.api.reasons import Reason
 from reconciler.engine.arguments import by_flag
+from reconciler.engine.deletion_order import freed_by
 from reconciler.engine.events import Event, normal, warning
 from reconciler.engine.external import Change, Desired, DocumentRef, Gone, ObjectKey, Policy
 from reconciler.engine.ledger import Ledger
@@ -95,11 +96,7 @@ class Conclusion:
 
     def _deleted(self, item: Desired | Gone) -> set[ObjectKey]:
         self.ledger.forget(item.key)
-        return {
-            key
-            for key in (*item.refs, *self.ledger.objects(item.document))
-            if key in self.ledger.gone
-        }
+        return freed_by(self.ledger, item)
 
     def _keep(self, item: Desired | Gone, outcome: Outcome) -> set[ObjectKey]:
         ledger, record = self.ledger, self.ledger.record(item)
@@ -128,7 +125,7 @@ class Conclusion:
         ledger.write(record)
         if outcome.phase is Phase.RETAINED:
             ledger.gone.pop(item.key, None)
-            return {ref for ref in item.refs if ref in ledger.gone}
+            return freed_by(ledger, item) - {item.key}
         return self._open(item, outcome, record)
 
     def _seen(self, record: ObjectRecord, item: Desired | Gone, outcome: Outcome) -> ObjectRecord:

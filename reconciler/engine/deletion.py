@@ -4,9 +4,8 @@ first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from reconciler.api.reasons import Reason
+from reconciler.engine.deletion_order import goes_after
 from reconciler.engine.errors import ReconcileError, WaitingForHuman
 from reconciler.engine.events import normal
 from reconciler.engine.external import Change, Gone, ObjectKey, Origin, Policy, Wrote
@@ -100,7 +99,7 @@ async def _delete_now(writer: Writer, gone: Gone) -> Outcome:
             return _finished(writer, gone, None)  # somebody else deleted it: nobody need be asked
         raise WaitingForHuman(Reason.AWAITING_APPROVAL, f"would {verb} {gone.key}")
     # Azure refuses to delete what is in use, so its users go first.
-    users = blockers(writer, gone.key)
+    users = sorted(goes_after(ledger, gone.key))
     if users:
         names = ", ".join(map(str, users))
         return Outcome(
@@ -117,11 +116,6 @@ async def _delete_now(writer: Writer, gone: Gone) -> Outcome:
     return Outcome(
         Phase.DELETING, Reason.DELETING, message, after=writer.pacing.step(0.0), event=event
     )
-
-
-def blockers(writer: Writer, key: ObjectKey) -> Sequence[ObjectKey]:
-    """What still refers to `key` and must go first."""
-    return sorted(writer.ledger.dependents(key))
 
 
 def _finished(writer: Writer, gone: Gone, wrote: Wrote | None) -> Outcome:

@@ -14,6 +14,7 @@ from typing import Literal
 from reconciler.api.outputs import Outputs
 from reconciler.api.reasons import Reason
 from reconciler.engine.deletion import LEFT_ALONE, never_made, why_left
+from reconciler.engine.deletion_order import goes_after
 from reconciler.engine.errors import NotReadyYet, ReconcileError
 from reconciler.engine.external import (
     Change,
@@ -83,9 +84,10 @@ async def plan(
                 # Asked for what would be written only, because it reads the share.
                 line = replace(line, transfer=await kind.transfer(desired))
             lines.append(line)
+    order = [(user, key) for key in ledger.gone for user in goes_after(ledger, key)]
     lines += [
         _deletion(ledger, ledger.gone[key])
-        for key in reversed(_ordered(ledger.gone, wanted))
+        for key in reversed(_ordered(ledger.gone, wanted, order))
         if key in wanted
     ]
     return tuple(lines)
@@ -206,9 +208,13 @@ def _of(
 
 
 def _ordered(
-    items: Mapping[ObjectKey, Desired] | Mapping[ObjectKey, Gone], wanted: Iterable[ObjectKey]
+    items: Mapping[ObjectKey, Desired] | Mapping[ObjectKey, Gone],
+    wanted: Iterable[ObjectKey],
+    more: Iterable[tuple[ObjectKey, ObjectKey]] = (),
 ) -> list[ObjectKey]:
-    """`wanted` and everything they refer to, references first; otherwise as given."""
+    """`wanted` and everything they refer to, references first, and of the pairs in `more` the
+    second first; otherwise as given.
+    """
     needed: dict[ObjectKey, None] = {}
     asked = [key for key in items if key in set(wanted)]
     while asked:
@@ -220,4 +226,7 @@ def _ordered(
     for key in items:
         if key in needed:
             sorter.add(key, *(ref for ref in items[key].refs if ref in items))
+    for user, first in more:
+        if user in needed and first in needed:
+            sorter.add(user, first)
     return list(sorter.static_order())

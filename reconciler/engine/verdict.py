@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 
 from reconciler.api.reasons import Reason
+from reconciler.engine.deletion_order import goes_after
 from reconciler.engine.document_state import DocumentRefusal
 from reconciler.engine.external import ObjectKey
 from reconciler.engine.ledger import Ledger
@@ -94,7 +95,7 @@ def _of_gone(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
         return ExitClass.DONE
     if record.phase is Phase.WAITING:
         users = [
-            _of_gone(ledger, other) for other in ledger.dependents(key) if other in ledger.gone
+            _of_gone(ledger, other) for other in goes_after(ledger, key) if other in ledger.gone
         ]
         return None if not users or None in users else _worst(users)
     return _OF_PHASE.get(record.phase)

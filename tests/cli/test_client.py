@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from ruamel.yaml import YAML
 
+from reconciler.cli.client import gateway_of
 from reconciler.cli.exits import CommandError
 from reconciler.cli.logs import Fold, LineFilter
 from reconciler.web.snippets import FORMATS, PLACEHOLDER, Access, curl
@@ -61,6 +62,31 @@ def test_a_service_of_own_code_is_asked_for_its_root():
     """There is no model to name."""
     own = Access("web", "https://localhost:1", (), "", "")
     assert curl(own) == "curl -s https://localhost:1/"
+
+
+def test_a_gateway_has_the_models_of_the_services_behind_it():
+    """Under the names that its callers use: a name that two services have is qualified, a service
+    that is not behind it has none; the example names a base model.
+    """
+    services = [
+        {"name": "phi", "models": ["phi", "support"]},
+        {"name": "chat", "models": ["chat", "support", "sales"]},
+        {"name": "web", "models": []},
+        {"name": "apart", "models": ["apart"]},
+    ]
+    behind = [{"name": name} for name in ("phi", "chat")]
+    gateway = {"name": "gw-dev", "endpoint": "https://gw", "services": behind}
+    found = gateway_of({"name": "dev", "gateway": gateway}, services)
+    assert found == {
+        "name": "gw-dev",
+        "endpoint": "https://gw",
+        "models": ["phi/support", "chat", "chat/support", "sales", "phi"],
+    }
+    access = Access(
+        found["name"], found["endpoint"], tuple(found["models"]), "", "moorage key gw-dev"
+    )
+    assert '"model": "phi"' in curl(access)
+    assert "https://gw/v1/chat/completions" in curl(access)
 
 
 LINES = [

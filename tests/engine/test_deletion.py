@@ -349,3 +349,35 @@ async def test_down_is_nothing_special(harness):
         async with asyncio.timeout(5):
             assert await controller.settled() is ExitClass.DONE
         assert harness.cloud.objects == {}
+
+
+async def test_all_that_goes_of_a_service_goes_before_anything_of_its_environment(harness):
+    """A gateway, which no service refers to, outlives the services that it leads to, in the plan
+    and in what is deleted; a service that stays does not hold it up.
+    """
+    things, both = family(harness), documents(harness, prune=True)
+    gateway = harness.thing("gateway", ("group",), document=ENV)
+    async with harness.running(*things, gateway, documents=both) as controller:
+        await controller.settled()
+        controller.set_desired((), ())
+        planned = [line.key.name for line in await controller.plan() if line.action == "delete"]
+        assert planned.index("app") < planned.index("gateway")
+        await asyncio.sleep(40)
+        for document in (ENV, harness.DOC):
+            controller.approve(document)
+        await controller.settled()
+        deleted = [name for verb, name in harness.cloud.calls if verb == "delete"]
+        assert deleted[0] == "app"
+        assert set(deleted) == {"app", "gateway", "share", "group"}
+
+
+async def test_a_gateway_that_is_no_longer_wanted_waits_for_no_service_that_stays(harness):
+    """Only what goes as well goes first."""
+    things, both = family(harness), documents(harness, prune=True)
+    gateway = harness.thing("gateway", ("group",), document=ENV)
+    async with harness.running(*things, gateway, documents=both) as controller:
+        await controller.settled()
+        controller.set_desired(things, both)
+        await controller.settled()
+        deleted = [name for verb, name in harness.cloud.calls if verb == "delete"]
+        assert deleted == ["gateway"]

@@ -1,0 +1,39 @@
+"""What goes before what: users before what they use, and all that goes of the documents that stand
+on another before anything of that one. So a gateway outlives the services that it leads to. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reconciler.engine.external import Desired, Gone, ObjectKey, Policy
+from reconciler.engine.ledger import Ledger
+
+
+def goes_after(ledger: Ledger, key: ObjectKey) -> frozenset[ObjectKey]:
+    """What has to be gone before the gone object `key` is deleted."""
+    gone, before = ledger.gone.get(key), set(ledger.dependents(key))
+    if gone is not None:
+        mine = ledger.objects(gone.document)
+        users = {user for each in mine for user in ledger.dependents(each)} - set(mine)
+        before |= {user for user in users if _goes_first(ledger, user, mine)}
+    return frozenset(before)
+
+
+def freed_by(ledger: Ledger, item: Desired | Gone) -> set[ObjectKey]:
+    """What may be deleted, or decided anew, now that `item` is gone."""
+    found = {*item.refs, *ledger.objects(item.document)}
+    for ref in item.refs:
+        if ref in ledger.gone:
+            found.update(ledger.objects(ledger.gone[ref].document))
+    return {key for key in found if key in ledger.gone}
+
+
+def _goes_first(ledger: Ledger, user: ObjectKey, mine: Sequence[ObjectKey]) -> bool:
+    gone = ledger.gone.get(user)
+    if gone is None or gone.policy is not Policy.MANAGE or ledger.retained(user):
+        return False
+    theirs = set(ledger.objects(gone.document))
+    # Two documents that refer to each other would wait for each other.
+    items = (ledger.gone.get(each) or ledger.desired.get(each) for each in mine)
+    return not any(item is not None and theirs.intersection(item.refs) for item in items)
