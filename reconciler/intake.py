@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,13 @@ class Intake:
             if self.snapshot is not None:
                 await self._look_at_registrations(self.snapshot.manifest.documents)
                 self._take(self.snapshot)
+
+    def suppose(self, documents: Sequence[Loaded]) -> Composition:
+        """As if the documents said this: what their folders hold is as it was last read."""
+        if self.snapshot is None:
+            raise ValueError("nothing was read yet")
+        manifest = replace(self.snapshot.manifest, documents=tuple(documents))
+        return self._take(replace(self.snapshot, manifest=manifest))
 
     async def look_for_owned(self, *, data: bool = False) -> Sequence[Gone]:
         """Ask Azure what is ours; with `data` also what holds data. The objects that may go."""

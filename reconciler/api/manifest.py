@@ -30,7 +30,7 @@ from reconciler.api.source import SourceKind, parse_source
 from reconciler.api.yaml_node import Node, NodeKind
 from reconciler.api.yaml_tree import read_documents
 
-__all__ = ["Loaded", "Manifest", "ManifestError", "Problem", "ReadFile", "load"]
+__all__ = ["Loaded", "Manifest", "ManifestError", "Problem", "ReadFile", "load", "parse"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,30 @@ def load(paths: Sequence[Path], known: dict[Path, ReadFile] | None = None) -> Ma
     return Manifest(tuple(reading.loaded), _digest(reading.loaded))
 
 
+def parse(file: Path, data: bytes, beside: Sequence[Loaded] = ()) -> tuple[Loaded, ...]:
+    """The documents that `data` would be as the bytes of `file`, checked against those of other
+    files, `beside`. Folders are not looked at.
+
+    Raises:
+        ManifestError: with all problems found.
+    """
+    problems: list[Problem] = []
+    reading = _Reading(problems, {})
+    reading.parse(file, data)
+    others = (
+        Declared(
+            each.document.kind, each.document.metadata.name, each.file, each.node, each.document
+        )
+        for each in beside
+    )
+    declared = [*reading.declared, *others]
+    problems += reference_problems(declared)
+    problems += gateway_problems(declared)
+    if problems:
+        raise ManifestError(problems)
+    return tuple(reading.loaded)
+
+
 def _missing_folders(one: Declared) -> Iterator[Problem]:
     """Sources that should be local folders and are not there; malformed ones have been reported
     already.
@@ -135,7 +159,7 @@ class _Reading:
             self.declared += known.declared
             return
         before = (len(self.problems), len(self.loaded), len(self.declared))
-        self._parse(file, data)
+        self.parse(file, data)
         if len(self.problems) == before[0]:
             self.known[file] = ReadFile(
                 data, tuple(self.loaded[before[1] :]), tuple(self.declared[before[2] :])
@@ -145,7 +169,7 @@ class _Reading:
         for gone in self.known.keys() - set(files):
             del self.known[gone]
 
-    def _parse(self, file: Path, data: bytes) -> None:
+    def parse(self, file: Path, data: bytes) -> None:
         before = len(self.problems)
         nodes = read_documents(file, data, self.problems)
         if not nodes and len(self.problems) == before:

@@ -42,7 +42,7 @@ def edited(text: str, number: int, changes: Mapping[Steps, Any]) -> str:
     """
     wanted = plain(text)
     for steps, value in changes.items():
-        wanted[number] = _with(wanted[number], steps, value)
+        wanted[number] = with_value(wanted[number], steps, value)
         span = spans(text)[number]
         made = _Editor(text).put(span, steps, value, plain(text)[number])
         for edit in sorted(made, reverse=True):
@@ -98,7 +98,7 @@ class _Editor:
         pair = span.entry(steps[0])
         if pair is None:
             merged = now.get(steps[0]) if isinstance(now, Mapping) else None
-            whole = _with(merged, steps[1:], value) if merged is not None else None
+            whole = with_value(merged, steps[1:], value) if merged is not None else None
             if value is LEFT_OUT:
                 if merged is not None:
                     raise EditError(span.line, f"{steps[0]} comes from a merge (<<)")
@@ -108,7 +108,7 @@ class _Editor:
         elif len(steps) == 1 and value is LEFT_OUT:
             yield self.remove_entry(span, pair)
         elif len(steps) > 1 and pair[1].kind == "alias":
-            whole = _with(now[steps[0]], steps[1:], value)
+            whole = with_value(now[steps[0]], steps[1:], value)
             yield _Edit(pair[1].start, pair[1].end, render(whole))
         else:
             yield from self.put(pair[1], steps[1:], value, now[steps[0]])
@@ -292,12 +292,12 @@ def _nested(steps: Steps, value: Any) -> Any:
     return {steps[0]: _nested(steps[1:], value)} if steps else value
 
 
-def _with(now: Any, steps: Steps, value: Any) -> Any:
-    """A copy of `now` with the value at the path."""
+def with_value(now: Any, steps: Steps, value: Any) -> Any:
+    """A copy of `now` with the value at the path; LEFT_OUT removes what is there."""
     if not steps:
         return value
     copy = dict(now) if isinstance(now, Mapping) else {}
-    inner = _with(copy.get(steps[0]), steps[1:], value)
+    inner = with_value(copy.get(steps[0]), steps[1:], value)
     if inner is LEFT_OUT:
         copy.pop(steps[0], None)
     else:

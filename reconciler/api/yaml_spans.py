@@ -61,13 +61,13 @@ class Span:
 
 def spans(text: str) -> list[Span]:
     """The documents of a text that is known to be valid, empty ones left out."""
-    reading = _Reading(text)
+    reading = _SpanReader(text)
     for event in YAML(typ="safe", pure=True).parse(text):
         reading.take(event)
     return [each for each in reading.found if each.kind != "scalar" or each.value is not None]
 
 
-class _Reading:
+class _SpanReader:
     """Turns events into spans; one per text."""
 
     def __init__(self, text: str) -> None:

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from reconciler.cli import (
+    accept,
     adapter,
     approve,
     chat,
@@ -95,6 +96,7 @@ for command in (
     validate.validate,
     plan.plan,
     diff.diff,
+    accept.accept,
     approve.approve,
     take_over.take_over,
     history.history,

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.foresight import planning
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reconciler.api.manifest import Manifest
     from reconciler.arm.activity import Told
     from reconciler.cli.subject import Subject
+    from reconciler.daemon import Daemon
     from reconciler.engine.external import ObjectKey
     from reconciler.engine.plan import PlanLine
     from reconciler.settings import Settings
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Drift:
-    """The lines of a plan that are the documents', and what the Activity Log tells of the objects
-    that differ and are resources of Azure. `subject` is the set that was compared.
+    """The lines of a plan that are the documents'. Of the objects that differ and are resources of
+    Azure: what the Activity Log tells, and how they are `found`, as ARM shows them. `subject` is
+    the set that was compared.
     """
 
     lines: tuple[PlanLine, ...]
     told: Mapping[ObjectKey, Told]
+    found: Mapping[ObjectKey, Mapping[str, Any]]
     subject: Subject
 
     @property
@@ -52,22 +55,29 @@ def documents_named(name: str, manifest: Manifest) -> list[Loaded]:
 
 
 async def look(settings: Settings, files: Sequence[Path], documents: Sequence[Loaded]) -> Drift:
+    """`look_with` on a daemon of its own."""
+    async with planning(settings, files) as (daemon, subject):
+        return await look_with(daemon, subject, documents)
+
+
+async def look_with(daemon: Daemon, subject: Subject, documents: Sequence[Loaded]) -> Drift:
     """Compare, and ask the Activity Log about what differs. Writes nothing."""
     from reconciler.api.kinds import Kind
     from reconciler.arm.activity import changes_since
     from reconciler.single_run import plan
 
-    resources = {kind for kind in Kind if kind.arm}
+    resources = {str(kind): kind for kind in Kind if kind.arm}
     names = {full_name(document) for document in documents}
-    async with planning(settings, files) as (daemon, subject):
-        lines = tuple(line for line in await plan(daemon) if str(line.document) in names)
-        desired = {item.key: item for item in daemon.composition.desired}
-        told = {}
-        for line in lines:
-            if line.changes and line.key in desired and line.key.kind in resources:
-                identity = daemon.kinds[line.key.kind].identify(desired[line.key])
-                told[line.key] = await changes_since(daemon.arm, identity.id)
-    return Drift(lines, told, subject)
+    lines = tuple(line for line in await plan(daemon) if str(line.document) in names)
+    desired = {item.key: item for item in daemon.composition.desired}
+    told, found = {}, {}
+    for line in lines:
+        if line.changes and line.key in desired and line.key.kind in resources:
+            identity = daemon.kinds[line.key.kind].identify(desired[line.key])
+            told[line.key] = await changes_since(daemon.arm, identity.id)
+            version = resources[line.key.kind].listing.api_version
+            found[line.key] = await daemon.arm.get_json(identity.id, version) or {}
+    return Drift(lines, told, found, subject)
 
 
 def full_name(document: Loaded) -> str:

@@ -121,7 +121,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(old=VALUES, new=VALUES, block=st.booleans())
 def test_any_value_becomes_any_other_or_the_text_stays(old, new, block):
     """Whatever was there, the result is read as the new value, and what stands beside it is as it

@@ -1,0 +1,206 @@
+"""What a document must say for a resource to be as ARM shows it, one function for each field of
+`inverse`. Pure. None: the field is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reconciler.api import tags as our_tags
+from reconciler.api.engine_flags import owner_of
+
+Body = Mapping[str, Any]
+_SHELL = re.compile(r'cd (?P<folder>\S+) && exec "\$@"')
+_OWN_VARIABLES = ("MOORAGE_", "CONTAINER_APP_")
+
+
+class CannotSayError(Exception):
+    """No document comes to what is found; the message says what is missing."""
+
+
+def at(body: Any, *steps: str) -> Any:
+    """What is at the path; None where there is nothing."""
+    for step in steps:
+        body = body.get(step) if isinstance(body, Mapping) else None
+    return body
+
+
+def container(body: Body) -> Body:
+    """The container of the service: ours by its name, else the first."""
+    listed = at(body, "properties", "template", "containers") or [{}]
+    ours = (each for each in listed if each.get("name") in ("vllm", "app"))
+    chosen: Body = next(ours, listed[0])
+    return chosen
+
+
+def _scale(body: Body, name: str, default: int) -> int:
+    value = at(body, "properties", "template", "scale", name)
+    return default if value is None else int(value)
+
+
+def min_replicas(body: Body) -> int:
+    return _scale(body, "minReplicas", 0)
+
+
+def max_replicas(body: Body) -> int:
+    return _scale(body, "maxReplicas", 10)
+
+
+def cooldown(body: Body) -> int:
+    return _scale(body, "cooldownPeriod", 300)
+
+
+def _rules(body: Body) -> Sequence[Body]:
+    return at(body, "properties", "template", "scale", "rules") or ()
+
+
+def concurrency(body: Body) -> int:
+    for rule in _rules(body):
+        asked = at(rule, "http", "metadata", "concurrentRequests")
+        if rule.get("name") == "http" and str(asked).isdigit():
+            return int(asked)
+    raise CannotSayError("a service scales by its requests; there is no such rule any more")
+
+
+def schedules(body: Body) -> list[dict[str, Any]] | None:
+    """KEDA's cron rules that a document can say, in the order of their numbers."""
+    numbered = [rule for rule in _rules(body) if str(rule.get("name")).startswith("schedule-")]
+    numbered.sort(key=lambda rule: (len(str(rule["name"])), str(rule["name"])))
+    said = [_schedule(rule) for rule in numbered]
+    return said or None
+
+
+def _schedule(rule: Body) -> dict[str, Any]:
+    given = at(rule, "custom", "metadata") or {}
+    if at(rule, "custom", "type") != "cron" or not str(given.get("desiredReplicas")).isdigit():
+        raise CannotSayError(f"the rule {rule.get('name')} is no schedule")
+    schedule = {"start": given.get("start"), "end": given.get("end")}
+    minimum, zone = int(given["desiredReplicas"]), given.get("timezone")
+    return {
+        **schedule,
+        **({"minReplicas": minimum} if minimum != 1 else {}),
+        **({"timezone": zone} if zone not in (None, "UTC") else {}),
+    }
+
+
+def image(body: Body) -> Any:
+    return container(body).get("image")
+
+
+def cpu(body: Body) -> float | int | None:
+    value = at(container(body), "resources", "cpu")
+    if value is None:
+        return None
+    number = float(value)
+    return int(number) if number.is_integer() else number
+
+
+def memory(body: Body) -> Any:
+    return at(container(body), "resources", "memory")
+
+
+def variables(body: Body) -> list[dict[str, Any]]:
+    """The variables that are a document's to set."""
+    found = []
+    for each in container(body).get("env") or ():
+        name = str(each.get("name"))
+        if name.startswith(_OWN_VARIABLES) or name == "PYTHONPATH":
+            continue
+        if each.get("secretRef"):
+            raise CannotSayError(f"{name} comes from a secret of the container app")
+        found.append({"name": name, "value": str(each.get("value") or "")})
+    return found
+
+
+def flags(body: Body) -> dict[str, Any]:
+    """The flags of vLLM as `engine.args` has them, without those that Moorage sets."""
+    given: dict[str, list[str]] = {}
+    values: list[str] = []
+    for word in container(body).get("args") or ():
+        if word.startswith("--"):
+            name, has_value, value = word[2:].partition("=")
+            values = given.setdefault(name, [])
+            values += [value] if has_value else []
+        else:
+            values.append(word)
+    said: dict[str, Any] = {}
+    for name, words in given.items():
+        if owner_of(name):
+            continue
+        if not words:
+            said[name.removeprefix("no-")] = not name.startswith("no-")
+        else:
+            said[name] = _typed(words[0]) if len(words) == 1 else [_typed(w) for w in words]
+    return said
+
+
+def _typed(text: str) -> str | int | float:
+    """A number where the number is written like that again."""
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        return number if str(number) == text else text
+    return text
+
+
+def args(body: Body) -> list[str] | None:
+    return list(container(body).get("args") or ()) or None
+
+
+def command(body: Body) -> list[str]:
+    """What runs in the code's folder, without the shell that steps into it."""
+    whole = list(container(body).get("command") or ())
+    shell = _SHELL.fullmatch(whole[2]) if len(whole) > 4 else None
+    if whole[:2] != ["/bin/sh", "-c"] or shell is None:
+        raise CannotSayError(
+            "a command of spec.command runs in the code's folder, by a shell that steps into it"
+        )
+    return whole[4:]
+
+
+def _ingress(body: Body) -> Body:
+    return at(body, "properties", "configuration", "ingress") or {}
+
+
+def target_port(body: Body) -> int:
+    port = _ingress(body).get("targetPort")
+    if not port:
+        raise CannotSayError("a service has a port; there is none any more")
+    return int(port)
+
+
+def external(body: Body) -> bool:
+    if not _ingress(body):
+        raise CannotSayError("a service has an ingress; there is none any more")
+    return bool(_ingress(body).get("external"))
+
+
+def profile_name(body: Body) -> str:
+    return str(at(body, "properties", "workloadProfileName") or "Consumption")
+
+
+def grace(body: Body) -> int:
+    value = at(body, "properties", "template", "terminationGracePeriodSeconds")
+    return 30 if value is None else int(value)
+
+
+def profiles(body: Body) -> list[dict[str, Any]]:
+    fields = ("name", "workloadProfileType", "minimumCount", "maximumCount")
+    return [
+        {name: each[name] for name in fields if each.get(name) is not None}
+        for each in at(body, "properties", "workloadProfiles") or ()
+        if str(each.get("name")).lower() != "consumption"
+    ]
+
+
+def tags(body: Body) -> dict[str, str]:
+    """Those of the document, and not Moorage's own."""
+    return {
+        name: str(value)
+        for name, value in (body.get("tags") or {}).items()
+        if not name.lower().startswith(our_tags.PREFIX)
+    }

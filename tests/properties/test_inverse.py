@@ -1,0 +1,264 @@
+"""The composition and its inverse, on random documents: what a document comes to leads back to it,
+and what somebody altered leads to a document that asks for just that.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+from hypothesis import Phase, assume, given, settings
+from hypothesis import strategies as st
+
+from reconciler.api.digest import File, Tree
+from reconciler.api.kinds import Kind
+from reconciler.api.manifest import ManifestError, parse
+from reconciler.api.yaml_edit import EditError, edited, plain, with_value
+from reconciler.composition import compose
+from reconciler.composition.inverse import NoFieldError, accepted, decompose, field_of
+from reconciler.composition.world import World
+from reconciler.engine.arguments import by_flag
+from reconciler.engine.diff import diff
+from reconciler.kinds import rules_of
+from reconciler.kinds.app_body import whole
+
+FILE = Path("/nowhere/moorage.yaml")
+TREE = Tree("a" * 64, {"serving/__init__.py": File(1, "b" * 64, Path("x"))})
+WORLD = World("0" * 8 + "-0000-0000-0000-" + "0" * 12, "swedencentral", str, TREE)
+NAMES = st.sampled_from(["COLOUR", "MODE", "a.b", "X_1"])
+TEXT = st.text("aZ9 '\"#:\n{}é", max_size=6)
+WORDS = st.lists(st.sampled_from(["a", "--b", "c d", "9", "true", "it's"]), min_size=1, max_size=4)
+
+
+def maybe(**fields: Any) -> Any:
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+SCHEDULE = st.fixed_dictionaries(
+    {"start": st.sampled_from(["0 7 * * 1-5", "30 6 * * *"]), "end": st.just("0 19 * * *")},
+    optional={
+        "minReplicas": st.integers(1, 3),
+        "timezone": st.sampled_from(["UTC", "Europe/Oslo"]),
+    },
+)
+SCALE = maybe(
+    minReplicas=st.integers(0, 3),
+    maxReplicas=st.integers(3, 20),
+    concurrentRequests=st.integers(1, 200),
+    cooldownPeriod=st.integers(1, 4000),
+    schedules=st.lists(SCHEDULE, min_size=1, max_size=2),
+).filter(
+    lambda scale: "maxReplicas" in scale or not (scale.get("minReplicas") or "schedules" in scale)
+)
+ENV = st.lists(
+    st.fixed_dictionaries({"name": NAMES, "value": TEXT}), max_size=3, unique_by=lambda v: v["name"]
+).filter(bool)
+COMMON = {
+    "scale": SCALE,
+    "env": ENV,
+    "ingress": maybe(external=st.booleans()),
+    "terminationGracePeriodSeconds": st.integers(1, 600),
+    "workloadProfileName": st.sampled_from(["Consumption", "gpu", "big"]),
+}
+ARGS = maybe(
+    **{
+        "max-model-len": st.integers(1, 9999),
+        "dtype": st.sampled_from(["auto", "half"]),
+        "enforce-eager": st.booleans(),
+        "gpu-memory-utilization": st.sampled_from([0.5, 0.25]),
+        "safetensors-load-strategy": st.sampled_from(["lazy", "prefetch"]),
+        "middlewares": st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=2),
+    }
+)
+MODELS = st.fixed_dictionaries(
+    {"model": st.just({"source": "share://models/phi"})},
+    optional={**COMMON, "engine": st.fixed_dictionaries({"args": ARGS})},
+)
+CODES = st.fixed_dictionaries(
+    {
+        "code": st.just("share://code/web"),
+        "command": WORDS,
+        "targetPort": st.integers(1, 65535),
+    },
+    optional={**COMMON, "args": WORDS, "engine": st.just({"image": "docker.io/x/y:1"})},
+)
+PROFILES = st.lists(
+    st.sampled_from(
+        [
+            {"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"},
+            {
+                "name": "big",
+                "workloadProfileType": "D4",
+                "minimumCount": 0,
+                "maximumCount": 2,
+            },
+        ]
+    ),
+    min_size=2,
+    max_size=2,
+    unique_by=lambda profile: profile["name"],
+)
+ENVIRONMENTS = st.fixed_dictionaries(
+    {"workloadProfiles": PROFILES},
+    optional={
+        "tags": st.dictionaries(st.sampled_from(["team", "Cost Center"]), TEXT, min_size=1),
+        "logAnalytics": maybe(retentionInDays=st.integers(30, 730)),
+        "storage": maybe(
+            quotaGiB=st.integers(1, 4000), sku=st.sampled_from(["Standard_LRS", "Standard_GRS"])
+        ),
+    },
+)
+HEAD = {"apiVersion": "moorage.dev/v1alpha1"}
+
+
+def documents(environment: Any, service: Any) -> list[dict[str, Any]]:
+    spec = {"environment": "dev", **service}
+    return [
+        {**HEAD, "kind": "Environment", "metadata": {"name": "dev"}, "spec": environment},
+        {**HEAD, "kind": "InferenceService", "metadata": {"name": "phi"}, "spec": spec},
+    ]
+
+
+def text_of(written: list[dict[str, Any]]) -> str:
+    return "\n---\n".join(json.dumps(each, indent=1) for each in written)
+
+
+def bodies(text: str) -> dict[Kind, dict[str, Any]]:
+    """The resources that fields are of, as ARM shows what the documents come to."""
+    composed = compose(parse(FILE, text.encode()), WORLD)
+    found = {}
+    for item in composed.desired:
+        kind = next(each for each in Kind if each == item.key.kind)
+        if kind is Kind.APP:
+            found[kind] = whole(item.spec, "/subscriptions/0/env")
+            # The name of a revision tells 24 and 24.0 apart; ARM and the comparison do not.
+            del found[kind]["properties"]["template"]["revisionSuffix"]
+        elif kind in (Kind.WORKSPACE, Kind.STORAGE_ACCOUNT, Kind.SHARE, Kind.ENVIRONMENT):
+            found[kind] = dict(item.spec.body)
+    return copy.deepcopy(found)
+
+
+def of(service: Any) -> str:
+    return "model" if "model" in service else "code"
+
+
+@settings(max_examples=25, deadline=None, phases=[Phase.generate])
+@given(environment=ENVIRONMENTS, service=MODELS | CODES)
+def test_what_a_document_comes_to_leads_back_to_it(environment: Any, service: Any) -> None:
+    """With what the resources say in place of its own values it comes to the same, and each value
+    that it gives is found again.
+    """
+    written = documents(environment, service)
+    try:
+        made = bodies(text_of(written))
+    except ManifestError:
+        assume(False)
+    again = documents({}, {k: v for k, v in service.items() if k in ("model", "code")})
+    for kind, body in made.items():
+        number = 1 if kind is Kind.APP else 0
+        for steps, value in decompose(kind, body, of(service)).items():
+            again[number] = with_value(again[number], steps, value)
+            given_value: Any = written[number]
+            for step in steps:
+                given_value = given_value.get(step) if isinstance(given_value, dict) else None
+            if steps[-1] == "schedules" and given_value:
+                assert [each["start"] for each in given_value] == [each["start"] for each in value]
+            elif steps[-2:] == ("engine", "args"):
+                assert (given_value or {}).items() <= value.items()
+            elif given_value is not None:
+                assert given_value == value, steps
+    assert bodies(text_of(again)) == made
+
+
+def leaves(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = (
+        [*value.items()]
+        if isinstance(value, dict)
+        else [*enumerate(value)]
+        if isinstance(value, list) and any(isinstance(each, dict) for each in value)
+        else []
+    )
+    return [leaf for name, each in inner for leaf in leaves(each, (*at, name))] or [at]
+
+
+def altered(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, list):
+        return [*value, "--more", "x"]
+    return f"{value}9"
+
+
+@settings(max_examples=50, deadline=None, phases=[Phase.generate])
+@given(environment=ENVIRONMENTS, service=MODELS | CODES, data=st.data())
+def test_what_is_accepted_differs_no_more(environment: Any, service: Any, data: Any) -> None:
+    """Whatever field of whatever resource was altered: its document then asks for it as it is, or
+    says why it cannot.
+    """
+    text = text_of(documents(environment, service))
+    try:
+        made = bodies(text)
+    except ManifestError:
+        assume(False)
+    kind = data.draw(st.sampled_from(sorted(made, key=str)), label="kind")
+    found = copy.deepcopy(made[kind])
+    leaf = data.draw(st.sampled_from(leaves(found)), label="leaf")
+    inner = found
+    for step in leaf[:-1]:
+        inner = inner[step]
+    inner[leaf[-1]] = altered(inner[leaf[-1]])
+    number, rules = (1 if kind is Kind.APP else 0), rules_of(kind)
+    for change in [flag for each in diff(made[kind], found, rules) for flag in by_flag(each)]:
+        try:
+            field = field_of(kind, change.path, of(service))
+            steps, value = accepted(field, change.path, found, plain(text)[number])
+            new = edited(text, number, {steps: value})
+            after = bodies(new)[kind]
+        except (NoFieldError, EditError, ManifestError):
+            continue
+        rest = [flag for each in diff(after, found, rules) for flag in by_flag(each)]
+        assert change.path not in {each.path for each in rest}, (steps, value)
+
+
+def test_each_field_of_the_table_is_accepted_somewhere() -> None:
+    """The property above would hold for a table that refuses everything."""
+    service = {
+        "code": "share://code/web",
+        "command": ["a"],
+        "args": ["b"],
+        "targetPort": 80,
+        "engine": {"image": "docker.io/x/y:1"},
+        "resources": {"cpu": 0.5, "memory": "1Gi"},
+        "env": [{"name": "A", "value": "1"}],
+        "workloadProfileName": "Consumption",
+    }
+    text = text_of(documents({"tags": {"team": "red"}}, service))
+    app = bodies(text)[Kind.APP]
+    template = "properties.template"
+    said = {
+        f"{template}.containers[app].image": "spec.engine.image",
+        f"{template}.containers[app].resources.cpu": "spec.resources.cpu",
+        f"{template}.containers[app].resources.memory": "spec.resources.memory",
+        f"{template}.containers[app].env[A].value": "spec.env",
+        f"{template}.containers[app].args": "spec.args",
+        f"{template}.containers[app].command": "spec.command",
+        f"{template}.scale.minReplicas": "spec.scale.minReplicas",
+        f"{template}.scale.maxReplicas": "spec.scale.maxReplicas",
+        f"{template}.scale.cooldownPeriod": "spec.scale.cooldownPeriod",
+        f"{template}.scale.rules[http].http.metadata.concurrentRequests": (
+            "spec.scale.concurrentRequests"
+        ),
+        f"{template}.scale.rules[schedule-1]": "spec.scale.schedules",
+        f"{template}.terminationGracePeriodSeconds": "spec.terminationGracePeriodSeconds",
+        "properties.configuration.ingress.targetPort": "spec.targetPort",
+        "properties.configuration.ingress.external": "spec.ingress.external",
+        "properties.workloadProfileName": "spec.workloadProfileName",
+    }
+    for path, expected in said.items():
+        field = field_of(Kind.APP, path, "code")
+        steps, _ = accepted(field, path, app, plain(text)[1])
+        assert ".".join(steps) == expected
