@@ -12,11 +12,14 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
+from rich.text import Text
 
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.cli.console import Console
 from reconciler.cli.exits import Exit
+from reconciler.cli.layout import fit
 from reconciler.cli.ready import ready_block
+from reconciler.cli.rollout import Rollouts, arrivals, rollout_lines, rollouts_of
 from reconciler.engine.record import Phase
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ LOOK = 0.3  # seconds between looks at what no single pass shows
 TOLD = 20  # failures that are remembered
 CAUSE = 600  # characters of a line that are compared
 REPETITION = 60  # characters of a cause that are not printed again
+ROLLOUTS = 1.0  # seconds between looks at rollouts
+SHARE = 20.0  # a look at rollouts is made after this many times the seconds that the last one took
 EVERY = 30.0  # seconds between lines about the same wait, where no terminal can show a moving one
 
 
@@ -61,6 +66,8 @@ class Narrator:
         self._watching = False
         # When the first change was seen since everything last matched the documents.
         self._changed = 0.0
+        self._rollouts: Rollouts = {}
+        self._looked = 0.0
 
     def begin(self, daemon: Daemon) -> None:
         """Call it first: everything else asks the daemon."""
@@ -138,12 +145,35 @@ class Narrator:
             for name in told.keys() - refused.keys():
                 self._line(name, "is valid again", "")
             told = refused
+            self._follow_rollouts()
             code = self.daemon.controller.converged() if self._watching and self._changed else None
             if (
                 settled and code is not None
             ):  # twice in a row: nothing stands between a write and those who wait for it
                 self._arrived(code, refused=bool(refused))
             settled = code is not None
+
+    def _follow_rollouts(self) -> None:
+        """On a terminal the stages of what is under way, below the lines; in a pipe a line for each
+        stage that ends. A look takes at most a small part of the daemon's time.
+        """
+        began = time.monotonic()
+        if began < self._looked or self.daemon.controller.converged() is not None:
+            return
+        before = self._rollouts
+        self._rollouts = rollouts_of(
+            self.daemon.store, self.settings.target_title, self.daemon.controller.records()
+        )
+        ended = time.monotonic()
+        self._looked = ended + max(ROLLOUTS, SHARE * (ended - began))
+        if not self.console.is_terminal:
+            for name, text in arrivals(before, self._rollouts):
+                self._line(name, text, "")
+        elif self._rollouts:
+            width, height = self.console.width - 2, max(3, self.console.height // 2)
+            lines = [Text(line) for line in rollout_lines(self._rollouts, width)]
+            self._status.start()
+            self._status.update(Text("\n").join(fit(lines, height)))
 
     def watching(self) -> None:
         self._watching, self._changed = True, 0.0
@@ -201,7 +231,8 @@ class Narrator:
     def _waits(self, key: ObjectKey, message: str) -> None:
         if self.console.is_terminal:
             self._status.start()
-            self._status.update(f"{escape(str(key))}: {escape(message)}")
+            if not self._rollouts:  # which say it better
+                self._status.update(f"{escape(str(key))}: {escape(message)}")
             return
         now = time.monotonic()
         if self._said.get(key) != message:

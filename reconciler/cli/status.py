@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from reconciler.cli.console import Console
+    from reconciler.cli.rollout import Rollouts
 
 
 def status(
@@ -92,8 +93,22 @@ def _text(console: Console, target: Target, state_dir: StateDir) -> list[Text]:
     from reconciler.cli.layout import width_of
     from reconciler.cli.status_text import lines_of
 
+    width = width_of(console)
     value, subject = read(target, state_dir)
-    return lines_of(value, str(subject), width_of(console))
+    return lines_of(value, str(subject), width, rollouts(target, state_dir) if width else {})
+
+
+def rollouts(target: Target, state_dir: StateDir) -> Rollouts:
+    """What is under way, which a terminal shows; nothing where no daemon moves it."""
+    from reconciler.cli.rollout import rollouts_of
+
+    store, title, folder = open_store(target, state_dir)
+    if store is None:
+        return {}
+    try:
+        return rollouts_of(store, title) if daemon_facts(folder)["running"] else {}
+    finally:
+        store.close()
 
 
 def read(target: Target, state_dir: StateDir) -> tuple[dict[str, Any], Subject]:

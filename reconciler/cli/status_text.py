@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.ages import age_of, when
 from reconciler.cli.gateway_lines import gateway_lines
 from reconciler.cli.layout import Column, hang, table
+from reconciler.cli.rollout import Rollouts, rollout_lines
 from reconciler.cli.verdict import is_good, state, troubles, verdict
 
 if TYPE_CHECKING:
@@ -34,14 +36,21 @@ REPLICAS = (
 )
 
 
-def lines_of(value: Mapping[str, Any], heading: str, width: int | None) -> list[Text]:
+def lines_of(
+    value: Mapping[str, Any],
+    heading: str,
+    width: int | None,
+    rollouts: Rollouts = MappingProxyType({}),
+) -> list[Text]:
     """The status as lines; `heading` says whose it is, `width` is that of the terminal, or None for
-    a pipe.
+    a pipe. `rollouts` are under way; only a terminal shows them, because they change all the time.
     """
-    return list(_lines(value, heading, width))
+    return list(_lines(value, heading, width, rollouts))
 
 
-def _lines(value: Mapping[str, Any], heading: str, width: int | None) -> Iterator[Text]:
+def _lines(
+    value: Mapping[str, Any], heading: str, width: int | None, rollouts: Rollouts
+) -> Iterator[Text]:
     from rich.text import Text
 
     documents = value["documents"]
@@ -60,6 +69,9 @@ def _lines(value: Mapping[str, Any], heading: str, width: int | None) -> Iterato
         if trouble.remedy:
             yield from map(Text, hang("  what to do: ", trouble.remedy, width))
         yield from map(Text, hang("  more: ", f"moorage explain {trouble.reason}", width))
+    if rollouts and width:
+        yield Text("")
+        yield from map(Text, rollout_lines(rollouts, width))
     for document in documents:
         yield Text("")
         yield from _document(document, width)

@@ -33,6 +33,7 @@ from reconciler.engine.external import (
 from reconciler.kinds.connections import Connections
 
 AT_ONCE = 1.0  # seconds that a write may take before it goes on in the background
+PACE = 2.0  # seconds of an upload after which its pace says something
 FRESH = 2.0  # seconds for which services that share a folder share one look at it
 
 
@@ -60,6 +61,7 @@ class PublishedFolder:
         self.clock = clock
         self._uploads: dict[SharedFolder, asyncio.Task[publish.Published]] = {}
         self._progress: dict[SharedFolder, tuple[int, int]] = {}
+        self._began: dict[SharedFolder, tuple[float, int]] = {}
         self._stamps: dict[SharedFolder, Mapping[str, ShareStamp]] = {}
         self._damaged: dict[SharedFolder, tuple[str, ...]] = {}
         self._looks: dict[SharedFolder, tuple[float, asyncio.Task[Verification]]] = {}
@@ -198,10 +200,13 @@ class PublishedFolder:
             return None
         if task.done():
             self._uploads.pop(place)
+            self._began.pop(place, None)
             task.result()
             return None
         done, total = self._progress.get(place, (0, 0))
-        message = f"{size_text(done)} of {size_text(total)} uploaded"
+        message = (
+            f"{size_text(done)} of {size_text(total)} uploaded{self._pace(place, done, total)}"
+        )
         mark = Mark(ConditionType.PUBLISHED, Status.FALSE, Reason.PUBLISHING, message)
         return Observation(
             exists=False,
@@ -211,6 +216,15 @@ class PublishedFolder:
             marks=(mark,),
             poll_after=0.5,
         )
+
+    def _pace(self, place: SharedFolder, done: int, total: int) -> str:
+        """How fast it goes and how long it still takes, once that can be told."""
+        began, before = self._began.setdefault(place, (self.clock(), done))
+        took = self.clock() - began
+        if took < PACE or done <= before:
+            return ""
+        rate = (done - before) / took
+        return f", {size_text(int(rate))}/s, about {(total - done) / rate:.0f} s left"
 
     async def _look(self, place: SharedFolder, tree: Tree) -> Verification:
         """What is there, compared with `tree`. A base model or the runtime that a hundred services
