@@ -5,6 +5,7 @@ do not (terminal.py).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import IO, Any, cast
 
 import rich.console
 from rich.segment import Segment
@@ -20,3 +21,17 @@ class Console(rich.console.Console):
             segment if segment.control else Segment(clean(segment.text), segment.style)
             for segment in buffer
         )
+
+    @property
+    def file(self) -> IO[str]:
+        """The stream itself. Rich's `Live` puts a stream of its own before the one that cleans, and
+        unwraps only one of the two; what Rich writes would then be cleaned of its own sequences.
+        """
+        stream: Any = super().file
+        while (inner := getattr(stream, "rich_proxied_file", None)) is not None:
+            stream = inner
+        return cast("IO[str]", stream)
+
+    @file.setter
+    def file(self, stream: IO[str]) -> None:
+        self._file = stream

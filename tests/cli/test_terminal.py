@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.live import Live
+from rich.text import Text
 
 from reconciler.cli import app, terminal
 from reconciler.cli.console import Console
@@ -71,3 +73,25 @@ def test_no_command_goes_around_the_guard(file):
     if file.name != "console.py":
         assert "rich.console import Console" not in text
     assert not re.search(r"stdout\.buffer|stderr\.buffer|os\.write\(1|__stdout__", text)
+
+
+@pytest.mark.parametrize("screen", [False, True])
+def test_what_moves_on_a_terminal_is_drawn_and_not_spelt_out(monkeypatch, screen):
+    """Rich's `Live` stands before the guarded stream: its own sequences move the cursor, those in
+    texts do nothing, also in what is printed meanwhile.
+    """
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", stream)
+    with guarded():
+        console = Console(force_terminal=True, width=80, height=10)
+        with Live(Text("one"), console=console, auto_refresh=False, screen=screen) as live:
+            live.update(Text(f"two\n{HOSTILE}"), refresh=True)
+            live.update(Text("three"), refresh=True)
+            print(HOSTILE)
+    written = stream.getvalue()
+    before, _, _ = written.partition("two")
+    assert r"\x1b" not in before
+    assert "\x1b[2K" in written or screen
+    assert "\x1b]0;title" not in written
+    assert "\x1b[2J" not in written.replace("\x1b[?1049h\x1b[H", "")
