@@ -17,7 +17,7 @@ from rich.text import Text
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.cli.console import Console
 from reconciler.cli.exits import Exit
-from reconciler.cli.layout import fit
+from reconciler.cli.layout import fit, hang, width_of
 from reconciler.cli.ready import ready_block
 from reconciler.cli.rollout import Rollouts, arrivals, rollout_lines, rollouts_of
 from reconciler.engine.record import Phase
@@ -184,18 +184,18 @@ class Narrator:
     def end(self, *, once: bool, code: int) -> None:
         self._status.stop()
         if code == Exit.INTERRUPTED:
-            self.console.print(
-                "\ninterrupted. Azure finishes the operations it has begun; `moorage up` continues"
+            self._say(
+                "interrupted. Azure finishes the operations it has begun; `moorage up` continues"
                 " from there."
             )
         elif code == Exit.TIMED_OUT:
-            self.console.print(
-                "\nthe time is over and not everything matches the documents; `moorage status`"
+            self._say(
+                "the time is over and not everything matches the documents; `moorage status`"
                 " shows what is missing"
             )
         elif not once:
-            self.console.print(
-                "\nstopped watching. What is deployed keeps running; `moorage down` removes it."
+            self._say(
+                "stopped watching. What is deployed keeps running; `moorage down` removes it."
             )
 
     def _refused(self) -> dict[str, str]:
@@ -243,6 +243,11 @@ class Narrator:
             self._last[key] = now
             self._line(key, f"{message} ({now - self._since[key]:.0f} s)", "")
 
+    def _say(self, text: str) -> None:
+        self.console.print()
+        for line in hang("", text, width_of(self.console)):
+            self.console.print(line, markup=False)
+
     def _news(self, key: ObjectKey, message: str, style: str) -> None:
         if self._said.get(key) != message:
             self._said[key] = message
@@ -253,7 +258,9 @@ class Narrator:
         shown = without_repetition(message, self._told)
         if style == "red":
             self._told.append(message[:CAUSE])
-        text = escape(shown)
-        self.console.print(
-            f"{clock}  {escape(str(key))}  {f'[{style}]{text}[/]' if style else text}"
-        )
+        head, plain = f"{clock}  ", len(f"{clock}  {key}  ")
+        for line in hang(head, f"{key}  {shown}", width_of(self.console)):
+            text = Text(line)
+            text.stylize(style, plain)
+            plain = 0  # further lines are of the message alone
+            self.console.print(text)

@@ -1,9 +1,13 @@
 """What `up` prints for a person: a cause is told once."""
 
+import re
+from types import SimpleNamespace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.cli.narrator import REPETITION, without_repetition
+from reconciler.cli.console import Console
+from reconciler.cli.narrator import REPETITION, Narrator, without_repetition
 
 CAUSE = "revision web--r3: Container crashing: app. app's last output: no module named fancy"
 FAILED = f"RevisionFailed: {CAUSE}. web--r2 still serves"
@@ -29,3 +33,17 @@ def test_a_short_line_is_never_cut(message, told):
 def test_the_same_line_is_short_the_second_time(message):
     """Whatever it says."""
     assert len(without_repetition(message, [message])) <= len("(as above)") + 1
+
+
+def test_lines_break_between_words_on_a_narrow_terminal(capsys):
+    """A long line of `up` is broken at 60 columns, and a name is never cut."""
+    stage = SimpleNamespace(target_title="local Azure")
+    narrator = Narrator(stage, quiet=False)
+    narrator.console = Console(highlight=False, soft_wrap=True, force_terminal=True, width=60)
+    name = "PublishedFolder/web/code/web/f46d56637f2d"
+    narrator._line(name, f"publish code/web/f46d56637f2d: 2 files, 29 MiB, {CAUSE}", "red")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert len(lines) > 2
+    assert all(len(line) <= 60 for line in lines)
+    assert name in lines[0] + lines[1]
+    assert all(line.startswith(" " * 10) for line in lines[1:])
