@@ -80,11 +80,14 @@ class StorageOutputs(ResourceOutputs):
 
 @dataclass(frozen=True)
 class FolderOutputs(Outputs):
-    """A folder on the share; of one that the user put there the number of `files`."""
+    """A folder on the share; of one that the user put there the number of `files`. Of a published
+    one `bytes_per_second` is how fast its last upload of some length was.
+    """
 
     path: str = ""
     digest: OptionalText = None
     files: OptionalCount = None
+    bytes_per_second: OptionalCount = None
 
 
 @dataclass(frozen=True)

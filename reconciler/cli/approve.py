@@ -110,8 +110,7 @@ def _show(found: Sequence[Waiting], subject: Subject) -> None:
         if each.manual:
             print(f"~ {each.document}: changes of generation {each.generation}")
             for record in each.changes:
-                if record.asks or not record.exists:
-                    _show_changes(record)
+                _show_changes(record)
 
 
 def _agree(*, yes: bool, as_json: bool) -> None:
@@ -140,6 +139,9 @@ def _show_changes(record: ObjectRecord) -> None:
 
     if not record.exists:
         print(f"  + {record.key}")
+        return
+    if not record.asks:  # it was not looked at, because what it stands on waits too
+        print(f"  ? {record.key}   {record.message}; `moorage plan` shows its changes")
         return
     gravest = max((each.impact for each in record.asks), key=lambda impact: impact.severity)
     print(f"  ~ {record.key}   {gravest}")

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.plan_view import as_value
+from reconciler.cli.plan_view import as_value, loaded_value
 from reconciler.cli.subject import Subject
 
 if TYPE_CHECKING:
+    from reconciler.api.outputs import ReplicaRow
     from reconciler.daemon import Daemon
     from reconciler.engine.external import DocumentRef, ObjectKey
     from reconciler.engine.plan import PlanLine
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Foreseen:
     """A plan, what each document that must be approved comes to, the key of the set's state, and
-    what container apps will cost. `subject` is the set that was planned.
+    what container apps will cost. `subject` is the set that was planned, `loaded` has the replicas
+    that follow each catalogue.
     """
 
     lines: tuple[PlanLine, ...]
@@ -32,6 +34,7 @@ class Foreseen:
     key: str
     prices: Mapping[ObjectKey, Price]
     subject: Subject
+    loaded: Mapping[ObjectKey, tuple[ReplicaRow, ...]]
 
     @property
     def costs(self) -> list[str]:
@@ -54,6 +57,7 @@ class Foreseen:
                 **as_value(line),
                 "version": self.versions.get(line.document),
                 "price": asdict(self.prices[line.key]) if line.key in self.prices else None,
+                "loaded": loaded_value(self.loaded[line.key]) if line.key in self.loaded else None,
             }
             for line in self.lines
         ]
@@ -100,13 +104,14 @@ async def foresee(
     """The plan, on a copy of the daemon's state, so that planning changes nothing. With `keep`
     documents without an identity are given one, because the next plan is to be the same.
     """
+    from reconciler.kinds.foreseen import loaded_by, with_rates
     from reconciler.kinds.prices import BUILT_IN, hourly
     from reconciler.single_run import plan
     from reconciler.sources.policy import version_of
 
     async with planning(settings, files, keep=keep) as (daemon, subject):
-        lines = await plan(daemon)
+        lines = with_rates(await plan(daemon), daemon.controller.records())
         found = {line.document: version_of(daemon.store, line.document) for line in lines}
         versions = {ref: version for ref, version in found.items() if version}
         costs = hourly(daemon.composition.desired, prices or BUILT_IN)
-        return Foreseen(lines, versions, daemon.store.target, costs, subject)
+        return Foreseen(lines, versions, daemon.store.target, costs, subject, loaded_by(lines))

@@ -59,7 +59,7 @@ def plan(
     if as_json:
         print_value("Plan", foreseen.as_value(), foreseen.subject)
     else:
-        show(foreseen.lines, foreseen.subject)
+        show(foreseen.lines, foreseen.subject, foreseen.loaded)
         for cost in foreseen.costs:
             print(cost)
     if any(line.action == "refuse" for line in foreseen.lines):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reconciler.api.outputs import ReplicaRow
     from reconciler.cli.subject import Subject
-    from reconciler.engine.external import Change, Transfer
+    from reconciler.engine.external import Change, ObjectKey, Transfer
     from reconciler.engine.plan import PlanLine
 
 GLYPHS = {
@@ -66,7 +67,21 @@ def _fields(line: PlanLine) -> list[Change]:
     return [each for change in line.changes for each in by_flag(change)]
 
 
-def _transfer_value(transfer: Transfer | None) -> dict[str, int] | None:
+def loaded_value(replicas: Sequence[ReplicaRow]) -> list[dict[str, Any]]:
+    """What each replica serves, as JSON."""
+    return [
+        {
+            "replica": replica.name,
+            "adapters": [
+                {"name": each.name, "digest": each.digest, "state": each.state}
+                for each in replica.adapters
+            ],
+        }
+        for replica in replicas
+    ]
+
+
+def _transfer_value(transfer: Transfer | None) -> dict[str, int | bool | None] | None:
     if transfer is None:
         return None
     return {
@@ -74,11 +89,19 @@ def _transfer_value(transfer: Transfer | None) -> dict[str, int] | None:
         "changed": transfer.changed,
         "removed": transfer.removed,
         "bytes": transfer.size,
+        "seconds": transfer.seconds,
+        "measured": transfer.measured,
     }
 
 
-def show(lines: Sequence[PlanLine], subject: Subject) -> None:
-    """Print the plan for a person: a glyph, the object, its fields; and what it comes to."""
+def show(
+    lines: Sequence[PlanLine],
+    subject: Subject,
+    loaded: Mapping[ObjectKey, Sequence[ReplicaRow]] | None = None,
+) -> None:
+    """Print the plan for a person: a glyph, the object, its fields, what the replicas have `loaded`
+    of a catalogue that changes; and what it comes to.
+    """
     from rich.text import Text
 
     from reconciler.cli.console import Console
@@ -91,6 +114,8 @@ def show(lines: Sequence[PlanLine], subject: Subject) -> None:
         console.print(text.append(f"   {note}" if note else "", style="default"))
         for change in _fields(line):
             console.print(Text(f"      {change}"), soft_wrap=True)
+        for replica in (loaded or {}).get(line.key, ()):
+            console.print(Text(f"      {_loaded(replica)}"), soft_wrap=True)
     counts = {action: sum(line.action == action for line in lines) for action in GLYPHS}
     summary = ", ".join(
         f"{count} refused" if action == "refuse" else f"{count} to {action}"
@@ -130,4 +155,25 @@ def _sent(transfer: Transfer | None) -> str:
 
     counts = {"added": transfer.added, "changed": transfer.changed, "removed": transfer.removed}
     files = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing new"
-    return f"files: {files}; {size_text(transfer.size)} to upload"
+    if not transfer.size:
+        return f"files: {files}; nothing to upload"
+    took = "" if transfer.seconds is None else f", {_seconds(transfer)}"
+    return f"files: {files}; {size_text(transfer.size)} to upload{took}"
+
+
+def _seconds(transfer: Transfer) -> str:
+    """How long an upload should take, and how that is known."""
+    from reconciler.kinds.published_folder import size_text
+
+    known = "as fast as before" if transfer.measured else "assumed"
+    return f"about {transfer.seconds} s ({size_text(transfer.rate)}/s, {known})"
+
+
+def _loaded(replica: ReplicaRow) -> str:
+    """What a replica serves, in a line: `web-x has support 1a2b3c4d, sales (Loading)`."""
+    parts = [
+        f"{each.name} {(each.digest or '')[:8]}".strip()
+        + ("" if each.state == "Loaded" else f" ({each.state})")
+        for each in replica.adapters
+    ]
+    return f"{replica.name} has {', '.join(parts) or 'no adapter'}"

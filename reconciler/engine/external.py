@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from math import ceil
 from typing import Any, Generic, NamedTuple, Protocol, cast, runtime_checkable
 
 from typing_extensions import TypeVar  # with defaults, which Python 3.11 does not have
@@ -204,14 +205,21 @@ class LastWrite(NamedTuple):
 
 @dataclass(frozen=True)
 class Transfer:
-    """What publishing a folder would send: files by what they are to the version before, and
-    bytes.
+    """What publishing a folder would send: files by what they are to the version before, and bytes.
+    `rate` is in bytes per second, and `measured` says that earlier uploads were that fast.
     """
 
     added: int
     changed: int
     removed: int
     size: int
+    rate: int = 0
+    measured: bool = False
+
+    @property
+    def seconds(self) -> int | None:
+        """How long it should take; None where nobody knows a rate."""
+        return ceil(self.size / self.rate) if self.rate else None
 
 
 @runtime_checkable

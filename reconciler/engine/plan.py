@@ -7,7 +7,7 @@ dependence.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from typing import Literal
 
@@ -47,7 +47,7 @@ RELEASED = "stays: it was there before any document asked for it"
 class PlanLine:
     """One object's future; with `refuse` a document's, for which nothing is done. `effect` says in
     words what the action means, `problem` why it will not happen by itself, `transfer` what is sent
-    to the share, `last_write` who wrote to the object before.
+    to the share, `last_write` who wrote to the object before, `outputs` what the look told of it.
     """
 
     key: ObjectKey
@@ -58,6 +58,7 @@ class PlanLine:
     problem: str = ""
     transfer: Transfer | None = None
     last_write: LastWrite | None = None
+    outputs: Outputs | None = field(default=None, compare=False)
 
     @property
     def waits(self) -> bool:
@@ -141,7 +142,11 @@ async def _line(ledger: Ledger, kind: External, desired: Desired, facts: _Facts)
     except ReconcileError as error:
         return _of(desired, "wait", problem=str(error))
     facts.see(desired, observed)
-    line = replace(_judge(ledger, desired, observed), last_write=observed.last_write)
+    line = replace(
+        _judge(ledger, desired, observed),
+        last_write=observed.last_write,
+        outputs=observed.outputs,
+    )
     if desired.policy.watches and line.action not in ("no-op", "wait"):
         told = why_watched(desired)
         if desired.policy is Policy.PAUSED:

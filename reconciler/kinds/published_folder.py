@@ -34,6 +34,7 @@ from reconciler.kinds.connections import Connections
 
 AT_ONCE = 1.0  # seconds that a write may take before it goes on in the background
 PACE = 2.0  # seconds of an upload after which its pace says something
+TELLING = 2**20  # bytes that must be sent before an upload says how fast the next one will be
 FRESH = 2.0  # seconds for which services that share a folder share one look at it
 
 
@@ -65,6 +66,7 @@ class PublishedFolder:
         self._stamps: dict[SharedFolder, Mapping[str, ShareStamp]] = {}
         self._damaged: dict[SharedFolder, tuple[str, ...]] = {}
         self._looks: dict[SharedFolder, tuple[float, asyncio.Task[Verification]]] = {}
+        self._rates: dict[SharedFolder, int] = {}  # bytes per second of the last upload
 
     def identify(self, desired: Desired[FolderSpec]) -> Identity:
         return self.shares.identify(desired.key, desired.spec.share, desired.spec.prefix)
@@ -84,6 +86,8 @@ class PublishedFolder:
         self._damaged[place] = changed
         if not changed and not seen.missing:
             self._stamps[place] = seen.stamps
+        last = facts.last(desired.key, FolderOutputs)
+        rate = self._rates.get(place) or (last.bytes_per_second if last else None)
         changes = [Change(f"files[{path}]", None, "present", "upload") for path in seen.missing]
         changes += [
             Change(f"files[{path}]", "changed behind our back", "as published", "upload")
@@ -93,7 +97,7 @@ class PublishedFolder:
             exists=True,
             ready=not changes,
             changes=tuple(changes),
-            outputs=FolderOutputs(spec.prefix, spec.digest),
+            outputs=FolderOutputs(spec.prefix, spec.digest, bytes_per_second=rate),
             marks=(
                 Mark(
                     ConditionType.PUBLISHED,
@@ -185,10 +189,12 @@ class PublishedFolder:
         def progress(done: int, total: int) -> None:
             self._progress[place] = (done, total)
 
-        share = self.shares.open(place.share)
+        share, began = self.shares.open(place.share), self.clock()
         published = await publish.publish(
             share, _local(tree), place.prefix, place.digest, again=again, progress=progress
         )
+        if published.sent >= TELLING:
+            self._rates[place] = max(1, int(published.sent / max(self.clock() - began, 0.001)))
         self._stamps[place] = published.stamps
         self._looks.pop(place, None)
         return published
@@ -260,7 +266,7 @@ class PublishedFolder:
     def _forget(self) -> None:
         """Drop what is known of folders that no document names any more."""
         for place in [place for place in self._looks if not self.shares.rounds.knows(place)]:
-            for known in (self._looks, self._stamps, self._damaged, self._progress):
+            for known in (self._looks, self._stamps, self._damaged, self._progress, self._rates):
                 known.pop(place, None)
 
     async def _foreign(self, spec: FolderSpec) -> Observation:

@@ -5,12 +5,26 @@ from pathlib import Path
 import pytest
 
 from reconciler.api.kinds import Kind
-from reconciler.cli.plan_view import as_value, show
+from reconciler.api.outputs import AppOutputs, ReplicaRow
+from reconciler.cli.plan_view import as_value, loaded_value, show
 from reconciler.cli.subject import Subject
 from reconciler.engine.external import Change, DocumentRef, Impact, ObjectKey, Transfer
 from reconciler.engine.plan import PlanLine
+from reconciler.engine.record import ObjectRecord
+from reconciler.kinds.foreseen import ASSUMED, loaded_by, with_rates
+from serving.catalogue import AdapterReport
 
 DOCUMENT = DocumentRef("InferenceService", "web")
+REPLICA = ReplicaRow(
+    "web-1",
+    "web--r1",
+    ready=True,
+    restarts=0,
+    adapters=(
+        AdapterReport(name="a", digest="1" * 64, desired="1" * 64, state="Loaded"),
+        AdapterReport(name="b", digest=None, desired="2" * 64, state="Loading"),
+    ),
+)
 ARGS = "properties.template.containers[app].args"
 
 
@@ -67,7 +81,9 @@ def test_a_person_reads_flags_files_and_classes(capsys):
     """Command lines flag by flag, what is uploaded, and what the change does."""
     show(
         [
-            line(Kind.FOLDER, "create", transfer=Transfer(1, 2, 0, 3 * 2**20)),
+            line(Kind.FOLDER, "create", transfer=Transfer(1, 2, 0, 3 * 2**20, 2**20)),
+            line(Kind.FOLDER, "create", transfer=Transfer(0, 0, 1, 0, 2**20, measured=True)),
+            line(Kind.CATALOGUE, "update", Change("adapters[a]", "1", "2", "hot")),
             line(
                 Kind.APP,
                 "update",
@@ -78,12 +94,51 @@ def test_a_person_reads_flags_files_and_classes(capsys):
             line(Kind.WORKSPACE, "no-op"),
         ],
         Subject("local Azure", None, [Path("moorage.yaml")]),
+        {ObjectKey(Kind.CATALOGUE, "web"): (REPLICA,)},
     )
     assert capsys.readouterr().out.splitlines() == [
         "target: local Azure   documents: moorage.yaml (not run yet)",
-        "+ PublishedFolder/web   files: 1 added, 2 changed; 3 MiB to upload",
+        "+ PublishedFolder/web   files: 1 added, 2 changed; 3 MiB to upload, about 3 s (1",
+        "MiB/s, assumed)",
+        "+ PublishedFolder/web   files: 1 removed; nothing to upload",
+        "~ AdapterCatalogue/web   hot",
+        "      adapters[a]: 1 -> 2",
+        "      web-1 has a 11111111, b (Loading)",
         "~ ContainerApp/web   new revision",
         f"      {ARGS}[--port]: 80 -> 81",
         "- FileShare/web   data loss; waits for approval",
-        "1 to create, 1 to update, 1 to delete",
+        "2 to create, 2 to update, 1 to delete",
     ]
+
+
+@pytest.mark.parametrize(
+    ("rates", "seconds", "measured", "reason"),
+    [
+        ([], 4, False, "nothing was uploaded yet"),
+        ([ASSUMED * 4], 1, True, "as the last upload"),
+        ([ASSUMED, ASSUMED * 2, ASSUMED * 40], 2, True, "the median: one fast share is no rule"),
+    ],
+)
+def test_a_plan_says_how_long_an_upload_takes(rates, seconds, measured, reason):
+    """By the uploads before it, else by a rate that is called assumed."""
+    planned = line(Kind.FOLDER, "create", transfer=Transfer(1, 0, 0, ASSUMED * 4))
+    records = [
+        ObjectRecord(ObjectKey(Kind.FOLDER, str(rate)), DOCUMENT, outputs={"bytesPerSecond": rate})
+        for rate in (*rates, None)
+    ]
+    found = as_value(with_rates([planned], records)[0])["transfer"]
+    assert (found["seconds"], found["measured"]) == (seconds, measured), reason
+    assert as_value(planned)["transfer"]["seconds"] is None
+
+
+def test_the_replicas_of_a_service_follow_its_catalogue():
+    """What they report belongs to the catalogue's line; a service without a replica has none."""
+    app = line(Kind.APP, "no-op", outputs=AppOutputs("id", replicas=(REPLICA,)))
+    catalogue = line(Kind.CATALOGUE, "update")
+    assert loaded_by([catalogue, app]) == {catalogue.key: (REPLICA,)}
+    assert loaded_by([catalogue, line(Kind.APP, "create")]) == {catalogue.key: ()}
+    assert loaded_value((REPLICA,))[0]["adapters"][1] == {
+        "name": "b",
+        "digest": None,
+        "state": "Loading",
+    }

@@ -10,9 +10,10 @@ from reconciler.api.digest import digest_tree
 from reconciler.api.resources import FolderSpec, ShareRef
 from reconciler.arm import files
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Transfer
-from reconciler.kinds.published_folder import PublishedFolder
+from reconciler.kinds.published_folder import TELLING, PublishedFolder
 from reconciler.kinds.rounds import AT_ONCE, Rounds
 from tests.arm.conftest import finished, live, local_azure, share  # noqa: F401 - fixtures
+from tests.kinds.known import Known
 
 PREFIX = "models/base/abc"
 
@@ -57,11 +58,11 @@ def wanted(folder, service):
 
 async def pass_over(kind, desired):
     """What the loop does with one key: look, and write if need be; the changes that were found."""
-    seen = await kind.observe(desired, None)
+    seen = await kind.observe(desired, Known())
     if not seen.exists and not seen.busy:
-        await kind.create(desired, None)
+        await kind.create(desired, Known())
     elif seen.changes:
-        await kind.update(desired, seen, None)
+        await kind.update(desired, seen, Known())
     return seen.changes
 
 
@@ -142,3 +143,28 @@ async def test_folders_that_rest_cost_a_constant_number_of_calls(kind, folder):
         kind.time.now += 60.0
         found += [await pass_over(kind, each) for each in many]
     assert sum(bool(each) for each in found) == 1
+
+
+async def test_an_upload_of_some_length_tells_how_fast_the_next_one_will_be(kind, folder):
+    """For this process and, by the outputs that are stored, for those after it."""
+    (folder / "weights").write_bytes(b"w" * 2 * TELLING)
+    one, facts = wanted(folder, "phi"), Known()
+    opened, share = kind.shares.open, kind.shares.opened
+
+    def slow(_):  # two seconds go by while it is sent
+        kind.time.now += 2.0
+        return share
+
+    await kind.observe(one, facts)
+    kind.shares.open = slow
+    began = kind.time.now
+    await kind.create(one, facts)
+    kind.shares.open = opened
+    kind.time.now += 60.0
+    seen = await kind.observe(one, facts)
+    assert began < kind.time.now
+    assert seen.outputs.bytes_per_second > 0
+    facts.seen[one.key] = seen.outputs
+    kind._rates.clear()
+    kind.time.now += 60.0
+    assert (await kind.observe(one, facts)).outputs == seen.outputs
