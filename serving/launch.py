@@ -58,6 +58,7 @@ class Launch:
     ) -> None:
         self._server = server
         grace = float(environment.get("MOORAGE_GRACE_SECONDS") or GRACE)
+        # What is left of Azure's grace period once vLLM gets its own time to stop.
         self._drain_time = max(1.0, grace - _STOP - 2.0)
         gpu = has_gpu()
         self._arguments = [
@@ -180,6 +181,7 @@ class Launch:
 
     def _report(self, message: str = "", *, ended: bool = False) -> None:
         state, silent = self._state, bool(self._state) and time.monotonic() - self._heard > SILENCE
+        # A vLLM that says nothing any more may hang, and its last word must not stand as ready.
         gone = ended or silent or self._stop.is_set()
         if state.get("ready") and self._ready_at is None:
             self._ready_at = datetime.now(UTC)

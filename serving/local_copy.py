@@ -106,6 +106,7 @@ def _manifest(source: Path, version: AdapterVersion) -> Mapping[str, tuple[int, 
             str(path): (int(size), str(sha256))
             for path, (size, sha256) in manifest["files"].items()
         }
+    # Written last, so without it the upload still runs. That passes; a damaged one does not.
     except FileNotFoundError:
         raise AdapterError(
             AdapterReason.NOT_PUBLISHED, f"{version.path} is not complete on the share yet"

@@ -48,6 +48,7 @@ class Shape:
         """
         piece, at = self._carry + piece, 0
         self._carry = b""
+        # A slice may end within a string, whose brackets and quotes are no structure.
         if self.inside:
             string = _STRING.match(piece)
             assert string is not None

@@ -38,6 +38,7 @@ class CatalogueWatch:
             return self.current
         self.problem = "" if names or self.current else "there is no catalogue yet"
         for name in names:
+            # Never back: a share's stale listing shows older ones again.
             if name <= current:
                 break
             catalogue = self._valid(name)

@@ -66,6 +66,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
             raise WeightsError(pointer_fault(path.name))
         if size < 8 or length > size - 8:
             raise WeightsError(f"{path.name} is truncated or not a safetensors file")
+        # Before it is read, because the length is whatever the file says.
         if length > HEADER_LIMIT:
             raise WeightsError(f"the header of {path.name} is larger than {HEADER_LIMIT >> 20} MiB")
         file.seek(8)
