@@ -11,6 +11,7 @@ from reconciler.arm import apps
 from reconciler.arm.clients import Arm
 from reconciler.kinds import app_body
 from reconciler.kinds.hold import Hold
+from reconciler.kinds.replicas import Seen
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ async def aim_at(arm: Arm, wanted: ContainerAppSpec, hold: Hold | None) -> Aim:
         return Aim(wanted, hold, None)
     serving = await _instead(arm, wanted, hold)
     return Aim(serving, hold, hold) if serving else Aim(wanted, None, None)
+
+
+def ordered(spec: ContainerAppSpec, seen: Seen) -> str:
+    """The revision that a person wants instead of the document's, if Azure still has it."""
+    kept = (each.name for each in seen.revisions if each.name != spec.revision)
+    return spec.instead if spec.instead in kept else ""
 
 
 async def _instead(arm: Arm, wanted: ContainerAppSpec, hold: Hold) -> ContainerAppSpec | None:

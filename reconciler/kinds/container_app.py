@@ -41,7 +41,7 @@ from reconciler.kinds import (
     rollout,
     template_rules,
 )
-from reconciler.kinds.aim import Aim, aim_at
+from reconciler.kinds.aim import Aim, aim_at, ordered
 from reconciler.kinds.app_write import AppWrite
 from reconciler.kinds.arm_resource import SETTLED, ArmResource, last_write
 from reconciler.kinds.connections import Connections
@@ -87,6 +87,18 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         # Azure shows the old revision as the newest until the write has ended.
         if (state := self.state(found)) not in SETTLED:
             return _busy(state, before, origin)
+        return await self._followed(desired, facts, found, origin, differences)
+
+    async def _followed(
+        self,
+        desired: Desired[ContainerAppSpec],
+        facts: Facts,
+        found: Mapping[str, Any],
+        origin: Origin,
+        differences: tuple[Change, ...],
+    ) -> Observation[AppWrite]:
+        """An app that stands still: where its rollout is, and what to write next."""
+        spec, before = desired.spec, facts.last(desired.key, AppOutputs)
         hold = Hold.on(found) if origin is not Origin.FOREIGN else None
         aim = await aim_at(self.arm, spec, hold)
         # What belongs to the refused version must not reach the one that serves.
@@ -147,7 +159,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         """
         weight = app_write.weights_of(found).get(aim.spec.revision, 0)
         verdict = await self.trials.judge(seen, boot, found, weight)
-        if not aim.held and (instead := _ordered(wanted, seen)):
+        if not aim.held and (instead := ordered(wanted, seen)):
             return Verdict(failed=BY_PERSON, instead=instead)
         if not verdict.failed:
             return verdict
@@ -384,9 +396,3 @@ def _busy(state: str, before: AppOutputs | None, origin: Origin) -> Observation[
         outputs=before,
         origin=origin,
     )
-
-
-def _ordered(spec: ContainerAppSpec, seen: Seen) -> str:
-    """The revision that a person wants instead of the document's, if Azure still has it."""
-    kept = (each.name for each in seen.revisions if each.name != spec.revision)
-    return spec.instead if spec.instead in kept else ""
