@@ -103,6 +103,7 @@ class Pages:
             view,
             document=document,
             stages=stages(self._store, view, document),
+            effects=self._effects(view, document),
             snippets=snippets_of(view, document),
             events=view.events_of(document.ref, 50),
         )

@@ -50,18 +50,18 @@ def spending_of(app: AppOutputs, price: ReplicaPrice | None) -> Spending:
 
 
 def total(all_of_it: list[Spending]) -> str:
-    """The price of an hour of all services together; each currency by itself, and what no table
-    knows is said.
+    """The price of an hour of all services together, each currency by itself; `at least` where no
+    table knows the price of some.
     """
     sums: dict[str, float] = {}
-    unknown = 0
+    known = True
     for each in all_of_it:
         if each.price is None:
-            unknown += each.replicas
+            known = False
         else:
             amount = each.replicas * each.price.amount
             sums[each.price.currency] = sums.get(each.price.currency, 0.0) + amount
     texts = [f"{amount:.2f} {currency}" for currency, amount in sorted(sums.items())]
-    if unknown:
-        texts.append(f"{unknown} replicas without a price")
-    return " + ".join(texts) or "nothing"
+    if known:
+        return " + ".join(texts) or "nothing"
+    return f"at least {' + '.join(texts)}" if texts else "not known"

@@ -41,7 +41,12 @@ def test_a_service_that_sleeps_costs_nothing():
     [
         ([], "nothing", "nothing runs"),
         ([Spending(1, 0, None, GPU)] * 3, "6.48 EUR", "a sum"),
-        ([Spending(2, 0, None, None)], "2 replicas without a price", "no table knows it"),
+        ([Spending(2, 0, None, None)], "not known", "no table knows it"),
+        (
+            [Spending(1, 0, None, GPU), Spending(2, 0, None, None)],
+            "at least 2.16 EUR",
+            "a part is known",
+        ),
         (
             [Spending(1, 0, None, GPU), Spending(1, 0, None, ReplicaPrice("USD", 1.0))],
             "2.16 EUR + 1.00 USD",
@@ -62,6 +67,17 @@ async def test_the_page_shows_it():
     async with world.served() as address, aiohttp.ClientSession() as http:
         page = await (await http.get(f"{address}/services/phi")).text()
         overview = await (await http.get(address)).text()
-    assert "Billed: 1 replica since" in page
+    assert "Billed: 1 replica since <time" in page
     assert "Billed and not serving: 1, 2.16 EUR an hour." in page
     assert "<dt>cost of an hour</dt><dd>2.16 EUR</dd>" in overview
+
+
+async def test_the_plan_says_what_stops_where_it_is_read():
+    """Before the person opens the form: what stops, and each field that changes."""
+    world = World()
+    world.service("phi", "manual")
+    async with world.served() as address, aiohttp.ClientSession() as http:
+        page = await (await http.get(f"{address}/services/phi")).text()
+    plan = page.partition('id="plan"')[2].partition("</section>")[0]
+    assert "phi does not serve while a new revision" in plan
+    assert "<code>template.scale.maxReplicas: 1 -&gt; 4</code><br><code>" in plan
