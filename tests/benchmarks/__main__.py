@@ -27,6 +27,7 @@ NAMES = (
     "hostile",
     "gateway",
     "readers",
+    "prediction",
     "resync",
     "scale",
     "models",
