@@ -78,7 +78,7 @@ def seen_app(name: str, facts: Facts) -> SeenApp | None:
 
 def changes_of(current: GatewayRoutes | None, wanted: GatewayRoutes) -> tuple[Change, ...]:
     """The differences that a write would settle; none before there are routes."""
-    if current is None:
+    if current is None or current == wanted:  # so it is at almost every look
         return ()
     before, after = dict(_fields(current)), dict(_fields(wanted))
     paths = [*after, *(path for path in before if path not in after)]

@@ -28,6 +28,7 @@ NAMES = (
     "gateway",
     "readers",
     "prediction",
+    "gateway_routes",
     "resync",
     "scale",
     "models",
