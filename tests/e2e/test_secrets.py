@@ -20,6 +20,10 @@ IMAGES = """\
   environment: .venv/images/python
   credentials: {username: phi, password: %s}
 """
+USERS = (
+    "/subscriptions/1/resourceGroups/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
+)
+BOTH = {"type": "SystemAssigned,UserAssigned", "userAssignedIdentities": {f"{USERS}/Puller": {}}}
 LOGIN = {"server": "phi.azurecr.io", "username": "phi", "passwordSecretRef": "login"}
 SECRETS = [
     {"name": "colour", "valueFrom": {"file": "./colour"}},
@@ -32,7 +36,7 @@ def documents(**spec):
         "engine": {"image": "phi.azurecr.io/python:3.11"},
         "secrets": SECRETS,
         "env": [{"name": "COLOUR", "valueFrom": {"secretRef": "colour"}}],
-        "identity": {"type": "SystemAssigned"},
+        "identity": BOTH,
         "registries": [LOGIN],
     }
     return environment(resourceGroup=GROUP), service(APP, **{**given, **spec})
@@ -73,7 +77,7 @@ async def test_a_replica_reads_the_value_of_its_secret(stage, up):
     """The variable has the file's text, and the image comes from a registry that wants a login."""
     await up.settled_on(APP, colour=COLOUR)
     identity, configuration = await found(stage)
-    assert identity["type"] == "SystemAssigned"
+    assert_both(identity)
     assert configuration["registries"] == [{**LOGIN, "identity": ""}]
     assert {"name": "colour"} in configuration["secrets"]
 
@@ -95,36 +99,42 @@ async def test_a_new_value_is_planned_without_being_told_and_rolls_out(stage, up
     await up.settled_on(APP, colour=LAST)
 
 
+slow = pytest.mark.slow
+OTHERS = {f"{USERS}/theirs": {}}
+EVIL = {"registries": [LOGIN, {"server": "evil.io", "identity": "system"}]}
+TAMPERED = [
+    {"name": "colour", "value": "mine"},
+    {"name": "login", "value": PASSWORD},
+    {"name": "theirs", "value": "theirs"},
+]
+
+
 @pytest.mark.parametrize(
     ("field", "body"),
     [
-        ("identity", {"identity": {"type": "None"}}),
-        (
-            "properties.configuration.registries[",
-            {
-                "properties": {
-                    "configuration": {
-                        "registries": [LOGIN, {"server": "evil.io", "identity": "system"}]
-                    }
-                }
-            },
+        pytest.param(
+            "identity.type",
+            {"identity": {"type": "SystemAssigned", "userAssignedIdentities": None}},
+            id="identity",
+            marks=slow,
         ),
-        (
+        pytest.param(
+            "identity.userAssignedIdentities[",
+            {"identity": {"userAssignedIdentities": OTHERS}},
+            id="another identity",
+        ),
+        pytest.param(
+            "properties.configuration.registries[",
+            {"properties": {"configuration": EVIL}},
+            id="registries",
+            marks=slow,
+        ),
+        pytest.param(
             "configuration.secrets[colour]",
-            {
-                "properties": {
-                    "configuration": {
-                        "secrets": [
-                            {"name": "colour", "value": "mine"},
-                            {"name": "login", "value": PASSWORD},
-                            {"name": "theirs", "value": "theirs"},
-                        ]
-                    }
-                }
-            },
+            {"properties": {"configuration": {"secrets": TAMPERED}}},
+            id="secret",
         ),
     ],
-    ids=["identity", "registries", "secret"],
 )
 async def test_what_somebody_else_changes_is_put_right(stage, up, field, body):
     """It is told as drift of that field, and undone; what the document does not name stays."""
@@ -134,13 +144,19 @@ async def test_what_somebody_else_changes_is_put_right(stage, up, field, body):
     await up.until(lambda: told(stage, before, field), what=f"drift of {field}")
     await up.settled_on(APP)
     identity, configuration = await found(stage)
-    assert identity["type"] == "SystemAssigned"
+    assert_both(identity)
     assert [each["server"] for each in configuration["registries"]] == ["phi.azurecr.io"]
     async with outside(stage) as azure:
         listed = await azure.apps.container_apps.list_secrets(GROUP, APP)
     values = {each["name"]: each["value"] for each in listed["value"]}
     assert (values["colour"], values["login"]) == (LAST, PASSWORD)
     assert "theirs" in values or field != "configuration.secrets[colour]"
+
+
+def assert_both(identity):
+    """Both kinds, and one identity of the user's; Azure spells ids and types its own way."""
+    assert identity["type"] == "SystemAssigned, UserAssigned"
+    assert [each.rsplit("/", 1)[1] for each in identity["userAssignedIdentities"]] == ["Puller"]
 
 
 def told(stage, before, field):
@@ -160,7 +176,7 @@ async def test_no_value_is_in_anything_that_the_daemon_says_or_keeps(stage, up):
     assert leaked(said) == []
 
 
-@pytest.mark.slow
+@slow
 async def test_no_value_is_in_anything_that_a_command_prints(stage, up):
     """Every command that shows documents or Azure."""
     await up.settled_on(APP)
@@ -181,6 +197,7 @@ def leaked(said):
     return [value for value in VALUES if any(value in each for each in said)]
 
 
+@slow
 async def test_what_a_document_no_longer_names_goes(stage, up):
     """A login that no registry needs any more; the secret of a revision that can serve again
     stays, and so does what somebody else added.
@@ -200,7 +217,7 @@ async def test_what_a_document_no_longer_names_goes(stage, up):
             await asyncio.sleep(0.2)
 
 
-@pytest.mark.slow
+@slow
 async def test_a_daemon_that_lost_its_state_writes_nothing_and_still_sees_a_new_value(stage, up):
     """Azure and the documents are enough: the digest of a value is the same in every process."""
     stage.save(*documents())
