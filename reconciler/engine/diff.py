@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -48,7 +47,7 @@ def diff(desired: Any, observed: Any, rules: Rules = EXACT, at: str = "") -> tup
     number and its text are the same; `1.0Gi` is `1Gi`. `at` is the path, in the rules, of what is
     given, and begins the paths of the changes.
     """
-    start = _Position(rules, tuple(at.split(".")) if at else (), at)
+    start = _Position.first(rules, at)
     return tuple(found for found in _walk(desired, observed, start) if isinstance(found, Change))
 
 
@@ -56,7 +55,7 @@ def compare(desired: Any, observed: Any, rules: Rules = EXACT) -> Comparison:
     """The changes of `diff`, and every other field that reads differently with the reason why it
     counts as the same.
     """
-    found = list(_walk(desired, observed, _Position(rules, thorough=True)))
+    found = list(_walk(desired, observed, _Position.first(rules, thorough=True)))
     return Comparison(
         tuple(each for each in found if isinstance(each, Change)),
         tuple(each for each in found if isinstance(each, Suppressed)),
@@ -66,31 +65,38 @@ def compare(desired: Any, observed: Any, rules: Rules = EXACT) -> Comparison:
 Found = Iterator[Change | Suppressed]
 
 
-@dataclass(frozen=True)
-class _Position:
-    """Where the walk is. `thorough` also tells of what nobody asked for."""
+class _Position(NamedTuple):
+    """Where the walk is, and what the rules say of it. `thorough` also tells of what nobody asked
+    for. A tuple, because every look at a resource makes some hundred of them.
+    """
 
     rules: Rules
-    path: tuple[str, ...] = ()
-    shown: str = ""
-    thorough: bool = False
+    path: tuple[str, ...]
+    shown: str
+    thorough: bool
+    traits: Traits
 
-    @property
-    def traits(self) -> Traits:
-        return self.rules.traits(self.path)
+    @classmethod
+    def first(cls, rules: Rules, at: str = "", *, thorough: bool = False) -> _Position:
+        path = tuple(at.split(".")) if at else ()
+        return cls(rules, path, at, thorough, rules.traits(path))
 
     def field(self, name: str) -> _Position:
-        shown = f"{self.shown}.{name}" if self.shown else name
-        return replace(self, path=(*self.path, name), shown=shown)
+        return self._below(name, f"{self.shown}.{name}" if self.shown else name)
 
     def member(self, name: str) -> _Position:
         """A field of a mapping; in one of members shown like an entry of a list."""
         if not self.traits.members:
             return self.field(name)
-        return replace(self.field(name), shown=f"{self.shown}[{name}]")
+        return self._below(name, f"{self.shown}[{name}]")
 
     def entry(self, name: object) -> _Position:
-        return replace(self, shown=f"{self.shown}[{name}]")
+        shown = f"{self.shown}[{name}]"
+        return _Position(self.rules, self.path, shown, self.thorough, self.traits)
+
+    def _below(self, name: str, shown: str) -> _Position:
+        path = (*self.path, name)
+        return _Position(self.rules, path, shown, self.thorough, self.rules.traits(path))
 
     def change(self, before: Any, after: Any) -> Change:
         return Change(self.shown, self.masked(before), self.masked(after), self.traits.effect)
@@ -186,7 +192,7 @@ def _is_default(value: Any, place: _Position) -> bool:
 
 def _differs_nowhere(default: Any, value: Any, place: _Position) -> bool:
     if isinstance(default, Mapping | list | tuple):
-        changes = _by_shape(default, value, replace(place, thorough=False))
+        changes = _by_shape(default, value, place._replace(thorough=False))
         return not any(isinstance(each, Change) for each in changes)
     return place.same(default, value)
 
