@@ -158,7 +158,7 @@ def _rank(module: Module, rank: Any) -> Iterator[str]:
 
 def _refused(kind: Architecture, said: str, name: str) -> str:
     """What vLLM answers with an error."""
-    if name.endswith((".experts", ".experts.base_layer")) and kind.experts == "2d":
+    if name.endswith((".experts", ".experts.base_layer")) and kind.experts != "3d":
         return (
             f"{said} is one LoRA on all experts, as peft makes it for fused experts; vLLM's"
             f" {kind.name} takes one for each expert: train without the experts, or merge it into"

@@ -46,6 +46,17 @@ _GPT2 = {
     "eos_token_id": 2,
     "initializer_range": 0.12,
 }
+_NEOX = {
+    "vocab_size": 256,
+    "hidden_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 192,
+    "initializer_range": 0.12,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+_NEOX_MLP = ("dense_h_to_4h", "dense_4h_to_h")
 _LLAMA_LIKE = (("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj"))
 
 
@@ -57,6 +68,7 @@ class Architecture:
     config: Mapping[str, Any] = field(default_factory=lambda: SMALL)
     attention: tuple[str, ...] = _LLAMA_LIKE[0]
     mlp: tuple[str, ...] = _LLAMA_LIKE[1]
+    held: str = ""  # a module whose bare layer something else in vLLM holds as well
 
     def build(self) -> Any:
         torch.manual_seed(1)
@@ -66,6 +78,16 @@ class Architecture:
 
 
 HEADS = {"head_dim": 32}
+_MLA = {
+    "kv_lora_rank": 512,  # with the rope's 64 the only width that vLLM has kernels for
+    "q_lora_rank": 48,
+    "qk_rope_head_dim": 64,
+    "qk_nope_head_dim": 32,
+    "v_head_dim": 32,
+    "num_key_value_heads": 4,
+    "first_k_dense_replace": 2,  # no experts, whose kernels the CPU image lacks
+    "n_routed_experts": 4,
+}
 ARCHITECTURES = {
     "llama": Architecture("Llama", SMALL | HEADS | {"tie_word_embeddings": False}),
     "llama-tied": Architecture("Llama", SMALL | HEADS | {"tie_word_embeddings": True}),
@@ -79,6 +101,13 @@ ARCHITECTURES = {
     "granite": Architecture("Granite"),
     "starcoder2": Architecture("Starcoder2", SMALL, _LLAMA_LIKE[0], ("c_fc", "c_proj")),
     "stablelm": Architecture("StableLm"),
+    "deepseek2": Architecture(
+        "DeepseekV2", SMALL | _MLA, ("q_a_proj", "q_b_proj", "o_proj"), held="kv_b_proj"
+    ),
+    "gptneox": Architecture("GPTNeoX", _NEOX, ("query_key_value", "dense"), _NEOX_MLP),
+    "glm4": Architecture("Glm4", SMALL | HEADS, _LLAMA_LIKE[0], ("gate_up_proj", "down_proj")),
+    "cohere": Architecture("Cohere"),
+    "phi": Architecture("Phi", SMALL, ("q_proj", "k_proj", "v_proj", "dense"), ("fc1", "fc2")),
     "gpt2": Architecture("GPT2", _GPT2, ("c_attn",), ("c_fc",)),
 }
 
@@ -139,6 +168,7 @@ VARIANTS = {
     "compiled": Variant(
         _attention, names=_renamed("base_model.model.", "base_model.model._orig_mod.")
     ),
+    "second-holder": Variant(lambda one: [one.held or one.attention[0]]),
     "no-prefix": Variant(_attention, names=_renamed("base_model.model.", "")),
 }
 

@@ -110,3 +110,29 @@ def test_preflight_says_what_vllm_does(tmp_path, name, variants):
         done[folder.name] = "served" if what == "serves it" else "not served"
         print(f"{name:12}{folder.name:22}vLLM: {what:28}preflight: {problems[:1] or 'accepted'}")
     assert judged == done
+
+
+@pytest.mark.slow
+def test_a_lora_on_a_layer_with_a_second_holder_has_no_effect(tmp_path):
+    """The attention of DeepSeek works with what it has taken from kv_b_proj, so vLLM loads a LoRA on
+    that module and answers as the base: preflight refuses it. (The bases themselves are too far
+    apart here, so this architecture is none of ALL.)
+    """
+    if not PYTHON.exists():
+        pytest.skip("the vLLM image's environment is not installed")
+    from tests.serving.lora_matrix import make
+
+    reference = make(tmp_path, "deepseek2", ("attention", "second-holder"))
+    adapters = [tmp_path / name for name in ("attention", "second-holder")]
+    found = asked(tmp_path / "base", adapters, tmp_path / "log")
+    off = apart(found["base"], reference["base"])
+    done = {
+        one.name: verdict(found[one.name], reference[one.name], off, found["base"])
+        for one in adapters
+    }
+    assert done["second-holder"] == "answers as the base"
+    assert done["attention"] != "answers as the base"
+    refused = {
+        one.name: bool(check_adapter(one, tmp_path / "base", 16).problems) for one in adapters
+    }
+    assert refused == {"attention": False, "second-holder": True}

@@ -33,6 +33,8 @@ def _tensor(rows, columns):
             "does not compute with it",
         ),
         ("Qwen2MoeForCausalLM", {"mlp.experts": (16, 8)}, "LoRA on all experts"),
+        ("PhimoeForCausalLM", {"mlp.experts": (16, 8)}, "LoRA on all experts"),
+        ("GptOssForCausalLM", {"mlp.experts": (16, 8)}, None),
         ("Qwen3MoeForCausalLM", {"mlp.gate": (4, 16)}, "does not compute with it"),
         ("Qwen3MoeForCausalLM", {"mlp.experts.3.up_proj": (8, 16)}, None),
         ("Qwen2MoeForCausalLM", {"mlp.gate": (4, 16)}, None),
