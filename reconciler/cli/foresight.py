@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from reconciler.engine.plan import PlanLine
     from reconciler.kinds.prices import Price, Prices
     from reconciler.settings import Settings
+    from reconciler.sources.git import GitCheckout
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,11 @@ def _cost(key: ObjectKey, price: Price) -> str:
 
 @asynccontextmanager
 async def planning(
-    settings: Settings, files: Sequence[Path], *, keep: bool = False
+    settings: Settings,
+    files: Sequence[Path],
+    *,
+    keep: bool = False,
+    checkout: GitCheckout | None = None,
 ) -> AsyncIterator[tuple[Daemon, Subject]]:
     """A daemon on a copy of the state, to plan with, and the set that is planned. `keep` as
     `foresee` has it.
@@ -94,12 +99,19 @@ async def planning(
     last = sets.last(store)
     documents = set_of(files, settings.owner, last, keep=keep)
     known = documents if last or keep else None  # the first run gives them their identity
-    async with Daemon(settings, files, store=store, documents=documents) as daemon:
+    async with Daemon(
+        settings, files, store=store, documents=documents, checkout=checkout
+    ) as daemon:
         yield daemon, Subject(settings.target_title, known, files)
 
 
 async def foresee(
-    settings: Settings, files: Sequence[Path], *, keep: bool = False, prices: Prices | None = None
+    settings: Settings,
+    files: Sequence[Path],
+    *,
+    keep: bool = False,
+    prices: Prices | None = None,
+    checkout: GitCheckout | None = None,
 ) -> Foreseen:
     """The plan, on a copy of the daemon's state, so that planning changes nothing. With `keep`
     documents without an identity are given one, because the next plan is to be the same.
@@ -109,7 +121,7 @@ async def foresee(
     from reconciler.single_run import plan
     from reconciler.sources.policy import version_of
 
-    async with planning(settings, files, keep=keep) as (daemon, subject):
+    async with planning(settings, files, keep=keep, checkout=checkout) as (daemon, subject):
         lines = with_rates(await plan(daemon), daemon.controller.records())
         found = {line.document: version_of(daemon.store, line.document) for line in lines}
         versions = {ref: version for ref, version in found.items() if version}

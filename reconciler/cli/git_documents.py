@@ -1,4 +1,4 @@
-"""`moorage up --git`: documents from a repository in place of files."""
+"""`moorage up --git` and `moorage plan --git`: documents from a repository in place of files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reconciler.cli.context import Files
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
@@ -43,9 +44,18 @@ Every = Annotated[
 ]
 
 
-def checked_out(settings: Settings, url: str, branch: str, path: str) -> GitCheckout:
+def planned_from(settings: Settings, file: Files, url: str, branch: str, path: str) -> GitCheckout:
+    """The newest commit, in a checkout of its own, which moves nothing under a daemon that runs."""
+    if file:
+        raise CommandError("Say -f or --git, not both.", Exit.INVALID)
+    return checked_out(settings, url, branch, path, "cache/plan")
+
+
+def checked_out(
+    settings: Settings, url: str, branch: str, path: str, cache: str = "cache"
+) -> GitCheckout:
     """The newest commit, on this machine; the last one known where the repository does not answer,
-    so that a daemon starts without it.
+    so that a daemon starts without it. `cache` is a folder below the state directory.
     """
     from reconciler.sources.git import GitCheckout, GitError, GitPlace
     from reconciler.sources.identity import has_identity
@@ -54,7 +64,7 @@ def checked_out(settings: Settings, url: str, branch: str, path: str) -> GitChec
         place = GitPlace(url, branch, path)
     except ValueError as error:
         raise CommandError(str(error), Exit.INVALID) from None
-    checkout = GitCheckout(place, settings.state_dir.absolute() / "cache", settings.git_token)
+    checkout = GitCheckout(place, settings.state_dir.absolute() / cache, settings.git_token)
     try:
         asyncio.run(checkout.refresh())
     except GitError as error:

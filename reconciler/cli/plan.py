@@ -21,6 +21,7 @@ from reconciler.cli.context import (
 from reconciler.cli.envelope import Output, check_output, envelope, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.foresight import foresee
+from reconciler.cli.git_documents import Branch, Folder, Git, planned_from
 from reconciler.cli.plan_view import show
 
 if TYPE_CHECKING:
@@ -44,16 +45,26 @@ def plan(
         Path | None,
         typer.Option(help="A table of prices, as JSON.", envvar="MOORAGE_PRICES", metavar="FILE"),
     ] = None,
+    git: Git = "",
+    branch: Branch = "",
+    path: Folder = ".",
 ) -> None:
     """Show what would change. It prints each field that differs between documents and Azure, and
     writes nothing.
     """
     as_json = check_output(output)
-    manifest_of(file)
-    files = documents_of(file)
-    settings = settings_of(target, state_dir, files, start=True)
-    table = _prices(prices)
-    foreseen = asyncio.run(foresee(settings, files, keep=out is not None, prices=table))
+    checkout = None
+    if git:
+        settings = settings_of(target, state_dir, start=True)
+        checkout = planned_from(settings, file, git, branch, path)
+        files = [checkout.documents]
+        manifest_of(files)
+    else:
+        manifest_of(file)
+        files = documents_of(file)
+        settings = settings_of(target, state_dir, files, start=True)
+    keep, table = out is not None, _prices(prices)
+    foreseen = asyncio.run(foresee(settings, files, keep=keep, prices=table, checkout=checkout))
     if out is not None:
         plan_file.write(out, {**envelope("Plan", foreseen.subject), **foreseen.as_value()}, files)
     if as_json:

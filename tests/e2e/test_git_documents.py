@@ -65,6 +65,26 @@ async def test_a_commit_is_what_is_served(stage):
     assert up.end() == 0
 
 
+def test_a_plan_of_a_branch_moves_nothing(stage):
+    """`plan --git --branch` shows what that branch would change, beside what was run of another;
+    the commit that a daemon follows stays, and nothing is written.
+    """
+    stage.git("checkout", "-q", "-b", "next")
+    _commit(stage, service("web", env=[{"name": "COLOUR", "value": "green"}]))
+    stage.git("checkout", "-q", "main")
+    links = sorted((stage.root / "state" / "cache" / "git").glob("*/current"))
+    before = [link.resolve() for link in links]
+    since = len(stage.journal())
+    call = ("plan", "--git", str(stage.root / "origin"), "--branch", "next", "--path", "live")
+    planned = json.loads(stage.moorage(*call, "-o", "json", MOORAGE_OWNER="team").stdout)
+    app = next(each for each in planned["changes"] if each["object"] == "ContainerApp/web")
+    assert any("COLOUR" in field["path"] for field in app["fields"]), app
+    assert [link.resolve() for link in links] == before
+    assert stage.writes(since) == []
+    both = stage.moorage(*call, "-f", "x.yaml", code=2, MOORAGE_OWNER="team")
+    assert "not both" in both.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "says", "code"),
     [
