@@ -50,6 +50,10 @@ def job(subscription_id: str, group: str, name: str) -> str:
     return f"{scope}/providers/Microsoft.App/jobs/{quote(name)}"
 
 
+def execution(subscription_id: str, group: str, job_name: str, name: str) -> str:
+    return f"{job(subscription_id, group, job_name)}/executions/{quote(name)}"
+
+
 def revision(subscription_id: str, group: str, app_name: str, name: str) -> str:
     return f"{app(subscription_id, group, app_name)}/revisions/{quote(name)}"
 

@@ -24,6 +24,14 @@ async def log_token(arm: Arm, group: str, app: str) -> str:
     return str(answer["properties"]["token"])
 
 
+async def job_token(arm: Arm, group: str, job: str) -> str:
+    """The same for the streams of a job."""
+    answer = await arm.post_json(
+        f"{ids.job(arm.subscription_id, group, job)}/getAuthToken", versions.APP
+    )
+    return str(answer["properties"]["token"])
+
+
 def event_endpoint(arm: Arm, group: str, app: str, event_stream_endpoint: str) -> str:
     """The URL of an app's system events, from its `properties.eventStreamEndpoint`."""
     found = urlsplit(event_stream_endpoint)

@@ -16,6 +16,9 @@ ReconcileError(reason, message)
 
 from __future__ import annotations
 
+from copy import copy
+from typing import Self
+
 from reconciler.api.reasons import Cause
 
 
@@ -26,6 +29,13 @@ class ReconcileError(Exception):
         super().__init__(f"{reason}: {message}")
         self.reason = reason
         self.message = message
+
+    def explained(self, words: str) -> Self:
+        """The same error, with more of its cause."""
+        found = copy(self)
+        found.message = f"{self.message.rstrip('.')}. {words}" if words else self.message
+        found.args = (f"{self.reason}: {found.message}",)
+        return found
 
 
 class RetryableError(ReconcileError):

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from reconciler.api import versions
 from reconciler.api.conditions import Status
 from reconciler.api.reasons import Cause, Reason
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.arm import apps
+from reconciler.arm import apps, ids, jobs
 from reconciler.arm.clients import Arm
-from reconciler.arm.logs import event_endpoint, log_token, stream_logs
+from reconciler.arm.logs import event_endpoint, job_token, log_token, stream_logs
 from reconciler.engine.errors import ReconcileError
-from reconciler.engine.external import Mark
+from reconciler.engine.external import Mark, Progress
 from reconciler.kinds import quota
 from reconciler.kinds.hold import Hold
 from reconciler.kinds.replicas import Seen
@@ -109,7 +110,8 @@ class Causes:
         what serves meanwhile.
         """
         details = [each.details for each in seen.mine if each.details and not each.ready][:1]
-        words = await self._remembered(f"{spec.revision} fails", self._words(spec, found))
+        asking = self._words(spec.resource_group, spec.name, spec.revision, found)
+        words = await self._remembered(f"{spec.revision} fails", asking)
         room = ""
         if not seen.mine:  # no replica was ever placed
             full = quota.full(self.arm, spec, found)
@@ -119,6 +121,21 @@ class Causes:
         parts = [said or f"revision {spec.revision} is not healthy", room, words, *details]
         parts.append(serving or "nothing serves meanwhile")
         return ". ".join(part.rstrip(".") for part in dict.fromkeys(parts) if part)
+
+    async def explained(self, progress: Progress, app: str) -> Progress:
+        """`progress` of an operation on an app, named by its id. Azure ends one that failed in few
+        words; the container's own say more.
+        """
+        if not isinstance(progress.error, ReconcileError):
+            return progress
+        words = await self._remembered(f"{app} failed", self._words_of_newest(app))
+        return replace(progress, error=progress.error.explained(words))
+
+    async def of_execution(self, job: str, execution: Mapping[str, Any]) -> str:
+        """What Azure and the container say of a job's execution that failed."""
+        key = f"{job}/{execution['name']}"
+        words = await self._remembered(key, self._words_of_execution(job, str(execution["name"])))
+        return ". ".join([*dict.fromkeys(_ends(execution)), *filter(None, [words])])
 
     async def _remembered(self, key: str, asking: Coroutine[Any, Any, str]) -> str:
         at, known = self._known.get(key, (-FRESH, ""))
@@ -135,12 +152,36 @@ class Causes:
         self._known[key] = (now, known)
         return known
 
-    async def _words(self, spec: ContainerAppSpec, found: Mapping[str, Any]) -> str:
-        group, name = spec.resource_group, spec.name
+    async def _words_of_newest(self, app: str) -> str:
+        found = await self.arm.get_json(app, versions.APP)
+        newest = str((found or {}).get("properties", {}).get("latestRevisionName") or "")
+        if found is None or not newest:
+            return ""
+        group = ids.part(app, "resourceGroups")
+        return await self._words(group, ids.name(app), newest, found)
+
+    async def _words_of_execution(self, job: str, execution: str) -> str:
+        """The end of the last replica's output."""
+        group, name = ids.part(job, "resourceGroups"), ids.name(job)
+        listed = await jobs.list_replicas(self.arm, group, name, execution)
+        endpoints = [
+            (str(container.get("name") or "container"), str(container["logStreamEndpoint"]))
+            for replica in listed
+            for container in (replica.get("properties") or {}).get("containers") or []
+            if container.get("logStreamEndpoint")
+        ]
+        if not endpoints:
+            return ""
+        container, endpoint = endpoints[-1]
+        token, hidden = await job_token(self.arm, group, name), [self.arm.settings.hf_token]
+        lines = await self._tail(endpoint, token, hidden)
+        return f"{container}'s last output: {lines}" if lines else ""
+
+    async def _words(self, group: str, name: str, revision: str, found: Mapping[str, Any]) -> str:
         hidden = [*(await apps.list_secrets(self.arm, group, name)).values()]
         hidden.append(self.arm.settings.hf_token)
         token = await log_token(self.arm, group, name)
-        for replica in await apps.list_replicas(self.arm, group, name, spec.revision):
+        for replica in await apps.list_replicas(self.arm, group, name, revision):
             for container in (replica.get("properties") or {}).get("containers") or []:
                 endpoint = container.get("logStreamEndpoint")
                 if not container.get("ready") and endpoint:
@@ -149,7 +190,7 @@ class Causes:
                         return f"{container.get('name', 'container')}'s last output: {lines}"
         endpoint = str(found["properties"].get("eventStreamEndpoint") or "")
         events = event_endpoint(self.arm, group, name, endpoint) if endpoint else ""
-        lines = await self._tail(events, token, hidden, spec.revision) if events else ""
+        lines = await self._tail(events, token, hidden, revision) if events else ""
         return f"Azure's last events: {lines}" if lines else ""
 
     async def _tail(self, endpoint: str, token: str, hidden: Iterable[str], about: str = "") -> str:
@@ -160,6 +201,17 @@ class Causes:
             if about in line and not _EMPTY.search(text) and text not in lines[-1:]:
                 lines = [*lines[1 - LINES :], text]
         return " | ".join(lines)
+
+
+def _ends(execution: Mapping[str, Any]) -> Iterator[str]:
+    """How each container of an execution ended, in Azure's words."""
+    status = execution["properties"].get("detailedStatus") or {}
+    for replica in status.get("replicas") or ():
+        for container in replica.get("containers") or ():
+            code, why = container.get("code"), container.get("additionalInformation")
+            if code or why:
+                name = container.get("name") or "a container"
+                yield plain(f"{name} ended with code {code}" + (f" ({why})" if why else ""))
 
 
 def plain(line: str, hidden: Iterable[str] = ()) -> str:

@@ -300,7 +300,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         progress = await super().poll(identity, operation)
         if progress.error is not None:
             self.trials.ended_badly(ids.name(identity.id), str(progress.error))
-        return progress
+        return await self.causes.explained(progress, identity.id)
 
     async def _decide(self, spec: ContainerAppSpec, step: Step, told: str) -> Wrote:
         """Keep the decision against a revision, or forget it."""

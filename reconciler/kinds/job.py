@@ -70,7 +70,7 @@ class Job(ArmResource[JobSpec]):
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
-        self.shares = connections.shares
+        self.shares, self.causes = connections.shares, connections.causes
         # Fingerprint of the token that this process gave each job, and when: an older failure says
         # nothing about it.
         self._given: dict[ObjectKey, tuple[str, datetime]] = {}
@@ -192,10 +192,7 @@ class Job(ArmResource[JobSpec]):
                 marks=(mark,),
                 poll_after=2.0,
             )
-        error = line.get("error") or {
-            "reason": Reason.FETCH_FAILED,
-            "message": f"the job ended and {spec.folder} is not complete",
-        }
+        error = line.get("error") or await self._silent(spec, scope, newest)
         final = FINAL.get(str(error["reason"]))
         ended = _moment(newest["properties"].get("endTime"))
         # A failure before the job was last written says nothing about the job by now.
@@ -215,6 +212,17 @@ class Job(ArmResource[JobSpec]):
                 poll_after=5.0,
             )
         return _with(seen, start, Reason.FETCH_FAILED, str(error["message"]))
+
+    async def _silent(
+        self, spec: JobSpec, scope: str, execution: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Why an execution failed that left no error on the share."""
+        words = await self.causes.of_execution(scope, execution)
+        said = f"the job ended and {spec.folder} is not complete"
+        return {
+            "reason": Reason.FETCH_FAILED,
+            "message": f"{said}. {words}" if words else said,
+        }
 
     async def _progress(self, spec: JobSpec) -> Mapping[str, Any]:
         """The last whole line that the execution appended."""

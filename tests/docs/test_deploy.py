@@ -52,6 +52,7 @@ LISTED = {
 IDS = {
     "app": "Microsoft.App/containerApps",
     "job": "Microsoft.App/jobs",
+    "execution": "Microsoft.App/jobs/executions",
     "environment": "Microsoft.App/managedEnvironments",
     "storage_account": "Microsoft.Storage/storageAccounts",
     "workspace": "Microsoft.OperationalInsights/workspaces",

@@ -4,6 +4,7 @@ speaks its interface.
 
 import json
 import random
+import venv
 
 import pytest
 
@@ -102,3 +103,30 @@ async def test_a_hub_that_refuses_is_said_and_asked_again_when_the_token_is_ther
     stage.env |= {"HF_TOKEN": "hf_new"}
     with stage.watching(resync=2) as up:
         await up.until(lambda: on_share(stage, ".moorage.json"), 60, "fetched with the new token")
+
+
+async def test_a_job_that_crashes_is_told_in_its_own_words(make_stage, hub, tmp_path):
+    """The container ends before it can leave an error on the share: its last output and Azure's
+    reason are in the event and in the status.
+    """
+    image = tmp_path / "image"
+    venv.create(image)
+    python = image / "bin" / "python3"
+    python.unlink()
+    python.write_text("#!/bin/sh\necho 'OSError: no room, token=hf_abcdefghijklmnopqrst'\nexit 3\n")
+    python.chmod(0o755)
+    images = tmp_path / "images.yaml"
+    images.write_text(f'- image: ["*python*"]\n  environment: {image}\n')
+    stage = make_stage("--images", str(images))
+    stage.env |= {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_secret"}
+    stage.save(SERVICE)
+    with stage.watching(resync=2) as up:
+        await up.until(
+            lambda: (found := job(stage)) and found.reason == "FetchFailed", 90, "told why not"
+        )
+        assert "last output: OSError: no room, (secret)" in job(stage).message
+        assert "fetch ended with code 3 (Error)" in job(stage).message
+        await up.until(lambda: "OSError: no room" in up.output, 20, "printed")
+    told = [event.message for event in stage.events() if event.reason == "FetchFailed"]
+    assert any("OSError: no room" in message for message in told)
+    assert "OSError: no room" in stage.moorage("status").stdout
