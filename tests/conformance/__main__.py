@@ -29,7 +29,12 @@ async def replay_all(paths: list[Path], jobs: int) -> list[Replayed]:
                     error.add_note(f"while replaying {path.name}")
                     raise
 
-    return await asyncio.gather(*map(one, paths))
+    # All to their end: to cancel one that just starts its server leaves a wait without an end.
+    ended = await asyncio.gather(*map(one, paths), return_exceptions=True)
+    for each in ended:
+        if isinstance(each, BaseException):
+            raise each
+    return [each for each in ended if isinstance(each, Replayed)]
 
 
 def main() -> int:

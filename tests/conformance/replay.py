@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -358,7 +359,8 @@ def _headers(exchange: Exchange, answer: Answer) -> str:
 
 
 def _kind(url: str) -> str:
-    return scope.route(url.split("://", 1)[1].partition("/")[2].partition("?")[0])
+    """Azure gives most addresses whole, and the new resource's as a path."""
+    return scope.route(urlsplit(url).path.lstrip("/"))
 
 
 def _spelled(recording: Recording, key: str) -> str:
