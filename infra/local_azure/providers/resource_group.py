@@ -146,14 +146,7 @@ class ResourceGroups(Provider):
         if operation.done:
             kept = self.store.read(f"result:{operation.id}")
             return Reply(200, json.loads(kept) if kept else None)
-        return Reply(
-            202,
-            None,
-            {
-                "Location": f"{call.base}{call.target.path}?api-version={call.version}",
-                **self.polling.waiting(call),
-            },
-        )
+        return self.polling.again(call)
 
     def resources(self, call: Call) -> Reply:
         """The tracked resources of a group or of the subscription, with ARM's $filter."""

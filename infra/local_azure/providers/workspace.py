@@ -187,16 +187,7 @@ class Workspaces(Provider):
 
     def result(self, call: Call) -> Reply:
         running = self._operation(call)
-        if running.done:
-            return Reply(200)
-        return Reply(
-            202,
-            None,
-            {
-                "Location": f"{call.base}{call.target.path}?api-version={call.version}",
-                **self.polling.waiting(call),
-            },
-        )
+        return Reply(200) if running.done else self.polling.again(call)
 
     def shared_keys(self, call: Call) -> Reply:
         record = self.records.acted_on(call, TYPE)

@@ -132,8 +132,7 @@ class StorageAccounts(Provider):
         if running is None:
             raise not_found("Microsoft.Storage/locations/asyncoperations", call.target.name, "")
         if not running.done:
-            where = f"{call.base}{call.target.path}?monitor=true&api-version={call.version}"
-            return Reply(202, None, {"Location": where, **self.polling.waiting(call)})
+            return self.polling.again(call, "monitor=true&")
         refuse_failed(running)
         record = self.store.get(running.resource)
         return Reply(200, account_shape.view(call, record)) if record else Reply(204)
