@@ -15,13 +15,18 @@ def validate(file: Files = None, output: Output = "text") -> None:
     """
     from reconciler.api.adapters import adapter_notes
     from reconciler.api.gateway_references import gateway_notes
+    from reconciler.sources.gateway_runtime import machine_notes
 
     as_json = check_output(output)
     manifest = manifest_of(file)
     rows = []
     for loaded in manifest.documents:
         kind, name = loaded.document.kind, loaded.document.metadata.name
-        notes = [*adapter_notes(loaded), *gateway_notes(loaded, manifest.documents)]
+        notes = [
+            *adapter_notes(loaded),
+            *gateway_notes(loaded, manifest.documents),
+            *machine_notes(loaded.document),
+        ]
         place = {"file": str(loaded.file), "line": loaded.line}
         rows.append({"kind": kind, "name": name, **place, "notes": notes})
         if not as_json:

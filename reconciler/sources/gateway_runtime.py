@@ -15,6 +15,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from reconciler.api.documents import Environment
 from reconciler.api.reasons import Reason
 from reconciler.api.source import Missing
 from reconciler.sources.runtime import package_files, write_runtime
@@ -32,9 +33,20 @@ def unsupported() -> Missing | None:
     what = f"{sys.version_info.major}.{sys.version_info.minor} on {here[0]} {here[1]} ({here[2]})"
     return Missing(
         Reason.GATEWAY_UNSUPPORTED,
-        f"the gateway's modules are compiled for Linux x86_64 with glibc, and this daemon runs"
-        f" Python {what}",
+        f"the gateway's modules are compiled for Linux x86_64 with glibc, and a daemon on this"
+        f" machine runs Python {what}",
     )
+
+
+def machine_notes(document: object) -> Iterator[str]:
+    """A hint for whoever checks a document with a gateway on a machine whose daemon could not run
+    it. No error: the daemon may run elsewhere.
+    """
+    if isinstance(document, Environment) and document.spec.gateway is not None:
+        why = unsupported()
+        if why is not None:
+            hint = "run the daemon on Linux x86_64, or leave the gateway out"
+            yield f"gateway: {why.message}; {hint}"
 
 
 def build_gateway_runtime(cache: Path) -> Path:

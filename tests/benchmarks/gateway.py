@@ -22,6 +22,7 @@ import aiohttp
 
 from serving.catalogue import ApiKey
 from serving.gateway.routes import GatewayRoutes, HoldLimits, RoutedModel, RoutedService
+from tests.benchmarks import gateway_litellm
 from tests.benchmarks.process import cpu_seconds, memory
 from tests.benchmarks.report import Figure, Section, median, p95
 from tests.ports import free_port
@@ -49,14 +50,20 @@ async def handle(request):
     await awake.wait()
     if request.path == "/ready":
         return web.json_response({{}})
+    if request.method != "POST":  # a proxy that looks around
+        return web.json_response({{}})
     body = await request.json()
     if not body.get("stream"):
         seen.append(body.get("number"))
-        return web.json_response({{"usage": {{"prompt_tokens": 5, "completion_tokens": 5}}}})
+        message = {{"role": "assistant", "content": "token"}}
+        choice = {{"index": 0, "finish_reason": "stop", "message": message}}
+        usage = {{"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}}
+        head = {{"id": "1", "object": "chat.completion", "created": 1, "model": "phi"}}
+        return web.json_response({{**head, "choices": [choice], "usage": usage}})
     response = web.StreamResponse(headers={{"content-type": "text/event-stream"}})
     await response.prepare(request)
     for index in range({_CHUNKS}):
-        await response.write(b'data: {{"choices": [{{"delta": {{"content": "token"}}}}]}}\\n\\n')
+        await response.write(b'data: {{"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "phi", "choices": [{{"index": 0, "delta": {{"content": "token"}}}}]}}\\n\\n')
         await asyncio.sleep({_PAUSE_S})
     return response
 async def main():
@@ -89,15 +96,17 @@ class HeldFound:
 
 @dataclass(frozen=True)
 class Ends:
-    """Sessions to both, and the gateway's process."""
+    """Sessions to both, the gateway's process, the service's address, a folder for files."""
 
     direct: aiohttp.ClientSession
     proxied: aiohttp.ClientSession
     gateway: int
+    service: str
+    folder: Path
 
 
 def measure() -> Section:
-    times, per_core, held = asyncio.run(_measure())
+    times, per_core, held, beside = asyncio.run(_measure())
     first = median(times[1]["gateway"].first) - median(times[1]["direct"].first)
     total = median(times[32]["gateway"].total) / median(times[32]["direct"].total) - 1
     figures = [
@@ -119,13 +128,14 @@ def measure() -> Section:
     notes = [
         f"A stream is {_CHUNKS} chunks, {_PAUSE_S * 1000:.0f} ms apart; rounds take turns.",
         f"Plain requests: {per_core:.0f} for a second of the gateway's CPU.",
+        *beside,
         f"{_HELD} streams that wait, with a comment every 5 s: {held.mib_per_thousand:.0f} MB more.",
         "`In its order`: the share of neighbours of the herd that reached the service as they came.",
     ]
     return Section("What a gateway costs and holds", figures, columns, rows, notes)
 
 
-async def _measure() -> tuple[dict[int, dict[str, StreamTimes]], float, HeldFound]:
+async def _measure() -> tuple[dict[int, dict[str, StreamTimes]], float, HeldFound, list[str]]:
     async with _ends() as ends:
         await ends.direct.get("/wake")
         times: dict[int, dict[str, StreamTimes]] = {}
@@ -138,7 +148,35 @@ async def _measure() -> tuple[dict[int, dict[str, StreamTimes]], float, HeldFoun
                 for session, into in both if turn % 2 else reversed(both):
                     await asyncio.gather(*(_stream(session, into) for _ in range(clients)))
         per_core = await _per_core(ends)
-        return times, per_core, await _held(ends)
+        beside = await _beside(ends, times)
+        return times, per_core, await _held(ends), beside
+
+
+async def _beside(ends: Ends, times: dict[int, dict[str, StreamTimes]]) -> list[str]:
+    """litellm's proxy before the same service, in turns with the gateway."""
+    async with gateway_litellm.proxy(ends.service, _KEY, ends.folder) as found:
+        if found is None:
+            return [gateway_litellm.ABSENT]
+        address, pid = found
+        async with _session(address) as session:
+            for _ in range(20):
+                await _plain(session, 0)
+            pair = times[1]
+            pair["litellm"], pair["gateway again"] = StreamTimes(), StreamTimes()
+            for _ in range(_ROUNDS[1] // 2):
+                await _stream(session, pair["litellm"])
+                await _stream(ends.proxied, pair["gateway again"])
+            told = []
+            for name, end, process in (
+                ("the gateway", ends.proxied, ends.gateway),
+                ("litellm's proxy, one worker", session, pid),
+            ):
+                rate, per_core = await gateway_litellm.plain(end, process, _body(), 600, 32)
+                told.append(
+                    f"Plain requests through {name}: {rate:.0f} a second, 32 at a time;"
+                    f" {per_core:.0f} for a second of its CPU."
+                )
+            return told
 
 
 async def _stream(session: aiohttp.ClientSession, into: StreamTimes) -> None:
@@ -214,15 +252,19 @@ async def _ends() -> AsyncIterator[Ends]:
         )
         sessions = []
         for port in ports:
-            session = aiohttp.ClientSession(
-                f"http://127.0.0.1:{port}",
-                headers={"authorization": f"Bearer {_KEY}"},
-                connector=aiohttp.TCPConnector(limit=0),
-                timeout=aiohttp.ClientTimeout(total=300),
-            )
+            session = _session(f"http://127.0.0.1:{port}")
             sessions.append(await stack.enter_async_context(session))
             await _listens(session, "/seen" if port == ports[0] else "/ready")
-        yield Ends(sessions[0], sessions[1], gateway)
+        yield Ends(*sessions, gateway, f"http://127.0.0.1:{ports[0]}", folder)
+
+
+def _session(address: str) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        address,
+        headers={"authorization": f"Bearer {_KEY}"},
+        connector=aiohttp.TCPConnector(limit=0),
+        timeout=aiohttp.ClientTimeout(total=300),
+    )
 
 
 @asynccontextmanager

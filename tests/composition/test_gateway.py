@@ -15,6 +15,7 @@ from reconciler.api.manifest import load
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import GatewayInFront
 from reconciler.api.source import Missing
+from reconciler.cli.validate import validate
 from reconciler.composition import compose
 from reconciler.composition.world import World
 from reconciler.engine.store import MEMORY, Store
@@ -230,6 +231,23 @@ def test_only_the_platform_of_the_image_can_make_the_runtime(monkeypatch):
     why = gateway_runtime.unsupported()
     assert why is not None
     assert why.reason == Reason.GATEWAY_UNSUPPORTED
+
+
+@pytest.mark.parametrize(("machine", "noted"), [("arm64", True), ("x86_64", False)])
+def test_validate_says_that_this_machine_cannot_make_the_gateway(
+    tmp_path, monkeypatch, capsys, machine, noted
+):
+    """A note, because the daemon may run elsewhere; the document stays valid."""
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    file = tmp_path / "dev.yaml"
+    file.write_text(
+        "apiVersion: moorage.dev/v1alpha1\nkind: Environment\nmetadata: {name: dev}\n"
+        "spec: {gateway: {}}\n"
+    )
+    validate(file=[file])
+    told = capsys.readouterr().out
+    assert "Environment dev: valid" in told
+    assert ("run the daemon on Linux x86_64" in told) is noted
 
 
 def test_the_runtime_holds_all_that_the_gateway_imports(tmp_path):

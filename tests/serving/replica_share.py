@@ -106,6 +106,8 @@ class ReplicaShare:
             "MOORAGE_SHARE": str(self.root),
             "MOORAGE_REPORTS": str(self.reports),
             "MOORAGE_LOCAL": str(self.root.parent / "local"),
+            # vLLM's own cache of this machine serves all tests; benchmarks/compile_cache.py turns it on.
+            "MOORAGE_COMPILE_CACHE": "off",
             "CONTAINER_APP_REPLICA_NAME": replica,
             "CONTAINER_APP_REVISION": "tiny--r1",
         }
