@@ -56,7 +56,7 @@ def _value(secret: Secret, base: Path, environment: Mapping[str, str]) -> str:
     assert source is not None
     if source.env is not None:
         if source.env not in environment:
-            raise _Unusable(f"the daemon has no variable {source.env}")
+            raise _Unusable(f"there is no variable {source.env} where this runs")
         return _checked(environment[source.env], f"the variable {source.env}")
     file = str(source.file)
     try:

@@ -75,7 +75,7 @@ def test_a_variable_holds_the_value(tmp_path):
     """As it is; one that is not there is told with its place."""
     assert read(tmp_path, "env: KEY", {"KEY": "hunter2\n"})[1] == "hunter2\n"
     missing = read(tmp_path, "env: KEY", {})[0]
-    assert missing.message == "m.yaml:6:28: secret a: the daemon has no variable KEY"
+    assert missing.message == "m.yaml:6:28: secret a: there is no variable KEY where this runs"
     assert "is no UTF-8 text" in read(tmp_path, "env: KEY", {"KEY": "a\udcff"})[0].message
 
 
