@@ -14,6 +14,7 @@ from tests.e2e.stage import ask, condition_of, environment, service
 pytestmark = pytest.mark.e2e
 GROUP, APP = "rg-secrets", "web"
 PASSWORD, COLOUR, NEXT, LAST = "pull-me-7f3a", "vermilion-4711", "viridian-0815", "violet-2342"
+OTHER = "verdigris-1618"
 VALUES = (PASSWORD, COLOUR, NEXT, LAST)
 IMAGES = """\
 - image: ["phi.azurecr.io/python:*"]
@@ -149,7 +150,7 @@ async def test_what_somebody_else_changes_is_put_right(stage, up, field, body):
     async with outside(stage) as azure:
         listed = await azure.apps.container_apps.list_secrets(GROUP, APP)
     values = {each["name"]: each["value"] for each in listed["value"]}
-    assert (values["colour"], values["login"]) == (LAST, PASSWORD)
+    assert (values["colour"], values["login"]) == (now(stage), PASSWORD)
     assert "theirs" in values or field != "configuration.secrets[colour]"
 
 
@@ -157,6 +158,11 @@ def assert_both(identity):
     """Both kinds, and one identity of the user's; Azure spells ids and types its own way."""
     assert identity["type"] == "SystemAssigned, UserAssigned"
     assert [each.rsplit("/", 1)[1] for each in identity["userAssignedIdentities"]] == ["Puller"]
+
+
+def now(stage):
+    """The value that the file has, which depends on the tests before."""
+    return (stage.root / "colour").read_text().strip()
 
 
 def told(stage, before, field):
@@ -211,7 +217,7 @@ async def test_what_a_document_no_longer_names_goes(stage, up):
         names = {each["name"] for each in configuration["secrets"]}
         return not configuration["registries"] and "login" not in names and "colour" in names
 
-    await up.settled_on(APP, colour=LAST)
+    await up.settled_on(APP, colour=now(stage))
     async with asyncio.timeout(20):
         while not await gone():
             await asyncio.sleep(0.2)
@@ -221,13 +227,13 @@ async def test_what_a_document_no_longer_names_goes(stage, up):
 async def test_a_daemon_that_lost_its_state_writes_nothing_and_still_sees_a_new_value(stage, up):
     """Azure and the documents are enough: the digest of a value is the same in every process."""
     stage.save(*documents())
-    await up.settled_on(APP, colour=LAST)
+    await up.settled_on(APP, colour=now(stage))
     up.end()
     shutil.rmtree(stage.state / "daemon")
     since = len(stage.journal())
     stage.once()
     assert [each for each in stage.writes(since) if "containerapps" in each.lower()] == []
-    (stage.root / "colour").write_text(NEXT)
+    (stage.root / "colour").write_text(OTHER)
     plan = stage.moorage("plan").stdout
     assert "configuration.secrets[colour]: (secret) -> (changed secret)" in plan
-    assert NEXT not in plan
+    assert OTHER not in plan
