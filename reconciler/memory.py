@@ -8,7 +8,7 @@ import ctypes
 from collections.abc import Callable
 from functools import lru_cache
 
-EVERY = 30.0  # seconds; a call with nothing to give back takes microseconds
+EVERY = 10.0  # seconds; a call with nothing to give back takes microseconds
 
 
 def give_back() -> None:

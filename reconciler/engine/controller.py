@@ -41,6 +41,7 @@ from reconciler.engine.verdict import ExitClass, verdict
 from reconciler.engine.writer import Gate, Writer
 
 log = structlog.get_logger(__name__)
+CROWD = 50  # objects that change at once; one document has some ten
 Watcher = Callable[[ObjectKey, Outcome, float], None]
 
 
@@ -95,7 +96,7 @@ class Controller:
         changed = self._ledger.replace(desired, documents, complete=complete, purge=purge)
         # Conditions at once: a person who saved must not read the state of the version before.
         self._refresh_all()
-        return self._wake(changed)
+        return self._wake(changed, Priority.CROWD if len(changed) > CROWD else Priority.EDIT)
 
     def set_orphans(self, orphans: Sequence[Desired | Gone]) -> tuple[ObjectKey, ...]:
         """What the inventory says Moorage owns; what documents ask for is ignored. Ignored
@@ -283,10 +284,12 @@ class Controller:
         for document in [*self._ledger.documents, *self._ledger.gone_documents]:
             self._conclusion.refresh(document)
 
-    def _wake(self, keys: Iterable[ObjectKey]) -> tuple[ObjectKey, ...]:
+    def _wake(
+        self, keys: Iterable[ObjectKey], priority: Priority = Priority.EDIT
+    ) -> tuple[ObjectKey, ...]:
         woken = tuple(keys)
         for key in woken:
-            self._queue.add(key, Priority.EDIT)
+            self._queue.add(key, priority)
         self._moved.set()
         return woken
 

@@ -22,10 +22,13 @@ SLACK = 0.001
 
 
 class Priority(IntEnum):
-    """Edits, and what follows from them, go ahead of resyncs."""
+    """Edits, and what follows from them, go ahead of resyncs, and a change of many objects at once
+    (the first start) lets whatever a person saves after it go first.
+    """
 
     EDIT = 0
-    RESYNC = 1
+    CROWD = 1
+    RESYNC = 2
 
 
 class WorkQueue:

@@ -31,6 +31,7 @@ NAMES = (
     "gateway_routes",
     "resync",
     "scale",
+    "by_script",
     "models",
     "adapter_change",
     "swaps",

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from infra.local_azure.faults import commands
 from tests.e2e.stage import ask, service
 
 GOOD = "kind: InferenceService\napiVersion: moorage.dev/v1alpha1\nmetadata: {name: web}\nspec:\n"
@@ -96,6 +97,28 @@ async def test_many_saves_in_a_moment_become_one_revision(stage, up):
     assert len(templates) <= 4, (
         templates
     )  # at most two versions were seen, each a template and a move of the traffic
+
+
+async def test_a_save_does_not_wait_for_the_list_of_all_apps(stage, up):
+    """In a subscription of a thousand apps it is ten pages long. It is read afterwards, and tells
+    of what no document asks for.
+    """
+    stage.save(coloured("blue"))
+    await up.settled_on("web", colour="blue")
+    file = stage.root / "faults.json"
+    slow = {
+        "fault": "Slow",
+        "plane": "arm",
+        "method": "GET",
+        "operation": "Microsoft.App/jobs",
+        "seconds": 60,
+    }
+    file.write_text(json.dumps({"faults": [slow]}))
+    assert commands.load(stage.azure_dir / "faults.db", file) == 0
+    stage.save(coloured("yellow"))
+    await up.settled_on("web", seconds=40, colour="yellow")
+    file.write_text(json.dumps({"faults": []}))
+    assert commands.load(stage.azure_dir / "faults.db", file) == 0
 
 
 def test_events_are_told_once(stage, up):
