@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.api.conditions import Condition
-from reconciler.web.axes import Conditions
+from reconciler.api.reasons import AZURE, Reason
+from reconciler.web.axes import ABNORMAL_WHEN_TRUE, Conditions
 from reconciler.web.verdict import PLAN_WAITS, Answering, environment_verdict, service_verdict
 
 Document = Mapping[str, Any]
 FEW = 3  # services that each get a sentence
-ABNORMAL_WHEN_TRUE = ("Stalled", "Drifted")
 SUMMARY = ("Ready", "Synced", "Stalled", "Drifted")
 
 
@@ -50,7 +50,7 @@ def verdict(status: Mapping[str, Any]) -> str:
     paused = [each["name"] for each in documents if each.get("pausedAt")]
     if paused:
         text += f"; paused: {_names(paused)}, `moorage resume` ends that"
-    waits = any(reason(each, "Synced") == "AwaitingApproval" for each in documents)
+    waits = any(reason(each, "Synced") == Reason.AWAITING_APPROVAL for each in documents)
     return f"{text}{PLAN_WAITS}: `moorage approve`" if waits else text
 
 
@@ -70,8 +70,6 @@ def troubles(documents: Sequence[Document]) -> list[Complaint]:
 
 def remedy(word: str) -> str:
     """What to do about a reason; empty where there is nothing to do or the reason is not known."""
-    from reconciler.api.reasons import AZURE, Reason
-
     if word.startswith(AZURE):
         from reconciler.arm.errors import explain_code
 

@@ -16,7 +16,7 @@ OUTPUT = "last output: "  # how `kinds.cause` begins the lines of a container
 EVENTS = "last events: "
 SEPARATOR = " | "
 _DECIDED = (Reason.ROLLED_BACK, Reason.PROMOTED)
-_ABNORMAL_WHEN_TRUE = (ConditionType.STALLED, ConditionType.DRIFTED)
+ABNORMAL_WHEN_TRUE = (ConditionType.STALLED, ConditionType.DRIFTED)
 
 
 class Tone(StrEnum):
@@ -142,7 +142,7 @@ def _unwell(conditions: Conditions) -> Iterator[Condition]:
 
 
 def _well(condition: Condition) -> bool:
-    good = Status.FALSE if condition.type in _ABNORMAL_WHEN_TRUE else Status.TRUE
+    good = Status.FALSE if condition.type in ABNORMAL_WHEN_TRUE else Status.TRUE
     neutral = (Reason.SCALED_TO_ZERO, Reason.SKIPPED, Reason.NOT_OBSERVED)
     return condition.status is good or condition.reason in neutral
 
