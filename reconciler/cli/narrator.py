@@ -5,6 +5,7 @@ the ready block.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -39,15 +40,24 @@ SHARE = 20.0  # a look at rollouts is made after this many times the seconds tha
 EVERY = 30.0  # seconds between lines about the same wait, where no terminal can show a moving one
 
 
+# Where a clause of a message begins and ends.
+_BEGINS = re.compile(r"[.;:|] ")
+_ENDS = re.compile(r"[.;|](?= |$)|: ")
+
+
 def without_repetition(message: str, told: Iterable[str]) -> str:
     """`message` with a long part that was printed before left out: a cause is told once, although
-    the failure, the rollback and the condition all carry it.
+    the failure, the rollback and the condition all carry it. Only whole clauses are left out.
     """
+    begins = [0, *(found.end() for found in _BEGINS.finditer(message))]
+    ends = [*(found.start() for found in _ENDS.finditer(message)), len(message)]
     for before in told:
         match = SequenceMatcher(None, before, message[:CAUSE], autojunk=False).find_longest_match()
-        if match.size >= REPETITION:
-            head, tail = message[: match.b], message[match.b + match.size :]
-            return f"{head.rstrip()} (as above){tail}".strip()
+        until = match.b + match.size
+        begin = min((at for at in begins if at >= match.b), default=until)
+        end = max((at for at in ends if at <= until), default=0)
+        if end - begin >= REPETITION:
+            return f"{message[:begin].rstrip(' :')} (as above){message[end:]}".strip()
     return message
 
 

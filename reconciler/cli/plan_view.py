@@ -22,6 +22,7 @@ GLYPHS = {
     "refuse": "x",
     "no-op": " ",
 }
+SUMS = {"refuse": "{} refused", "wait": "{} waiting"}  # where it is nothing that a run does
 STYLES = {
     "create": "green",
     "adopt": "yellow",
@@ -118,7 +119,7 @@ def show(
             console.print(Text(f"      {_loaded(replica)}"), soft_wrap=True)
     counts = {action: sum(line.action == action for line in lines) for action in GLYPHS}
     summary = ", ".join(
-        f"{count} refused" if action == "refuse" else f"{count} to {action}"
+        SUMS.get(action, "{} to " + action).format(count)
         for action, count in counts.items()
         if count and action != "no-op"
     )

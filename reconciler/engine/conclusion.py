@@ -75,15 +75,14 @@ class Conclusion:
         subscription: the object that meets it first speaks for all.
         """
         told = outcome.reason is Reason.THROTTLED and self._throttles()
+        moved = before is None or (before.phase, before.reason) != (outcome.phase, outcome.reason)
         if outcome.event is not None:
             self._event(outcome.event)
-        elif (
-            outcome.reason is not None
-            and outcome.troubled
-            and not told
-            and (before is None or (before.phase, before.reason) != (outcome.phase, outcome.reason))
-        ):
+        elif outcome.reason is not None and outcome.troubled and moved and not told:
             self._event(warning(outcome.reason, outcome.message, item.key, item.document))
+        elif outcome.reason is Reason.REGISTERING and moved:
+            # Nothing is wrong, but the subscription is changed, and the wait may be over soon.
+            self._event(normal(outcome.reason, outcome.message, item.key, item.document))
 
     def _throttles(self) -> bool:
         """Note that Azure throttles; whether that is told already."""

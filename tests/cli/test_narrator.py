@@ -23,6 +23,23 @@ def test_a_cause_that_was_told_is_not_told_again():
     )
 
 
+def test_only_whole_clauses_are_left_out():
+    """Two resources of another set have different times, and two waits name different objects: the
+    line keeps what is its own, and no word or time is cut in the middle.
+    """
+    end = (
+        "nothing is written to it. Choose another name, or take it over with `moorage take-over a`"
+    )
+    first = f"StorageAccount st1 belongs to the set a (last applied 17:28:12Z from vm); {end}"
+    second = f"ManagedEnvironment e1 belongs to the set a (last applied 17:28:13Z from vm); {end}"
+    assert without_repetition(second, [first]) == (
+        "ManagedEnvironment e1 belongs to the set a (last applied 17:28:13Z from vm); (as above)"
+    )
+    waits = "waits for ManagedEnvironment/dev (NotObserved), FileShare/dev (WaitingForReference)"
+    longer = f"{waits}, PublishedFolder/web/code/web/986ed4612e8a (NotObserved)"
+    assert without_repetition(longer, [waits]) == longer
+
+
 @given(st.text(max_size=REPETITION - 1), st.lists(st.text(max_size=200)))
 def test_a_short_line_is_never_cut(message, told):
     """Only a long part is left out, so that no line loses its sense."""

@@ -165,19 +165,19 @@ async def test_a_cause_is_told_by_its_name_and_heals(stage, cause, capsys):
         await up.converged(f"web-{name}")
 
 
-async def test_a_provider_is_registered_by_itself(stage):
+async def test_a_provider_is_registered_by_itself(stage, capsys):
     """The subscription lacks a provider: it is registered once, and everything goes on."""
     save(stage, "provider")
     async with inside(stage, "provider") as up:
         provider = f"{ids.subscription(up.daemon.arm.subscription_id)}/providers/Microsoft.App"
         await up.daemon.arm.post_json(f"{provider}/unregister", "2021-04-01")
-        await holds(up, "provider", "Registering", "Microsoft.App")
+        await tells(up, "Registering", "Microsoft.App", capsys)
         await up.converged("web-provider")
     asked = [entry for entry in stage.journal() if entry["path"].endswith("/register")]
     assert [(entry["method"], entry["status"]) for entry in asked] == [("POST", 200)]
 
 
-async def test_an_operation_that_ends_unregistered_is_tried_again(stage):
+async def test_an_operation_that_ends_unregistered_is_tried_again(stage, capsys):
     """Azure may take a write and find only at its end that the subscription lacks a provider."""
     save(stage, "late")
     code = "MissingSubscriptionRegistration"
@@ -185,7 +185,7 @@ async def test_an_operation_that_ends_unregistered_is_tried_again(stage):
     fault = {"fault": "OperationFails", "operation": ENVIRONMENTS, "code": code, "message": text}
     script(stage, {**fault, "times": 1})
     async with inside(stage, "late") as up:
-        await holds(up, "late", "Registering", "Microsoft.App")
+        await tells(up, "Registering", "Microsoft.App", capsys)
         await up.converged("web-late")
 
 
