@@ -5,8 +5,13 @@ notes it, `registrations` decides by it.
 
 from __future__ import annotations
 
+import re
+
 from reconciler.arm import files
 from reconciler.arm.share import Share
+
+READS, LONGEST = 4, 64
+_FINGERPRINT = re.compile(r"[0-9a-f]{16}")  # as `sharedkey.key_fingerprint` makes it
 
 
 async def note(share: Share, environment: str, storage: str, fingerprint: str) -> None:
@@ -17,9 +22,16 @@ async def note(share: Share, environment: str, storage: str, fingerprint: str) -
 
 
 async def recall(share: Share, environment: str, storage: str) -> str | None:
-    """The fingerprint of the key it was made with, None when somebody else made it."""
-    found = await files.read(share, _path(environment, storage))
-    return found.decode() if found else None
+    """The fingerprint of the key it was made with, None when somebody else made it, or when what is
+    there is none. A torn read is tried again: half a fingerprint is that of no key, and would look
+    like a rotation, which costs a new revision.
+    """
+    for _ in range(READS):
+        found = await files.read(share, _path(environment, storage), LONGEST)
+        text = (found or b"").decode(errors="replace")
+        if found is None or _FINGERPRINT.fullmatch(text):
+            break
+    return text if _FINGERPRINT.fullmatch(text) else None
 
 
 async def forget(share: Share, environment: str, storage: str) -> None:
