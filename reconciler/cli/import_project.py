@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from reconciler.toolkit.project import Project
 
 
-Folder = Annotated[Path, typer.Argument(help="The folder of an AI Toolkit project.", metavar="DIR")]
+Folder = Annotated[
+    Path, typer.Argument(help="The folder of an AI Toolkit project.", metavar="DIR|azure")
+]
 Written = Annotated[
     Path | None,
     typer.Option(
@@ -64,6 +66,13 @@ Force = Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.
 
 def import_project(
     project: Folder,
+    group: Annotated[
+        str,
+        typer.Argument(
+            help="After `azure`: the resource group. -o is then a folder (default: here).",
+            metavar="RESOURCE-GROUP",
+        ),
+    ] = "",
     output: Written = None,
     engine: Engine = "code",
     adapter: Adapters = None,
@@ -75,9 +84,23 @@ def import_project(
     target: Target = None,
     state_dir: StateDir = None,
 ) -> None:
-    """Write documents for an AI Toolkit project. Reads what fine-tuning has created in Azure, and
-    creates nothing.
+    """Write documents for an AI Toolkit project or resource group. `moorage import azure
+    RESOURCE-GROUP` writes those of what Moorage made there. Creates nothing in Azure.
     """
+    if group:
+        if str(project) != "azure":
+            raise CommandError(f"{group} is one word too many after {project}.", Exit.INVALID)
+        from reconciler.cli.import_azure import import_group
+
+        if engine != "code" or adapter or base_only or model or name or resource_group or force:
+            text = (
+                "moorage import azure takes -o, --target and --state-dir; the rest is a project's."
+            )
+            raise CommandError(text, Exit.INVALID)
+        if str(output) == "-":
+            raise CommandError("-o names a folder after moorage import azure.", Exit.INVALID)
+        import_group(group, output or Path(), target, state_dir)
+        return
     from reconciler.cli.import_choices import choose, name_of
     from reconciler.toolkit.document import render
     from reconciler.toolkit.project import read_project

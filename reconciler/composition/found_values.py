@@ -27,17 +27,36 @@ def at(body: Any, *steps: str) -> Any:
     return body
 
 
+def entries(value: Any) -> list[Body]:
+    """The entries of a list that have fields, whatever else stands there."""
+    listed = value if isinstance(value, list | tuple) else ()
+    return [each for each in listed if isinstance(each, Mapping)]
+
+
+def texts(value: Any) -> list[str]:
+    """A command line."""
+    listed = value if isinstance(value, list | tuple) else ()
+    return [str(word) for word in listed]
+
+
 def container(body: Body) -> Body:
     """The container of the service: ours by its name, else the first."""
-    listed = at(body, "properties", "template", "containers") or [{}]
+    listed = entries(at(body, "properties", "template", "containers")) or [{}]
     ours = (each for each in listed if each.get("name") in ("vllm", "app"))
     chosen: Body = next(ours, listed[0])
     return chosen
 
 
+def _number(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise CannotSayError(f"{value!r} is no number") from None
+
+
 def _scale(body: Body, name: str, default: int) -> int:
     value = at(body, "properties", "template", "scale", name)
-    return default if value is None else int(value)
+    return default if value is None else _number(value)
 
 
 def min_replicas(body: Body) -> int:
@@ -53,7 +72,7 @@ def cooldown(body: Body) -> int:
 
 
 def _rules(body: Body) -> Sequence[Body]:
-    return at(body, "properties", "template", "scale", "rules") or ()
+    return entries(at(body, "properties", "template", "scale", "rules"))
 
 
 def concurrency(body: Body) -> int:
@@ -93,7 +112,10 @@ def cpu(body: Body) -> float | int | None:
     value = at(container(body), "resources", "cpu")
     if value is None:
         return None
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise CannotSayError(f"{value!r} is no number of cores") from None
     return int(number) if number.is_integer() else number
 
 
@@ -104,7 +126,7 @@ def memory(body: Body) -> Any:
 def variables(body: Body) -> list[dict[str, Any]]:
     """The variables that are a document's to set."""
     found = []
-    for each in container(body).get("env") or ():
+    for each in entries(container(body).get("env")):
         name = str(each.get("name"))
         if name.startswith(_OWN_VARIABLES) or name == "PYTHONPATH":
             continue
@@ -118,7 +140,7 @@ def flags(body: Body) -> dict[str, Any]:
     """The flags of vLLM as `engine.args` has them, without those that Moorage sets."""
     given: dict[str, list[str]] = {}
     values: list[str] = []
-    for word in container(body).get("args") or ():
+    for word in texts(container(body).get("args")):
         if word.startswith("--"):
             name, has_value, value = word[2:].partition("=")
             values = given.setdefault(name, [])
@@ -148,12 +170,12 @@ def _typed(text: str) -> str | int | float:
 
 
 def args(body: Body) -> list[str] | None:
-    return list(container(body).get("args") or ()) or None
+    return texts(container(body).get("args")) or None
 
 
 def command(body: Body) -> list[str]:
     """What runs in the code's folder, without the shell that steps into it."""
-    whole = list(container(body).get("command") or ())
+    whole = texts(container(body).get("command"))
     shell = _SHELL.fullmatch(whole[2]) if len(whole) > 4 else None
     if whole[:2] != ["/bin/sh", "-c"] or shell is None:
         raise CannotSayError(
@@ -163,14 +185,15 @@ def command(body: Body) -> list[str]:
 
 
 def _ingress(body: Body) -> Body:
-    return at(body, "properties", "configuration", "ingress") or {}
+    found = at(body, "properties", "configuration", "ingress")
+    return found if isinstance(found, Mapping) else {}
 
 
 def target_port(body: Body) -> int:
     port = _ingress(body).get("targetPort")
     if not port:
         raise CannotSayError("a service has a port; there is none any more")
-    return int(port)
+    return _number(port)
 
 
 def external(body: Body) -> bool:
@@ -185,14 +208,14 @@ def profile_name(body: Body) -> str:
 
 def grace(body: Body) -> int:
     value = at(body, "properties", "template", "terminationGracePeriodSeconds")
-    return 30 if value is None else int(value)
+    return 30 if value is None else _number(value)
 
 
 def profiles(body: Body) -> list[dict[str, Any]]:
     fields = ("name", "workloadProfileType", "minimumCount", "maximumCount")
     return [
         {name: each[name] for name in fields if each.get(name) is not None}
-        for each in at(body, "properties", "workloadProfiles") or ()
+        for each in entries(at(body, "properties", "workloadProfiles"))
         if str(each.get("name")).lower() != "consumption"
     ]
 

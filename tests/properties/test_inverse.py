@@ -17,6 +17,13 @@ from reconciler.api.kinds import Kind
 from reconciler.api.manifest import ManifestError, parse
 from reconciler.api.yaml_edit import EditError, edited, plain, with_value
 from reconciler.composition import compose
+from reconciler.composition.found_documents import (
+    FoundDocument,
+    FoundEnvironment,
+    environment_of,
+    service_of,
+)
+from reconciler.composition.found_documents import text_of as written_as
 from reconciler.composition.inverse import NoFieldError, accepted, decompose, field_of
 from reconciler.composition.world import World
 from reconciler.engine.arguments import by_flag
@@ -262,3 +269,48 @@ def test_each_field_of_the_table_is_accepted_somewhere() -> None:
         field = field_of(Kind.APP, path, "code")
         steps, _ = accepted(field, path, app, plain(text)[1])
         assert ".".join(steps) == expected
+
+
+@settings(max_examples=25, deadline=None, phases=[Phase.generate])
+@given(environment=ENVIRONMENTS, service=MODELS | CODES)
+def test_the_documents_of_what_is_found_come_to_it(environment: Any, service: Any) -> None:
+    """Of an Environment with a service, from their resources alone: the same resources, to the name
+    of the revision.
+    """
+    text = text_of(documents({"location": "westus3", **environment}, service))
+    try:
+        composed = compose(parse(FILE, text.encode()), WORLD)
+    except ManifestError:
+        assume(False)
+    bodies_of = {
+        kind: [
+            {"name": item.spec.name, **item.spec.body}
+            for item in composed.desired
+            if item.key.kind == kind
+        ]
+        for kind in Kind
+        if kind.arm and kind is not Kind.APP
+    }
+    (app,) = [item.spec for item in composed.desired if item.key.kind == Kind.APP]
+    found = FoundEnvironment(
+        bodies_of[Kind.ENVIRONMENT][0],
+        bodies_of[Kind.WORKSPACE][0],
+        bodies_of[Kind.STORAGE_ACCOUNT][0],
+        bodies_of[Kind.SHARE][0],
+        bodies_of[Kind.STORAGE],
+    )
+    place = environment_of(found, "rg-moorage-dev")
+    made = service_of({"name": "phi", **whole(app, "/env")}, place)
+    assert isinstance(made, FoundDocument)
+    again = compose(parse(FILE, "---\n".join(map(written_as, (place, made))).encode()), WORLD)
+    specs = [
+        {
+            item.key: (item.spec.name, item.spec.body)
+            for item in each.desired
+            if item.key.kind in bodies_of
+        }
+        for each in (composed, again)
+    ]
+    assert specs[0] == specs[1]
+    (same,) = [item.spec for item in again.desired if item.key.kind == Kind.APP]
+    assert (same.body, same.template, same.revision) == (app.body, app.template, app.revision)

@@ -1,0 +1,189 @@
+"""`moorage import azure GROUP`: documents for what Moorage made in a resource group, when the
+documents themselves are lost. Reads Azure, writes files, and never replaces one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli.context import StateDir, Target, settings_of
+from reconciler.cli.exits import CommandError, Exit, words
+
+if TYPE_CHECKING:
+    from reconciler.arm.clients import Arm
+    from reconciler.composition.found_documents import FoundDocument, FoundEnvironment, LeftAlone
+    from reconciler.engine.plan import PlanLine
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The documents by the name of their file, and what has none."""
+
+    files: dict[str, list[FoundDocument]]
+    left: tuple[LeftAlone, ...]
+
+
+def import_group(group: str, folder: Path, target: Target, state_dir: StateDir) -> None:
+    """Write DIR/ENVIRONMENT.yaml for each managed environment that Moorage made, plan with it, and
+    say what remains.
+    """
+    from reconciler.cli.foresight import foresee
+    from reconciler.composition.found_documents import text_of
+
+    settings = settings_of(target, state_dir)
+    found = asyncio.run(_read(settings, group))
+    if not found.files:
+        _tell(found)
+        raise CommandError(f"{group} holds no managed environment that Moorage made.", Exit.FAILED)
+    paths = {folder / f"{name}.yaml": documents for name, documents in found.files.items()}
+    there = [str(path) for path in paths if path.exists() or path.is_symlink()]
+    if there:
+        raise CommandError(f"{', '.join(there)} exists, and is not replaced.", Exit.INVALID)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, documents in paths.items():
+            with path.open("x", encoding="utf-8") as stream:
+                stream.write("---\n".join(map(text_of, documents)))
+    except OSError as error:
+        raise CommandError(f"{folder} cannot be written to: {words(error)}") from None
+    for path in paths:
+        print(f"wrote {path}")
+    _tell(found)
+    lines = asyncio.run(foresee(settings, [*paths])).lines
+    differing = [each for line in lines for each in _told(line)]
+    for each in differing:
+        print(f"? {each}")
+    if differing:
+        print(f"`moorage plan -f {folder}` shows these {len(differing)}: mend the documents first")
+    else:
+        print(f"`moorage plan -f {folder}` has nothing to do")
+
+
+def _told(line: PlanLine) -> Iterator[str]:
+    """What a plan with the documents would still do to an object."""
+    if line.action in ("wait", "refuse"):
+        yield f"{line.key}: {line.problem}"
+    elif line.action != "no-op" and not line.changes:
+        yield f"{line.key}: {line.action}"
+    else:
+        yield from (f"{line.key} {change.path}" for change in line.changes)
+
+
+def _tell(found: Imported) -> None:
+    for each in found.left:
+        print(f"? {each.name} has no document: {each.reason}")
+
+
+async def _read(settings: Any, group: str) -> Imported:
+    from reconciler.api.tags import OWNER, tag
+    from reconciler.arm.clients import Arm
+    from reconciler.composition.found_documents import (
+        FoundDocument,
+        LeftAlone,
+        environment_of,
+        service_of,
+    )
+
+    files: dict[str, list[FoundDocument]] = {}
+    left: list[LeftAlone] = []
+    async with Arm(settings) as arm:
+        for found in await _environments(arm, group):
+            if tag(found.managed, OWNER) is None:
+                why = "it was not made by Moorage: name it in an Environment to use it"
+                left += [LeftAlone(str(each["name"]), why) for each in (found.managed, *found.apps)]
+                continue
+            environment = environment_of(found, group)
+            documents = [environment]
+            for app in found.apps:
+                made = service_of(app, environment, found.jobs)
+                (documents if isinstance(made, FoundDocument) else left).append(made)  # type: ignore[arg-type]
+            files[environment.name] = documents
+    return Imported(files, tuple(left))
+
+
+async def _environments(arm: Arm, group: str) -> list[FoundEnvironment]:
+    from reconciler.api.kinds import Kind
+    from reconciler.arm import apps, ids
+    from reconciler.composition.found_documents import FoundEnvironment, registered
+
+    scope = ids.resource_group(arm.subscription_id, group)
+    there = await arm.inventory.find(
+        Kind.RESOURCE_GROUP, ids.subscription(arm.subscription_id), group
+    )
+    if there is None:
+        raise CommandError(f"There is no resource group {group}.", Exit.INVALID)
+    workspaces = await arm.inventory.list(Kind.WORKSPACE, scope)
+    accounts = await arm.inventory.list(Kind.STORAGE_ACCOUNT, scope)
+    listed = await arm.inventory.list(Kind.APP, scope)
+    jobs = await arm.inventory.list(Kind.JOB, scope)
+    found = []
+    for managed in await arm.inventory.list(Kind.ENVIRONMENT, scope):
+        home = ids.environment(arm.subscription_id, group, str(managed["name"]))
+        storages = await arm.inventory.list(Kind.STORAGE, home)
+        read = registered(storages)
+        place = ((read or {}).get("properties") or {}).get("azureFile") or {}
+        account = _called(accounts, place.get("accountName"))
+        shares = (
+            await arm.inventory.list(
+                Kind.SHARE, ids.storage_account(arm.subscription_id, group, account["name"])
+            )
+            if account
+            else []
+        )
+        found.append(
+            FoundEnvironment(
+                managed,
+                _workspace(workspaces, managed),
+                account,
+                _called(shares, place.get("shareName")),
+                storages,
+                [
+                    await _as_it_serves(arm, group, each)
+                    for each in listed
+                    if ids.same(apps.environment_of(each), home)
+                ],
+                [each for each in jobs if ids.same(apps.environment_of(each), home)],
+            )
+        )
+    return found
+
+
+async def _as_it_serves(arm: Arm, group: str, app: dict[str, Any]) -> dict[str, Any]:
+    """The app with the template of the revision that has most of the traffic: its own is that of
+    the last one that somebody wrote, which may have been given up.
+    """
+    from reconciler.arm import apps
+
+    revisions = [
+        each["properties"]
+        for each in await apps.list_revisions(arm, group, str(app["name"]))
+        if each["properties"].get("active")
+    ]
+    serving = max(revisions, key=lambda each: each.get("trafficWeight") or 0, default=None)
+    if serving is None or not serving.get("template"):
+        return app
+    return {**app, "properties": {**app["properties"], "template": serving["template"]}}
+
+
+def _called(listed: Sequence[dict[str, Any]], name: Any) -> dict[str, Any] | None:
+    return next((each for each in listed if str(each["name"]) == name), None)
+
+
+def _workspace(listed: Sequence[dict[str, Any]], managed: dict[str, Any]) -> dict[str, Any] | None:
+    """The workspace that the environment sends its logs to."""
+    logs = (managed["properties"].get("appLogsConfiguration") or {}).get(
+        "logAnalyticsConfiguration"
+    ) or {}
+    customer = str(logs.get("customerId") or "").lower()
+    return next(
+        (
+            each
+            for each in listed
+            if customer and str(each["properties"].get("customerId")).lower() == customer
+        ),
+        None,
+    )

@@ -1,0 +1,220 @@
+"""Documents for resources that are there already, as a person would write them. Pure; `inverse`
+says what each field is, `cli.import_azure` reads the resources.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.api import tags
+from reconciler.api.kinds import Kind
+from reconciler.api.mounts import CODE_PATH
+from reconciler.api.resources import MOUNT_PATH
+from reconciler.api.tags import DOCUMENT, ENVIRONMENT, OWNER
+from reconciler.api.yaml_edit import render, with_value
+from reconciler.composition import template
+from reconciler.composition.found_values import Body, at, container, entries, texts
+from reconciler.composition.inverse import CODE, MODEL, decompose
+
+_HEAD = {"apiVersion": "moorage.dev/v1alpha1"}
+_KEY = "api-key-"  # how the secret of an API key begins
+
+
+@dataclass(frozen=True)
+class FoundEnvironment:
+    """A managed environment and what belongs to it, each as ARM shows it; None where it is not
+    there. `storages` are the shares that are registered in it.
+    """
+
+    managed: Body
+    workspace: Body | None = None
+    account: Body | None = None
+    share: Body | None = None
+    storages: Sequence[Body] = ()
+    apps: Sequence[Body] = ()
+    jobs: Sequence[Body] = ()
+
+
+@dataclass(frozen=True)
+class FoundDocument:
+    """A document, and what is to be said about it in comments."""
+
+    document: dict[str, Any]
+    comments: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return str(self.document["metadata"]["name"])
+
+
+@dataclass(frozen=True)
+class LeftAlone:
+    """An object that no document can hold, and why."""
+
+    name: str
+    reason: str
+    paths: tuple[str, ...] = field(default_factory=tuple)
+
+
+def environment_of(found: FoundEnvironment, group: str) -> FoundDocument:
+    """The Environment document. One that Moorage made keeps its owner, so that it stays its own."""
+    managed = found.managed
+    name = tags.tag(managed, ENVIRONMENT) or str(managed["name"]).lower()
+    owner = tags.tag(managed, OWNER)
+    spec: dict[str, Any] = {
+        **({"owner": owner} if owner else {}),
+        "resourceGroup": group,
+        "location": _region(str(managed["location"])),
+        "managedEnvironment": {"name": managed["name"]},
+    }
+    read = registered(found.storages)
+    if read is not None:
+        spec["managedEnvironment"]["storageName"] = read["name"]
+    if found.workspace:
+        spec["logAnalytics"] = {"name": found.workspace["name"]}
+    if found.account and found.share:
+        spec["storage"] = {
+            "accountName": found.account["name"],
+            "shareName": found.share["name"],
+        }
+    document: Any = {**_HEAD, "kind": "Environment", "metadata": {"name": name}, "spec": spec}
+    for kind, body in (
+        (Kind.ENVIRONMENT, managed),
+        (Kind.WORKSPACE, found.workspace),
+        (Kind.STORAGE_ACCOUNT, found.account),
+        (Kind.SHARE, found.share),
+    ):
+        for steps, value in decompose(kind, body).items() if body else ():
+            shared = steps[-1] == "tags" and kind is not Kind.ENVIRONMENT
+            if not shared and value not in ({}, []):
+                document = with_value(document, steps, value)
+    return FoundDocument(document)
+
+
+def registered(storages: Sequence[Body]) -> Body | None:
+    """The registration of the share that services read from: the one that has a writable twin."""
+    names = {str(each["name"]) for each in storages}
+    fitting = [each for each in storages if f"{each['name']}-rw" in names]
+    return min(fitting, key=lambda each: len(str(each["name"])), default=None)
+
+
+def service_of(
+    app: Body, environment: FoundDocument, jobs: Sequence[Body] = ()
+) -> FoundDocument | LeftAlone:
+    """The document of a container app that Moorage made; of others there is none. `jobs` are those
+    of its environment: they say which models came from a hub.
+    """
+    name = str(app["name"])
+    if (made_for := tags.tag(app, DOCUMENT) or "").startswith("Environment/"):
+        return LeftAlone(name, f"it is the gateway of {made_for}: write spec.gateway there")
+    if made_for != f"InferenceService/{name}":
+        return LeftAlone(
+            name,
+            "it was not made for an InferenceService: a document of yours with code or model and"
+            " adoptionPolicy: AdoptOrCreate can take it over",
+        )
+    source = _source(app, hub_models(jobs))
+    if source is None:
+        return LeftAlone(name, "neither a model nor code is mounted in it")
+    of, said = source
+    spec: dict[str, Any] = {"environment": environment.name, **said}
+    document: Any = {
+        **_HEAD,
+        "kind": "InferenceService",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+    if tags.is_adopted(app):
+        spec["adoptionPolicy"] = "AdoptOrCreate"
+    profiles = environment.document["spec"].get("workloadProfiles") or ()
+    for steps, value in decompose(Kind.APP, app, of).items():
+        if value not in ([], {}) and steps[1] != "resources":
+            document = with_value(document, steps, value)
+    _size(document, app, profiles, of)
+    return FoundDocument(document, tuple(_keys(document, app, of)))
+
+
+def hub_models(jobs: Sequence[Body]) -> dict[str, str]:
+    """The models that jobs fetched, by their folders on the share."""
+    found = {}
+    for job in jobs:
+        fetch = container(job)
+        values = {str(each["name"]): each.get("value") for each in entries(fetch.get("env"))}
+        for mount in entries(fetch.get("volumeMounts")):
+            repository, commit = values.get("MOORAGE_REPOSITORY"), values.get("MOORAGE_REVISION")
+            if mount.get("subPath") and repository and commit:
+                found[str(mount["subPath"])] = f"hf://{repository}@{commit}"
+    return found
+
+
+def _source(app: Body, fetched: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
+    """Where the model or the code lies on the share."""
+    words = texts(container(app).get("args"))
+    if "--model" in words[:-1]:
+        path = words[words.index("--model") + 1].removeprefix(f"{MOUNT_PATH}/")
+        return MODEL, {"model": {"source": fetched.get(path, f"share://{path}")}}
+    mounts = {
+        str(each.get("mountPath")): str(each.get("subPath") or "")
+        for each in entries(container(app).get("volumeMounts"))
+    }
+    command = texts(container(app).get("command"))
+    home = re.match(r"cd (\S+) &&", command[2]) if len(command) > 4 else None
+    if home is None or not mounts.get(home[1]):
+        return None
+    said: dict[str, Any] = {"code": f"share://{mounts.pop(home[1])}"}
+    if home[1] != CODE_PATH:
+        said["mountPath"] = home[1]
+    if mounts:
+        said["mounts"] = [
+            {"source": f"share://{folder}", "mountPath": path} for path, folder in mounts.items()
+        ]
+    return CODE, said
+
+
+def _size(document: Any, app: Body, profiles: Sequence[Any], of: str) -> None:
+    """CPU and memory, unless they are what the profile gives anyway."""
+    chosen = document["spec"].get("workloadProfileName")
+    kind = next((each["workloadProfileType"] for each in profiles if each["name"] == chosen), "")
+    usual = template.resources({}, kind, model=of == MODEL)
+    size = {name: at(container(app), "resources", name) for name in ("cpu", "memory")}
+    if size != usual and None not in size.values():
+        document["spec"]["resources"] = size
+
+
+def _keys(document: Any, app: Body, of: str) -> Iterator[str]:
+    """API keys by name: their values stay in Azure."""
+    if of != MODEL:
+        return
+    secrets = entries(at(app, "properties", "configuration", "secrets"))
+    names = [str(each["name"]) for each in secrets]
+    keys = [name.removeprefix(_KEY) for name in names if name.startswith(_KEY)]
+    if keys:
+        document["spec"]["auth"] = {"apiKeys": [{"name": name} for name in keys]}
+        yield "the values of the API keys stay in the container app: `moorage key` prints them"
+    yield "limits, models and dates of API keys, and adapters, are not in ARM: write them here"
+
+
+def text_of(written: FoundDocument) -> str:
+    """The document as YAML, its comments first."""
+    comments = [f"# {line}" for line in written.comments]
+    return "\n".join([*comments, *_lines(written.document, 0), ""])
+
+
+def _lines(value: Mapping[str, Any], depth: int) -> Iterator[str]:
+    space = "  " * depth
+    for name, each in value.items():
+        if isinstance(each, Mapping) and depth < 1:
+            yield f"{space}{name}:"
+            yield from _lines(each, depth + 1)
+        elif isinstance(each, list) and each and isinstance(each[0], Mapping):
+            yield f"{space}{name}:"
+            yield from (f"{space}  - {render(one)}" for one in each)
+        else:
+            yield f"{space}{name}: {render(each)}"
+
+
+def _region(shown: str) -> str:
+    return shown.replace(" ", "").lower()
