@@ -36,6 +36,7 @@ NAMES = (
     "adapter_change",
     "swaps",
     "overhead",
+    "bench_serve",
     "hostile_vllm",
     "many_adapters",
     "replicas",
