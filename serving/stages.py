@@ -63,10 +63,10 @@ class StartStages:
 
     def reach(self, stage: str | None) -> None:
         """The replica itself tells its stage; None when it is ready."""
+        self.look()  # what the workers marked was before
         if stage is not None:
             self._reach(stage, self._clock())
         elif self._ended is None:
-            self.look()
             self._ended = self._clock()
 
     def _reach(self, name: str, at: float) -> None:

@@ -293,3 +293,63 @@ def test_descendants_are_found_below_and_not_beside():
     """The process itself is not its own descendant."""
     assert os.getpid() not in descendants(os.getpid())
     assert Path("/proc").exists()
+
+
+COMPILES = (
+    CHILD
+    + """
+root = os.environ["VLLM_CACHE_ROOT"]
+tell(ready=False, stage="adapters", message="found" if os.path.exists(root + "/code") else "nothing")
+os.makedirs(root, exist_ok=True)
+open(root + "/code", "w").write("compiled")
+time.sleep(0.3)
+tell(ready=True, message="")
+time.sleep(60)
+"""
+)
+
+
+async def test_what_one_start_compiled_the_next_one_finds(launch, tmp_path):
+    """On a disk of its own, as after the platform has placed another replica."""
+    compiled = tmp_path / "replicas" / "compile"
+    for disk, told in (("first", "nothing"), ("second", "found")):
+        task, report = launch(COMPILES, MOORAGE_ENGINE="e1", MOORAGE_LOCAL=str(tmp_path / disk))
+        await _until(lambda told=told, report=report: report().get("message") == told)
+        await _until(lambda report=report: report()["ready"])
+        await _until(lambda: list(compiled.glob("*.tar.gz")))
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await task == 0
+    assert len(list(compiled.iterdir())) == 1
+
+
+MARKS = (
+    CHILD
+    + """
+def mark(stage):
+    with open(os.environ["MOORAGE_STAGE_MARKS"], "a") as file:
+        file.write(f"{stage} {time.monotonic()}\\n")
+mark("weights")
+while not os.path.exists(os.environ["SEEN"]): time.sleep(0.02)
+mark("compile")
+tell(ready=False, stage="first_token", modelLoaded=True)
+time.sleep(0.3)
+tell(ready=True)
+time.sleep(60)
+"""
+)
+
+
+async def test_the_report_tells_the_stage_of_the_start(launch, tmp_path):
+    """In words as well, while the server says nothing itself; once it is ready only the times
+    stay.
+    """
+    task, report = launch(MARKS, MOORAGE_LOCAL=str(tmp_path / "d"), SEEN=str(tmp_path / "seen"))
+    await _until(lambda: report().get("stage") == "weights")
+    assert report()["message"] == "vLLM is starting: reading weights"
+    (tmp_path / "seen").touch()
+    await _until(lambda: report()["stage"] == "first_token")
+    await _until(lambda: report()["ready"])
+    assert report()["stage"] is None
+    assert list(report()["stages"]) == ["runtime", "weights", "compile", "first_token"]
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await task == 0
