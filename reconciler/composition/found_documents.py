@@ -13,6 +13,7 @@ from reconciler.api import tags
 from reconciler.api.kinds import Kind
 from reconciler.api.mounts import CODE_PATH
 from reconciler.api.resources import MOUNT_PATH
+from reconciler.api.secret_fields import RESERVED
 from reconciler.api.tags import DOCUMENT, ENVIRONMENT, OWNER
 from reconciler.api.yaml_edit import render, with_value
 from reconciler.composition import template
@@ -134,7 +135,8 @@ def service_of(
         if value not in ([], {}) and steps[1] != "resources":
             document = with_value(document, steps, value)
     _size(document, app, profiles, of)
-    return FoundDocument(document, tuple(_keys(document, app, of)))
+    comments = (*_keys(document, app, of), *_secrets(document, app))
+    return FoundDocument(document, comments)
 
 
 def hub_models(jobs: Sequence[Body]) -> dict[str, str]:
@@ -195,6 +197,24 @@ def _keys(document: Any, app: Body, of: str) -> Iterator[str]:
         document["spec"]["auth"] = {"apiKeys": [{"name": name} for name in keys]}
         yield "the values of the API keys stay in the container app: `moorage key` prints them"
     yield "limits, models and dates of API keys, and adapters, are not in ARM: write them here"
+
+
+def _secrets(document: Any, app: Body) -> Iterator[str]:
+    """Where their values are: in a Key Vault, or in a variable that a person must fill."""
+    said = []
+    for each in entries(at(app, "properties", "configuration", "secrets")):
+        name = str(each["name"])
+        if name.startswith(RESERVED):
+            continue
+        if each.get("keyVaultUrl"):
+            fields = ("name", "keyVaultUrl", "identity")
+            said.append({field: each[field] for field in fields if each.get(field)})
+            continue
+        variable = f"SECRET_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}"
+        said.append({"name": name, "valueFrom": {"env": variable}})
+        yield f"the value of the secret {name} is not read: give it to the daemon as {variable}"
+    if said:
+        document["spec"]["secrets"] = said
 
 
 def text_of(written: FoundDocument) -> str:

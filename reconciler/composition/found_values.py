@@ -130,10 +130,30 @@ def variables(body: Body) -> list[dict[str, Any]]:
         name = str(each.get("name"))
         if name.startswith(_OWN_VARIABLES) or name == "PYTHONPATH":
             continue
-        if each.get("secretRef"):
-            raise CannotSayError(f"{name} comes from a secret of the container app")
-        found.append({"name": name, "value": str(each.get("value") or "")})
+        if secret := each.get("secretRef"):
+            found.append({"name": name, "valueFrom": {"secretRef": str(secret)}})
+        else:
+            found.append({"name": name, "value": str(each.get("value") or "")})
     return found
+
+
+def identity(body: Body) -> dict[str, Any] | None:
+    """The managed identities; None where there are none."""
+    kind = str(at(body, "identity", "type") or "None").replace(" ", "")
+    users = at(body, "identity", "userAssignedIdentities")
+    named: dict[str, Any] = (
+        {"userAssignedIdentities": {str(id_): {} for id_ in users}} if users else {}
+    )
+    return {"type": kind, **named} if kind != "None" else None
+
+
+def registries(body: Body) -> list[dict[str, Any]] | None:
+    """How Azure signs in at each registry; None where there is none."""
+    fields = ("server", "username", "passwordSecretRef", "identity")
+    return [
+        {name: each[name] for name in fields if each.get(name)}
+        for each in entries(at(body, "properties", "configuration", "registries"))
+    ] or None
 
 
 def flags(body: Body) -> dict[str, Any]:

@@ -58,6 +58,8 @@ FIELDS: tuple[Field, ...] = (
     _field(Kind.APP, f"{_CONTAINER}.command", "command", found.command, of=CODE),
     _field(Kind.APP, f"{_INGRESS}.targetPort", "targetPort", found.target_port, of=CODE),
     _field(Kind.APP, f"{_INGRESS}.external", "ingress.external", found.external),
+    _field(Kind.APP, "identity", "identity", found.identity),
+    _field(Kind.APP, "properties.configuration.registries", "registries", found.registries),
     _field(Kind.APP, "properties.workloadProfileName", "workloadProfileName", found.profile_name),
     _field(
         Kind.APP,
@@ -104,7 +106,12 @@ _FOLLOWS: tuple[tuple[Kind, str, str, str], ...] = (
     (Kind.APP, f"{_INGRESS}.traffic", "", _ROLLOUT),
     (Kind.APP, "revisions[*]", "", _ROLLOUT),
     (Kind.APP, "properties.configuration.activeRevisionsMode", "", _ROLLOUT),
-    (Kind.APP, "properties.configuration.secrets", "", "spec.auth.apiKeys and `moorage key`"),
+    (
+        Kind.APP,
+        "properties.configuration.secrets",
+        "",
+        "spec.secrets, and spec.auth.apiKeys with `moorage key`",
+    ),
     (Kind.ENVIRONMENT, "properties.appLogsConfiguration", "", "spec.logAnalytics"),
 )
 

@@ -83,6 +83,13 @@ MODELS = st.fixed_dictionaries(
     {"model": st.just({"source": "share://models/phi"})},
     optional={**COMMON, "engine": st.fixed_dictionaries({"args": ARGS})},
 )
+USER = "/subscriptions/0/resourceGroups/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities/me"
+COMMON["identity"] = st.sampled_from(
+    [
+        {"type": "SystemAssigned"},
+        {"type": "SystemAssigned,UserAssigned", "userAssignedIdentities": {USER: {}}},
+    ]
+)
 CODES = st.fixed_dictionaries(
     {
         "code": st.just("share://code/web"),
@@ -314,3 +321,40 @@ def test_the_documents_of_what_is_found_come_to_it(environment: Any, service: An
     assert specs[0] == specs[1]
     (same,) = [item.spec for item in again.desired if item.key.kind == Kind.APP]
     assert (same.body, same.template, same.revision) == (app.body, app.template, app.revision)
+
+
+def test_secrets_are_named_and_their_values_are_not() -> None:
+    """One of a Key Vault stays there; of another the document says where a person must give it."""
+    vault = "https://kv.vault.azure.net/secrets/x"
+    service = {
+        "code": "share://code/web",
+        "command": ["a"],
+        "targetPort": 80,
+        "identity": {"type": "SystemAssigned"},
+        "secrets": [{"name": "vaulted", "keyVaultUrl": vault, "identity": "system"}],
+        "env": [{"name": "TOKEN", "valueFrom": {"secretRef": "vaulted"}}],
+        "registries": [{"server": "r.example", "identity": "system"}],
+    }
+    place = FoundDocument(documents({"location": "westus3"}, service)[0])
+    composed = compose(parse(FILE, text_of(documents({}, service)).encode()), WORLD)
+    (app,) = [item.spec for item in composed.desired if item.key.kind == Kind.APP]
+    body = {"name": "phi", **copy.deepcopy(whole(app, "/env"))}
+    body["properties"]["configuration"]["secrets"] = [
+        {"name": "vaulted", "keyVaultUrl": vault, "identity": "system"},
+        {"name": "plain.one", "value": "hush"},
+        {"name": "api-key-default"},
+    ]
+    made = service_of(body, place)
+    assert isinstance(made, FoundDocument)
+    text = written_as(made)
+    assert "hush" not in text
+    assert "give it to the daemon as SECRET_PLAIN_ONE" in text
+    spec = made.document["spec"]
+    assert {name: spec[name] for name in ("identity", "env", "registries")} == {
+        name: service[name] for name in ("identity", "env", "registries")
+    }
+    assert spec["secrets"] == [
+        *service["secrets"],
+        {"name": "plain.one", "valueFrom": {"env": "SECRET_PLAIN_ONE"}},
+    ]
+    parse(FILE, "---\n".join(map(written_as, (place, made))).encode())
