@@ -4,7 +4,7 @@ URLs, generated names.
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from . import fields
 from .recordings import MANAGEMENT, Exchange
@@ -19,6 +19,7 @@ class Names:
 
     def __init__(self, subscription: str, here: str, endpoint: str) -> None:
         self._words = {subscription: here, f"https://{MANAGEMENT}": endpoint}
+        self._endpoint = endpoint
         self._polls: dict[str, str] = {}
         self._snapshot = ""
 
@@ -49,7 +50,8 @@ class Names:
         """Pair the operation URLs of two answers, and the names that each side made up."""
         for name in LRO:
             if name in exchange.headers and name in headers:
-                self._polls[_place(exchange.headers[name])] = headers[name]
+                where = urljoin(self._endpoint, headers[name])  # Azure gives some as a path
+                self._polls[_place(exchange.headers[name])] = where
         self.pair(exchange.body, body)
 
     def pair(self, recorded: Any, local: Any) -> None:
