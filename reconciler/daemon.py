@@ -145,6 +145,7 @@ class Daemon:
                     self.leadership.leading,
                     self.leadership.stands_by,
                     self.listening,
+                    self.checkout.pushed.set if self.checkout else None,
                 )
             )
         elif self.lock:  # a daemon that was killed has left its address

@@ -26,6 +26,7 @@ from reconciler.settings import DEFAULT_STATE_DIR, Settings, SettingsError
 from reconciler.sources.orders import order_rollback
 from reconciler.sources.policy import grant
 from reconciler.web.decisions import keep_token
+from reconciler.web.git_hook import GitHook
 from reconciler.web.metrics import DaemonMetrics
 from reconciler.web.pages import Pages
 from reconciler.web.server import Status, WebServer
@@ -50,6 +51,7 @@ class DaemonPage:
         leading: Callable[[], bool],
         stands_by: Callable[[], bool],
         listening: socket.socket,
+        pushed: Callable[[], None] | None = None,
     ) -> None:
         self._settings, self._store = settings, store
         self._composition, self._stands_by, self._records = composition, stands_by, records
@@ -65,6 +67,9 @@ class DaemonPage:
             leading,
             Pages(store, self.look, self, token),
             settings.web_token,
+            GitHook(settings.webhook_secret, pushed)
+            if settings.webhook_secret and pushed
+            else None,
         )
 
     @property

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 TARGETS = ("local", "azure")
 CREDENTIALS = ("managed-identity", "workload-identity", "service-principal", "azure-cli")
+LONGEST_SECRET = 4096
 SHORTEST_TOKEN = 16  # of the token that lets somebody decide
 DEFAULT_STATE_DIR = ".moorage"
 DEFAULT_LOCATION = "swedencentral"
@@ -79,6 +80,7 @@ class Settings:
     page_token: str = field(default="", repr=False)
     git_token: str = field(default="", repr=False)
     prices_file: Path | None = None
+    webhook_secret: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -265,10 +267,24 @@ def _common(environ: Mapping[str, str]) -> dict[str, Any]:
         "web_token": environ.get("MOORAGE_WEB_TOKEN", ""),
         "page_token": environ.get("MOORAGE_PAGE_TOKEN", ""),
         "git_token": environ.get("MOORAGE_GIT_TOKEN", ""),
+        "webhook_secret": _secret(environ, "MOORAGE_GIT_WEBHOOK_SECRET"),
         "prices_file": environ.get("MOORAGE_PRICES") or None,
         "resync": environ.get("MOORAGE_RESYNC") or 60.0,
         "garbage_after": environ.get("MOORAGE_GARBAGE_AFTER") or 86400.0,
     }
+
+
+def _secret(environ: Mapping[str, str], name: str) -> str:
+    """The value of a variable, or the first line of the file that NAME_FILE names."""
+    file = environ.get(f"{name}_FILE")
+    if environ.get(name) or not file:
+        return environ.get(name, "")
+    try:
+        with Path(file).open(encoding="utf-8") as opened:
+            return opened.readline(LONGEST_SECRET).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise SettingsError(f"{name}_FILE names {file!r}, which cannot be read: {why}.") from None
 
 
 def _known(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -332,6 +348,8 @@ def _problems(settings: Settings) -> list[str]:
     ]
     if settings.page_token and len(settings.page_token) < SHORTEST_TOKEN:
         found.append(f"MOORAGE_PAGE_TOKEN must have {SHORTEST_TOKEN} characters or more.")
+    if settings.webhook_secret and len(settings.webhook_secret) < SHORTEST_TOKEN:
+        found.append(f"MOORAGE_GIT_WEBHOOK_SECRET must have {SHORTEST_TOKEN} characters or more.")
     return found + _credential_problems(settings)
 
 

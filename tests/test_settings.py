@@ -192,3 +192,17 @@ def test_a_token_that_can_be_guessed_is_refused():
     with pytest.raises(SettingsError, match="MOORAGE_PAGE_TOKEN must have 16 characters or more"):
         azure(MOORAGE_PAGE_TOKEN="short")
     assert azure(MOORAGE_PAGE_TOKEN="x" * 16).page_token == "x" * 16
+
+
+def test_the_secret_of_a_webhook_comes_from_a_variable_or_a_file(tmp_path):
+    """The first line of the file; a file that cannot be read and a short secret are errors."""
+    file = tmp_path / "secret"
+    file.write_text("x" * 20 + "\nmore\n")
+    named = azure(MOORAGE_GIT_WEBHOOK_SECRET_FILE=str(file))
+    assert named.webhook_secret == "x" * 20
+    assert "x" * 20 not in repr(named)
+    assert azure(MOORAGE_GIT_WEBHOOK_SECRET="y" * 16).webhook_secret == "y" * 16
+    with pytest.raises(SettingsError, match="16 characters"):
+        azure(MOORAGE_GIT_WEBHOOK_SECRET="short")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        azure(MOORAGE_GIT_WEBHOOK_SECRET_FILE=str(tmp_path / "none"))

@@ -1,5 +1,5 @@
 """New commits of the repository that holds the documents: a poll, since a daemon needs no inbound
-traffic.
+traffic, and at once where the host of the repository tells of a push (`web.git_hook`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from reconciler.api.problems import ManifestError
 from reconciler.edges.edge import Edge
 from reconciler.sources.git import GitCheckout
+
+TOGETHER = 1.0  # seconds in which pushes are one
 
 
 class GitRepository(Edge):
@@ -30,7 +32,13 @@ class GitRepository(Edge):
         self._read = checkout.commit
 
     async def wait(self) -> None:
-        await asyncio.sleep(self._every)
+        try:
+            async with asyncio.timeout(self._every):
+                await self._checkout.pushed.wait()
+            await asyncio.sleep(TOGETHER)
+        except TimeoutError:
+            pass
+        self._checkout.pushed.clear()
 
     async def act(self) -> None:
         await self._checkout.refresh()

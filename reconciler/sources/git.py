@@ -71,6 +71,7 @@ class GitCheckout:
 
     def __init__(self, place: GitPlace, cache: Path, token: str = "") -> None:
         self.place, self._token = place, token
+        self.pushed = asyncio.Event()  # whoever knows of a push sets it
         key = hashlib.sha256(f"{place.url}\0{place.branch}".encode()).hexdigest()[:16]
         self._home = cache / "git" / key
         self._mirror = self._home / "repository"

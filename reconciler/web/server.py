@@ -11,6 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
+from reconciler.web.git_hook import PATH as GIT
+from reconciler.web.git_hook import GitHook
 from reconciler.web.hosts import host_of, is_loopback
 from reconciler.web.metrics import DaemonMetrics
 from reconciler.web.pages import Pages
@@ -35,11 +37,12 @@ class WebServer:
         leading: Callable[[], bool],
         pages: Pages,
         token: str | None = None,
+        hook: GitHook | None = None,
     ) -> None:
         self.listening, self.token = listening, token
         self.host, self.port = listening.getsockname()[:2]
         self.status, self.metrics, self.leading = status, metrics, leading
-        self.pages = pages
+        self.pages, self.hook = pages, hook
 
     @property
     def address(self) -> str:
@@ -58,6 +61,8 @@ class WebServer:
                 *self.pages.routes(),
             ]
         )
+        if self.hook:
+            app.router.add_post(GIT, self.hook.received)
         app.on_shutdown.append(self.pages.updates.close)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
         await self._runner.setup()
@@ -73,7 +78,10 @@ class WebServer:
         that names this machine: a web page from elsewhere must not read it under another name that
         resolves to this machine.
         """
-        if request.path not in OPEN and not self._allowed(request):
+        told = self.hook and (request.method, request.path) == ("POST", GIT)
+        if told or request.path in OPEN:  # a message from a host of repositories has its own secret
+            return await handler(request)
+        if not self._allowed(request):
             text = (
                 "This shows the status on loopback, or with the token in MOORAGE_WEB_TOKEN as"
                 " Authorization: Bearer, or once as ?token= in a browser.\n"

@@ -1,0 +1,45 @@
+"""A push that a host of repositories tells of: `/git` of the daemon's web server. It only wakes the
+look for a new commit, so nothing in the message is read but its signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+
+from aiohttp import web
+
+PATH = "/git"
+LARGEST = 25 << 20  # bytes; GitHub sends no larger message
+SIGNATURE = "X-Hub-Signature-256"  # GitHub, Gitea and Forgejo: an HMAC of the body
+TOKEN = "X-Gitlab-Token"
+
+
+class GitHook:
+    """`pushed` is called for a message that was made with `secret`."""
+
+    def __init__(self, secret: str, pushed: Callable[[], None]) -> None:
+        self._secret, self._pushed = secret.encode(), pushed
+
+    async def received(self, request: web.Request) -> web.Response:
+        """202 for a message that is right, 401 for any other; how it is wrong is not said."""
+        if not await self._is_signed(request):
+            return web.Response(status=401, text="The signature or the token is not right.\n")
+        self._pushed()
+        return web.Response(status=202, text="The daemon looks for a new commit.\n")
+
+    async def _is_signed(self, request: web.Request) -> bool:
+        """By the signature of the body, where one is sent, else by the token."""
+        code = hmac.new(self._secret, digestmod=hashlib.sha256)
+        size = 0
+        async for piece in request.content.iter_chunked(1 << 16):
+            size += len(piece)
+            if size > LARGEST:
+                raise web.HTTPRequestEntityTooLarge(LARGEST, size)
+            code.update(piece)
+        if signature := request.headers.get(SIGNATURE):
+            wanted = f"sha256={code.hexdigest()}"
+            return hmac.compare_digest(wanted.encode(), signature.strip().encode())
+        token = request.headers.get(TOKEN, "")
+        return bool(token) and hmac.compare_digest(self._secret, token.encode())
