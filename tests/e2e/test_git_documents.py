@@ -9,7 +9,6 @@ import aiohttp
 import pytest
 
 from tests.e2e.stage import MOORAGE, Stage, ask, service
-from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.vital]
 WHO = ("-c", "user.name=a", "-c", "user.email=a@example.com")
@@ -73,12 +72,10 @@ async def test_a_signed_message_wakes_the_look_for_a_commit(stage):
     """Long before the poll would; a message without the secret is refused."""
     _commit(stage, service("web", env=[{"name": "COLOUR", "value": "black"}]))
     call = ("--git", str(stage.root / "origin"), "--path", "live", "--git-every", "600")
-    port = free_port()
     secret = "a-secret-of-24-characters"
     (stage.root / "secret").write_text(f"{secret}\n")
     up = stage.up(
         *call,
-        *("--listen", f"127.0.0.1:{port}"),
         MOORAGE_OWNER="team",
         MOORAGE_GIT_WEBHOOK_SECRET_FILE=str(stage.root / "secret"),
     )
@@ -87,7 +84,7 @@ async def test_a_signed_message_wakes_the_look_for_a_commit(stage):
     _commit(stage, service("web", env=[{"name": "COLOUR", "value": "white"}]))
     body = b'{"ref": "refs/heads/main"}'
     code = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-    address = f"http://127.0.0.1:{port}/git"
+    address = f"http://127.0.0.1:{up.port}/git"
     async with aiohttp.ClientSession() as http:
         async with http.post(address, data=body) as refused:
             assert refused.status == 401
