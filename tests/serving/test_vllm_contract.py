@@ -282,3 +282,16 @@ def test_grammars_compile_in_threads_of_their_own():
     """serving/grammar_threads.py lowers the priority of whichever thread calls _create_grammar."""
     source = _source("v1/structured_output/__init__.py")
     assert "self.executor.submit(self._create_grammar, request)" in source
+
+
+def test_a_worker_can_be_followed_while_it_loads():
+    """The wrapper prepares a device first and hands every other call on to its worker, whose
+    `load_model` reads the weights; general plugins are there before that.
+    """
+    wrapper = _functions("v1/worker/worker_base.py", "WorkerWrapperBase")
+    assert wrapper["init_device"] == ["self"]
+    assert "__getattr__" in wrapper
+    assert "load_model" not in wrapper
+    assert "load_model" in _functions("v1/worker/gpu_worker.py", "Worker")
+    source = _source("v1/worker/worker_base.py")
+    assert source.index("load_general_plugins()") < source.index("def init_device(self):")
