@@ -77,6 +77,8 @@ class Causes:
             cause = held.cause or f"revision {held.refused} did not serve"
             state = "serves" if seen.proven else "is to serve again"
             message = f"{cause}; revision {held.serves} {state} until the document's spec changes"
+            if not seen.proven and seen.wanted is not None and seen.wanted.failed:
+                message = f"{message}. {await self.of_failure('', spec, found, seen)}"
             return Tale(Reason.ROLLED_BACK, message, whole=seen.proven)
         if verdict.failed:
             return Tale(Reason.REVISION_FAILED, verdict.failed)

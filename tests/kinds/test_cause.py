@@ -1,8 +1,15 @@
 """Output of somebody else's container is shown short, printable, and without secrets."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from reconciler.kinds.cause import LONGEST, plain
+from reconciler.api.outputs import ArmView, Revision
+from reconciler.api.resources import ContainerAppSpec
+from reconciler.kinds.cause import LONGEST, Causes, plain
+from reconciler.kinds.hold import Hold
+from reconciler.kinds.replicas import Seen
+from reconciler.kinds.rollout import Action, Step, Verdict
 
 
 @pytest.mark.parametrize(
@@ -29,3 +36,24 @@ def test_what_is_shown_of_a_line(line, shown):
 def test_a_line_is_bounded():
     """A line of a megabyte is shown as two hundred characters."""
     assert len(plain("x y " * 300_000)) <= LONGEST
+
+
+async def test_a_rollback_that_cannot_start_says_why():
+    """The revision that is to serve again crashes: its own words and what serves meanwhile follow
+    the decision, for it would be waited for in silence.
+    """
+    spec = ContainerAppSpec("web", "rg", "dev", {}, template={"scale": {}}, suffix="r1")
+    back = Revision("web--r1", True, 0, "Unhealthy", "ActivationFailed", 0)
+    serves = Revision("web--r2", True, 100, "Healthy", "Running", 1)
+    now = datetime(2026, 11, 29, tzinfo=UTC)
+    seen = Seen.of(spec, ArmView((back, serves)), [], None, None, now)
+    causes = Causes(None, lambda: 100.0)
+    causes._known = {"web--r1 fails": (100.0, "Azure's last events: no such storage")}
+    causes._known["web--r1 lacks"] = (100.0, "")
+    held = Hold("web--r2", "web--r1", "`moorage rollback` asked for it")
+    found = await causes.tale(spec, {}, seen, Step(Action.NONE), Verdict(), held, ())
+    assert found.reason == "RolledBack"
+    assert found.message.startswith(
+        "`moorage rollback` asked for it; revision web--r1 is to serve again until"
+    )
+    assert "Azure's last events: no such storage" in found.message
