@@ -87,7 +87,7 @@ def _show(found: Acceptance) -> None:
         print(f"      stays as it is in the document: {one.reason}")
     print(*found.file.difference(), sep="", end="")
     if found.remaining:
-        print(f"{len(found.remaining)} still differ after that:")
+        print("What differs after that:")
         for path in found.remaining:
             print(f"      {path}")
     if not (found.taken or found.refused):
