@@ -35,6 +35,13 @@ _NO_GPU = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) // 2)),
 }
+_COMPILING = {
+    "--enable-lora",
+    "--enforce-eager",
+    "--compilation-config",
+    "--optimization-level",
+    "-cc",
+}
 _DEVICES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 
 
@@ -42,7 +49,9 @@ class ArgumentError(ValueError):
     """An argument cannot be combined with Moorage; the text says which and why."""
 
 
-def server_arguments(given: Sequence[str], drain: float, *, full_floats: bool = False) -> list[str]:
+def server_arguments(
+    given: Sequence[str], drain: float, *, full_floats: bool = False, gpu: bool = True
+) -> list[str]:
     """The child's arguments. `drain` is how many seconds vLLM may finish requests when it is
     stopped directly.
 
@@ -58,6 +67,9 @@ def server_arguments(given: Sequence[str], drain: float, *, full_floats: bool = 
         added += ["--shutdown-timeout", str(max(1, int(drain)))]
     if "--disable-access-log-for-endpoints" not in names:
         added += ["--disable-access-log-for-endpoints", "/ready,/live"]
+    # Without LoRA vLLM compiles on a CPU, too, and ends where TORCHDYNAMO_DISABLE forbids it.
+    if not gpu and not names & _COMPILING and not any(one.startswith("-O") for one in given):
+        added += ["--enforce-eager"]
     if full_floats and "--dtype" not in names:
         added += ["--dtype", "float32"]
     return [*given, *added]

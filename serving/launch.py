@@ -63,7 +63,10 @@ class Launch:
         gpu = has_gpu()
         self._arguments = [
             *server_arguments(
-                arguments, self._drain_time, full_floats=not gpu and slow_half_floats(_processor())
+                arguments,
+                self._drain_time,
+                full_floats=not gpu and slow_half_floats(_processor()),
+                gpu=gpu,
             ),
             *trace_arguments(environment, arguments),
         ]

@@ -353,3 +353,18 @@ async def test_the_report_tells_the_stage_of_the_start(launch, tmp_path):
     assert list(report()["stages"]) == ["runtime", "weights", "compile", "first_token"]
     os.kill(os.getpid(), signal.SIGTERM)
     assert await task == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "gpu", "eager"),
+    [
+        (["--model", "m"], False, True),
+        (["--model", "m"], True, False),
+        (["--enable-lora"], False, False),
+        (["-O1"], False, False),
+        (["--compilation-config={}"], False, False),
+    ],
+)
+def test_a_model_without_adapters_is_not_compiled_on_a_cpu(given, gpu, eager):
+    """The environment forbids it there, and vLLM ended before it was ready."""
+    assert ("--enforce-eager" in server_arguments(given, 20, gpu=gpu)) == eager
