@@ -16,7 +16,6 @@ ReconcileError(reason, message)
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Self
 
 from reconciler.api.reasons import Cause
@@ -32,7 +31,8 @@ class ReconcileError(Exception):
 
     def explained(self, words: str) -> Self:
         """The same error, with more of its cause."""
-        found = copy(self)
+        found = type(self).__new__(type(self))  # copy() would call __init__ with one argument
+        found.__dict__.update(self.__dict__)
         found.message = f"{self.message.rstrip('.')}. {words}" if words else self.message
         found.args = (f"{self.reason}: {found.message}",)
         return found
