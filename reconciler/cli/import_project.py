@@ -62,6 +62,7 @@ Group = Annotated[
     typer.Option(help="Where fine-tuning has put its resources, if no file says.", metavar="GROUP"),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")]
+LIVE = Path("azure")  # in the place of a project's folder: what is in a resource group
 
 
 def import_project(
@@ -88,7 +89,7 @@ def import_project(
     RESOURCE-GROUP` writes those of what Moorage made there. Creates nothing in Azure.
     """
     if group:
-        if str(project) != "azure":
+        if project != LIVE:
             raise CommandError(f"{group} is one word too many after {project}.", Exit.INVALID)
         from reconciler.cli.import_azure import import_group
 

@@ -267,7 +267,7 @@ async def test_a_person_pauses_wakes_and_restarts(done):
         assert "paused: web" in done.moorage("status").stdout
         planned = done.moorage("plan", "-f", str(done.manifest)).stdout
         assert "is paused, and `moorage resume web` ends that" in planned
-        assert "'value': 'paused'" in planned, "what waits"
+        assert re.search("COLOUR.*paused", planned), "what waits"
         assert "before `moorage resume web`" in done.moorage("approve", "-y", code=1).stderr
         assert "is not paused" in done.moorage("resume", "default", code=1).stderr
         done.moorage("resume", "web")

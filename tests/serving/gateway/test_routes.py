@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serving.catalogue import ApiKey, Catalogue
+from serving.catalogue import STAGES, ApiKey, Catalogue
 from serving.gateway.routes import (
-    STAGES,
     GatewayRoutes,
     HoldLimits,
     RoutedModel,
