@@ -77,7 +77,7 @@ async def test_a_change_is_read_approved_and_taken_back_on_the_page(stage):
         (former,) = re.findall(r"/services/web/rollback/([\w-]+)", page)
         _decide(stage, address, f"/services/web/rollback/{former}")
         await up.until(lambda: up.condition("web", "Synced")["reason"] == "RolledBack", 60)
-        assert "is held" in _get(address, "/services/web")
+        assert re.search("replicas?, rolled back", _get(address, "/services/web"))
     assert not place.exists()
     place.write_text("{}")  # as a daemon that was killed leaves it
     silent = stage.up("--listen", "none")
