@@ -87,6 +87,14 @@ async def test_log_probabilities_of_the_prompt_are_refused_because_they_kill_the
         "/v1/completions", json={"model": "red", "prompt": "x y", "echo": True, "logprobs": 1}
     ) as answer:
         assert answer.status == 400
+    # As evaluation harnesses ask: several prompts of token ids, and many requests at once.
+    body = {"model": "red", "prompt": [[1, 2, 3], [2, 3]], "echo": True, "logprobs": 1}
+
+    async def evaluated() -> int:
+        async with client.post("/v1/completions", json={**body, "max_tokens": 1}) as answer:
+            return answer.status
+
+    assert set(await asyncio.gather(*(evaluated() for _ in range(40)))) == {400}
     assert (await chat(client, "red", logprobs=True, top_logprobs=3))[:2] == (200, "red")
     assert [len(text) for text in await asyncio.gather(*running)] == [300, 500, 500]
 
