@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from reconciler.web.tokens import is_secret
+
 PATH = "/git"
 LARGEST = 25 << 20  # bytes; GitHub sends no larger message
 SIGNATURE = "X-Hub-Signature-256"  # GitHub, Gitea and Forgejo: an HMAC of the body
@@ -20,7 +22,7 @@ class GitHook:
     """`pushed` is called for a message that was made with `secret`."""
 
     def __init__(self, secret: str, pushed: Callable[[], None]) -> None:
-        self._secret, self._pushed = secret.encode(), pushed
+        self._secret, self._pushed = secret, pushed
 
     async def received(self, request: web.Request) -> web.Response:
         """202 for a message that is right, 401 for any other; how it is wrong is not said."""
@@ -31,7 +33,7 @@ class GitHook:
 
     async def _is_signed(self, request: web.Request) -> bool:
         """By the signature of the body, where one is sent, else by the token."""
-        code = hmac.new(self._secret, digestmod=hashlib.sha256)
+        code = hmac.new(self._secret.encode(), digestmod=hashlib.sha256)
         size = 0
         async for piece in request.content.iter_chunked(1 << 16):
             size += len(piece)
@@ -39,7 +41,5 @@ class GitHook:
                 raise web.HTTPRequestEntityTooLarge(LARGEST, size)
             code.update(piece)
         if signature := request.headers.get(SIGNATURE):
-            wanted = f"sha256={code.hexdigest()}"
-            return hmac.compare_digest(wanted.encode(), signature.strip().encode())
-        token = request.headers.get(TOKEN, "")
-        return bool(token) and hmac.compare_digest(self._secret, token.encode())
+            return is_secret(signature.strip(), f"sha256={code.hexdigest()}")
+        return is_secret(request.headers.get(TOKEN, ""), self._secret)

@@ -4,7 +4,6 @@ and the page.
 
 from __future__ import annotations
 
-import hmac
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,6 +15,7 @@ from reconciler.web.git_hook import GitHook
 from reconciler.web.hosts import host_of, is_loopback
 from reconciler.web.metrics import DaemonMetrics
 from reconciler.web.pages import Pages
+from reconciler.web.tokens import is_secret
 
 Status = Callable[[], dict[str, Any]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -39,7 +39,7 @@ class WebServer:
         token: str | None = None,
         hook: GitHook | None = None,
     ) -> None:
-        self.listening, self.token = listening, token
+        self.listening, self.token = listening, token or ""
         self.host, self.port = listening.getsockname()[:2]
         self.status, self.metrics, self.leading = status, metrics, leading
         self.pages, self.hook = pages, hook
@@ -87,27 +87,22 @@ class WebServer:
                 " Authorization: Bearer, or once as ?token= in a browser.\n"
             )
             return web.Response(text=text, status=401, headers={"WWW-Authenticate": "Bearer"})
-        if self.token and request.method == "GET" and self._fits(request.query.get("token", "")):
+        if request.method == "GET" and is_secret(request.query.get("token", ""), self.token):
             return self._remember(request)
         return await handler(request)
 
     def _allowed(self, request: web.Request) -> bool:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if self.token and scheme.lower() == "bearer":
-            return self._fits(given.strip())
-        if self._fits(request.cookies.get(COOKIE) or request.query.get("token", "")):
+            return is_secret(given.strip(), self.token)
+        if is_secret(request.cookies.get(COOKIE) or request.query.get("token", ""), self.token):
             return True
         return is_loopback(self.host) and is_loopback(host_of(request.headers.get("Host", "")))
-
-    def _fits(self, given: str) -> bool:
-        return bool(self.token and given) and hmac.compare_digest(
-            given.encode(), str(self.token).encode()
-        )
 
     def _remember(self, request: web.Request) -> web.Response:
         """A browser sends no header of ours: it gets a cookie, and an address without the token."""
         answer = web.Response(status=303, headers={"Location": request.path})
-        answer.set_cookie(COOKIE, str(self.token), httponly=True, samesite="Strict", path="/")
+        answer.set_cookie(COOKIE, self.token, httponly=True, samesite="Strict", path="/")
         return answer
 
     async def _status(self, _: web.Request) -> web.Response:
