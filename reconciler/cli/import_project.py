@@ -91,16 +91,13 @@ def import_project(
     if group:
         if project != LIVE:
             raise CommandError(f"{group} is one word too many after {project}.", Exit.INVALID)
-        from reconciler.cli.import_azure import import_group
-
-        if engine != "code" or adapter or base_only or model or name or resource_group or force:
+        for_a_project = (adapter, base_only, model, name, resource_group, force)
+        if engine != "code" or any(for_a_project):
             text = (
                 "moorage import azure takes -o, --target and --state-dir; the rest is a project's."
             )
             raise CommandError(text, Exit.INVALID)
-        if str(output) == "-":
-            raise CommandError("-o names a folder after moorage import azure.", Exit.INVALID)
-        import_group(group, output or Path(), target, state_dir)
+        _import_live(group, output, target, state_dir)
         return
     from reconciler.cli.import_choices import choose, name_of
     from reconciler.toolkit.document import render
@@ -132,6 +129,14 @@ def import_project(
     else:
         file.write_text(text, encoding="utf-8")
     _report(choice, notes, file)
+
+
+def _import_live(group: str, output: Path | None, target: Target, state_dir: StateDir) -> None:
+    from reconciler.cli.import_azure import import_group
+
+    if str(output) == "-":
+        raise CommandError("-o names a folder after moorage import azure.", Exit.INVALID)
+    import_group(group, output or Path(), target, state_dir)
 
 
 def _look(
