@@ -1,6 +1,7 @@
 """A push that GitHub, GitLab or Gitea tells of wakes the look for a new commit; nobody else does."""
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
@@ -18,6 +19,8 @@ from reconciler.web.server import WebServer
 from tests.web.worlds import TOKEN, World
 
 SECRET = "a-secret-of-24-characters"
+KEY = bytes(range(32))
+SIGNING = "whsec_" + base64.b64encode(KEY).decode()
 COMMIT = {"id": "a" * 40, "message": "a change", "added": [], "modified": ["live/web.yaml"]}
 # As the hosts document what they send.
 GITHUB = {
@@ -45,8 +48,17 @@ def signed(body, secret=SECRET):
     return {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={code}"}
 
 
+def signed_by_gitlab(body, key=KEY, **other):
+    """As GitLab signs with a signing token, after the specification of Standard Webhooks."""
+    parts = {"id": "f5e5f430-f57b-4e6e-9fac-d9128cd7232f", "timestamp": "1797800000", **other}
+    said = f"{parts['id']}.{parts['timestamp']}.".encode() + body
+    code = base64.b64encode(hmac.new(key, said, hashlib.sha256).digest()).decode()
+    names = {f"webhook-{name}": value for name, value in parts.items()}
+    return {"X-Gitlab-Event": "Push Hook", **names, "webhook-signature": f"v1,{code}"}
+
+
 @pytest.fixture
-async def hook():
+async def hook(request):
     """The address, and what was told."""
     world, told = World(), []
     pages = Pages(world.store, world.look, world, WriteToken(TOKEN, ""))
@@ -56,7 +68,7 @@ async def hook():
         DaemonMetrics({}),
         lambda: True,
         pages,
-        hook=GitHook(SECRET, lambda: told.append(1)),
+        hook=GitHook(getattr(request, "param", SECRET), lambda: told.append(1)),
     )
     async with server, aiohttp.ClientSession() as http:
         yield http, f"{server.address}git", told
@@ -88,6 +100,42 @@ async def test_only_who_has_the_secret_wakes_the_daemon(hook, body, headers, sta
     async with http.post(address, data=body, headers=headers) as answer:
         assert answer.status == status, reason
     assert len(told) == (status == 202)
+
+
+MADE = signed_by_gitlab(LAB)
+
+
+@pytest.mark.parametrize("hook", [SIGNING], indirect=True)
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "reason"),
+    [
+        (LAB, MADE, 202, "GitLab with a signing token"),
+        (LAB, {**MADE, "webhook-signature": f"v1,x {MADE['webhook-signature']}"}, 202, "two keys"),
+        (LAB, {**TOKENS, "X-Gitlab-Token": SIGNING}, 202, "an older GitLab with the same secret"),
+        (BODY, signed(BODY, SIGNING), 202, "GitHub with the same secret"),
+        (LAB, signed_by_gitlab(LAB, SIGNING.encode()), 401, "another key"),
+        (LAB + b" ", MADE, 401, "another body"),
+        (LAB, {**MADE, "webhook-id": "another"}, 401, "another id"),
+        (LAB, {**MADE, "webhook-timestamp": "1797800001"}, 401, "another time"),
+        (LAB, {**MADE, "webhook-signature": "v1,", "X-Gitlab-Token": SIGNING}, 401, "passed by"),
+        (LAB, {**MADE, "webhook-signature": "v1,\u00e9"}, 401, "no ASCII"),
+    ],
+)
+async def test_a_signing_token_signs_for_gitlab(hook, body, headers, status, reason):
+    """The key is what the token holds in base64; id, time and body are signed together."""
+    http, address, told = hook
+    async with http.post(address, data=body, headers=headers) as answer:
+        assert answer.status == status, reason
+    assert len(told) == (status == 202)
+
+
+@pytest.mark.parametrize("hook", ["whsec_", "whsec_no base64 at all"], indirect=True)
+async def test_a_signing_token_without_a_key_signs_nothing(hook):
+    """An empty key would be one that everybody knows."""
+    http, address, told = hook
+    async with http.post(address, data=LAB, headers=signed_by_gitlab(LAB, b"")) as answer:
+        assert answer.status == 401
+    assert told == []
 
 
 async def test_nothing_else_is_open_by_it(hook):
