@@ -11,33 +11,34 @@ from typing import Any
 
 from reconciler.api import versions
 from reconciler.arm import ids, operations
-from reconciler.arm.clients import Arm
+from reconciler.arm.clients import Arm, JsonObject
 from reconciler.arm.inventory import Part
+from reconciler.engine.external import Operation
 
 RETAINED = 10  # revisions of an app whose files stay on the share, for a rollback
 
 
-async def put_app(arm: Arm, group: str, name: str, body: Any) -> str | None:
+async def put_app(arm: Arm, group: str, name: str, body: JsonObject) -> Operation | None:
     """Create or replace. What the body leaves out is removed, and secrets must come with their
     values.
     """
     scope = ids.app(arm.subscription_id, group, name)
     return await operations.begin(
-        arm, scope, arm.apps.container_apps.begin_create_or_update(group, name, body)
+        arm, scope, arm.apps.container_apps.begin_create_or_update, group, name, body
     )
 
 
-async def patch_app(arm: Arm, group: str, name: str, body: Any) -> str | None:
+async def patch_app(arm: Arm, group: str, name: str, body: JsonObject) -> Operation | None:
     """JSON merge patch: absent is kept, null deletes, a list is replaced whole."""
     scope = ids.app(arm.subscription_id, group, name)
     return await operations.begin(
-        arm, scope, arm.apps.container_apps.begin_update(group, name, body)
+        arm, scope, arm.apps.container_apps.begin_update, group, name, body
     )
 
 
-async def delete_app(arm: Arm, group: str, name: str) -> str | None:
+async def delete_app(arm: Arm, group: str, name: str) -> Operation | None:
     scope = ids.app(arm.subscription_id, group, name)
-    return await operations.delete(arm, scope, arm.apps.container_apps.begin_delete(group, name))
+    return await operations.delete(arm, scope, arm.apps.container_apps.begin_delete, group, name)
 
 
 async def list_secrets(arm: Arm, group: str, name: str) -> dict[str, str]:
@@ -92,14 +93,14 @@ def kept(revisions: Iterable[Mapping[str, Any]], retained: int) -> list[Mapping[
 async def activate_revision(arm: Arm, group: str, name: str, revision: str) -> None:
     scope = ids.app(arm.subscription_id, group, name)
     await operations.write(
-        arm, scope, arm.apps.container_apps_revisions.activate_revision(group, name, revision)
+        arm, scope, arm.apps.container_apps_revisions.activate_revision, group, name, revision
     )
 
 
 async def deactivate_revision(arm: Arm, group: str, name: str, revision: str) -> None:
     scope = ids.app(arm.subscription_id, group, name)
     await operations.write(
-        arm, scope, arm.apps.container_apps_revisions.deactivate_revision(group, name, revision)
+        arm, scope, arm.apps.container_apps_revisions.deactivate_revision, group, name, revision
     )
 
 
@@ -107,5 +108,5 @@ async def restart_revision(arm: Arm, group: str, name: str, revision: str) -> No
     """Restart all replicas of a revision; no new revision comes of it."""
     scope = ids.app(arm.subscription_id, group, name)
     await operations.write(
-        arm, scope, arm.apps.container_apps_revisions.restart_revision(group, name, revision)
+        arm, scope, arm.apps.container_apps_revisions.restart_revision, group, name, revision
     )

@@ -13,9 +13,10 @@ import json
 import ssl
 import uuid
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property, partial
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from azure.mgmt.loganalytics.aio import LogAnalyticsManagementClient
     from azure.mgmt.resource.resources.aio import ResourceManagementClient
     from azure.mgmt.storage.aio import StorageManagementClient
+
+Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
+JsonObject: TypeAlias = Mapping[str, Json]
 
 # How the id of each request begins that the daemon makes itself; Azure's Activity Log shows it.
 OWN_REQUEST = "6d6f6f72-"
@@ -106,7 +110,7 @@ class Arm:
             link = page.get("nextLink")
         return items
 
-    async def post_json(self, path: str, api_version: str, body: Any = None) -> Any:
+    async def post_json(self, path: str, api_version: str, body: JsonObject | None = None) -> Any:
         """What a POST action answers: an object, a string or None."""
         response = await self._send("POST", path, api_version, body)
         if response.status_code >= 400:
@@ -161,13 +165,11 @@ class Arm:
         ]
 
     async def _send(
-        self, method: str, path: str, api_version: str, body: Any = None
+        self, method: str, path: str, api_version: str, body: JsonObject | None = None
     ) -> AsyncHttpResponse:
         url = path if path.startswith("https://") else self.settings.arm_endpoint + path
         params = {} if "api-version=" in url else {"api-version": api_version}
-        request = HttpRequest(
-            method, url, params=params, **({} if body is None else {"json": body})
-        )
+        request = HttpRequest(method, url, params=params, json=body)
         try:
             response = await self.client.send_request(request)
         except Exception as error:

@@ -9,22 +9,26 @@ from typing import Any
 
 from reconciler.api import versions
 from reconciler.arm import ids, operations
-from reconciler.arm.clients import Arm
+from reconciler.arm.clients import Arm, JsonObject
+from reconciler.engine.external import Operation
 
 
-async def put_job(arm: Arm, group: str, name: str, body: Any) -> str | None:
+async def put_job(arm: Arm, group: str, name: str, body: JsonObject) -> Operation | None:
     """Create or replace. Secrets must come with their values."""
     return await operations.begin(
         arm,
         ids.job(arm.subscription_id, group, name),
-        arm.apps.jobs.begin_create_or_update(group, name, body),
+        arm.apps.jobs.begin_create_or_update,
+        group,
+        name,
+        body,
     )
 
 
-async def start_job(arm: Arm, group: str, name: str) -> str | None:
+async def start_job(arm: Arm, group: str, name: str) -> Operation | None:
     """Begin an execution; the token is of its beginning, not of its end."""
     return await operations.begin(
-        arm, ids.job(arm.subscription_id, group, name), arm.apps.jobs.begin_start(group, name)
+        arm, ids.job(arm.subscription_id, group, name), arm.apps.jobs.begin_start, group, name
     )
 
 
@@ -37,8 +41,8 @@ async def list_replicas(
     )
 
 
-async def delete_job(arm: Arm, group: str, name: str) -> str | None:
+async def delete_job(arm: Arm, group: str, name: str) -> Operation | None:
     """Ends executions, too."""
     return await operations.delete(
-        arm, ids.job(arm.subscription_id, group, name), arm.apps.jobs.begin_delete(group, name)
+        arm, ids.job(arm.subscription_id, group, name), arm.apps.jobs.begin_delete, group, name
     )

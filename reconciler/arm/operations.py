@@ -1,16 +1,16 @@
-"""Long-running operations without a waiting task: a write returns a token at once, and `poll` does
-one request for it.
+"""Long-running operations without a waiting task: a write returns at once what it began, and `poll`
+does one request for it.
 
-The token is the SDK's own continuation token; it can be stored, and a daemon that starts later goes
-on with it.
+A write is an SDK call and its arguments. An operation's token is the SDK's own continuation token;
+it can be stored, and a daemon that starts later goes on with it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from azure.core.exceptions import HttpResponseError
@@ -24,8 +24,9 @@ from reconciler.arm.errors import translate, translate_operation
 from reconciler.arm.faults import retry_after
 from reconciler.arm.providers import refusal
 from reconciler.engine.errors import Busy
-from reconciler.engine.external import Progress
+from reconciler.engine.external import Operation, Progress
 
+Answer: TypeAlias = PipelineResponse[Any, Any]
 _UNDER_WAY = {
     "accepted",
     "creating",
@@ -40,41 +41,46 @@ _REFUSED = {400, 409, 412, 422}  # what a Location answers when the operation be
 _FAILED = {"failed", "canceled", "cancelled"}
 
 
-async def begin(arm: Arm, scope: str, call: Awaitable[AsyncLROPoller[Any]]) -> str | None:
-    """Issue an SDK `begin_…` call; the token of the operation it started, or None when it is done
-    already.
+async def begin(
+    arm: Arm, scope: str, call: Callable[..., Awaitable[AsyncLROPoller[Any]]], *arguments: Any
+) -> Operation | None:
+    """Issue an SDK `begin_…` call; the operation it started, or None when it is done already.
 
     `scope` is the id of what is written: lists that show it are read again. Raises `engine.errors`
     only.
     """
+    answers: list[Answer] = []
     try:
-        poller = await call
+        poller = await call(*arguments, raw_response_hook=answers.append)
         status = str(poller.status()).lower()
         if status in _FAILED:
             raise translate_operation({"status": poller.status()})
-        return None if status == "succeeded" else poller.continuation_token()
+        return None if status == "succeeded" else _begun(poller, answers)
     except Exception as error:
         raise await refusal(arm, scope, error) from error
     finally:
         arm.inventory.invalidate(scope)
 
 
-async def write(arm: Arm, scope: str, call: Awaitable[Any]) -> Any:
+async def write(arm: Arm, scope: str, call: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
     """Issue a synchronous SDK write and return what it answered. Raises `engine.errors` only."""
     try:
-        return await call
+        return await call(*arguments)
     except Exception as error:
         raise await refusal(arm, scope, error) from error
     finally:
         arm.inventory.invalidate(scope)
 
 
-async def delete(arm: Arm, scope: str, call: Awaitable[Any]) -> str | None:
-    """Issue a delete, of either kind; what is gone already is a success. The operation's token, or
-    None.
+async def delete(
+    arm: Arm, scope: str, call: Callable[..., Awaitable[Any]], *arguments: Any
+) -> Operation | None:
+    """Issue a delete, of either kind; what is gone already is a success. The operation it started,
+    or None.
     """
+    answers: list[Answer] = []
     try:
-        answer = await call
+        answer = await call(*arguments, raw_response_hook=answers.append)
     except HttpResponseError as error:
         if error.status_code == 404:
             return None
@@ -84,7 +90,17 @@ async def delete(arm: Arm, scope: str, call: Awaitable[Any]) -> str | None:
     finally:
         arm.inventory.invalidate(scope)
     under_way = isinstance(answer, AsyncLROPoller) and str(answer.status()).lower() != "succeeded"
-    return answer.continuation_token() if under_way else None
+    return _begun(answer, answers) if under_way else None
+
+
+def _begun(poller: AsyncLROPoller[Any], answers: Sequence[Answer]) -> Operation:
+    # Asking before the time that the write's answer names costs a request and learns nothing.
+    return Operation(poller.continuation_token(), _wait(answers[-1]))
+
+
+def _wait(answer: Answer) -> float | None:
+    headers = answer.http_response.headers
+    return retry_after({name.lower(): value for name, value in headers.items()})
 
 
 async def poll(arm: Arm, token: str) -> Progress:
@@ -94,7 +110,7 @@ async def poll(arm: Arm, token: str) -> Progress:
     Raises `engine.errors` when the question itself failed (throttled, unreachable): ask again
     later.
     """
-    seen: list[PipelineResponse[Any, Any]] = []
+    seen: list[Answer] = []
     method: AsyncARMPolling = AsyncARMPolling(raw_response_hook=seen.append)
     try:
         poller = AsyncLROPoller.from_continuation_token(
@@ -114,12 +130,11 @@ async def poll(arm: Arm, token: str) -> Progress:
     except Exception as error:
         raise translate(error) from error
     answer = seen[-1].http_response
-    wait = retry_after({name.lower(): value for name, value in answer.headers.items()})
-    progress = _progress(str(poller.status()), _body(answer.text()), wait)
+    progress = _progress(str(poller.status()), _body(answer.text()), _wait(seen[-1]))
     return await _told(arm, seen[-1], progress)
 
 
-async def _told(arm: Arm, asked: PipelineResponse[Any, Any], progress: Progress) -> Progress:
+async def _told(arm: Arm, asked: Answer, progress: Progress) -> Progress:
     """An operation may fail for what is refused at once elsewhere: a provider is registered then,
     too.
     """

@@ -8,20 +8,23 @@ from typing import Any
 
 from reconciler.api import versions
 from reconciler.arm import ids, operations
-from reconciler.arm.clients import Arm
+from reconciler.arm.clients import Arm, JsonObject
+from reconciler.engine.external import Operation
 
 
-async def put_resource_group(arm: Arm, name: str, body: Any) -> None:
+async def put_resource_group(arm: Arm, name: str, body: JsonObject) -> None:
     await operations.write(
         arm,
         ids.resource_group(arm.subscription_id, name),
-        arm.resources.resource_groups.create_or_update(name, body),
+        arm.resources.resource_groups.create_or_update,
+        name,
+        body,
     )
 
 
-async def delete_resource_group(arm: Arm, name: str) -> str | None:
+async def delete_resource_group(arm: Arm, name: str) -> Operation | None:
     scope = ids.resource_group(arm.subscription_id, name)
-    return await operations.delete(arm, scope, arm.resources.resource_groups.begin_delete(name))
+    return await operations.delete(arm, scope, arm.resources.resource_groups.begin_delete, name)
 
 
 async def list_in_group(arm: Arm, name: str) -> list[dict[str, Any]]:
@@ -31,18 +34,18 @@ async def list_in_group(arm: Arm, name: str) -> list[dict[str, Any]]:
     )
 
 
-async def put_workspace(arm: Arm, group: str, name: str, body: Any) -> str | None:
+async def put_workspace(arm: Arm, group: str, name: str, body: JsonObject) -> Operation | None:
     scope = ids.workspace(arm.subscription_id, group, name)
     return await operations.begin(
-        arm, scope, arm.log_analytics.workspaces.begin_create_or_update(group, name, body)
+        arm, scope, arm.log_analytics.workspaces.begin_create_or_update, group, name, body
     )
 
 
-async def delete_workspace(arm: Arm, group: str, name: str) -> str | None:
+async def delete_workspace(arm: Arm, group: str, name: str) -> Operation | None:
     """Without `force`: the workspace stays recoverable for 14 days by creating it again."""
     scope = ids.workspace(arm.subscription_id, group, name)
     return await operations.delete(
-        arm, scope, arm.log_analytics.workspaces.begin_delete(group, name)
+        arm, scope, arm.log_analytics.workspaces.begin_delete, group, name
     )
 
 

@@ -4,29 +4,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from reconciler.api import versions
 from reconciler.arm import ids, operations
-from reconciler.arm.clients import Arm
+from reconciler.arm.clients import Arm, JsonObject
+from reconciler.engine.external import Operation
 
 
-async def put_storage_account(arm: Arm, group: str, name: str, body: Any) -> str | None:
+async def put_storage_account(
+    arm: Arm, group: str, name: str, body: JsonObject
+) -> Operation | None:
     """Create the account, or update it if it is there; the token of the creation."""
     scope = ids.storage_account(arm.subscription_id, group, name)
     return await operations.begin(
-        arm, scope, arm.storage.storage_accounts.begin_create(group, name, body)
+        arm, scope, arm.storage.storage_accounts.begin_create, group, name, body
     )
 
 
-async def patch_storage_account(arm: Arm, group: str, name: str, body: Any) -> None:
+async def patch_storage_account(arm: Arm, group: str, name: str, body: JsonObject) -> None:
     scope = ids.storage_account(arm.subscription_id, group, name)
-    await operations.write(arm, scope, arm.storage.storage_accounts.update(group, name, body))
+    await operations.write(arm, scope, arm.storage.storage_accounts.update, group, name, body)
 
 
-async def delete_storage_account(arm: Arm, group: str, name: str) -> str | None:
+async def delete_storage_account(arm: Arm, group: str, name: str) -> Operation | None:
     scope = ids.storage_account(arm.subscription_id, group, name)
-    return await operations.delete(arm, scope, arm.storage.storage_accounts.delete(group, name))
+    return await operations.delete(arm, scope, arm.storage.storage_accounts.delete, group, name)
 
 
 async def storage_keys(arm: Arm, group: str, name: str) -> list[str]:
@@ -37,17 +38,17 @@ async def storage_keys(arm: Arm, group: str, name: str) -> list[str]:
     return [str(each["value"]) for each in answer["keys"]]
 
 
-async def put_share(arm: Arm, group: str, account: str, name: str, body: Any) -> None:
+async def put_share(arm: Arm, group: str, account: str, name: str, body: JsonObject) -> None:
     scope = ids.share(arm.subscription_id, group, account, name)
-    await operations.write(arm, scope, arm.storage.file_shares.create(group, account, name, body))
+    await operations.write(arm, scope, arm.storage.file_shares.create, group, account, name, body)
 
 
-async def patch_share(arm: Arm, group: str, account: str, name: str, body: Any) -> None:
+async def patch_share(arm: Arm, group: str, account: str, name: str, body: JsonObject) -> None:
     """Azure replaces a share's metadata as a whole: send all of it."""
     scope = ids.share(arm.subscription_id, group, account, name)
-    await operations.write(arm, scope, arm.storage.file_shares.update(group, account, name, body))
+    await operations.write(arm, scope, arm.storage.file_shares.update, group, account, name, body)
 
 
-async def delete_share(arm: Arm, group: str, account: str, name: str) -> str | None:
+async def delete_share(arm: Arm, group: str, account: str, name: str) -> Operation | None:
     scope = ids.share(arm.subscription_id, group, account, name)
-    return await operations.delete(arm, scope, arm.storage.file_shares.delete(group, account, name))
+    return await operations.delete(arm, scope, arm.storage.file_shares.delete, group, account, name)

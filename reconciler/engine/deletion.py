@@ -113,9 +113,8 @@ async def _delete_now(writer: Writer, gone: Gone) -> Outcome:
     writer.issued(gone, "delete", wrote, (REMOVAL,))
     message = wrote.message or f"{verb} {gone.key}"
     event = normal(Reason.DELETING, message, gone.key, gone.document)
-    return Outcome(
-        Phase.DELETING, Reason.DELETING, message, after=writer.pacing.step(0.0), event=event
-    )
+    after = writer.pacing.look(wrote.operation.retry_after)
+    return Outcome(Phase.DELETING, Reason.DELETING, message, after=after, event=event)
 
 
 def _finished(writer: Writer, gone: Gone, wrote: Wrote | None) -> Outcome:

@@ -279,13 +279,23 @@ class Observation(Generic[Next_co]):
 
 
 @dataclass(frozen=True)
+class Operation:
+    """A long-running operation that a write began. `token` is stored and polled; `retry_after` is
+    how many seconds the service asks to wait before the first poll, None when it does not say.
+    """
+
+    token: str
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True)
 class Wrote:
-    """A write that was issued. `operation` is the token of a long-running operation, to be stored
-    and polled; None if done. `trouble` says what went wrong that made it necessary.
+    """A write that was issued. `operation` is what it began and is to be polled; None if it is
+    done. `trouble` says what went wrong that made it necessary.
     """
 
     message: str
-    operation: str | None = None
+    operation: Operation | None = None
     trouble: Cause | None = None
 
 

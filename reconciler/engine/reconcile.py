@@ -250,7 +250,7 @@ class Reconciler:
             fields = changes if observed.exists else ()
             event = normal(reason, wrote.message or message, desired.key, desired.document, fields)
         # What needs no operation is there by now, so the next look need not wait.
-        after = writer.pacing.fastest if wrote.operation else 0.0
+        after = writer.pacing.look(wrote.operation.retry_after) if wrote.operation else 0.0
         return replace(under_way(record, after, reason, wrote.message or message), event=event)
 
     async def _replace(self, desired: Desired, changes: tuple[Change, ...]) -> Outcome:
@@ -280,6 +280,7 @@ class Reconciler:
         with writer.permit(desired):
             wrote = await writer.kind(desired.key).delete(ledger.identity(desired))
         record = writer.issued(desired, "delete", wrote, changes)
+        operation = wrote.operation if wrote else None
         # The approval is used up, so that the next replacement is asked for again.
         ledger.store.revoke(desired.key, "replace")
         event = warning(
@@ -289,7 +290,7 @@ class Reconciler:
             desired.document,
             changes,
         )
-        after = writer.pacing.fastest if record.operation else 0.0
+        after = writer.pacing.look(operation.retry_after) if operation else 0.0
         return replace(
             under_way(record, after, Reason.DELETING, f"replacing {desired.key}"), event=event
         )

@@ -45,6 +45,10 @@ class Pacing:
         """
         return min(self.slowest, max(self.fastest, 0.25 * elapsed))
 
+    def look(self, told: float | None, elapsed: float = 0.0) -> float:
+        """When to poll an operation: as the service `told`, else by how long it has run."""
+        return self.step(elapsed) if told is None else told
+
 
 _TROUBLE = {Phase.RETRYING, Phase.BLOCKED, Phase.STALLED, Phase.NOT_CONVERGING}
 # Reasons for which something that is on its way by its phase does not arrive by itself.

@@ -71,7 +71,7 @@ class Writer:
             signature(change): record.writes.get(signature(change), 0) + 1 for change in changes
         }
         # A daemon that dies after this polls the operation, and does not write a second time.
-        operation = wrote.operation if wrote else None
+        operation = wrote.operation.token if wrote and wrote.operation else None
         identity = self.ledger.identity(item)
         record = replace(
             record,
@@ -106,9 +106,7 @@ class Writer:
             self.ledger.write(replace(self.ledger.record(item), operation=None, verb=None))
             return None
         if not progress.done:
-            after = (
-                self.pacing.step(elapsed) if progress.retry_after is None else progress.retry_after
-            )
+            after = self.pacing.look(progress.retry_after, elapsed)
             return under_way(record, after, *doing(record.verb, item.key))
         error = progress.error
         failure = (error.reason, error.message) if isinstance(error, ReconcileError) else None

@@ -29,6 +29,7 @@ from reconciler.engine.external import (
     LastWrite,
     Mark,
     Observation,
+    Operation,
     Origin,
     Progress,
     Wrote,
@@ -68,13 +69,13 @@ class ArmResource(Generic[Spec, Next]):
         body: Mapping[str, Any],
         found: Mapping[str, Any] | None,
         facts: Facts,
-    ) -> str | None:
+    ) -> Operation | None:
         """Create, or merge `body` into what was `found`; the operation's token, or None
         when done.
         """
         raise NotImplementedError
 
-    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> Operation | None:
         """Delete what was `found` and is known to be ours; the operation's token, or None when
         gone.
         """

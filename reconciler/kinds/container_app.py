@@ -28,6 +28,7 @@ from reconciler.engine.external import (
     Mark,
     ObjectKey,
     Observation,
+    Operation,
     Origin,
     Progress,
     Wrote,
@@ -336,7 +337,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             f"release container app {name}", await apps.patch_app(self.arm, group, name, body)
         )
 
-    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> Operation | None:
         group = ids.part(identity.id, "resourceGroups")
         return await apps.delete_app(self.arm, group, ids.name(identity.id))
 

@@ -10,7 +10,7 @@ from reconciler.api.outputs import WorkspaceOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import environments, ids, resources
-from reconciler.engine.external import Desired, Facts, Identity, ObjectKey
+from reconciler.engine.external import Desired, Facts, Identity, ObjectKey, Operation
 from reconciler.kinds.arm_resource import ArmResource
 from reconciler.kinds.comparison import with_common
 
@@ -97,7 +97,7 @@ class ManagedEnvironment(ArmResource[ResourceSpec]):
         body: Mapping[str, Any],
         found: Mapping[str, Any] | None,
         facts: Facts,
-    ) -> str | None:
+    ) -> Operation | None:
         spec = desired.spec
         if found is None:
             whole = {**await self._with_logs(desired, facts), "tags": body["tags"]}
@@ -128,7 +128,7 @@ class ManagedEnvironment(ArmResource[ResourceSpec]):
             patch["properties"] = properties
         return await environments.patch_environment(self.arm, spec.resource_group, spec.name, patch)
 
-    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> Operation | None:
         return await environments.delete_environment(
             self.arm, ids.part(identity.id, "resourceGroups"), ids.name(identity.id)
         )

@@ -23,6 +23,7 @@ from reconciler.engine.external import (
     Identity,
     ObjectKey,
     Observation,
+    Operation,
     Wrote,
 )
 from reconciler.kinds.arm_resource import ArmResource
@@ -107,7 +108,7 @@ class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
         body: Mapping[str, Any],
         found: Mapping[str, Any] | None,
         facts: Facts,
-    ) -> str | None:
+    ) -> Operation | None:
         spec = desired.spec
         key = (await storage.storage_keys(self.arm, spec.resource_group, spec.account))[0]
         if found is None:  # before it is made, so that no death in between makes us forget
@@ -117,7 +118,7 @@ class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
         await self._write(self.identify(desired), creation(body, key), key)
         return None
 
-    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> Operation | None:
         """What is still mounted stays, with a key that gives its new replicas the best chance,
         until its users have moved.
         """

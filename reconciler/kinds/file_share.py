@@ -13,7 +13,7 @@ from reconciler.api.reasons import Reason
 from reconciler.api.resources import SHARE_ENVIRONMENT, ShareSpec
 from reconciler.arm import ids, storage
 from reconciler.engine.errors import TerminalError
-from reconciler.engine.external import Desired, Facts, Identity
+from reconciler.engine.external import Desired, Facts, Identity, Operation
 from reconciler.kinds.arm_resource import ArmResource
 from reconciler.kinds.comparison import with_common
 from reconciler.kinds.connections import Connections
@@ -94,7 +94,7 @@ class FileShare(ArmResource[ShareSpec]):
         body: Mapping[str, Any],
         found: Mapping[str, Any] | None,
         facts: Facts,
-    ) -> str | None:
+    ) -> Operation | None:
         spec = desired.spec
         if found is None:  # whatever was published is gone with the share that was there
             self.shares.rounds.forget_below("")
@@ -102,7 +102,7 @@ class FileShare(ArmResource[ShareSpec]):
         await write(self.arm, spec.resource_group, spec.account, spec.name, body)
         return None
 
-    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> Operation | None:
         return await storage.delete_share(
             self.arm,
             ids.part(identity.id, "resourceGroups"),

@@ -30,6 +30,7 @@ from reconciler.engine.external import (
     Mark,
     ObjectKey,
     Observation,
+    Operation,
     Wrote,
 )
 from reconciler.kinds import template_rules
@@ -104,7 +105,7 @@ class Job(ArmResource[JobSpec]):
         body: Mapping[str, Any],
         found: Mapping[str, Any] | None,
         facts: Facts,
-    ) -> str | None:
+    ) -> Operation | None:
         spec, properties = desired.spec, body["properties"]
         environment = facts.outputs(ObjectKey(Kind.ENVIRONMENT, spec.environment), ResourceOutputs)
         # In a secret, since a plain variable is shown to everybody who may read the job.
@@ -125,7 +126,7 @@ class Job(ArmResource[JobSpec]):
         self._given[desired.key] = (self._token, self.arm.time.now())
         return operation
 
-    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> Operation | None:
         group = ids.part(identity.id, "resourceGroups")
         return await jobs.delete_job(self.arm, group, ids.name(identity.id))
 

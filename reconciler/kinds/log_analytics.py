@@ -9,7 +9,7 @@ from reconciler.api.kinds import Kind
 from reconciler.api.outputs import WorkspaceOutputs
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import ids, resources
-from reconciler.engine.external import Desired, Facts, Identity
+from reconciler.engine.external import Desired, Facts, Identity, Operation
 from reconciler.engine.sameness import is_same
 from reconciler.kinds.arm_resource import ArmResource
 from reconciler.kinds.comparison import with_common
@@ -73,14 +73,14 @@ class LogAnalyticsWorkspace(ArmResource[ResourceSpec]):
         body: Mapping[str, Any],
         found: Mapping[str, Any] | None,
         facts: Facts,
-    ) -> str | None:
+    ) -> Operation | None:
         spec = desired.spec
         base = {"location": found["location"], "tags": found.get("tags") or {}} if found else {}
         return await resources.put_workspace(
             self.arm, spec.resource_group, spec.name, {**base, **body}
         )
 
-    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> Operation | None:
         return await resources.delete_workspace(
             self.arm, ids.part(identity.id, "resourceGroups"), ids.name(identity.id)
         )

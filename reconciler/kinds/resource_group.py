@@ -12,7 +12,7 @@ from reconciler.api.reasons import Reason
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import ids, resources
 from reconciler.engine.errors import WaitingForHuman
-from reconciler.engine.external import Desired, Facts, Identity
+from reconciler.engine.external import Desired, Facts, Identity, Operation
 from reconciler.kinds.arm_resource import ArmResource
 
 
@@ -31,12 +31,12 @@ class ResourceGroup(ArmResource[ResourceSpec]):
         body: Mapping[str, Any],
         found: Mapping[str, Any] | None,
         facts: Facts,
-    ) -> str | None:
+    ) -> Operation | None:
         kept = {"location": found["location"], "tags": found.get("tags") or {}} if found else {}
         await resources.put_resource_group(self.arm, desired.spec.name, {**kept, **body})
         return None
 
-    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> Operation | None:
         group = ids.name(identity.id)
         left = await resources.list_in_group(self.arm, group)
         if left:

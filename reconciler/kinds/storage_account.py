@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.api.kinds import Kind
 from reconciler.api.resources import ResourceSpec
 from reconciler.arm import ids, storage
-from reconciler.engine.external import Change, Desired, Facts, Identity
+from reconciler.engine.external import Change, Desired, Facts, Identity, Operation
 from reconciler.engine.rules import IN_PLACE
 from reconciler.kinds.arm_resource import ArmResource
 from reconciler.kinds.comparison import with_common
@@ -138,7 +138,7 @@ class StorageAccount(ArmResource[ResourceSpec]):
         body: Mapping[str, Any],
         found: Mapping[str, Any] | None,
         facts: Facts,
-    ) -> str | None:
+    ) -> Operation | None:
         spec = desired.spec
         if found is None:
             return await storage.put_storage_account(self.arm, spec.resource_group, spec.name, body)
@@ -146,7 +146,7 @@ class StorageAccount(ArmResource[ResourceSpec]):
         await storage.patch_storage_account(self.arm, spec.resource_group, spec.name, fields)
         return None
 
-    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> str | None:
+    async def remove(self, identity: Identity, found: Mapping[str, Any]) -> Operation | None:
         return await storage.delete_storage_account(
             self.arm, ids.part(identity.id, "resourceGroups"), ids.name(identity.id)
         )

@@ -28,6 +28,7 @@ from cryptography.x509.oid import NameOID
 from reconciler.arm import operations, resources, storage
 from reconciler.arm.clients import Arm
 from reconciler.arm.share import Share
+from reconciler.engine.external import Operation
 from reconciler.settings import Settings
 
 TENANT = "11111111-1111-1111-1111-111111111111"
@@ -188,9 +189,9 @@ async def live(local_azure: Settings) -> AsyncIterator[Arm]:
 def finished() -> Finish:
     """Polls an operation to its end."""
 
-    async def finish(arm: Arm, token: str | None) -> None:
-        while token:
-            progress = await operations.poll(arm, token)
+    async def finish(arm: Arm, operation: Operation | None) -> None:
+        while operation:
+            progress = await operations.poll(arm, operation.token)
             if progress.error:
                 raise progress.error
             if progress.done:

@@ -131,10 +131,10 @@ async def test_an_environment_and_its_storage(live, group, environment, finished
 
 async def test_an_app_its_secrets_and_its_revisions(live, group, environment, finished):
     """Create, merge-patch, secrets by action only, revisions in order, deactivate, delete."""
-    token = await apps.put_app(live, group, "phi", app_body(live, group))
+    operation = await apps.put_app(live, group, "phi", app_body(live, group))
     with pytest.raises(Busy):
         await apps.patch_app(live, group, "phi", {"tags": {"too": "early"}})
-    await finished(live, token)
+    await finished(live, operation)
     scope = ids.resource_group(live.subscription_id, group)
     found = await live.inventory.get(Kind.APP, scope, "phi")
     assert found["properties"]["configuration"]["secrets"] == [{"name": "key"}]

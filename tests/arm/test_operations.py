@@ -34,8 +34,8 @@ async def test_a_put_returns_at_once_and_sends_the_body_unchanged(arm, scripted)
         "tags": {"a": "b"},
         "properties": {"x": None, "template": {"scale": {"minReplicas": 0}}},
     }
-    token = await apps.put_app(arm, "rg", "phi", body)
-    assert token
+    operation = await apps.put_app(arm, "rg", "phi", body)
+    assert operation.token
     assert [(method, url.split("?")[0], sent) for method, url, sent in scripted.asked] == [
         ("PUT", APP, body)
     ]
@@ -54,12 +54,24 @@ async def test_each_poll_is_one_request_and_ends_with_the_operation(arm, scripte
             status(state),
             {"retry-after-ms": "50"} if state == "InProgress" else {},
         )
-    token = await apps.put_app(arm, "rg", "phi", {})
-    seen = [await operations.poll(arm, token) for _ in range(3)]
+    operation = await apps.put_app(arm, "rg", "phi", {})
+    seen = [await operations.poll(arm, operation.token) for _ in range(3)]
     assert [each.done for each in seen] == [False, False, True]
     assert seen[0].retry_after == 0.05
     assert seen[2].error is None
     assert len(scripted.asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("said", "wait"),
+    [({"retry-after-ms": "50"}, 0.05), ({"Retry-After": "17"}, 17.0), ({"Retry-After": "0"}, None)],
+)
+async def test_a_write_tells_how_long_azure_asks_to_wait(arm, scripted, said, wait):
+    """The time is the one in the write's own answer; none, or 0, leaves it to the loop."""
+    scripted.on("PUT", APP, 201, {"name": "phi", "properties": {}}, {**ASYNC, **said})
+    scripted.on("DELETE", APP, 202, None, {**LOCATION, **said})
+    begun = [await apps.put_app(arm, "rg", "phi", {}), await apps.delete_app(arm, "rg", "phi")]
+    assert [operation.retry_after for operation in begun] == [wait, wait]
 
 
 async def test_a_token_is_good_in_another_connection(arm, scripted):
@@ -68,9 +80,9 @@ async def test_a_token_is_good_in_another_connection(arm, scripted):
 
     scripted.on("PUT", APP, 201, {"properties": {}}, ASYNC)
     scripted.on("GET", STATUS, 200, status("Succeeded"))
-    token = await apps.put_app(arm, "rg", "phi", {})
+    operation = await apps.put_app(arm, "rg", "phi", {})
     async with Arm(scripted.settings()) as later:
-        assert (await operations.poll(later, token)).done
+        assert (await operations.poll(later, operation.token)).done
     assert [method for method, _, _ in scripted.asked] == ["PUT", "GET"]
 
 
@@ -84,7 +96,8 @@ async def test_a_failed_operation_carries_azures_words(arm, scripted):
         "message": "The subscription has 20 environments.",
     }
     scripted.on("GET", STATUS, 200, status("Failed", error=error))
-    progress = await operations.poll(arm, await environments.put_environment(arm, "rg", "cae", {}))
+    operation = await environments.put_environment(arm, "rg", "cae", {})
+    progress = await operations.poll(arm, operation.token)
     assert progress.done
     assert isinstance(progress.error, WaitingForHuman)
     assert "20 environments" in progress.error.message
@@ -95,8 +108,11 @@ async def test_a_location_operation_waits_through_202_and_ends_without_a_body(ar
     scripted.on("DELETE", APP, 202, None, {**LOCATION, "Retry-After": "3"})
     scripted.on("GET", STATUS, 202, None, {**LOCATION, "Retry-After": "17"})
     scripted.on("GET", STATUS, 204)
-    token = await apps.delete_app(arm, "rg", "phi")
-    first, second = await operations.poll(arm, token), await operations.poll(arm, token)
+    operation = await apps.delete_app(arm, "rg", "phi")
+    first, second = (
+        await operations.poll(arm, operation.token),
+        await operations.poll(arm, operation.token),
+    )
     assert (first.done, first.retry_after) == (False, 17.0)
     assert (second.done, second.error) == (True, None)
 
@@ -117,9 +133,8 @@ async def test_an_update_that_succeeds_as_an_operation_but_fails_as_a_resource_i
         200,
         {"properties": {"provisioningState": "Failed", "deploymentErrors": words}},
     )
-    progress = await operations.poll(
-        arm, await environments.patch_environment(arm, "rg", "cae", {"tags": {}})
-    )
+    operation = await environments.patch_environment(arm, "rg", "cae", {"tags": {}})
+    progress = await operations.poll(arm, operation.token)
     assert progress.done
     assert progress.error.reason == "Azure:ManagedEnvironmentUpgradeError"
 
@@ -138,8 +153,8 @@ async def test_a_workspace_is_polled_at_its_own_address_until_it_is_there(arm, s
     scripted.on(
         "GET", WORKSPACE, 200, {"name": "law", "properties": {"provisioningState": "Succeeded"}}
     )
-    token = await resources.put_workspace(arm, "rg", "law", {"location": "swedencentral"})
-    assert [(await operations.poll(arm, token)).done for _ in range(2)] == [False, True]
+    operation = await resources.put_workspace(arm, "rg", "law", {"location": "swedencentral"})
+    assert [(await operations.poll(arm, operation.token)).done for _ in range(2)] == [False, True]
 
 
 async def test_a_storage_account_is_created_by_location_alone(arm, scripted):
@@ -149,8 +164,10 @@ async def test_a_storage_account_is_created_by_location_alone(arm, scripted):
     scripted.on(
         "GET", STATUS, 200, {"name": "stphi01", "properties": {"provisioningState": "Succeeded"}}
     )
-    token = await storage.put_storage_account(arm, "rg", "stphi01", {"location": "swedencentral"})
-    assert [(await operations.poll(arm, token)).done for _ in range(2)] == [False, True]
+    operation = await storage.put_storage_account(
+        arm, "rg", "stphi01", {"location": "swedencentral"}
+    )
+    assert [(await operations.poll(arm, operation.token)).done for _ in range(2)] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +189,8 @@ async def test_a_location_that_answers_with_an_error_tells_of_the_failure(arm, s
         409,
         {"error": {"code": "InternalServerError", "message": "It did not work."}},
     )
-    progress = await operations.poll(arm, await apps.put_app(arm, "rg", "phi", {}))
+    operation = await apps.put_app(arm, "rg", "phi", {})
+    progress = await operations.poll(arm, operation.token)
     assert (progress.done, progress.error.reason) == (True, "Azure:InternalServerError")
 
 
@@ -198,17 +216,17 @@ async def test_a_poll_that_is_refused_says_nothing_of_the_operation(
     )
     scripted.on("GET", STATUS, code, body, headers)
     scripted.on("GET", STATUS, 200, status("Succeeded"))
-    token = await apps.put_app(arm, "rg", "phi", {})
+    operation = await apps.put_app(arm, "rg", "phi", {})
     with pytest.raises(expected):
-        await operations.poll(arm, token)
-    assert (await operations.poll(arm, token)).done
+        await operations.poll(arm, operation.token)
+    assert (await operations.poll(arm, operation.token)).done
 
 
 async def test_an_operation_that_azure_forgot_is_over(arm, scripted):
     """404 on the status URL: what became of it shows in the resource."""
     scripted.on("PUT", APP, 201, {"properties": {}}, ASYNC)
-    token = await apps.put_app(arm, "rg", "phi", {})
-    assert (await operations.poll(arm, token)).done
+    operation = await apps.put_app(arm, "rg", "phi", {})
+    assert (await operations.poll(arm, operation.token)).done
     assert (await operations.poll(arm, "not a token")).done
 
 

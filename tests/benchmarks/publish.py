@@ -232,9 +232,9 @@ async def connected(state: Path) -> AsyncIterator[Share]:
                 "sku": {"name": "Standard_LRS"},
                 "properties": {},
             }
-            token = await storage.put_storage_account(arm, GROUP, ACCOUNT, body)
-            while token:
-                progress = await operations.poll(arm, token)
+            operation = await storage.put_storage_account(arm, GROUP, ACCOUNT, body)
+            while operation:
+                progress = await operations.poll(arm, operation.token)
                 if progress.done:
                     break
                 await asyncio.sleep(progress.retry_after or 0.1)

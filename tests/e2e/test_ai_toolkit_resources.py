@@ -37,9 +37,9 @@ def settings(stage):
     return Settings.for_local(stage.facts, {}, state_dir=stage.state)
 
 
-async def done(arm, token):
-    while token:
-        progress = await operations.poll(arm, token)
+async def done(arm, operation):
+    while operation:
+        progress = await operations.poll(arm, operation.token)
         assert progress.error is None
         if progress.done:
             return

@@ -317,7 +317,7 @@ async def test_api_keys_join_the_secrets_that_are_there(made):
             change.path for change in observed.changes
         }
         wrote = await kind.update(item, observed, Nothing())
-        while not (await kind.poll(kind.identify(item), wrote.operation)).done:
+        while not (await kind.poll(kind.identify(item), wrote.operation.token)).done:
             await asyncio.sleep(0.05)
         values = await apps.list_secrets(daemon.arm, GROUP, APP)
         app = await daemon.arm.inventory.get(Kind.APP, kind.scope(item.spec), APP)

@@ -24,6 +24,7 @@ from reconciler.engine.external import (
     Identity,
     ObjectKey,
     Observation,
+    Operation,
     Progress,
     Wrote,
 )
@@ -98,6 +99,7 @@ class ScriptedKind:
         self.name, self.cloud = name, cloud
         self.errors: dict[str, list[Exception]] = defaultdict(list)
         self.polls = 0
+        self.retry_after: float | None = None
         self.operation_error: Exception | None = None
         self.sticks = True
         self.unready: set[str] = set()
@@ -180,7 +182,7 @@ class ScriptedKind:
             return Wrote(message)
         token = f"op-{len(self.cloud.operations)}"
         self.cloud.operations[token] = (self.polls, effect, self.operation_error)
-        return Wrote(message, token)
+        return Wrote(message, Operation(token, self.retry_after))
 
     async def _call(self, verb: str, of: Desired | Identity) -> None:
         name = of.key.name

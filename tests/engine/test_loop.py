@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
@@ -52,6 +53,34 @@ async def test_a_dependent_starts_at_once_when_its_reference_is_ready(harness):
         controller.trigger([harness.key("env")])
         async with asyncio.timeout(1):
             assert await controller.settled() is ExitClass.DONE
+
+
+@pytest.mark.parametrize(("told", "wait"), [(7.0, 7.0), (0.05, 0.05), (None, 0.5)])
+async def test_an_operation_is_first_polled_when_the_writes_answer_says(harness, told, wait):
+    """A create, an update and a delete are each followed by a poll after the time that the service
+    asked to wait, and after half a second when it named none.
+    """
+    loop, calls = asyncio.get_running_loop(), []
+
+    async def note(verb, name):
+        if verb not in ("observe", "exists"):
+            calls.append((verb, round(loop.time(), 2)))
+
+    harness.kind.before_call = note
+    harness.kind.polls, harness.kind.retry_after = 1, told
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        await controller.settled()
+        controller.set_desired([harness.thing("app", size=2)], [harness.state(generation=2)])
+        await controller.settled()
+        controller.set_desired([], [])
+        harness.approve_all(controller)
+        await controller.settled()
+    first = [
+        (verb, round(then - at, 2))
+        for (verb, at), (after, then) in pairwise(calls)
+        if verb != "poll" and after == "poll"
+    ]
+    assert first == [("create", wait), ("update", wait), ("delete", wait)]
 
 
 async def test_nothing_is_written_twice(harness):

@@ -105,7 +105,7 @@ class Bench:
         kind = self.daemon.kinds[item.key.kind]
         while wrote is not None and wrote.operation is not None:
             await asyncio.sleep(0.05)
-            progress = await kind.poll(kind.identify(item), wrote.operation)
+            progress = await kind.poll(kind.identify(item), wrote.operation.token)
             assert progress.error is None
             if progress.done:
                 return
