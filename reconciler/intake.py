@@ -235,6 +235,7 @@ class Intake:
             owner_of=self._ownership.owner_of,
             runtime=snapshot.runtime,
             trees=snapshot.trees,
+            converted=snapshot.converted,
             ranks=self._ranks(snapshot),
             generations={_ref(each.document): self._generation(each) for each in documents},
             homes=owned.homes(self._owned or (), self._ownership),

@@ -87,6 +87,11 @@ def not_finite(path: Path, tensors: Mapping[str, Tensor]) -> str | None:
     return None
 
 
+def is_finite(dtype: str, values: bytes | bytearray) -> bool:
+    """Whether values of a float type, one after the other, are all finite."""
+    return not _NOT_FINITE[dtype](bytes(values))
+
+
 def all_zero(path: Path, tensors: Mapping[str, Tensor]) -> bool:
     """Whether the tensors hold nothing but zeros, of either sign."""
     with path.open("rb") as file:

@@ -11,11 +11,15 @@ from pathlib import Path
 
 from reconciler.api.documents import InferenceService
 from reconciler.api.engine_flags import MAX_LORA_RANK
+from reconciler.api.engine_types import EngineType, engine_type
+from reconciler.api.half_floats import half_size, is_wide, overflowing
 from reconciler.api.loaded import Loaded, Steps
 from reconciler.api.problems import Problem
 from serving.catalogue import DISK
-from serving.preflight import Findings, check_adapter
+from serving.preflight import READ, Findings, check_adapter
+from serving.weights import read_header
 
+_, WEIGHTS = READ
 Stamps = tuple[tuple[str, int, int, int], ...]
 
 
@@ -26,10 +30,11 @@ def adapter_problems(loaded: Loaded) -> Iterator[Problem]:
     if not isinstance(loaded.document, InferenceService) or loaded.document.spec.model is None:
         return
     base = loaded.document.spec.model.source
-    sizes = []
+    sizes, kind = [], engine_type(loaded)
     for path, name, folder in _local_adapters(loaded, loaded.document):
         found = fit(folder, loaded)
-        sizes.append(found.size)
+        wide = kind is not None and found.size
+        sizes.append(half_size(read_header(folder / WEIGHTS)) if wide else found.size)
         for problem in found.problems:
             hint = (
                 "raise engine.args.max-lora-rank or leave it out"
@@ -56,7 +61,8 @@ def adapter_notes(loaded: Loaded) -> Iterator[str]:
     if isinstance(loaded.document, InferenceService) and loaded.document.spec.model is not None:
         for path, name, folder in _local_adapters(loaded, loaded.document):
             what = f"the canary of adapter {name!r}" if "canary" in path else f"adapter {name!r}"
-            yield from (f"{what}: {note}" for note in fit(folder, loaded).notes)
+            notes = (*fit(folder, loaded).notes, *_type_notes(folder, engine_type(loaded)))
+            yield from (f"{what}: {note}" for note in notes)
 
 
 def fit(folder: Path, loaded: Loaded) -> Findings:
@@ -74,6 +80,26 @@ def findings(folder: Path, base: Path | None, max_rank: int, *, tower: bool = Fa
     """`check_adapter`, not repeated while neither folder changes."""
     stamps = _stamps(folder), _stamps(base) if base else ()
     return _checked(folder, base, max_rank, tower, *stamps)
+
+
+def _type_notes(folder: Path, kind: EngineType | None) -> Iterator[str]:
+    """In which type of floats an adapter is published, if not in its own."""
+    tensors = read_header(folder / WEIGHTS) if kind else {}
+    if kind is None or not is_wide(tensors):
+        return
+    before, after = (sum(each.end - each.start for each in tensors.values()), half_size(tensors))
+    if name := overflowing(folder / WEIGHTS, kind.half):
+        yield (
+            f"its weights are published with 32 bits, because values of {ascii(name[:200])[1:-1]}"
+            f" are too large for {kind.half}, in which the engine computes: the answers may be"
+            " rubbish"
+        )
+    else:
+        yield (
+            f"its weights are published in {kind.half}, in which the engine computes:"
+            f" {after / 2**20:.1f} instead of {before / 2**20:.1f} MiB; the version stays that of"
+            " the folder"
+        )
 
 
 @lru_cache(maxsize=1024)

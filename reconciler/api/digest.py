@@ -67,11 +67,13 @@ class File:
 @dataclass(frozen=True)
 class Tree:
     """A folder's content. `digest` is 64 hex digits, of which people see the first 12; `files` by
-    relative posix path, sorted.
+    relative posix path, sorted. With `dtype` the weights were rewritten with floats of that type,
+    and `digest` is that of the source.
     """
 
     digest: str
     files: Mapping[str, File]
+    dtype: str = ""
 
     @property
     def size(self) -> int:

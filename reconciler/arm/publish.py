@@ -86,6 +86,7 @@ async def publish(
     prefix: str,
     digest: str,
     *,
+    dtype: str = "",
     again: Collection[str] = (),
     progress: Progress = lambda _done, _all: None,
 ) -> Published:
@@ -103,7 +104,7 @@ async def publish(
     }
     if todo or MANIFEST not in present or MANIFEST in again:
         await _upload(share, prefix, todo, present, _Meter(progress, tree, todo))
-        await files.write(share, f"{prefix}/{MANIFEST}", manifest(digest, tree))
+        await files.write(share, f"{prefix}/{MANIFEST}", manifest(digest, tree, dtype))
         await _sweep(share, prefix, present)
         present = await files.list_tree(share, prefix)
     stamps = _stamps(present)
@@ -174,10 +175,13 @@ async def _listed(share: Share, prefix: str) -> dict[str, str]:
     return {}
 
 
-def manifest(digest: str, tree: Mapping[str, LocalFile]) -> bytes:
-    """`{"digest", "files": {path: [size, sha256]}}` as bytes, the same for the same tree."""
+def manifest(digest: str, tree: Mapping[str, LocalFile], dtype: str = "") -> bytes:
+    """`{"digest", "files": {path: [size, sha256]}}` as bytes, the same for the same tree. With
+    `dtype` the weights were rewritten with floats of that type, and `digest` is the source's.
+    """
     listed = {path: [tree[path].size, tree[path].sha256] for path in sorted(tree)}
-    return json.dumps({"digest": digest, "files": listed}, separators=(",", ":")).encode()
+    body = {"digest": digest, "files": listed, **({"dtype": dtype} if dtype else {})}
+    return json.dumps(body, separators=(",", ":")).encode()
 
 
 async def _upload(

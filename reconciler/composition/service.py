@@ -307,8 +307,9 @@ class ServiceComposer:
         if source.startswith("hf://") and kind == "models":
             return self._hub_model(source)
         folder = self._local(source)
-        tree = self.world.trees[folder]
+        tree = self._tree(folder)
         path = f"{kind}/{name or folder.name.lower()}/{tree.digest[:SHORT]}"
+        path += f"-{tree.dtype}" if tree.dtype else ""
         return self._publish(path, tree), sum(file.size for file in tree.files.values())
 
     def _hub_model(self, source: str) -> tuple[str, int]:
@@ -319,6 +320,13 @@ class ServiceComposer:
             raise self._missing(ref)
         self.jobs.append(download.key_of(self.environment, source, model))
         return download.folder_of(source, model), model.size
+
+    def _tree(self, folder: Path) -> Tree:
+        """What is published of the folder: of an adapter, weights in the engine's float type."""
+        found = self.world.converted.get((self.name, folder))
+        if found is not None and found[0].on(self._profile()["workloadProfileType"]):
+            return found[1]
+        return self.world.trees[folder]
 
     def _publish(self, prefix: str, tree: Tree) -> str:
         return self._folder(prefix, tree.digest, tree)

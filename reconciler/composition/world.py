@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.api.digest import Tree
+from reconciler.api.engine_types import EngineType
 from reconciler.api.hub import HubAccess, HubModel
 from reconciler.api.resources import AdapterReturn, Order
 from reconciler.api.source import Missing, SourceRef
@@ -30,18 +31,19 @@ class Registered:
 
 @dataclass(frozen=True)
 class World:
-    """`trees` and `ranks` are keyed by absolute folder; `homes` says in which Environment a
-    service's app exists now, by the tags in Azure, and `registered` how each Environment's share
-    can be mounted; `fetched` has the folders here of adapters from elsewhere, `models` what the hub
-    says of models, `sizes` the bytes of models on the share, all by source, and `missing` why a
-    source is in neither; `evaluations` holds the cases by file, `orders` what a person decided, by
-    service and adapter, and `rollbacks` the revision that is not to serve and the one that is to,
-    by service; `promotions` has the revision that may go on with its steps and the weight up to
-    which it may, by service, and `returns` the earlier adapters that are to serve; `secrets` the
-    digest of each secret's value by service and name, or why there is none. `gateway` is the
-    runtime of gateways, None where none is asked for, and `ca` the authority in PEM that signs
-    endpoints where the system's own do not; `tenant` issues tokens at `authority` for gateways
-    whose document names none.
+    """`trees` and `ranks` are keyed by absolute folder; `converted` has what takes the place of an
+    adapter's tree in a service, with the engine's float type, by service and folder; `homes` says
+    in which Environment a service's app exists now, by the tags in Azure, and `registered` how each
+    Environment's share can be mounted; `fetched` has the folders here of adapters from elsewhere,
+    `models` what the hub says of models, `sizes` the bytes of models on the share, all by source,
+    and `missing` why a source is in neither; `evaluations` holds the cases by file, `orders` what a
+    person decided, by service and adapter, and `rollbacks` the revision that is not to serve and
+    the one that is to, by service; `promotions` has the revision that may go on with its steps and
+    the weight up to which it may, by service, and `returns` the earlier adapters that are to serve;
+    `secrets` the digest of each secret's value by service and name, or why there is none. `gateway`
+    is the runtime of gateways, None where none is asked for, and `ca` the authority in PEM that
+    signs endpoints where the system's own do not; `tenant` issues tokens at `authority` for
+    gateways whose document names none.
     """
 
     subscription: str
@@ -49,6 +51,7 @@ class World:
     owner_of: Callable[[str], str]
     runtime: Tree
     trees: Mapping[Path, Tree] = field(default_factory=dict)
+    converted: Mapping[tuple[str, Path], tuple[EngineType, Tree]] = field(default_factory=dict)
     ranks: Mapping[Path, int] = field(default_factory=dict)
     generations: Mapping[DocumentRef, int] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)

@@ -33,7 +33,7 @@ _LEVELS = {
     "adapters": 2,
 }  # of names, the last of them a digest
 HISTORY = "/history"  # of a service's adapters, beside the folders of its engines
-_DIGEST = re.compile(r"[0-9a-f]{12}")
+_DIGEST = re.compile(r"[0-9a-f]{12}(-bfloat16|-float16)?")
 
 
 class Garbage:

@@ -191,7 +191,13 @@ class PublishedFolder:
 
         share, began = self.shares.open(place.share), self.clock()
         published = await publish.publish(
-            share, _local(tree), place.prefix, place.digest, again=again, progress=progress
+            share,
+            _local(tree),
+            place.prefix,
+            place.digest,
+            dtype=tree.dtype,
+            again=again,
+            progress=progress,
         )
         if published.sent >= TELLING:
             self._rates[place] = max(1, int(published.sent / max(self.clock() - began, 0.001)))

@@ -20,6 +20,7 @@ from reconciler.api.problems import ManifestError, Problem
 from reconciler.api.secret_values import SecretValues
 from reconciler.api.source import Missing, SourceRef
 from reconciler.api.stat_cache import StatCache
+from reconciler.sources.converted import Converted, ConvertedAdapters
 from reconciler.sources.gateway_runtime import build_gateway_runtime, unsupported
 from reconciler.sources.remote import Fetched, missing_for
 from reconciler.sources.runtime import build_runtime
@@ -49,6 +50,7 @@ class Snapshot:
     unfit: dict[tuple[str, SourceRef], str] = field(default_factory=dict)
     gateway: Tree | Missing | None = None
     secrets: dict[tuple[str, str], str | Missing] = field(default_factory=dict)
+    converted: Converted = field(default_factory=dict)
 
 
 class DocumentSource:
@@ -70,6 +72,7 @@ class DocumentSource:
         self._within = within
         self.cache = cache
         self.stats = StatCache(cache / "hashes.db")
+        self._converted = ConvertedAdapters(cache, self.stats)
         self._read: dict[Path, ReadFile] = {}
         self._spare: TemporaryDirectory[str] | None = None
 
@@ -108,7 +111,16 @@ class DocumentSource:
         runtime = self._runtime(build_runtime)
         gateway, secrets = self._gateway(manifest.documents), self._read_secrets(manifest)
         return Snapshot(
-            manifest, trees | found, ranks, runtime, fetched, evaluations, unfit, gateway, secrets
+            manifest,
+            trees | found,
+            ranks,
+            runtime,
+            fetched,
+            evaluations,
+            unfit,
+            gateway,
+            secrets,
+            self._converted.of(manifest.documents, fetched.folders, trees | found, ranks),
         )
 
     def _read_secrets(self, manifest: Manifest) -> dict[tuple[str, str], str | Missing]:

@@ -143,3 +143,10 @@ async def test_a_full_share_is_told_as_that(share, tree):
     await files.delete(share, "filler")
     await publish(share, tree, PREFIX, "abc123")
     assert await files.exists(share, MARK)
+
+
+async def test_the_manifest_says_in_which_type_the_floats_are(share, tree):
+    """A reader of the share sees why the hash of the weights is not that of the folder."""
+    await publish(share, tree, PREFIX, "abc123", dtype="bfloat16")
+    said = json.loads(await files.read(share, MARK))
+    assert (said["digest"], said["dtype"]) == ("abc123", "bfloat16")

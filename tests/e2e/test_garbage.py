@@ -22,6 +22,7 @@ KEPT = {
 }
 GONE = {
     "adapters/blue/0123456789ab/.moorage.json": "no catalogue names it",
+    "adapters/blue/0123456789ab-bfloat16/.moorage.json": "no catalogue names it",
     "runtime/0123456789ab/.moorage.json": "no template has it",
     "services/tiny/0123456789ab/catalogue/1-1.json": "no template has that engine",
 }

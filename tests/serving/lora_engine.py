@@ -1,7 +1,7 @@
 """Asks vLLM what it does with adapters; runs in the vLLM image's environment, one process for each
 base.
 
-    python lora_engine.py BASE PROMPTS ADAPTER…   the last line of the output is JSON
+    python lora_engine.py BASE DTYPE PROMPTS ADAPTER…   the last line of the output is JSON
 
 PROMPTS are lists of token ids. Of "base" and each adapter: the likeliest tokens after each prompt
 with their log-probabilities, or what vLLM says in refusing it.
@@ -24,14 +24,14 @@ def main() -> None:
     from serving import cpu_lora
 
     cpu_lora.correct()
-    base, prompts, *adapters = sys.argv[1:]
+    base, dtype, prompts, *adapters = sys.argv[1:]
     many = {"max_loras": 1, "max_cpu_loras": 2, "max_lora_rank": 16}
     try:
         llm = LLM(
             base,
             skip_tokenizer_init=True,
             enable_lora=True,
-            dtype="float32",
+            dtype=dtype,
             max_model_len=256,
             max_num_seqs=8,
             enforce_eager=True,

@@ -4,15 +4,18 @@ preflight says of it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reconciler.api.half_floats import convert
 from serving.preflight import check_adapter
 from tests.serving.replica_share import ROOT
 
@@ -31,18 +34,21 @@ ENVIRONMENT = {
 }
 QUICK = ("attention", "lm-head", "short-names")
 # And no mixture of experts: vLLM's LoRA for it needs Triton, which the CPU image lacks.
-ALL = ("llama", "qwen2", "phi3", "gemma2", "opt", "mistral")
+ALL = (
+    *("llama", "llama-tied", "qwen2", "phi3", "gemma2", "opt", "mistral", "gpt2", "gptneox"),
+    *("phi", "cohere", "glm4", "qwen3", "olmo2", "granite", "starcoder2", "stablelm"),
+)
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
-def asked(base: Path, adapters: list[Path], log: Path) -> dict[str, Any]:
+def asked(base: Path, adapters: list[Path], log: Path, dtype: str = "float32") -> dict[str, Any]:
     """What vLLM does with each adapter; "base" is text where it takes no LoRA at all."""
     from tests.serving.lora_matrix import PROMPTS
 
     script = ROOT / "tests/serving/lora_engine.py"
     with log.open("wb") as errors:
         done = subprocess.run(
-            [PYTHON, script, base, json.dumps(PROMPTS), *adapters],
+            [PYTHON, script, base, dtype, json.dumps(PROMPTS), *adapters],
             env={**os.environ, **ENVIRONMENT},
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -110,6 +116,35 @@ def test_preflight_says_what_vllm_does(tmp_path, name, variants):
         done[folder.name] = "served" if what == "serves it" else "not served"
         print(f"{name:12}{folder.name:22}vLLM: {what:28}preflight: {problems[:1] or 'accepted'}")
     assert judged == done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("half", ["bfloat16", "float16"])
+def test_an_adapter_in_the_engines_type_answers_as_its_source(tmp_path, half):
+    """VLLM casts a LoRA of 32 bits to the engine's type when it loads it, so the published copy in
+    that type gives the same log-probabilities, digit for digit.
+    """
+    if not PYTHON.exists():
+        pytest.skip("the vLLM image's environment is not installed")
+    from tests.serving.lora_matrix import make
+
+    names = ("all", "lm-head", "rslora", "patterns")
+    make(tmp_path, "llama", names)
+    adapters = []
+    for name in names:
+        source, copy = tmp_path / name, tmp_path / f"{name}-{half}"
+        weights = source / "adapter_model.safetensors"
+        shutil.copytree(source, copy)
+        (copy / weights.name).unlink()
+        convert(
+            weights, copy / weights.name, half, hashlib.sha256(weights.read_bytes()).hexdigest()
+        )
+        assert (copy / weights.name).stat().st_size < 0.6 * weights.stat().st_size
+        adapters += [source, copy]
+    found = asked(tmp_path / "base", adapters, tmp_path / "log", half)
+    for name in names:
+        assert found[name] != found["base"]
+        assert found[name] == found[f"{name}-{half}"]
 
 
 @pytest.mark.slow

@@ -1,0 +1,121 @@
+"""Adapters with 32-bit weights, rewritten in the cache in the float type of the engine that serves
+them: half the bytes to upload, to keep and to read. The version stays that of the source.
+
+Blocking; `documents` calls it in its thread. Neighbours: api.engine_types says which type,
+api.half_floats rewrites.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import structlog
+
+from reconciler.api.digest import Tree, TreeError, digest_tree
+from reconciler.api.documents import InferenceService
+from reconciler.api.engine_types import EngineType, engine_type
+from reconciler.api.half_floats import ChangedError, OverflowsError, convert, is_wide
+from reconciler.api.loaded import Loaded
+from reconciler.api.source import SourceRef
+from reconciler.api.stat_cache import StatCache
+from serving.json_files import FileFault
+from serving.preflight import READ
+from serving.weights import read_header
+
+_, WEIGHTS = READ
+KEPT = 24 * 3600.0  # seconds after its last use that a rewritten adapter stays in the cache
+Converted = Mapping[tuple[str, Path], tuple[EngineType, Tree]]
+
+log = structlog.get_logger(__name__)
+
+
+class ConvertedAdapters:
+    """Below `cache`: `<digest of the source>-<type>/adapter_model.safetensors`, whole or absent."""
+
+    def __init__(self, cache: Path, stats: StatCache) -> None:
+        self._root = cache / "converted"
+        self._stats = stats
+        self._kept: dict[str, str] = {}  # why an adapter is published as it is
+
+    def of(
+        self,
+        documents: Sequence[Loaded],
+        folders: Mapping[SourceRef, Path],
+        trees: Mapping[Path, Tree],
+        fit: Mapping[Path, int],
+    ) -> Converted:
+        """What to publish in place of a tree, by service and folder, with the type of its floats.
+        `fit` has the adapters that can be served; the others stay as they are.
+        """
+        found = {}
+        for loaded in documents:
+            kind = engine_type(loaded)
+            for folder in _adapters(loaded, folders) if kind else ():
+                if kind and folder in fit and folder in trees:
+                    tree = self._converted(trees[folder], kind)
+                    if tree is not None:
+                        found[loaded.document.metadata.name, folder] = (kind, tree)
+        self._sweep()
+        return found
+
+    def _converted(self, tree: Tree, kind: EngineType) -> Tree | None:
+        name = f"{tree.digest}-{kind.half}"
+        weights, folder = tree.files.get(WEIGHTS), self._root / name
+        if weights is None or name in self._kept:
+            return None
+        try:
+            if not folder.is_dir():
+                if not is_wide(read_header(weights.path)):
+                    self._kept[name] = "its weights have 16 bits"
+                    return None
+                self._rewrite(weights.path, folder, kind, weights.sha256)
+            folder.touch()
+            rewritten = digest_tree(folder, self._stats).files
+        except OverflowsError as error:
+            self._kept[name] = f"a value of {error} is too large for {kind.half}"
+            log.warning("adapter published as it is", why=self._kept[name])
+            return None
+        # A full disk or a file that somebody writes to: as it is, it can still be published.
+        except (ChangedError, FileFault, TreeError, OSError) as error:
+            log.warning("adapter published as it is", why=str(error))
+            return None
+        files = MappingProxyType({**tree.files, **rewritten})
+        return replace(tree, files=files, dtype=kind.half)
+
+    def _rewrite(self, weights: Path, folder: Path, kind: EngineType, sha256: str) -> None:
+        scratch = folder.with_suffix(f".{uuid.uuid4().hex}.partial")
+        scratch.mkdir(parents=True)
+        try:
+            convert(weights, scratch / WEIGHTS, kind.half, sha256)
+            # Renamed when it is whole; another command with this cache may have been faster.
+            with suppress(OSError):
+                scratch.rename(folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        with suppress(OSError):
+            os.utime(self._root)  # its time is now by the clock that stamped what is in it
+            now = self._root.stat().st_mtime
+            for folder in self._root.iterdir():
+                if now - folder.stat().st_mtime > KEPT:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _adapters(loaded: Loaded, folders: Mapping[SourceRef, Path]) -> Iterator[Path]:
+    service = loaded.document
+    if not isinstance(service, InferenceService):
+        return
+    for adapter in service.spec.adapters:
+        for source in (adapter.source, *([adapter.canary.source] if adapter.canary else ())):
+            ref = SourceRef.of(service.spec.environment, source, service.metadata.name)
+            folder = loaded.folder(source) or folders.get(ref)
+            if folder is not None:
+                yield folder
