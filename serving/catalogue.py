@@ -241,6 +241,24 @@ class AdapterReason(StrEnum):
     UNREADABLE = "Unreadable"
 
 
+class FirstTokens(Contract):
+    """Seconds until the first token of the newest answers, `count` of them."""
+
+    count: int = Field(ge=1)
+    median: Seconds
+    p95: Seconds
+
+
+class TrafficReport(Contract):
+    """What a replica has answered since its server started, by whatever model: what vLLM refused
+    before it chose one is left out. `errors` are the server's, never the client's.
+    """
+
+    requests: int = Field(default=0, ge=0)
+    errors: int = Field(default=0, ge=0)
+    first_tokens: FirstTokens | None = None
+
+
 class CanaryReport(Contract):
     """A canary as one replica has it. `errors` of the `requests` since it was loaded are the
     server's, never the client's.
@@ -253,6 +271,7 @@ class CanaryReport(Contract):
     loaded_at: AwareDatetime | None = None
     requests: int = 0
     errors: int = 0
+    first_tokens: FirstTokens | None = None
 
 
 class AdapterReport(Contract):
@@ -269,6 +288,7 @@ class AdapterReport(Contract):
     loaded_at: AwareDatetime | None = None
     requests: int = 0
     errors: int = 0
+    first_tokens: FirstTokens | None = None
     canary: CanaryReport | None = None
 
 
@@ -293,6 +313,7 @@ class ReplicaReport(Contract):
     stage: Stage | None = None
     stages: dict[Stage, Seconds] = Field(default_factory=dict)
     adapters: tuple[AdapterReport, ...] = ()
+    traffic: TrafficReport | None = None
     api_keys: tuple[str, ...] = ()
     message: Text = ""
     unreadable: Text = ""

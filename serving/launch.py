@@ -205,6 +205,7 @@ class Launch:
                 stage=None if gone else stages.stage,
                 stages=stages.seconds,
                 adapters=state.get("adapters", ()),
+                traffic=state.get("traffic"),
                 api_keys=state.get("apiKeys", ()),
                 message=message or state.get("message", "") or ("" if state else self._starting()),
             )

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from serving.adapters import Adapters
-from serving.catalogue import Catalogue, Stage
+from serving.catalogue import Catalogue, Stage, TrafficReport
 from serving.control import Control, inherited_end
 from serving.engine import VllmEngine
 from serving.gate import Door
 from serving.jam import Jam
 from serving.local_copy import LocalCopies
 from serving.metrics import Metrics
-from serving.traffic import Call
+from serving.traffic import Call, Traffic
 from serving.watch import CatalogueWatch
 
 POLL = 1.0
@@ -78,6 +78,7 @@ class Replica:
         )
         self._tested, self._was_ready = False, False
         self._message = ""
+        self._traffic = Traffic()
         self.door = Door(
             ready=self._ready,
             alive=lambda: engine.alive,
@@ -184,6 +185,8 @@ class Replica:
     def _ended(self, call: Call, body: bytes) -> None:
         """A call is over: counted, and told in the request log."""
         self._metrics.ended(call)
+        if call.model:
+            self._traffic.saw(failed=call.failed, first_token=call.first_token)
         line = call.line()
         if body:
             line["body"] = body[:PROMPT_LIMIT].decode(errors="replace")
@@ -212,6 +215,9 @@ class Replica:
             "adapters": [
                 report.model_dump(mode="json", by_alias=True) for report in self._adapters.report()
             ],
+            "traffic": TrafficReport(**self._traffic.report()).model_dump(
+                mode="json", by_alias=True
+            ),
             "resident": sorted(version.key for version in self._adapters.resident()),
             "apiKeys": self.door.keys.names,
             "message": self._message or reason or self._watch.problem,

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from serving.catalogue import ReplicaReport
+from serving.catalogue import ReplicaReport, TrafficReport
 
 INTERVAL = 5.0
 log = logging.getLogger("moorage.report")
@@ -75,9 +75,9 @@ class Reporter:
 
 
 def _news(report: ReplicaReport) -> dict[str, Any]:
-    value = report.model_dump(exclude={"heartbeat"})
+    value = report.model_dump(exclude={"heartbeat", "traffic"})
     for adapter in value["adapters"]:
-        for counted in (adapter, adapter["canary"] or {}):
-            counted.pop("requests", None)
-            counted.pop("errors", None)
+        for one in (adapter, adapter["canary"] or {}):
+            for counted in TrafficReport.model_fields:
+                one.pop(counted, None)
     return value

@@ -10,20 +10,41 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 SERVER_ERROR = 500
+LONGEST_WAIT = 86_400.0  # seconds that a report can hold
+NEWEST = 100  # requests of which the time until the first token is kept
 
 
 @dataclass
 class Traffic:
-    """What one version has answered since it was loaded."""
+    """What has been answered: by one version since it was loaded, or by a server since it started.
+    Of the time until the first token the newest `NEWEST` are kept.
+    """
 
     requests: int = 0
     errors: int = 0
+    _waits: deque[float] = field(default_factory=lambda: deque(maxlen=NEWEST))
+
+    def saw(self, *, failed: bool, first_token: float | None) -> None:
+        """A request is over."""
+        self.requests += 1
+        self.errors += failed
+        if first_token is not None:
+            self._waits.append(first_token)
+
+    def report(self) -> dict[str, Any]:
+        """The fields of a `catalogue.TrafficReport`."""
+        return {
+            "requests": self.requests,
+            "errors": self.errors,
+            "first_tokens": _first_tokens(sorted(self._waits)),
+        }
 
 
 class Pinned(Protocol):
@@ -87,8 +108,7 @@ class Call:
         self.failed = self.failed or self.status >= SERVER_ERROR
         if self.version is not None:
             self.version.pins -= 1
-            self.version.traffic.requests += 1
-            self.version.traffic.errors += self.failed
+            self.version.traffic.saw(failed=self.failed, first_token=self.first_token)
 
     def line(self) -> dict[str, Any]:
         """The request log's line, without the prompt and the answer."""
@@ -104,6 +124,22 @@ class Call:
             "firstTokenSeconds": None if self.first_token is None else round(self.first_token, 4),
             "seconds": round(self.clock() - self.began, 4),
         }
+
+
+def _first_tokens(waits: Sequence[float]) -> dict[str, Any] | None:
+    """The fields of `FirstTokens`, of sorted seconds; None where nothing was produced."""
+    if not waits:
+        return None
+    last = len(waits) - 1
+    return {
+        "count": len(waits),
+        "median": _seconds(waits[last // 2]),
+        "p95": _seconds(waits[last * 95 // 100]),
+    }
+
+
+def _seconds(value: float) -> float:
+    return round(min(value, LONGEST_WAIT), 3)
 
 
 current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)

@@ -117,6 +117,5 @@ def _traffic(version: Version | None) -> dict[str, Any]:
         return {}
     return {
         "loaded_at": version.loaded_at,
-        "requests": version.traffic.requests,
-        "errors": version.traffic.errors,
+        **version.traffic.report(),
     }

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
-from serving.catalogue import AdapterReport, Stage
+from serving.catalogue import AdapterReport, Stage, TrafficReport
 from serving.gateway.routes import RoutedState
 
 
@@ -176,11 +176,27 @@ class CatalogueOutputs(Outputs):
 
 
 @dataclass(frozen=True)
+class KeyUsage(Outputs):
+    """What a key has used of all models since the day `since` began, in UTC."""
+
+    key: str
+    since: str
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    errors: int = 0
+    held_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class RoutesOutputs(Outputs):
-    """A gateway's routes, and what its replicas say of the services behind it."""
+    """A gateway's routes, what its replicas say of the services behind it, and what its callers
+    have used lately, the greatest users first.
+    """
 
     generation: int
     services: tuple[RoutedState, ...] = ()
+    usage: Annotated[tuple[KeyUsage, ...], Field(exclude_if=not_)] = ()
 
 
 @dataclass(frozen=True)
@@ -287,6 +303,7 @@ class ReplicaRow(Outputs):
     heartbeat: OptionalText = None
     api_keys: Annotated[tuple[str, ...] | None, _ABSENT] = None
     startup: Annotated[Startup | None, _ABSENT] = None
+    traffic: Annotated[TrafficReport | None, _ABSENT] = None
 
 
 @dataclass(frozen=True)

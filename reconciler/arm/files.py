@@ -114,6 +114,22 @@ async def read(share: Share, path: str, most: int | None = None) -> bytes | None
     return await share.call(downloaded)
 
 
+async def read_on(share: Share, path: str, offset: int, most: int) -> bytes:
+    """At most `most` bytes of a file from `offset` on; none at its end or where it is missing."""
+
+    async def downloaded(client: ShareClient) -> bytes:
+        try:
+            content = await client.get_file_client(path).download_file(offset=offset, length=most)
+            return bytes(await content.readall())
+        except HttpResponseError as error:
+            # 416: nothing stands behind the offset
+            if error.status_code not in (404, 416) or _code(error) == "ShareNotFound":
+                raise
+            return b""
+
+    return await share.call(downloaded)
+
+
 async def exists(share: Share, path: str) -> bool:
     """Whether a file is there."""
 

@@ -38,16 +38,14 @@ async def read_usage(share: Share, folder: str, since: date) -> UsedLines:
     """
     usage = UsedLines([])
     found = await files.list_tree(share, f"{folder}/data/usage")
-    wanted = [path for path in found if _day(path) >= since.isoformat()]
+    wanted = [path for path in found if day_of(path) >= since.isoformat()]
 
     async def one(path: str) -> None:
         data = await files.read(share, f"{folder}/data/usage/{path}", LONGEST) or b""
         if len(data) > LONGEST:
             usage.unreadable += 1
             return
-        for line in data.split(b"\n"):
-            if line:
-                usage.lines += _parsed(line, usage)
+        usage.lines += lines_in(data, usage)
 
     await each(wanted, one, _READERS)
     return usage
@@ -64,10 +62,17 @@ def totals(lines: Iterable[UsageLine], by: By) -> list[UsageLine]:
     return [empty.model_copy(update={by: name, **sums[name]}) for name in sorted(sums)]
 
 
-def _day(path: str) -> str:
+def day_of(path: str) -> str:
     """The day of a file; empty for a file of another kind."""
     folder, _, name = path.rpartition("/")
     return name.removesuffix(".jsonl") if folder and name.endswith(".jsonl") else ""
+
+
+def lines_in(data: bytes, usage: UsedLines) -> Iterator[UsageLine]:
+    """The lines in `data`; those that cannot be read are counted in `usage`."""
+    for line in data.split(b"\n"):
+        if line:
+            yield from _parsed(line, usage)
 
 
 def _parsed(line: bytes, usage: UsedLines) -> Iterator[UsageLine]:

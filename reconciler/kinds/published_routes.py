@@ -22,6 +22,7 @@ from reconciler.engine.external import (
 from reconciler.kinds.connections import Connections
 from reconciler.kinds.gateway_states import GatewayStates, merged
 from reconciler.kinds.numbered_files import FolderOnShare, NumberedFiles
+from reconciler.kinds.recent_usage import RecentUsage
 from reconciler.kinds.route_view import changes_of, lacking, seen_app, wanted_routes
 from serving.gateway.routes import LONGEST, ROUTES_NAME, GatewayRoutes, GatewayState
 
@@ -36,6 +37,7 @@ class PublishedRoutes(FolderOnShare):
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections.shares)
         self.states = GatewayStates(connections.shares)
+        self.usage = RecentUsage(connections.shares)
         self.routes = NumberedFiles(self.shares, ROUTES_NAME, GatewayRoutes.load, LONGEST)
 
     def identify(self, desired: Desired[GatewayRoutesSpec]) -> Identity:
@@ -47,7 +49,10 @@ class PublishedRoutes(FolderOnShare):
         wanted = wanted_routes(spec, current, facts)
         missing = lacking(spec, facts)
         states = await self._states(spec, facts)
-        outputs = RoutesOutputs(current.generation, merged(states)) if current else None
+        outputs = None
+        if current:
+            used = await self.usage.read(spec.share, f"{spec.folder}/data")
+            outputs = RoutesOutputs(current.generation, merged(states), used)
         published = f"routes {current.file_name}" if current else ""
         mark = Mark(ConditionType.PUBLISHED, Status.TRUE, Reason.PUBLISHED, published)
         return Observation(

@@ -260,6 +260,7 @@ class Seen:
             started_at=_time(report.started_at),
             message=report.message or replica.details,
             adapters=report.adapters,
+            traffic=report.traffic,
             generation=report.generation,
             heartbeat=_time(report.heartbeat),
             api_keys=report.api_keys,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from reconciler.api.conditions import Condition
 from reconciler.api.kinds import Kind
-from reconciler.api.outputs import AppOutputs, CatalogueOutputs, ReplicaRow
+from reconciler.api.outputs import AppOutputs, CatalogueOutputs, ReplicaRow, RoutesOutputs
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import ObjectRecord
 from reconciler.engine.store import DocumentRow
@@ -19,6 +19,7 @@ from reconciler.engine.waiting import Waiting
 from reconciler.web.axes import Axis, Conditions, PlainCause, Tone, causes_of, health_of, sync_of
 from reconciler.web.generations import Generation, GenerationNote, History
 from reconciler.web.resource_graph import ResourceNode, graph_of, leaf_of
+from reconciler.web.traffic import AnsweredSum, VersionTraffic, by_revision, by_version
 from reconciler.web.verdict import PLAN_WAITS, Answering, environment_verdict, service_verdict
 
 DIGITS = 8  # of a digest, enough to tell two versions apart
@@ -43,6 +44,7 @@ class AdapterLine:
     asked: str
     cells: Mapping[str, AdapterCell]
     canary: str = ""
+    weight: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,16 @@ class DocumentView:
         return tuple(graph_of(self.own, self.records))
 
     @cached_property
+    def answered(self) -> Mapping[str, AnsweredSum]:
+        """By revision."""
+        return by_revision(self.app)
+
+    @cached_property
+    def versions(self) -> tuple[VersionTraffic, ...]:
+        """What each version of each adapter has answered."""
+        return by_version(self.app, {line.name: line.weight for line in self.adapters})
+
+    @cached_property
     def leaf(self) -> ObjectKey | None:
         """The resource that explains why the document is not well."""
         app = ObjectKey(Kind.APP, self.ref.name)
@@ -88,6 +100,21 @@ class DocumentView:
         record = self.records.get(ObjectKey(Kind.CATALOGUE, self.ref.name))
         catalogue = CatalogueOutputs.load(record.outputs) if record and record.exists else None
         return History(self.app, catalogue, self.notes())
+
+    @cached_property
+    def gateway(self) -> RoutesOutputs | None:
+        """What is known of an Environment's gateway."""
+        record = self.records.get(ObjectKey(Kind.ROUTES, self.ref.name))
+        if self.is_service or record is None or not record.exists:
+            return None
+        return RoutesOutputs.load(record.outputs)
+
+    @cached_property
+    def gateway_endpoint(self) -> str:
+        """Empty before there is one."""
+        apps = (self.records[key] for key in self.own if key.kind == Kind.APP)
+        found = (AppOutputs.load(each.outputs) for each in apps if each.exists)
+        return next((each.endpoint for each in found if each and each.endpoint), "")
 
     @property
     def generations(self) -> Sequence[Generation]:
@@ -175,6 +202,7 @@ def _adapters(record: ObjectRecord | None, app: AppOutputs) -> tuple[AdapterLine
             each.digest[:DIGITS],
             {replica.name: _cell(replica, each.name) for replica in app.replicas},
             f"{each.canary.digest[:DIGITS]} on {each.canary.weight} %" if each.canary else "",
+            each.canary.weight if each.canary else 0,
         )
         for each in (catalogue.adapters if catalogue else ())
     )

@@ -32,6 +32,13 @@ def span(seconds: float | None) -> str:
     return f"{whole} s"
 
 
+def wait(seconds: float | None) -> str:
+    """A time to the first token: people compare its hundredths."""
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
 def stamp(when: datetime | float | str | None) -> str:
     """A time as a machine and a person in another zone read it."""
     at = read_time(when)

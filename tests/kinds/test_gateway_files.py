@@ -7,7 +7,7 @@ import pytest
 from reconciler.cli.exits import CommandError
 from reconciler.cli.usage import _first_day
 from reconciler.kinds.gateway_states import merged, state_of
-from reconciler.kinds.gateway_usage import UsedLines, _day, _parsed, totals
+from reconciler.kinds.gateway_usage import UsedLines, _parsed, day_of, totals
 from serving.gateway.routes import GatewayState, RoutedState, UsageLine
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -86,8 +86,8 @@ def test_a_line_that_cannot_be_read_is_counted_and_left_out():
 
 def test_files_are_taken_by_their_day():
     """A state or a temporary file is no day."""
-    assert _day("gw--r1/2026-11-29.jsonl") == "2026-11-29"
-    assert _day("gw--r1/state.json") == _day("2026-11-29.jsonl") == ""
+    assert day_of("gw--r1/2026-11-29.jsonl") == "2026-11-29"
+    assert day_of("gw--r1/state.json") == day_of("2026-11-29.jsonl") == ""
 
 
 def test_since_is_a_day_or_a_number_of_days():

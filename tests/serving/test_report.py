@@ -6,16 +6,28 @@ import json
 import time
 from datetime import UTC, datetime
 
-from serving.catalogue import AdapterReport, CanaryReport, ReplicaReport
+from serving.catalogue import (
+    AdapterReport,
+    CanaryReport,
+    FirstTokens,
+    ReplicaReport,
+    TrafficReport,
+)
 from serving.report import Reporter
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def report(*, requests=0, state="Loaded"):
-    canary = CanaryReport(digest="2", state=state, requests=requests, errors=requests)
+    traffic = TrafficReport(
+        requests=requests,
+        errors=requests,
+        first_tokens=FirstTokens(count=1, median=requests, p95=requests),
+    )
+    counted = dict(traffic)
+    canary = CanaryReport(digest="2", state=state, **counted)
     adapter = AdapterReport(
-        name="red", digest="1", desired="1", state="Loaded", requests=requests, canary=canary
+        name="red", digest="1", desired="1", state="Loaded", canary=canary, **counted
     )
     return ReplicaReport(
         replica="a",
@@ -27,6 +39,7 @@ def report(*, requests=0, state="Loaded"):
         model_loaded=True,
         ready=True,
         adapters=(adapter,),
+        traffic=traffic,
     )
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from serving.traffic import Call, Traffic, position
+from serving.catalogue import TrafficReport
+from serving.traffic import NEWEST, Call, Traffic, position
 
 
 class Version:
@@ -86,3 +87,22 @@ def test_the_log_line_has_numbers_and_names_and_no_words():
         "firstTokenSeconds": 0.25,
         "seconds": 1.0,
     }
+
+
+def test_the_time_to_the_first_token_is_that_of_the_newest_answers():
+    """An old slow answer leaves the figures; a request without a token is counted and not timed;
+    whatever was measured is a valid report.
+    """
+    traffic = Traffic()
+    assert TrafficReport(**traffic.report()) == TrafficReport()
+    for waited in [1e9, *[float(n) for n in range(NEWEST)]]:
+        traffic.saw(failed=False, first_token=waited)
+    traffic.saw(failed=True, first_token=None)
+    found = TrafficReport(**traffic.report())
+    assert (found.requests, found.errors) == (NEWEST + 2, 1)
+    assert found.first_tokens is not None
+    assert (found.first_tokens.count, found.first_tokens.median) == (NEWEST, 49.0)
+    assert found.first_tokens.p95 == 94.0
+    endless = Traffic()
+    endless.saw(failed=False, first_token=1e9)
+    assert TrafficReport(**endless.report()).first_tokens.median == 86_400

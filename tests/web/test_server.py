@@ -105,6 +105,25 @@ async def test_a_link_on_a_page_leads_somewhere(http):
         assert len(seen) > 20
 
 
+async def test_a_gateway_is_shown_with_its_services_and_what_each_key_used(http):
+    """An Environment without one has no such section, and one that nobody used says so."""
+    world = World()
+    world.service("phi")
+    async with world.served() as address:
+        assert "Usage by key" not in (await text(http, f"{address}/environments/default"))[1]
+        world.gateway(("phi", "asleep"))
+        _, page = await text(http, f"{address}/environments/default")
+    for words in (
+        "https://gw-default.swedencentral.example",
+        "asleep",
+        "2 requests wait",
+        ">team</th><td>12</td><td>3456</td><td>789</td>",
+        "Since 2026-11-28 00:00 UTC",
+        "moorage usage",
+    ):
+        assert words in page
+
+
 async def test_three_hundred_services_are_listed_in_parts(http):
     """The unwell are first; a filter finds one by its name."""
     async with many(300).served() as address:

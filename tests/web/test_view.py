@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from reconciler.api.kinds import Kind
+from reconciler.api.outputs import AppOutputs
 from reconciler.api.reasons import Reason
 from reconciler.cli.verdict import verdict as verdict_of_status
 from reconciler.engine.external import ObjectKey
@@ -13,6 +14,7 @@ from reconciler.page import SHARE, DaemonPage
 from reconciler.web.effects import approval_effects, digest_of, rollback_effects
 from reconciler.web.stages import StageState
 from reconciler.web.status import status_of
+from reconciler.web.traffic import by_revision, by_version
 from reconciler.web.view import snippets_of, stages
 from tests.web.worlds import BOOT, LINES, NOW, World, broken, many
 
@@ -243,3 +245,33 @@ def test_a_plan_that_waits_is_no_stage_of_its_own():
     assert found["Revision"] is StageState.WAITS
     world, view, phi = _view("waits")
     assert stages(world.store, view, phi) == ()
+
+
+def test_traffic_is_told_by_revision_and_by_version():
+    """Replicas are added up; of the time to the first token the slowest replica counts; a canary
+    and a former version have lines of their own.
+    """
+    old, new, trial = "a" * 64, "b" * 64, "c" * 64
+    quick, slow = ({"count": 9, "median": n, "p95": 2 * n} for n in (0.25, 0.5))
+
+    def row(name, digest, first_tokens, canary=None):
+        adapter = {
+            "name": "support", "digest": digest, "desired": new, "state": "Loaded",
+            "requests": 10, "errors": 1, "firstTokens": first_tokens, "canary": canary,
+        }  # fmt: skip
+        return {
+            "name": name, "revision": "phi--r1", "ready": True, "restarts": 0,
+            "adapters": [adapter],
+            "traffic": {"requests": 30, "errors": 2, "firstTokens": first_tokens},
+        }  # fmt: skip
+
+    canary = {"digest": trial, "state": "Loaded", "requests": 3}
+    rows = [row("a", new, quick, canary), row("b", new, slow), row("c", old, None)]
+    silent = {"name": "d", "revision": "phi--r2", "ready": True, "restarts": 0}
+    app = AppOutputs.load({"replicas": [*rows, silent]})
+    assert by_revision(app) == {"phi--r1": (3, 90, 6, 0.5, 1.0)}
+    assert by_version(app, {"support": 20}) == (
+        ("support", new[:8], "serves", (2, 20, 2, 0.5, 1.0)),
+        ("support", old[:8], "former version serves", (1, 10, 1, None, None)),
+        ("support", trial[:8], "canary on 20 %", (1, 3, 0, None, None)),
+    )

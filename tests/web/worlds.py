@@ -42,6 +42,10 @@ FAILED = (
 )
 
 
+def first_tokens(median: float) -> dict[str, Any]:
+    return {"count": 40, "median": median, "p95": 3 * median}
+
+
 def ago(**span: float) -> str:
     return (NOW - timedelta(**span)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -254,7 +258,8 @@ class World:
             ]
             startup = {"predictedSeconds": 300, "seconds": 212.0 if i < ready else None}
             more = {"pid": 7, "startedAt": ago(hours=1), "adapters": adapters, "message": ""}
-            living.append({**one, **more, "startup": startup})
+            traffic = {"requests": 40, "errors": i, "firstTokens": first_tokens(0.2 + i)}
+            living.append({**one, **more, "startup": startup, "traffic": traffic})
         outputs = {
             "id": f"/subscriptions/0/{name}",
             "endpoint": f"https://{name}.swedencentral.example",
@@ -272,7 +277,19 @@ class World:
     @staticmethod
     def _adapter(name: str, digest: str, loaded: bool) -> dict[str, Any]:
         state = "Loaded" if loaded else "Loading"
-        return {"name": name, "digest": digest, "desired": digest, "state": state}
+        counted = {"requests": 20, "errors": 1, "firstTokens": first_tokens(0.3)}
+        return {"name": name, "digest": digest, "desired": digest, "state": state, **counted}
+
+    def gateway(self, *services: tuple[str, str], environment: str = "default") -> None:
+        """A gateway in front of services, each with its state."""
+        ref = DocumentRef("Environment", environment)
+        routed = [{"name": name, "state": state, "held": 2} for name, state in services]
+        used = {"since": "2026-11-28", "requests": 12, "inputTokens": 3456, "outputTokens": 789}
+        usage = [{"key": "team", **used}, {"key": "default", **used, "errors": 3}]
+        outputs = {"generation": 1, "services": routed, "usage": usage}
+        self._record(Kind.ROUTES, environment, ref, outputs=outputs)
+        app = {"endpoint": f"https://gw-{environment}.swedencentral.example"}
+        self._record(Kind.APP, f"gw-{environment}", ref, outputs=app)
 
     def _record(self, kind: Kind, name: str, ref: DocumentRef, **values: Any) -> None:
         known = {
