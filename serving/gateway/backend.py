@@ -16,7 +16,7 @@ from typing import Literal
 
 from serving.catalogue import ReplicaReport, Stage
 from serving.gateway.learning import LearnedStarts
-from serving.gateway.line import Line, LineFullError
+from serving.gateway.line import Line, LineFullError, Turn
 from serving.gateway.progress import StartProgress, progress
 from serving.gateway.routes import RoutedService, RoutedState, StartFault
 
@@ -105,16 +105,17 @@ class Backend:
             message=fault.message if fault else "",
         )
 
-    async def admitted(self, ticket: int, seconds: float, woke: Callable[[], None]) -> None:
-        """Wait until the service can be asked, for so many seconds at most.
+    async def admitted(self, ticket: int, seconds: float, woke: Callable[[], None]) -> Turn | None:
+        """Wait until the service can be asked, for so many seconds at most. Who waited beside
+        others gets a turn, and has to say when the request was sent.
 
         Raises:
             UnavailableError: it cannot start, the line is full, or it is not awake in time.
         """
         self.asked_at = _now()
-        # Nobody passes those who already wait.
-        if self.up and not len(self.line):
-            return
+        # Nobody passes those who already wait, or were let on and are not yet sent.
+        if self.up and not len(self.line) and not self.line.moving:
+            return None
         if fault := self.fault:
             raise UnavailableError("stopped", stopped_text(self.route.name, fault))
         try:
@@ -122,15 +123,18 @@ class Backend:
         except LineFullError:
             text = f"{self.route.name} is starting and {self.line.most} requests wait for it"
             raise UnavailableError("full", text, self.progress().left) from None
-        self.wake(woke)
+        if not self.line.moving:
+            self.wake(woke)
         try:
             async with asyncio.timeout(seconds):
-                await place
+                return await place
         except TimeoutError:
+            self.line.leave(place)
             ahead = self.progress()
             raise UnavailableError("starting", ahead.text(self.route.name), ahead.left) from None
-        finally:
+        except BaseException:
             self.line.leave(place)
+            raise
 
     def wake(self, woke: Callable[[], None]) -> None:
         """Wake the service unless that is under way; `woke` is called once it took a start."""
@@ -146,6 +150,10 @@ class Backend:
     def lost(self) -> None:
         """A request did not reach the service."""
         self._seen_up, self._doubt = float("-inf"), True
+        if self.line.moving:
+            self.line.close()
+            if len(self.line):  # whoever is left in it waits for a wake, and this may be the last
+                self.wake(lambda: None)
 
     async def look(self) -> None:
         """Read what the replicas report."""

@@ -21,6 +21,7 @@ from serving.answers import Answer
 from serving.gateway.backend import Backend, UnavailableError
 from serving.gateway.comments import Comments
 from serving.gateway.directory import Target, base_of
+from serving.gateway.line import Turn
 from serving.gateway.replies import broken, comment, error_event, foreign_error, unavailable
 from serving.gateway.routes import ANSWERED_BY_HEADER
 from serving.gateway.upstream import NotReachedError, Upstreams, is_absent
@@ -123,10 +124,10 @@ class Passage:
         """
         tries = deaths = 0
         while True:
-            backend, body = await self._admitted()
+            backend, body, turn = await self._admitted()
             self._answers = backend
             try:
-                opened = await self._tried(backend, body)
+                opened = await self._tried(backend, body, turn)
                 if opened is not None:
                     backend.answered()
                     return opened
@@ -134,6 +135,9 @@ class Passage:
                 # Only what may have reached the service: a request that kills each replica must
                 # end.
                 deaths += error.sent
+            finally:
+                if turn is not None:
+                    turn.sent()
             tries += 1
             backend.lost()
             if deaths > _DEATHS or tries > _TRIES:
@@ -144,14 +148,16 @@ class Passage:
                 raise UnavailableError("starting", text, backend.progress().left)
             await asyncio.sleep(min(_LONGEST_PAUSE, _PAUSE * 2**tries))
 
-    async def _tried(self, backend: Backend, body: bytes) -> Opened | None:
+    async def _tried(self, backend: Backend, body: bytes, turn: Turn | None) -> Opened | None:
         """None when no replica was there to answer.
 
         Raises:
             NotReachedError: the connection broke before the first byte.
         """
         errand = self._errand
-        answer = await self._upstreams.send(backend.route, errand.path, body, errand.headers)
+        answer = await self._upstreams.send(
+            backend.route, errand.path, body, errand.headers, turn=turn
+        )
         try:
             if await is_absent(answer):
                 if answer.status in {500, 504}:  # the engine died, or took too long
@@ -166,7 +172,7 @@ class Passage:
             raise NotReachedError(type(error).__name__, sent=True) from None
         return Opened(answer, first, whole=whole)
 
-    async def _admitted(self) -> tuple[Backend, bytes]:
+    async def _admitted(self) -> tuple[Backend, bytes, Turn | None]:
         """The service that answers, once it is awake, and the body for it."""
         errand, primary = self._errand, self._primary
         loop = asyncio.get_running_loop()
@@ -180,16 +186,16 @@ class Passage:
             if not primary.fault:
                 primary.wake(self._woke)
             base = base_of(fallback.route)
-            await fallback.admitted(self._ticket, left, self._woke)
+            turn = await fallback.admitted(self._ticket, left, self._woke)
             model = model or (base.name if base else errand.target.model.name)
-            return fallback, errand.body_for(model)
+            return fallback, errand.body_for(model), turn
         try:
-            await primary.admitted(self._ticket, left, self._woke)
+            turn = await primary.admitted(self._ticket, left, self._woke)
         finally:
             held = loop.time() - began
             if held > 0.1:
                 self._usage.add(errand.caller, errand.target.name, Used(held_seconds=held))
-        return primary, errand.body_for(errand.target.model.name)
+        return primary, errand.body_for(errand.target.model.name), turn
 
     def _woke(self) -> None:
         self._usage.add(self._errand.caller, self._errand.target.name, Used(wakeups=1))

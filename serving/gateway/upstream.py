@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 from pydantic import ValidationError
 from yarl import URL
 
 from serving.catalogue import ReplicaReport
+from serving.gateway.line import Turn
 from serving.gateway.routes import RoutedService
 from serving.untrusted import parse, read
 
@@ -46,13 +49,9 @@ class Upstreams:
         if ca:
             context.load_verify_locations(cadata=ca)
         connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=25)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=None, connect=10),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=("user-agent", "accept-encoding", "accept", "content-type"),
-        )
+        self._session = _session(connector)
+        # Over the same connections, for requests that are sent in turn.
+        self._in_turn = _session(connector, connector_owner=False, trace_configs=[_turns()])
         self._key = {"authorization": f"Bearer {key}", "accept-encoding": "identity"}
 
     async def send(
@@ -63,19 +62,23 @@ class Upstreams:
         headers: Mapping[str, str],
         *,
         seconds: float | None = None,
+        turn: Turn | None = None,
     ) -> aiohttp.ClientResponse:
-        """The answer's head, within so many seconds if it has to come so soon.
+        """The answer's head, within so many seconds if it has to come so soon. With a turn, nothing
+        is written before it comes.
 
         Raises:
             NotReachedError: none came.
         """
-        asked = self._session.request(
+        session = self._session if turn is None else self._in_turn
+        asked = session.request(
             "POST",
             _url(service.endpoint, path),
             data=body,
             headers={**headers, **self._key},
             # A redirect would carry the key and the prompt to a host that the routes do not name.
             allow_redirects=False,
+            trace_request_ctx=turn,
         )
         try:
             return await (asked if seconds is None else asyncio.wait_for(asked, seconds))
@@ -105,7 +108,39 @@ class Upstreams:
         raise OSError(f"status {answer.status}")
 
     async def close(self) -> None:
+        await self._in_turn.close()
         await self._session.close()
+
+
+def _session(connector: aiohttp.TCPConnector, **more: Any) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None, connect=10),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=("user-agent", "accept-encoding", "accept", "content-type"),
+        **more,
+    )
+
+
+def _turns() -> aiohttp.TraceConfig:
+    """Hold a request between its connection and its first byte until its turn comes, and give the
+    turn on once the bytes are written.
+    """
+
+    async def comes(_: object, context: SimpleNamespace, __: object) -> None:
+        await context.trace_request_ctx.come()
+
+    async def writes(_: object, context: SimpleNamespace, __: object) -> None:
+        # aiohttp writes when this returns, before the loop calls anything else.
+        asyncio.get_running_loop().call_soon(context.trace_request_ctx.sent)
+
+    turns = aiohttp.TraceConfig()
+    # The head is only kept when this is called: it goes with the body's first bytes. A connection
+    # whose caller leaves meanwhile is closed, which it is not in the signals of the connector.
+    turns.on_request_headers_sent.append(comes)
+    turns.on_request_chunk_sent.append(writes)
+    return turns
 
 
 @lru_cache(maxsize=1024)

@@ -30,6 +30,7 @@ from tests.ports import free_port
 _CHUNKS, _PAUSE_S = 50, 0.01
 _ROUNDS = {1: 60, 32: 8}
 _HERD, _HELD, _PLAIN = 500, 1000, 3000
+_APART_S = 0.01  # callers nearer to each other than this may reach a busy gateway in another order
 _KEY = "sk-benchmark"
 # Sleeps until somebody asks for /wake; numbers the requests in the order in which they come.
 _SERVER = f"""
@@ -222,7 +223,7 @@ async def _held(ends: Ends) -> HeldFound:
     herd = []
     for number in range(_HERD):
         herd.append(asyncio.create_task(_plain(ends.proxied, number)))
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(_APART_S)
     await asyncio.sleep(1)
     began = time.perf_counter()
     await ends.direct.get("/wake")

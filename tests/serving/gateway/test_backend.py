@@ -8,6 +8,7 @@ import pytest
 from serving.catalogue import ReplicaReport
 from serving.gateway.backend import LONGEST, TRUST, Backend, Senses, UnavailableError
 from serving.gateway.learning import LearnedStarts
+from serving.gateway.line import WINDOW
 from serving.gateway.routes import RoutedService, StartPrediction
 
 pytestmark = pytest.mark.looptime
@@ -38,8 +39,8 @@ class Told:
             await asyncio.Event().wait()
         return value
 
-    def backend(self):
-        return Backend(SERVICE, Senses(self.ask, self.read), LearnedStarts(), 10)
+    def backend(self, most=10):
+        return Backend(SERVICE, Senses(self.ask, self.read), LearnedStarts(), most)
 
 
 def _nothing():
@@ -48,7 +49,8 @@ def _nothing():
 
 async def _admitted(backend, seconds=600):
     began = asyncio.get_running_loop().time()
-    await backend.admitted(1, seconds, _nothing)
+    if turn := await backend.admitted(1, seconds, _nothing):
+        turn.sent()
     return asyncio.get_running_loop().time() - began
 
 
@@ -137,3 +139,25 @@ async def test_an_old_replica_says_how_long_a_start_still_takes():
     await asyncio.sleep(3)
     assert backend.progress().left == pytest.approx(30, abs=2)
     await backend.close()
+
+
+async def test_a_line_stops_when_the_service_is_lost_again():
+    """Requests of a herd that were not let on yet wait for another start when one that was let on
+    did not reach the service.
+    """
+    told = Told(awake=True)
+    backend = told.backend(40)
+    asking = [asyncio.create_task(backend.admitted(n, 600, _nothing)) for n in range(40)]
+    while not backend.line.moving:
+        await asyncio.sleep(0)
+    told.awake = False
+    backend.lost()
+    turns = await asyncio.gather(*asking[:WINDOW])
+    for turn in turns:
+        turn.sent()
+    await asyncio.sleep(5)
+    assert (len(backend.line), backend.starting) == (40 - WINDOW, True)
+    told.awake = True
+    for task in asking[WINDOW:]:
+        (await task).sent()
+    assert not backend.line.moving
