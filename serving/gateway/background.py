@@ -83,7 +83,7 @@ class Background:
             self._care.cancel()
 
     async def take(
-        self, caller: Caller, model: str, body: dict[str, Any], done: Callable[[int], None]
+        self, caller: Caller, errand: Errand, done: Callable[[int], None]
     ) -> StoredRequest:
         """Keep a request and begin with it; `done` hears the tokens that it used.
 
@@ -96,11 +96,12 @@ class Background:
         stored = StoredRequest(
             id=f"resp_{uuid.uuid4().hex}",
             caller=caller.name,
-            model=model,
+            model=errand.target.name,
             service=caller.service,
+            fallback=errand.fallback.qualified if errand.fallback else None,
             evaluation=caller.key.evaluation,
             created_at=datetime.now(UTC),
-            body=body,
+            body=dict(errand.asked),
         )
         try:
             # On the share before the caller hears of it, or a restart would forget its id.
@@ -287,7 +288,8 @@ class Background:
         if stored.evaluation:
             headers[EVALUATION_HEADER] = "1"
         body = json.dumps(asked).encode()
-        return Errand(target, RESPONSES, body, asked, headers, stored.caller, DAY)
+        instead = self._world.directory.find(stored.fallback) if stored.fallback else None
+        return Errand(target, RESPONSES, body, asked, headers, stored.caller, DAY, instead)
 
     async def _append(self, stored: StoredRequest, lines: bytes) -> None:
         await self._in(partial(self._files.append, stored.id, lines))

@@ -17,6 +17,10 @@ class Target:
     service: RoutedService
     model: RoutedModel
 
+    @property
+    def qualified(self) -> str:
+        return f"{self.service.name}/{self.model.name}"
+
 
 class Directory:
     """All names of a gateway's routes. `service/model` always works; a name that two services have
@@ -50,6 +54,21 @@ class Directory:
         inside = self._names.get(f"{within}/{name}")
         return inside if inside is not None and inside.service.name == within else None
 
+    def fallback(
+        self, target: Target, within: str | None, models: frozenset[str] | None
+    ) -> Target | None:
+        """What answers while the target cannot, for a caller who might ask for that by its own name
+        as well: a fallback opens nothing that the key does not.
+        """
+        name = target.model.fallback or target.service.fallback
+        if name is None:
+            return None
+        service, _, model = name.partition("/")
+        base = base_of(self.services[service]) if service in self.services else None
+        model = model or (base.name if base else "")
+        found = self.find(f"{service}/{model}", within)
+        return found if found is not None and allowed(found, models) else None
+
     def listed(self, within: str | None, models: frozenset[str] | None) -> Iterator[Target]:
         """Each model once, under the name that callers use."""
         for target in self._listed:
@@ -60,8 +79,7 @@ class Directory:
 def allowed(target: Target, models: frozenset[str] | None) -> bool:
     """A key may name a model as the document does, as callers do, or by a further name."""
     return models is None or not models.isdisjoint(
-        {target.name, target.model.name, f"{target.service.name}/{target.model.name}"}
-        | set(target.model.aliases)
+        {target.name, target.model.name, target.qualified} | set(target.model.aliases)
     )
 
 

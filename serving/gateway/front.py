@@ -165,8 +165,7 @@ class Front:
             return await self._responses.take(
                 asked.request,
                 caller,
-                errand.target.name,
-                dict(errand.asked),
+                errand,
                 lambda used: self._world.callers.settle(caller, service, order, used),
                 extra,
             )
@@ -268,7 +267,8 @@ class Front:
         if caller.key.evaluation:
             headers[EVALUATION_HEADER] = "1"
         hold = self._hold(asked, routes, streamed=value.get("stream") is True)
-        errand = Errand(target, asked.path, body, value, headers, caller.name, hold)
+        fallback = self._world.directory.fallback(target, caller.service, caller.sees)
+        errand = Errand(target, asked.path, body, value, headers, caller.name, hold, fallback)
         return errand, service.name, order
 
     async def _body(self, asked: Asked, most: int) -> bytes:

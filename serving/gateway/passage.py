@@ -20,7 +20,7 @@ from multidict import CIMultiDict
 from serving.answers import Answer
 from serving.gateway.backend import Backend, UnavailableError
 from serving.gateway.comments import Comments
-from serving.gateway.directory import Target, base_of
+from serving.gateway.directory import Target
 from serving.gateway.line import Turn
 from serving.gateway.replies import broken, comment, error_event, foreign_error, unavailable
 from serving.gateway.routes import ANSWERED_BY_HEADER
@@ -51,7 +51,7 @@ class Patience:
 class Errand:
     """A request as it was judged: what is asked of whom, for whom, and how long it may wait.
 
-    `extra` are the headers that every answer carries.
+    `fallback` may answer instead; `extra` are the headers that every answer carries.
     """
 
     target: Target
@@ -61,6 +61,7 @@ class Errand:
     headers: dict[str, str]
     caller: str
     hold: float
+    fallback: Target | None = None
     extra: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -178,17 +179,18 @@ class Passage:
         loop = asyncio.get_running_loop()
         left = max(0.0, self._began + errand.hold - loop.time())
         began = loop.time()
-        name, _, model = (errand.target.model.fallback or primary.route.fallback or "").partition(
-            "/"
-        )
-        fallback = self._backends.get(name)
-        if fallback is not None and not primary.up and (fallback.up or primary.fault):
+        instead = errand.fallback
+        fallback = self._backends.get(instead.service.name) if instead else None
+        if (
+            instead is not None
+            and fallback is not None
+            and not primary.up
+            and (fallback.up or primary.fault)
+        ):
             if not primary.fault:
                 primary.wake(self._woke)
-            base = base_of(fallback.route)
             turn = await fallback.admitted(self._ticket, left, self._woke)
-            model = model or (base.name if base else errand.target.model.name)
-            return fallback, errand.body_for(model), turn
+            return fallback, errand.body_for(instead.model.name), turn
         try:
             turn = await primary.admitted(self._ticket, left, self._woke)
         finally:

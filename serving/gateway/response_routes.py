@@ -16,7 +16,7 @@ from serving.answers import Answer, refuse
 from serving.bodies import RefusedError
 from serving.gateway.background import FLUSH, Background
 from serving.gateway.callers import Caller
-from serving.gateway.passage import BEGUN, SSE, reply
+from serving.gateway.passage import BEGUN, SSE, Errand, reply
 from serving.gateway.replies import comment
 from serving.gateway.stored import StoredRequest
 
@@ -38,14 +38,13 @@ class ResponseRoutes:
         self,
         request: web.BaseRequest,
         caller: Caller,
-        model: str,
-        body: dict[str, Any],
+        errand: Errand,
         done: Callable[[int], None],
         extra: Extra,
     ) -> web.StreamResponse:
         """Keep the request; answer with its state, or with its events if they are asked for."""
-        stored = await self._background.take(caller, model, body, done)
-        if body.get("stream") is True:
+        stored = await self._background.take(caller, errand, done)
+        if errand.streamed:
             return await self._follow(request, stored, -1, extra)
         return _shown(await self._background.shown(stored, fetched=False), extra)
 

@@ -29,12 +29,15 @@ Sign = Literal["cancel", "fetched"]
 
 
 class StoredRequest(Contract):
-    """What was asked, by whom. `service` is the only one that the caller's key opens."""
+    """What was asked, by whom. `service` is the only one that the caller's key opens, `fallback`
+    the `service/model` that may answer instead.
+    """
 
     id: str
     caller: str
     model: str
     service: str | None = None
+    fallback: str | None = None
     evaluation: bool = False
     created_at: AwareDatetime
     body: dict[str, Any]

@@ -14,7 +14,7 @@ import pytest
 from serving.catalogue import ReplicaReport
 from serving.gateway.passage import Patience
 from serving.gateway.routes import HoldLimits, RoutedModel, StartFault
-from tests.serving.gateway.conftest import ENVIRONMENT_KEY
+from tests.serving.gateway.conftest import ENVIRONMENT_KEY, key
 from tests.serving.gateway.stand_in import StandIn
 
 _HERD = 90  # more than are let on at once, fewer than may wait
@@ -312,6 +312,49 @@ async def test_an_adapter_has_a_fallback_of_its_own(gateways, asked, told):
         assert answer.status == 200
         assert answer.headers["x-moorage-answered-by"] == "small"
     assert [body["model"] for _, body, _ in small.seen] == ["small", told]
+
+
+@pytest.mark.parametrize(
+    ("models", "by"),
+    [(("phi",), 503), (("phi", "small"), 200), (("phi", "small/small"), 200), (None, 200)],
+)
+@pytest.mark.parametrize("background", [False, True])
+async def test_a_fallback_opens_nothing_that_the_key_does_not(gateways, models, by, background):
+    """Only a caller who might ask for the fallback by its own name is answered by it; the others
+    wait for what they asked for.
+    """
+    routes = {"phi": {"fallback": "small"}}
+    more = {"keys": (key("some", "sk-some", models=models),), "hold": HoldLimits(seconds=0.3)}
+    phi, small = StandIn(awake=False), StandIn()
+    gateway = await gateways(patience=QUICK, phi=phi, small=small, routes=routes, more=more)
+    gateway.world.backends["small"].answered()
+    if background:
+        asked = {"model": "phi", "input": "hi", "background": True}
+        async with gateway.session.post(
+            gateway.url + "/v1/responses", json=asked, headers={"authorization": "Bearer sk-some"}
+        ) as answer:
+            assert answer.status == 200
+        if by == 200:
+            await _until(lambda: len(small.seen) == 1)
+        else:
+            await asyncio.sleep(0.5)
+    else:
+        async with gateway.post(token="sk-some") as answer:
+            assert answer.status == by
+    assert len(small.seen) == (by == 200)
+    assert gateway.world.backends["phi"].starting
+
+
+async def test_a_services_key_gets_no_answer_of_another_service(gateways):
+    """A key of one service opens no fallback that is another."""
+    routes = {"phi": {"fallback": "small"}}
+    more = {"hold": HoldLimits(seconds=0.3)}
+    phi, small = StandIn(awake=False), StandIn()
+    gateway = await gateways(patience=QUICK, phi=phi, small=small, routes=routes, more=more)
+    gateway.world.backends["small"].answered()
+    async with gateway.post(token="sk-phi") as answer:
+        assert answer.status == 503
+    assert not small.seen
 
 
 async def test_a_fallback_is_woken_when_the_service_cannot_start(gateways):
