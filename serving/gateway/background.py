@@ -59,6 +59,7 @@ class Background:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._later: dict[str, float] = {}
+        self._storing: set[str] = set()  # being written: nobody works on them, and nobody is gone
         self._care: asyncio.Task[None] | None = None
         self.making = 0  # responses whose tokens are coming in
 
@@ -103,14 +104,17 @@ class Background:
             created_at=datetime.now(UTC),
             body=dict(errand.asked),
         )
+        self._storing.add(stored.id)
         try:
             # On the share before the caller hears of it, or a restart would forget its id.
             await self._in(partial(self._files.create, stored))
+            self._begin(stored, done)
         except OSError:
             log.exception("a response in the background cannot be stored")
             text = "Responses cannot be stored now; try again."
             raise RefusedError(refuse(503, text, "not_stored", (b"retry-after", b"5"))) from None
-        self._begin(stored, done)
+        finally:
+            self._storing.discard(stored.id)
         return stored
 
     async def find(self, name: str, caller: Caller) -> StoredRequest:
@@ -336,7 +340,7 @@ class Background:
         now = asyncio.get_running_loop().time()
         names = await self._in(self._files.ids)
         self._later = {name: self._later[name] for name in names if name in self._later}
-        for name in names:
+        for name in set(names) - self._storing:
             if self._later.get(name, 0.0) <= now and await self._cared(name):
                 self._later[name] = now + SELDOM
 

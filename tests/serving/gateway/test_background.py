@@ -64,6 +64,26 @@ async def test_a_response_waits_in_the_background_for_a_service_that_sleeps(gate
     assert (used.requests, used.input_tokens, used.output_tokens) == (1, 7, 3)
 
 
+async def test_a_response_that_is_being_stored_is_made_once(gateways, monkeypatch):
+    """The look for responses whose gateway is gone takes no request for abandoned that this gateway
+    still writes, however slow the share is.
+    """
+    phi = StandIn()
+    gateway = await gateways(patience=QUICK, phi=phi)
+    files = gateway.background._files
+    create = files.create
+
+    def slowly(stored):
+        create(stored)
+        time.sleep(0.4)  # several looks
+
+    monkeypatch.setattr(files, "create", slowly)
+    asking = client(gateway)
+    taken = await asking.responses.create(model="phi", input="hi", background=True)
+    assert (await _finished(asking, taken.id)).status == "completed"
+    assert len(phi.seen) == 1
+
+
 async def test_a_stream_is_resumed_where_it_was_cut(gateways):
     """Events carry numbers; `starting_after` goes on behind the one that was read last, while the
     response is made and after it.
