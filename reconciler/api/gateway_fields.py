@@ -130,7 +130,8 @@ class Gateway(Model):
     fallback: Mapping[RoutedName, RoutedName] = Field(default_factory=dict)
     """By service or service/adapter, the service or service/adapter that answers while this one
     starts or cannot start, if that other one is awake and the caller's key may use it; a service's
-    entry holds for those of its adapters that have none. The header `x-moorage-answered-by` of the answer says which did.
+    entry holds for those of its adapters that have none. The header `x-moorage-answered-by` of the
+    answer says which did.
     """
     cors_policy: CorsPolicy | None = None
     """The web pages that may use the gateway from a browser; none when left out."""
