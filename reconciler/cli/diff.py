@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -184,26 +183,19 @@ def _rules_of(name: str) -> Rules:
 
 
 def _body(path: Path) -> dict[str, Any]:
+    from reconciler.cli.json_body import BodyError, body_of
+
     try:
         text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
-        body = json.loads(text)
+        return body_of(text)
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{path} cannot be read: {words(error)}", Exit.INVALID) from None
-    except json.JSONDecodeError as error:
-        place = f"{path}:{error.lineno}:{error.colno}"
-        raise CommandError(f"{place}: this is no JSON: {error.msg}", Exit.INVALID) from None
-    except RecursionError:
-        raise CommandError(f"{path}:1:1: it is nested too deeply", Exit.INVALID) from None
-    if not isinstance(body, dict):
-        raise CommandError(
-            f"{path}:1:1: the body of a resource is a JSON object, not {type(body).__name__}",
-            Exit.INVALID,
-        )
-    return body
+    except BodyError as error:
+        raise CommandError(f"{path}:{error}", Exit.INVALID) from None
 
 
 def _as_value(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as JSON, see docs/diff.md."""
+    """The comparison as JSON, see docs/status.md."""
     return {
         "changes": [
             {"path": change.path, "asked": change.after, "found": change.before}

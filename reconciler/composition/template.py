@@ -36,7 +36,16 @@ def resources(asked: Mapping[str, Any] | None, profile_type: str, *, model: bool
     size = GPU_SIZES.get(
         profile_type, {"cpu": 4, "memory": "8Gi"} if model else {"cpu": 0.5, "memory": "1Gi"}
     )
-    return {**size, **(asked or {})}
+    return {name: _plain(value) for name, value in {**size, **(asked or {})}.items()}
+
+
+def _plain(amount: float | str) -> float | str:
+    """The shortest spelling, `24` for 24.0 and `8Gi` for 8.0Gi: a revision's name comes from the
+    spelling, and must be the same for a default that a document writes out.
+    """
+    if isinstance(amount, str):
+        return f"{_plain(float(amount.removesuffix('Gi')))}Gi"
+    return int(amount) if float(amount).is_integer() else amount
 
 
 def model_probes(model_bytes: int) -> list[dict[str, Any]]:

@@ -95,7 +95,8 @@ class _Position(NamedTuple):
         return _Position(self.rules, self.path, shown, self.thorough, self.traits)
 
     def _below(self, name: str, shown: str) -> _Position:
-        path = (*self.path, name)
+        # ARM takes `Name` for `name`, and the rules are written in ARM's own spelling.
+        path = (*self.path, name[:1].lower() + name[1:])
         return _Position(self.rules, path, shown, self.thorough, self.rules.traits(path))
 
     def change(self, before: Any, after: Any) -> Change:
@@ -204,8 +205,11 @@ def _mapping(asked: Mapping[str, Any], found: Mapping[str, Any], place: _Positio
     members = place.traits.members
     for name, value in asked.items():
         there = matched[name]
-        if members and there is None:
-            yield place.member(str(name)).change(None, value)
+        if members and (there is None or value is None):
+            # A null in a PATCH asks for it to be gone.
+            if (there is None) != (value is None):
+                before = None if there is None else found[there]
+                yield place.member(str(name)).change(before, value)
             continue
         inner = place.member(str(name))
         yield from _walk(value, None if there is None else found[there], inner)

@@ -127,9 +127,26 @@ def test_people_read_it_and_scripts_take_the_exit_code(files, capsys):
         ("container-app", '{"a": 1,}', "asked.json:1:9: this is no JSON"),
         ("container-app", "[1]", "asked.json:1:1: the body of a resource is a JSON object"),
         ("container-app", "[" * 100_000, "asked.json:1:1: it is nested too deeply"),
+        ("container-app", '{"a":' * 900 + "1" + "}" * 900, "asked.json:1:1: it is nested too"),
+        ("job", '{"a": NaN}', "asked.json:1:1: this is no JSON: NaN is no number"),
+        ("job", '{"a": 1e999}', "asked.json:1:1: this is no JSON: 1e999 is too large"),
+        ("job", f'{{"a": {"9" * 5000}}}', "asked.json:1:1: this is no JSON: Exceeds the limit"),
+        ("job", '{"a": 1, "a": 2}', "asked.json:1:1: this is no JSON: 'a' stands twice"),
+        ("job", "", "asked.json:1:1: this is no JSON"),
         ("pod", "{}", "pod is no kind to compare: resource-group"),
     ],
-    ids=["no JSON", "no object", "nested", "no kind"],
+    ids=[
+        "no JSON",
+        "no object",
+        "nested",
+        "deep",
+        "NaN",
+        "infinite",
+        "digits",
+        "twice",
+        "empty",
+        "no kind",
+    ],
 )
 def test_what_cannot_be_compared_is_refused(kind, asked, said, files, capsys):
     """One sentence with the place, and code 2."""
