@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from reconciler.arm.clients import Arm
     from reconciler.composition.found_documents import FoundDocument, FoundEnvironment, LeftAlone
     from reconciler.engine.plan import PlanLine
+    from serving.catalogue import Catalogue
+    from serving.gateway.routes import GatewayRoutes
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ async def _read(settings: Any, group: str) -> Imported:
         FoundDocument,
         LeftAlone,
         environment_of,
+        gateway_of,
         service_of,
+        with_left,
     )
 
     files: dict[str, list[FoundDocument]] = {}
@@ -96,12 +100,19 @@ async def _read(settings: Any, group: str) -> Imported:
                 why = "it was not made by Moorage: name it in an Environment to use it"
                 left += [LeftAlone(str(each["name"]), why) for each in (found.managed, *found.apps)]
                 continue
-            environment = environment_of(found, group)
-            documents = [environment]
+            environment, gateway = environment_of(found, group), gateway_of(found)
+            documents, others = [environment], []
             for app in found.apps:
-                made = service_of(app, environment, found.jobs)
-                (documents if isinstance(made, FoundDocument) else left).append(made)  # type: ignore[arg-type]
-            files[environment.name] = documents
+                if app is gateway:
+                    continue
+                catalogue = found.catalogues.get(str(app["name"]))
+                made = service_of(app, environment, found.jobs, catalogue)
+                if isinstance(made, FoundDocument):
+                    documents.append(made)
+                else:
+                    others.append(made)
+            files[environment.name] = [with_left(environment, others), *documents[1:]]
+            left += others
     return Imported(files, tuple(left))
 
 
@@ -134,22 +145,57 @@ async def _environments(arm: Arm, group: str) -> list[FoundEnvironment]:
             if account
             else []
         )
+        inside = [
+            await _as_it_serves(arm, group, each)
+            for each in listed
+            if ids.same(apps.environment_of(each), home)
+        ]
+        share = _called(shares, place.get("shareName"))
+        read_from = await _published(arm, group, managed, account, share, inside)
         found.append(
             FoundEnvironment(
                 managed,
                 _workspace(workspaces, managed),
                 account,
-                _called(shares, place.get("shareName")),
+                share,
                 storages,
-                [
-                    await _as_it_serves(arm, group, each)
-                    for each in listed
-                    if ids.same(apps.environment_of(each), home)
-                ],
+                inside,
                 [each for each in jobs if ids.same(apps.environment_of(each), home)],
+                *read_from,
             )
         )
     return found
+
+
+async def _published(
+    arm: Arm,
+    group: str,
+    managed: dict[str, Any],
+    account: dict[str, Any] | None,
+    share: dict[str, Any] | None,
+    inside: Sequence[dict[str, Any]],
+) -> tuple[dict[str, Catalogue], GatewayRoutes | None]:
+    """What is written on the Environment's share for its apps; nothing where it cannot be read."""
+    from reconciler.api.resources import ShareRef
+    from reconciler.api.tags import ENVIRONMENT, OWNER, tag
+    from reconciler.arm.ownership import Ownership
+    from reconciler.engine.errors import ReconcileError
+    from reconciler.kinds.followed import followed_catalogues, followed_routes
+    from reconciler.kinds.shares import Shares
+
+    name, owner = tag(managed, ENVIRONMENT), tag(managed, OWNER)
+    if account is None or share is None or name is None or owner is None:
+        return {}, None
+    shares = Shares(arm, Ownership(owner))
+    ref = ShareRef(name, group, str(account["name"]), str(share["name"]))
+    try:
+        return (
+            await followed_catalogues(shares, ref, inside),
+            await followed_routes(shares, ref),
+        )
+    except ReconcileError as error:
+        print(f"? the share {share['name']} cannot be read: {error.message}")
+        return {}, None
 
 
 async def _as_it_serves(arm: Arm, group: str, app: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.api import tags
@@ -17,17 +17,22 @@ from reconciler.api.secret_fields import RESERVED
 from reconciler.api.tags import DOCUMENT, ENVIRONMENT, OWNER
 from reconciler.api.yaml_edit import render, with_value
 from reconciler.composition import template
+from reconciler.composition.found_share import gateway_fields, service_fields
 from reconciler.composition.found_values import Body, at, container, entries, texts
 from reconciler.composition.inverse import CODE, MODEL, decompose
+from serving.catalogue import Catalogue
+from serving.gateway.routes import GatewayRoutes
 
 _HEAD = {"apiVersion": "moorage.dev/v1alpha1"}
 _KEY = "api-key-"  # how the secret of an API key begins
+_CONFIGURED = ("properties", "configuration")
 
 
 @dataclass(frozen=True)
 class FoundEnvironment:
     """A managed environment and what belongs to it, each as ARM shows it; None where it is not
-    there. `storages` are the shares that are registered in it.
+    there. `storages` are the shares that are registered in it; its own share has the `catalogues`
+    that its apps follow, by their names, and the `routes` of its gateway.
     """
 
     managed: Body
@@ -37,6 +42,8 @@ class FoundEnvironment:
     storages: Sequence[Body] = ()
     apps: Sequence[Body] = ()
     jobs: Sequence[Body] = ()
+    catalogues: Mapping[str, Catalogue] = field(default_factory=dict)
+    routes: GatewayRoutes | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,22 @@ def environment_of(found: FoundEnvironment, group: str) -> FoundDocument:
             shared = steps[-1] == "tags" and kind is not Kind.ENVIRONMENT
             if not shared and value not in ({}, []):
                 document = with_value(document, steps, value)
-    return FoundDocument(document)
+    comments: tuple[str, ...] = ()
+    if gateway := gateway_of(found):
+        fields, comments = gateway_fields(gateway, name, found.routes)
+        document["spec"]["gateway"] = fields
+        comments = (
+            *comments,
+            f"the values of the gateway's keys stay in {gateway['name']}, not in this file",
+        )
+    return FoundDocument(document, comments)
+
+
+def gateway_of(found: FoundEnvironment) -> Body | None:
+    """The container app of its gateway."""
+    name = tags.tag(found.managed, ENVIRONMENT)
+    made_for = f"Environment/{name}"
+    return next((app for app in found.apps if tags.tag(app, DOCUMENT) == made_for), None)
 
 
 def registered(storages: Sequence[Body]) -> Body | None:
@@ -103,20 +125,18 @@ def registered(storages: Sequence[Body]) -> Body | None:
 
 
 def service_of(
-    app: Body, environment: FoundDocument, jobs: Sequence[Body] = ()
+    app: Body,
+    environment: FoundDocument,
+    jobs: Sequence[Body] = (),
+    catalogue: Catalogue | None = None,
 ) -> FoundDocument | LeftAlone:
     """The document of a container app that Moorage made; of others there is none. `jobs` are those
-    of its environment: they say which models came from a hub.
+    of its environment: they say which models came from a hub. `catalogue` is what its replicas
+    follow.
     """
     name = str(app["name"])
-    if (made_for := tags.tag(app, DOCUMENT) or "").startswith("Environment/"):
-        return LeftAlone(name, f"it is the gateway of {made_for}: write spec.gateway there")
-    if made_for != f"InferenceService/{name}":
-        return LeftAlone(
-            name,
-            "it was not made for an InferenceService: a document of yours with code or model and"
-            " adoptionPolicy: AdoptOrCreate can take it over",
-        )
+    if tags.tag(app, DOCUMENT) != f"InferenceService/{name}":
+        return LeftAlone(name, why_left(app))
     source = _source(app, hub_models(jobs))
     if source is None:
         return LeftAlone(name, "neither a model nor code is mounted in it")
@@ -135,8 +155,28 @@ def service_of(
         if value not in ([], {}) and steps[1] != "resources":
             document = with_value(document, steps, value)
     _size(document, app, profiles, of)
-    comments = (*_keys(document, app, of), *_secrets(document, app))
+    comments = (*_followed(document, app, catalogue, of), *_secrets(document, app))
     return FoundDocument(document, comments)
+
+
+def why_left(app: Body) -> str:
+    """Why a container app that somebody else made has no document, and what can be done."""
+    listed = entries(at(app, "properties", "template", "containers"))
+    if len(listed) > 1:
+        return f"a service has one container, and it has {len(listed)}; somebody else made it"
+    if at(app, "properties", "configuration", "ingress") is None:
+        return "a service has an ingress, and it has none; somebody else made it"
+    return (
+        "somebody else made it, and Moorage takes it over with a new revision only: write a"
+        " document with code or model and adoptionPolicy: AdoptOrCreate, and look at the plan"
+        " (`moorage import FOLDER` writes one for an AI Toolkit project)"
+    )
+
+
+def with_left(document: FoundDocument, left: Sequence[LeftAlone]) -> FoundDocument:
+    """The document, whose comments also name what has none."""
+    said = (f"{each.name} has no document: {each.reason}" for each in left)
+    return replace(document, comments=(*document.comments, *said))
 
 
 def hub_models(jobs: Sequence[Body]) -> dict[str, str]:
@@ -186,23 +226,32 @@ def _size(document: Any, app: Body, profiles: Sequence[Any], of: str) -> None:
         document["spec"]["resources"] = size
 
 
-def _keys(document: Any, app: Body, of: str) -> Iterator[str]:
-    """API keys by name: their values stay in Azure."""
+def _followed(document: Any, app: Body, catalogue: Catalogue | None, of: str) -> Iterator[str]:
+    """Adapters, keys and limits. The values of the keys stay in Azure; without a catalogue the
+    app's secrets say what the keys are called.
+    """
     if of != MODEL:
         return
-    secrets = entries(at(app, "properties", "configuration", "secrets"))
-    names = [str(each["name"]) for each in secrets]
-    keys = [name.removeprefix(_KEY) for name in names if name.startswith(_KEY)]
-    if keys:
-        document["spec"]["auth"] = {"apiKeys": [{"name": name} for name in keys]}
+    names = [str(each["name"]) for each in entries(at(app, *_CONFIGURED, "secrets"))]
+    if any(name.startswith(_KEY) for name in names):
         yield "the values of the API keys stay in the container app: `moorage key` prints them"
-    yield "limits, models and dates of API keys, and adapters, are not in ARM: write them here"
+    if catalogue is None:
+        keys = [name.removeprefix(_KEY) for name in names if name.startswith(_KEY)]
+        if keys:
+            document["spec"]["auth"] = {"apiKeys": [{"name": name} for name in keys]}
+        yield "the share cannot be read: write adapters, and what keys may do, here"
+        return
+    found = service_fields(catalogue)
+    for name, value in found.fields.items():
+        there = document["spec"].get(name)
+        document["spec"][name] = {**there, **value} if isinstance(there, dict) else value
+    yield from found.comments
 
 
 def _secrets(document: Any, app: Body) -> Iterator[str]:
     """Where their values are: in a Key Vault, or in a variable that a person must fill."""
     said = []
-    for each in entries(at(app, "properties", "configuration", "secrets")):
+    for each in entries(at(app, *_CONFIGURED, "secrets")):
         name = str(each["name"])
         if name.startswith(RESERVED):
             continue

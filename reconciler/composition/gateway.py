@@ -35,7 +35,7 @@ IMAGE = f"docker.io/library/python:{sys.version_info.major}.{sys.version_info.mi
 PORT = 8000
 DATA_PATH = "/mnt/moorage-gateway"
 SHORT = 12
-_GRACE = 60  # seconds for a request that is answered, beyond what a request may be held
+GRACE = 60  # seconds for a request that is answered, beyond what a request may be held
 
 
 def app_of(environment: Environment) -> str:
@@ -134,7 +134,7 @@ class GatewayComposer:
             )
 
     def _app(self, gateway: Gateway, runtime: str) -> ContainerAppSpec:
-        grace = gateway.hold.seconds + _GRACE
+        grace = gateway.hold.seconds + GRACE
         body_template = {
             "containers": [self._container(gateway, runtime, grace)],
             # The same number of replicas always: each has its part of the limits of keys.

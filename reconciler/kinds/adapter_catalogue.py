@@ -69,7 +69,7 @@ class AdapterCatalogue(FolderOnShare):
         current = await self.catalogues.at_rest(spec.share, f"{spec.folder}/catalogue")
         before = await self._before(spec, current, facts.last(desired.key, CatalogueOutputs))
         reports = await self.reports.of(spec.share, spec.folder) if _asks(spec, back) else ()
-        hashes = _hashes(spec, facts)
+        hashes = _hashes(spec, facts, before)
         wanted = _wanted(spec, before, hashes, reports, self.shares.now(), back)
         missing_keys = [key.name for key in spec.keys if key.name not in hashes]
         # It follows when the gateway's container app is there, and that wakes this object.
@@ -129,7 +129,7 @@ class AdapterCatalogue(FolderOnShare):
         if before is not None and before.engine != spec.engine:
             reports += await self.reports.of(spec.share, f"services/{spec.service}/{before.engine}")
         catalogue = _wanted(
-            spec, before, _hashes(spec, facts), reports, self.shares.now(), back
+            spec, before, _hashes(spec, facts, before), reports, self.shares.now(), back
         ).model_copy(update={"epoch": epoch, "generation": generation})
         # Before the catalogue: a decision that was followed and is not known would end.
         following = adapter_history.following(catalogue, back, numbers, self.shares.now())
@@ -304,19 +304,25 @@ def _last_good(
     return version if required and was_good and not before.last_good else before.last_good
 
 
-def _hashes(spec: CatalogueSpec, facts: Facts) -> dict[str, str]:
-    """Of the service's keys, and of the key of the gateway in front."""
+def _hashes(spec: CatalogueSpec, facts: Facts, before: Catalogue | None) -> dict[str, str]:
+    """Of the service's keys, and of the key of the gateway in front. Those of a container app that
+    nobody has looked at yet are as the catalogue `before` has them: a daemon that lost its state
+    must not take everybody's key away until its first look.
+    """
+    there = {key.name: key.sha256 for key in before.api_keys} if before else {}
     names = {key.name for key in spec.keys}
-    found = {name: value for name, value in _made(spec.service, facts) if name in names}
+    made = _made(spec.service, facts, there)
+    found = {name: value for name, value in made.items() if name in names}
     if spec.gateway is None:
         return found
-    gateways = _made(spec.gateway.app, facts)
-    return found | {name: value for name, value in gateways if name == GATEWAY_KEY}
+    gateways = _made(spec.gateway.app, facts, there)
+    return found | {name: value for name, value in gateways.items() if name == GATEWAY_KEY}
 
 
-def _made(app: str, facts: Facts) -> tuple[tuple[str, str], ...]:
+def _made(app: str, facts: Facts, there: dict[str, str]) -> dict[str, str]:
     key = ObjectKey(Kind.APP, app)
-    return facts.part(key, AppOutputs, lambda app: app.api_keys) or ()
+    found = facts.part(key, AppOutputs, lambda app: app.api_keys)
+    return there if found is None else dict(found)
 
 
 def _keys(spec: CatalogueSpec, hashes: Mapping[str, str]) -> tuple[ApiKey, ...]:

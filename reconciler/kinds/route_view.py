@@ -27,16 +27,17 @@ def wanted_routes(
     spec: GatewayRoutesSpec, before: GatewayRoutes | None, facts: Facts
 ) -> GatewayRoutes:
     """A service is routed once it has an endpoint; `before` has the routes of services whose
-    documents are refused now.
+    documents are refused now, and what is known of container apps that nobody has looked at yet: a
+    daemon that lost its state must not take a route away until its first look.
     """
     there = {service.name: service for service in before.services} if before else {}
-    found = [_service(route, facts) for route in spec.services]
+    found = [_service(route, facts, there.get(route.service)) for route in spec.services]
     kept = [there[name] for name in spec.kept if name in there]
     return GatewayRoutes(
         environment=spec.environment,
         generation=before.generation if before else 1,
         services=tuple(sorted((*filter(None, found), *kept), key=lambda each: each.name)),
-        keys=_keys(spec.keys, _hashes(spec.app, facts)),
+        keys=_keys(spec.keys, _hashes(spec.app, facts, before.keys if before else ())),
         hold=spec.hold,
         cors=spec.cors,
         ca=spec.ca,
@@ -90,10 +91,12 @@ def changes_of(current: GatewayRoutes | None, wanted: GatewayRoutes) -> tuple[Ch
     )
 
 
-def _service(route: RouteSpec, facts: Facts) -> RoutedService | None:
+def _service(route: RouteSpec, facts: Facts, before: RoutedService | None) -> RoutedService | None:
     app = seen_app(route.service, facts)
-    if app is None or app.endpoint is None:
+    endpoint = app.endpoint if app else before.endpoint if before else None
+    if endpoint is None:
         return None
+    stopped = _stopped(app.revisions) if app else before.stopped if before else None
     fallbacks = dict(route.fallbacks)
     adapters = tuple(
         RoutedModel(
@@ -106,16 +109,16 @@ def _service(route: RouteSpec, facts: Facts) -> RoutedService | None:
     )
     return RoutedService(
         name=route.service,
-        endpoint=app.endpoint,
+        endpoint=endpoint,
         models=(RoutedModel(name=route.service), *adapters),
         reports=route.reports,
-        keys=_keys(route.keys, dict(app.api_keys)),
+        keys=_keys(route.keys, _hashes(route.service, facts, before.keys if before else ())),
         limits=route.limits,
         min_replicas=route.min_replicas,
         predicted=StartPrediction.model_validate(
             {"seconds": sum(route.startup.values()), "stages": dict(route.startup)}
         ),
-        stopped=_stopped(app.revisions),
+        stopped=stopped,
         fallback=route.fallback,
     )
 
@@ -137,9 +140,9 @@ def _fault(revision: RevisionRow) -> StartFault | None:
     return None
 
 
-def _hashes(app: str, facts: Facts) -> dict[str, str]:
+def _hashes(app: str, facts: Facts, before: Iterable[ApiKey]) -> dict[str, str]:
     found = seen_app(app, facts)
-    return dict(found.api_keys) if found else {}
+    return dict(found.api_keys) if found else {key.name: key.sha256 for key in before}
 
 
 def _keys(keys: Iterable[CatalogueKey], hashes: Mapping[str, str]) -> tuple[ApiKey, ...]:

@@ -33,8 +33,8 @@ FOREIGN = {
 
 @pytest.fixture(scope="module")
 async def made(stage):
-    """Two services of Moorage with everything that an app without a model can have, and an app of
-    somebody else in their environment.
+    """Two services of Moorage with everything that an app without a model can have, their gateway,
+    and an app of somebody else in their environment.
     """
     for name in ("web", "api"):
         stage.code(name)
@@ -45,6 +45,7 @@ async def made(stage):
             location="westus3",
             tags={"team": "red & blue"},
             managedEnvironment={"name": MANAGED},
+            gateway={"hold": {"seconds": 90}, "apiKeys": [{"name": "team"}], "external": False},
             storage={"quotaGiB": 50},
             logAnalytics={"retentionInDays": 60},
             workloadProfiles=[
@@ -80,7 +81,9 @@ async def test_planning_the_documents_changes_nothing(made, tmp_path):
     before = len(made.journal())
     ended = made.moorage("import", "azure", GROUP, "-o", str(folder))
     assert f"wrote {folder / 'dev.yaml'}" in ended.stdout
-    assert "? theirs has no document: it was not made for an InferenceService" in ended.stdout
+    assert "? theirs has no document: somebody else made it" in ended.stdout
+    assert "# theirs has no document: somebody else made it" in (folder / "dev.yaml").read_text()
+    assert "gateway: {external: false, hold: {seconds: 90}" in (folder / "dev.yaml").read_text()
     assert "has nothing to do" in ended.stdout
     assert "not to be written" not in ended.stdout + (folder / "dev.yaml").read_text()
     state = tmp_path / "state"

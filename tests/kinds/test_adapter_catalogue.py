@@ -234,6 +234,12 @@ async def test_what_a_key_may_do_is_a_change_of_the_catalogue(bench):
     bench.facts.seen[app] = AppOutputs(api_keys=tuple(keys.items()))
     first = await bench.kind.observe(bench.item, bench.facts)
     assert {change.path for change in first.changes} == {"apiKeys[ci]", "apiKeys[default]"}
+    await bench.passes()
+    # A daemon that lost its state has seen no app yet, and must not take everybody's key away.
+    del bench.facts.seen[app]
+    seen = await bench.kind.observe(bench.item, bench.facts)
+    assert seen.changes == ()
+    assert not seen.unfinished
 
 
 async def test_a_required_adapter_that_a_replica_has_loaded_is_known_to_have_been_good(bench):

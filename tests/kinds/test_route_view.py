@@ -1,5 +1,7 @@
 """What a gateway's routes say, from the documents and what was seen of the container apps."""
 
+from dataclasses import replace
+
 from reconciler.api.outputs import AppOutputs, RevisionRow
 from reconciler.api.resources import CatalogueKey, GatewayRoutesSpec, RouteSpec, ShareRef
 from reconciler.engine.external import ObjectKey
@@ -78,3 +80,17 @@ def test_changes_name_what_differs_and_show_no_secret():
     (change,) = changes_of(before, other)
     assert change.path == "services[phi].keys[default]"
     assert HASH not in f"{change.before} {change.after}"
+
+
+def test_what_nobody_has_looked_at_yet_stays_as_it_is_routed():
+    """A daemon that lost its state has seen no container app: addresses, failures and keys are those
+    of the routes that are there, and what the document changed changes.
+    """
+    failed = revision(health="Unhealthy", running="ActivationFailed", error="no such image")
+    gateway = app(keys=(("team", "b" * 64),))
+    before = wanted_routes(SPEC, None, seen(app(failed), gateway))
+    assert wanted_routes(SPEC, before, seen()) == before
+    longer = replace(SPEC, services=(replace(PHI, adapters=("red", "blue")),))
+    (phi,) = wanted_routes(longer, before, seen()).services
+    assert [model.name for model in phi.models] == ["phi", "red", "blue"]
+    assert wanted_routes(replace(SPEC, services=()), before, seen()).services == ()
