@@ -228,7 +228,7 @@ class Reason(StrEnum):
     AZURE_UNREACHABLE = (
         "AzureUnreachable",
         "Azure does not answer, or answers 5xx without a code",
-        "wait; check the network",
+        "wait; check the network and MOORAGE_ARM_ENDPOINT",
     )
     ANSWER_NOT_UNDERSTOOD = (
         "AnswerNotUnderstood",
@@ -357,11 +357,13 @@ class Reason(StrEnum):
         "the service's endpoint does not answer, or the ingress answers in its place",
         "see the message",
     )
-    INTERNAL_ERROR = (
-        "InternalError",
-        "a fault in Moorage itself; everything else goes on",
-        "report it",
+    OUT_OF_REACH = (
+        "OutOfReach",
+        "the daemon's own network keeps it from the ingress of the service's environment, so it"
+        " does not know whether the endpoint answers; nothing is rolled back for it",
+        "open the way from the daemon's machine to the endpoint: proxy, firewall, DNS",
     )
+    INTERNAL_ERROR = "InternalError", "a fault in Moorage; everything else goes on", "report it"
     STATE_NOT_KEPT = (
         "StateNotKept",
         "the daemon's state directory cannot be read or written; the daemon continues from memory"

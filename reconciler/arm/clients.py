@@ -67,6 +67,10 @@ class Arm:
 
     async def __aenter__(self) -> Self:
         self.session = session(self.settings, trace_configs=[_traced(self)])
+        # What an app answers must not set Azure's time, nor close the way to Azure.
+        self.outside = session(
+            self.settings, connector=self.session.connector, connector_owner=False
+        )
         # The session owns the TLS context: given a CA file by path, the transport would read it
         # again and reconnect every call.
         transport = AioHttpTransport(
@@ -83,6 +87,7 @@ class Arm:
 
     async def __aexit__(self, *_: object) -> None:
         await self._credential.close()
+        await self.outside.close()
         await self.session.close()
 
     async def get_json(self, path: str, api_version: str) -> dict[str, Any] | None:
@@ -220,15 +225,15 @@ def session(settings: Settings, **options: Any) -> aiohttp.ClientSession:
     """An HTTP session that trusts the settings' CA file, if there is one, else the machine's; must
     be closed by the caller.
     """
-    trust: ssl.SSLContext = ssl.create_default_context(
-        cafile=str(settings.ca_file) if settings.ca_file else None
-    )
-    connector = aiohttp.TCPConnector(ssl=trust, limit=16)
+    if "connector" not in options:
+        trust: ssl.SSLContext = ssl.create_default_context(
+            cafile=str(settings.ca_file) if settings.ca_file else None
+        )
+        options["connector"] = aiohttp.TCPConnector(ssl=trust, limit=16)
     jar = aiohttp.DummyCookieJar()
     # A proxy of the environment is for the internet; what listens on this machine is not behind it.
     proxied = urlsplit(settings.arm_endpoint).hostname not in {"127.0.0.1", "localhost", "::1"}
     return aiohttp.ClientSession(
-        connector=connector,
         cookie_jar=jar,
         trust_env=proxied,
         auto_decompress=False,

@@ -22,11 +22,17 @@ async def each(
 
 async def together(start: Callable[[asyncio.TaskGroup], Awaitable[None]]) -> None:
     """A task group whose first error is raised as it is, not in an exception group."""
+    # In a task of its own: before Python 3.13 a group that fails leaves a request for cancellation
+    # with its task, and a time limit around it then ends in `CancelledError`.
     try:
-        async with asyncio.TaskGroup() as group:
-            await start(group)
+        await asyncio.create_task(_grouped(start))
     except BaseExceptionGroup as errors:
         raise _first(errors) from None
+
+
+async def _grouped(start: Callable[[asyncio.TaskGroup], Awaitable[None]]) -> None:
+    async with asyncio.TaskGroup() as group:
+        await start(group)
 
 
 async def beside(first: Coroutine[Any, Any, Item], other: Coroutine[Any, Any, object]) -> Item:

@@ -26,6 +26,7 @@ from reconciler.arm.faults import AzureFault, fault_of_operation, fault_of_respo
 from reconciler.engine.errors import (
     Busy,
     MissingElsewhere,
+    NotConnected,
     NotReadyYet,
     ReconcileError,
     RetryableError,
@@ -224,6 +225,13 @@ _BY_STATUS: Mapping[int, Rule] = {
 }
 
 
+_UNSENT = (ServiceRequestError, aiohttp.ClientConnectorError)
+
+
+def _transport(error: BaseException) -> type[TransportFailed]:
+    return NotConnected if isinstance(error, _UNSENT) else TransportFailed
+
+
 def translate(error: BaseException) -> ReconcileError:
     """Turns any error of an SDK or of the network into one of the loop's. It never carries a
     secret.
@@ -238,16 +246,10 @@ def translate(error: BaseException) -> ReconcileError:
     if isinstance(error, HttpResponseError) and error.response is not None:
         return from_fault(fault_of_response(error.response))
     if isinstance(
-        error,
-        (
-            ServiceRequestError,
-            ServiceResponseError,
-            aiohttp.ClientError,
-            asyncio.TimeoutError,
-            OSError,
-        ),
+        error, (*_UNSENT, ServiceResponseError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
     ):
-        return TransportFailed(Reason.AZURE_UNREACHABLE, _short(error) or type(error).__name__)
+        message = _short(error) or type(error).__name__
+        return _transport(error)(Reason.AZURE_UNREACHABLE, message)
     if isinstance(error, AzureError):
         return RetryableError(Reason.ANSWER_NOT_UNDERSTOOD, _short(error))
     return RetryableError(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {_short(error)}")
@@ -335,7 +337,7 @@ def _sign_in_failed(error: ClientAuthenticationError) -> ReconcileError:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, (ServiceRequestError, ServiceResponseError, aiohttp.ClientError)):
-            return TransportFailed(Reason.LOGIN_UNREACHABLE, _short(cause))
+            return _transport(cause)(Reason.LOGIN_UNREACHABLE, _short(cause))
         cause = cause.__cause__ or cause.__context__
     status = int(getattr(error.response, "status_code", 0) or 0)
     if status == 429 or status >= 500:

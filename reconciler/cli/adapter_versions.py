@@ -21,6 +21,7 @@ from reconciler.cli.context import (
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError
 from reconciler.cli.orders import say_order, when
+from reconciler.cli.pause import pause_note
 from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def _order(
     as_json: bool,
 ) -> None:
     from reconciler.api.resources import Order
+    from reconciler.engine.external import DocumentRef
     from reconciler.sources.orders import give_order
 
     readable, title, folder = open_store(target, state_dir)
@@ -105,12 +107,13 @@ def _order(
     readable.close()
     with writable_store(folder, key) as store:
         give_order(store, service, name, Order(action, row["asked"], _after(row["held"])))
+        paused = pause_note(store, DocumentRef("InferenceService", service))
     source = _agreeing(action, row)
     details = {"document": f"InferenceService/{service}", "adapter": name, "source": source}
     sentence = f"{action} {name} of {service} on the {title}: the daemon acts on it {when(folder)}"
     if source:
         sentence += "\n" + _patch(row, source)
-    say_order(f"adapter {action}", details, sentence, subject, folder, as_json=as_json)
+    say_order(f"adapter {action}", details, sentence, subject, folder, as_json=as_json, note=paused)
 
 
 def _after(held: Mapping[str, Any] | None) -> float:

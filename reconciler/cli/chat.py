@@ -106,7 +106,7 @@ async def _chat(settings: Settings, service: str, name: str, listening: socket.s
         page = Page(
             service,
             settings.target_title,
-            Endpoint(arm.session, f"https://{fqdn}", key),
+            Endpoint(arm.outside, f"https://{fqdn}", key),
             lambda: look(arm, group, str(app["name"])),
             lambda: _canaries(settings, service),
         )

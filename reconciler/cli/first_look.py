@@ -5,6 +5,7 @@ here too, and says what it waits for.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import chain, repeat
 
@@ -12,24 +13,31 @@ import structlog
 
 from reconciler import supervision
 from reconciler.api.problems import ManifestError
-from reconciler.engine.errors import ReconcileError, RetryableError, Throttled, WaitingForHuman
+from reconciler.engine.errors import (
+    NotConnected,
+    ReconcileError,
+    RetryableError,
+    Throttled,
+    WaitingForHuman,
+)
 
 log = structlog.get_logger(__name__)
 FIRST_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # seconds
 MOST_PAUSE = 30.0
+MOST_UNCONNECTED = 120.0  # with `once`: a wrong address does not mend itself
 
 
 async def first_look(
     load: Callable[[], Awaitable[object]], say: Callable[[str], None], *, once: bool
 ) -> None:
     """Call `load` until it succeeds. `say` gets each reason to wait, once. With `once` nobody is
-    waited for who would have to act, such as somebody who assigns a role.
+    waited for who would have to act, such as somebody who assigns a role or corrects an address.
 
     Raises:
         ReconcileError: it is nothing that waiting cures.
         ManifestError: the documents were bad from the start.
     """
-    said = ""
+    said, unconnected = "", 0.0
     for pause in _pauses():
         try:
             await load()
@@ -41,6 +49,9 @@ async def first_look(
         except (RetryableError, WaitingForHuman) as error:
             if once and isinstance(error, WaitingForHuman):
                 raise
+            unconnected = unconnected if isinstance(error, NotConnected) else -math.inf
+            if once and unconnected >= MOST_UNCONNECTED:
+                raise
             text, pause = f"{error.reason}: {error.message}", _told(error, pause)  # noqa: PLW2901
         if text != said:
             log.warning("Azure cannot be read yet; tried again", why=text)
@@ -48,6 +59,7 @@ async def first_look(
             said = text
         supervision.tell(supervision.STILL_STARTING)
         await asyncio.sleep(pause)
+        unconnected += pause
 
 
 def _pauses() -> Iterator[float]:

@@ -25,6 +25,7 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.pause import pause_note
 from reconciler.cli.subject import subject_of
 
 if TYPE_CHECKING:
@@ -69,9 +70,10 @@ def key(
 
 
 def _rotated(service: str, name: str, yes: bool, settings: Settings) -> tuple[str, str | None]:
-    """Order another key from the daemon: its name, and its value once Azure has it; None where no
-    daemon runs.
+    """Order another key from the daemon: its name, and its value once Azure has it; None where
+    no daemon runs, or the document is paused.
     """
+    from reconciler.engine.external import DocumentRef
     from reconciler.engine.store import Store
     from reconciler.sources.orders import order_rotation
 
@@ -92,6 +94,10 @@ def _rotated(service: str, name: str, yes: bool, settings: Settings) -> tuple[st
     with writable_store(folder, target_key) as store:
         refused = hashlib.sha256(old.encode()).hexdigest()
         order_rotation(store, service, chosen, refused, time.time())
+        paused = pause_note(store, DocumentRef("InferenceService", service))
+    if paused:
+        print(f"ordered; {paused}", file=sys.stderr)
+        return chosen, None
     if not daemon_facts(folder)["running"]:
         print("ordered; no daemon runs now, the next one replaces the key", file=sys.stderr)
         return chosen, None

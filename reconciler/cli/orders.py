@@ -4,6 +4,7 @@ like. `sources.orders` keeps the orders.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,19 @@ def say_order(
     folder: Path,
     *,
     as_json: bool,
+    note: str = "",
 ) -> None:
-    """Say what was ordered, and of which documents. `folder` is the daemon's."""
+    """Say what was ordered, and of which documents. `folder` is the daemon's; `note` says what the
+    order waits for.
+    """
     if as_json:
+        if note:
+            print(note, file=sys.stderr)
         value = {"order": order, **details, "daemon": daemon_facts(folder)}
         print_value("Order", value, subject)
         return
     subject.show()
-    print(sentence)
+    print(sentence + (f"\n{note}" if note else ""))
 
 
 def when(folder: Path) -> str:

@@ -18,6 +18,7 @@ from reconciler.cli.envelope import Output, check_output
 from reconciler.cli.exits import CommandError
 from reconciler.cli.history import app_of
 from reconciler.cli.orders import say_order, when
+from reconciler.cli.pause import pause_note
 from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def promote(
     output: Output = "text",
 ) -> None:
     """Let a rollout that pauses at a step go on to the next one."""
+    from reconciler.engine.external import DocumentRef
     from reconciler.sources.orders import order_promotion
 
     as_json = check_output(output)
@@ -48,6 +50,7 @@ def promote(
     with writable_store(folder, key) as store:
         revision = str(app.asked_revision)
         order_promotion(store, service, revision, ALL if full else weight, time.time())
+        paused = pause_note(store, DocumentRef("InferenceService", service))
     whither = "all of it" if full else "its next step"
     details = {
         "document": f"InferenceService/{service}",
@@ -59,7 +62,7 @@ def promote(
         f"promote {service} on the {title}: {revision} has {weight} % of the traffic and goes on to"
         f" {whither}; the daemon acts on it {when(folder)}"
     )
-    say_order("promote", details, sentence, subject, folder, as_json=as_json)
+    say_order("promote", details, sentence, subject, folder, as_json=as_json, note=paused)
 
 
 def _weight(app: AppOutputs, service: str) -> int:

@@ -193,7 +193,7 @@ async def _asked(arm: Arm, url: str, headers: dict[str, str]) -> str | None:
 
     try:
         timeout = aiohttp.ClientTimeout(total=HELD + 10)
-        async with arm.session.get(url, headers=headers, timeout=timeout) as answer:
+        async with arm.outside.get(url, headers=headers, timeout=timeout) as answer:
             await answer.read()
             if answer.status in (401, 403):
                 raise CommandError(f"The service refuses its own API key ({answer.status}).")

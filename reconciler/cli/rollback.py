@@ -75,9 +75,8 @@ def rollback(
         f"rollback of {service} on the {title} to generation {chosen.number}"
         f" ({chosen.revision}): the daemon acts on it {when(folder)}\n"
         f"{adapters if order.adapters else ''}It holds until the spec of the document changes."
-        + (f"\n{paused}" if paused else "")
     )
-    say_order("rollback", details, sentence, subject, folder, as_json=as_json)
+    say_order("rollback", details, sentence, subject, folder, as_json=as_json, note=paused)
 
 
 def _chosen(history: History, to: str) -> Generation:

@@ -4,6 +4,7 @@ ReconcileError(reason, message)
   RetryableError            back off and try again
     Throttled               the service said when: `retry_after` seconds
     TransportFailed         no answer, or a 5xx
+      NotConnected          no connection: an unknown name, nobody listens, an untrusted certificate
     Busy                    another operation runs on the object: waiting, not failing
     SlowRetry               a person or the platform must change something first, but look again
                             now and then
@@ -52,6 +53,10 @@ class Throttled(RetryableError):
 
 class TransportFailed(RetryableError):
     """Connection refused, reset, timed out, or a 5xx."""
+
+
+class NotConnected(TransportFailed):
+    """The request was not sent: no connection could be made."""
 
 
 class Busy(RetryableError):

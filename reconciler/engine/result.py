@@ -59,6 +59,7 @@ FAILING = {
     Reason.ADAPTER_NOT_SERVED,
     Reason.FETCH_FAILED,
     Reason.UNREACHABLE,
+    Reason.OUT_OF_REACH,
 }
 
 

@@ -30,8 +30,12 @@ _OF_PHASE = {
 }
 HELD = (Reason.ROLLED_BACK, Reason.PROMOTED)  # it serves, and the document asks for something else
 # What waits for a person, and for how many seconds it must: the GPU of a replica that ends may
-# still count against the quota.
-ASKING = {Reason.AWAITING_PROMOTION: 0.0, Reason.REPLICAS_MISSING: 30.0}
+# still count against the quota, and the name of a new environment may not be known everywhere yet.
+ASKING = {
+    Reason.AWAITING_PROMOTION: 0.0,
+    Reason.REPLICAS_MISSING: 30.0,
+    Reason.OUT_OF_REACH: 60.0,
+}
 _WORSE = [ExitClass.DONE, ExitClass.WAITING_FOR_HUMAN, ExitClass.FAILED]
 
 

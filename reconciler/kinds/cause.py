@@ -95,8 +95,8 @@ class Causes:
         if not seen.proven:
             return Tale(seen.unproven, seen.message)
         for mark in reached:
-            if mark.status is Status.FALSE:
-                return Tale(Reason.UNREACHABLE, mark.message, silent=True)
+            if mark.status is not Status.TRUE:
+                return Tale(mark.reason, mark.message, silent=mark.status is Status.FALSE)
         if seen.missing:
             why = await self._remembered(
                 f"{spec.revision} lacks", quota.full(self.arm, spec, found)

@@ -4,23 +4,22 @@ sleep: a request would wake one that does, or keep it awake.
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import aiohttp
 
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm.clients import Arm
-from reconciler.engine.errors import Throttled
 from reconciler.engine.external import Mark
+from reconciler.kinds.vantage import GATEWAY, NO_APP, NOT_ADMITTED, sees_ingress
 
 PATIENCE = aiohttp.ClientTimeout(total=5)
 ONCE = {
     "Connection": "close"
 }  # kept open, the connections to a hundred services would hold 33 MB for nothing
-
-
-# What the ingress says where no app takes the request, on its page and in its JSON.
-NO_APP = b"Container App is stopped or does not exist"
+REFUSED = "answers 403 from the ingress: ingress.ipSecurityRestrictions leave the daemon out"
 LONGEST = 65536  # bytes of an answer that are read
 
 
@@ -29,33 +28,38 @@ async def reach(arm: Arm, spec: ContainerAppSpec, endpoint: str | None) -> Mark 
     reach it.
 
     Any answer of the app itself will do, an error too: it is the way there that is in question. A
-    failure is asked about twice, so that one lost connection does not count.
+    failure is asked about twice, so that one lost connection does not count. Where the daemon does
+    not reach the ingress either, nothing is known of the app.
     """
     external = spec.body["properties"]["configuration"]["ingress"]["external"]
     if endpoint is None or spec.scales_to_zero or not external:
         return None
     url = endpoint + ("/live" if spec.serves_model else "/")
     wrong = await _wrong(arm, url) and await _wrong(arm, url)
-    return Mark(
-        ConditionType.ENDPOINT_REACHABLE,
-        Status.of(not wrong),
-        Reason.UNREACHABLE if wrong else Reason.REACHABLE,
-        f"{endpoint} {wrong}" if wrong else "",
-    )
+    kind = ConditionType.ENDPOINT_REACHABLE
+    if not wrong:
+        return Mark(kind, Status.TRUE, Reason.REACHABLE, "")
+    message = f"{endpoint} {wrong}"
+    if wrong != REFUSED and await sees_ingress(arm, urlsplit(endpoint).netloc):
+        return Mark(kind, Status.FALSE, Reason.UNREACHABLE, message)
+    if wrong != REFUSED:
+        message = f"{message}, and the daemon does not reach its ingress either"
+    return Mark(kind, Status.UNKNOWN, Reason.OUT_OF_REACH, message)
 
 
 async def _wrong(arm: Arm, url: str) -> str:
     """Why the app did not answer; empty when it did."""
     try:
-        async with arm.session.get(
+        async with arm.outside.get(
             url, timeout=PATIENCE, headers=ONCE, allow_redirects=False
         ) as answer:
-            if answer.status in (502, 503, 504):
+            if answer.status in GATEWAY:
                 return f"answers {answer.status}"
-            if answer.status == 404 and NO_APP in await answer.content.read(LONGEST):
+            body = await answer.content.read(LONGEST) if answer.status in (403, 404) else b""
+            if answer.status == 404 and NO_APP in body:
                 return "answers 404 from the ingress: no active revision takes the request"
-    except Throttled:  # kept for every host alike, after a 429 or 503
-        return "answered 429 or 503 a moment ago"
+            if answer.status == 403 and NOT_ADMITTED in body:
+                return REFUSED
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return f"cannot be reached: {type(error).__name__}"
     return ""

@@ -14,9 +14,9 @@ from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps
 from reconciler.arm.clients import Arm
 from reconciler.engine.clock import Clock
-from reconciler.engine.errors import Throttled
 from reconciler.kinds import api_keys
-from reconciler.kinds.smoke import GATEWAY, address
+from reconciler.kinds.smoke import address
+from reconciler.kinds.vantage import GATEWAY, sees_ingress
 from serving.catalogue import Expectation
 from serving.untrusted import UntrustedError, parse
 
@@ -71,7 +71,7 @@ class Evaluations:
             known = self._counted(known, status)
         self._progress[spec.name] = known
         if known.silent is not None:
-            return self._silent(spec, known, status, text)
+            return await self._silent(spec, known, found, status, text)
         left = len(cases) - known.met
         return Answered(unmet=f"{left} of {len(cases)} prompts are to be answered" if left else "")
 
@@ -81,9 +81,21 @@ class Evaluations:
         since = self.clock.elapsed() if known.silent is None else known.silent
         return replace(known, silent=since)
 
-    def _silent(self, spec: ContainerAppSpec, known: _Progress, status: int, text: str) -> Answered:
+    async def _silent(
+        self,
+        spec: ContainerAppSpec,
+        known: _Progress,
+        found: Mapping[str, Any],
+        status: int,
+        text: str,
+    ) -> Answered:
         what = f"answers {status}" if status else "gives no answer"
         told = f"revision {known.revision} {what} to a prompt of the evaluation: {_short(text)}"
+        place = address(spec, known.revision, found)
+        if place is not None and not await sees_ingress(self.arm, place[0]):
+            # Not its fault, but the step asks for an answer, so it waits for one.
+            self._progress[spec.name] = replace(known, silent=None)
+            return Answered(unmet=f"{told}; the daemon does not reach the ingress either")
         patience = spec.deadline_seconds if not status or status in TRANSIENT else REFUSED
         waited = self.clock.elapsed() - (known.silent or 0.0)
         return Answered(failed=told) if waited >= patience else Answered(unmet=told)
@@ -124,7 +136,7 @@ class Evaluations:
     ) -> tuple[int, str]:
         asked = {"model": spec.service, "max_tokens": case.max_tokens, "temperature": 0, **body}
         try:
-            async with self.arm.session.post(
+            async with self.arm.outside.post(
                 f"https://{host}/v1/{route}",
                 json=asked,
                 headers=headers,
@@ -133,8 +145,6 @@ class Evaluations:
             ) as answer:
                 content = await answer.content.read(LONGEST)
                 return answer.status, _text(content) if answer.status == 200 else _words(content)
-        except Throttled:  # kept for the host, after a 429 or 503
-            return 429, "it asked to be asked later"
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return 0, type(error).__name__
 

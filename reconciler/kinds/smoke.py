@@ -13,23 +13,21 @@ import aiohttp
 
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm.clients import Arm
-from reconciler.engine.errors import Throttled
+from reconciler.kinds.vantage import GATEWAY, NO_APP, NOT_ADMITTED, sees_ingress
 
 PATIENCE = aiohttp.ClientTimeout(total=10)
 LONGEST = 4096  # bytes of an answer that are read
-NO_APP = b"This Container App is stopped or does not exist"
-# The ingress answers so when no replica does.
-GATEWAY = (502, 503, 504)
 
 
 @dataclass(frozen=True)
 class SmokeAnswer:
-    """`wrong` says what is wrong with it, empty if nothing; `by_app` that the app itself said
-    so.
+    """`wrong` says what is wrong with it, empty if nothing; `by_app` that the app itself said so,
+    `unseen` that the daemon does not reach the ingress, so that nothing is known of the app.
     """
 
     wrong: str = ""
     by_app: bool = False
+    unseen: bool = False
 
 
 async def smoke(
@@ -43,16 +41,24 @@ async def smoke(
     if place is None:
         return SmokeAnswer()
     host, named = place
+    answer = await _answer(arm, spec, revision, host, named)
+    if answer.wrong and not answer.unseen and not await sees_ingress(arm, host):
+        wrong = f"{answer.wrong}; the daemon does not reach the ingress of {host} either"
+        return SmokeAnswer(wrong, unseen=True)
+    return answer
+
+
+async def _answer(
+    arm: Arm, spec: ContainerAppSpec, revision: str, host: str, named: str
+) -> SmokeAnswer:
     headers = {"Host": named, "Connection": "close"}
     path, expected = spec.smoke
     try:
-        async with arm.session.get(
+        async with arm.outside.get(
             f"https://{host}{path}", headers=headers, timeout=PATIENCE, allow_redirects=False
         ) as answer:
             body = await answer.content.read(LONGEST)
             return _judge(revision, path, expected, answer.status, body)
-    except Throttled:  # kept for the host, after a 429 or 503
-        return SmokeAnswer(f"revision {revision}: GET {path} was answered 429 or 503")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return SmokeAnswer(f"revision {revision}: GET {path} got no answer: {type(error).__name__}")
 
@@ -74,6 +80,9 @@ def _judge(revision: str, path: str, expected: int | None, status: int, body: by
     asked = str(expected) if expected else "a status below 500"
     if status == 404 and NO_APP in body:
         return SmokeAnswer(f"revision {revision}: the ingress does not know it yet")
+    if status == 403 and NOT_ADMITTED in body:
+        wrong = f"revision {revision}: the ingress refuses the daemon's address with 403"
+        return SmokeAnswer(wrong, unseen=True)
     if status == expected or (expected is None and status < 500):
         return SmokeAnswer()
     text = f"revision {revision}: GET {path} answers {status}, and rollout.smoke wants {asked}"

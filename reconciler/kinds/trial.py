@@ -16,12 +16,13 @@ from reconciler.engine.clock import Clock
 from reconciler.kinds.evaluation import Evaluations
 from reconciler.kinds.replicas import Seen
 from reconciler.kinds.rollout import Verdict
-from reconciler.kinds.smoke import smoke
+from reconciler.kinds.smoke import SmokeAnswer, smoke
 
 PATIENCE = 30.0  # seconds for which Azure must call a revision failed; a crash may pass
 CRASHES = 3
 FAILURES = 2  # operations that fail to make a revision before it is given up
 WRONG = 10.0  # seconds for which a healthy revision may answer its smoke request wrongly
+BLIND = 60.0  # seconds for which a rollout waits until the daemon reaches the ingress
 
 
 class Trials:
@@ -33,7 +34,8 @@ class Trials:
         self.arm, self.clock = arm, clock
         self.evaluations = Evaluations(arm, clock)
         self._answered: dict[str, str] = {}  # the revision whose smoke request went well, by app
-        self._wrong: dict[str, tuple[str, float]] = {}  # revision and since when it did not
+        # The revision, whether its ingress is out of reach, and since when it did not.
+        self._wrong: dict[str, tuple[str, bool, float]] = {}
         self._writing: dict[str, tuple[str, int]] = {}  # revision and how often it was not made
         self._refused: dict[str, tuple[str, str]] = {}  # revision and why Azure does not make it
 
@@ -81,7 +83,7 @@ class Trials:
             return Verdict()
         if weight == 100 and (seen.asleep or seen.proven_before == wanted.name):
             return Verdict()  # it has proven itself, and a request could wake it
-        verdict = await self._ask(spec, wanted, found)
+        verdict = await self._ask(seen, wanted, found)
         if not between or verdict.failed or not verdict.answered:
             return verdict
         evaluated = await self.evaluations.ask(spec, weight, found)
@@ -101,25 +103,34 @@ class Trials:
             return f"revision {wanted.name} is not ready after {deadline} s: {seen.message}"
         return ""
 
-    async def _ask(
-        self, spec: ContainerAppSpec, wanted: Revision, found: Mapping[str, Any]
-    ) -> Verdict:
+    async def _ask(self, seen: Seen, wanted: Revision, found: Mapping[str, Any]) -> Verdict:
+        spec = seen.spec
         answer = await smoke(self.arm, spec, wanted.name, found)
         if not answer.wrong:
             self._answered[spec.name] = wanted.name
             self._wrong.pop(spec.name, None)
             return Verdict()
         now = self.clock.elapsed()
-        name, since = self._wrong.get(spec.name, ("", now))
-        if name != wanted.name:
+        name, unseen, since = self._wrong.get(spec.name, ("", False, now))
+        if (name, unseen) != (wanted.name, answer.unseen):
             since = now
-        self._wrong[spec.name] = (wanted.name, since)
+        self._wrong[spec.name] = (wanted.name, answer.unseen, since)
+        if now - since < self._patience(seen, answer):
+            return Verdict(answered=False, message=answer.wrong)
+        # A fault of the daemon's own network is no fault of the revision: Azure's word must do, as
+        # it does for what only its environment can reach.
+        return Verdict() if answer.unseen else Verdict(answer.wrong, False, answer.wrong)
+
+    @staticmethod
+    def _patience(seen: Seen, answer: SmokeAnswer) -> float:
+        """How long such an answer may last, in seconds."""
+        if answer.unseen:
+            # Nobody waits for the new revision while the old one serves.
+            others = (each for each in seen.carrying if each.name != seen.spec.revision)
+            return BLIND if any(each.serving for each in others) else WRONG
         # A wrong answer of the app itself will stay wrong. One that the ingress makes may be a
         # route that is not there yet.
-        patience = WRONG if answer.by_app else spec.deadline_seconds
-        if now - since >= patience:
-            return Verdict(failed=answer.wrong, answered=False, message=answer.wrong)
-        return Verdict(answered=False, message=answer.wrong)
+        return WRONG if answer.by_app else seen.spec.deadline_seconds
 
 
 def _restarts(seen: Seen) -> int:

@@ -50,6 +50,7 @@ class Scripted:
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     tokens: int = 0
+    nobody: int = 404  # what is answered where no app can be meant, as by an ingress
 
     def on(
         self,
@@ -88,6 +89,8 @@ class Scripted:
             return web.json_response(
                 {"token_type": "Bearer", "expires_in": 3600, "access_token": "a-token"}
             )
+        if request.headers["Host"].partition(".")[0].endswith("--0"):
+            return web.Response(status=self.nobody)
         text = await request.text()
         self.asked.append(
             (

@@ -1,9 +1,20 @@
-"""Whether an endpoint is reachable: the app must have answered, and the ingress does not count."""
+"""Whether an endpoint is reachable: the app must have answered, and the ingress does not count. What
+keeps the daemon from the ingress is held against no app.
+"""
+
+from datetime import UTC, datetime
 
 import pytest
 
-from reconciler.api.resources import ContainerAppSpec
+from reconciler.api.outputs import ArmView, Revision
+from reconciler.api.resources import ContainerAppSpec, RolloutStep
 from reconciler.kinds.endpoint import reach
+from reconciler.kinds.evaluation import Evaluations
+from reconciler.kinds.replicas import Seen
+from reconciler.kinds.rollout import Verdict
+from reconciler.kinds.smoke import smoke
+from reconciler.kinds.trial import BLIND, WRONG, Trials
+from serving.catalogue import Expectation
 
 NO_APP = "Error 404 - This Container App is stopped or does not exist."
 SPEC = ContainerAppSpec(
@@ -28,3 +39,120 @@ async def test_only_the_apps_own_answer_counts(arm, scripted, status, body, reas
     scripted.on("GET", "/", status, body)
     mark = await reach(arm, SPEC, scripted.url)
     assert (mark.reason, mark.status) == (reason, str(reason == "Reachable"))
+
+
+class Hand:
+    """A clock that somebody sets."""
+
+    boot = "one"
+
+    def __init__(self):
+        self.at = 0.0
+
+    def now(self):
+        return self.at
+
+    def elapsed(self):
+        return self.at
+
+
+OLD, NEW = "web--r0", "web--r1"
+
+
+def found(scripted):
+    """The app as Azure returns it, at the scripted server's address."""
+    ingress = {"fqdn": scripted.url.removeprefix("https://"), "external": True}
+    return {"name": "web", "properties": {"configuration": {"ingress": ingress}}}
+
+
+def seen(*, old_serves=True):
+    """A new revision that is healthy, beside the old one, which has the traffic."""
+    old = Revision(OLD, old_serves, 100, "Healthy", "Running", 1)
+    arm = ArmView((old, Revision(NEW, True, 0, "Healthy", "Running", 1)))
+    return Seen.of(SPEC, arm, [], None, None, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+async def judged(trials, scripted, at, **kwargs):
+    trials.clock.at = at
+    return await trials.judge(seen(**kwargs), None, found(scripted), 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "nobody"),
+    [
+        (503, "no way out", 503),
+        (502, "bad gateway", 302),
+        (403, "RBAC: access denied", 404),
+    ],
+)
+async def test_what_keeps_the_daemon_out_is_no_word_on_the_app(arm, scripted, status, body, nobody):
+    """A proxy, or the app's own IP restrictions: the endpoint is unknown instead of unreachable,
+    and its revision is not blamed.
+    """
+    scripted.nobody = nobody
+    scripted.on("GET", "/", status, body)
+    mark = await reach(arm, SPEC, scripted.url)
+    assert (mark.reason, mark.status) == ("OutOfReach", "Unknown")
+    assert (await smoke(arm, SPEC, NEW, found(scripted))).unseen
+
+
+async def test_an_endpoint_without_a_way_there_is_unknown(arm):
+    """Nothing listens, or the name is known to nobody."""
+    for endpoint in ("https://127.0.0.1:9", "https://web.does-not-exist.invalid"):
+        mark = await reach(arm, SPEC, endpoint)
+        assert (mark.reason, mark.status) == ("OutOfReach", "Unknown")
+        assert "cannot be reached: ClientConnector" in mark.message
+
+
+@pytest.mark.parametrize(("old_serves", "patience"), [(True, BLIND), (False, WRONG)])
+async def test_a_daemon_cut_off_from_the_ingress_rolls_nothing_back(
+    arm, scripted, old_serves, patience
+):
+    """Azure's word must do after a while, which is short where nobody serves meanwhile."""
+    scripted.nobody = 503
+    scripted.on("GET", "/", 503, "proxy")
+    trials = Trials(arm, Hand())
+    for at in (0.0, patience - 1):
+        verdict = await judged(trials, scripted, at, old_serves=old_serves)
+        assert (verdict.failed, verdict.answered) == ("", False)
+        assert "does not reach the ingress" in verdict.message
+    for at in (patience, 10 * SPEC.deadline_seconds):
+        assert await judged(trials, scripted, at, old_serves=old_serves) == Verdict()
+
+
+async def test_a_wrong_answer_counts_once_the_way_is_open(arm, scripted):
+    """The time without a way there is not held against the revision; its own answer is."""
+    scripted.nobody = 503
+    scripted.on("GET", "/", 503, "proxy")
+    scripted.on("GET", "/", 500, "the app's own fault")
+    trials = Trials(arm, Hand())
+    assert not (await judged(trials, scripted, 0.0)).failed
+    scripted.nobody = 404
+    assert not (await judged(trials, scripted, 50.0)).failed
+    assert "answers 500" in (await judged(trials, scripted, 50.0 + WRONG)).failed
+
+
+async def test_a_step_with_an_evaluation_waits_for_the_way(arm, scripted):
+    """The prompts must be answered, so the rollout neither goes on nor back."""
+    steps = (RolloutStep(10, 0, (Expectation(prompt="1+1=", expect="2"),)),)
+    spec = ContainerAppSpec(
+        "web", "rg", "dev", SPEC.body, template=SPEC.template, suffix="r1", steps=steps
+    )
+    clock = Hand()
+    evaluations = Evaluations(arm, clock)
+    scripted.nobody = 503
+    scripted.on("POST", "/v1/chat/completions", 503, "proxy")
+    for clock.at in (0.0, 10_000.0):
+        answered = await evaluations.ask(spec, 10, found(scripted))
+        assert not answered.failed
+        assert "does not reach the ingress" in answered.unmet
+
+
+async def test_an_app_tells_neither_the_time_nor_azures_pace(arm, scripted):
+    """What it answers is the user's: a Date of next century would make everything garbage."""
+    date, wait = "Thu, 01 Jan 2099 00:00:00 GMT", "3000"
+    scripted.on("GET", "/", 429, "busy", {"Date": date, "Retry-After": wait})
+    for _ in range(2):
+        await reach(arm, SPEC, scripted.url)
+    assert arm.time.now().year < 2099
+    assert len(scripted.asked) == 2

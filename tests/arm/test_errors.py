@@ -19,6 +19,7 @@ from reconciler.arm.faults import fault, redact, retry_after
 from reconciler.engine.errors import (
     Busy,
     MissingElsewhere,
+    NotConnected,
     NotReadyYet,
     ReconcileError,
     RetryableError,
@@ -163,7 +164,7 @@ def test_a_date_in_retry_after_is_read():
 @pytest.mark.parametrize(
     ("raised", "expected"),
     [
-        (ServiceRequestError("refused"), TransportFailed),
+        (ServiceRequestError("refused"), NotConnected),
         (ServiceResponseTimeoutError("slow"), TransportFailed),
         (aiohttp.ServerDisconnectedError(), TransportFailed),
         (TimeoutError(), TransportFailed),

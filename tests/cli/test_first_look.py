@@ -5,8 +5,9 @@ import pytest
 from reconciler.api.problems import ManifestError
 from reconciler.api.reasons import Reason
 from reconciler.cli import first_look as module
-from reconciler.cli.first_look import MOST_PAUSE, first_look
+from reconciler.cli.first_look import MOST_PAUSE, MOST_UNCONNECTED, first_look
 from reconciler.engine.errors import (
+    NotConnected,
     RetryableError,
     TerminalError,
     Throttled,
@@ -15,6 +16,7 @@ from reconciler.engine.errors import (
 )
 
 AWAY = TransportFailed(Reason.AZURE_UNREACHABLE, "no answer")
+NOWHERE = NotConnected(Reason.AZURE_UNREACHABLE, "no such host")
 BUSY = RetryableError(Reason.INTERNAL_ERROR, "503")
 ROLE = WaitingForHuman(Reason.AWAITING_APPROVAL, "a role is missing")
 BAD = ManifestError([])
@@ -51,6 +53,19 @@ async def test_an_outage_of_an_hour_is_waited_for_and_said_once(paused):
     assert paused[:4] == [0.5, 1.0, 2.0, 4.0]
     assert max(paused) == MOST_PAUSE
     assert sum(paused) > 3500
+
+
+async def test_a_wrong_address_ends_a_command_that_runs_once(paused):
+    """After two minutes without any connection; a daemon goes on, and so does a command that Azure
+    has answered before.
+    """
+    load, said = looking(*[NOWHERE] * 50)
+    with pytest.raises(NotConnected):
+        await first_look(load, said.append, once=True)
+    assert MOST_UNCONNECTED <= sum(paused) < MOST_UNCONNECTED + MOST_PAUSE
+    for before, once in (([], False), ([AWAY], True)):
+        load, said = looking(*before, *[NOWHERE] * 50)
+        await first_look(load, said.append, once=once)
 
 
 async def test_each_new_reason_is_said_and_a_word_of_azure_is_kept(paused):

@@ -55,12 +55,15 @@ class Proxy:
         app = self._table.apps.get(self._port)
         if app is not None and not app.allow_insecure and not _is_secure(request):
             return answers.to_https(request)
-        revision = app.choose(request.headers.get("Host", "")) if app else None
-        if app is None or revision is None:
+        if app is None:
             return answers.answer(request, 404, answers.NO_APP)
+        # A fault of the ingress does not depend on what stands behind it.
         instead, cut = await faults.strike(self._table.faults, app.name, request)
         if instead is not None:
             return instead
+        revision = app.choose(request.headers.get("Host", ""))
+        if revision is None:
+            return answers.answer(request, 404, answers.NO_APP)
         # From here on it counts as load, while it waits for a replica too: that is what wakes one.
         revision.in_flight += 1
         exchange = _Exchange(self._table, app, revision, request, cut=cut)

@@ -1,0 +1,73 @@
+"""An order for a document that is paused is kept, and whoever gives it hears what it waits for."""
+
+import json
+import time
+
+import pytest
+
+from reconciler.api.outputs import AppOutputs, ArmView, CatalogueOutputs, Revision
+from reconciler.cli.app import run
+from reconciler.engine.external import DocumentRef, ObjectKey
+from reconciler.engine.record import ObjectRecord, Phase
+from reconciler.engine.store import Store
+from reconciler.settings import place_of
+from reconciler.sources.orders import end_pause, order_pause
+
+PHI = DocumentRef("InferenceService", "phi")
+APP = AppOutputs(
+    asked_revision="phi--two",
+    arm=ArmView(
+        tuple(
+            Revision(f"phi--{name}", True, weight, "Healthy", "Running", 1)
+            for name, weight in (("one", 90), ("two", 10))
+        )
+    ),
+)
+ADAPTER = {"name": "sales", "digest": "1" * 64, "asked": "words", "source": "./one"}
+CANARY = {
+    "canary": {"digest": "2" * 64, "weight": 10},
+    "documentCanary": {"digest": "2" * 64, "source": "./two"},
+}
+CATALOGUE = {"engine": "e", "epoch": 1, "generation": 1, "adapters": [{**ADAPTER, **CANARY}]}
+ORDERS = [
+    ("promote", "phi"),
+    ("rollback", "phi"),
+    ("adapter", "promote", "phi", "sales"),
+    ("adapter", "rollback", "phi", "sales"),
+]
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """As a daemon leaves it in the middle of a rollout, with the document paused since."""
+    monkeypatch.setenv("MOORAGE_STATE_DIR", str(tmp_path))
+    monkeypatch.delenv("MOORAGE_TARGET", raising=False)
+    folder, key, _ = place_of(target=None, state_dir=tmp_path)
+    folder.mkdir(parents=True)
+    store = Store.open(folder / "state.db", key)
+    store.put_document(PHI, 1, "dev", prune=False)
+    for kind, outputs in (
+        ("ContainerApp", APP),
+        ("AdapterCatalogue", CatalogueOutputs.load(CATALOGUE)),
+    ):
+        of = ObjectKey(kind, "phi")
+        store.put_object(ObjectRecord(of, PHI, Phase.READY, outputs=outputs.dump(), exists=True))
+    order_pause(store, PHI, time.time())
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=" ".join)
+def test_whoever_orders_hears_that_the_document_is_paused(store, order, capsys):
+    """In words, and beside the JSON; and nothing of it when it is not."""
+    assert run(order) == 0
+    assert "is paused: nothing is written for it before `moorage resume phi`" in (
+        capsys.readouterr().out
+    )
+    assert run((*order, "-o", "json")) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["kind"] == "Order"
+    assert "moorage resume phi" in printed.err
+    end_pause(store, PHI, time.time())
+    assert run(order) == 0
+    assert "paused" not in capsys.readouterr().out
