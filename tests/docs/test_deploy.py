@@ -97,10 +97,12 @@ def _words():
 
 
 def _sdk_calls(function):
-    """`arm.apps.container_apps.begin_update` -> `apps.container_apps`, `begin_update`."""
+    """`arm.apps.container_apps.begin_update`, called here or handed on -> `apps.container_apps`,
+    `begin_update`.
+    """
     for node in ast.walk(function):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            dotted = ast.unparse(node.func).removeprefix("self.")
+        if isinstance(node, ast.Attribute):
+            dotted = ast.unparse(node).removeprefix("self.")
             match = re.fullmatch(r"arm\.(\w+\.\w+)\.(\w+)", dotted)
             if match and match[1].split(".")[0] in {group.split(".")[0] for group in GROUPS}:
                 yield match[1], match[2]
