@@ -326,11 +326,13 @@ class AppOutputs(ResourceOutputs):
     """A container app. `proven` says that the wanted revision serves, `served_adapters` have been
     served in some version, `api_keys` are names and SHA-256 of the keys in its secrets, `secrets`
     the names of those that documents gave it, `adopted` that it was there before any document.
-    `asked_revision` is the one that the document asks for, `held` why another one serves.
+    `asked_revision` is the one that the document asks for, `held` why another one serves, `engine`
+    the digest under which the replicas that serve then report.
     """
 
     asked_revision: OptionalText = None
     held: OptionalText = None
+    engine: OptionalText = None
     boot: Annotated[Boot | None, _ABSENT] = None
 
     endpoint: str | None = None

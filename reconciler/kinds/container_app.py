@@ -123,6 +123,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             head,
             boot=boot,
             asked_revision=spec.revision,
+            engine=aim.spec.engine,
             held=aim.held.cause if aim.held else None,
         )
         held, over = aim.held, step.action in (Action.NONE, Action.DEACTIVATE)

@@ -1,14 +1,16 @@
 """What a gateway's routes should say, from the documents and what was last seen of the services'
-container apps; and which of their fields differ. Pure.
+container apps and catalogues; and which of their fields differ. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from reconciler.api.kinds import Kind
-from reconciler.api.outputs import AppOutputs, RevisionRow
+from reconciler.api.outputs import AppOutputs, CatalogueOutputs, RevisionRow
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import CatalogueKey, GatewayRoutesSpec, RouteSpec
 from reconciler.engine.external import Change, Facts, ObjectKey
@@ -66,11 +68,20 @@ class SeenApp(NamedTuple):
     api_keys: tuple[tuple[str, str], ...]
     revisions: tuple[RevisionRow, ...]
     replicas: tuple[str, ...]
+    engine: str | None
+    adapters: tuple[str, ...]
 
     @classmethod
     def of(cls, app: AppOutputs) -> SeenApp:
         replicas = tuple(replica.name for replica in app.replicas)
-        return cls(app.endpoint, app.api_keys, app.revisions, replicas)
+        return cls(
+            app.endpoint,
+            app.api_keys,
+            app.revisions,
+            replicas,
+            app.engine,
+            app.served_adapters,
+        )
 
 
 def seen_app(name: str, facts: Facts) -> SeenApp | None:
@@ -105,13 +116,13 @@ def _service(route: RouteSpec, facts: Facts, before: RoutedService | None) -> Ro
             aliases=(f"{route.service}/{name}",),
             fallback=fallbacks.get(name),
         )
-        for name in route.adapters
+        for name in _served(route, app, facts, before)
     )
     return RoutedService(
         name=route.service,
         endpoint=endpoint,
         models=(RoutedModel(name=route.service), *adapters),
-        reports=route.reports,
+        reports=replace(route, engine=(app and app.engine) or route.engine).reports,
         keys=_keys(route.keys, _hashes(route.service, facts, before.keys if before else ())),
         limits=route.limits,
         min_replicas=route.min_replicas,
@@ -121,6 +132,29 @@ def _service(route: RouteSpec, facts: Facts, before: RoutedService | None) -> Ro
         stopped=stopped,
         fallback=route.fallback,
     )
+
+
+def _served(
+    route: RouteSpec, app: SeenApp | None, facts: Facts, before: RoutedService | None
+) -> tuple[str, ...]:
+    """The adapters that replicas answer for: after a rollback, others than the document's. Before
+    anything is known of them, the document's, beside those that were routed.
+    """
+    if app and app.engine and app.engine != route.engine:  # gone back to it; its replicas tell
+        return app.adapters or route.adapters
+    key = ObjectKey(Kind.CATALOGUE, route.service)
+    known = facts.part(key, CatalogueOutputs, partial(_named, route.engine))
+    if known is not None:
+        return known
+    kept = [each.name for each in before.models] if before and app is None else []
+    names = dict.fromkeys([*kept, *route.adapters])
+    return tuple(name for name in names if name != route.service)
+
+
+def _named(engine: str, catalogue: CatalogueOutputs) -> tuple[str, ...] | None:
+    if catalogue.engine != engine:
+        return None
+    return tuple(adapter.name for adapter in catalogue.adapters)
 
 
 def _stopped(revisions: Iterable[RevisionRow]) -> StartFault | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from reconciler.api.outputs import AppOutputs, RevisionRow
+from reconciler.api.outputs import AdapterOutputs, AppOutputs, CatalogueOutputs, RevisionRow
 from reconciler.api.resources import CatalogueKey, GatewayRoutesSpec, RouteSpec, ShareRef
 from reconciler.engine.external import ObjectKey
 from reconciler.kinds.route_view import changes_of, lacking, wanted_routes
@@ -94,3 +94,40 @@ def test_what_nobody_has_looked_at_yet_stays_as_it_is_routed():
     (phi,) = wanted_routes(longer, before, seen()).services
     assert [model.name for model in phi.models] == ["phi", "red", "blue"]
     assert wanted_routes(replace(SPEC, services=()), before, seen()).services == ()
+
+
+def catalogue(*names, engine="e1"):
+    adapters = tuple(AdapterOutputs(name, "1" * 64) for name in names)
+    return CatalogueOutputs(engine, 1, 1, adapters)
+
+
+def routed(service, known=None, before=None):
+    """The adapters that are routed, and the engine whose reports are read."""
+    facts = seen(service)
+    if known:
+        facts.seen[ObjectKey("AdapterCatalogue", "phi")] = known
+    (phi,) = wanted_routes(SPEC, before, facts).services
+    return [each.name for each in phi.models if each.kind == "adapter"], phi.reports.split("/")[2]
+
+
+def test_routes_name_the_adapters_that_are_served():
+    """After a rollback of the adapters those that serve again; of another engine, those that its
+    replicas report. The document's until anything is known.
+    """
+    assert routed(app()) == (["red"], "e1")
+    assert routed(app(), catalogue("blue", "green")) == (["blue", "green"], "e1")
+    assert routed(app(), catalogue()) == ([], "e1")
+    assert routed(app(), catalogue("blue", engine="e2")) == (["red"], "e1")
+    back = replace(app(), engine="e0", served_adapters=("old",))
+    assert routed(back, catalogue("red")) == (["old"], "e0")
+    assert routed(replace(back, served_adapters=())) == (["red"], "e0")
+
+
+def test_what_was_routed_stays_until_something_is_known():
+    """A daemon that has lost its memory takes no adapter off the routes for that."""
+    before = wanted_routes(SPEC, None, seen(app()))
+    served = before.services[0].models[0].model_copy(update={"name": "old", "kind": "adapter"})
+    phi = before.services[0].model_copy(update={"models": (served,)})
+    known = before.model_copy(update={"services": (phi,)})
+    assert routed(None, None, known)[0] == ["old", "red"]
+    assert routed(None, catalogue("old"), known)[0] == ["old"]
