@@ -21,6 +21,7 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.layout import say
 
 if TYPE_CHECKING:
     from reconciler.cli.acceptance import Acceptance
@@ -84,7 +85,7 @@ def _show(found: Acceptance) -> None:
         print(f"      {each.object} {each.path}")
     for one in found.refused:
         print(f"! {one.object} {one.path}")
-        print(f"      stays as it is in the document: {one.reason}")
+        say(f"      stays as it is in the document: {one.reason}")
     print(*found.file.difference(), sep="", end="")
     if found.remaining:
         print("What differs after that:")

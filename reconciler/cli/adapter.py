@@ -12,6 +12,7 @@ import typer
 from reconciler.cli import adapter_versions
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.layout import say
 
 if TYPE_CHECKING:
     from serving.preflight import Findings
@@ -76,7 +77,7 @@ def check(
     if as_json:
         print_value("AdapterCheck", _value(found, memory))
     else:
-        print(_text(folder, found, memory, base))
+        say(_text(folder, found, memory, base))
     if found.problems:
         raise typer.Exit(Exit.INVALID)
 

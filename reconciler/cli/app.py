@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -52,6 +52,8 @@ from reconciler.cli import (
 )
 from reconciler.cli.envelope import print_error, wants_json
 from reconciler.cli.exits import CommandError, Exit, words
+from reconciler.cli.failure import subject_of_line
+from reconciler.cli.layout import say
 from reconciler.cli.terminal import guarded
 
 
@@ -158,37 +160,51 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    as_json = wants_json(arguments)
+    end = _End(arguments)
     try:
         code = app(list(arguments), prog_name="moorage", standalone_mode=False)
         return code if isinstance(code, int) else Exit.DONE
     except CommandError as error:
-        return _fail(str(error), error.code, as_json=as_json)
+        return end.fail(str(error), error.code)
     except TyperException as error:
-        if as_json:
-            return _fail(error.format_message(), Exit.INVALID, as_json=True)
+        if end.as_json:
+            return end.fail(error.format_message(), Exit.INVALID)
         show = getattr(error, "show", None)  # usage errors show the usage as well
         show() if show else print(error, file=sys.stderr)
         return Exit.INVALID
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", Exit.INTERRUPTED, as_json=as_json)
+        return end.fail("interrupted", Exit.INTERRUPTED)
     except BrokenPipeError:
         # The reader closed the pipe (`moorage events | head`), which is no error.
         sys.stderr.close()
         return Exit.DONE
     except Exception as error:  # noqa: BLE001 - no traceback ever reaches a user
-        return _known(error, as_json=as_json)
+        return _known(error, end)
 
 
-def _fail(message: str, code: int, reason: str | None = None, *, as_json: bool) -> int:
-    """Say the sentence, for a program also as a value on standard output."""
-    if as_json:
-        print_error(message, code, reason)
-    print(message, file=sys.stderr)
-    return code
+class _End:
+    """How a command that failed ends: with a sentence, for a program also with a value on standard
+    output.
+    """
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.arguments, self.as_json = arguments, wants_json(arguments)
+
+    def fail(
+        self,
+        message: str,
+        code: int,
+        reason: str | None = None,
+        problems: Sequence[Mapping[str, Any]] = (),
+    ) -> int:
+        if self.as_json:
+            subject = subject_of_line(typer.main.get_command(app), self.arguments)
+            print_error(message, code, reason, problems, subject)
+        say(message, aside=True)
+        return code
 
 
-def _known(error: Exception, *, as_json: bool) -> int:
+def _known(error: Exception, end: _End) -> int:
     """The sentence for an error that a command did not handle. Any other error is a defect: its
     text goes to the log, and the user reads one sentence.
     """
@@ -198,18 +214,14 @@ def _known(error: Exception, *, as_json: bool) -> int:
     from reconciler.sources.identity import NoIdentityError
 
     if isinstance(error, ManifestError):
-        if as_json:
-            print_error(str(error), Exit.INVALID, problems=[p.as_value() for p in error.problems])
-        print(error, file=sys.stderr)
-        return Exit.INVALID
+        return end.fail(str(error), Exit.INVALID, problems=[p.as_value() for p in error.problems])
     if isinstance(error, SettingsError | NoIdentityError):
-        return _fail(str(error), Exit.INVALID, as_json=as_json)
+        return end.fail(str(error), Exit.INVALID)
     if isinstance(error, ReconcileError):
         code = Exit.HUMAN if isinstance(error, WaitingForHuman) else Exit.FAILED
-        said = f"{error.reason}: {error.message}"
-        return _fail(said, code, str(error.reason), as_json=as_json)
+        return end.fail(f"{error.reason}: {error.message}", code, str(error.reason))
     if isinstance(error, OSError) and error.filename is not None:
-        return _fail(f"{error.filename}: {words(error)}", Exit.FAILED, as_json=as_json)
+        return end.fail(f"{error.filename}: {words(error)}", Exit.FAILED)
     from reconciler.logs import keep_traceback
 
     where = keep_traceback(error)
@@ -217,4 +229,4 @@ def _known(error: Exception, *, as_json: bool) -> int:
         f"Moorage met an error it does not know ({type(error).__name__}); the details are in"
         f" {where}"
     )
-    return _fail(said, Exit.FAILED, as_json=as_json)
+    return end.fail(said, Exit.FAILED)

@@ -24,6 +24,7 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.layout import say
 from reconciler.cli.pause import pause_note
 from reconciler.cli.subject import Subject, set_in
 
@@ -103,12 +104,12 @@ def _other_waits(store: Store, name: str) -> Iterator[str]:
 def _show(found: Sequence[Waiting], subject: Subject) -> None:
     subject.show()
     for record in (record for each in found for record in each.ends):
-        print(f"- {record.message or record.key}")
+        say(f"- {record.message or record.key}")
         if endpoint := record.outputs.get("endpoint"):
-            print(f"  {record.document.name} stops serving at {endpoint}")
+            say(f"  {record.document.name} stops serving at {endpoint}")
     for each in found:
         if each.manual:
-            print(f"~ {each.document}: changes of generation {each.generation}")
+            say(f"~ {each.document}: changes of generation {each.generation}")
             for record in each.changes:
                 _show_changes(record)
 
@@ -127,9 +128,9 @@ def _done(
     if as_json:
         print_value("Approval", {"approved": approved}, subject)
     else:
-        print("approved; a running daemon acts on it at once")
+        say("approved; a running daemon acts on it at once")
         for line in others:
-            print(line)
+            say(line)
 
 
 def _show_changes(record: ObjectRecord) -> None:
@@ -138,22 +139,22 @@ def _show_changes(record: ObjectRecord) -> None:
     from reconciler.engine.external import Impact
 
     if not record.exists:
-        print(f"  + {record.key}")
+        say(f"  + {record.key}")
         return
     if not record.asks:  # it was not looked at, because what it stands on waits too
-        print(f"  ? {record.key}   {record.message}; `moorage plan` shows its changes")
+        say(f"  ? {record.key}   {record.message}; `moorage plan` shows its changes")
         return
     gravest = max((each.impact for each in record.asks), key=lambda impact: impact.severity)
-    print(f"  ~ {record.key}   {gravest}")
+    say(f"  ~ {record.key}   {gravest}")
     for each in record.asks:
-        print(f"      {each.change}" + (f"   ({each.impact})" if each.impact != gravest else ""))
+        say(f"      {each.change}" + (f"   ({each.impact})" if each.impact != gravest else ""))
     if record.key.kind != Kind.APP:
         return
     grave = [each for each in record.asks if each.impact in (Impact.RESTART, Impact.REPLACE)]
     if stops := dict.fromkeys(each.effect for each in grave):
-        print(f"  {record.document.name} stops serving: {'; '.join(stops)}")
+        say(f"  {record.document.name} stops serving: {'; '.join(stops)}")
     elif record.usable:
-        print(f"  {record.document.name} keeps serving meanwhile")
+        say(f"  {record.document.name} keeps serving meanwhile")
 
 
 def _approve_plan(
@@ -184,7 +185,7 @@ def _approve_plan(
         show(now.lines, now.subject)
         for line in now.waiting:
             if stops := _stops(as_value(line)["class"], line):
-                print(stops)
+                say(stops)
     _agree(yes=yes, as_json=as_json)
     with writable_store(settings.daemon_dir, now.key) as writable:
         plan_file.grant(writable, now, time.time())

@@ -142,7 +142,7 @@ def _access(found: dict[str, Any], settings: Settings, name: str, key: str, mode
     if model:
         models.remove(model)
         models.append(model)
-    return access_of({**found, "models": models}, settings, name=name, key=key)
+    return access_of({**found, "models": models}, settings, name=name, key=key, whole=True)
 
 
 async def _key(settings: Settings, service: str, name: str) -> str:

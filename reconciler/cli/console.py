@@ -4,6 +4,7 @@ do not (terminal.py).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import IO, Any, cast
 
@@ -14,7 +15,15 @@ from reconciler.cli.terminal import clean
 
 
 class Console(rich.console.Console):
-    """Rich's, whose own control sequences pass while those within texts do not."""
+    """Rich's, whose own control sequences pass while those within texts do not. What is no terminal
+    has no width: lines are not broken there. NO_COLOR leaves plain text.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        if os.environ.get("NO_COLOR"):
+            options["color_system"] = None  # no bold and no dim either
+        super().__init__(**options)
+        self.soft_wrap = self.soft_wrap or not self.is_terminal
 
     def _render_buffer(self, buffer: Iterable[Segment]) -> str:
         return super()._render_buffer(

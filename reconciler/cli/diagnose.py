@@ -21,7 +21,7 @@ from reconciler.cli.context import (
     open_store,
     settings_of,
 )
-from reconciler.cli.exits import CommandError
+from reconciler.cli.exits import CommandError, words
 from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ def cleaned(text: str) -> str:
 def _attempt(write: Callable[[], str]) -> str:
     try:
         return write() or "(nothing)"
+    except CommandError as error:
+        return f"(not available: {error})"
+    except OSError as error:
+        return f"(not available: {error.filename or type(error).__name__}: {words(error)})"
     except Exception as error:  # noqa: BLE001 - a part that is broken is part of the report
         return f"(not available: {type(error).__name__}: {error})"
 

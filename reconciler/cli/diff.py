@@ -21,6 +21,7 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.envelope import Output, check_output, print_bare, print_value
 from reconciler.cli.exits import CommandError, Exit, words
+from reconciler.cli.layout import say
 
 if TYPE_CHECKING:
     from reconciler.cli.drift import Drift
@@ -147,11 +148,11 @@ def show_document(
             last = each["object"]
             print(f"~ {last}")
             print(*_who(each), sep="", end="")
-        print(f"      {Change(each['path'] or '(object)', each['found'], each['asked'])}")
+        say(f"      {Change(each['path'] or '(object)', each['found'], each['asked'])}")
     for problem in problems:
-        print(f"? {problem}")
+        say(f"? {problem}")
     if unread:
-        print(f"? the Activity Log cannot be read, so it may have been another: {unread}")
+        say(f"? the Activity Log cannot be read, so it may have been another: {unread}")
     print(f"{len(changes)} differ" if changes else "nothing differs")
 
 
@@ -212,6 +213,6 @@ def _show(comparison: Comparison) -> None:
     for change in comparison.changes:
         print(f"~ {change}")
     for each in comparison.suppressed:
-        print(f"  {each.path}: {each.why}")
+        say(f"  {each.path}: {each.why}")
     counts = f"{len(comparison.changes)} changed", f"{len(comparison.suppressed)} suppressed"
-    print(", ".join(counts) if comparison.changes else f"nothing differs; {counts[1]}")
+    say(", ".join(counts) if comparison.changes else f"nothing differs; {counts[1]}")

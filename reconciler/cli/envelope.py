@@ -51,11 +51,15 @@ def print_bare(value: Mapping[str, Any]) -> None:
 
 
 def print_error(
-    message: str, code: int, reason: str | None = None, problems: Sequence[Mapping[str, Any]] = ()
+    message: str,
+    code: int,
+    reason: str | None = None,
+    problems: Sequence[Mapping[str, Any]] = (),
+    subject: Subject | None = None,
 ) -> None:
     """Print the error of a command in one line, which also ends a stream of lines."""
     value = {
-        **envelope("Error"),
+        **envelope("Error", subject),
         "exitCode": int(code),
         "reason": reason,
         "message": message,

@@ -20,7 +20,7 @@ class Exit(IntEnum):
 class CommandError(Exception):
     """A sentence for the user and the exit code that goes with it."""
 
-    def __init__(self, message: str, code: Exit = Exit.FAILED) -> None:
+    def __init__(self, message: str, code: int = Exit.FAILED) -> None:
         super().__init__(message)
         self.code = code
 

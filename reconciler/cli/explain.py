@@ -8,6 +8,7 @@ import typer
 
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.layout import say
 
 Word = Annotated[
     str, typer.Argument(help="A reason, as `moorage status` shows it.", metavar="REASON")
@@ -37,8 +38,8 @@ def _say(as_json: bool, reason: str, cause: str, remedy: str) -> None:
     if as_json:
         print_value("Explanation", {"reason": reason, "cause": cause, "remedy": remedy})
         return
-    print(f"{reason}: {cause}")
-    print(f"what to do: {remedy}")
+    say(f"{reason}: {cause}")
+    say(f"what to do: {remedy}")
 
 
 def _unknown(reason: str, known: list[str]) -> str:

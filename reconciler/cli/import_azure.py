@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.context import StateDir, Target, settings_of
 from reconciler.cli.exits import CommandError, Exit, words
+from reconciler.cli.layout import say
 
 if TYPE_CHECKING:
     from reconciler.arm.clients import Arm
@@ -58,11 +59,11 @@ def import_group(group: str, folder: Path, target: Target, state_dir: StateDir) 
     lines = asyncio.run(foresee(settings, [*paths])).lines
     differing = [each for line in lines for each in _told(line)]
     for each in differing:
-        print(f"? {each}")
+        say(f"? {each}")
     if differing:
-        print(f"`moorage plan -f {folder}` shows these {len(differing)}: mend the documents first")
+        say(f"`moorage plan -f {folder}` shows these {len(differing)}: mend the documents first")
     else:
-        print(f"`moorage plan -f {folder}` has nothing to do")
+        say(f"`moorage plan -f {folder}` has nothing to do")
 
 
 def _told(line: PlanLine) -> Iterator[str]:
@@ -77,7 +78,7 @@ def _told(line: PlanLine) -> Iterator[str]:
 
 def _tell(found: Imported) -> None:
     for each in found.left:
-        print(f"? {each.name} has no document: {each.reason}")
+        say(f"? {each.name} has no document: {each.reason}")
 
 
 async def _read(settings: Any, group: str) -> Imported:

@@ -13,11 +13,13 @@ import typer
 
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.layout import say
 
 if TYPE_CHECKING:
     from reconciler.cli.starter import FoundHere
 
 FORMS = "a folder, share://PATH or hf://ORG/NAME@REVISION"
+EXAMPLE = "hf://Qwen/Qwen2.5-0.5B-Instruct@main"
 
 
 def init(
@@ -116,9 +118,15 @@ def _model(asked: str, found: FoundHere, root: Path) -> str:
         return candidates[0]
     if not sys.stdin.isatty():
         many = f" Found: {', '.join(candidates)}." if candidates else ""
+        trained = ", ".join(sorted({each.base for each in found.adapters if each.base}))
+        of = f" The adapters here were trained on {trained}." if trained and not many else ""
         raise CommandError(
-            f"The base model is not known.{many} Say --model SOURCE: {FORMS}.", Exit.INVALID
+            f"The base model is not known.{many}{of} Say --model SOURCE: {FORMS}, such as"
+            f" {EXAMPLE}.",
+            Exit.INVALID,
         )
+    for base in sorted({each.base for each in found.adapters if each.base}):
+        say(f"An adapter here was trained on {base}.", aside=True)
     for number, each in enumerate(candidates, 1):
         print(f"  {number}  {each}", file=sys.stderr)
     answer = str(typer.prompt(f"The base model: {FORMS}", err=True)).strip()
@@ -147,11 +155,15 @@ def _check(text: str, root: Path) -> None:
     import os
 
     from reconciler.api.manifest import load
+    from reconciler.api.problems import ManifestError
 
     trial = root / f".moorage-init-{os.getpid()}.yaml"
     try:
         trial.write_text(text, encoding="utf-8")
         load([trial])
+    except ManifestError as error:
+        said = "; ".join(each.message for each in error.problems)
+        raise CommandError(f"Nothing is written: {said}.", Exit.INVALID) from None
     except OSError as error:
         raise CommandError(f"{root} cannot be written to ({error.strerror}).") from None
     finally:
@@ -168,8 +180,12 @@ def _tell(file: Path, model: str, adapters: Sequence[tuple[str, str]], found: Fo
             print(f"left out  {each.path}: {each.problem}")
     if model.startswith("hf://") and model.endswith("@main"):
         print("note      main moves: write a commit in its place, so that what serves is fixed")
-    print(
-        "next      moorage plan       what would be created; it changes nothing\n"
-        "          moorage up         serve it on this machine and apply what you save\n"
-        "          moorage up --target azure   the same on your subscription; it asks first"
-    )
+    where = "" if file.parent == Path.cwd() else f" -f {file}"
+    for number, (command, does) in enumerate(
+        (
+            (f"moorage plan{where}", "what would be created; it changes nothing"),
+            (f"moorage up{where}", "serve it on this machine and apply what you save"),
+            (f"moorage up{where} --target azure", "the same on Azure; it asks first"),
+        )
+    ):
+        print(f"{'' if number else 'next':<10}{command:<{27 + len(where)}}{does}")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +24,7 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.layout import say
 from reconciler.cli.pause import pause_note
 from reconciler.cli.subject import subject_of
 
@@ -96,10 +96,10 @@ def _rotated(service: str, name: str, yes: bool, settings: Settings) -> tuple[st
         order_rotation(store, service, chosen, refused, time.time())
         paused = pause_note(store, DocumentRef("InferenceService", service))
     if paused:
-        print(f"ordered; {paused}", file=sys.stderr)
+        say(f"ordered; {paused}", aside=True)
         return chosen, None
     if not daemon_facts(folder)["running"]:
-        print("ordered; no daemon runs now, the next one replaces the key", file=sys.stderr)
+        say("ordered; no daemon runs now, the next one replaces the key", aside=True)
         return chosen, None
     deadline = time.monotonic() + PATIENCE
     while (new := asyncio.run(_all(service, settings))[chosen]) == old:

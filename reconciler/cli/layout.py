@@ -5,6 +5,8 @@ values. Every command that prints tables or long lines uses this.
 
 from __future__ import annotations
 
+import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,6 +87,19 @@ def hang(head: str, text: str, width: int | None) -> list[str]:
         return [head.rstrip(), *(indent + line for line in lines)]
     first, *others = lines
     return [(head + first).rstrip(), *(" " * len(head) + line for line in others)]
+
+
+def say(text: str, *, aside: bool = False) -> None:
+    """Print sentences for a person, also several lines of them: on a terminal they break between
+    words, with further lines below the first word. Values, snippets and files are printed as they
+    are. `aside` is standard error.
+    """
+    stream = sys.stderr if aside else sys.stdout
+    width = shutil.get_terminal_size().columns if stream.isatty() else None
+    for line in text.split("\n"):
+        body = line.lstrip()
+        head = line[: len(line) - len(body)]
+        print("\n".join(hang(head, body, width)), file=stream, flush=True)
 
 
 def fit(lines: Sequence[Text], height: int | None) -> list[Text]:

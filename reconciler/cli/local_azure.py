@@ -13,9 +13,10 @@ from typing import Annotated, Any
 
 import typer
 
-from reconciler.cli.envelope import Output, check_output
+from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError
 from reconciler.cli.place import state_of
+from reconciler.cli.subject import subject_near
 
 faults_app = typer.Typer(
     no_args_is_help=True,
@@ -104,17 +105,28 @@ def folder(state_dir: Path) -> Path:
     return state_dir.absolute() / "local-azure"
 
 
-def _pass_on(command: str, state_dir: Path | None, output: str, *options: str) -> None:
-    check_output(output)
+def _pass_on(kind: str, command: str, state_dir: Path | None, output: str, *options: str) -> None:
+    """Run a command of the local Azure's own program; a program gets its answer in our envelope."""
+    place = state_of(state_dir)
     line = [
         sys.executable,
         "-m",
         "infra.local_azure",
         *command.split(),
         "--state-dir",
-        str(folder(state_of(state_dir))),
+        str(folder(place)),
     ]
-    raise typer.Exit(subprocess.call([*line, "-o", output, *options]))
+    if not check_output(output):
+        raise typer.Exit(subprocess.call([*line, *options]))
+    done = subprocess.run(
+        [*line, "-o", "json", *options], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise CommandError(done.stderr.strip() or "the local Azure said nothing", done.returncode)
+    sys.stderr.write(done.stderr)
+    found = json.loads(done.stdout)
+    answer = found if isinstance(found, dict) else {"requests": found}
+    print_value(kind, answer, subject_near("local", place))
 
 
 @app.command()
@@ -143,10 +155,7 @@ def start(
         list[str] | None,
         typer.Option(
             "--quota",
-            help=(
-                "A GPU quota by the name of its usage, such as"
-                " ManagedEnvironmentConsumptionNCA100Gpus=3; each is 2 at first."
-            ),
+            help="A GPU quota by the name of its usage; docs/local-azure.md. Each is 2 at first.",
             metavar="NAME=GPUS",
         ),
     ] = None,
@@ -158,7 +167,9 @@ def start(
     """
     more = ["--faults", str(faults.absolute())] if faults else []
     more += [word for limit in quota or () for word in ("--quota", limit)]
-    _pass_on("start", state_dir, output, "--pace", pace, "--share-view", share_view, *more)
+    _pass_on(
+        "LocalAzure", "start", state_dir, output, "--pace", pace, "--share-view", share_view, *more
+    )
 
 
 @app.command()
@@ -166,19 +177,19 @@ def stop(output: Output = "text", state_dir: StateDir = None) -> None:
     """Stop the local Azure and everything that runs in it. Its resources are kept for the next
     start.
     """
-    _pass_on("stop", state_dir, output)
+    _pass_on("LocalAzure", "stop", state_dir, output)
 
 
 @app.command()
 def status(output: Output = "text", state_dir: StateDir = None) -> None:
     """Say whether the local Azure runs, and what runs in it."""
-    _pass_on("status", state_dir, output)
+    _pass_on("LocalAzure", "status", state_dir, output)
 
 
 @app.command()
 def journal(output: Output = "text", state_dir: StateDir = None) -> None:
     """Print every request that the local Azure has answered."""
-    _pass_on("journal", state_dir, output)
+    _pass_on("Journal", "journal", state_dir, output)
 
 
 @faults_app.command(
@@ -198,7 +209,7 @@ def add_fault(
     """Add one fault. Its fields are options: --operation Microsoft.App/containerApps --name 'web*'
     --times 3.
     """
-    _pass_on("faults add", state_dir, output, fault, *context.args)
+    _pass_on("FaultList", "faults add", state_dir, output, fault, *context.args)
 
 
 @faults_app.command("load")
@@ -210,13 +221,13 @@ def load_faults(
     """Replace all faults by those of a file. If the file has an error, exit code 2 with
     file:line:column, and nothing changes.
     """
-    _pass_on("faults load", state_dir, output, str(file))
+    _pass_on("FaultList", "faults load", state_dir, output, str(file))
 
 
 @faults_app.command("list")
 def list_faults(output: Output = "text", state_dir: StateDir = None) -> None:
     """Show the faults in force and how many events each has hit."""
-    _pass_on("faults list", state_dir, output)
+    _pass_on("FaultList", "faults list", state_dir, output)
 
 
 @faults_app.command("clear")
@@ -228,7 +239,7 @@ def clear_faults(
     state_dir: StateDir = None,
 ) -> None:
     """Remove faults."""
-    _pass_on("faults clear", state_dir, output, *(ids or ()))
+    _pass_on("FaultList", "faults clear", state_dir, output, *(ids or ()))
 
 
 app.add_typer(faults_app, name="faults")

@@ -195,7 +195,8 @@ async def _print(
             streams = await containers(arm, group, name)
         if not streams:
             raise CommandError(
-                f"No replica of {service} runs now, so there is no console; --system shows why."
+                f"No replica of {service} runs now, so there is no log. `moorage warm {service}`"
+                " starts one; --system shows what the platform did."
             )
         token = await log_token(arm, group, name)
         several = len(streams) > 1

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
 
 SLOW = (Phase.WORKING, Phase.UNREADY)
+ENDED = (Phase.READY, Phase.SKIPPED, Phase.DELETED, Phase.RETAINED)
 LOOK = 0.3  # seconds between looks at what no single pass shows
 TOLD = 20  # failures that are remembered
 CAUSE = 600  # characters of a line that are compared
@@ -43,6 +44,7 @@ EVERY = 30.0  # seconds between lines about the same wait, where no terminal can
 # Where a clause of a message begins and ends.
 _BEGINS = re.compile(r"[.;:|] ")
 _ENDS = re.compile(r"[.;|](?= |$)|: ")
+_SIZE = re.compile(r"[\d.]+ (?:B|[KMG]iB)\b")
 
 
 def without_repetition(message: str, told: Iterable[str]) -> str:
@@ -59,6 +61,13 @@ def without_repetition(message: str, told: Iterable[str]) -> str:
         if end - begin >= REPETITION:
             return f"{message[:begin].rstrip(' :')} (as above){message[end:]}".strip()
     return message
+
+
+def _still(message: str) -> str:
+    """What does not move in the words about a wait: its first clause without sizes, so that the
+    progress of an upload is one wait.
+    """
+    return _SIZE.sub("#", message.partition(",")[0])
 
 
 class Narrator:
@@ -108,8 +117,8 @@ class Narrator:
             self._news(key, f"{outcome.reason}: {outcome.message}", "red")
         elif outcome.phase in SLOW and outcome.message:
             self._waits(key, outcome.message)
-        else:
-            self._said.pop(key, None)
+        elif outcome.phase in ENDED:
+            self._said.pop(key, None)  # what comes after it is news, also in the same words
 
     def ready(self, code: int) -> None:
         self._status.stop()
@@ -244,8 +253,8 @@ class Narrator:
             if not self._rollouts:  # which say it better
                 self._status.update(f"{escape(str(key))}: {escape(message)}")
             return
-        now = time.monotonic()
-        if self._said.get(key) != message:
+        now, before = time.monotonic(), self._said.get(key)
+        if before is None or _still(before) != _still(message):
             self._since[key] = self._last[key] = now
             self._said[key] = message
             self._line(key, message, "")

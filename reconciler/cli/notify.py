@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.layout import say
 
 
 def notify(output: Output = "text") -> None:
@@ -36,4 +37,4 @@ def notify(output: Output = "text") -> None:
         print_value("Notice", {**value, "occasions": sorted(receiver.occasions)})
         return
     occasions = ", ".join(sorted(receiver.occasions))
-    print(f"{receiver.host} took a test notice ({receiver.form}); it is told of {occasions}")
+    say(f"{receiver.host} took a test notice ({receiver.form}); it is told of {occasions}")

@@ -17,6 +17,7 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError
+from reconciler.cli.layout import say
 from reconciler.cli.subject import Subject, set_in
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def open_page(
         return
     print(address)
     if sys.stdout.isatty() and not print_only and not webbrowser.open(address):
-        print("no browser could be started here; open the address yourself", file=sys.stderr)
+        say("no browser could be started here; open the address yourself", aside=True)
 
 
 def _services(store: Store | None) -> list[str]:

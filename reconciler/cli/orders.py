@@ -11,6 +11,7 @@ from typing import Any
 
 from reconciler.cli.context import daemon_facts
 from reconciler.cli.envelope import print_value
+from reconciler.cli.layout import say
 from reconciler.cli.subject import Subject
 
 
@@ -34,7 +35,7 @@ def say_order(
         print_value("Order", value, subject)
         return
     subject.show()
-    print(sentence + (f"\n{note}" if note else ""))
+    say(sentence + (f"\n{note}" if note else ""))
 
 
 def when(folder: Path) -> str:

@@ -22,6 +22,7 @@ from reconciler.cli.envelope import Output, check_output, envelope, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.foresight import foresee
 from reconciler.cli.git_documents import Branch, Folder, Git, planned_from
+from reconciler.cli.layout import say
 from reconciler.cli.plan_view import show
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def plan(
     else:
         show(foreseen.lines, foreseen.subject, foreseen.loaded)
         for cost in foreseen.costs:
-            print(cost)
+            say(cost)
     if any(line.action == "refuse" for line in foreseen.lines):
         raise typer.Exit(Exit.FAILED)
     if detailed_exitcode and pending(foreseen.lines):

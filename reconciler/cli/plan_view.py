@@ -106,13 +106,18 @@ def show(
     from rich.text import Text
 
     from reconciler.cli.console import Console
+    from reconciler.cli.layout import hang, width_of
 
     subject.show()
-    console = Console()
+    console = Console(highlight=False)
+    width = width_of(console)
     for line in [line for line in lines if line.action != "no-op" or line.problem]:
-        text = Text(f"{GLYPHS[line.action]} {line.key}", style=STYLES.get(line.action, ""))
-        note = "; ".join(_notes(line))
-        console.print(text.append(f"   {note}" if note else "", style="default"))
+        head, note = f"{GLYPHS[line.action]} {line.key}", "; ".join(_notes(line))
+        first, *others = hang(f"{head}   ", note, width)
+        text = Text(first)
+        text.stylize(STYLES.get(line.action, ""), 0, len(head))
+        for each in (text, *map(Text, others)):
+            console.print(each, soft_wrap=True)
         for change in _fields(line):
             console.print(Text(f"      {change}"), soft_wrap=True)
         for replica in (loaded or {}).get(line.key, ()):
@@ -123,7 +128,7 @@ def show(
         for action, count in counts.items()
         if count and action != "no-op"
     )
-    console.print(summary or f"nothing to do: {_at_rest(lines)}", highlight=False)
+    console.print(summary or f"nothing to do: {_at_rest(lines)}")
 
 
 def _at_rest(lines: Sequence[PlanLine]) -> str:

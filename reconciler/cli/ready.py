@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,24 +42,40 @@ def _gateway(environment: dict[str, Any], settings: Settings) -> str:
 
 def _program() -> str:
     """How the command is called from here."""
-    moorage = Path(sys.argv[0]).resolve()
-    return _short(moorage) if moorage.name == "moorage" else "moorage"
+    called = Path(sys.argv[0])
+    on_path = shutil.which("moorage")
+    if called.name != "moorage" or (on_path and Path(on_path).samefile(called)):
+        return "moorage"
+    return _short(called)
 
 
 def access_of(
-    service: Mapping[str, Any], settings: Settings, *, name: str = "", key: str = ""
+    service: Mapping[str, Any],
+    settings: Settings,
+    *,
+    name: str = "",
+    key: str = "",
+    whole: bool = False,
 ) -> Access:
-    """How clients reach a service of the status; `name` is that of an API key, `key` its value."""
+    """How clients reach a service of the status; `name` is that of an API key, `key` its value.
+    `whole` is for settings that are used in other folders: they need the whole path of a file.
+    """
     chosen = f" --name {name}" if name else ""
     return Access(
         service["name"],
         service["endpoint"],
         tuple(service["models"]),
-        _short(settings.ca_file) if settings.ca_file else "",
+        _trusted(settings.ca_file, whole=whole),
         f"{_program()} key {service['name']}{chosen}{_options(settings)}",
         key,
         _short(Path(sys.executable)),
     )
+
+
+def _trusted(file: Path | None, *, whole: bool) -> str:
+    if file is None:
+        return ""
+    return str(file.absolute()) if whole else _short(file)
 
 
 def _service(service: dict[str, Any], settings: Settings) -> str:

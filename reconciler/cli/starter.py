@@ -122,7 +122,7 @@ TAIL = """\
   # scale: {minReplicas: 0, maxReplicas: 1}
   # Options of vLLM. Moorage derives those about LoRA.
   # engine: {args: {max-model-len: 2048}}
-  # API keys by name; `moorage key` prints a value.
+  # API keys by name; `moorage key {name}` prints a value.
   # auth: {apiKeys: [{name: default}]}
 """
 
@@ -140,7 +140,8 @@ def document(
     )
     body = HEAD.format(name=scalar(name), model=scalar(model))
     served = f"  adapters:\n{listed}" if adapters else NO_ADAPTERS
-    return "".join([*_environment(location, resource_group), body, served, TAIL])
+    tail = TAIL.replace("{name}", name)
+    return "".join([*_environment(location, resource_group), body, served, tail])
 
 
 def _environment(location: str, resource_group: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from reconciler.cli.ages import age_of, when
 from reconciler.cli.gateway_lines import gateway_lines
 from reconciler.cli.layout import Column, hang, table
 from reconciler.cli.rollout import Rollouts, rollout_lines
-from reconciler.cli.verdict import is_good, state, troubles, verdict
+from reconciler.cli.verdict import Complaint, is_good, state, troubles, verdict
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -61,10 +61,10 @@ def _lines(
     for problem in value.get("problems", ()):
         yield from _styled(hang("! ", f"the last save is refused: {problem}", width), "red")
     for trouble in troubles(documents):
-        sign, style = ("…", "yellow") if trouble.passes else ("!", "red")
+        sign, style = _sign(trouble)
         head = f"{sign} {', '.join(trouble.documents)}: "
         yield from _styled(hang(head, f"{trouble.reason}: {trouble.message}", width), style)
-        if trouble.passes:
+        if sign != "!":
             continue
         if trouble.remedy:
             yield from map(Text, hang("  what to do: ", trouble.remedy, width))
@@ -75,6 +75,13 @@ def _lines(
     for document in documents:
         yield Text("")
         yield from _document(document, width)
+
+
+def _sign(trouble: Complaint) -> tuple[str, str]:
+    """What begins the line, and its colour: only what somebody has to mend is red."""
+    if trouble.passes:
+        return "…", "yellow"
+    return ("=", "yellow") if trouble.is_decided else ("!", "red")
 
 
 def _daemon(value: Mapping[str, Any]) -> str:

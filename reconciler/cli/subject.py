@@ -70,6 +70,23 @@ def subject_of(settings: Settings, files: Sequence[Path] = ()) -> Subject:
     return Subject(settings.target_title, documents, files)
 
 
+def subject_near(target: str | None, state_dir: Path) -> Subject:
+    """The subject of a command that talks to nobody, or that failed before it did.
+
+    Raises:
+        SettingsError: the settings name no target.
+    """
+    from reconciler.engine.store import Store
+    from reconciler.settings import place_of
+
+    folder, key, title = place_of(target=target, state_dir=state_dir)
+    store = Store.read(folder / "state.db", key)
+    documents = set_in(store)
+    if store is not None:
+        store.close()
+    return Subject(title, documents)
+
+
 def _near_path(path: Path) -> str:
     here = Path.cwd()
     near = path.relative_to(here) if path.is_relative_to(here) else path

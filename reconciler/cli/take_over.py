@@ -19,6 +19,7 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.layout import say
 from reconciler.cli.place import expanded
 from reconciler.cli.subject import Subject
 
@@ -71,14 +72,14 @@ def take_over(
         taken = [f"{each.kind}/{each.resource['name']}" for each in found]
         print_value("TakeOver", {"from": owner, "resources": taken}, subject)
         return
-    print("allowed; a running daemon acts on it at once, otherwise the next `moorage up` does")
+    say("allowed; a running daemon acts on it at once, otherwise the next `moorage up` does")
 
 
 def _show(found: list[Owned], owner: str, subject: Subject) -> None:
     subject.show()
     mine = subject.documents.identity.id if subject.documents else ""
     for each in found:
-        print(f"= {each.kind}/{each.resource['name']}   {each.document}, applied {_applied(each)}")
+        say(f"= {each.kind}/{each.resource['name']}   {each.document}, applied {_applied(each)}")
     print(
         f"Of these, the resources that the documents of {mine} name will belong to {mine}. Stop the"
         f" daemon of {owner} first: while it runs, it holds the lease or takes everything back."

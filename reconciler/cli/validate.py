@@ -7,6 +7,7 @@ from reconciler.cli.context import (
     manifest_of,
 )
 from reconciler.cli.envelope import Output, check_output, print_value
+from reconciler.cli.layout import say
 
 
 def validate(file: Files = None, output: Output = "text") -> None:
@@ -30,8 +31,8 @@ def validate(file: Files = None, output: Output = "text") -> None:
         place = {"file": str(loaded.file), "line": loaded.line}
         rows.append({"kind": kind, "name": name, **place, "notes": notes})
         if not as_json:
-            print(f"{kind} {name}: valid ({loaded.file}:{loaded.line})")
+            say(f"{kind} {name}: valid ({loaded.file}:{loaded.line})")
             for note in notes:
-                print(f"  note: {note}")
+                say(f"  note: {note}")
     if as_json:
         print_value("Validation", {"documents": rows})

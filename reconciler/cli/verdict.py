@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.api.conditions import Condition
-from reconciler.api.reasons import AZURE, Reason
+from reconciler.api.reasons import AZURE, Reason, is_decided
 from reconciler.web.axes import ABNORMAL_WHEN_TRUE, Conditions
 from reconciler.web.verdict import PLAN_WAITS, Answering, environment_verdict, service_verdict
 
@@ -32,6 +32,11 @@ class Complaint:
     def passes(self) -> bool:
         """Whether it ends by itself."""
         return self.remedy == "wait"
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether it is what a person asked for, so that nothing has to be mended."""
+        return is_decided(self.reason, self.message)
 
 
 def verdict(status: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.layout import say
 from reconciler.cli.subject import Subject
 
 LOOK = 0.3
@@ -58,7 +59,7 @@ def wait(
                     names = [f"{each['kind']}/{each['name']}" for each in found]
                     print_value("Wait", {"condition": condition, "documents": names}, subject)
                 else:
-                    print(f"{', '.join(each['name'] for each in found)}: {condition}")
+                    say(f"{', '.join(each['name'] for each in found)}: {condition}")
                 return
         else:
             since = None

@@ -15,6 +15,7 @@ from typing import Self
 from pydantic import AwareDatetime
 
 from reconciler.api.outputs import KeptAdapter, KeptAdapters
+from reconciler.api.reasons import ASKED
 from reconciler.api.resources import CatalogueSpec
 from reconciler.engine.external import Change
 from reconciler.engine.fingerprint import fingerprint
@@ -105,7 +106,7 @@ def returned(back: AdapterSet) -> tuple[Adapter, ...]:
     held = Held(
         asked=decision.asked,
         outcome="RolledBack",
-        message=f"set {decision.to} serves again; `moorage rollback` asked for it",
+        message=f"set {decision.to} serves again; {ASKED} it",
         at=decision.at,
     )
     return tuple(each.model_copy(update={"held": held}) for each in back.adapters)
@@ -115,7 +116,7 @@ def explained(back: AdapterSet) -> str:
     """Why the document's adapters do not serve, and what ends that."""
     named = ", ".join(f"{each.name} {each.desired.digest[:SHORT]}" for each in back.adapters)
     return (
-        "`moorage rollback` asked for earlier adapters, and they serve until the document's spec"
+        f"{ASKED} earlier adapters, and they serve until the document's spec"
         f" changes: {named or 'none'}"
     )
 

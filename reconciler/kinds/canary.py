@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
-from reconciler.api.reasons import Reason
+from reconciler.api.reasons import BY_HAND, Reason
 from reconciler.api.resources import CatalogueAdapter, CatalogueCanary, Order
 from reconciler.engine.fingerprint import fingerprint
 from serving.catalogue import (
@@ -150,11 +150,11 @@ def _ordered(order: Order, adapter: CatalogueAdapter, before: Adapter | None) ->
     if order.action == "promote":
         if canary is None:
             return None  # the document's own version it is
-        message = f"{canary.digest[:SHORT]} was promoted by hand"
+        message = f"{canary.digest[:SHORT]} was promoted {BY_HAND}"
         return Held(asked=words, outcome="Promoted", message=message, at=at)
     if canary is None and not (before and before.last_good):
         return None
-    message = f"{(canary or adapter).digest[:SHORT]} was rolled back by hand"
+    message = f"{(canary or adapter).digest[:SHORT]} was rolled back {BY_HAND}"
     return Held(asked=words, outcome="RolledBack", message=message, at=at)
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from reconciler.api import tags
+from reconciler.api.reasons import ASKED
 
 LONGEST = 256  # characters of a tag's value
-BY_PERSON = "`moorage rollback` asked for it"
+BY_PERSON = f"{ASKED} it"
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def test_what_cannot_be_found_is_named_without_a_terminal(tmp_path, monkeypatch,
         (["--model", "./nowhere"], "does not exist"),
         (["--model", "hf://org/name"], "has no revision"),
         (["--adapter", "x=./nowhere"], "does not exist"),
-        (["--location", "nowhere!"], "moorage"),
+        (["--location", "nowhere!"], "nowhere!"),
     ],
     ids=["name", "folder", "revision", "adapter", "region"],
 )

@@ -15,7 +15,7 @@ from tests.web.worlds import World
 PAGE = (Path(__file__).parents[2] / "docs" / "status.md").read_text()
 ENVELOPE = ["apiVersion", "kind", "target", "set"]
 DOCUMENT = "apiVersion: moorage.dev/v1alpha1\nkind: Environment\nmetadata: {name: dev}\nspec: {}\n"
-FORMATS_OF_OTHERS = ("local-azure ", "export ")
+STARTS = ("local-azure start",)  # it would leave a process
 WITHOUT = {
     "up",
     "chat",
@@ -38,11 +38,7 @@ def has_json(command):
 
 
 NAMES = dict(commands())
-ANSWERING = [
-    name
-    for name, command in NAMES.items()
-    if has_json(command) and not name.startswith(FORMATS_OF_OTHERS)
-]
+ANSWERING = [name for name, command in NAMES.items() if has_json(command) and name not in STARTS]
 
 
 def arguments_of(name):
@@ -149,6 +145,9 @@ DONE = {
     "reconcile phi": ("Order", "daemon"),
     "promote steps": ("Order", "trafficWeight"),
     "approve -y": ("Approval", "approved"),
+    "local-azure status": ("LocalAzure", "running"),
+    "local-azure stop": ("LocalAzure", "stopped"),
+    "local-azure faults list": ("FaultList", "seed"),
 }
 
 
@@ -171,8 +170,28 @@ def test_each_command_answers_in_the_envelope(line, tmp_path, monkeypatch, capfd
     printed = capfd.readouterr()
     value = of_one_value(printed.out)
     assert value["kind"] == kind
-    assert value[field] or value[field] is False
+    assert value[field] or value[field] in (False, 0)
     assert printed.err == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "target"),
+    [
+        ("rollback nothing", "local Azure"),
+        ("status --nonsense", "local Azure"),
+        ("explain Nonsense", None),
+        ("status --target azure", None),
+        ("local-azure faults add Nonsense", "local Azure"),
+    ],
+)
+def test_an_error_names_what_the_command_speaks_of(line, target, tmp_path, monkeypatch, capfd):
+    """The target that the command line means; none where the command has none, or the settings name
+    no subscription.
+    """
+    monkeypatch.setenv("MOORAGE_STATE_DIR", str(tmp_path))
+    monkeypatch.delenv("MOORAGE_SUBSCRIPTION_ID", raising=False)
+    assert run([*line.split(), "-o", "json"])
+    assert of_one_value(capfd.readouterr().out)["target"] == target
 
 
 def test_no_question_is_asked_of_a_program(tmp_path, monkeypatch, capfd):

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from reconciler.cli.console import Console
 from reconciler.cli.narrator import REPETITION, Narrator, without_repetition
+from reconciler.engine.record import Phase
+from reconciler.engine.result import Outcome
 
 CAUSE = "revision web--r3: Container crashing: app. app's last output: no module named fancy"
 FAILED = f"RevisionFailed: {CAUSE}. web--r2 still serves"
@@ -64,3 +66,35 @@ def test_lines_break_between_words_on_a_narrow_terminal(capsys):
     assert all(len(line) <= 60 for line in lines)
     assert name in lines[0] + lines[1]
     assert all(line.startswith(" " * 10) for line in lines[1:])
+
+
+def passes(narrator, *outcomes):
+    for key, phase, message in outcomes:
+        narrator.saw(key, Outcome(phase, message=message), 0.0)
+
+
+def test_a_pipe_gets_each_wait_once(capsys):
+    """Another pass between two looks, another object's line, and the progress of an upload repeat
+    nothing; what begins again after all was ready is said again.
+    """
+    narrator = Narrator(SimpleNamespace(target_title="local Azure"), quiet=False)
+    app, folder = "ContainerApp/two", "PublishedFolder/two"
+    passes(
+        narrator,
+        (folder, Phase.WORKING, "0 B of 260 MiB uploaded"),
+        (folder, Phase.WORKING, "43 MiB of 260 MiB uploaded, 16 MiB/s, about 14 s left"),
+        (app, Phase.UNREADY, "vLLM is starting"),
+        (folder, Phase.READY, ""),
+        (app, Phase.WORKING, ""),
+        (app, Phase.UNREADY, "vLLM is starting"),
+        (app, Phase.UNREADY, "waiting for the adapters telegram"),
+        (app, Phase.READY, ""),
+        (app, Phase.UNREADY, "vLLM is starting"),
+    )
+    said = [line.partition("  ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert said == [
+        f"{folder}  0 B of 260 MiB uploaded",
+        f"{app}  vLLM is starting",
+        f"{app}  waiting for the adapters telegram",
+        f"{app}  vLLM is starting",
+    ]

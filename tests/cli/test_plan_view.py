@@ -98,8 +98,8 @@ def test_a_person_reads_flags_files_and_classes(capsys):
     )
     assert capsys.readouterr().out.splitlines() == [
         "target: local Azure   documents: moorage.yaml (not run yet)",
-        "+ PublishedFolder/web   files: 1 added, 2 changed; 3 MiB to upload, about 3 s (1",
-        "MiB/s, assumed)",
+        "+ PublishedFolder/web   files: 1 added, 2 changed; 3 MiB to upload, about 3 s"
+        " (1 MiB/s, assumed)",
         "+ PublishedFolder/web   files: 1 removed; nothing to upload",
         "~ AdapterCatalogue/web   hot",
         "      adapters[a]: 1 -> 2",

@@ -149,3 +149,22 @@ def test_colour_is_for_terminals_and_can_be_refused(no_color, monkeypatch):
         Console(file=pipe).print(line, soft_wrap=True)
     assert bool(re.search("\x1b\\[[0-9;]*3[0-7]m", terminal.getvalue())) is not no_color
     assert "\x1b" not in pipe.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "sign"),
+    [
+        ("RolledBack", "phi--r2 crashed; phi--r1 serves until the document's spec changes", "!"),
+        ("RolledBack", "`moorage rollback` asked for it; revision phi--r1 serves", "="),
+        ("RolledBack", "`moorage rollback` asked for earlier adapters, and they serve", "="),
+        ("RolledBack", "adapter support: 77ab was rolled back by hand; write source: ./a", "="),
+        ("RolledBack", "adapter support: 77ab was rolled back: it answers with errors", "!"),
+        ("Promoted", "adapter support: 77ab was promoted; write source: ./b", "="),
+    ],
+)
+def test_what_a_person_decided_is_no_trouble(reason, message, sign):
+    """Only what failed is red and has a remedy; a decision has a line that says what ends it."""
+    found = service(conditions=conditions(Synced=("False", reason, message)))
+    told = [line.plain for line in lines_of(status(found), "target: local Azure", None)]
+    assert f"{sign} phi: {reason}: {message}" in told
+    assert any(line.startswith("  what to do:") for line in told) == (sign == "!")

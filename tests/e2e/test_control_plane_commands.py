@@ -314,6 +314,6 @@ def test_local_azure_speaks_to_machines(done):
         "subscriptionId",
     }
     assert promised <= facts.keys()
-    entry = done.json("local-azure", "journal")[0]
+    entry = done.json("local-azure", "journal")["requests"][0]
     assert {"time", "client", "method", "path", "status"} <= entry.keys()
     assert done.json("local-azure", "status")["running"] is True
