@@ -9,9 +9,6 @@ from enum import StrEnum
 from typing import Self
 
 AZURE = "Azure:"
-# What the message of a decision that a person made holds.
-ASKED = "`moorage rollback` asked for"
-BY_HAND = "by hand"
 
 
 class Reason(StrEnum):
@@ -391,14 +388,6 @@ class AzureCode(str):
 
 
 Cause = Reason | AzureCode
-
-
-def is_decided(reason: str, message: str) -> bool:
-    """Whether a person decided that something else serves than the document asks for, or a canary
-    did well: nothing failed, and nothing has to be mended.
-    """
-    by_person = ASKED in message or f" {BY_HAND}" in message
-    return reason == Reason.PROMOTED or (reason == Reason.ROLLED_BACK and by_person)
 
 
 def read_reason(text: str) -> Cause:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.api.conditions import Condition
-from reconciler.api.reasons import AZURE, Reason, is_decided
+from reconciler.api.decided import is_decided
+from reconciler.api.reasons import AZURE, Reason
 from reconciler.web.axes import ABNORMAL_WHEN_TRUE, Conditions
 from reconciler.web.verdict import PLAN_WAITS, Answering, environment_verdict, service_verdict
 

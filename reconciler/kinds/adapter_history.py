@@ -14,8 +14,8 @@ from typing import Self
 
 from pydantic import AwareDatetime
 
+from reconciler.api.decided import ASKED
 from reconciler.api.outputs import KeptAdapter, KeptAdapters
-from reconciler.api.reasons import ASKED
 from reconciler.api.resources import CatalogueSpec
 from reconciler.engine.external import Change
 from reconciler.engine.fingerprint import fingerprint

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
-from reconciler.api.reasons import BY_HAND, Reason
+from reconciler.api.decided import BY_HAND
+from reconciler.api.reasons import Reason
 from reconciler.api.resources import CatalogueAdapter, CatalogueCanary, Order
 from reconciler.engine.fingerprint import fingerprint
 from serving.catalogue import (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from reconciler.api import tags
-from reconciler.api.reasons import ASKED
+from reconciler.api.decided import ASKED
 
 LONGEST = 256  # characters of a tag's value
 BY_PERSON = f"{ASKED} it"

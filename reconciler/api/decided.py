@@ -1,0 +1,16 @@
+"""What a person decided, as messages of conditions say it, and how it is told from a failure."""
+
+from __future__ import annotations
+
+from reconciler.api.reasons import Reason
+
+ASKED = "`moorage rollback` asked for"
+BY_HAND = "by hand"
+
+
+def is_decided(reason: str, message: str) -> bool:
+    """Whether a person decided that something else serves than the document asks for, or a canary
+    did well: nothing failed, and nothing has to be mended.
+    """
+    by_person = ASKED in message or f" {BY_HAND}" in message
+    return reason == Reason.PROMOTED or (reason == Reason.ROLLED_BACK and by_person)
