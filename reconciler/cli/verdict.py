@@ -13,7 +13,13 @@ from reconciler.api.conditions import Condition
 from reconciler.api.decided import is_decided
 from reconciler.api.reasons import AZURE, Reason
 from reconciler.web.axes import ABNORMAL_WHEN_TRUE, Conditions
-from reconciler.web.verdict import PLAN_WAITS, Answering, environment_verdict, service_verdict
+from reconciler.web.verdict import (
+    PLAN_WAITS,
+    Answering,
+    answered,
+    environment_verdict,
+    service_verdict,
+)
 
 Document = Mapping[str, Any]
 FEW = 3  # services that each get a sentence
@@ -126,7 +132,10 @@ def _names(names: Sequence[str], most: int = 5) -> str:
 def _service(service: Document) -> str:
     replicas = service.get("replicas", ())
     answering = Answering(
-        [(each["name"], each["digest"]) for each in service.get("adapters", ())],
+        answered(
+            ((each["name"], each["digest"]) for each in service.get("adapters", ())),
+            ((each["name"], each["digest"]) for one in replicas for each in one["adapters"]),
+        ),
         len(replicas),
         sum(each["ready"] for each in replicas),
         any(each["serving"] and each["trafficWeight"] for each in service.get("revisions", ())),

@@ -111,7 +111,11 @@ class ServiceComposer:
             "env": access.variables(ours, spec),
             "resources": self._resources(model=True),
             "probes": template.model_probes(model_bytes),
-            "volumeMounts": template.model_mounts(f"{catalogue.folder}/replicas"),
+            "volumeMounts": template.model_mounts(
+                # Any adapter, because one that comes must not need another revision.
+                (runtime, model, f"services/{self.name}", *(["adapters"] if adapters else ())),
+                f"{catalogue.folder}/replicas",
+            ),
         }
         refs = (*(folder.key for folder in self.folders), *self.jobs)
         app = self._app(container, template.PORT, engine, model_bytes, (*refs, catalogue_key))

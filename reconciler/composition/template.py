@@ -163,9 +163,15 @@ def volumes(storage: str, *, reports: bool) -> list[dict[str, Any]]:
     return [share, written] if reports else [share]
 
 
-def model_mounts(reports_folder: str) -> list[dict[str, Any]]:
+def model_mounts(folders: Sequence[str], reports_folder: str) -> list[dict[str, Any]]:
+    """`folders` of the share for reading, each where it would be with the whole share mounted, and
+    the replicas' own folder for writing.
+    """
     return [
-        {"volumeName": "share", "mountPath": MOUNT_PATH},
+        *(
+            {"volumeName": "share", "mountPath": f"{MOUNT_PATH}/{folder}", "subPath": folder}
+            for folder in folders
+        ),
         {"volumeName": "reports", "mountPath": REPORTS_PATH, "subPath": reports_folder},
     ]
 
@@ -185,9 +191,11 @@ def in_folder(folder: str, command: Sequence[str]) -> list[str]:
 
 def suffix(body: Mapping[str, Any], profile: str, *secrets: str) -> str:
     """The revision's name says what is in it, the digests of `secrets` that it reads included; the
-    runtime's path is left out, so that an update of Moorage alone does not boot a GPU.
+    runtime's path is left out, so that an update of Moorage alone does not boot a GPU. So are the
+    mounts of a model service, which follow from its arguments: they once were the whole share.
     """
-    text = json.dumps(body, sort_keys=True)
+    containers = [{**each, "volumeMounts": _counted(each)} for each in body["containers"]]
+    text = json.dumps({**body, "containers": containers}, sort_keys=True)
     for container in body["containers"]:
         for variable in container["env"]:
             if variable["name"] == "PYTHONPATH" and str(variable.get("value")).startswith(
@@ -195,6 +203,16 @@ def suffix(body: Mapping[str, Any], profile: str, *secrets: str) -> str:
             ):
                 text = text.replace(variable["value"], "")
     return "r" + digest(text, profile, *secrets)[:9]
+
+
+def _counted(container: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The mounts that count in the revision's name."""
+    mounts: list[dict[str, Any]] = container["volumeMounts"]
+    written = [each for each in mounts if each["mountPath"] == REPORTS_PATH]
+    if not written:
+        return mounts
+    own = [each for each in mounts if each["mountPath"] != f"{MOUNT_PATH}/{each.get('subPath')}"]
+    return [{"volumeName": "share", "mountPath": MOUNT_PATH}, *own]
 
 
 def scale(

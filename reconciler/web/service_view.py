@@ -20,7 +20,13 @@ from reconciler.web.axes import Axis, Conditions, PlainCause, Tone, causes_of, h
 from reconciler.web.generations import Generation, GenerationNote, History
 from reconciler.web.resource_graph import ResourceNode, graph_of, leaf_of
 from reconciler.web.traffic import AnsweredSum, VersionTraffic, by_revision, by_version
-from reconciler.web.verdict import PLAN_WAITS, Answering, environment_verdict, service_verdict
+from reconciler.web.verdict import (
+    PLAN_WAITS,
+    Answering,
+    answered,
+    environment_verdict,
+    service_verdict,
+)
 
 DIGITS = 8  # of a digest, enough to tell two versions apart
 
@@ -222,7 +228,10 @@ def _verdict(
     """The state of a document in one sentence, with the cause of what is not well."""
     if ref.kind == "InferenceService":
         answering = Answering(
-            [(each.name, each.asked) for each in adapters],
+            answered(
+                ((each.name, each.asked) for each in adapters),
+                ((each.name, each.digest) for one in app.replicas for each in one.adapters),
+            ),
             len(app.replicas),
             sum(replica.ready for replica in app.replicas),
             any(each.serving and each.traffic_weight for each in app.revisions),

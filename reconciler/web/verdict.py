@@ -4,7 +4,7 @@ from its conditions and from what answers; `service_view` and `cli.verdict` call
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from reconciler.api.conditions import ConditionType, Status
@@ -26,6 +26,26 @@ class Answering(NamedTuple):
     replicas: int = 0
     ready: int = 0
     serves: bool = False
+
+
+def answered(
+    asked: Iterable[tuple[str, str]], said: Iterable[tuple[str, str | None]]
+) -> list[tuple[str, str | None]]:
+    """The adapters under whose names something answers, each with the version that does. `asked`
+    are those of the catalogue, and `said` what each replica reports: a name and a digest, None
+    where no version answers. Of an adapter that no replica has reported, the version asked for.
+    """
+    reports = list(said)
+    found: list[tuple[str, str | None]] = []
+    for name, digest in asked:
+        told = [one for other, one in reports if other == name]
+        answer = [one for one in told if one]
+        as_asked = any(one.startswith(digest) or digest.startswith(one) for one in answer)
+        if not told or as_asked:
+            found.append((name, digest))
+        elif answer:
+            found.append((name, answer[0]))
+    return found
 
 
 def service_verdict(

@@ -19,6 +19,29 @@ CASES = [
         service(adapters=[{"name": f"a{n}", "digest": "00"} for n in range(9)]),
         "phi serves 9 adapters on 1 of 1 replica",
     ),
+    (
+        "one that no version answers for",
+        service(
+            adapters=[
+                {"name": "support", "digest": "3f9c0000aaaabbbb"},
+                {"name": "sales", "digest": "77ab0000aaaabbbb"},
+            ],
+            replicas=[
+                service()["replicas"][0]
+                | {
+                    "adapters": [
+                        {"name": "support", "digest": "1234", "state": "Failed", "canary": None},
+                        {"name": "sales", "digest": None, "state": "Failed", "canary": None},
+                    ]
+                }
+            ],
+            conditions=conditions(
+                Ready=("False", "AdapterFailed", "sales failed"),
+                Synced=("False", "AdapterFailed", "sales failed"),
+            ),
+        ),
+        "phi serves support@1234 on 1 of 1 replica, but not as its document says",
+    ),
     ("code", service(adapters=[]), "phi serves on 1 of 1 replica"),
     (
         "asleep",
