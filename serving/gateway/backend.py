@@ -260,7 +260,7 @@ class Backend:
 
 
 def stopped_text(name: str, fault: StartFault) -> str:
-    return f"{name} cannot start: {fault.message} ({fault.reason})"
+    return f"{name} cannot start: {fault.message.rstrip('.')} ({fault.reason})"
 
 
 def _now() -> float:

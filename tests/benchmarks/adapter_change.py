@@ -15,6 +15,7 @@ from typing import Any
 from tests import tiny_model
 from tests.benchmarks.report import Figure, Section, median, p95, ratio
 from tests.e2e.chat import Chat
+from tests.e2e.machine import machine_pid
 from tests.e2e.stage import Stage, Up
 
 WORDS = ("violet", "amber", "white", "black", "north", "south", "east")
@@ -59,7 +60,7 @@ async def _compare(stage: Stage, up: Up) -> Section:
         for block in range(RESTARTS):
             swaps.append([await _swap(stage, chat, word, block) for word in WORDS])
             document = up.document("tiny") or {}
-            os.kill(document["replicas"][0]["pid"], signal.SIGKILL)
+            os.kill(machine_pid(stage.azure_dir, document["replicas"][0]), signal.SIGKILL)
             restarts.append(await _until(chat, WORDS[-1], time.monotonic(), dead_first=True))
             await up.converged("tiny", seconds=BOOT)
     every = [seconds for block in swaps for seconds in block]

@@ -21,6 +21,7 @@ from tests import tiny_model
 from tests.benchmarks.adapter_change import BOOT, SERVICE, WORDS
 from tests.benchmarks.publish import local_files, sdk_loop
 from tests.benchmarks.report import Figure, Section, median, p95, ratio
+from tests.e2e.model_service import starts
 from tests.e2e.stage import Stage, Up
 
 REPLICAS, SAVES, RESTARTS = 3, 21, 3
@@ -104,7 +105,7 @@ async def _publish_and_restart(stage: Stage, up: Up, number: int) -> tuple[float
     restarted. Seconds until it is uploaded and until every replica is new and ready.
     """
     document = up.document("tiny") or {}
-    before = {replica["pid"] for replica in document["replicas"]}
+    before = starts(document)
     began = time.time()
     async with Arm(Settings.for_local(stage.facts, {}, state_dir=stage.state)) as arm:
         group, app = await find_app(arm, "tiny")
@@ -121,9 +122,9 @@ async def _publish_and_restart(stage: Stage, up: Up, number: int) -> tuple[float
     return uploaded, whole
 
 
-def _renewed(document: dict[str, Any] | None, before: set[int]) -> bool:
+def _renewed(document: dict[str, Any] | None, before: set[tuple[str, str]]) -> bool:
     replicas = [each for each in (document or {}).get("replicas", ()) if each["ready"]]
-    return len(replicas) == REPLICAS and not before & {each["pid"] for each in replicas}
+    return len(replicas) == REPLICAS and not before & starts({"replicas": replicas})
 
 
 def _served(stage: Stage) -> dict[str, tuple[str, float]]:

@@ -41,8 +41,9 @@ async def saved(stage, up, document, seconds=60.0):
     await up.converged("tiny", seconds=seconds)
 
 
-def pids(document):
-    return {row["pid"] for row in document["replicas"]}
+def starts(document):
+    """The replicas and when their processes started; their numbers are the same after a restart."""
+    return {(row["name"], row["startedAt"]) for row in document["replicas"]}
 
 
 def key(stage, name="default"):

@@ -18,6 +18,7 @@ import pytest
 
 from tests import tiny_model
 from tests.e2e.chat import Chat
+from tests.e2e.machine import machine_pid
 from tests.e2e.model_service import (
     BOOT,
     adapters,
@@ -25,9 +26,9 @@ from tests.e2e.model_service import (
     facts,
     has_rolled,
     key,
-    pids,
     red_of,
     saved,
+    starts,
     status_of,
     versioned,
     versions,
@@ -159,7 +160,7 @@ class TestLife:
         )
         assert set(chat.seen("blue")) == {"blue"}
         _, after = facts(up)
-        assert pids(after) == pids(before)
+        assert starts(after) == starts(before)
         assert [r["name"] for r in after["revisions"]] == [r["name"] for r in before["revisions"]]
 
     async def test_api_keys_change_hot(self, service, up):
@@ -172,8 +173,8 @@ class TestLife:
         assert status_of(service, endpoint, "/v1/models", second) == 401
         assert status_of(service, endpoint, "/v1/models", key(service)) == 200
         _, after = facts(up)
-        assert (pids(after), after["revisions"][0]["name"]) == (
-            pids(before),
+        assert (starts(after), after["revisions"][0]["name"]) == (
+            starts(before),
             before["revisions"][0]["name"],
         )
 
@@ -223,7 +224,7 @@ class TestLife:
             await chat.more(20)
         assert chat.failures == []
         assert set(chat.seen("tiny")) == {"plain"}
-        assert pids(facts(up)[1]) == pids(before)
+        assert starts(facts(up)[1]) == starts(before)
 
     async def test_a_canary_that_fails_its_evaluation_is_rolled_back_by_itself(self, service, up):
         """It never gets a request; the condition and an event say why, the message names the edit,
@@ -330,7 +331,7 @@ class TestLife:
             with pytest.raises(openai.PermissionDeniedError):
                 await chat.ask("red")
         await saved(service, up, documents("red", "blue"))
-        assert pids(facts(up)[1]) == pids(before)
+        assert starts(facts(up)[1]) == starts(before)
 
     async def test_a_broken_adapter_changes_nothing(self, service, up):
         """An adapter the engine could not take is reported with its place, and the old one keeps
@@ -353,18 +354,18 @@ class TestLife:
         weights.write_bytes(whole)
         await up.until(lambda: not up.status().get("problems"), 30, "the problem is gone")
         await up.converged("tiny")
-        assert pids(facts(up)[1]) == pids(before)
+        assert starts(facts(up)[1]) == starts(before)
 
     async def test_vllm_killed_comes_back(self, service, up):
         """kill -9 of vLLM: the service is not ready, then serves again, with all adapters."""
         _, before = facts(up)
-        os.kill(pids(before).pop(), signal.SIGKILL)
+        os.kill(machine_pid(service.azure_dir, before["replicas"][0]), signal.SIGKILL)
         await up.until(
             lambda: up.condition("tiny", "Ready")["status"] != "True", 90, "the death is noticed"
         )
         await up.converged("tiny", seconds=BOOT)
         endpoint, after = facts(up)
-        assert pids(after) != pids(before)
+        assert starts(after) != starts(before)
         async with Chat(endpoint, key(service), service.ca, ("red",)) as chat:
             assert await chat.ask("red") == "violet"
 
@@ -381,4 +382,4 @@ class TestLife:
             await chat.more(40)
         assert chat.failures == []
         assert set(chat.seen("red")) == {"violet"}
-        assert pids(facts(up)[1]) != pids(before)
+        assert starts(facts(up)[1]) != starts(before)

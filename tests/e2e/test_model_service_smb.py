@@ -6,7 +6,7 @@ import pytest
 
 from tests import tiny_model
 from tests.e2e.chat import Chat
-from tests.e2e.model_service import BOOT, documents, facts, key, pids
+from tests.e2e.model_service import BOOT, documents, facts, key, starts
 from tests.local_azure.smb_mount import FUSE
 
 pytestmark = [
@@ -42,6 +42,6 @@ async def test_a_model_is_served_from_what_smb_shows(make_stage):
                     break
         assert chat.failures == []
         assert set(chat.seen("red")) == {"red", "violet"}
-        assert pids(facts(up)[1]) == pids(before)
+        assert starts(facts(up)[1]) == starts(before)
     finally:
         up.end()

@@ -3,15 +3,22 @@
 Called by `shim`, which is already in the replica's other namespaces.
 """
 
+import errno
 import json
 import os
+import select
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import kernel, rootfs, share_view
 from .namespace import refusal
+
+_NO_NAMESPACE = (errno.EPERM, errno.ENOSYS, errno.EINVAL, errno.ENOSPC, errno.EACCES)
+_NO_PROC = "NoProc"
+_refused: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,11 @@ def start(command: Command) -> Started:
         os.pipe(),
         os.pipe(),
     )
-    shim = os.getpid()
-    pid = os.fork()
+    pid, alone = _fork()
     if pid == 0:
-        os._exit(_child(command, shim, (stdout_end, stderr_end), report_end, views))
+        for descriptor in (stdout, stderr, report):
+            os.close(descriptor)
+        os._exit(_child(command, alone, (stdout_end, stderr_end), report_end, views))
     # Our copies would keep the pipes open, and the report would never end.
     for descriptor in (stdout_end, stderr_end, report_end, *views.values()):
         os.close(descriptor)
@@ -71,8 +79,31 @@ def start(command: Command) -> Started:
         os.waitpid(pid, 0)
         os.close(stdout)
         os.close(stderr)
-        raise StartError(*json.loads(failure))
+        reason, message = json.loads(failure)
+        if reason == _NO_PROC:
+            _give_up(message)
+            return start(command)
+        raise StartError(reason, message)
     return Started(pid, stdout, stderr)
+
+
+def _fork() -> tuple[int, bool]:
+    """The new process, and whether it is process 1 of a PID namespace of its own."""
+    if _refused is None:
+        try:
+            return kernel.fork_alone(), True
+        except OSError as error:
+            if error.errno not in _NO_NAMESPACE:
+                raise
+            _give_up(refusal("a PID namespace", error))
+    return os.fork(), False
+
+
+def _give_up(message: str) -> None:
+    """Say once what the kernel refuses, and start this and all later containers without it."""
+    global _refused  # noqa: PLW0603 - the kernel of one machine gives one answer
+    _refused = f"{message}; the replica's processes see those of this machine"
+    print(_refused, file=sys.stderr, flush=True)
 
 
 def remount(pid: int, volumes: Sequence[rootfs.Volume]) -> None:
@@ -110,7 +141,7 @@ def _views(plan: rootfs.Plan) -> dict[str, int]:
 
 
 def _child(
-    command: Command, shim: int, output: tuple[int, int], report: int, views: Mapping[str, int]
+    command: Command, alone: bool, output: tuple[int, int], report: int, views: Mapping[str, int]
 ) -> int:
     """Returns only when something failed. The reason goes through the report pipe, which exec
     closes.
@@ -120,16 +151,18 @@ def _child(
         os.setsid()
         os.umask(0o022)
         kernel.die_with_parent(signal.SIGKILL)
-        # It died before the line above, so no signal will come.
-        if os.getppid() != shim:
+        # The shim, which reads the other end, died before the line above: no signal will come.
+        if _is_unread(report):
             return 1
         kernel.unshare(kernel.CLONE_NEWNS)
         step = "the replica's root directory"
-        rootfs.enter(command.plan, views)
+        rootfs.enter(command.plan, views, alone=alone)
         kernel.drop_capabilities()
         _inherit_nothing(output)
         reason, step = "StartError", "exec"
         os.execvpe(command.argv[0], list(command.argv), dict(command.env))  # noqa: S606 - no shell is the point
+    except rootfs.ProcError as error:
+        os.write(report, json.dumps([_NO_PROC, refusal("a /proc of its own", error)]).encode())
     except OSError as error:
         message = (
             f"exec: {command.argv[0]!r}: {error.strerror}"
@@ -140,6 +173,12 @@ def _child(
     except Exception as error:  # noqa: BLE001 - a forked child must never return into the shim's code
         os.write(report, json.dumps([reason, f"{step}: {error!r}"]).encode())
     return 127
+
+
+def _is_unread(pipe: int) -> bool:
+    poll = select.poll()
+    poll.register(pipe, 0)
+    return bool(poll.poll(0))
 
 
 def _inherit_nothing(output: tuple[int, int]) -> None:

@@ -61,15 +61,22 @@ class Plan:
     volumes: Sequence[Volume]
 
 
-def enter(plan: Plan, views: Mapping[str, int]) -> None:
+class ProcError(OSError):
+    """The kernel mounts no /proc for a PID namespace, as where parts of the machine's are
+    hidden.
+    """
+
+
+def enter(plan: Plan, views: Mapping[str, int], *, alone: bool) -> None:
     """Makes `plan` the root directory of the calling process, which must own a fresh mount
     namespace. Raises OSError.
 
-    `views` are the open FUSE devices of the volumes that have one, by target.
+    `views` are the open FUSE devices of the volumes that have one, by target. Who is `alone` in a
+    PID namespace gets its own /proc, and ProcError where that is refused.
     """
     kernel.mount("", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
     root = Root(Path(plan.root), plan.label)
-    root.add_system(plan.hostname)
+    root.add_system(plan.hostname, alone=alone)
     for path in plan.hidden:
         root.hide(path)
     for path in plan.visible:
@@ -89,11 +96,13 @@ class Root:
         path.mkdir(exist_ok=True)
         kernel.mount(label, path, "tmpfs", kernel.MS_NODEV, "mode=0755")
 
-    def add_system(self, hostname: str) -> None:
+    def add_system(self, hostname: str, *, alone: bool) -> None:
         for name in _SYSTEM:
             self._replicate(Path("/") / name)
         for name in _DEVICES:
             self._replicate(Path("/") / name, read_only=name == "sys")
+        if alone:
+            self._mount_proc()
         for name in _PRIVATE:
             self.directory(f"/{name}")
         for name in ("tmp", "var/tmp"):
@@ -105,6 +114,14 @@ class Root:
         )
         self._name_host(hostname)
         self._find_names()
+
+    def _mount_proc(self) -> None:
+        """Over the machine's, whose numbers mean nothing to the processes of this namespace."""
+        flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+        try:
+            kernel.mount("proc", self._path / "proc", "proc", flags)
+        except OSError as error:
+            raise ProcError(error.errno, error.strerror) from error
 
     def show(self, path: str) -> None:
         """Shows a path of the machine, read-only, unless a system directory already holds it."""
