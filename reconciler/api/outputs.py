@@ -177,9 +177,11 @@ class CatalogueOutputs(Outputs):
 
 @dataclass(frozen=True)
 class KeyUsage(Outputs):
-    """What a key has used of all models since the day `since` began, in UTC."""
+    """What a key has used of all models since the day `since` began, in UTC. `caller` is the key's
+    name.
+    """
 
-    key: str
+    caller: str
     since: str
     requests: int = 0
     input_tokens: int = 0
