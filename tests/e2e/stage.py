@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.ground import ROOT, Ground
+from tests.forked_commands import COMMANDS, Command
 from tests.ports import free_port
 
 MOORAGE = [sys.executable, "-c", "from reconciler.cli import main; main()"]
@@ -101,7 +102,7 @@ class Stage(Ground):
             name: value for name, value in os.environ.items() if not name.startswith(hidden)
         }
         self.env |= {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-        self.started: list[subprocess.Popen[bytes]] = []
+        self.started: list[Command] = []
 
     def code(self, name: str, version: str = "one") -> None:
         """Write the service's code, atomically, as a careful editor does."""
@@ -135,20 +136,8 @@ class Stage(Ground):
         self, *arguments: str, code: int | None = 0, timeout: float = 120, **env: str
     ) -> subprocess.CompletedProcess[str]:
         """Run one command to its end; it must end with `code`, unless that is None."""
-        call = [*MOORAGE, *arguments]
-        options = {
-            "cwd": self.root,
-            "env": {**self.env, "MOORAGE_STATE_DIR": str(self.state), **env},
-        }
-        done = subprocess.run(
-            call,
-            **options,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        env = {**self.env, "MOORAGE_STATE_DIR": str(self.state), **env}
+        done = COMMANDS.run(arguments, cwd=self.root, env=env, timeout=timeout)
         assert code in (
             None,
             done.returncode,
@@ -183,7 +172,7 @@ class Stage(Ground):
         for process in self.started:
             if process.poll() is None:
                 process.kill()
-                process.wait()
+                process.wait(20)
         if self.azure_dir.exists():
             self.azure("stop")
         shutil.rmtree(self.azure_dir / "files", ignore_errors=True)
@@ -199,7 +188,6 @@ class Up:
         self.port = free_port()
         self.log = stage.root / f"up-{self.port}.log"
         call = [
-            *MOORAGE,
             "up",
             *(() if "--git" in arguments else ("-f", str(stage.manifest))),
             "--resync",
@@ -209,15 +197,9 @@ class Up:
             *arguments,
         ]
         environ = {**stage.env, "MOORAGE_STATE_DIR": str(stage.state), **env}
-        with self.log.open("wb") as out:
-            self.process = subprocess.Popen(
-                call,
-                cwd=stage.root,
-                env=environ,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-            )
+        with self.log.open("wb") as log:
+            out = log.fileno()
+            self.process = COMMANDS.start(call, cwd=stage.root, env=environ, out=out, err=out)
 
     @property
     def output(self) -> str:
@@ -293,7 +275,7 @@ class Up:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
+            self.process.wait(20)
             raise AssertionError(
                 f"moorage up did not end within {seconds} s:\n{self.output}"
             ) from None
@@ -301,7 +283,7 @@ class Up:
     def kill(self) -> None:
         """As kill -9 does."""
         self.process.kill()
-        self.process.wait()
+        self.process.wait(20)
 
 
 def is_converged(document: dict[str, Any]) -> bool:
