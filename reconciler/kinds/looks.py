@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from reconciler.api.outputs import AppOutputs, ArmView, CatalogueOutputs, Revision, SeenReplica
@@ -17,6 +17,8 @@ from reconciler.kinds.replicas import Seen
 from reconciler.kinds.reports import Reports
 from reconciler.kinds.turns import Turns
 from serving.catalogue import ReplicaReport
+
+UNREAD = timedelta(minutes=1)
 
 
 class Read(NamedTuple):
@@ -35,6 +37,7 @@ class Looks:
     def __init__(self, arm: Arm, reports: Reports, turns: Turns) -> None:
         self.arm, self.reports, self.turns = arm, reports, turns
         self._read: dict[str, Read] = {}
+        self._waiting: dict[str, datetime] = {}  # since when replicas were not read
 
     async def look(
         self,
@@ -74,7 +77,7 @@ class Looks:
         if before is None or not before.arm.looked_at:
             turns.moves(spec.service)
         elif not _settled(spec, found, before):
-            if not turns.moves(spec.service):
+            if not turns.moves(spec.service, news=_is_news(found, before.arm)):
                 return before.arm
         elif not turns.settled(spec.service):
             return before.arm
@@ -86,10 +89,21 @@ class Looks:
                 # the reads.
                 return replace(before.arm, looked_at=self._now())
         revisions = await self._revisions(spec)
+        known = before.arm if before else ArmView()
+        if not _judged(revisions) and not turns.rich() and self._waits(spec.service):
+            # A revision that boots is waited for; its replicas would be half of the reads.
+            turns.looked(spec.service, reads=1)
+            return replace(known, revisions=revisions, looked_at=self._now())
+        self._waiting.pop(spec.service, None)
         replicas = await self._replicas(spec, revisions)
         turns.looked(spec.service, reads=1 + sum(revision.active for revision in revisions))
         now = self._now()
         return ArmView(revisions, replicas, looked_at=now, replicas_at=now)
+
+    def _waits(self, service: str) -> bool:
+        """Whether the replicas of a revision that boots can wait, which they do for a minute."""
+        now = self.arm.time.now()
+        return now - self._waiting.setdefault(service, now) < UNREAD
 
     def _now(self) -> str:
         return self.arm.time.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -121,6 +135,19 @@ def _settled(spec: ContainerAppSpec, found: Mapping[str, Any], before: AppOutput
         and latest in {revision.name for revision in known}
         and before.proven
     )
+
+
+def _is_news(found: Mapping[str, Any], known: ArmView) -> bool:
+    """Whether the app names a ready revision that was not seen to be healthy."""
+    ready = found["properties"].get("latestReadyRevisionName")
+    return bool(ready) and not any(
+        each.name == ready and each.health == "Healthy" for each in known.revisions
+    )
+
+
+def _judged(revisions: Sequence[Revision]) -> bool:
+    """Whether Azure says of each active revision that it is healthy or not."""
+    return all(each.health != "None" or each.error for each in revisions if each.active)
 
 
 def _revision(entry: Mapping[str, Any]) -> Revision:

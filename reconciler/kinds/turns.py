@@ -12,11 +12,17 @@ BURST = 330  # saved up between resyncs, which ask for all services at once
 SAME_PASS = 2.0  # seconds in which a second look costs nothing, because it shares the first's lists
 RESERVE = 30  # of them, which settled services leave to those that move
 EXTRA = 0.25  # of them a second, for the replicas of settled services where lists are scarce
+HASTE = 12.5  # a second at which what moves is looked at on credit: half of what ARM gives back
+CREDIT = 1650  # of them, which what moves may spend ahead, once an hour
+PAID_BACK = 0.5  # of them a second: in 55 minutes
+HOUR = 3600.0
 
 
 class Turns:
-    """Services that move (unserved, changed, failing) go first. Settled ones share what is left;
-    the one that has waited longest is next.
+    """Services that move (unserved, changed, failing) go first, if need be on credit: a start looks
+    at all services at once. Settled ones share what is left; the one that has waited longest is
+    next. A credit costs them a tenth of the rate until it is paid back, and only then there is a
+    new one: over an hour the rate holds, and no start keeps a dead revision from being noticed.
     """
 
     def __init__(self, clock: Callable[[], float], rate: float = RATE, burst: int = BURST) -> None:
@@ -26,6 +32,7 @@ class Turns:
         self._asked: dict[str, float] = {}
         self._detailed: dict[str, float] = {}
         self._extra = 0.0
+        self._credit, self._owed, self._opened = float(CREDIT), 0.0, -math.inf
         self._moving: dict[str, float] = {}
         self._urgent: set[str] = set()
         self._scarce = False  # the budget does not hold every list of every service
@@ -40,6 +47,8 @@ class Turns:
         before, now, mine = self._ask(service)
         if service in self._urgent or now - mine < SAME_PASS:
             return True
+        if self._left - RESERVE < 1:
+            return False
         # Passes come in the same order every time: without turns the first services would take the
         # whole budget. A service that has not asked since this one did no longer exists.
         waiting = [at for other, at in self._last.items() if self._asked[other] >= before]
@@ -49,11 +58,17 @@ class Turns:
         self._scarce = before == -math.inf or 2 * len(waiting) > 0.9 * (self.burst - RESERVE)
         return self._left - RESERVE >= (1 if self._scarce else 2) * (1 + ahead)
 
-    def moves(self, service: str) -> bool:
-        """Whether a service that is on its way may be looked at now."""
+    def moves(self, service: str, *, news: bool = False) -> bool:
+        """Whether a service that is on its way may be looked at now: at once where the app has
+        `news` of it (another revision is ready than was seen), else as often as the many bear.
+        """
         _, now, mine = self._ask(service)
         self._moving[service] = now
-        return service in self._urgent or now - mine < SAME_PASS or self._left > 0
+        if service in self._urgent or now - mine < SAME_PASS:
+            return True
+        if not news and not self.rich() and now - mine < self._interval():
+            return False
+        return self._left > (-RESERVE if news else 0) or self._credit > 0
 
     def detailed(self, service: str) -> bool:
         """Whether a look at a settled service reads its replicas too, although its revisions are as
@@ -75,17 +90,36 @@ class Turns:
         now = self.clock()
         self._urgent.discard(service)
         if now - self._last.get(service, -math.inf) >= SAME_PASS:
-            self._left -= reads
+            self._spend(reads, on_credit=service in self._moving)
             self._last[service] = now
 
     def pause(self) -> float:
-        """Seconds until what moves should be looked at again: soon while the budget is rich, and
-        with a fifth of it where it is not.
-        """
+        """Seconds until what moves should ask again, which costs it a look at its app."""
+        return 0.5 if self.rich() else max(SAME_PASS, len(self._moving) / HASTE)
+
+    def rich(self) -> bool:
+        """Whether more than half is left after a whole look at all that moves."""
         self._refill()
-        if self._left > self.burst / 2:
-            return 0.5
-        return max(0.5, 2 * len(self._moving) / (self.rate / 5))
+        return self._left - 2 * len(self._moving) > self.burst / 2
+
+    def _interval(self) -> float:
+        """Seconds between two looks at what moves: half of ARM's reads as long as there is credit,
+        then a fifth of the rate.
+        """
+        speed = HASTE if self._credit > 0 else self.rate / 5
+        return max(SAME_PASS, 2 * len(self._moving) / speed)
+
+    def _spend(self, reads: int, *, on_credit: bool) -> None:
+        """Take reads from what was saved up; what moves takes the last of it on credit first."""
+        if on_credit:
+            own = max(0.0, self._left - RESERVE)
+            lent = min(self._credit, max(0.0, reads - own))
+            if lent and self._credit == CREDIT:
+                self._opened = self._counted
+            self._credit -= lent
+            self._owed += lent
+            self._left += lent
+        self._left -= reads
 
     def _ask(self, service: str) -> tuple[float, float, float]:
         """When it asked before, the present, and when it was looked at."""
@@ -97,7 +131,11 @@ class Turns:
     def _refill(self) -> float:
         now = self.clock()
         passed = now - self._counted
-        self._left = min(self.burst, self._left + passed * (self.rate - EXTRA))
+        paid = min(self._owed, passed * PAID_BACK)
+        self._owed -= paid
+        if not self._owed and now - self._opened >= HOUR:
+            self._credit = float(CREDIT)
+        self._left = min(self.burst, self._left + passed * (self.rate - EXTRA) - paid)
         self._extra = min(EXTRA * 60, self._extra + passed * EXTRA)
         self._counted = now
         return now
