@@ -11,8 +11,8 @@ from typing import Any
 
 from reconciler.api.conditions import Condition
 from reconciler.api.decided import is_decided
-from reconciler.api.reasons import AZURE, Reason
-from reconciler.web.axes import ABNORMAL_WHEN_TRUE, Conditions
+from reconciler.api.reasons import Reason, read_reason
+from reconciler.web.axes import ABNORMAL_WHEN_TRUE, Conditions, remedy_of
 from reconciler.web.verdict import (
     PLAN_WAITS,
     Answering,
@@ -82,13 +82,10 @@ def troubles(documents: Sequence[Document]) -> list[Complaint]:
 
 def remedy(word: str) -> str:
     """What to do about a reason; empty where there is nothing to do or the reason is not known."""
-    if word.startswith(AZURE):
-        from reconciler.arm.errors import explain_code
-
-        told = explain_code(word.removeprefix(AZURE))
-        return (told[1] or "") if told else ""
-    known = {str(each): each for each in Reason}
-    return known[word].remedy if word in known else ""
+    try:
+        return remedy_of(read_reason(word))
+    except ValueError:
+        return ""
 
 
 def condition(document: Document, type_: str) -> Mapping[str, Any]:

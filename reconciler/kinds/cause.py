@@ -91,7 +91,7 @@ class Causes:
             return Tale(Reason.REVISION_FAILED, message)
         if step.action is Action.WAIT:
             message = verdict.message or seen.message or step.message
-            return Tale(Reason.STARTING, message, whole=seen.proven)
+            return await self._of_start(spec, found, seen, message)
         if not seen.proven:
             return Tale(seen.unproven, seen.message)
         for mark in reached:
@@ -104,6 +104,16 @@ class Causes:
             message = "; ".join(filter(None, [seen.lacking, why]))
             return Tale(Reason.REPLICAS_MISSING if why or seen.late else Reason.STARTING, message)
         return Tale(Reason.SCALED_TO_ZERO if seen.asleep else None, "", whole=True)
+
+    async def _of_start(
+        self, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen, message: str
+    ) -> Tale:
+        """A start takes its time; that no GPU is free is told while it waits for one."""
+        placed = seen.proven or seen.mine or seen.wanted is None
+        if placed or not quota.counts(spec):
+            return Tale(Reason.STARTING, message, whole=seen.proven)
+        why = await self._remembered(f"{spec.revision} lacks", quota.full(self.arm, spec, found))
+        return Tale(Reason.STARTING, "; ".join(filter(None, [message, why])))
 
     async def of_failure(
         self, said: str, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen
@@ -156,8 +166,10 @@ class Causes:
 
     async def _words_of_newest(self, app: str) -> str:
         found = await self.arm.get_json(app, versions.APP)
-        newest = str((found or {}).get("properties", {}).get("latestRevisionName") or "")
-        if found is None or not newest:
+        properties = (found or {}).get("properties", {})
+        newest = str(properties.get("latestRevisionName") or "")
+        # A write that Azure refused makes no revision: the newest one is well and explains nothing.
+        if found is None or not newest or newest == properties.get("latestReadyRevisionName"):
             return ""
         group = ids.part(app, "resourceGroups")
         return await self._words(group, ids.name(app), newest, found)

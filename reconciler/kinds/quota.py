@@ -40,6 +40,12 @@ async def resolve_strategy(
     return "Recreate"
 
 
+def counts(spec: ContainerAppSpec) -> bool:
+    """Whether a quota of GPUs may hold the service up: it names a workload profile of its own."""
+    named = spec.body["properties"].get("workloadProfileName")
+    return named not in (None, "Consumption")
+
+
 async def full(arm: Arm, spec: ContainerAppSpec, found: Mapping[str, Any]) -> str:
     """That the GPU quota has no room, in words; empty where it has, or where no quota counts."""
     usage = await _gpus(arm, spec, found)

@@ -4,17 +4,19 @@ conditions. `service_view` makes sentences of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 from reconciler.api.conditions import Condition, ConditionType, Status
-from reconciler.api.reasons import Reason
+from reconciler.api.reasons import AZURE, Cause, Reason
 
 OUTPUT = "last output: "  # how `kinds.cause` begins the lines of a container
 EVENTS = "last events: "
 SEPARATOR = " | "
+_REASON = re.compile(r"\b([A-Z][A-Za-z]+): ")
 _DECIDED = (Reason.ROLLED_BACK, Reason.PROMOTED)
 ABNORMAL_WHEN_TRUE = (ConditionType.STALLED, ConditionType.DRIFTED)
 
@@ -100,18 +102,40 @@ def causes_of(conditions: Conditions) -> tuple[PlainCause, ...]:
     found: dict[tuple[str, str], PlainCause] = {}
     for condition in _unwell(conditions):
         reason = condition.reason
-        known = reason if isinstance(reason, Reason) else None
         message, lines = split_lines(condition.message)
+        told = _told_by(reason, message)
+        remedy = remedy_of(told)
         cause = PlainCause(
             str(reason),
-            message,
-            known.cause if known else "",
-            known.remedy if known else "",
+            message.removesuffix(remedy).rstrip(),
+            told.cause if isinstance(told, Reason) else "",
+            remedy,
             lines,
             condition.last_transition_time,
         )
         found.setdefault((cause.reason, cause.message), cause)
-    return tuple(found.values())
+    # An operation that failed without a code is the shadow of a cause that has a name.
+    named = [each for each in found.values() if each.reason != Reason.OPERATION_FAILED]
+    return tuple(named or found.values())
+
+
+def remedy_of(reason: Cause) -> str:
+    """What to do about a reason; empty where there is nothing to do or nobody knows it."""
+    if isinstance(reason, Reason):
+        return reason.remedy
+    from reconciler.arm.errors import explain_code  # azure.core is slow to import
+
+    told = explain_code(str(reason).removeprefix(AZURE))
+    return (told[1] or "") if told else ""
+
+
+def _told_by(reason: Cause, message: str) -> Cause:
+    """The reason that explains a condition: of what was rolled back, the one in its message."""
+    if reason != Reason.ROLLED_BACK:
+        return reason
+    known = {str(each): each for each in Reason}
+    words = (known.get(word) for word in _REASON.findall(message))
+    return next((each for each in words if each), reason)
 
 
 def split_lines(message: str) -> tuple[str, tuple[str, ...]]:

@@ -21,7 +21,7 @@ from reconciler.web.resource_graph import anchor
 from reconciler.web.service_view import DocumentView
 from reconciler.web.updates import Updates
 from reconciler.web.view import PageView, snippets_of, stages
-from reconciler.web.wording import age, brief, prose, span, spans, stamp, wait
+from reconciler.web.wording import age, brief, clock, prose, span, spans, stamp, wait
 
 PER_PAGE = 100  # services in a list
 ASSETS = {"page.css": "text/css", "page.js": "text/javascript"}
@@ -218,7 +218,7 @@ def _templates() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     found.filters.update(age=age, stamp=stamp, prose=prose, span=span, brief=brief, spans=spans)
-    found.filters.update(wait=wait)
+    found.filters.update(wait=wait, clock=clock)
     found.globals.update(anchor=anchor, address=_address)
     return found
 

@@ -74,7 +74,8 @@ def _stages(
         if members:
             yield _of_records(name, members, records, elapsed, app)
     if app.asked_revision and any(each.name == app.asked_revision for each in app.revisions):
-        yield _replica(app, now)
+        said = next((records[n.key].message for n in nodes if n.key.kind == Kind.APP), "")
+        yield _replica(app, now, said)
         yield from _adapters(app)
 
 
@@ -107,7 +108,8 @@ def _arrived(record: ObjectRecord, app: AppOutputs) -> bool:
     return record.phase in (Phase.READY, Phase.SKIPPED, Phase.RETAINED)
 
 
-def _replica(app: AppOutputs, now: datetime) -> RolloutStage:
+def _replica(app: AppOutputs, now: datetime, said: str) -> RolloutStage:
+    """`said` is what is told of the container app."""
     mine = [each for each in app.replicas if each.revision == app.asked_revision]
     predicted = next((each.startup.predicted_seconds for each in mine if each.startup), None)
     if app.asleep or any(each.ready for each in mine):
@@ -115,12 +117,16 @@ def _replica(app: AppOutputs, now: datetime) -> RolloutStage:
         return RolloutStage("Replica", StageState.DONE, "", took, predicted)
     seen = [each for each in app.arm.replicas if each.revision == app.asked_revision]
     began = min((each.created_time for each in seen if each.created_time), default=None)
+    if not seen:
+        asked = (each for each in app.arm.revisions if each.name == app.asked_revision)
+        began = next((each.created_time for each in asked), None)
     message = next((each.message for each in mine if each.message), "")
     crashed = any(each.restarts for each in mine)
     return RolloutStage(
         "Replica",
         StageState.FAILED if crashed else StageState.NOW,
-        message or ("it pulls, starts and reads the model" if seen else "Azure starts a replica"),
+        message
+        or ("it pulls, starts and reads the model" if seen else said or "Azure starts a replica"),
         _since(began, now),
         predicted,
     )

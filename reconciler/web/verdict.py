@@ -4,6 +4,7 @@ from its conditions and from what answers; `service_view` and `cli.verdict` call
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,11 @@ from reconciler.web.axes import Axis, Conditions, health_of, split_lines, sync_o
 
 SHORT = 4  # hexadecimal digits of a digest in a sentence
 FEW = 3  # adapters that are named one by one
+_ID = re.compile(
+    r"'?/subscriptions/[\w-]+/resourceGroups/([\w.()-]+)(?:/providers/[\w.]+((?:/[\w.-]+)+))?'?",
+    re.IGNORECASE,
+)
+_TELLING = {Reason.IMAGE_NOT_FOUND, Reason.REGISTRY_DENIED}
 AS_BEFORE = ", but not as its document says"
 PLAN_WAITS = "; a plan waits for you"
 
@@ -106,7 +112,7 @@ def _models(adapters: Sequence[tuple[str, str | None]]) -> str:
 def _beside(sync: Axis, health: Axis, *, why: bool) -> str:
     """What is to be added of the document."""
     if sync.reason == Reason.ROLLED_BACK:
-        return ", rolled back"
+        return f", rolled back{_because(sync) if why else ''}"
     return {
         "Held": "; the document asks for another version, which is held",
         "Syncing": "; a change is on its way" if health.word != "Starting" else "",
@@ -116,10 +122,17 @@ def _beside(sync: Axis, health: Axis, *, why: bool) -> str:
 
 def _because(axis: Axis) -> str:
     message, _ = split_lines(axis.message)
-    first = message.split("; ")[0].split(". ")[0].rstrip(".")
-    if not first and axis.reason in set(Reason):
-        first = Reason(axis.reason).cause
+    first = _ID.sub(_short, message.split("; ")[0].split(". ")[0].rstrip("."))
+    # Azure's first sentence often says only that something failed; a reason of ours says what.
+    if axis.reason in _TELLING or (not first and axis.reason in set(Reason)):
+        first = Reason(axis.reason).cause.split("; ")[0]
     return f": {first}" if first else ""
+
+
+def _short(found: re.Match[str]) -> str:
+    """An ARM id as people name the resource: its type and name, or its group."""
+    group, path = found.groups()
+    return "/".join(path.split("/")[-2:]) if path else f"resource group {group}"
 
 
 def _true(conditions: Conditions, kind: ConditionType) -> bool:

@@ -22,7 +22,7 @@ from reconciler.web.generations import notes_of
 from reconciler.web.service_view import DocumentView, document_view
 from reconciler.web.snippets import FORMATS, Access
 from reconciler.web.spending import ReplicaPrice, Spending, spending_of, total
-from reconciler.web.stages import RolloutStage, stages_of
+from reconciler.web.stages import RolloutStage, StageState, stages_of
 
 TIMELINE = 200  # events on a page
 CLIENTS = ("curl", "env", "python")
@@ -112,6 +112,13 @@ class PageView:
             verb = "does" if len(down) == 1 else "do"
             serving = len(services) - len(down)
             said = f"{serving} of {len(services)} services serve; {names}{more} {verb} not."
+        unapplied = [each for each in self.documents if each.sync.word in ("Out of sync", "Held")]
+        if unapplied and len(services) > 1:
+            names = ", ".join(each.name for each in unapplied[:3])
+            more = f" and {len(unapplied) - 3} more" if len(unapplied) > 3 else ""
+            many = len(unapplied) > 1
+            said += f" The {'documents' if many else 'document'} of {names}{more}"
+            said += f" {'are' if many else 'is'} not applied."
         if self.problems:
             said += " The last save is refused, and the version before it goes on."
         if self.waiting and not (len(services) == 1 and services[0].waits):
@@ -159,7 +166,9 @@ def stages(store: Store, view: PageView, document: DocumentView) -> tuple[Rollou
         return ()
     same = store.get("boot") == view.facts.boot
     elapsed = view.facts.elapsed if same else None
-    return stages_of(document.nodes, document.records, document.app, view.now, elapsed)
+    found = stages_of(document.nodes, document.records, document.app, view.now, elapsed)
+    # What is held or was rolled back is not under way.
+    return found if any(each.state is not StageState.DONE for each in found) else ()
 
 
 class Snippet(NamedTuple):

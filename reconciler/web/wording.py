@@ -45,6 +45,15 @@ def stamp(when: datetime | float | str | None) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at else ""
 
 
+def clock(when: datetime | float | str | None) -> str:
+    """The day and the time, for what happened while nobody looked."""
+    at = read_time(when)
+    if at is None:
+        return "-"
+    utc = at.astimezone(UTC)
+    return f"{utc.day} {utc:%b %H:%M} UTC"
+
+
 def brief(message: str) -> str:
     """A message without the lines of a log, which stand with the cause."""
     return split_lines(message)[0]

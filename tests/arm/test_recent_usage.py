@@ -37,7 +37,7 @@ class Follower:
     async def read(self):
         self.now += EVERY
         found = await self.usage.read(self.ref, DATA)
-        return {each.key: (each.requests, each.output_tokens, each.errors) for each in found}
+        return {each.caller: (each.requests, each.output_tokens, each.errors) for each in found}
 
 
 @pytest.fixture

@@ -5,16 +5,20 @@ from types import SimpleNamespace
 
 import pytest
 
+from reconciler.api.conditions import ConditionSet, ConditionType, Status
 from reconciler.api.kinds import Kind
 from reconciler.api.outputs import AppOutputs
-from reconciler.api.reasons import Reason
+from reconciler.api.reasons import AzureCode, Reason
 from reconciler.cli.verdict import verdict as verdict_of_status
-from reconciler.engine.external import ObjectKey
+from reconciler.engine.external import DocumentRef, ObjectKey
+from reconciler.engine.record import Phase
 from reconciler.page import SHARE, DaemonPage
+from reconciler.web.axes import causes_of
 from reconciler.web.effects import approval_effects, digest_of, rollback_effects
 from reconciler.web.stages import StageState
 from reconciler.web.status import status_of
 from reconciler.web.traffic import by_revision, by_version
+from reconciler.web.verdict import Answering, service_verdict
 from reconciler.web.view import snippets_of, stages
 from tests.web.worlds import BOOT, LINES, NOW, World, broken, many
 
@@ -41,7 +45,12 @@ def _view(state, name="phi"):
         ),
         ("waits", "Waits for approval", "Healthy", "; a plan waits for you."),
         ("manual", "Waits for approval", "Healthy", "; a plan waits for you."),
-        ("held", "Held", "Healthy", "on 1 of 1 replica, rolled back."),
+        (
+            "held",
+            "Held",
+            "Healthy",
+            "on 1 of 1 replica, rolled back: revision phi--r2 did not serve.",
+        ),
         ("unknown", "Synced", "Unknown", "phi may or may not serve: Azure does not answer."),
     ],
 )
@@ -58,7 +67,8 @@ def test_the_page_and_the_command_say_the_same(state):
     """A colleague who reads the page and one who types `moorage status` speak of one thing."""
     world, _, phi = _view(state)
     said = verdict_of_status(status_of(world.store, "local Azure", {}))
-    assert phi.verdict == f"{said.removesuffix(': `moorage approve`')}."
+    why = ": revision phi--r2 did not serve" if state == "held" else ""  # `status` says it below
+    assert phi.verdict == f"{said.removesuffix(': `moorage approve`')}{why}."
 
 
 def test_a_failure_has_its_cause_its_remedy_and_its_log_lines():
@@ -275,3 +285,68 @@ def test_traffic_is_told_by_revision_and_by_version():
         ("support", old[:8], "former version serves", (1, 10, 1, None, None)),
         ("support", trial[:8], "canary on 20 %", (1, 3, 0, None, None)),
     )
+
+
+LOCKED = (
+    "The scope '/subscriptions/c5f3-1/resourceGroups/rg-x/providers/Microsoft.App/containerApps/phi'"
+    " cannot perform write operation because following scope(s) are locked:"
+    " '/subscriptions/c5f3-1/resourceGroups/rg-x'. Please remove the lock. Remove the lock, or set"
+    " reconcilePolicy: Observe."
+)
+
+
+def _conditions(**given):
+    marks = ConditionSet(lambda: NOW)
+    marks.mark(ConditionType.READY, Status.TRUE, Reason.ALL_GOOD, generation=1)
+    for kind, (reason, message) in given.items():
+        marks.mark(ConditionType(kind), Status.FALSE, reason, message, generation=1)
+    return {each.type: each for each in marks}
+
+
+def test_a_code_of_azure_has_its_remedy_and_short_names():
+    """The remedy stands once, beside the message; the sentence at the top names a resource as
+    people do.
+    """
+    conditions = _conditions(Synced=(AzureCode("ScopeLocked"), LOCKED))
+    (cause,) = causes_of(conditions)
+    assert cause.remedy == "Remove the lock, or set reconcilePolicy: Observe."
+    assert cause.message.endswith("Please remove the lock.")
+    said = service_verdict("phi", conditions, Answering(), why=True)
+    assert "The scope containerApps/phi cannot" in said
+    assert "locked: resource group rg-x" in said
+
+
+def test_one_fault_is_one_cause():
+    """What Azure calls failed without a code is not told beside the cause that has a name; of what
+    was rolled back the cause in the message explains it.
+    """
+    shadow = (Reason.OPERATION_FAILED, "ErrorCode: ContainerAppOperationError")
+    rolled_back = (Reason.ROLLED_BACK, "moorage.yaml:3: ImageNotFound: no such tag; phi--r1 serves")
+    (cause,) = causes_of(_conditions(Synced=rolled_back, Provisioned=shadow))
+    assert (cause.reason, cause.remedy) == ("RolledBack", Reason.IMAGE_NOT_FOUND.remedy)
+    (alone,) = causes_of(_conditions(Provisioned=shadow))
+    assert alone.reason == "OperationFailed"
+    refused = _conditions(Synced=(Reason.IMAGE_NOT_FOUND, "Failed to provision. Field x"))
+    said = service_verdict("phi", refused, Answering(), why=True)
+    assert said.endswith("the document is not applied: the registry has no such image or tag")
+
+
+def test_a_start_without_a_replica_says_why_and_since_when():
+    """A replica that finds no place has no age; the revision has."""
+    said = "revision phi--r2 has no replica yet; the quota X is used up: 0 of 0, 0 left"
+    world = World()
+    ref = DocumentRef("InferenceService", "phi")
+    starting = (Status.FALSE, Reason.STARTING, said)
+    world.service("phi", "starts")
+    world._conditions(
+        ref,
+        {
+            ConditionType.READY: starting,
+            ConditionType.PROGRESSING: (Status.TRUE, Reason.STARTING, ""),
+        },
+    )
+    world._app("phi", ref, weights=(0, 100), replicas=0, phase=Phase.UNREADY, message=said)
+    view = world.look()
+    found = stages(world.store, view, view.find("InferenceService", "phi"))[-1]
+    assert (found.name, found.state, found.message) == ("Replica", StageState.NOW, said)
+    assert found.seconds == 86_400

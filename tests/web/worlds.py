@@ -285,7 +285,7 @@ class World:
         ref = DocumentRef("Environment", environment)
         routed = [{"name": name, "state": state, "held": 2} for name, state in services]
         used = {"since": "2026-11-28", "requests": 12, "inputTokens": 3456, "outputTokens": 789}
-        usage = [{"key": "team", **used}, {"key": "default", **used, "errors": 3}]
+        usage = [{"caller": "team", **used}, {"caller": "default", **used, "errors": 3}]
         outputs = {"generation": 1, "services": routed, "usage": usage}
         self._record(Kind.ROUTES, environment, ref, outputs=outputs)
         app = {"endpoint": f"https://gw-{environment}.swedencentral.example"}
