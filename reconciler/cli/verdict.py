@@ -150,6 +150,9 @@ def _bad(document: Document) -> Iterator[Mapping[str, Any]]:
     """The conditions that say what is wrong: the parts where there are any, else the summary."""
     conditions = [each for each in document["conditions"] if each["type"] != "Progressing"]
     bad = [each for each in conditions if is_good(each) == "False" and each["message"]]
+    # What keeps it from being made says more than that it is not there.
+    if any(each["reason"] != Reason.MISSING for each in bad):
+        bad = [each for each in bad if each["reason"] != Reason.MISSING]
     seen: set[str] = set()
     for each in sorted(bad, key=lambda one: one["type"] in SUMMARY):
         # Ready and Synced repeat what one of their parts says

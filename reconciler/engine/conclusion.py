@@ -42,9 +42,26 @@ class Conclusion:
         self._report(item, outcome, before)
         wake = self._deleted(item) if outcome.phase is Phase.DELETED else self._keep(item, outcome)
         outdated = facts.outdated(item.key) & self.ledger.desired.keys()
-        for document in {item.document, *self._doubt(outdated)}:
+        documents = {item.document, *self._doubt(outdated)}
+        if before is None or before.phase is not outcome.phase:
+            documents |= self._waiting_for(item.key)
+        for document in documents:
             self.refresh(document)
         return wake, outdated - wake
+
+    def _waiting_for(self, key: ObjectKey) -> set[DocumentRef]:
+        """The documents of what waits for `key`, also through others: whether they progress depends
+        on it.
+        """
+        found: dict[ObjectKey, DocumentRef] = {}
+        left = [key]
+        while left:
+            for other in self.ledger.dependents(left.pop()) - found.keys():
+                record = self.ledger.records.get(other)
+                if record is not None and record.phase is Phase.WAITING:
+                    found[other] = record.document
+                    left.append(other)
+        return set(found.values())
 
     def _doubt(self, keys: Iterable[ObjectKey]) -> set[DocumentRef]:
         """Objects that were looked at with other facts may have to change too: until they are

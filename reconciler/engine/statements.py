@@ -4,12 +4,12 @@ each condition that covers all of them. `summary` calls them and writes the cond
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.reasons import Cause, Reason
 from reconciler.engine.document_state import DocumentState
-from reconciler.engine.external import Mark, Origin
+from reconciler.engine.external import Mark, ObjectKey, Origin
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import FAILING
 
@@ -104,8 +104,12 @@ def synced(
     return Mark(ConditionType.SYNCED, Status.TRUE, Reason.IN_SYNC)
 
 
-def progressing(state: DocumentState, records: Iterable[ObjectRecord]) -> Mark:
-    """True while the loop changes something by itself; otherwise the message says why not."""
+def progressing(
+    state: DocumentState, records: Iterable[ObjectRecord], standing: Container[ObjectKey] = ()
+) -> Mark:
+    """True while the loop changes something by itself; otherwise the message says why not. What
+    waits for something that goes no further by itself is `standing`.
+    """
     if refusal := state.refusal:
         # A source on its way is progress; one that a person must put there first is not.
         waits = Status.of(refusal.waits and refusal.reason is not Reason.MISSING)
@@ -119,7 +123,9 @@ def progressing(state: DocumentState, records: Iterable[ObjectRecord]) -> Mark:
     stuck = [
         record
         for record in records
-        if record.phase in _STUCK or (record.phase is Phase.UNREADY and record.reason in _STILL)
+        if record.phase in _STUCK
+        or (record.phase is Phase.WAITING and record.key in standing)
+        or (record.phase is Phase.UNREADY and record.reason in _STILL)
     ]
     if not moving and not stuck:
         return Mark(ConditionType.PROGRESSING, Status.FALSE, Reason.IN_SYNC)

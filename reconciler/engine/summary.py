@@ -19,6 +19,7 @@ from reconciler.engine.external import DocumentRef, Mark, ObjectKey
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import Pacing
+from reconciler.engine.verdict import stands
 
 
 class Trouble(NamedTuple):
@@ -121,7 +122,9 @@ class Summary:
         marks = [
             statements.stalled(state, records),
             statements.synced(state, records, leaving),
-            statements.progressing(state, [*records, *leaving]),
+            statements.progressing(
+                state, [*records, *leaving], [key for key in keys if stands(ledger, key)]
+            ),
         ]
         if records or not (state.refusal or self._sets.get(state.ref)):
             marks.append(self._ready(records))

@@ -50,6 +50,11 @@ def verdict(ledger: Ledger) -> ExitClass | None:
     return None if None in found else _worst(found)
 
 
+def stands(ledger: Ledger, key: ObjectKey) -> bool:
+    """Whether a desired object goes no further by itself, be it because of what it waits for."""
+    return _of_desired(ledger, key) in (ExitClass.FAILED, ExitClass.WAITING_FOR_HUMAN)
+
+
 def _of_refusal(refusal: DocumentRefusal) -> ExitClass | None:
     """What is waited for comes by itself, but for a folder that somebody must put there."""
     if not refusal.waits:

@@ -156,9 +156,11 @@ def _unwell(conditions: Conditions) -> Iterator[Condition]:
         ConditionType.SYNCED,
         *(kind for kind in ConditionType if kind is not ConditionType.PROGRESSING),
     )
-    for kind in dict.fromkeys(order):
-        condition = conditions.get(kind)
-        if condition is None or _well(condition):
+    unwell = [c for kind in dict.fromkeys(order) if (c := conditions.get(kind)) and not _well(c)]
+    # What keeps it from being made says more than that it is not there.
+    told = any(condition.reason != Reason.MISSING for condition in unwell)
+    for condition in unwell:
+        if told and condition.reason == Reason.MISSING:
             continue
         waits = isinstance(condition.reason, Reason) and condition.reason.remedy == "wait"
         if not waits:

@@ -191,3 +191,13 @@ def test_what_a_person_decided_is_no_trouble(reason, message, sign):
     told = [line.plain for line in lines_of(status(found), "target: local Azure", None)]
     assert f"{sign} phi: {reason}: {message}" in told
     assert any(line.startswith("  what to do:") for line in told) == (sign == "!")
+
+
+def test_what_keeps_it_from_being_made_is_told_instead_of_its_absence():
+    """`Missing` alone is told; beside the cause it would only say to wait."""
+    gone = {"Provisioned": ("False", "Missing", "the container app does not exist")}
+    alone = service(conditions=conditions(Ready=("False", "Missing", ""), **gone))
+    assert [each.reason for each in troubles([alone])] == ["Missing"]
+    policy = ("False", "Azure:RequestDisallowedByPolicy", "disallowed by policy")
+    both = service(conditions=conditions(Ready=policy, Synced=policy, **gone))
+    assert [each.reason for each in troubles([both])] == [policy[1]]

@@ -18,6 +18,7 @@ from reconciler.engine.errors import (
     TransportFailed,
     WaitingForHuman,
 )
+from reconciler.engine.external import DocumentRef
 from reconciler.engine.record import Phase
 from reconciler.engine.result import Pacing, outcome_of
 from reconciler.engine.verdict import ExitClass
@@ -262,3 +263,22 @@ async def test_what_serves_and_waits_for_a_person_ends_a_command(harness, reason
         assert seconds <= asyncio.get_running_loop().time() - begun <= seconds + 5
         assert harness.condition(controller, "Progressing") == ("False", reason)
         assert harness.condition(controller, "Synced") == ("False", reason)
+
+
+@pytest.mark.looptime
+async def test_what_waits_for_something_that_a_person_must_mend_does_not_progress(harness):
+    """Through any number of references: nobody is told that it is on its way. It goes on when the
+    cause is gone.
+    """
+    other = DocumentRef("Home", "dev")
+    denied = WaitingForHuman(Reason.SIGN_IN_FAILED, "no role")
+    harness.kind.errors["create"] = [denied]
+    home = harness.thing("home", document=other, size=1)
+    middle = harness.thing("middle", ("home",), document=other, size=1)
+    app = harness.thing("app", ("middle",), size=1)
+    async with harness.running(home, middle, app) as controller:
+        assert await controller.settled() is ExitClass.WAITING_FOR_HUMAN
+        assert harness.condition(controller, "Progressing") == ("False", "WaitingForReference")
+        await asyncio.sleep(150)
+        assert await controller.settled() is ExitClass.DONE
+        assert harness.condition(controller, "Progressing") == ("False", "InSync")
