@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import journal, lifecycle
+from .arm import roles
 from .arm.limits import OFF, Bucket, Buckets
 from .control import quotas
 from .faults import commands
@@ -30,6 +31,7 @@ _PASSED_ON = (
     "images",
     "share_view",
     "speed",
+    "role",
 )
 
 
@@ -50,7 +52,11 @@ def main() -> int:
         "status": _status,
         "journal": _journal,
     }[arguments.command]
-    return command(options, arguments)
+    try:
+        return command(options, arguments)
+    except BrokenPipeError:  # whoever read, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,6 +140,22 @@ def _limits(command: argparse.ArgumentParser) -> None:
         type=_quota,
         help="set a GPU quota; NAME is that of its usage",
     )
+    command.add_argument(
+        "--role",
+        type=_role,
+        metavar="FILE",
+        help="a role definition as az takes it: the caller may do what it grants, and nothing else",
+    )
+
+
+def _role(text: str) -> Path:
+    """The file of a role definition, as an absolute path."""
+    file = Path(text).absolute()
+    try:
+        roles.read(file)
+    except roles.RoleError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return file
 
 
 def _ground(command: argparse.ArgumentParser) -> None:
@@ -198,6 +220,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         token_s=max(1, arguments.token_seconds),
         speed=max(0.01, arguments.speed),
         quotas=tuple(arguments.quota),
+        role=arguments.role,
         idle_s=max(0.1, arguments.idle_seconds),
         real=arguments.pace == "real",
         rates=arguments.rate_limits,

@@ -10,6 +10,7 @@ from .arm.limits import APP_INTERVAL_S, OFF, Buckets, Limits
 from .arm.operations import Operations
 from .arm.polling import Polling
 from .arm.registration import Registrations
+from .arm.roles import Roles
 from .certificates import Certificates
 from .changes import Changes
 from .control import quotas
@@ -91,7 +92,8 @@ def assemble(options: Options, tls: Certificates) -> Parts:
     operations = Operations(store, pace, Endings(store, faults, changes))
     hooks = Hooks(faults, store, operations, login.identity, changes, tree.root)
     registrations = Registrations(store, pace.speed)
-    front = Front(login, _limits(options), registrations, hooks, options.page_size)
+    roles = Roles(options.role)
+    front = Front(login, _limits(options), registrations, hooks, options.page_size, roles)
     activity = ActivityLog(store, login.identity, operations)
     front.watch(activity.note)
     records = Records(store, login, operations)
@@ -100,7 +102,8 @@ def assemble(options: Options, tls: Certificates) -> Parts:
     requests = DeploymentRequests(store, login, front)
     runs = Runs(store, records, front, requests, pause_s=max(0.02, options.operation_s / 4))
     basics = (store, records, operations, polling, writes, changes, login, registrations, activity)
-    above = (tree, shares, copies, apps, jobs, front, requests, runs, ImageCheck(options.images))
+    images = ImageCheck(options.images)
+    above = (tree, shares, copies, apps, jobs, front, requests, runs, images, roles)
     for provider in catalogue.build((*basics, *above)):
         front.add(provider.routes(), provider.shapes)
         operations.add(provider.finishers())

@@ -21,7 +21,7 @@ class Options:
     instead; `rates` replaces Azure's request limits. `idle_s` is how long a connection may be
     silent. `speed` is how many of Azure's seconds pass for replicas in one of ours; `quotas` sets
     GPU quotas by the usage's name. `share_view` is how replicas see a share: `plain`, or `smb` as
-    over SMB.
+    over SMB. `role` is the definition of the caller's role; an owner without one.
     """
 
     state_dir: Path
@@ -37,6 +37,7 @@ class Options:
     share_view: str = "plain"
     speed: float = 1.0
     quotas: tuple[tuple[str, int], ...] = ()
+    role: Path | None = None
 
     @property
     def pace(self) -> Pace:

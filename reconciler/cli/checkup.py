@@ -4,7 +4,6 @@ does not answer one, that is a result of its own and stops no other.
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.api import versions
 from reconciler.api.documents import Environment, InferenceService
 from reconciler.arm import ids
+from reconciler.cli.needed_actions import missing
 from reconciler.composition.compose import names_in
 from reconciler.engine.errors import ReconcileError
 from reconciler.kinds.quota import REGION_GPU_USAGE
@@ -25,24 +25,13 @@ if TYPE_CHECKING:
 PERMISSIONS = "2022-04-01"
 SUBSCRIPTIONS = "2022-12-01"
 PROVIDERS = ("Microsoft.App", "Microsoft.Storage", "Microsoft.OperationalInsights")
-# One action for each thing that a run does; infra/deploy/role-definition.json has all of them.
-ACTIONS = (
-    "Microsoft.Resources/subscriptions/resourceGroups/write",
-    "Microsoft.OperationalInsights/workspaces/write",
-    "Microsoft.Storage/storageAccounts/write",
-    "Microsoft.Storage/storageAccounts/listKeys/action",
-    "Microsoft.App/managedEnvironments/write",
-    "Microsoft.App/managedEnvironments/storages/write",
-    "Microsoft.App/containerApps/write",
-    "Microsoft.App/containerApps/listSecrets/action",
-    "Microsoft.App/containerApps/revisions/deactivate/action",
-)
 
 
 class Grade(StrEnum):
     """How a check ended."""
 
     OK = "ok"
+    LIMITED = "limited"  # a run succeeds, and something beside it does not
     UNKNOWN = "unknown"
     FAILED = "failed"
 
@@ -65,7 +54,8 @@ async def check_all(arm: Arm, documents: Sequence[Loaded]) -> AsyncIterator[Chec
     yield first
     if first.grade is Grade.FAILED:
         return
-    yield await _roles(arm)
+    async for result in _roles(arm, documents):
+        yield result
     for provider in PROVIDERS:
         yield await _provider(arm, provider)
     names = names_in(documents, arm.subscription_id, arm.settings.location)
@@ -103,7 +93,7 @@ async def _subscription(arm: Arm) -> CheckResult:
     return CheckResult("credential", Grade.OK, message)
 
 
-async def _roles(arm: Arm) -> CheckResult:
+async def _roles(arm: Arm, documents: Sequence[Loaded]) -> AsyncIterator[CheckResult]:
     """Whether the identity may do what a run does, by Azure's own list of its permissions."""
     scope = ids.subscription(arm.subscription_id)
     try:
@@ -111,26 +101,18 @@ async def _roles(arm: Arm) -> CheckResult:
             f"{scope}/providers/Microsoft.Authorization/permissions", PERMISSIONS
         )
     except ReconcileError as error:
-        return _unknown("role", error)
-    missing = [action for action in ACTIONS if not _allowed(action, found)]
-    if missing:
-        return CheckResult(
-            "role",
-            Grade.FAILED,
-            f"the identity may not: {', '.join(missing)}",
-            "assign infra/deploy/role-definition.json at the scope of the subscription",
-        )
-    return CheckResult("role", Grade.OK, "the identity may create what the documents name")
-
-
-def _allowed(action: str, permissions: Sequence[Mapping[str, Any]]) -> bool:
-    def matches(patterns: Sequence[str]) -> bool:
-        return any(fnmatch.fnmatch(action.lower(), each.lower()) for each in patterns)
-
-    return any(
-        matches(each.get("actions") or ()) and not matches(each.get("notActions") or ())
-        for each in permissions
-    )
+        yield _unknown("role", error)
+        return
+    required, lost = missing(found, documents)
+    grant = "assign infra/deploy/role-definition.json at the scope of the subscription"
+    if required:
+        message = f"the identity may not: {', '.join(required)}"
+        yield CheckResult("role", Grade.FAILED, message, grant)
+    else:
+        yield CheckResult("role", Grade.OK, "the identity may create what the documents name")
+    for why in dict.fromkeys(lost.values()):
+        actions = ", ".join(action for action, each in lost.items() if each == why)
+        yield CheckResult("role", Grade.LIMITED, f"without {actions} {why}", grant)
 
 
 async def _provider(arm: Arm, namespace: str) -> CheckResult:

@@ -65,7 +65,7 @@ def _show(subject: Subject, results: list[CheckResult]) -> None:
     from reconciler.cli.console import Console
     from reconciler.cli.layout import hang, width_of
 
-    styles = {Grade.OK: "green", Grade.UNKNOWN: "yellow", Grade.FAILED: "red"}
+    styles = dict.fromkeys(Grade, "yellow") | {Grade.OK: "green", Grade.FAILED: "red"}
     console = Console(highlight=False)
     width = width_of(console)
     subject.show()

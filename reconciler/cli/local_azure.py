@@ -159,6 +159,17 @@ def start(
             metavar="NAME=GPUS",
         ),
     ] = None,
+    role: Annotated[
+        Path | None,
+        typer.Option(
+            "--role",
+            help=(
+                "A role definition, as az role definition create takes it: the caller may do"
+                " what it grants, and nothing else."
+            ),
+            metavar="FILE",
+        ),
+    ] = None,
     output: Output = "text",
     state_dir: StateDir = None,
 ) -> None:
@@ -166,6 +177,7 @@ def start(
     already.
     """
     more = ["--faults", str(faults.absolute())] if faults else []
+    more += ["--role", str(role.absolute())] if role else []
     more += [word for limit in quota or () for word in ("--quota", limit)]
     _pass_on(
         "LocalAzure", "start", state_dir, output, "--pace", pace, "--share-view", share_view, *more

@@ -6,18 +6,27 @@ import json
 
 import pytest
 
-from reconciler.cli.checkup import _allowed
+from reconciler.cli.needed_actions import OPTIONAL, REQUIRED, allowed, missing
+from tests.e2e.ground import ROOT
 from tests.e2e.stage import Stage, environment, service
 
 pytestmark = pytest.mark.e2e
 ACTION = "Microsoft.App/containerApps/write"
+DEFINITION = json.loads((ROOT / "infra" / "deploy" / "role-definition.json").read_text())
+
+
+def grant(stage, actions):
+    """Give the caller a role with these actions and no others."""
+    (stage.root / "role.json").write_text(json.dumps({**DEFINITION, "Actions": actions}))
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
-    stage = Stage(
-        tmp_path_factory.mktemp("doctor"), "--quota", "SubscriptionConsumptionNCA100Gpus=0"
-    )
+    """An Azure whose caller has the documented role, and nothing more."""
+    root = tmp_path_factory.mktemp("doctor")
+    quota = ("--quota", "SubscriptionConsumptionNCA100Gpus=0")
+    stage = Stage(root, *quota, "--role", str(root / "role.json"))
+    grant(stage, DEFINITION["Actions"])
     stage.start_azure()
     stage.code("web")
     yield stage
@@ -37,6 +46,7 @@ def test_nothing_stands_in_the_way_of_a_first_run(stage):
     since = len(stage.journal())
     found = results(stage)
     assert {"credential", "role", "provider", "region", "names"} <= found.keys()
+    assert found["role"]["grade"] == "ok"
     assert {each["grade"] for each in found.values()} <= {"ok", "unknown"}
     assert stage.writes(since=since) == []
     assert "nothing was written" in stage.moorage("doctor").stdout
@@ -53,6 +63,40 @@ def test_a_name_that_another_has_is_told_before_the_first_write(stage):
     done = stage.moorage("doctor", "-f", "other.yaml", code=4)
     assert "sttaken01 cannot be created" in done.stdout
     assert "what to do: write another spec.storage.accountName" in done.stdout
+
+
+def test_a_missing_permission_is_told_before_the_first_write(stage):
+    """By its name, with exit code 4, where a run needs it; with what is lost, where it does not. The
+    run with the whole role, in the test above, was refused nothing.
+    """
+    assert [each for each in stage.journal() if each["status"] == 403] == []
+    stage.save(service("web"))
+    since = len(stage.journal())
+    try:
+        grant(stage, [each for each in DEFINITION["Actions"] if each != ACTION])
+        refused = stage.moorage("doctor", code=4).stdout
+        assert f"the identity may not: {ACTION}" in refused
+        lost = "Microsoft.App/containerApps/revisions/restart/action"
+        grant(stage, [each for each in DEFINITION["Actions"] if each != lost])
+        told = stage.moorage("doctor", COLUMNS="300").stdout
+        assert f"without {lost} `moorage restart` is refused" in told
+    finally:
+        grant(stage, DEFINITION["Actions"])
+    assert stage.writes(since=since) == []
+
+
+@pytest.mark.parametrize("action", DEFINITION["Actions"])
+def test_each_action_of_the_role_is_missed_by_its_name(action):
+    """And only that one: either a run needs it, or something beside the run does."""
+    rest = [each for each in DEFINITION["Actions"] if each != action]
+    required, lost = missing([{"actions": rest}], [])
+    assert [each.lower() for each in (*required, *lost)] == [action.lower()]
+
+
+def test_the_role_holds_what_is_looked_for():
+    """No action is asked for that the documented role does not grant."""
+    asked = {each.lower() for each in (*REQUIRED, *OPTIONAL)}
+    assert asked == {each.lower() for each in DEFINITION["Actions"]}
 
 
 def test_a_gpu_quota_of_zero_is_told(stage):
@@ -72,7 +116,7 @@ def test_a_gpu_quota_of_zero_is_told(stage):
 
 
 @pytest.mark.parametrize(
-    ("permissions", "allowed"),
+    ("permissions", "expected"),
     [
         ([{"actions": ["*"], "notActions": []}], True),
         ([{"actions": ["*/read"]}], False),
@@ -81,9 +125,9 @@ def test_a_gpu_quota_of_zero_is_told(stage):
         ([], False),
     ],
 )
-def test_an_action_is_allowed_as_azure_adds_roles_up(permissions, allowed):
+def test_an_action_is_allowed_as_azure_adds_roles_up(permissions, expected):
     """One role must allow it and not take it away; wildcards and case are Azure's."""
-    assert _allowed(ACTION, permissions) is allowed
+    assert allowed(ACTION, permissions) is expected
 
 
 def test_a_report_holds_everything_but_secrets(stage):

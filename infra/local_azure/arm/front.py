@@ -1,7 +1,8 @@
 """The ARM front: every request goes one way through it.
 
-Parse the path, find out who calls, take from the caller's limits, read api-version and type, find
-the handler, read the body by its shape, look for locks, call the handler, make the reply.
+Parse the path, find out who calls, take from the caller's limits, ask the caller's role, read
+api-version and type, find the handler, read the body by its shape, look for locks, call the
+handler, make the reply.
 """
 
 import json
@@ -22,6 +23,7 @@ from .errors import GATEWAY, ArmError
 from .limits import Limits
 from .registration import Registrations
 from .reply import Reply, page, refused
+from .roles import Roles
 
 OPEN = {"get metadata/endpoints"}
 _OWN_COUNT = "x-ms-ratelimit-remaining-subscription-resource-requests"
@@ -68,6 +70,7 @@ class Front:
         registrations: Registrations,
         interference: Interference,
         page_size: int,
+        roles: Roles,
     ) -> None:
         self.base = ""
         self._login = login
@@ -75,6 +78,7 @@ class Front:
         self._registrations = registrations
         self._interference = interference
         self._page_size = page_size
+        self._roles = roles
         self._routes: dict[str, Handler] = {}
         self._shapes: dict[str, Any] = {}
         self._gate: Callable[[Call], None] = lambda _: None
@@ -132,6 +136,8 @@ class Front:
         # Before anything is read, as ARM does: a refused request counts as well.
         self._limits.take(request.method, principal, self._login.identity.subscription)
         self._interference.arm(principal)
+        client = self._login.identity.client
+        self._roles.check(request.method, target, client, principal)
         version = parsing.version(request.query)
         routing.check_type(target, version)
         handler, only_head = routing.handler(self._routes, request.method, target)
@@ -139,6 +145,7 @@ class Front:
             self._registrations.check(target)
         call = self._call(request, target, version, principal)
         try:
+            self._roles.check_links(call, client)
             self._gate(call)
             counted = self._count_write(call)
             self._interference.about_to_write(target, lambda: self._look(call))

@@ -6,7 +6,15 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, get_type_hints
 
-from . import activity_log, lock, managed_identity, resource_group, subscriptions, workspace
+from . import (
+    activity_log,
+    lock,
+    managed_identity,
+    permission,
+    resource_group,
+    subscriptions,
+    workspace,
+)
 from .app import (
     container_app,
     environment_storage,
@@ -24,6 +32,7 @@ TYPES: tuple[type[Provider], ...] = (
     subscriptions.Subscriptions,
     resource_group.ResourceGroups,
     lock.Locks,
+    permission.Permissions,
     activity_log.ActivityEvents,
     managed_identity.ManagedIdentities,
     workspace.Workspaces,

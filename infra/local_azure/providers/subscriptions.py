@@ -29,7 +29,7 @@ _TYPES = {
         "locations/containerappOperationStatuses",
         "locations/availableManagedEnvironmentsWorkloadProfileTypes",
     ),
-    "Microsoft.Authorization": ("locks",),
+    "Microsoft.Authorization": ("locks", "permissions"),
     "Microsoft.Insights": ("eventtypes", "eventtypes/values"),
     "Microsoft.ManagedIdentity": ("userAssignedIdentities",),
     "Microsoft.OperationalInsights": (
