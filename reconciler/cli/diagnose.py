@@ -10,7 +10,7 @@ import platform
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from reconciler.arm.clients import Arm
+    from reconciler.cli.hidden import HiddenValues
     from reconciler.engine.store import Store
 
 EVENTS = 40
@@ -46,19 +47,22 @@ def diagnose(
     """Print one report to paste into a bug. Versions, documents, status, events and logs, without
     secrets, ids of subscriptions and the home folder's name.
     """
+    from reconciler.cli.hidden import HiddenValues
+
     store, title, folder = open_store(target, state_dir)
+    hidden = HiddenValues(os.environ)
     sections: list[tuple[str, Callable[[], str]]] = [
         ("Versions", _versions),
         ("Target and documents", lambda: str(Subject(title, set_in(store)))),
         ("Settings", _settings),
-        ("Documents", _documents),
+        ("Documents", lambda: _documents(hidden)),
         ("Status", lambda: _status(target, state_dir, service)),
         ("Events", lambda: _events(store, service)),
         ("Log of the daemon", lambda: _tail(folder / "daemon.log")),
         ("Logs of the replicas", lambda: _logs(store, service, target, state_dir)),
     ]
     for name, write in sections:
-        print(f"## {name}\n\n```\n{cleaned(_attempt(write))}\n```\n")
+        print(f"## {name}\n\n```\n{cleaned(hidden.clean(_attempt(write)))}\n```\n")
 
 
 def cleaned(text: str) -> str:
@@ -95,8 +99,8 @@ def _settings() -> str:
     return f"given in the environment: {', '.join(given) or 'none'}"
 
 
-def _documents() -> str:
-    """The documents as data, without comments and values of variables: people put secrets there."""
+def _documents(hidden: HiddenValues) -> str:
+    """The documents as data, without comments and what may be secret."""
     from reconciler.api.manifest_files import manifest_files, read_file
     from reconciler.api.problems import Problem
 
@@ -104,11 +108,11 @@ def _documents() -> str:
     parts = []
     for file in manifest_files(documents_of(None), problems):
         parts.append(f"# {file}")
-        parts.append(_without_values(read_file(file, problems) or b""))
+        parts.append(_without_values(read_file(file, problems) or b"", hidden))
     return "\n".join([*parts, *map(str, problems)])
 
 
-def _without_values(data: bytes) -> str:
+def _without_values(data: bytes, hidden: HiddenValues) -> str:
     from io import StringIO
 
     from ruamel.yaml import YAML
@@ -118,18 +122,10 @@ def _without_values(data: bytes) -> str:
     yaml.default_flow_style = False
     text = StringIO()
     try:
-        yaml.dump_all([_hidden(each) for each in yaml.load_all(data)], text)
+        yaml.dump_all([hidden.of_document(each) for each in yaml.load_all(data)], text)
     except (YAMLError, ValueError, RecursionError):
         return "(left out: it is no valid YAML; `moorage validate` says where)"
     return text.getvalue()
-
-
-def _hidden(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_hidden(each) for each in value]
-    if isinstance(value, dict):
-        return {key: "(hidden)" if key == "value" else _hidden(each) for key, each in value.items()}
-    return value
 
 
 def _status(target: Target, state_dir: StateDir, service: str) -> str:
