@@ -25,9 +25,10 @@ from serving.catalogue import EVALUATION_HEADER, KEY_NAME_HEADER
 from serving.gateway.backend import UnavailableError
 from serving.gateway.callers import Caller
 from serving.gateway.passage import Errand, Opened, Passage
-from serving.gateway.replies import RESPONSES
+from serving.gateway.replies import RESPONSES, refusal_of
 from serving.gateway.response_events import ENDED, OPENING, EventWriter, outline
 from serving.gateway.stored import ResponseFiles, StoredRequest
+from serving.gateway.usage import Used
 from serving.gateway.world import GatewayWorld
 
 DAY = 86_400.0  # seconds for which a response is kept, and may wait
@@ -61,6 +62,7 @@ class Background:
         self._later: dict[str, float] = {}
         self._storing: set[str] = set()  # being written: nobody works on them, and nobody is gone
         self._care: asyncio.Task[None] | None = None
+        self._closed = False
         self.making = 0  # responses whose tokens are coming in
 
     async def start(self) -> None:
@@ -68,6 +70,7 @@ class Background:
 
     async def close(self) -> None:
         """Leave what is not done to another gateway."""
+        self._closed = True
         tasks, self._tasks = self._tasks, {}
         if self._care is not None:
             self._care.cancel()
@@ -190,7 +193,7 @@ class Background:
 
     async def _work(self, stored: StoredRequest, done: Callable[[int], None]) -> None:
         """Make the response, whatever it takes; when this gateway ends, another goes on."""
-        used = 0
+        used, whole = 0, Used(requests=1)
         try:
             # The day includes the wait for a turn, because the caller counts from its request.
             async with asyncio.timeout(DAY), self._turn(stored):
@@ -202,15 +205,13 @@ class Background:
                         if not left:
                             raise
                         log.info("%s was cut and is made anew", stored.id)
-        except BackgroundFailure as failure:
-            await self._failed(stored, failure.code, str(failure))
-        except TimeoutError:
-            await self._failed(stored, "expired", "The response was not made within a day.")
-        except Exception as error:
-            log.exception("%s failed", stored.id)
-            await self._failed(stored, "server_error", f"It failed: {type(error).__name__}.")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the response says so
+            whole.errors = 1
+            await self._failed(stored, *_cause(error, stored.id))
         finally:
             done(used)
+            if not self._closed:  # another gateway goes on, and counts it
+                self._world.usage.add(stored.caller, stored.model, whole)
 
     async def _made(self, stored: StoredRequest) -> int:
         """One try. Returns the tokens used.
@@ -230,6 +231,7 @@ class Background:
             self._world.usage,
             self._world.patience,
         )
+        passage.meter.part = True
         try:
             opened = await self._opened(passage)
             self.making += 1
@@ -238,9 +240,6 @@ class Background:
             finally:
                 self.making -= 1
                 opened.answer.close()
-        except BaseException:
-            passage.meter.failed = True
-            raise
         finally:
             self._world.usage.end(passage.meter)
         return sum(passage.meter.tokens)
@@ -259,7 +258,7 @@ class Background:
                 await asyncio.sleep(BUSY)
                 continue
             if opened.answer.status >= 400:
-                raise BackgroundFailure(*_refusal(opened))
+                raise BackgroundFailure(*refusal_of(opened.answer.status, opened.first))
             return opened
 
     async def _copied(
@@ -391,9 +390,11 @@ class Background:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-def _refusal(opened: Opened) -> tuple[str, str]:
-    try:
-        error = json.loads(opened.first)["error"]
-        return str(error.get("code") or "upstream_error"), str(error["message"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return "upstream_error", f"The service answered with status {opened.answer.status}."
+def _cause(error: Exception, name: str) -> tuple[str, str]:
+    """Code and words for the response's `error`."""
+    if isinstance(error, BackgroundFailure):
+        return error.code, str(error)
+    if isinstance(error, TimeoutError):
+        return "expired", "The response was not made within a day."
+    log.error("%s failed", name, exc_info=error)
+    return "server_error", f"It failed: {type(error).__name__}."

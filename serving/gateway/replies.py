@@ -62,3 +62,12 @@ def _with(answer: Answer, **more: object) -> Answer:
     body = json.loads(answer.body)
     body["error"] |= more
     return Answer(answer.status, json.dumps(body).encode(), answer.headers)
+
+
+def refusal_of(status: int, body: bytes) -> tuple[str, str]:
+    """Code and message of a service's refusal."""
+    try:
+        error = json.loads(body)["error"]
+        return str(error.get("code") or "upstream_error"), str(error["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "upstream_error", f"The service answered with status {status}."

@@ -44,13 +44,16 @@ class Used:
 
 @dataclass(eq=False)
 class UsageMeter:
-    """One request: `told` is what was counted of it already, while it ran."""
+    """One request, or a try of one that is counted as a whole elsewhere (`part`). `told` is what
+    was counted of it already, while it ran.
+    """
 
     key: str
     model: str
     input_guess: int = 0
     events: int = 0
     failed: bool = False
+    part: bool = False
     _tail: bytes = b""
     _told: Used = field(default_factory=Used)
 
@@ -77,10 +80,10 @@ class UsageMeter:
             made = max(0, self.events - _EXTRA_EVENTS)
             given = 0
         new = Used(
-            requests=int(ended),
+            requests=int(ended and not self.part),
             input_tokens=max(0, given - self._told.input_tokens),
             output_tokens=max(0, made - self._told.output_tokens),
-            errors=int(ended and self.failed),
+            errors=int(ended and self.failed and not self.part),
         )
         self._told.add(new)
         return new

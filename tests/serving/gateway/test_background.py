@@ -135,6 +135,8 @@ async def test_a_response_is_cancelled_and_deleted(gateways):
     with pytest.raises(openai.NotFoundError):
         await asking.responses.retrieve(taken.id)
     assert not list((gateway.data / "responses").iterdir())
+    used = gateway.world.usage.totals["team", "phi"]
+    assert (used.requests, used.errors) == (1, 0), "that its caller cancels it is no error"
 
 
 async def test_nobody_else_sees_a_response(gateways):
@@ -196,6 +198,8 @@ async def test_a_gateway_that_ends_leaves_its_responses_to_the_next(gateways):
         assert (await _finished(asking, taken.id)).status == "completed"
     finally:
         await heir.close()
+    used = gateway.world.usage.totals["team", "phi"]
+    assert (used.requests, used.errors) == (1, 0), "one request, whoever makes it"
 
 
 async def test_an_answer_that_is_cut_is_made_anew(gateways):
@@ -211,6 +215,8 @@ async def test_an_answer_that_is_cut_is_made_anew(gateways):
     stream = await asking.responses.retrieve(taken.id, stream=True, starting_after=-1)
     numbers = [event.sequence_number async for event in stream]
     assert numbers == list(range(len(numbers)))
+    used = gateway.world.usage.totals["team", "phi"]
+    assert (used.requests, used.errors) == (1, 0)
 
 
 @pytest.mark.parametrize(
