@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from reconciler.api.reasons import Reason
+from reconciler.engine.blockers import waiting_for
 from reconciler.engine.errors import (
     MissingElsewhere,
     ReconcileError,
@@ -297,14 +298,8 @@ class Reconciler:
 
     def _wait(self, unready: tuple[ObjectKey, ...]) -> Outcome:
         """No time is set: a reference that becomes ready wakes what waits for it."""
-        ledger, parts = self.writer.ledger, []
-        for ref in unready:
-            record = ledger.records.get(ref)
-            if ref not in ledger.desired:
-                parts.append(f"{ref} (no document asks for it)")
-            else:
-                parts.append(f"{ref} ({(record and record.reason) or Reason.NOT_OBSERVED})")
-        return Outcome(Phase.WAITING, Reason.WAITING_FOR_REFERENCE, f"waits for {', '.join(parts)}")
+        message = waiting_for(self.writer.ledger, unready)
+        return Outcome(Phase.WAITING, Reason.WAITING_FOR_REFERENCE, message)
 
 
 def inputs(ledger: Ledger, desired: Desired) -> str:

@@ -7,12 +7,14 @@ what is hoped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from reconciler.api.conditions import ConditionSet, ConditionType, Status
 from reconciler.api.reasons import Cause, Reason
 from reconciler.engine import statements
+from reconciler.engine.blockers import waiting_for
 from reconciler.engine.document_state import DocumentState
 from reconciler.engine.events import Event, normal, warning
 from reconciler.engine.external import DocumentRef, Mark, ObjectKey
@@ -214,7 +216,7 @@ class Summary:
             and not self._unchanged(record)
         )
         if not changed:
-            return record
+            return self._waiting(record)
         return ObjectRecord(
             key,
             record.document,
@@ -227,6 +229,14 @@ class Summary:
             seen=record.seen,
             generation=record.generation,
         )
+
+    def _waiting(self, record: ObjectRecord) -> ObjectRecord:
+        """What it waits for may have changed since it was looked at."""
+        item = self._ledger.desired.get(record.key)
+        if item is None or record.reason is not Reason.WAITING_FOR_REFERENCE:
+            return record
+        unready = self._ledger.unready(item)
+        return replace(record, message=waiting_for(self._ledger, unready)) if unready else record
 
     def _unchanged(self, record: ObjectRecord) -> bool:
         """After a restart a record is believed until somebody looks, provided it is of what is

@@ -279,6 +279,8 @@ async def test_what_waits_for_something_that_a_person_must_mend_does_not_progres
     async with harness.running(home, middle, app) as controller:
         assert await controller.settled() is ExitClass.WAITING_FOR_HUMAN
         assert harness.condition(controller, "Progressing") == ("False", "WaitingForReference")
+        told = controller.conditions(app.document).get("Synced").message
+        assert told == "waits for Thing/home (SignInFailed)", "the cause, not the chain"
         await asyncio.sleep(150)
         assert await controller.settled() is ExitClass.DONE
         assert harness.condition(controller, "Progressing") == ("False", "InSync")

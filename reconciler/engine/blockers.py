@@ -1,0 +1,41 @@
+"""What keeps an object waiting: the first of what it builds on that do not wait themselves. Pure;
+`reconcile` and `summary` put it into words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reconciler.api.reasons import Reason
+from reconciler.engine.external import ObjectKey
+from reconciler.engine.ledger import Ledger
+from reconciler.engine.record import Phase
+
+
+def waiting_for(ledger: Ledger, unready: Iterable[ObjectKey]) -> str:
+    """In words, with the reason of each: whoever reads it must not follow a chain of objects."""
+    return f"waits for {', '.join(_told(ledger, key) for key in _roots(ledger, unready))}"
+
+
+def _roots(ledger: Ledger, unready: Iterable[ObjectKey]) -> list[ObjectKey]:
+    found: dict[ObjectKey, None] = {}
+    left, seen = list(unready), set[ObjectKey]()
+    while left:
+        key = left.pop(0)
+        if key in seen:
+            continue
+        seen.add(key)
+        record, desired = ledger.records.get(key), ledger.desired.get(key)
+        waits = record is not None and record.phase is Phase.WAITING
+        further = ledger.unready(desired) if waits and desired else ()
+        left.extend(further)
+        if not further:
+            found[key] = None
+    return list(found)
+
+
+def _told(ledger: Ledger, key: ObjectKey) -> str:
+    record = ledger.records.get(key)
+    if key not in ledger.desired:
+        return f"{key} (no document asks for it)"
+    return f"{key} ({(record and record.reason) or Reason.NOT_OBSERVED})"
