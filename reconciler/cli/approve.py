@@ -182,7 +182,7 @@ def _approve_plan(
     if not now.waiting:
         raise CommandError(f"Nothing in {path} waits for approval.")
     if not as_json:
-        show(now.lines, now.subject)
+        show(now.lines, now.subject, times=now.times)
         for line in now.waiting:
             if stops := _stops(as_value(line)["class"], line):
                 say(stops)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.plan_view import as_value, loaded_value
+from reconciler.cli.plan_view import as_value, loaded_value, times_value
 from reconciler.cli.subject import Subject
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.daemon import Daemon
     from reconciler.engine.external import DocumentRef, ObjectKey
     from reconciler.engine.plan import PlanLine
+    from reconciler.kinds.foreseen import ServedAfter
     from reconciler.kinds.prices import Price, Prices
     from reconciler.settings import Settings
     from reconciler.sources.git import GitCheckout
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 class Foreseen:
     """A plan, what each document that must be approved comes to, the key of the set's state, and
     what container apps will cost. `subject` is the set that was planned, `loaded` has the replicas
-    that follow each catalogue.
+    that follow each catalogue, `times` says when what boots a revision serves.
     """
 
     lines: tuple[PlanLine, ...]
@@ -36,6 +37,7 @@ class Foreseen:
     prices: Mapping[ObjectKey, Price]
     subject: Subject
     loaded: Mapping[ObjectKey, tuple[ReplicaRow, ...]]
+    times: Mapping[ObjectKey, ServedAfter]
 
     @property
     def costs(self) -> list[str]:
@@ -59,6 +61,7 @@ class Foreseen:
                 "version": self.versions.get(line.document),
                 "price": asdict(self.prices[line.key]) if line.key in self.prices else None,
                 "loaded": loaded_value(self.loaded[line.key]) if line.key in self.loaded else None,
+                "seconds": times_value(self.times.get(line.key)),
             }
             for line in self.lines
         ]
@@ -116,7 +119,7 @@ async def foresee(
     """The plan, on a copy of the daemon's state, so that planning changes nothing. With `keep`
     documents without an identity are given one, because the next plan is to be the same.
     """
-    from reconciler.kinds.foreseen import loaded_by, with_rates
+    from reconciler.kinds.foreseen import loaded_by, served_after, with_rates
     from reconciler.kinds.prices import BUILT_IN, hourly
     from reconciler.single_run import plan
     from reconciler.sources.policy import version_of
@@ -126,4 +129,6 @@ async def foresee(
         found = {line.document: version_of(daemon.store, line.document) for line in lines}
         versions = {ref: version for ref, version in found.items() if version}
         costs = hourly(daemon.composition.desired, prices or BUILT_IN)
-        return Foreseen(lines, versions, daemon.store.target, costs, subject, loaded_by(lines))
+        times = served_after(lines, daemon.composition.desired)
+        loaded = loaded_by(lines)
+        return Foreseen(lines, versions, daemon.store.target, costs, subject, loaded, times)

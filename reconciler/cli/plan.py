@@ -71,7 +71,7 @@ def plan(
     if as_json:
         print_value("Plan", foreseen.as_value(), foreseen.subject)
     else:
-        show(foreseen.lines, foreseen.subject, foreseen.loaded)
+        show(foreseen.lines, foreseen.subject, foreseen.loaded, foreseen.times)
         for cost in foreseen.costs:
             say(cost)
     if any(line.action == "refuse" for line in foreseen.lines):

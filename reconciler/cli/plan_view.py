@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from reconciler.cli.subject import Subject
     from reconciler.engine.external import Change, ObjectKey, Transfer
     from reconciler.engine.plan import PlanLine
+    from reconciler.kinds.foreseen import ServedAfter
 
 GLYPHS = {
     "create": "+",
@@ -82,6 +83,17 @@ def loaded_value(replicas: Sequence[ReplicaRow]) -> list[dict[str, Any]]:
     ]
 
 
+def times_value(after: ServedAfter | None) -> dict[str, int | str] | None:
+    """When a change serves, as JSON."""
+    if after is None:
+        return None
+    return {
+        "untilServed": after.until_served,
+        "withoutService": after.without_service,
+        "basis": after.basis,
+    }
+
+
 def _transfer_value(transfer: Transfer | None) -> dict[str, int | bool | None] | None:
     if transfer is None:
         return None
@@ -99,9 +111,10 @@ def show(
     lines: Sequence[PlanLine],
     subject: Subject,
     loaded: Mapping[ObjectKey, Sequence[ReplicaRow]] | None = None,
+    times: Mapping[ObjectKey, ServedAfter] | None = None,
 ) -> None:
-    """Print the plan for a person: a glyph, the object, its fields, what the replicas have `loaded`
-    of a catalogue that changes; and what it comes to.
+    """Print the plan for a person: a glyph, the object, when it serves, its fields, what the
+    replicas have `loaded` of a catalogue that changes; and what it comes to.
     """
     from rich.text import Text
 
@@ -112,7 +125,10 @@ def show(
     console = Console(highlight=False)
     width = width_of(console)
     for line in [line for line in lines if line.action != "no-op" or line.problem]:
-        head, note = f"{GLYPHS[line.action]} {line.key}", "; ".join(_notes(line))
+        after = (times or {}).get(line.key)
+        # How long nobody serves is told already, as the effect of the change.
+        told = [str(after)] if after and not after.without_service else []
+        head, note = f"{GLYPHS[line.action]} {line.key}", "; ".join([*_notes(line), *told])
         first, *others = hang(f"{head}   ", note, width)
         text = Text(first)
         text.stylize(STYLES.get(line.action, ""), 0, len(head))

@@ -116,7 +116,7 @@ def _ask(settings: Settings, files: Sequence[Path]) -> None:
     from reconciler.cli.plan_view import show
 
     foreseen = asyncio.run(foresee(settings, files))
-    show(foreseen.lines, foreseen.subject)
+    show(foreseen.lines, foreseen.subject, times=foreseen.times)
     if not pending(foreseen.lines):
         return
     ask(f"Change the {settings.target_title}?", f"This would change the {settings.target_title}.")

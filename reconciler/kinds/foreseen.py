@@ -1,21 +1,69 @@
-"""What a plan adds to its lines from what is known beside them: how long uploads take, and what
-each replica has loaded of a catalogue that changes. Pure; `cli.foresight` asks.
+"""What a plan adds to its lines from what is known beside them: how long uploads take, when a
+change serves, and what each replica has loaded of a catalogue. Pure; `cli.foresight` asks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
+from typing import Literal
 
 from reconciler.api.kinds import Kind
 from reconciler.api.outputs import AppOutputs, ReplicaRow
-from reconciler.engine.external import ObjectKey
+from reconciler.api.resources import ContainerAppSpec
+from reconciler.engine.external import Desired, Impact, ObjectKey, with_spec
 from reconciler.engine.plan import PlanLine
 from reconciler.engine.record import ObjectRecord
+from reconciler.kinds.impact import impact_of
 
 # Where nothing was uploaded yet: 80 Mbit/s, what an office line sends. It is called assumed.
 ASSUMED = 10 * 2**20
+
+
+@dataclass(frozen=True)
+class ServedAfter:
+    """Seconds from the write until a change serves, and those in which nobody serves: as starts of
+    the service took before, else predicted from its model's size, else at most, because the
+    revision is given up then.
+    """
+
+    until_served: int
+    without_service: int
+    basis: Literal["measured", "predicted", "limit"]
+
+    def __str__(self) -> str:
+        if self.basis == "limit":
+            return f"serves within {self.until_served} s"
+        known = "as its starts before" if self.basis == "measured" else "predicted"
+        return f"serves after about {self.until_served} s ({known})"
+
+
+def served_after(
+    lines: Iterable[PlanLine], desired: Iterable[Desired]
+) -> Mapping[ObjectKey, ServedAfter]:
+    """For each container app of which a line boots a revision."""
+    specs = {item.key: item.spec for item in with_spec(desired, ContainerAppSpec)}
+    found = {}
+    for line in lines:
+        impact, spec = impact_of(line), specs.get(line.key)
+        if spec is not None and impact in (Impact.NEW_REVISION, Impact.RESTART):
+            seconds, basis = _start(spec, line)
+            gap = seconds if impact is Impact.RESTART else 0
+            found[line.key] = ServedAfter(seconds, gap, basis)
+    return found
+
+
+def _start(
+    spec: ContainerAppSpec, line: PlanLine
+) -> tuple[int, Literal["measured", "predicted", "limit"]]:
+    replicas = line.outputs.replicas if isinstance(line.outputs, AppOutputs) else ()
+    took = [each.startup.seconds for each in replicas if each.startup and each.startup.seconds]
+    if took:
+        return round(median(took)), "measured"
+    if spec.startup_seconds:
+        return round(spec.startup_seconds), "predicted"
+    return round(spec.deadline_seconds), "limit"
 
 
 def with_rates(lines: Iterable[PlanLine], records: Iterable[ObjectRecord]) -> tuple[PlanLine, ...]:

@@ -1,17 +1,26 @@
 """A plan as people and as programs read it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconciler.api.kinds import Kind
-from reconciler.api.outputs import AppOutputs, ReplicaRow
-from reconciler.cli.plan_view import as_value, loaded_value, show
+from reconciler.api.outputs import AppOutputs, ReplicaRow, Startup
+from reconciler.api.resources import ContainerAppSpec, ShareRef
+from reconciler.cli.plan_view import as_value, loaded_value, show, times_value
 from reconciler.cli.subject import Subject
-from reconciler.engine.external import Change, DocumentRef, Impact, ObjectKey, Transfer
+from reconciler.engine.external import (
+    Change,
+    Desired,
+    DocumentRef,
+    Impact,
+    ObjectKey,
+    Transfer,
+)
 from reconciler.engine.plan import PlanLine
 from reconciler.engine.record import ObjectRecord
-from reconciler.kinds.foreseen import ASSUMED, loaded_by, with_rates
+from reconciler.kinds.foreseen import ASSUMED, loaded_by, served_after, with_rates
 from serving.catalogue import AdapterReport
 
 DOCUMENT = DocumentRef("InferenceService", "web")
@@ -75,6 +84,44 @@ def test_each_line_has_its_class_and_its_plane(planned, impact, plane, reason):
     """The gravest of what it does to what runs, and where it is written."""
     value = as_value(planned)
     assert (value["class"], value["plane"]) == (impact, plane), reason
+
+
+def app_spec(**fields):
+    share = ShareRef("dev", "rg", "st", "share")
+    given = {"deadline_seconds": 352, **fields}
+    spec = ContainerAppSpec(
+        "web", "rg", "dev", {}, service="web", template={}, suffix="r1", share=share, **given
+    )
+    return Desired(ObjectKey(Kind.APP, "web"), DOCUMENT, spec)
+
+
+@pytest.mark.parametrize(
+    ("planned", "spec", "expected"),
+    [
+        (line(Kind.APP, "create"), {"startup_seconds": 169}, (169, 0, "predicted")),
+        (line(Kind.APP, "create"), {}, (352, 0, "limit")),
+        (
+            line(
+                Kind.APP,
+                "update",
+                Change("a", 1, 2, "nobody serves", Impact.RESTART),
+                outputs=AppOutputs(
+                    replicas=(replace(REPLICA, startup=Startup(169, seconds=80.4)),)
+                ),
+            ),
+            {"startup_seconds": 169},
+            (80, 80, "measured"),
+        ),
+        (line(Kind.APP, "update", Change("tags.a", 1, 2)), {}, None),
+        (line(Kind.APP, "no-op"), {}, None),
+    ],
+    ids=["a model", "code", "nobody serves meanwhile", "no revision", "nothing"],
+)
+def test_what_boots_a_revision_says_when_it_serves(planned, spec, expected):
+    """As starts before took, else as predicted, else at most; and how long nobody serves."""
+    found = served_after([planned], [app_spec(**spec)]).get(planned.key)
+    value = times_value(found)
+    assert (tuple(value.values()) if value else None) == expected
 
 
 def test_a_person_reads_flags_files_and_classes(capsys):
