@@ -109,8 +109,12 @@ class Leadership:
         return all(stand.leader.may_write() for stand in self.stands)
 
     def stands_by(self) -> bool:
-        """Whether another daemon writes in an Environment, or no lease is known yet."""
-        return any(stand.why_not() for stand in self.stands)
+        """Whether another daemon writes in an Environment, or no lease is held yet. That one lease
+        cannot be had for another reason, such as a lock, concerns its Environment alone.
+        """
+        refusals = [stand.why_not() for stand in self.stands]
+        others = any(each and each.reason == Reason.NOT_LEADER for each in refusals)
+        return others or (bool(refusals) and all(refusals))
 
     async def stand(self) -> None:
         """Ask for every lease once, so that the first write need not wait. A lease that cannot be

@@ -130,7 +130,7 @@ class Causes:
             room = await self._remembered(f"{spec.revision} lacks", full)
         others = [each.name for each in seen.carrying if each.name != spec.revision]
         serving = f"{', '.join(others)} still serves" if others and seen.serves else ""
-        parts = [said or f"revision {spec.revision} is not healthy", room, words, *details]
+        parts = [room, said or f"revision {spec.revision} is not healthy", words, *details]
         parts.append(serving or "nothing serves meanwhile")
         return ". ".join(part.rstrip(".") for part in dict.fromkeys(parts) if part)
 

@@ -6,6 +6,7 @@ daemon that made it: the documents ask for `refused`, and `serves` runs instead.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,6 +14,11 @@ from typing import Any, Self
 from reconciler.api import tags
 from reconciler.api.decided import ASKED
 
+# What Azure says before it comes to what is wrong; a tag has no room for it.
+_OPENING = re.compile(
+    r"Failed to provision revision for container app '[^']*'\. Error details: "
+    r"(?:The following field\(s\) are either invalid or missing\. )?"
+)
 LONGEST = 256  # characters of a tag's value
 BY_PERSON = f"{ASKED} it"
 
@@ -45,5 +51,5 @@ class Hold:
     def text(self) -> str:
         """The tag's value."""
         suffixes = (name.rpartition("--")[2] for name in (self.refused, self.serves))
-        text = " ".join([*suffixes, " ".join(self.cause.split())])
+        text = " ".join([*suffixes, " ".join(_OPENING.sub("", self.cause).split())])
         return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

@@ -103,12 +103,12 @@ def causes_of(conditions: Conditions) -> tuple[PlainCause, ...]:
     for condition in _unwell(conditions):
         reason = condition.reason
         message, lines = split_lines(condition.message)
-        told = _told_by(reason, message)
-        remedy = remedy_of(told)
+        why = told_by(reason, message)
+        remedy = remedy_of(why)
         cause = PlainCause(
             str(reason),
             message.removesuffix(remedy).rstrip(),
-            told.cause if isinstance(told, Reason) else "",
+            why.cause if isinstance(why, Reason) else "",
             remedy,
             lines,
             condition.last_transition_time,
@@ -116,10 +116,18 @@ def causes_of(conditions: Conditions) -> tuple[PlainCause, ...]:
         found.setdefault((cause.reason, cause.message), cause)
     # An operation that failed without a code is the shadow of a cause that has a name.
     named = [each for each in found.values() if each.reason != Reason.OPERATION_FAILED]
-    return tuple(named or found.values())
+    told = named or list(found.values())
+    return tuple(each for each in told if not any(_repeats(each, other) for other in told))
 
 
-def remedy_of(reason: Cause) -> str:
+def _repeats(one: PlainCause, other: PlainCause) -> bool:
+    """Whether another cause says the same and more."""
+    mine = one.message.rstrip(".")
+    longer = len(other.message.rstrip(".")) > len(mine)
+    return one.reason == other.reason and longer and mine in other.message
+
+
+def remedy_of(reason: Cause | str) -> str:
     """What to do about a reason; empty where there is nothing to do or nobody knows it."""
     if isinstance(reason, Reason):
         return reason.remedy
@@ -129,7 +137,7 @@ def remedy_of(reason: Cause) -> str:
     return (told[1] or "") if told else ""
 
 
-def _told_by(reason: Cause, message: str) -> Cause:
+def told_by(reason: Cause | str, message: str) -> Cause | str:
     """The reason that explains a condition: of what was rolled back, the one in its message."""
     if reason != Reason.ROLLED_BACK:
         return reason
@@ -144,7 +152,8 @@ def split_lines(message: str) -> tuple[str, tuple[str, ...]]:
         head, found, rest = message.partition(begin)
         if found:
             lines, end, tail = rest.rpartition(". ")
-            text = f"{head}{begin.rstrip(': ')} is below" + (f". {tail}" if end else "")
+            verb = "are" if begin == EVENTS else "is"
+            text = f"{head}{begin.rstrip(': ')} {verb} below" + (f". {tail}" if end else "")
             return text, tuple((lines if end else rest).split(SEPARATOR))
     return message, ()
 

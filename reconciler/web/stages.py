@@ -97,7 +97,8 @@ def _of_records(
         name,
         StageState.FAILED if failed else StageState.WAITS if blocked else StageState.NOW,
         first.message or f"{first.key}: {first.phase}",
-        None if elapsed is None or not since else max(0.0, elapsed - since),
+        # What failed is tried again now and then: since when it fails stands with its cause.
+        max(0.0, elapsed - since) if elapsed and since and not (failed or blocked) else None,
     )
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.reasons import Reason
-from reconciler.web.axes import Axis, Conditions, health_of, split_lines, sync_of
+from reconciler.web.axes import Axis, Conditions, health_of, split_lines, sync_of, told_by
 
 SHORT = 4  # hexadecimal digits of a digest in a sentence
 FEW = 3  # adapters that are named one by one
@@ -18,6 +18,7 @@ _ID = re.compile(
     r"'?/subscriptions/[\w-]+/resourceGroups/([\w.()-]+)(?:/providers/[\w.]+((?:/[\w.-]+)+))?'?",
     re.IGNORECASE,
 )
+_PLACE = re.compile(r"\S{1,200}:\d{1,7}: ")  # the file and the line of a document
 _TELLING = {Reason.IMAGE_NOT_FOUND, Reason.REGISTRY_DENIED}
 AS_BEFORE = ", but not as its document says"
 PLAN_WAITS = "; a plan waits for you"
@@ -71,9 +72,9 @@ def service_verdict(
 
 def environment_verdict(name: str, conditions: Conditions, *, why: bool = False) -> str:
     """A sentence without its full stop."""
-    health = health_of(conditions)
+    sync, health = sync_of(conditions), health_of(conditions)
     if health.word in ("Healthy", "Asleep"):
-        return f"Environment {name} is in place"
+        return f"Environment {name} is in place{_beside(sync, health, why=why)}"
     return f"Environment {name} is not in place{_because(health) if why else ''}"
 
 
@@ -123,9 +124,11 @@ def _beside(sync: Axis, health: Axis, *, why: bool) -> str:
 def _because(axis: Axis) -> str:
     message, _ = split_lines(axis.message)
     first = _ID.sub(_short, message.split("; ")[0].split(". ")[0].rstrip("."))
+    told = told_by(axis.reason, message)
     # Azure's first sentence often says only that something failed; a reason of ours says what.
-    if axis.reason in _TELLING or (not first and axis.reason in set(Reason)):
-        first = Reason(axis.reason).cause.split("; ")[0]
+    if told in _TELLING or (not first and told in set(Reason)):
+        place = _PLACE.match(message)
+        first = (place[0] if place else "") + Reason(told).cause.split("; ")[0]
     return f": {first}" if first else ""
 
 

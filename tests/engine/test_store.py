@@ -7,10 +7,9 @@ import stat
 from datetime import UTC, datetime
 
 import pytest
-from pydantic import SecretStr, TypeAdapter
+from pydantic import SecretStr
 
 from reconciler.api.conditions import ConditionSet, ConditionType, Status
-from reconciler.api.outputs import Outputs
 from reconciler.api.reasons import Reason
 from reconciler.engine.events import normal, warning
 from reconciler.engine.external import DocumentRef, Mark, ObjectKey, Policy
@@ -212,22 +211,3 @@ def test_secrets_are_never_kept():
         "tokens": [SecretStr("s"), "t"],
     }
     assert public(outputs) == {"id": "/x", "account": {"keyFingerprint": "f"}, "tokens": ["t"]}
-
-
-def _text_fields(schema):
-    """The names of all fields that hold text, in a JSON schema and all that it refers to."""
-    for part in (schema, *schema.get("$defs", {}).values()):
-        for name, one in part.get("properties", {}).items():
-            if "string" in {one.get("type"), *(each.get("type") for each in one.get("anyOf", ()))}:
-                yield name
-
-
-def test_no_kind_gives_a_field_a_name_that_the_store_hides():
-    """What a look tells comes back from the store as it went in."""
-    kinds, found = [Outputs], set()
-    while kinds:
-        one = kinds.pop()
-        kinds += one.__subclasses__()
-        found |= set(_text_fields(TypeAdapter(one).json_schema(mode="serialization")))
-    assert {"endpoint", "replica"} & found
-    assert public(dict.fromkeys(found, "x")).keys() == found

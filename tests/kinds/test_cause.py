@@ -57,3 +57,16 @@ async def test_a_rollback_that_cannot_start_says_why():
         "`moorage rollback` asked for it; revision web--r1 is to serve again until"
     )
     assert "Azure's last events: no such storage" in found.message
+
+
+def test_a_hold_keeps_what_names_the_fault():
+    """A tag has 256 characters: Azure's opening words must not crowd out the image."""
+    said = (
+        "moorage.yaml:48: ImageNotFound: Failed to provision revision for container app 'web'. Error"
+        " details: The following field(s) are either invalid or missing. Field"
+        " 'template.containers.app.image' is invalid with details: 'Invalid value:"
+        ' "acme.azurecr.io/reports:9": GET https:: MANIFEST_UNKNOWN: manifest unknown'
+    )
+    kept = Hold("web--r2", "web--r1", said).text
+    assert '"acme.azurecr.io/reports:9"' in kept
+    assert kept.startswith("r2 r1 moorage.yaml:48: ImageNotFound: Field")

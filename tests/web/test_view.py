@@ -1,6 +1,7 @@
 """What the page says of a document, built from the store alone."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,15 +11,17 @@ from reconciler.api.kinds import Kind
 from reconciler.api.outputs import AppOutputs
 from reconciler.api.reasons import AzureCode, Reason
 from reconciler.cli.verdict import verdict as verdict_of_status
+from reconciler.engine.errors import NotReadyYet
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import Phase
+from reconciler.leadership import Leadership
 from reconciler.page import SHARE, DaemonPage
 from reconciler.web.axes import causes_of
 from reconciler.web.effects import approval_effects, digest_of, rollback_effects
 from reconciler.web.stages import StageState
 from reconciler.web.status import status_of
 from reconciler.web.traffic import by_revision, by_version
-from reconciler.web.verdict import Answering, service_verdict
+from reconciler.web.verdict import Answering, environment_verdict, service_verdict
 from reconciler.web.view import snippets_of, stages
 from tests.web.worlds import BOOT, LINES, NOW, World, broken, many
 
@@ -324,6 +327,15 @@ def test_one_fault_is_one_cause():
     rolled_back = (Reason.ROLLED_BACK, "moorage.yaml:3: ImageNotFound: no such tag; phi--r1 serves")
     (cause,) = causes_of(_conditions(Synced=rolled_back, Provisioned=shadow))
     assert (cause.reason, cause.remedy) == ("RolledBack", Reason.IMAGE_NOT_FOUND.remedy)
+    said = service_verdict("phi", _conditions(Synced=rolled_back), Answering(), why=True)
+    assert said.endswith(", rolled back: moorage.yaml:3: the registry has no such image or tag")
+    short, more = "revision phi--r1: Deadline. 0/1 ready.", "the quota X is used up. "
+    twice = _conditions(
+        Synced=(Reason.REVISION_FAILED, f"{more}{short} nothing serves meanwhile"),
+        RevisionHealthy=(Reason.REVISION_FAILED, short),
+    )
+    (cause,) = causes_of(twice)
+    assert cause.message.startswith(more)
     (alone,) = causes_of(_conditions(Provisioned=shadow))
     assert alone.reason == "OperationFailed"
     refused = _conditions(Synced=(Reason.IMAGE_NOT_FOUND, "Failed to provision. Field x"))
@@ -350,3 +362,31 @@ def test_a_start_without_a_replica_says_why_and_since_when():
     found = stages(world.store, view, view.find("InferenceService", "phi"))[-1]
     assert (found.name, found.state, found.message) == ("Replica", StageState.NOW, said)
     assert found.seconds == 86_400
+
+
+def test_an_environment_that_is_in_place_and_not_in_sync_says_both():
+    """A lock on the group is told where people look first."""
+    said = environment_verdict(
+        "dev", _conditions(Synced=(AzureCode("ScopeLocked"), LOCKED)), why=True
+    )
+    assert said.startswith("Environment dev is in place; the document is not applied: The scope")
+
+
+@pytest.mark.parametrize(
+    ("refusals", "stands_by"),
+    [
+        ([None, None], False),
+        ([None, AzureCode("ScopeLocked")], False),
+        ([None, Reason.NOT_LEADER], True),
+        ([Reason.NOT_OBSERVED], True),
+        ([AzureCode("ScopeLocked")], True),
+        ([], False),
+    ],
+)
+def test_only_another_daemon_makes_this_one_stand_by(refusals, stands_by):
+    """A lease that one Environment cannot have concerns that Environment alone."""
+    found = Leadership(SimpleNamespace(), Path("x"), print)
+    for number, reason in enumerate(refusals):
+        refusal = NotReadyYet(reason, "", after=1.0) if reason else None
+        found._stands[str(number)] = SimpleNamespace(why_not=lambda refusal=refusal: refusal)
+    assert found.stands_by() is stands_by
