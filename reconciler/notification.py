@@ -8,6 +8,7 @@ from reconciler.edges.notify import Receiver
 from reconciler.settings import NotifySettings, SettingsError
 from reconciler.web.hosts import is_loopback
 from reconciler.web.notices import Occasion
+from reconciler.web.signatures import signing_key
 
 FORMS = ("cloudevents", "webhook")
 
@@ -31,7 +32,10 @@ def receiver_of(values: NotifySettings) -> Receiver | None:
         raise SettingsError(
             f"MOORAGE_NOTIFY_FORMAT must be {' or '.join(FORMS)}, not {values.form!r}."
         )
-    return Receiver(values.url, values.form, values.token, _occasions(values.occasions))
+    key = signing_key(values.secret)
+    if values.secret and key is None:
+        raise SettingsError("MOORAGE_NOTIFY_SECRET must be whsec_ and a key in base64.")
+    return Receiver(values.url, values.form, values.token, _occasions(values.occasions), key)
 
 
 def _occasions(text: str) -> frozenset[Occasion]:

@@ -217,6 +217,7 @@ class NotifySettings(NamedTuple):
     form: str
     token: str
     occasions: str
+    secret: str = ""
 
 
 def notify_settings(environ: Mapping[str, str] = os.environ) -> NotifySettings:
@@ -225,6 +226,7 @@ def notify_settings(environ: Mapping[str, str] = os.environ) -> NotifySettings:
         environ.get("MOORAGE_NOTIFY_FORMAT") or "cloudevents",
         environ.get("MOORAGE_NOTIFY_TOKEN", ""),
         environ.get("MOORAGE_NOTIFY_ON", ""),
+        environ.get("MOORAGE_NOTIFY_SECRET", ""),
     )
 
 

@@ -5,8 +5,10 @@ over. What could not be sent is sent later; the receiver sees the same id again.
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,8 +30,10 @@ from reconciler.web.notices import (
     sentence,
     told,
 )
+from reconciler.web.signatures import ID, SIGNATURE, TIMESTAMP, MessageSignature
 
 EVERY = 2.0  # seconds between looks at the store
+SETTLED = 60.0  # seconds for which something must be over before that is told
 PATIENCE = aiohttp.ClientTimeout(total=15)
 
 
@@ -41,6 +45,7 @@ class Receiver:
     form: str
     token: str
     occasions: frozenset[Occasion]
+    key: bytes | None = field(default=None, repr=False)
 
     @property
     def host(self) -> str:
@@ -56,10 +61,12 @@ class Receiver:
         else:
             body = {"text": sentence(notice, target), "id": notice.id, **plain(notice)}
             headers["Content-Type"] = "application/json"
+        data = json.dumps(body).encode()
+        headers |= self._signed(notice, now, data)
         try:
             async with (
                 aiohttp.ClientSession(timeout=PATIENCE) as session,
-                session.post(self.url, json=body, headers=headers, allow_redirects=False) as answer,
+                session.post(self.url, data=data, headers=headers, allow_redirects=False) as answer,
             ):
                 if answer.status >= 300:
                     raise NoticeNotSentError(f"{self.host} answered {answer.status}")
@@ -67,6 +74,15 @@ class Receiver:
             raise NoticeNotSentError(
                 f"{self.host} does not answer ({type(error).__name__})"
             ) from None
+
+    def _signed(self, notice: Notice, now: datetime, data: bytes) -> dict[str, str]:
+        """The headers with which a receiver knows the sender, where there is a key."""
+        if self.key is None:
+            return {}
+        moment = str(int(now.timestamp()))
+        signature = MessageSignature(self.key, notice.id, moment)
+        signature.add(data)
+        return {ID: notice.id, TIMESTAMP: moment, SIGNATURE: signature.text}
 
 
 class NoticeNotSentError(RetryableError):
@@ -89,10 +105,12 @@ class Notices(Edge):
         target: str,
         silent: Callable[[], bool],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._receiver, self._silent, self._now = store, receiver, silent, now
         self._source, self._target = source, target
-        self._looked = -1
+        self._clock = clock
+        self._gone: dict[str, float] = {}  # since when what was told of is not there any more
 
     async def wait(self) -> None:
         while True:
@@ -107,7 +125,9 @@ class Notices(Edge):
             for place, notice in notices_of(self._store, now).items()
             if notice.occasion in self._receiver.occasions
         }
-        for notice in _due(before, wanted):
+        if self._returned(before, wanted):
+            remember_told(self._store, before)
+        for notice in _due(before, wanted, self._settled(before, wanted)):
             await self._receiver.send(notice, self._source, self._target, now)
             if notice.over:
                 before.pop(notice.place)
@@ -115,14 +135,30 @@ class Notices(Edge):
                 before[notice.place] = notice
             remember_told(self._store, before)
 
+    def _returned(self, before: dict[str, Notice], wanted: Mapping[str, Notice]) -> bool:
+        """Take what was over for a moment as one with what it was: something that comes and goes
+        every few seconds is told once. True if there was any.
+        """
+        again = [place for place in self._gone if place in wanted and place in before]
+        before |= {place: wanted[place] for place in again}
+        return bool(again)
+
+    def _settled(self, before: Mapping[str, Notice], wanted: Mapping[str, Notice]) -> set[str]:
+        """What has been over for long enough."""
+        now = self._clock()
+        self._gone = {place: self._gone.get(place, now) for place in before if place not in wanted}
+        return {place for place, since in self._gone.items() if now - since >= SETTLED}
+
     def concerns(self) -> Collection[DocumentRef]:
         """No document is worse off for it; the log and the event say so."""
         return ()
 
 
-def _due(before: Mapping[str, Notice], wanted: Mapping[str, Notice]) -> list[Notice]:
+def _due(
+    before: Mapping[str, Notice], wanted: Mapping[str, Notice], settled: Collection[str]
+) -> list[Notice]:
     """What has begun since, or begun anew, and what is over."""
-    over = [replace(known, over=True) for place, known in before.items() if place not in wanted]
+    over = [replace(known, over=True) for place, known in before.items() if place in settled]
     begun = [
         notice
         for place, notice in wanted.items()

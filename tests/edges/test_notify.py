@@ -1,12 +1,16 @@
 """Notices reach a receiver over real HTTP: once when something begins, once when it is over."""
 
+import base64
+import hashlib
+import hmac
+import json
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 from aiohttp import web
 
-from reconciler.edges.notify import NoticeNotSentError, Notices
+from reconciler.edges.notify import SETTLED, NoticeNotSentError, Notices
 from reconciler.notification import receiver_of
 from reconciler.settings import NotifySettings, SettingsError
 from reconciler.web.notices import IDLE, Occasion
@@ -17,11 +21,12 @@ class Inbox:
     """A receiver that keeps what it is sent, and refuses while `status` is an error."""
 
     def __init__(self):
-        self.taken, self.status = [], 204
+        self.taken, self.raw, self.status = [], [], 204
 
     async def take(self, request):
         if self.status < 300:
             self.taken.append((dict(request.headers), await request.json()))
+            self.raw.append(await request.read())
         return web.Response(status=self.status, headers={"Location": "http://127.0.0.1:9/"})
 
     @property
@@ -43,9 +48,11 @@ async def inbox():
         await runner.cleanup()
 
 
-def edge(world, box, form="webhook", on="", token="", now=NOW):
-    receiver = receiver_of(NotifySettings(box.url, form, token, on))
-    return Notices(world.store, receiver, "/moorage/x", "local Azure", lambda: False, lambda: now)
+def edge(world, box, form="webhook", on="", token="", now=NOW, secret="", clock=lambda: 0.0):
+    receiver = receiver_of(NotifySettings(box.url, form, token, on, secret))
+    return Notices(
+        world.store, receiver, "/moorage/x", "local Azure", lambda: False, lambda: now, clock
+    )
 
 
 async def test_each_occasion_is_told_once_and_again_when_it_is_over():
@@ -69,8 +76,47 @@ async def test_each_occasion_is_told_once_and_again_when_it_is_over():
         await edge(world, box).act()
         assert box.said == []
         world.service("waits", "serves")
-        await edge(world, box).act()
+        now = [0.0]
+        again = edge(world, box, clock=lambda: now[0])
+        await again.act()
+        assert box.said == []
+        now[0] += SETTLED
+        await again.act()
         assert box.said == [("AwaitingApproval", "waits", "over")]
+
+
+async def test_what_comes_and_goes_is_told_once():
+    """A service that fails every few seconds sends one notice, and one when it has been well for a
+    minute.
+    """
+    world, now = World(), [0.0]
+    async with inbox() as box:
+        telling = edge(world, box, clock=lambda: now[0])
+        for _ in range(20):
+            for state in ("fails", "serves"):
+                world.service("flaps", state)
+                await telling.act()
+                now[0] += 5.0
+        assert box.said == [("NotReady", "flaps", "begun")]
+        now[0] += SETTLED
+        await telling.act()
+        assert box.said == [("NotReady", "flaps", "begun"), ("NotReady", "flaps", "over")]
+
+
+async def test_a_notice_is_signed_where_there_is_a_key():
+    """As Standard Webhooks says: id, time and body together, so that no copy passes for another."""
+    world = World()
+    world.service("fails", "fails")
+    key = bytes(range(32))
+    async with inbox() as box:
+        await edge(world, box, secret="whsec_" + base64.b64encode(key).decode()).act()
+        (headers, _), (raw,) = box.taken[0], box.raw
+    headers = {name.lower(): value for name, value in headers.items()}
+    said = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + raw
+    right = base64.b64encode(hmac.new(key, said, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{right}"
+    assert int(headers["webhook-timestamp"]) == int(NOW.timestamp())
+    assert headers["webhook-id"] == json.loads(raw)["id"]
 
 
 async def test_a_refusal_is_tried_again_with_the_same_id():
@@ -127,6 +173,7 @@ async def test_a_replica_that_is_billed_and_does_not_serve_is_told_after_a_while
         (("https://[hunter22", "webhook", "", ""), "is no URL"),
         (("https://example.com", "smoke", "", ""), "must be cloudevents or webhook"),
         (("https://example.com", "webhook", "", "Stalled, Bored"), "'Bored'"),
+        (("https://example.com", "webhook", "", "", "hunter22"), "must be whsec_"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_without_the_address(values, says):
