@@ -5,7 +5,6 @@ go in, one `Intended` comes out. `daemon` hands it to the loop; `edges` call `lo
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from reconciler.arm.concurrency import beside
 from reconciler.arm.ownership import Ownership
 from reconciler.composition import Composition, compose, names_in
 from reconciler.composition.environment import share_of
+from reconciler.composition.expansions import Expansions
 from reconciler.composition.world import World
 from reconciler.engine.document_state import DocumentRefusal, DocumentState
 from reconciler.engine.errors import ReconcileError
@@ -96,6 +96,7 @@ class Intake:
         self._loading = asyncio.Lock()
         self._refused: Mapping[SourceRef, Mapping[str, str]] = {}
         self.composition = Composition(())
+        self._expansions = Expansions()
         self.snapshot: Snapshot | None = None
 
     async def load(self) -> Composition:
@@ -257,7 +258,7 @@ class Intake:
             secrets=snapshot.secrets,
             returns=returns_of(documents, self._store),
         )
-        return compose(documents, world)
+        return compose(documents, world, self._expansions)
 
     def _ranks(self, snapshot: Snapshot) -> dict[Path, int]:
         """Of each adapter; of one that cannot be served the rank of the version before it, so that
@@ -274,7 +275,7 @@ class Intake:
         return ranks
 
     def _generation(self, loaded: Loaded) -> int:
-        return self._store.generation(_ref(loaded.document), _spec_digest(loaded.document))
+        return self._store.generation(_ref(loaded.document), loaded.digests[1])
 
     def _states(self, documents: Sequence[Loaded]) -> list[DocumentState]:
         """What the loop must know of each document, implicit Environments included."""
@@ -297,9 +298,12 @@ class Intake:
         """Environments that are refused and not in the documents: what is in them stays
         as it is.
         """
-        rows = {row.ref: row for row in self._store.documents()}
-        for ref, refusal in self.composition.refusals.items():
-            if ref not in listed and ref in rows:
+        refusals = {
+            ref: refusal for ref, refusal in self.composition.refusals.items() if ref not in listed
+        }
+        rows = {row.ref: row for row in self._store.documents()} if refusals else {}
+        for ref, refusal in refusals.items():
+            if ref in rows:
                 yield DocumentState(
                     ref, rows[ref].generation, ref.name, prune=False, refusal=refusal
                 )
@@ -368,8 +372,3 @@ def _scope(document: AnyDocument) -> str:
 
 def _place(loaded: Loaded) -> tuple[DocumentRef, str]:
     return _ref(loaded.document), _scope(loaded.document)
-
-
-def _spec_digest(document: AnyDocument) -> str:
-    body = document.model_dump(mode="json", by_alias=True)["spec"]
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

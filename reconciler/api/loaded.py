@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from reconciler.api.documents import AnyDocument
@@ -36,6 +39,14 @@ class Loaded:
         swaps them.
         """
         return self.file.absolute().parent
+
+    @cached_property
+    def digests(self) -> tuple[str, str]:
+        """Of the document and of its spec. Made once, because a save reads a thousand documents
+        again of which one has changed.
+        """
+        body = self.document.model_dump(mode="json", by_alias=True)
+        return _sha256([str(self.base_dir), body]), _sha256(body["spec"])
 
     def position(self, path: Steps, *, key: bool = False) -> tuple[int, int]:
         """Line and column of the value at `path` (camel case, as written), or of its key; else of
@@ -114,3 +125,7 @@ def written_sources(node: Node) -> Iterator[tuple[Steps, str]]:
         found = node.at(path)
         if found and isinstance(found.scalar, str):
             yield path, found.scalar
+
+
+def _sha256(body: object) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

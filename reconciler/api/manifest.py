@@ -8,7 +8,6 @@ calls it in a thread.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -229,9 +228,5 @@ def _folder_hint(text: str, base: Path) -> str:
 
 
 def _digest(documents: Sequence[Loaded]) -> str:
-    body = [
-        [str(loaded.base_dir), loaded.document.model_dump(mode="json", by_alias=True)]
-        for loaded in documents
-    ]
-    body.sort(key=lambda item: (item[1]["kind"], item[1]["metadata"]["name"]))  # type: ignore[index]
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    digests = sorted(loaded.digests[0] for loaded in documents)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()

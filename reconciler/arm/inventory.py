@@ -31,6 +31,8 @@ class Part(Enum):
 
 
 Listed = Kind | Part
+LONG = 100  # items; a longer list comes in several pages
+FEW = 3  # that are asked for one by one before the whole of a long list is read
 
 
 class _Entry(NamedTuple):
@@ -58,9 +60,15 @@ class Inventory:
         self._ttl = ttl
         self._clock = clock
         self._entries: dict[tuple[Listing, str], _Entry] = {}
+        self._sizes: dict[tuple[Listing, str], int] = {}
+        self._alone: dict[tuple[Listing, str], list[float]] = {}  # when one was asked for
 
     async def find(self, what: Listed, scope: str, name: str) -> dict[str, Any] | None:
-        """The resource called `name` (any case) in `scope`, or None."""
+        """The resource called `name` (any case) in `scope`, or None. The first few of a long list
+        are read alone: a save must not wait for the ten pages of a thousand apps.
+        """
+        if self._is_alone((what.listing, _normal(scope))):
+            return await self.get(what, scope, name)
         return (await self._listed(what, scope)).get(name.lower())
 
     async def list(self, what: Listed, scope: str) -> list[dict[str, Any]]:
@@ -99,6 +107,16 @@ class Inventory:
         # Shielded: one waiter that is cancelled must not take the answer from the others.
         return await asyncio.shield(entry.task)
 
+    def _is_alone(self, key: tuple[Listing, str]) -> bool:
+        """Whether the one that is asked for now is to be read without its list."""
+        now, entry = self._clock(), self._entries.get(key)
+        fresh = entry is not None and now - entry.asked <= self._ttl and not _failed(entry.task)
+        if fresh or self._sizes.get(key, 0) <= LONG:
+            return False
+        lately = [at for at in self._alone.get(key, ()) if now - at <= self._ttl]
+        self._alone[key] = lately if len(lately) >= FEW else [*lately, now]
+        return len(lately) < FEW
+
     def _drop_old(self, now: float) -> None:
         """Answers that nobody may use any more: of a thousand services they fill 50 MB."""
         old = [key for key, entry in self._entries.items() if now - entry.asked > self._ttl]
@@ -113,6 +131,7 @@ class Inventory:
                 *(self._arm.get_json(f"{path}/{quote(item['name'])}", version) for item in items)
             )
             items = [item for item in read if item is not None]
+        self._sizes[listing, _normal(scope)] = len(items)
         return {str(item.get("name", "")).lower(): item for item in items}
 
 

@@ -12,9 +12,9 @@ from reconciler.api.reasons import Reason
 from reconciler.api.source import Missing
 from reconciler.composition import environment as environments
 from reconciler.composition.download import Downloads
+from reconciler.composition.expansions import Expansions
 from reconciler.composition.gateway import GatewayComposer, app_of
 from reconciler.composition.names import Names, names_of, rotated
-from reconciler.composition.service import ServiceComposer
 from reconciler.composition.surroundings import SourceMissingError, Surroundings
 from reconciler.composition.world import World
 from reconciler.engine.document_state import DocumentRefusal
@@ -36,8 +36,14 @@ class Composition:
 Services = Sequence[tuple[Loaded, InferenceService]]
 
 
-def compose(documents: Sequence[Loaded], world: World) -> Composition:
-    """Expand `documents`; deterministic, and equal inputs give equal results."""
+def compose(
+    documents: Sequence[Loaded], world: World, before: Expansions | None = None
+) -> Composition:
+    """Expand `documents`; deterministic, and equal inputs give equal results, whatever was expanded
+    `before`.
+    """
+    expansions = before or Expansions()
+    expansions.begin(world)
     services = [
         (loaded, loaded.document)
         for loaded in documents
@@ -66,7 +72,8 @@ def compose(documents: Sequence[Loaded], world: World) -> Composition:
     for loaded, service in services:
         if service.spec.environment in wanted and _ref(service) not in refusals:
             try:
-                desired += _expand_service(loaded, service, wanted, names, world)
+                place = _surroundings(loaded, service, wanted, names, world)
+                desired += expansions.expand(service, place, world)
             except SourceMissingError as error:
                 why = error.missing
                 refusals[_ref(service)] = DocumentRefusal(why.reason, why.message, why.waits)
@@ -114,15 +121,15 @@ def _managed(environment: Environment) -> bool:
     return environment.spec.reconcile_policy.value == Policy.MANAGE.value
 
 
-def _expand_service(
+def _surroundings(
     loaded: Loaded,
     service: InferenceService,
     declared: dict[str, Environment],
     names: dict[str, Names],
     world: World,
-) -> list[Desired]:
+) -> Surroundings:
     environment = service.spec.environment
-    place = Surroundings(
+    return Surroundings(
         names=names[environment],
         share=environments.share_of(names[environment]),
         profiles=tuple(environments.workload_profiles(declared[environment])),
@@ -132,7 +139,6 @@ def _expand_service(
         gateway=app_of(declared[environment]),
         gateway_keys=gateway.api_keys if (gateway := declared[environment].spec.gateway) else (),
     )
-    return ServiceComposer(service, place, world).expand()
 
 
 def _expand_gateway(

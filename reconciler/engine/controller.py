@@ -93,9 +93,11 @@ class Controller:
         missing counts as gone; with `purge` (a person said so) what is gone is deleted even where
         `retain` would spare it.
         """
+        before = {**self._ledger.documents}
         changed = self._ledger.replace(desired, documents, complete=complete, purge=purge)
         # Conditions at once: a person who saved must not read the state of the version before.
-        self._refresh_all()
+        for document in self._ledger.concerned(before, changed):
+            self._conclusion.refresh(document)
         return self._wake(changed, Priority.CROWD if len(changed) > CROWD else Priority.EDIT)
 
     def set_orphans(self, orphans: Sequence[Desired | Gone]) -> tuple[ObjectKey, ...]:

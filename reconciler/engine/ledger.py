@@ -8,7 +8,7 @@ as changed or gone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -93,6 +93,16 @@ class Ledger:
         self.pending &= wanted.keys()
         self._index()
         return changed
+
+    def concerned(
+        self, before: Mapping[DocumentRef, DocumentState], changed: Collection[ObjectKey]
+    ) -> set[DocumentRef]:
+        """The documents of which a replacement says something else: those that are not as `before`,
+        those of the `changed` objects, and all that are on their way out.
+        """
+        found = {ref for ref, state in self.documents.items() if before.get(ref) != state}
+        found |= {item.document for key in changed if (item := self.desired.get(key))}
+        return found | self.gone_documents.keys()
 
     def add_orphans(self, orphans: Iterable[Desired | Gone]) -> set[ObjectKey]:
         """Objects that carry our owner mark; the keys of those that no document asks for and that

@@ -60,6 +60,27 @@ async def test_a_list_lives_two_seconds(arm, scripted):
     assert len(scripted.asked) == 2
 
 
+async def test_the_first_few_of_a_long_list_are_read_alone(arm, scripted):
+    """A save of one of a thousand apps costs one read, a resync of all of them three more than the
+    list.
+    """
+    now = [100.0]
+    cache = Inventory(arm, clock=lambda: now[0])
+    names = [f"app-{number}" for number in range(150)]
+    scripted.on("GET", APPS, 200, page(*names))
+    await cache.list(Kind.APP, GROUP)
+    now[0] += 5
+    for name in names[:3]:
+        scripted.on("GET", f"{APPS}/{name}", 200, {"name": name})
+    for name in names:
+        assert (await cache.find(Kind.APP, GROUP, name))["name"] == name
+    asked = [path for _, path, *_ in scripted.asked]
+    assert len(asked) == 1 + 3 + 1
+    now[0] += 1
+    assert (await cache.find(Kind.APP, GROUP, names[0]))["name"] == names[0]
+    assert len(scripted.asked) == 5
+
+
 @pytest.mark.parametrize(
     ("written", "again", "reason"),
     [
