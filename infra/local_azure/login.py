@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from . import clock
+from .secrecy import is_same
 from .signing import SigningKey
 from .store import Store
 
@@ -132,10 +133,11 @@ class Login:
         return claims
 
     def _holds(self, head: str, signature: str) -> bool:
-        if hmac.compare_digest(self._sign(head.encode()), signature.encode()):
+        signed = head.encode(errors="surrogatepass")
+        if is_same(signature, self._sign(signed).decode()):
             return True
         try:
-            return self._signing.holds(head.encode(), _decode(signature))
+            return self._signing.holds(signed, _decode(signature))
         except ValueError:
             return False
 
@@ -166,7 +168,7 @@ class Login:
                 " the directory."
             )
             return _refusal(400, "unauthorized_client", message, 700016)
-        if not hmac.compare_digest(value("client_secret").encode(), self.identity.secret.encode()):
+        if not is_same(value("client_secret"), self.identity.secret):
             message = (
                 f"AADSTS7000215: Invalid client secret provided for app '{self.identity.client}'."
             )

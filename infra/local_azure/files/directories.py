@@ -76,12 +76,8 @@ async def listing(request: FilesRequest) -> FilesAnswer:
     path, key = request.place()
     disk.state_of(path, "directory")
     prefix, marker = request.query.get("prefix", ""), _unmark(request.query.get("marker", ""))
-    size = min(int(request.query.get("maxresults") or PAGE), PAGE)
+    size = request.page_size(PAGE)
     wanted = {part.lower() for part in request.query.get("include", "").split(",") if part}
-    if size < 1:
-        raise FilesError(
-            400, "OutOfRangeQueryParameterValue", "The value of maxresults is out of range."
-        )
     extended = request.flag("x-ms-file-extended-info") or bool(wanted)
     kept = request.extras.below(key) if wanted & {"etag", "timestamps"} else {}
     entries, following = await asyncio.to_thread(

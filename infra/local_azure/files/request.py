@@ -135,6 +135,23 @@ class FilesRequest:
             if name.lower().startswith(prefix)
         }
 
+    def page_size(self, most: int) -> int:
+        """How many entries a page of a list has: `maxresults`, and never more than `most`."""
+        text = self.query.get("maxresults") or str(most)
+        if not _NUMBER.fullmatch(text):
+            message = (
+                "Value for one of the query parameters specified in the request URI is invalid."
+            )
+            raise FilesError(400, "InvalidQueryParameterValue", message)
+        size = min(int(text), most)
+        if size < 1:
+            message = (
+                "One of the query parameters specified in the request URI is outside the"
+                " permissible range."
+            )
+            raise FilesError(400, "OutOfRangeQueryParameterValue", message)
+        return size
+
     async def content(self, length: int) -> bytes:
         """The whole body, which must be `length` bytes; ranges are small (4 MiB at most)."""
         try:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from infra.local_azure import clock
+from infra.local_azure.secrecy import is_same
 
 from . import policies
 from .errors import FilesError, denied, not_there
@@ -52,10 +53,8 @@ def check(query: Mapping[str, str], need: Need, request: FilesRequest) -> None:
     account, is_account = request.account, "ss" in query or "srt" in query
     text = _account_text(query, account.name) if is_account else _service_text(query, request)
     keys = (account.private["key1"], account.private["key2"])
-    if query["sig"] not in {
-        base64.b64encode(hmac.digest(base64.b64decode(key), text.encode(), "sha256")).decode()
-        for key in keys
-    }:
+    digests = [hmac.digest(base64.b64decode(key), text.encode(), "sha256") for key in keys]
+    if not any(is_same(query["sig"], base64.b64encode(digest).decode()) for digest in digests):
         raise denied(f"Signature did not match. String to sign used was {text}")
     if is_account:
         _covered_by_account(query, need)

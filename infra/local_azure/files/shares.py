@@ -92,7 +92,7 @@ async def lease(request: FilesRequest) -> FilesAnswer:
 async def listing(request: FilesRequest) -> FilesAnswer:
     """The shares of the account, with prefix and pages."""
     prefix, marker = request.query.get("prefix", ""), request.query.get("marker", "")
-    size = min(int(request.query.get("maxresults") or 5000), 5000)
+    size = request.page_size(5000)
     wanted = request.query.get("include", "").lower()
     found = request.store.each(SHARE, request.account.id)
     records = sorted(

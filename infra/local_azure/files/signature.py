@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from email.utils import mktime_tz, parsedate_tz
 from urllib.parse import unquote
 
+from infra.local_azure.secrecy import is_same
+
 from .errors import denied
 
 _STANDARD = (
@@ -52,7 +54,7 @@ def check(
         text = _text(method, known, canonical, f"/{claimed}{path}{_canonical_query(query)}")
         for key in keys:
             made = base64.b64encode(hmac.digest(base64.b64decode(key), text, "sha256")).decode()
-            if hmac.compare_digest(made, signature):
+            if is_same(signature, made):
                 return
     raise denied(
         "The MAC signature found in the HTTP request is not the same as any computed signature."
