@@ -102,16 +102,27 @@ class Daemon:
         self.registrations = Registrations(self.arm, self.shares)
         self.leadership = Leadership(self.shares, self.settings.daemon_dir, self.tell)
         self.metrics = DaemonMetrics(self.arm.calls)
+        self.controller = self._controller()
+        self.intake = self._intake()
+        if self.listening:
+            self.page = await self._stack.enter_async_context(self._page(self.listening))
+        elif self.lock:  # a daemon that was killed has left its address
+            forget_address(self.settings.daemon_dir)
+        return self
+
+    def _controller(self) -> Controller:
         outcomes = OutcomeReports(
             self.store, self.metrics, self.configs, lambda: self.intake.composition, self.watcher
         )
-        self.controller = Controller(
+        return Controller(
             self.kinds.values(),
             self.store,
             why_not=self._why_not,
             pacing=self.pacing,
             watch=outcomes.saw,
         )
+
+    def _intake(self) -> Intake:
         handover = Handover(
             self.controller,
             self.store,
@@ -120,7 +131,7 @@ class Daemon:
             self.configs,
             complete=not self.documents.partial,
         )
-        self.intake = Intake(
+        return Intake(
             self.settings,
             self.ownership,
             self.store,
@@ -133,24 +144,20 @@ class Daemon:
             handover.take,
             self.tell,
         )
-        if self.listening:
-            self.page = await self._stack.enter_async_context(
-                DaemonPage(
-                    self.settings,
-                    self.store,
-                    self.status,
-                    self.metrics,
-                    lambda: self.intake.composition,
-                    self.controller.records,
-                    self.leadership.leading,
-                    self.leadership.stands_by,
-                    self.listening,
-                    self.checkout.pushed.set if self.checkout else None,
-                )
-            )
-        elif self.lock:  # a daemon that was killed has left its address
-            forget_address(self.settings.daemon_dir)
-        return self
+
+    def _page(self, listening: socket.socket) -> DaemonPage:
+        return DaemonPage(
+            self.settings,
+            self.store,
+            self.status,
+            self.metrics,
+            lambda: self.intake.composition,
+            self.controller.records,
+            self.leadership.leading,
+            self.leadership.stands_by,
+            listening,
+            self.checkout.pushed.set if self.checkout else None,
+        )
 
     async def __aexit__(self, *_: object) -> None:
         for kind in self.kinds.values():

@@ -19,7 +19,6 @@ from reconciler.api.policies import AdoptionPolicy
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import (
     MOUNT_PATH,
-    REPORTS_PATH,
     CatalogueAdapter,
     CatalogueCanary,
     CatalogueSpec,
@@ -67,71 +66,71 @@ class ServiceComposer:
         )
 
     def _model_service(self, source: str) -> list[Desired]:
-        spec = self.spec
         runtime = self._publish(f"runtime/{self.world.runtime.digest[:SHORT]}", self.world.runtime)
         model, model_bytes = self._source("models", source)
-        adapters = tuple(self._adapter(adapter) for adapter in spec.adapters)
-        ranks = [self._rank(adapter.source) for adapter in spec.adapters]
-        canaries = [
-            self._rank(adapter.canary.source) for adapter in spec.adapters if adapter.canary
-        ]
-        user_args = dict(spec.engine.args) if spec.engine else {}
-        image = (spec.engine.image if spec.engine else None) or VLLM_IMAGE
-        args = engine_args(f"{MOUNT_PATH}/{model}", self.name, ranks, user_args, canaries)
+        adapters = tuple(self._adapter(adapter) for adapter in self.spec.adapters)
+        image, args = self._engine(model)
+        # A replica reads the catalogue of its own engine only: what cannot be changed while vLLM
+        # runs is in this digest, and an adapter is not.
         engine = digest(self.name, image, *args)[:SHORT]
-        catalogue = CatalogueSpec(
-            share=self.place.share,
-            service=self.name,
-            engine=engine,
-            adapters=adapters,
-            keys=tuple(gate.key(key) for key in spec.auth.api_keys),
-            limits=gate.limits(spec.limits, user_args),
-            cors=gate.cors(spec.ingress.cors_policy),
-            log_prompts=spec.request_log.prompts,
-            back=self.world.returns.get(self.name),
-            gateway=gate.in_front(
-                self.place.gateway, (*spec.auth.api_keys, *self.place.gateway_keys), spec.limits
-            ),
-        )
-        catalogue_key = ObjectKey(Kind.CATALOGUE, self.name)
-        ours = {
-            "PYTHONPATH": f"{MOUNT_PATH}/{runtime}",
-            "MOORAGE_SERVICE": self.name,
-            "MOORAGE_ENGINE": engine,
-            "MOORAGE_SHARE": MOUNT_PATH,
-            "MOORAGE_REPORTS": REPORTS_PATH,
-            "MOORAGE_GRACE_SECONDS": str(self._grace()),
-            **start_variables(spec.engine),
-        }
+        catalogue = self._catalogue(engine, adapters)
+        ours = template.serving_variables(self.name, runtime, engine, self._grace())
+        # Any adapter, because one that comes must not need another revision.
+        read = (runtime, model, f"services/{self.name}", *(["adapters"] if adapters else ()))
         container = {
             "name": "vllm",
             "image": image,
             "command": ["python3", "-m", "serving.launch"],
             "args": args,
-            "env": access.variables(ours, spec),
+            "env": access.variables({**ours, **start_variables(self.spec.engine)}, self.spec),
             "resources": self._resources(model=True),
             "probes": template.model_probes(model_bytes),
-            "volumeMounts": template.model_mounts(
-                # Any adapter, because one that comes must not need another revision.
-                (runtime, model, f"services/{self.name}", *(["adapters"] if adapters else ())),
-                f"{catalogue.folder}/replicas",
-            ),
+            "volumeMounts": template.model_mounts(read, f"{catalogue.folder}/replicas"),
         }
+        key = ObjectKey(Kind.CATALOGUE, self.name)
         refs = (*(folder.key for folder in self.folders), *self.jobs)
-        app = self._app(container, template.PORT, engine, model_bytes, (*refs, catalogue_key))
-        return [
-            *self.folders,
-            Desired(
-                catalogue_key,
-                self.document,
-                replace(catalogue, revision=app.spec.revision),
-                (self._env_key(Kind.SHARE), *refs),
-                self.generation,
-                self.policy,
-                retain=True,
-            ),
-            app,
+        app = self._app(container, template.PORT, engine, model_bytes, (*refs, key))
+        published = Desired(
+            key,
+            self.document,
+            replace(catalogue, revision=app.spec.revision),
+            (self._env_key(Kind.SHARE), *refs),
+            self.generation,
+            self.policy,
+            retain=True,
+        )
+        return [*self.folders, published, app]
+
+    def _engine_args(self) -> dict[str, Any]:
+        """The arguments of vLLM that the document gives."""
+        return dict(self.spec.engine.args) if self.spec.engine else {}
+
+    def _engine(self, model: str) -> tuple[str, list[str]]:
+        """The image and the arguments that start vLLM with room for the adapters and canaries."""
+        spec = self.spec
+        image = (spec.engine.image if spec.engine else None) or VLLM_IMAGE
+        ranks = [self._rank(adapter.source) for adapter in spec.adapters]
+        canaries = [
+            self._rank(adapter.canary.source) for adapter in spec.adapters if adapter.canary
         ]
+        path = f"{MOUNT_PATH}/{model}"
+        return image, engine_args(path, self.name, ranks, self._engine_args(), canaries)
+
+    def _catalogue(self, engine: str, adapters: tuple[CatalogueAdapter, ...]) -> CatalogueSpec:
+        spec = self.spec
+        keys = (*spec.auth.api_keys, *self.place.gateway_keys)
+        return CatalogueSpec(
+            share=self.place.share,
+            service=self.name,
+            engine=engine,
+            adapters=adapters,
+            keys=tuple(gate.key(key) for key in spec.auth.api_keys),
+            limits=gate.limits(spec.limits, self._engine_args()),
+            cors=gate.cors(spec.ingress.cors_policy),
+            log_prompts=spec.request_log.prompts,
+            back=self.world.returns.get(self.name),
+            gateway=gate.in_front(self.place.gateway, keys, spec.limits),
+        )
 
     def _code_service(self, source: str) -> list[Desired]:
         spec = self.spec

@@ -163,6 +163,18 @@ def volumes(storage: str, *, reports: bool) -> list[dict[str, Any]]:
     return [share, written] if reports else [share]
 
 
+def serving_variables(service: str, runtime: str, engine: str, grace: int) -> dict[str, str]:
+    """What the `serving` package in a replica reads from its environment; `grace` in seconds."""
+    return {
+        "PYTHONPATH": f"{MOUNT_PATH}/{runtime}",
+        "MOORAGE_SERVICE": service,
+        "MOORAGE_ENGINE": engine,
+        "MOORAGE_SHARE": MOUNT_PATH,
+        "MOORAGE_REPORTS": REPORTS_PATH,
+        "MOORAGE_GRACE_SECONDS": str(grace),
+    }
+
+
 def model_mounts(folders: Sequence[str], reports_folder: str) -> list[dict[str, Any]]:
     """`folders` of the share for reading, each where it would be with the whole share mounted, and
     the replicas' own folder for writing.
