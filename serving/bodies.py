@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
@@ -26,7 +26,7 @@ SLICE = 16 << 10
 _PACED = 256 << 10  # bytes from which on a body is read at a limited pace
 _DROPPED = 64 << 20
 _RATE = 32 << 20  # bytes a second of all long bodies
-_ARRIVING = 512 << 20  # bytes of all bodies that are being read
+ROOM = 512 << 20  # bytes of all bodies that are being read
 CLOSE = (b"connection", b"close")
 _SLICE = 8 << 10
 _HELD = 0.002  # seconds that looking through holds the loop at a time
@@ -77,25 +77,29 @@ class Lane:
     free for as long as that took. Short bodies do not wait here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = ROOM) -> None:
+        self._room = room
         self._turn = asyncio.Lock()
         self._lines: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._arriving = 0
+        self._arriving: Counter[str] = Counter()
         self._held_since = 0.0
 
     @contextmanager
-    def room(self, size: int) -> Iterator[None]:
-        """Reserve memory for a body that is read or waits for its turn. Raises RefusedError when
-        there are too many of them.
+    def room(self, size: int, whose: str = "") -> Iterator[None]:
+        """Reserve memory for a body that is read or waits for its turn; one key gets half of it at
+        most, unless it is for one body. Raises RefusedError when there are too many of them.
         """
-        if self._arriving + size > _ARRIVING:
+        mine = self._arriving[whose]
+        if self._arriving.total() + size > self._room or (mine and mine + size > self._room // 2):
             text = "Too many large requests are arriving at once; try again in 1 s."
             raise RefusedError(refuse(429, text, "rate_limit_exceeded", (b"retry-after", b"1")))
-        self._arriving += size
+        self._arriving[whose] += size
         try:
             yield
         finally:
-            self._arriving -= size
+            self._arriving[whose] -= size
+            if not self._arriving[whose]:
+                del self._arriving[whose]
 
     @asynccontextmanager
     async def turn(self, size: int, whose: str) -> AsyncIterator[None]:

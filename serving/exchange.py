@@ -134,9 +134,9 @@ class Exchange:
             raise RefusedError(too_large(door.limits.body))
         # A key that has used up its limit is refused before its body is read.
         self._limited(door.keys.refusal(self._key, Demand()))
-        with door.lane.room(_length(scope, door.limits.body)):
+        with door.lane.room(_length(scope, door.limits.body), self._key.name):
             body = await read(receive, scope["headers"], door.limits.body)
-        with door.lane.room(len(body)):
+        with door.lane.room(len(body), self._key.name):
             async with door.lane.turn(len(body), self._key.name):
                 return await self._judge(body)
 

@@ -16,10 +16,9 @@ import socket
 import sys
 from pathlib import Path
 
-from aiohttp import web
-
 from serving.gateway.background import Background
 from serving.gateway.front import Front
+from serving.gateway.listener import Listener
 from serving.gateway.world import GatewayWorld, Spot
 
 GRACE = 240.0  # seconds that a drain waits for requests: as long as one may be held
@@ -39,7 +38,7 @@ async def run(spot: Spot, port: int, grace: float = GRACE) -> None:
     front = Front(world, background)
     await world.start()
     await background.start()
-    server = web.Server(
+    server = Listener(
         front.handle,
         handler_cancellation=True,
         access_log=None,
@@ -65,6 +64,17 @@ async def run(spot: Spot, port: int, grace: float = GRACE) -> None:
             await world.close()
 
 
+def _room() -> int:
+    """For large bodies an eighth of the memory: each is kept as bytes and as a value, and is copied
+    for the service.
+    """
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # no limit, or another kind of control group
+        return Spot.room
+    return max(Spot.room, limit // 8)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m serving.gateway")
     parser.add_argument("--share", type=Path, required=True)
@@ -84,6 +94,7 @@ def main() -> int:
         environment=options.environment,
         replica=os.environ.get("CONTAINER_APP_REPLICA_NAME") or socket.gethostname(),
         key=os.environ.get("MOORAGE_GATEWAY_KEY", ""),
+        room=_room(),
     )
     with contextlib.suppress(ImportError):  # the image may have none
         import uvloop

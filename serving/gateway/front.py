@@ -12,6 +12,7 @@ import math
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +95,7 @@ class Front:
     def __init__(self, world: GatewayWorld, background: Background) -> None:
         self._world = world
         self._responses = ResponseRoutes(background, world.patience.comments)
-        self._lane = Lane()
+        self._lane = Lane(world.spot.room)
         self.running = 0
         self.draining = False
 
@@ -121,14 +122,14 @@ class Front:
         path, routes = asked.path, self._world.routes
         extra: Extra = [("server", "moorage"), ("x-request-id", asked.id)]
         if path in PROBES:
-            return reply(self._probe(path), [])
+            return reply(self._probe(path), extra)
         if routes is None:
             return reply(_STARTING, extra)
         method = method_of(asked.scope)
         if asked.request.method == "OPTIONS":
             allowed_here = cors.preflight(routes.cors, asked.headers, method)
             if allowed_here is not None:
-                return reply(allowed_here, [])
+                return reply(allowed_here, extra)
         extra += _text(cors.added(routes.cors, asked.headers))
         try:
             return await self._known(asked, routes, extra)
@@ -151,13 +152,15 @@ class Front:
             raise RefusedError(unknown(asked.scope))
         if asked.request.method == "GET":
             return reply(self._models(asked, caller), extra)
-        return await self._ordered(asked, routes, caller, extra)
+        with ExitStack() as kept:
+            ordered = await self._errand(asked, routes, caller, kept)
+            return await self._ordered(asked, ordered, caller, extra)
 
     async def _ordered(
-        self, asked: Asked, routes: GatewayRoutes, caller: Caller, extra: Extra
+        self, asked: Asked, ordered: tuple[Errand, str, Demand], caller: Caller, extra: Extra
     ) -> web.StreamResponse:
         """Raises RefusedError."""
-        errand, service, order = await self._errand(asked, routes, caller)
+        errand, service, order = ordered
         extra += _text(self._world.callers.left(caller))
         # Set before anything is sent, because a stream's headers go out while it still waits.
         errand.extra = extra
@@ -237,13 +240,13 @@ class Front:
         return target
 
     async def _errand(
-        self, asked: Asked, routes: GatewayRoutes, caller: Caller
+        self, asked: Asked, routes: GatewayRoutes, caller: Caller, kept: ExitStack
     ) -> tuple[Errand, str, Demand]:
         """What is asked for, within the limits of whom it is asked for. Raises RefusedError."""
         # Until the model is known, the largest body that any service takes may come.
         services = self._world.directory.services.values()
         most = max((service.limits.body for service in services), default=routes.limits.body)
-        body = await self._body(asked, most)
+        body = await self._body(asked, caller, most, kept)
         try:
             value = await self._lane.parse(body)
         except ValueError:
@@ -271,7 +274,7 @@ class Front:
         errand = Errand(target, asked.path, body, value, headers, caller.name, hold, fallback)
         return errand, service.name, order
 
-    async def _body(self, asked: Asked, most: int) -> bytes:
+    async def _body(self, asked: Asked, caller: Caller, most: int, kept: ExitStack) -> bytes:
         length = asked.request.content_length
         if length is not None and length > most:
             raise RefusedError(too_large(most))
@@ -286,8 +289,11 @@ class Front:
             and "content-encoding" not in asked.request.headers
         ):
             return content.read_nowait()  # all of it is there: it came with the head
-        with self._lane.room(most if length is None else length):
-            return await read(_receiver(asked.request), asked.headers, most)
+        with self._lane.room(most if length is None else length, caller.name):
+            body = await read(_receiver(asked.request), asked.headers, most)
+        # Until it is answered, because a hundred requests may wait for a service.
+        kept.enter_context(self._lane.room(len(body), caller.name))
+        return body
 
     def _name(self, value: Mapping[str, Any], asked: Asked, caller: Caller) -> str:
         """The model's name; a caller who can use one service alone means its base without one."""

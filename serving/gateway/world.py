@@ -39,13 +39,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a gateway reads and writes, and who it is."""
+    """Where a gateway reads and writes, and who it is; `room` are the bytes of large bodies that it
+    keeps at a time.
+    """
 
     share: Path
     data: Path
     environment: str
     replica: str
     key: str
+    room: int = 64 << 20
 
     @property
     def routes(self) -> Path:

@@ -182,7 +182,7 @@ async def test_a_long_body_leaves_the_loop_free_for_as_long_as_it_held_it():
 async def test_too_many_long_bodies_at_once_are_told_to_come_back():
     """429 before a byte of them is read; room is given back."""
     lane = Lane()
-    with lane.room(400 << 20):
+    with lane.room(400 << 20, "one"):
         with pytest.raises(RefusedError) as refused, lane.room(200 << 20):
             pass
         assert refused.value.answer.status == 429
@@ -217,3 +217,16 @@ async def test_a_refused_body_is_read_to_its_end_after_the_answer():
     scope["headers"].append((b"expect", b"100-continue"))
     await answer_and_drop(refuse(413, "no", "x"), scope, Incoming(receive), send)
     assert events == [("start", None), ("body", None)]
+
+
+def test_one_key_gets_half_of_the_room():
+    """A key that sends many large bodies leaves room for others; a single body may be larger."""
+    lane = Lane(room=100)
+    with lane.room(30, "greedy"), lane.room(20, "greedy"):
+        with pytest.raises(RefusedError), lane.room(1, "greedy"):
+            pass
+        with lane.room(50, "other"), pytest.raises(RefusedError), lane.room(1, "third"):
+            pass
+    with lane.room(90, "greedy"):
+        pass
+    assert not lane._arriving

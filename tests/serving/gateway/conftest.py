@@ -11,6 +11,7 @@ import pytest
 from serving.catalogue import ApiKey
 from serving.gateway.background import Background
 from serving.gateway.front import Front
+from serving.gateway.listener import Listener
 from serving.gateway.passage import Patience
 from serving.gateway.routes import GatewayRoutes, RoutedModel, RoutedService, StartPrediction
 from serving.gateway.world import GatewayWorld, Spot
@@ -88,7 +89,12 @@ async def gateways(tmp_path):
             await gateway.background.start()
             stack.push_async_callback(gateway.background.close)
             gateway.url = await stack.enter_async_context(
-                served(gateway.front.handle, handler_cancellation=True, auto_decompress=False)
+                served(
+                    gateway.front.handle,
+                    Listener,
+                    handler_cancellation=True,
+                    auto_decompress=False,
+                )
             )
             gateway.session = await stack.enter_async_context(aiohttp.ClientSession())
             return gateway

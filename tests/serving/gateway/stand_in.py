@@ -39,7 +39,7 @@ class StandIn:
         await self._woken()
         if request.path == "/ready":
             return web.json_response({"ok": True})
-        body = json.loads(await request.read())
+        body = json.loads(await request.content.read())  # of any size
         self.seen.append((request.path, body, {n.lower(): v for n, v in request.headers.items()}))
         told = self.failures and self.failures[0] != "cut while it answers"
         if told and (failed := await self._fail(request, self.failures.pop(0))):
@@ -142,9 +142,9 @@ class StandIn:
 
 
 @asynccontextmanager
-async def served(handler, **options):
+async def served(handler, server=web.Server, **options):
     """The address of a server of this process."""
-    runner = web.ServerRunner(web.Server(handler, **options), shutdown_timeout=0.2)
+    runner = web.ServerRunner(server(handler, **options), shutdown_timeout=0.2)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
