@@ -4,11 +4,11 @@ does not have, and values of a wrong type.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 CONFIG = "adapter_config.json"
+_LARGEST = 3.4e38
 _PLAIN_INITS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
 _FORBIDDEN = {
     "use_dora": "it is a DoRA adapter; vLLM loads plain LoRA only",
@@ -44,8 +44,8 @@ def judge_config(config: Mapping[str, Any]) -> Iterator[str]:
     # True is an int in Python, and a rank of 1 to everybody who only compares.
     if not (isinstance(rank, int) and not isinstance(rank, bool) and rank > 0):
         yield f"{CONFIG} has no positive 'r'"
-    if not _finite(alpha) or not alpha:
-        yield f"{CONFIG} has no 'lora_alpha' other than zero"
+    if not is_number(alpha) or not alpha:
+        yield f"{CONFIG} has no 'lora_alpha' that is a number other than zero"
 
 
 def ranks_of(config: Mapping[str, Any]) -> list[int]:
@@ -80,11 +80,12 @@ def _modules(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"target_modules in {CONFIG} is neither a list of names nor a pattern"
 
 
+def is_number(value: object) -> bool:
+    """Whether the engine can compute with it: a number, within 32-bit floats."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= _LARGEST  # and so no NaN
+
+
 def _enormous(value: float) -> bool:
     return isinstance(value, int) and abs(value) > 10**15
-
-
-def _finite(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float) or _enormous(value):
-        return False
-    return math.isfinite(value)

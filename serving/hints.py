@@ -46,6 +46,11 @@ def no_weights(folder: Path) -> str:
             "its weights are a pickle, which can run code when read; save them as safetensors"
             " instead"
         )
+    if _any(folder, "adapter_model-*.safetensors"):
+        return (
+            f"its weights lie in several files, and vLLM reads {WEIGHTS} alone: load it"
+            " with PEFT and save it again"
+        )
     if any(_any(folder, one) for one in _MODELS):
         return (
             f"{folder.name} holds a whole model's weights and no {WEIGHTS}: it is a model, or one"

@@ -4,6 +4,8 @@ name the file. Used by preflight's modules on both sides.
 
 from __future__ import annotations
 
+import codecs
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from serving.untrusted import SMALL, UntrustedError, parse, read
 # Of one file: an adapter for every expert of a large model has 60,000 tensors, with a dozen values
 # each.
 _VALUES = 2 << 20
+_BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _LFS = b"version https://git-lfs"
 
 
@@ -27,6 +30,12 @@ def read_object(path: Path, limit: int = SMALL) -> dict[str, Any]:
         raise FileFault(f"{path.name} cannot be used: {error}") from None
     if is_pointer(data):
         raise FileFault(pointer_fault(path.name))
+    # Python reads these here; vLLM and transformers read text, and end.
+    if data.startswith(_BOMS) or json.detect_encoding(data) != "utf-8":
+        raise FileFault(
+            f"{path.name} is not plain UTF-8, which vLLM needs: save it as UTF-8 without a byte"
+            " order mark"
+        )
     return parse_object(data, path.name)
 
 

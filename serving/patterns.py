@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from serving.adapter_config import is_number
 from serving.json_files import FileFault
 
 SECONDS = 3.0  # with the start of the process; the patterns of an ordinary adapter take 0.1 s
@@ -76,8 +77,8 @@ def _mapping(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     if len(found) > _MOST or any(len(key) > _LONGEST for key in found):
         raise FileFault(f"{name} in adapter_config.json is too large to be checked")
     for value in found.values():
-        fits = isinstance(value, int if name == "rank_pattern" else int | float)
-        if not fits or isinstance(value, bool) or (name == "rank_pattern" and value <= 0):
+        whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        if not (whole if name == "rank_pattern" else is_number(value)):
             raise FileFault(f"{name} in adapter_config.json holds a value that is no valid number")
     return found
 

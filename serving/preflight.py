@@ -9,6 +9,7 @@ adapters.py calls this before each load.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -125,17 +126,22 @@ def _config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise WeightsError(f"there is no adapter folder {folder.name}")
     if not path.is_file():
-        raise WeightsError(no_configuration(folder))
+        raise WeightsError(_no_file(path) or no_configuration(folder))
     return read_object(path)
 
 
 def _tensors(folder: Path) -> dict[str, Tensor]:
     if not (folder / WEIGHTS).is_file():
-        raise WeightsError(no_weights(folder))
+        raise WeightsError(_no_file(folder / WEIGHTS) or no_weights(folder))
     tensors = read_header(folder / WEIGHTS)
     if not tensors:
         raise WeightsError(f"{WEIGHTS} holds no tensors")
     return tensors
+
+
+def _no_file(path: Path) -> str:
+    """What lies under the name of a file and is none: a folder, a pipe, a link to nothing."""
+    return f"{path.name} is no regular file" if os.path.lexists(path) else ""
 
 
 def _base(folder: Path) -> Base:

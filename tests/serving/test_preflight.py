@@ -252,8 +252,8 @@ REFUSED = [
         lambda f: (f / "adapter_config.json").write_text("[" * 100_000 + "]" * 100_000),
         "more than 64 in each other",
     ),
-    ("a pipe for the configuration", {}, _piped("adapter_config.json"), "no adapter_config.json"),
-    ("a pipe for the weights", {}, _piped("adapter_model.safetensors"), "no adapter_model"),
+    ("a pipe for the configuration", {}, _piped("adapter_config.json"), "no regular file"),
+    ("a pipe for the weights", {}, _piped("adapter_model.safetensors"), "no regular file"),
     (
         "a long configuration",
         {},
