@@ -38,8 +38,9 @@ class Handover:
         """Hand it over; what follows the documents comes first, because the loop asks it."""
         snapshot, names = intended.snapshot, intended.composition.names
         digests = {folder: tree.digest for folder, tree in snapshot.trees.items()}
-        files = snapshot.manifest.files | snapshot.manifest.secret_files
-        self._files.set_watched(snapshot.manifest.folders, digests, files)
+        manifest = snapshot.manifest
+        files = manifest.files | manifest.secret_files
+        self._files.set_watched(manifest.folders, digests, files, manifest.adapter_folders)
         self._leadership.follow(intended.composition)
         self._configs.follow(snapshot.manifest.documents, names)
         self._controller.set_desired(intended.desired, intended.documents, complete=self._complete)

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from serving.json_files import is_number
+
 CONFIG = "adapter_config.json"
-_LARGEST = 3.4e38
 _PLAIN_INITS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
 _FORBIDDEN = {
     "use_dora": "it is a DoRA adapter; vLLM loads plain LoRA only",
@@ -78,13 +79,6 @@ def _modules(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"{CONFIG} does not name its target_modules"
     elif not (listed or targets is None or isinstance(targets, str)):
         yield f"target_modules in {CONFIG} is neither a list of names nor a pattern"
-
-
-def is_number(value: object) -> bool:
-    """Whether the engine can compute with it: a number, within 32-bit floats."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) <= _LARGEST  # and so no NaN
 
 
 def _enormous(value: float) -> bool:

@@ -14,6 +14,7 @@ from serving.untrusted import SMALL, UntrustedError, parse, read
 # Of one file: an adapter for every expert of a large model has 60,000 tensors, with a dozen values
 # each.
 _VALUES = 2 << 20
+_LARGEST = 3.4e38
 _BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _LFS = b"version https://git-lfs"
 
@@ -48,6 +49,13 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise FileFault(f"{name} is not a JSON object")
     return found
+
+
+def is_number(value: object) -> bool:
+    """Whether the engine can compute with it: a number, within 32-bit floats."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= _LARGEST  # and so no NaN
 
 
 def is_pointer(data: bytes) -> bool:

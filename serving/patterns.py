@@ -15,8 +15,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from serving.adapter_config import is_number
-from serving.json_files import FileFault
+from serving.json_files import FileFault, is_number
 
 SECONDS = 3.0  # with the start of the process; the patterns of an ordinary adapter take 0.1 s
 _MOST, _LONGEST = 20_000, 1000

@@ -49,6 +49,15 @@ class Manifest:
         return frozenset(folder for loaded in self.documents for _, folder in loaded.folders())
 
     @property
+    def adapter_folders(self) -> frozenset[Path]:
+        """Those that are named as adapters and as nothing else: of them a replica reads two
+        files.
+        """
+        used = [place for loaded in self.documents for place in loaded.folders()]
+        whole = {folder for path, folder in used if path[:2] != ("spec", "adapters")}
+        return self.folders - whole
+
+    @property
     def files(self) -> frozenset[Path]:
         """The local files that documents name, absolute: they must be watched as well."""
         return frozenset(file for loaded in self.documents for _, file in loaded.files())

@@ -102,7 +102,7 @@ class DocumentSource:
         return manifest
 
     def _digest(self, manifest: Manifest, fetched: Fetched) -> Snapshot:
-        trees, problems = _digest_all(manifest.documents, self.stats)
+        trees, problems = _digest_all(manifest, self.stats)
         evaluations = {file: read_evaluation(file, problems) for file in manifest.files}
         if problems:
             raise ManifestError(problems)
@@ -161,20 +161,17 @@ class DocumentSource:
         return replace(fetched, folders=folders, missing=missing), trees
 
 
-def _digest_all(
-    documents: Sequence[Loaded], stats: StatCache
-) -> tuple[dict[Path, Tree], list[Problem]]:
+def _digest_all(manifest: Manifest, stats: StatCache) -> tuple[dict[Path, Tree], list[Problem]]:
     """An adapter's folder is what a replica reads of it, so that a trainer's next checkpoint is no
     new version.
     """
     trees: dict[Path, Tree] = {}
     problems = []
-    used = [(one, *place) for one in documents for place in one.folders()]
-    whole = {folder for _, path, folder in used if path[:2] != ("spec", "adapters")}
-    for loaded, path, folder in used:
+    adapters = manifest.adapter_folders
+    for loaded, path, folder in ((one, *at) for one in manifest.documents for at in one.folders()):
         if folder not in trees:
             try:
-                trees[folder] = digest_tree(folder, stats, only=() if folder in whole else READ)
+                trees[folder] = digest_tree(folder, stats, only=READ if folder in adapters else ())
             except TreeError as error:
                 problems.append(loaded.problem(path, f"the folder cannot be published: {error}"))
     return trees, problems

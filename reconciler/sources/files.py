@@ -13,6 +13,7 @@ from pathlib import Path
 from reconciler.api.stat_cache import StatCache
 from reconciler.sources.directories import Directories, Plan
 from reconciler.sources.watched import ManifestFile, ManifestPath, Root, SourceFolder
+from serving.preflight import READ
 
 _LONGEST_UNREST = 10.0  # seconds after which a path that never rests is looked at all the same
 
@@ -48,21 +49,26 @@ class FileSource:
         folders: Iterable[Path],
         known: Mapping[Path, str] | None = None,
         files: Iterable[Path] = (),
+        adapters: Collection[Path] = (),
     ) -> None:
         """Replace the source folders, and the single files that matter besides. `known` are digests
-        the caller has acted on: a folder that differs is an edge at once.
+        the caller has acted on: a folder that differs is an edge at once. Of the folders that are
+        `adapters`, only what a replica reads counts.
 
         A new folder without a known digest is one too, since nobody can say what was done about it.
         """
         wanted: dict[Path, Root] = {
-            folder.absolute(): SourceFolder(folder.absolute(), self._cache) for folder in folders
+            folder.absolute(): SourceFolder(
+                folder.absolute(), self._cache, READ if folder in adapters else ()
+            )
+            for folder in folders
         }
         wanted |= {file.absolute(): ManifestFile(file.absolute()) for file in files}
         for gone in self._folders.keys() - wanted.keys():
             del self._folders[gone]
             self._prints.pop(gone, None)
             self._touched.pop(gone, None)
-        for new in wanted.keys() - self._folders.keys():
+        for new in [path for path in wanted if self._folders.get(path) != wanted[path]]:
             self._folders[new] = wanted[new]
             if known and new in known:
                 self._prints[new] = known[new]

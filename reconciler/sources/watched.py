@@ -112,10 +112,11 @@ class ManifestFolder(Root):
 @dataclass(frozen=True)
 class SourceFolder(Root):
     """A folder of code, a model or an adapter; large, so that unchanged files are not
-    read again.
+    read again. With `only`, no other file counts, however large a trainer leaves it there.
     """
 
     cache: StatCache | None = field(default=None, compare=False)
+    only: tuple[str, ...] = ()
 
     def shallow(self) -> Iterator[Path]:
         yield self.path.parent
@@ -128,8 +129,10 @@ class SourceFolder(Root):
         return any(one in above or self.path in one.parents for one in touched)
 
     def fingerprint(self) -> str | None:
+        if self.only and not any(os.path.lexists(self.path / name) for name in self.only):
+            return "without any of its files"
         try:
-            return digest_tree(self.path, self.cache).digest
+            return digest_tree(self.path, self.cache, only=self.only).digest
         except TreeChanging:
             return None
         except TreeError as error:

@@ -286,6 +286,31 @@ async def test_a_changed_byte_in_a_source_folder_is_an_edge(tmp_path, file):
     cache.close()
 
 
+async def test_of_an_adapter_only_what_a_replica_reads_is_an_edge(tmp_path, file):
+    """What a trainer leaves beside it is neither read nor an edge, and may have 100 GiB; nor does a
+    folder without an adapter yet keep other saves waiting.
+    """
+    done, begun = tmp_path / "done", tmp_path / "begun"
+    for folder in (done, begun):
+        (folder / "checkpoint-1").mkdir(parents=True)
+        for path in (folder / "optimizer.pt", folder / "checkpoint-1" / "optimizer.pt"):
+            with path.open("wb") as sparse:
+                sparse.truncate(100 << 30)
+    (done / "adapter_config.json").write_text("{}")
+    known = {done: digest_tree(done, only=("adapter_config.json",)).digest}
+    async with watching(file) as edges:
+        edges.source.set_watched({done, begun}, known, adapters={done, begun})
+        assert await edges.next() == {begun}
+        save_in_place(file)
+        assert await edges.next() == {file}
+        os.utime(done / "optimizer.pt")
+        await edges.none()
+        (done / "adapter_config.json").write_text("[]")
+        assert await edges.next() == {done}
+        (begun / "adapter_config.json").write_text("{}")
+        assert await edges.next() == {begun}
+
+
 async def test_a_folder_that_changed_before_it_was_watched_is_an_edge(tmp_path, file):
     """Between digesting a folder and watching it, nothing is lost."""
     folder = tmp_path / "code"
