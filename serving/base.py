@@ -22,6 +22,7 @@ Shape = tuple[int, int]  # (outputs, inputs)
 _FILES = 2000
 # 8-bit floats lie in a matrix as the real ones do; integers are packed
 _PLAIN = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 _ENDINGS = (".weight", ".qweight", ".weight_packed")
 
 
@@ -44,6 +45,12 @@ class Base:
         if shape is None and template(module) in self.kind.plain:
             shape = self._projections.get(module.rpartition(".")[2])
         return shape
+
+    @property
+    def experts(self) -> int | None:
+        """How many experts each layer has, where the configuration says so."""
+        named = (self.text.get(key) for key in _EXPERTS)
+        return next((one for one in named if isinstance(one, int) and one > 0), None)
 
     def lacks(self, module: str) -> bool:
         """Whether the weights show that the module does not exist, though others of its kind do."""
@@ -127,6 +134,12 @@ def _projections(config: Mapping[str, Any]) -> dict[str, Shape]:
         "up_proj": (middle, hidden),
         "down_proj": (hidden, middle),
     }
+
+
+def expert_of(module: str) -> int | None:
+    """Which expert a module is a part of."""
+    match = re.search(r"\.experts\.(\d{1,9})\.", f".{module}.")
+    return int(match[1]) if match else None
 
 
 def layer_of(module: str) -> int | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving.architecture import PREFIX, Architecture, template
-from serving.base import Base, layer_of
+from serving.base import Base, expert_of, layer_of
 from serving.json_files import FileFault
 from serving.patterns import Patterns
 from serving.weights import Tensor
@@ -217,6 +217,9 @@ def _missing(base: Base, said: str, name: str) -> str:
         in_tower = base.kind.takes(name) is None and base.kind.in_tower(name)
         if not in_tower:
             return f"{said} is in layer {layer}, but the base model has {base.layers} layers"
+    expert = expert_of(name)
+    if expert is not None and base.experts is not None and expert >= base.experts:
+        return f"{said} is expert {expert}, but the base model has {base.experts} experts"
     unknown = base.kind.modules is None and base.found and not _somewhere(base, name)
     if base.lacks(name) or unknown:
         return f"the base model has no module {said}"

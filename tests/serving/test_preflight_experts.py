@@ -37,6 +37,7 @@ def _tensor(rows, columns):
         ("GptOssForCausalLM", {"mlp.experts": (16, 8)}, None),
         ("Qwen3MoeForCausalLM", {"mlp.gate": (4, 16)}, "does not compute with it"),
         ("Qwen3MoeForCausalLM", {"mlp.experts.3.up_proj": (8, 16)}, None),
+        ("Qwen3MoeForCausalLM", {"mlp.experts.4.up_proj": (8, 16)}, "has 4 experts"),
         ("Qwen2MoeForCausalLM", {"mlp.gate": (4, 16)}, None),
     ],
 )
@@ -46,6 +47,7 @@ def test_only_what_vllm_computes_with_is_accepted(tmp_path, architecture, module
     for folder in (base, adapter):
         folder.mkdir()
     config = {"architectures": [architecture], "num_hidden_layers": 1, "hidden_size": HIDDEN}
+    config["num_experts"] = 4
     (base / "config.json").write_text(json.dumps(config))
     tensors = {}
     for name, shape in modules.items():
