@@ -201,11 +201,9 @@ class InferenceServiceSpec(Model):
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
-        refuse_any(
-            self._model_or_code()
-            if bool(self.model) != bool(self.code)
-            else self._neither_or_both()
-        )
+        if bool(self.model) == bool(self.code):
+            refuse_any(self._neither_or_both())
+        refuse_any(self._model_faults() if self.model else self._code_faults())
         refuse_any(reference_faults(self.env, self.secrets, self.registries or (), self.identity))
         return self
 
@@ -223,31 +221,26 @@ class InferenceServiceSpec(Model):
                 "write model: {source: ./folder}, or code: ./folder with command and targetPort",
             )
 
-    def _model_or_code(self) -> Iterator[Fault]:
+    def _model_faults(self) -> Iterator[Fault]:
         given = self.model_fields_set
-        if self.model:
-            yield from (
-                Fault(f"{key} belongs to a service with code", hint, (key,), key=True)
-                for field, key, hint in (
-                    ("command", "command", "leave it out: Moorage starts vLLM"),
-                    ("args", "args", "write vLLM's flags under engine.args"),
-                    ("target_port", "targetPort", "leave it out: vLLM listens on 8000"),
-                    ("mount_path", "mountPath", "leave it out: Moorage mounts what vLLM reads"),
-                    ("mounts", "mounts", "leave it out: Moorage mounts what vLLM reads"),
-                    (
-                        "progress_deadline_seconds",
-                        "progressDeadlineSeconds",
-                        "leave it out: it follows from the model's size",
-                    ),
-                )
-                if field in given
-            )
-            yield from model_variable_faults(self.env)
-            yield from self._capacity()
-            yield from image_faults(self.engine.image)
-            yield from flag_faults(self.engine.image, self.engine.args)
-            yield from opening_faults(self.engine.args, self.engine.allow)
-            return
+        for field, hint in (
+            ("command", "leave it out: Moorage starts vLLM"),
+            ("args", "write vLLM's flags under engine.args"),
+            ("target_port", "leave it out: vLLM listens on 8000"),
+            ("mount_path", "leave it out: Moorage mounts what vLLM reads"),
+            ("mounts", "leave it out: Moorage mounts what vLLM reads"),
+            ("progress_deadline_seconds", "leave it out: it follows from the model's size"),
+        ):
+            if field in given:
+                key = to_camel(field)
+                yield Fault(f"{key} belongs to a service with code", hint, (key,), key=True)
+        yield from model_variable_faults(self.env)
+        yield from self._capacity()
+        yield from image_faults(self.engine.image)
+        yield from flag_faults(self.engine.image, self.engine.args)
+        yield from opening_faults(self.engine.args, self.engine.allow)
+
+    def _code_faults(self) -> Iterator[Fault]:
         for field, key in (("command", "command"), ("target_port", "targetPort")):
             if getattr(self, field) is None:
                 yield Fault(
@@ -255,6 +248,11 @@ class InferenceServiceSpec(Model):
                     "write command: [python3, app.py] and targetPort: 8080, for example",
                     ("code",),
                 )
+        yield from self._needs_vllm()
+        yield from mount_faults(self.mount_path or CODE_PATH, self.mounts)
+
+    def _needs_vllm(self) -> Iterator[Fault]:
+        """Fields of a service with code that mean something to vLLM or to the gate before it."""
         gate = "Moorage's gate stands in front of vLLM only"
         for field, why in (
             ("adapters", "they are vLLM's"),
@@ -262,23 +260,17 @@ class InferenceServiceSpec(Model):
             ("limits", gate),
             ("request_log", gate),
         ):
-            if field in given:
+            if field in self.model_fields_set:
                 key = to_camel(field)
-                yield Fault(
-                    f"{key} cannot be used with code: {why}", "leave it out", (key,), key=True
-                )
+                text = f"{key} cannot be used with code: {why}"
+                yield Fault(text, "leave it out", (key,), key=True)
         if self.ingress.cors_policy is not None:
             text = f"corsPolicy cannot be used with code: {gate}"
             yield Fault(text, "answer preflights in code", ("ingress", "corsPolicy"), key=True)
-        yield from mount_faults(self.mount_path or CODE_PATH, self.mounts)
         if self.engine.args:
-            yield Fault(
-                "engine.args are vLLM's flags and there is no vLLM",
-                "write args",
-                ("engine", "args"),
-                key=True,
-            )
-        for field in {"readers", "compile_cache"} & self.engine.model_fields_set:
+            text = "engine.args are vLLM's flags and there is no vLLM"
+            yield Fault(text, "write args", ("engine", "args"), key=True)
+        for field in sorted({"readers", "compile_cache"} & self.engine.model_fields_set):
             key = to_camel(field)
             text = f"engine.{key} is about vLLM's start and there is no vLLM"
             yield Fault(text, "leave it out", ("engine", key), key=True)

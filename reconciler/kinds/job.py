@@ -179,40 +179,26 @@ class Job(ArmResource[JobSpec]):
             return _with(seen, start, Reason.FETCHING, f"{spec.source} is to be fetched")
         line = await self._progress(spec)
         if str(newest["properties"].get("status")).lower() in RUNNING:
-            message = (
-                f"{_gib(line.get('done', 0))} of {_gib(line.get('total') or spec.size)} of"
-                f" {spec.source} fetched"
-            )
-            mark = Mark(ConditionType.PUBLISHED, Status.FALSE, Reason.FETCHING, message)
-            return replace(
-                seen,
-                ready=False,
-                busy=True,
-                reason=Reason.FETCHING,
-                message=message,
-                marks=(mark,),
-                poll_after=2.0,
-            )
+            return _running(seen, spec, line)
         error = line.get("error") or await self._silent(spec, scope, newest)
         final = FINAL.get(str(error["reason"]))
         ended = _moment(newest["properties"].get("endTime"))
+        age = (self.arm.time.now() - ended).total_seconds()
         # A failure before the job was last written says nothing about the job by now.
-        if ended > given and (self.arm.time.now() - ended).total_seconds() < (
-            LONG_PAUSE if final else PAUSE
-        ):
-            message = f"{spec.source} cannot be fetched: {error['message']}"
-            if final:
-                raise WaitingForHuman(final, message)
-            mark = Mark(ConditionType.PUBLISHED, Status.FALSE, Reason.FETCH_FAILED, message)
-            return replace(
-                seen,
-                ready=False,
-                reason=Reason.FETCH_FAILED,
-                message=message,
-                marks=(mark,),
-                poll_after=5.0,
-            )
-        return _with(seen, start, Reason.FETCH_FAILED, str(error["message"]))
+        if ended <= given or age >= (LONG_PAUSE if final else PAUSE):
+            return _with(seen, start, Reason.FETCH_FAILED, str(error["message"]))
+        message = f"{spec.source} cannot be fetched: {error['message']}"
+        if final:
+            raise WaitingForHuman(final, message)
+        mark = Mark(ConditionType.PUBLISHED, Status.FALSE, Reason.FETCH_FAILED, message)
+        return replace(
+            seen,
+            ready=False,
+            reason=Reason.FETCH_FAILED,
+            message=message,
+            marks=(mark,),
+            poll_after=5.0,
+        )
 
     async def _silent(
         self, spec: JobSpec, scope: str, execution: Mapping[str, Any]
@@ -234,6 +220,21 @@ class Job(ArmResource[JobSpec]):
                 if isinstance(said, dict):
                     return said
         return {}
+
+
+def _running(seen: Observation, spec: JobSpec, line: Mapping[str, Any]) -> Observation:
+    """An execution that is under way, with the bytes that its last `line` on the share counts."""
+    done, total = _gib(line.get("done", 0)), _gib(line.get("total") or spec.size)
+    message = f"{done} of {total} of {spec.source} fetched"
+    return replace(
+        seen,
+        ready=False,
+        busy=True,
+        reason=Reason.FETCHING,
+        message=message,
+        marks=(Mark(ConditionType.PUBLISHED, Status.FALSE, Reason.FETCHING, message),),
+        poll_after=2.0,
+    )
 
 
 def _with(seen: Observation, change: Change, reason: Reason, message: str) -> Observation:

@@ -27,8 +27,7 @@ def _environment(choice: Choice) -> Iterator[str]:
     files = choice.project.settings
     yield (
         "# An AI Toolkit project, served by Moorage. `moorage import` wrote this file once; edit"
-        " it from"
-        " now on."
+        " it from now on."
     )
     yield "apiVersion: moorage.dev/v1alpha1"
     yield "kind: Environment"
@@ -45,34 +44,16 @@ def _environment(choice: Choice) -> Iterator[str]:
             yield f"  {field}: {scalar(choice.existing.group)}"
     if choice.location:
         yield f"  location: {scalar(choice.location)}"
-    log, account, share = (
-        choice.resource(each)
-        for each in ("acaLogAnalyticsName", "storageAccountName", "fileShareName")
-    )
-    managed, storage = (
-        choice.resource(each) for each in ("acaEnvironmentName", "acaEnvironmentStorageName")
-    )
-    if log:
+    if log := choice.resource("acaLogAnalyticsName"):
         yield f"  logAnalytics: {{name: {scalar(log)}}}"
-    # a share that is there keeps its own
-    quota = [] if "fileShareName" in choice.existing.names else ["quotaGiB: 1024"]
-    parts = [
-        *(
-            f"{key}: {scalar(name)}"
-            for key, name in (("accountName", account), ("shareName", share))
-            if name
-        ),
-        *quota,
-    ]
-    if parts:
-        yield f"  storage: {{{', '.join(parts)}}}"
-    parts = [
-        f"{key}: {scalar(name)}"
-        for key, name in (("name", managed), ("storageName", storage))
-        if name
-    ]
-    if parts:
-        yield f"  managedEnvironment: {{{', '.join(parts)}}}"
+    storage = _named(choice, accountName="storageAccountName", shareName="fileShareName")
+    if "fileShareName" not in choice.existing.names:  # a share that is there keeps its own
+        storage.append("quotaGiB: 1024")
+    if storage:
+        yield f"  storage: {{{', '.join(storage)}}}"
+    managed = _named(choice, name="acaEnvironmentName", storageName="acaEnvironmentStorageName")
+    if managed:
+        yield f"  managedEnvironment: {{{', '.join(managed)}}}"
     profile = ", ".join(
         f"{key}: {scalar(str(value)) if isinstance(value, str) else value}"
         for key, value in choice.profile.items()
@@ -81,6 +62,12 @@ def _environment(choice: Choice) -> Iterator[str]:
     counted = "   # maximumCount is maximumInstanceCount" if told else ""
     yield "  workloadProfiles:"
     yield f"    - {{{profile}}}{counted}"
+
+
+def _named(choice: Choice, **parameters: str) -> list[str]:
+    """`field: name` for each parameter of the project by which a resource is known."""
+    found = {field: choice.resource(parameter) for field, parameter in parameters.items()}
+    return [f"{field}: {scalar(name)}" for field, name in found.items() if name]
 
 
 def _service(choice: Choice, folder: Path) -> Iterator[str]:

@@ -3,11 +3,12 @@ by `apps`.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from infra.local_azure.runtime.schedule import CronRule
-from infra.local_azure.runtime.workload import Mount, Refusal, Routing, Step, Workload
+from infra.local_azure.runtime.workload import Refusal, Routing, Step, Workload
 from infra.local_azure.store import Record, Store
 
 from . import mounts, naming, quotas
@@ -34,31 +35,16 @@ class Workloads:
         )
         container, scale = template["containers"][0], template["scale"]
         environment = self._store.get(app.private["environment"])
-        env: Mapping[str, str] = {}
-        volumes: tuple[Mount, ...] = ()
-        first: tuple[Step, ...] = ()
-        beside: tuple[Step, ...] = ()
-        refusal = None
-        try:
-            env = mounts.environment(container, revision.private["secrets"])
-            volumes = self._mounts.of(
-                app.private["environment"], template, container, revision.private["secrets"]
-            )
-            first = tuple(
-                self._step(app, revision, entry) for entry in template["initContainers"] or []
-            )
-            beside = tuple(self._step(app, revision, entry) for entry in template["containers"][1:])
-        except MountError as failed:
-            refusal = Refusal(failed.reason, str(failed))
-        return Workload(
+        profile = revision.body["workloadProfileName"]
+        plain = Workload(
             app=app.name,
             app_id=naming.app_id(app),
             revision=revision.name,
             image=container["image"],
             command=tuple(container.get("command", ())),
             args=tuple(container.get("args", ())),
-            env=env,
-            mounts=volumes,
+            env={},
+            mounts=(),
             probes=tuple(container.get("probes", ())),
             target_port=ingress["targetPort"] or _GUESSED_PORT if ingress else None,
             ingress_port=app.private["port"] if ingress else None,
@@ -72,17 +58,27 @@ class Workloads:
             termination_grace_s=float(template["terminationGracePeriodSeconds"] or 30),
             weight=weights(app, routed=True).get(revision.name, 0),
             container=container["name"],
-            claims=quotas.claims(environment, revision.body["workloadProfileName"])
-            if environment
-            else (),
-            gpu=quotas.has_gpu(environment, revision.body["workloadProfileName"])
-            if environment
-            else False,
-            refusal=refusal,
+            claims=quotas.claims(environment, profile) if environment else (),
+            gpu=quotas.has_gpu(environment, profile) if environment else False,
             routing=_routing(app, revision),
-            first=first,
-            beside=beside,
         )
+        try:
+            return replace(plain, **self._mounted(app, revision))
+        except MountError as failed:
+            return replace(plain, refusal=Refusal(failed.reason, str(failed)))
+
+    def _mounted(self, app: Record, revision: Record) -> dict[str, Any]:
+        """The fields of a workload that a volume or a secret can spoil; MountError then."""
+        template, secrets = revision.body["template"], revision.private["secrets"]
+        container, *others = template["containers"]
+        return {
+            "env": mounts.environment(container, secrets),
+            "mounts": self._mounts.of(app.private["environment"], template, container, secrets),
+            "first": tuple(
+                self._step(app, revision, entry) for entry in template["initContainers"] or []
+            ),
+            "beside": tuple(self._step(app, revision, entry) for entry in others),
+        }
 
     def _step(self, app: Record, revision: Record, container: Body) -> Step:
         secrets = revision.private["secrets"]
