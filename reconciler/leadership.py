@@ -17,7 +17,7 @@ from reconciler.api.resources import ShareRef
 from reconciler.arm.lease import Leader
 from reconciler.composition import Composition
 from reconciler.composition.environment import share_of
-from reconciler.engine.errors import NotReadyYet, ReconcileError
+from reconciler.engine.errors import ReconcileError
 from reconciler.engine.events import Event, normal, warning
 from reconciler.engine.external import DocumentRef
 from reconciler.kinds.shares import Shares
@@ -60,7 +60,7 @@ class Stand:
             self._tell(normal(Reason.LEADING, message, place, place))
         return wait
 
-    def why_not(self) -> NotReadyYet | None:
+    def why_not(self) -> ReconcileError | None:
         return None if self.leader.reason in NO_SHARE_YET else self.leader.why_not()
 
 
@@ -94,7 +94,7 @@ class Leadership:
             self._stands[name] = Stand(name, share, leader, self._tell)
             self.changed.set()
 
-    def why_not(self, environment: str) -> NotReadyYet | None:
+    def why_not(self, environment: str) -> ReconcileError | None:
         """Why no write for what is in `environment` may be issued now."""
         stand = self._stands.get(environment)
         return stand.why_not() if stand else None

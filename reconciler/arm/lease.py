@@ -18,7 +18,7 @@ from reconciler.arm import holder
 from reconciler.arm.errors import translate
 from reconciler.arm.share import Share
 from reconciler.engine.clock import with_suspend
-from reconciler.engine.errors import NotReadyYet, ReconcileError
+from reconciler.engine.errors import NotReadyYet, ReconcileError, WaitingForHuman
 
 if TYPE_CHECKING:
     from azure.storage.fileshare.aio import ShareClient
@@ -50,6 +50,7 @@ class Leader:
         # Why it is not held: `Azure:LeaseAlreadyPresent`, `AzureUnreachable` …
         self.reason: Cause | None = Reason.NOT_OBSERVED
         self._message = "it was not asked for yet"
+        self._asks = False  # whether a person must do something first
 
     def may_write(self) -> bool:
         """Whether a write may be issued now: by our own clock, two thirds of the lease have not
@@ -57,8 +58,10 @@ class Leader:
         """
         return self._held and self._clock() < self._until
 
-    def why_not(self) -> NotReadyYet | None:
-        """Why no write may be issued now: who holds the lease, or what kept us from renewing it."""
+    def why_not(self) -> ReconcileError | None:
+        """Why no write may be issued now: who holds the lease, or what kept us from renewing it. It
+        waits for a person where the renewal does.
+        """
         if self.may_write():
             return None
         if self.reason == _OTHER:
@@ -67,6 +70,8 @@ class Leader:
             message = f"the lease on {self._name} has run out and is asked for again"
             return NotReadyYet(Reason.LEASE_EXPIRED, message, after=1.0)
         message = f"nothing is written: the lease on {self._name} is not held: {self._message}"
+        if self._asks:
+            return WaitingForHuman(self.reason, message)
         return NotReadyYet(self.reason, message, after=5.0)
 
     async def step(self) -> float:
@@ -113,7 +118,7 @@ class Leader:
         if error.reason in _LOST:
             self._held = self._signed = False
         known = self.reason == _OTHER and error.reason == _OTHER
-        self.reason = error.reason
+        self.reason, self._asks = error.reason, isinstance(error, WaitingForHuman)
         if error.reason != _OTHER:
             self._message = error.message
         elif not known:

@@ -135,8 +135,11 @@ class Narrator:
                 "\n[red]not everything matches the documents[/]; `moorage status` shows what is"
                 " missing"
             )
-            for row in self.daemon.store.documents():
-                self._why(row)
+            self._causes()
+
+    def _causes(self) -> None:
+        for row in self.daemon.store.documents():
+            self._why(row)
 
     def _why(self, row: DocumentRow) -> None:
         """Why Azure does not match the document, one line for each cause."""
@@ -212,6 +215,7 @@ class Narrator:
                 "the time is over and not everything matches the documents; `moorage status`"
                 " shows what is missing"
             )
+            self._causes()
         elif not once:
             self._say(
                 "stopped watching. What is deployed keeps running; `moorage down` removes it."

@@ -86,8 +86,14 @@ def _chosen(history: History, to: str) -> Generation:
             raise CommandError("There is no earlier generation.", Exit.FAILED)
         return next((each for each in kept if each.served), kept[0])
     for each in kept:
-        if to in (str(each.number), each.revision, each.revision.rpartition("--")[2]):
-            return each
+        if to not in (str(each.number), each.revision, each.revision.rpartition("--")[2]):
+            continue
+        if each.failed:
+            raise CommandError(
+                f"Generation {each.number} ({each.revision}) failed when it last ran: nobody would"
+                " serve; choose another: `moorage history`."
+            )
+        return each
     raise CommandError(
         f"There is no generation {to!r} to go back to; `moorage history` lists them.", Exit.INVALID
     )

@@ -78,17 +78,18 @@ class Causes:
             state = "serves" if seen.proven else "is to serve again"
             message = f"{cause}; revision {held.serves} {state} until the document's spec changes"
             if not seen.proven and seen.wanted is not None and seen.wanted.failed:
-                message = f"{message}. {await self.of_failure('', spec, found, seen)}"
+                words = await self.of_failure("", spec, found, seen)
+                message = f"{message}. {words}. {meanwhile(spec, seen)}"
             return Tale(Reason.ROLLED_BACK, message, whole=seen.proven)
         if verdict.failed:
-            return Tale(Reason.REVISION_FAILED, verdict.failed)
+            return Tale(Reason.REVISION_FAILED, f"{verdict.failed}. {meanwhile(spec, seen)}")
         if step.action is Action.PAUSE:
             return Tale(Reason.AWAITING_PROMOTION if step.asks else Reason.PAUSED, step.message)
         if step.action not in (Action.NONE, Action.WAIT):
             return Tale(Reason.ROLLING_OUT, step.message or seen.message, whole=seen.proven)
         if seen.wanted is not None and seen.wanted.failed:
             message = await self.of_failure(seen.message or step.message, spec, found, seen)
-            return Tale(Reason.REVISION_FAILED, message)
+            return Tale(Reason.REVISION_FAILED, f"{message}. {meanwhile(spec, seen)}")
         if step.action is Action.WAIT:
             message = verdict.message or seen.message or step.message
             return await self._of_start(spec, found, seen, message)
@@ -118,9 +119,7 @@ class Causes:
     async def of_failure(
         self, said: str, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen
     ) -> str:
-        """What is `said` of the wanted revision, with what Azure and the container say of it, and
-        what serves meanwhile.
-        """
+        """What is `said` of the wanted revision, with what Azure and the container say of it."""
         details = [each.details for each in seen.mine if each.details and not each.ready][:1]
         asking = self._words(spec.resource_group, spec.name, spec.revision, found)
         words = await self._remembered(f"{spec.revision} fails", asking)
@@ -128,10 +127,7 @@ class Causes:
         if not seen.mine:  # no replica was ever placed
             full = quota.full(self.arm, spec, found)
             room = await self._remembered(f"{spec.revision} lacks", full)
-        others = [each.name for each in seen.carrying if each.name != spec.revision]
-        serving = f"{', '.join(others)} still serves" if others and seen.serves else ""
         parts = [room, said or f"revision {spec.revision} is not healthy", words, *details]
-        parts.append(serving or "nothing serves meanwhile")
         return ". ".join(part.rstrip(".") for part in dict.fromkeys(parts) if part)
 
     async def explained(self, progress: Progress, app: str) -> Progress:
@@ -215,6 +211,13 @@ class Causes:
             if about in line and not _EMPTY.search(text) and text not in lines[-1:]:
                 lines = [*lines[1 - LINES :], text]
         return " | ".join(lines)
+
+
+def meanwhile(spec: ContainerAppSpec, seen: Seen) -> str:
+    """What serves while the wanted revision does not."""
+    others = [each.name for each in seen.carrying if each.name != spec.revision]
+    serves = bool(others) and seen.serves
+    return f"{', '.join(others)} still serves" if serves else "nothing serves meanwhile"
 
 
 def _ends(execution: Mapping[str, Any]) -> Iterator[str]:

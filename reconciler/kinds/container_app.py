@@ -167,9 +167,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             return verdict
         # Whoever reads the cause is to find the lines that made it.
         place = f"{aim.spec.place}: " if aim.spec.place else ""
-        failed = f"{place}{verdict.failed}"
-        words = await self.causes.of_failure(failed, aim.spec, found, seen)
-        return replace(verdict, failed=words)
+        words = await self.causes.of_failure(verdict.failed, aim.spec, found, seen)
+        return replace(verdict, failed=f"{place}{words}")
 
     async def _look(
         self,

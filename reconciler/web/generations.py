@@ -27,9 +27,10 @@ SHORT = 12
 @dataclass(frozen=True)
 class Generation:
     """`number` counts the revisions and the changes of adapters from the first. `state` says what
-    it does now, `served` whether Azure calls the revision healthy. `adapters` is the set that
-    served with it, None where it is not known. `changes` are the fields that it changed, `commit`
-    the commit of the documents; both are empty where the daemon did not make it.
+    it does now, `served` whether Azure calls the revision healthy, `failed` that it calls it
+    failed. `adapters` is the set that served with it, None where it is not known. `changes` are the
+    fields that it changed, `commit` the commit of the documents; both are empty where the daemon
+    did not make it.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Generation:
     created: str
     state: str
     served: bool
+    failed: bool = False
     changes: tuple[str, ...] = ()
     commit: str = ""
     adapters: KeptAdapters | None = None
@@ -95,6 +97,7 @@ class History:
                 at,
                 self._state(revision, adapters),
                 revision.health == "Healthy",
+                revision.health == "Unhealthy" or revision.running in Revision.FAILED,
                 (*made.changes, *_differing(before, adapters)),
                 made.commit,
                 adapters,

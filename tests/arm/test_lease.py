@@ -9,7 +9,7 @@ import pytest
 from reconciler.arm.lease import DURATION, RENEW_EVERY, Leader
 from reconciler.arm.share import Share
 from reconciler.arm.sharedkey import key_fingerprint
-from reconciler.engine.errors import NotReadyYet
+from reconciler.engine.errors import NotReadyYet, WaitingForHuman
 from reconciler.engine.permit import permit
 
 GROUP = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg"
@@ -157,6 +157,23 @@ async def test_a_failed_renewal_says_its_own_cause(share, scripted, status, code
     assert refusal.reason == f"Azure:{told}"
     assert "the lease on share phi of storage account acct is not held: no." in refusal.message
     assert "another daemon" not in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("KeyBasedAuthenticationNotPermitted", WaitingForHuman),
+        ("LeaseIdMismatchWithLeaseOperation", NotReadyYet),
+    ],
+)
+async def test_a_renewal_that_a_person_must_make_possible_waits_for_one(
+    share, scripted, code, kind
+):
+    """A command that runs once then ends with 4, instead of waiting until its time is over."""
+    leader = Leader(share, ME, Clock())
+    script(scripted, 403, code)
+    await leader.step()
+    assert type(leader.why_not()) is kind
 
 
 async def test_an_unreachable_share_is_told_as_that(share, scripted):
