@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from serving.catalogue import AdapterReport, Stage, TrafficReport
-from serving.gateway.routes import RoutedState
+from serving.gateway.routes import RoutedState, StartSeen
 
 
 def _is_none(value: object) -> bool:
@@ -324,12 +324,23 @@ class Boot(Outputs):
 
 
 @dataclass(frozen=True)
+class SeenStart(Outputs):
+    """A cold start that ended well: of which replica, since when its process ran, and how long all
+    of it took.
+    """
+
+    replica: str
+    began: str
+    start: StartSeen
+
+
+@dataclass(frozen=True)
 class AppOutputs(ResourceOutputs):
     """A container app. `proven` says that the wanted revision serves, `served_adapters` have been
     served in some version, `api_keys` are names and SHA-256 of the keys in its secrets, `secrets`
     the names of those that documents gave it, `adopted` that it was there before any document.
     `asked_revision` is the one that the document asks for, `held` why another one serves, `engine`
-    the digest under which the replicas that serve then report.
+    the digest under which the replicas that serve then report. `starts` are its newest cold starts.
     """
 
     asked_revision: OptionalText = None
@@ -345,6 +356,7 @@ class AppOutputs(ResourceOutputs):
     proven_revision: str | None = None
     served_adapters: tuple[str, ...] = ()
     asleep: bool = False
+    starts: Annotated[tuple[SeenStart, ...], Field(exclude_if=not_)] = ()
     api_keys: tuple[tuple[str, str], ...] = ()
     secrets: Annotated[tuple[str, ...], Field(exclude_if=not_)] = ()
     adopted: Annotated[bool, Field(exclude_if=not_)] = False

@@ -174,7 +174,7 @@ def _gap(spec: ContainerAppSpec, seen: Seen) -> str:
     if seen.wanted is not None and seen.wanted.active:
         return ""
     if spec.startup_seconds:
-        return f"nobody serves for about {spec.startup_seconds} s, until the new revision is ready"
+        return f"nobody serves for about {seen.predicted()} s, until the new revision is ready"
     return f"nobody serves until the new revision is ready, at most {spec.deadline_seconds} s"
 
 

@@ -16,6 +16,8 @@ from reconciler.engine.external import Desired, Impact, ObjectKey, with_spec
 from reconciler.engine.plan import PlanLine
 from reconciler.engine.record import ObjectRecord
 from reconciler.kinds.impact import impact_of
+from reconciler.kinds.starts import expected
+from serving.gateway.routes import StartPrediction
 
 # Where nothing was uploaded yet: 80 Mbit/s, what an office line sends. It is called assumed.
 ASSUMED = 10 * 2**20
@@ -57,8 +59,11 @@ def served_after(
 def _start(
     spec: ContainerAppSpec, line: PlanLine
 ) -> tuple[int, Literal["measured", "predicted", "limit"]]:
-    replicas = line.outputs.replicas if isinstance(line.outputs, AppOutputs) else ()
-    took = [each.startup.seconds for each in replicas if each.startup and each.startup.seconds]
+    app = line.outputs if isinstance(line.outputs, AppOutputs) else AppOutputs()
+    if app.starts:
+        published = StartPrediction(seconds=spec.startup_seconds)
+        return round(expected(published, app.starts).seconds), "measured"
+    took = [each.startup.seconds for each in app.replicas if each.startup and each.startup.seconds]
     if took:
         return round(median(took)), "measured"
     if spec.startup_seconds:

@@ -7,6 +7,7 @@ of themselves that model and adapters are loaded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from reconciler.api.outputs import (
     Revision,
     RevisionRow,
     SeenReplica,
+    SeenStart,
     Startup,
 )
 from reconciler.api.reasons import Cause, Reason
@@ -30,7 +32,9 @@ from reconciler.engine.external import Mark
 from reconciler.kinds.agreement import agreement, proof
 from reconciler.kinds.reports import STALE
 from reconciler.kinds.rollout import Step
+from reconciler.kinds.starts import created_at, expected, ready_after, remembered
 from serving.catalogue import ReplicaReport
+from serving.gateway.routes import StartPrediction
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Seen:
     proven_before: str | None
     served_before: frozenset[str]
     now: datetime
+    starts: tuple[SeenStart, ...] = ()
 
     @classmethod
     def of(
@@ -65,7 +70,10 @@ class Seen:
         served = frozenset(before.served_adapters) & {
             adapter.name for adapter in (catalogue.adapters if catalogue else ())
         }
-        return cls(spec, arm, living, catalogue, before.proven_revision, served, now)
+        known = before.starts
+        if spec.serves_model:
+            known = remembered(known, arm.replicas, living, spec.startup_seconds)
+        return cls(spec, arm, living, catalogue, before.proven_revision, served, now, known)
 
     @property
     def revisions(self) -> tuple[Revision, ...]:
@@ -174,8 +182,8 @@ class Seen:
         although the time that a start takes is long over, or ARM lists none for it.
         """
         absent = [each for each in self.mine if not self.ready(each)]
-        limit = timedelta(seconds=1.5 * self.spec.startup_seconds + 60)
-        since = [at for each in self.mine if (at := _created(each)) is not None]
+        limit = timedelta(seconds=1.5 * max(self.spec.startup_seconds, self.predicted()) + 60)
+        since = [at for each in self.mine if (at := created_at(each)) is not None]
         newest = max(since, default=self.now)
         listed = len(absent) >= self.missing
         return any(each.restarts for each in absent) or self.now - newest > (
@@ -219,7 +227,13 @@ class Seen:
             proven_revision=self.spec.revision if self.proven else self.proven_before,
             served_adapters=tuple(sorted(self.served_before | self._served())),
             asleep=self.asleep,
+            starts=self.starts,
         )
+
+    def predicted(self, own: ReplicaReport | None = None) -> int:
+        """Seconds that a cold start should take, by the model's size and the starts seen so far."""
+        published = StartPrediction(seconds=self.spec.startup_seconds)
+        return math.ceil(expected(published, self.starts, own).seconds)
 
     def _served(self) -> set[str]:
         return {
@@ -265,7 +279,7 @@ class Seen:
             heartbeat=_time(report.heartbeat),
             api_keys=report.api_keys,
             startup=Startup(
-                self.spec.startup_seconds, _startup(replica, report), report.stage, report.stages
+                self.predicted(report), ready_after(replica, report), report.stage, report.stages
             ),
         )
 
@@ -332,24 +346,6 @@ class Seen:
             return replica.ready
         report = self.reports.get(replica.name)
         return report is not None and report.model_loaded
-
-
-def _startup(replica: SeenReplica, report: ReplicaReport) -> float | None:
-    """Seconds from the replica's creation by Azure, the image's pull included, until it was ready
-    for the first time.
-    """
-    created = _created(replica)
-    if created is None or report.ready_at is None:
-        return None
-    return round((report.ready_at - created).total_seconds(), 1)
-
-
-def _created(replica: SeenReplica) -> datetime | None:
-    try:
-        created = datetime.fromisoformat(str(replica.created_time))
-    except ValueError:
-        return None
-    return created if created.tzinfo else created.replace(tzinfo=UTC)
 
 
 def _not_yet(

@@ -4,17 +4,19 @@ container apps and catalogues; and which of their fields differ. Pure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 from reconciler.api.kinds import Kind
-from reconciler.api.outputs import AppOutputs, CatalogueOutputs, RevisionRow
+from reconciler.api.outputs import AppOutputs, CatalogueOutputs, RevisionRow, SeenStart
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import CatalogueKey, GatewayRoutesSpec, RouteSpec
 from reconciler.engine.external import Change, Facts, ObjectKey
 from reconciler.engine.fingerprint import fingerprint
+from reconciler.kinds.starts import expected
 from serving.catalogue import GATEWAY_KEY, ApiKey
 from serving.gateway.routes import (
     GatewayRoutes,
@@ -70,6 +72,7 @@ class SeenApp(NamedTuple):
     replicas: tuple[str, ...]
     engine: str | None
     adapters: tuple[str, ...]
+    starts: tuple[SeenStart, ...] = ()
 
     @classmethod
     def of(cls, app: AppOutputs) -> SeenApp:
@@ -81,6 +84,7 @@ class SeenApp(NamedTuple):
             replicas,
             app.engine,
             app.served_adapters,
+            app.starts,
         )
 
 
@@ -108,6 +112,9 @@ def _service(route: RouteSpec, facts: Facts, before: RoutedService | None) -> Ro
     if endpoint is None:
         return None
     stopped = _stopped(app.revisions) if app else before.stopped if before else None
+    predicted = StartPrediction.model_validate(
+        {"seconds": sum(route.startup.values()), "stages": dict(route.startup)}
+    )
     fallbacks = dict(route.fallbacks)
     adapters = tuple(
         RoutedModel(
@@ -126,9 +133,8 @@ def _service(route: RouteSpec, facts: Facts, before: RoutedService | None) -> Ro
         keys=_keys(route.keys, _hashes(route.service, facts, before.keys if before else ())),
         limits=route.limits,
         min_replicas=route.min_replicas,
-        predicted=StartPrediction.model_validate(
-            {"seconds": sum(route.startup.values()), "stages": dict(route.startup)}
-        ),
+        predicted=predicted,
+        learned=_learned(predicted, app, before),
         stopped=stopped,
         fallback=route.fallback,
     )
@@ -155,6 +161,19 @@ def _named(engine: str, catalogue: CatalogueOutputs) -> tuple[str, ...] | None:
     if catalogue.engine != engine:
         return None
     return tuple(adapter.name for adapter in catalogue.adapters)
+
+
+def _learned(
+    predicted: StartPrediction, app: SeenApp | None, before: RoutedService | None
+) -> StartPrediction | None:
+    """In whole seconds: a gateway counts in no smaller ones."""
+    if app is None:
+        return before.learned if before else None
+    if not app.starts:
+        return None
+    found = expected(predicted, app.starts)
+    stages = {stage: float(math.ceil(seconds)) for stage, seconds in found.stages.items()}
+    return StartPrediction(seconds=math.ceil(found.seconds), stages=stages)
 
 
 def _stopped(revisions: Iterable[RevisionRow]) -> StartFault | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from serving.catalogue import STAGES, Stage
 from serving.gateway.routes import LearnedStart, RoutedService, StartPrediction, StartSeen
 
 KEPT = 30  # starts of a service
-_RECENT = 7
+RECENT = 7  # of them are believed
 _SHORTEST = 0.05  # seconds of a stage that is worth a word
 _FACTORS = (0.05, 20.0)  # one absurd prediction does not make the next one absurd
 
@@ -24,19 +24,13 @@ class LearnedStarts:
         self._seen: dict[str, deque[StartSeen]] = {}
 
     def predict(self, service: RoutedService) -> StartPrediction:
-        """The routes' prediction, corrected by the median of the newest starts."""
-        factor = self._factor(service.name)
-        published = service.predicted
-        seconds = min(86_400.0, published.seconds * factor)
-        stages = self._stages(service.name) or published.stages
-        total = sum(stages.values())
-        if not total:
-            return StartPrediction(seconds=seconds)
-        scale = seconds / total
-        return StartPrediction(
-            seconds=seconds,
-            stages={name: min(86_400.0, took * scale) for name, took in stages.items()},
-        )
+        """The routes' prediction, corrected by the median of the newest starts; before any was
+        seen here, what the daemon has learned.
+        """
+        seen = self._seen.get(service.name, ())
+        if not seen and service.learned is not None:
+            return service.learned
+        return corrected(service.predicted, tuple(seen))
 
     def observe(
         self,
@@ -70,20 +64,32 @@ class LearnedStarts:
     def load(self, learned: Iterable[LearnedStart]) -> None:
         self._seen = {one.name: deque(one.starts, maxlen=KEPT) for one in learned}
 
-    def _stages(self, name: str) -> dict[Stage, float]:
-        """What each stage took in the newest starts whose replicas told: the medians."""
-        told = [seen.stages for seen in self._seen.get(name, ()) if seen.stages][-_RECENT:]
-        found = {
-            stage: statistics.median(stages[stage] for stages in told if stage in stages)
-            for stage in STAGES
-            if any(stage in stages for stages in told)
-        }
-        return {stage: seconds for stage, seconds in found.items() if seconds >= _SHORTEST}
 
-    def _factor(self, name: str) -> float:
-        ratios = [
-            seen.seconds / seen.published
-            for seen in list(self._seen.get(name, ()))[-_RECENT:]
-            if seen.published
-        ]
-        return min(max(statistics.median(ratios), _FACTORS[0]), _FACTORS[1]) if ratios else 1.0
+def corrected(published: StartPrediction, starts: Sequence[StartSeen]) -> StartPrediction:
+    """A prediction, corrected by the medians of the newest starts."""
+    seconds = min(86_400.0, published.seconds * _factor(starts))
+    stages = _stages(starts) or published.stages
+    total = sum(stages.values())
+    if not total:
+        return StartPrediction(seconds=seconds)
+    scale = seconds / total
+    return StartPrediction(
+        seconds=seconds,
+        stages={name: min(86_400.0, took * scale) for name, took in stages.items()},
+    )
+
+
+def _stages(starts: Sequence[StartSeen]) -> dict[Stage, float]:
+    """What each stage took in the newest starts whose replicas told: the medians."""
+    told = [seen.stages for seen in starts if seen.stages][-RECENT:]
+    found = {
+        stage: statistics.median(stages[stage] for stages in told if stage in stages)
+        for stage in STAGES
+        if any(stage in stages for stages in told)
+    }
+    return {stage: seconds for stage, seconds in found.items() if seconds >= _SHORTEST}
+
+
+def _factor(starts: Sequence[StartSeen]) -> float:
+    ratios = [seen.seconds / seen.published for seen in starts[-RECENT:] if seen.published]
+    return min(max(statistics.median(ratios), _FACTORS[0]), _FACTORS[1]) if ratios else 1.0

@@ -58,7 +58,8 @@ class StartFault(Contract):
 class RoutedService(Contract):
     """One service behind the gateway. `reports` is the folder of its replicas' reports, relative to
     the share's root. `fallback` is another service of the same routes, or `service/model`, that
-    answers while this one cannot.
+    answers while this one cannot. `predicted` follows from the model's size, `learned` from the
+    starts that the daemon has seen.
     """
 
     name: str
@@ -69,6 +70,7 @@ class RoutedService(Contract):
     limits: Limits = Limits()
     min_replicas: int = Field(default=0, ge=0)
     predicted: StartPrediction = StartPrediction(seconds=300)
+    learned: StartPrediction | None = None
     stopped: StartFault | None = None
     fallback: str | None = None
 

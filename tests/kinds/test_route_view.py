@@ -19,8 +19,8 @@ SPEC = GatewayRoutesSpec(
 HASH = "a" * 64
 
 
-def app(*revisions, keys=(("default", HASH),), endpoint="https://phi"):
-    return AppOutputs("id", endpoint=endpoint, api_keys=keys, revisions=revisions)
+def app(*revisions, keys=(("default", HASH),), endpoint="https://phi", **more):
+    return AppOutputs("id", endpoint=endpoint, api_keys=keys, revisions=revisions, **more)
 
 
 def seen(phi=None, gateway=None):
