@@ -17,7 +17,9 @@ from typing import Any
 import gradio as gr
 
 from reconciler.chat import versions, wording
+from reconciler.chat.compare import Compare
 from reconciler.chat.endpoint import Endpoint, EndpointAnswer, EndpointError, ServedModel
+from reconciler.chat.sampling import FIRST, LONGEST, limits_of, sampling
 from reconciler.chat.state import Look, State, StateKind
 from reconciler.chat.talk import ChatQuestion, Messages, Talk, kept, plain, signed
 from reconciler.chat.versions import choices
@@ -30,8 +32,6 @@ FONTS = {
 }  # no font is fetched
 THEME = gr.themes.Base(primary_hue="indigo", neutral_hue="slate", radius_size="md", **FONTS)
 UNSEEN = State(StateKind.UNKNOWN, "Looking …")
-
-LONGEST = 2048  # tokens of an answer, until the service says what it can
 
 
 class Page:
@@ -68,7 +68,7 @@ class Page:
                 with gr.Tab("Chat"):
                     model, length, history = self._chat(saved)
                 with gr.Tab("Compare"):
-                    *sides, other = self._compare()
+                    *sides, other = Compare(self._stream, self._talk).build()
             shown = [seen, head, closed, notice, wake, opened, model, *sides, length, other]
             timer = gr.Timer(EVERY)
             page.load(kept, saved, history, show_progress="hidden")
@@ -115,7 +115,7 @@ class Page:
                     elem_id="model",
                 )
                 system = gr.Textbox(label="System message", lines=2, elem_id="system")
-                temperature, top_p, length = _sampling()
+                temperature, top_p, length = sampling()
                 fresh = gr.Button("New conversation", elem_id="fresh")
         asked = gr.on(
             [ask.submit, send.click],
@@ -137,28 +137,6 @@ class Page:
         fresh.click(self._renewed, None, ended, cancels=[answering], queue=False)
         return model, length, history
 
-    def _compare(self) -> tuple[gr.Dropdown, gr.Dropdown, gr.Slider]:
-        with gr.Row(equal_height=True):
-            prompt = gr.Textbox(
-                label="Prompt",
-                placeholder="One prompt for both",
-                lines=1,
-                max_lines=6,
-                scale=6,
-                elem_id="prompt",
-            )
-            both = gr.Button("Ask both", variant="primary", scale=1, min_width=130, elem_id="both")
-        with gr.Row():
-            temperature, top_p, length = _sampling("compare-")
-        with gr.Row():
-            left, right = _side("left"), _side("right")
-        inputs = [prompt, left[0], right[0], temperature, top_p, length]
-        outputs = [*left[1:], *right[1:]]
-        gr.on(
-            [both.click, prompt.submit], self._answer_both, inputs, outputs, show_progress="hidden"
-        )
-        return left[0], right[0], length
-
     async def _open(self, seen: tuple[str, str] | None) -> list[Any]:
         self._models = []  # the list may have changed
         return await self._refresh(seen)
@@ -177,12 +155,14 @@ class Page:
         names = choices(self._models, self.canaries())
         base = names[0] if names else None
         tuned = names[1] if len(names) > 1 else base
-        longest = min((each.longest for each in self._models if each.longest), default=LONGEST)
+        longest = min((each.longest for each in self._models if each.longest), default=None)
 
         def chosen(model: str | None) -> Any:
             return gr.update(choices=names, value=model) if ready else gr.skip()
 
-        bounded = gr.update(maximum=longest, value=min(256, longest)) if ready else gr.skip()
+        most = longest or LONGEST
+        bounded = gr.update(maximum=most, value=min(FIRST, most), info=limits_of(longest))
+        bounded = bounded if ready else gr.skip()
 
         return [
             now,
@@ -290,79 +270,21 @@ class Page:
         yield None, wording.pace(None)
         text = ""
         try:
-            async for answer in self._stream(
-                one.choice, plain(told, one.system), one.temperature, one.top_p, one.length
-            ):
+            async for answer in self._stream(one, plain(told, one.system)):
                 text, (model, _) = answer.text, versions.asked(one.choice)
                 shown = signed(text, model, answer.version) if answer.done else text
                 said = {"role": "assistant", "content": shown}
-                yield [*told, said], wording.pace(answer)
+                yield [*told, said], wording.pace(answer, model)
         except EndpointError as error:
             yield None, wording.trouble(str(error))
 
-    async def _answer_both(
-        self, prompt: str, left: str, right: str, temperature: float, top_p: float, length: float
-    ) -> AsyncIterator[list[Any]]:
-        """Send the question to both models at once, and update the page when an answer grows."""
-        if not prompt.strip():
-            yield [gr.skip()] * 4
-            return
-        messages = [{"role": "user", "content": prompt}]
-        shown: list[Any] = ["", wording.pace(None)] * 2
-        news: asyncio.Queue[tuple[int, EndpointAnswer | None, str]] = asyncio.Queue()
-
-        async def one(side: int, model: str) -> None:
-            problem = ""
-            try:
-                async for answer in self._stream(model, messages, temperature, top_p, length):
-                    news.put_nowait((side, answer, ""))
-            except EndpointError as error:
-                problem = str(error)
-            news.put_nowait((side, None, problem))
-
-        running = [
-            asyncio.create_task(one(side, model)) for side, model in enumerate((left, right))
-        ]
-        try:
-            yield shown
-            left_to_come = len(running)
-            while left_to_come:
-                side, answer, problem = await news.get()
-                left_to_come -= answer is None
-                if answer is not None:
-                    who, _ = versions.asked((left, right)[side])
-                    pace = wording.pace(answer, who)
-                    shown[2 * side : 2 * side + 2] = [answer.text, pace]
-                elif problem:
-                    shown[2 * side + 1] = wording.trouble(problem)
-                yield [*shown]
-        finally:
-            for task in running:
-                task.cancel()
-
-    def _stream(
-        self, model: str, messages: Messages, temperature: float, top_p: float, length: float
-    ) -> AsyncIterator[EndpointAnswer]:
-        name, sticky = versions.asked(model)
+    def _stream(self, question: ChatQuestion, messages: Messages) -> AsyncIterator[EndpointAnswer]:
+        name, sticky = versions.asked(question.choice)
         return self.endpoint.stream(
-            name, messages, sticky, temperature=temperature, top_p=top_p, max_tokens=int(length)
+            name,
+            messages,
+            sticky,
+            temperature=question.temperature,
+            top_p=question.top_p,
+            max_tokens=question.length,
         )
-
-
-def _sampling(prefix: str = "") -> tuple[gr.Slider, gr.Slider, gr.Slider]:
-    return (
-        gr.Slider(
-            0.0, 2.0, value=0.7, step=0.05, label="Temperature", elem_id=f"{prefix}temperature"
-        ),
-        gr.Slider(0.05, 1.0, value=0.95, step=0.05, label="Top p", elem_id=f"{prefix}top-p"),
-        gr.Slider(1, LONGEST, value=256, step=1, label="Max tokens", elem_id=f"{prefix}length"),
-    )
-
-
-def _side(name: str) -> tuple[gr.Dropdown, gr.Textbox, gr.HTML]:
-    with gr.Column(min_width=320):
-        model = gr.Dropdown(label="Model", choices=[], elem_id=f"{name}-model")
-        text = gr.Textbox(
-            label="Answer", lines=9, max_lines=24, interactive=False, elem_id=f"{name}-answer"
-        )
-        return model, text, gr.HTML(wording.pace(None), elem_id=f"{name}-pace", padding=False)

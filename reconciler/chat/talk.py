@@ -24,12 +24,24 @@ class ChatQuestion(NamedTuple):
     length: int
 
 
+class PairQuestion(NamedTuple):
+    """A question to both sides."""
+
+    left: ChatQuestion
+    right: ChatQuestion
+
+
 @dataclass
 class Talk:
-    """A session's state. `running` says that an answer grows, which then takes what waits too."""
+    """A session's state. `running` says that an answer grows, which then takes what waits too;
+    `pairs`, `asking` and `last` are the same side by side, and the question asked last.
+    """
 
     waiting: deque[ChatQuestion] = field(default_factory=deque)
     running: bool = False
+    pairs: deque[PairQuestion] = field(default_factory=deque)
+    asking: bool = False
+    last: PairQuestion | None = None
 
 
 def signed(text: str, model: str, version: str) -> str:

@@ -278,5 +278,24 @@ async def test_a_talk_loses_nothing():
             await tab.sees("version 3f9c21aa", "#left-pace")
             await tab.sees("version 77ab01ff", "#right-pace")
             assert {body["model"] for body in served.bodies[-2:]} == {"tuned"}
+            await tab.sees("together have at most 512", "#compare-length")
+            served.go_on.clear()
+            await tab.click("#again")
+            await tab.run(_count("#left-answer", "one two", 2))
+            await tab.type("#prompt textarea", "And this?", enter=True)
+            await tab.sees("And this?", "#pairs")
+            served.go_on.set()
+            for side, version in (("left", "3f9c21aa"), ("right", "77ab01ff")):
+                said = await tab.sees("And this?", f"#{side}-answer")
+                assert said.count("Both?") == 2
+                await tab.run(_count(f"#{side}-answer", f"tuned · version {version}", 3))
+            asked_of = [body["messages"][0]["content"] for body in served.bodies[-4:]]
+            assert asked_of == ["Both?", "Both?", "And this?", "And this?"]
         server.cancel()
         await asyncio.gather(server, return_exceptions=True)
+
+
+def _count(selector, words, times):
+    """A promise that is kept once the words stand there so often."""
+    found = f"document.querySelector('{selector}').innerText.split('{words}').length - 1"
+    return f"new Promise(r => {{ const t = setInterval(() => {{ if ({found} === {times}) {{ clearInterval(t); r(1) }} }}, 100) }})"
