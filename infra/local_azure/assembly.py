@@ -18,6 +18,7 @@ from .control.apps import AppControl
 from .control.jobs import JobControl
 from .control.mounts import Mounts
 from .control.records import Records
+from .control.vaults import Vaults
 from .control.workloads import Workloads
 from .control.writes import Writes
 from .faults.endings import Endings
@@ -42,6 +43,7 @@ from .providers.lock import Locks
 from .runtime.executions import Executions
 from .runtime.scheduler import Scheduler
 from .store import Store
+from .vault_front import VaultFront
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Parts:
     runs: Runs
     arm: Front
     files: FilesFront
+    vaults: VaultFront
     logs: LogHost
 
     def listen_at(self, base: str) -> None:
@@ -102,8 +105,8 @@ def assemble(options: Options, tls: Certificates) -> Parts:
     requests = DeploymentRequests(store, login, front)
     runs = Runs(store, records, front, requests, pause_s=max(0.02, options.operation_s / 4))
     basics = (store, records, operations, polling, writes, changes, login, registrations, activity)
-    images = ImageCheck(options.images)
-    above = (tree, shares, copies, apps, jobs, front, requests, runs, images, roles)
+    images, vaults = ImageCheck(options.images), Vaults(store)
+    above = (tree, shares, copies, apps, jobs, front, requests, runs, images, roles, vaults)
     for provider in catalogue.build((*basics, *above)):
         front.add(provider.routes(), provider.shapes)
         operations.add(provider.finishers())
@@ -131,6 +134,7 @@ def assemble(options: Options, tls: Certificates) -> Parts:
         runs=runs,
         arm=front,
         files=FilesFront(plane, login, hooks.files),
+        vaults=VaultFront(store, login, vaults, changes),
         logs=LogHost(store, login, apps, jobs),
     )
 

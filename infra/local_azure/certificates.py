@@ -51,7 +51,9 @@ def _make(made: Certificates) -> None:
         )
         .sign(ca_key, hashes.SHA256())
     )
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    # Key Vault's clients take the vault from the name of the host.
+    vaults = x509.DNSName("*.vault.localhost")
+    names = [x509.DNSName("localhost"), vaults, x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     server = (
         _builder(subject, issuer, server_key.public_key())

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from . import certificates, listener, logstream
+from . import certificates, listener, logstream, vault_front
 from .arm.errors import ArmError
 from .arm.front import ArmRequest
 from .arm.reply import Reply
@@ -106,7 +106,7 @@ class Server:
         """
         begun = time.perf_counter()
         path, _, query = request.message.path.partition("?")
-        plane, answer = self._plane(path)
+        plane, answer = self._plane(path, request.headers.get("Host", ""))
         if not listener.is_clean(path):
             return listener.refusal(400, "Invalid URL", "The request URL is invalid.")
         event = events.of_request(plane, request.method, path, query) if self.parts.faults else None
@@ -151,7 +151,9 @@ class Server:
                 done(499)
             return web.Response()  # to nobody
 
-    def _plane(self, path: str) -> "tuple[str, Plane]":
+    def _plane(self, path: str, host: str) -> "tuple[str, Plane]":
+        if vault_front.HOST.fullmatch(host):
+            return "vaults", self._key_vault
         if logstream.PATH.fullmatch(path):
             return "logs", self._logs
         if _ARM.match(path):
@@ -182,6 +184,19 @@ class Server:
         done(reply.status)
         agent = request.headers.get("User-Agent", "")
         self._exchanges.write(request.method, path, query, agent, body, reply.status, reply.body)
+        return _json(reply)
+
+    async def _key_vault(
+        self, request: web.BaseRequest, path: str, _query: str, done: Callable[[int], None]
+    ) -> web.StreamResponse:
+        try:
+            body = await listener.body(request, MOST_LOGIN, self.options.idle_s)
+        except listener.TooLarge:
+            done(413)
+            return listener.refusal(413, "Request Entity Too Large", "The body is too large.")
+        host = request.headers["Host"]
+        reply = self.parts.vaults.answer(host, request.method, path, request.headers, body)
+        done(reply.status)
         return _json(reply)
 
     async def _login(

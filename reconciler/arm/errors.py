@@ -63,6 +63,10 @@ _REGISTER = (
     " az provider register -n <provider>."
 )
 UNREGISTERED = ("MissingSubscriptionRegistration", "SubscriptionNotRegistered")
+_VAULT = (
+    "Let the identity read the vault (the role Key Vault Secrets User, or an access policy with"
+    " Get), and check the secret's name."
+)
 _IMAGE = "Correct the image and its tag, or push it."
 _PULL = "A private registry must let the app in, by the app's identity or by a secret."
 _QUOTA = "Ask for a higher quota, or lower what the document asks for."
@@ -199,6 +203,7 @@ _SAYS_LITTLE = re.compile(
     r"|InvalidParameterValueInContainerTemplate)$"
 )
 _WORDS: Sequence[tuple[re.Pattern[str], Rule]] = [
+    (re.compile("Unable to get value using Managed identity"), Rule(WaitingForHuman, _VAULT)),
     (
         re.compile(r"UNAUTHORIZED|DENIED|authentication required|pull access denied"),
         Rule(WaitingForHuman, _PULL, Reason.REGISTRY_DENIED),

@@ -22,6 +22,7 @@ from reconciler.settings import Settings
 from tests.e2e.outside import outside
 from tests.e2e.stage import APP as CODE
 from tests.e2e.stage import ask, environment, service
+from tests.e2e.vaults import make_vault, set_secret
 
 GROUP, PLACE, HOME, APP, PORT = "rg-adopt", {"location": "westus3"}, "aienvab1cd", "theirs", 7860
 ELSEWHERE = "aienvxy9zz"
@@ -29,7 +30,7 @@ PATH = f"/resourceGroups/{GROUP}/providers/Microsoft.App/containerApps/{APP}"
 OLD = f"{APP}--ab1cd"
 VAULTED = {
     "name": "vaulted",
-    "keyVaultUrl": "https://kv.vault.azure.net/secrets/x",
+    "keyVaultUrl": "https://kv-theirs.vault.azure.net/secrets/x",
     "identity": "system",
 }
 # One that its container reads, one that lives elsewhere, one that is called like an API key of
@@ -56,11 +57,16 @@ async def made(stage):
             await (
                 await azure.apps.managed_environments.begin_create_or_update(GROUP, name, body)
             ).result()
+        await provision(azure, SECRETS[:1])
+        app = await azure.get(PATH)
+        reader = app["identity"]["principalId"]
+        await make_vault(azure, stage.facts, GROUP, "kv-theirs", reader)
+        await set_secret(stage.facts, "kv-theirs", "x", "vaulted-value")
         await provision(azure)
     return stage
 
 
-async def provision(azure):
+async def provision(azure, secrets=SECRETS):
     """What somebody's template does: PUT the whole app."""
     managed = f"/subscriptions/{azure.subscription}/resourceGroups/{GROUP}/providers/Microsoft.App/managedEnvironments/{HOME}"
     rule = {"name": "office", "ipAddressRange": "127.0.0.0/8", "action": "Allow"}
@@ -81,7 +87,7 @@ async def provision(azure):
     }
     properties = {
         "environmentId": managed,
-        "configuration": {"activeRevisionsMode": "Single", "secrets": SECRETS, "ingress": ingress},
+        "configuration": {"activeRevisionsMode": "Single", "secrets": secrets, "ingress": ingress},
         "template": {
             "revisionSuffix": OLD.partition("--")[2],
             "containers": [container],
@@ -89,7 +95,8 @@ async def provision(azure):
             "scale": {"minReplicas": 1, "maxReplicas": 1},
         },
     }
-    body = {**PLACE, "tags": {"team": "red"}, "properties": properties}
+    own = {"identity": {"type": "SystemAssigned"}, "tags": {"team": "red"}}
+    body = {**PLACE, **own, "properties": properties}
     await (await azure.apps.container_apps.begin_create_or_update(GROUP, APP, body)).result()
 
 

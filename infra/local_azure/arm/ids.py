@@ -7,6 +7,7 @@ NAMESPACES = (
     "Microsoft.App",
     "Microsoft.Authorization",
     "Microsoft.Insights",
+    "Microsoft.KeyVault",
     "Microsoft.OperationalInsights",
     "Microsoft.Resources",
     "Microsoft.Storage",

@@ -11,6 +11,7 @@ from .ids import Target
 _SINCE = {
     "Microsoft.App": "2022-01-01",
     "Microsoft.Authorization": "2014-06-01",
+    "Microsoft.KeyVault": "2015-06-01",
     "Microsoft.ManagedIdentity": "2018-11-30",
     "Microsoft.OperationalInsights": "2015-03-20",
     "Microsoft.Resources": "2014-04-01",

@@ -19,6 +19,7 @@ from infra.local_azure.runtime.workload import RevisionStatus, revision_key
 from infra.local_azure.store import Record, Store
 
 from . import naming, quotas
+from .vaults import Vaults
 from .workloads import Workloads
 
 Body = dict[str, Any]
@@ -71,9 +72,7 @@ class AppControl:
 
     async def restart(self, app: Record, revision: Record) -> None:
         """New replicas, with the app's secrets as they are now."""
-        revision.private["secrets"] = {
-            str(entry["name"]): str(entry.get("value") or "") for entry in app.private["secrets"]
-        }
+        revision.private["secrets"] = Vaults(self._store).values(app)
         self._store.put(revision)
         self._compose()
         await self._scheduler.restart(_key(app, revision))

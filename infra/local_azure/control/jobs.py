@@ -23,6 +23,7 @@ from infra.local_azure.store import Record, Store
 
 from . import mounts, naming, quotas
 from .mounts import MountError, Mounts
+from .vaults import Vaults
 
 KEPT = 100
 _LATE_S = 60.0  # a start that this server missed by more, because it was off, is not made later
@@ -75,9 +76,7 @@ class JobControl:
             **limits,
             **{key: counts[key] for key in ("parallelism", "replicaCompletionCount")},
         }
-        private["secrets"] = {
-            str(entry["name"]): str(entry.get("value") or "") for entry in job.private["secrets"]
-        }
+        private["secrets"] = Vaults(self._store).values(job)
         body = {"status": "Running", "started": clock.now(), "template": template}
         record = Record(f"{job.id}/executions/{name}", naming.EXECUTION, body, private)
         with self._store.transaction():

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 from . import (
     activity_log,
+    key_vault,
     lock,
     managed_identity,
     permission,
@@ -35,6 +36,7 @@ TYPES: tuple[type[Provider], ...] = (
     permission.Permissions,
     activity_log.ActivityEvents,
     managed_identity.ManagedIdentities,
+    key_vault.KeyVaults,
     workspace.Workspaces,
     storage_account.StorageAccounts,
     file_service.FileServices,

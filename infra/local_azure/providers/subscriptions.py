@@ -31,6 +31,7 @@ _TYPES = {
     ),
     "Microsoft.Authorization": ("locks", "permissions"),
     "Microsoft.Insights": ("eventtypes", "eventtypes/values"),
+    "Microsoft.KeyVault": ("vaults",),
     "Microsoft.ManagedIdentity": ("userAssignedIdentities",),
     "Microsoft.OperationalInsights": (
         "workspaces",

@@ -140,7 +140,7 @@ class ContainerApps(Runnable):
             return
         properties, revision = record.body["properties"], operation.argument.get("revision")
         if revision:
-            self.store.put(_revision(record, revision))
+            self.store.put(_revision(record, revision, self.vaults.values(record)))
             properties["latestRevisionName"] = revision
             properties.setdefault(
                 "latestReadyRevisionName", revision
@@ -199,6 +199,7 @@ class ContainerApps(Runnable):
         }
         record.private |= {"environment": environment.key, "secrets": values}
         record.body = self.stored(record, known, body, place, properties)
+        self.vaults.require_all(record)
         ending, factor = (
             self.images.ending(WORDING, record.name, properties, values) if revision else ({}, 1.0)
         )
@@ -237,7 +238,7 @@ class ContainerApps(Runnable):
         return self.store.get(record.private["environment"])
 
 
-def _revision(app: Record, name: str) -> Record:
+def _revision(app: Record, name: str, values: dict[str, str]) -> Record:
     """A new revision with the secrets of this moment: later values reach it by a restart only."""
     properties = app.body["properties"]
     body = {
@@ -246,5 +247,4 @@ def _revision(app: Record, name: str) -> Record:
         "template": properties["template"],
         "workloadProfileName": properties["workloadProfileName"],
     }
-    values = {str(entry["name"]): str(entry.get("value") or "") for entry in app.private["secrets"]}
     return Record(revision_id(app, name), REVISION, body, {"secrets": values})

@@ -146,6 +146,7 @@ class Jobs(Runnable):
         private["suspended"] = bool(known and known.private["suspended"])
         record = Record(known.id if known else self.records.new_id(call, TYPE), JOB, {}, private)
         record.body = self.stored(record, known, body, place, properties)
+        self.vaults.require_all(record)
         ending, factor = self.images.ending(WORDING, record.name, properties, secrets)
         return record, self.records.write(record, "job.applied", factor=factor, argument=ending)
 

@@ -12,6 +12,7 @@ from infra.local_azure.arm.reply import Reply, listed
 from infra.local_azure.changes import Changes
 from infra.local_azure.control import tracked
 from infra.local_azure.control.records import Body, Records
+from infra.local_azure.control.vaults import Vaults
 from infra.local_azure.control.writes import Wording, Writes
 from infra.local_azure.providers.provider import Provider
 from infra.local_azure.regions import display
@@ -31,6 +32,7 @@ class Runnable(Provider):
     writes: Writes
     changes: Changes
     images: ImageCheck
+    vaults: Vaults
 
     type_name: ClassVar[str]
     kind: ClassVar[str]
