@@ -271,12 +271,16 @@ def _start(options: Options, arguments: argparse.Namespace) -> int:
 
 def _stop(options: Options, arguments: argparse.Namespace) -> int:
     try:
-        stopped = lifecycle.stop(options)
+        stopped = lifecycle.stop(options, tell=_tell_left)
     except lifecycle.NotStarted as failed:
         print(f"local Azure: {failed}", file=sys.stderr)
         return 1
     _show({"stopped": stopped}, arguments)
     return 0
+
+
+def _tell_left(replicas: int) -> None:
+    print(f"local Azure: {replicas} replicas are ending", file=sys.stderr)
 
 
 def _status(options: Options, arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from .login import Identity
 from .options import Options
 from .store import Store
 
+TELL_S = 5.0
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -122,20 +123,41 @@ def start(options: Options, arguments: list[str], wait_s: float = 30.0) -> dict[
     return facts(options)
 
 
-def stop(options: Options, wait_s: float = 60.0) -> bool:
+def stop(
+    options: Options, wait_s: float = 60.0, tell: Callable[[int], None] = lambda _: None
+) -> bool:
     """End the server, its replicas and its ingress; also what a killed server left behind. False
     when nothing ran.
+
+    A thousand replicas take minutes to end, so `wait_s` counts anew whenever fewer are left, which
+    `tell` is told every few seconds.
     """
     pid = running(options)
     if pid is None:
         return _stop_orphans(options)
     os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + wait_s
+    left, deadline, told = _left(options), time.monotonic() + wait_s, time.monotonic()
     while running(options) is not None:
-        if time.monotonic() > deadline:
-            raise NotStarted(f"the server (pid {pid}) did not end within {wait_s:.0f} s")
+        now, found = time.monotonic(), _left(options)
+        if found < left:
+            left, deadline = found, now + wait_s
+        if now > deadline:
+            raise NotStarted(
+                f"the server (pid {pid}) and {left} replicas did not end, none of them in the last"
+                f" {wait_s:.0f} s"
+            )
+        if now - told >= TELL_S:
+            told = now
+            tell(left)
         time.sleep(0.05)
     return True
+
+
+def _left(options: Options) -> int:
+    """How many replicas have not ended; each has a folder until then."""
+    return sum(
+        1 for kind in ("replicas", "executions") for _ in (options.state_dir / kind).glob("*")
+    )
 
 
 def status(options: Options) -> dict[str, Any]:
