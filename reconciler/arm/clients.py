@@ -61,6 +61,7 @@ class Arm:
         self.subscription_id = settings.subscription_id
         self.calls: Counter[str] = Counter()
         self.inventory = Inventory(self)
+        self.account_keys: dict[str, tuple[float, list[str]]] = {}  # and when they were read
         self.time = ServerTime()
         self.throttle = Throttle()
         self.registering = asyncio.Lock()

@@ -190,12 +190,15 @@ async def make_parents(share: Share, paths: Iterable[str]) -> None:
     needed = _above(paths) - share.directories
 
     async def make(directory: str) -> None:
-        try:
-            await share.request("PUT", directory, {}, query={"restype": "directory"})
-        except ReconcileError as error:
-            if error.reason != AzureCode("ResourceAlreadyExists"):
-                raise
-        share.directories.add(directory)
+        async with share.making[directory]:  # one that others need as well is made by the first
+            if directory in share.directories:
+                return
+            try:
+                await share.request("PUT", directory, {}, query={"restype": "directory"})
+            except ReconcileError as error:
+                if error.reason != AzureCode("ResourceAlreadyExists"):
+                    raise
+            share.directories.add(directory)
 
     for depth in sorted({directory.count("/") for directory in needed}):
         await each(

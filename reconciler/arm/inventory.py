@@ -60,16 +60,24 @@ class Inventory:
         self._ttl = ttl
         self._clock = clock
         self._entries: dict[tuple[Listing, str], _Entry] = {}
-        self._sizes: dict[tuple[Listing, str], int] = {}
+        self._names: dict[tuple[Listing, str], set[str]] = {}  # that were there last
         self._alone: dict[tuple[Listing, str], list[float]] = {}  # when one was asked for
 
     async def find(self, what: Listed, scope: str, name: str) -> dict[str, Any] | None:
-        """The resource called `name` (any case) in `scope`, or None. The first few of a long list
-        are read alone: a save must not wait for the ten pages of a thousand apps.
-        """
-        if self._is_alone((what.listing, _normal(scope))):
-            return await self.get(what, scope, name)
+        """The resource called `name` (any case) in `scope`, or None where the list lacks it."""
         return (await self._listed(what, scope)).get(name.lower())
+
+    async def look(self, what: Listed, scope: str, name: str) -> dict[str, Any] | None:
+        """As `find`, and None only when it is not there: a list may lag behind a creation. It is
+        read alone where that costs less than the list, which many share.
+        """
+        key = (what.listing, _normal(scope))
+        if not self._is_alone(key, name.lower()) and (found := await self.find(what, scope, name)):
+            return found
+        found = await self.get(what, scope, name)
+        if found is not None and key in self._names:
+            self._names[key].add(name.lower())
+        return found
 
     async def list(self, what: Listed, scope: str) -> list[dict[str, Any]]:
         """All of `what` in `scope`, in Azure's order; empty when the scope does not
@@ -107,15 +115,20 @@ class Inventory:
         # Shielded: one waiter that is cancelled must not take the answer from the others.
         return await asyncio.shield(entry.task)
 
-    def _is_alone(self, key: tuple[Listing, str]) -> bool:
-        """Whether the one that is asked for now is to be read without its list."""
-        now, entry = self._clock(), self._entries.get(key)
-        fresh = entry is not None and now - entry.asked <= self._ttl and not _failed(entry.task)
-        if fresh or self._sizes.get(key, 0) <= LONG:
+    def _is_alone(self, key: tuple[Listing, str], name: str) -> bool:
+        """Whether `name` is to be read without its list: the first of a scope, because it is often
+        new; what was not there; and the first few of a long list, because a save must not wait for
+        the ten pages of a thousand apps.
+        """
+        now, entry, names = self._clock(), self._entries.get(key), self._names.get(key)
+        if entry is not None and now - entry.asked <= self._ttl and not _failed(entry.task):
             return False
+        if names is not None and name not in names:
+            return True
+        most = 1 if names is None else FEW if len(names) > LONG else 0
         lately = [at for at in self._alone.get(key, ()) if now - at <= self._ttl]
-        self._alone[key] = lately if len(lately) >= FEW else [*lately, now]
-        return len(lately) < FEW
+        self._alone[key] = [*lately, now][:FEW]
+        return len(lately) < most
 
     def _drop_old(self, now: float) -> None:
         """Answers that nobody may use any more: of a thousand services they fill 50 MB."""
@@ -131,8 +144,9 @@ class Inventory:
                 *(self._arm.get_json(f"{path}/{quote(item['name'])}", version) for item in items)
             )
             items = [item for item in read if item is not None]
-        self._sizes[listing, _normal(scope)] = len(items)
-        return {str(item.get("name", "")).lower(): item for item in items}
+        found = {str(item.get("name", "")).lower(): item for item in items}
+        self._names[listing, _normal(scope)] = {*found}
+        return found
 
 
 def _failed(task: asyncio.Task[Any]) -> bool:

@@ -18,7 +18,9 @@ async def note(share: Share, environment: str, storage: str, fingerprint: str) -
     """Remember that `storage` of the managed environment is being made with the key of this
     fingerprint.
     """
-    await files.write(share, _path(environment, storage), fingerprint.encode())
+    path = _path(environment, storage)
+    await files.make_parents(share, [path])  # of a new environment they are not there
+    await files.write(share, path, fingerprint.encode())
 
 
 async def recall(share: Share, environment: str, storage: str) -> str | None:

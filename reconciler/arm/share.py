@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -62,6 +63,7 @@ class Share:
         self._opening = asyncio.Lock()
         self.long_bodies = asyncio.Semaphore(_LONG_AT_ONCE)
         self.directories: set[str] = set()  # known to exist; forgotten when one turns out not to
+        self.making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def __repr__(self) -> str:
         return f"Share({self.account}/{self.name})"
@@ -165,7 +167,8 @@ class Share:
         if self._ownership is not None:
             await self._refuse_another(self._ownership, account or {})
         return self._connect(
-            str(endpoint).rstrip("/"), (await storage_keys(self.arm, self.group, self.account))[0]
+            str(endpoint).rstrip("/"),
+            (await storage_keys(self.arm, self.group, self.account, fresh=True))[0],
         )
 
     async def _refuse_another(self, ownership: Ownership, account: Mapping[str, Any]) -> None:

@@ -4,10 +4,15 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 from reconciler.api import versions
 from reconciler.arm import ids, operations
 from reconciler.arm.clients import Arm, JsonObject
 from reconciler.engine.external import Operation
+
+RECENT = 2.0  # seconds, as the inventory has it
 
 
 async def put_storage_account(
@@ -30,12 +35,17 @@ async def delete_storage_account(arm: Arm, group: str, name: str) -> Operation |
     return await operations.delete(arm, scope, arm.storage.storage_accounts.delete, group, name)
 
 
-async def storage_keys(arm: Arm, group: str, name: str) -> list[str]:
-    """The account's keys, key1 first. Secrets. `Busy` while the account is being created."""
-    answer = await arm.post_json(
-        f"{ids.storage_account(arm.subscription_id, group, name)}/listKeys", versions.STORAGE
-    )
-    return [str(each["value"]) for each in answer["keys"]]
+async def storage_keys(arm: Arm, group: str, name: str, *, fresh: bool = False) -> list[str]:
+    """The account's keys, key1 first, at most two seconds old, or `fresh` where one was refused.
+    Secrets. `Busy` while the account is being created.
+    """
+    path = f"{ids.storage_account(arm.subscription_id, group, name)}/listKeys"
+    at, keys = arm.account_keys.get(path, (-math.inf, []))
+    if fresh or time.monotonic() - at > RECENT:
+        answer = await arm.post_json(path, versions.STORAGE)
+        keys = [str(each["value"]) for each in answer["keys"]]
+        arm.account_keys[path] = (time.monotonic(), keys)
+    return keys
 
 
 async def put_share(arm: Arm, group: str, account: str, name: str, body: JsonObject) -> None:

@@ -149,11 +149,8 @@ class ArmResource(Generic[Spec, Next]):
         return (Mark(ConditionType.PROVISIONED, Status.FALSE, self.failed, message),)
 
     async def find(self, spec: Spec) -> Mapping[str, Any] | None:
-        """A list may lag behind a creation, so what it lacks is asked for by name before it counts
-        as absent.
-        """
-        listed = await self.arm.inventory.find(self.name, self.scope(spec), spec.name)
-        return listed or await self.arm.inventory.get(self.name, self.scope(spec), spec.name)
+        """The resource as Azure has it now, at most two seconds old."""
+        return await self.arm.inventory.look(self.name, self.scope(spec), spec.name)
 
     async def create(self, desired: Desired[Spec], facts: Facts) -> Wrote:
         body = dict(desired.spec.body)

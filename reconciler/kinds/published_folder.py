@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.digest import Tree
@@ -65,7 +65,7 @@ class PublishedFolder:
         self._began: dict[SharedFolder, tuple[float, int]] = {}
         self._stamps: dict[SharedFolder, Mapping[str, ShareStamp]] = {}
         self._damaged: dict[SharedFolder, tuple[str, ...]] = {}
-        self._looks: dict[SharedFolder, tuple[float, asyncio.Task[Verification]]] = {}
+        self._looks: dict[SharedFolder, tuple[float, asyncio.Future[Verification]]] = {}
         self._rates: dict[SharedFolder, int] = {}  # bytes per second of the last upload
 
     def identify(self, desired: Desired[FolderSpec]) -> Identity:
@@ -160,7 +160,8 @@ class PublishedFolder:
 
     async def close(self) -> None:
         """Stop uploads; what has arrived is kept, and the next daemon goes on from there."""
-        tasks = [*self._uploads.values(), *(task for _, task in self._looks.values())]
+        looks = (task for _, task in self._looks.values())
+        tasks: list[asyncio.Future[Any]] = [*self._uploads.values(), *looks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -202,7 +203,12 @@ class PublishedFolder:
         if published.sent >= TELLING:
             self._rates[place] = max(1, int(published.sent / max(self.clock() - began, 0.001)))
         self._stamps[place] = published.stamps
-        self._looks.pop(place, None)
+        # It has just listed what it left behind, which is as good as a look.
+        seen = Verification(MANIFEST in published.stamps, stamps=published.stamps)
+        look = asyncio.get_running_loop().create_future()
+        look.set_result(seen)
+        self._looks[place] = (self.clock(), look)
+        self.shares.rounds.looked(place)
         return published
 
     def _uploading(self, place: SharedFolder) -> Observation | None:
@@ -262,7 +268,7 @@ class PublishedFolder:
         # others.
         return await asyncio.shield(task)
 
-    def _rests(self, place: SharedFolder, task: asyncio.Task[Verification]) -> bool:
+    def _rests(self, place: SharedFolder, task: asyncio.Future[Verification]) -> bool:
         """Whether the last look found it as published, by whichever daemon."""
         if not task.done() or place not in self._stamps:
             return False
@@ -281,7 +287,7 @@ class PublishedFolder:
         return Observation(exists=bool(found), ready=bool(found), outputs=outputs)
 
 
-def _failed(task: asyncio.Task[Verification]) -> bool:
+def _failed(task: asyncio.Future[Verification]) -> bool:
     return task.done() and (task.cancelled() or task.exception() is not None)
 
 

@@ -73,12 +73,26 @@ async def test_the_first_few_of_a_long_list_are_read_alone(arm, scripted):
     for name in names[:3]:
         scripted.on("GET", f"{APPS}/{name}", 200, {"name": name})
     for name in names:
-        assert (await cache.find(Kind.APP, GROUP, name))["name"] == name
+        assert (await cache.look(Kind.APP, GROUP, name))["name"] == name
     asked = [path for _, path, *_ in scripted.asked]
     assert len(asked) == 1 + 3 + 1
     now[0] += 1
-    assert (await cache.find(Kind.APP, GROUP, names[0]))["name"] == names[0]
+    assert (await cache.look(Kind.APP, GROUP, names[0]))["name"] == names[0]
     assert len(scripted.asked) == 5
+
+
+async def test_what_is_made_is_read_alone(arm, scripted):
+    """The first of a scope needs no list, neither before nor after it is made; the second does, and
+    what the list lacks is asked for by name.
+    """
+    scripted.on("GET", f"{APPS}/phi", 404, {"error": {"code": "ResourceNotFound"}})
+    scripted.on("GET", f"{APPS}/phi", 200, {"name": "phi"})
+    assert await arm.inventory.look(Kind.APP, GROUP, "phi") is None
+    assert len(scripted.asked) == 1
+    scripted.on("GET", APPS, 200, page("sales"))
+    assert await arm.inventory.look(Kind.APP, GROUP, "sales") is not None
+    assert await arm.inventory.look(Kind.APP, GROUP, "phi") is not None
+    assert len(scripted.asked) == 3
 
 
 @pytest.mark.parametrize(
