@@ -12,6 +12,14 @@ from reconciler.cli.exits import CommandError, Exit
 
 SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_MOORAGE_COMPLETE"
+ZSH = """\
+if [[ $funcstack[1] == _moorage ]]; then
+  _moorage_completion "$@"
+else
+  (( $+functions[compdef] )) || {{ autoload -Uz compinit && compinit }}
+  {register}
+fi
+"""
 
 
 def completion(
@@ -25,10 +33,15 @@ def completion(
     if shell not in SHELLS:
         raise CommandError(f"SHELL must be {', '.join(SHELLS)}, not {shell!r}", Exit.INVALID)
     script = get_completion_script(prog_name="moorage", complete_var=VARIABLE, shell=shell)
-    # sourced as well as autoloaded, zsh may not have its completion system loaded yet
-    load = "autoload -Uz compinit && compinit\n" if shell == "zsh" else ""
-    first, _, rest = script.partition("\n") if load else ("", "", script)
-    print(f"{first}\n{load}{rest}" if load else rest)
+    print(_for_zsh(script) if shell == "zsh" else script)
+
+
+def _for_zsh(script: str) -> str:
+    """The script both to be sourced, where the completion system may not be loaded yet, and to be
+    found in a folder of `fpath`, where its first call has to complete as well.
+    """
+    begin, _, end = script.rstrip().rpartition("\n")
+    return "\n".join([begin, *ZSH.format(register=end).splitlines()])
 
 
 def prepare() -> None:

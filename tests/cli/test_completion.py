@@ -1,6 +1,7 @@
 """Completion of commands, options and names of services in bash, zsh and fish."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -89,3 +90,54 @@ def test_the_version_is_printed(capsys):
     name, version = capsys.readouterr().out.split()
     assert name == "moorage"
     assert version[0].isdigit()
+
+
+ZSH = """\
+wait_for() {{ repeat 200 {{ [[ -e $1 ]] && return; sleep 0.1; zpty -r -t shell more }}; exit 1 }}
+zmodload zsh/zpty
+zpty shell 'zsh -f -i'
+zpty -w shell 'cd {folder}; PATH={folder}:$PATH; {load}; compinit -u -D; : > loaded'
+wait_for loaded
+zpty -w -n shell $'moorage stat\\t\\n'
+wait_for ran
+"""
+LOADS = {
+    "sourced": "source {folder}/_moorage",
+    "found in fpath": "fpath=({folder} $fpath); autoload -Uz compinit",
+}
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh here")
+@pytest.mark.parametrize("way", LOADS)
+def test_zsh_completes_with_the_script_at_the_first_tab(way, tmp_path, capsys):
+    """Zsh itself, at a terminal, with the script sourced and with the script in a folder."""
+    assert run(["completion", "zsh"]) == 0
+    (tmp_path / "_moorage").write_text(capsys.readouterr().out)
+    program = tmp_path / "moorage"
+    asked = f'[ -n "$_MOORAGE_COMPLETE" ] || {{ echo "$@" > {tmp_path}/ran; exit; }}'
+    program.write_text(f'#!/bin/sh\n{asked}\nexec {MOORAGE} "$@"\n')
+    program.chmod(0o755)
+    load = LOADS[way].format(folder=tmp_path)
+    env = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    script = ZSH.format(folder=tmp_path, load=load)
+    subprocess.run(["zsh", "-f", "-c", script], cwd=tmp_path, env=env, check=True, timeout=60)
+    assert (tmp_path / "ran").read_text().split() == ["status"]
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish here")
+def test_fish_completes_with_the_script(tmp_path, capsys):
+    """Fish itself sources the script and completes a command."""
+    assert run(["completion", "fish"]) == 0
+    (tmp_path / "script").write_text(capsys.readouterr().out)
+    program = tmp_path / "moorage"
+    program.write_text(f'#!/bin/sh\nexec {MOORAGE} "$@"\n')
+    program.chmod(0o755)
+    env = {**os.environ, "HOME": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["fish", "-c", f"source {tmp_path}/script; complete -C 'moorage stat'"],
+        env=env | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split()[0] == "status"
