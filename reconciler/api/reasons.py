@@ -348,7 +348,7 @@ class Reason(StrEnum):
     )
     REPLICAS_MISSING = (
         "ReplicasMissing",
-        "the service answers with fewer ready replicas than `minReplicas`; the message says why:"
+        "the service has fewer ready replicas than `minReplicas`; the message says why:"
         " quota and what is left of it, capacity, or a crash",
         "ask for quota, or lower `minReplicas`; for a crash `moorage logs`",
     )

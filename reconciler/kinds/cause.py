@@ -114,7 +114,10 @@ class Causes:
         if placed or not quota.counts(spec):
             return Tale(Reason.STARTING, message, whole=seen.proven)
         why = await self._remembered(f"{spec.revision} lacks", quota.full(self.arm, spec, found))
-        return Tale(Reason.STARTING, "; ".join(filter(None, [message, why])))
+        # A GPU that another replica holds may become free; a quota of none is a person's work.
+        never = why.endswith(quota.NONE)
+        reason = Reason.REPLICAS_MISSING if never else Reason.STARTING
+        return Tale(reason, "; ".join(filter(None, [message, why])))
 
     async def of_failure(
         self, said: str, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen

@@ -23,6 +23,8 @@ REGION_GPU_USAGE = {
     "Consumption-GPU-NC8as-T4": "SubscriptionConsumptionT4Gpus",
 }
 
+NONE = "0 of 0, 0 left"  # of a quota that was never granted
+
 
 async def resolve_strategy(
     arm: Arm, spec: ContainerAppSpec, found: Mapping[str, Any], revisions: Sequence[Revision]

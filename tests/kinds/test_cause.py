@@ -70,3 +70,27 @@ def test_a_hold_keeps_what_names_the_fault():
     kept = Hold("web--r2", "web--r1", said).text
     assert '"acme.azurecr.io/reports:9"' in kept
     assert kept.startswith("r2 r1 moorage.yaml:48: ImageNotFound: Field")
+
+
+@pytest.mark.parametrize(
+    ("room", "reason"),
+    [
+        ("the quota X is used up: 0 of 0, 0 left", "ReplicasMissing"),
+        ("the quota X is used up: 1 of 1, 0 left", "Starting"),
+        ("", "Starting"),
+    ],
+)
+async def test_a_quota_of_none_is_a_persons_work(room, reason):
+    """A GPU that another replica holds may become free; one that was never granted does not come by
+    itself.
+    """
+    body = {"properties": {"workloadProfileName": "gpu"}}
+    spec = ContainerAppSpec("web", "rg", "dev", body, template={"scale": {}}, suffix="r1")
+    starts = Revision("web--r1", True, 100, "None", "Processing", 0)
+    now = datetime(2026, 11, 29, tzinfo=UTC)
+    seen = Seen.of(spec, ArmView((starts,)), [], None, None, now)
+    causes = Causes(None, lambda: 100.0)
+    causes._known = {"web--r1 lacks": (100.0, room)}
+    found = await causes.tale(spec, {}, seen, Step(Action.WAIT), Verdict(), None, ())
+    assert found.reason == reason
+    assert found.message.endswith(room)
