@@ -78,22 +78,31 @@ class Backend:
         return self._wake is not None
 
     @property
+    def booting(self) -> bool:
+        """Whether a replica says that it starts: a rollout starts one without any caller."""
+        report = self._report
+        return report is not None and report.stage is not None and not report.ready
+
+    @property
     def fault(self) -> StartFault | None:
         return None if self.up else self.route.stopped
 
     def progress(self) -> StartProgress:
         """Of the start under way, or of one that began now."""
-        if self._wake is None:
+        if self._wake is None and not self.booting:
             return progress(self._starts.predict(self.route), 0.0, None)
         running = None
         if self._report is not None:
             running = (datetime.now(UTC) - self._report.started_at).total_seconds()
+        if self._wake is None:
+            return progress(self._starts.predict(self.route), 0.0, self._report, running)
         return progress(self._told, _now() - self._began, self._report, running)
 
     def state(self) -> RoutedState:
         """What others are told."""
         up, fault = self.up, self.fault
-        waking = self.starting or self.route.min_replicas > 0
+        under_way = self.starting or self.booting
+        waking = under_way or self.route.min_replicas > 0
         ahead = self.progress()
         return RoutedState(
             name=self.route.name,
@@ -101,7 +110,7 @@ class Backend:
             started_at=self.started_at if self.starting else None,
             predicted_seconds=None if up or fault else round(ahead.left, 1),
             held=len(self.line),
-            stage=ahead.stage if self.starting and not up else None,
+            stage=ahead.stage if under_way and not up else None,
             message=fault.message if fault else "",
         )
 

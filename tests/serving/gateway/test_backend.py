@@ -141,6 +141,27 @@ async def test_an_old_replica_says_how_long_a_start_still_takes():
     await backend.close()
 
 
+async def test_a_start_that_nobody_asked_for_is_seen():
+    """A replica that a rollout starts is no service that sleeps: its stage is told, and what is left
+    of it.
+    """
+    began = datetime.now(UTC) - timedelta(seconds=60)
+    report = _report(ready=False, model_loaded=False, stage="weights", started_at=began)
+    told = Told(awake=False, reports=(report,))
+    backend = told.backend()
+    await backend.look()
+    state = backend.state()
+    assert (state.state, state.stage, backend.starting, told.asked) == (
+        "starting",
+        "weights",
+        False,
+        0,
+    )
+    told.reports = ()
+    await backend.look()
+    assert backend.state().state == "asleep"
+
+
 async def test_a_line_stops_when_the_service_is_lost_again():
     """Requests of a herd that were not let on yet wait for another start when one that was let on
     did not reach the service.
