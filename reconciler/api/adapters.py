@@ -97,9 +97,12 @@ def _type_notes(folder: Path, kind: EngineType | None) -> Iterator[str]:
     else:
         yield (
             f"its weights are published in {kind.half}, in which the engine computes:"
-            f" {after / 2**20:.1f} instead of {before / 2**20:.1f} MiB; the version stays that of"
-            " the folder"
+            f" {_size(after)} instead of {_size(before)}; the version stays that of the folder"
         )
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB" if count >= 1 << 20 else f"{count / 1024:.0f} KiB"
 
 
 @lru_cache(maxsize=1024)
