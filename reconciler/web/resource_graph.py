@@ -34,7 +34,6 @@ class ResourceNode:
     phase: str
     reason: str
     message: str
-    arm_id: str
     refs: tuple[ObjectKey, ...]
     leaf: ObjectKey | None
 
@@ -86,7 +85,6 @@ def _node(record: ObjectRecord, records: Mapping[ObjectKey, ObjectRecord]) -> Re
         record.phase.value,
         str(record.reason or ""),
         record.message,
-        record.id,
         tuple(ref for ref in record.refs if ref in records),
         leaf_of(record.key, records),
     )

@@ -67,7 +67,7 @@ async def test_the_page_shows_it():
     async with world.served() as address, aiohttp.ClientSession() as http:
         page = await (await http.get(f"{address}/services/phi")).text()
         overview = await (await http.get(address)).text()
-    assert "Billed: 1 replica since <time" in page
+    assert "Billed: 1 replica for <time" in page
     assert "Billed and not serving: 1, 2.16 EUR an hour." in page
     assert "<dt>cost of an hour</dt><dd>2.16 EUR</dd>" in overview
 

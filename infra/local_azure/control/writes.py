@@ -58,6 +58,7 @@ class Writes:
         """The environment that an app or a job asks for. It must exist and be provisioned, and an
         existing app or job cannot change to another one.
         """
+        # Clients of older api-versions send the second name, and Azure takes both.
         wanted = sent.get("environmentId") or sent.get("managedEnvironmentId")
         wanted = wanted or (known.body["properties"]["environmentId"] if known else None)
         if not wanted:
@@ -74,6 +75,7 @@ class Writes:
                 f"{wording.code}EnvironmentCannotBeChanged",
                 f"The environment of {wording.noun} cannot be changed.",
             )
+        # Azure mounts and places nothing in an environment before its provisioning has succeeded.
         state = record.body["properties"]["provisioningState"]
         if state != "Succeeded":
             text = (

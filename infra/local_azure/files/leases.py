@@ -51,6 +51,7 @@ def answer(
         raise bad_header("x-ms-lease-id")
     if action == "acquire":
         duration = _seconds(sent, "x-ms-lease-duration")
+        # A lease of a file has no end; one of a share may have.
         if file and duration != -1:
             raise bad_header("x-ms-lease-duration")
         held = acquire(
@@ -68,6 +69,7 @@ def answer(
         release(store, key, identifier)
         return FilesAnswer(200, headers)
     if action == "break":
+        # A lease of a file ends at once when it is broken.
         period = 0 if file else _seconds(sent, "x-ms-lease-break-period")
         if period is not None and not 0 <= period <= 60:
             raise bad_header("x-ms-lease-break-period")

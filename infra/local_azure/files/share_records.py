@@ -83,11 +83,13 @@ def settle(
             f"The value '{tier}' is not allowed for property accessTier.",
         )
     body = record.body
+    # Azure gives 100 TiB to shares of such accounts where no quota is named (recorded).
     large = premium or owner.body["properties"].get("largeFileSharesState") == "Enabled"
     body["shareQuota"] = quota or body.get("shareQuota") or (most if large else default or most)
     body["accessTier"] = (
         tier or body.get("accessTier") or ("Premium" if premium else "TransactionOptimized")
     )
+    # Replaced as a whole: after {a} and then {b}, Azure has only b.
     if metadata is not None:
         body["metadata"] = {str(key): str(value) for key, value in metadata.items()}
     body["modified"] = clock.now()

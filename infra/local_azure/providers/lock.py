@@ -92,6 +92,7 @@ class Locks(Provider):
         locks = self.store.each(KIND)
         if not locks:
             return
+        # A lock holds for all that is below it, and a deletion would take what is below along.
         here = call.target.key
         above = [lock for lock in locks if f"{here}/".startswith(f"{_locked(lock)}/")]
         below = (
@@ -102,6 +103,7 @@ class Locks(Provider):
         held = [
             lock
             for lock in above + below
+            # CanNotDelete forbids deletions only; ReadOnly forbids every write.
             if call.method == "DELETE" or lock.body["properties"]["level"] == "ReadOnly"
         ]
         if held:

@@ -69,6 +69,7 @@ class ResourceGroups(Provider):
                 "The provided resource group name has these invalid characters or is too long.",
             )
         known = self.store.get(call.target.group_id)
+        # Refuses a group that is being deleted, which Azure does not write either (409).
         if known is not None:
             self.records.group(call)
         try:
@@ -115,6 +116,7 @@ class ResourceGroups(Provider):
         record = self.store.get(call.target.group_id)
         if record is None:
             raise group_not_found(call.target.group or "")
+        # Azure answers a second DELETE like the first, and one operation does the work.
         running = self.operations.busy(record.key)
         if running is None:
             with self.store.transaction():

@@ -109,6 +109,7 @@ class Workspaces(Provider):
         if known or restored:
             return Reply(200, _view(record))
         where = f"{call.base}{record.id}?api-version={call.version}"
+        # Azure names no operation here: a client polls the workspace until it is there.
         return Reply(201, _view(record), {"Location": where, **self.polling.waiting(call)})
 
     def created(self, operation: Operation) -> None:
@@ -146,6 +147,7 @@ class Workspaces(Provider):
             return Reply(204)
         with self.store.transaction():
             self.store.delete(record.key)
+            # Kept, because a PUT of the same name brings the workspace back with its settings.
             if call.query.get("force", "").lower() != "true":
                 self.store.put(
                     Record(

@@ -161,6 +161,7 @@ class Shim:
                 ended = status
             elif pid in beside:
                 gone.append(beside[pid])
+        # After the loop, because the end of a sidecar kills processes that this would collect.
         for sidecar in gone:
             sidecar.ended()
         if ended is None:
@@ -168,8 +169,10 @@ class Shim:
         self._pid = None
         self._timers.pop("kill", None)
         kill_all(self._command.plan.label)
+        # What ran for a while and ends is no crash loop, so the next pause is short again.
         if time.monotonic() - self._started_at > _STABLE_S:
             self._crashes = 0
+        # Init containers run one after the other, and the first failure repeats that one.
         if self._first and ended == 0 and not self._stopping:
             self._first.pop(0)
             self._start()

@@ -57,6 +57,7 @@ def revision_status(
     broken = [replica for replica in placed if _broken(replica, proven=proven)]
     error = _error(workload, broken)
     details = f"{len(broken)}/{len(replicas)} {error}" if error else ""
+    # One ready replica is enough for a healthy revision, whatever the others do.
     if any(status.ready for status in statuses):
         full = len(placed) >= workload.max_replicas and all(status.ready for status in statuses)
         running = "Degraded" if broken else "RunningAtMaxScale" if full else "Running"
@@ -65,6 +66,7 @@ def revision_status(
         return RevisionStatus(
             "Unhealthy", "Degraded" if proven else "Failed", error, statuses, details
         )
+    # Azure gives up a revision that never became ready; one that did may take its time.
     if not proven and min(replica.age_s for replica in replicas) > PROGRESS_DEADLINE_S:
         late = f"Deployment Progress Deadline Exceeded. 0/{len(replicas)} replicas ready."
         return RevisionStatus("Unhealthy", "ActivationFailed", late, statuses, late)

@@ -176,6 +176,7 @@ def _containers(template: Body, secrets: set[str]) -> None:
             "ContainerAppContainersRequired",
             "The template of a container app must have at least one container.",
         )
+    # Init containers count, because the address of a log stream names a container alone.
     names = [
         container.get("name")
         for container in [*template["containers"], *(template["initContainers"] or [])]

@@ -89,6 +89,7 @@ def revision_view(
     """A revision with what the runtime says of its health."""
     body = record.body
     template = {**body["template"], "revisionSuffix": None}
+    # Not the app's template: here probes are a list and the suffix is null (recorded).
     template["scale"] = {**template["scale"], "cooldownPeriod": None, "pollingInterval": None}
     template["scale"]["rules"] = [
         _scaler(rule) for rule in template["scale"]["rules"] or []

@@ -106,6 +106,7 @@ class ContainerApps(Runnable):
         self.writes.check_idle(WORDING, call.target.key, call.target.name)
         sent = body.get("properties") or {}
         settings = sent.get("configuration") or {}
+        # Only the first write has this default: a later PUT without it leaves null (recorded).
         if (
             known is None
             and settings.get("maxInactiveRevisions") is None
@@ -190,8 +191,10 @@ class ContainerApps(Runnable):
                 [revision] if revision else []
             )
             app_rules.traffic(properties["configuration"]["ingress"]["traffic"], existing)
+            # The same port through all updates, because the ingress and its clients keep it.
             record.private["port"] = record.private.get("port") or self.apps.free_port()
         old = known.body["properties"] if known else {}
+        # The names move when the operation has ended, and a client sees the old ones until then.
         properties |= {
             name: old[name]
             for name in ("latestRevisionName", "latestReadyRevisionName")

@@ -187,6 +187,7 @@ def view(call: Call, record: Record, *, created: bool = False) -> Body:
         "eventStreamEndpoint": (
             f"{call.base}{record.id.replace('/providers/Microsoft.App', '')}/eventstream"
         ),
+        # An object even where null was sent, as in every recording.
         "customDomainConfiguration": {
             **(stored.get("customDomainConfiguration") or {}),
             "customDomainVerificationId": private["verification"],
@@ -208,6 +209,7 @@ def view(call: Call, record: Record, *, created: bool = False) -> Body:
     }
     rest = {key: record.body[key] for key in ("tags", "identity") if record.body.get(key)}
     data = record.body["systemData"]
+    # Only the answer to a write has the Z; a GET has the same instant without it (recorded).
     if created:
         data = {key: f"{value}Z" if key.endswith("At") else value for key, value in data.items()}
     return {

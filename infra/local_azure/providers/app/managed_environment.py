@@ -117,6 +117,7 @@ class ManagedEnvironments(Provider):
         record = known or Record(self.records.new_id(call, TYPE), ENVIRONMENT, {}, _private(place))
         settings = environment_shape.settings(sent, place, before.get("properties"), record)
         labels = label(self.records, body, record)
+        # Azure begins no operation when nothing changes, and answers 200 instead of 201.
         if (
             known
             and settings == _own(before["properties"])

@@ -93,6 +93,7 @@ class Revisions(Provider):
             {"active": active} if active else {"active": active, "lastActive": clock.now()}
         )
         self.store.put(record)
+        # With this one there may be more inactive revisions than the app keeps.
         self.apps.prune(app)
         self.changes.tell()
         return Reply(200, "Activate succeeded" if active else "Deactivate succeeded")
@@ -167,6 +168,7 @@ def _replica(call: Call, revision: Record, status: ReplicaStatus) -> Body:
             (True, "Terminated") if status.running_state == "Running" else (False, "Waiting")
         ]
     ]
+    # The API of replicas knows these two states; the containers say more.
     state = "Running" if status.running_state == "Running" else "NotRunning"
     properties: Body = {
         "createdTime": status.created.strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -122,6 +122,7 @@ class _Run:
         self.store.put(record)
         template = self._template(record)
         wanted = [one for one in template.resources if one.enabled and not one.existing]
+        # After a restart, what was deployed before is not sent a second time.
         done = {key for key, one in record.private["done"].items() if one["state"] == "Succeeded"}
         await self._rounds([one for one in wanted if one.key not in done], done)
         record = self.record()
@@ -130,6 +131,7 @@ class _Run:
         errors = [
             one["error"] for one in record.private["done"].values() if one["state"] == "Failed"
         ]
+        # Only after everything else succeeded, because a failed deployment must delete nothing.
         if not errors and record.private["request"]["mode"].lower() == "complete":
             errors = await prune(
                 self.records,

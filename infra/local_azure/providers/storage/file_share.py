@@ -128,6 +128,7 @@ class FileShares(Provider):
             self.copies.drop_snapshot(self.copies.find_snapshot(record, stamp))
             return Reply(200)
         included = call.query.get("$include", "none").lower()
+        # Azure deletes no share that has snapshots (recorded: 409 ShareHasSnapshots).
         if included == "none" and self.copies.snapshots(record):
             raise conflict(
                 "ShareHasSnapshots",

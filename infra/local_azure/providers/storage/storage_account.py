@@ -114,6 +114,7 @@ class StorageAccounts(Provider):
         with self.store.transaction():
             self.store.put(record)
             running = self.operations.begin(record.key, "account.created", factor=2)
+        # Azure gives a Location alone, with monitor=true in front (recorded).
         where = address(call, "Microsoft.Storage", place, "asyncoperations", running, status=False)
         return Reply(
             202,
