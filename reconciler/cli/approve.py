@@ -39,6 +39,13 @@ if TYPE_CHECKING:
 QUESTION = "Go ahead?", "This would approve what is listed."
 
 
+# A plan looks at the documents as they are now, a daemon at those that it has read.
+_PLANNED = (
+    "What `moorage plan` says waits is not known to a daemon yet: run `moorage up`, or approve the"
+    " plan itself (`moorage plan --out FILE`, `moorage approve FILE`)."
+)
+
+
 def approve(
     document: Annotated[
         str,
@@ -69,7 +76,7 @@ def approve(
     store.close()
     if not found:
         said = f"Nothing waits for approval{' of ' + document if document else ''} on the {title}."
-        raise CommandError(" ".join([said, *others]), Exit.FAILED)
+        raise CommandError(" ".join([said, *(others or [_PLANNED])]), Exit.FAILED)
     if not as_json:
         _show(found, subject)
     _agree(yes=yes, as_json=as_json)

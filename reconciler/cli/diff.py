@@ -153,7 +153,9 @@ def show_document(
         say(f"? {problem}")
     if unread:
         say(f"? the Activity Log cannot be read, so it may have been another: {unread}")
-    print(f"{len(changes)} differ" if changes else "nothing differs")
+    count = len(changes)
+    differ = f"{count} {'field differs' if count == 1 else 'fields differ'}"
+    print(differ if changes else "nothing differs")
 
 
 def _who(change: dict[str, Any]) -> Iterator[str]:

@@ -35,6 +35,7 @@ from reconciler.engine.external import (
 from reconciler.engine.facts import FactBook
 from reconciler.engine.ledger import Ledger
 from reconciler.engine.reconcile import REPLACE, why_watched
+from reconciler.engine.rules import IN_PLACE
 
 Action = Literal[
     "no-op", "create", "adopt", "update", "replace", "release", "delete", "wait", "refuse"
@@ -174,17 +175,20 @@ def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
     if not observed.changes:
         held = "held" if observed.held else ""
         return _of(desired, "no-op", effect=held, problem=observed.message if held else "")
-    effect = ", ".join(dict.fromkeys(change.effect for change in observed.changes))
+    # Of what comes after the first write as well: it is that which may stop a service.
+    changes = (*observed.changes, *observed.later)
+    effects = dict.fromkeys(change.effect for change in changes)
+    effect = ", ".join(each for each in effects if each != IN_PLACE or len(effects) == 1)
     # The first write of an adoption takes a part; who approves it approves all of it.
     if observed.origin is Origin.FOREIGN:
         return _of(
             desired,
             "adopt",
-            (*observed.changes, *observed.later),
+            changes,
             "taken over from whoever made it",
         )
     if all(change.effect != REPLACE for change in observed.changes):
-        return _of(desired, "update", (*observed.changes, *observed.later), effect)
+        return _of(desired, "update", changes, effect)
     problem = "" if ledger.permits(desired, "replace") else WAITS
     return _of(
         desired, "replace", observed.changes, effect, "it holds data" if desired.retain else problem
