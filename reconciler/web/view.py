@@ -111,14 +111,12 @@ class PageView:
             more = f" and {len(down) - 3} more" if len(down) > 3 else ""
             verb = "does" if len(down) == 1 else "do"
             serving = len(services) - len(down)
-            said = f"{serving} of {len(services)} services serve; {names}{more} {verb} not."
+            serve = "serves" if serving == 1 else "serve"
+            said = f"{serving} of {len(services)} services {serve}; {names}{more} {verb} not."
         unapplied = [each for each in self.documents if each.sync.word in ("Out of sync", "Held")]
         if unapplied and len(services) > 1:
-            names = ", ".join(each.name for each in unapplied[:3])
-            more = f" and {len(unapplied) - 3} more" if len(unapplied) > 3 else ""
             many = len(unapplied) > 1
-            said += f" The {'documents' if many else 'document'} of {names}{more}"
-            said += f" {'are' if many else 'is'} not applied."
+            said += f" {len(unapplied)} document{'s are' if many else ' is'} not applied."
         if self.problems:
             said += " The last save is refused, and the version before it goes on."
         if self.waiting and not (len(services) == 1 and services[0].waits):

@@ -220,3 +220,21 @@ async def _press(tab, key, code, **more):
             windowsVirtualKeyCode=code,
             **values,
         )
+
+
+async def test_a_page_finds_the_daemon_again():
+    """After a restart on the same address the page goes on by itself, and no longer says that
+    nothing answers.
+    """
+    world = World()
+    world.service("phi", "starts")
+    served = world.served()
+    address = await served.__aenter__()
+    async with browser(f"{address}/") as tab:
+        await tab.sees("phi does not serve yet")
+        await served.__aexit__(None, None, None)
+        await tab.sees("The daemon does not answer", "#lost")
+        world.service("phi", "serves")
+        async with world.served(port=int(address.rpartition(":")[2])):
+            await tab.sees("phi serves support@3f9c", seconds=60)
+            assert await tab.text("#lost") == ""

@@ -335,11 +335,13 @@ class World:
         return view_of(self.store, facts, NOW)
 
     @asynccontextmanager
-    async def served(self, host: str = "127.0.0.1", read_token: str = "") -> AsyncIterator[str]:
+    async def served(
+        self, host: str = "127.0.0.1", read_token: str = "", port: int = 0
+    ) -> AsyncIterator[str]:
         """The address of the page of this world."""
         pages = Pages(self.store, self.look, self, WriteToken(TOKEN, "the page-token file"))
         server = WebServer(
-            socket.create_server((host, 0)),
+            socket.create_server((host, port)),
             lambda: status_of(self.store, "local Azure", {"running": True, "pid": 7}),
             DaemonMetrics({"GET": 3}),
             lambda: True,

@@ -4,7 +4,8 @@
 (() => {
   const main = () => document.querySelector("main");
   const lost = document.getElementById("lost");
-  let source, due, last = new Date();
+  const PAUSE = 2000;  // between two fetches, however much happens
+  let source, due, fetched = 0, last = new Date();
 
   function answered(yes) {
     if (yes) last = new Date();
@@ -19,11 +20,13 @@
   async function refresh() {
     if (busy()) return void (due = setTimeout(refresh, 2000));
     let text;
+    fetched = Date.now();
     try {
       const answer = await fetch(location.pathname + location.search);
-      if (!answer.ok && answer.status !== 404) return;
+      if (!answer.ok && answer.status !== 404) return answered(false);
       text = await answer.text();
     } catch { return answered(false); }
+    answered(true);
     if (busy()) return;
     const page = new DOMParser().parseFromString(text, "text/html");
     const open = new Map([...main().querySelectorAll("details[id]")].map(e => [e.id, e.open]));
@@ -48,9 +51,13 @@
     source.onopen = () => answered(true);
     source.onmessage = event => {
       answered(true);
-      if (event.data !== main().dataset.version) { clearTimeout(due); refresh(); }
+      if (event.data !== main().dataset.version) { clearTimeout(due); due = setTimeout(refresh, Math.max(0, PAUSE - (Date.now() - fetched))); }
     };
-    source.onerror = () => answered(false);
+    source.onerror = () => {
+      answered(false);
+      // After an answer that is no stream, such as 503, a browser does not try again by itself.
+      if (source.readyState === EventSource.CLOSED) setTimeout(follow, 5000);
+    };
   }
 
   function copies() {
@@ -67,7 +74,9 @@
   }
 
   document.addEventListener("visibilitychange", follow);
-  setInterval(() => document.hidden || lost.hidden && refresh(), 30000);  // ages grow
+  addEventListener("online", follow);
+  // Ages grow; and after a sleep of the machine a stream may be dead without an error.
+  setInterval(() => document.hidden || refresh(), 30000);
   copies();
   follow();
 })();
