@@ -23,6 +23,7 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.layout import say
 from reconciler.cli.place import expanded
 from reconciler.cli.subject import Subject
 
@@ -132,7 +133,19 @@ async def _down(
                 changes = [as_value(line) for line in lines]
                 gone = code == Exit.DONE and not dry_run
                 print_value("Removal", {"changes": changes, "done": gone}, subject)
+            elif lines:
+                say(_ended(code, dry_run=dry_run, purge=purge))
             return code
+
+
+def _ended(code: int, *, dry_run: bool, purge: bool) -> str:
+    """What is left, in a sentence."""
+    if dry_run:
+        return "nothing was deleted; without --dry-run this is what would be"
+    if code != Exit.DONE:
+        return "not everything is deleted; `moorage down` goes on with what is left"
+    stays = "the storage account, its share and the resource group stay"
+    return "deleted" if purge else f"deleted; {stays}, and --purge-data deletes them too"
 
 
 def _agree(settings: Settings, *, yes: bool, as_json: bool) -> None:
