@@ -33,8 +33,8 @@ def adapter_problems(loaded: Loaded) -> Iterator[Problem]:
     sizes, kind = [], engine_type(loaded)
     for path, name, folder in _local_adapters(loaded, loaded.document):
         found = fit(folder, loaded)
-        wide = kind is not None and found.size
-        sizes.append(half_size(read_header(folder / WEIGHTS)) if wide else found.size)
+        if not found.problems:  # one that is refused takes no room
+            sizes.append(half_size(read_header(folder / WEIGHTS)) if kind else found.size)
         for problem in found.problems:
             hint = (
                 "raise engine.args.max-lora-rank or leave it out"

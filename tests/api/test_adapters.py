@@ -131,3 +131,16 @@ def test_adapters_beyond_a_replicas_disk_are_refused(manifest, service, monkeypa
     monkeypatch.setattr("reconciler.api.adapters.DISK", 1500)  # the adapter has 1 KiB
     (problem,) = manifest.problems(service())
     assert problem.startswith("m.yaml:7:5: the adapters need")
+
+
+def test_an_adapter_that_is_refused_is_refused_once(manifest, service):
+    """Weights of 100 GiB are too large for an adapter, and no sum of all adapters beside it."""
+    adapter(manifest.path / "adapters" / "a")
+    size = 100 << 30
+    entry = {"dtype": "F32", "shape": [8, size // 32], "data_offsets": [0, size]}
+    text = json.dumps({"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight": entry})
+    with (manifest.path / "adapters/a/adapter_model.safetensors").open("wb") as sparse:
+        sparse.write(len(text).to_bytes(8, "little") + text.encode())
+        sparse.truncate(8 + len(text) + size)
+    (problem,) = manifest.problems(service())
+    assert "its weights are 100.0 GiB" in str(problem)
