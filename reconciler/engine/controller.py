@@ -242,6 +242,11 @@ class Controller:
         for reader in readers:
             # Not at once: two objects that read each other must not chase each other.
             self._queue.add_after(reader, self._pacing.fastest)
+        if outcome.backoff and isinstance(item, Desired):
+            # What it stands on may be the cause, and was well when it was last looked at.
+            for ref in item.refs:
+                if ref in self._ledger.desired:
+                    self._queue.add_after(ref, self._pacing.fastest)
         if self._watch:
             self._watch(key, outcome, loop.time() - began)
 

@@ -12,6 +12,7 @@ from reconciler.engine.errors import (
     Busy,
     NotOwned,
     NotReadyYet,
+    RetryableError,
     SlowRetry,
     TerminalError,
     Throttled,
@@ -284,3 +285,20 @@ async def test_what_waits_for_something_that_a_person_must_mend_does_not_progres
         await asyncio.sleep(150)
         assert await controller.settled() is ExitClass.DONE
         assert harness.condition(controller, "Progressing") == ("False", "InSync")
+
+
+@pytest.mark.looptime
+async def test_what_fails_has_what_it_stands_on_looked_at(harness):
+    """A reference that has failed since its last look is put right within seconds, and not only at
+    the next resync.
+    """
+    home, app = harness.thing("home", size=1), harness.thing("app", ("home",), size=1)
+    async with harness.running(home) as controller:
+        assert await controller.settled() is ExitClass.DONE
+        harness.cloud.objects["home"] = {"size": 2}  # somebody else's work
+        failed = RetryableError(AzureCode("ManagedEnvironmentNotProvisioned"), "it is Failed")
+        harness.kind.errors["create"] = [failed]
+        controller.set_desired([home, app], [harness.state()])
+        await asyncio.sleep(15)  # far less than a resync
+        assert harness.cloud.objects["home"] == {"size": 1}
+        assert harness.cloud.objects["app"] == {"size": 1}
