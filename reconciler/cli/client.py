@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -112,6 +111,8 @@ def gateway_of(environment: dict[str, Any], services: Sequence[dict[str, Any]]) 
     """A gateway as if it were a service with the models of all that are behind it, under the names
     that its callers use. The last one is the base model of the first service.
     """
+    from reconciler.web.snippets import gateway_models
+
     gateway = environment["gateway"]
     behind = {each["name"] for each in gateway["services"]}
     models = [
@@ -120,13 +121,10 @@ def gateway_of(environment: dict[str, Any], services: Sequence[dict[str, Any]]) 
         if each["name"] in behind
         for model in each["models"]
     ]
-    owners = Counter(model for _, model in models)
-    names = [model if owners[model] == 1 else f"{service}/{model}" for service, model in models]
-    first = names[0:1]
     return {
         "name": gateway["name"],
         "endpoint": gateway["endpoint"],
-        "models": [*(name for name in names if name not in first), *first],
+        "models": list(gateway_models(models)),
     }
 
 

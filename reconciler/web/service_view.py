@@ -115,6 +115,11 @@ class DocumentView:
             return None
         return RoutesOutputs.load(record.outputs)
 
+    @property
+    def gateway_app(self) -> str:
+        """The name of the gateway's container app; empty where there is none."""
+        return next((key.name for key in self.own if key.kind == Kind.APP), "")
+
     @cached_property
     def gateway_endpoint(self) -> str:
         """Empty before there is one."""

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 PLACEHOLDER = "API_KEY"
@@ -44,6 +45,17 @@ class Access:
     def in_file(self) -> str:
         """The key as a file holds it, where no command can stand."""
         return self.key or PLACEHOLDER
+
+
+def gateway_models(models: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """The names by which a gateway's callers ask for `models` (service and model): where two
+    services have a model of one name, only with the service before it. The last one is the base
+    model of the first service, which examples name.
+    """
+    owners = Counter(model for _, model in models)
+    names = [model if owners[model] == 1 else f"{service}/{model}" for service, model in models]
+    first = names[0:1]
+    return (*(name for name in names if name not in first), *first)
 
 
 def curl(access: Access) -> str:

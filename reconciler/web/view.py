@@ -20,7 +20,7 @@ from reconciler.engine.waiting import waiting_in
 from reconciler.web.axes import Tone
 from reconciler.web.generations import notes_of
 from reconciler.web.service_view import DocumentView, document_view
-from reconciler.web.snippets import FORMATS, Access
+from reconciler.web.snippets import FORMATS, Access, gateway_models
 from reconciler.web.spending import ReplicaPrice, Spending, spending_of, total
 from reconciler.web.stages import RolloutStage, StageState, stages_of
 
@@ -178,10 +178,15 @@ class Snippet(NamedTuple):
 
 def snippets_of(view: PageView, document: DocumentView) -> tuple[Snippet, ...]:
     """What `moorage client` prints for the commonest clients; none before there is an endpoint."""
-    endpoint, models = document.app.endpoint, document.models
+    name, endpoint, models = document.name, document.app.endpoint, document.models
+    if document.gateway:
+        behind = {each.name for each in document.gateway.services}
+        there = [each for each in view.services if each.name in behind]
+        models = gateway_models([(each.name, model) for each in there for model in each.models])
+        name, endpoint = document.gateway_app, document.gateway_endpoint if models else None
     if not endpoint:
         return ()
-    key = f"moorage key {shlex.quote(document.name)}{view.facts.options}"
-    access = Access(document.name, endpoint, models, view.facts.ca_file, key)
+    key = f"moorage key {shlex.quote(name)}{view.facts.options}"
+    access = Access(name, endpoint, models, view.facts.ca_file, key)
     chosen = (FORMATS[each] for each in (CLIENTS if models else CLIENTS[:1]))
     return tuple(Snippet(title, write(access)) for title, write in chosen)

@@ -120,6 +120,8 @@ async def test_a_gateway_is_shown_with_its_services_and_what_each_key_used(http)
         ">team</th><td>12</td><td>3456</td><td>789</td>",
         "Since 2026-11-28 00:00 UTC",
         "moorage usage",
+        "moorage key gw-default",
+        "https://gw-default.swedencentral.example/v1/chat/completions",
     ):
         assert words in page
 
