@@ -113,6 +113,8 @@ def _raw_calls(function):
     `arm.list_json(f"{ids.…}/usages", …)`.
     """
     source = ast.unparse(function)
+    for name, text in re.findall(r"(\w+) = f['\"](.+?)['\"]\n", source):  # a path with a name
+        source = source.replace(f"_json({name},", f"_json(f'{text}',")
     for method, text in re.findall(r"arm\.(post_json|list_json)\(f['\"](.+?)['\"],", source):
         match = re.fullmatch(r"\{ids\.(\w+)\(.*\)\}/(\w+)", text)
         if match:
