@@ -280,6 +280,10 @@ async def test_a_share_is_leased_and_given_policies_through_arm(clients, make):
         shown["properties"]["shareUsageBytes"],
         shown["properties"]["signedIdentifiers"][0]["id"],
     ) == (5, "readers")
+    for wrong in ("long", True, [60], "\udcff", 5):
+        with pytest.raises(HttpResponseError) as refused:
+            await shares.lease(group, name, "phi", {"action": "Acquire", "leaseDuration": wrong})
+        assert refused.value.status_code == 400, wrong
     held = await shares.lease(group, name, "phi", {"action": "Acquire", "leaseDuration": -1})
     assert (await shares.get(group, name, "phi"))["properties"]["leaseState"] == "leased"
     with pytest.raises(HttpResponseError):

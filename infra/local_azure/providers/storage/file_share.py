@@ -185,12 +185,8 @@ class FileShares(Provider):
         try:
             match action.lower():
                 case "acquire":
-                    held = leases.acquire(
-                        store,
-                        record.key,
-                        int(body.get("leaseDuration") or -1),
-                        body.get("proposedLeaseId"),
-                    )
+                    lasts = _seconds(body.get("leaseDuration"))
+                    held = leases.acquire(store, record.key, lasts, body.get("proposedLeaseId"))
                     return Reply(200, {"leaseId": held.id})
                 case "renew":
                     return Reply(200, {"leaseId": leases.renew(store, record.key, identifier).id})
@@ -342,6 +338,16 @@ def _expanded(call: Call) -> set[str]:
 
 def _second(epoch: float) -> str:
     return f"{clock.moment(epoch):%Y-%m-%dT%H:%M:%S}.0000000Z"
+
+
+def _seconds(sent: object) -> int:
+    """How long a lease lasts; without an end when nothing was sent."""
+    if sent is None:
+        return -1
+    if not re.fullmatch(r"-?\d{1,9}", str(sent)):
+        text = f"The value '{sent}' is not allowed for property leaseDuration."
+        raise bad_request("InvalidRequestPropertyValue", text)
+    return int(str(sent))
 
 
 def _named(identifier: str) -> Body:
