@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from reconciler.cli.context import (
     Files,
     manifest_of,
 )
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.layout import say
+
+if TYPE_CHECKING:
+    from reconciler.api.loaded import Loaded
 
 
 def validate(file: Files = None, output: Output = "text") -> None:
@@ -27,6 +33,7 @@ def validate(file: Files = None, output: Output = "text") -> None:
             *adapter_notes(loaded),
             *gateway_notes(loaded, manifest.documents),
             *machine_notes(loaded.document),
+            *_cooldown_notes(loaded),
         ]
         place = {"file": str(loaded.file), "line": loaded.line}
         rows.append({"kind": kind, "name": name, **place, "notes": notes})
@@ -36,3 +43,25 @@ def validate(file: Files = None, output: Output = "text") -> None:
                 say(f"  note: {note}")
     if as_json:
         print_value("Validation", {"documents": rows})
+
+
+def _cooldown_notes(loaded: Loaded) -> Iterator[str]:
+    """A period in which a model cannot be loaded. It is no error: a share may be faster than what
+    Azure promises.
+    """
+    from reconciler.api.documents import InferenceService
+    from reconciler.composition.template import startup_seconds
+
+    service = loaded.document
+    if not isinstance(service, InferenceService) or service.spec.model is None:
+        return
+    scale = service.spec.scale
+    folder = loaded.folder(service.spec.model.source)
+    files = folder.glob("*.safetensors") if folder else ()
+    start = startup_seconds(sum(file.stat().st_size for file in files if file.is_file()))
+    if scale.cooldown_period and scale.cooldown_period < start and not scale.min_replicas:
+        yield (
+            f"cooldownPeriod: Container Apps counts the {scale.cooldown_period} s from the start of"
+            f" a replica, and a start takes about {start} s: it may stop a replica that still loads"
+            " the model. Leave it out, or write more."
+        )

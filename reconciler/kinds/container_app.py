@@ -81,8 +81,9 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             mark = Mark(ConditionType.PROVISIONED, Status.FALSE, Reason.MISSING, message)
             return Observation(exists=False, marks=(mark,))
         home = facts.last(ObjectKey(Kind.ENVIRONMENT, spec.environment), ResourceOutputs)
-        app_write.refuse_move(spec, found, home.id if home else "")
+        # Whose it is comes first: that another set's app cannot move helps nobody.
         origin = adoption.origin_of(spec, found, self.ownership, before)
+        app_write.refuse_move(spec, found, home.id if home else "")
         differences = diff(adoption.asked(spec, found, origin), found, self.rules)
         self._refuse_immutable(spec, differences)
         # Azure shows the old revision as the newest until the write has ended.

@@ -83,6 +83,20 @@ def test_what_a_trainer_left_in_the_folder_is_said_and_not_published(manifest, s
     ]
 
 
+def test_a_cooldown_in_which_no_model_can_be_loaded(manifest, service, capsys):
+    """It is noted where the last replica may stop, because Azure counts from the replica's start."""
+    adapter(manifest.path / "adapters" / "a")
+    file = manifest.path / "m.yaml"
+    for scale, noted in (
+        ("{cooldownPeriod: 60}", True),
+        ("{cooldownPeriod: 600}", False),
+        ("{minReplicas: 1, cooldownPeriod: 60}", False),
+    ):
+        file.write_text(f"{service().rstrip()}\n  scale: {scale}\n")
+        assert run(["validate", "-f", str(file)]) == 0
+        assert ("counts the 60 s from the start" in capsys.readouterr().out) is noted
+
+
 def test_an_adapter_of_another_base_model(manifest, service):
     """vLLM would take it and serve garbage."""
     adapter(manifest.path / "adapters" / "a", width=32)

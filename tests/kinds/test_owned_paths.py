@@ -5,8 +5,8 @@ nobody alter is listed with the reason.
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -181,6 +181,18 @@ async def converge(bench: Bench, item: Any) -> None:
             await asyncio.sleep(0.05)
 
 
+@contextmanager
+def elsewhere(bench: Bench, item: Any) -> Iterator[Any]:
+    """The item in another region; an app in another managed environment."""
+    body = {**item.spec.body, **({"location": "mars"} if "location" in item.spec.body else {})}
+    known = {**bench.facts.seen}
+    for key, seen in known.items():
+        if key.kind == Kind.ENVIRONMENT and item.key.kind == Kind.APP:
+            bench.facts.seen[key] = replace(seen, id=f"{seen.id}-two")
+    yield replace(item, spec=replace(item.spec, body=body))
+    bench.facts.seen.update(known)
+
+
 def bare(path: str) -> str:
     """The path without the names of entries, as the rules have it."""
     kept, depth = "", 0
@@ -233,7 +245,7 @@ async def test_what_azure_refuses_to_alter_is_refused(bench, kind):
 @every_kind
 async def test_a_resource_that_says_it_is_anothers_is_left_alone(bench, kind):
     """Who alters the mark of ownership takes the resource: the look says so and nothing is
-    written.
+    written. It says so, too, where the document asks for what Azure cannot change.
     """
     await bench.learn()
     for item in [each for each in bench.desired if each.key.kind == kind]:
@@ -242,6 +254,8 @@ async def test_a_resource_that_says_it_is_anothers_is_left_alone(bench, kind):
             try:
                 with pytest.raises(NotOwned):
                     await bench.look(item)
+                with elsewhere(bench, item) as moved, pytest.raises(NotOwned):
+                    await bench.look(moved)
             finally:
                 await write(bench, item, [(leaf, leaf.value)])
 
