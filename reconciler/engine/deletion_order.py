@@ -24,8 +24,10 @@ def freed_by(ledger: Ledger, item: Desired | Gone) -> set[ObjectKey]:
     """What may be deleted, or decided anew, now that `item` is gone."""
     found = {*item.refs, *ledger.objects(item.document)}
     for ref in item.refs:
-        if ref in ledger.gone:
-            found.update(ledger.objects(ledger.gone[ref].document))
+        # By its record: a reference that is left in place is not among the gone any more, and what
+        # else goes of its document waits for `item` all the same.
+        if record := ledger.records.get(ref):
+            found.update(ledger.objects(record.document))
     return {key for key in found if key in ledger.gone}
 
 

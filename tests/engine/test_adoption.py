@@ -74,7 +74,10 @@ async def test_down_releases_it_and_leaves_what_it_stands_on(harness, purge, pol
             controller.set_desired([], [], purge=purge)
             assert await promised(controller) == expected
             harness.approve_all(controller)
+            began = asyncio.get_running_loop().time()
             assert await controller.settled() is ExitClass.DONE
+            # What waits for the release is woken by it, and not by the next resync.
+            assert asyncio.get_running_loop().time() - began < 20
             await asyncio.sleep(1)
         kept = {
             event.message
