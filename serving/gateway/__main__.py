@@ -24,7 +24,7 @@ from serving.gateway.world import GatewayWorld, Spot
 GRACE = 240.0  # seconds that a drain waits for requests: as long as one may be held
 _UNNOTICED = 5.0  # seconds for which the platform may still send requests
 _LAST = 10.0  # seconds for the last writes
-_KEPT_OPEN = 75.0  # seconds: longer than those of the ingress, which closes first then
+_KEPT_OPEN = 3900.0  # seconds: longer than the ingress's (an hour), which then closes first
 log = logging.getLogger("moorage.gateway")
 
 

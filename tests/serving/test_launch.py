@@ -265,6 +265,13 @@ def test_the_environment_names_the_plugin_and_closes_vllms_own_ways(tmp_path):
     assert "HF_HUB_OFFLINE" not in server_environment({}, ["--model", "org/name"], gpu=True)
 
 
+def test_an_idle_connection_outlives_that_of_the_ingress():
+    """Else a request may meet a connection that vLLM just closes. A person's own value counts."""
+    name = "VLLM_HTTP_TIMEOUT_KEEP_ALIVE"
+    assert int(server_environment({}, [], gpu=True)[name]) > 3600
+    assert server_environment({name: "9"}, [], gpu=True)[name] == "9"
+
+
 @pytest.mark.parametrize(
     ("flags", "given", "added"),
     [
