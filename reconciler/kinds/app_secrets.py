@@ -93,7 +93,7 @@ class AppSecrets:
     async def _others(
         self, spec: ContainerAppSpec, found: Mapping[str, Any], there: Iterable[AppSecret]
     ) -> list[AppSecret]:
-        """Those whose value in Azure is another one."""
+        """The secrets whose value in Azure differs from the document's."""
         with_value = [each for each in there if each.digest]
         id_, at = str(found["id"]).casefold(), _written_at(found)
         now = (at, tuple(with_value))
@@ -114,8 +114,8 @@ class AppSecrets:
     async def _unused(
         self, spec: ContainerAppSpec, found: Mapping[str, Any], before: AppOutputs | None
     ) -> list[str]:
-        """Those that a document gave once, and that neither a revision nor a registry reads: Azure
-        refuses to start a replica without them.
+        """The secrets that a document gave once and that no revision or registry reads any more.
+        One that is read must stay: Azure starts no replica without it.
         """
         there, mine = _entries(found), {each.name for each in spec.secrets}
         left = [n for n in (before.secrets if before else ()) if n in there and n not in mine]
@@ -146,7 +146,7 @@ def _new(secret: AppSecret, there: Entries) -> bool:
 
 
 def _moved(secret: AppSecret, there: Mapping[str, Any]) -> Iterator[Change]:
-    """Another place in a Key Vault, or the first one."""
+    """The changes of a secret's place in a Key Vault, if it has moved or got its first one."""
     for field, wanted in (
         ("keyVaultUrl", secret.key_vault_url),
         ("identity", secret.identity),
