@@ -1,5 +1,5 @@
-"""The secrets of a container app: those that its document gives, of which Azure lacks some or has
-others, and the list that is written; `api_keys` are Moorage's own. `container_app` asks.
+"""The secrets of a container app that its document gives: which of them differ in Azure, and the
+list that is written. `api_keys` are Moorage's own. `container_app` asks.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ Entries = Mapping[str, Mapping[str, Any]]
 
 
 class AppSecrets:
-    """Azure never shows a value where it shows the app, so all are asked for by `listSecrets`: when
-    nobody has looked yet, when the documents give another value, and when anybody has written to
-    the app since.
+    """Azure leaves the values out of the app, so `listSecrets` is called: at the first look, when
+    the documents give another value, and when anybody has written to the app since.
     """
 
     def __init__(self, arm: Arm, values: SecretValues) -> None:
@@ -36,7 +35,7 @@ class AppSecrets:
     async def changes(
         self, spec: ContainerAppSpec, found: Mapping[str, Any], before: AppOutputs | None
     ) -> tuple[Change, ...]:
-        """What is to be written, and what no document names any more."""
+        """The secrets to write, and those to drop because no document names them any more."""
         there = _entries(found)
         missing = [
             Change(_at(each), None, "(secret)") for each in spec.secrets if _new(each, there)
