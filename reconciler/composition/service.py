@@ -339,7 +339,8 @@ class ServiceComposer:
             return prefix
         self._digests[prefix] = folder_digest
         spec = FolderSpec(self.place.share, prefix, folder_digest, tree)
-        # Two services that share a folder must not share a key: each document speaks for itself.
+        # Two services that share a folder have an object each, because each document has its own
+        # policy and conditions.
         key = ObjectKey(Kind.FOLDER, f"{self.name}/{prefix}")
         share = (self._env_key(Kind.SHARE),)
         self.folders.append(
@@ -348,7 +349,7 @@ class ServiceComposer:
         return prefix
 
     def _local(self, source: str) -> Path:
-        """Where the source lies on this machine.
+        """The local folder of the source.
 
         Raises:
             SourceMissingError: it comes from elsewhere and has not arrived.
