@@ -247,9 +247,7 @@ class Background:
         return sum(passage.meter.tokens)
 
     async def _opened(self, passage: Passage) -> Opened:
-        """The beginning of the answer. While the service has no room, it tries again, because a
-        background response has time.
-        """
+        """The beginning of the answer. While the service has no room, it tries again."""
         while True:
             try:
                 opened = await passage.open()
