@@ -1,5 +1,5 @@
-"""Changes values in a YAML text and leaves every other letter as it is: comments, order, quotes,
-anchors, spaces. What cannot be changed by itself is refused with its line.
+"""Changes values in a YAML text and leaves all other characters unchanged: comments, order, quotes,
+anchors, spaces. A change that would change something else too is refused with its line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from reconciler.api.yaml_spans import Span, spans
 from reconciler.api.yaml_tree import read_documents
 
 Steps = tuple[str, ...]
-LEFT_OUT = object()  # in place of a value: the field goes
+LEFT_OUT = object()  # as a value: removes the field
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./@+=-]*")
 
 
