@@ -108,8 +108,8 @@ class CatalogueCanary:
 
 @dataclass(frozen=True)
 class Order:
-    """A person's decision about an adapter. It stands as long as the document asks for `asked`; `at`
-    is in seconds since 1970.
+    """A person's decision about an adapter. It stands as long as the document asks for `asked`;
+    `at` is in seconds since 1970.
     """
 
     action: Literal["promote", "rollback"]

@@ -103,6 +103,7 @@ class _Editor:
                 if merged is not None:
                     raise EditError(span.line, f"{steps[0]} comes from a merge (<<)")
                 return
+            # A merged or aliased value is shared, so a changed copy of it is written here.
             added = whole if merged is not None else _nested(steps[1:], value)
             yield self.insert(span, steps[0], added)
         elif len(steps) == 1 and value is LEFT_OUT:

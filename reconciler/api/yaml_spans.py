@@ -1,5 +1,5 @@
-"""The exact place of each value in a YAML text, so that `yaml_edit` can change one value and nothing
-else. Built on ruamel's events, as `yaml_tree` is.
+"""The exact place of each value in a YAML text, so that `yaml_edit` can change one value and
+nothing else. Built on ruamel's events, as `yaml_tree` is.
 """
 
 from __future__ import annotations

@@ -231,6 +231,7 @@ def _still_wanted(
         homes = [
             world.homes[service.metadata.name] for service in users if _ref(service) in refusals
         ]
+        # No app is here and all services live elsewhere: somebody changed the Environment's name.
         if users and len(users) == len(homes) and name not in lived_in:
             del wanted[name]
             refusals[DocumentRef("Environment", name)] = _renamed(homes[0], name)

@@ -197,6 +197,7 @@ class ServiceComposer:
             template=revision,
             suffix=template.suffix(revision, profile, *read),
             secrets=secrets,
+            # Only BlueGreen splits the traffic, which steps need.
             strategy="BlueGreen" if spec.rollout.steps else spec.rollout.strategy.value,
             steps=rollout.steps(spec.rollout.steps, self._evaluation),
             evaluator=gate.evaluator(spec.auth.api_keys, self.name) if serves_model else "",

@@ -26,7 +26,7 @@ class OneOf:
 class Rules:
     """How one kind compares. A path is dotted and leaves list entries out
     (`template.containers.env`); `*` stands for one segment, a leading `…` for any beginning
-    (`…env`). A rule holds for everything below its path.
+    (`…env`). Most rules hold for everything below their path.
 
     lists: path -> the field that identifies an entry ("" when entries are plain values, `a|b` for
         the first of two that is set); order then means nothing.

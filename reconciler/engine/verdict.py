@@ -67,6 +67,7 @@ def _of_desired(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
     record = ledger.records.get(key)
     if record is None or key in ledger.pending:
         return None
+    # Nothing is written to an object that is only observed, so there is nothing to wait for.
     if record.phase is Phase.UNREADY and ledger.desired[key].policy.watches:
         return ExitClass.DONE
     if record.failed and record.phase in (Phase.READY, Phase.UNREADY):

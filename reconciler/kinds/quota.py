@@ -37,6 +37,7 @@ async def resolve_strategy(
     ):
         return "Surge" if spec.strategy == "Auto" else spec.strategy
     usage = await _gpus(arm, spec, found)
+    # Azure places no replica beyond the quota and refuses no request: a Surge would wait for ever.
     if usage is None or float(usage["currentValue"]) < float(usage["limit"]):
         return "Surge"
     return "Recreate"

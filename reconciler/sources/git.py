@@ -98,6 +98,7 @@ class GitCheckout:
             self._git("init", "-q", "--bare", str(self._mirror))
         wanted = f"refs/heads/{self.place.branch}" if self.place.branch else "HEAD"
         inside = ("-C", str(self._mirror))
+        # `identity` reads the remote from the configuration; the password stays out of it.
         self._git(*inside, "config", "remote.origin.url", self.place.shown)
         self._git(*inside, "fetch", "-q", "--depth", "1", "--no-tags", "--", self.place.url, wanted)
         commit = self._git(*inside, "rev-parse", "FETCH_HEAD^{commit}").strip()
@@ -108,6 +109,7 @@ class GitCheckout:
         folder = self._home / commit
         if not folder.exists():
             self._git(*inside, "worktree", "prune")
+            # Checked out aside and moved, so that half a checkout never has a commit's name.
             partial = self._home / "partial"
             shutil.rmtree(partial, ignore_errors=True)
             self._git(*inside, "worktree", "add", "-q", "-f", "--detach", str(partial), commit)

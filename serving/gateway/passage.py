@@ -181,12 +181,15 @@ class Passage:
         began = loop.time()
         instead = errand.fallback
         fallback = self._backends.get(instead.service.name) if instead else None
+        # The fallback answers while it is up and the service is not, and always for a service that
+        # cannot start.
         if (
             instead is not None
             and fallback is not None
             and not primary.up
             and (fallback.up or primary.fault)
         ):
+            # Woken all the same, so that later requests need no fallback.
             if not primary.fault:
                 primary.wake(self._woke)
             turn = await fallback.admitted(self._ticket, left, self._woke)
