@@ -302,9 +302,9 @@ class AppSecret:
 
 @dataclass(frozen=True)
 class ContainerAppSpec(ResourceSpec):
-    """A container app. `template` is the revision's template; its name carries `suffix`, a hash of
-    what makes the revision differ. `runtime` is left out of that hash: a newer serving package
-    alone does not boot a GPU.
+    """A container app. `template` is the revision's template; the revision's name ends in `suffix`,
+    a hash of what makes it differ. The path of the serving runtime is left out of the hash, so that
+    a newer serving package alone does not boot a GPU.
     """
 
     service: str = ""
