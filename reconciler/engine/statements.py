@@ -37,8 +37,8 @@ OWN = {
     ConditionType.PROGRESSING,
     ConditionType.DRIFTED,
 }
-# Ready repeats status, reason and message of each of these conditions that is not True. The reasons
-# beside a condition are exceptions: with them, what served before still serves.
+# While one of these conditions is not True, Ready takes over its status, reason and message. The
+# reasons beside a condition are exceptions: with them, what served before still serves.
 STANDS_FOR: dict[ConditionType, frozenset[Reason]] = {
     ConditionType.REVISION_HEALTHY: frozenset(),
     ConditionType.MODEL_LOADED: frozenset({Reason.SCALED_TO_ZERO}),
