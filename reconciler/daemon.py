@@ -50,7 +50,7 @@ from reconciler.waking import edges_of
 from reconciler.web.metrics import DaemonMetrics
 from reconciler.web.status import status_of
 
-DRAIN = 10.0  # seconds that passes under way get to end
+DRAIN = 10.0  # seconds for passes under way to end
 GIT_EVERY = 30.0  # seconds between looks for a new commit
 
 
@@ -170,7 +170,7 @@ class Daemon:
 
     @property
     def composition(self) -> Composition:
-        """What the documents came to when they were last read."""
+        """The composition of the documents as last read."""
         return self.intake.composition
 
     def status(self) -> dict[str, Any]:

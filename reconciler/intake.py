@@ -1,5 +1,5 @@
-"""A snapshot of the sources becomes desired objects: disk, share, hub and what Azure says is ours
-go in, one `Intended` comes out. `daemon` hands it to the loop; `edges` call `load`.
+"""Turns a snapshot of the sources (disk, share, hub, and the resources that are ours in Azure) into
+one `Intended` with the desired objects. `daemon` hands it to the loop; `edges` call `load`.
 """
 
 from __future__ import annotations
@@ -111,13 +111,13 @@ class Intake:
             if self._owned is None or self._places_new(snapshot):
                 await self._refresh_owned()
             elif self.snapshot and snapshot.manifest.digest != self.snapshot.manifest.digest:
-                self.aged.set()  # a thousand apps are ten pages, for which a save must not wait
+                self.aged.set()  # listed later: for the ten pages of 1,000 apps no save must wait
             self._store.put("problems", None)
             return self._take(snapshot)
 
     async def register_again(self) -> None:
-        """A storage key was rotated. The documents stay as they were last read, so that a broken
-        save does not stand in the way.
+        """Register shares again after a rotation of a storage key. The documents are those last
+        read, so that a broken save does not stand in the way.
         """
         async with self._loading:
             if self.snapshot is not None:
@@ -125,14 +125,16 @@ class Intake:
                 self._take(self.snapshot)
 
     def suppose(self, documents: Sequence[Loaded]) -> Composition:
-        """As if the documents said this: what their folders hold is as it was last read."""
+        """The composition if the documents were these, with their folders as last read."""
         if self.snapshot is None:
             raise ValueError("nothing was read yet")
         manifest = replace(self.snapshot.manifest, documents=tuple(documents))
         return self._take(replace(self.snapshot, manifest=manifest))
 
     async def look_for_owned(self, *, data: bool = False) -> Sequence[Gone]:
-        """Ask Azure what is ours; with `data` also what holds data. The objects that may go."""
+        """List the resources that are ours; with `data` also those that hold data. Returns the
+        objects that may go.
+        """
         self.aged.clear()
         try:
             listed = await owned.list_owned(self._arm, data=data)
@@ -143,7 +145,7 @@ class Intake:
         return self._orphans()
 
     def reject(self, error: ManifestError) -> None:
-        """A bad save changes nothing but what is said: the last good version keeps running."""
+        """Report a bad save; the last good version keeps running."""
         text = str(error)
         if self._store.get("problems") == text:
             return
@@ -153,7 +155,7 @@ class Intake:
         self._tell(warning(Reason.INVALID_DOCUMENT, text, place, place))
 
     def remote_documents(self) -> tuple[DocumentRef, ...]:
-        """Those that name a source on a share or a hub."""
+        """The documents that name a source on a share or a hub."""
         named = self.snapshot.fetched.documents.values() if self.snapshot else ()
         return tuple(dict.fromkeys(ref for refs in named for ref in refs))
 
@@ -195,15 +197,17 @@ class Intake:
         return owned.orphans(self._owned or (), self._ownership)
 
     def _places_new(self, snapshot: Snapshot) -> bool:
-        """Whether a service is new or names another Environment than before: where it lives must be
-        known then.
+        """Whether a service is new or names another Environment than before. Then it must be known
+        where its container app lives.
         """
         last = self.snapshot.manifest.documents if self.snapshot else ()
         places = ({*map(_place, of)} for of in (snapshot.manifest.documents, last))
         return not next(places) <= next(places)
 
     async def _refresh_owned(self) -> None:
-        """When Azure does not answer, what it last said has to do: a save must not be lost."""
+        """List what is ours again. If Azure does not answer, its last answer must do: a save must
+        not be lost.
+        """
         try:
             await self.look_for_owned()
         except ReconcileError as error:
@@ -295,9 +299,7 @@ class Intake:
         return [*states, *self._left_alone({state.ref for state in states})]
 
     def _left_alone(self, listed: Collection[DocumentRef]) -> Iterator[DocumentState]:
-        """Environments that are refused and not in the documents: what is in them stays
-        as it is.
-        """
+        """Refused Environments that no document declares: their objects stay as they are."""
         refusals = {
             ref: refusal for ref, refusal in self.composition.refusals.items() if ref not in listed
         }
@@ -312,8 +314,8 @@ class Intake:
 def _changes(
     before: Mapping[DocumentRef, DocumentRefusal], now: Mapping[DocumentRef, DocumentRefusal]
 ) -> Iterator[Event]:
-    """An event for each document that is refused for another reason than before, or no more. One
-    whose source is on its way needs none.
+    """An event for each document that is refused for another reason than before, or is no longer
+    refused. One that only waits for its source needs none.
     """
     for ref, refusal in now.items():
         if before.get(ref) != refusal and not refusal.waits:
@@ -326,7 +328,7 @@ def _changes(
 def _unfit(now: Snapshot, before: Snapshot | None) -> Iterator[Event]:
     """An event for each adapter whose service cannot serve it, for another reason than before."""
     for (name, ref), why in now.unfit.items():
-        told = ref in now.fetched.refused  # of the newest ones below a folder
+        told = ref in now.fetched.refused  # `_refusals` reports these
         if not told and (before is None or before.unfit.get((name, ref)) != why):
             service = DocumentRef("InferenceService", name)
             yield warning(Reason.ADAPTER_FAILED, why, service, service)
@@ -347,7 +349,7 @@ def _notes(snapshot: Snapshot) -> Iterator[tuple[DocumentRef, str]]:
 
 
 def _refusals(found: Fetched, before: Mapping[SourceRef, Mapping[str, str]]) -> Iterable[Event]:
-    """Adapters that were passed over, told of the documents that would have served them."""
+    """An event for each adapter that was passed over, for each document that names its source."""
     for ref, refused in found.refused.items():
         for path, why in refused.items():
             if before.get(ref, {}).get(path) != why:

@@ -1,5 +1,5 @@
-"""The adapter loop of one replica: what the catalogue wants, loaded under unique names, reached
-through aliases.
+"""The adapter loop of one replica: loads what the catalogue asks for under unique names, which
+clients reach through aliases.
 
 Load the new version, flip the alias, let requests in flight finish on the old, then remove it.
 Nothing else is safe in vLLM (reload in place and reload of a name both fail). engine.py does the
@@ -223,7 +223,7 @@ class Adapters:
         if name in self._engine.base_names:
             raise AdapterError(AdapterReason.NAME_TAKEN, f"{name} is the base model's own name")
         capacity = self._engine.capacity
-        # A new version takes the place of one that goes, so a full engine can still follow it.
+        # A new version may take the slot of one that goes, so a full engine can still follow.
         replaces = name in self._served and adapter is not None and wanted == adapter.desired
         if len(self._versions) + self._loading >= capacity and not replaces:
             raise AdapterError(
@@ -279,9 +279,7 @@ class Adapters:
         version.met = evaluation
 
     def _replace(self, versions: Versions, name: str, version: Version | None) -> None:
-        """Put `version` in its place among the served or the canaries, and release the one
-        before.
-        """
+        """Put `version` in its place, served or canary, and release the one that was there."""
         old = versions.get(name)
         if old is version:
             return
@@ -309,7 +307,7 @@ class Adapters:
         self.changed.set()
 
     def _let_go(self, version: Version) -> None:
-        """Let it be unloaded, unless it still answers in its other place."""
+        """Let the version be unloaded, unless it still answers in another place."""
         if version not in (self._served.get(version.name), self._canaries.get(version.name)):
             version.replaced_at = self._clock()
 

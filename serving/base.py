@@ -1,8 +1,8 @@
-"""What a base model's folder says of it for preflight: its architecture, the modules it has and
-their widths.
+"""The facts that preflight needs of a base model's folder: its architecture, its modules and their
+widths.
 
-Widths are exact where the weights tell them. Where they lie elsewhere or are quantised, the
-configuration tells those that vLLM computes in the usual way, and the others stay unknown.
+Widths are exact if the weights show them. If the weights are elsewhere or quantised, widths that
+vLLM computes in the usual way come from the configuration, and the others stay unknown.
 """
 
 from __future__ import annotations

@@ -22,10 +22,10 @@ from serving.untrusted import parse
 DISK = 6 << 30
 LONGEST = 16 << 20  # bytes of a catalogue
 SAID = 4096  # characters of a message in a replica's report
-GATEWAY_KEY = "gateway"  # the name, among a service's keys, of the one that its gateway uses
-# What a gateway adds to the requests that it passes on, and only its key may.
+GATEWAY_KEY = "gateway"  # the name of the key of a service that its gateway uses
+# Headers that a gateway adds to the requests that it passes on; only its key may send them.
 KEY_NAME_HEADER, EVALUATION_HEADER = "x-moorage-key-name", "x-moorage-key-evaluation"
-# The stages of a start, in their order, and what people are told of each.
+# The stages of a start, in their order, with their texts for people.
 Stage = Literal["assigned", "image", "runtime", "weights", "compile", "adapters", "first_token"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 STAGE_WORDS: dict[Stage, str] = {
@@ -116,7 +116,7 @@ class Adapter(Contract):
 
 
 class KeyLimits(Contract):
-    """Limits of a key's requests, in place of the service's own."""
+    """Limits for a key's requests, which replace those of the service."""
 
     prompt_tokens: int | None = None
     output_tokens: int | None = None
@@ -219,8 +219,8 @@ class Catalogue(Contract):
 
 
 class AdapterReason(StrEnum):
-    """Why an adapter stands as it does on a replica: the words of a report. Replicas with
-    another runtime may know others.
+    """Why an adapter is in its state on a replica, as a report says it. Replicas with another
+    runtime may have other reasons.
     """
 
     PROVEN = "Proven"
@@ -250,8 +250,8 @@ class FirstTokens(Contract):
 
 
 class TrafficReport(Contract):
-    """What a replica has answered since its server started, by whatever model: what vLLM refused
-    before it chose one is left out. `errors` are the server's, never the client's.
+    """What a replica has answered since its server started, for all models together. Requests that
+    vLLM refused before it chose a model are left out. `errors` are the server's, not the client's.
     """
 
     requests: int = Field(default=0, ge=0)

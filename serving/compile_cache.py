@@ -1,9 +1,9 @@
 """Keeps what a start of vLLM compiles, for the next start: one archive on the share for an engine,
 its versions and its hardware, written once and unpacked to local disk.
 
-An archive is named by its own hash. One that is damaged, or with which a start failed, is removed
-and costs a compilation. launch.py uses it. It lies in the folder that the replicas of this engine
-alone can write, because whoever writes it has code run in them.
+An archive is named by its own hash. One that is damaged, or with which a start failed, is removed,
+which costs a compilation. launch.py uses it. It lies in the folder that only the replicas of this
+engine can write, because its content runs as code in them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ log = logging.getLogger("moorage.launch")
 
 
 class DamagedError(Exception):
-    """An archive is not what its name says."""
+    """An archive does not have the hash that is its name."""
 
 
 class CompileCache:
@@ -51,8 +51,8 @@ class CompileCache:
 
     def __init__(self, shared: Path, local: Path, key: str, replica: str) -> None:
         self._shared, self._local, self._key = shared, local, key
-        # It is there while a start with an archive is under way: whoever finds its own was
-        # restarted by the platform in the middle.
+        # This mark exists while a start with an archive is under way. A process that finds its own
+        # mark was restarted by the platform in the middle.
         self._trial = shared / f".{key}-{replica}.trial"
         self._scratch = shared / f".{key}-{replica}.tmp"
         self._given_up = False
@@ -70,7 +70,9 @@ class CompileCache:
             log.warning("the compile cache cannot be read: %s", error)
 
     def give_up(self) -> None:
-        """Whoever waited for `restore` goes on without it: nothing appears any more."""
+        """The start goes on without waiting for `restore`, which must not put anything in place
+        any more.
+        """
         self._given_up = True
 
     def keep(self) -> None:
@@ -227,8 +229,8 @@ def cache_key(engine: str, environment: Mapping[str, str], machine: str) -> str:
 
 
 def hardware(proc: Path = Path("/proc")) -> str:
-    """The GPUs and their driver, and the processor's abilities: code that was compiled for another
-    processor ends the process that runs it.
+    """The GPUs and their driver, and the processor's features: code compiled for another processor
+    would crash the process.
     """
     gpus, driver, flags = [], "", ""
     with suppress(OSError):
@@ -263,7 +265,7 @@ def _worth(path: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    """A file that another replica reads at the moment stays, and is met again."""
+    """Remove a file. One that another replica is reading stays, and the next run removes it."""
     with suppress(OSError):
         path.unlink()
 

@@ -1,4 +1,4 @@
-"""The only file that touches vLLM's internals: loads and unloads adapters, flips aliases, tells
+"""The only file that touches vLLM's internals: loads and unloads adapters, flips aliases, lists
 public names, runs probes.
 
 Every attribute used here is checked by tests/serving/test_vllm_contract.py against the versions in
@@ -108,8 +108,8 @@ class VllmEngine:
         self._by_key[version.key] = version
 
     async def unload(self, version: Version) -> None:
-        """Unload the weights; then reload what vLLM's cache evicted while there was one adapter too
-        many.
+        """Unload the weights. Then reload the adapter that vLLM's cache evicted while there was one
+        too many.
         """
         await self._client.remove_lora(version.id)
         self._requests.pop(version.id, None)
@@ -168,8 +168,8 @@ class VllmEngine:
             return Proof(AdapterReason.UNPROVEN, f"the proof could not run: {error}")
 
     async def evaluate(self, version: Version, evaluation: Sequence[Expectation]) -> str:
-        """What is wrong with the version's answers; empty when nothing is. Raises when it could not
-        be asked.
+        """What is wrong with the version's answers to the evaluation; empty if nothing is. Raises
+        if vLLM could not answer.
         """
         if not self._generates:
             raise RuntimeError("the model does not generate text")
@@ -244,7 +244,7 @@ class VllmEngine:
         if call is not None:
             if call.output_limit is not None and getattr(params, "max_tokens", None) is not None:
                 params.max_tokens = min(params.max_tokens, call.output_limit)
-            # Here a chat has become tokens; the gate could only estimate them from the text.
+            # Only here a chat's tokens are known; the gate could just estimate them.
             tokens = len(prompt.get("prompt_token_ids") or ()) if isinstance(prompt, dict) else 0
             if call.prompt_limit is not None and tokens > call.prompt_limit:
                 raise _refused(
@@ -273,8 +273,7 @@ class VllmEngine:
                         call.failed |= any(one.finish_reason == "error" for one in output.outputs)
                     yield output
             except Exception as error:
-                # What the client did wrong says nothing about the adapter, and must not end its
-                # canary.
+                # The client's mistake says nothing about the adapter, and must not end its canary.
                 if call is not None and not isinstance(error, VLLMClientError):
                     call.failed = True
                 raise

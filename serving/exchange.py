@@ -41,8 +41,8 @@ _ID = re.compile(rb"[\w.:-]{1,64}", re.ASCII)
 
 @dataclass
 class Door:
-    """What the gate must know: the keys, whether the replica is ready and if not why, and whether
-    the engine is alive.
+    """What the gate needs to know: the keys, whether the replica is ready and if not why, and
+    whether the engine is alive.
 
     `models` are all public names, `base` the one that a body without `model` means. `ended` is
     called after every call, with the body where prompts are logged.
@@ -106,7 +106,7 @@ class Exchange:
                 await self._app(self._scope, given, _outgoing(self, send))
         except RefusedError as error:
             call.status = error.answer.status
-            # A refusal for too many requests must not use up the next one as well.
+            # A refusal for too many requests must not use up the limit any further.
             if call.status != TOO_MANY:
                 door.keys.charge(self._key)
             answer = replace(error.answer, headers=(*error.answer.headers, *self.named()))
@@ -117,7 +117,7 @@ class Exchange:
             call.failed = True
             raise
         finally:
-            # Whatever happened: a call that is not ended would count as running for ever.
+            # In any case: a call that is not ended would count as running for ever.
             current_call.reset(token)
             door.calls.discard(call)
             if order is not None:
@@ -150,7 +150,7 @@ class Exchange:
         if not isinstance(asked, dict):
             text = "The request body is not a JSON object."
             raise RefusedError(refuse(400, text, "invalid_body"))
-        # Azure's clients name the deployment in the path, and vLLM reads the body alone.
+        # Azure's clients name the model (deployment) in the path, but vLLM reads only the body.
         if self._deployment is not None and asked.get("model") != self._deployment:
             asked["model"] = self._deployment
             body = json.dumps(asked).encode()

@@ -1,9 +1,9 @@
 """`python3 -m serving.fetch`: what a container-apps job runs to bring a hub's model onto the share,
 file by file, verified.
 
-Any image with Python runs it: standard library only. Files get their name when their hash is right,
-an interrupted file goes on where it stopped, the manifest is written last. hub.py asks the hub; the
-reconciler reads the progress (kinds/model_download.py).
+Any image with Python runs it: standard library only. A file gets its name once its hash is right,
+an interrupted download continues where it stopped, and the manifest is written last. hub.py asks
+the hub; the reconciler reads the progress (kinds/job.py).
 """
 
 from __future__ import annotations

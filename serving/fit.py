@@ -19,14 +19,14 @@ from serving.weights import Tensor
 
 _BASE_COPIES = (".embed_tokens.base_layer.weight", ".lm_head.base_layer.weight")
 _FLOATS = ("F64", "F32", "F16", "BF16")
-# No adapter has more of either, and vLLM's own patterns for names would not end on more.
+# No real adapter exceeds either, and vLLM's patterns for names would not terminate on more.
 _DOTS, _LONGEST, _TENSORS = 16, 300, 200_000
 
 
 @dataclass
 class Module:
-    """A module of the adapter: `name` as the adapter says it, `key` one of its tensors' names, and
-    its two sides.
+    """A module of the adapter: `name` as the adapter spells it, `key` the name of one of its
+    tensors, and its two sides.
     """
 
     name: str
@@ -118,8 +118,8 @@ def judge_modules(modules: Iterable[Module], base: Base, *, tower: bool) -> Iter
 
 
 def judge_copies(tensors: Mapping[str, Tensor], base: Base) -> Iterator[str]:
-    """The base's embeddings, which peft saves beside a LoRA on them and vLLM leaves out: of another
-    size they had tokens added.
+    """Problems of copies of the base's embeddings. peft saves them beside a LoRA on embeddings, and
+    vLLM ignores them; one of another size means that tokens were added.
     """
     for key, tensor in tensors.items():
         if not key.endswith(_BASE_COPIES) or len(tensor.shape) != 2:
@@ -227,7 +227,7 @@ def _missing(base: Base, said: str, name: str) -> str:
 
 
 def _somewhere(base: Base, name: str) -> bool:
-    """Whether the base holds the module under a name of a family that is not known here."""
+    """Whether the base has the module under the names of a model family that is not known here."""
     if name in base.found or ".experts" in name or name.endswith("lm_head"):
         return True
     return not base.kind.known and any(

@@ -1,4 +1,4 @@
-"""Says what a folder is that is no adapter, and where the adapter may be."""
+"""Says what a folder is if it is no adapter, and where the adapter may be."""
 
 from __future__ import annotations
 

@@ -58,8 +58,8 @@ class HubError(Exception):
 
 
 class Hashes:
-    """What proves a file's content: its SHA-256 where the hub stores it apart (LFS), else git's own
-    hash of a blob.
+    """The hash that proves a file's content: its SHA-256 if the hub stores it apart (LFS), else
+    git's own hash of the blob.
     """
 
     def __init__(self, size: int, sha256: str, blob: str) -> None:
@@ -103,7 +103,7 @@ class Hub:
         self._opener = urllib.request.build_opener(_Redirects)
 
     def files(self, repository: str, revision: str) -> tuple[str, list[HubFile]]:
-        """The commit a revision stands for, and its files that a model needs. Raises HubError."""
+        """The commit of a revision, and those of its files that a model needs. Raises HubError."""
         quoted = urllib.parse.quote(revision, safe="")
         with self._open(
             f"{self._endpoint}/api/models/{repository}/revision/{quoted}?blobs=true"
@@ -127,8 +127,8 @@ class Hub:
         return commit, files
 
     def read(self, repository: str, commit: str, file: HubFile, offset: int) -> Iterator[bytes]:
-        """The bytes of a file from `offset` on; goes on by itself where a connection breaks. Raises
-        HubError.
+        """The bytes of a file from `offset` on; continues by itself after a broken connection.
+        Raises HubError.
         """
         url = f"{self._endpoint}/{repository}/resolve/{commit}/{urllib.parse.quote(file.path)}"
         failures = 0

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from serving.traffic import Call
 
-WAIT = 20.0  # seconds; what the gate lets in compiles in a few
+WAIT = 20.0  # seconds; a schema that the gate lets in compiles in a few
 EVERY = 5.0
 log = logging.getLogger("moorage.jam")
 

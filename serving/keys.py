@@ -110,8 +110,8 @@ class Key:
 
 
 def _behind_gateway(key: Key, headers: Iterable[Header]) -> Key:
-    """The gateway's key, with what the gateway says of the key of its caller. Nobody else is
-    believed.
+    """The gateway's key, with the rights that the gateway reports for its caller's key. Only a
+    gateway's key may report them.
     """
     told = [value for name, value in headers if name == KEY_NAME_HEADER.encode()]
     if len(told) == 1 and _TOLD.fullmatch(told[0]):
@@ -122,7 +122,7 @@ def _behind_gateway(key: Key, headers: Iterable[Header]) -> Key:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Whose limit is reached, which, and for how many seconds; None: waiting does not help."""
+    """Whose limit is reached, which one, and for how many seconds (None: waiting does not help)."""
 
     whose: str
     limit: str
@@ -204,7 +204,7 @@ class Keys:
                 use.tokens.left += order.tokens - used
 
     def charge(self, key: Key) -> None:
-        """Count a request that was refused for what it asked: looking into it was work as well."""
+        """Count a request that was refused because of its content: judging it was work too."""
         for use in (key.use, self.service):
             if use.requests:
                 use.requests.left -= 1

@@ -168,8 +168,8 @@ class Launch:
         self._report()
 
     async def _beat(self) -> None:
-        """The report's heartbeat goes on while the model loads; a server that falls silent is said
-        to be.
+        """Keep the report's heartbeat going while the model loads; report a server that falls
+        silent.
         """
         while True:
             await asyncio.sleep(2.0)
@@ -184,7 +184,7 @@ class Launch:
 
     def _report(self, message: str = "", *, ended: bool = False) -> None:
         state, silent = self._state, bool(self._state) and time.monotonic() - self._heard > SILENCE
-        # A vLLM that says nothing any more may hang, and its last word must not stand as ready.
+        # A silent vLLM may hang, and its last message must not stand as ready.
         gone = ended or silent or self._stop.is_set()
         if state.get("ready") and self._ready_at is None:
             self._ready_at = datetime.now(UTC)

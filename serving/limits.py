@@ -31,7 +31,7 @@ _LISTS = {
     "documents": 256,
 }
 _TEXTS = 1024  # letters of one of them
-# What reaches into the server, or goes on after the client has left.
+# Fields that reach into the server, or cause work that goes on after the client has left.
 _CLOSED = {
     "prompt_embeds": "tensors of a client are not read",
     "kv_transfer_params": "the key-value cache is the server's own",

@@ -1,7 +1,7 @@
 """vLLM's way in: an endpoint plugin (entry point group `vllm.endpoint_plugins`) that starts the
 Replica inside the server.
 
-vLLM only logs a plugin that fails; the gate stays shut then, because nothing has given it a Door.
+vLLM only logs a plugin that fails. The gate then stays shut, because nothing has given it a Door.
 """
 
 from __future__ import annotations

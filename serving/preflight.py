@@ -25,7 +25,7 @@ from serving.weights import Tensor, WeightsError, all_zero, not_finite, read_hea
 
 # The only list of vLLM versions whose internals serving/engine.py was tested against.
 SUPPORTED_VLLM = ("0.32.0",)
-# All that vLLM reads of an adapter's folder, and so all that is published of it.
+# The only files that vLLM reads of an adapter's folder, and so the only ones published.
 READ = (CONFIG, WEIGHTS)
 # bytes: during a change two versions lie side by side on a replica's local disk, which holds 8 GiB
 SIZE_LIMIT = 3 << 30
@@ -140,7 +140,7 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def _no_file(path: Path) -> str:
-    """What lies under the name of a file and is none: a folder, a pipe, a link to nothing."""
+    """What has the name of a file and is none: a folder, a pipe, a dangling link."""
     return f"{path.name} is no regular file" if os.path.lexists(path) else ""
 
 
@@ -211,7 +211,7 @@ def _base_name(config: Mapping[str, Any]) -> str | None:
 
 
 def _strangers(others: Iterable[str], folder: Path) -> Iterator[str]:
-    """Tensors that are no half of a LoRA, which vLLM refuses."""
+    """Tensors that are neither an A nor a B of a LoRA, which vLLM refuses."""
     for key in others:
         if key.endswith(("embed_tokens.weight", "lm_head.weight")):
             yield (
@@ -224,9 +224,7 @@ def _strangers(others: Iterable[str], folder: Path) -> Iterator[str]:
 
 
 def _added_tokens(folder: Path) -> str:
-    """Which tokens made the embedding larger, where the tokenizer saved beside the
-    adapter tells.
-    """
+    """Which tokens made the embedding larger, if the tokenizer beside the adapter lists them."""
     try:
         added = read_object(folder / "added_tokens.json")
     except (OSError, FileFault):

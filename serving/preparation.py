@@ -1,5 +1,5 @@
-"""What launch does for a shorter start beside vLLM: what an earlier start compiled is taken over,
-and the weights are read ahead. Neither can fail a start or hold it up for long.
+"""What launch does beside vLLM to shorten a start: it restores what an earlier start compiled, and
+reads the weights ahead. Neither can fail a start or delay it for long.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Preparation:
         self.stages = StartStages(marks)
 
     async def begin(self) -> dict[str, str]:
-        """Variables for vLLM. The weights are read from here on, while vLLM imports its modules."""
+        """Start reading the weights, while vLLM imports its modules. Returns variables for vLLM."""
         if self._weights is not None:
             self._weights.start()
         variables = {}
@@ -53,9 +53,7 @@ class Preparation:
         return variables | self._cache.environment
 
     def ready(self) -> None:
-        """The start is over: its caches are written beside the requests. Asked for more than
-        once.
-        """
+        """The start is over: write its caches while requests run. May be called more than once."""
         self.stages.reach(None)
         self.close()
         if self._cache is not None:

@@ -68,7 +68,7 @@ class ReadAhead:
             log.warning("the weights are not read ahead: %s", error)
             return
         free = free_memory()
-        # Beyond that the cache drops the first bytes before vLLM reads them: all is read twice.
+        # With more, the cache drops the first bytes before vLLM reads them: all is read twice.
         if total > _ROOM * free:
             log.info(
                 "the weights are not read ahead: %d MiB, and %d MiB are free",
@@ -119,7 +119,7 @@ class ReadAhead:
 
 
 def read_ahead(model: str | None, environment: Mapping[str, str]) -> ReadAhead | None:
-    """What reads the model of these arguments ahead; None where nothing is to be gained."""
+    """The reader for the model of these arguments; None if reading ahead gains nothing."""
     folder = Path(model or "")
     given = environment.get(VARIABLE, "")
     readers = min(int(given), _MOST_READERS) if given.isdigit() else None

@@ -68,7 +68,7 @@ class Replica:
         self._watch = CatalogueWatch(place.catalogue, place.service, place.engine)
         self._adapters = Adapters(engine, LocalCopies(place.share, place.local), base)
         self._adapters.on_failure = metrics.failed
-        # A thread of its own: a share that hangs blocks the next look, and nothing else.
+        # A thread of its own, so that a share that hangs blocks only the next look.
         self._share_thread = ThreadPoolExecutor(1, thread_name_prefix="catalogue")
         self._control: Control | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -150,8 +150,8 @@ class Replica:
             self._message = ""
 
     def _ready(self) -> tuple[bool, str]:
-        """Once ready, a replica stays so while its engine lives: a new adapter that is still
-        loading must not close it.
+        """Whether the replica is ready. Once it was, it stays so while its engine lives: a new
+        adapter that is still loading must not take it out of service.
         """
         if not self._engine.alive:
             return False, "the engine is dead"
@@ -183,7 +183,7 @@ class Replica:
             self._tell()
 
     def _ended(self, call: Call, body: bytes) -> None:
-        """A call is over: counted, and told in the request log."""
+        """Count a call that is over, and write it to the request log."""
         self._metrics.ended(call)
         if call.model:
             self._traffic.saw(failed=call.failed, first_token=call.first_token)
@@ -193,14 +193,14 @@ class Replica:
         requests.info("%s", json.dumps(line, ensure_ascii=False))
 
     def _tell(self) -> None:
-        """Launch hears this at least once a second, which is also how it knows that the event loop
+        """Send the state to launch, at least once a second: so launch knows that the event loop
         runs.
         """
         if self._control is not None:
             self._control.send({"type": "state", **self._state()})
 
     def _state(self) -> dict[str, Any]:
-        """What launch and an admin key are told."""
+        """The state as launch and admin keys see it."""
         ready, reason = self._ready()
         catalogue = self._followed
         return {

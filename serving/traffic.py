@@ -23,8 +23,8 @@ NEWEST = 100  # requests of which the time until the first token is kept
 
 @dataclass
 class Traffic:
-    """What has been answered: by one version since it was loaded, or by a server since it started.
-    Of the time until the first token the newest `NEWEST` are kept.
+    """Counts of what was answered: by one version since it was loaded, or by a server since it
+    started. The newest `NEWEST` times until the first token are kept.
     """
 
     requests: int = 0

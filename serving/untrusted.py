@@ -1,6 +1,6 @@
-"""Reads texts of others within bounds: bytes, values, depth. Pure, and uses only the standard
-library, so that both sides can import it. Anything that mounts the share may have written a file
-there, and anybody may have made a model or an adapter.
+"""Reads untrusted texts within bounds: bytes, values, depth. Anything that mounts the share may
+have written a file there, and anybody may have made a model or an adapter. Pure, and uses only the
+standard library, so that both sides can import it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Builds one local Azure: every part is made here once and given to those that need it. Used by
-`server`, which serves what is built.
+"""Builds one local Azure: makes every part once and gives it to the parts that need it. Used by
+`server`, which serves the result.
 """
 
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class Parts:
     logs: LogHost
 
     def listen_at(self, base: str) -> None:
-        """`base` is the URL at which all of this will be found."""
+        """`base` is the URL at which this Azure will be reached."""
         self.arm.base = self.files.plane.base = base
         self.apps.reach(int(base.rpartition(":")[2]))
 
@@ -77,7 +77,7 @@ class Parts:
 
 
 def assemble(options: Options, tls: Certificates) -> Parts:
-    """The parts in the order in which they need each other."""
+    """Make the parts, in the order of their dependence."""
     store, faults, changes = Store(options.database), FaultStore(options.faults), Changes()
     for name, limit in options.quotas:
         quotas.set_limit(store, name, limit)

@@ -12,7 +12,7 @@ from .journal import short_client
 
 
 class Exchanges:
-    """Appends one JSON line for each answered request; nothing where no file is named."""
+    """Appends one JSON line for each answered request; does nothing if no file is named."""
 
     VARIABLE = "LOCAL_AZURE_EXCHANGES"
 

@@ -36,8 +36,8 @@ class Journal:
         seconds: float,
         faults: Sequence[str] = (),
     ) -> None:
-        """`status` 0: the connection was cut before anything was done. `faults`: the scripted ones
-        that hit.
+        """`status` 0 means that the connection was cut before anything was done. `faults` are the
+        scripted faults that applied.
         """
         entry = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),

@@ -126,11 +126,11 @@ def start(options: Options, arguments: list[str], wait_s: float = 30.0) -> dict[
 def stop(
     options: Options, wait_s: float = 60.0, tell: Callable[[int], None] = lambda _: None
 ) -> bool:
-    """End the server, its replicas and its ingress; also what a killed server left behind. False
-    when nothing ran.
+    """End the server, its replicas and its ingress, and what a killed server left behind. False if
+    nothing ran.
 
-    A thousand replicas take minutes to end, so `wait_s` counts anew whenever fewer are left, which
-    `tell` is told every few seconds.
+    A thousand replicas take minutes to end, so `wait_s` starts again whenever fewer are left;
+    `tell` is called with their number every few seconds.
     """
     pid = running(options)
     if pid is None:

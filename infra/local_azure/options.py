@@ -21,7 +21,7 @@ class Options:
     instead; `rates` replaces Azure's request limits. `idle_s` is how long a connection may be
     silent. `speed` is how many of Azure's seconds pass for replicas in one of ours; `quotas` sets
     GPU quotas by the usage's name. `share_view` is how replicas see a share: `plain`, or `smb` as
-    over SMB. `role` is the definition of the caller's role; an owner without one.
+    over SMB. `role` is the definition of the caller's role; without one the caller is an owner.
     """
 
     state_dir: Path

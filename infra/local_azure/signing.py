@@ -1,5 +1,5 @@
-"""The key with which tokens for people's own APIs are signed: RSA, as Entra ID's are, because who
-checks those tokens reads the tenant's public keys.
+"""The key that signs tokens for people's own APIs: RSA, as at Entra ID, because the APIs check
+these tokens with the tenant's public keys.
 """
 
 import base64

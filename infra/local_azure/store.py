@@ -60,8 +60,8 @@ class Record:
 
 
 def _use_log(database: sqlite3.Connection) -> None:
-    """Write ahead. SQLite does not wait for a lock here, whatever the connection's timeout: a
-    reader that looks into a new file would end the server.
+    """Switch to write-ahead logging, with retries. SQLite does not wait for a lock here, in spite
+    of the connection's timeout, so a reader of a new file would end the server.
     """
     for _ in range(100):
         try:

@@ -20,7 +20,7 @@ from reconciler.api.regular_files import NEITHER, open_regular
 from reconciler.api.smb_names import ancestors, collision_key, name_fault
 from reconciler.api.stat_cache import Stamp, StatCache
 
-# The one list of what no replica reads, so that neither a digest nor an upload covers it.
+# The one list of files that no replica reads: neither a digest nor an upload includes them.
 EXCLUDED = frozenset(
     {
         ".git",
@@ -43,7 +43,7 @@ EXCLUDED = frozenset(
         "desktop.ini",
     }
 )
-# What the hub's client writes beside the files it downloads; the times in it differ each time.
+# Files that the hub's client writes beside its downloads; they hold times that always differ.
 EXCLUDED_PATHS = tuple(
     f".cache/huggingface/{name}"
     for name in ("download", "trees", "CACHEDIR.TAG", ".gitignore.lock")
@@ -234,8 +234,8 @@ def _hash(folder: Path, relative: str, stamp: Stamp) -> tuple[str, bool]:
 
 
 def _wait_for_next_tick(stamp: Stamp) -> None:
-    """A file written in this very tick of the clock could change again and keep its stamp: let the
-    tick pass.
+    """Let this tick of the clock pass: a file written within it could change again and keep its
+    stamp.
     """
     age = time.time_ns() - max(stamp.mtime_ns, stamp.ctime_ns)
     if 0 <= age < _TICK_NS:

@@ -30,7 +30,7 @@ class OverflowsError(ValueError):
 
 
 class ChangedError(ValueError):
-    """The file is not the one whose hash was given."""
+    """The file no longer has the hash that was given."""
 
 
 def is_wide(tensors: Mapping[str, Tensor]) -> bool:
@@ -39,7 +39,7 @@ def is_wide(tensors: Mapping[str, Tensor]) -> bool:
 
 
 def half_size(tensors: Mapping[str, Tensor]) -> int:
-    """Bytes of the tensors when their floats have 16 bits."""
+    """Bytes of the tensors if their floats had 16 bits."""
     return sum(
         (tensor.end - tensor.start) * 2 // _WIDE.get(tensor.dtype, 2) for tensor in tensors.values()
     )

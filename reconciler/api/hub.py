@@ -8,16 +8,14 @@ TOKEN_SECRET = "hf-token"  # the job's secret that holds the hub's token
 
 
 class HubModel(NamedTuple):
-    """What a hub says of a revision: the commit it stands for, and the bytes of the files a model
-    needs.
-    """
+    """A revision of a model on a hub: its commit, and the bytes of the files that a model needs."""
 
     commit: str
     size: int
 
 
 class HubAccess(NamedTuple):
-    """Where jobs find the hub (empty: the public one), and whether they are given a token."""
+    """The hub's address for jobs (empty: the public hub), and whether they get a token."""
 
     endpoint: str = ""
     token: bool = False

@@ -35,7 +35,7 @@ from reconciler.api.resources import (
 
 
 class Scope(Enum):
-    """What a resource is listed in."""
+    """The scope in which a resource type is listed."""
 
     SUBSCRIPTION = auto()
     RESOURCE_GROUP = auto()

@@ -42,8 +42,8 @@ class Loaded:
 
     @cached_property
     def digests(self) -> tuple[str, str]:
-        """Of the document and of its spec. Made once, because a save reads a thousand documents
-        again of which one has changed.
+        """The digests of the document and of its spec. Made once: a save reads a thousand documents
+        again, of which one has changed.
         """
         body = self.document.model_dump(mode="json", by_alias=True)
         return _sha256([str(self.base_dir), body]), _sha256(body["spec"])

@@ -50,9 +50,7 @@ class Manifest:
 
     @property
     def adapter_folders(self) -> frozenset[Path]:
-        """Those that are named as adapters and as nothing else: of them a replica reads two
-        files.
-        """
+        """The folders that are named only as adapters: a replica reads just two of their files."""
         used = [place for loaded in self.documents for place in loaded.folders()]
         whole = {folder for path, folder in used if path[:2] != ("spec", "adapters")}
         return self.folders - whole
@@ -70,9 +68,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class ReadFile:
-    """What the bytes of one file said, when nothing was wrong with them: the same bytes need no
-    second reading.
-    """
+    """The result of a file without problems, kept so that the same bytes are not parsed again."""
 
     data: bytes
     loaded: tuple[Loaded, ...]

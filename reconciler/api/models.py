@@ -75,8 +75,8 @@ def longest_context(folder: Path) -> int | None:
 
 
 def _scaled(config: Mapping[str, Any], scaling: object) -> int | None:
-    """The longest of the lengths, with the factor by which the positions are stretched: rather too
-    long than a length refused that vLLM takes.
+    """The longest of the lengths, with the factor by which the positions are stretched. Rather too
+    long: a length that vLLM takes must not be refused.
     """
     lengths = [
         value

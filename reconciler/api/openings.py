@@ -1,5 +1,5 @@
-"""Flags of vLLM that open what Moorage keeps shut: each is named a second time in `engine.allow`,
-by somebody who has read what it opens.
+"""Flags of vLLM that open what Moorage keeps shut. Each must be named a second time in
+`engine.allow`, by a person who has read what it opens.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OPENINGS: Mapping[str, str] = {
     "tool-server": "the server calls tools on other machines in a client's name",
     "profiler-config": "whoever reaches the profiler writes files in the replica",
 }
-# What a client may then send, which the gate refuses otherwise.
+# The fields that a client may then send; the gate refuses them otherwise.
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "trust-request-chat-template": ("chat_template",),
     "trust-request-mm-kwargs": ("mm_processor_kwargs", "media_io_kwargs"),

@@ -1,6 +1,5 @@
-"""What a look tells of an object: facts for the objects that build on it and for the status. One
-class for each kind; `kinds` makes them, and they are stored as JSON in camel case. Nothing here is
-a secret.
+"""The facts that a look at an object gives, for its dependents and for the status. One class for
+each kind; `kinds` makes them, and they are stored as JSON in camel case. They hold no secrets.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ class WorkspaceOutputs(ResourceOutputs):
 
 @dataclass(frozen=True)
 class StorageOutputs(ResourceOutputs):
-    """Fingerprints of the key that a registered share holds and of the one it was made with."""
+    """Fingerprints of the key that a registered share holds and of the key it was made with."""
 
     key_fingerprint: str | None = None
     registered_with: str | None = None
@@ -80,8 +79,8 @@ class StorageOutputs(ResourceOutputs):
 
 @dataclass(frozen=True)
 class FolderOutputs(Outputs):
-    """A folder on the share; of one that the user put there the number of `files`. Of a published
-    one `bytes_per_second` is how fast its last upload of some length was.
+    """A folder on the share. A folder of the user has its number of `files`; a published one has
+    the speed of its last large upload (`bytes_per_second`).
     """
 
     path: str = ""
@@ -117,7 +116,7 @@ class NamedVersion(Outputs):
 
 @dataclass(frozen=True)
 class HeldOutputs(Outputs):
-    """The decision that stands against the document; `source` names what serves."""
+    """The decision that stands against the document; `source` names the version that serves."""
 
     outcome: str
     message: str
@@ -148,8 +147,8 @@ class KeptAdapter(Outputs):
 
 @dataclass(frozen=True)
 class KeptAdapters(Outputs):
-    """A set of adapters that the service has served from `at` on. One that a person went back to
-    names the set it was (`back_to`), and the revision that serves with it.
+    """A set of adapters that the service has served from `at` on. If a person went back to an
+    earlier set, `back_to` is the number of that one, with the revision that serves with it.
     """
 
     number: int
@@ -177,7 +176,7 @@ class CatalogueOutputs(Outputs):
 
 @dataclass(frozen=True)
 class KeyUsage(Outputs):
-    """What a key has used of all models since the day `since` began, in UTC. `caller` is the key's
+    """How much a key has used all models since the day `since` began, in UTC. `caller` is the key's
     name.
     """
 
@@ -192,8 +191,8 @@ class KeyUsage(Outputs):
 
 @dataclass(frozen=True)
 class RoutesOutputs(Outputs):
-    """A gateway's routes, what its replicas say of the services behind it, and what its callers
-    have used lately, the greatest users first.
+    """A gateway's routes, the services behind it as its replicas see them, and the recent usage of
+    its callers, the greatest users first.
     """
 
     generation: int
@@ -228,8 +227,8 @@ class Revision(Outputs):
 
     @property
     def unproven(self) -> bool:
-        """Whether it runs and does not serve. False for one that is switched off, because nobody
-        can know.
+        """Whether it is active and does not serve. False for an inactive one, because nobody can
+        know.
         """
         return self.active and not self.serving
 
@@ -248,8 +247,8 @@ class SeenReplica(Outputs):
 
 @dataclass(frozen=True)
 class ArmView(Outputs):
-    """What ARM listed, and when it was asked: for the replicas less often, where the revisions tell
-    that nothing has changed.
+    """What ARM listed, and when. Replicas are listed less often than revisions, while the revisions
+    show that nothing has changed.
     """
 
     revisions: tuple[Revision, ...] = ()
@@ -279,8 +278,8 @@ class RevisionRow(Outputs):
 
 @dataclass(frozen=True)
 class Startup(Outputs):
-    """`stage` is where the start is, None once the replica was ready; `stages` are the seconds that
-    those before took, by the replica's own report.
+    """`stage` is the present stage of the start, None once the replica was ready; `stages` are the
+    seconds that earlier stages took, by the replica's own report.
     """
 
     predicted_seconds: int
@@ -291,7 +290,7 @@ class Startup(Outputs):
 
 @dataclass(frozen=True)
 class ReplicaRow(Outputs):
-    """A replica in the status: ARM's view and, for a model, its own."""
+    """A replica in the status: ARM's view and, for a model, the replica's own report."""
 
     name: str
     revision: str
@@ -310,10 +309,10 @@ class ReplicaRow(Outputs):
 
 @dataclass(frozen=True)
 class Boot(Outputs):
-    """Since when `revision` has been active and does not serve (`since`), and since when Azure
-    calls it failed (`failing`), in seconds of `Clock.elapsed` within the period `period`.
-    `restarts` are those of its replicas at the first look: what crashed before its files were
-    published counts for nothing.
+    """The boot of `revision`: since when it is active without serving (`since`), and since when
+    Azure calls it failed (`failing`), in seconds of `Clock.elapsed` within the period `period`.
+    `restarts` are those of its replicas at the first look. They do not count as crashes, because
+    its files may not have been published yet.
     """
 
     revision: str
@@ -325,8 +324,8 @@ class Boot(Outputs):
 
 @dataclass(frozen=True)
 class SeenStart(Outputs):
-    """A cold start that ended well: of which replica, since when its process ran, and how long all
-    of it took.
+    """A cold start that ended well: its replica, since when the process ran, and how long it took
+    in all.
     """
 
     replica: str

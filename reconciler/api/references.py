@@ -1,4 +1,4 @@
-"""What only all documents together can tell: two of one name, references to nothing, sizes a
+"""Problems that show only between documents: two with one name, dangling references, sizes that a
 profile cannot give.
 """
 

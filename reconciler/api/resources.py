@@ -108,8 +108,8 @@ class CatalogueCanary:
 
 @dataclass(frozen=True)
 class Order:
-    """What a person decided about an adapter for as long as the document asks for `asked`; `at` in
-    seconds since 1970.
+    """A person's decision about an adapter. It stands as long as the document asks for `asked`;
+    `at` is in seconds since 1970.
     """
 
     action: Literal["promote", "rollback"]
@@ -119,8 +119,8 @@ class Order:
 
 @dataclass(frozen=True)
 class AdapterReturn:
-    """What a person decided about all adapters of a service for as long as the document asks for
-    `asked`: those of set `to` serve, with `revision`. `at` in seconds since 1970.
+    """A person's decision about all adapters of a service: those of set `to` serve, with
+    `revision`, as long as the document asks for `asked`. `at` is in seconds since 1970.
     """
 
     asked: str
@@ -131,9 +131,9 @@ class AdapterReturn:
 
 @dataclass(frozen=True)
 class Return:
-    """A person's decision for an earlier generation: revision `serves` takes the place of
-    `refused`, and the adapters of set `adapters` that of what the document asks for (`asked`).
-    A part that stays as it is, is empty.
+    """A person's decision for an earlier generation: revision `serves` replaces `refused`, and the
+    adapters of set `adapters` replace those that the document asks for (`asked`). A part that does
+    not change is empty.
     """
 
     refused: str = ""
@@ -173,7 +173,7 @@ class CatalogueKey:
     admin: bool = False
 
     def with_hash(self, sha256: str) -> ApiKey:
-        """The key as those who check it know it."""
+        """The key with its hash, as gates and gateways know it."""
         return ApiKey(
             name=self.name,
             sha256=sha256,
@@ -189,8 +189,8 @@ class CatalogueKey:
 
 @dataclass(frozen=True)
 class GatewayInFront:
-    """The gateway's container app, whose key opens a service too, and what a request with that key
-    may ask for in place of the service's own limits: the gateway knows those of its callers.
+    """The gateway's container app, whose key opens a service too. `limits` replace the service's
+    own for requests with that key, because the gateway enforces those of its callers.
     """
 
     app: str
@@ -226,8 +226,8 @@ class CatalogueSpec:
 
 @dataclass(frozen=True)
 class RouteSpec:
-    """One service behind a gateway; `startup` has the predicted seconds of a cold start by
-    stage, `fallbacks` what answers for an adapter, `fallback` for the service and the others.
+    """One service behind a gateway. `startup` are the predicted seconds of a cold start by stage.
+    `fallbacks` answer for single adapters, `fallback` for the service and all other adapters.
     """
 
     service: str
@@ -273,7 +273,7 @@ class GatewayRoutesSpec:
 
 
 def gateway_folder(environment: str) -> str:
-    """Where a gateway's routes, usage and responses lie on the share."""
+    """The folder of a gateway's routes, usage and responses on the share."""
     return f"gateway/{environment}"
 
 
@@ -290,8 +290,8 @@ class RolloutStep:
 
 @dataclass(frozen=True)
 class AppSecret:
-    """A secret of a container app: the digest of its value, which the daemon's memory holds, or
-    where in a Key Vault Azure reads it.
+    """A secret of a container app: the digest of its value, which only the daemon's memory holds,
+    or its place in a Key Vault, where Azure reads it.
     """
 
     name: str
@@ -302,9 +302,9 @@ class AppSecret:
 
 @dataclass(frozen=True)
 class ContainerAppSpec(ResourceSpec):
-    """A container app. `template` is the revision's template; its name carries `suffix`, a hash of
-    what makes the revision differ. `runtime` is left out of that hash: a newer serving package
-    alone does not boot a GPU.
+    """A container app. `template` is the revision's template; the revision's name ends in `suffix`,
+    a hash of what makes it differ. The path of the serving runtime is left out of the hash, so that
+    a newer serving package alone does not boot a GPU.
     """
 
     service: str = ""

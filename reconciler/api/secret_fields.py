@@ -15,7 +15,7 @@ from reconciler.api.fields import Fault, Items, Model, bounded, refusal, unique
 from reconciler.api.identity_fields import IdentityName, ManagedIdentity, Registry, identity_faults
 
 RESERVED = ("api-key-", "moorage-")
-# What the daemon itself signs in with: whoever writes documents must not read it in a container.
+# The daemon's own credentials: people who write documents must not get them in a container.
 _DAEMON = ("AZURE_", "MOORAGE_", "IDENTITY_", "MSI_", "ARM_", "ACTIONS_", "LD_", "SSH_")
 _VAULT = re.compile(r"https://[A-Za-z0-9.-]+(:\d+)?/secrets/[A-Za-z0-9-]+(/[0-9a-fA-F]+)?")
 _NEVER = "a secret's value may not stand in the document"

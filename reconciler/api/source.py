@@ -44,7 +44,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class SourceRef:
-    """Which source is meant, as the key of every map over sources.
+    """The identity of a source, used as the key of every map over sources.
 
     The text alone says too little: `share://adapters/style` is another folder in each Environment.
     `service` is set where the source is chosen for one service: the newest adapter below a folder

@@ -19,8 +19,8 @@ _TABLE = """CREATE TABLE IF NOT EXISTS hashes (
 
 
 class Stamp(NamedTuple):
-    """What changes when a file's content does. `ctime_ns` catches writers that set the modification
-    time back.
+    """The metadata that changes with a file's content. `ctime_ns` catches writers that set the
+    modification time back.
     """
 
     size: int

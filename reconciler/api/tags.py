@@ -36,8 +36,8 @@ def merged(existing: Mapping[str, str] | None, ours: Mapping[str, str]) -> dict[
 
 
 def released(existing: Mapping[str, str] | None) -> dict[str, str | None]:
-    """`existing` as a patch that takes ours off: None deletes a tag where tags are merged, and the
-    others are sent along for where they are replaced.
+    """`existing` as a patch that removes ours. None deletes a tag where Azure merges tags; the
+    other tags are sent too, for types where Azure replaces all of them.
     """
     return {
         name: None if name.lower() in OURS else value for name, value in (existing or {}).items()

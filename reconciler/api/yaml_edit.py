@@ -1,5 +1,5 @@
-"""Changes values in a YAML text and leaves every other letter as it is: comments, order, quotes,
-anchors, spaces. What cannot be changed by itself is refused with its line.
+"""Changes values in a YAML text and leaves all other characters unchanged: comments, order, quotes,
+anchors, spaces. A change that would change something else too is refused with its line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from reconciler.api.yaml_spans import Span, spans
 from reconciler.api.yaml_tree import read_documents
 
 Steps = tuple[str, ...]
-LEFT_OUT = object()  # in place of a value: the field goes
+LEFT_OUT = object()  # as a value: removes the field
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./@+=-]*")
 
 
@@ -103,6 +103,7 @@ class _Editor:
                 if merged is not None:
                     raise EditError(span.line, f"{steps[0]} comes from a merge (<<)")
                 return
+            # A merged or aliased value is shared, so a changed copy of it is written here.
             added = whole if merged is not None else _nested(steps[1:], value)
             yield self.insert(span, steps[0], added)
         elif len(steps) == 1 and value is LEFT_OUT:

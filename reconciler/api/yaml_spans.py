@@ -1,4 +1,4 @@
-"""Where each value stands in a YAML text, letter by letter, so that `yaml_edit` can change one and
+"""The exact place of each value in a YAML text, so that `yaml_edit` can change one value and
 nothing else. Built on ruamel's events, as `yaml_tree` is.
 """
 
@@ -51,7 +51,7 @@ class Span:
 
     @property
     def last(self) -> int:
-        """Where the last letter of it ends. ruamel ends a block where the next token begins."""
+        """Where its last character ends. ruamel ends a block where the next token begins."""
         if self.kind == "mapping" and not self.flow and self.entries:
             return self.entries[-1][1].last
         if self.kind == "sequence" and not self.flow and self.items:

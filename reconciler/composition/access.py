@@ -1,5 +1,5 @@
-"""How a service's container app gets at what is protected: its secrets, its managed identities and
-its registries. Pure; `service` puts them into the app.
+"""The access rights of a service's container app: its secrets, its managed identities and its
+registries. Pure; `service` puts them into the app.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def _secret(service: str, secret: Secret, world: World) -> AppSecret:
 
 
 def read_by_revision(spec: InferenceServiceSpec, secrets: Sequence[AppSecret]) -> Iterator[str]:
-    """What tells the secrets of the variables from their former values: a replica reads them when
-    it starts, so another value needs another revision.
+    """One text for each secret that a variable reads, which changes with its value. A replica reads
+    it when it starts, so another value needs another revision.
     """
     read = {variable.value_from.secret_ref for variable in spec.env if variable.value_from}
     for secret in secrets:
@@ -59,8 +59,8 @@ def variables(ours: Mapping[str, str], spec: InferenceServiceSpec) -> list[dict[
 
 
 def identity(asked: ManagedIdentity | None) -> dict[str, Any]:
-    """The part of an app's body that holds its managed identities; empty where the document leaves
-    them as they are.
+    """The part of an app's body that holds its managed identities; empty if the document does not
+    mention them, so that they stay as they are.
     """
     if asked is None:
         return {}
@@ -70,7 +70,7 @@ def identity(asked: ManagedIdentity | None) -> dict[str, Any]:
 
 
 def registries(asked: Sequence[Registry] | None) -> dict[str, Any]:
-    """The part of an app's configuration that holds its registries, in the same way."""
+    """The part of an app's configuration that holds its registries; empty as for `identity`."""
     if asked is None:
         return {}
     return {"registries": [each.model_dump(by_alias=True, exclude_none=True) for each in asked]}

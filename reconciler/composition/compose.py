@@ -23,8 +23,8 @@ from reconciler.engine.external import Desired, DocumentRef, Policy
 
 @dataclass(frozen=True)
 class Composition:
-    """`desired` in Azure's order of creation, `names` by Environment, and the documents of which
-    nothing is written. `left` are registered shares whose place others have taken; they may go.
+    """`desired` is in Azure's order of creation, `names` is by Environment. Nothing is written for
+    the documents in `refusals`. `left` are former registrations of shares, which may go.
     """
 
     desired: tuple[Desired, ...]
@@ -39,8 +39,8 @@ Services = Sequence[tuple[Loaded, InferenceService]]
 def compose(
     documents: Sequence[Loaded], world: World, before: Expansions | None = None
 ) -> Composition:
-    """Expand `documents`; deterministic, and equal inputs give equal results, whatever was expanded
-    `before`.
+    """Expand `documents`. Equal inputs give equal results, with and without `before`, which only
+    saves work.
     """
     expansions = before or Expansions()
     expansions.begin(world)
@@ -77,6 +77,7 @@ def compose(
             except SourceMissingError as error:
                 why = error.missing
                 refusals[_ref(service)] = DocumentRefusal(why.reason, why.message, why.waits)
+    # Last, because a gateway's routes come from the expanded services.
     for name, document in wanted.items():
         if document.spec.gateway is not None:
             desired += _expand_gateway(document, names[name], services, desired, refusals, world)
@@ -99,8 +100,8 @@ def names_in(documents: Sequence[Loaded], subscription: str, location: str) -> d
 
 
 def _names_now(environment: Environment, world: World) -> Names:
-    """Azure's names as of now: after a rotation of the account's key its share is registered under
-    another.
+    """Azure's names as of now: after a rotation of the account's key the share is registered under
+    another name.
     """
     names = names_of(environment, world.subscription, world.location)
     found = world.registered.get(names.environment)
@@ -117,7 +118,7 @@ def _left_behind(wanted: Mapping[str, Environment], world: World) -> Iterator[De
 
 
 def _managed(environment: Environment) -> bool:
-    """Where the daemon may not write, it does not renew registered keys either."""
+    """Whether the daemon may write; if not, it does not renew registered keys either."""
     return environment.spec.reconcile_policy.value == Policy.MANAGE.value
 
 
@@ -216,9 +217,8 @@ def _still_wanted(
     refusals: dict[DocumentRef, DocumentRefusal],
     world: World,
 ) -> dict[str, Environment]:
-    """Leaves out Environments that are refused, and those that only refused services ask for: a
-    renamed Environment must not be built beside the old one by one edit, nor the old one be taken
-    down.
+    """All Environments except refused ones and those that only refused services ask for: the edit
+    of one name must neither build a second Environment beside the old one nor delete the old one.
     """
     lived_in = set(world.homes.values())
     wanted = {
@@ -231,6 +231,7 @@ def _still_wanted(
         homes = [
             world.homes[service.metadata.name] for service in users if _ref(service) in refusals
         ]
+        # No app is here and all services live elsewhere: somebody changed the Environment's name.
         if users and len(users) == len(homes) and name not in lived_in:
             del wanted[name]
             refusals[DocumentRef("Environment", name)] = _renamed(homes[0], name)

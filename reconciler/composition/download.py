@@ -28,7 +28,7 @@ Spec = TypeVar("Spec")
 
 
 def folder_of(source: str, model: HubModel) -> str:
-    """Where a hub's model lies below the share's root: one folder for each commit."""
+    """The folder of a hub's model on the share: one for each commit."""
     return f"models/{parse_source(source).path.replace('/', '--').lower()}/{model.commit[:SHORT]}"
 
 
@@ -48,7 +48,7 @@ class Downloads:
     world: World
 
     def expand(self, sources: set[str]) -> list[Desired]:
-        """A job for each source whose commit is known, and the runtime that its program is in."""
+        """A job for each source whose commit is known, and the runtime that has its program."""
         known = {
             source: model
             for source in sorted(sources)

@@ -9,7 +9,7 @@ from typing import Any
 
 from reconciler.api.service import Engine
 
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank takes
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the values that --max-lora-rank takes
 SLOTS = (4, 8, 16, 32, 64, 128)
 
 
@@ -20,13 +20,13 @@ def engine_args(
     user: Mapping[str, Any],
     canaries: Sequence[int] = (),
 ) -> list[str]:
-    """The arguments, user's last. `ranks` are those of the adapters, `canaries` those of their
-    canaries.
+    """The arguments, the user's last. `ranks` are the ranks of the adapters, `canaries` those of
+    their canaries.
 
-    Capacity grows in steps with head-room, so that an adapter more, or a larger rank within the
-    step, stays a change of the catalogue: `--max-loras` is how many are batched together without
-    loss of speed, `--max-cpu-loras` twice that, so that each adapter's next version, or its canary,
-    fits beside it.
+    Capacity grows in steps with head-room. So one more adapter, or a larger rank within the step,
+    stays a change of the catalogue and needs no new revision. `--max-loras` is how many adapters
+    are batched together without loss of speed; `--max-cpu-loras` is twice that, so that each
+    adapter's next version, or its canary, fits beside it.
     """
     args = ["--model", model, "--served-model-name", served_name, "--port", "8000"]
     if ranks:
@@ -53,8 +53,8 @@ def engine_args(
 
 
 def start_variables(engine: Engine | None) -> dict[str, str]:
-    """What launch is told of the start; nothing for the defaults, so that they may change without a
-    new revision.
+    """The variables that change how launch starts vLLM. Defaults set none, so that a default may
+    change without a new revision.
     """
     variables = {}
     if engine is not None and engine.readers is not None:

@@ -32,7 +32,7 @@ def share_of(names: Names) -> ShareRef:
 
 
 def storage_key(names: Names, mode: str) -> ObjectKey:
-    """The object of a registered share; `mode` is one of MODES. Another name in Azure is another
+    """The key of a registered share; `mode` is one of MODES. Another name in Azure is another
     object.
     """
     return ObjectKey(
@@ -86,7 +86,7 @@ def workload_profiles(environment: Environment) -> list[dict[str, Any]]:
 def expand(
     environment: Environment, names: Names, tags: Mapping[str, str], generation: int
 ) -> list[Desired]:
-    """The Environment's objects in Azure's order; deletion runs through them backwards."""
+    """The Environment's objects in Azure's order of creation; deletion goes backwards."""
     spec, part = environment.spec, _Part(environment, names, generation)
     head = {"location": names.location, "tags": {**(spec.tags or {}), **tags}}
     asked = {
@@ -117,7 +117,7 @@ def expand(
 
 class _Part:
     """Makes the desired objects of one Environment. `field` is the field of Names that holds the
-    resource's name; `bodies` are all that is wanted of it, and what the document itself asks for.
+    resource's name. `bodies` are its whole body, and the part that the document itself asks for.
     """
 
     def __init__(self, environment: Environment, names: Names, generation: int) -> None:
@@ -131,7 +131,7 @@ class _Part:
         return self.desired(kind, ResourceSpec(**self.fields(field, *bodies)), *refs)
 
     def desired(self, kind: Kind, spec: ResourceSpec, *refs: ObjectKey) -> Desired:
-        # What holds data outlives its document, unless a person says otherwise.
+        # A resource that holds data outlives its document, unless a person says otherwise.
         retain = kind.holds_data or self._origin["retain"]
         return Desired(self.key(kind), spec=spec, refs=refs, **{**self._origin, "retain": retain})
 

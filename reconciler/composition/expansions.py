@@ -1,5 +1,5 @@
-"""What services expanded to in the composition before, so that a save of one document does not
-expand a thousand again. Used by `compose`.
+"""Remembers what services expanded to, so that a save of one document does not expand a thousand
+again. Used by `compose`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class _Known(NamedTuple):
 
 
 class Expansions:
-    """An expansion stands while the document, its surroundings and the world are the same. Each
-    `begin` forgets what the composition before it did not ask for.
+    """An expansion is reused while the document, its surroundings and the world are the same. Each
+    `begin` forgets what the last composition did not ask for.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Expansions:
         self._known: dict[str, _Known] = {}
 
     def begin(self, world: World) -> None:
-        """A composition in `world`; of the generations in it each service has its own alone."""
+        """Begin a composition in `world`. Its generations are compared service by service."""
         rest = replace(world, generations={})
         self._before = self._known if rest == self._world else {}
         self._world, self._known = rest, {}

@@ -1,5 +1,5 @@
-"""Documents for resources that are there already, as a person would write them. Pure; `inverse`
-says what each field is, `cli.import_azure` reads the resources.
+"""Documents for resources that exist already, as a person would write them. Pure; `inverse` reads
+each field, `cli.import_azure` reads the resources.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _CONFIGURED = ("properties", "configuration")
 
 @dataclass(frozen=True)
 class FoundEnvironment:
-    """A managed environment and what belongs to it, each as ARM shows it; None where it is not
-    there. `storages` are the shares that are registered in it; its own share has the `catalogues`
-    that its apps follow, by their names, and the `routes` of its gateway.
+    """A managed environment and what belongs to it, each as ARM shows it; None if it does not
+    exist. `storages` are the shares registered in it. `catalogues` (by app name) and `routes` are
+    the ones on its own share that its apps and its gateway follow.
     """
 
     managed: Body
@@ -48,7 +48,7 @@ class FoundEnvironment:
 
 @dataclass(frozen=True)
 class FoundDocument:
-    """A document, and what is to be said about it in comments."""
+    """A document, and the comments to write above it."""
 
     document: dict[str, Any]
     comments: tuple[str, ...] = ()
@@ -130,9 +130,8 @@ def service_of(
     jobs: Sequence[Body] = (),
     catalogue: Catalogue | None = None,
 ) -> FoundDocument | LeftAlone:
-    """The document of a container app that Moorage made; of others there is none. `jobs` are those
-    of its environment: they say which models came from a hub. `catalogue` is what its replicas
-    follow.
+    """The document of a container app that Moorage made; other apps have none. `jobs` are those of
+    its environment and show which models came from a hub. `catalogue` is what its replicas follow.
     """
     name = str(app["name"])
     if tags.tag(app, DOCUMENT) != f"InferenceService/{name}":
@@ -174,7 +173,7 @@ def why_left(app: Body) -> str:
 
 
 def with_left(document: FoundDocument, left: Sequence[LeftAlone]) -> FoundDocument:
-    """The document, whose comments also name what has none."""
+    """The document, with comments that name the apps without a document."""
     said = (f"{each.name} has no document: {each.reason}" for each in left)
     return replace(document, comments=(*document.comments, *said))
 
@@ -217,7 +216,7 @@ def _source(app: Body, fetched: Mapping[str, str]) -> tuple[str, dict[str, Any]]
 
 
 def _size(document: Any, app: Body, profiles: Sequence[Any], of: str) -> None:
-    """CPU and memory, unless they are what the profile gives anyway."""
+    """Set CPU and memory, unless the profile gives the same by default."""
     chosen = document["spec"].get("workloadProfileName")
     kind = next((each["workloadProfileType"] for each in profiles if each["name"] == chosen), "")
     usual = template.resources({}, kind, model=of == MODEL)
@@ -227,8 +226,8 @@ def _size(document: Any, app: Body, profiles: Sequence[Any], of: str) -> None:
 
 
 def _followed(document: Any, app: Body, catalogue: Catalogue | None, of: str) -> Iterator[str]:
-    """Adapters, keys and limits. The values of the keys stay in Azure; without a catalogue the
-    app's secrets say what the keys are called.
+    """Set adapters, keys and limits, and yield comments. The values of the keys stay in Azure.
+    Without a catalogue, the names of the keys come from the app's secrets.
     """
     if of != MODEL:
         return
@@ -249,7 +248,9 @@ def _followed(document: Any, app: Body, catalogue: Catalogue | None, of: str) ->
 
 
 def _secrets(document: Any, app: Body) -> Iterator[str]:
-    """Where their values are: in a Key Vault, or in a variable that a person must fill."""
+    """Set the secrets, each with its place in a Key Vault or with a variable that a person must
+    fill, and yield comments.
+    """
     said = []
     for each in entries(at(app, *_CONFIGURED, "secrets")):
         name = str(each["name"])

@@ -1,5 +1,5 @@
-"""What a document must say for what the share holds to stay as it is: adapters, keys, limits and
-the routes of a gateway. Pure, and the way back of `gate`; `found_documents` has what Azure holds.
+"""The fields of a document that describe what a share holds: adapters, keys, limits and a gateway's
+routes. Pure, and the inverse of `gate`; `found_documents` does the same for Azure's resources.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ DEFAULT_KEYS = [{"name": "default"}]
 
 
 class FoundOnShare(NamedTuple):
-    """Fields of a document's spec, by name, and what is to be said about them in comments."""
+    """Fields of a document's spec, by name, and the comments about them."""
 
     fields: dict[str, Any]
     comments: tuple[str, ...] = ()
 
 
 def service_fields(catalogue: Catalogue) -> FoundOnShare:
-    """What replicas follow: their adapters, and what their gate is told."""
+    """The fields for what replicas follow: their adapters, keys, limits and CORS policy."""
     keys = keys_of(catalogue.api_keys)
     ways = cors_of(catalogue.cors)
     fields = {
@@ -111,7 +111,7 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _limits(found: Limits) -> dict[str, Any]:
-    """The limits that are not the defaults; what vLLM's flags open follows from the flags."""
+    """The limits that are not the defaults, without `opened`, which follows from vLLM's flags."""
     fields = found.model_dump(exclude={"body", "schema_bytes", "media_bytes", "opened"})
     given = auth_fields.Limits.model_validate(
         {
@@ -139,7 +139,7 @@ def _adapter(adapter: Adapter) -> dict[str, Any]:
 
 
 def _left_out(adapters: Iterable[Adapter]) -> Iterator[str]:
-    """What a document says of adapters, and the share does not in its words."""
+    """Comments on the fields of adapters that the share does not hold as a document has them."""
     for each in adapters:
         if each.evaluation or (each.canary and each.canary.evaluation):
             yield f"the evaluation of the adapter {each.name} is a file of yours: write its name"
@@ -151,7 +151,7 @@ def _left_out(adapters: Iterable[Adapter]) -> Iterator[str]:
 
 
 def _held(app: Body) -> int:
-    """How long a gateway holds a request, by the time that its container has to end."""
+    """How long a gateway holds a request, derived from its container's grace period."""
     words = [str(word) for word in container(app).get("args") or ()]
     grace = dict(pairwise(words)).get("--grace", "")
     if not grace.isdigit() or int(grace) <= GRACE:

@@ -1,5 +1,5 @@
-"""What a document must say for a resource to be as ARM shows it, one function for each field of
-`inverse`. Pure. None: the field is left out.
+"""The values that a document needs for a resource to stay as ARM shows it: one function for each
+field of `inverse`. Pure. None means that the field is left out.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ _OWN_VARIABLES = ("MOORAGE_", "CONTAINER_APP_")
 
 
 class CannotSayError(Exception):
-    """No document comes to what is found; the message says what is missing."""
+    """No document expands to what was found; the message says what is missing."""
 
 
 def at(body: Any, *steps: str) -> Any:
-    """What is at the path; None where there is nothing."""
+    """The value at the path; None if there is none."""
     for step in steps:
         body = body.get(step) if isinstance(body, Mapping) else None
     return body
 
 
 def entries(value: Any) -> list[Body]:
-    """The entries of a list that have fields, whatever else stands there."""
+    """The entries of a list that are mappings; anything else is left out."""
     listed = value if isinstance(value, list | tuple) else ()
     return [each for each in listed if isinstance(each, Mapping)]
 
@@ -124,7 +124,7 @@ def memory(body: Body) -> Any:
 
 
 def variables(body: Body) -> list[dict[str, Any]]:
-    """The variables that are a document's to set."""
+    """The variables that a document may set."""
     found = []
     for each in entries(container(body).get("env")):
         name = str(each.get("name"))
@@ -179,7 +179,7 @@ def flags(body: Body) -> dict[str, Any]:
 
 
 def _typed(text: str) -> str | int | float:
-    """A number where the number is written like that again."""
+    """A number if its text is the same as the given one; otherwise the text."""
     for kind in (int, float):
         try:
             number = kind(text)
@@ -194,7 +194,7 @@ def args(body: Body) -> list[str] | None:
 
 
 def command(body: Body) -> list[str]:
-    """What runs in the code's folder, without the shell that steps into it."""
+    """The command that runs in the code's folder, without the shell that changes into it."""
     whole = texts(container(body).get("command"))
     shell = _SHELL.fullmatch(whole[2]) if len(whole) > 4 else None
     if whole[:2] != ["/bin/sh", "-c"] or shell is None:
@@ -241,7 +241,7 @@ def profiles(body: Body) -> list[dict[str, Any]]:
 
 
 def tags(body: Body) -> dict[str, str]:
-    """Those of the document, and not Moorage's own."""
+    """The tags of the document, without Moorage's own."""
     return {
         name: str(value)
         for name, value in (body.get("tags") or {}).items()

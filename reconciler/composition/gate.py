@@ -1,5 +1,5 @@
-"""What a service's gate is told: keys, limits and web pages, from the document into the catalogue's
-words. Pure.
+"""The rules for a service's gate: keys, limits and CORS, from a document's fields into those of the
+catalogue. Pure.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def key(documented: ApiKey) -> CatalogueKey:
 def in_front(
     app: str, keys: Iterable[ApiKey], documented: auth_fields.Limits
 ) -> GatewayInFront | None:
-    """The gateway `app`, which may ask for what the most generous of the `keys` may: those of the
-    service and of the Environment. None where there is no gateway.
+    """The gateway `app`; its own key may ask for as much as the most generous of `keys`, which are
+    those of the service and of the Environment. None if there is no gateway.
     """
     if not app:
         return None
@@ -46,13 +46,13 @@ def in_front(
     for name in KeyLimits.model_fields:
         own = getattr(documented, name)
         asked = [given for key in keys if (given := getattr(key.limits, name)) is not None]
-        # Without a limit of the service's own, the model's counts, and no key can pass that.
+        # Without a limit in the service, the model's own counts, and no key can exceed that.
         most[name] = max(asked) if asked and own is not None and max(asked) > own else None
     return GatewayInFront(app, KeyLimits(**most) if any(most.values()) else None)
 
 
 def evaluator(keys: Sequence[ApiKey], service: str) -> str:
-    """The name of a key that may use the base model; empty where none may."""
+    """The name of a key that may use the base model; empty if none may."""
     may = (one.name for one in keys if one.models is None or service in one.models)
     return next(may, "")
 
@@ -81,8 +81,8 @@ def cors(policy: CorsPolicy | None) -> Cors | None:
 
 
 def entra(tokens: EntraRule | None, tenant: str, authority: str) -> EntraPolicy | None:
-    """Which tokens open a gateway; `tenant` where the document names none, `authority` of the
-    cloud.
+    """Which tokens a gateway accepts. `tenant` is the default if the document names none;
+    `authority` is that of the cloud.
     """
     if tokens is None:
         return None

@@ -45,8 +45,8 @@ def app_of(environment: Environment) -> str:
 
 
 class GatewayComposer:
-    """Expands one gateway. `behind` are the objects of the Environment's services, `kept` the
-    services whose documents are refused now: what is known of them stays as it is.
+    """Expands one gateway. `behind` are the objects of the Environment's services. `kept` are the
+    services whose documents are refused now; their routes stay as they are.
     """
 
     def __init__(
@@ -137,10 +137,10 @@ class GatewayComposer:
         grace = gateway.hold.seconds + GRACE
         body_template = {
             "containers": [self._container(gateway, runtime, grace)],
-            # The same number of replicas always: each has its part of the limits of keys.
+            # A fixed number of replicas, because each enforces its share of the limits of keys.
             "scale": template.scale(gateway.min_replicas, gateway.min_replicas, 1000, 300),
             "volumes": template.volumes(self.names.storage, reports=True),
-            # After that Azure ends the container; the gateway's own limit is shorter.
+            # Then Azure kills the container; the gateway's own limit must be shorter.
             "terminationGracePeriodSeconds": grace + 15,
         }
         ingress = {

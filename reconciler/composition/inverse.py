@@ -1,5 +1,5 @@
-"""The composition backwards: which field of a document decides a field of a resource, and what it
-must say for the resource to be as it is found. Pure; `accept` and `import azure` read this table.
+"""The composition backwards: which field of a document decides a field of a resource, and which
+value it needs for the resource to stay as found. Pure; `accept` and `import azure` read this table.
 
 A new field of a document is one line of FIELDS. `read` takes the resource as ARM shows it.
 """
@@ -27,8 +27,8 @@ MODEL, CODE = "model", "code"
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a document and the paths below `arm` that it decides; `*` in `arm` stands for a
-    name. `of` says which services have it; `entries` that each entry counts for itself.
+    """One field of a document and the paths below `arm` that it decides; `*` in `arm` matches a
+    name. `of` says which services have it, `entries` that each entry can be accepted alone.
     """
 
     kind: Kind
@@ -90,7 +90,7 @@ FIELDS: tuple[Field, ...] = (
     *(_field(kind, "tags", "tags", found.tags, entries=True) for kind in _TAGGED),
 )
 
-# What no field says directly, and what decides it.
+# Paths that no field decides directly, and what they follow from.
 _RUNS_VLLM = "spec.model: Moorage starts vLLM itself"
 _ROLLOUT = "spec.rollout, `moorage promote` and `moorage rollback`"
 _FOLLOWS: tuple[tuple[Kind, str, str, str], ...] = (
@@ -121,7 +121,7 @@ class NoFieldError(Exception):
 
 
 def service_kind(document: Mapping[str, Any]) -> str:
-    """`model`, `code`, or nothing for an Environment, of a document as it is written."""
+    """`model` or `code`, for a document as it is written; empty for an Environment."""
     spec = document.get("spec") or {}
     return MODEL if spec.get("model") else CODE if spec.get("code") else ""
 
@@ -142,10 +142,10 @@ def field_of(kind: Kind, path: str, of: str) -> Field:
 
 
 def accepted(field: Field, path: str, body: Body, document: Mapping[str, Any]) -> tuple[Steps, Any]:
-    """Where and what the document must say for `path` to stay as it is in `body`.
+    """The place and the value in the document with which `path` stays as it is in `body`.
 
     Raises:
-        NoFieldError: it cannot say that.
+        NoFieldError: no field can hold the value.
     """
     try:
         value = field.read(body)
@@ -162,7 +162,9 @@ def accepted(field: Field, path: str, body: Body, document: Mapping[str, Any]) -
 
 
 def decompose(kind: Kind, body: Body, of: str = "") -> dict[Steps, Any]:
-    """Every field that the resource decides, by its path; without those that cannot say it."""
+    """The value of every field for this resource, by its path; fields that cannot hold what was
+    found are left out.
+    """
     values: dict[Steps, Any] = {}
     for field in FIELDS:
         if field.kind == kind and field.of in ("", of):
@@ -198,7 +200,7 @@ def _refuse_entry(field: Field, name: str) -> None:
 
 
 def _merged(now: Any, value: Sequence[Mapping[str, Any]], name: str) -> Any:
-    """What is written, with the one entry as it is found: changed in its place, last, or gone."""
+    """The document's list with the one entry as found: changed in place, appended, or removed."""
     there = next((each for each in value if _is(each, name)), None)
     kept = [there if _is(each, name) else each for each in now]
     if there is not None and there not in kept:
@@ -212,7 +214,7 @@ def _is(entry: Any, name: str) -> bool:
 
 
 def _below(path: str, pattern: str) -> bool:
-    """Whether `path` is what the pattern names, or is within it."""
+    """Whether `path` matches the pattern or lies below a match."""
     have, want = [*_parts(path)], [*_parts(pattern)]
     return len(have) >= len(want) and all(
         fnmatchcase(part.replace("[", "<"), wanted.replace("[", "<"))
@@ -221,7 +223,7 @@ def _below(path: str, pattern: str) -> bool:
 
 
 def _entry(path: str, pattern: str) -> str | None:
-    """The name of the entry below the pattern that `path` is about; None for all of it."""
+    """The name of the entry that `path` has below the pattern; None if it has none."""
     rest = [*_parts(path)][len([*_parts(pattern)]) :]
     return rest[0].strip("[]") if rest else None
 

@@ -12,8 +12,8 @@ from reconciler.api.documents import Environment
 
 @dataclass(frozen=True)
 class Names:
-    """Azure names of one Environment's resources; `given` holds the fields that the document itself
-    names. `rotation` is what `storage` ends in after a rotation of the account's key.
+    """Azure names of one Environment's resources. `given` are the fields that the document itself
+    names. `rotation` is the end of `storage` after a rotation of the account's key.
     """
 
     environment: str
@@ -60,9 +60,7 @@ def names_of(environment: Environment, subscription: str, location: str) -> Name
 
 
 def rotated(names: Names, rotation: str) -> Names:
-    """`names` with the share registered under another name, which is no longer one that the
-    document gives.
-    """
+    """`names` with the share registered under another name, which the document does not give."""
     if not rotation:
         return names
     return replace(

@@ -15,14 +15,14 @@ def steps(
     documented: Iterable[rollout_fields.TrafficStep],
     evaluation: Callable[[str | None], tuple[Expectation, ...]],
 ) -> tuple[RolloutStep, ...]:
-    """Those of a document; `evaluation` gives the prompts of a file."""
+    """The steps of a document; `evaluation` gives the prompts of a file."""
     return tuple(
         RolloutStep(step.weight, step.seconds(), evaluation(step.evaluation)) for step in documented
     )
 
 
 def decided(app: ContainerAppSpec, world: World) -> ContainerAppSpec:
-    """`app` with the orders about the very revision that it asks for."""
+    """`app` with a person's orders, as far as they are about the revision that it asks for."""
     refused, instead = world.rollbacks.get(app.service, ("", ""))
     promoted, weight = world.promotions.get(app.service, ("", 0))
     return replace(

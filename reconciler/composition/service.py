@@ -70,12 +70,12 @@ class ServiceComposer:
         model, model_bytes = self._source("models", source)
         adapters = tuple(self._adapter(adapter) for adapter in self.spec.adapters)
         image, args = self._engine(model)
-        # A replica reads the catalogue of its own engine only: what cannot be changed while vLLM
-        # runs is in this digest, and an adapter is not.
+        # A replica reads the catalogue of its own engine only. The digest covers what cannot change
+        # while vLLM runs; adapters can, so they are not in it.
         engine = digest(self.name, image, *args)[:SHORT]
         catalogue = self._catalogue(engine, adapters)
         ours = template.serving_variables(self.name, runtime, engine, self._grace())
-        # Any adapter, because one that comes must not need another revision.
+        # The folder of all adapters, so that a new adapter needs no new revision.
         read = (runtime, model, f"services/{self.name}", *(["adapters"] if adapters else ()))
         container = {
             "name": "vllm",
@@ -197,6 +197,7 @@ class ServiceComposer:
             template=revision,
             suffix=template.suffix(revision, profile, *read),
             secrets=secrets,
+            # Only BlueGreen splits the traffic, which steps need.
             strategy="BlueGreen" if spec.rollout.steps else spec.rollout.strategy.value,
             steps=rollout.steps(spec.rollout.steps, self._evaluation),
             evaluator=gate.evaluator(spec.auth.api_keys, self.name) if serves_model else "",
@@ -218,7 +219,7 @@ class ServiceComposer:
     def _template(
         self, container: dict[str, Any], model_bytes: int, *, serves_model: bool
     ) -> dict[str, Any]:
-        """What a revision is made of: any change of it is another revision."""
+        """The template of a revision: any change of it makes another revision."""
         scale = self.spec.scale
         cooldown = template.cooldown(model_bytes) if serves_model else 300
         return {
@@ -235,7 +236,7 @@ class ServiceComposer:
         }
 
     def _body(self, profile: str, port: int) -> dict[str, Any]:
-        """What belongs to the app and to no revision."""
+        """The fields that belong to the app and not to a revision."""
         return {
             "location": self.place.names.location,
             "tags": dict(self.place.tags),
@@ -339,7 +340,8 @@ class ServiceComposer:
             return prefix
         self._digests[prefix] = folder_digest
         spec = FolderSpec(self.place.share, prefix, folder_digest, tree)
-        # Two services that share a folder must not share a key: each document speaks for itself.
+        # Two services that share a folder have an object each, because each document has its own
+        # policy and conditions.
         key = ObjectKey(Kind.FOLDER, f"{self.name}/{prefix}")
         share = (self._env_key(Kind.SHARE),)
         self.folders.append(
@@ -348,7 +350,7 @@ class ServiceComposer:
         return prefix
 
     def _local(self, source: str) -> Path:
-        """Where the source lies on this machine.
+        """The local folder of the source.
 
         Raises:
             SourceMissingError: it comes from elsewhere and has not arrived.

@@ -1,4 +1,4 @@
-"""The revision template of a container app, in ARM's own words. Pure."""
+"""The revision template of a container app, with ARM's field names. Pure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ GPU_SIZES = {
     "NC48-A100": {"cpu": 48, "memory": "440Gi"},
     "NC96-A100": {"cpu": 96, "memory": "880Gi"},
 }
-# Where nobody knows the size of a model. A budget that is too small kills a good model while
-# it loads; one that is too large only notices a bad one later.
+# Used while the size of a model is not known. A startup budget that is too small kills a good model
+# while it loads; one that is too large only notices a bad one later.
 UNKNOWN_BYTES = 60 * 2**30
-READ_BYTES_PER_SECOND = 60 * 2**20  # a standard share's slowest promise
+READ_BYTES_PER_SECOND = 60 * 2**20  # the least that a standard share promises
 PULL_SECONDS, START_SECONDS = (
     112,
     57,
@@ -40,8 +40,8 @@ def resources(asked: Mapping[str, Any] | None, profile_type: str, *, model: bool
 
 
 def _plain(amount: float | str) -> float | str:
-    """The shortest spelling, `24` for 24.0 and `8Gi` for 8.0Gi: a revision's name comes from the
-    spelling, and must be the same for a default that a document writes out.
+    """The shortest spelling, `24` for 24.0 and `8Gi` for 8.0Gi. A revision's name depends on the
+    spelling, and must not change if a document writes a default out.
     """
     if isinstance(amount, str):
         return f"{_plain(float(amount.removesuffix('Gi')))}Gi"
@@ -63,7 +63,7 @@ def model_probes(model_bytes: int) -> list[dict[str, Any]]:
 
 
 def port_probes(port: int, deadline: int | None) -> list[dict[str, Any]]:
-    """Probes for a user's own web API: it listens, nothing more is known of it."""
+    """Probes for a user's own web API: all that is known about it is that it listens."""
     socket = {"tcpSocket": {"port": port}}
     period = math.ceil((deadline or STARTUP_SECONDS) / 240)
     failures = math.ceil((deadline or STARTUP_SECONDS) / period)
@@ -108,8 +108,8 @@ def startup_stages(seconds: int) -> dict[str, float]:
 
 
 def rounded(model_bytes: int) -> int:
-    """The size of a model that anybody may edit, in whole GiB upwards: a file more or less must not
-    make another revision.
+    """The size of a model that anybody may edit, rounded up to GiB: one small file more or less
+    must not make another revision.
     """
     return math.ceil(model_bytes / 2**30) * 2**30
 
@@ -122,7 +122,7 @@ def startup_seconds(model_bytes: int) -> int:
 
 
 def _budget(model_bytes: int) -> float:
-    """Seconds for the weights to be read; `model_bytes` is 0 where their size is not known."""
+    """Seconds for reading the weights; `model_bytes` is 0 if their size is not known."""
     return 300 + 2 * (model_bytes or UNKNOWN_BYTES) / READ_BYTES_PER_SECOND
 
 
@@ -164,7 +164,7 @@ def volumes(storage: str, *, reports: bool) -> list[dict[str, Any]]:
 
 
 def serving_variables(service: str, runtime: str, engine: str, grace: int) -> dict[str, str]:
-    """What the `serving` package in a replica reads from its environment; `grace` in seconds."""
+    """The variables that the `serving` package in a replica reads; `grace` in seconds."""
     return {
         "PYTHONPATH": f"{MOUNT_PATH}/{runtime}",
         "MOORAGE_SERVICE": service,
@@ -176,8 +176,8 @@ def serving_variables(service: str, runtime: str, engine: str, grace: int) -> di
 
 
 def model_mounts(folders: Sequence[str], reports_folder: str) -> list[dict[str, Any]]:
-    """`folders` of the share for reading, each where it would be with the whole share mounted, and
-    the replicas' own folder for writing.
+    """Mounts of `folders` for reading, at the paths they would have with the whole share mounted,
+    and of the replicas' own folder for writing.
     """
     return [
         *(
@@ -189,7 +189,7 @@ def model_mounts(folders: Sequence[str], reports_folder: str) -> list[dict[str, 
 
 
 def code_mounts(folders: Mapping[str, str]) -> list[dict[str, Any]]:
-    """`folders` are paths on the share by where they are in the container."""
+    """Mounts of `folders`: paths on the share, by path in the container."""
     return [
         {"volumeName": "share", "mountPath": path, "subPath": folder}
         for path, folder in folders.items()
@@ -197,14 +197,15 @@ def code_mounts(folders: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def in_folder(folder: str, command: Sequence[str]) -> list[str]:
-    """ACA has no working directory: a shell steps into the code first, and becomes the command."""
+    """ACA has no working directory, so a shell changes to the folder and then runs the command."""
     return ["/bin/sh", "-c", f'cd {folder} && exec "$@"', "sh", *command]
 
 
 def suffix(body: Mapping[str, Any], profile: str, *secrets: str) -> str:
-    """The revision's name says what is in it, the digests of `secrets` that it reads included; the
-    runtime's path is left out, so that an update of Moorage alone does not boot a GPU. So are the
-    mounts of a model service, which follow from its arguments: they once were the whole share.
+    """The suffix of the revision's name: a digest of the template, the profile and the `secrets`
+    that it reads. The runtime's path is left out, so that an update of Moorage alone does not boot
+    a GPU. So are the mounts of a model service, which follow from its arguments: earlier releases
+    mounted the whole share instead.
     """
     containers = [{**each, "volumeMounts": _counted(each)} for each in body["containers"]]
     text = json.dumps({**body, "containers": containers}, sort_keys=True)

@@ -19,9 +19,9 @@ from serving.catalogue import Expectation
 
 @dataclass(frozen=True)
 class Registered:
-    """How an Environment's share is registered for mounts: `rotation` is what the name ends in,
-    `left` are the rotations and modes of what the account's key has left behind; `new` says that
-    the share has only other names yet.
+    """How an Environment's share is registered for mounts. `rotation` is the end of the name,
+    `left` are the rotations and modes of registrations that a rotated key has left behind. `new`
+    says that the share is registered under other names only so far.
     """
 
     rotation: str = ""
@@ -31,19 +31,25 @@ class Registered:
 
 @dataclass(frozen=True)
 class World:
-    """`trees` and `ranks` are keyed by absolute folder; `converted` has what takes the place of an
-    adapter's tree in a service, with the engine's float type, by service and folder; `homes` says
-    in which Environment a service's app exists now, by the tags in Azure, and `registered` how each
-    Environment's share can be mounted; `fetched` has the folders here of adapters from elsewhere,
-    `models` what the hub says of models, `sizes` the bytes of models on the share, all by source,
-    and `missing` why a source is in neither; `evaluations` holds the cases by file, `orders` what a
-    person decided, by service and adapter, and `rollbacks` the revision that is not to serve and
-    the one that is to, by service; `promotions` has the revision that may go on with its steps and
-    the weight up to which it may, by service, and `returns` the earlier adapters that are to serve;
-    `secrets` the digest of each secret's value by service and name, or why there is none. `gateway`
-    is the runtime of gateways, None where none is asked for, and `ca` the authority in PEM that
-    signs endpoints where the system's own do not; `tenant` issues tokens at `authority` for
-    gateways whose document names none.
+    """All that composition knows besides the documents.
+
+    trees, ranks: of local folders, by absolute path.
+    converted: what replaces an adapter's tree in a service, with the engine's float type, by
+        service and folder.
+    homes: the Environment where each service's app exists now, by the tags in Azure.
+    registered: how each Environment's share can be mounted.
+    fetched: the local folders of adapters from elsewhere, by source.
+    models: what the hub says of models, by source. sizes: bytes of models on the share, by source.
+    missing: why a source is in none of these three.
+    evaluations: the cases, by file.
+    orders: what a person decided, by service and adapter.
+    rollbacks: the revision that must not serve and the one to serve instead, by service.
+    promotions: the revision that may go on with its steps, and up to which weight, by service.
+    returns: the earlier adapters to serve again, by service.
+    secrets: the digest of each secret's value, or why there is none, by service and name.
+    gateway: the runtime of gateways; None if no document asks for one.
+    ca: the authority in PEM that signs endpoints, if it is not one of the system's.
+    tenant, authority: who issues tokens for gateways whose document names no tenant.
     """
 
     subscription: str

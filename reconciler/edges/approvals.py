@@ -9,11 +9,11 @@ from contextlib import suppress
 from reconciler.api.problems import ManifestError
 from reconciler.edges.edge import Edge
 
-EVERY = 0.5  # seconds; no file event tells of a row in a database
+EVERY = 0.5  # seconds; a row in a database causes no file event of its own
 
 
 class Approvals(Edge):
-    """`said` reads the mark that each approval changes; `release` lets what was approved go on."""
+    """`said` reads the mark that each approval changes; `release` wakes the approved objects."""
 
     name = "approvals"
 

@@ -10,10 +10,10 @@ from reconciler.engine.external import DocumentRef
 
 
 class Edge(ABC):
-    """Both methods may raise anything: whichever failed is called again after a pause.
+    """Both methods may raise anything; the one that failed is called again after a pause.
 
-    Edges are level-triggered. `act` looks at how things are, so that calling it once more than
-    needed changes nothing, and nothing is lost when a call fails.
+    Edges are level-triggered: `act` looks at the present state. So an extra call changes nothing,
+    and nothing is lost when a call fails.
     """
 
     name: str  # as a person reads it, such as `saved files`

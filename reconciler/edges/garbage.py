@@ -22,8 +22,8 @@ EVERY = 3600.0  # seconds
 
 
 class GarbageEdge(Edge):
-    """Looks at the share of every Environment that Moorage manages. `check` is asked before each
-    request that deletes, and raises where this daemon may not.
+    """Looks at the share of every Environment that Moorage manages. `check` is called before each
+    request that deletes, and raises if this daemon may not write.
     """
 
     name = "garbage on shares"

@@ -1,5 +1,5 @@
-"""New commits of the repository that holds the documents: a poll, since a daemon needs no inbound
-traffic, and at once where the host of the repository tells of a push (`web.git_hook`).
+"""New commits of the repository that holds the documents. The edge polls, so that a daemon needs no
+inbound traffic, and looks at once when the repository's host reports a push (`web.git_hook`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from reconciler.api.problems import ManifestError
 from reconciler.edges.edge import Edge
 from reconciler.sources.git import GitCheckout
 
-TOGETHER = 1.0  # seconds in which pushes are one
+TOGETHER = 1.0  # seconds within which several pushes count as one
 
 
 class GitRepository(Edge):

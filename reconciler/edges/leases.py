@@ -13,7 +13,7 @@ from reconciler.leadership import Leadership, Stand
 
 
 class Lease(Edge):
-    """Renews one lease in time. What Azure answers is no error here: `may_write` tells."""
+    """Renews one lease in time. A refusal by Azure is no error here; `may_write` reports it."""
 
     def __init__(self, stand: Stand) -> None:
         self.name = f"the lease of Environment {stand.environment}"

@@ -1,5 +1,5 @@
-"""Sends notices to the address that a person gave: once when something begins, once when it is
-over. What could not be sent is sent later; the receiver sees the same id again.
+"""Sends notices to the address that a person gave: one when an occasion begins, one when it is
+over. A notice that could not be sent is sent later, with the same id.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from reconciler.web.notices import (
 from reconciler.web.signatures import ID, SIGNATURE, TIMESTAMP, MessageSignature
 
 EVERY = 2.0  # seconds between looks at the store
-SETTLED = 60.0  # seconds for which something must be over before that is told
+SETTLED = 60.0  # seconds for which an occasion must be over before a notice says so
 PATIENCE = aiohttp.ClientTimeout(total=15)
 
 
@@ -76,7 +76,7 @@ class Receiver:
             ) from None
 
     def _signed(self, notice: Notice, now: datetime, data: bytes) -> dict[str, str]:
-        """The headers with which a receiver knows the sender, where there is a key."""
+        """The headers by which a receiver can verify the sender; none without a key."""
         if self.key is None:
             return {}
         moment = str(int(now.timestamp()))
@@ -93,7 +93,7 @@ class NoticeNotSentError(RetryableError):
 
 
 class Notices(Edge):
-    """`silent` says that another daemon writes, which then tells as well."""
+    """`silent` says that another daemon writes; that one then sends the notices."""
 
     name = "notices"
 
@@ -110,7 +110,7 @@ class Notices(Edge):
         self._store, self._receiver, self._silent, self._now = store, receiver, silent, now
         self._source, self._target = source, target
         self._clock = clock
-        self._gone: dict[str, float] = {}  # since when what was told of is not there any more
+        self._gone: dict[str, float] = {}  # since when an occasion that was told is over, by place
 
     async def wait(self) -> None:
         while True:
@@ -136,28 +136,28 @@ class Notices(Edge):
             remember_told(self._store, before)
 
     def _returned(self, before: dict[str, Notice], wanted: Mapping[str, Notice]) -> bool:
-        """Take what was over for a moment as one with what it was: something that comes and goes
-        every few seconds is told once. True if there was any.
+        """Join an occasion that was over for a moment with its former notice, so that one that
+        comes and goes every few seconds is told once. Returns whether there was any.
         """
         again = [place for place in self._gone if place in wanted and place in before]
         before |= {place: wanted[place] for place in again}
         return bool(again)
 
     def _settled(self, before: Mapping[str, Notice], wanted: Mapping[str, Notice]) -> set[str]:
-        """What has been over for long enough."""
+        """The occasions that have been over for long enough, by place."""
         now = self._clock()
         self._gone = {place: self._gone.get(place, now) for place in before if place not in wanted}
         return {place for place, since in self._gone.items() if now - since >= SETTLED}
 
     def concerns(self) -> Collection[DocumentRef]:
-        """No document is worse off for it; the log and the event say so."""
+        """No document suffers from it; the log and the event report it."""
         return ()
 
 
 def _due(
     before: Mapping[str, Notice], wanted: Mapping[str, Notice], settled: Collection[str]
 ) -> list[Notice]:
-    """What has begun since, or begun anew, and what is over."""
+    """The notices to send: of occasions that have begun, or begun again, and that are over."""
     over = [replace(known, over=True) for place, known in before.items() if place in settled]
     begun = [
         notice

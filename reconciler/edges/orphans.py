@@ -1,4 +1,4 @@
-"""Resources that carry our mark and that no document asks for: nothing tells of them."""
+"""Resources that carry our mark and that no document asks for. No event announces them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ EVERY = 600.0  # seconds
 
 
 class Orphans(Edge):
-    """`look` asks Azure and hands what it finds to the loop: every so many seconds, and when `aged`
-    is set.
+    """`look` asks Azure and hands what it finds to the loop: `every` so many seconds, and when
+    `aged` is set.
     """
 
     name = "resources that no document asks for"

@@ -1,4 +1,4 @@
-"""Sources on a share or a hub: no file event tells of them."""
+"""Sources on a share or a hub. No file event announces their changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reconciler.api.problems import ManifestError
 from reconciler.edges.edge import Edge
 from reconciler.engine.external import DocumentRef
 
-FIRST_PAUSE = 2.0  # seconds until what is missing is looked for again; doubled each time
+FIRST_PAUSE = 2.0  # seconds until a missing source is looked for again; doubled each time
 
 
 class RemoteEdge(Edge):
@@ -50,7 +50,7 @@ class RemoteEdge(Edge):
         self._looks = self._looks + 1 if self._missing() else 0
 
     def _pause(self) -> float:
-        """What is missing may come any moment, and with each look less probably so."""
+        """A missing source may come any moment, but with each look that is less likely."""
         return min(FIRST_PAUSE * 2.0**self._looks, self._resync) if self._looks else self._resync
 
     def concerns(self) -> Collection[DocumentRef]:

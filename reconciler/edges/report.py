@@ -1,5 +1,5 @@
-"""What people are told of an edge that fails: a log line each time, an event and the `Watched`
-condition of the documents concerned. All are taken back when it works again.
+"""How a failing edge is reported: a log line each time, an event, and the condition `Watched` of
+the documents concerned. When it works again, an event says so and the condition goes.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class EdgeReports:
 
 
 def said(error: Exception) -> tuple[Cause, str]:
-    """Reason and sentence. Only the texts of our own errors and of the system's are shown, because
-    any other may contain a secret.
+    """Reason and sentence. Only the texts of our own and of the operating system's errors are
+    shown, because any other may contain a secret.
     """
     if isinstance(error, ReconcileError):
         return error.reason, error.message
@@ -80,7 +80,7 @@ def said(error: Exception) -> tuple[Cause, str]:
 
 
 def _about(edge: Edge, documents: Collection[DocumentRef] | None) -> DocumentRef:
-    """One event says it: of the document concerned, or, where there are several, of the edge."""
+    """The subject of the one event: the document concerned, or the edge if there are several."""
     if documents is not None and len(documents) == 1:
         return next(iter(documents))
     return DocumentRef("Daemon", edge.name)

@@ -13,8 +13,8 @@ from reconciler.engine.errors import RetryableError
 
 
 class RotatedKeys(Edge):
-    """`changed` is set when an account turns out to have another key; `outdated` says whether what
-    is registered is behind, free of calls; `register` brings it up to date.
+    """`changed` is set when an account turns out to have another key. `outdated` says, without a
+    call to Azure, whether a registered share has an old key. `register` brings them up to date.
     """
 
     name = "rotated storage keys"

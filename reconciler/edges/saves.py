@@ -13,9 +13,8 @@ Watch = Callable[[asyncio.Event], AsyncGenerator[frozenset[Path], None]]
 
 
 class Saves(Edge):
-    """`watch` yields what changed until the event it is given is set; `load` reads everything
-    again. A broken save goes to `reject` and is not tried again, because only the next save can
-    mend it.
+    """`watch` yields the changed paths until the given event is set; `load` reads everything again.
+    A broken save goes to `reject` and is not tried again, because only the next save can fix it.
     """
 
     name = "saved files"
@@ -39,7 +38,7 @@ class Saves(Edge):
         except StopAsyncIteration:
             await forever()
         except BaseException:
-            # A generator that raised is over. The next one begins with everything it watches.
+            # A generator that raised has ended. The next one begins with all watched paths.
             self._changes = None
             raise
 

@@ -1,5 +1,5 @@
-"""Runs every edge in a task of its own. An error costs the edge in which it arose a pause, is
-reported, and never reaches the others or the daemon.
+"""Runs every edge in a task of its own. An error is reported, pauses its own edge, and never
+reaches the other edges or the daemon.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ INSIST = 1.0  # seconds until a task that is to end is cancelled again
 
 
 class Interrupted(Exception):
-    """Something that an edge waited for was cancelled, though nobody cancelled the edge."""
+    """Something that an edge awaited was cancelled, but not the edge itself."""
 
 
 class EdgeReporter(Protocol):
@@ -65,6 +65,7 @@ class Supervisor:
 
         while True:
             lasted = None
+            # The `act` of an endless edge does not return: lasting so long counts as a success.
             if acting and failures and edge.endless:
                 lasted = asyncio.get_running_loop().call_later(LONGEST_PAUSE, works)
             error = await _attempt(edge.act if acting else edge.wait)

@@ -1,5 +1,5 @@
-"""What runs for as long as the daemon does and wakes nobody: the loop itself, which is started
-again should it fail, and small duties that come round.
+"""Edges that do not wake the loop: the loop itself, which is started again if it fails, and small
+periodic duties.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ Value = str | bool | None
 
 
 def by_flag(change: Change) -> tuple[Change, ...]:
-    """A change of a command line as one change for each flag that differs: `args[--port]`. As it is
-    where it is no command line, or where something other than its flags differs.
+    """A change of a command line, split into one change for each flag that differs: `args[--port]`.
+    Any other change, or one where something besides flags differs, stays whole.
     """
     sides = change.before, change.after
     if not change.path.endswith(LISTS) or not all(_is_texts(side) for side in sides):
@@ -34,8 +34,8 @@ def _is_texts(side: Any) -> bool:
 
 
 def _parsed(words: Sequence[str]) -> tuple[list[str], dict[str, Value]]:
-    """What stands before the first flag; and each flag with its value, True for one that has none.
-    A flag that is given twice has its values in one text.
+    """The words before the first flag; and each flag with its value, True for a flag without one.
+    The values of a flag that is given twice are joined in one text.
     """
     lead: list[str] = []
     flags: dict[str, Value] = {}

@@ -28,8 +28,8 @@ class TokenBucket:
         self._tokens, self._at = float(self.burst), self.clock()
 
     def reserve(self) -> float:
-        """Take one token; the seconds until it is there. Tokens may be owed, so callers queue up
-        fairly.
+        """Take one token. Returns the seconds until it is available: the bucket may go below zero,
+        so that callers are served in order.
         """
         now = self.clock()
         self._tokens = min(float(self.burst), self._tokens + max(0.0, now - self._at) * self.rate)

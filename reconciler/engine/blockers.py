@@ -1,5 +1,5 @@
-"""What keeps an object waiting: the first of what it builds on that do not wait themselves. Pure;
-`reconcile` and `summary` put it into words.
+"""What keeps an object waiting: the objects at the root of its chain of references, which do not
+wait themselves. Pure. `reconcile` and `summary` show it in a message.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from reconciler.engine.record import Phase
 
 
 def waiting_for(ledger: Ledger, unready: Iterable[ObjectKey]) -> str:
-    """In words, with the reason of each: whoever reads it must not follow a chain of objects."""
+    """The message, with the reason of each root, so that nobody must follow the chain."""
     return f"waits for {', '.join(_told(ledger, key) for key in _roots(ledger, unready))}"
 
 

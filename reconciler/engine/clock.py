@@ -46,8 +46,8 @@ class SystemClock:
 
 
 def with_suspend() -> float:
-    """Like `Clock.elapsed`, but a suspended machine counts: for what others measure, too, such as a
-    lease.
+    """Like `Clock.elapsed`, but the time of a suspended machine counts: for times that others
+    measure as well, such as a lease.
     """
     if sys.platform == "win32":  # where `monotonic` counts a suspended machine
         return time.monotonic()

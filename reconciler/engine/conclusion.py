@@ -21,7 +21,7 @@ from reconciler.engine.record import AskedChange, ObjectRecord, Phase, public
 from reconciler.engine.result import Outcome
 from reconciler.engine.summary import Summary
 
-EPISODE = 60.0  # seconds without throttling after which it is told anew
+EPISODE = 60.0  # seconds without throttling after which it is an event again
 
 
 @dataclass
@@ -33,8 +33,8 @@ class Conclusion:
     def conclude(
         self, item: Desired | Gone, outcome: Outcome
     ) -> tuple[set[ObjectKey], set[ObjectKey]]:
-        """Record the outcome of a pass over `item`. Returns the keys that may go on now, and the
-        keys whose objects were looked at with facts that have changed.
+        """Record the outcome of a pass over `item`. Returns the keys that may go on now, and those
+        whose last look read facts that have changed.
         """
         before, facts = self.ledger.records.get(item.key), self.ledger.facts
         if outcome.observation:
@@ -50,8 +50,8 @@ class Conclusion:
         return wake, outdated - wake
 
     def _waiting_for(self, key: ObjectKey) -> set[DocumentRef]:
-        """The documents of what waits for `key`, also through others: whether they progress depends
-        on it.
+        """The documents of the objects that wait for `key`, directly or through others: whether
+        these documents progress depends on it.
         """
         found: dict[ObjectKey, DocumentRef] = {}
         left = [key]
@@ -64,8 +64,8 @@ class Conclusion:
         return set(found.values())
 
     def _doubt(self, keys: Iterable[ObjectKey]) -> set[DocumentRef]:
-        """Objects that were looked at with other facts may have to change too: until they are
-        looked at again, their document does not count as done. Returns the documents concerned.
+        """Mark objects whose last look read facts that have changed: they may have to change too,
+        so their document is not done until the next look. Returns the documents concerned.
         """
         documents = set()
         for key in keys:
@@ -88,8 +88,8 @@ class Conclusion:
             self._event(event)
 
     def _report(self, item: Desired | Gone, outcome: Outcome, before: ObjectRecord | None) -> None:
-        """One event per transition; repeating the same trouble is none. Throttling is of the whole
-        subscription: the object that meets it first speaks for all.
+        """One event per transition, and none for the same trouble again. Azure throttles a whole
+        subscription, so only the first object that meets it makes an event.
         """
         told = outcome.reason is Reason.THROTTLED and self._throttles()
         moved = before is None or (before.phase, before.reason) != (outcome.phase, outcome.reason)
@@ -102,7 +102,7 @@ class Conclusion:
             self._event(normal(outcome.reason, outcome.message, item.key, item.document))
 
     def _throttles(self) -> bool:
-        """Note that Azure throttles; whether that is told already."""
+        """Note that Azure throttles. Returns whether an event has said so already."""
         now = self.ledger.clock.elapsed()
         before, self._throttled = self._throttled, now
         return now - before < EPISODE
@@ -116,9 +116,10 @@ class Conclusion:
 
     def _keep(self, item: Desired | Gone, outcome: Outcome) -> set[ObjectKey]:
         ledger, record = self.ledger, self.ledger.record(item)
-        # What is deleted was last written for the spec that the record knows.
+        # A gone object has no spec; the record knows the one that it was last written for.
         wanted = item.fingerprint if isinstance(item, Desired) else record.fingerprint
         if outcome.observation is None:
+            # Nobody looked: only a wait or a skip with an unchanged spec leaves it in sync.
             lasting = (
                 outcome.phase in (Phase.WAITING, Phase.SKIPPED) and record.fingerprint == wanted
             )
@@ -151,6 +152,8 @@ class Conclusion:
         changes = observed.changes if observed.exists else (ABSENT,)
         as_desired = observed.exists and not changes and not observed.busy
         if as_desired:
+            # A provisional state is not settled: a rollout goes on by itself, and its next
+            # difference must not count as drift.
             record = replace(
                 record,
                 settled="" if observed.provisional else inputs(ledger, item),
@@ -188,6 +191,7 @@ class Conclusion:
             return set()  # changed under way; the next pass speaks for it
         was_pending = key in ledger.pending
         ledger.pending.discard(key)
+        # An object that does not converge but is usable must not hold up its dependents.
         free = outcome.phase is Phase.READY or (
             outcome.phase is Phase.NOT_CONVERGING and record.usable
         )
@@ -200,7 +204,7 @@ class Conclusion:
 
 
 def _asks(item: Desired, changes: Iterable[Change]) -> tuple[AskedChange, ...]:
-    """What a person is asked to approve; kept for them alone, because the loop looks anew."""
+    """What a person is asked to approve. Only people read it: the loop looks again by itself."""
     if item.policy is not Policy.ASK:
         return ()
     return tuple(AskedChange.of(each) for change in changes for each in by_flag(change))

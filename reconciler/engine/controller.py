@@ -87,11 +87,10 @@ class Controller:
         complete: bool = True,
         purge: bool = False,
     ) -> tuple[ObjectKey, ...]:
-        """Replace the whole desired set; the keys that changed, which go ahead of everything else.
+        """Replace the whole desired set. Returns the keys that changed; they go ahead of resyncs.
 
-        Absence is judged here: with `complete=False` (a source could not be read) nothing that is
-        missing counts as gone; with `purge` (a person said so) what is gone is deleted even where
-        `retain` would spare it.
+        With `complete=False` (a source could not be read) a missing object does not count as gone.
+        With `purge` (a person asked for it) a gone object is deleted even where `retain` is set.
         """
         before = {**self._ledger.documents}
         changed = self._ledger.replace(desired, documents, complete=complete, purge=purge)
@@ -101,8 +100,8 @@ class Controller:
         return self._wake(changed, Priority.CROWD if len(changed) > CROWD else Priority.EDIT)
 
     def set_orphans(self, orphans: Sequence[Desired | Gone]) -> tuple[ObjectKey, ...]:
-        """What the inventory says Moorage owns; what documents ask for is ignored. Ignored
-        altogether while the documents are not complete.
+        """Take the inventory's list of what Moorage owns. Objects that a document asks for are
+        ignored, and the whole list while a source is unread.
         """
         return self._wake(self._ledger.add_orphans(orphans))
 
@@ -119,8 +118,7 @@ class Controller:
         self._refresh_all()
 
     def approve(self, subject: DocumentRef | ObjectKey) -> tuple[ObjectKey, ...]:
-        """Let what waits for a person (deletions and replacements) of a document, or of one object,
-        go on, once.
+        """Approve, once, the deletions and replacements of a document or of one object.
 
         Returns the keys that were waiting; empty means that there was nothing to approve.
         """
@@ -130,8 +128,8 @@ class Controller:
         return self._wake(released)
 
     def approvable(self) -> tuple[ObjectKey, ...]:
-        """Objects that a person may let go: gone ones not yet deleted, and those that ask to be
-        replaced.
+        """Objects whose end a person may approve: gone ones that are not retained, and those that
+        must be replaced.
         """
         ledger = self._ledger
         leaving = [key for key in ledger.gone if not ledger.retained(key)]
@@ -211,15 +209,15 @@ class Controller:
             try:
                 await self._pass(key)
             except Exception:
-                # Not the pass itself, which ends in an outcome whatever happens, but what is
-                # written down of it. The key must not be lost, nor the worker.
+                # `_attempt` turns every error of the pass into an outcome, so this one came while
+                # the outcome was recorded. Neither the key nor the worker may be lost.
                 log.exception("the end of a pass failed", key=str(key))
                 self._queue.add_after(key, self._backoff.delay(key), hold=True)
             finally:
                 self._queue.done(key)
                 self._moved.set()
-            # A resync answered from one shared listing never waits for anything; a save must get a
-            # word in.
+            # A resync that is answered from one shared listing never awaits I/O. Yield, so that a
+            # save is handled in between.
             await asyncio.sleep(0)
 
     async def _pass(self, key: ObjectKey) -> None:
@@ -243,7 +241,7 @@ class Controller:
             # Not at once: two objects that read each other must not chase each other.
             self._queue.add_after(reader, self._pacing.fastest)
         if outcome.backoff and isinstance(item, Desired):
-            # What it stands on may be the cause, and was well when it was last looked at.
+            # A reference may be the cause, even if it was ready at the last look: look again.
             for ref in item.refs:
                 if ref in self._ledger.desired:
                     self._queue.add_after(ref, self._pacing.fastest)
@@ -260,14 +258,12 @@ class Controller:
             return outcome_of(error, self._pacing)
 
     def _schedule(self, key: ObjectKey, outcome: Outcome) -> float | None:
-        """Forget, requeue after, or retry when the failures of this key and the common bucket
-        allow.
-        """
+        """Set when the key is due again. Returns the seconds until then, None for the resync."""
         if outcome.backoff:
             delay = self._backoff.delay(key)
             self._queue.add_after(key, delay, hold=True)
             return delay
-        # Any other outcome ends a series of failures, also one that waits.
+        # Every other outcome, waiting included, ends a series of failures.
         self._backoff.forget(key)
         if outcome.after is not None and outcome.phase is not Phase.DELETED:
             self._queue.add_after(key, outcome.after, hold=outcome.hold)

@@ -14,7 +14,7 @@ from typing import Any
 MEMORY = ":memory:"
 Value = str | int | float | None  # what a statement takes
 Row = tuple[Any, ...]  # what sqlite3 gives; each reader knows the columns that it asked for
-# Of the disk and the file, not of a statement: https://www.sqlite.org/rescode.html
+# Errors of the disk or the file, not of a statement: https://www.sqlite.org/rescode.html
 _FILE_ERRORS = frozenset(
     {
         sqlite3.SQLITE_PERM,
@@ -26,7 +26,7 @@ _FILE_ERRORS = frozenset(
         sqlite3.SQLITE_NOTADB,
     }
 )
-# What the disk or another process does to a file that may be good.
+# Errors under which the file itself may be good, so it must not be put aside.
 _NOT_ITS_FAULT = (_FILE_ERRORS - {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}) | {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -123,7 +123,7 @@ def open_file(
 def _recalled(
     path: Path, prepare: Callable[[Path | str], sqlite3.Connection]
 ) -> sqlite3.Connection:
-    """What a file that cannot be written holds, in memory; nothing if it cannot be read either."""
+    """A copy in memory of a file that cannot be written; empty if it cannot be read either."""
     fresh = prepare(MEMORY)
     release = fresh.execute("PRAGMA user_version").fetchone()
     with contextlib.suppress(sqlite3.Error):

@@ -1,5 +1,5 @@
-"""The end of an object that no document wants any more: slowly, with permission, and dependents
-first.
+"""How an object ends that no document asks for any more: after a grace period, with permission,
+and dependents first.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
     try:
         under_way = await writer.poll(gone)
     except ReconcileError:
+        # Either the deletion failed, or the operation could not be polled and may still run.
         if deleting or record.operation == ledger.record(gone).operation:
             raise
-        under_way = None  # the operation that failed made something nobody wants any more
+        under_way = None  # the failed operation made something that nobody wants any more
     if under_way is not None:
         return under_way
     if deleting and ledger.record(gone).verb is not None:
@@ -57,9 +58,9 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
 
 
 def _leave(writer: Writer, gone: Gone, left: float) -> Outcome:
-    """It stays where it is and is forgotten. That is worth an event only if its document is gone,
-    too (else the next version of a folder takes its place), and when all that goes of the document
-    has gone: until then it may come back.
+    """Leave the object in place and forget it. If its document is still there, the next version of
+    a folder takes its place, which is no event. Otherwise the event comes after everything else of
+    the document is deleted: until then the document may come back.
     """
     ledger = writer.ledger
     if gone.document in ledger.documents:
@@ -118,8 +119,8 @@ async def _delete_now(writer: Writer, gone: Gone) -> Outcome:
 
 
 def _finished(writer: Writer, gone: Gone, wrote: Wrote | None) -> Outcome:
-    """`wrote` is the write that ended, None if there was nothing to delete. What was released is
-    remembered as kept: it goes on, and what it stands on must stay.
+    """`wrote` is the write that ended, None if there was nothing to delete. A released object is
+    remembered as retained: it goes on, and the objects it uses must stay.
     """
     if wrote and writer.ledger.adopted(gone.key):
         message = f"{gone.key} is released: it was there before any document and stays"
@@ -131,14 +132,14 @@ def _finished(writer: Writer, gone: Gone, wrote: Wrote | None) -> Outcome:
 
 
 def never_made(record: ObjectRecord, gone: Gone) -> bool:
-    """It was not there when it was looked at, or nobody could look (it stands on another set's),
-    and nothing was written since: a name that was corrected before anything happened. What the
-    inventory lists is there, even if nobody has looked.
+    """Whether nothing of it was ever made: a look did not find it, or no look was possible (it
+    refers to an object of another set), and nothing was written. So it is with a name that was
+    corrected in time. An object that the inventory lists exists, even if nobody has looked.
     """
     looked = record.seen is not None or not gone.listed
     return looked and not record.exists and not record.writes and record.operation is None
 
 
 def _never_adopted(record: ObjectRecord) -> bool:
-    """It was somebody else's at the only looks, and nothing was written to it."""
+    """Whether it still belongs to somebody else, because we never wrote to it."""
     return record.origin is Origin.FOREIGN and not record.written

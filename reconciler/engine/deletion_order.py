@@ -1,5 +1,7 @@
-"""What goes before what: users before what they use, and all that goes of the documents that stand
-on another before anything of that one. So a gateway outlives the services that it leads to. Pure.
+"""The order of deletions. Pure.
+
+An object goes before the objects it uses. If one document uses objects of another, all that goes of
+the first goes before anything of the second, so a gateway outlives the services behind it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from reconciler.engine.ledger import Ledger
 
 
 def goes_after(ledger: Ledger, key: ObjectKey) -> frozenset[ObjectKey]:
-    """What has to be gone before the gone object `key` is deleted."""
+    """The objects that must be deleted before the gone object `key`."""
     gone, before = ledger.gone.get(key), set(ledger.dependents(key))
     if gone is not None:
         mine = ledger.objects(gone.document)
@@ -21,7 +23,7 @@ def goes_after(ledger: Ledger, key: ObjectKey) -> frozenset[ObjectKey]:
 
 
 def freed_by(ledger: Ledger, item: Desired | Gone) -> set[ObjectKey]:
-    """What may be deleted, or decided anew, now that `item` is gone."""
+    """The gone objects that may be deleted, or decided again, now that `item` is deleted."""
     found = {*item.refs, *ledger.objects(item.document)}
     for ref in item.refs:
         # By its record: a reference that is left in place is not among the gone any more, and what

@@ -16,16 +16,16 @@ SECRET = "(secret)"
 
 
 class Suppression(StrEnum):
-    """Why a difference is none."""
+    """Why a field that reads differently counts as the same."""
 
-    SERVER_DEFAULT = "server default"  # nothing was asked, or what stands for nothing
+    SERVER_DEFAULT = "server default"  # nothing was asked, or just what nothing means
     CASING = "casing"  # the same value, spelled differently
     WRITE_ONLY = "write-only"  # sent, and never returned
     READ_ONLY = "read-only"  # computed, whatever was sent
 
 
 class Suppressed(NamedTuple):
-    """A field that reads differently and is as asked."""
+    """A field that reads differently and counts as the same."""
 
     path: str
     asked: Any
@@ -66,8 +66,8 @@ Found = Iterator[Change | Suppressed]
 
 
 class _Position(NamedTuple):
-    """Where the walk is, and what the rules say of it. `thorough` also tells of what nobody asked
-    for. A tuple, because every look at a resource makes some hundred of them.
+    """Where the walk is, and what the rules say about that path. With `thorough` the walk also
+    reports fields that nobody asked for. A tuple is cheap, and every look makes some hundred.
     """
 
     rules: Rules
@@ -85,7 +85,7 @@ class _Position(NamedTuple):
         return self._below(name, f"{self.shown}.{name}" if self.shown else name)
 
     def member(self, name: str) -> _Position:
-        """A field of a mapping; in one of members shown like an entry of a list."""
+        """A field of a mapping. Under the rule `members` it is shown like a list entry."""
         if not self.traits.members:
             return self.field(name)
         return self._below(name, f"{self.shown}[{name}]")
@@ -121,6 +121,7 @@ def _walk(asked: Any, found: Any, place: _Position) -> Found:
     traits = place.traits
     if place.path and traits.ignored:
         return
+    # Before any comparison of values: the service computes or hides these fields.
     if traits.read_only:
         if not is_empty(asked) and not is_identical(asked, found):
             yield place.suppress(asked, found, Suppression.READ_ONLY)
@@ -199,14 +200,14 @@ def _differs_nowhere(default: Any, value: Any, place: _Position) -> bool:
 
 
 def _mapping(asked: Mapping[str, Any], found: Mapping[str, Any], place: _Position) -> Found:
-    """Names match in any case where they do not match as they are, as ARM takes them."""
+    """Names match exactly, else in any case, because ARM takes `Name` for `name`."""
     by_fold = {str(name).casefold(): name for name in found}
     matched = {name: name if name in found else by_fold.get(str(name).casefold()) for name in asked}
     members = place.traits.members
     for name, value in asked.items():
         there = matched[name]
         if members and (there is None or value is None):
-            # A null in a PATCH asks for it to be gone.
+            # A null in a PATCH asks ARM to remove the member.
             if (there is None) != (value is None):
                 before = None if there is None else found[there]
                 yield place.member(str(name)).change(before, value)
@@ -230,6 +231,7 @@ def _keyed(asked: Sequence[Any], found: Sequence[Any], key: str, place: _Positio
     wanted = {_identity(entry, key, place): entry for entry in asked}
     extra = {identity: entry for identity, entry in there.items() if identity not in wanted}
     if not key and place.traits.whole:
+        # Plain values have no name to show in a path, so the list is one change.
         if extra or wanted.keys() - there.keys():
             yield place.change(found, asked)
         return
@@ -248,9 +250,9 @@ def _keyed(asked: Sequence[Any], found: Sequence[Any], key: str, place: _Positio
 
 
 def _renamed(entry: Any, extra: dict[str, Any], here: _Position) -> Change | None:
-    """The one field in which an entry differs from one that nobody asks for: its name. That one is
-    then taken out of `extra`. Where the list is not owned whole the other entry stays, and only who
-    compares thoroughly wants to hear of it.
+    """The change of the name, if `entry` differs from an entry of `extra` in nothing else; that one
+    is taken out of `extra`. Where the list is not owned whole, the other entry stays in Azure, so
+    only a thorough comparison reports a rename.
     """
     if not (here.traits.whole or here.thorough) or not isinstance(entry, Mapping):
         return None
@@ -282,7 +284,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _is_unique(sides: Sequence[Sequence[Any]], key: str, place: _Position) -> bool:
-    """Whether the key tells the entries of each side apart; their order does where it does not."""
+    """Whether the key tells the entries of each side apart. If not, they match by position."""
     return all(
         len({_identity(entry, key, place) for entry in side}) == len(side)
         or not any(isinstance(entry, Mapping) for entry in side)

@@ -12,8 +12,8 @@ from reconciler.engine.external import DocumentRef
 
 @dataclass(frozen=True)
 class DocumentRefusal:
-    """Why nothing of a document is written: it asks for what cannot be, or, with `waits`, for a
-    source that is still on its way.
+    """Why nothing of a document is written: it asks for something impossible, or, with `waits`, for
+    a source that is still on its way.
     """
 
     reason: Cause
@@ -38,8 +38,8 @@ class DocumentState:
 
 @dataclass(frozen=True)
 class GoneDocument:
-    """A document that is no longer there. `needs_person`: too many vanished with it to
-    believe it.
+    """A document that is no longer there. `needs_person`: so many disappeared with it that a person
+    must confirm it.
     """
 
     state: DocumentState

@@ -79,8 +79,8 @@ class Identity:
     """Which object it is, without what it should look like: enough to find it, to follow an
     operation on it and to delete it.
 
-    `id` is its ARM id, or that of its share with the path on it. `scope` groups objects that one
-    leader writes (the Environment's name).
+    `id` is its ARM id; for a folder, the ARM id of its share and the path on it. `scope` groups
+    objects that one leader writes (the Environment's name).
     """
 
     key: ObjectKey
@@ -108,7 +108,7 @@ class Desired(Generic[Spec_co]):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of `spec`; made once, because every pass and every summary asks."""
+        """The digest of `spec`; made once, because every pass and every summary asks."""
         return fingerprint(self.spec)
 
 
@@ -118,15 +118,16 @@ Part = TypeVar("Part")
 
 
 def with_spec(items: Iterable[Desired], spec: type[Asked]) -> list[Desired[Asked]]:
-    """Those of `items` whose spec is of that class."""
+    """The items whose spec is of that class."""
     return [cast("Desired[Asked]", item) for item in items if isinstance(item.spec, spec)]
 
 
 @dataclass(frozen=True)
 class Gone:
-    """An object that no document asks for any more, since when in seconds of the loop's clock.
+    """An object that no document asks for any more.
 
-    `listed` says that the inventory of what this set made names it, whatever is remembered of it.
+    `since` is when that was noticed (`Clock.elapsed`). `listed` says that the inventory of this
+    set's objects names it, whatever its record says.
     """
 
     identity: Identity
@@ -147,10 +148,10 @@ REPAIR = "write again what is there"  # an effect: Azure calls it Failed, and no
 
 
 class Impact(StrEnum):
-    """What a change does to what runs, from nothing to the loss of data."""
+    """What a change does to a running service, from nothing to the loss of data."""
 
     NONE = "none"
-    HOT = "hot"  # taken up by what runs
+    HOT = "hot"  # running replicas take it up
     CONFIGURATION = "configuration"  # of a resource, without a new revision
     RESTART = "restart"  # nobody serves for a while
     NEW_REVISION = "new revision"
@@ -175,9 +176,9 @@ _BY_EFFECT = {
 @dataclass(frozen=True)
 class Change:
     """One owned field that differs; `path` is dotted, with `[name]` for keyed lists. Secret values
-    are shown as `(secret)`. `effect` says in words what the change does; `given` is its class where
-    the words do not tell it. `follows` says that another object of ours has changed, and this one
-    after it: that is nobody's drift.
+    are shown as `(secret)`. `effect` says in words what the change does; `given` is its `Impact`
+    where the words do not imply one. `follows` says that it follows from a change of another object
+    of ours, so it is not drift.
     """
 
     path: str
@@ -197,7 +198,7 @@ class Change:
 
 
 class LastWrite(NamedTuple):
-    """Who wrote to an object last, whoever that was, and when, in the service's own words."""
+    """Who wrote to an object last, we or somebody else, and when, in the service's own words."""
 
     by: str
     at: str
@@ -205,8 +206,8 @@ class LastWrite(NamedTuple):
 
 @dataclass(frozen=True)
 class Transfer:
-    """What publishing a folder would send: files by what they are to the version before, and bytes.
-    `rate` is in bytes per second, and `measured` says that earlier uploads were that fast.
+    """What publishing a folder would send: numbers of files against the version before, and `size`
+    in bytes. `rate` is in bytes per second; `measured` says that earlier uploads were that fast.
     """
 
     added: int
@@ -243,19 +244,20 @@ class Mark:
 class Observation(Generic[Next_co]):
     """What a kind saw. It is a report: making it must not have changed anything.
 
-    `busy` says an operation runs on the object (nothing may be written now); `ready` that
-    dependents may go on; `serves` that what is there does its work although it is not yet as
-    desired (the old revision); `changes` are the owned fields that differ, empty when up to date;
-    `outputs` are facts for dependents and the status; `poll_after` asks to look again after so many
-    seconds although nothing is wrong. `provisional` says that nothing is to be written now but more
-    will be without anybody changing anything (a rollout goes on by itself), so that the next change
-    is not taken for somebody else's doing. `held` says that all is as decided and not as the
-    documents ask: a rollback stands. `unfinished` says that what is there is right and a part is
-    still to come (a key that another object makes first): dependents go on, and the document is not
-    in sync yet. `failed` says that it will not become as the documents ask
-    by itself, ready or not. `next` is the write that the kind has decided on, for its own
-    `update`; `later` are differences that the writes after it settle, and `last_write` tells whose
-    doing they may be, for a plan to show.
+    ready: dependents may go on.
+    serves: the object does its work, although it is not yet as desired (the old revision).
+    busy: an operation runs on the object, so nothing may be written now.
+    changes: the owned fields that differ; empty when up to date.
+    outputs: facts for dependents and for the status.
+    poll_after: look again after so many seconds, although nothing is wrong.
+    provisional: nothing is to be written now, but a rollout will go on by itself; its next change
+        is not drift.
+    held: the object is as decided, not as the documents ask: a rollback stands.
+    unfinished: what exists is right, but a part is still to come (a key that another object makes
+        first). Dependents go on; the document is not in sync yet.
+    failed: it will not become what the documents ask for by itself, ready or not.
+    next: the write that the kind has decided on, for its own `update`.
+    later: differences that the writes after `next` settle. A plan shows them, and `last_write`.
     """
 
     exists: bool
@@ -280,8 +282,8 @@ class Observation(Generic[Next_co]):
 
 @dataclass(frozen=True)
 class Operation:
-    """A long-running operation that a write began. `token` is stored and polled; `retry_after` is
-    how many seconds the service asks to wait before the first poll, None when it does not say.
+    """A long-running operation that a write began. `token` is stored and used to poll it.
+    `retry_after` is how many seconds the service asks to wait before the first poll, if it does.
     """
 
     token: str
@@ -290,8 +292,8 @@ class Operation:
 
 @dataclass(frozen=True)
 class Wrote:
-    """A write that was issued. `operation` is what it began and is to be polled; None if it is
-    done. `trouble` says what went wrong that made it necessary.
+    """A write that was issued. `operation` is what it began and must be polled; None if the write
+    is done. `trouble` is the failure that made it necessary, if one did.
     """
 
     message: str
@@ -313,11 +315,11 @@ class Progress:
 class Facts(Protocol):
     """What the loop tells a kind of the other objects.
 
-    `outputs` are an object's facts once it is ready (`NotReadyYet` before); `last` what was seen of
-    it at the last look, ready or not, None when nobody looked yet; `part` only what `pick` takes
-    of that. `of` is their class. Whatever is read is a dependency: when it changes, the reader is
-    not in sync until it has been looked at again. `part` leaves out what changes all the time, such
-    as ages and heartbeats.
+    `outputs` are an object's facts once it is ready (`NotReadyYet` before). `last` is what the last
+    look saw, ready or not; None when nobody has looked yet. `part` is only what `pick` takes of
+    that: it leaves out what changes all the time, such as ages and heartbeats. `of` is the class of
+    the facts. Whatever is read is a dependency: when it changes, the reader is not in sync until
+    the next look at it.
     """
 
     def outputs(self, key: ObjectKey, of: type[Known]) -> Known: ...
@@ -329,7 +331,7 @@ class Facts(Protocol):
     ) -> Part | None: ...
 
 
-# A kind takes only its own specs and its own decisions, and the loop gives each what is its own.
+# A kind takes only its own specs and decisions; the loop hands each kind only those.
 Spec_contra = TypeVar("Spec_contra", contravariant=True, default=Any)
 NextOf = TypeVar("NextOf", default=Any)
 
@@ -360,7 +362,7 @@ class External(Protocol[Spec_contra, NextOf]):
     async def poll(self, identity: Identity, operation: str) -> Progress: ...
 
 
-_SHOWN, _LEAD = 60, 12  # characters of a value, and of what stands before the first difference
+_SHOWN, _LEAD = 60, 12  # characters of a value, and of its text before the first difference
 
 
 def _short(before: Any, after: Any) -> tuple[str, str]:

@@ -1,8 +1,8 @@
-"""What objects know of each other: who is ready for its dependents, with which outputs, and who
-read what of whom.
+"""The facts that objects read of each other: which object is ready for its dependents, its outputs,
+and which objects have read them.
 
-`conclusion` fills it. A kind reads it through a `View`, which is the `Facts` of the contract and
-keeps all that was read, so that nothing can be read without becoming a dependency.
+`conclusion` fills it. A kind reads it through a `View`, which implements `Facts` and remembers all
+reads, so that nothing can be read without becoming a dependency.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class FactBook:
             self._ready.pop(key, None)
 
     def keep(self, view: View) -> None:
-        """`view` is what the last look at its reader read, whatever came of that look."""
+        """Keep what the last look at the reader of `view` has read, even if that look failed."""
         for reading in self._readings.get(view.reader, ()):
             self._readers[reading.key].discard(view.reader)
         self._readings[view.reader] = tuple(view.readings)
@@ -80,8 +80,8 @@ class FactBook:
             self._readers[reading.key].add(view.reader)
 
     def outdated(self, key: ObjectKey) -> set[ObjectKey]:
-        """The objects that were looked at with other facts than those of now, because of `key`: its
-        readers, and itself if what it read has changed while it was looked at.
+        """The readers of `key` whose last look read facts that have changed since, and `key` itself
+        if what it read has changed during its own look.
         """
         found = {
             reader
@@ -102,7 +102,7 @@ class FactBook:
         return before != (is_open, self._ready.get(key))
 
     def forget(self, key: ObjectKey) -> None:
-        """`key` is gone; who read it is told so by `outdated`."""
+        """`key` is gone; `outdated` then names its readers."""
         self.keep(View(self, key))
         for known in (self._ready, self._last, self._readings):
             known.pop(key, None)

@@ -20,8 +20,8 @@ from reconciler.engine.facts import FactBook
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.store import Store
 
-BURST = 30.0
-LISTED_LATE = 30.0  # seconds in which a list may still hold what was deleted
+BURST = 30.0  # seconds within which documents that disappear count as one event
+LISTED_LATE = 30.0  # seconds in which ARM's lists may still hold a deleted object
 
 
 @dataclass
@@ -62,11 +62,10 @@ class Ledger:
         complete: bool,
         purge: bool,
     ) -> set[ObjectKey]:
-        """Take over the whole desired set; the keys that changed, appeared or went.
+        """Take over the whole desired set. Returns the keys that changed, appeared or went.
 
-        With `complete=False` (a source could not be read) a missing document says nothing and stays
-        as it was. With `purge` data is not spared: what is gone is deleted even if it was to be
-        retained.
+        With `complete=False` (a source could not be read) a missing document stays as it was. With
+        `purge` a gone object is deleted even if it was to be retained.
         """
         now, self.complete, self.purge = self.clock.elapsed(), complete, purge
         wanted = {item.key: item for item in desired}
@@ -84,10 +83,10 @@ class Ledger:
         }
         wanted |= kept
         changed = {key for key, item in wanted.items() if not _same(self.desired.get(key), item)}
-        changed |= self._part(wanted, frozen, now) | self._released(present)
-        self._part_documents(present, now)
+        changed |= self._notice_gone(wanted, frozen, now) | self._newly_permitted(present)
+        self._notice_gone_documents(present, now)
         self._remember_generations(wanted, changed)
-        # Last, because what goes is found by comparing with the set before.
+        # Last, because all of the above compare with the set before.
         self.desired, self.documents = wanted, present
         self.pending |= {key for key in changed if key in wanted}
         self.pending &= wanted.keys()
@@ -97,16 +96,16 @@ class Ledger:
     def concerned(
         self, before: Mapping[DocumentRef, DocumentState], changed: Collection[ObjectKey]
     ) -> set[DocumentRef]:
-        """The documents of which a replacement says something else: those that are not as `before`,
-        those of the `changed` objects, and all that are on their way out.
+        """The documents whose conditions a new desired set may change: those that differ from
+        `before`, those of the `changed` objects, and all gone ones.
         """
         found = {ref for ref, state in self.documents.items() if before.get(ref) != state}
         found |= {item.document for key in changed if (item := self.desired.get(key))}
         return found | self.gone_documents.keys()
 
     def add_orphans(self, orphans: Iterable[Desired | Gone]) -> set[ObjectKey]:
-        """Objects that carry our owner mark; the keys of those that no document asks for and that
-        were not known.
+        """Take a list of objects that carry our owner mark. Returns the keys of those that no
+        document asks for and that were not known.
         """
         if not self.complete:
             # With a source unread nobody knows what the documents still ask for.
@@ -137,7 +136,7 @@ class Ledger:
         return changed
 
     def record(self, item: Desired | Gone) -> ObjectRecord:
-        """What is remembered of the object; an empty record where nothing is."""
+        """What is remembered of the object; a record without a look if nothing is."""
         if (known := self.records.get(item.key)) is not None:
             return known
         identity = self.identity(item)
@@ -156,7 +155,7 @@ class Ledger:
             self.store.put_object(record)
 
     def forget(self, key: ObjectKey) -> None:
-        """The object is gone for good, and with its last object a gone document too."""
+        """The object is deleted: forget all of it."""
         self.gone.pop(key, None)
         self.records.pop(key, None)
         self.facts.forget(key)
@@ -179,8 +178,8 @@ class Ledger:
         return True
 
     def _load(self) -> None:
-        """The records of the store. Their instants belong to the boot that wrote them: when the
-        machine has started again since, nobody knows how long ago they were.
+        """Load the records. Their times belong to the boot that wrote them: after a reboot nobody
+        knows how long ago they were.
         """
         now, same = self.clock.elapsed(), self.store.get("boot") == self.clock.boot
         for stored in self.store.objects():
@@ -208,7 +207,7 @@ class Ledger:
         return list(self._objects.get(document, ()))
 
     def retained(self, key: ObjectKey) -> bool:
-        """Whether a gone object stays in place, because of itself or of something kept that needs
+        """Whether a gone object stays in place, for its own sake or because a retained object needs
         it.
         """
         gone, record = self.gone.get(key), self.records.get(key)
@@ -224,7 +223,7 @@ class Ledger:
         )
 
     def adopted(self, key: ObjectKey) -> bool:
-        """Whether an object was there before any document asked for it: such a one is released,
+        """Whether the object existed before any document asked for it. Such an object is released,
         never deleted.
         """
         gone, record = self.gone.get(key), self.records.get(key)
@@ -232,8 +231,8 @@ class Ledger:
         return bool(origins - {Origin.OURS})
 
     def needed_by(self, key: ObjectKey) -> ObjectKey | None:
-        """The adopted object, gone from the documents, that goes on and stands on `key`; not even a
-        purge takes that away.
+        """The adopted object that no document asks for any more and that goes on using `key`. Not
+        even a purge may delete `key` then.
         """
         for other in sorted(self.dependents(key) - self.desired.keys()):
             if found := other if self.adopted(other) else self.needed_by(other):
@@ -241,13 +240,14 @@ class Ledger:
         return None
 
     def permits(self, item: Desired | Gone, verb: str) -> bool:
-        """Whether `delete` or `replace` may go on without, or thanks to, a person."""
+        """Whether `prune` or a person's approval permits the `verb` (`delete` or `replace`)."""
         if self.store.approved(item.key, verb):
             return True
         gone = self.gone_documents.get(item.document)
         if gone is None:
             state = self.documents.get(item.document)
             return state is not None and state.prune
+        # A gone document has no say any more: those that share its scope decide, if there are any.
         peers = [
             state
             for state in self.documents.values()
@@ -255,10 +255,10 @@ class Ledger:
         ]
         return not gone.needs_person and any(state.prune for state in peers or [gone.state])
 
-    def _part(
+    def _notice_gone(
         self, wanted: Mapping[ObjectKey, Desired], frozen: set[DocumentRef], now: float
     ) -> set[ObjectKey]:
-        """Note what is no longer wanted, and what came back."""
+        """Note the objects that no document asks for any more, and those that came back."""
         for key in [key for key in self.gone if key in wanted]:
             del self.gone[key]
             self.store.revoke(key, "delete")
@@ -279,8 +279,8 @@ class Ledger:
                 changed.add(key)
         return changed
 
-    def _released(self, present: Mapping[DocumentRef, DocumentState]) -> set[ObjectKey]:
-        """What waits for a permission that the documents have just given."""
+    def _newly_permitted(self, present: Mapping[DocumentRef, DocumentState]) -> set[ObjectKey]:
+        """The objects that wait for an approval, if a document has just set `prune`."""
         if not any(
             state.prune and ref in self.documents and not self.documents[ref].prune
             for ref, state in present.items()
@@ -291,7 +291,9 @@ class Ledger:
         }
         return asking & (self.desired.keys() | self.gone.keys())
 
-    def _part_documents(self, present: Mapping[DocumentRef, DocumentState], now: float) -> None:
+    def _notice_gone_documents(
+        self, present: Mapping[DocumentRef, DocumentState], now: float
+    ) -> None:
         for ref in [ref for ref in self.gone_documents if ref in present]:
             del self.gone_documents[ref]
         for ref, state in self.documents.items():
@@ -317,7 +319,7 @@ class Ledger:
     def _remember_generations(
         self, wanted: Mapping[ObjectKey, Desired], changed: set[ObjectKey]
     ) -> None:
-        """A save that left an object as it was needs no look at it to count as seen."""
+        """Objects that a save left unchanged count as observed at its generation."""
         for key, item in wanted.items():
             record = self.records.get(key)
             if (
@@ -364,7 +366,7 @@ def _same(before: Desired | None, after: Desired) -> bool:
 
 
 def _remembered(record: ObjectRecord) -> Gone:
-    """What an earlier process left, when no document asks for it now."""
+    """An object that an earlier process left and that no document asks for now."""
     return Gone(
         Identity(record.key, record.id, record.scope, record.origin),
         record.document,

@@ -28,6 +28,6 @@ def permit(check: Check) -> Iterator[None]:
 
 
 def confirm() -> None:
-    """Raise what the permit of this task raises; nothing outside of a permit."""
+    """Raise if the permit of this task refuses. Outside of a permit, do nothing."""
     if check := _CHECK.get():
         check()

@@ -46,9 +46,10 @@ RELEASED = "stays: it was there before any document asked for it"
 
 @dataclass(frozen=True)
 class PlanLine:
-    """One object's future; with `refuse` a document's, for which nothing is done. `effect` says in
-    words what the action means, `problem` why it will not happen by itself, `transfer` what is sent
-    to the share, `last_write` who wrote to the object before, `outputs` what the look told of it.
+    """What the loop would do to one object; with `refuse`, that it does nothing for a document.
+    `effect` says in words what the action means, `problem` why it will not happen by itself,
+    `transfer` what is sent to the share, `last_write` who wrote to the object last, `outputs` the
+    facts that the look found.
     """
 
     key: ObjectKey
@@ -83,7 +84,7 @@ async def plan(
         line = await _line(ledger, kind, desired, facts)
         if key in wanted:
             if line.action in ("create", "update") and isinstance(kind, Transfers):
-                # Asked for what would be written only, because it reads the share.
+                # Only for what would be written, because this reads the share.
                 line = replace(line, transfer=await kind.transfer(desired))
             lines.append(line)
     order = [(user, key) for key in ledger.gone for user in goes_after(ledger, key)]
@@ -96,7 +97,7 @@ async def plan(
 
 
 class _Facts:
-    """What this plan saw: outputs of what exists, and what is still to come."""
+    """The `Facts` of a plan: `seen` are outputs that it saw, `coming` objects it would create."""
 
     def __init__(self, book: FactBook) -> None:
         self.book = book
@@ -135,7 +136,7 @@ async def _line(ledger: Ledger, kind: External, desired: Desired, facts: _Facts)
     except NotReadyYet as error:
         if not coming:
             return _of(desired, "wait", problem=error.message)
-        # It cannot be observed because what it refers to does not exist yet: it comes after that.
+        # It cannot be observed, because a reference does not exist yet; it is created after that.
         facts.coming.add(desired.key)
         return _asking(
             _of(desired, "create", effect=f"created after {', '.join(map(str, coming))}"), desired
@@ -162,7 +163,7 @@ def _asking(line: PlanLine, desired: Desired) -> PlanLine:
 
 
 def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
-    # First, because during an operation neither the old nor the new state is seen.
+    # First, because a look during an operation shows neither the old nor the new state.
     if observed.busy:
         return _of(
             desired,
@@ -175,11 +176,11 @@ def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
     if not observed.changes:
         held = "held" if observed.held else ""
         return _of(desired, "no-op", effect=held, problem=observed.message if held else "")
-    # Of what comes after the first write as well: it is that which may stop a service.
+    # Later writes count too: one of them may be the one that stops a service.
     changes = (*observed.changes, *observed.later)
     effects = dict.fromkeys(change.effect for change in changes)
     effect = ", ".join(each for each in effects if each != IN_PLACE or len(effects) == 1)
-    # The first write of an adoption takes a part; who approves it approves all of it.
+    # The first write of an adoption makes some of the changes, but its approval covers all.
     if observed.origin is Origin.FOREIGN:
         return _of(
             desired,
@@ -221,8 +222,8 @@ def _ordered(
     wanted: Iterable[ObjectKey],
     more: Iterable[tuple[ObjectKey, ObjectKey]] = (),
 ) -> list[ObjectKey]:
-    """`wanted` and everything they refer to, references first, and of the pairs in `more` the
-    second first; otherwise as given.
+    """`wanted` and everything they refer to, references first. Each pair in `more` puts its second
+    key before its first. Otherwise in the order given.
     """
     needed: dict[ObjectKey, None] = {}
     asked = [key for key in items if key in set(wanted)]

@@ -84,8 +84,8 @@ class WorkQueue:
             self._changed.set()
 
     def take(self) -> ObjectKey | None:
-        """The next key if one is due, now held until `done`; its delayed request is dropped, for
-        its outcome sets a new one.
+        """The next key if one is due. It is held until `done`. Its delayed request is dropped,
+        because the outcome of the pass sets a new one.
         """
         self._promote()
         for priority in Priority:
@@ -107,7 +107,7 @@ class WorkQueue:
             await self._wait(self.next_due())
 
     def done(self, key: ObjectKey) -> None:
-        """Give `key` back; if it was added meanwhile it is due again, unless a resync added it and
+        """Give `key` back. If it was added meanwhile it is due again, unless a resync added it and
         it now backs off.
         """
         self._processing.discard(key)

@@ -36,8 +36,8 @@ REPLACE = "replace"
 
 @dataclass(frozen=True)
 class Stall:
-    """A refused write, what it was for and when it was refused (by the clock that counts up); the
-    same is not tried again, or only slowly.
+    """A refused write. `attempt` is the digest of what it tried and `since` when it was refused
+    (`Clock.elapsed`). The same attempt is not repeated, or only slowly.
     """
 
     attempt: str
@@ -83,7 +83,7 @@ class Reconciler:
         view = self.writer.view(desired.key)
         try:
             observed = await self.writer.kind(desired.key).observe(desired, view)
-        finally:  # what a failed look has read is what it failed with
+        finally:  # a failed look depends on what it read, too
             ledger.facts.keep(view)
         try:
             outcome = await self._decide(desired, observed, unready)
@@ -105,7 +105,7 @@ class Reconciler:
         changes = observed.changes if observed.exists else (ABSENT,)
         if not changes:
             return self._as_desired(desired, observed, unready)
-        # Before the wait for references: what is only observed will never be written.
+        # Before the wait for references: an object that is only observed is never written.
         if desired.policy.watches:
             return self._only_observed(desired, observed, changes)
         if unready:
@@ -134,7 +134,7 @@ class Reconciler:
     def _as_desired(
         self, desired: Desired, observed: Observation, unready: tuple[ObjectKey, ...]
     ) -> Outcome:
-        # Somebody may have mended what no write of ours could.
+        # The object is as desired now: somebody else may have fixed what our write could not.
         self.stalls.pop(desired.key, None)
         if unready:
             return self._wait(unready)
@@ -170,8 +170,8 @@ class Reconciler:
         return Outcome(phase, Reason.OBSERVE_ONLY, message, after=observed.poll_after, event=event)
 
     def _ask(self, desired: Desired, changes: tuple[Change, ...]) -> Outcome:
-        """The change waits for a person; if somebody else made it necessary, that is told like any
-        drift.
+        """The change waits for a person. If a change from outside made it necessary, an event says
+        so, as for any drift.
         """
         verb = "create" if changes == (ABSENT,) else "update"
         message = (
@@ -181,7 +181,7 @@ class Reconciler:
         event = None
         if (
             drifted(self.writer.ledger, desired, changes)
-            # Told once: it is looked at again every minute while it waits.
+            # Only the first time: the object is looked at every minute while it waits.
             and not self.writer.ledger.record(desired).drifted
         ):
             event = warning(Reason.DRIFT_FOUND, message, desired.key, desired.document, changes)
@@ -239,6 +239,7 @@ class Reconciler:
                 wrote = await kind.create(desired, view)
         record = writer.issued(desired, verb, wrote, changes)
         reason, message = doing(verb, desired.key)
+        # One event per write, with the most specific cause.
         if any(change.effect == REPAIR for change in changes):
             why = observed.reason or Reason.OPERATION_FAILED
             event = warning(why, observed.message, desired.key, desired.document, changes)
@@ -250,7 +251,7 @@ class Reconciler:
         else:
             fields = changes if observed.exists else ()
             event = normal(reason, wrote.message or message, desired.key, desired.document, fields)
-        # What needs no operation is there by now, so the next look need not wait.
+        # A write without an operation has taken effect by now, so look again at once.
         after = writer.pacing.look(wrote.operation.retry_after) if wrote.operation else 0.0
         return replace(under_way(record, after, reason, wrote.message or message), event=event)
 
@@ -258,11 +259,12 @@ class Reconciler:
         """Deletes; the next pass finds nothing and creates."""
         writer, ledger = self.writer, self.writer.ledger
         why = "; ".join(str(change) for change in changes if change.effect == REPLACE)
-        if desired.retain:  # no approval is asked for: data is never deleted for an edit
+        if desired.retain:  # no approval is asked for: an edit never deletes data
             raise TerminalError(
                 Reason.IMMUTABLE_FIELD,
                 f"{desired.key} would have to be replaced, and it holds data: {why}",
             )
+        # Azure refuses to delete what is in use, and an edit never deletes the users for it.
         users = [
             key
             for key in ledger.dependents(desired.key)
@@ -303,7 +305,7 @@ class Reconciler:
 
 
 def inputs(ledger: Ledger, desired: Desired) -> str:
-    """A digest of all that decides how the object should look: of its spec, and of the facts of its
+    """A digest of all that decides how the object should look: its spec and the facts of its
     references.
     """
     facts = [ledger.facts.ready(ref) for ref in desired.refs if ledger.facts.known(ref)]
@@ -311,9 +313,9 @@ def inputs(ledger: Ledger, desired: Desired) -> str:
 
 
 def drifted(ledger: Ledger, desired: Desired, changes: tuple[Change, ...]) -> bool:
-    """Whether the differences found now can only have come from outside: with these inputs all was
-    right before. What was there for this very spec and is missing was taken away, whatever has
-    become of its references.
+    """Whether the differences can only come from outside, because the object was as desired with
+    the same inputs before. If it existed for this very spec and is missing now, somebody deleted
+    it, even if its references have changed.
     """
     if all(change.follows for change in changes):
         return False

@@ -60,15 +60,19 @@ class AskedChange(NamedTuple):
 
 @dataclass(frozen=True)
 class ObjectRecord:
-    """`id` and `scope` are those of its `Identity`. `fingerprint` is that of the spec last acted
-    for; `settled` that of the inputs (spec and facts of the references) with which the object
-    was last seen as desired. `usable` is the kind's word on readiness, references not
-    considered. `writes` counts the writes each difference has survived, `failure`
-    is what the operation of the last one ended with, if it failed. `operation` is the token of
-    the operation under way and `verb` what it does. `since` is when the phase began, `seen` the
-    last successful look, `written` the last write (0: never), `gone` since when no
-    document asks for it (0: one does), all in seconds of `Clock.elapsed`. `asks` are the changes
-    of an object whose writes a person must approve.
+    """`since`, `seen`, `written` and `gone` are in seconds of `Clock.elapsed`.
+
+    id, scope: as in its `Identity`.
+    since: when the phase began. seen: the last successful look. written: the last write (0: never).
+    gone: since when no document asks for it (0: one does).
+    usable: whether the kind calls it ready or serving; its references do not count.
+    asks: the changes that a person must approve.
+    fingerprint: of the spec last acted for.
+    settled: the digest of the inputs (spec and facts of the references) with which it was last seen
+        as desired.
+    operation: the token of the operation under way. verb: what that does.
+    writes: how many writes each difference has survived. failure: how the operation of the last
+        one failed, if it did.
     """
 
     key: ObjectKey
@@ -104,8 +108,8 @@ class ObjectRecord:
     origin: Origin = Origin.OURS
 
     def after_boot(self, now: float) -> ObjectRecord:
-        """The same when nobody knows how long ago its instants were: delays begin again, and the
-        last look is too old to rely on.
+        """The record after a reboot, when nobody knows how long ago its times were: delays begin
+        again, and the last look is too old to rely on.
         """
         return replace(
             self,

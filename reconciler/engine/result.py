@@ -1,4 +1,4 @@
-"""What a pass over one key ended in, and the one function that turns any error into that.
+"""The outcome of a pass over one key, and the one function that turns any error into an outcome.
 `controller` acts on it.
 """
 
@@ -51,7 +51,7 @@ class Pacing:
 
 
 _TROUBLE = {Phase.RETRYING, Phase.BLOCKED, Phase.STALLED, Phase.NOT_CONVERGING}
-# Reasons for which something that is on its way by its phase does not arrive by itself.
+# Reasons with which an object of phase Unready does not become ready by itself.
 FAILING = {
     Reason.REVISION_FAILED,
     Reason.REPLICAS_MISSING,
@@ -65,9 +65,9 @@ FAILING = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """`after` seconds from now the key is due again (None: at the next resync); with `backoff`
-    after what its failures make it wait instead. `observation` is what was seen in this pass, if
-    anything was.
+    """`after` seconds from now the key is due again (None: at the next resync). With `backoff` its
+    earlier failures set the time instead. With `hold` a resync does not cut the wait short.
+    `observation` is what was seen in this pass, if anything was.
     """
 
     phase: Phase
@@ -86,10 +86,10 @@ class Outcome:
 
 
 def outcome_of(error: Exception, pacing: Pacing) -> Outcome:
-    """The outcome for any error a kind, a reference or the loop itself raised. Only
-    `ReconcileError` speaks for itself: the text of anything else may hold what nobody should read.
+    """The outcome for any error that a kind or the loop itself raised. Only the text of a
+    `ReconcileError` is shown: that of any other error may hold secrets.
     """
-    # Subclasses first: an error is matched by its broadest class otherwise.
+    # Subclasses first, because the first class that matches wins.
     match error:
         case NotReadyYet():
             return Outcome(Phase.WAITING, error.reason, error.message, after=error.after)

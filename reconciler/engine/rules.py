@@ -12,7 +12,7 @@ from typing import Any
 Path = tuple[str, ...]
 Rewrite = Callable[[Any, Any], Any]
 IN_PLACE = "update in place"
-_KEPT = 4096  # paths whose traits are remembered; names of tags make them many
+_KEPT = 4096  # paths whose traits are remembered; every name of a tag makes one more
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class OneOf:
 class Rules:
     """How one kind compares. A path is dotted and leaves list entries out
     (`template.containers.env`); `*` stands for one segment, a leading `…` for any beginning
-    (`…env`). A rule holds for everything below its path.
+    (`…env`). Most rules hold for everything below their path.
 
     lists: path -> the field that identifies an entry ("" when entries are plain values, `a|b` for
         the first of two that is set); order then means nothing.
@@ -74,7 +74,8 @@ class Rules:
     def _traits(self, path: Path) -> Traits:
         above = self.traits(path[:-1]) if path else Traits()
         default = _first(self.defaults, path, None)
-        # What is true of a field is true of all below it, but for how one list is matched.
+        # Those that ask `above` hold for all below a field. The others (how a list or mapping is
+        # matched, defaults, rewrites) hold for one path only.
         return Traits(
             key=_first(self.lists, path, None),
             whole=_any(self.whole, path),

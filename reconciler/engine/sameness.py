@@ -26,7 +26,7 @@ def is_identical(left: Any, right: Any) -> bool:
 
 def is_same(left: Any, right: Any, *, ignore_case: bool = False, quantity: bool = False) -> bool:
     """Whether the service would take one for the other: a number and its text, `1.0Gi` and `1Gi`,
-    an ARM id in other letters, one moment with and without its zone. `ignore_case`: letters, spaces
+    an ARM id in another case, one moment with and without its zone. `ignore_case`: case, spaces
     and the order of what commas separate mean nothing. `quantity`: texts are numbers.
     """
     if is_identical(left, right):
@@ -40,12 +40,12 @@ def is_same(left: Any, right: Any, *, ignore_case: bool = False, quantity: bool 
 
 
 def of_id(text: str) -> str:
-    """An ARM id in small letters; any other text as it is."""
+    """An ARM id in lower case; any other text unchanged."""
     return text.casefold() if text.casefold().startswith(_ID) else text
 
 
 def folded(text: str) -> str:
-    """The text without what spellings differ in."""
+    """The text in lower case, without spaces and brackets, its comma-separated parts sorted."""
     if text.casefold().startswith(_ID):
         return text.casefold()
     return ",".join(sorted(_NO_LETTER.sub("", part).casefold() for part in text.split(",")))

@@ -1,5 +1,5 @@
 """The conditions of a document, derived from the records of its objects. Pure; one function for
-each condition that covers all of them. `summary` calls them and writes the conditions.
+each condition. `summary` calls them and writes the conditions.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ OWN = {
     ConditionType.PROGRESSING,
     ConditionType.DRIFTED,
 }
-# What Ready stands for: it is False or Unknown as long as one of these is, and says why with its
-# words. The reasons beside a condition are those with which what served before still does.
+# While one of these conditions is not True, Ready takes over its status, reason and message. The
+# reasons beside a condition are exceptions: with them, what served before still serves.
 STANDS_FOR: dict[ConditionType, frozenset[Reason]] = {
     ConditionType.REVISION_HEALTHY: frozenset(),
     ConditionType.MODEL_LOADED: frozenset({Reason.SCALED_TO_ZERO}),
@@ -86,8 +86,8 @@ def synced(
     if state.refusal:
         reason, message = state.refusal.reason, state.refusal.message
         return Mark(ConditionType.SYNCED, Status.FALSE, reason, message)
-    # What is written and does not serve yet is not there yet, but it is the last to be spoken of:
-    # what waits for it says more.
+    # An object that is written but does not serve yet keeps the document out of sync. It is named
+    # only if nothing else is behind, because what waits for it says more.
     unready = [record for record in records if record.phase is Phase.UNREADY]
     behind = [
         record for record in records if not record.synced and record.phase is not Phase.SKIPPED
@@ -107,8 +107,8 @@ def synced(
 def progressing(
     state: DocumentState, records: Iterable[ObjectRecord], standing: Container[ObjectKey] = ()
 ) -> Mark:
-    """True while the loop changes something by itself; otherwise the message says why not. What
-    waits for something that goes no further by itself is `standing`.
+    """True while the loop changes something by itself; otherwise the message says why not.
+    `standing` are the objects that make no progress by themselves.
     """
     if refusal := state.refusal:
         # A source on its way is progress; one that a person must put there first is not.
@@ -147,7 +147,7 @@ def against(marks: Iterable[Mark]) -> Mark | None:
 
 
 def departing(leaving: Sequence[ObjectRecord]) -> Mark:
-    """What no document wants any more keeps a document out of sync until it is gone."""
+    """Objects that no document asks for any more keep theirs out of sync until they are gone."""
     asking = [record for record in leaving if record.reason == Reason.AWAITING_APPROVAL]
     if asking:
         ends = {
@@ -181,9 +181,7 @@ def drifted(records: Iterable[ObjectRecord]) -> Mark:
 
 
 def kinds_own(records: Iterable[ObjectRecord]) -> list[Mark]:
-    """The kinds' own conditions; where several objects speak of the same, the worst is
-    what counts.
-    """
+    """The conditions that kinds set; where several objects set the same one, the worst counts."""
     known = {kind.value for kind in ConditionType if kind not in OWN}
     worst: dict[str, Mark] = {}
     for mark in (mark for record in records for mark in record.marks if mark.type in known):

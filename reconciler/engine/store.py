@@ -130,8 +130,8 @@ class Store:
     # documents
 
     def generation(self, ref: DocumentRef, digest: str) -> int:
-        """Remember a document by the `digest` of its spec; its generation, which rises only when
-        the digest changed.
+        """Remember a document by the `digest` of its spec. Returns its generation, which rises only
+        when the digest changes.
         """
         row = self._one(
             "SELECT digest, generation FROM documents WHERE target=? AND kind=? AND name=?", *ref
@@ -304,6 +304,7 @@ def _prepared(path: Path | str) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, timeout=5)
     try:
         db.execute("PRAGMA journal_mode = WAL")
+        # No write waits for the disk. A power cut may lose the last rows, which a cache can afford.
         db.execute("PRAGMA synchronous = NORMAL")
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, VERSION):

@@ -80,7 +80,7 @@ class Summary:
             self._ledger.store.put_conditions(document, observed, conditions)
         ready = conditions.get(ConditionType.READY)
         if ready is None or (
-            # At first nothing is ready, which is no event.
+            # A new document starts unready, which is no event.
             ready.status == was_ready.status if was_ready else ready.status is not Status.TRUE
         ):
             return
@@ -135,7 +135,7 @@ class Summary:
         return [*marks, *self._watched(state.ref)]
 
     def _watched(self, document: DocumentRef) -> Iterator[Mark]:
-        """There, and False, only while something fails that would notice a change."""
+        """The condition exists, and is False, only while something that notices changes fails."""
         for trouble in self._troubles.values():
             if trouble.documents is None or document in trouble.documents:
                 yield Mark(ConditionType.WATCHED, Status.FALSE, trouble.reason, trouble.message)
@@ -149,9 +149,9 @@ class Summary:
         return marks
 
     def _ready(self, records: Sequence[ObjectRecord]) -> Mark:
-        """Ready is what serves now: every object that nothing else of the document builds on, every
-        other one that exists, and what other documents lend. A new part still on its way (an
-        adapter being published) takes nothing away.
+        """Ready means that what serves now is usable. It covers the objects that no other object of
+        the document refers to, the others as far as they exist, and the objects of other documents
+        that these refer to. A new part on its way (an adapter being published) takes nothing away.
         """
         if records and all(record.phase is Phase.SKIPPED for record in records):
             return Mark(
@@ -178,7 +178,7 @@ class Summary:
                 failing, key=lambda record: (statements.GRAVITY.index(record.phase), record.key)
             )
             return Mark(ConditionType.READY, Status.FALSE, *statements.why_not(worst))
-        # After the failures: what is known to fail outweighs what nobody could look at.
+        # After the failures: a known failure outweighs an object that nobody could look at.
         if blind:
             return Mark(ConditionType.READY, Status.UNKNOWN, Reason.NOT_OBSERVED, blind[0].message)
         if against := statements.against(statements.kinds_own(needed)):
@@ -206,7 +206,7 @@ class Summary:
         return item.refs if item else ()
 
     def _record(self, key: ObjectKey, document: DocumentRef) -> ObjectRecord:
-        """As last seen, except that nobody has looked at a changed object yet."""
+        """The record as last seen. Of an object that has changed since, only what still counts."""
         record = self._ledger.records.get(key)
         if record is None:
             return ObjectRecord(key, document)
@@ -220,7 +220,7 @@ class Summary:
         return ObjectRecord(
             key,
             record.document,
-            # Without phase and reason, which spoke of the object before the change.
+            # Without phase and reason, which described the object before the change.
             exists=record.exists,
             usable=record.usable,
             drifted=record.drifted,
@@ -231,7 +231,7 @@ class Summary:
         )
 
     def _waiting(self, record: ObjectRecord) -> ObjectRecord:
-        """What it waits for may have changed since it was looked at."""
+        """The record with a fresh message: what it waits for may have changed since its pass."""
         item = self._ledger.desired.get(record.key)
         if item is None or record.reason is not Reason.WAITING_FOR_REFERENCE:
             return record
@@ -239,8 +239,8 @@ class Summary:
         return replace(record, message=waiting_for(self._ledger, unready)) if unready else record
 
     def _unchanged(self, record: ObjectRecord) -> bool:
-        """After a restart a record is believed until somebody looks, provided it is of what is
-        desired now.
+        """Whether the record is of the spec desired now. After a restart such a record counts until
+        the first look.
         """
         return record.fingerprint == self._ledger.desired[record.key].fingerprint
 

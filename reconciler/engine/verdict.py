@@ -29,8 +29,9 @@ _OF_PHASE = {
     Phase.BLOCKED: ExitClass.WAITING_FOR_HUMAN,
 }
 HELD = (Reason.ROLLED_BACK, Reason.PROMOTED)  # it serves, and the document asks for something else
-# What waits for a person, and for how many seconds it must: the GPU of a replica that ends may
-# still count against the quota, and the name of a new environment may not be known everywhere yet.
+# Reasons that need a person once they have lasted so many seconds. Before, they may pass: the GPU
+# of a replica that ends may still count against the quota, and the name of a new environment may
+# not be known everywhere yet.
 ASKING = {
     Reason.AWAITING_PROMOTION: 0.0,
     Reason.REPLICAS_MISSING: 30.0,
@@ -51,12 +52,12 @@ def verdict(ledger: Ledger) -> ExitClass | None:
 
 
 def stands(ledger: Ledger, key: ObjectKey) -> bool:
-    """Whether a desired object goes no further by itself, be it because of what it waits for."""
+    """Whether a desired object makes no progress by itself, or waits for one that makes none."""
     return _of_desired(ledger, key) in (ExitClass.FAILED, ExitClass.WAITING_FOR_HUMAN)
 
 
 def _of_refusal(refusal: DocumentRefusal) -> ExitClass | None:
-    """What is waited for comes by itself, but for a folder that somebody must put there."""
+    """A source on its way arrives by itself, except a folder that a person must put there."""
     if not refusal.waits:
         return ExitClass.FAILED
     return ExitClass.WAITING_FOR_HUMAN if refusal.reason is Reason.MISSING else None
@@ -66,6 +67,7 @@ def _of_desired(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
     record = ledger.records.get(key)
     if record is None or key in ledger.pending:
         return None
+    # Nothing is written to an object that is only observed, so there is nothing to wait for.
     if record.phase is Phase.UNREADY and ledger.desired[key].policy.watches:
         return ExitClass.DONE
     if record.failed and record.phase in (Phase.READY, Phase.UNREADY):
@@ -78,7 +80,8 @@ def _of_desired(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
         return None  # a part of it is still to come
     if record.phase is not Phase.WAITING:
         return _OF_PHASE.get(record.phase)
-    # Something waiting is settled only if what it waits for is, and that badly.
+    # A waiting object is settled only if every reference it waits for is, and one of them badly;
+    # if all are well, the object itself goes on.
     unready = ledger.unready(ledger.desired[key])
     reasons = [
         _of_desired(ledger, ref) if ref in ledger.desired else ExitClass.FAILED for ref in unready
@@ -91,7 +94,7 @@ def _of_desired(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
 
 
 def _asks(ledger: Ledger, record: ObjectRecord) -> bool:
-    """Whether it serves, and a person must do something for it to be as the document asks."""
+    """Whether the object serves but needs a person to become what the document asks for."""
     lasted = ledger.clock.elapsed() - record.since
     return any(record.reason is r and lasted >= least for r, least in ASKING.items())
 

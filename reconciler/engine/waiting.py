@@ -15,8 +15,9 @@ from reconciler.engine.store import DocumentRow, Store
 
 @dataclass(frozen=True)
 class Waiting:
-    """What waits of one document. `ends` are deletions and replacements; `changes` are the objects
-    to create or change as a whole, because `syncPolicy.automated` is false, for `generation`.
+    """What waits for a person in one document. `ends` are deletions and replacements. `changes` are
+    the objects to create or change for `generation`, which wait because `syncPolicy.automated` is
+    false; they are approved together.
     """
 
     document: DocumentRef
@@ -38,7 +39,7 @@ def waiting(store: Store, name: str = "") -> tuple[Waiting, ...]:
 def waiting_in(
     rows: Iterable[DocumentRow], records: Iterable[ObjectRecord], name: str = ""
 ) -> tuple[Waiting, ...]:
-    """As `waiting`, of rows that were read already."""
+    """As `waiting`, for rows that were read already."""
     generations = {row.ref: row.generation for row in rows}
     found: dict[DocumentRef, tuple[list[ObjectRecord], list[ObjectRecord]]] = {}
     for record in records:

@@ -49,7 +49,7 @@ class Writer:
         return View(self.ledger.facts, key)
 
     def permit(self, item: Desired | Gone) -> AbstractContextManager[None]:
-        """For the calls that write: each is sent only while the gate is open."""
+        """A context for calls that write: each request is sent only while the gate is open."""
         identity = self.ledger.identity(item)
 
         def check() -> None:

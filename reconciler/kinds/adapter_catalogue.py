@@ -1,5 +1,5 @@
-"""The catalogue of one engine on the share: which adapters under which alias, and whose keys. A
-change is a new file.
+"""The catalogue of one engine on the share: which adapters it serves under which names, and which
+API keys it accepts. A change is a new file.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class AdapterCatalogue(FolderOnShare):
         hashes = _hashes(spec, facts, before)
         wanted = _wanted(spec, before, hashes, reports, self.shares.now(), back)
         missing_keys = [key.name for key in spec.keys if key.name not in hashes]
-        # It follows when the gateway's container app is there, and that wakes this object.
+        # The key comes with the gateway's container app, which then wakes this object.
         no_gateway = spec.gateway is not None and GATEWAY_KEY not in hashes
         on_trial = any(adapter.canary for adapter in wanted.adapters)
         unproven = any(one.required and not one.last_good for one in wanted.adapters)
@@ -98,8 +98,8 @@ class AdapterCatalogue(FolderOnShare):
             reason=held[0][0] if held else Reason.PROGRESSING if missing_keys else None,
             message="; ".join(text for _, text in held)
             or (f"waits for the keys {', '.join(missing_keys)}" if missing_keys else ""),
-            # The app makes the keys; their hashes follow as soon as it is there. A canary is judged
-            # by what replicas report.
+            # The app makes the keys, so their hashes follow once it exists. A canary is judged by
+            # what replicas report.
             poll_after=1.0 if missing_keys else TRIAL if on_trial or unproven else None,
             provisional=bool(missing_keys) or on_trial or no_gateway,
             held=bool(held),
@@ -131,7 +131,7 @@ class AdapterCatalogue(FolderOnShare):
         catalogue = _wanted(
             spec, before, _hashes(spec, facts, before), reports, self.shares.now(), back
         ).model_copy(update={"epoch": epoch, "generation": generation})
-        # Before the catalogue: a decision that was followed and is not known would end.
+        # Before the catalogue: replicas must not follow a decision that the history does not know.
         following = adapter_history.following(catalogue, back, numbers, self.shares.now())
         if not kept or kept[-1].served != following.served:
             await self.history.write(spec.share, folder_of(spec), following, numbers)
@@ -147,8 +147,8 @@ class AdapterCatalogue(FolderOnShare):
     async def _before(
         self, spec: CatalogueSpec, current: Catalogue | None, last: CatalogueOutputs | None
     ) -> Catalogue | None:
-        """What the catalogue builds on: decisions and good versions outlive the engine that they
-        were made with.
+        """The catalogue to build on, perhaps of a former engine: decisions and good versions
+        outlive the engine that they were made with.
         """
         engine = last.engine if last else spec.engine
         if current is not None and engine == spec.engine:
@@ -172,9 +172,9 @@ class AdapterCatalogue(FolderOnShare):
 
 
 def _next(names: Sequence[str], reports: Sequence[ReplicaReport]) -> tuple[int, int]:
-    """The next epoch and generation: above every file, and above all that a replica has ever seen,
-    so that a catalogue folder that was lost does not leave replicas waiting for a number they
-    passed long ago.
+    """The next epoch and generation: above every file and every number that a replica reports.
+    Otherwise replicas would ignore the catalogues after a loss of the folder, whose numbers they
+    have passed long ago.
     """
     seen = [
         (int(match["epoch"]), int(match["generation"]))
@@ -227,8 +227,8 @@ def _wanted(
 ) -> Catalogue:
     """The catalogue that should be there: of the document's adapters, or of those of `back`."""
     there = {adapter.name: adapter for adapter in before.adapters} if before else {}
-    # What was good stays so when the replicas that said it are gone; of a canary only those speak
-    # that live.
+    # A version that was loaded stays good when its replicas are gone; a canary is judged by live
+    # replicas only.
     loaded = {
         (a.name, a.digest) for report in reports for a in report.adapters if a.state == "Loaded"
     }
@@ -255,7 +255,7 @@ def _wanted(
 
 
 def _again(adapter: Adapter, before: Adapter | None, loaded: Loaded) -> Adapter:
-    """An adapter of a set that was gone back to."""
+    """An adapter of an earlier set that a person went back to."""
     good = _last_good(before, adapter.desired, loaded, required=adapter.required)
     return adapter.model_copy(update={"last_good": good})
 
@@ -289,9 +289,9 @@ def _last_good(
     *,
     required: bool,
 ) -> AdapterVersion | None:
-    """What serves while `version` cannot be loaded: the version it replaces, if a replica has
-    loaded that, else what stood in for that one. For a required adapter that has nothing to stand
-    in, `version` itself once a replica has loaded it: so new replicas know that it was good.
+    """The version that serves while `version` cannot be loaded: the one it replaces, if a replica
+    has loaded that, else that one's own last good version. For a required adapter without either,
+    `version` itself once a replica has loaded it, so that new replicas know that it was good.
     """
     if before is None:
         return None
@@ -305,9 +305,9 @@ def _last_good(
 
 
 def _hashes(spec: CatalogueSpec, facts: Facts, before: Catalogue | None) -> dict[str, str]:
-    """Of the service's keys, and of the key of the gateway in front. Those of a container app that
-    nobody has looked at yet are as the catalogue `before` has them: a daemon that lost its state
-    must not take everybody's key away until its first look.
+    """The hashes of the service's keys and of its gateway's key. Until the first look at the
+    container app, they are taken from the catalogue `before`: a daemon that lost its state must not
+    take everybody's key away.
     """
     there = {key.name: key.sha256 for key in before.api_keys} if before else {}
     names = {key.name for key in spec.keys}

@@ -1,7 +1,7 @@
-"""The sets of adapters that a service has served, each a file on the share: what `moorage rollback`
-goes back to, and the decision that such a set stands in for the document's adapters.
+"""The sets of adapters that a service has served, each a file on the share. `moorage rollback` goes
+back to one; the decision for it, which replaces the document's adapters, is kept here too.
 
-Only the daemon reads them; `adapter_catalogue` writes one whenever the adapters become others.
+Only the daemon reads them; `adapter_catalogue` writes one whenever the adapters change.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ LATER = 0.0005  # seconds between two orders that are two
 
 
 class Decision(Contract):
-    """A person's: the adapters of set `to` serve while the document asks for `asked`, a digest of
-    all that it says about adapters. `revision` is what serves with them.
+    """A person's decision: the adapters of set `to` serve while the document asks for `asked`, a
+    digest of all that it says about adapters. `revision` serves with them.
     """
 
     asked: str
@@ -62,7 +62,7 @@ class AdapterSet(Contract):
 
     @property
     def served(self) -> tuple[object, ...]:
-        """What makes it another set than the one before."""
+        """What distinguishes this set from the one before it."""
         names = tuple((each.name, each.desired) for each in self.adapters)
         return self.engine, names, self.decision
 
@@ -72,7 +72,7 @@ def folder_of(spec: CatalogueSpec) -> str:
 
 
 def asked_set(spec: CatalogueSpec) -> str:
-    """A digest of the document's words on all adapters and of the revision that it asks for: a
+    """A digest of the document's entries for all adapters and of the revision that it asks for. A
     decision ends when one of these changes.
     """
     return fingerprint(spec.revision, spec.engine, [asked(adapter) for adapter in spec.adapters])
@@ -95,12 +95,12 @@ def standing(spec: CatalogueSpec, kept: Sequence[AdapterSet]) -> AdapterSet | No
 
 
 def aimed(spec: CatalogueSpec, back: AdapterSet | None) -> CatalogueSpec:
-    """The catalogue to look at and to write: that of the engine which the set belongs to."""
+    """The catalogue to look at and to write: that of the set's engine."""
     return replace(spec, engine=back.engine) if back else spec
 
 
 def returned(back: AdapterSet) -> tuple[Adapter, ...]:
-    """The adapters of a set that was gone back to, held against the document."""
+    """The adapters of a set that a person went back to, held against the document."""
     decision = back.decision
     assert decision is not None
     held = Held(
@@ -140,8 +140,9 @@ def following(
 
 
 def changes_of(kept: Sequence[AdapterSet], back: AdapterSet | None) -> tuple[Change, ...]:
-    """The difference between the decision on the share and the one that stands, also where both
-    mean the same adapters: left there, it would stand again with the document's former words.
+    """The difference between the decision on the share and the one that stands, even if both mean
+    the same adapters: an old decision on the share would stand again once the document returns to
+    its former text.
     """
     there, wanted = kept[-1].decision if kept else None, back.decision if back else None
     if there == wanted:

@@ -1,6 +1,6 @@
-"""Taking over a container app that somebody else made, and letting go of it again: what is asked of
-such an app, whose it is, and how its traffic is held until a revision of ours has proven itself.
-Pure; container_app.py writes.
+"""Adopting a container app that somebody else made, and releasing it again: who owns it, what is
+asked of it, and how its traffic is held until a revision of ours is proven. Pure; container_app.py
+writes.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ STAYS = "what answers goes on answering"
 def origin_of(
     spec: ContainerAppSpec, found: Body, ownership: Ownership, before: AppOutputs | None
 ) -> Origin:
-    """Whose the app is; `before` are the outputs of the last look, which remember an adoption whose
+    """Who made the app. `before` are the outputs of the last look, which remember an adoption whose
     tag was lost.
 
     Raises:
-        NotOwned: another set's, or nobody's and the document does not ask for it.
+        NotOwned: it is another set's, or it has no owner and the document does not adopt it.
     """
     if ownership.owns(found):
         adopted = tags.is_adopted(found) or (before is not None and before.adopted)
@@ -43,8 +43,8 @@ def origin_of(
 
 
 def asked(spec: ContainerAppSpec, found: Body, origin: Origin) -> Body:
-    """What the document asks of the app; of one that was there before, less what is its
-    environment's, and marked as such.
+    """What the document asks of the app. Of an app that existed before, without the fields that
+    belong to its environment, and with the tag of an adoption.
     """
     if origin is Origin.OURS:
         return spec.body
@@ -52,7 +52,7 @@ def asked(spec: ContainerAppSpec, found: Body, origin: Origin) -> Body:
     ingress = {**properties["configuration"]["ingress"]}
     sticky = _ingress(found).get("stickySessions") or {}
     if str(sticky.get("affinity") or "none").lower() != "none":
-        ingress["stickySessions"] = {"affinity": "none"}  # there is none in Multiple mode
+        ingress["stickySessions"] = {"affinity": "none"}  # Azure has them in Single mode only
     configuration = {**properties["configuration"], "ingress": ingress}
     identity = {name: spec.body[name] for name in ("identity",) if name in spec.body}
     return {
@@ -64,7 +64,7 @@ def asked(spec: ContainerAppSpec, found: Body, origin: Origin) -> Body:
 
 def held_traffic(found: Body) -> list[dict[str, Any]] | None:
     """The traffic with explicit weights for the revisions that answer now; None where it is
-    explicit already. Left as it is, a new revision would take all of it at once.
+    explicit already. Otherwise a new revision would take all of it at once.
     """
     properties, ingress = found["properties"], _ingress(found)
     latest = properties.get("latestRevisionName")
@@ -93,7 +93,7 @@ def traffic_change(found: Body, held: list[dict[str, Any]] | None) -> tuple[Chan
 
 
 def secret(entry: Body, values: Mapping[str, str]) -> dict[str, Any]:
-    """A secret as ARM takes it back: with its value, or with where in a Key Vault it lives."""
+    """A secret as ARM takes it back: with its value, or with its place in a Key Vault."""
     name = str(entry["name"])
     if entry.get("keyVaultUrl"):
         return {

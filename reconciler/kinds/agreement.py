@@ -1,5 +1,5 @@
-"""Do all live replicas serve what the catalogue says? Pure: `AdaptersLoaded` is true only when
-every one says so itself.
+"""Do all live replicas serve what the catalogue says? Pure. `AdaptersLoaded` is true only if every
+replica reports so itself.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _problems(report: ReplicaReport, catalogue: CatalogueOutputs) -> Iterator[st
         (report.epoch or 0, report.generation or 0),
         (catalogue.epoch, catalogue.generation),
     )
-    # What it says of its adapters is about a catalogue that is no longer wanted.
+    # Its report is about an older catalogue.
     if seen < wanted:
         yield f"{report.replica} has seen catalogue {seen[1]} of {wanted[1]}"
         return

@@ -1,5 +1,5 @@
-"""Which revision of a container app is looked at and put right: the one that the document asks for,
-or, after a rollback, the one that serves instead. `container_app` asks; `hold` is the rollback.
+"""Which revision of a container app is reconciled: the one that the document asks for, or, after a
+rollback, the one that serves instead. `container_app` asks; `hold` is the rollback.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from reconciler.kinds.replicas import Seen
 
 @dataclass(frozen=True)
 class Aim:
-    """`spec` is of the revision that is to serve. `hold` is any decision written at the app, and
-    `held` the same where it is against the revision that the document asks for.
+    """`spec` is that of the revision that is to serve. `hold` is the decision in the app's tag, if
+    any; `held` is the same decision if it refuses the revision that the document asks for.
     """
 
     spec: ContainerAppSpec

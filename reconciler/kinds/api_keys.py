@@ -32,10 +32,10 @@ def names_in(found: Mapping[str, Any]) -> set[str]:
 
 
 def changes(spec: ContainerAppSpec, found: Mapping[str, Any], origin: Origin) -> tuple[Change, ...]:
-    """The keys that are missing, and those that nothing names any more."""
+    """The keys that are missing, and those that the document no longer names."""
     there, wanted = names_in(found), set(spec.key_names)
     if origin is not Origin.OURS:
-        there &= wanted  # another secret of such a name may be anybody's
+        there &= wanted  # another secret with such a name may be somebody else's
     path = "configuration.secrets[" + PREFIX + "{}]"
     missing = [
         Change(path.format(name), None, "(secret)", "hot") for name in sorted(wanted - there)
@@ -59,8 +59,8 @@ def rotations(spec: ContainerAppSpec, keys: tuple[tuple[str, str], ...]) -> tupl
 def written(
     spec: ContainerAppSpec, found: Mapping[str, Any], origin: Origin, values: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """The list of secrets, which ARM replaces whole: what is read back, and keys for all names of
-    the document. Of an app that was there before nothing is dropped, whatever it is called: its
+    """The list of secrets, which ARM replaces whole: those read back, and keys for all names of the
+    document. From an adopted app no secret is dropped, even if its name looks like a key's: its
     revisions may refer to it.
     """
     wanted = [PREFIX + name for name in spec.key_names]

@@ -1,5 +1,5 @@
-"""The secrets of a container app: those that its document gives, of which Azure lacks some or has
-others, and the list that is written; `api_keys` are Moorage's own. `container_app` asks.
+"""The secrets of a container app that its document gives: which of them differ in Azure, and the
+list that is written. `api_keys` are Moorage's own. `container_app` asks.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ Entries = Mapping[str, Mapping[str, Any]]
 
 
 class AppSecrets:
-    """Azure never shows a value where it shows the app, so all are asked for by `listSecrets`: when
-    nobody has looked yet, when the documents give another value, and when anybody has written to
-    the app since.
+    """Azure leaves the values out of the app, so `listSecrets` is called: at the first look, when
+    the documents give another value, and when anybody has written to the app since.
     """
 
     def __init__(self, arm: Arm, values: SecretValues) -> None:
@@ -36,7 +35,7 @@ class AppSecrets:
     async def changes(
         self, spec: ContainerAppSpec, found: Mapping[str, Any], before: AppOutputs | None
     ) -> tuple[Change, ...]:
-        """What is to be written, and what no document names any more."""
+        """The secrets to write, and those to drop because no document names them any more."""
         there = _entries(found)
         missing = [
             Change(_at(each), None, "(secret)") for each in spec.secrets if _new(each, there)
@@ -93,7 +92,7 @@ class AppSecrets:
     async def _others(
         self, spec: ContainerAppSpec, found: Mapping[str, Any], there: Iterable[AppSecret]
     ) -> list[AppSecret]:
-        """Those whose value in Azure is another one."""
+        """The secrets whose value in Azure differs from the document's."""
         with_value = [each for each in there if each.digest]
         id_, at = str(found["id"]).casefold(), _written_at(found)
         now = (at, tuple(with_value))
@@ -114,8 +113,8 @@ class AppSecrets:
     async def _unused(
         self, spec: ContainerAppSpec, found: Mapping[str, Any], before: AppOutputs | None
     ) -> list[str]:
-        """Those that a document gave once, and that neither a revision nor a registry reads: Azure
-        refuses to start a replica without them.
+        """The secrets that a document gave once and that no revision or registry reads any more.
+        One that is read must stay: Azure starts no replica without it.
         """
         there, mine = _entries(found), {each.name for each in spec.secrets}
         left = [n for n in (before.secrets if before else ()) if n in there and n not in mine]
@@ -146,7 +145,7 @@ def _new(secret: AppSecret, there: Entries) -> bool:
 
 
 def _moved(secret: AppSecret, there: Mapping[str, Any]) -> Iterator[Change]:
-    """Another place in a Key Vault, or the first one."""
+    """The changes of a secret's place in a Key Vault, if it has moved or got its first one."""
     for field, wanted in (
         ("keyVaultUrl", secret.key_vault_url),
         ("identity", secret.identity),

@@ -28,10 +28,10 @@ PROFILE = "properties.workloadProfileName"
 class AppWrite:
     """One write.
 
-    `configuration` are the fields outside the template that it settles, and `traffic` the weights
-    that it states with them: those that serve before a template of ours is written, or those of the
-    app's first revision. `step` is what it does for the rollout, NONE when the configuration goes
-    first. `changes` are all fields that it settles, and `later` those of the writes after it.
+    `configuration` are the fields outside the template that it settles. `traffic` are the weights
+    that it sets with them: those of the revisions that serve before a template of ours is written,
+    or those of the app's first revision. `step` is its rollout step, NONE when the configuration
+    goes first. `changes` are all fields that it settles, `later` those of the writes after it.
     """
 
     configuration: tuple[Change, ...] = ()
@@ -54,8 +54,8 @@ def decide(
     """What to write next, given the rollout's next `step`, the `differences` outside the template,
     the `keys` that exist, by name and SHA-256, and the changes of the document's `secrets`.
 
-    Somebody else's app gets its configuration first, by itself: whatever becomes of the template,
-    it is known whose the app is, and its traffic stays where it is. Revisions are switched on and
+    A foreign app gets its configuration first, in a write of its own: even if the template fails,
+    the app then carries its owner, and its traffic stays where it is. Revisions are switched on and
     off by a write of their own, after the configuration.
     """
     held = adoption.held_traffic(found)
@@ -77,7 +77,7 @@ def decide(
     if step.action is Action.WRITE:
         traffic = _traffic_to_the_first(spec, found, seen)
         return AppWrite(configuration, traffic, step, (*configuration, *steps, *waiting))
-    # Only the weights are configuration as well; to switch a revision is another call of ARM's.
+    # Only a SHIFT is configuration too; ARM has a call of its own to switch a revision.
     if configuration and step.action is not Action.SHIFT:
         return AppWrite(configuration, None, NO_STEP, configuration, steps)
     return AppWrite(configuration, None, step, (*configuration, *steps))
@@ -97,7 +97,7 @@ def told(write: AppWrite, origin: Origin) -> str:
 def _with_the_template(
     changes: tuple[Change, ...], spec: ContainerAppSpec, seen: Seen
 ) -> tuple[Change, ...]:
-    """Another workload profile goes together with the revision that is to run there."""
+    """Another workload profile is written together with the revision that is to run on it."""
     there = any(revision.name == spec.revision for revision in seen.revisions)
     return () if there else tuple(change for change in changes if change.path == PROFILE)
 
@@ -105,8 +105,9 @@ def _with_the_template(
 def _traffic_to_the_first(
     spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen
 ) -> list[dict[str, Any]] | None:
-    """The traffic names a revision that was never made when Azure refused the app's first template:
-    the next one is refused too, unless it brings its own traffic.
+    """The weights to send with a template, if the traffic names no existing revision. That is so
+    when Azure refused the app's first template: it refuses the next one too, unless that brings its
+    own traffic.
     """
     there = {revision.name for revision in seen.revisions}
     if weights_of(found).keys() & there:
@@ -115,7 +116,7 @@ def _traffic_to_the_first(
 
 
 def _retired(spec: ContainerAppSpec, seen: Seen, step: Step) -> tuple[Change, ...]:
-    """The revisions of others, which go once ours serves."""
+    """The other active revisions, which are deactivated once ours serves."""
     others = [
         r.name
         for r in seen.revisions
@@ -130,8 +131,8 @@ def _retired(spec: ContainerAppSpec, seen: Seen, step: Step) -> tuple[Change, ..
 def _with_the_traffic(
     changes: tuple[Change, ...], spec: ContainerAppSpec, found: Mapping[str, Any], step: Step
 ) -> tuple[Change, ...]:
-    """A new port goes together with the traffic: until then the old revision answers, on the old
-    one.
+    """A new port is written together with the traffic: until then the old revision answers on the
+    old port.
     """
     others = any(name != spec.revision for name in weights_of(found))
     booting = others and step.action in (Action.WRITE, Action.ACTIVATE, Action.WAIT)
@@ -139,7 +140,7 @@ def _with_the_traffic(
 
 
 def refuse_move(spec: ContainerAppSpec, found: Mapping[str, Any], wanted: str) -> None:
-    """Raise where the app runs in another managed environment than that of the id `wanted`."""
+    """Raise if the app runs in another managed environment than `wanted`, an ARM id."""
     actual = apps.environment_of(found)
     if wanted and actual and not ids.same(wanted, actual):
         raise TerminalError(
@@ -150,9 +151,7 @@ def refuse_move(spec: ContainerAppSpec, found: Mapping[str, Any], wanted: str) -
 
 
 def weights_of(found: Mapping[str, Any]) -> dict[str, int]:
-    """Traffic by revision name; an entry for the latest revision counts for the one that is latest
-    now.
-    """
+    """Traffic by revision name; an entry for the latest revision counts for the newest one now."""
     properties = found["properties"]
     entries = ((properties["configuration"] or {}).get("ingress") or {}).get("traffic") or []
     weights: dict[str, int] = {}
@@ -168,8 +167,8 @@ def weights_of(found: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _gap(spec: ContainerAppSpec, seen: Seen) -> str:
-    """How long nobody serves, when the old revision stops before the new one boots; empty when it
-    does not.
+    """How long nobody serves if the old revision stops before the new one boots; empty if it does
+    not.
     """
     if seen.wanted is not None and seen.wanted.active:
         return ""

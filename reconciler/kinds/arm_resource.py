@@ -52,15 +52,15 @@ class ArmResource(Generic[Spec, Next]):
     name: Kind
     rules: ClassVar[Rules] = with_common()
     immutable: ClassVar[tuple[str, ...]] = ("location",)
-    failed: ClassVar[Reason] = Reason.OPERATION_FAILED  # why one that Azure calls Failed is unready
-    shareable: ClassVar[bool] = False  # whether a document may use what another set made, as it is
+    failed: ClassVar[Reason] = Reason.OPERATION_FAILED  # for a resource that Azure calls Failed
+    shareable: ClassVar[bool] = False  # whether a document may use another set's, unchanged
 
     def __init__(self, connections: Connections) -> None:
         self.arm = connections.arm
         self.ownership = connections.ownership
 
     def scope(self, spec: Spec) -> str:
-        """The ARM id of what holds resources of this kind."""
+        """The ARM id of the parent of resources of this kind."""
         return ids.resource_group(self.arm.subscription_id, spec.resource_group)
 
     async def put(
@@ -107,7 +107,7 @@ class ArmResource(Generic[Spec, Next]):
         self._refuse_immutable(spec, changes)
         state, marks = self.state(found), self._unwell(spec, found)
         if marks and not changes:
-            # Azure brings it back with a write that changes nothing, and with nothing else.
+            # Only a write brings it back, even one that changes nothing.
             changes = (
                 Change(
                     "provisioningState",
@@ -141,7 +141,7 @@ class ArmResource(Generic[Spec, Next]):
         )
 
     def _unwell(self, spec: Spec, found: Mapping[str, Any]) -> tuple[Mark, ...]:
-        """What Azure says of a resource that it calls Failed; nothing of a sound one."""
+        """What Azure says about a resource in state Failed or Canceled; nothing otherwise."""
         state = self.state(found)
         if state not in UNWELL:
             return ()
@@ -181,7 +181,7 @@ class ArmResource(Generic[Spec, Next]):
         return await self._get(identity) is not None
 
     async def delete(self, identity: Identity) -> Wrote | None:
-        """Only what this set made goes; what was there before, and what is another set's, stays."""
+        """Delete only what this set made; an adopted or another set's resource stays."""
         found = await self._get(identity)
         if found is None:
             return None
@@ -206,12 +206,12 @@ class ArmResource(Generic[Spec, Next]):
         return self.ownership.owns(found)
 
     def may_delete(self, found: Mapping[str, Any], environment: str) -> bool:
-        """Only what this set made, which is less than what it may write to."""
+        """Whether this set made it; a set may write to more than it may delete."""
         by_another = self.ownership.made_by_another(self.owner_of(found))
         return self.is_ours(found, environment) and not by_another
 
     def owner_of(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What carries the tag of the owner: the resource itself, unless it can have no tags."""
+        """The resource that carries the owner's tag: this one, unless it can have no tags."""
         return found
 
     def _origin(self, spec: Spec, found: Mapping[str, Any]) -> Origin:
@@ -222,11 +222,11 @@ class ArmResource(Generic[Spec, Next]):
         return str((found.get("properties") or {}).get("provisioningState") or "").lower()
 
     def _owned(self, spec: Spec, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
-        """All that we asked for on our own resource; on one that was there before, only what the
-        document sets; on another set's that may be shared, nothing.
+        """The fields that we own: all of our body on our own resource, only what the document sets
+        on one that existed before, nothing on another set's that may be shared.
 
         Raises:
-            NotOwned: it is another set's, or nobody's and no document names it.
+            NotOwned: it is another set's, or it has no owner and no document names it.
         """
         if found is None or self.is_ours(found, spec.environment):
             return spec.body
@@ -251,8 +251,8 @@ class ArmResource(Generic[Spec, Next]):
             )
 
     async def _refuse_rename(self, spec: Spec) -> None:
-        """A resource of ours for the same Environment under another name means that the document
-        renamed it.
+        """Raise if a resource of ours for the same Environment has another name: the document
+        renamed it, which Azure cannot do.
         """
         if not self.name.tagged or self.name == Kind.APP:
             return
@@ -270,9 +270,7 @@ class ArmResource(Generic[Spec, Next]):
 
 
 def last_write(found: Mapping[str, Any]) -> LastWrite | None:
-    """Who wrote to the resource last, where Azure says it: not of accounts, workspaces and
-    groups.
-    """
+    """Who wrote to the resource last. Azure does not say so for accounts, workspaces and groups."""
     data = found.get("systemData") or {}
     by, at = data.get("lastModifiedBy"), data.get("lastModifiedAt")
     return LastWrite(str(by), str(at)) if by and at else None

@@ -1,7 +1,7 @@
 """Desired resources as an ARM template: the bodies that each kind would write, with expressions for
 what it reads first.
 
-Pure. What is no ARM resource (folders and catalogues on the share) stays the daemon's.
+Pure. Folders and catalogues on the share are no ARM resources and stay with the daemon.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ ByKey = Mapping[ObjectKey, Desired[ResourceSpec]]
 
 
 class Expression(str):
-    """The inside of a template expression; every other text is meant as it stands."""
+    """The inside of a template expression; any other text is literal."""
 
     __slots__ = ()
 
 
-# A deployment goes to a group that is there, and a job fetches what only the daemon asks for.
+# A deployment needs an existing group, and a job is started by the daemon only.
 WRITTEN: Mapping[str, ArmType] = {
     kind: kind.arm for kind in Kind if kind.arm and kind not in (Kind.RESOURCE_GROUP, Kind.JOB)
 }
@@ -49,7 +49,7 @@ def arm_template(desired: Sequence[Desired]) -> dict[str, Any]:
         each.key: each for each in with_spec(desired, ResourceSpec) if each.key.kind in WRITTEN
     }
     apps = with_spec(by_key.values(), ContainerAppSpec)
-    # Parameters, because whoever keeps the template must not keep keys in it.
+    # Parameters, so that nobody keeps keys in a template.
     told = {
         **{
             key_parameter(
@@ -106,7 +106,7 @@ def _resource(desired: Desired[ResourceSpec], by_key: ByKey) -> dict[str, Any]:
 
 
 def _body(desired: Desired[ResourceSpec], by_key: ByKey) -> Mapping[str, Any]:
-    """The kind's own creation, with expressions in the place of what the daemon would have read."""
+    """The body that the kind would create, with expressions for what the daemon would have read."""
     spec = desired.spec
     # These need a key or an id that exists only once another resource of the template does.
     if desired.key.kind == Kind.ENVIRONMENT:
@@ -143,7 +143,7 @@ def _secret(spec: ContainerAppSpec, secret: AppSecret) -> dict[str, Any]:
 
 
 def _names(desired: Desired[ResourceSpec]) -> Iterator[str]:
-    """The names that the segments of the type stand for."""
+    """The resource's names, one for each segment of its type."""
     spec = desired.spec
     if isinstance(spec, ShareSpec):
         yield from (spec.account, "default")

@@ -1,6 +1,6 @@
-"""What becomes of a canary: promoted, rolled back, or on trial still. Pure: decided from the
-document, the catalogue as it is and what live replicas report; adapter_catalogue.py writes the
-outcome down, where it stands until the document asks for something else.
+"""Whether a canary is promoted, rolled back or still on trial. Pure: decided from the document, the
+present catalogue and the reports of live replicas. adapter_catalogue.py writes the outcome into the
+catalogue, where it stands until the document asks for something else.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from serving.catalogue import (
 FEWEST = (
     20  # requests that errors are measured against at least: one failure among three says little
 )
-# What a replica will say again of the same bytes; anything else may pass.
+# Reasons that will not change for the same bytes; any other may pass.
 FINAL = frozenset(
     {
         AdapterReason.PREFLIGHT_FAILED,
@@ -51,8 +51,8 @@ class Ruling(NamedTuple):
 
 
 def asked(adapter: CatalogueAdapter) -> str:
-    """A digest of the document's words on an adapter: a decision against them ends when they
-    change.
+    """A digest of the adapter's entry in the document: a decision against the entry ends when the
+    entry changes.
     """
     canary = replace(adapter.canary, path="", source="") if adapter.canary else None
     return fingerprint(adapter.name, adapter.digest, adapter.required, adapter.evaluation, canary)
@@ -65,8 +65,8 @@ def hold(
     now: datetime,
     since: tuple[int, int] = (0, 0),
 ) -> Held | None:
-    """The decision that stands against the document now. `before` is the adapter in the catalogue
-    so far, whose epoch and generation are `since`; `reports` are those of live replicas.
+    """The decision that stands against the document now. `before` is the adapter in the present
+    catalogue, whose epoch and generation are `since`; `reports` come from live replicas.
     """
     words, order = asked(adapter), adapter.order
     standing = before.held if before and before.held and before.held.asked == words else None
@@ -109,7 +109,7 @@ def versions(
             if held.outcome == "Promoted"
             else own
         ), None
-    # The document did not move since the decision, so what was decided stays.
+    # An order without a canary: while it stands, so does the version that it chose.
     if before and before.held and before.held.asked == held.asked:
         return before.desired, None
     return (before.last_good if before and before.last_good else own), None
@@ -117,7 +117,7 @@ def versions(
 
 def explained(adapter: CatalogueAdapter, held: Held, version: AdapterVersion) -> tuple[Reason, str]:
     """The reason and the sentence for a held adapter, with the edit that would make the document
-    say what is.
+    ask for what is served.
     """
     reason = Reason.PROMOTED if held.outcome == "Promoted" else Reason.ROLLED_BACK
     edit = f"source: {source_of(adapter, version)}"
@@ -140,7 +140,7 @@ def source_of(adapter: CatalogueAdapter, version: AdapterVersion) -> str:
 
 
 def _on_trial(canary: CatalogueCanary, before: Adapter | None) -> bool:
-    """Whether replicas have been told of this very canary."""
+    """Whether the present catalogue has told replicas of this very canary."""
     there = before.canary if before else None
     return there is not None and there.version.digest == canary.digest
 
@@ -150,7 +150,7 @@ def _ordered(order: Order, adapter: CatalogueAdapter, before: Adapter | None) ->
     at = datetime.fromtimestamp(order.at, UTC)
     if order.action == "promote":
         if canary is None:
-            return None  # the document's own version it is
+            return None  # the document's own version serves
         message = f"{canary.digest[:SHORT]} was promoted {BY_HAND}"
         return Held(asked=words, outcome="Promoted", message=message, at=at)
     if canary is None and not (before and before.last_good):
@@ -161,8 +161,8 @@ def _ordered(order: Order, adapter: CatalogueAdapter, before: Adapter | None) ->
 
 @dataclass(frozen=True)
 class Trial:
-    """What replicas say of a canary. `replicas` counts all that live; one that has not seen this
-    catalogue may speak of an earlier trial of the same bytes and says nothing here.
+    """What replicas report of a canary. `replicas` counts all live ones. `reports` has only those
+    that have seen this catalogue: others may report an earlier trial of the same bytes.
     """
 
     canary: CatalogueCanary
@@ -227,6 +227,7 @@ def _fails_requests(trial: Trial) -> Ruling | None:
 
 def _served_long_enough(trial: Trial) -> Ruling | None:
     """Every replica has it loaded, and one of them for as long as the document asks."""
+    # Not the youngest decides: then every scale-out would put the promotion off.
     after = trial.canary.promote_after
     times = [_served_for(*each) for each in trial.reports if each[1].state == "Loaded"]
     everywhere = bool(times) and len(times) == trial.replicas
@@ -249,5 +250,5 @@ def _of(report: ReplicaReport, name: str, digest: str) -> CanaryReport | None:
 
 
 def _served_for(report: ReplicaReport, mine: CanaryReport) -> timedelta:
-    """By the replica's own clock."""
+    """How long the replica has served the canary, by its own clock."""
     return report.heartbeat - mine.loaded_at if mine.loaded_at else timedelta()

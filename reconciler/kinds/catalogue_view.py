@@ -1,6 +1,4 @@
-"""What a person sees of a catalogue: which of its fields differ, and what the status says of it.
-Pure.
-"""
+"""A catalogue as people see it: which of its fields differ, and its part of the status. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +38,7 @@ def changes_of(current: Catalogue | None, wanted: Catalogue) -> tuple[Change, ..
         for path in (*after, *(before.keys() - after.keys()))
         if path in changed or before.get(path) != after.get(path)
     ]
-    # The app holds the keys: a hash that differs is that of a key which was rotated there.
+    # The app holds the keys: a hash that differs follows from a rotation there.
     return tuple(
         Change(path, before.get(path), after.get(path), "hot", follows=path in changed)
         for path in paths
@@ -48,8 +46,8 @@ def changes_of(current: Catalogue | None, wanted: Catalogue) -> tuple[Change, ..
 
 
 def _fields(catalogue: Catalogue) -> dict[str, Any]:
-    """What a person may see differ, by path; `last_good` follows from it, but for whether a
-    required adapter has one, which readiness waits for.
+    """The fields that a person sees, by path. `last_good` is left out, because it follows from the
+    others, except whether a required adapter has one: readiness waits for that.
     """
     found: dict[str, Any] = {}
     for adapter in catalogue.adapters:

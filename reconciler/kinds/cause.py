@@ -1,6 +1,6 @@
-"""Why a service does not come up, in Azure's and its container's own words: the last lines of
-output, or of the platform's events, and what is left of the GPU quota. Whatever cannot be read is
-left out, because it only explains what `replicas` has seen.
+"""Why a service does not come up, in the words of Azure and of its container: the last lines of
+output or of the platform's events, and what is left of the GPU quota. It only explains what
+`replicas` has seen, so anything that cannot be read is left out.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from serving.untrusted import UntrustedError, parse
 LINES, LONGEST = 3, 200  # of output, and characters of each
 READ = 40  # lines asked for; blank ones and those without a letter say nothing
 READABLE = 4000  # characters of a line that are looked at
-PATIENCE = 5.0  # seconds for all of it
-FRESH = 20.0  # seconds in which a service's words are not asked for again
+PATIENCE = 5.0  # seconds for one explanation
+FRESH = 20.0  # seconds for which an explanation is not asked for again
 _SECRET = re.compile(
     r"(?i)(mk-[\w-]{16,}|hf_\w{16,}|bearer\s+\S+|eyJ[\w-]+\.[\w-]+\.[\w-]+"
     r"|(?:[\w-]*(?:password|passwd|secret|token|api[_-]?key|account[_-]?key)[\w-]*|\bsig)"
@@ -44,8 +44,8 @@ _NOISE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[^\x20-\x7e\xa0-\uffff]")
 
 @dataclass(frozen=True)
 class Tale:
-    """What is said of a service. `whole` means that nothing is lacking, `silent` that its endpoint
-    does not answer.
+    """The reason and message for a service. `whole` means that nothing is lacking, `silent` that
+    its endpoint does not answer.
     """
 
     reason: Cause | None
@@ -55,7 +55,7 @@ class Tale:
 
 
 class Causes:
-    """Remembers what was read for a while: a revision that fails is looked at often."""
+    """Remembers each explanation for a while, because a failing revision is looked at often."""
 
     def __init__(self, arm: Arm, clock: Callable[[], float]) -> None:
         self.arm, self.clock = arm, clock
@@ -71,8 +71,8 @@ class Causes:
         held: Hold | None,
         reached: Sequence[Mark],
     ) -> Tale:
-        """Why the service is not as desired, the gravest first."""
-        # The order is the message: what a person must act on comes before what passes by itself.
+        """Why the service is not as desired: the gravest cause."""
+        # The order decides: a cause that a person must act on comes before one that may pass.
         if held:
             cause = held.cause or f"revision {held.refused} did not serve"
             state = "serves" if seen.proven else "is to serve again"
@@ -109,12 +109,12 @@ class Causes:
     async def _of_start(
         self, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen, message: str
     ) -> Tale:
-        """A start takes its time; that no GPU is free is told while it waits for one."""
+        """Why a start takes its time: perhaps no GPU is free."""
         placed = seen.proven or seen.mine or seen.wanted is None
         if placed or not quota.counts(spec):
             return Tale(Reason.STARTING, message, whole=seen.proven)
         why = await self._remembered(f"{spec.revision} lacks", quota.full(self.arm, spec, found))
-        # A GPU that another replica holds may become free; a quota of none is a person's work.
+        # A GPU that another replica holds may become free; a quota of none only a person can raise.
         never = why.endswith(quota.NONE)
         reason = Reason.REPLICAS_MISSING if never else Reason.STARTING
         return Tale(reason, "; ".join(filter(None, [message, why])))
@@ -122,7 +122,7 @@ class Causes:
     async def of_failure(
         self, said: str, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen
     ) -> str:
-        """What is `said` of the wanted revision, with what Azure and the container say of it."""
+        """`said` about the wanted revision, together with what Azure and the container say."""
         details = [each.details for each in seen.mine if each.details and not each.ready][:1]
         asking = self._words(spec.resource_group, spec.name, spec.revision, found)
         words = await self._remembered(f"{spec.revision} fails", asking)
@@ -134,8 +134,8 @@ class Causes:
         return ". ".join(part.rstrip(".") for part in dict.fromkeys(parts) if part)
 
     async def explained(self, progress: Progress, app: str) -> Progress:
-        """`progress` of an operation on an app, named by its id. Azure ends one that failed in few
-        words; the container's own say more.
+        """`progress` of an operation on the app with this ARM id. The error that Azure gives is
+        terse, so the container's own words are added.
         """
         if not isinstance(progress.error, ReconcileError):
             return progress
@@ -167,7 +167,7 @@ class Causes:
         found = await self.arm.get_json(app, versions.APP)
         properties = (found or {}).get("properties", {})
         newest = str(properties.get("latestRevisionName") or "")
-        # A write that Azure refused makes no revision: the newest one is well and explains nothing.
+        # A write that Azure refused made no revision: the newest one is healthy, and no cause.
         if found is None or not newest or newest == properties.get("latestReadyRevisionName"):
             return ""
         group = ids.part(app, "resourceGroups")
@@ -235,8 +235,8 @@ def _ends(execution: Mapping[str, Any]) -> Iterator[str]:
 
 
 def plain(line: str, hidden: Iterable[str] = ()) -> str:
-    """A line of somebody's output as it may be shown: short, printable, without the `hidden` values
-    and without what looks like a secret. Of a line of JSON, its message.
+    """A line of output as it may be shown: short, printable, without the `hidden` values and
+    without anything that looks like a secret. Of a line of JSON, only its message.
     """
     line = _message(line[:READABLE])
     for value in hidden:

@@ -1,8 +1,8 @@
 """Microsoft.App/containerApps: a service's revisions, traffic, ingress and API keys.
 
-`app_body` is what Azure gets, `aim` says which revision is to serve, `replicas` looks at what runs,
-`rollout` decides the next step, `app_write` what is written for it, `adoption` what is asked of an
-app that was there before; this file does the reading and writing.
+This file reads and writes. `app_body` makes the request bodies, `aim` says which revision is to
+serve, `replicas` what runs, `rollout` decides the next step, `app_write` what is written for it,
+`adoption` what is asked of an app that existed before.
 """
 
 from __future__ import annotations
@@ -58,9 +58,7 @@ GOES_ALONG = (app_write.PORT, app_write.PROFILE)
 
 
 class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
-    """An app in Multiple mode with explicit weights: made like that, or brought there when it is
-    adopted.
-    """
+    """An app in Multiple mode with explicit weights; an adopted app is brought there."""
 
     name = Kind.APP
     rules = replace(template_rules.RULES, effects={app_write.PROFILE: "new revision"})
@@ -81,7 +79,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             mark = Mark(ConditionType.PROVISIONED, Status.FALSE, Reason.MISSING, message)
             return Observation(exists=False, marks=(mark,))
         home = facts.last(ObjectKey(Kind.ENVIRONMENT, spec.environment), ResourceOutputs)
-        # Whose it is comes first: that another set's app cannot move helps nobody.
+        # Ownership first: whether another set's app could move does not matter.
         origin = adoption.origin_of(spec, found, self.ownership, before)
         app_write.refuse_move(spec, found, home.id if home else "")
         differences = diff(adoption.asked(spec, found, origin), found, self.rules)
@@ -99,11 +97,12 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         origin: Origin,
         differences: tuple[Change, ...],
     ) -> Observation[AppWrite]:
-        """An app that stands still: where its rollout is, and what to write next."""
+        """An app without an operation under way: where its rollout is, and what to write next."""
         spec, before = desired.spec, facts.last(desired.key, AppOutputs)
+        # A foreign app has no decision of ours, whatever its tags say.
         hold = Hold.on(found) if origin is not Origin.FOREIGN else None
         aim = await aim_at(self.arm, spec, hold)
-        # What belongs to the refused version must not reach the one that serves.
+        # Port and profile of the refused revision must not reach the one that serves.
         if aim.held:
             differences = tuple(change for change in differences if change.path not in GOES_ALONG)
         seen = await self._look(aim.spec, found, origin, facts, before)
@@ -118,7 +117,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         reached = await self._reached(aim.spec, found, seen)
         if any(mark.status is Status.FALSE for mark in reached):
             self.looks.turns.hurry(spec.service)
-        # Last, because it reads logs, and only what does not serve needs them.
+        # Last, because it reads logs, which only a service that does not serve needs.
         tale = await self.causes.tale(aim.spec, found, seen, step, verdict, aim.held, reached)
         head = replace(
             head,
@@ -166,7 +165,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             return Verdict(failed=BY_PERSON, instead=instead)
         if not verdict.failed:
             return verdict
-        # Whoever reads the cause is to find the lines that made it.
+        # The place in the document, so that the reader of the cause finds the lines to change.
         place = f"{aim.spec.place}: " if aim.spec.place else ""
         words = await self.causes.of_failure(verdict.failed, aim.spec, found, seen)
         return replace(verdict, failed=f"{place}{words}")
@@ -179,13 +178,13 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         facts: Facts,
         before: AppOutputs | None,
     ) -> Seen:
-        """What runs. Nothing of somebody else's app reports to the share, and the share may not be
-        there yet.
+        """What runs. A foreign app has no replica that reports to the share, and the share may not
+        exist yet.
         """
         key = ObjectKey(Kind.CATALOGUE, spec.service)
         catalogue = facts.last(key, CatalogueOutputs) if spec.serves_model else None
         if catalogue and catalogue.engine != spec.engine:
-            catalogue = None  # after a rollback to another engine, whose catalogue stands as it is
+            catalogue = None  # after a rollback to another engine, whose catalogue stays as it is
         watched = replace(spec, engine=None) if origin is Origin.FOREIGN else spec
         return await self.looks.look(watched, found, before, catalogue)
 
@@ -198,8 +197,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         verdict: Verdict,
         hold: Hold | None,
     ) -> Step:
-        """The rollout's next step. All revisions share the port, so two with different ones cannot
-        share the traffic.
+        """The rollout's next step. All revisions of an app have one target port, so two revisions
+        with different ports cannot share the traffic.
         """
         strategy = await resolve_strategy(self.arm, seen.spec, found, seen.revisions)
         moves = any(change.path == app_write.PORT for change in differences)
@@ -219,7 +218,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         origin: Origin,
         before: AppOutputs | None,
     ) -> AppOutputs:
-        """What ARM tells of the app itself."""
+        """The outputs that ARM gives for the app itself."""
         keys = await self.secrets.key_hashes(spec, found, before)
         return replace(
             self.outputs(found),
@@ -231,7 +230,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
     async def _reached(
         self, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen
     ) -> tuple[Mark, ...]:
-        """The endpoint is asked while something is expected to answer there."""
+        """Ask the endpoint, but only while something is expected to answer there."""
         mark = await reach(self.arm, spec, self.outputs(found).endpoint) if seen.serves else None
         return (mark,) if mark else ()
 
@@ -295,7 +294,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             known = cast("AppOutputs", observed.outputs).arm.revisions
             if any(revision.active for revision in known):
                 raise
-            # The old revision is off already, by Recreate: it must come back at once.
+            # Recreate has switched the old revision off already; it must come back at once.
             raise NotReadyYet(error.reason, error.message, after=0.5) from error
 
     async def poll(self, identity: Identity, operation: str) -> Progress:
@@ -353,8 +352,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
     async def _configuration_patch(
         self, spec: ContainerAppSpec, write: AppWrite, origin: Origin
     ) -> dict[str, Any]:
-        """Everything outside the template as a merge patch: what it does not name stays as others
-        set it.
+        """Everything outside the template as a merge patch: fields that it does not name stay as
+        others set them.
         """
         if not write.configuration:
             return {}
@@ -377,8 +376,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         if any(path.startswith("identity") for path in paths):
             patch["identity"] = app_body.identity(owned["identity"], found.get("identity") or {})
         if app_write.PROFILE in paths:
-            # Another profile creates a revision, so our template goes along: the app may have
-            # somebody else's, whose revision name exists already.
+            # Another profile creates a revision, so our template goes along: that of an adopted app
+            # may be somebody else's, with the name of a revision that exists already.
             patch["properties"]["workloadProfileName"] = owned["properties"]["workloadProfileName"]
             patch["properties"]["template"] = app_body.revision(spec)
         if owned.get("tags"):

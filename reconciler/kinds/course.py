@@ -28,9 +28,7 @@ class StepReached:
 
     @classmethod
     def on(cls, found: Mapping[str, Any]) -> Self | None:
-        """The one in the tag of the app that Azure returned as `found`; None where the tag is
-        missing or cannot be read.
-        """
+        """The step in the tag of the app `found`; None if the tag is missing or unreadable."""
         suffix, _, rest = (tags.tag(found, tags.STEP) or "").partition(" ")
         weight, _, since = rest.partition(" ")
         try:
@@ -48,9 +46,9 @@ class StepReached:
 
 @dataclass(frozen=True)
 class Leg:
-    """The `weight` that the new revision is to have. `stays` says why it keeps the weight, empty
-    when it is due now; `asks` that a person decides, `left` the seconds until the next look.
-    `noted` is false when the weight must be written again to note when the step began.
+    """The `weight` that the new revision is to have now. `stays` says why it then stays there;
+    empty if it goes on. `asks` says that a person decides, `left` is the seconds until the next
+    look. `noted` is false if the weight must be written again to note when the step began.
     """
 
     weight: int
@@ -62,9 +60,9 @@ class Leg:
 
 @dataclass(frozen=True)
 class Course:
-    """The steps of one rollout. `now` is Azure's time, `promoted` the weight up to which a person
-    lets it go on, `unmet` what the evaluation of the step at hand still lacks. Without steps, the
-    plain ones.
+    """The steps of one rollout; without any, `PLAIN_STEPS`. `now` is Azure's time, `promoted` the
+    weight up to which a person lets it go on, `unmet` what the evaluation of the present step still
+    lacks.
     """
 
     steps: tuple[RolloutStep, ...] = ()
@@ -89,8 +87,8 @@ class Course:
         return (step and self._held_at(step, wanted, begun)) or Leg(self._after(at))
 
     def _held_at(self, step: RolloutStep, wanted: str, begun: StepReached | None) -> Leg | None:
-        """Why the rollout stays at a step; None when it goes on. A person's promotion ends the
-        pause; the evaluation must be met all the same.
+        """Why the rollout stays at a step; None if it goes on. A person's promotion ends the pause
+        but does not replace the evaluation.
         """
         place = f"step {self.all_steps.index(step) + 1} of {len(self.all_steps)}"
         told = f"revision {wanted} has {step.weight} % of the traffic ({place})"
@@ -115,8 +113,8 @@ class Course:
 def noted(
     existing: Mapping[str, str], weights: Mapping[str, int], wanted: str, now: datetime
 ) -> dict[str, str | None]:
-    """The tags to write with the traffic `weights`: the position of `wanted` while it shares the
-    traffic, none any more afterwards; empty when nothing changes.
+    """The tags to write with the traffic `weights`: with the position of `wanted` while it shares
+    the traffic, without it afterwards; empty if nothing changes.
     """
     if len(weights) > 1:
         return {

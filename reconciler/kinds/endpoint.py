@@ -27,9 +27,9 @@ async def reach(arm: Arm, spec: ContainerAppSpec, endpoint: str | None) -> Mark 
     """The `EndpointReachable` mark; None where nothing may be asked or only the environment can
     reach it.
 
-    Any answer of the app itself will do, an error too: it is the way there that is in question. A
-    failure is asked about twice, so that one lost connection does not count. Where the daemon does
-    not reach the ingress either, nothing is known of the app.
+    Any answer of the app itself will do, even an error: only the way to it is in question. After a
+    failure it is asked once more, so that one lost connection does not count. If the daemon does
+    not reach the ingress either, nothing is known about the app.
     """
     external = spec.body["properties"]["configuration"]["ingress"]["external"]
     if endpoint is None or spec.scales_to_zero or not external:

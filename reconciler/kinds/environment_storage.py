@@ -34,9 +34,9 @@ IN_USE = 10.0  # seconds between looks at who still mounts what is to go
 
 
 class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
-    """Azure lets only the key change and never shows it: fingerprints stand for the key that it
-    holds now and for the one that it was made with, by which `registrations` moves on to another
-    name.
+    """Azure lets only the key change and never shows it. So we keep two fingerprints: of the key it
+    holds now, and of the key it was made with, by which `registrations` decides to move on to
+    another name.
     """
 
     name = Kind.STORAGE
@@ -89,8 +89,8 @@ class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
         return True  # it has no tags; `delete` knows what is not ours
 
     async def delete(self, identity: Identity) -> Wrote | None:
-        """What can be written to where ours cannot was registered by somebody else, and in another
-        set's environment everything is that set's.
+        """Delete it only if this set made it. A writable storage where ours is read-only was
+        registered by somebody else, and another set's environment has only that set's storages.
         """
         found = await self._get(identity)
         mode = identity.key.name.partition("/")[2]
@@ -111,7 +111,7 @@ class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
     ) -> Operation | None:
         spec = desired.spec
         key = (await storage.storage_keys(self.arm, spec.resource_group, spec.account))[0]
-        if found is None:  # before it is made, so that no death in between makes us forget
+        if found is None:  # before it is made: a daemon that dies in between must not forget it
             await mountkeys.note(
                 self._share(spec), spec.managed_environment, spec.name, key_fingerprint(key)
             )
@@ -119,8 +119,8 @@ class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
         return None
 
     async def remove(self, identity: Identity, found: Mapping[str, Any]) -> Operation | None:
-        """What is still mounted stays, with a key that gives its new replicas the best chance,
-        until its users have moved.
+        """Delete it once nobody mounts it any more. Until then it gets the present key, so that new
+        replicas of its users have the best chance to mount it.
         """
         name, file = ids.name(identity.id), found["properties"]["azureFile"]
         group = ids.part(identity.id, "resourceGroups")
@@ -169,8 +169,8 @@ class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
         return await mountkeys.recall(self._share(spec), spec.managed_environment, spec.name)
 
     def _share(self, spec: EnvironmentStorageSpec) -> Share:
-        """Its fingerprint is that of the account's key as our own connection uses it: asking ARM
-        for the keys at every look would be a call each.
+        """The share. Its fingerprint is that of the key that our own connection to it uses, because
+        asking ARM for the keys at every look would cost a call each.
         """
         name = spec.body["properties"]["azureFile"]["shareName"]
         return self.shares.open(ShareRef(spec.environment, spec.resource_group, spec.account, name))
@@ -184,9 +184,9 @@ def _mounts(template: Mapping[str, Any] | None, storage: str) -> bool:
 
 
 def _adopted(spec: EnvironmentStorageSpec, found: Mapping[str, Any] | None) -> bool:
-    """A writable storage under a name that the document gives: somebody registered it before, and
-    others mount it. It can be read from as well as ours; writable is the one thing that tells it
-    apart, for it has no tags.
+    """Whether it is a writable storage under a name that the document gives: then somebody else
+    registered it, and others may mount it. We can read from it as from ours. Being writable is the
+    only sign, because storages have no tags.
     """
     wanted = spec.body.get("properties", {}).get("azureFile", {}).get("accessMode")
     return bool(spec.named and wanted == "ReadOnly" and _access(found) == "ReadWrite")
@@ -200,5 +200,5 @@ def _access(found: Mapping[str, Any] | None) -> str | None:
 
 
 def creation(body: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """What registers the share, with the key that opens it."""
+    """The body that registers the share, with the account's key."""
     return {"properties": {"azureFile": {**body["properties"]["azureFile"], "accountKey": key}}}

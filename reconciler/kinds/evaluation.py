@@ -40,8 +40,8 @@ class Answered:
 
 @dataclass(frozen=True)
 class _Progress:
-    """Of one app: the step, by revision and weight, how many prompts it has answered as expected,
-    the key it is asked with, and since when it gives no answer.
+    """The progress of one app: its step (`revision` and `weight`), how many prompts were answered
+    as expected, the API key to ask with, and since when it gives no answer.
     """
 
     revision: str
@@ -119,7 +119,7 @@ class Evaluations:
             headers["Authorization"] = f"Bearer {key}"
         chat = {"messages": [{"role": "user", "content": case.prompt}]}
         status, text = await self._post(host, headers, spec, case, "chat/completions", chat)
-        if status in UNABLE:  # a model without a chat template goes on writing instead
+        if status in UNABLE:  # a model without a chat template has completions only
             prompt = {"prompt": case.prompt}
             other = await self._post(host, headers, spec, case, "completions", prompt)
             return other if other[0] == 200 else (status, text)

@@ -1,5 +1,5 @@
-"""What a plan adds to its lines from what is known beside them: how long uploads take, when a
-change serves, and what each replica has loaded of a catalogue. Pure; `cli.foresight` asks.
+"""What a plan adds to its lines: how long uploads take, when a change serves, and what each replica
+has loaded of a catalogue. Pure; `cli.foresight` asks.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from reconciler.kinds.impact import impact_of
 from reconciler.kinds.starts import expected
 from serving.gateway.routes import StartPrediction
 
-# Where nothing was uploaded yet: 80 Mbit/s, what an office line sends. It is called assumed.
+# The rate before any upload: 80 Mbit/s, what an office line sends. The plan calls it assumed.
 ASSUMED = 10 * 2**20
 
 
 @dataclass(frozen=True)
 class ServedAfter:
-    """Seconds from the write until a change serves, and those in which nobody serves: as starts of
-    the service took before, else predicted from its model's size, else at most, because the
-    revision is given up then.
+    """Seconds from the write until a change serves, and seconds in which nobody serves. `basis`:
+    measured at earlier starts of the service, else predicted from its model's size, else the limit
+    after which the revision is given up.
     """
 
     until_served: int
@@ -44,7 +44,7 @@ class ServedAfter:
 def served_after(
     lines: Iterable[PlanLine], desired: Iterable[Desired]
 ) -> Mapping[ObjectKey, ServedAfter]:
-    """For each container app of which a line boots a revision."""
+    """The times for each container app for which a line boots a revision."""
     specs = {item.key: item.spec for item in with_spec(desired, ContainerAppSpec)}
     found = {}
     for line in lines:

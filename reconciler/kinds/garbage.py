@@ -1,10 +1,9 @@
 """Deletes unused files from a share: published folders, catalogues of former engines, reports of
 former replicas.
 
-A file is used by what runs, also by what others made: every active revision and job in the
-subscription, the revisions that a rollback may go back to, the catalogues on the share, and the
-documents. Only what Moorage published is deleted, and only after a while, because a reader may
-still have an old listing.
+A file is in use if one of these names it: an active revision or a job in the subscription, whoever
+made it; a revision that a rollback may go back to; a catalogue on the share; a document. Only what
+Moorage published is deleted, and only after a while, because a reader may have an old listing.
 """
 
 from __future__ import annotations
@@ -51,15 +50,15 @@ class Garbage:
         """Delete each path that has been unused for long enough, and yield the path.
 
         Raises:
-            ReconcileError: something could not be read, then nothing is deleted; or nothing may be
-                written any more.
+            ReconcileError: something could not be read, and nothing is deleted; or writing is no
+                longer permitted.
         """
         share, now = self.shares.open(ref), self.arm.time.now()
         below = [path async for path in _below(share, "services", 2)]
         engines = [path for path in below if not path.endswith(HISTORY)]
         kept = [f"{path}/catalogue" for path in engines]
         kept += [path for path in below if path.endswith(HISTORY)]
-        # One text in which a path is searched: a field unknown here may name it too.
+        # Paths are searched in one text, because a field that is unknown here may name one too.
         named = "\n".join([*_wanted(desired), *await self._running(), *await _texts(share, kept)])
         unnamed = [path for path in engines if path not in named]
         found = unnamed + [
@@ -88,9 +87,7 @@ class Garbage:
         return since
 
     async def _running(self) -> list[str]:
-        """Apps, their active revisions and jobs, as text: whatever names a path there, in whichever
-        field, needs it.
-        """
+        """Apps, their active revisions and jobs, as text: a path in any field is in use."""
         scope = f"{ids.subscription(self.arm.subscription_id)}/providers/Microsoft.App"
         users = [
             *await self.arm.list_json(f"{scope}/containerApps", versions.APP),

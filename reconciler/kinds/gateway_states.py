@@ -1,5 +1,6 @@
-"""What the replicas of a gateway say of the services behind it. Each writes `state.json` every few
-seconds; it is read within bounds and by its schema, and what cannot be read says nothing.
+"""What the replicas of a gateway report about the services behind it. Each writes `state.json`
+every few seconds. It is read within bounds and checked against its schema; one that cannot be read
+is skipped.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def state_of(data: bytes, replica: str, now: datetime) -> GatewayState | None:
 
 
 def merged(states: Iterable[GatewayState]) -> tuple[RoutedState, ...]:
-    """One line for each service, by name: the most awake that any replica sees, and what all of
-    them hold.
+    """One line for each service, by name: the most awake state that any replica sees, and the sum
+    of the requests that all of them hold.
     """
     best: dict[str, RoutedState] = {}
     held: dict[str, int] = {}

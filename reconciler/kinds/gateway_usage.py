@@ -76,7 +76,7 @@ def lines_in(data: bytes, usage: UsedLines) -> Iterator[UsageLine]:
 
 
 def _parsed(line: bytes, usage: UsedLines) -> Iterator[UsageLine]:
-    """A line that a crash cut says nothing; the replica wrote what it knew into the next one."""
+    """The line, or nothing if a crash cut it: the replica wrote what it knew into the next one."""
     try:
         yield UsageLine.model_validate(parse(line, _LINE))
     except (UntrustedError, ValidationError):

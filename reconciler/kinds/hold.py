@@ -14,7 +14,7 @@ from typing import Any, Self
 from reconciler.api import tags
 from reconciler.api.decided import ASKED
 
-# What Azure says before it comes to what is wrong; a tag has no room for it.
+# How Azure begins its message, before it says what is wrong; a tag has no room for that.
 _OPENING = re.compile(
     r"Failed to provision revision for container app '[^']*'\. Error details: "
     r"(?:The following field\(s\) are either invalid or missing\. )?"
@@ -33,9 +33,7 @@ class Hold:
 
     @classmethod
     def on(cls, found: Mapping[str, Any]) -> Self | None:
-        """The one that stands on the app that Azure returned as `found`; None where the tag is
-        missing or cannot be read.
-        """
+        """The decision in the tag of the app `found`; None if the tag is missing or unreadable."""
         refused, _, rest = (tags.tag(found, tags.HELD) or "").partition(" ")
         serves, _, cause = rest.partition(" ")
         app = str(found["name"])

@@ -1,5 +1,5 @@
-"""What a line of a plan does to what runs, and in which of three planes: ARM, the files on the
-share, or what replicas have loaded. Pure; the plan's printer asks.
+"""What a line of a plan does to a running service, and on which plane: ARM, the files on the share,
+or what replicas have loaded. Pure; the plan's printer asks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _of_creation(kind: Kind) -> Impact:
 
 
 def impact_of(line: PlanLine) -> Impact:
-    """The gravest of what the line does."""
+    """The gravest impact of the line."""
     return max(_impacts(line), key=lambda impact: impact.severity, default=Impact.NONE)
 
 

@@ -43,7 +43,7 @@ PROGRESS = "progress.jsonl.tmp"
 _LINES = 100  # of its end that are looked at
 START, SECRET = "execution", "properties.configuration.secrets"
 RUNNING = frozenset({"running", "processing", "unknown"})
-# What a hub says that only a person can change, as serving/hub.py spells it.
+# Errors of a hub that only a person can resolve, as serving/hub.py spells them.
 FINAL: Mapping[str, Reason] = {
     reason.value: reason
     for reason in (
@@ -159,8 +159,8 @@ class Job(ArmResource[JobSpec]):
         return replace(seen, ready=True, outputs=outputs, marks=(mark,))
 
     async def _executing(self, seen: Observation, spec: JobSpec, given: datetime) -> Observation:
-        """What the newest execution is at; the next one when there is none or when it failed long
-        enough ago.
+        """The state of the newest execution; a change that starts the next one if there is none, or
+        if the newest one failed long enough ago.
 
         Raises:
             WaitingForHuman: the hub refused, and a person must change that; tried again now and
@@ -184,7 +184,7 @@ class Job(ArmResource[JobSpec]):
         final = FINAL.get(str(error["reason"]))
         ended = _moment(newest["properties"].get("endTime"))
         age = (self.arm.time.now() - ended).total_seconds()
-        # A failure before the job was last written says nothing about the job by now.
+        # A failure from before the job was last written says nothing about the present job.
         if ended <= given or age >= (LONG_PAUSE if final else PAUSE):
             return _with(seen, start, Reason.FETCH_FAILED, str(error["message"]))
         message = f"{spec.source} cannot be fetched: {error['message']}"

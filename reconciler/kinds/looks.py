@@ -22,7 +22,7 @@ UNREAD = timedelta(minutes=1)
 
 
 class Read(NamedTuple):
-    """The reports of a service as they were read at a time, and for which catalogue."""
+    """The reports of a service: for which engine and catalogue, and when they were read."""
 
     of: tuple[str | None, CatalogueOutputs | None]
     reports: tuple[ReplicaReport, ...]
@@ -30,9 +30,7 @@ class Read(NamedTuple):
 
 
 class Looks:
-    """Looks at services as often as `turns` lets it; in between, the last look stands, with its
-    time.
-    """
+    """Looks at services as often as `turns` allows. In between, the last look counts."""
 
     def __init__(self, arm: Arm, reports: Reports, turns: Turns) -> None:
         self.arm, self.reports, self.turns = arm, reports, turns
@@ -72,7 +70,7 @@ class Looks:
     async def _view(
         self, spec: ContainerAppSpec, found: Mapping[str, Any], before: AppOutputs | None
     ) -> ArmView:
-        """What ARM lists; the last look again where it is not this service's turn."""
+        """What ARM lists; the last look again if it is not this service's turn."""
         turns = self.turns
         if before is None or not before.arm.looked_at:
             turns.moves(spec.service)
@@ -85,13 +83,13 @@ class Looks:
             revisions = await self._revisions(spec)
             if revisions == before.arm.revisions and not turns.detailed(spec.service):
                 turns.looked(spec.service, reads=1)
-                # Same revisions, so the replicas are taken as they were: their lists are most of
-                # the reads.
+                # The revisions are the same, so the replicas of the last look are kept: their lists
+                # are most of the reads.
                 return replace(before.arm, looked_at=self._now())
         revisions = await self._revisions(spec)
         known = before.arm if before else ArmView()
         if not _judged(revisions) and not turns.rich() and self._waits(spec.service):
-            # A revision that boots is waited for; its replicas would be half of the reads.
+            # Wait for a revision that boots: reading its replicas would be half of the reads.
             turns.looked(spec.service, reads=1)
             return replace(known, revisions=revisions, looked_at=self._now())
         self._waiting.pop(spec.service, None)
@@ -101,7 +99,9 @@ class Looks:
         return ArmView(revisions, replicas, looked_at=now, replicas_at=now)
 
     def _waits(self, service: str) -> bool:
-        """Whether the replicas of a revision that boots can wait, which they do for a minute."""
+        """Whether the replicas of a booting revision may stay unread: for a minute at most, because
+        a boot may fail.
+        """
         now = self.arm.time.now()
         return now - self._waiting.setdefault(service, now) < UNREAD
 
@@ -126,7 +126,7 @@ class Looks:
 
 
 def _settled(spec: ContainerAppSpec, found: Mapping[str, Any], before: AppOutputs) -> bool:
-    """Only the wanted revision was active, and no revision has been made since (by whomever)."""
+    """Whether only the wanted revision was active and proven, and none has been made since."""
     known = before.arm.revisions
     active = [revision.name for revision in known if revision.active]
     latest = found["properties"].get("latestRevisionName")
@@ -146,7 +146,7 @@ def _is_news(found: Mapping[str, Any], known: ArmView) -> bool:
 
 
 def _judged(revisions: Sequence[Revision]) -> bool:
-    """Whether Azure says of each active revision that it is healthy or not."""
+    """Whether Azure has judged the health of each active revision."""
     return all(each.health != "None" or each.error for each in revisions if each.active)
 
 

@@ -48,8 +48,8 @@ class NumberedFiles(Generic[Content]):
         self._lists: dict[tuple[ShareRef, str], list[Content]] = {}
 
     async def at_rest(self, ref: ShareRef, folder: str) -> Content | None:
-        """The highest valid version, listed anew only in the folder's turn: nobody else writes
-        there.
+        """The highest valid version. The folder is listed again only in its turn, because nobody
+        else writes there.
         """
         last, rounds = self._last.get((ref, folder)), self._shares.rounds
         if last is None or rounds.due((ref, folder)):
@@ -62,7 +62,7 @@ class NumberedFiles(Generic[Content]):
         return last
 
     async def all_at_rest(self, ref: ShareRef, folder: str) -> list[Content]:
-        """The valid versions in ascending order, listed anew only in the folder's turn."""
+        """The valid versions in ascending order. The folder is listed again only in its turn."""
         rounds = self._shares.rounds
         if (ref, folder) not in self._lists or rounds.due((ref, folder)):
             self._lists[ref, folder], _ = await self.all(ref, folder)
@@ -87,7 +87,7 @@ class NumberedFiles(Generic[Content]):
         listed = sorted((e.path, e.etag) for e in entries if self._pattern.match(e.path))
         before = self._read.get((ref, folder), {})
         found: list[Content] = []
-        # What is no longer listed is forgotten, or a folder that changes often would fill memory.
+        # Files no longer listed are forgotten, or a folder that changes often would fill memory.
         known = self._read[ref, folder] = {each: before[each] for each in listed if each in before}
         for name, etag in reversed(listed):
             if len(found) == most:
@@ -96,7 +96,7 @@ class NumberedFiles(Generic[Content]):
                 data = await files.read(share, f"{folder}/{name}", self._longest)
                 known[name, etag] = self._load(data or b"")
             content = known[name, etag]
-            # A file under another's name is a copy that somebody made, and no version.
+            # A file under another version's name is a copy that somebody made.
             if content is not None and content.file_name == name:
                 found.append(content)
         return found, [name for name, _ in listed]
@@ -104,7 +104,7 @@ class NumberedFiles(Generic[Content]):
     async def write(
         self, ref: ShareRef, folder: str, content: Content, names: Sequence[str]
     ) -> None:
-        """Add a version; of `names`, which are there, the oldest go."""
+        """Add a version, and delete the oldest of the present files `names`."""
         share = self._shares.open(ref)
         self._shares.rounds.forget((ref, folder))
         await files.write(share, f"{folder}/{content.file_name}", content.dump())
@@ -113,7 +113,7 @@ class NumberedFiles(Generic[Content]):
 
 
 class FolderOnShare:
-    """What every object that is a folder on the share does in the same way."""
+    """What all kinds that are a folder on the share have in common."""
 
     def __init__(self, shares: Shares) -> None:
         self.shares = shares

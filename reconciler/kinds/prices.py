@@ -22,7 +22,7 @@ _GIB = {"Gi": 1.0, "Mi": 1 / 1024}
 
 @dataclass(frozen=True)
 class Price:
-    """Of one service in an hour: with its fewest replicas, and with its most; or of the dedicated
+    """The price per hour of one service with its fewest and its most replicas, or of the dedicated
     nodes of an Environment. `unknown` are the types of nodes that the table does not have.
     """
 
@@ -38,9 +38,12 @@ class Price:
 
 @dataclass(frozen=True)
 class Prices:
-    """A table: by type of workload profile what a replica that has it for itself costs in an hour;
-    what a core and a GiB cost on the Consumption profile; by type of a dedicated profile what a
-    node costs; and what an Environment pays besides as soon as it has a dedicated profile.
+    """A table of prices per hour.
+
+    replicas: of a replica, by type of serverless GPU profile.
+    core, gib: of a core and a GiB on the Consumption profile.
+    nodes: of a node, by type of dedicated profile.
+    management: what an Environment with a dedicated profile pays besides.
     """
 
     currency: str = "EUR"
@@ -91,7 +94,7 @@ def _number(value: Any) -> float:
 
 
 def is_dedicated(profile: str) -> bool:
-    """Whether nodes of this type of workload profile are paid, whoever runs on them."""
+    """Whether this type of workload profile is paid by the node, whatever runs on it."""
     return not profile.lower().startswith(("consumption", "flex"))
 
 

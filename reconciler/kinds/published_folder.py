@@ -1,5 +1,5 @@
 """A folder on the share: code, a model, an adapter or the serving runtime, published under its
-digest; or one that the user put there (`share://`), which is only looked at.
+digest; or a folder that the user put there (`share://`), which is only observed.
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ FRESH = 2.0  # seconds for which services that share a folder share one look at 
 
 
 class SharedFolder(NamedTuple):
-    """A published folder, whichever services use it: what is known of it is known of all
-    of them.
-    """
+    """A published folder. All services that use it share what is known about it."""
 
     share: ShareRef
     prefix: str
@@ -82,7 +80,7 @@ class PublishedFolder:
         changed = tuple(dict.fromkeys((*seen.changed, *_younger_than_manifest(seen.stamps))))
         if not seen.complete:
             return Observation(exists=False, message=f"{spec.prefix} is not published")
-        # The upload must send these again, although the share says that they are there.
+        # The upload must send these again, although the share lists them.
         self._damaged[place] = changed
         if not changed and not seen.missing:
             self._stamps[place] = seen.stamps
@@ -159,7 +157,7 @@ class PublishedFolder:
         return Progress(done=True)
 
     async def close(self) -> None:
-        """Stop uploads; what has arrived is kept, and the next daemon goes on from there."""
+        """Stop uploads. What has arrived stays, and the next daemon continues from there."""
         looks = (task for _, task in self._looks.values())
         tasks: list[asyncio.Future[Any]] = [*self._uploads.values(), *looks]
         for task in tasks:
@@ -172,7 +170,7 @@ class PublishedFolder:
         task = self._uploads.get(place)
         if task is None:
             task = self._uploads[place] = asyncio.create_task(self._publish(place, tree))
-        # A worker must not be held by gigabytes; the next pass finds the upload under way.
+        # Gigabytes must not block a worker; the next pass finds the upload under way.
         await asyncio.wait([task], timeout=AT_ONCE)
         if not task.done():
             return Wrote(f"publish {spec.prefix}: {len(tree.files)} files, {size_text(tree.size)}")
@@ -183,7 +181,7 @@ class PublishedFolder:
 
     async def _publish(self, place: SharedFolder, tree: Tree) -> publish.Published:
         again = self._damaged.pop(place, ())
-        # the manifest must stay the youngest file, for that is how a change behind our back is seen
+        # the manifest must stay the youngest file: a younger file is a change from outside
         if again:
             again = (*again, MANIFEST)
 
@@ -203,7 +201,7 @@ class PublishedFolder:
         if published.sent >= TELLING:
             self._rates[place] = max(1, int(published.sent / max(self.clock() - began, 0.001)))
         self._stamps[place] = published.stamps
-        # It has just listed what it left behind, which is as good as a look.
+        # Publishing ended with a listing of the folder, which is as good as a look.
         seen = Verification(MANIFEST in published.stamps, stamps=published.stamps)
         look = asyncio.get_running_loop().create_future()
         look.set_result(seen)
@@ -245,12 +243,12 @@ class PublishedFolder:
         return f", {size_text(int(rate))}/s, about {(total - done) / rate:.0f} s left"
 
     async def _look(self, place: SharedFolder, tree: Tree) -> Verification:
-        """What is there, compared with `tree`. A base model or the runtime that a hundred services
-        share is listed once, and a folder that is as published only in its turn.
+        """The folder compared with `tree`. A base model or the runtime is listed once for all its
+        services, and a folder that is as published only in its turn.
         """
         now = self.clock()
         at, task = self._looks.get(place, (now, None))
-        # A failed look is not shared: its error was the other service's and may be over.
+        # A failed look is not shared: its error may be over by now.
         if (
             task is None
             or _failed(task)
@@ -262,14 +260,14 @@ class PublishedFolder:
             self.shares.rounds.looked(place)
             share, known = self.shares.open(place.share), self._stamps.get(place)
             task = asyncio.create_task(publish.verify(share, place.prefix, _local(tree), known))
-            task.add_done_callback(_failed)  # nobody may be left to hear of it
+            task.add_done_callback(_failed)  # fetches the exception, which nobody may await
             self._looks[place] = (now, task)
         # Shielded, because the look is shared: one service's cancelled pass must not end it for
         # others.
         return await asyncio.shield(task)
 
     def _rests(self, place: SharedFolder, task: asyncio.Future[Verification]) -> bool:
-        """Whether the last look found it as published, by whichever daemon."""
+        """Whether the last look found the folder as published."""
         if not task.done() or place not in self._stamps:
             return False
         seen = task.result()
@@ -310,8 +308,8 @@ def _local(tree: Tree) -> dict[str, LocalFile]:
 
 
 def _younger_than_manifest(stamps: Mapping[str, ShareStamp]) -> list[str]:
-    """Files written after the manifest, which is written last: seen even by a daemon that remembers
-    nothing.
+    """Files younger than the manifest, which is written last. Even a daemon without memory sees by
+    them that somebody changed the folder.
     """
     manifest = stamps.get(MANIFEST)
     if manifest is None or manifest.modified is None:

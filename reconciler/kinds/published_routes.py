@@ -81,8 +81,8 @@ class PublishedRoutes(FolderOnShare):
 
     async def _write(self, spec: GatewayRoutesSpec, facts: Facts) -> Wrote:
         current, names = await self._current(spec)
-        # Above every file that is there, a torn one included, and above what a gateway follows, so
-        # that a folder that was lost does not leave it waiting for a number that it has passed.
+        # Above every file, a torn one included, and above the routes that a gateway follows:
+        # otherwise it would ignore the routes after a loss of the folder.
         seen = [int(name.partition(".")[0]) for name in names]
         seen += [state.generation or 0 for state in await self._states(spec, facts)]
         generation = max(seen, default=0) + 1

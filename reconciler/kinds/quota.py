@@ -1,5 +1,5 @@
-"""`rollout.strategy: Auto`: Surge where a second replica finds room, Recreate where it would wait
-for ever for a GPU.
+"""`rollout.strategy: Auto`: Surge if the quota has room for a second replica, Recreate if that
+would wait for a GPU for ever.
 """
 
 from __future__ import annotations
@@ -37,19 +37,20 @@ async def resolve_strategy(
     ):
         return "Surge" if spec.strategy == "Auto" else spec.strategy
     usage = await _gpus(arm, spec, found)
+    # Azure places no replica beyond the quota and refuses no request: a Surge would wait for ever.
     if usage is None or float(usage["currentValue"]) < float(usage["limit"]):
         return "Surge"
     return "Recreate"
 
 
 def counts(spec: ContainerAppSpec) -> bool:
-    """Whether a quota of GPUs may hold the service up: it names a workload profile of its own."""
+    """Whether a GPU quota may hold the service up: it names a profile other than Consumption."""
     named = spec.body["properties"].get("workloadProfileName")
     return named not in (None, "Consumption")
 
 
 async def full(arm: Arm, spec: ContainerAppSpec, found: Mapping[str, Any]) -> str:
-    """That the GPU quota has no room, in words; empty where it has, or where no quota counts."""
+    """A sentence if the GPU quota has no room; empty if it has, or if no quota counts."""
     usage = await _gpus(arm, spec, found)
     if usage is None or float(usage["currentValue"]) < float(usage["limit"]):
         return ""

@@ -20,8 +20,8 @@ from serving.gateway.routes import UsageLine
 EVERY = timedelta(seconds=30)  # between looks at the files
 PIECE = 1 << 20  # bytes of one request
 BUDGET = 16  # requests of one look; what is left is read in the next
-MOST = 100  # keys that are told, the greatest users
-FOLDERS = 200  # replicas whose files are looked at
+MOST = 100  # keys that are reported: the greatest users
+FOLDERS = 200  # replicas whose files are read
 
 
 @dataclass
@@ -42,7 +42,7 @@ class _Kept:
 
 
 class RecentUsage:
-    """By gateway. What cannot be read now is left as it was: the routes do not depend on it."""
+    """Sums by gateway. While the share fails, the last sums stand: the routes do not need them."""
 
     def __init__(self, shares: Shares) -> None:
         self.shares = shares
@@ -89,8 +89,8 @@ class RecentUsage:
 
 
 async def _read_on(share: Share, path: str, file: _UsageFile) -> bool:
-    """Add the next lines of a file; whether it was read to its end. A line that is not whole is
-    read again in the next look, when its replica has ended it.
+    """Add the next lines of a file. Returns whether it was read to its end. The next look reads an
+    unfinished line again, when its replica has completed it.
     """
     data = await files.read_on(share, path, file.offset, PIECE)
     whole = data.rfind(b"\n") + 1
@@ -103,7 +103,7 @@ async def _read_on(share: Share, path: str, file: _UsageFile) -> bool:
 
 
 def _written(entry: Entry) -> str:
-    """The day of the last write; a day to come where the share tells none."""
+    """The day of the last write; a day in the future if the share gives none."""
     return entry.modified.date().isoformat() if entry.modified else "9"
 
 

@@ -1,8 +1,8 @@
 """What really runs: revisions and replicas as ARM lists them, joined with each replica's own report
 on the share.
 
-ARM success is not app success. `Ready` comes from here: a healthy revision, and replicas that say
-of themselves that model and adapters are loaded.
+ARM success is not app success. `Ready` comes from here: a healthy revision, and replicas that
+report model and adapters as loaded.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from serving.gateway.routes import StartPrediction
 
 @dataclass(frozen=True)
 class Seen:
-    """One look at a service. Each property is one step from what was read to what is said of it.
+    """One look at a service. Each property derives one fact from what was read.
 
-    `reports` are those of replicas that live; `proven_before` is the revision that was last seen to
-    serve all that was asked of it, `served_before` are the adapters that were served then.
+    `reports` are those of live replicas. `proven_before` is the revision that was last seen to
+    serve all that was asked of it, `served_before` are the adapters that it served then.
     """
 
     spec: ContainerAppSpec
@@ -64,7 +64,7 @@ class Seen:
         before: AppOutputs | None,
         now: datetime,
     ) -> Self:
-        """A look with these reports, less those that were stale `now`; `before` is the last one."""
+        """A look with these reports, without the stale ones; `before` is the last look."""
         before = before or AppOutputs()
         living = {report.replica: report for report in reports if now - report.heartbeat < STALE}
         served = frozenset(before.served_adapters) & {
@@ -100,8 +100,8 @@ class Seen:
 
     @cached_property
     def serving(self) -> bool:
-        """Whether a replica of the wanted revision serves, by ARM's word and, for a model, its
-        own.
+        """Whether a replica of the wanted revision serves, according to ARM and, for a model, to
+        its own report.
         """
         return any(self.ready(replica) for replica in self.mine)
 
@@ -120,9 +120,7 @@ class Seen:
 
     @cached_property
     def proven(self) -> bool:
-        """Whether the wanted revision serves: now, or when it was last seen before it scaled to
-        zero.
-        """
+        """Whether the wanted revision serves, or did at the last look before it scaled to zero."""
         if self.asleep:
             return self.proven_before == self.spec.revision
         behind = self.agreed is not None and self.agreed.status == Status.FALSE
@@ -136,7 +134,7 @@ class Seen:
 
     @cached_property
     def serves(self) -> bool:
-        """Whether requests are answered as they were once the service was proven, be it by the old
+        """Whether requests are still answered as when the service was proven, perhaps by the old
         revision or with the old version of an adapter.
         """
         if self.proven and self.carrying == (self.wanted,):
@@ -160,13 +158,13 @@ class Seen:
 
     @cached_property
     def missing(self) -> int:
-        """How many ready replicas are lacking to `minReplicas`."""
+        """How many more ready replicas `minReplicas` needs."""
         least = int(self.spec.template["scale"].get("minReplicas") or 0)
         return max(0, least - sum(map(self.ready, self.mine)))
 
     @property
     def lacking(self) -> str:
-        """In words, how many replicas are there and what is told of those that are not ready."""
+        """In words, how many replicas are ready and why the others are not."""
         ready = sum(map(self.ready, self.mine))
         why = [
             f"{each.name}: {each.details or 'is starting'}"
@@ -178,8 +176,8 @@ class Seen:
 
     @property
     def late(self) -> bool:
-        """Whether a replica that is missing is more than on its way: it crashes, or is not ready
-        although the time that a start takes is long over, or ARM lists none for it.
+        """Whether a missing replica needs attention: it crashes, takes much longer than a start
+        should, or ARM does not list it a minute after the newest one was made.
         """
         absent = [each for each in self.mine if not self.ready(each)]
         limit = timedelta(seconds=1.5 * max(self.spec.startup_seconds, self.predicted()) + 60)
@@ -213,7 +211,7 @@ class Seen:
         )
 
     def outputs(self, head: AppOutputs) -> AppOutputs:
-        """`head`, which ARM tells of the app itself, with what is told of its replicas."""
+        """`head`, the outputs of the app itself, with those of its revisions and replicas."""
         return replace(
             head,
             arm=self.arm,
@@ -299,7 +297,7 @@ class Seen:
         )
 
     def _revision_mark(self, step: Step) -> Mark:
-        """Of the revisions that requests go to."""
+        """The health of the revisions that requests go to."""
         kind = ConditionType.REVISION_HEALTHY
         silent = [each for each in self.carrying if not each.serving]
         if self.carrying and not silent:
@@ -324,8 +322,8 @@ class Seen:
                 yield proven
 
     def _model_mark(self) -> Mark:
-        """About the replicas that get requests; of another revision's replicas only ARM is
-        asked.
+        """Whether the replicas that get requests have loaded the model. Those of another revision
+        count by their state in ARM alone.
         """
         kind = ConditionType.MODEL_LOADED
         if self.asleep:
@@ -360,7 +358,7 @@ def _not_yet(
         return f"revision {wanted.name}: {wanted.error or wanted.running}"
     if not mine:
         return f"revision {wanted.name} has no replica yet"
-    # Of replicas that live: one that has stopped leaves its last words behind.
+    # Only of live replicas: one that has stopped leaves its last report behind.
     said = [
         fresh[replica.name].message
         for replica in mine

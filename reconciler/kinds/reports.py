@@ -1,7 +1,7 @@
 """Replica reports on the share: how the daemon knows what every replica really serves.
 
-A report is written by whatever runs in the replica, so it is read within bounds and by its schema;
-one that cannot be read is that replica's fault, and is told as such.
+A report is written by whatever code runs in the replica, so it is read within bounds and checked
+against its schema. One that cannot be read is reported as that replica's fault.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ LONGEST = 2 << 20  # bytes of one; a hundred adapters with long errors are half 
 
 
 class Reports:
-    """Reads reports, each again only when its etag changed: 100 services with quiet replicas cost
-    listings alone.
+    """Reads reports. One whose etag is unchanged is not read again, so quiet replicas cost listings
+    only.
     """
 
     def __init__(self, shares: Shares) -> None:
@@ -33,8 +33,8 @@ class Reports:
         self._seen: dict[str, tuple[str, ReplicaReport]] = {}
 
     async def read(self, spec: ContainerAppSpec) -> tuple[ReplicaReport, ...]:
-        """The reports of one service's engine, stale ones included. For one that cannot be read its
-        last good one stands in until that is stale, then one that says `unreadable`.
+        """The reports of one service's engine, stale ones included. A report that cannot be read is
+        replaced by the replica's last good one until that is stale, then by one with `unreadable`.
         """
         assert spec.share is not None
         return await self.of(spec.share, f"services/{spec.service}/{spec.engine}")

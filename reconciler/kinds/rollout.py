@@ -32,9 +32,9 @@ class Action(Enum):
 
 @dataclass(frozen=True)
 class Step:
-    """The next write; `revisions` are its objects, `weights` the traffic to set when it
-    is a SHIFT. Of a PAUSE, `asks` says that a person ends it, `left` when to look again, in
-    seconds.
+    """The next write. `revisions` are the revisions it acts on. A SHIFT sets the traffic to
+    `weights`. For a PAUSE, `asks` says that a person ends it, `left` in how many seconds to look
+    again.
     """
 
     action: Action
@@ -47,10 +47,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known of the wanted revision beside Azure's word: `failed` says why it will not
-    serve, `answered` that it may take traffic because its smoke request was answered as asked,
-    `unmet` what the evaluation of the step at hand still lacks.
-    `instead` is the revision that a person wants to serve; empty for the last good one.
+    """What is known of the wanted revision besides its state in Azure: `failed` says why it will
+    not serve, `answered` that it may take traffic because its smoke request was answered as asked,
+    `unmet` what the evaluation of the present step still lacks. `instead` is the revision that a
+    person wants to serve; empty means the last good one.
     """
 
     failed: str = ""
@@ -70,7 +70,7 @@ def next_step(
     course: Course | None = None,
 ) -> Step:
     """The step from `revisions` and the traffic `weights` (revision name -> 0..100) toward `wanted`
-    alone serving; away from it when it has `failed` or `hold` is against it.
+    alone serving, or back from it when it has `failed` or `hold` refuses it.
 
     `strategy` is Surge, Recreate or BlueGreen (Auto is resolved by the caller, who knows the
     quota). Nothing is taken from the old revision before the new one is healthy, except by
@@ -79,7 +79,7 @@ def next_step(
     verdict = verdict or Verdict()
     if hold and hold.refused == wanted and _named(hold.serves, revisions):
         if _serves_meanwhile(hold.serves, revisions, weights):
-            back = "Surge" if strategy == "BlueGreen" else strategy  # all at once
+            back = "Surge" if strategy == "BlueGreen" else strategy  # a rollback takes no steps
             return _forward(hold.serves, back, revisions, weights, Verdict(), Course())
         return _backward(hold.serves, revisions, weights)
     # Without another good revision a failed one stays: there is nothing to go back to.
@@ -94,8 +94,8 @@ def next_step(
 
 
 def last_good(wanted: str, revisions: Sequence[Revision], weights: Mapping[str, int]) -> str | None:
-    """The revision to go back to: the one other than `wanted` that has most of the traffic, which
-    only a proven revision gets; else the newest other that still serves.
+    """The revision to go back to: of the others, the one with most of the traffic, because only a
+    proven revision gets any; else the newest one that still serves.
     """
     others = {each.name: each for each in revisions if each.name != wanted}
     trusted = [n for n in weights if n in others and weights[n] and not others[n].unproven]
@@ -114,13 +114,14 @@ def _forward(
 ) -> Step:
     found = _named(wanted, revisions)
     others = [revision for revision in revisions if revision.active and revision.name != wanted]
+    # Recreate is for a quota without room for two: the new one boots only after the old one stops.
     if strategy == "Recreate" and others and (found is None or not found.active):
         return _deactivate(others, "the old revision stops before the new one boots")
     if found is None:
         return Step(Action.WRITE, (wanted,), message=f"revision {wanted} is to be created")
     if not found.active:
         return Step(Action.ACTIVATE, (wanted,), message=f"revision {wanted} exists and is inactive")
-    # Health comes from the revision and never from the operation, which ends before replicas start.
+    # Health comes from the revision, never from the operation, which ends before replicas start.
     if not found.serving:
         return Step(Action.WAIT, (wanted,), message=_waiting(found))
     if not verdict.answered:
@@ -143,7 +144,7 @@ def _move(
     target, leg = {wanted: 100}, None
     old = max((n for n in weights if n != wanted), key=lambda name: weights[name], default="")
     there = _named(old, revisions)
-    # Without a revision that still serves there is nobody to share the traffic with.
+    # A share of the traffic needs an old revision that still serves.
     if strategy == "BlueGreen" and there and there.active and weights[old]:
         leg = course.leg(wanted, weights.get(wanted, 0))
         if leg.weight < 100:
@@ -157,8 +158,8 @@ def _move(
 
 
 def _backward(good: str, revisions: Sequence[Revision], weights: Mapping[str, int]) -> Step:
-    """All traffic to `good`, then everything else off, which may free the only GPU, then `good` on
-    again.
+    """Move all traffic to `good`, then deactivate everything else, which may free the only GPU,
+    then activate `good` again.
     """
     if dict(weights) != {good: 100}:
         return Step(Action.SHIFT, (good,), {good: 100}, f"revision {good} gets its traffic back")
@@ -174,8 +175,8 @@ def _backward(good: str, revisions: Sequence[Revision], weights: Mapping[str, in
 
 
 def _serves_meanwhile(good: str, revisions: Sequence[Revision], weights: Mapping[str, int]) -> bool:
-    """Whether the refused revision has traffic and serves, so that nobody needs to wait while
-    `good` boots: a person's rollback.
+    """Whether the refused revision has traffic and serves, as in a person's rollback. Then `good`
+    may boot first, without a gap.
     """
     return any(weights.get(each.name) and each.serving for each in revisions if each.name != good)
 

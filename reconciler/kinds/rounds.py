@@ -1,8 +1,8 @@
-"""Whose turn it is to be read from a share: a constant number of reads for all that rests, so that
-a thousand services cost as many as ten. Pure; the clock is given.
+"""Whose turn it is to be read from a share: a constant number of reads for all places at rest, so
+that a thousand services cost as many as ten. Pure; the clock is given.
 
-What changes, is on its way or was never looked at does not ask here. Neighbour: `turns` does the
-same for ARM, whose looks decide what is Ready and may not be as rare.
+A place that changes or was never looked at needs no turn. `turns` does the same for ARM, whose
+looks decide what is Ready and may not be as rare.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from itertools import islice
 
 from reconciler.api.resources import ShareRef
 
-AT_ONCE = 20  # of what rests, in each resync
+AT_ONCE = 20  # places at rest that are looked at in each resync
 Place = tuple[ShareRef, str] | tuple[ShareRef, str, str]  # the path, and perhaps what is there
-FORGOTTEN = 10  # resyncs after which what does not ask takes nobody's turn
+FORGOTTEN = 10  # resyncs after which a place that does not ask is forgotten
 
 
 class Rounds:
-    """The one that was not looked at for longest is next."""
+    """The place that has not been looked at for longest is next."""
 
     def __init__(self, clock: Callable[[], float], resync: float, at_once: int = AT_ONCE) -> None:
         self._clock, self._resync, self._at_once = clock, resync, at_once
@@ -30,7 +30,7 @@ class Rounds:
         self._cleared = clock()
 
     def due(self, what: Place) -> bool:
-        """Whether `what`, which was looked at before and rests, is to be looked at now."""
+        """Whether `what`, which is at rest, is to be looked at now."""
         now = self._refill()
         self._asked[what] = now
         at = self._looked.get(what)
@@ -41,7 +41,7 @@ class Rounds:
         return places > 0 and at <= last_in_line
 
     def looked(self, what: Place) -> None:
-        """Count a look. One for which the turn was not asked costs nobody else's."""
+        """Count a look. The first look at a place costs no other place its turn."""
         now = self._refill()
         if self._looked.pop(what, None) is not None:
             self._left = max(0.0, self._left - 1)
@@ -50,7 +50,7 @@ class Rounds:
         self._hurried.discard(what)
 
     def knows(self, what: Place) -> bool:
-        """Whether it was looked at and has asked not long ago."""
+        """Whether it was looked at and has asked recently."""
         return what in self._looked
 
     def hurry(self) -> None:
@@ -58,13 +58,13 @@ class Rounds:
         self._hurried = {*self._looked}
 
     def forget(self, what: Place) -> None:
-        """It is no more what it was when it was looked at."""
+        """Forget the last look: `what` has changed since."""
         for known in (self._looked, self._asked):
             known.pop(what, None)
         self._hurried.discard(what)
 
     def forget_below(self, path: str) -> None:
-        """What is looked at is named by its share and its path there; empty means all."""
+        """Forget the looks at `path` and below it; an empty path means all."""
         for what in [*self._asked]:
             if f"{what[1]}/".startswith(f"{path}/" if path else ""):
                 self.forget(what)

@@ -30,9 +30,9 @@ from serving.gateway.routes import (
 def wanted_routes(
     spec: GatewayRoutesSpec, before: GatewayRoutes | None, facts: Facts
 ) -> GatewayRoutes:
-    """A service is routed once it has an endpoint; `before` has the routes of services whose
-    documents are refused now, and what is known of container apps that nobody has looked at yet: a
-    daemon that lost its state must not take a route away until its first look.
+    """The routes; a service is routed once it has an endpoint. `before` supplies the routes of
+    services whose documents are refused now and, until the first look at a container app, those of
+    its service: a daemon that lost its state must not take a route away.
     """
     there = {service.name: service for service in before.services} if before else {}
     found = [_service(route, facts, there.get(route.service)) for route in spec.services]
@@ -50,8 +50,8 @@ def wanted_routes(
 
 
 def lacking(spec: GatewayRoutesSpec, facts: Facts) -> list[str]:
-    """The keys that container apps still make, where these are there. An app that is not there
-    speaks for itself.
+    """The keys that existing container apps have not made yet. An app that does not exist is
+    reported by its own object.
     """
     found = []
     wanted = [(spec.app, spec.keys), *((route.service, route.keys) for route in spec.services)]
@@ -64,7 +64,7 @@ def lacking(spec: GatewayRoutesSpec, facts: Facts) -> list[str]:
 
 
 class SeenApp(NamedTuple):
-    """What routes depend on of a container app; its heartbeats and ages do not concern them."""
+    """The facts of a container app that routes depend on; heartbeats and ages are left out."""
 
     endpoint: str | None
     api_keys: tuple[tuple[str, str], ...]
@@ -143,10 +143,10 @@ def _service(route: RouteSpec, facts: Facts, before: RoutedService | None) -> Ro
 def _served(
     route: RouteSpec, app: SeenApp | None, facts: Facts, before: RoutedService | None
 ) -> tuple[str, ...]:
-    """The adapters that replicas answer for: after a rollback, others than the document's. Before
-    anything is known of them, the document's, beside those that were routed.
+    """The adapters that replicas answer for: after a rollback, others than the document's. While
+    nothing is known of them, the document's and those routed so far.
     """
-    if app and app.engine and app.engine != route.engine:  # gone back to it; its replicas tell
+    if app and app.engine and app.engine != route.engine:  # a rollback: its replicas report them
         return app.adapters or route.adapters
     key = ObjectKey(Kind.CATALOGUE, route.service)
     known = facts.part(key, CatalogueOutputs, partial(_named, route.engine))
@@ -166,7 +166,7 @@ def _named(engine: str, catalogue: CatalogueOutputs) -> tuple[str, ...] | None:
 def _learned(
     predicted: StartPrediction, app: SeenApp | None, before: RoutedService | None
 ) -> StartPrediction | None:
-    """In whole seconds: a gateway counts in no smaller ones."""
+    """The prediction by the starts so far, in whole seconds: a gateway needs no finer ones."""
     if app is None:
         return before.learned if before else None
     if not app.starts:
@@ -226,5 +226,5 @@ def _fields(routes: GatewayRoutes) -> Iterator[tuple[str, Any]]:
 
 
 def _key_words(key: ApiKey) -> str:
-    """A digest: of the key's hash nobody need see a letter."""
+    """A digest, so that not even the key's hash is shown."""
     return fingerprint(key.model_dump(mode="json"))[:12]

@@ -21,8 +21,8 @@ LONGEST = 4096  # bytes of an answer that are read
 
 @dataclass(frozen=True)
 class SmokeAnswer:
-    """`wrong` says what is wrong with it, empty if nothing; `by_app` that the app itself said so,
-    `unseen` that the daemon does not reach the ingress, so that nothing is known of the app.
+    """`wrong` says what is wrong, empty if nothing. `by_app`: the app itself answered so. `unseen`:
+    the daemon does not reach the ingress, so nothing is known about the app.
     """
 
     wrong: str = ""
@@ -33,9 +33,10 @@ class SmokeAnswer:
 async def smoke(
     arm: Arm, spec: ContainerAppSpec, revision: str, found: Mapping[str, Any]
 ) -> SmokeAnswer:
-    """Ask `revision` of the app that Azure returned as `found`. What only its environment can reach
-    is not asked, nor is a revision that listens on another port: the port is the app's, and moves
-    with the traffic. Nothing is wrong with either.
+    """Ask `revision` of the app that Azure returned as `found`.
+
+    An app that only its environment can reach is not asked and passes. So does a revision with
+    another port, because the port belongs to the app and moves with the traffic.
     """
     place = address(spec, revision, found)
     if place is None:

@@ -21,8 +21,8 @@ def remembered(
     reports: Mapping[str, ReplicaReport],
     published: int,
 ) -> tuple[SeenStart, ...]:
-    """The newest starts, with those that these replicas have ended. A container that was started
-    again had its image already, and tells nothing of a cold start.
+    """The newest starts, with those that these replicas have completed. A container that restarted
+    had its image already, so it says nothing about a cold start.
     """
     known = {(each.replica, each.began) for each in before}
     found = [*before]
@@ -38,9 +38,7 @@ def remembered(
 def expected(
     published: StartPrediction, starts: Iterable[SeenStart], own: ReplicaReport | None = None
 ) -> StartPrediction:
-    """What a start should take, by those that were seen; that of `own` is no evidence for
-    itself.
-    """
+    """How long a start should take, judged by those seen; `own`'s start does not count."""
     mine = (own.replica, _began(own)) if own is not None else None
     others = [each.start for each in starts if (each.replica, each.began) != mine]
     return corrected(published, others)
@@ -68,7 +66,7 @@ def _start(replica: SeenReplica, report: ReplicaReport, published: int) -> Start
     seconds, created = ready_after(replica, report), created_at(replica)
     if seconds is None or created is None or not 0 < seconds <= _LONGEST:
         return None
-    # What a replica says of itself may be nonsense: it stays within what Azure has seen.
+    # A replica's own times may be nonsense, so they are bounded by what Azure has seen.
     before = min(seconds, max(0.0, round((report.started_at - created).total_seconds(), 1)))
     stages: dict[Stage, float] = {"image": before, **report.stages} if report.stages else {}
     return StartSeen(seconds=seconds, told=published, published=published, stages=stages)

@@ -1,6 +1,5 @@
-"""Whether a new revision will serve: by Azure's word on it, by its deadline, by its smoke request,
-sent before it takes any traffic, and by the evaluations of its steps. `rollout` acts on the
-verdict.
+"""Whether a new revision will serve: judged by its state in Azure, its deadline, its smoke request
+(sent before it takes traffic) and the evaluations of its steps. `rollout` acts on the verdict.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from reconciler.kinds.rollout import Verdict
 from reconciler.kinds.smoke import SmokeAnswer, smoke
 
 PATIENCE = 30.0  # seconds for which Azure must call a revision failed; a crash may pass
-CRASHES = 3
+CRASHES = 3  # one crash is no failure, because a dependency may come late
 FAILURES = 2  # operations that fail to make a revision before it is given up
 WRONG = 10.0  # seconds for which a healthy revision may answer its smoke request wrongly
 BLIND = 60.0  # seconds for which a rollout waits until the daemon reaches the ingress
 
 
 class Trials:
-    """One for all container apps. What must outlive the process is in `Boot`; what is only kept
-    here costs a smoke request or a refused write more after a restart.
+    """One for all container apps. `Boot` has what must outlive the process. Losing what is kept
+    here costs one more smoke request or refused write after a restart.
     """
 
     def __init__(self, arm: Arm, clock: Clock) -> None:
@@ -56,12 +55,12 @@ class Trials:
             self.refuse(app, cause)
 
     def boot(self, seen: Seen, before: AppOutputs | None) -> Boot | None:
-        """How long the wanted revision has been on its way; None when it is not."""
+        """Since when the wanted revision has been booting; None when it is not."""
         found, now = seen.wanted, self.clock.elapsed()
         if found is None or not found.active or found.serving:
             return None
         known = before.boot if before else None
-        # After a restart of the machine the clock starts at zero, so older instants mean nothing.
+        # The clock starts at zero with every boot of the machine, so older times mean nothing.
         if known is None or (known.revision, known.period) != (found.name, self.clock.boot):
             known = Boot(found.name, self.clock.boot, now, restarts=_restarts(seen))
         if not found.failed:
@@ -78,11 +77,11 @@ class Trials:
             return Verdict(failed=cause if name == spec.revision else "")
         if boot is not None:
             return Verdict(failed=self._overdue(seen, wanted, boot))
-        between = 0 < weight < 100  # then each look asks again: it may begin to fail
+        between = 0 < weight < 100  # then each look repeats the request: it may begin to fail
         if not wanted.serving or (self._answered.get(spec.name) == wanted.name and not between):
             return Verdict()
         if weight == 100 and (seen.asleep or seen.proven_before == wanted.name):
-            return Verdict()  # it has proven itself, and a request could wake it
+            return Verdict()  # it is proven, and a request could wake it
         verdict = await self._ask(seen, wanted, found)
         if not between or verdict.failed or not verdict.answered:
             return verdict
@@ -117,19 +116,19 @@ class Trials:
         self._wrong[spec.name] = (wanted.name, answer.unseen, since)
         if now - since < self._patience(seen, answer):
             return Verdict(answered=False, message=answer.wrong)
-        # A fault of the daemon's own network is no fault of the revision: Azure's word must do, as
-        # it does for what only its environment can reach.
+        # A fault of the daemon's own network is no fault of the revision. Its state in Azure must
+        # do, as it does for an app that only its environment can reach.
         return Verdict() if answer.unseen else Verdict(answer.wrong, False, answer.wrong)
 
     @staticmethod
     def _patience(seen: Seen, answer: SmokeAnswer) -> float:
         """How long such an answer may last, in seconds."""
         if answer.unseen:
-            # Nobody waits for the new revision while the old one serves.
+            # While the old revision serves there is time: nobody waits for the new one.
             others = (each for each in seen.carrying if each.name != seen.spec.revision)
             return BLIND if any(each.serving for each in others) else WRONG
-        # A wrong answer of the app itself will stay wrong. One that the ingress makes may be a
-        # route that is not there yet.
+        # The app's own wrong answer will stay wrong. The ingress may answer so because it has no
+        # route yet.
         return WRONG if answer.by_app else seen.spec.deadline_seconds
 
 

@@ -10,19 +10,19 @@ from collections.abc import Callable
 RATE = 5.0  # reads a second: a fifth of the 25 that ARM gives back to one principal
 BURST = 330  # saved up between resyncs, which ask for all services at once
 SAME_PASS = 2.0  # seconds in which a second look costs nothing, because it shares the first's lists
-RESERVE = 30  # of them, which settled services leave to those that move
-EXTRA = 0.25  # of them a second, for the replicas of settled services where lists are scarce
-HASTE = 12.5  # a second at which what moves is looked at on credit: half of what ARM gives back
-CREDIT = 1650  # of them, which what moves may spend ahead, once an hour
-PAID_BACK = 0.5  # of them a second: in 55 minutes
+RESERVE = 30  # reads that settled services leave to those that move
+EXTRA = 0.25  # reads a second for the replicas of settled services, where reads are scarce
+HASTE = 12.5  # reads a second for services that move, on credit: half of what ARM gives back
+CREDIT = 1650  # reads that services that move may spend ahead, once an hour
+PAID_BACK = 0.5  # reads a second: the credit is paid back in 55 minutes
 HOUR = 3600.0
 
 
 class Turns:
-    """Services that move (unserved, changed, failing) go first, if need be on credit: a start looks
-    at all services at once. Settled ones share what is left; the one that has waited longest is
-    next. A credit costs them a tenth of the rate until it is paid back, and only then there is a
-    new one: over an hour the rate holds, and no start keeps a dead revision from being noticed.
+    """Services that move (unserved, changed, failing) go first, if need be on credit, because a
+    start looks at all services at once. Settled ones share what is left; the one that has waited
+    longest is next. Paying the credit back takes a tenth of the rate, and only then there is a new
+    one. So the rate holds over an hour, and a start does not keep a dead revision unnoticed.
     """
 
     def __init__(self, clock: Callable[[], float], rate: float = RATE, burst: int = BURST) -> None:
@@ -42,7 +42,7 @@ class Turns:
         self._urgent.add(service)
 
     def settled(self, service: str) -> bool:
-        """Whether a service of which nothing is expected may be looked at now."""
+        """Whether a settled service may be looked at now."""
         self._moving.pop(service, None)
         before, now, mine = self._ask(service)
         if service in self._urgent or now - mine < SAME_PASS:
@@ -53,14 +53,14 @@ class Turns:
         # whole budget. A service that has not asked since this one did no longer exists.
         waiting = [at for other, at in self._last.items() if self._asked[other] >= before]
         ahead = sum(at < mine for at in waiting)
-        # A tenth less than saved up: a resync may come that much early. How many there are is known
-        # once all have asked.
+        # A tenth less than saved up: a resync may come that much early. How many services there are
+        # is known once all have asked.
         self._scarce = before == -math.inf or 2 * len(waiting) > 0.9 * (self.burst - RESERVE)
         return self._left - RESERVE >= (1 if self._scarce else 2) * (1 + ahead)
 
     def moves(self, service: str, *, news: bool = False) -> bool:
-        """Whether a service that is on its way may be looked at now: at once where the app has
-        `news` of it (another revision is ready than was seen), else as often as the many bear.
+        """Whether a service that moves may be looked at now: at once where its app has `news`
+        (another revision is ready than was seen), else as often as the budget allows for all.
         """
         _, now, mine = self._ask(service)
         self._moving[service] = now
@@ -71,9 +71,9 @@ class Turns:
         return self._left > (-RESERVE if news else 0) or self._credit > 0
 
     def detailed(self, service: str) -> bool:
-        """Whether a look at a settled service reads its replicas too, although its revisions are as
-        before. Scarce ones do in turn, out of a purse of their own: paid from the other one, it
-        would cost somebody else the turn.
+        """Whether a look at a settled service reads its replicas too, although its revisions are
+        unchanged. Where reads are scarce, services do so in turn, from a budget of their own: from
+        the common one it would cost another service its turn.
         """
         if not self._scarce:
             return True
@@ -94,23 +94,23 @@ class Turns:
             self._last[service] = now
 
     def pause(self) -> float:
-        """Seconds until what moves should ask again, which costs it a look at its app."""
+        """Seconds until a service that moves should ask again, which costs a look at its app."""
         return 0.5 if self.rich() else max(SAME_PASS, len(self._moving) / HASTE)
 
     def rich(self) -> bool:
-        """Whether more than half is left after a whole look at all that moves."""
+        """Whether more than half is left after a whole look at all services that move."""
         self._refill()
         return self._left - 2 * len(self._moving) > self.burst / 2
 
     def _interval(self) -> float:
-        """Seconds between two looks at what moves: half of ARM's reads as long as there is credit,
-        then a fifth of the rate.
+        """Seconds between two looks at a service that moves. Together they take half of ARM's reads
+        as long as there is credit, then a fifth of the rate.
         """
         speed = HASTE if self._credit > 0 else self.rate / 5
         return max(SAME_PASS, 2 * len(self._moving) / speed)
 
     def _spend(self, reads: int, *, on_credit: bool) -> None:
-        """Take reads from what was saved up; what moves takes the last of it on credit first."""
+        """Take reads from the budget. On credit, those beyond it (but for the reserve) are lent."""
         if on_credit:
             own = max(0.0, self._left - RESERVE)
             lent = min(self._credit, max(0.0, reads - own))
@@ -122,7 +122,7 @@ class Turns:
         self._left -= reads
 
     def _ask(self, service: str) -> tuple[float, float, float]:
-        """When it asked before, the present, and when it was looked at."""
+        """When the service asked before, the present, and when it was looked at."""
         now = self._refill()
         before = self._asked.get(service, -math.inf)
         self._asked[service] = now

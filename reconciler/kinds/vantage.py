@@ -1,7 +1,7 @@
-"""Whether the daemon can reach an app's ingress at all. Where it cannot, a missing answer says
-nothing of the app: the daemon's own network (a proxy, a firewall, its DNS) may be what fails.
+"""Whether the daemon can reach an app's ingress at all. If not, a missing answer says nothing about
+the app: the daemon's own network (a proxy, a firewall, its DNS) may be what fails.
 
-`smoke`, `endpoint` and `evaluation` ask this before they speak against an app.
+`smoke`, `endpoint` and `evaluation` ask this before they call an app unreachable.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from reconciler.arm.clients import Arm
 PATIENCE = aiohttp.ClientTimeout(total=5)
 # On the ingress's page, and in its JSON, where no app takes the request.
 NO_APP = b"Container App is stopped or does not exist"
-# What the ingress says with 403 where `ipSecurityRestrictions` leave the daemon's address out.
+# In the ingress's 403, where `ipSecurityRestrictions` leave the daemon's address out.
 NOT_ADMITTED = b"RBAC: access denied"
-# The ingress answers so when no replica does, and so does many a proxy.
+# The ingress answers so when no replica does, and many proxies answer so too.
 GATEWAY = (502, 503, 504)
 
 

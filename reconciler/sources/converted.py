@@ -82,7 +82,7 @@ class ConvertedAdapters:
             self._kept[name] = f"a value of {error} is too large for {kind.half}"
             log.warning("adapter published as it is", why=self._kept[name])
             return None
-        # A full disk or a file that somebody writes to: as it is, it can still be published.
+        # A full disk, or a file that somebody writes to: the original can still be published.
         except (ChangedError, FileFault, TreeError, OSError) as error:
             log.warning("adapter published as it is", why=str(error))
             return None
@@ -94,7 +94,7 @@ class ConvertedAdapters:
         scratch.mkdir(parents=True)
         try:
             convert(weights, scratch / WEIGHTS, kind.half, sha256)
-            # Renamed when it is whole; another command with this cache may have been faster.
+            # Renamed once it is whole; another command with this cache may have been faster.
             with suppress(OSError):
                 scratch.rename(folder)
         finally:
@@ -102,7 +102,7 @@ class ConvertedAdapters:
 
     def _sweep(self) -> None:
         with suppress(OSError):
-            os.utime(self._root)  # its time is now by the clock that stamped what is in it
+            os.utime(self._root)  # the present, by the same clock that stamped the folders in it
             now = self._root.stat().st_mtime
             for folder in self._root.iterdir():
                 if now - folder.stat().st_mtime > KEPT:

@@ -1,8 +1,8 @@
 """Directory events from the operating system, for a set of directories that may vanish, come back
 or change.
 
-Only ever a hint that something may have happened: `files` looks for itself, and looks again now and
-then.
+An event is only a hint that something may have happened: `files` reads the paths itself, and reads
+them again now and then without one.
 """
 
 from __future__ import annotations
@@ -34,9 +34,7 @@ class Directories:
         touched: Callable[[Collection[Path]], None],
         missed: Callable[[], None],
     ) -> None:
-        """`touched` is told of paths with events, `missed` that there may have been some that
-        nobody saw.
-        """
+        """`touched` is called with paths that had events, `missed` if events may have been lost."""
         self._wanted = wanted
         self._touched = touched
         self._missed = missed
@@ -71,7 +69,7 @@ class Directories:
             replan.cancel()
             ended = [pump for pump in pumps if pump.done()]
             for pump in ended:
-                pump.result()  # what it raised is for whoever runs this
+                pump.result()  # raises its error for the caller of `run`
             if ended or self._wanted() != plan:
                 return
             self._replan.clear()

@@ -33,12 +33,13 @@ Fetch = Callable[[Sequence[Loaded]], Awaitable[Fetched]]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the disk says now: the documents, the digests of the folders they name, adapters' ranks,
-    the serving runtime, what was fetched from elsewhere, and the evaluations by file. `unfit` says
-    why a service cannot serve an adapter that was fetched for it: it is published all the same,
-    because each replica judges for itself, keeps its last good version and says why. `gateway` is
-    the runtime of gateways, None where no document asks for one. `secrets` has the digests of
-    values, never the values.
+    """The content of the disk now: the documents, the digests of the folders they name, adapters'
+    ranks, the serving runtime, the sources fetched from elsewhere, and the evaluations by file.
+
+    unfit: why a service cannot serve an adapter that was fetched for it. It is published all the
+        same: each replica judges for itself, keeps its last good version and reports why.
+    gateway: the runtime of gateways; None if no document asks for one.
+    secrets: the digests of values, never the values.
     """
 
     manifest: Manifest
@@ -88,7 +89,7 @@ class DocumentSource:
     def _load(self) -> Manifest:
         if self._within is None:
             return load(self.files, self._read)
-        # One commit, whole: the link that leads to it may be moved meanwhile.
+        # Resolved once, so that all files are of one commit: the link to it may move meanwhile.
         files, root = [file.resolve() for file in self.files], self._within.resolve()
         manifest = load(files)
         outside = [
@@ -124,14 +125,14 @@ class DocumentSource:
         )
 
     def _read_secrets(self, manifest: Manifest) -> dict[tuple[str, str], str | Missing]:
-        """The values of the reading before are kept as well: a write may be under way with them."""
+        """Read the values, and keep those of the last reading too: a write may be using them."""
         before, self._secrets = self._secrets, read_secrets(manifest.documents, self.values)
         asked = (*before.values(), *self._secrets.values())
         self.values.keep_only(each for each in asked if isinstance(each, str))
         return self._secrets
 
     def _runtime(self, build: Callable[[Path], Path]) -> Tree:
-        """A cache without room must not keep every service from being published."""
+        """The runtime's tree. A full cache must not prevent every service from being published."""
         try:
             folder = build(self.cache)
         except OSError:
@@ -150,7 +151,9 @@ class DocumentSource:
         return unsupported() or self._runtime(build_gateway_runtime)
 
     def _digest_fetched(self, fetched: Fetched) -> tuple[Fetched, dict[Path, Tree]]:
-        """What was fetched and cannot be read is missing, which its own services are told."""
+        """Digest the fetched folders. One that cannot be read becomes missing, which concerns only
+        the services that name it.
+        """
         trees, folders, missing = {}, dict(fetched.folders), dict(fetched.missing)
         for ref, folder in fetched.folders.items():
             try:
@@ -162,8 +165,8 @@ class DocumentSource:
 
 
 def _digest_all(manifest: Manifest, stats: StatCache) -> tuple[dict[Path, Tree], list[Problem]]:
-    """An adapter's folder is what a replica reads of it, so that a trainer's next checkpoint is no
-    new version.
+    """Digest all local folders. Of an adapter's folder only the files that a replica reads count,
+    so that a trainer's next checkpoint is no new version.
     """
     trees: dict[Path, Tree] = {}
     problems = []
@@ -180,8 +183,8 @@ def _digest_all(manifest: Manifest, stats: StatCache) -> tuple[dict[Path, Tree],
 def _judged(
     documents: Sequence[Loaded], folders: Mapping[SourceRef, Path]
 ) -> tuple[dict[Path, int], dict[tuple[str, SourceRef], str]]:
-    """The LoRA rank of each adapter, and which of the fetched ones a service cannot serve; `load`
-    has looked at the local ones, so this asks its cache.
+    """The LoRA rank of each adapter, and the fetched ones that a service cannot serve. `load` has
+    judged the local ones, so for these this reads a cache.
     """
     ranks, unfit = {}, {}
     for loaded in documents:

@@ -1,4 +1,4 @@
-"""Tells which of the watched paths have changed; not how, and not that one was deleted.
+"""Says which of the watched paths have changed, but not how: a deletion is a change too.
 
 An unreadable path is a change like any other: the next load finds the problem and keeps the last
 good version.
@@ -15,7 +15,7 @@ from reconciler.sources.directories import Directories, Plan
 from reconciler.sources.watched import ManifestFile, ManifestPath, Root, SourceFolder
 from serving.preflight import READ
 
-_LONGEST_UNREST = 10.0  # seconds after which a path that never rests is looked at all the same
+_LONGEST_UNREST = 10.0  # seconds after which a path is read even though it never rests
 
 
 class FileSource:
@@ -51,11 +51,10 @@ class FileSource:
         files: Iterable[Path] = (),
         adapters: Collection[Path] = (),
     ) -> None:
-        """Replace the source folders, and the single files that matter besides. `known` are digests
-        the caller has acted on: a folder that differs is an edge at once. Of the folders that are
-        `adapters`, only what a replica reads counts.
-
-        A new folder without a known digest is one too, since nobody can say what was done about it.
+        """Replace the source folders, and the single `files` to watch besides. `known` are digests
+        that the caller has acted on: a folder that differs is reported as changed at once. So is a
+        new folder without a known digest. In folders that are `adapters`, only the files that a
+        replica reads count.
         """
         wanted: dict[Path, Root] = {
             folder.absolute(): SourceFolder(
@@ -76,8 +75,8 @@ class FileSource:
         self._directories.replan()
 
     async def watch(self, stop: asyncio.Event) -> AsyncGenerator[frozenset[Path], None]:
-        """Yield at once every manifest path, then whichever paths changed, until `stop`. Paths are
-        as they were given. Raises what the watch on the directories raises.
+        """Yield every manifest path at once, then the paths that have changed, until `stop`. Paths
+        are as they were given. Raises what the watch on the directories raises.
         """
         directories = asyncio.create_task(self._directories.run())
         directories.add_done_callback(lambda _: self._wake.set())
@@ -119,7 +118,7 @@ class FileSource:
         return min(last + self._quiet, first + _LONGEST_UNREST)
 
     async def _changed(self) -> set[Path]:
-        """Look at what is due; keep what is still being written for later."""
+        """Read the paths that are due; one that is still being written is read later."""
         changed = set()
         for path in [path for path in self._touched if self._due(path) <= _now()]:
             root = self._roots().get(path)
@@ -152,9 +151,7 @@ class FileSource:
         return self._manifests | self._folders
 
     def _plan(self) -> Plan:
-        """Directories to watch now; one that is not there is replaced by the nearest above it that
-        is.
-        """
+        """Directories to watch now; a missing one is replaced by its nearest existing parent."""
         roots = self._roots().values()
         shallow = {_nearest(path) for root in roots for path in _safe(root)}
         return frozenset(shallow), frozenset(
@@ -171,7 +168,7 @@ def _nearest(path: Path) -> Path:
 
 
 def _safe(root: Root) -> list[Path]:
-    """A folder that cannot be listed now is watched from above."""
+    """The directories to watch for `root`; one that cannot be listed is watched from its parent."""
     found: list[Path] = []
     try:
         for path in root.shallow():

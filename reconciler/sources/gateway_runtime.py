@@ -26,7 +26,7 @@ _LEFT_OUT = (".pyc", ".pyi", ".c", ".h", ".pyx", ".pxd", ".typed", "RECORD", "IN
 
 
 def unsupported() -> Missing | None:
-    """Why this machine cannot make the folder; None where it can."""
+    """Why this machine cannot make the folder; None if it can."""
     here = (platform.system(), platform.machine(), platform.python_implementation())
     if here == PLATFORM and platform.libc_ver()[0] == "glibc":
         return None

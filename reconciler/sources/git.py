@@ -23,7 +23,7 @@ from reconciler.engine.errors import RetryableError
 PATIENCE = 300.0  # seconds for one call of git
 KEPT = 3  # commits; a pass may still read the one before
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-# What a repository must not make git do: run hooks or programs, or fetch other repositories.
+# A repository must not make git run hooks or programs, or fetch other repositories.
 _SAFE = (
     *("-c", "core.hooksPath=/dev/null"),
     *("-c", "protocol.ext.allow=never"),
@@ -42,8 +42,8 @@ class GitError(RetryableError):
 
 @dataclass(frozen=True)
 class GitPlace:
-    """Where the documents are: `path` is a file or folder below the repository's root; an empty
-    `branch` is the repository's own. ValueError for what can be none.
+    """Where the documents are. `path` is a file or folder below the repository's root; an empty
+    `branch` means the repository's default. Raises ValueError for impossible ones.
     """
 
     url: str
@@ -71,7 +71,7 @@ class GitCheckout:
 
     def __init__(self, place: GitPlace, cache: Path, token: str = "") -> None:
         self.place, self._token = place, token
-        self.pushed = asyncio.Event()  # whoever knows of a push sets it
+        self.pushed = asyncio.Event()  # set by anyone who learns of a push
         key = hashlib.sha256(f"{place.url}\0{place.branch}".encode()).hexdigest()[:16]
         self._home = cache / "git" / key
         self._mirror = self._home / "repository"
@@ -84,7 +84,7 @@ class GitCheckout:
         return self.current / self.place.path
 
     async def refresh(self) -> bool:
-        """Ask for the newest commit; whether it is another one than before.
+        """Fetch the newest commit. Returns whether it differs from the one before.
 
         Raises:
             GitError: the repository does not answer, or has no such branch or path.
@@ -98,6 +98,7 @@ class GitCheckout:
             self._git("init", "-q", "--bare", str(self._mirror))
         wanted = f"refs/heads/{self.place.branch}" if self.place.branch else "HEAD"
         inside = ("-C", str(self._mirror))
+        # `identity` reads the remote from the configuration; the password stays out of it.
         self._git(*inside, "config", "remote.origin.url", self.place.shown)
         self._git(*inside, "fetch", "-q", "--depth", "1", "--no-tags", "--", self.place.url, wanted)
         commit = self._git(*inside, "rev-parse", "FETCH_HEAD^{commit}").strip()
@@ -108,6 +109,7 @@ class GitCheckout:
         folder = self._home / commit
         if not folder.exists():
             self._git(*inside, "worktree", "prune")
+            # Checked out aside and moved, so that half a checkout never has a commit's name.
             partial = self._home / "partial"
             shutil.rmtree(partial, ignore_errors=True)
             self._git(*inside, "worktree", "add", "-q", "-f", "--detach", str(partial), commit)
@@ -168,7 +170,9 @@ class GitCheckout:
         return done.stdout
 
     def _environment(self) -> dict[str, str]:
-        """Nobody is asked anything; the token is in no argument, which other users could read."""
+        """Variables with which git asks no questions. They hold the token, because other users of
+        the machine could read it in an argument.
+        """
         found = {
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
@@ -184,7 +188,7 @@ class GitCheckout:
         return found
 
     def _why(self, said: str) -> str:
-        """The last line of git that says something, without a secret."""
+        """Git's first error line, without a secret."""
         text = said.replace(self.place.url, self.place.shown)
         if self._token:
             text = text.replace(self._token, "(secret)")

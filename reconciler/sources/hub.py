@@ -1,5 +1,5 @@
-"""A model hub: adapters are downloaded into the cache, of models only commit and size are asked (a
-job fetches those, see kinds/job). The work runs in threads; `remote` asks until it is done.
+"""A model hub. Adapters are downloaded into the cache. Of models only commit and size are read; a
+job fetches them (see kinds/job). The work runs in threads; `remote` asks until it is done.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ Question = Callable[..., Any]
 
 @dataclass
 class _Asked:
-    """A question to the hub. After a failure it is not asked again before `again` (on the clock
-    that cannot jump).
+    """A question to the hub. After a failure it is not asked again before `again`, by a monotonic
+    clock.
     """
 
     task: asyncio.Task[Any] | None = None
@@ -66,8 +66,8 @@ class HubSources:
         self._asked: dict[tuple[Question, Source], _Asked] = {}
 
     def model(self, source: Source) -> HubModel:
-        """Commit and size of a model; remembered on disk, so that a daemon that starts while the
-        hub is away goes on.
+        """Commit and size of a model. They are remembered on disk, so that a daemon can start while
+        the hub is away.
 
         Raises:
             ReconcileError: the hub has not answered yet, or has refused.
@@ -98,7 +98,7 @@ class HubSources:
         return self._cache / f"{quote(source.path, safe='')}@{quote(source.revision, safe='')}"
 
     def _ask(self, question: Question, source: Source, target: Path) -> None:
-        """Have it answered in the background, and raise, because it is not answered yet."""
+        """Start the question in the background, and raise, because it is not answered yet."""
         asked = self._asked.setdefault((question, source), _Asked())
         if asked.task is None and self._clock() >= asked.again:
             work = asyncio.to_thread(question, source, target, *self._access)

@@ -1,8 +1,8 @@
-"""The identity of a set of documents: what the tag `moorage-owner` says of all that it makes.
+"""The identity of a set of documents: the value of the tag `moorage-owner` of all that it makes.
 
 Two sets must not share an identity by accident, and one set must keep it on every machine. So it is
-given, or made of the Git remote and the path in it, or of an id that is made once and lies beside
-the documents. See infra/decisions/2026-11-29-identity.md.
+given, or made from the Git remote and the path in it, or from an id that is made once and kept in a
+file beside the documents. See infra/decisions/2026-11-29-identity.md.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ruamel.yaml.error import YAMLError
 from reconciler.api.regular_files import read_regular
 
 ID_FILE = ".moorage-set"
-GIT_BYTES = 1 << 20  # of a configuration; those that people have are a few thousand bytes
+GIT_BYTES = 1 << 20  # of a Git configuration; usual ones have a few thousand bytes
 _FIELDS = ("id", "machine", "folder")
 _ID = re.compile(r"[0-9a-f]{16}")
 _SCP = re.compile(r"(?:[^@/\s]+@)?(?P<host>[^:/\s]+):(?P<path>(?!//).+)")
@@ -54,7 +54,8 @@ class SetIdentity:
 class DocumentSet:
     """One set of documents: its identity, and the files and folders that it is read from.
 
-    `partial` says that the set has more files than these: what they do not name is not gone.
+    `partial` says that the set has more files than these, so an object that these do not name is
+    not gone.
     """
 
     identity: SetIdentity
@@ -89,11 +90,11 @@ class DocumentSet:
 def set_of(
     files: Sequence[Path], given: str = "", last: DocumentSet | None = None, *, keep: bool = True
 ) -> DocumentSet:
-    """The set that `files` are, or are a part of.
+    """The set that consists of `files`, or that they are a part of.
 
     `given` is MOORAGE_OWNER; `last` is the set that was last run from this state directory. It is
-    meant where no files are given, and wherever they lie within it. With `keep=False` no id file is
-    written.
+    the result if no files are given, or if all of them lie within it. With `keep=False` no id file
+    is written.
 
     Raises:
         NoIdentityError: there are no documents, or the id file cannot be read or written.
@@ -134,7 +135,7 @@ def identity_of(files: Sequence[Path], given: str = "", *, keep: bool = True) ->
 
 
 def has_identity(path: Path) -> bool:
-    """Whether documents in a checkout have an identity without a new file in it, which the next
+    """Whether documents in a checkout have an identity without a new id file, which the next
     checkout would not have.
     """
     folder = _common_folder([_absolute(path)])
@@ -143,8 +144,8 @@ def has_identity(path: Path) -> bool:
 
 
 def _absolute(path: Path) -> Path:
-    """Links are followed but for the last: a mounted ConfigMap links each file to a folder whose
-    name changes with every version.
+    """The absolute path, with all links followed except the last: a mounted ConfigMap links each
+    file to a folder whose name changes with every version.
     """
     whole = Path(os.path.abspath(path))  # noqa: PTH100 - unlike resolve, it leaves the last link
     return whole.parent.resolve() / whole.name
@@ -197,9 +198,7 @@ def _remote(repository: Path) -> str | None:
 
 
 def _git_folder(repository: Path) -> Path:
-    """Where the configuration is: a linked work tree and a submodule have a file in `.git`'s
-    place.
-    """
+    """The folder with Git's configuration: in a linked work tree or submodule, `.git` is a file."""
     git = repository / ".git"
     if git.is_file():
         git = (repository / _text(git).removeprefix("gitdir:").strip()).resolve()

@@ -1,5 +1,5 @@
-"""Adapters on an Environment's share, copied into the cache: one folder as it is named, or the
-newest one below a folder (`share://path/**`).
+"""Adapters on an Environment's share, copied into the cache: a named folder, or the newest one
+below a folder (`share://path/**`).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ MOST_BYTES = 2 * SIZE_LIMIT  # of a folder that is said to hold one adapter
 @dataclass(frozen=True)
 class Newest:
     """What `share://path/**` means now: the newest adapter that can be served, else the newest.
-    `folder` is None while there is none; `reason` and `why` say so, and `waits` that one is being
-    written. `refused` are the newer ones that cannot be served, by their path on the share.
+    `folder` is None while there is none, for `reason` and `why`; `waits` says that one is being
+    written. `refused` are newer adapters that cannot be served, by their path on the share.
     """
 
     folder: Path | None
@@ -73,7 +73,7 @@ class Mirror:
         found, resting = candidates(
             await files.list_tree(share, below), self._stillness.quiet, share.arm.time.now()
         )
-        if resting:  # an older one must not come in between
+        if resting:  # one is being written: keep the last choice, never fall back to an older one
             self._look_later()
             if ref in self._chosen:
                 return Newest(self._chosen[ref])
@@ -126,7 +126,7 @@ class Mirror:
         return found
 
     def _rests(self, folder: Path, listed: Mapping[str, files.Entry], now: datetime) -> bool:
-        """Whether nobody has written since the last copy, or for a while."""
+        """Whether the folder is unchanged since the last copy, or has not changed for a while."""
         if stamps_of(listed) == self._copied.get(folder):
             return True
         if self._stillness.rests(str(folder), listed, now):
@@ -155,9 +155,7 @@ class Mirror:
 
 
 def _remove_others(folder: Path, listed: Mapping[str, object]) -> None:
-    """Remove what is not listed, and what is a folder here and a file there, or the other way
-    round.
-    """
+    """Remove what is not listed, and each file that is a folder in the listing or vice versa."""
     with suppress(FileNotFoundError):
         if not folder.is_dir():
             folder.unlink()
@@ -172,7 +170,7 @@ def _remove_others(folder: Path, listed: Mapping[str, object]) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all: another command may read the same cache."""
+    """Write the file whole or not at all: another command may read the same cache."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"{path.name}.tmp")
     scratch.write_bytes(data)

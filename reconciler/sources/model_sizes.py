@@ -1,6 +1,6 @@
-"""How large the models on an Environment's share are: the time that a start may take follows from
-it. A size that was known once is kept in the cache, because a revision depends on it and must not
-change while the share cannot be read.
+"""The sizes of models on an Environment's share, from which the time for a start follows. A known
+size is kept in the cache, because a revision depends on it and must not change while the share
+cannot be read.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class ModelSizes:
         self._known: dict[str, int] | None = None
 
     async def size(self, share: Share, path: str) -> int:
-        """Bytes of the model at `path`; while somebody writes to it or nobody can look, what it was
-        before.
+        """Bytes of the model at `path`. While somebody writes to it, or the share cannot be read,
+        the last known size.
 
         Raises:
             ReconcileError: nobody has seen it whole.

@@ -17,9 +17,9 @@ UNKNOWN = datetime.min.replace(tzinfo=UTC)
 
 
 def candidates(listed: Mapping[str, Entry], quiet: float, now: datetime) -> tuple[list[str], bool]:
-    """The folders in `listed` that hold an adapter, newest first, and whether one is left out
-    because it was written to within the last `quiet` seconds before `now`, the share's time. A
-    trainer's checkpoints hold adapters too, which are no results.
+    """The folders in `listed` that hold an adapter, newest first; and whether one is left out
+    because it was written to within `quiet` seconds before `now`, the share's time. A trainer's
+    checkpoints are left out: they hold adapters, but no results.
     """
     written: dict[str, datetime] = {}
     for path in listed:

@@ -50,17 +50,17 @@ def give_order(store: Store, service: str, adapter: str, order: Order) -> None:
 
 
 def rollbacks_of(documents: Sequence[Loaded], store: Store) -> dict[str, tuple[str, str]]:
-    """The revision that is not to serve and the one that is to, by service."""
+    """The revision that must not serve and the one to serve instead, by service."""
     return {service: (str(a), str(b)) for service, (a, b) in _all(documents, store, ROLLBACK)}
 
 
 def promotions_of(documents: Sequence[Loaded], store: Store) -> dict[str, tuple[str, int]]:
-    """The revision that may go on with its steps and the weight up to which it may, by service."""
+    """The revision that may go on with its steps, and up to which weight, by service."""
     return {service: (str(a), int(b)) for service, (a, b) in _all(documents, store, PROMOTION)}
 
 
 def returns_of(documents: Sequence[Loaded], store: Store) -> dict[str, AdapterReturn]:
-    """The earlier adapters that are to serve, by service."""
+    """The earlier adapters to serve again, by service."""
     found = {}
     for loaded in documents:
         if isinstance(loaded.document, InferenceService):
@@ -114,8 +114,8 @@ def _all(
 
 
 def order_rotation(store: Store, service: str, key: str, refused: str, at: float) -> None:
-    """Let another API key take the place of the one whose SHA-256 is `refused`. The order stays and
-    asks for nothing more once the key is another.
+    """Keep the order to replace the API key whose SHA-256 is `refused`, and wake the daemon. The
+    order stays in the store; it asks for nothing once the key has another hash.
     """
     known = json.loads(store.get(_rotation(service)) or "{}")
     store.put(_rotation(service), json.dumps({**known, key: refused}))
@@ -125,9 +125,7 @@ def order_rotation(store: Store, service: str, key: str, refused: str, at: float
 def rotations_of(
     documents: Sequence[Loaded], store: Store
 ) -> dict[str, tuple[tuple[str, str], ...]]:
-    """Name and SHA-256 of the API keys that are to be replaced, by the container app that has them:
-    a service's or a gateway's.
-    """
+    """Name and SHA-256 of the API keys to replace, by container app of a service or gateway."""
     found = {}
     for loaded in documents:
         app = _app_of(loaded.document)
@@ -175,7 +173,7 @@ def show_pauses(documents: Sequence[dict[str, Any]], store: Store) -> None:
 
 
 def with_pauses(desired: Sequence[Desired], store: Store) -> list[Desired]:
-    """`desired`, with what belongs to a paused document only looked at."""
+    """`desired`, with the objects of paused documents only observed."""
     paused = {
         document
         for document in {item.document for item in desired}
@@ -198,7 +196,7 @@ def order_look(store: Store, document: DocumentRef, at: float) -> None:
 
 
 def take_looks(store: Store) -> frozenset[str]:
-    """The documents to look at since this was asked last."""
+    """The documents to look at that were ordered since the last call."""
     text = store.get(_LOOKS)
     if text:
         store.put(_LOOKS, None)

@@ -1,5 +1,5 @@
-"""What Azure says is ours: where services live today, and resources of ours that no document asks
-for any more.
+"""The resources that are ours according to Azure: where services live today, and which resources no
+document asks for any more.
 
 Read from tags, never from local state, so that a new machine with the same documents knows as much
 as the old one.
@@ -20,7 +20,7 @@ from reconciler.engine.external import DocumentRef, Gone, Identity, ObjectKey, O
 
 
 class Owned(NamedTuple):
-    """A resource of ours: the kind Moorage calls it, ARM's own JSON, and the tags that matter."""
+    """A resource of ours: its kind, ARM's own JSON, and its tags `document` and `environment`."""
 
     kind: Kind
     resource: Mapping[str, Any]
@@ -28,8 +28,8 @@ class Owned(NamedTuple):
     environment: str
 
     def marked(self) -> Owned:
-        """The same with no more of the resource than says whose it is: a thousand whole ones are 20
-        MB.
+        """The same with only the fields of the resource that show its owner: a thousand whole
+        resources are 20 MB.
         """
         kept = {name: self.resource.get(name) for name in ("id", "name", "tags")}
         return self._replace(resource=kept)
@@ -37,7 +37,7 @@ class Owned(NamedTuple):
 
 async def list_owned(arm: Arm, *, data: bool = False) -> list[Owned]:
     """Every resource in the subscription that any set of documents made: four calls. With `data`
-    also what holds data, and the resource groups around it.
+    also those that hold data, and their resource groups.
     """
     kinds = [kind for kind in Kind if kind.tagged and (data or not kind.holds_data)]
     scope = ids.subscription(arm.subscription_id)
@@ -59,7 +59,7 @@ async def list_owned(arm: Arm, *, data: bool = False) -> list[Owned]:
 
 
 def homes(owned: Iterable[Owned], ownership: Ownership) -> dict[str, str]:
-    """In which Environment each service's container app lives; a gateway's is no service's."""
+    """The Environment of each service's container app; gateways are left out."""
     return {
         each.document.name: each.environment
         for each in owned
@@ -70,8 +70,8 @@ def homes(owned: Iterable[Owned], ownership: Ownership) -> dict[str, str]:
 
 
 def orphans(owned: Iterable[Owned], ownership: Ownership) -> list[Gone]:
-    """What this set made, as objects that can be deleted; the loop leaves out what documents still
-    ask for.
+    """The resources that this set made, as objects that can be deleted. The loop ignores those that
+    a document still asks for.
     """
     return [_orphan(each) for each in owned if ownership.made(each.resource)]
 
@@ -86,7 +86,7 @@ def _orphan(owned: Owned) -> Gone:
 
 
 def _named(owned: Owned) -> tuple[str, tuple[ObjectKey, ...]]:
-    """The object's name, and what it stands on."""
+    """The object's name, and its references."""
     group = ObjectKey(Kind.RESOURCE_GROUP, owned.environment)
     around = (ObjectKey(Kind.ENVIRONMENT, owned.environment), group)
     match owned.kind:

@@ -1,5 +1,5 @@
-"""`syncPolicy.automated: false`: the loop asks before it writes until a person approves what the
-documents now come to.
+"""`syncPolicy.automated: false`: the loop asks before it writes, until a person approves the
+present version of the document.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from reconciler.engine.waiting import Waiting
 def with_sync_policy(
     desired: Sequence[Desired], documents: Sequence[Loaded], store: Store
 ) -> list[Desired]:
-    """`desired`, with what belongs to an Environment that is not automated turned to Ask unless it
-    was approved.
+    """`desired`, with the policy Ask for objects of an Environment that is not automated, unless
+    the present version of their document is approved.
     """
     held = _held(documents)
     parts: dict[DocumentRef, list[str]] = defaultdict(list)
@@ -41,8 +41,8 @@ def with_sync_policy(
 
 
 def _words(item: Desired) -> str:
-    """What the documents say of an object. A person's order about an adapter or a revision is a
-    permission itself and needs no other.
+    """A digest of what the documents say about an object. A person's orders about an adapter or a
+    revision are left out, because an order is an approval itself.
     """
     spec = item.spec
     if isinstance(spec, ContainerAppSpec):
@@ -66,14 +66,14 @@ def grant(store: Store, found: Sequence[Waiting], at: float) -> None:
 
 
 def approve_version(store: Store, document: DocumentRef, version: str | None = None) -> None:
-    """Let the loop write for what `document`, the folders it names included, comes to now (or for
-    `version`), and for nothing later.
+    """Let the loop write the present version of `document`, including the folders it names (or
+    `version`), and no later one.
     """
     store.put(f"approved {document}", version or version_of(store, document))
 
 
 def version_of(store: Store, document: DocumentRef) -> str | None:
-    """What the document comes to, if it must be approved."""
+    """The digest of the document's present version, if it must be approved."""
     return store.get(f"version {document}")
 
 

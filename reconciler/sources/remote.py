@@ -1,6 +1,6 @@
-"""Sources that are not on this machine: adapters of the share (`mirror`) and of a hub (`hub`).
-They become folders in the cache, which from there on are local ones: hashed, checked, published.
-Models stay where they are, and only their size is asked for (`model_sizes`, `hub`).
+"""Sources that are not on this machine: adapters of the share (`mirror`) and of a hub (`hub`). They
+become folders in the cache, which are then treated like local ones: hashed, checked, published.
+Models stay where they are; only their size is read (`model_sizes`, `hub`).
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What one look at the sources found: `folders` here of adapters, what the hub says of
-    `models`, the bytes of models on the share (`sizes`), why others are `missing`, and by source
-    and path on the share the adapters that were `refused`. `documents` are those that name each
-    source.
+    """What one look at the sources found: the local `folders` of adapters, what the hub says of
+    `models`, the bytes of models on the share (`sizes`), why other sources are `missing`, and the
+    adapters that were `refused`, by source and path on the share. `documents` are the documents
+    that name each source.
     """
 
     folders: Mapping[SourceRef, Path] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class RemoteSources:
         self.model_sizes = ModelSizes(cache, self.arrived.set, self.stillness)
 
     async def fetch(self, documents: Sequence[Loaded], shares: Mapping[str, Share]) -> Fetched:
-        """What is here by now. Whatever goes wrong with a source is told of that source alone.
+        """All that has arrived by now. An error concerns its own source alone.
 
         `shares` are the Environments' shares by name. A hub is asked once per revision; a folder of
         a share is read again whenever its listing changes.
@@ -87,7 +87,7 @@ class RemoteSources:
             done.add((each.ref, each.is_model))
             try:
                 await self._one(each, shares, found)
-            except Exception as error:  # noqa: BLE001 - it costs this source and nothing else
+            except Exception as error:  # noqa: BLE001 - it must cost this source only
                 found.missing[each.ref] = missing_for(each.ref, error)
         documents_of = {ref: tuple(dict.fromkeys(those)) for ref, those in naming.items()}
         return Fetched(
@@ -130,7 +130,7 @@ class _Round:
 
 
 def missing_for(ref: SourceRef, error: Exception) -> Missing:
-    """What a person is told when a source cannot be brought here or read."""
+    """The reason and sentence for a source that cannot be brought here or read."""
     if isinstance(error, ReconcileError):
         return Missing(error.reason, f"{ref}: {error.message}", isinstance(error, NotReadyYet))
     if isinstance(error, TreeError):
@@ -144,7 +144,7 @@ def missing_for(ref: SourceRef, error: Exception) -> Missing:
 
 
 def wanted_of(documents: Sequence[Loaded]) -> Iterator[Wanted]:
-    """What is elsewhere, less code and mounts on the share: those stay there."""
+    """The sources from elsewhere, without code and mounts on the share: those stay there."""
     for loaded in documents:
         if not isinstance(loaded.document, InferenceService):
             continue

@@ -1,5 +1,5 @@
-"""Reads the values of secrets from files and from the daemon's own environment. A value that cannot
-be read holds up its own service alone, which keeps what it had before.
+"""Reads the values of secrets from files and from the daemon's own environment variables. A value
+that cannot be read holds up its own service alone, which keeps its last version.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Found = dict[tuple[str, str], str | Missing]
 
 
 class _Unusable(Exception):
-    """Why there is no value, in words that do not hold it."""
+    """Why there is no value; the text never contains it."""
 
 
 def read_secrets(

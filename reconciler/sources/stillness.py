@@ -1,5 +1,5 @@
-"""Whether somebody still writes to a folder on a share: what is read in the middle of an upload is
-half of it. `mirror` and `model_sizes` ask before they read.
+"""Whether somebody still writes to a folder on a share: a read during an upload gets half of it.
+`mirror` and `model_sizes` ask before they read.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Stillness:
         self._seen: dict[str, tuple[Stamps, float]] = {}  # the last listing, and since when
 
     def rests(self, place: str, listed: Mapping[str, files.Entry], now: datetime) -> bool:
-        """Whether nobody has written to `place` for a while: by Azure's own clock, `now`, or
-        because two looks so far apart saw the same.
+        """Whether nobody has written to `place` for `quiet` seconds: by Azure's own clock, `now`,
+        or because two looks that far apart saw the same.
         """
         stamps = stamps_of(listed)
         before, since = self._seen.get(place, ({}, 0.0))

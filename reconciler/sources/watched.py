@@ -1,7 +1,7 @@
-"""What a file source looks at: manifest files, manifest folders, and the source folders that
+"""What a file source watches: manifest files, manifest folders, and the source folders that
 documents name.
 
-Each root says which directories must be watched for it, which paths concern it, and what it holds
+Each root says which directories must be watched for it, which events concern it, and what it holds
 now.
 """
 
@@ -36,8 +36,8 @@ class Root(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str | None:
-        """What the root holds, as a word that changes with it; blocking. None while somebody is
-        still writing.
+        """A text that changes with the root's content; blocking. None while somebody is still
+        writing.
         """
 
     def concerned(self, touched: Collection[Path]) -> bool:
@@ -52,9 +52,9 @@ class Root(ABC):
         return any(one in above or one.parent in inside for one in touched)
 
     def telling(self) -> Iterator[Path]:
-        """Directories in which an event at any entry may be a change of the root. Where a link
-        leads is told by what is beside it; a neighbour of a file or folder tells nothing, and one
-        that is written all the time (a log) would keep a save waiting.
+        """Directories in which an event at any entry may be a change of the root: only those that
+        may change where a link leads. A neighbour of a plain file or folder does not count, because
+        one that is written all the time (a log) would keep a save waiting.
         """
         if self.path.is_symlink():
             yield from (self.path.parent, self.path.resolve().parent)
@@ -62,7 +62,7 @@ class Root(ABC):
 
 @dataclass(frozen=True)
 class ManifestFile(Root):
-    """A single file, of YAML or of an evaluation, which may be a link to one elsewhere."""
+    """A single file (YAML or an evaluation), which may be a link."""
 
     def shallow(self) -> Iterator[Path]:
         yield self.path.parent

@@ -22,7 +22,7 @@ from serving.gateway.listener import Listener
 from serving.gateway.world import GatewayWorld, Spot
 
 GRACE = 240.0  # seconds that a drain waits for requests: as long as one may be held
-_UNNOTICED = 5.0  # seconds for which the platform may still send requests
+_UNNOTICED = 5.0  # seconds in which the platform may still send requests to a draining replica
 _LAST = 10.0  # seconds for the last writes
 _KEPT_OPEN = 3900.0  # seconds: longer than the ingress's (an hour), which then closes first
 log = logging.getLogger("moorage.gateway")
@@ -65,8 +65,8 @@ async def run(spot: Spot, port: int, grace: float = GRACE) -> None:
 
 
 def _room() -> int:
-    """For large bodies an eighth of the memory: each is kept as bytes and as a value, and is copied
-    for the service.
+    """Bytes for large bodies: an eighth of the memory, because each is kept as bytes and as a value
+    and is copied for the service.
     """
     try:
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8"))

@@ -23,9 +23,9 @@ from serving.gateway.routes import RoutedService, RoutedState, StartFault
 TRUST = 30.0  # seconds for which an answer, or a ready report, proves that the service is awake
 ANSWER = 10.0  # seconds for which an answer counts more than what reports say
 LOOK = 1.0  # seconds between looks at the reports of a service that starts
-NO_START = 2.0  # what is awake sooner was not asleep
+NO_START = 2.0  # seconds; a service that is awake sooner was not asleep
 _TOLD = 5.0  # seconds for the reports to be read once a start is over
-LONGEST = 1800.0  # seconds, or three times the prediction: then a start has failed
+LONGEST = 1800.0  # seconds, or three times the prediction, after which a start has failed
 log = logging.getLogger("moorage.gateway")
 
 
@@ -52,7 +52,7 @@ class Senses:
 
 
 class Backend:
-    """Level-triggered: whether the service is awake is looked at, never remembered for long."""
+    """Level-triggered: whether the service is awake is checked, never remembered for long."""
 
     def __init__(
         self, route: RoutedService, senses: Senses, starts: LearnedStarts, most: int
@@ -88,7 +88,7 @@ class Backend:
         return None if self.up else self.route.stopped
 
     def progress(self) -> StartProgress:
-        """Of the start under way, or of one that began now."""
+        """The progress of the start under way, or of one that began now."""
         if self._wake is None and not self.booting:
             return progress(self._starts.predict(self.route), 0.0, None)
         running = None
@@ -99,7 +99,7 @@ class Backend:
         return progress(self._told, _now() - self._began, self._report, running)
 
     def state(self) -> RoutedState:
-        """What others are told."""
+        """The state that callers and the daemon see."""
         up, fault = self.up, self.fault
         under_way = self.starting or self.booting
         waking = under_way or self.route.min_replicas > 0
@@ -115,14 +115,14 @@ class Backend:
         )
 
     async def admitted(self, ticket: int, seconds: float, woke: Callable[[], None]) -> Turn | None:
-        """Wait until the service can be asked, for so many seconds at most. Who waited beside
-        others gets a turn, and has to say when the request was sent.
+        """Wait until the service can be asked, for so many seconds at most. A request that waited
+        in the line gets a turn, and must report when it was sent.
 
         Raises:
             UnavailableError: it cannot start, the line is full, or it is not awake in time.
         """
         self.asked_at = _now()
-        # Nobody passes those who already wait, or were let on and are not yet sent.
+        # No request overtakes those that wait, or that were let on and are not yet sent.
         if self.up and not len(self.line) and not self.line.moving:
             return None
         if fault := self.fault:
@@ -161,7 +161,7 @@ class Backend:
         self._seen_up, self._doubt = float("-inf"), True
         if self.line.moving:
             self.line.close()
-            if len(self.line):  # whoever is left in it waits for a wake, and this may be the last
+            if len(self.line):  # they need a wake, and perhaps no later request comes to start it
                 self.wake(lambda: None)
 
     async def look(self) -> None:
@@ -174,8 +174,8 @@ class Backend:
             self._seen_up = float("-inf")  # its last replica has said that it stops
 
     def follow(self, route: RoutedService, most: int) -> None:
-        """Take over changed routes; those who wait are told at once if the routes say that it
-        cannot start.
+        """Take over changed routes. If they say that the service cannot start, the waiting requests
+        fail at once.
         """
         self.route, self.line.most = route, most
         if fault := self.fault:
@@ -212,8 +212,8 @@ class Backend:
             self._starts.observe(self.route, round(seconds, 3), self._told.seconds, stages)
 
     async def _stages(self, began: datetime) -> dict[Stage, float]:
-        """What the stages of a start since `began` took, by the report of the replica that was
-        started; nothing where none says it.
+        """How long the stages of a start since `began` took, by the report of the started replica;
+        nothing if none reports it.
         """
         try:
             async with asyncio.timeout(_TOLD):
@@ -228,8 +228,8 @@ class Backend:
         return {"image": round(before, 3), **report.stages}
 
     async def _woken(self) -> bool:
-        """Whether the service is awake in the end: it answers, or a replica reports that it is
-        ready.
+        """Wait for the end of a start. Returns whether the service is awake: it answers, or a
+        replica reports that it is ready.
         """
         asked: asyncio.Task[bool] | None = None
         looked: asyncio.Task[None] | None = None

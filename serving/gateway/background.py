@@ -32,10 +32,10 @@ from serving.gateway.usage import Used
 from serving.gateway.world import GatewayWorld
 
 DAY = 86_400.0  # seconds for which a response is kept, and may wait
-FETCHED = 600.0  # seconds for which one is kept that was fetched: the fetch may have been cut
+FETCHED = 600.0  # seconds for which a fetched response is kept: the fetch may have been cut
 ABANDONED = 30.0  # seconds without a heartbeat, after which another gateway goes on
 BEAT, FLUSH, BUSY = 10.0, 0.2, 5.0
-SELDOM = 300.0  # seconds between looks at a response that is finished: there may be thousands
+SELDOM = 300.0  # seconds between looks at a finished response: there may be thousands
 MOST, AT_ONCE = 1000, 32  # responses that a gateway keeps, and works on at a time
 _TRIES = 3
 log = logging.getLogger("moorage.gateway")
@@ -60,7 +60,7 @@ class Background:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._later: dict[str, float] = {}
-        self._storing: set[str] = set()  # being written: nobody works on them, and nobody is gone
+        self._storing: set[str] = set()  # being written: without an owner, but not abandoned
         self._care: asyncio.Task[None] | None = None
         self._closed = False
         self.making = 0  # responses whose tokens are coming in
@@ -69,7 +69,7 @@ class Background:
         self._care = asyncio.create_task(self._take_care(), name="responses")
 
     async def close(self) -> None:
-        """Leave what is not done to another gateway."""
+        """Leave unfinished responses to another gateway."""
         self._closed = True
         tasks, self._tasks = self._tasks, {}
         if self._care is not None:
@@ -82,7 +82,7 @@ class Background:
         self._thread.shutdown(wait=False)
 
     def drain(self) -> None:
-        """Take over no more; what waits for its service is left to the next gateway."""
+        """Take over no more; leave responses that wait for their service to another gateway."""
         if self._care is not None:
             self._care.cancel()
 
@@ -109,7 +109,7 @@ class Background:
         )
         self._storing.add(stored.id)
         try:
-            # On the share before the caller hears of it, or a restart would forget its id.
+            # Written to the share before the caller gets its id, or a restart would forget it.
             await self._in(partial(self._files.create, stored))
             self._begin(stored, done)
         except OSError:
@@ -129,7 +129,7 @@ class Background:
         return stored
 
     async def shown(self, stored: StoredRequest, *, fetched: bool) -> dict[str, Any]:
-        """The response as it is now; one that is finished counts as fetched from here on."""
+        """The response as it is now. A finished one counts as fetched from here on."""
         answer = await self._in(partial(self._files.answer, stored.id))
         if answer is not None:
             if fetched:
@@ -140,7 +140,7 @@ class Background:
         return outline(stored, "in_progress" if len(events) > OPENING else "queued")
 
     async def cancel(self, stored: StoredRequest) -> dict[str, Any]:
-        """End the work; what is finished stays as it is."""
+        """End the work on the response; a finished one stays as it is."""
         answer = await self._in(partial(self._files.answer, stored.id))
         if answer is not None:
             return answer
@@ -181,7 +181,7 @@ class Background:
         return backend.progress().text(backend.route.name)
 
     def _turn(self, stored: StoredRequest) -> asyncio.Semaphore:
-        """Of the service: a request that waits for a sleeping service delays no other service."""
+        """The turn of the service: one that sleeps delays no requests for other services."""
         target = self._world.directory.find(stored.model, stored.service)
         service = target.service.name if target else ""
         return self._turns.setdefault(service, asyncio.Semaphore(AT_ONCE))
@@ -192,7 +192,9 @@ class Background:
         task.add_done_callback(lambda _: self._tasks.pop(stored.id, None))
 
     async def _work(self, stored: StoredRequest, done: Callable[[int], None]) -> None:
-        """Make the response, whatever it takes; when this gateway ends, another goes on."""
+        """Make the response, with as many tries as it needs. If this gateway ends, another one
+        goes on.
+        """
         used, whole = 0, Used(requests=1)
         try:
             # The day includes the wait for a turn, because the caller counts from its request.
@@ -220,7 +222,7 @@ class Background:
             BackgroundFailure: the service refuses the request, or cannot start.
             aiohttp.ClientError, ConnectionError: the answer was cut.
         """
-        # What an earlier try wrote is dropped: a reader must not get two answers in one.
+        # Drop what an earlier try wrote: a reader must not get two answers in one.
         await self._in(partial(self._files.begin, stored.id))
         writer = EventWriter(stored)
         await self._append(stored, writer.opening())
@@ -245,7 +247,7 @@ class Background:
         return sum(passage.meter.tokens)
 
     async def _opened(self, passage: Passage) -> Opened:
-        """The answer's beginning; there is time to wait for a place in the line."""
+        """The beginning of the answer. While the service has no room, it tries again."""
         while True:
             try:
                 opened = await passage.open()
@@ -302,7 +304,7 @@ class Background:
         await self._end(stored, {**outline(stored, "failed"), "error": error})
 
     async def _end(self, stored: StoredRequest, answer: dict[str, Any]) -> None:
-        """A response that ends without the service: the last event, and the answer."""
+        """End a response without the service: write its last event and its answer."""
         try:
             number = await self._in(partial(self._files.next_number, stored.id))
             event = {
@@ -316,8 +318,8 @@ class Background:
             log.exception("the end of %s cannot be written", stored.id)
 
     async def _cancelled(self, name: str) -> None:
-        """The gateway that works on it ends it; if none does, the gateway that took the
-        cancellation.
+        """End a cancelled response. The gateway that works on it does so; if none does, the one
+        that took the cancellation.
         """
         task = self._tasks.get(name)
         if task is not None:
@@ -372,9 +374,7 @@ class Background:
         return False
 
     async def _adopt(self, stored: StoredRequest) -> None:
-        """Go on with a response whose gateway is gone. Of two that see it so, the later claim
-        counts.
-        """
+        """Go on with a response whose gateway is gone. If two do, the later claim counts."""
         await self._in(partial(self._files.claim, stored.id))
         await asyncio.sleep(FLUSH)
         owner, _ = await self._in(partial(self._files.owner, stored.id))

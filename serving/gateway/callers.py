@@ -1,4 +1,4 @@
-"""Who calls: a key of the Environment, a key of one service, or the holder of an Entra ID token;
+"""The callers: a key of the Environment, a key of one service, or the holder of an Entra ID token;
 and what each of them may still order.
 """
 
@@ -20,7 +20,7 @@ _ANYBODY = Key("", b"")
 
 @dataclass(frozen=True)
 class Caller:
-    """`name` is what usage is counted under, `service` the only one that the key opens."""
+    """Usage is counted under `name`; `service` is the only service that the key opens."""
 
     name: str
     key: Key
@@ -32,7 +32,7 @@ class Caller:
 
 
 class Callers:
-    """What is used of limits outlives a change of the routes."""
+    """The counted use of limits survives a change of the routes."""
 
     def __init__(self) -> None:
         self._environment = Keys()
@@ -42,7 +42,7 @@ class Callers:
         self._sharers = 1
 
     def share(self, sharers: int) -> None:
-        """So many replicas of the gateway count the same limits: each has its part of them."""
+        """Split the limits: so many replicas of the gateway enforce an equal share of them each."""
         if sharers == self._sharers:
             return
         self._sharers = sharers
@@ -72,7 +72,7 @@ class Callers:
         return self._known.get(digest_of(headers))
 
     def holder(self, subject: str, grant: EntraGrant | None) -> Caller:
-        """The caller whose token was checked; each subject has the grant's limits for itself."""
+        """The caller of a checked token. Each subject has the grant's limits for itself."""
         name = f"entra:{subject}"
         use = self._subjects.setdefault(name, Use())
         self._subjects.move_to_end(name)
@@ -103,7 +103,7 @@ class Callers:
             keys.settle(key, order, used)
 
     def left(self, caller: Caller) -> list[Header]:
-        """What OpenAI's clients read of limits."""
+        """The headers about limits that OpenAI's clients read."""
         return self._environment.headers(caller.key)
 
     def _limiting(self, caller: Caller, service: str) -> list[tuple[Keys, Key]]:

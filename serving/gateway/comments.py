@@ -13,9 +13,9 @@ from serving.gateway.replies import comment
 
 
 class Comments:
-    """`prepare` sends the headers of the stream, `news` is what a comment says, one every so many
-    seconds. Call `begin`; then `end`, which has a comment that is half written finished first; or
-    `stop`, where the caller has left.
+    """`prepare` sends the headers of the stream; `news` makes the text of a comment, one every so
+    many seconds. Call `begin`, then `end`, which first finishes a half-written comment; or `stop`
+    if the caller has left.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Comments:
         self._timer = asyncio.get_running_loop().call_later(pause, self._start)
 
     async def end(self) -> web.StreamResponse | None:
-        """The stream that was begun; None where none was. Raises what writing to it raised."""
+        """The stream that was begun, if one was. Raises what writing to it raised."""
         if self._timer is not None:
             self._timer.cancel()
         if self._task is None or self._over is None:

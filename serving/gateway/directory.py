@@ -23,8 +23,8 @@ class Target:
 
 
 class Directory:
-    """All names of a gateway's routes. `service/model` always works; a name that two services have
-    works within the one that a key is limited to, and nowhere else.
+    """All names of a gateway's routes. `service/model` always works. A name that two services have
+    works only for a key that is limited to one of them.
     """
 
     def __init__(self, routes: GatewayRoutes) -> None:
@@ -45,7 +45,7 @@ class Directory:
                     self._names.setdefault(alias, Target(name, service, model))
 
     def find(self, name: str, within: str | None = None) -> Target | None:
-        """What a name means to a caller who may use one service, or all of them."""
+        """The target of a name for a caller who may use one service, or all of them."""
         found = self._names.get(name)
         if within is None:
             return found
@@ -57,8 +57,8 @@ class Directory:
     def fallback(
         self, target: Target, within: str | None, models: frozenset[str] | None
     ) -> Target | None:
-        """What answers while the target cannot, for a caller who might ask for that by its own name
-        as well: a fallback opens nothing that the key does not.
+        """The target that answers while this one cannot, if the caller may use it by its own name
+        too: a fallback opens nothing that the key does not.
         """
         name = target.model.fallback or target.service.fallback
         if name is None:

@@ -1,5 +1,5 @@
-"""Tokens of Entra ID in the place of API keys: signature, issuer, audience, time, app roles and
-groups are checked.
+"""Tokens of Entra ID instead of API keys: checks signature, issuer, audience, time, app roles and
+groups.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from jwt import PyJWKSet
 
 LEEWAY = 60.0  # seconds by which clocks may differ
-KEYS_LAST, KEYS_AGAIN = 86_400.0, 60.0  # seconds: keys are fetched again; an unknown one is sought
-FAILED_AGAIN = 5.0  # after which a tenant that could not be asked is asked again
+KEYS_LAST, KEYS_AGAIN = 86_400.0, 60.0  # seconds until keys are fetched again; for an unknown key
+FAILED_AGAIN = 5.0  # seconds until a tenant that could not be asked is asked again
 _CHECKED = 1000  # tokens whose check is remembered
 _SUBJECT = re.compile(r"[\w.@-]{1,90}", re.ASCII)  # what a replica and its log take of a name
 _LONGEST = 32 << 10  # bytes of a token

@@ -1,4 +1,4 @@
-"""What the gateway answers: its own routes, OpenAI's for every service, and nothing else.
+"""The routes that the gateway answers: its own, OpenAI's for every service, and nothing else.
 
 It judges a request as the gate of a replica does, with the same modules; passage.py takes it from
 there.
@@ -242,8 +242,8 @@ class Front:
     async def _errand(
         self, asked: Asked, routes: GatewayRoutes, caller: Caller, kept: ExitStack
     ) -> tuple[Errand, str, Demand]:
-        """What is asked for, within the limits of whom it is asked for. Raises RefusedError."""
-        # Until the model is known, the largest body that any service takes may come.
+        """The errand of the request, within its caller's limits. Raises RefusedError."""
+        # Until the model is known, the largest body limit of all services applies.
         services = self._world.directory.services.values()
         most = max((service.limits.body for service in services), default=routes.limits.body)
         body = await self._body(asked, caller, most, kept)
@@ -291,7 +291,7 @@ class Front:
             return content.read_nowait()  # all of it is there: it came with the head
         with self._lane.room(most if length is None else length, caller.name):
             body = await read(_receiver(asked.request), asked.headers, most)
-        # Until it is answered, because a hundred requests may wait for a service.
+        # Held until the answer, because a hundred requests may wait for a service.
         kept.enter_context(self._lane.room(len(body), caller.name))
         return body
 

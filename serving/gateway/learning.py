@@ -1,4 +1,4 @@
-"""How long starts took against what was predicted, and the prediction corrected by that. Pure."""
+"""How long starts took compared with their predictions, and the corrected prediction. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from serving.catalogue import STAGES, Stage
 from serving.gateway.routes import LearnedStart, RoutedService, StartPrediction, StartSeen
 
 KEPT = 30  # starts of a service
-RECENT = 7  # of them are believed
-_SHORTEST = 0.05  # seconds of a stage that is worth a word
+RECENT = 7  # newest starts that correct the prediction
+_SHORTEST = 0.05  # seconds; shorter stages are left out
 _FACTORS = (0.05, 20.0)  # one absurd prediction does not make the next one absurd
 
 
 class LearnedStarts:
-    """By service. What is learned of the whole is a factor, so that it outlives a new model's
-    prediction; of the stages it is what each took.
+    """The starts by service. For the whole start a factor is learned, so that it stays useful with
+    another model's prediction; for each stage, its seconds.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class LearnedStarts:
         self._seen.setdefault(service.name, deque(maxlen=KEPT)).append(seen)
 
     def errors(self) -> list[float]:
-        """Of every start the share by which it was mispredicted."""
+        """The relative error of the prediction of each start."""
         return [
             abs(seen.seconds - seen.told) / seen.seconds
             for starts in self._seen.values()

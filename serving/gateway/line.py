@@ -1,5 +1,5 @@
-"""Requests that wait for one service: bounded, let on in the order of their arrival, and sent to
-the service in that order.
+"""The line of requests that wait for one service: bounded, and sent to the service in the order of
+their arrival.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class Turn:
 
 
 class Line:
-    """A ticket is a request's place: who has to wait again after a failed try comes before all who
-    arrived later. Once it is opened, those who join before the last was sent go behind them.
+    """A ticket is a request's place. A request that must wait again after a failed try keeps its
+    place before all that arrived later. Requests that join an open line before its last one was
+    sent go behind it.
     """
 
     def __init__(self, most: int) -> None:
@@ -70,12 +71,12 @@ class Line:
             place.result().sent()
 
     def open(self) -> None:
-        """Let everybody on, the first first."""
+        """Let all requests on, in their order."""
         self.moving = True
         self._let_on()
 
     def fail(self, error: Exception) -> None:
-        """Send everybody away with the cause."""
+        """Fail all requests with the cause."""
         waiting, self._waiting = self._waiting, []
         self.moving = self.moving and bool(self._leaving)
         for _, place in waiting:
@@ -83,7 +84,7 @@ class Line:
                 place.set_exception(error)
 
     def close(self) -> None:
-        """Let nobody else on; those who are on their way go on."""
+        """Let no more requests on; those that were let on go on."""
         self.moving = False
 
     def sent(self, turn: Turn) -> None:

@@ -1,5 +1,5 @@
-"""Callers' connections. What is no HTTP request is answered in OpenAI's shape, and not logged:
-anybody could fill the log, and the line that is wrong may be the one with the key.
+"""Callers' connections. An invalid HTTP request is answered in OpenAI's shape and not logged:
+anybody could fill the log, and the invalid line may be the one with the key.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from serving.gateway.upstream import NotReachedError, Upstreams, is_absent
 from serving.gateway.usage import Usage, UsageMeter, Used
 
 WHOLE = 8 << 20  # bytes of an answer that is read whole, so that it can be asked for again
-_TRIES, _DEATHS = 20, 2  # a request that kills what works on it is not given to everybody
+_TRIES, _DEATHS = 20, 2  # a request that kills its replica must not kill them all
 _PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _PASSED = ("content-type", "retry-after", "x-request-id", "x-moorage-adapter-version")
 BEGUN = web.RequestKey("begun", bool)  # bytes of the answer to a request were sent
@@ -38,8 +38,8 @@ _tickets = itertools.count()
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds: until a stream has to end that still waits, between its comments, until a stream
-    that hears nothing of a service that is awake gets the first one.
+    """Seconds: until a waiting stream must end; between its comments; and until a stream gets the
+    first comment if its service is awake but does not answer.
     """
 
     stream: float = 230.0
@@ -49,7 +49,7 @@ class Patience:
 
 @dataclass
 class Errand:
-    """A request as it was judged: what is asked of whom, for whom, and how long it may wait.
+    """A judged request: what is asked of which service, for which caller, and how long it may wait.
 
     `fallback` may answer instead; `extra` are the headers that every answer carries.
     """
@@ -118,7 +118,7 @@ class Passage:
             self._usage.end(self.meter)
 
     async def open(self) -> Opened:
-        """The service's answer, once it has one that is its own, as far as its first bytes.
+        """The service's own answer (not one of the ingress), up to its first bytes.
 
         Raises:
             UnavailableError: the service cannot start, or not in time.
@@ -133,8 +133,8 @@ class Passage:
                     backend.answered()
                     return opened
             except NotReachedError as error:
-                # Only what may have reached the service: a request that kills each replica must
-                # end.
+                # Only tries that may have reached the service count: a request that kills every
+                # replica must end.
                 deaths += error.sent
             finally:
                 if turn is not None:
@@ -181,12 +181,15 @@ class Passage:
         began = loop.time()
         instead = errand.fallback
         fallback = self._backends.get(instead.service.name) if instead else None
+        # The fallback answers while it is up and the service is not, and always for a service that
+        # cannot start.
         if (
             instead is not None
             and fallback is not None
             and not primary.up
             and (fallback.up or primary.fault)
         ):
+            # Woken all the same, so that later requests need no fallback.
             if not primary.fault:
                 primary.wake(self._woke)
             turn = await fallback.admitted(self._ticket, left, self._woke)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from serving.catalogue import STAGE_WORDS, STAGES, ReplicaReport, Stage
 from serving.gateway.routes import StartPrediction
 
-# What a stage that takes longer than predicted is said to take still, as a part of its length.
+# The part of its length that a stage is still said to take when it takes longer than predicted.
 _OVERTIME = 0.1
 
 
@@ -63,9 +63,7 @@ def progress(
 def _reported(
     prediction: StartPrediction, report: ReplicaReport, stage: Stage, running: float
 ) -> StartProgress:
-    """The stage that the replica says; what it has left is what it was predicted to take, less the
-    time since it began.
-    """
+    """The stage that the replica reports, with its predicted length less the time spent in it."""
     known = report.stages.keys() | {stage}
     stages = [each for each in STAGES if each in known or prediction.stages.get(each)]
     total = sum(prediction.stages.values())

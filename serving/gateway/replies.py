@@ -1,4 +1,4 @@
-"""What a gateway itself says to callers: errors in OpenAI's shape, and the comments and events of a
+"""A gateway's own replies to callers: errors in OpenAI's shape, and the comments and events of a
 stream that waits. Pure.
 """
 

@@ -59,7 +59,7 @@ class ResponseRoutes:
             text = f"Not allowed to {request.method} on {path}"
             allow = (b"allow", ", ".join(allowed).encode())
             raise RefusedError(refuse(405, text, "method_not_allowed", allow))
-        # By the caller's key: another key's response is not there for it.
+        # Looked up with the caller's key: another key's response does not exist for it.
         stored = await self._background.find(found["id"], caller)
         if request.method == "DELETE":
             await self._background.remove(stored)

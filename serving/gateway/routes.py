@@ -1,5 +1,5 @@
-"""The contract between the reconciler and a gateway: which services there are, whose keys open
-them, and what a gateway says of itself.
+"""The contract between the reconciler and a gateway: which services exist, which keys open them,
+and what a gateway reports about itself.
 
 The reconciler writes routes, a gateway writes its state and usage. Both sides import this module,
 so it is pure: no I/O.
@@ -42,7 +42,7 @@ class RoutedModel(Contract):
 
 
 class StartPrediction(Contract):
-    """How long a start of a service takes, as far as the daemon knows, and how that is made up."""
+    """How many seconds a start of a service takes, as far as the daemon knows, and by stage."""
 
     seconds: Seconds
     stages: dict[Stage, Seconds] = Field(default_factory=dict)
@@ -97,8 +97,8 @@ class EntraGrant(Contract):
 
 
 class EntraPolicy(Contract):
-    """Whose tokens count as keys. Every holder of a token for the audience may call where `allow`
-    is empty.
+    """Which tokens are accepted as keys. If `allow` is empty, every holder of a token for the
+    audience may call.
     """
 
     tenant: str

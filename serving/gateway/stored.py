@@ -29,7 +29,7 @@ Sign = Literal["cancel", "fetched"]
 
 
 class StoredRequest(Contract):
-    """What was asked, by whom. `service` is the only one that the caller's key opens, `fallback`
+    """The request, and who asked. `service` is the only one that the caller's key opens, `fallback`
     the `service/model` that may answer instead.
     """
 
@@ -85,7 +85,7 @@ class ResponseFiles:
         _write(self._folder / name / _ANSWER, json.dumps(answer).encode())
 
     def begin(self, name: str) -> None:
-        """Forget the events of a try that did not end. Raises OSError."""
+        """Delete the events of an unfinished try. Raises OSError."""
         with (self._folder / name / _EVENTS).open("wb"):
             pass
 
@@ -95,8 +95,8 @@ class ResponseFiles:
             file.write(lines)
 
     def events(self, name: str, offset: int) -> tuple[list[bytes], int]:
-        """Whole lines from a place in the file on, and the place behind them; from the start where
-        the file is shorter, because the response was begun anew.
+        """Whole lines from a place in the file on, and the place after them. If the file is
+        shorter, from its start, because the response was begun again.
         """
         try:
             with (self._folder / name / _EVENTS).open("rb") as file:
@@ -131,7 +131,7 @@ class ResponseFiles:
             (self._folder / name / _OWNER).unlink()
 
     def owner(self, name: str) -> tuple[str, float]:
-        """Who works on it, and for how many seconds nothing was heard of that one."""
+        """The gateway that works on it, and the seconds since its last sign of life."""
         try:
             value = parse(read(self._folder / name / _OWNER))
             return str(value["replica"]), self._clock() - float(value["heartbeat"])

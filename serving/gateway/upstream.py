@@ -23,7 +23,7 @@ from serving.gateway.line import Turn
 from serving.gateway.routes import RoutedService
 from serving.untrusted import parse, read
 
-FRESH = timedelta(seconds=45)  # the age from which a report says nothing any more
+FRESH = timedelta(seconds=45)  # the age at which a report is stale
 _NO_APP = b"Container App is stopped or does not exist"
 # vLLM's answer to a request that was running when its engine died.
 _DEAD_ENGINE = (b"EngineCore", b"EngineDead")
@@ -64,8 +64,8 @@ class Upstreams:
         seconds: float | None = None,
         turn: Turn | None = None,
     ) -> aiohttp.ClientResponse:
-        """The answer's head, within so many seconds if it has to come so soon. With a turn, nothing
-        is written before it comes.
+        """The answer's head, within so many seconds if a limit is given. With a turn, nothing is
+        written before the turn comes.
 
         Raises:
             NotReachedError: none came.
@@ -124,7 +124,7 @@ def _session(connector: aiohttp.TCPConnector, **more: Any) -> aiohttp.ClientSess
 
 
 def _turns() -> aiohttp.TraceConfig:
-    """Hold a request between its connection and its first byte until its turn comes, and give the
+    """Hold a request between its connection and its first byte until its turn comes, and pass the
     turn on once the bytes are written.
     """
 
@@ -149,9 +149,7 @@ def _url(endpoint: str, path: str) -> URL:
 
 
 async def is_absent(answer: aiohttp.ClientResponse) -> bool:
-    """Whether the ingress says that no replica is there, in the service's place. Its body is read
-    then.
-    """
+    """Whether the ingress answered because no replica exists. The body is read then."""
     if answer.status in {502, 503, 504}:
         return True
     if answer.status not in {404, 500}:

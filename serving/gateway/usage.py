@@ -1,4 +1,4 @@
-"""What each key has used of each model, counted while it is used, and handed on in lines that are
+"""What each key has used of each model: counted while requests run, and handed on in lines that are
 added up. Pure.
 """
 
@@ -58,13 +58,13 @@ class UsageMeter:
     _told: Used = field(default_factory=Used)
 
     def saw(self, chunk: bytes) -> None:
-        """Part of an answer went by."""
+        """Count a part of an answer."""
         self.events += chunk.count(b"data: ")
         self._tail = (self._tail + chunk)[-TAIL:] if len(chunk) < TAIL else chunk[-TAIL:]
 
     @property
     def tokens(self) -> tuple[int, int]:
-        """Input and output, as the answer says; while it says nothing a stream's events are
+        """Input and output tokens, as the answer reports them; until it does, a stream's events are
         counted.
         """
         given, made = _INPUT.findall(self._tail), _OUTPUT.findall(self._tail)
@@ -90,7 +90,7 @@ class UsageMeter:
 
 
 class Usage:
-    """Totals since the start, for metrics, and what no line has told yet."""
+    """Totals since the start, for metrics, and the use that is not in a line yet."""
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
@@ -122,7 +122,7 @@ class Usage:
         return [_line(*whose, used) for whose, used in untold.items()]
 
     def untell(self, lines: list[UsageLine]) -> None:
-        """The lines could not be written: they are told again."""
+        """The lines could not be written: their sums go into the next ones."""
         for line in lines:
             used = Used(**line.model_dump(exclude={"day", "key", "model"}))
             self._untold.setdefault((line.day, line.key, line.model), Used()).add(used)

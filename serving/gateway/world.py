@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a gateway reads and writes, and who it is; `room` are the bytes of large bodies that it
+    """Where a gateway reads and writes, and its name; `room` is how many bytes of large bodies it
     keeps at a time.
     """
 
@@ -187,7 +187,9 @@ class GatewayWorld:
             await self._once(work)
 
     async def _once(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Whatever goes wrong is said once, and tried again."""
+        """Run the step; after an error the next call tries again. The same error of the share is
+        logged once.
+        """
         try:
             await work()
             self._trouble = ""

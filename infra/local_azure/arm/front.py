@@ -90,11 +90,11 @@ class Front:
         self._shapes |= shapes
 
     def guard(self, gate: Callable[[Call], None]) -> None:
-        """Have `gate` refuse requests before their handler sees them: locks."""
+        """Let `gate` refuse requests before their handler sees them, as locks do."""
         self._gate = gate
 
     def watch(self, note: Callable[[Call, int, str], None]) -> None:
-        """Have `note` told of every call that was answered: its status, and an error's code."""
+        """Call `note` for every answered call, with its status and an error's code."""
         self._note = note
 
     async def answer(self, request: ArmRequest) -> Reply:

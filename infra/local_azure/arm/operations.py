@@ -70,7 +70,7 @@ class Operations:
         self._finishers |= finishers
 
     def watch(self, ended: Callable[["Operation", str], None]) -> None:
-        """Have `ended` told how each operation ends."""
+        """Call `ended` with the end of each operation."""
         self._ended = ended
 
     def begin(

@@ -1,5 +1,5 @@
-"""What the caller's role lets it do, where this Azure was started with one: each request is an
-action, as Azure names it. Used by `front` before a handler sees a request.
+"""What the caller's role permits, if this Azure was started with one: each request is an action, as
+Azure names it. Used by `front` before a handler sees a request.
 
 The file is a role definition as `az role definition create` takes it, and is read again whenever
 it changes. Without one the caller is an owner.
@@ -48,8 +48,8 @@ class Roles:
         return self._known[1]
 
     def check(self, method: str, target: Target, client: str, principal: str) -> None:
-        """Refuse what the role does not grant; what asks for no caller needs none. Raises
-        ArmError.
+        """Refuse a request that the role does not grant. Requests that need no caller need no role.
+        Raises ArmError.
         """
         if self.file is None or not principal:
             return

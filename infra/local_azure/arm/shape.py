@@ -16,9 +16,9 @@ Body = dict[str, Any]
 
 
 class Empty(Enum):
-    """What a client sees of a field that holds nothing: null, no field, or an empty string.
+    """How a client sees a field that holds nothing: as null, as no field, or as an empty string.
 
-    OMITTED takes an empty string or list for nothing as well; GIVEN shows those as they are.
+    OMITTED treats an empty string or list as nothing too; GIVEN shows them as they are.
     """
 
     NULL = "null"
@@ -61,7 +61,7 @@ class Shape:
     fields: tuple[Field, ...]
 
     def read(self, sent: Any, where: str = "properties") -> Body:
-        """What was given of the known fields, in Azure's spelling; nulls and unknown names are left
+        """The known fields that were given, in Azure's spelling; nulls and unknown names are left
         out.
         """
         if not isinstance(sent, dict):

@@ -26,7 +26,7 @@ from .mounts import MountError, Mounts
 from .vaults import Vaults
 
 KEPT = 100
-_LATE_S = 60.0  # a start that this server missed by more, because it was off, is not made later
+_LATE_S = 60.0  # a start that was missed by more, because this server was off, is not made up for
 Body = dict[str, Any]
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class JobControl:
         self._executions.set_tasks(tasks, kept)
 
     def _goes(self, job: Record) -> bool:
-        """The job or its group is being deleted."""
+        """Whether the job or its group is being deleted."""
         group = self._store.get(naming.group_id(job.id))
         gone = group is None or group.body["properties"]["provisioningState"] == "Deleting"
         return gone or bool(job.body["properties"]["provisioningState"] == "Deleting")

@@ -87,7 +87,7 @@ class Mounts:
             raise _failed(volume, f"{where}(2): No such file or directory")
         if self._scripted("unreachable", f"{account.name}/{share.name}"):
             raise _failed(volume, f"{where}(112): Host is down")
-        # What was registered with an older key mounts no more (azure-container-apps#1406).
+        # A storage registered with an older key cannot be mounted (azure-container-apps#1406).
         refused = storage.private["key"] not in (account.private["key1"], account.private["key2"])
         if refused or (
             storage.private.get("rekeyed")

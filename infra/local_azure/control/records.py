@@ -1,5 +1,5 @@
-"""Stored resources as ARM addresses them: found by a call or refused with the gateway's errors, and
-written together with the operation that finishes the write. Used by all providers.
+"""Stored resources as ARM addresses them. A call finds one or is refused with the gateway's errors;
+a write is stored together with the operation that finishes it. Used by all providers.
 """
 
 import json

@@ -62,8 +62,8 @@ class Vaults:
         return found
 
     def require_all(self, owner: Record) -> None:
-        """Refuse a write of an app or a job with secrets that the identities which they name, and
-        which it has, cannot read. Raises ArmError.
+        """Refuse a write of an app or a job if the identity that a secret names is not assigned to
+        it or cannot read the secret. Raises ArmError.
         """
         has = owner.body.get("identity") or {}
         own = {user.lower() for user in has.get("userAssignedIdentities") or {}}
@@ -82,7 +82,7 @@ class Vaults:
                 raise bad_request("InvalidParameterValueInContainerTemplate", text) from None
 
     def value(self, entry: Mapping[str, Any], owner: str) -> str:
-        """What a secret of the app or job with the id `owner` holds.
+        """The value of a secret of the app or job with the id `owner`.
 
         Raises:
             VaultError: there is no such secret, or the identity may not read it.
@@ -104,7 +104,7 @@ class Vaults:
 
 
 def version_of(secret: Record, version: str) -> Body | None:
-    """One version of a secret, the newest where none is named; None for one that is not enabled."""
+    """One version of a secret, the newest if none is named; None if it is not enabled."""
     versions: list[Body] = secret.private["versions"]
     found = versions[-1:] if not version else [v for v in versions if v["version"] == version]
     return found[0] if found and found[0]["enabled"] else None

@@ -48,8 +48,8 @@ class Endings:
 
 
 def _ending(fault: Fault, finish: str, resource: str) -> dict[str, Any] | None:
-    """What the store keeps with the operation: its last status, the resource's state and the error
-    told. None: it ends well.
+    """The ending that the store keeps with the operation: its last status, the resource's state,
+    and the error to report. None if it ends well.
     """
     if fault.kind == "OperationSlow":
         return None

@@ -148,7 +148,7 @@ class _ScriptReader:
                 continue
             try:
                 faults.append(_fault(entry, {fault.id for fault in faults}))
-            # Goes on, so that one reading tells all that is wrong.
+            # Goes on after a mistake, so that one reading reports all of them.
             except _Wrong as wrong:
                 self._tell(entry, wrong.field, str(wrong))
         seed = document.get("seed", 0)

@@ -1,4 +1,4 @@
-"""What an operation of the data plane gives back."""
+"""The answer of an operation of the data plane."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field

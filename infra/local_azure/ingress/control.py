@@ -80,7 +80,7 @@ class IngressControl:
 
 
 class _Peer:
-    """A connected scheduler and the load it was told last."""
+    """A connected scheduler, and the load that was last sent to it."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self.writer = writer

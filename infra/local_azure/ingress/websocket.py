@@ -44,7 +44,7 @@ async def tunnel(
             protocols=[inner.protocol] if inner.protocol else [], max_msg_size=0
         )
         await outer.prepare(request)
-        # Either side may end it, and the other is told with the same code.
+        # Either side may end it; the other side gets the same code.
         copies = [
             asyncio.ensure_future(_copy(inner, outer)),
             asyncio.ensure_future(_copy(outer, inner)),

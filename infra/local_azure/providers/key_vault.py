@@ -1,5 +1,5 @@
-"""Microsoft.KeyVault/vaults, with access policies. Role assignments there are none, so a vault that
-asks for them lets nobody in.
+"""Microsoft.KeyVault/vaults, with access policies. There are no role assignments, so a vault that
+uses them lets nobody in.
 """
 
 import re
@@ -29,7 +29,7 @@ _PROPERTIES: Any = {
 
 @dataclass(frozen=True)
 class KeyVaults(Provider):
-    """Vaults are there as soon as they are asked for; a deleted one leaves nothing."""
+    """Vaults exist at once when they are created; a deleted one leaves nothing."""
 
     store: Store
     records: Records

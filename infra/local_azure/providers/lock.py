@@ -92,7 +92,7 @@ class Locks(Provider):
         locks = self.store.each(KIND)
         if not locks:
             return
-        # A lock holds for all that is below it, and a deletion would take what is below along.
+        # A lock holds for everything below it, and a deletion deletes everything below.
         here = call.target.key
         above = [lock for lock in locks if f"{here}/".startswith(f"{_locked(lock)}/")]
         below = (

@@ -21,7 +21,7 @@ KIND = TYPE.lower()
 
 @dataclass(frozen=True)
 class ManagedIdentities(Provider):
-    """Identities are there as soon as they are asked for."""
+    """Identities exist at once when they are created."""
 
     store: Store
     records: Records

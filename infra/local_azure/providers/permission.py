@@ -1,5 +1,5 @@
-"""Microsoft.Authorization/permissions: what the caller's role grants, for those who want to know it
-before they write.
+"""Microsoft.Authorization/permissions: what the caller's role grants, for clients that ask before
+they write.
 """
 
 from dataclasses import dataclass

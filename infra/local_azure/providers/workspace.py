@@ -258,7 +258,7 @@ def deleted(_operation: Operation) -> None:
 
 
 def _shape(body: Body, before: Body, place: str) -> Body:
-    """The stored workspace after a write: what was sent over what was there over Azure's
+    """The stored workspace after a write: the sent fields, else the stored ones, else Azure's
     defaults.
     """
     now, sent, old = clock.zulu(), body.get("properties") or {}, before.get("properties") or {}

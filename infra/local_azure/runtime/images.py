@@ -86,7 +86,7 @@ def find(images: Path, name: str) -> Image:
 
 
 def refusal(images: Path, name: str, login: RegistryLogin | None) -> PullRefusal | None:
-    """Why the registry of an image does not give it to an app with this login; None: it does."""
+    """Why the registry refuses the image to an app with this login; None if it does not."""
     try:
         entry = _entry(images, name)
     except ImagePullError as error:

@@ -34,7 +34,7 @@ _LOCKED_FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC | 1024 | 2048  # the last two: 
 _ST_RELATIME, _MS_RELATIME = 4096, 1 << 21
 _MNT_DETACH = 2
 _MOUNT_ATTR_RDONLY, _AT_RECURSIVE, _AT_FDCWD = 1, 0x8000, -100
-# One number on every architecture: these calls came after the table was unified.
+# The same numbers on every architecture: these calls are newer than the unified table.
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
 _SYS_CLONE = {"x86_64": 56, "aarch64": 220}  # this one is older than that
 _OPEN_TREE_CLONE, _MOVE_MOUNT_F_EMPTY_PATH = 1, 4

@@ -71,8 +71,8 @@ def enter(plan: Plan, views: Mapping[str, int], *, alone: bool) -> None:
     """Makes `plan` the root directory of the calling process, which must own a fresh mount
     namespace. Raises OSError.
 
-    `views` are the open FUSE devices of the volumes that have one, by target. Who is `alone` in a
-    PID namespace gets its own /proc, and ProcError where that is refused.
+    `views` are the open FUSE devices of the volumes that have one, by target. A process that is
+    `alone` in a PID namespace gets its own /proc; ProcError if the kernel refuses that.
     """
     kernel.mount("", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
     root = Root(Path(plan.root), plan.label)

@@ -2,9 +2,10 @@
 ingress's counts.
 
 Out: the mean of requests in flight over 15 s, divided by the rule's concurrency; the first request
-at once. In: to zero what the cooldown period never needed, from many to fewer what five minutes
-never needed (HPA's own window, not to be set). A boot counts as need at its beginning only: a
-cooldown shorter than it kills it, as in Azure. `pollingInterval` has no part in an HTTP rule.
+counts at once. In: to zero after a cooldown period without need; from many to fewer after five
+minutes without need for the others (HPA's own window, which cannot be set). A boot counts as need
+at its beginning only, so a cooldown shorter than the boot kills it, as in Azure. An HTTP rule does
+not use `pollingInterval`.
 """
 
 import math

@@ -166,7 +166,7 @@ class Scheduler:
             self._wake.clear()
 
     def _pass(self) -> None:
-        # The store has not been read since the start, and what runs must not be taken for unwanted.
+        # The store has not been read since the start: running replicas may be wanted.
         if self._workloads is None:
             return
         self._replicas = [replica for replica in self._replicas if not replica.ended]
@@ -223,8 +223,8 @@ class Scheduler:
             : len(current) - wanted
         ]:
             self._retire(replica)
-        # One by one, or a quota that has no room for all of the new ones beside the old would stop
-        # a restart for ever.
+        # An old replica goes for each new one that is ready. Waiting for all new ones would stop a
+        # restart for ever if the quota has no room for both.
         former = sorted(
             (replica for replica in mine if replica.record.epoch != epoch),
             key=lambda replica: replica.ready,

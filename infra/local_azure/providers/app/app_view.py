@@ -43,7 +43,7 @@ def view(call: Call, record: Record, environment: Record | None) -> Body:
 
 
 def echo(call: Call, record: Record, environment: Record | None, sent: Body) -> Body:
-    """The answer to a PUT: what was sent in Azure's spelling, null where nothing was, and nothing
+    """The answer to a PUT: the sent fields in Azure's spelling, null for the others, and no field
     that is known only later.
 
     The api-versions of 2023 answer with the state instead.

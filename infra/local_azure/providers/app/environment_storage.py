@@ -74,14 +74,14 @@ class EnvironmentStorages(Provider):
             )
         wanted = _checked(sent)
         known = self.store.get(call.target.key)
-        # Of a storage that is there Azure changes the key alone.
+        # Azure changes only the key of an existing storage.
         if known is not None and wanted != known.body["azureFile"]:
             raise bad_request(
                 "ManagedEnvironmentStorageUpdateBadRequest",
                 "Only 'properties.azureFile.AccountKey' can be updated",
             )
         private: Body = {"key": sent["accountKey"]}
-        # The scripted fault `stale-keys` refuses mounts of what was given another key.
+        # The scripted fault `stale-keys` refuses mounts of storages that were given another key.
         if known is not None and (
             known.private["key"] != sent["accountKey"] or known.private.get("rekeyed")
         ):

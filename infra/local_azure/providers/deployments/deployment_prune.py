@@ -18,7 +18,7 @@ def extra(records: Records, group: str, kept: set[str]) -> list[Record]:
 async def prune(
     records: Records, front: Front, deployment: Record, kept: set[str], principal: str, pause: float
 ) -> list[Body]:
-    """Delete them, those that others still use last; the errors of what could not be deleted."""
+    """Delete them, those that others still use last. Returns the errors of failed deletions."""
     group = deployment.id.split("/providers/")[0]
     refused: dict[str, Body] = {}
     for _ in range(_ROUNDS):

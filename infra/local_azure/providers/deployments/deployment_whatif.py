@@ -1,4 +1,4 @@
-"""What a deployment would change: each resource of the template against what is there."""
+"""What a deployment would change: each resource of the template compared with the existing one."""
 
 from typing import Any
 
