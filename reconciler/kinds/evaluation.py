@@ -26,6 +26,7 @@ REFUSED = 10.0  # seconds for which the app may refuse a prompt
 SHOWN = 60  # characters of a prompt or an answer
 TRANSIENT = (408, 429, *GATEWAY)
 UNABLE = (400, 404)
+DENIED = (401, 403)
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,13 @@ class Answered:
 
 @dataclass(frozen=True)
 class _Progress:
-    """The progress of one app: its step (`revision` and `weight`), how many prompts were answered
-    as expected, the API key to ask with, and since when it gives no answer.
+    """The progress of one app: its step (`revision`, `weight` and the prompts), how many prompts
+    were answered as expected, the API key to ask with, and since when it gives no answer.
     """
 
     revision: str
     weight: int
+    cases: tuple[Expectation, ...]
     met: int = 0
     key: str = ""
     silent: float | None = None
@@ -62,14 +64,20 @@ class Evaluations:
         """Ask the wanted revision the next prompt of the step at `weight`."""
         cases = next((s.evaluation for s in spec.steps if s.weight == weight), ())
         known = self._progress.get(spec.name)
-        if known is None or (known.revision, known.weight) != (spec.revision, weight):
-            known = _Progress(spec.revision, weight, key=await self._key(spec) if cases else "")
-        if known.met < len(cases):
-            status, text = await self._answer(spec, found, known.key, cases[known.met])
-            if status == 200 and not _holds(cases[known.met], text):
-                return Answered(failed=_told(cases, known.met, text))
-            known = self._counted(known, status)
+        # Prompts that were edited meanwhile are asked from the first one on.
+        step = (spec.revision, weight, cases)
+        if known is None or (known.revision, known.weight, known.cases) != step:
+            known = _Progress(*step, key=await self._key(spec) if cases else "")
         self._progress[spec.name] = known
+        if known.met == len(cases):
+            return Answered()
+        status, text = await self._answer(spec, found, known.key, cases[known.met])
+        if status in DENIED:
+            # The key may have been rotated since the step began; the next look asks with this one.
+            known = replace(known, key=await self._key(spec))
+        if status == 200 and not _holds(cases[known.met], text):
+            return Answered(failed=_told(cases, known.met, text))
+        known = self._progress[spec.name] = self._counted(known, status)
         if known.silent is not None:
             return await self._silent(spec, known, found, status, text)
         left = len(cases) - known.met

@@ -8,8 +8,9 @@ import pytest
 
 from reconciler.api.outputs import ArmView, Revision
 from reconciler.api.resources import ContainerAppSpec, RolloutStep
+from reconciler.kinds.api_keys import PREFIX
 from reconciler.kinds.endpoint import reach
-from reconciler.kinds.evaluation import Evaluations
+from reconciler.kinds.evaluation import REFUSED, Evaluations
 from reconciler.kinds.replicas import Seen
 from reconciler.kinds.rollout import Verdict
 from reconciler.kinds.smoke import smoke
@@ -146,6 +147,50 @@ async def test_a_step_with_an_evaluation_waits_for_the_way(arm, scripted):
         answered = await evaluations.ask(spec, 10, found(scripted))
         assert not answered.failed
         assert "does not reach the ingress" in answered.unmet
+
+
+def asking(*prompts, evaluator=""):
+    steps = (RolloutStep(10, 0, tuple(Expectation(prompt=one, expect="2") for one in prompts)),)
+    return ContainerAppSpec(
+        "web", "rg", "dev", SPEC.body, template=SPEC.template, suffix="r1", steps=steps,
+        evaluator=evaluator,
+    )  # fmt: skip
+
+
+CHAT = "/v1/chat/completions"
+TWO = {"choices": [{"message": {"content": "2"}}]}
+
+
+async def test_prompts_that_are_edited_during_a_step_are_asked_anew(arm, scripted):
+    """Also when fewer are left than were answered already, and the last one was refused."""
+    for status, body in ((200, TWO), (200, TWO), (503, "busy"), (200, TWO)):
+        scripted.on("POST", CHAT, status, body)
+    evaluations, before = Evaluations(arm, Hand()), asking("1+1=", "3-1=", "4/2=")
+    for _ in range(2):
+        await evaluations.ask(before, 10, found(scripted))
+    assert "answers 503" in (await evaluations.ask(before, 10, found(scripted))).unmet
+    answered = await evaluations.ask(asking("5-3=", "1+1="), 10, found(scripted))
+    assert (answered.failed, answered.unmet) == ("", "1 of 2 prompts are to be answered")
+
+
+async def test_a_key_that_is_rotated_during_a_step_is_read_again(arm, scripted, monkeypatch):
+    """A 401 with the old key is no word on the revision."""
+    keys = iter(["old", "new"])
+
+    async def secrets(*_):
+        return {f"{PREFIX}check": next(keys)}
+
+    monkeypatch.setattr("reconciler.arm.apps.list_secrets", secrets)
+    scripted.on("POST", CHAT, 401, {"error": {"message": "no such key"}})
+    scripted.on("POST", CHAT, 200, TWO)
+    spec, clock = asking("1+1=", evaluator="check"), Hand()
+    evaluations = Evaluations(arm, clock)
+    assert not (await evaluations.ask(spec, 10, found(scripted))).failed
+    clock.at = REFUSED + 1
+    answered = await evaluations.ask(spec, 10, found(scripted))
+    assert (answered.failed, answered.unmet) == ("", "")
+    given = [each["Authorization"] for each in scripted.headers if "Authorization" in each]
+    assert given[-2:] == ["Bearer old", "Bearer new"]
 
 
 async def test_an_app_tells_neither_the_time_nor_azures_pace(arm, scripted):
