@@ -17,7 +17,10 @@ import pytest
 import typer
 from ruamel.yaml import YAML
 
+from infra.local_azure.faults.script import read as read_faults
+from infra.local_azure.runtime.images import refusal
 from reconciler.api.documents import DOCUMENTS
+from reconciler.api.evaluation import read_evaluation
 from reconciler.cli.app import app
 
 ROOT = Path(__file__).parents[2]
@@ -80,10 +83,39 @@ def test_yaml_is_a_document_or_a_part_of_one(language, block):
             continue
         first = value[0] if isinstance(value, list) else value
         if next(iter(first)) in OWN:
-            continue
+            continue  # read below
         document = value if "kind" in value else SERVICE | {"spec": SPEC | value}
         kind = DOCUMENTS[document["kind"]]
         kind.model_validate({"apiVersion": "moorage.dev/v1alpha1"} | document)
+
+
+def _only(language, beginning):
+    """The one block of a language that begins so, whichever page it is in."""
+    (found,) = [block.values[1] for block in of(language) if block.values[1].startswith(beginning)]
+    return found
+
+
+def test_the_script_of_faults_is_one(tmp_path):
+    """The local Azure reads the file of docs/local-azure.md with all its faults."""
+    file = tmp_path / "faults.yaml"
+    file.write_text(_only("yaml", "seed:"))
+    assert len(read_faults(file).faults) == 4
+
+
+def test_the_mapping_of_images_is_one(tmp_path):
+    """The entry of docs/local-azure.md lets an app have the image that it names."""
+    file = tmp_path / "images.yaml"
+    file.write_text(_only("yaml", "- image:"))
+    assert refusal(file, "docker.io/vllm/vllm-openai:v1", None) is None
+    assert refusal(file, "docker.io/other:v1", None).kind == "missing"
+
+
+def test_the_evaluation_is_one(tmp_path):
+    """The prompts of docs/documents.md are a file that a document may name."""
+    file, problems = tmp_path / "prompts.jsonl", []
+    file.write_text(_only("", '{"prompt"'))
+    assert len(read_evaluation(file, problems)) == 2
+    assert problems == []
 
 
 @pytest.mark.parametrize(("language", "block"), of("json"))
