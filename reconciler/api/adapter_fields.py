@@ -59,7 +59,9 @@ class Canary(Model):
     left out.
     """
     max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """The part of its requests that may fail on the server; above it, the canary is rolled back."""
+    """The fraction of the canary's requests that may fail on the server. Above it, Moorage rolls
+    the canary back.
+    """
     promote_after: Duration | None = None
     """How long the canary must serve without a fault before it is promoted, such as 30m. When left
     out, only `moorage adapter promote` promotes it.
@@ -81,8 +83,8 @@ class Adapter(Model):
     peft saves an adapter.
     """
     required: Bool = False
-    """Whether a new replica is not ready without this adapter, once it has been good here. One that
-    has never loaded makes `AdaptersLoaded` False and holds up nothing.
+    """Whether a new replica must load this adapter to be ready. An adapter that has never loaded in
+    this service delays no replica; it only makes `AdaptersLoaded` False.
     """
     evaluation: EvaluationFile | None = None
     """A file of prompts, each with a text that its answer must contain; a version that fails is not
@@ -94,8 +96,8 @@ class Adapter(Model):
     shutdown_date: (
         Annotated[str, bounded(_is_day, "{!r} is no day", "write it as 2027-01-31")] | None
     ) = None
-    """The last day on which clients should count on it. `/v1/models` tells it as `shutdown_date`;
-    Moorage itself goes on serving the adapter until the document leaves it out.
+    """The last day on which clients should rely on the adapter. `/v1/models` shows it as
+    `shutdown_date`. Moorage serves the adapter until the document no longer names it.
     """
 
     @model_validator(mode="after")

@@ -117,11 +117,11 @@ class Limits(Model):
     have eight times as much.
     """
     schema_parts: Annotated[Int, Field(ge=1, le=100_000)] = 2_000
-    """Values of a JSON schema. Each different length (`minLength`, `maxLength`) counts up to 100,
-    four letters of a regular expression one, and each repetition of a letter one. With a vocabulary
-    of 150,000 tokens a value takes a millisecond of a core, and one long length three seconds; vLLM
-    cannot be stopped meanwhile. Requests of one key with new schemas of 100 values and more take
-    turns.
+    """Parts of a JSON schema. A value is one part, a different length (`minLength`, `maxLength`) up
+    to 100, four letters of a regular expression one, and a repetition of a letter one. With a
+    vocabulary of 150,000 tokens vLLM compiles a value in a millisecond of a core and one long
+    length in three seconds, and cannot be stopped meanwhile. Requests of one key with new schemas
+    of 100 parts or more take turns.
     """
     media_mi_b: Annotated[Int, Field(ge=1, le=1024, alias="mediaMiB")] = 8
     """MiB of images, audio and video in a request."""

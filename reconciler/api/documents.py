@@ -23,9 +23,9 @@ class Metadata(Model):
     name: str
     """The document's name, unique within its kind."""
     labels: Mapping[str, str] = Field(default_factory=dict)
-    """Words of your own, to sort documents by."""
+    """Labels of your own. Moorage does not use them."""
     annotations: Mapping[str, str] = Field(default_factory=dict)
-    """Notes of your own."""
+    """Annotations of your own. Moorage uses only `moorage.dev/inference-config`."""
 
 
 class EnvironmentMetadata(Metadata):
@@ -42,7 +42,7 @@ class Document(Model):
     """What all kinds share; equality of `spec` is what decides whether the generation rises."""
 
     api_version: Literal["moorage.dev/v1alpha1"] = API_VERSION
-    """The version of these documents' form."""
+    """The version of the document format."""
     kind: str
     metadata: Metadata
 

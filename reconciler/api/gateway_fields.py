@@ -97,8 +97,8 @@ class EntraRule(Model):
             ),
         ]
     ] = ()
-    """App roles, and object ids of groups, whose holders may call; every holder of a token for the
-    audience when left out.
+    """App roles, and object ids of groups, whose holders may call. When left out, everybody with a
+    token for the audience may.
     """
 
 
@@ -106,14 +106,14 @@ class Gateway(Model):
     name: names.ServiceName | None = None
     """The container app's name; `gw-<environment>` when left out."""
     min_replicas: Annotated[Int, Field(ge=1, le=30)] = 1
-    """Replicas of the gateway, all of which always run. Each has its part of the limits of keys:
-    with two replicas, half of what a key may send a minute.
+    """Replicas of the gateway; all of them always run. Each one applies its equal part of a key's
+    limits: with two replicas, half of the requests that the key may send in a minute.
     """
     cpu: Cores = 0.25
     """CPU cores of a replica, in steps of 0.25."""
     memory: Memory | None = None
-    """Memory of a replica. The Consumption profile has two GiB for each core, which is also what a
-    replica gets when this is left out.
+    """Memory of a replica. It follows from `cpu` and may be left out: the Consumption profile gives
+    2 GiB for each core, and another value is refused.
     """
     external: Bool = True
     """Whether the gateway is reachable from outside the environment."""
@@ -128,10 +128,10 @@ class Gateway(Model):
     entra: EntraRule | None = None
     """Tokens of Microsoft Entra ID that open the gateway beside the keys; none when left out."""
     fallback: Mapping[RoutedName, RoutedName] = Field(default_factory=dict)
-    """By service or service/adapter, the service or service/adapter that answers while this one
-    starts or cannot start, if that other one is awake and the caller's key may use it; a service's
-    entry holds for those of its adapters that have none. The header `x-moorage-answered-by` of the
-    answer says which did.
+    """For a service or service/adapter: the service or service/adapter that answers while the first
+    one starts or cannot start. The fallback must be awake, and the caller's key must allow it. The
+    entry of a service also applies to its adapters without an entry. The header
+    `x-moorage-answered-by` names the service that answered.
     """
     cors_policy: CorsPolicy | None = None
     """The web pages that may use the gateway from a browser; none when left out."""

@@ -175,7 +175,11 @@ class Reason(StrEnum):
         " former one serves, and the document still asks for the new one",
         "the message says why; change the spec (or the adapter) and save to try again",
     )
-    PAUSED = "Paused", "a step of a rollout lasts for a time", "wait, or `moorage promote`"
+    PAUSED = (
+        "Paused",
+        "a step of a rollout lasts until its `pause` is over",
+        "wait, or `moorage promote`",
+    )
     AWAITING_PROMOTION = (
         "AwaitingPromotion",
         "a step of a rollout lasts until a person decides; both revisions serve",
@@ -243,13 +247,13 @@ class Reason(StrEnum):
     )
     IMAGE_NOT_FOUND = (
         "ImageNotFound",
-        "the registry has no such image or tag; what served before goes on",
-        "correct the image and its tag, or push it: it is tried again by itself",
+        "the registry has no such image or tag; the former revision keeps serving",
+        "correct the image and its tag, or push the image: Moorage tries again by itself",
     )
     REGISTRY_DENIED = (
         "RegistryDenied",
-        "the registry does not let Azure pull the image; what served before goes on",
-        "let the app's identity or secret in at the registry, or correct the image",
+        "the registry does not let Azure pull the image; the former revision keeps serving",
+        "give the app's identity or user the right to pull at the registry, or correct the image",
     )
     ENVIRONMENT_FAILED = (
         "EnvironmentFailed",
@@ -344,7 +348,7 @@ class Reason(StrEnum):
     ADAPTER_NOT_SERVED = (
         "AdapterNotServed",
         "a replica serves no version of an adapter that served before",
-        "see the message; `moorage adapter` shows the versions",
+        "see the message; `moorage adapter list` shows the versions",
     )
     REPLICAS_MISSING = (
         "ReplicasMissing",
@@ -361,16 +365,24 @@ class Reason(StrEnum):
         "OutOfReach",
         "the daemon's own network keeps it from the ingress of the service's environment, so it"
         " does not know whether the endpoint answers; nothing is rolled back for it",
-        "open the way from the daemon's machine to the endpoint: proxy, firewall, DNS",
+        "let the daemon's machine reach the endpoint: check proxy, firewall and DNS",
     )
-    INTERNAL_ERROR = "InternalError", "a fault in Moorage; everything else goes on", "report it"
+    INTERNAL_ERROR = (
+        "InternalError",
+        "a fault in Moorage; all other work continues",
+        "report it",
+    )
     STATE_NOT_KEPT = (
         "StateNotKept",
         "the daemon's state directory cannot be read or written; the daemon continues from memory"
         " (an event)",
         "free some disk space, or correct the rights of the directory",
     )
-    NOTICE_NOT_SENT = "NoticeNotSent", "nobody takes a notice (an event)", "run `moorage notify`"
+    NOTICE_NOT_SENT = (
+        "NoticeNotSent",
+        "the receiver did not accept a notice (an event)",
+        "run `moorage notify`",
+    )
     RECOVERED = "Recovered", "a check that had failed works again (an event)"
 
 

@@ -32,7 +32,7 @@ class Smoke(Model):
             "begin it with /, such as /health, and encode what is not ASCII",
         ),
     ] = "/"
-    """What is asked for."""
+    """The path of the smoke request."""
     expect_status: Annotated[Int, Field(ge=100, le=599)] | None = None
     """The status that the answer must have; anything below 500 when left out."""
 
@@ -43,7 +43,7 @@ def _is_pause(value: str) -> bool:
 
 class TrafficStep(Model):
     weight: Annotated[Int, Field(ge=1, le=99)]
-    """The part of the requests, in percent, that the new revision gets in this step."""
+    """The percentage of the requests that the new revision gets in this step."""
     pause: (
         Annotated[
             str,
@@ -55,8 +55,8 @@ class TrafficStep(Model):
         ]
         | None
     ) = None
-    """How long the step lasts at least, such as 90s or 30m; with UntilPromoted, until `moorage
-    promote`.
+    """The shortest time that the step lasts, such as 90s or 30m. With UntilPromoted, the step lasts
+    until `moorage promote`.
     """
     evaluation: EvaluationFile | None = None
     """A file of prompts, each with a text that the new revision's answer must contain before the
@@ -72,8 +72,9 @@ class TrafficStep(Model):
 
 class Rollout(Model):
     strategy: Strategy = Strategy.AUTO
-    """Surge needs a second GPU for a while, Recreate a gap; Auto takes Surge only where a GPU is
-    free. BlueGreen is Surge in steps.
+    """Surge boots the new revision beside the old one, which needs a second GPU for a while.
+    Recreate stops the old revision first, so that nobody serves for a while. Auto takes Surge if a
+    GPU is free, else Recreate. BlueGreen is Surge in steps.
     """
     smoke: Smoke = Smoke()
     """The request that a new revision must answer before it takes traffic."""

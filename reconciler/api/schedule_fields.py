@@ -37,11 +37,11 @@ class Schedule(Model):
     start: Annotated[str, AfterValidator(_cron)]
     """When replicas start: minute, hour, day, month and weekday, such as `0 7 * * 1-5`."""
     end: Annotated[str, AfterValidator(_cron)]
-    """When they may stop, once nobody has asked for the cooldown period."""
+    """When these replicas may stop, after a cooldown period without requests."""
     min_replicas: Annotated[Int, Field(ge=1, le=1000)] = 1
-    """Replicas from start to end, whoever asks."""
+    """Replicas that run from start to end, with or without requests."""
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
-    """The time zone of both, such as Europe/Stockholm."""
+    """The time zone of `start` and `end`, such as Europe/Stockholm."""
 
     @model_validator(mode="after")
     def _different(self) -> Self:

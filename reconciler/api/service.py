@@ -52,12 +52,12 @@ class Engine(Model):
     args: EngineArgs = Field(default_factory=dict)
     """vLLM's own flags without the leading --, such as max-model-len: 4096."""
     allow: Items[str] = ()
-    """Flags of `args` that open something that Moorage keeps closed, such as trust-remote-code;
-    repeating the name here permits the flag.
+    """Names of flags in `args` that Moorage otherwise refuses because they open something, such as
+    trust-remote-code.
     """
     readers: Annotated[int, Field(ge=0, le=64, strict=True)] | None = None
-    """How many readers fetch the weights from the share while vLLM starts, 8 when left out; 0 turns
-    it off. A model that is not on a share is read ahead only where this is written.
+    """How many readers fetch the weights from the share while vLLM starts; 8 when left out, 0 for
+    none. A model on a replica's own disk is read ahead only if this field is set.
     """
     compile_cache: Annotated[bool, Field(strict=True)] = True
     """Keep on the share what vLLM compiles, for the next start of the same engine on the same
@@ -189,8 +189,8 @@ class InferenceServiceSpec(Model):
     reconcile_policy: ReconcilePolicy = ReconcilePolicy.MANAGE
     """Manage writes to Azure; Observe only reports differences; Skip does not read Azure either."""
     adoption_policy: AdoptionPolicy = AdoptionPolicy.CREATE
-    """If somebody else made a container app with this name, Create does not touch it; AdoptOrCreate
-    adopts it, and releases it in the end.
+    """If somebody else made a container app with this name, Create does not touch it. AdoptOrCreate
+    adopts it, and releases it when this document is removed.
     """
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
     """What happens to the container app when this document is removed; an adopted container app is

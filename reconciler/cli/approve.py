@@ -59,7 +59,7 @@ def approve(
     state_dir: StateDir = None,
     output: Output = "text",
 ) -> None:
-    """Approve what waits for a person, once. With -o json it does not ask: -y says that it may."""
+    """Approve what waits for a person, once. With -o json the command cannot ask and needs -y."""
     from reconciler.engine.waiting import waiting
     from reconciler.sources.policy import grant
 

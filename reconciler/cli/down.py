@@ -51,7 +51,7 @@ def down(
     output: Output = "text",
 ) -> None:
     """Delete what a set of documents created. The set is that of -f, or the set that was last run
-    from this state directory. With -o json it does not ask: -y says that it may.
+    from this state directory. With -o json the command cannot ask and needs -y.
     """
     from reconciler.lock import Locked
 

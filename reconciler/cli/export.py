@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from reconciler.engine.external import Desired
     from reconciler.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="What the documents ask for, for other tools.")
+app = typer.Typer(no_args_is_help=True, help="Export the documents for other tools.")
 
 
 @app.callback()
 def export() -> None:
-    """What the documents ask for, for other tools."""
+    """Export the documents for other tools."""
 
 
 @app.command()

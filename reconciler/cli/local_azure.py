@@ -24,7 +24,7 @@ faults_app = typer.Typer(
 )
 app = typer.Typer(
     no_args_is_help=True,
-    help="The Azure on this machine. A separate process that speaks what Azure speaks.",
+    help="Control the local Azure. It is a separate process with Azure's interfaces.",
 )
 
 StateDir = Annotated[
@@ -140,7 +140,9 @@ def start(
     pace: Annotated[
         str,
         typer.Option(
-            "--pace", help="fast, or real: operations take the minutes they take on Azure"
+            "--pace",
+            help="fast, or real: operations take the minutes they take on Azure",
+            metavar="PACE",
         ),
     ] = "fast",
     share_view: Annotated[

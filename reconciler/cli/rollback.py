@@ -39,7 +39,7 @@ def rollback(
     state_dir: StateDir = None,
     output: Output = "text",
 ) -> None:
-    """Let an earlier generation of a service serve. It is held until the document's spec
+    """Let an earlier generation of a service serve. The rollback holds until the document's spec
     changes.
     """
     from reconciler.engine.external import DocumentRef

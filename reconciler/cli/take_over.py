@@ -39,9 +39,9 @@ def take_over(
     state_dir: StateDir = None,
     output: Output = "text",
 ) -> None:
-    """Let these documents have what another set made. The next write gives the resources that these
-    documents name to their set; all other resources stay with the other set. With -o json it does
-    not ask: -y says that it may.
+    """Move resources from another set to these documents. The next write gives the resources that
+    these documents name to their set. All other resources stay with the other set. With -o json the
+    command cannot ask and needs -y.
     """
     from reconciler.engine.store import Store
     from reconciler.sources import sets

@@ -18,8 +18,7 @@ BEGIN, END = "<!-- fields of {} -->", "<!-- end -->"
 
 HOT, REVISION, NOTHING, REFUSED = "hot", "new revision", "nothing", "refused"
 OTHER = "another object"  # the old one is then one whose document went
-LATER = "not acted on yet"
-NEVER = "do not"
+NEVER = "stops half way"
 EFFECTS: Mapping[str, Mapping[str, str]] = {
     "Environment": {
         "metadata.name": REFUSED,

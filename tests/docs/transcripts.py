@@ -92,8 +92,8 @@ def scenes(root: Path) -> Iterator[tuple[str, str, list[str]]]:
         stage.save(service("web", command=BROKEN, progressDeadlineSeconds=10))
         yield (
             "A rollout that fails",
-            "The new revision ends at its start. It is rolled back by itself; what served before"
-            " serves on.",
+            "The new revision ends at its start. Moorage rolls it back by itself, and the former"
+            " revision keeps serving.",
             [
                 stage.said("up", "--once", "--timeout", "100", code=1),
                 stage.said("status"),
