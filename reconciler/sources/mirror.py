@@ -49,7 +49,9 @@ class Mirror:
         self._arrived = arrived
         self._stillness = stillness
         self._copied: dict[Path, Stamps] = {}  # what each folder here holds
-        self._chosen: dict[SourceRef, Path] = {}  # what `newest` gave last
+        # What `newest` gave last, with what it passed over: a refusal that went missing would be told
+        # again as news.
+        self._chosen: dict[SourceRef, Newest] = {}
 
     async def folder(self, share: Share, path: str) -> Path:
         """The copy of a folder of the share. While somebody writes to it, the copy made before.
@@ -76,7 +78,7 @@ class Mirror:
         if resting:  # one is being written: keep the last choice, never fall back to an older one
             self._look_later()
             if ref in self._chosen:
-                return Newest(self._chosen[ref])
+                return self._chosen[ref]
         refused: dict[str, str] = {}
         whole: list[Path] = []
         for each in found:
@@ -89,8 +91,8 @@ class Mirror:
             except TerminalError as error:
                 problems = (error.message,)
             if not problems:
-                self._chosen[ref] = folder
-                return Newest(folder, refused=refused)
+                self._chosen[ref] = Newest(folder, refused=refused)
+                return self._chosen[ref]
             refused[path] = "; ".join(problems)
         if refused:
             why = "; ".join(f"{path}: {why}" for path, why in refused.items())

@@ -264,6 +264,13 @@ async def test_a_refused_adapter_is_told_of_the_service_that_names_it(daemon, st
     assert told == {"dev"}
     refs = daemon.intake.snapshot.fetched.folders
     assert refs.keys() == {SourceRef(n, "share://adapters/**", n) for n in ENVIRONMENTS}
+    # While a third one is being written the choice stays, and what it passed over.
+    daemon.remote.stillness.quiet = 3600.0
+    before = daemon.intake.snapshot.fetched.refused
+    await put(daemon, "dev", stage.root / "red", "adapters/three")
+    await daemon.load()
+    assert daemon.intake.snapshot.fetched.refused == before
+    assert any("adapters/two" in why for why in before.values())
 
 
 async def test_a_rotation_counts_for_the_share_that_had_it(daemon, stage):
