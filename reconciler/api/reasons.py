@@ -39,21 +39,13 @@ class Reason(StrEnum):
 
     # on the way
     PROGRESSING = "Progressing", "changes are being applied", "wait"
-    WAITING_FOR_REFERENCE = (
-        "WaitingForReference",
-        "another resource must be ready first; the message names it",
-        "wait",
-    )
+    WAITING_FOR_REFERENCE = "WaitingForReference", "the named resource must be ready first", "wait"
     OPERATION_IN_PROGRESS = (
         "OperationInProgress",
         "an operation on the resource is running; somebody else may have started it",
         "wait",
     )
-    STORAGE_ACCOUNT_NOT_READY = (
-        "StorageAccountNotReady",
-        "the storage account does not return its keys yet",
-        "wait",
-    )
+    STORAGE_ACCOUNT_NOT_READY = "StorageAccountNotReady", "it does not return its keys yet", "wait"
     ENVIRONMENT_HAS_CONTAINER_APPS = (
         "EnvironmentHasContainerApps",
         "the managed environment still holds container apps, which are deleted first",
@@ -367,11 +359,7 @@ class Reason(StrEnum):
         " does not know whether the endpoint answers; nothing is rolled back for it",
         "let the daemon's machine reach the endpoint: check proxy, firewall and DNS",
     )
-    INTERNAL_ERROR = (
-        "InternalError",
-        "a fault in Moorage; all other work continues",
-        "report it",
-    )
+    INTERNAL_ERROR = "InternalError", "a fault in Moorage; all other work continues", "report it"
     STATE_NOT_KEPT = (
         "StateNotKept",
         "the daemon's state directory cannot be read or written; the daemon continues from memory"

@@ -49,8 +49,8 @@ class Mirror:
         self._arrived = arrived
         self._stillness = stillness
         self._copied: dict[Path, Stamps] = {}  # what each folder here holds
-        # What `newest` gave last, with what it passed over: a refusal that went missing would be told
-        # again as news.
+        # What `newest` gave last, with what it passed over: a refusal that went missing would be
+        # told a second time.
         self._chosen: dict[SourceRef, Newest] = {}
 
     async def folder(self, share: Share, path: str) -> Path:
