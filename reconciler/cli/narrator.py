@@ -24,6 +24,7 @@ from reconciler.cli.rollout import Rollouts, arrivals, rollout_lines, rollouts_o
 from reconciler.engine.record import Phase
 
 if TYPE_CHECKING:
+    from reconciler.api.reasons import Cause
     from reconciler.daemon import Daemon
     from reconciler.engine.external import ObjectKey
     from reconciler.engine.result import Outcome
@@ -77,6 +78,7 @@ class Narrator:
         self.settings = settings
         self.console = Console(quiet=quiet, highlight=False, soft_wrap=True)
         self._said: dict[ObjectKey, str] = {}
+        self._begun: dict[ObjectKey, Cause | None] = {}  # the write that was told last
         self._told: deque[str] = deque(maxlen=TOLD)
         self._status = self.console.status("")
         self._last: dict[ObjectKey, float] = {}
@@ -113,10 +115,14 @@ class Narrator:
             self._line(
                 key, outcome.event.message, "yellow" if outcome.event.type == "Warning" else ""
             )
+            self._begun[key] = outcome.reason
         elif outcome.troubled:
             self._news(key, f"{outcome.reason}: {outcome.message}", "red")
         elif outcome.phase in SLOW and outcome.message:
-            self._waits(key, outcome.message)
+            # "create X" was just told; "creating X" is news only when it takes long.
+            begun = self._begun.pop(key, None)
+            told = begun is not None and begun is outcome.reason
+            self._waits(key, outcome.message, told=told)
         elif outcome.phase in ENDED:
             self._said.pop(key, None)  # what comes after it is news, also in the same words
 
@@ -251,7 +257,7 @@ class Narrator:
                 " what is missing"
             )
 
-    def _waits(self, key: ObjectKey, message: str) -> None:
+    def _waits(self, key: ObjectKey, message: str, *, told: bool = False) -> None:
         if self.console.is_terminal:
             self._status.start()
             if not self._rollouts:  # which say it better
@@ -261,7 +267,8 @@ class Narrator:
         if before is None or _still(before) != _still(message):
             self._since[key] = self._last[key] = now
             self._said[key] = message
-            self._line(key, message, "")
+            if not told:
+                self._line(key, message, "")
         elif now - self._last[key] >= EVERY:
             self._last[key] = now
             self._line(key, f"{message} ({now - self._since[key]:.0f} s)", "")

@@ -6,8 +6,11 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.api.reasons import Reason
 from reconciler.cli.console import Console
 from reconciler.cli.narrator import REPETITION, Narrator, without_repetition
+from reconciler.engine.events import normal
+from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import Phase
 from reconciler.engine.result import Outcome
 
@@ -98,3 +101,18 @@ def test_a_pipe_gets_each_wait_once(capsys):
         f"{app}  waiting for the adapters telegram",
         f"{app}  vLLM is starting",
     ]
+
+
+def test_a_write_that_was_told_is_not_told_again_while_it_goes_on(capsys):
+    """How soon Azure ends an operation adds no line; another write is told, and so is a wait."""
+    narrator = Narrator(SimpleNamespace(target_title="local Azure"), quiet=False)
+    app = ObjectKey("ContainerApp", "web")
+    document = DocumentRef("InferenceService", "web")
+    for reason, told in ((Reason.CREATING, "create web"), (Reason.UPDATING, "move the traffic")):
+        event = normal(reason, told, app, document)
+        narrator.saw(app, Outcome(Phase.WORKING, reason, told, event=event), 0.0)
+        for _ in range(2):
+            narrator.saw(app, Outcome(Phase.WORKING, reason, f"{reason.lower()} {app}"), 0.0)
+    narrator.saw(app, Outcome(Phase.UNREADY, Reason.PROGRESSING, "the new replica starts"), 0.0)
+    said = [line.partition(f"{app}  ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["create web", "move the traffic", "the new replica starts"]
