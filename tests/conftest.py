@@ -35,13 +35,13 @@ sys.dont_write_bytecode = False
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two processes for each core, because most tests wait for other processes; none for one
-    file.
+    """Two processes for each core and one more, because most tests wait for other processes: with
+    two for each, a sixth of the cores' time was idle. None for one file.
     """
     named = {Path(argument.partition("::")[0]) for argument in config.args}
     if len(named) == 1 and named.pop().is_file():
         return 0
-    return 2 * len(os.sched_getaffinity(0))
+    return 2 * len(os.sched_getaffinity(0)) + 1
 
 
 def _file(nodeid: str) -> str:
