@@ -21,6 +21,7 @@ from tests.e2e.ground import ROOT, Ground
 from tests.forked_commands import COMMANDS, Command
 from tests.ports import free_port
 
+READ_WITHIN = 5.0  # seconds after which the daemon has read a save
 MOORAGE = [sys.executable, "-c", "from reconciler.cli import main; main()"]
 
 # Answers with what it is; /stream takes half a second for its answer, as a model does.
@@ -103,6 +104,8 @@ class Stage(Ground):
         }
         self.env |= {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
         self.started: list[Command] = []
+        self.specs: dict[tuple[str, str], Any] = {}  # as they were saved last
+        self.saved = 0.0
 
     def code(self, name: str, version: str = "one") -> None:
         """Write the service's code, atomically, as a careful editor does."""
@@ -116,6 +119,9 @@ class Stage(Ground):
         self, *documents: dict[str, Any], path: Path | None = None, in_place: bool = False
     ) -> None:
         """Save the documents; by a rename over the file unless `in_place`."""
+        for each in documents:
+            self.specs[each["kind"], each["metadata"]["name"]] = each.get("spec")
+        self.saved = time.monotonic()
         # JSON is YAML.
         self.save_text(
             "\n---\n".join(json.dumps(document, indent=2) for document in documents),
@@ -187,6 +193,7 @@ class Up:
         self.stage = stage
         self.port = free_port()
         self.log = stage.root / f"up-{self.port}.log"
+        self._seen: dict[tuple[str, str], tuple[Any, int]] = {}  # specs and their generations
         call = [
             "up",
             *(() if "--git" in arguments else ("-f", str(stage.manifest))),
@@ -246,13 +253,25 @@ class Up:
         await self.until(lambda: self._converged(names), seconds, f"{names} ready and in sync")
 
     def _converged(self, names: tuple[str, ...]) -> bool:
-        documents = [d for d in self.status()["documents"] if not names or d["name"] in names]
-        there = {document["name"] for document in documents}
-        return (
-            set(names) <= there
-            and bool(documents)
-            and all(is_converged(document) for document in documents)
-        )
+        done = [(each["name"], self._is_done(each)) for each in self.status()["documents"]]
+        there = {name for name, _ in done}
+        asked = [is_done for name, is_done in done if not names or name in names]
+        return bool(done) and set(names) <= there and all(asked)
+
+    def _is_done(self, document: dict[str, Any]) -> bool:
+        """Whether it is ready and in sync, and the daemon has read the last save of it. Other words
+        for the same spec raise no generation, so after a while no more is waited for.
+        """
+        if not is_converged(document):
+            return False
+        key = document["kind"], document["name"]
+        now = (self.stage.specs.get(key), document["generation"])
+        spec, generation = self._seen.get(key, now)
+        late = time.monotonic() - self.stage.saved > READ_WITHIN
+        if spec != now[0] and generation == now[1] and not late:
+            return False
+        self._seen[key] = now
+        return True
 
     async def settled_on(self, name: str, seconds: float = 60.0, **wanted: Any) -> None:
         """Wait until the service answers with these values, nothing else of it runs, and it is
@@ -261,7 +280,7 @@ class Up:
 
         def check() -> bool:
             document = self.document(name)
-            if document is None or not is_converged(document) or len(document["revisions"]) != 1:
+            if document is None or not self._is_done(document) or len(document["revisions"]) != 1:
                 return False
             return wanted.items() <= ask(document["endpoint"], self.stage.ca).items()
 

@@ -232,6 +232,8 @@ async def test_a_page_finds_the_daemon_again():
     address = await served.__aenter__()
     async with browser(f"{address}/") as tab:
         await tab.sees("phi does not serve yet")
+        while not any(request.endswith("/updates") for request in tab.requests):
+            await asyncio.sleep(0.05)  # the page can be read before its script runs
         await served.__aexit__(None, None, None)
         await tab.sees("The daemon does not answer", "#lost")
         world.service("phi", "serves")
