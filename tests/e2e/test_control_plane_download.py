@@ -127,6 +127,9 @@ async def test_a_job_that_crashes_is_told_in_its_own_words(make_stage, hub, tmp_
         assert "last output: OSError: no room, (secret)" in job(stage).message
         assert "fetch ended with code 3 (Error)" in job(stage).message
         await up.until(lambda: "OSError: no room" in up.output, 20, "printed")
+    # Each execution has run the container once, however soon it ended: another try is the daemon's.
+    for console in stage.azure_dir.glob("executions/*/*/console.log"):
+        assert console.read_text().count("OSError: no room") == 1
     told = [event.message for event in stage.events() if event.reason == "FetchFailed"]
     assert any("OSError: no room" in message for message in told)
     assert "OSError: no room" in stage.moorage("status").stdout

@@ -70,6 +70,11 @@ class Attempt(Replica):
                 await self._shim.request("kill")
         await self.wait_ended(None)
 
+    def _has_run(self) -> bool:
+        # What crashes at once may end, with its shim, before the server has connected. To start it
+        # again would be another try, which only the job may ask for.
+        return (self._directory / "ended.json").exists()
+
     def _prepare(self, images: Path, hidden: Path) -> None:
         assert self.task is not None
         first = [self._pull(images, step.image) for step in self.task.first]

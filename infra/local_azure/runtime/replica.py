@@ -197,9 +197,7 @@ class Replica:
         return bool(answer["caught"])
 
     async def wait_ended(self, drained: Coroutine[Any, Any, None] | None) -> None:
-        """Returns when it has ended: by itself, after its grace period, or (when given) after
-        `drained`.
-        """
+        """Returns when it has ended: by itself, after its grace period or after `drained`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.record.grace_s + _KILL_MARGIN_S):
                 if drained is not None:
@@ -230,11 +228,18 @@ class Replica:
             except ImagePullError as error:
                 self._waits("ImagePullBackOff", str(error))
             except (LaunchError, ShimGoneError, OSError) as error:
+                if self._has_run():
+                    self._lost()
+                    return
                 self._waits("CreateContainerError", str(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._told_to_stop.wait()
             delay = min(delay * 2, cap)
+
+    def _has_run(self) -> bool:
+        """Whether a shim that cannot be reached has run the container to its end already."""
+        return False
 
     def _prepare(self, images: Path, hidden: Path) -> None:
         """Writes what the shim reads. A subclass runs something else than a Workload."""
