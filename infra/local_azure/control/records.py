@@ -97,6 +97,12 @@ class Records:
         group = self.group(call)
         return f"{group.id}/providers/{kind}/{call.target.name}"
 
+    def delete(self, call: Call) -> Reply:
+        """Delete a resource that is gone at once; one that is not there is no error."""
+        there = self._store.get(call.target.key) is not None
+        self._store.delete(call.target.key)
+        return Reply(200 if there else 204)
+
     def managed_identity(self, body: Body, owner: str) -> Body:
         """The managed identities of a resource: system-assigned and user-assigned, with the ids
         that the directory gave them.

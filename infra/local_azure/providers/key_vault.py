@@ -49,7 +49,7 @@ class KeyVaults(Provider):
 
     def put(self, call: Call) -> Reply:
         body, name = call.document(), call.target.name
-        group, known = self.records.group(call), self.store.get(call.target.key)
+        id_, known = self.records.new_id(call, TYPE), self.store.get(call.target.key)
         if not _NAME.fullmatch(name):
             raise bad_request("VaultNameNotValid", f"The vault name '{name}' is invalid.")
         if known is None and self.vaults.called(name) is not None:
@@ -59,7 +59,7 @@ class KeyVaults(Provider):
         if not isinstance(sent.get("sku"), dict) or not sent.get("tenantId"):
             text = "The properties 'tenantId' and 'sku' are required."
             raise bad_request("BadRequest", text)
-        record = known or Record(f"{group.id}/providers/{TYPE}/{name}", KIND, {})
+        record = known or Record(id_, KIND, {})
         record.body.update(
             location=tracked.location(body, known, TYPE),
             tags=tracked.tags(body) or {},
@@ -78,9 +78,7 @@ class KeyVaults(Provider):
 
     def delete(self, call: Call) -> Reply:
         self.records.group(call)
-        there = self.store.get(call.target.key) is not None
-        self.store.delete(call.target.key)
-        return Reply(200 if there else 204)
+        return self.records.delete(call)
 
     def listing(self, call: Call) -> Reply:
         found = self.store.each(KIND, self.records.scope(call))

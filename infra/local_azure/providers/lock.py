@@ -71,9 +71,7 @@ class Locks(Provider):
         return Reply(200, _view(record))
 
     def delete(self, call: Call) -> Reply:
-        there = self.store.get(call.target.key) is not None
-        self.store.delete(call.target.key)
-        return Reply(200 if there else 204)
+        return self.records.delete(call)
 
     def listing(self, call: Call) -> Reply:
         """The locks of the scope and of everything below it."""

@@ -64,9 +64,7 @@ class ManagedIdentities(Provider):
 
     def delete(self, call: Call) -> Reply:
         self.records.group(call)
-        there = self.store.get(call.target.key) is not None
-        self.store.delete(call.target.key)
-        return Reply(200 if there else 204)
+        return self.records.delete(call)
 
     def listing(self, call: Call) -> Reply:
         found = self.store.each(KIND, self.records.scope(call))
