@@ -93,7 +93,9 @@ def port_probes(port: int, deadline: int | None) -> list[dict[str, Any]]:
 
 
 def gateway_probes(port: int) -> list[dict[str, Any]]:
-    """Probes for a gateway. It reads some 400 small files from the share when it starts."""
+    """Probes for a gateway. It starts within a second or two, and its replica may be the only one,
+    so that each second until it is ready is one without answers.
+    """
     return [
         _probe("Startup", "/live", port, periodSeconds=1, failureThreshold=240, timeoutSeconds=5),
         _probe("Readiness", "/ready", port, periodSeconds=2, failureThreshold=5, timeoutSeconds=5),

@@ -19,6 +19,7 @@ from reconciler.api.documents import Environment
 from reconciler.api.reasons import Reason
 from reconciler.api.source import Missing
 from reconciler.sources.runtime import package_files, write_runtime
+from serving.gateway import compiled
 
 NEEDS = ("aiohttp", "cryptography", "prometheus-client", "pydantic", "pyjwt", "uvloop")
 PLATFORM = ("Linux", "x86_64", "CPython")
@@ -56,7 +57,8 @@ def build_gateway_runtime(cache: Path) -> Path:
     files = {f"serving/{name}": data for name, data in package_files(gateway=True)}
     for distribution in distributions():
         files |= dict(_files(distribution))
-    return write_runtime(cache, files)
+    # The sources name the folder, so that only a new one is compiled.
+    return write_runtime(cache, files, {compiled.NAME: lambda: compiled.pack(files)})
 
 
 def distributions() -> list[metadata.Distribution]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -32,9 +32,13 @@ def build_runtime(cache: Path) -> Path:
     return write_runtime(cache, files)
 
 
-def write_runtime(cache: Path, files: Mapping[str, bytes]) -> Path:
-    """Write `files` below `cache`, in a folder that is called by their digest; return the
-    folder.
+def write_runtime(
+    cache: Path,
+    files: Mapping[str, bytes],
+    derived: Mapping[str, Callable[[], bytes]] | None = None,
+) -> Path:
+    """Write `files` below `cache`, in a folder that is called by their digest, and what is derived
+    from them; return the folder.
     """
     total = hashlib.sha256()
     for name in sorted(files):
@@ -43,7 +47,8 @@ def write_runtime(cache: Path, files: Mapping[str, bytes]) -> Path:
     if not target.is_dir():
         partial = target.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
-        for name, data in files.items():
+        made = {name: make() for name, make in (derived or {}).items()}
+        for name, data in {**files, **made}.items():
             path = partial / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)

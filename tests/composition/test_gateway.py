@@ -252,24 +252,31 @@ def test_validate_says_that_this_machine_cannot_make_the_gateway(
 
 def test_the_runtime_holds_all_that_the_gateway_imports(tmp_path):
     """The packages and what they require in turn, without commands and without what was compiled
-    for this daemon.
+    for this daemon. A start reads no module's source but those that find the compiled ones.
     """
     folder = gateway_runtime.build_gateway_runtime(tmp_path)
     assert gateway_runtime.build_gateway_runtime(tmp_path) == folder
     names = {path.name for path in folder.iterdir()}
     assert {"serving", "aiohttp", "pydantic", "pydantic_core", "yarl", "attr"} <= names
     script = (
-        "import serving.gateway.__main__, sys; print(*{m.partition('.')[0] for m in sys.modules})"
+        "import sys; from serving.gateway.compiled import find_compiled; assert find_compiled();"
+        "import serving.gateway.process; print(*{m.partition('.')[0] for m in sys.modules});"
+        "ours = [m for m in sys.modules.values() if hasattr(m, '__file__') and m.__file__];"
+        "ours = [m for m in ours if m.__file__.startswith(sys.argv[1] + '/')];"
+        "read = [m.__name__ for m in ours if type(m.__loader__).__name__ == 'SourceFileLoader'];"
+        "print(*read)"
     )
     done = subprocess.run(
-        [sys.executable, "-S", "-P", "-c", script],
+        [sys.executable, "-S", "-P", "-c", script, str(folder)],
         env={"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
         cwd="/",
         capture_output=True,
         text=True,
         check=True,
     )
-    assert {"serving", "aiohttp", "pydantic"} <= set(done.stdout.split())
+    imported, read = done.stdout.splitlines()
+    assert {"serving", "aiohttp", "pydantic"} <= set(imported.split())
+    assert set(read.split()) == {"serving", "serving.gateway", "serving.gateway.compiled"}
     assert not (folder / "serving" / "training").exists()
     assert not [path for path in folder.rglob("*") if path.suffix in (".pyc", ".c", ".h")]
 
