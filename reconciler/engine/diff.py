@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from reconciler.engine.external import Change
-from reconciler.engine.rules import EXACT, Rules, Traits
+from reconciler.engine.rules import EXACT, Rewrite, Rules, Traits
 from reconciler.engine.sameness import folded, is_empty, is_identical, is_same, of_id
 
 SECRET = "(secret)"
@@ -134,9 +134,19 @@ def _walk(asked: Any, found: Any, place: _Position) -> Found:
         yield from _unasked(asked, found, place)
     elif is_empty(found) and _stands_for_nothing(asked, place):
         yield place.suppress(asked, found, Suppression.SERVER_DEFAULT)
+    elif traits.rewrite:
+        yield from _rewritten(asked, found, traits.rewrite, place)
     else:
-        rewritten = traits.rewrite(asked, found) if traits.rewrite else found
-        yield from _by_shape(asked, rewritten, place)
+        yield from _by_shape(asked, found, place)
+
+
+def _rewritten(asked: Any, found: Any, rewrite: Rewrite, place: _Position) -> Found:
+    """Compared as the one who asked would spell it; the other spelling is reported."""
+    respelled = rewrite(asked, found)
+    differences = [*_by_shape(asked, respelled, place)]
+    yield from differences
+    if respelled is not found and not any(isinstance(each, Change) for each in differences):
+        yield place.suppress(asked, found, Suppression.CASING)
 
 
 def _by_shape(asked: Any, found: Any, place: _Position) -> Found:
@@ -304,6 +314,8 @@ def _name(entry: Any, key: str) -> Any:
 
 
 def _identity(entry: Any, key: str, place: _Position) -> str:
-    name = str(_name(entry, key))
+    named = _name(entry, key)
+    whole = isinstance(named, float) and named.is_integer()  # a port may be read as 80.0
+    name = str(int(named) if whole else named)
     fields = [place, *(place.field(each) for each in key.split("|") if each)]
     return folded(name) if any(each.traits.ignore_case for each in fields) else of_id(name)

@@ -27,13 +27,19 @@ RULES = with_common(
         f"{_OTLP}.headers": "key",
         f"{_TELEMETRY}.*.destinations": "",
     },
-    whole=(_OTLP, f"{_OTLP}.headers", f"{_TELEMETRY}.*.destinations"),
+    whole=(
+        "properties.availabilityZones",
+        _OTLP,
+        f"{_OTLP}.headers",
+        f"{_TELEMETRY}.*.destinations",
+    ),
     ignore_case=(
         "properties.workloadProfiles.name",
         "properties.workloadProfiles.workloadProfileType",
         "properties.appLogsConfiguration.destination",
         "properties.appLogsConfiguration.logAnalyticsConfiguration.customerId",
         "properties.publicNetworkAccess",
+        "properties.environmentMode",
         "properties.infrastructureResourceGroup",
     ),
     read_only=(

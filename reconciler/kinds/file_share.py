@@ -20,6 +20,7 @@ from reconciler.kinds.connections import Connections
 
 RULES = with_common(
     lists={"properties.signedIdentifiers": "id"},
+    whole=("properties.signedIdentifiers",),
     ignore_case=(
         "properties.accessTier",
         "properties.enabledProtocols",

@@ -14,6 +14,7 @@ from reconciler.kinds.comparison import with_common
 TEMPLATE = "properties.template"
 _SCALE, _EVENTS = f"{TEMPLATE}.scale", "properties.configuration.eventTriggerConfig.scale"
 _INGRESS = "properties.configuration.ingress"
+_JAVA = "properties.configuration.runtime.java.javaAgent.logging"
 
 
 def _queue(asked: Any, found: Any) -> Any:
@@ -52,6 +53,7 @@ _LISTS = {
     f"{_SCALE}.rules.*.auth": "triggerParameter",
     f"{_EVENTS}.rules": "name",
     f"{_EVENTS}.rules.auth": "triggerParameter",
+    f"{_JAVA}.loggerSettings": "logger",
     "properties.configuration.secrets": "name",
     "properties.configuration.registries": "server",
     "properties.configuration.identitySettings": "identity",
@@ -84,7 +86,9 @@ RULES: Rules = with_common(
         f"{_INGRESS}.customDomains.bindingType",
         f"{_INGRESS}.targetPortHttpScheme",
         f"{_INGRESS}.corsPolicy.allowedMethods",
-        f"{TEMPLATE}.containers.imageType",
+        f"{TEMPLATE}.*.imageType",
+        "properties.patchingConfiguration.patchingMode",
+        f"{_JAVA}.loggerSettings.level",
         f"{TEMPLATE}.containers.probes.type",
         f"{TEMPLATE}.containers.probes.httpGet.scheme",
         f"{TEMPLATE}.volumes.storageType",
@@ -127,8 +131,16 @@ RULES: Rules = with_common(
         f"{_INGRESS}.stickySessions.affinity": "none",
         f"{_INGRESS}.customDomains.bindingType": "Disabled",
         f"{TEMPLATE}.terminationGracePeriodSeconds": 30,
-        f"{TEMPLATE}.containers.imageType": "ContainerImage",
-        f"{TEMPLATE}.initContainers.imageType": "ContainerImage",
+        f"{TEMPLATE}.*.imageType": "ContainerImage",
+        f"{TEMPLATE}.volumes.storageType": "EmptyDir",
+        "….probes.httpGet.scheme": "HTTP",
+        "….probes.failureThreshold": 3,
+        "….probes.periodSeconds": 10,
+        "….probes.successThreshold": 1,
+        "….probes.timeoutSeconds": 1,
+        "properties.patchingConfiguration.patchingMode": "Automatic",
+        "properties.configuration.triggerType": "Manual",
+        "properties.configuration.identitySettings.lifecycle": "All",
         "….resources.cpu": 0.5,
         "….resources.memory": "1Gi",
         f"{_SCALE}.minReplicas": 0,

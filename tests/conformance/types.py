@@ -214,13 +214,14 @@ def wrong_output(kind: str, action: str, version: str, body: Any) -> Iterator[st
 
 
 def fields(kind: str) -> Iterator[tuple[str, int, bool]]:
-    """Of every field of a type by its newest type data: the dotted path, the flags, and whether it
-    takes one of a few words. What is below a read-only field is left out.
+    """Of every field of a type in each version with type data: the dotted path, the flags, and
+    whether it takes one of a few words. What is below a read-only field is left out.
     """
-    for types in nearest(spelled(kind), "9999-12-31"):
-        for (name, _), place in types.resources.items():
-            if name == kind.lower():
-                yield from _fields(types, place, "", frozenset())
+    for several in versions(spelled(kind)).values():
+        for known in several:
+            for (name, _), place in known.resources.items():
+                if name == kind.lower():
+                    yield from _fields(known, place, "", frozenset())
 
 
 def _fields(
