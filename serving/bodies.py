@@ -13,6 +13,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from serving.answers import Answer, Message, Send, refuse, too_large
@@ -20,6 +21,7 @@ from serving.untrusted import DEPTH, VALUES, Shape, UntrustedError
 
 Receive = Callable[[], Awaitable[Message]]
 SECONDS = 60.0  # for a body to arrive, or to be dropped
+UNASKED = 2.0  # the same for one whose client waits to be asked for it
 # Reading and judging a body of this size blocks the event loop for less than a millisecond. Longer
 # bodies are judged one at a time, and are counted in slices before they are parsed.
 SLICE = 16 << 10
@@ -42,14 +44,16 @@ class RefusedError(Exception):
 
 class Incoming:
     """A request's ASGI messages. `ended` is set once the whole body has arrived; receiving again
-    would wait until the client disconnects.
+    would wait until the client disconnects. `asked` is set once a body was asked for, which the
+    server tells a client that waits to be asked.
     """
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self.ended = False
+        self.ended = self.asked = False
 
     async def __call__(self) -> Message:
+        self.asked = True
         message = await self._receive()
         self.ended = message["type"] != "http.request" or not message.get("more_body", False)
         return message
@@ -178,6 +182,31 @@ async def _read(receive: Receive, limit: int, unpack: Any) -> bytes:
     return b"".join(parts)
 
 
+async def refuse_by_size(
+    error: RefusedError, receive: Receive, headers: list[tuple[bytes, bytes]], limit: int
+) -> RefusedError:
+    """The refusal of a body that was not read: `error`, or that it is too large. A client that is
+    told to come back would send a body that never fits again and again.
+
+    A body of unknown length is read and dropped for that, which takes no room; a client that waits
+    to be asked for its body is not asked.
+    """
+    names = {name for name, _ in headers}
+    if b"transfer-encoding" not in names or b"expect" in names:
+        return error
+    size, more = 0, True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SECONDS):
+            while more and size <= limit:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ConnectionError("the client has left")
+                size += len(message.get("body", b""))
+                await PACE.take(len(message.get("body", b"")) if size > _PACED else 0)
+                more = message.get("more_body", False)
+    return RefusedError(too_large(limit)) if size > limit else error
+
+
 async def answer_and_drop(
     answer: Answer, scope: MutableMapping[str, Any], receive: Incoming, send: Send
 ) -> None:
@@ -188,11 +217,14 @@ async def answer_and_drop(
     """
     headers = dict(scope["headers"])
     arriving = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
-    if (
-        not arriving or receive.ended or b"expect" in headers
-    ):  # with Expect: 100-continue the client sends its body only when asked
+    if not arriving or receive.ended:
         await answer(send)
         return
+    seconds = SECONDS
+    if b"expect" in headers and not receive.asked:
+        # Such a client sends its body when it is asked, and may also send it unasked after a
+        # moment. What comes next on this connection is therefore unclear.
+        answer, seconds = replace(answer, headers=(*answer.headers, CLOSE)), UNASKED
     parts: list[Message] = []
 
     async def collect(message: Message) -> None:
@@ -206,7 +238,7 @@ async def answer_and_drop(
     )  # the client has the whole answer already, because its length is in the headers
     dropped, more = 0, True
     with suppress(TimeoutError):
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(seconds):
             while more and dropped < _DROPPED:
                 message = await receive()
                 size = len(message.get("body", b""))

@@ -11,11 +11,12 @@ import math
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from serving.answers import Answer, Message, Send, refuse, too_large, translated
-from serving.bodies import Incoming, Lane, RefusedError, answer_and_drop, read
+from serving.bodies import Incoming, Lane, RefusedError, answer_and_drop, read, refuse_by_size
 from serving.catalogue import Cors, Limits
 from serving.compilations import Compilations
 from serving.keys import Header, Key, Keys, Refusal
@@ -132,9 +133,15 @@ class Exchange:
         door, scope = self._door, self._scope
         if _length(scope, door.limits.body) > door.limits.body:
             raise RefusedError(too_large(door.limits.body))
-        # A key that has used up its limit is refused before its body is read.
-        self._limited(door.keys.refusal(self._key, Demand()))
-        with door.lane.room(_length(scope, door.limits.body), self._key.name):
+        with ExitStack() as kept:
+            try:
+                # A key that has used up its limit is refused before its body is read.
+                self._limited(door.keys.refusal(self._key, Demand()))
+                kept.enter_context(door.lane.room(_length(scope, door.limits.body), self._key.name))
+            except RefusedError as error:
+                raise await refuse_by_size(
+                    error, receive, scope["headers"], door.limits.body
+                ) from None
             body = await read(receive, scope["headers"], door.limits.body)
         with door.lane.room(len(body), self._key.name):
             async with door.lane.turn(len(body), self._key.name):

@@ -30,7 +30,12 @@ class MoorageEndpoints:
     required_tasks = None
 
     def attach_router(self, app: FastAPI) -> None:
-        """Adds the one OpenAI route that vLLM lacks: a single model."""
+        """Adds the one OpenAI route that vLLM lacks: a single model. Limits the connections of the
+        server that comes next.
+        """
+        from serving import connections
+
+        connections.install()
         app.add_route("/v1/models/{model_id:path}", _one_model, methods=["GET"])
 
     async def init_state(self, engine_client: Any, state: Any, args: Any) -> None:

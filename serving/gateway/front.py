@@ -20,7 +20,7 @@ from aiohttp import web
 
 from serving import cors
 from serving.answers import Answer, Message, refuse, too_large
-from serving.bodies import Lane, RefusedError, read
+from serving.bodies import Lane, RefusedError, read, refuse_by_size
 from serving.catalogue import EVALUATION_HEADER, KEY_NAME_HEADER
 from serving.gateway.background import Background
 from serving.gateway.callers import Caller
@@ -134,7 +134,10 @@ class Front:
         try:
             return await self._known(asked, routes, extra)
         except RefusedError as error:
-            return reply(error.answer, extra)
+            response = reply(error.answer, extra)
+            if "expect" in asked.request.headers and not asked.request.content.is_eof():
+                response.force_close()  # nobody knows whether the body comes yet
+            return response
 
     async def _known(self, asked: Asked, routes: GatewayRoutes, extra: Extra) -> web.StreamResponse:
         """Raises RefusedError."""
@@ -278,10 +281,6 @@ class Front:
         length = asked.request.content_length
         if length is not None and length > most:
             raise RefusedError(too_large(most))
-        if asked.request.headers.get("expect", "").lower() == "100-continue":
-            # Such a client sends its body only when it is asked to.
-            await asked.request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            asked.request.writer.output_size = 0
         content = asked.request.content
         if (
             length is not None
@@ -289,8 +288,18 @@ class Front:
             and "content-encoding" not in asked.request.headers
         ):
             return content.read_nowait()  # all of it is there: it came with the head
-        with self._lane.room(most if length is None else length, caller.name):
-            body = await read(_receiver(asked.request), asked.headers, most)
+        receive = _receiver(asked.request)
+        with ExitStack() as reading:
+            try:
+                room = self._lane.room(most if length is None else length, caller.name)
+                reading.enter_context(room)
+            except RefusedError as error:
+                raise await refuse_by_size(error, receive, asked.headers, most) from None
+            if asked.request.headers.get("expect", "").lower() == "100-continue":
+                # Such a client sends its body only when it is asked to.
+                await asked.request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                asked.request.writer.output_size = 0
+            body = await read(receive, asked.headers, most)
         # Held until the answer, because a hundred requests may wait for a service.
         kept.enter_context(self._lane.room(len(body), caller.name))
         return body

@@ -16,6 +16,7 @@ import socket
 import sys
 from pathlib import Path
 
+from serving.bodies import SECONDS
 from serving.gateway.background import Background
 from serving.gateway.front import Front
 from serving.gateway.listener import Listener
@@ -44,6 +45,7 @@ async def run(spot: Spot, port: int, grace: float = GRACE) -> None:
         access_log=None,
         auto_decompress=False,
         keepalive_timeout=_KEPT_OPEN,
+        lingering_time=SECONDS,  # a refused body is read and dropped, or its answer is lost
     )
     listener = await loop.create_server(server, None, port, reuse_address=True, backlog=1024)
     log.info("listening on port %d", port)

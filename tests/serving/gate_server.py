@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from serving import connections
 from serving.catalogue import ApiKey, Limits
 from serving.gate import Door, Gate
 from serving.keys import Keys
@@ -37,6 +38,8 @@ def main() -> None:
         ready=lambda: (True, ""), alive=lambda: True, open=True, keys=keys, limits=limits
     )
     _trace()
+    connections.SECONDS = options.get("head_seconds", connections.SECONDS)
+    connections.install()
     config = uvicorn.Config(
         app,
         host=options.get("host", "0.0.0.0"),

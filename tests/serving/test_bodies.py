@@ -19,6 +19,7 @@ from serving.bodies import (
     answer_and_drop,
     look_through,
     read,
+    refuse_by_size,
 )
 from serving.untrusted import DEPTH, VALUES, Shape
 
@@ -190,9 +191,10 @@ async def test_too_many_long_bodies_at_once_are_told_to_come_back():
         pass
 
 
-async def test_a_refused_body_is_read_to_its_end_after_the_answer():
+async def test_a_refused_body_is_read_to_its_end_after_the_answer(monkeypatch):
     """The connection is closed when nothing unread is left on it, so that no reset overtakes the
-    answer; a client that waits to be asked is not asked.
+    answer. A client that waits to be asked is told to close, and a body that it sends unasked is
+    dropped for a moment.
     """
     events = []
     parts = [b"x" * 1000] * 5
@@ -215,8 +217,51 @@ async def test_a_refused_body_is_read_to_its_end_after_the_answer():
     assert events == [("start", None), ("body", None)], "nothing is left that could be waited for"
     events.clear()
     scope["headers"].append((b"expect", b"100-continue"))
-    await answer_and_drop(refuse(413, "no", "x"), scope, Incoming(receive), send)
-    assert events == [("start", None), ("body", None)]
+
+    async def silent():
+        await asyncio.Event().wait()
+
+    sent = []
+
+    async def keep(message):
+        sent.append(message)
+
+    monkeypatch.setattr("serving.bodies.UNASKED", 0.01)
+    await answer_and_drop(refuse(413, "no", "x"), scope, Incoming(silent), keep)
+    assert (b"connection", b"close") in sent[0]["headers"]
+    assert [message.get("more_body") for message in sent] == [None, True, None]
+
+
+CHUNKED = [(b"transfer-encoding", b"chunked")]
+
+
+@pytest.mark.parametrize(
+    ("headers", "parts", "status"),
+    [
+        (CHUNKED, 3, 413),
+        (CHUNKED, 2, 429),
+        ([*CHUNKED, (b"expect", b"100-continue")], 3, 429),
+        ([(b"content-length", b"150")], 3, 429),
+    ],
+)
+async def test_what_never_fits_is_413_before_a_limit_of_requests_is_told(headers, parts, status):
+    """A chunked body is counted for that; a length was judged before, and a client that waits to be
+    asked for its body is not asked.
+    """
+    busy = RefusedError(refuse(429, "busy", "rate_limit_exceeded"))
+    refused = await refuse_by_size(busy, receiver(*[b"x" * 50] * parts), headers, 100)
+    assert refused.answer.status == status
+
+
+async def test_a_chunked_body_that_does_not_end_is_told_the_limit_of_requests(monkeypatch):
+    """Nobody knows its size, and no client is kept waiting for ever."""
+    monkeypatch.setattr("serving.bodies.SECONDS", 0.02)
+    busy = RefusedError(refuse(429, "busy", "rate_limit_exceeded"))
+
+    async def silent():
+        await asyncio.Event().wait()
+
+    assert (await refuse_by_size(busy, silent, CHUNKED, 100)).answer.status == 429
 
 
 def test_one_key_gets_half_of_the_room():
