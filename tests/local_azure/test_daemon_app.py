@@ -12,12 +12,20 @@ from tests.local_azure.app_documents import app_path, environment, settle  # noq
 FILE = Path(__file__).parents[2] / "infra" / "deploy" / "container-app.yaml"
 
 
-def body_of(identifier, subscription):
-    """The file with its values in angle brackets replaced."""
-    identity = (
-        f"{subscription}/resourceGroups/ids/providers"
-        "/Microsoft.ManagedIdentity/userAssignedIdentities/moorage"
+@pytest.fixture
+async def identity(clients, environment):
+    """The identity that the file names."""
+    group, _ = environment
+    path = (
+        f"{clients.group(group)}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/moorage"
     )
+    body = {"location": "swedencentral"}
+    assert (await clients.raw("PUT", path, body, "2023-01-31"))[0] == 201
+    return path
+
+
+def body_of(identifier, subscription, identity):
+    """The file with its values in angle brackets replaced."""
     text = FILE.read_text()
     for name, value in {
         "<region>": "swedencentral",
@@ -34,12 +42,12 @@ def body_of(identifier, subscription):
     return YAML(typ="safe").load(text)
 
 
-async def test_the_daemons_container_app_is_accepted(clients, environment):
+async def test_the_daemons_container_app_is_accepted(clients, environment, identity):
     """Its probes, its documents in a secret volume, its identity and its one replica are what Azure
     shows afterwards.
     """
     group, identifier = environment
-    body = body_of(identifier, clients.azure.subscription)
+    body = body_of(identifier, clients.azure.subscription, identity)
     shown = (await settle(clients, group, body=body))["properties"]
     template = shown["template"]
     (volume,) = template["volumes"]
@@ -56,10 +64,10 @@ async def test_the_daemons_container_app_is_accepted(clients, environment):
         (lambda template: template["volumes"][0].update(name="other"), "a mount without a volume"),
     ],
 )
-async def test_what_is_wrong_in_it_is_refused(clients, environment, change, reason):
+async def test_what_is_wrong_in_it_is_refused(clients, environment, identity, change, reason):
     """So that the test above can fail."""
     group, identifier = environment
-    body = body_of(identifier, clients.azure.subscription)
+    body = body_of(identifier, clients.azure.subscription, identity)
     change(body["properties"]["template"])
     status, _, _ = await clients.raw("PUT", app_path(clients, group), body)
     assert status == 400, reason

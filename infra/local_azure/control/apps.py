@@ -163,7 +163,12 @@ class AppControl:
     def _compose(self) -> None:
         self._pending = self._settled = False
         self._composed, began = clock.now(), time.perf_counter()
-        workloads = [self._workloads.of(app, revision) for app, revision in self._active()]
+        workloads = []
+        for app, revision in self._active():
+            try:
+                workloads.append(self._workloads.of(app, revision))
+            except Exception:  # a document that cannot run must not stop every other app
+                log.exception("revision %s cannot run", revision.id)
         self._scheduler.set_workloads(workloads, quotas.limits(self._store))
         self._composing_s = time.perf_counter() - began
 

@@ -140,12 +140,16 @@ class Records:
             }
         return shown
 
-    def require_identities(self, shown: Body, owner: str) -> None:
-        """Refuse user-assigned identities that do not exist. As Azure Storage does, the message
-        quotes the answer of the identities' own provider.
+    def require_identities(self, shown: Body, owner: str, before: Body | None = None) -> None:
+        """Refuse user-assigned identities that do not exist and were not assigned `before`. ARM
+        itself does so for every type: the message quotes the answer of the identities' provider.
         """
+        assigned = {user.lower() for user in (before or {}).get("userAssignedIdentities") or {}}
+        # What other subscriptions have is unknown here, so their identities count as existing.
+        own = f"/subscriptions/{self._login.identity.subscription}/".lower()
         for user in shown.get("userAssignedIdentities") or {}:
-            if self._store.get(user.lower()) is None:
+            known = not user.lower().startswith(own) or user.lower() in assigned
+            if not known and self._store.get(user.lower()) is None:
                 said = {"code": "BadRequest", "message": f"Resource '{user}' was not found."}
                 text = (
                     f"Identity operation for resource '{owner}' failed with error 'Failed to"

@@ -126,5 +126,5 @@ def _opened_by(source: FilesRequest, query: str) -> None:
         sas.check(parameters, sas.Need("o", "r"), source)
     except FilesError as refused:
         raise FilesError(
-            refused.status, "CannotVerifyCopySource", refused.message, detail=refused.detail
+            refused.status, "CannotVerifyCopySource", refused.message, more=refused.more
         ) from None

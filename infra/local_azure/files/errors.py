@@ -5,9 +5,7 @@ from xml.sax.saxutils import escape
 
 
 class FilesError(Exception):
-    """An answer of 4xx or 5xx of the data plane; `detail` is what Azure adds to a failed
-    authentication.
-    """
+    """An answer of 4xx or 5xx of the data plane; `more` are the elements that Azure adds to it."""
 
     def __init__(
         self,
@@ -16,22 +14,18 @@ class FilesError(Exception):
         message: str,
         headers: Mapping[str, str] | None = None,
         *,
-        detail: str = "",
+        more: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status
         self.code = code
         self.message = message
         self.headers = dict(headers or {})
-        self.detail = detail
+        self.more = dict(more or {})
 
     def body(self, request: str, time: str) -> bytes:
         text = f"{self.message}\nRequestId:{request}\nTime:{time}"
-        more = (
-            f"<AuthenticationErrorDetail>{escape(self.detail)}</AuthenticationErrorDetail>"
-            if self.detail
-            else ""
-        )
+        more = "".join(f"<{name}>{escape(each)}</{name}>" for name, each in self.more.items())
         xml = f"<Error><Code>{self.code}</Code><Message>{escape(text)}</Message>{more}</Error>"
         return ('﻿<?xml version="1.0" encoding="utf-8"?>' + xml).encode()
 
@@ -54,11 +48,14 @@ def wrong_type() -> FilesError:
     )
 
 
-def bad_header(name: str) -> FilesError:
+def bad_header(name: str, value: str | None = None) -> FilesError:
+    """Azure names the header beside the message, and its value if there is one."""
+    text = None if value is None else value.encode(errors="replace").decode()
     return FilesError(
         400,
         "InvalidHeaderValue",
-        f"The value for one of the HTTP headers is not in the correct format: {name}.",
+        "The value for one of the HTTP headers is not in the correct format.",
+        more={"HeaderName": name, **({} if text is None else {"HeaderValue": text})},
     )
 
 
@@ -68,7 +65,7 @@ def denied(detail: str) -> FilesError:
         "Server failed to authenticate the request. "
         "Make sure the value of Authorization header is formed correctly including the signature."
     )
-    return FilesError(403, "AuthenticationFailed", text, detail=detail)
+    return FilesError(403, "AuthenticationFailed", text, more={"AuthenticationErrorDetail": detail})
 
 
 def not_there(what: str) -> FilesError:

@@ -202,7 +202,7 @@ def _check_version(text: str | None) -> None:
     except ValueError:
         known = False
     if not known:
-        raise bad_header("x-ms-version")
+        raise bad_header("x-ms-version", text)
 
 
 def _latest() -> date:

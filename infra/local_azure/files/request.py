@@ -116,7 +116,7 @@ class FilesRequest:
         if text is None and default is not None:
             return default
         if text is None or not _NUMBER.fullmatch(text):
-            raise bad_header(name)
+            raise bad_header(name, text)
         return int(text)
 
     def url(self, name: str) -> SplitResult:

@@ -15,6 +15,14 @@ def _rule(*first: Field) -> Shape:
     )
 
 
+JOB_SCALE = Shape(
+    (
+        Field("minExecutions", "whole"),
+        Field("maxExecutions", "whole"),
+        Field("pollingInterval", "whole"),
+        Field("rules", empty=GIVEN, of=_rule(Field("name"), Field("type")), many=True),
+    )
+)
 _QUEUE = Shape(
     (
         Field("accountName", empty=OMITTED, stable="2024-08", preview="2024-08"),

@@ -252,6 +252,8 @@ def _registries(registries: list[Body] | None, secrets: set[str]) -> None:
 
 def _volumes(template: Body, storages: set[str]) -> None:
     volumes = {volume.get("name"): volume for volume in template["volumes"] or []}
+    if len(volumes) < len(template["volumes"] or []) or not all(volumes):
+        raise bad_request("ContainerAppInvalidVolumeName", "Each volume must have its own name.")
     for label, volume in volumes.items():
         kind = volume.get("storageType") or "EmptyDir"
         if kind not in {"AzureFile", "EmptyDir", "Secret"}:
@@ -277,7 +279,7 @@ def _volumes(template: Body, storages: set[str]) -> None:
                 )
                 raise bad_request("ContainerAppInvalidVolumeMount", text)
             path, below = str(mount.get("mountPath") or ""), str(mount.get("subPath") or "")
-            if not path or ":" in path or ".." in path.split("/") or _leaves(below):
+            if not path.startswith("/") or ":" in path or ".." in path.split("/") or _leaves(below):
                 raise bad_request(
                     "ContainerAppInvalidVolumeMount",
                     f"The mount path '{path}' or its subPath '{below}' is invalid.",

@@ -223,6 +223,7 @@ def view(call: Call, record: Record, *, created: bool = False) -> Body:
 def label(records: Records, body: Body, record: Record) -> Body:
     """Tags and identity, where there are any."""
     identity = records.managed_identity(body, record.id)
+    records.require_identities(identity, record.id, record.body.get("identity"))
     labels: Body = {"tags": tags} if (tags := tracked.tags(body)) else {}
     return labels if identity["type"] == "None" else {**labels, "identity": identity}
 

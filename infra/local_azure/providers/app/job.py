@@ -210,6 +210,11 @@ def _configuration(configuration: Body) -> None:
                 f"The value '{value}' of '{name}' is invalid: it must be between {low} and {high}."
             )
             raise bad_request("ContainerAppsJobInvalidConfiguration", text)
+    for rule in (configuration["eventTriggerConfig"] or {"scale": {"rules": ()}})["scale"]["rules"]:
+        if not rule.get("name") or not rule.get("type"):
+            name = rule.get("name") or ""
+            text = f"The scale rule '{name}' is invalid: it must have a name and a type."
+            raise bad_request("ContainerAppsJobInvalidScaleRule", text)
     if trigger == "Schedule":
         _cron(str(chosen["cronExpression"] or ""))
 

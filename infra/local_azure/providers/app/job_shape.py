@@ -8,13 +8,15 @@ from infra.local_azure import clock
 from infra.local_azure.arm.call import Call
 from infra.local_azure.store import Record
 
-from . import app_shape
+from . import app_fields, app_shape
 from .runnable import framed
 
 TYPE = "Microsoft.App/jobs"
 EXECUTION_TYPE = "Microsoft.App/jobs/executions"
 Body = dict[str, Any]
 _TRIGGERS = {"manual": "Manual", "schedule": "Schedule", "event": "Event"}
+_EXECUTIONS: Body = {"minExecutions": 0, "maxExecutions": 100, "pollingInterval": 30, "rules": []}
+_NEWEST = "9998-12-31"  # no field of a job's scale rule depends on the api-version
 _TEMPLATE = ("containers", "initContainers", "volumes")
 
 
@@ -187,15 +189,14 @@ def _schedule(sent: Body | None) -> Body | None:
 
 
 def _event(sent: Body | None) -> Body | None:
+    """Of a scale rule, Azure drops what is empty and what is no field of a job's rules."""
     counts = _counts(sent, wanted=False)
     if counts is None or sent is None:
         return None
-    scale = sent.get("scale") or {}
-    defaults = (("minExecutions", 0), ("maxExecutions", 100), ("pollingInterval", 30))
-    limits = {
-        name: default if scale.get(name) is None else int(scale[name]) for name, default in defaults
-    }
-    return {**counts, "scale": {**limits, "rules": scale.get("rules") or []}}
+    where = "properties.configuration.eventTriggerConfig.scale"
+    scale = app_fields.JOB_SCALE.read(sent.get("scale") or {}, where)
+    shown = app_fields.JOB_SCALE.render({**_EXECUTIONS, **scale}, _NEWEST)
+    return {**counts, "scale": shown}
 
 
 def _known(sent: Body, *names: str) -> Body:

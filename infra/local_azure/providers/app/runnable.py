@@ -92,9 +92,12 @@ class Runnable(Provider):
         self, record: Record, known: Record | None, body: Body, place: str, properties: Body
     ) -> Body:
         """The document as it is stored, around `properties`."""
+        identity = self.records.managed_identity(body, record.id)
+        before = known.body.get("identity") if known else None
+        self.records.require_identities(identity, record.id, before)
         return {
             "location": display(place),
-            "identity": self.records.managed_identity(body, record.id),
+            "identity": identity,
             "properties": properties,
             "systemData": self.records.stamp(known.body["systemData"] if known else None),
             **({"tags": labels} if (labels := tracked.tags(body)) else {}),
