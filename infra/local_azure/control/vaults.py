@@ -9,6 +9,7 @@ from typing import Any
 from infra.local_azure.arm.errors import bad_request
 from infra.local_azure.store import Record, Store
 
+from .assignments import Assignments
 from .records import directory_id
 
 Body = dict[str, Any]
@@ -16,6 +17,13 @@ TYPE = "Microsoft.KeyVault/vaults"
 KIND = TYPE.lower()
 SECRET = f"{KIND}/secrets"
 SYSTEM = "system"
+# By operation, what a role must hold.
+ACTIONS: Mapping[str, str] = {
+    "get": f"{TYPE}/secrets/getSecret/action",
+    "set": f"{TYPE}/secrets/setSecret/action",
+    "list": f"{TYPE}/secrets/readMetadata/action",
+    "delete": f"{TYPE}/secrets/delete",
+}
 _URL = re.compile(
     r"https://(?P<vault>[a-z0-9-]+)\.vault\.[a-z0-9.-]+(:\d+)?/secrets/(?P<name>[a-z0-9-]+)"
     r"(/(?P<version>[0-9a-f]*))?",
@@ -41,8 +49,13 @@ class Vaults:
     def secret(self, vault: Record, name: str) -> Record | None:
         return self._store.get(f"{vault.id}/secrets/{name}")
 
-    def may(self, vault: Record, principal: str, operation: str) -> bool:
-        """Whether an access policy of the vault grants `get`, `set`, `list` or `delete`."""
+    def may(self, vault: Record, principal: str, operation: str, name: str = "") -> bool:
+        """Whether the principal may `get`, `set`, `list` or `delete`: by a role at the secret
+        `name`, the vault or above it if the vault uses roles, else by an access policy.
+        """
+        if uses_roles(vault):
+            scope = f"{vault.id}/secrets/{name}" if name else vault.id
+            return Assignments(self._store).permits(principal, ACTIONS[operation], scope)
         return any(
             str(policy.get("objectId")).lower() == principal.lower()
             and operation in _granted(policy)
@@ -94,13 +107,18 @@ class Vaults:
         vault = self.called(match["vault"]) if match else None
         identity = str(entry.get("identity") or "")
         principal = directory_id(owner if identity.lower() == SYSTEM else identity, "principal")
-        if match is None or vault is None or not self.may(vault, principal, "get"):
+        if match is None or vault is None or not self.may(vault, principal, "get", match["name"]):
             raise VaultError(_refusal(entry))
         secret = self.secret(vault, match["name"])
         version = secret and version_of(secret, match["version"] or "")
         if not version:
             raise VaultError(_refusal(entry))
         return str(version["value"])
+
+
+def uses_roles(vault: Record) -> bool:
+    """Whether roles open the vault and its access policies count for nothing."""
+    return vault.body["properties"].get("enableRbacAuthorization") is True
 
 
 def version_of(secret: Record, version: str) -> Body | None:

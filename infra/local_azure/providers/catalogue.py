@@ -13,6 +13,7 @@ from . import (
     managed_identity,
     permission,
     resource_group,
+    role_assignment,
     subscriptions,
     workspace,
 )
@@ -34,6 +35,7 @@ TYPES: tuple[type[Provider], ...] = (
     resource_group.ResourceGroups,
     lock.Locks,
     permission.Permissions,
+    role_assignment.RoleAssignments,
     activity_log.ActivityEvents,
     managed_identity.ManagedIdentities,
     key_vault.KeyVaults,

@@ -1,6 +1,4 @@
-"""Microsoft.KeyVault/vaults, with access policies. There are no role assignments, so a vault that
-uses them lets nobody in.
-"""
+"""Microsoft.KeyVault/vaults, which access policies open or roles (`enableRbacAuthorization`)."""
 
 import re
 from collections.abc import Mapping

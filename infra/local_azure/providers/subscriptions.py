@@ -29,7 +29,12 @@ _TYPES = {
         "locations/containerappOperationStatuses",
         "locations/availableManagedEnvironmentsWorkloadProfileTypes",
     ),
-    "Microsoft.Authorization": ("locks", "permissions"),
+    "Microsoft.Authorization": (
+        "locks",
+        "permissions",
+        "roleAssignments",
+        "roleDefinitions",
+    ),
     "Microsoft.Insights": ("eventtypes", "eventtypes/values"),
     "Microsoft.KeyVault": ("vaults",),
     "Microsoft.ManagedIdentity": ("userAssignedIdentities",),
