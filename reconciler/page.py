@@ -131,10 +131,12 @@ class DaemonPage:
     # what the page may do
 
     def approve(self, waits: Waiting) -> None:
-        grant(self._store, [waits], time.time())
+        with self._store.transaction():
+            grant(self._store, [waits], time.time())
 
     def roll_back(self, service: str, to: Return) -> None:
-        order_rollback(self._store, service, to, time.time())
+        with self._store.transaction():
+            order_rollback(self._store, service, to, time.time())
 
     def strategy(self, service: str) -> str:
         apps = with_spec(self._composition().desired, ContainerAppSpec)

@@ -172,8 +172,8 @@ def _remembered(daemons: Path) -> DocumentSet | None:
 
 @contextmanager
 def writable_store(folder: Path, key: str) -> Iterator[Store]:
-    """The store in the daemon's `folder`, to leave a running daemon word in; exit code 1 where it
-    cannot be written.
+    """The store in the daemon's `folder`, to leave an order for the daemon in: the whole order or
+    nothing of it. Exit code 1 where it cannot be written.
     """
     from reconciler.engine.store import Store
 
@@ -181,7 +181,8 @@ def writable_store(folder: Path, key: str) -> Iterator[Store]:
     try:
         store = Store.open(path, key)
         try:
-            yield store
+            with store.transaction():
+                yield store
         finally:
             store.close()
     except (sqlite3.Error, OSError) as error:

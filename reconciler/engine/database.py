@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Database:
         self.on_change: Callable[[], None] = lambda: None
         self._prepare = prepare
         self._path: Path | None = None
+        self._open: list[tuple[str, tuple[Value, ...]]] | None = None  # of a transaction, so far
 
     @classmethod
     def keep(cls, path: Path, prepare: Callable[[Path | str], sqlite3.Connection]) -> Database:
@@ -60,12 +61,30 @@ class Database:
 
     def rows(self, statement: str, values: tuple[Value, ...]) -> list[Row]:
         try:
-            return self.connection.execute(statement, values).fetchall()
+            found = self.connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             if self._path is None or self.lost or not _is_of_file(error):
                 raise
             self._lose(error)
-            return self.connection.execute(statement, values).fetchall()
+            found = self.connection.execute(statement, values).fetchall()
+        if self._open is not None:
+            self._open.append((statement, values))
+        return found
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What the block writes is there as a whole or not at all, whatever ends the process, and
+        no other process writes meanwhile.
+        """
+        self._open = []
+        try:
+            self.rows("BEGIN IMMEDIATE", ())
+            yield
+            self.rows("COMMIT", ())
+        finally:
+            self._open = None
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
 
     def restore(self) -> None:
         """Go back to the file, with what memory holds, if the file can be used again.
@@ -88,10 +107,14 @@ class Database:
     def _lose(self, error: sqlite3.Error) -> None:
         memory = self._prepare(MEMORY)
         try:
+            if self.connection.in_transaction:  # which SQLite copies no file in
+                self.connection.execute("ROLLBACK")
             self.connection.backup(memory)
         except sqlite3.Error:
             memory.close()
             memory = self._prepare(MEMORY)  # half a copy is worse than none
+        for each in self._open or ():
+            memory.execute(*each)
         with contextlib.suppress(sqlite3.Error):
             self.connection.close()
         self.connection, self.lost = memory, _sentence(error)

@@ -123,6 +123,10 @@ class Store:
         target = self.target.partition(SEPARATOR)[0]
         return Store(self.database, f"{target}{SEPARATOR}{set_id}" if set_id else target)
 
+    def transaction(self) -> contextlib.AbstractContextManager[None]:
+        """All that is written in the block, or nothing; nothing in it may wait."""
+        return self.database.transaction()
+
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):  # a full disk cannot take the last checkpoint
             self.database.connection.close()

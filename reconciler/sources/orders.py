@@ -197,8 +197,10 @@ def order_look(store: Store, document: DocumentRef, at: float) -> None:
 
 def take_looks(store: Store) -> frozenset[str]:
     """The documents to look at that were ordered since the last call."""
-    text = store.get(_LOOKS)
-    if text:
+    if store.get(_LOOKS) is None:
+        return frozenset()
+    with store.transaction():  # a command may leave another one at this moment
+        text = store.get(_LOOKS)
         store.put(_LOOKS, None)
     return frozenset(json.loads(text or "[]"))
 

@@ -77,10 +77,46 @@ async def test_a_torn_report_costs_nothing_while_the_one_before_it_is_fresh(shar
     assert (found.ready, found.unreadable) == (False, "")
 
 
-async def test_a_heartbeat_from_the_future_grows_old(share, reports):
-    """A clock that is a century ahead keeps no dead replica alive."""
-    ahead = "2126-01-01T00:00:00Z"
-    content = json.dumps(_report("a", heartbeat=ahead)).encode()
+@pytest.mark.parametrize("hours", [1, -1, 24 * 36500], ids=["ahead", "behind", "a century ahead"])
+async def test_the_times_of_a_replica_with_a_wrong_clock_are_set_right(share, reports, hours):
+    """Its report is as old as the share says: it is not stale while the replica lives, and keeps no
+    dead one alive; how long it took to start and has served a canary stays as it was.
+    """
+    now, off = datetime.now(UTC), timedelta(hours=hours)
+
+    def at(seconds):
+        return (now + off - timedelta(seconds=seconds)).isoformat()
+
+    canary = {"digest": "b" * 64, "state": "Loaded", "loadedAt": at(20)}
+    adapter = {"name": "a", "digest": "a" * 64, "desired": "a" * 64, "state": "Loaded"}
+    times = {"startedAt": at(90), "readyAt": at(60), "heartbeat": at(0)}
+    adapters = [{**adapter, "loadedAt": at(40), "canary": canary}]
+    content = json.dumps(_report("a", **times, adapters=adapters)).encode()
     await files.write(share, f"{FOLDER}/replicas/a.json", content)
-    beat = (await reports())["a"].heartbeat
-    assert beat <= datetime.now(UTC) + STALE + timedelta(seconds=5)
+    found = (await reports())["a"]
+    assert abs(found.heartbeat - now) < timedelta(seconds=15)
+    times = moments(found)
+    assert len(times) == 5
+    ages = sorted(round((found.heartbeat - each).total_seconds()) for each in times)
+    assert ages == [0, 20, 40, 60, 90]
+
+
+async def test_times_that_no_calendar_has_are_no_error(share, reports):
+    """Year 1 less an hour: the replica's report is read all the same."""
+    first = "0001-01-01T00:00:00Z"
+    late = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    content = json.dumps(_report("a", startedAt=first, heartbeat=late)).encode()
+    await files.write(share, f"{FOLDER}/replicas/a.json", content)
+    assert (await reports())["a"].ready
+
+
+def moments(model):
+    """Every time in a report, wherever it stands."""
+    found = []
+    for value in dict(model).values():
+        if isinstance(value, datetime):
+            found.append(value)
+        for each in value if isinstance(value, tuple) else (value,):
+            if hasattr(each, "model_dump"):
+                found += moments(each)
+    return found

@@ -6,6 +6,7 @@
 import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -85,7 +86,7 @@ def exchange(one: dict[str, Any]) -> Iterator[str]:
         return
     if one["client"].startswith("moorage") and one["method"] in {"PUT", "PATCH"} and one["sent"]:
         use = Use(answer=False, part=one["method"] == "PATCH")
-        for wrong in types.violations(kind, version, json.loads(one["sent"]), use):
+        for wrong in _wrong(kind, version, one["sent"], use):
             yield f"sent {kind} {wrong}"
     answer = one["answer"]
     if not isinstance(answer, dict):
@@ -99,8 +100,14 @@ def exchange(one: dict[str, Any]) -> Iterator[str]:
     for body in [answer] if name else answer.get("value", []):
         yield from (
             f"answered {kind} {wrong}"
-            for wrong in types.violations(kind, version, body, Use(answer=True))
+            for wrong in _wrong(kind, version, json.dumps(body), Use(answer=True))
         )
+
+
+@lru_cache(10_000)
+def _wrong(kind: str, version: str, body: str, use: Use) -> tuple[str, ...]:
+    """Kept, because lists answer with the same resources again and again."""
+    return tuple(types.violations(kind, version, json.loads(body), use))
 
 
 def _subject(path: str) -> tuple[str, bool, str]:

@@ -1,6 +1,7 @@
 """What a stage stands on: a local Azure of its own, its journal, and the daemon's state."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ class Ground:
         self.azure_dir = state / "local-azure"
         self.azure_options = azure_options
         self.facts: dict[str, str] = {}
+        self._journal: tuple[int, int, list[dict[str, Any]]] = (0, 0, [])  # file, place, entries
 
     def azure(self, command: str, *options: str) -> Any:
         call = [
@@ -58,11 +60,23 @@ class Ground:
 
     def journal(self) -> list[dict[str, Any]]:
         """Every request so far: what `moorage local-azure journal -o json` prints, read from its
-        file.
+        file. Only what is new is read, because long tests ask often.
         """
         path = self.azure_dir / "journal.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        if not path.exists():
+            return []
+        with path.open("rb") as file:
+            number = os.fstat(file.fileno()).st_ino
+            known, place, entries = self._journal
+            if known != number:
+                place, entries = 0, []
+            file.seek(place)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        # A line that a kill tore goes on with the next one.
+        entries += [json.loads(line) for line in whole.splitlines() if line.endswith(b"}")]
+        self._journal = number, place + len(whole), entries
+        return list(entries)
 
     def events(self) -> tuple[Event, ...]:
         """What `moorage events` shows, read from where it reads it, because asking often must be

@@ -24,6 +24,7 @@ FAST = Pacing(
     pauses=(0.0, 0.2, 0.5),
 )
 BACKOFF_S = 1.0
+OFTEN, SELDOM = 0.02, 0.3  # seconds between looks at what has changed, and what may have
 
 
 class Inside:
@@ -63,12 +64,21 @@ class Inside:
         return {str(event.reason) for event in self.daemon.store.events()}
 
     async def until(self, check: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+        """Asks at once when the daemon has stored anything, else seldom: a status takes longer to
+        make than most of what the daemon does.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not (found := check()):
-                    await asyncio.sleep(0.05)
+                    changes, rest = self._changes(), SELDOM
+                    while rest > 0 and self._changes() == changes:
+                        await asyncio.sleep(OFTEN)
+                        rest -= OFTEN
                 return found
         raise AssertionError(f"not within {seconds} s: {what}\n{self.said()}")
+
+    def _changes(self) -> int:
+        return int(self.daemon.store.database.connection.total_changes)
 
     async def converged(self, *names: str, seconds: float = 60.0) -> None:
         def check() -> bool:

@@ -55,7 +55,7 @@ class Outside:
 @asynccontextmanager
 async def outside(stage: Stage) -> AsyncIterator[Outside]:
     """Connect to the stage's local Azure."""
-    facts = stage.azure("start")
+    facts = stage.facts or stage.azure("start")
     settings: dict[str, Any] = {
         "base_url": facts["armEndpoint"],
         "credential_scopes": [f"{facts['armEndpoint']}/.default"],

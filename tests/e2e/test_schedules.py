@@ -15,6 +15,7 @@ from infra.local_azure.faults import commands
 from reconciler.cli.history import history_of
 from reconciler.sources.orders import order_rollback
 from tests.e2e.inside import inside
+from tests.e2e.outside import outside
 from tests.e2e.stage import ask, environment, is_converged, service
 
 COUNT = 1000
@@ -203,6 +204,13 @@ class Run:
             self.script()
             await up.until(self.at_the_end, "the end")
 
+    async def clean_up(self):
+        """A thousand of them share a local Azure, and each would leave a running service."""
+        self.script()
+        async with outside(self.stage) as azure:
+            group = f"rg-moorage-{self.world.name}"
+            await azure.resources.resource_groups.begin_delete(group)
+
     async def take(self, step):
         if step == "rollback":
             await self.go_back()
@@ -334,3 +342,5 @@ async def test_a_schedule_of_faults_ends_as_the_documents_say(stage, usual, seed
         assert made <= MOST_WRITES * expected, (run.writes, usual)
     except AssertionError as error:
         raise AssertionError(f"{schedule}\n{error}") from None
+    finally:
+        await run.clean_up()

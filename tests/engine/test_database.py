@@ -58,6 +58,43 @@ def test_a_file_that_fails_is_left_and_taken_up_again(tmp_path, fault):
     again.close()
 
 
+@pytest.mark.parametrize("fault", [fill, lock_away])
+def test_a_file_that_fails_in_a_transaction_costs_nothing_of_it(tmp_path, fault):
+    """The daemon goes on in memory with all that the block wrote."""
+    store, told = kept(tmp_path)
+    with store.transaction():
+        store.put("first", "1")
+        fault(store, tmp_path / "state.db")
+        for number in range(200):
+            store.put(f"fact {number}", "x" * 1000)
+    assert (len(told), bool(told[0])) == (1, True)
+    assert store.get("fact 199") == "x" * 1000
+    assert (store.get("before"), store.get("first")) == ("1", "1")
+    store.close()
+
+
+def test_a_transaction_that_fails_leaves_nothing(tmp_path):
+    """An error in the block, or a file that another process holds for too long."""
+    store, _ = kept(tmp_path)
+
+    def fail():
+        with store.transaction():
+            store.put("half", "1")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert store.get("half") is None
+    store.database.connection.execute("PRAGMA busy_timeout = 10")
+    other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"), store.transaction():
+        store.put("half", "1")
+    other.close()
+    assert (store.get("half"), store.database.lost) == (None, "")
+    store.close()
+
+
 def test_a_place_that_can_hold_no_file_costs_the_memory_of_a_restart(tmp_path):
     """A file where the folder should be: the owner works, other commands are told."""
     (tmp_path / "in the way").write_text("")
