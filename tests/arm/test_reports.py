@@ -11,7 +11,7 @@ from reconciler.api.reasons import Reason
 from reconciler.api.resources import ShareRef
 from reconciler.arm import files
 from reconciler.kinds.agreement import agreement
-from reconciler.kinds.reports import STALE, Reports
+from reconciler.kinds.reports import Reports
 
 FOLDER = "services/phi/e1"
 
