@@ -193,6 +193,11 @@ class Settings:
         return self.target != "local"
 
     @property
+    def price_note(self) -> str:
+        """What is said of the prices of a plan."""
+        return "" if self.target != "local" else "Azure asks these prices; the local Azure is free"
+
+    @property
     def runs_here(self) -> bool:
         """Whether the target is a process on this machine, which the command line starts and keeps
         alive.

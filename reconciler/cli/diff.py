@@ -139,16 +139,20 @@ def show_document(
     changes: list[dict[str, Any]], problems: list[str], subject: Subject, unread: str
 ) -> None:
     """For people: each object, who wrote to it, and its fields."""
+    from reconciler.cli.field_lines import field_lines
+    from reconciler.cli.layout import terminal_width
     from reconciler.engine.external import Change
 
     subject.show()
+    width = terminal_width()
     last = None
     for each in changes:
         if each["object"] != last:
             last = each["object"]
             print(f"~ {last}")
             print(*_who(each), sep="", end="")
-        say(f"      {Change(each['path'] or '(object)', each['found'], each['asked'])}")
+        change = Change(each["path"] or "(object)", each["found"], each["asked"])
+        print(*field_lines(change, width), sep="\n")
     for problem in problems:
         say(f"? {problem}")
     if unread:
@@ -213,7 +217,7 @@ def _as_value(comparison: Comparison) -> dict[str, Any]:
 
 def _show(comparison: Comparison) -> None:
     for change in comparison.changes:
-        print(f"~ {change}")
+        say(f"~ {change}")
     for each in comparison.suppressed:
         say(f"  {each.path}: {each.why}")
     counts = f"{len(comparison.changes)} changed", f"{len(comparison.suppressed)} suppressed"

@@ -10,7 +10,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -33,6 +33,11 @@ class Column:
 def width_of(console: Console) -> int | None:
     """The columns of the terminal; None for a pipe or a file."""
     return console.width if console.is_terminal else None
+
+
+def terminal_width(stream: TextIO | None = None) -> int | None:
+    """The same of a stream; standard output without one."""
+    return shutil.get_terminal_size().columns if (stream or sys.stdout).isatty() else None
 
 
 def table(
@@ -95,7 +100,7 @@ def say(text: str, *, aside: bool = False) -> None:
     are. `aside` is standard error.
     """
     stream = sys.stderr if aside else sys.stdout
-    width = shutil.get_terminal_size().columns if stream.isatty() else None
+    width = terminal_width(stream)
     for line in text.split("\n"):
         body = line.lstrip()
         head = line[: len(line) - len(body)]

@@ -74,6 +74,8 @@ def plan(
         show(foreseen.lines, foreseen.subject, foreseen.loaded, foreseen.times)
         for cost in foreseen.costs:
             say(cost)
+        if foreseen.costs and settings.price_note:
+            say(settings.price_note)
     if any(line.action == "refuse" for line in foreseen.lines):
         raise typer.Exit(Exit.FAILED)
     if detailed_exitcode and pending(foreseen.lines):

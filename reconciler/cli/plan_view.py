@@ -119,6 +119,7 @@ def show(
     from rich.text import Text
 
     from reconciler.cli.console import Console
+    from reconciler.cli.field_lines import field_lines
     from reconciler.cli.layout import hang, width_of
 
     subject.show()
@@ -135,7 +136,8 @@ def show(
         for each in (text, *map(Text, others)):
             console.print(each, soft_wrap=True)
         for change in _fields(line):
-            console.print(Text(f"      {change}"), soft_wrap=True)
+            for each_line in field_lines(change, width):
+                console.print(Text(each_line), soft_wrap=True)
         for replica in (loaded or {}).get(line.key, ()):
             console.print(Text(f"      {_loaded(replica)}"), soft_wrap=True)
     counts = {action: sum(line.action == action for line in lines) for action in GLYPHS}
@@ -167,7 +169,15 @@ def _notes(line: PlanLine) -> list[str]:
     if (line.action == "create" and impact is not Impact.DATA_LOSS) or (word and word in effects):
         word = ""
     effects = "" if effects == "update in place" else effects
-    return [each for each in (word, effects, _sent(line.transfer), line.problem) if each]
+    stops = f"{line.document.name} stops serving" if _ends(line) else ""
+    return [each for each in (word, effects, stops, _sent(line.transfer), line.problem) if each]
+
+
+def _ends(line: PlanLine) -> bool:
+    """Whether a service goes with the object."""
+    from reconciler.api.kinds import Kind
+
+    return line.action == "delete" and line.key.kind == Kind.APP
 
 
 def _sent(transfer: Transfer | None) -> str:

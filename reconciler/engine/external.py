@@ -5,6 +5,7 @@ Nothing here knows Azure. `reconcile` owns every decision; a kind only reports a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -192,8 +193,13 @@ class Change:
     def impact(self) -> Impact:
         return self.given or _BY_EFFECT.get(self.effect, Impact.CONFIGURATION)
 
+    @property
+    def values(self) -> tuple[str, str]:
+        """Before and after, each cut to what a line can hold."""
+        return _short(self.before, self.after)
+
     def __str__(self) -> str:
-        before, after = _short(self.before, self.after)
+        before, after = self.values
         return f"{self.path}: {before} -> {after}"
 
 
@@ -362,17 +368,24 @@ class External(Protocol[Spec_contra, NextOf]):
     async def poll(self, identity: Identity, operation: str) -> Progress: ...
 
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _SHOWN, _LEAD = 60, 12  # characters of a value, and of its text before the first difference
 
 
 def _short(before: Any, after: Any) -> tuple[str, str]:
     """Both values as one line shows them, cut so that what differs can be seen."""
-    texts = ["(unset)" if value is None else str(value) for value in (before, after)]
+    texts = ["(unset)" if value is None else _text(value) for value in (before, after)]
     pairs = enumerate(zip(*texts, strict=False))
     same = next((at for at, (one, other) in pairs if one != other), min(map(len, texts)))
     start = max(0, same - _LEAD) if max(map(len, texts)) > _SHOWN and same > _SHOWN // 2 else 0
     first, second = (_cut(text, start) for text in texts)
     return first, second
+
+
+def _text(value: Any) -> str:
+    """The value; the beginning of a digest tells it from any other."""
+    text = str(value)
+    return text[:12] if _DIGEST.fullmatch(text) else text
 
 
 def _cut(text: str, start: int) -> str:

@@ -97,12 +97,15 @@ async def plan(
 
 
 class _Facts:
-    """The `Facts` of a plan: `seen` are outputs that it saw, `coming` objects it would create."""
+    """The `Facts` of a plan: `seen` are outputs that it saw, `coming` objects it would create,
+    `stuck` those that cannot become ready, each with the objects at the root of it.
+    """
 
     def __init__(self, book: FactBook) -> None:
         self.book = book
         self.seen: dict[ObjectKey, Outputs | None] = {}
         self.coming: set[ObjectKey] = set()
+        self.stuck: dict[ObjectKey, tuple[ObjectKey, ...]] = {}
 
     def outputs(self, key: ObjectKey, of: type[Known]) -> Known:
         found = self.seen.get(key)
@@ -125,6 +128,13 @@ class _Facts:
             self.seen[desired.key] = observed.outputs
         elif desired.policy in (Policy.MANAGE, Policy.ASK):
             self.coming.add(desired.key)
+        elif desired.policy.watches:
+            self.stuck[desired.key] = (desired.key,)
+
+    def roots(self, desired: Desired) -> tuple[ObjectKey, ...]:
+        """What must become ready before `desired` is written, and cannot."""
+        found = [self.stuck[ref] for ref in desired.refs if ref in self.stuck]
+        return tuple(dict.fromkeys(root for each in found for root in each))
 
 
 async def _line(ledger: Ledger, kind: External, desired: Desired, facts: _Facts) -> PlanLine:
@@ -135,13 +145,14 @@ async def _line(ledger: Ledger, kind: External, desired: Desired, facts: _Facts)
         observed = await kind.observe(desired, facts)
     except NotReadyYet as error:
         if not coming:
+            facts.stuck[desired.key] = facts.roots(desired) or (desired.key,)
             return _of(desired, "wait", problem=error.message)
         # It cannot be observed, because a reference does not exist yet; it is created after that.
         facts.coming.add(desired.key)
-        return _asking(
-            _of(desired, "create", effect=f"created after {', '.join(map(str, coming))}"), desired
-        )
+        made = _of(desired, "create", effect=f"created after {', '.join(map(str, coming))}")
+        return _asking(_blocked(made, desired, facts), desired)
     except ReconcileError as error:
+        facts.stuck[desired.key] = (desired.key,)
         return _of(desired, "wait", problem=str(error))
     facts.see(desired, observed)
     line = replace(
@@ -154,7 +165,17 @@ async def _line(ledger: Ledger, kind: External, desired: Desired, facts: _Facts)
         if desired.policy is Policy.PAUSED:
             return replace(line, action="wait", effect=line.action, problem=told)
         return replace(line, action="no-op", effect="only reported", problem=told)
-    return _asking(line, desired)
+    return _asking(_blocked(line, desired, facts), desired)
+
+
+def _blocked(line: PlanLine, desired: Desired, facts: _Facts) -> PlanLine:
+    """The line, or that its object waits: nothing is written while a reference is not ready."""
+    roots = facts.roots(desired)
+    if not roots or line.action in ("no-op", "wait"):
+        return line
+    facts.stuck[desired.key] = roots
+    problem = f"waits for {', '.join(map(str, roots))}"
+    return replace(line, action="wait", effect=line.action, problem=problem)
 
 
 def _asking(line: PlanLine, desired: Desired) -> PlanLine:

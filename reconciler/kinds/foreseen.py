@@ -88,7 +88,7 @@ def with_rates(lines: Iterable[PlanLine], records: Iterable[ObjectRecord]) -> tu
 
 def loaded_by(lines: Sequence[PlanLine]) -> Mapping[ObjectKey, tuple[ReplicaRow, ...]]:
     """The replicas of each service with a catalogue, by the catalogue's key: their rows say which
-    version of each adapter they serve now.
+    version of each adapter they serve now. Nobody follows a catalogue yet that would be created.
     """
     replicas = {
         line.key.name: line.outputs.replicas
@@ -98,5 +98,5 @@ def loaded_by(lines: Sequence[PlanLine]) -> Mapping[ObjectKey, tuple[ReplicaRow,
     return {
         line.key: replicas.get(line.key.name, ())
         for line in lines
-        if line.key.kind == Kind.CATALOGUE
+        if line.key.kind == Kind.CATALOGUE and line.action != "create"
     }

@@ -8,6 +8,7 @@ import pytest
 from reconciler.api.kinds import Kind
 from reconciler.api.outputs import AppOutputs, ReplicaRow, Startup
 from reconciler.api.resources import ContainerAppSpec, ShareRef
+from reconciler.cli.field_lines import field_lines
 from reconciler.cli.plan_view import as_value, loaded_value, show, times_value
 from reconciler.cli.subject import Subject
 from reconciler.engine.external import (
@@ -184,8 +185,62 @@ def test_the_replicas_of_a_service_follow_its_catalogue():
     catalogue = line(Kind.CATALOGUE, "update")
     assert loaded_by([catalogue, app]) == {catalogue.key: (REPLICA,)}
     assert loaded_by([catalogue, line(Kind.APP, "create")]) == {catalogue.key: ()}
+    assert loaded_by([line(Kind.CATALOGUE, "create"), app]) == {}  # they follow the one before
     assert loaded_value((REPLICA,))[0]["adapters"][1] == {
         "name": "b",
         "digest": None,
         "state": "Loading",
     }
+
+
+VOLUME = {"volumeName": "share", "mountPath": "/mnt/x", "subPath": "code/web/03269026f879"}
+DIGESTS = "1" * 64, "2" * 64
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        (Change("scale.maxReplicas", 1, 2), ["      scale.maxReplicas: 1 -> 2"]),
+        (
+            Change("properties.template.containers[vllm].args[--model]", "a" * 20, "b" * 20),
+            [
+                "      properties.template.containers[vllm].args[--model]:",
+                f"        {'a' * 20} -> {'b' * 20}",
+            ],
+        ),
+        (
+            Change("containers[vllm].env[A].value", "a" * 40, "b" * 40),
+            [
+                "      containers[vllm].env[A].value:",
+                f"        {'a' * 40}",
+                f"        -> {'b' * 40}",
+            ],
+        ),
+        (
+            Change("containers[app].volumeMounts[/mnt/x]", None, VOLUME),
+            [
+                "      containers[app].volumeMounts[/mnt/x].volumeName: (unset) -> share",
+                "      containers[app].volumeMounts[/mnt/x].subPath:",
+                "        (unset) -> code/web/03269026f879",
+            ],
+        ),
+        (
+            Change("env[A]", {"name": "A", "value": "1"}, None),
+            ["      env[A].value: 1 -> (unset)"],
+        ),
+        (
+            Change("adapters[a].digest", *DIGESTS),
+            ["      adapters[a].digest: 111111111111 -> 222222222222"],
+        ),
+    ],
+    ids=["short", "long path", "long values", "an entry comes", "an entry goes", "digests"],
+)
+def test_a_field_fits_a_terminal(change, lines):
+    """No value is torn at the end of a line of 80 columns, and no entry is cut."""
+    assert [*field_lines(change, 80)] == lines
+
+
+def test_what_stops_serving_is_named(capsys):
+    """A container app that goes takes its service with it."""
+    show([line(Kind.APP, "delete", effect="delete")], Subject("local Azure", None, []))
+    assert "- ContainerApp/web   web stops serving\n" in capsys.readouterr().out

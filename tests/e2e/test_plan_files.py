@@ -26,7 +26,8 @@ def test_a_kept_plan_is_refused_when_something_else_would_be_done(stage, tmp_pat
     stage.code("web")
     stage.save(MANUAL, WEB)
     told = plan(stage, kept, "--prices", str(table))
-    assert told.endswith("web will cost 0.50 EUR an hour\n")
+    assert "web will cost 0.50 EUR an hour\n" in told
+    assert told.endswith("the local Azure is free\n")
     assert kept.stat().st_mode & 0o077 == 0
     assert {each["problem"] for each in json.loads(kept.read_text())["changes"]} == {
         "waits for approval"

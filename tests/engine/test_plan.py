@@ -97,6 +97,27 @@ async def test_a_refusal_is_a_problem_of_its_line(harness):
     assert "location cannot change" in lines[0].problem
 
 
+async def test_what_stands_on_a_refusal_waits_for_its_root(harness):
+    """Nothing is written to an object while a reference cannot become ready, so the plan does not
+    promise it: it names the object at the root.
+    """
+    harness.cloud.objects = {"differs": {"a": 0}, "same": {"a": 1}}
+    harness.kind.errors["observe"] = [TerminalError(Reason.IMMUTABLE_FIELD, "no other name")]
+    shown, lines = await planned(
+        harness,
+        harness.thing("group"),
+        harness.thing("env", ("group",)),
+        harness.thing("differs", ("env",), a=1),
+        harness.thing("same", ("env",), a=1),
+    )
+    actions = dict(shown)
+    assert actions == {"group": "wait", "env": "wait", "differs": "wait", "same": "no-op"}
+    by_name = {line.key.name: line for line in lines}
+    root = f"waits for {harness.key('group')}"
+    assert [by_name[name].problem for name in ("env", "differs")] == [root, root]
+    assert by_name["env"].effect == "create"
+
+
 async def test_a_plan_of_some_keys_observes_their_references(harness):
     """Asked for one object, the plan looks at what it needs and shows the one."""
     harness.cloud.objects = {"env": {}}
