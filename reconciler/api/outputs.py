@@ -200,13 +200,23 @@ class RoutesOutputs(Outputs):
     usage: Annotated[tuple[KeyUsage, ...], Field(exclude_if=not_)] = ()
 
 
+DEGRADED = "Degraded"
+
+
+def has_failed(running: str, health: str) -> bool:
+    """Whether a revision in these states of Azure's answers no request."""
+    degraded = running == DEGRADED and health != "Healthy"
+    return running in Revision.FAILED or degraded or health == "Unhealthy"
+
+
 @dataclass(frozen=True)
 class Revision(Outputs):
     """A revision as ARM lists it. `serving` means healthy with at least one ready replica, or
-    scaled to zero after it had been.
+    scaled to zero after it had been. A healthy revision that is `Degraded` serves too: Azure says
+    so of one replica that fails beside others that are ready.
     """
 
-    FAILED: ClassVar[frozenset[str]] = frozenset({"ActivationFailed", "Failed", "Degraded"})
+    FAILED: ClassVar[frozenset[str]] = frozenset({"ActivationFailed", "Failed"})
 
     name: str
     active: bool
@@ -223,7 +233,12 @@ class Revision(Outputs):
 
     @property
     def failed(self) -> bool:
-        return self.active and (self.running in self.FAILED or self.health == "Unhealthy")
+        return self.active and has_failed(self.running, self.health)
+
+    @property
+    def limps(self) -> bool:
+        """Whether it serves, and a replica of it fails."""
+        return self.serving and self.running == DEGRADED
 
     @property
     def unproven(self) -> bool:
@@ -271,9 +286,7 @@ class RevisionRow(Outputs):
 
     @property
     def failed(self) -> bool:
-        return self.active and (
-            self.running_state in Revision.FAILED or self.health_state == "Unhealthy"
-        )
+        return self.active and has_failed(self.running_state, self.health_state)
 
 
 @dataclass(frozen=True)

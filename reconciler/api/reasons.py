@@ -101,10 +101,11 @@ class Reason(StrEnum):
         "`reconcilePolicy: Observe`, or paused: differences are reported, nothing is written",
         "`moorage resume` after a `moorage pause`; else nothing",
     )
-    SKIPPED = "Skipped", "`reconcilePolicy: Skip`"
+    SKIPPED = "Skipped", "`reconcilePolicy: Skip`", "remove `Skip` to have it managed"
     NOT_LEADER = (
         "NotLeader",
         "another daemon holds the Environment's lease; the message says where, and since when",
+        "nothing: the other daemon writes. Stop it if this one should",
     )
     LEASE_EXPIRED = (
         "LeaseExpired",
@@ -235,7 +236,7 @@ class Reason(StrEnum):
     OPERATION_FAILED = (
         "OperationFailed",
         "a long-running operation failed or was cancelled, and Azure gave no code",
-        "see the message",
+        "wait: it is tried again; the Activity Log in Azure's portal may say more",
     )
     IMAGE_NOT_FOUND = (
         "ImageNotFound",
@@ -288,7 +289,7 @@ class Reason(StrEnum):
     FETCH_FAILED = (
         "FetchFailed",
         "a job could not fetch a model; it is tried again",
-        "read the message",
+        "wait, or correct the source if the message blames it",
     )
     REPO_NOT_FOUND = (
         "RepoNotFound",
@@ -330,7 +331,7 @@ class Reason(StrEnum):
     ADAPTER_FAILED = (
         "AdapterFailed",
         "a replica cannot load the desired version and serves the last good one",
-        "see the message",
+        "correct the adapter by the message, and save it again",
     )
     SAME_AS_BASE = (
         "SameAsBase",
@@ -344,14 +345,14 @@ class Reason(StrEnum):
     )
     REPLICAS_MISSING = (
         "ReplicasMissing",
-        "the service has fewer ready replicas than `minReplicas`; the message says why:"
-        " quota and what is left of it, capacity, or a crash",
+        "the service has fewer ready replicas than `minReplicas`, or one of its replicas fails;"
+        " the message says why: quota and what is left of it, capacity, or a crash",
         "ask for quota, or lower `minReplicas`; for a crash `moorage logs`",
     )
     UNREACHABLE = (
         "Unreachable",
         "the service's endpoint does not answer, or the ingress answers in its place",
-        "see the message",
+        "`moorage logs`; check that the app listens on its `targetPort`",
     )
     OUT_OF_REACH = (
         "OutOfReach",

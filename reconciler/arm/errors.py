@@ -25,7 +25,7 @@ from reconciler.api.reasons import AzureCode, Cause, Reason
 from reconciler.arm.faults import AzureFault, fault_of_operation, fault_of_response, redact
 from reconciler.engine.errors import (
     Busy,
-    MissingElsewhere,
+    DecidedElsewhere,
     NotConnected,
     NotReadyYet,
     ReconcileError,
@@ -39,13 +39,15 @@ from reconciler.engine.errors import (
 
 
 class Rule(NamedTuple):
-    """What a code means: the class of error, a clearer reason than the code (if it needs one), and
-    what a person can do.
+    """What a code means: the class of error, what a person can do where that is special (`hint`,
+    which the message ends with), and a clearer reason than the code (if it needs one). `remedy` is
+    what a person can do where no message has to say it.
     """
 
     kind: type[ReconcileError]
     hint: str = ""
     reason: Reason | None = None
+    remedy: str = ""
 
 
 _BUSY = Rule(Busy)
@@ -62,6 +64,7 @@ _REGISTER = (
     "The daemon registers the provider if its role has the provider's register/action; otherwise:"
     " az provider register -n <provider>."
 )
+_EXPIRED = ("InvalidAuthenticationToken", "ExpiredAuthenticationToken", "InvalidAuthenticationInfo")
 UNREGISTERED = ("MissingSubscriptionRegistration", "SubscriptionNotRegistered")
 _VAULT = (
     "Let the identity read the vault (the role Key Vault Secrets User, or an access policy with"
@@ -69,6 +72,8 @@ _VAULT = (
 )
 _IMAGE = "Correct the image and its tag, or push it."
 _PULL = "A private registry must let the app in, by the app's identity or by a secret."
+_LOCATION = "Choose a location that Azure offers for this resource."
+_LOGS = "correct what the message names; `moorage logs` shows more"
 _QUOTA = "Ask for a higher quota, or lower what the document asks for."
 
 TABLE: Mapping[str, Rule] = {
@@ -106,7 +111,7 @@ TABLE: Mapping[str, Rule] = {
     ),
     "ShareHasSnapshots": Rule(WaitingForHuman, "Delete the share's snapshots first."),
     "ResourceGroupDeletionBlocked": Rule(
-        WaitingForHuman, "Something in the resource group prevents its deletion."
+        WaitingForHuman, "Remove what the message names from the resource group."
     ),
     # Too many requests.
     "429": Rule(Throttled, "", Reason.THROTTLED),
@@ -136,46 +141,52 @@ TABLE: Mapping[str, Rule] = {
         WaitingForHuman,
         "Correct the image and its tag, or push it; a private registry must let the app in.",
     ),
-    "ReadOnlyDisabledSubscription": Rule(WaitingForHuman, "The subscription is disabled."),
+    "ReadOnlyDisabledSubscription": Rule(
+        WaitingForHuman, "The subscription is disabled: enable it again, for example by a payment."
+    ),
     "SubscriptionNotFound": Rule(
         WaitingForHuman, "Check MOORAGE_SUBSCRIPTION_ID and the identity's access to it."
     ),
     "InvalidSubscriptionId": Rule(WaitingForHuman, "Check MOORAGE_SUBSCRIPTION_ID."),
     **dict.fromkeys(UNREGISTERED, Rule(WaitingForHuman, _REGISTER)),
     "ManagedEnvironmentUpgradeError": Rule(
-        SlowRetry, "The environment could not be changed; Azure often accepts it later."
+        SlowRetry, "Wait: Azure often takes the change of the environment later."
     ),
     # The revision did not come up in Azure's time; a slow model may still become healthy, so health
     # decides, not this.
-    "ContainerAppOperationError": Rule(RetryableError),
+    "ContainerAppOperationError": Rule(RetryableError, "", None, _LOGS),
+    "ContainerAppsJobOperationError": Rule(RetryableError, "", None, _LOGS),
     # The document asks for something that Azure cannot do.
     "StorageAccountAlreadyTaken": Rule(
-        TerminalError, "Somebody in the world has this name already; choose another accountName."
+        DecidedElsewhere, "The name is in use elsewhere in Azure: choose another accountName."
     ),
     "StorageAccountAlreadyExists": Rule(
-        TerminalError, "The account exists in another resource group."
+        DecidedElsewhere,
+        "Another resource group has the account: choose another accountName, or delete it there.",
     ),
-    "AccountNameInvalid": Rule(TerminalError),
-    "LocationNotAvailableForResourceGroup": Rule(TerminalError),
-    "LocationNotAvailableForResourceType": Rule(TerminalError),
+    "AccountNameInvalid": Rule(
+        TerminalError, "Write an accountName of 3 to 24 lower-case letters and digits."
+    ),
+    "LocationNotAvailableForResourceGroup": Rule(TerminalError, _LOCATION),
+    "LocationNotAvailableForResourceType": Rule(TerminalError, _LOCATION),
     "InvalidResourceGroupLocation": Rule(
-        TerminalError, "A resource group cannot move; its location is fixed at creation."
+        TerminalError, "A resource group cannot move: put the former location back."
     ),
     "InvalidResourceLocation": Rule(
-        TerminalError, "A resource cannot move; its location is fixed at creation."
+        TerminalError, "A resource cannot move: put the former location back."
     ),
-    "NoRegisteredProviderFound": Rule(TerminalError),
+    "NoRegisteredProviderFound": Rule(TerminalError, _LOCATION),
     "ManagedEnvironmentStorageUpdateBadRequest": Rule(
-        TerminalError, "Only the key of an environment storage can change."
+        TerminalError, "Only the key of an environment storage can change: name another storage."
     ),
-    "FeatureNotSupportedForAccount": Rule(TerminalError),
-    "WorkloadProfileNotFound": Rule(TerminalError, "Add the workload profile to the Environment."),
-    "InvalidAuthenticationToken": Rule(
-        RetryableError, "The token was refused; a new one is fetched."
+    "FeatureNotSupportedForAccount": Rule(
+        TerminalError, "Name another storage account: this one cannot do what the message names."
     ),
-    "ExpiredAuthenticationToken": Rule(
-        RetryableError, "The token had expired; a new one is fetched."
+    "WorkloadProfileNotFound": Rule(
+        DecidedElsewhere, "Add the workload profile to the Environment."
     ),
+    **dict.fromkeys(_EXPIRED, Rule(RetryableError, "", None, "wait: a new token is fetched")),
+    "OperationCanceled": Rule(RetryableError, "", None, "wait: it is tried again"),
     "InvalidAuthenticationTokenTenant": Rule(
         WaitingForHuman, "Check AZURE_TENANT_ID: the subscription is in another tenant."
     ),
@@ -192,7 +203,10 @@ PATTERNS: Sequence[tuple[re.Pattern[str], Rule]] = [
     ),
     (
         re.compile(r"Capacity|AllocationFailed$|^SkuNotAvailable$"),
-        Rule(SlowRetry, "Azure has no room for this in the region now; it is tried again."),
+        Rule(
+            SlowRetry,
+            "Azure has no room for this in the region now: wait, or choose another location.",
+        ),
     ),
 ]
 
@@ -210,7 +224,7 @@ _WORDS: Sequence[tuple[re.Pattern[str], Rule]] = [
     ),
     (
         re.compile(r"(MANIFEST|NAME|BLOB)_UNKNOWN|manifest unknown|image .* not found"),
-        Rule(MissingElsewhere, _IMAGE, Reason.IMAGE_NOT_FOUND),
+        Rule(DecidedElsewhere, _IMAGE, Reason.IMAGE_NOT_FOUND),
     ),
 ]
 
@@ -291,8 +305,22 @@ LOOP: Mapping[type[ReconcileError], str] = {
     RetryableError: "tries again soon",
     SlowRetry: "tries again every minute",
     WaitingForHuman: "waits for a person, and looks again every minute",
-    TerminalError: "does not try again until the document changes",
-    MissingElsewhere: "counts it as failed, and looks again every minute",
+    TerminalError: "tries again every five minutes, and at once after an edit",
+    DecidedElsewhere: "counts it as failed, and tries again every minute",
+}
+
+
+# What a person does about each class of error, where its code says no more.
+REMEDY: Mapping[type[ReconcileError], str] = {
+    Busy: "wait",
+    NotReadyYet: "wait",
+    Throttled: "wait",
+    TransportFailed: "wait; check the network and Azure's service health",
+    RetryableError: "wait; if it stays, read the message, which Azure wrote",
+    SlowRetry: "wait",
+    WaitingForHuman: "remove the cause in the message, which Azure wrote",
+    TerminalError: "correct the document by the message, which Azure wrote",
+    DecidedElsewhere: "correct the document by the message, which Azure wrote",
 }
 
 
@@ -301,7 +329,19 @@ def explain_code(code: str) -> tuple[str, str] | None:
     treated by its HTTP status.
     """
     rule = TABLE.get(code) or _rule_by_spelling(code)
-    return (LOOP[rule.kind], rule.hint) if rule else None
+    return (LOOP[rule.kind], _remedy(rule)) if rule else None
+
+
+def remedy_of_code(code: str) -> str:
+    """What a person can do about any code, also one that is in no table."""
+    status = re.fullmatch(r"Http(\d{3})", code)
+    rule = TABLE.get(code) or _rule_by_spelling(code)
+    rule = rule or (_rule_by_status(int(status[1])) if status else None)
+    return _remedy(rule) if rule else "read the message, which Azure wrote"
+
+
+def _remedy(rule: Rule) -> str:
+    return rule.hint or rule.remedy or REMEDY[rule.kind]
 
 
 def _reason(fault: AzureFault) -> Cause:

@@ -27,8 +27,7 @@ def explain(reason: Word, output: Output = "text") -> None:
         return
     code = reason.removeprefix(AZURE)
     if told := explain_code(code):
-        loop, hint = told
-        remedy = hint or "read the message, which Azure wrote"
+        loop, remedy = told
         _say(as_json, f"{AZURE}{code}", f"Azure's own code; the loop {loop}", remedy)
         return
     raise CommandError(_unknown(reason, [*map(str, Reason), *TABLE]), Exit.INVALID)

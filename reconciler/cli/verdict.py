@@ -12,7 +12,7 @@ from typing import Any
 from reconciler.api.conditions import Condition
 from reconciler.api.decided import is_decided
 from reconciler.api.reasons import Reason, read_reason
-from reconciler.web.axes import ABNORMAL_WHEN_TRUE, Conditions, remedy_of
+from reconciler.web.axes import ABNORMAL_WHEN_TRUE, Conditions, cause_of, remedy_of
 from reconciler.web.verdict import (
     PLAN_WAITS,
     Answering,
@@ -24,6 +24,7 @@ from reconciler.web.verdict import (
 Document = Mapping[str, Any]
 FEW = 3  # services that each get a sentence
 SUMMARY = ("Ready", "Synced", "Stalled", "Drifted")
+AS_ASKED = (Reason.SCALED_TO_ZERO, Reason.SKIPPED)  # Unknown, because a document asks for it
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def troubles(documents: Sequence[Document]) -> list[Complaint]:
     found: dict[tuple[str, str], list[str]] = {}
     for document in documents:
         for condition in _bad(document):
-            names = found.setdefault((condition["reason"], condition["message"]), [])
+            names = found.setdefault((condition["reason"], _message(condition)), [])
             if document["name"] not in names:
                 names.append(document["name"])
     return [
@@ -147,15 +148,35 @@ def _typed(document: Document) -> Conditions:
 
 
 def _bad(document: Document) -> Iterator[Mapping[str, Any]]:
-    """The conditions that say what is wrong: the parts where there are any, else the summary."""
+    """The conditions that say what is wrong or not known, each cause once, in the fullest words."""
     conditions = [each for each in document["conditions"] if each["type"] != "Progressing"]
-    bad = [each for each in conditions if is_good(each) == "False" and each["message"]]
+    bad = [each for each in conditions if is_good(each) == "False" or _is_blind(each)]
     # What keeps it from being made says more than that it is not there.
     if any(each["reason"] != Reason.MISSING for each in bad):
         bad = [each for each in bad if each["reason"] != Reason.MISSING]
-    seen: set[str] = set()
+    told: list[Mapping[str, Any]] = []
+    # Ready and Synced repeat what one of their parts says, and sometimes say more.
     for each in sorted(bad, key=lambda one: one["type"] in SUMMARY):
-        # Ready and Synced repeat what one of their parts says
-        if not any(each["message"] in told or told in each["message"] for told in seen):
-            seen.add(each["message"])
-            yield each
+        if not any(_repeats(each, one) for one in told):
+            told = [*(one for one in told if not _repeats(one, each)), each]
+    return iter(told)
+
+
+def _is_blind(one: Mapping[str, Any]) -> bool:
+    return is_good(one) == "Unknown" and one["reason"] not in AS_ASKED
+
+
+def _repeats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether `other` says all that `one` does: its message, or for the same reason what follows
+    the name of the object.
+    """
+    if one["reason"] != other["reason"]:
+        return bool(one["message"]) and one["message"] in other["message"]
+    _, found, core = one["message"].partition(": ")
+    return (core if found else one["message"]) in other["message"]
+
+
+def _message(one: Mapping[str, Any]) -> str:
+    """Without the remedy, which follows in a line of its own."""
+    said = one["message"].removesuffix(remedy(one["reason"])).rstrip()
+    return said or cause_of(one["reason"])

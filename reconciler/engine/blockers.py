@@ -38,4 +38,6 @@ def _told(ledger: Ledger, key: ObjectKey) -> str:
     record = ledger.records.get(key)
     if key not in ledger.desired:
         return f"{key} (no document asks for it)"
-    return f"{key} ({(record and record.reason) or Reason.NOT_OBSERVED})"
+    reason = record.reason if record is not None else None
+    # Before the first look there is nothing to say of it.
+    return f"{key} ({reason})" if reason not in (None, Reason.NOT_OBSERVED) else str(key)

@@ -10,8 +10,9 @@ ReconcileError(reason, message)
                             now and then
   NotReadyYet               a reference or an operation is not there yet: waiting, not failing
   WaitingForHuman           quota, role, lock, policy or an approval
-  TerminalError             no retry until the spec changes
-    MissingElsewhere        what the document names is not there, but may come: looked for slowly
+  TerminalError             an edit is needed; without one it is tried again every few minutes
+    DecidedElsewhere        what the document names is missing or taken, which others may change:
+                            tried again every minute
     NotOwned                the object exists and is not ours
 """
 
@@ -80,11 +81,13 @@ class WaitingForHuman(ReconcileError):
 
 
 class TerminalError(ReconcileError):
-    """Nothing to retry: the document, or Azure, must change."""
+    """The same write fails again until the document, or Azure, changes."""
 
 
-class MissingElsewhere(TerminalError):
-    """The document names what is not there, such as an image. It may come: tried again slowly."""
+class DecidedElsewhere(TerminalError):
+    """The document names what is not there, such as an image, or what somebody else has, such as
+    the name of a storage account. That may change without an edit.
+    """
 
 
 class NotOwned(TerminalError):

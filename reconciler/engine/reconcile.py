@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.api.reasons import Reason
 from reconciler.engine.blockers import waiting_for
 from reconciler.engine.errors import (
-    MissingElsewhere,
+    DecidedElsewhere,
     ReconcileError,
     TerminalError,
     WaitingForHuman,
@@ -37,7 +37,7 @@ REPLACE = "replace"
 @dataclass(frozen=True)
 class Stall:
     """A refused write. `attempt` is the digest of what it tried and `since` when it was refused
-    (`Clock.elapsed`). The same attempt is not repeated, or only slowly.
+    (`Clock.elapsed`). The same attempt is repeated only slowly.
     """
 
     attempt: str
@@ -45,8 +45,9 @@ class Stall:
     since: float
 
     def holds(self, attempt: str, now: float, pacing: Pacing) -> bool:
-        late = isinstance(self.error, MissingElsewhere) and now - self.since >= pacing.slow
-        return self.attempt == attempt and not late
+        slowly = isinstance(self.error, DecidedElsewhere)
+        pause = pacing.slow if slowly else pacing.stubborn
+        return self.attempt == attempt and now - self.since < pause
 
 
 @dataclass

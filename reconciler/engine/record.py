@@ -38,7 +38,7 @@ class Phase(StrEnum):
     RETRYING = "Retrying"  # an error that may pass by itself
     BLOCKED = "Blocked"  # a person must do something
     NOT_CONVERGING = "NotConverging"  # the same difference survived three writes
-    STALLED = "Stalled"  # no retry until the document, or Azure, changes
+    STALLED = "Stalled"  # the document, or Azure, must change
     SKIPPED = "Skipped"
     LINGERING = "Lingering"  # its document is gone, but perhaps not for long
     DELETING = "Deleting"

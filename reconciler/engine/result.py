@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from reconciler.api.reasons import Cause, Reason
 from reconciler.engine.errors import (
     Busy,
-    MissingElsewhere,
+    DecidedElsewhere,
     NotReadyYet,
     ReconcileError,
     SlowRetry,
@@ -27,7 +27,8 @@ class Pacing:
     """Seconds. `fastest` and `slowest` bound how often something under way is looked at; `slow` is
     for what a person or the platform must change first, `grace` how long a document must stay
     missing, `pauses` what passes before the second and the third write of the same difference,
-    `blind` after how long without a look a status is `Unknown`.
+    `stubborn` before a later one or one that Azure refused for good, `blind` after how long
+    without a look a status is `Unknown`.
     """
 
     fastest: float = 0.5
@@ -95,10 +96,11 @@ def outcome_of(error: Exception, pacing: Pacing) -> Outcome:
             return Outcome(Phase.WAITING, error.reason, error.message, after=error.after)
         case WaitingForHuman():
             return Outcome(Phase.BLOCKED, error.reason, error.message, after=pacing.slow, hold=True)
-        case MissingElsewhere():
+        case DecidedElsewhere():
             return Outcome(Phase.STALLED, error.reason, error.message, after=pacing.slow)
         case TerminalError():
-            # No time to come back: the same write fails in the same way, and an edit wakes it.
+            # No time to come back: the same write most likely fails in the same way, and an edit
+            # wakes it. Resyncs go on looking, and after some minutes one of them writes again.
             return Outcome(Phase.STALLED, error.reason, error.message)
         case Throttled(retry_after=float() | int() as seconds):
             return Outcome(

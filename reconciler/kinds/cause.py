@@ -98,12 +98,14 @@ class Causes:
         for mark in reached:
             if mark.status is not Status.TRUE:
                 return Tale(mark.reason, mark.message, silent=mark.status is Status.FALSE)
-        if seen.missing:
+        limps = seen.wanted is not None and seen.wanted.limps
+        if seen.missing or limps:
             why = await self._remembered(
                 f"{spec.revision} lacks", quota.full(self.arm, spec, found)
             )
             message = "; ".join(filter(None, [seen.lacking, why]))
-            return Tale(Reason.REPLICAS_MISSING if why or seen.late else Reason.STARTING, message)
+            missing = why or seen.late or limps
+            return Tale(Reason.REPLICAS_MISSING if missing else Reason.STARTING, message)
         return Tale(Reason.SCALED_TO_ZERO if seen.asleep else None, "", whole=True)
 
     async def _of_start(

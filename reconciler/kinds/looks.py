@@ -159,7 +159,7 @@ def _revision(entry: Mapping[str, Any]) -> Revision:
         health=str(properties.get("healthState") or "None"),
         running=str(properties.get("runningState") or ""),
         replicas=int(properties.get("replicas") or 0),
-        error=properties.get("provisioningError") or None,
+        error=_line(properties.get("provisioningError")) or None,
         created_time=properties.get("createdTime"),
     )
 
@@ -174,6 +174,11 @@ def _replica(entry: Mapping[str, Any], revision: str) -> SeenReplica:
         restarts=sum(int(container.get("restartCount") or 0) for container in containers),
         created_time=properties.get("createdTime"),
         details="; ".join(
-            str(c["runningStateDetails"]) for c in containers if c.get("runningStateDetails")
+            _line(c["runningStateDetails"]) for c in containers if c.get("runningStateDetails")
         ),
     )
+
+
+def _line(text: object) -> str:
+    """Azure's words in one line: some of its errors have several."""
+    return " ".join(str(text or "").split())

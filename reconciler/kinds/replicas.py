@@ -172,7 +172,8 @@ class Seen:
             for each in self.mine
             if not self.ready(each)
         ]
-        return "; ".join([f"{ready} of {ready + self.missing} replicas are ready", *why[:3]])
+        asked = max(ready + self.missing, len(self.mine))
+        return "; ".join([f"{ready} of {asked} replicas are ready", *why[:3]])
 
     @property
     def late(self) -> bool:

@@ -55,15 +55,18 @@ class Trials:
             self.refuse(app, cause)
 
     def boot(self, seen: Seen, before: AppOutputs | None) -> Boot | None:
-        """Since when the wanted revision has been booting; None when it is not."""
+        """Since when the wanted revision has been booting; None when it is not. Before it has
+        traffic, it is still booting while one of its replicas fails, whatever the others do.
+        """
         found, now = seen.wanted, self.clock.elapsed()
-        if found is None or not found.active or found.serving:
+        limps = found is not None and found.limps and not found.weight
+        if found is None or not found.active or (found.serving and not limps):
             return None
         known = before.boot if before else None
         # The clock starts at zero with every boot of the machine, so older times mean nothing.
         if known is None or (known.revision, known.period) != (found.name, self.clock.boot):
             known = Boot(found.name, self.clock.boot, now, restarts=_restarts(seen))
-        if not found.failed:
+        if not found.failed and not limps:
             return replace(known, failing=None)
         return known if known.failing is not None else replace(known, failing=now)
 
@@ -76,7 +79,8 @@ class Trials:
             name, cause = self._refused.get(spec.name, ("", ""))
             return Verdict(failed=cause if name == spec.revision else "")
         if boot is not None:
-            return Verdict(failed=self._overdue(seen, wanted, boot))
+            message = f"revision {wanted.name}: {seen.lacking}"
+            return Verdict(self._overdue(seen, wanted, boot), not wanted.limps, message)
         between = 0 < weight < 100  # then each look repeats the request: it may begin to fail
         if not wanted.serving or (self._answered.get(spec.name) == wanted.name and not between):
             return Verdict()
@@ -95,11 +99,12 @@ class Trials:
         # restarts and the time decide.
         gave_up = wanted.running == "ActivationFailed"
         lasting = boot.failing is not None and now - boot.failing >= PATIENCE
+        why = seen.message or f"revision {wanted.name}: {seen.lacking}"
         if gave_up or lasting or (wanted.failed and fresh and crashes >= CRASHES):
-            return seen.message
+            return why
         deadline = seen.spec.deadline_seconds
         if now - boot.since > deadline:
-            return f"revision {wanted.name} is not ready after {deadline} s: {seen.message}"
+            return f"revision {wanted.name} is not ready after {deadline} s: {why}"
         return ""
 
     async def _ask(self, seen: Seen, wanted: Revision, found: Mapping[str, Any]) -> Verdict:

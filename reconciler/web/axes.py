@@ -127,14 +127,18 @@ def _repeats(one: PlainCause, other: PlainCause) -> bool:
     return one.reason == other.reason and longer and mine in other.message
 
 
+def cause_of(word: str) -> str:
+    """What a reason means by itself."""
+    return next((each.cause for each in Reason if each == word), "Azure refused it without a word")
+
+
 def remedy_of(reason: Cause | str) -> str:
-    """What to do about a reason; empty where there is nothing to do or nobody knows it."""
+    """What to do about a reason; empty where there is nothing to do."""
     if isinstance(reason, Reason):
         return reason.remedy
-    from reconciler.arm.errors import explain_code  # azure.core is slow to import
+    from reconciler.arm.errors import remedy_of_code  # azure.core is slow to import
 
-    told = explain_code(str(reason).removeprefix(AZURE))
-    return (told[1] or "") if told else ""
+    return remedy_of_code(str(reason).removeprefix(AZURE))
 
 
 def told_by(reason: Cause | str, message: str) -> Cause | str:

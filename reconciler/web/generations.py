@@ -14,7 +14,14 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from reconciler.api.outputs import AppOutputs, CatalogueOutputs, KeptAdapters, Outputs, Revision
+from reconciler.api.outputs import (
+    AppOutputs,
+    CatalogueOutputs,
+    KeptAdapters,
+    Outputs,
+    Revision,
+    has_failed,
+)
 from reconciler.api.resources import Return
 from reconciler.arm.apps import RETAINED
 from reconciler.engine.store import Store
@@ -97,7 +104,7 @@ class History:
                 at,
                 self._state(revision, adapters),
                 revision.health == "Healthy",
-                revision.health == "Unhealthy" or revision.running in Revision.FAILED,
+                has_failed(revision.running, revision.health),
                 (*made.changes, *_differing(before, adapters)),
                 made.commit,
                 adapters,

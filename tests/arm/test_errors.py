@@ -18,7 +18,7 @@ from reconciler.arm.errors import TABLE, from_fault, translate, translate_operat
 from reconciler.arm.faults import fault, redact, retry_after
 from reconciler.engine.errors import (
     Busy,
-    MissingElsewhere,
+    DecidedElsewhere,
     NotConnected,
     NotReadyYet,
     ReconcileError,
@@ -97,7 +97,7 @@ def test_recorded_answers(recorded):
         (400, "SomethingElse", TerminalError, "an unknown 400 is about the request"),
         (409, "SkuNotAvailable", SlowRetry, "no capacity now, perhaps later"),
         (400, "ContainerAppInvalidName", TerminalError, "only another document helps"),
-        (409, "StorageAccountAlreadyTaken", TerminalError, "the name is somebody else's"),
+        (409, "StorageAccountAlreadyTaken", DecidedElsewhere, "the name may become free"),
         (401, "ExpiredAuthenticationToken", RetryableError, "the next try brings a new token"),
         (401, "InvalidAuthenticationTokenTenant", WaitingForHuman, "the wrong tenant stays wrong"),
         (409, "NeverHeardOf", RetryableError, "an unknown conflict may pass"),
@@ -244,8 +244,8 @@ def test_a_reason_says_whose_trouble_it_is(error, reason, why):
 @pytest.mark.parametrize(
     ("details", "kind", "reason"),
     [
-        ("MANIFEST_UNKNOWN: manifest unknown", MissingElsewhere, Reason.IMAGE_NOT_FOUND),
-        ("NAME_UNKNOWN: repository not known", MissingElsewhere, Reason.IMAGE_NOT_FOUND),
+        ("MANIFEST_UNKNOWN: manifest unknown", DecidedElsewhere, Reason.IMAGE_NOT_FOUND),
+        ("NAME_UNKNOWN: repository not known", DecidedElsewhere, Reason.IMAGE_NOT_FOUND),
         ("UNAUTHORIZED: authentication required", WaitingForHuman, Reason.REGISTRY_DENIED),
         ("DENIED: requested access is denied", WaitingForHuman, Reason.REGISTRY_DENIED),
     ],

@@ -40,8 +40,8 @@ def test_only_whole_clauses_are_left_out():
     assert without_repetition(second, [first]) == (
         "ManagedEnvironment e1 belongs to the set a (last applied 17:28:13Z from vm); (as above)"
     )
-    waits = "waits for ManagedEnvironment/dev (NotObserved), FileShare/dev (WaitingForReference)"
-    longer = f"{waits}, PublishedFolder/web/code/web/986ed4612e8a (NotObserved)"
+    waits = "waits for ManagedEnvironment/dev, FileShare/dev (WaitingForReference)"
+    longer = f"{waits}, PublishedFolder/web/code/web/986ed4612e8a"
     assert without_repetition(longer, [waits]) == longer
 
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from reconciler.api.reasons import AzureCode, Reason
-from reconciler.arm.errors import LOOP, TABLE
+from reconciler.arm.errors import LOOP, TABLE, remedy_of_code
 
 PAGE = Path(__file__).parents[2] / "docs" / "conditions.md"
 _REASONS = re.compile(r"(?<=<!-- reasons -->\n).*(?=<!-- /reasons -->)", re.DOTALL)
@@ -21,9 +21,9 @@ def page(text: str) -> str:
         f"| `{reason}` | {reason.cause} | {reason.remedy} |\n" for reason in Reason
     )
     codes = "| reason | the loop | what to do |\n|---|---|---|\n" + "".join(
-        f"| `{AzureCode(code)}` | {LOOP[rule.kind]} | {rule.hint} |\n"
+        f"| `{AzureCode(code)}` | {LOOP[rule.kind]} | {remedy_of_code(code)} |\n"
         for code, rule in sorted(TABLE.items())
-        if rule.hint and not rule.reason
+        if not rule.reason
     )
     return _CODES.sub(lambda _: codes, _REASONS.sub(lambda _: reasons, text))
 

@@ -205,6 +205,21 @@ async def test_a_lock_is_told_and_waited_for(stage, capsys):
         await up.converged("web-lock")
 
 
+async def test_a_name_that_becomes_free_needs_no_edit(stage, capsys):
+    """Another group has the storage account; once it is deleted there, the service comes up."""
+    save(stage, "mine", storage={"accountName": "stfreed01"})
+    async with inside(stage, "mine") as up:
+        arm = up.daemon.arm
+        other = ids.resource_group(arm.subscription_id, "rg-elsewhere")
+        await arm._send("PUT", other, "2021-04-01", {"location": "swedencentral"})
+        account = ids.storage_account(arm.subscription_id, "rg-elsewhere", "stfreed01")
+        body = {"location": "swedencentral", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"}
+        await arm._send("PUT", account, "2025-06-01", body)
+        await stands(up, "mine", "Azure:StorageAccountAlreadyTaken", "choose another", capsys)
+        await arm._send("DELETE", account, "2025-06-01")
+        await up.converged("web-mine")
+
+
 async def test_a_name_that_is_taken_is_told(stage, capsys):
     """Another group has the storage account: the document must name another, and then all is
     well.

@@ -10,6 +10,7 @@ from reconciler.api.reasons import AzureCode, Reason
 from reconciler.engine.document_state import DocumentRefusal
 from reconciler.engine.errors import (
     Busy,
+    DecidedElsewhere,
     NotOwned,
     NotReadyYet,
     RetryableError,
@@ -107,7 +108,7 @@ async def test_a_throttled_write_waits_as_long_as_asked(harness):
 
 @pytest.mark.looptime
 async def test_a_refused_write_is_not_tried_again_until_the_document_changes(harness):
-    """A terminal error stalls the document; resyncs look but do not write; an edit
+    """A terminal error stalls the document; resyncs look but do not write for some minutes; an edit
     starts afresh.
     """
     harness.kind.errors["create"] = [TerminalError(AzureCode("RequestRefused"), "no such size")]
@@ -123,6 +124,24 @@ async def test_a_refused_write_is_not_tried_again_until_the_document_changes(har
         )
         assert await controller.settled() is ExitClass.DONE
         assert harness.condition(controller, "Stalled") == ("False", "NotStalled")
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("error", "seconds"), [(TerminalError, 300), (DecidedElsewhere, 60)], ids=str
+)
+async def test_a_refused_write_is_tried_again_slowly(harness, error, seconds):
+    """Something outside the document may have been the cause, such as a name that was taken: without
+    an edit the write is repeated after a while, and then all is well.
+    """
+    harness.kind.errors["create"] = [error(AzureCode("RequestRefused"), "the name is taken")]
+    loop = asyncio.get_running_loop()
+    async with harness.running(harness.thing("app", size=1)) as controller:
+        await controller.settled()
+        while len(harness.cloud.writes()) < 2:
+            await asyncio.sleep(1)
+        assert seconds <= loop.time() < seconds + 130
+        assert await controller.settled() is ExitClass.DONE
 
 
 @pytest.mark.looptime

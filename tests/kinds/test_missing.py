@@ -1,13 +1,31 @@
 """Fewer ready replicas than `minReplicas`: on their way, or missing, and what is told of them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from reconciler.api.outputs import ArmView, Revision, SeenReplica
 from reconciler.api.resources import ContainerAppSpec
+from reconciler.kinds.cause import Causes
+from reconciler.kinds.looks import _replica, _revision
 from reconciler.kinds.replicas import Seen
+from reconciler.kinds.rollout import Action, Step, Verdict, next_step
+from reconciler.kinds.trial import PATIENCE, Trials
 
+
+class Hand:
+    """A clock that somebody sets."""
+
+    boot = "one"
+    at = 0.0
+
+    def elapsed(self):
+        return self.at
+
+
+STILL = Step(Action.NONE)
+HEALTHY = "RevisionHealthy"
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 SPEC = ContainerAppSpec(
     "web", "rg", "dev", {}, template={"scale": {"minReplicas": 2}}, suffix="r1", serves_model=False
@@ -46,3 +64,66 @@ def test_what_is_told_of_it():
     assert seen.lacking == (
         "1 of 2 replicas are ready; b: Container crashing: web (restarted 4 times)"
     )
+
+
+LIMPING = Revision("web--r1", True, 100, "Healthy", "Degraded", 2, "Container crashing: web")
+
+
+def limping(weight=100, proven=None, needed=1):
+    """One replica of two is ready, the other fails."""
+    spec = ContainerAppSpec(
+        "web", "rg", "dev", {}, template={"scale": {"minReplicas": needed}}, suffix="r1",
+        serves_model=False,
+    )  # fmt: skip
+    pair = (replica("a", True, 900), replica("b", False, 900, 4, "mount error(13)"))
+    arm = ArmView((replace(LIMPING, weight=weight),), pair)
+    return Seen.of(spec, arm, [], None, proven, NOW)
+
+
+async def test_a_replica_that_fails_beside_a_ready_one_is_told_and_no_outage():
+    """Azure calls the revision Degraded and healthy: requests are answered, so Ready stays, and the
+    failing replica is named, also where `minReplicas` are ready without it.
+    """
+    seen = limping()
+    assert (seen.serves, seen.missing) == (True, 0)
+    (mark,) = [each for each in seen.marks({"properties": {}}, STILL) if each.type == HEALTHY]
+    assert mark.status == "True"
+    causes = Causes(None, lambda: 100.0)
+    causes._known = {"web--r1 lacks": (100.0, "")}
+    tale = await causes.tale(seen.spec, {}, seen, STILL, Verdict(), None, ())
+    assert tale.reason == "ReplicasMissing"
+    assert tale.message == "1 of 2 replicas are ready; b: mount error(13) (restarted 4 times)"
+
+
+@pytest.mark.parametrize("health", ["Unhealthy", "None"])
+def test_a_degraded_revision_without_health_has_failed(health):
+    """Without a ready replica nobody is answered."""
+    revision = replace(LIMPING, health=health)
+    assert (revision.serving, revision.failed, revision.limps) == (False, True, False)
+
+
+async def test_a_new_revision_of_which_a_replica_fails_takes_no_traffic():
+    """The rollout waits, and after the patience for a failing revision it is rolled back."""
+    seen, old = limping(weight=0), Revision("web--r0", True, 100, "Healthy", "Running", 1)
+    clock = Hand()
+    trials = Trials(None, clock)
+    boot = trials.boot(seen, None)
+    verdict = await trials.judge(seen, boot, {}, 0)
+    step = next_step("web--r1", "Surge", [old, seen.wanted], {"web--r0": 100}, verdict)
+    assert (step.action, verdict.failed) == (Action.WAIT, "")
+    assert "1 of 2 replicas are ready" in step.message
+    clock.at = PATIENCE
+    verdict = await trials.judge(seen, boot, {}, 0)
+    step = next_step("web--r1", "Surge", [old, seen.wanted], {"web--r0": 100}, verdict)
+    assert (step.action, step.revisions) == (Action.HOLD, ("web--r1", "web--r0"))
+    assert "mount error(13)" in step.message
+
+
+def test_azures_words_are_read_as_one_line():
+    """An error of a mount has two lines, which no table and no log has room for."""
+    said = "exit status 32\nOutput: mount error(13): Permission denied"
+    entry = {"name": "r", "properties": {"provisioningError": said}}
+    assert "\n" not in _revision(entry).error
+    container = {"ready": False, "runningStateDetails": said}
+    entry = {"name": "a", "properties": {"containers": [container]}}
+    assert "32 Output: mount error(13)" in _replica(entry, "r").details
