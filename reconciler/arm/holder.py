@@ -69,7 +69,7 @@ async def _found(share: Share) -> Holder | None:
             file = await client.get_file_client(PATH).download_file(offset=0, length=_MOST)
             return await file.readall()
         except HttpResponseError as error:
-            if error.status_code != 404:
+            if error.status_code not in (404, 416):  # none, or one that was made and not written
                 raise
             return b""
 

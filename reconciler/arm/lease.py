@@ -51,6 +51,7 @@ class Leader:
         self.reason: Cause | None = Reason.NOT_OBSERVED
         self._message = "it was not asked for yet"
         self._asks = False  # whether a person must do something first
+        self._endless = False  # whether the lease of somebody else has no end, as no daemon's has
 
     def may_write(self) -> bool:
         """Whether a write may be issued now: by our own clock, two thirds of the lease have not
@@ -121,10 +122,24 @@ class Leader:
         self.reason, self._asks = error.reason, isinstance(error, WaitingForHuman)
         if error.reason != _OTHER:
             self._message = error.message
-        elif not known:
-            self._message = f"another daemon holds the lease on {self._name}; nothing is written"
         if error.reason == _OTHER:
-            await self._ask_who()
+            if not known or self._endless:
+                await self._ask_for_end()
+            if not self._endless:
+                await self._ask_who()
+
+    async def _ask_for_end(self) -> None:
+        """Whether it is a lease as daemons take it."""
+        self._endless = False
+        with suppress(ReconcileError, TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                self._endless = await self._share.call(_has_no_end)
+        self._message = f"another daemon holds the lease on {self._name}; nothing is written"
+        if self._endless:
+            self._message = (
+                f"no daemon holds the lease on {self._name}: it has no end, so a person or another"
+                " program took it; nothing is written until they release it, or somebody breaks it"
+            )
 
     async def _ask_who(self) -> None:
         with suppress(ReconcileError, TimeoutError):
@@ -144,6 +159,10 @@ class Leader:
         from azure.storage.fileshare.aio import ShareLeaseClient
 
         await ShareLeaseClient(client, self._id).release()
+
+
+async def _has_no_end(client: ShareClient) -> bool:
+    return str((await client.get_share_properties()).lease.duration) == "infinite"
 
 
 _OTHER = AzureCode("LeaseAlreadyPresent")

@@ -12,6 +12,7 @@ from tests.e2e.killed import MOMENTS, Processes
 from tests.e2e.stage import Stage, condition_of
 from tests.e2e.test_rollout_adapters import document
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # a minute; an hour when much else runs
 HELD = 4  # the exit code of `up --once` while a document waits for a person
 KILLED = -9
 SEED = 20261129
@@ -104,7 +105,6 @@ def calls(life):
     return made
 
 
-@pytest.mark.timeout(300)
 def test_a_rollback_of_adapters_killed_at_some_calls_reaches_the_same_end(life, calls):
     """A seeded few of what the slow test does."""
     chosen, killed = random.Random(SEED), []
@@ -114,8 +114,6 @@ def test_a_rollback_of_adapters_killed_at_some_calls_reaches_the_same_end(life, 
     assert sum(killed) >= len(MOMENTS) - 1, "two calls that run side by side may change places"
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_rollback_of_adapters_killed_at_any_call_reaches_the_same_end(life, calls, moment):
     """The adapters of then serve, held until the next save; the daemon that makes the next save

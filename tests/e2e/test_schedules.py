@@ -21,6 +21,7 @@ from tests.e2e.stage import ask, environment, is_converged, service
 COUNT = 1000
 SLICE = 5  # of them in `make test`
 MOST_WRITES = 3  # times as many as without a fault
+PATIENCE = 180.0  # seconds; on an idle machine nothing takes ten
 
 ENVIRONMENTS = "Microsoft.App/managedEnvironments"
 APPS = "Microsoft.App/containerApps"
@@ -202,7 +203,7 @@ class Run:
                 await self.take(step)
                 self.writes[step] = len(self.stage.writes(since=since))
             self.script()
-            await up.until(self.at_the_end, "the end")
+            await self.wait(self.at_the_end, "the end")
 
     async def clean_up(self):
         """A thousand of them share a local Azure, and each would leave a running service."""
@@ -220,16 +221,16 @@ class Run:
             _, fault, reason = standing
             self.script(fault)
             await self.save()
-            await self.up.until(lambda: self.told(reason), f"{step}: {reason} is told")
+            await self.wait(lambda: self.told(reason), f"{step}: {reason} is told")
             self.script()
-            await self.up.until(lambda: self.at_the_end() or self.told(HELD), f"{step} goes on")
+            await self.wait(lambda: self.at_the_end() or self.told(HELD), f"{step} goes on")
             if not self.at_the_end():
                 # The old revision serves, and the change is held until the spec changes.
                 self.world.colour = "blue"
                 await self.save()
         else:
             await self.save()
-        await self.up.until(self.at_the_end, f"{step} is done", 90)
+        await self.wait(self.at_the_end, f"{step} is done")
 
     async def go_back(self):
         """A person goes back to the revision before, which is held until the next save."""
@@ -241,12 +242,12 @@ class Run:
             _, fault, reason = self.schedule.standing
             self.script(fault)
             await self.up.daemon.load()
-            await self.up.until(lambda: self.told(reason), f"rollback: {reason} is told")
+            await self.wait(lambda: self.told(reason), f"rollback: {reason} is told")
             self.script()
-        await self.up.until(lambda: self.is_back(former.revision), "it is back", 90)
+        await self.wait(lambda: self.is_back(former.revision), "it is back")
         self.world.colour = "blue"
         await self.save()
-        await self.up.until(self.at_the_end, "the save after the rollback is done", 90)
+        await self.wait(self.at_the_end, "the save after the rollback is done")
 
     def is_back(self, revision):
         """The revision before serves alone, and that is said to be a rollback."""
@@ -256,6 +257,9 @@ class Run:
         if not held or active != [revision]:
             return False
         return not self.world.public or self.served(self.world.former)
+
+    async def wait(self, check, what):
+        await self.up.until(check, what, PATIENCE)
 
     async def save(self):
         self.stage.code(self.service, self.world.version)
@@ -326,7 +330,7 @@ def seeds():
         yield pytest.param(seed, marks=marks, id=f"seed-{seed}")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", seeds())
 async def test_a_schedule_of_faults_ends_as_the_documents_say(stage, usual, seed):
     """It converges, or stops in the reason of the fault that stands and converges when that is
