@@ -237,6 +237,7 @@ CONFIGURATION = Shape(
         Field("identitySettings", of=_SETTING, many=True, stable="2025-01", preview=_TRIAL),
     )
 )
+KIND = Field("kind", empty=OMITTED, stable="2025-07", preview="2024-10")
 APP = Shape(
     (
         Field("provisioningState"),

@@ -37,9 +37,7 @@ def view(call: Call, record: Record, environment: Record | None) -> Body:
         "template": stored["template"],
         "eventStreamEndpoint": f"{call.base}{_stream_id(record)}/eventstream",
     }
-    return framed(
-        TYPE, record, record.body["systemData"], app_fields.APP.render(document, call.version)
-    )
+    return _framed(call, record, record.body["systemData"], document)
 
 
 def echo(call: Call, record: Record, environment: Record | None, sent: Body) -> Body:
@@ -65,7 +63,14 @@ def echo(call: Call, record: Record, environment: Record | None, sent: Body) -> 
     )
     if ingress and given.get("fqdn"):
         ingress["fqdn"] = given["fqdn"]
-    return framed(TYPE, record, data, app_fields.APP.render(document, call.version))
+    return _framed(call, record, data, document)
+
+
+def _framed(call: Call, record: Record, data: Body, document: Body) -> Body:
+    shown = framed(TYPE, record, data, app_fields.APP.render(document, call.version))
+    if not app_fields.KIND.known(call.version):
+        shown.pop("kind", None)
+    return shown
 
 
 def revision_fqdn(record: Record, environment: Record | None, revision: str) -> str:

@@ -30,6 +30,8 @@ WORDING = Wording("a container app", "ContainerApp", "containerapp")
 _ALPHABET = string.ascii_lowercase + string.digits
 _APP: Any = {
     **COMMON,
+    "kind": TEXT,
+    "managedBy": TEXT,
     "properties": {
         "environmentId": TEXT,
         "managedEnvironmentId": TEXT,

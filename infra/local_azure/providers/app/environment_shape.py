@@ -21,6 +21,7 @@ from infra.local_azure.store import Record
 from . import workload_profiles
 
 TYPE = "Microsoft.App/managedEnvironments"
+LABELS = ("tags", "kind", "identity")
 Body = dict[str, Any]
 _TRIAL, _LATER = "2024-02-02-preview", "2024-10-02"
 _ENABLED = Shape((Field("enabled", "flag"),))
@@ -129,6 +130,11 @@ _SHOWN = Shape(
         Field("firstPartyConfiguration", "any", stable=NEVER, until="2024"),
     )
 )
+_AS_SENT = (
+    "availabilityZones",
+    "infrastructureResourceGroup",
+    "ingressConfiguration",
+)
 _IMMUTABLE = ("vnetConfiguration", "zoneRedundant")
 
 
@@ -153,7 +159,11 @@ def settings(sent: Body, place: str, before: Body | None, record: Record) -> Bod
             given.get("peerTrafficConfiguration") or {"encryption": {"enabled": False}}
         ),
         "publicNetworkAccess": given.get("publicNetworkAccess") or "Enabled",
-        "infrastructureResourceGroup": given.get("infrastructureResourceGroup"),
+        # A connection string is a secret: what was sent is seen, its value is not.
+        "appInsightsConfiguration": (
+            {"connectionString": None} if given.get("appInsightsConfiguration") else None
+        ),
+        **{name: given.get(name) for name in _AS_SENT},
     }
     if own["vnetConfiguration"] and not own["infrastructureResourceGroup"]:
         own["infrastructureResourceGroup"] = f"ME_{record.name}_{record.group}_{normal(place)}"
@@ -207,7 +217,7 @@ def view(call: Call, record: Record, *, created: bool = False) -> Body:
         "type": TYPE,
         "location": record.body["location"],
     }
-    rest = {key: record.body[key] for key in ("tags", "identity") if record.body.get(key)}
+    rest = {key: record.body[key] for key in LABELS if record.body.get(key)}
     data = record.body["systemData"]
     # Only the answer to a write has the Z; a GET has the same instant without it (recorded).
     if created:
@@ -221,10 +231,11 @@ def view(call: Call, record: Record, *, created: bool = False) -> Body:
 
 
 def label(records: Records, body: Body, record: Record) -> Body:
-    """Tags and identity, where there are any."""
+    """Tags, kind and identity, where there are any."""
     identity = records.managed_identity(body, record.id)
     records.require_identities(identity, record.id, record.body.get("identity"))
     labels: Body = {"tags": tags} if (tags := tracked.tags(body)) else {}
+    labels |= {"kind": body["kind"]} if body.get("kind") else {}
     return labels if identity["type"] == "None" else {**labels, "identity": identity}
 
 
@@ -244,7 +255,7 @@ def _logs(sent: Body, record: Record) -> Body:
 
 
 def _telemetry(sent: Body | None) -> Body | None:
-    """Header values are secrets; a signal that goes nowhere is not configured."""
+    """Header values and keys are secrets; a signal that goes nowhere is not configured."""
     if not sent:
         return None
     shown: Body = {}
@@ -253,6 +264,8 @@ def _telemetry(sent: Body | None) -> Body | None:
         {**entry, "headers": [{"key": header.get("key")} for header in entry.get("headers") or []]}
         for entry in targets.get("otlpConfigurations") or []
     ]
+    if targets.get("dataDogConfiguration"):
+        targets["dataDogConfiguration"] = {**targets["dataDogConfiguration"], "key": None}
     for name, extra in (
         ("tracesConfiguration", "includeDapr"),
         ("logsConfiguration", ""),
@@ -289,7 +302,12 @@ def _domain(sent: Body, before: Body | None) -> Body:
 
 
 def _suffix(sent: Body) -> Body:
-    return {"dnsSuffix": sent["dnsSuffix"]}
+    """What names the domain, and where its certificate is kept."""
+    return {
+        name: sent[name]
+        for name in ("dnsSuffix", "certificateKeyVaultProperties")
+        if sent.get(name)
+    }
 
 
 def _certificate(text: str, password: str) -> Certificate:

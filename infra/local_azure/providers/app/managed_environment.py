@@ -25,7 +25,7 @@ from infra.local_azure.providers.provider import Provider
 from infra.local_azure.store import Record, Store
 
 from . import environment_shape, workload_profiles
-from .environment_shape import TYPE, label, view
+from .environment_shape import LABELS, TYPE, label, view
 
 WORDING = Wording("a managed environment", "ManagedEnvironment", "managedEnvironment")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,58}[a-z0-9]")
@@ -41,6 +41,7 @@ _WORDS = (
 )
 _ENVIRONMENT: Any = {
     **COMMON,
+    "kind": TEXT,
     "properties": {
         "appLogsConfiguration": {
             "destination": TEXT,
@@ -61,6 +62,13 @@ _ENVIRONMENT: Any = {
         "peerAuthentication": {"mtls": {"enabled": TRUTH}},
         "peerTrafficConfiguration": {"encryption": {"enabled": TRUTH}},
         "publicNetworkAccess": TEXT,
+        "appInsightsConfiguration": {"connectionString": TEXT},
+        "availabilityZones": [TEXT],
+        "ingressConfiguration": {"*": ANY},
+        "openTelemetryConfiguration": {
+            "destinationsConfiguration": {"dataDogConfiguration": {"*": ANY}}
+        },
+        "customDomainConfiguration": {"certificateKeyVaultProperties": {"*": ANY}},
     },
 }
 
@@ -148,10 +156,9 @@ class ManagedEnvironments(Provider):
         self.writes.check_idle(WORDING, record.key, record.name)
         merged = merge(_own(record.body["properties"]), body.get("properties") or {})
         settings = environment_shape.settings(merged, place, record.body["properties"], record)
-        named = ("tags", "identity")
-        before = {key: record.body[key] for key in named if key in record.body}
+        before = {key: record.body[key] for key in LABELS if key in record.body}
         labels = label(
-            self.records, merge(before, {key: body[key] for key in named if key in body}), record
+            self.records, merge(before, {key: body[key] for key in LABELS if key in body}), record
         )
         changed = settings != _own(record.body["properties"])
         changed |= labels.get("identity") != before.get("identity")

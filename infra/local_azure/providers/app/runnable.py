@@ -20,6 +20,8 @@ from infra.local_azure.store import Record, Store
 
 from .image_check import ImageCheck
 
+_FRAME = ("kind", "managedBy")
+
 
 @dataclass(frozen=True)
 class Runnable(Provider):
@@ -101,6 +103,7 @@ class Runnable(Provider):
             "properties": properties,
             "systemData": self.records.stamp(known.body["systemData"] if known else None),
             **({"tags": labels} if (labels := tracked.tags(body)) else {}),
+            **{name: body[name] for name in _FRAME if body.get(name)},
         }
 
 
@@ -112,7 +115,7 @@ def framed(kind: str, record: Record, data: Body, properties: Body) -> Body:
         "type": kind,
         "location": record.body["location"],
     }
-    frame |= {"tags": record.body["tags"]} if record.body.get("tags") else {}
+    frame |= {name: record.body[name] for name in ("tags", *_FRAME) if record.body.get(name)}
     return {
         **frame,
         "systemData": data,
