@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from serving import nan
+from serving import media, nan
 from serving.catalogue import AdapterReason, Expectation
 from serving.proof import (
     BASES,
@@ -68,6 +68,7 @@ class VllmEngine:
         self.capacity: int = (lora.max_cpu_loras or lora.max_loras) if lora else 0
         self.base_names = tuple(str(one.name) for one in models.base_model_paths)
         self.max_rank: int | None = lora.max_lora_rank if lora else None
+        self._inputs = media.modalities(models.model_config)
         models.model_name = self._public_name
         models.show_available_models = self.list_models
         models.lora_requests = self._aliases = Aliases()
@@ -178,16 +179,21 @@ class VllmEngine:
         return unmet(evaluation, answers)
 
     async def list_models(self) -> Any:
-        """`/v1/models`: the public names that the key may use. `root` shows no mount path, which
-        vLLM's own answer would.
+        """`/v1/models`: the public names that the key may use, and what the model takes. `root`
+        shows no mount path, which vLLM's own answer would.
         """
         from vllm.entrypoints.serve.engine.protocol import ModelCard, ModelList, ModelPermission
 
         base = self._models.base_model_paths
         limit = self._models.model_config.max_model_len
+        inputs = {"input_modalities": self._inputs}
         cards = [
             ModelCard(
-                id=one.name, root=one.name, max_model_len=limit, permission=[ModelPermission()]
+                id=one.name,
+                root=one.name,
+                max_model_len=limit,
+                permission=[ModelPermission()],
+                **inputs,
             )
             for one in base
         ]
@@ -198,6 +204,7 @@ class VllmEngine:
                 root=request.lora_name,
                 parent=base[0].name,
                 permission=[ModelPermission()],
+                **inputs,
                 **({"shutdown_date": until} if until else {}),
             )
             cards.append(card)

@@ -2,7 +2,8 @@
 document names.
 
 vLLM's own default fetches any address, the replica's loopback and the cloud's metadata included,
-and follows redirects. limits.py calls `faults`; plugin.py puts `guard` under vLLM's downloads.
+and follows redirects. limits.py calls `faults`; plugin.py puts `guard` under vLLM's downloads;
+engine.py lists `modalities`.
 """
 
 from __future__ import annotations
@@ -59,6 +60,24 @@ def allowed(url: str, domains: tuple[str, ...]) -> bool:
         and "\\" not in url
         and "@" not in parts.netloc
     )
+
+
+def modalities(model: Any) -> list[str]:
+    """What vLLM's configuration of a model says that it takes: text, and images, audio or video
+    that vLLM's class reads and `limit-mm-per-prompt` does not forbid.
+
+    Nothing is served by this; so whatever fails here leaves text alone.
+    """
+    try:
+        if not model.is_multimodal_model:
+            return ["text"]
+        from vllm.multimodal import MULTIMODAL_REGISTRY
+
+        limits = MULTIMODAL_REGISTRY.get_processing_info(model).supported_mm_limits
+        most = model.multimodal_config.get_limit_per_prompt
+        return ["text", *(one for one in limits if limits[one] != 0 and most(one) > 0)]
+    except Exception:  # noqa: BLE001 - vLLM's own code for any model
+        return ["text"]
 
 
 def guard(connection: Any, domains: Callable[[], tuple[str, ...]]) -> None:

@@ -130,6 +130,19 @@ class Browser:
                     text="\r",
                 )
 
+    async def choose(self, selector: str, file: Path) -> None:
+        """Choose a file in a form, as its dialog would."""
+        root = (await self.call("DOM.getDocument"))["root"]["nodeId"]
+        found = await self.call("DOM.querySelector", nodeId=root, selector=selector)
+        await self.call("DOM.setFileInputFiles", files=[str(file)], nodeId=found["nodeId"])
+
+    async def until(self, script: str, seconds: float = 30) -> None:
+        """Wait until a JavaScript expression is true."""
+        deadline = time.monotonic() + seconds
+        while not await self.run(script):
+            assert time.monotonic() < deadline, f"never true: {script}\n{self.console}"
+            await asyncio.sleep(0.1)
+
     async def picture(self, file: Path) -> None:
         shot = await self.call("Page.captureScreenshot", format="png")
         file.write_bytes(base64.b64decode(shot["data"]))

@@ -39,10 +39,13 @@ class EndpointAnswer:
 
 
 class ServedModel(NamedTuple):
-    """A model as the service lists it; `longest` are the tokens of prompt and answer together."""
+    """A model as the service lists it; `longest` are the tokens of prompt and answer together.
+    `images` says that the service tells that the model takes images.
+    """
 
     name: str
     longest: int | None = None
+    images: bool = False
 
 
 class Endpoint:
@@ -67,7 +70,9 @@ class Endpoint:
                 await _check(answer)
                 listed = (await answer.json(content_type=None))["data"]
                 listed = sorted(listed, key=lambda each: each.get("parent") is not None)
-                return [ServedModel(str(each["id"]), _count(each)) for each in listed]
+                return [
+                    ServedModel(str(each["id"]), _count(each), _images(each)) for each in listed
+                ]
         except (
             aiohttp.ClientError,
             TimeoutError,
@@ -80,7 +85,7 @@ class Endpoint:
             raise EndpointError(_why(error)) from None
 
     async def stream(
-        self, model: str, messages: Sequence[Mapping[str, str]], sticky: str = "", **sampling: Any
+        self, model: str, messages: Sequence[Mapping[str, Any]], sticky: str = "", **sampling: Any
     ) -> AsyncIterator[EndpointAnswer]:
         """The answer so far, again after each new part. The last one is `done` and has vLLM's own
         count of tokens. Answers to the same `sticky` come from the same version of an adapter.
@@ -136,6 +141,11 @@ class Endpoint:
 def _count(card: Mapping[str, Any]) -> int | None:
     longest = card.get("max_model_len")
     return longest if isinstance(longest, int) and longest > 0 else None
+
+
+def _images(card: Mapping[str, Any]) -> bool:
+    inputs = card.get("input_modalities")
+    return isinstance(inputs, list) and "image" in inputs
 
 
 async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:

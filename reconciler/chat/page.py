@@ -19,9 +19,10 @@ import gradio as gr
 from reconciler.chat import versions, wording
 from reconciler.chat.compare import Compare
 from reconciler.chat.endpoint import Endpoint, EndpointAnswer, EndpointError, ServedModel
+from reconciler.chat.pictures import PictureError, data_url, path_of
 from reconciler.chat.sampling import FIRST, LONGEST, limits_of, sampling
 from reconciler.chat.state import Look, State, StateKind
-from reconciler.chat.talk import ChatQuestion, Messages, Talk, kept, plain, signed
+from reconciler.chat.talk import ChatQuestion, Messages, Talk, kept, plain, said, shown, signed
 from reconciler.chat.versions import choices
 
 EVERY = 3.0  # seconds between looks
@@ -56,7 +57,8 @@ class Page:
 
     def build(self) -> gr.Blocks:
         """The whole page."""
-        with gr.Blocks(title=f"{self.service} · Moorage", analytics_enabled=False) as page:
+        title, hour = f"{self.service} · Moorage", 3600
+        with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(hour, hour)) as page:
             seen = gr.State(None)
             # What a reload finds again; it stays in the browser of whoever talked.
             saved = gr.BrowserState([], storage_key=f"moorage-{self.service}", secret="moorage")
@@ -66,19 +68,25 @@ class Page:
                 wake = gr.Button("Wake it", variant="primary", visible=False, elem_id="wake")
             with gr.Tabs(visible=False) as opened:
                 with gr.Tab("Chat"):
-                    model, length, history = self._chat(saved)
+                    model, length, picture, history = self._chat(saved)
                 with gr.Tab("Compare"):
                     *sides, other = Compare(self._stream, self._talk).build()
-            shown = [seen, head, closed, notice, wake, opened, model, *sides, length, other]
+            outputs = [seen, head, closed, notice, wake, opened, model, *sides, length, other]
+            outputs.append(picture)
             timer = gr.Timer(EVERY)
             page.load(kept, saved, history, show_progress="hidden")
             page.unload(self._left)
-            page.load(self._open, seen, shown, show_progress="hidden")
-            timer.tick(self._refresh, seen, shown, show_progress="hidden")
+            page.load(self._open, seen, outputs, show_progress="hidden")
+            timer.tick(self._refresh, seen, outputs, show_progress="hidden")
             wake.click(self._wake, None, [notice, wake], show_progress="hidden")
         return page
 
-    def _chat(self, saved: gr.BrowserState) -> tuple[gr.Dropdown, gr.Slider, gr.Chatbot]:
+    @property
+    def takes_images(self) -> bool:
+        """Whether the service says that its model takes images."""
+        return any(each.images for each in self._models)
+
+    def _chat(self, saved: gr.BrowserState) -> tuple[gr.Dropdown, gr.Slider, gr.Image, gr.Chatbot]:
         with gr.Row():
             with gr.Column(scale=3, min_width=420):
                 history = gr.Chatbot(
@@ -114,17 +122,29 @@ class Page:
                     choices=[],
                     elem_id="model",
                 )
+                picture = gr.Image(
+                    label="Image for the next message",
+                    type="filepath",
+                    sources=["upload", "clipboard"],
+                    placeholder="Drop it, or choose a file",
+                    buttons=[],
+                    height=150,
+                    visible=False,
+                    elem_id="picture",
+                )
+                picture.preprocess = path_of
                 system = gr.Textbox(label="System message", lines=2, elem_id="system")
                 temperature, top_p, length = sampling()
                 fresh = gr.Button("New conversation", elem_id="fresh")
         asked = gr.on(
             [ask.submit, send.click],
             self._said,
-            [ask, model, system, temperature, top_p, length],
-            [ask, queue],
+            [ask, model, system, temperature, top_p, length, picture],
+            [ask, queue, picture, speed],
             show_progress="hidden",
             queue=False,
         )
+        picture.upload(self._looked, picture, [picture, speed], show_progress="hidden", queue=False)
         answering = asked.then(
             self._answer,
             history,
@@ -135,7 +155,7 @@ class Page:
         ended = [history, speed, queue, saved]
         stop.click(self._stopped, history, [queue, saved], cancels=[answering], queue=False)
         fresh.click(self._renewed, None, ended, cancels=[answering], queue=False)
-        return model, length, history
+        return model, length, picture, history
 
     async def _open(self, seen: tuple[str, str] | None) -> list[Any]:
         self._models = []  # the list may have changed
@@ -150,7 +170,7 @@ class Page:
             state = State(StateKind.ASLEEP, f"{state.message} The last attempt: {failed}.")
         now = (state.kind.value, state.message)
         if seen is not None and tuple(seen) == now:
-            return [gr.skip()] * 11
+            return [gr.skip()] * 12
         ready = state.kind is StateKind.READY
         names = choices(self._models, self.canaries())
         base = names[0] if names else None
@@ -176,6 +196,7 @@ class Page:
             chosen(tuned),
             bounded,
             bounded,
+            gr.update(visible=self.takes_images) if ready else gr.skip(),
         ]
 
     async def _with_models(self, state: State) -> State:
@@ -221,15 +242,33 @@ class Page:
         temperature: float,
         top_p: float,
         length: float,
+        picture: str | None,
         request: gr.Request,
-    ) -> tuple[str, str]:
-        """A message waits for its turn, also while an answer grows."""
+    ) -> tuple[Any, str, Any, Any]:
+        """A message waits for its turn, also while an answer grows. An image that cannot be sent
+        leaves the message where it is.
+        """
         talk = self._talk(request)
-        if text.strip():
-            talk.waiting.append(
-                ChatQuestion(text.strip(), choice, system, temperature, top_p, int(length))
-            )
-        return "", wording.waiting([each.text for each in talk.waiting])
+        problem: Any = gr.skip()
+        if text.strip() or picture:
+            try:
+                if picture:
+                    talk.pictures[picture] = data_url(picture, talk.pictures)
+            except PictureError as error:
+                picture, problem = None, wording.trouble(f"not sent: {error}")
+            else:
+                rest = (temperature, top_p, int(length), picture or "")
+                talk.waiting.append(ChatQuestion(text.strip(), choice, system, *rest))
+                text, picture = "", None
+        return text, _waiting(talk), picture, problem
+
+    def _looked(self, picture: str, request: gr.Request) -> tuple[Any, Any]:
+        """An image that cannot be sent is not kept for the next message."""
+        try:
+            data_url(picture, self._talk(request).pictures)
+        except PictureError as error:
+            return None, wording.trouble(str(error))
+        return gr.skip(), wording.pace(None)
 
     def _stopped(self, history: Messages, request: gr.Request) -> tuple[Any, Messages]:
         """What waits is not sent either: a person who stops wants to say something else."""
@@ -240,6 +279,7 @@ class Page:
 
     def _renewed(self, request: gr.Request) -> tuple[Messages, str, Any, Messages]:
         self._stopped([], request)
+        self._talk(request).pictures.clear()
         return [], wording.pace(None), wording.waiting(()), []
 
     async def _answer(self, history: Messages, request: gr.Request) -> AsyncIterator[Any]:
@@ -249,32 +289,34 @@ class Page:
             yield [gr.skip()] * 4
             return
         talk.running = True
-        told: Messages = kept(history)
+        told: Messages = shown(history)
         try:
             while talk.waiting:
                 one = talk.waiting.popleft()
-                told = [*told, {"role": "user", "content": one.text}]
-                async for answer, said in self._one(told, one):
+                told = [*told, said(one)]
+                messages = plain(told, one.system, talk.pictures)
+                async for answer, speed in self._one(told, one, messages):
                     if answer:
                         told = answer
-                    rest = wording.waiting([each.text for each in talk.waiting])
-                    yield told, said, rest, gr.skip()
-                yield told, gr.skip(), gr.skip(), told
+                    yield told, speed, _waiting(talk), gr.skip()
+                yield told, gr.skip(), gr.skip(), kept(told)
         finally:
             talk.running = False
 
     async def _one(
-        self, told: Messages, one: ChatQuestion
+        self, told: Messages, one: ChatQuestion, messages: Messages
     ) -> AsyncIterator[tuple[Messages | None, str]]:
         """The conversation as one answer grows, and what is said of its speed."""
         yield None, wording.pace(None)
         text = ""
         try:
-            async for answer in self._stream(one, plain(told, one.system)):
+            async for answer in self._stream(one, messages):
                 text, (model, _) = answer.text, versions.asked(one.choice)
-                shown = signed(text, model, answer.version) if answer.done else text
-                said = {"role": "assistant", "content": shown}
-                yield [*told, said], wording.pace(answer, model)
+                content = signed(text, model, answer.version) if answer.done else text
+                yield (
+                    [*told, {"role": "assistant", "content": content}],
+                    wording.pace(answer, model),
+                )
         except EndpointError as error:
             yield None, wording.trouble(str(error))
 
@@ -288,3 +330,7 @@ class Page:
             top_p=question.top_p,
             max_tokens=question.length,
         )
+
+
+def _waiting(talk: Talk) -> str:
+    return wording.waiting([each.text or "(an image)" for each in talk.waiting])

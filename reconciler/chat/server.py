@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from reconciler.chat.page import CSS, THEME, Page
+from reconciler.chat.pictures import LARGEST
 
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self'"
@@ -38,6 +39,8 @@ async def serve(page: Page, listening: socket.socket, token: str = "") -> None:
         given = request.query_params.get("token") or request.cookies.get(COOKIE) or ""
         if token and not hmac.compare_digest(given.encode(), token.encode()):
             return Response("Open the address that `moorage chat` printed.", 401)
+        if request.url.path.endswith("/upload") and not page.takes_images:
+            return Response("The model takes no images.", 403)
         answer = await call_next(request)
         if token:
             answer.set_cookie(COOKIE, token, httponly=True, samesite="strict")
@@ -59,6 +62,8 @@ async def serve(page: Page, listening: socket.socket, token: str = "") -> None:
         footer_links=[],
         ssr_mode=False,
         pwa=False,
+        # Far above what is sent: Gradio refuses silently, `data_url` in words.
+        max_file_size=8 * LARGEST,
     )
     server = uvicorn.Server(uvicorn.Config(built, log_level="error", timeout_graceful_shutdown=2))
     await server.serve(sockets=[listening])

@@ -5,6 +5,7 @@ it. Pure; `page` shows it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ class ChatQuestion(NamedTuple):
     temperature: float
     top_p: float
     length: int
+    picture: str = ""  # the path of its image
 
 
 class PairQuestion(NamedTuple):
@@ -35,6 +37,7 @@ class PairQuestion(NamedTuple):
 class Talk:
     """A session's state. `running` says that an answer grows, which then takes what waits too;
     `pairs`, `asking` and `last` are the same side by side, and the question asked last.
+    `pictures` are the images of the conversation as the API takes them, by path.
     """
 
     waiting: deque[ChatQuestion] = field(default_factory=deque)
@@ -42,6 +45,7 @@ class Talk:
     pairs: deque[PairQuestion] = field(default_factory=deque)
     asking: bool = False
     last: PairQuestion | None = None
+    pictures: dict[str, str] = field(default_factory=dict)
 
 
 def signed(text: str, model: str, version: str) -> str:
@@ -50,23 +54,50 @@ def signed(text: str, model: str, version: str) -> str:
     return f"{text}{_MARK}*{which}*"
 
 
-def plain(history: Messages, system: str) -> list[dict[str, str]]:
-    """The conversation as the API takes it: Gradio keeps a message's content in parts."""
-    messages = [{"role": "system", "content": system.strip()}] if system.strip() else []
+def said(question: ChatQuestion) -> dict[str, Any]:
+    """A question as the page shows it."""
+    if not question.picture:
+        return {"role": "user", "content": question.text}
+    parts = [question.text, {"path": question.picture}]
+    return {"role": "user", "content": [part for part in parts if part]}
+
+
+def plain(history: Messages, system: str, pictures: Mapping[str, str]) -> Messages:
+    """The conversation as the API takes it: Gradio keeps a message's content in parts. Of images
+    only `pictures` are sent, which this session has read itself.
+    """
+    messages: Messages = []
+    if system.strip():
+        messages.append({"role": "system", "content": system.strip()})
     for each in history:
         text = text_of(each["content"]).partition(_MARK)[0]
-        messages.append({"role": str(each["role"]), "content": text})
+        urls = [pictures[path] for path in _paths(each["content"]) if path in pictures]
+        images = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+        words = [{"type": "text", "text": text}] if text else []
+        content = [*words, *images] if images else text
+        messages.append({"role": str(each["role"]), "content": content})
     return messages
 
 
 def kept(history: object) -> Messages:
     """The conversation as a browser keeps it: roles and texts; nothing of what is neither."""
-    rows = history if isinstance(history, list) else []
     return [
-        {"role": each["role"], "content": text_of(each.get("content"))}
-        for each in rows
-        if isinstance(each, dict) and each.get("role") in ("user", "assistant")
+        {**each, "content": text_of(each["content"]) or "(an image)"} for each in shown(history)
     ]
+
+
+def shown(history: object) -> Messages:
+    """The conversation as the page shows it: with the images that it has."""
+    rows = history if isinstance(history, list) else []
+    found = []
+    for each in rows:
+        if isinstance(each, dict) and each.get("role") in ("user", "assistant"):
+            content = each.get("content")
+            images = [{"path": path} for path in _paths(content)]
+            text = text_of(content)
+            parts = [part for part in (text, *images) if part]
+            found.append({"role": each["role"], "content": parts if images else text})
+    return found
 
 
 def text_of(content: object) -> str:
@@ -74,3 +105,11 @@ def text_of(content: object) -> str:
     return "".join(
         str(part.get("text", "")) if isinstance(part, dict) else str(part or "") for part in parts
     )
+
+
+def _paths(content: object) -> Iterator[str]:
+    """The images of a message, as the page was given them or as Gradio keeps them."""
+    for part in content if isinstance(content, list) else [content]:
+        file = part.get("file", part) if isinstance(part, dict) else None
+        if isinstance(file, dict) and isinstance(file.get("path"), str):
+            yield file["path"]

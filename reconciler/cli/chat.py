@@ -33,7 +33,7 @@ def chat(
     state_dir: StateDir = None,
 ) -> None:
     """Open a chat page for a service. It shows the base model and the adapters, alone or side by
-    side. Ctrl-C closes the page.
+    side. Where the model takes images, an image can be added to a message. Ctrl-C closes the page.
     """
     import importlib.util
 

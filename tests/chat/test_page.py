@@ -37,6 +37,7 @@ class Served:
         self.asked: list[tuple[str, str | None]] = []
         self.bodies: list[dict] = []
         self.broken: tuple[int, str] | None = None
+        self.listed: dict = MODELS
         self.words = ["one", " two", " three"]
         self.go_on = asyncio.Event()  # what an answer waits for before its last word
         self.go_on.set()
@@ -63,7 +64,7 @@ class Served:
 
     async def models(self, request):
         self.asked.append((request.path, request.headers.get("Authorization")))
-        return web.json_response(MODELS)
+        return web.json_response(self.listed)
 
     async def complete(self, request):
         self.asked.append((request.path, request.headers.get("Authorization")))
@@ -215,7 +216,7 @@ def test_what_a_browser_kept_is_only_a_conversation():
     again = kept([*history, {"role": "system", "content": "x"}, 7, {"content": "y"}])
     assert again[1]["content"].endswith("*tuned · version 3f9c*")
     assert kept("nonsense") == kept(None) == []
-    assert plain(again, " ") == [
+    assert plain(again, " ", {}) == [
         {"role": "user", "content": "a"},
         {"role": "assistant", "content": "b"},
     ]
