@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 def history(
     service: Service, target: Target = None, state_dir: StateDir = None, output: Output = "text"
 ) -> None:
-    """Show the generations of a service that can serve again."""
+    """Show the generations of a service that can serve again, and the revisions that Azure refused
+    to make.
+    """
     as_json = check_output(output)
     store, title, _ = open_store(target, state_dir)
     found = history_of(store, service, title)
@@ -32,6 +34,7 @@ def history(
         value = [each.as_value() for each in found.rows]
         held = found.app.held or found.held or None
         shown = {"service": service, "held": held, "generations": value}
+        shown["attempts"] = [each.as_value() for each in found.attempts]
         print_value("History", shown, subject)
         return
     _show(str(subject), found)
@@ -53,20 +56,22 @@ def _show(heading: str, found: History) -> None:
     ]
     cells = [
         [
-            str(each.number),
+            str(each.number or "-"),
             each.revision,
             when(each.created, terminal=bool(width)),
             each.state,
             ", ".join(each.changes),
         ]
-        for each in found.rows
+        for each in found.listed
     ]
-    if any(each.versions for each in found.rows):
+    if any(each.versions for each in found.listed):
         columns.append(Column("adapters", 4))
-        for row, each in zip(cells, found.rows, strict=True):
+        for row, each in zip(cells, found.listed, strict=True):
             row.append(", ".join(each.versions))
     rows = [tuple(row) for row in cells]
     lines = [*hang("", heading, width), *table(tuple(columns), rows, width, indent=0)]
+    for each in found.attempts[:1]:
+        lines += hang(f"{each.revision} was not made: ", each.problem, width)
     if found.held:
         lines += hang("held: ", found.held, width)
     for line in lines:

@@ -1,15 +1,15 @@
 """The generations of a service that can serve again, newest first, and what each changed: a new
-revision or other adapters.
+revision or other adapters; and the attempts of which Azure made no revision.
 
-The daemon notes the changes when it writes the container app (`note`); Azure lists the revisions,
-the share the adapters.
+The daemon notes the changes when it writes the container app (`note`) and when Azure refuses it
+(`refused`); Azure lists the revisions, the share the adapters.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -37,7 +37,7 @@ class Generation:
     it does now, `served` whether Azure calls the revision healthy, `failed` that it calls it
     failed. `adapters` is the set that served with it, None where it is not known. `changes` are the
     fields that it changed, `commit` the commit of the documents; both are empty where the daemon
-    did not make it.
+    did not make it. An attempt of which Azure made no revision has the number 0 and a `problem`.
     """
 
     number: int
@@ -49,6 +49,7 @@ class Generation:
     changes: tuple[str, ...] = ()
     commit: str = ""
     adapters: KeptAdapters | None = None
+    problem: str = ""
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -64,6 +65,9 @@ class Generation:
             "state": self.state,
             "changes": list(self.changes),
         }
+        if not self.number:
+            value = {"revision": self.revision, "time": self.created, "problem": self.problem,
+                     "changes": list(self.changes)}  # fmt: skip
         if self.adapters is not None:
             value["adapters"] = [each.dump() for each in self.adapters.adapters]
         return value | ({"commit": self.commit} if self.commit else {})
@@ -71,10 +75,14 @@ class Generation:
 
 @dataclass(frozen=True)
 class GenerationNote(Outputs):
-    """What the daemon remembers of a revision that it made."""
+    """What the daemon remembers of a revision that it asked for: when, and with `problem` why Azure
+    refused it.
+    """
 
     changes: tuple[str, ...] = ()
     commit: str = ""
+    at: str = ""
+    problem: str = ""
 
 
 _UNKNOWN = GenerationNote()
@@ -111,6 +119,33 @@ class History:
             )
             rows.append(row)
         return rows[: -RETAINED - 1 : -1]
+
+    @property
+    def attempts(self) -> list[Generation]:
+        """The revisions that Azure refused to make, newest first: nothing can go back to them."""
+        there = {each.name for each in self.app.arm.revisions}
+        return [
+            Generation(
+                0,
+                name,
+                made.at,
+                "not made",
+                False,
+                True,
+                made.changes,
+                made.commit,
+                None,
+                made.problem,
+            )
+            for name, made in list(self.notes.items())[::-1]
+            if made.problem and name not in there
+        ][: RETAINED + 1]
+
+    @property
+    def listed(self) -> list[Generation]:
+        """Generations and refused attempts together, newest first."""
+        both = [*self.attempts, *self.rows]
+        return sorted(both, key=lambda each: _instant(each.created), reverse=True)
 
     @property
     def older(self) -> list[Generation]:
@@ -211,14 +246,26 @@ def _differing(before: Generation | None, adapters: KeptAdapters | None) -> list
     return [f"adapters[{name}]" for name in names if was.get(name) != now.get(name)]
 
 
-def note(store: Store, service: str, revision: str, paths: Sequence[str], commit: str = "") -> None:
+def note(
+    store: Store, service: str, revision: str, paths: Sequence[str], commit: str = "", at: str = ""
+) -> None:
     """Remember which fields a new revision of the service changed; the first note of a revision
     stays.
     """
     known = notes_of(store, service)
-    if revision in known:
-        return
-    known[revision] = GenerationNote(tuple(dict.fromkeys(paths))[:LONGEST], commit)
+    if revision not in known:
+        paths = tuple(dict.fromkeys(paths))[:LONGEST]
+        _keep(store, service, {**known, revision: GenerationNote(paths, commit, at)})
+
+
+def refused(store: Store, service: str, revision: str, problem: str) -> None:
+    """Remember why Azure made no revision of what was asked for; the newest cause stays."""
+    known = notes_of(store, service)
+    if revision in known and known[revision].problem != problem:
+        _keep(store, service, {**known, revision: replace(known[revision], problem=problem)})
+
+
+def _keep(store: Store, service: str, known: Mapping[str, GenerationNote]) -> None:
     kept = list(known.items())[-KEPT:]
     store.put(_name(service), json.dumps({name: each.dump() for name, each in kept}))
 

@@ -129,8 +129,8 @@ class DocumentView:
 
     @property
     def generations(self) -> Sequence[Generation]:
-        """Newest first."""
-        return self.history.rows if self.history else ()
+        """Newest first, with those that Azure refused to make."""
+        return self.history.listed if self.history else ()
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from infra.local_azure.faults import commands
 from reconciler.api import versions
 from reconciler.arm import ids
 from reconciler.cli.app import run
+from reconciler.cli.history import history_of
 from tests.e2e.inside import inside
 from tests.e2e.stage import environment, service
 
@@ -163,6 +164,28 @@ async def test_a_cause_is_told_by_its_name_and_heals(stage, cause, capsys):
         await stands(up, name, reason, remedy, capsys)
         script(stage)
         await up.converged(f"web-{name}")
+
+
+async def test_a_revision_that_azure_refused_is_in_the_history(stage):
+    """With its cause and what it would have changed; the generation that serves stays the newest
+    one to which anybody can go.
+    """
+    save(stage, "refused")
+    async with inside(stage, "refused") as up:
+        await up.converged("web-refused")
+        script(stage, CAUSES["image not found"][0])
+        env = [{"name": "COLOUR", "value": "red"}]
+        await up.save(
+            environment("refused"), service("web-refused", environment="refused", env=env)
+        )
+        await holds(up, "refused", "ImageNotFound", "Correct the image")
+        found = history_of(up.daemon.store, "web-refused", "local Azure")
+        (attempt,) = found.attempts
+        assert attempt.revision not in [each.revision for each in found.rows]
+        assert 'manifest tagged by "1" is not found' in attempt.problem
+        assert any("env" in path for path in attempt.changes)
+        assert found.listed[0] == attempt
+        script(stage)
 
 
 async def test_a_provider_is_registered_by_itself(stage, capsys):

@@ -11,7 +11,8 @@ from reconciler.api.outputs import (
     Revision,
 )
 from reconciler.api.resources import Return
-from reconciler.web.generations import History
+from reconciler.engine.store import Store
+from reconciler.web.generations import History, note, notes_of, refused
 
 
 def at(minute, second=0):
@@ -99,3 +100,34 @@ def test_a_service_without_a_model_counts_its_revisions():
     rows = History(app).rows
     assert [(each.number, each.versions) for each in rows] == [(2, ()), (1, ())]
     assert "adapters" not in rows[0].as_value()
+
+
+def test_an_attempt_that_azure_refused_stands_between_the_generations():
+    """Where it was made, with its cause; one that became a revision after all is a generation only,
+    and one that is under way is none yet.
+    """
+    store = Store.open(":memory:", "local")
+    for name, minute in (("phi--r1", 1), ("phi--bad", 10), ("phi--r2", 20), ("phi--new", 30)):
+        note(store, "phi", name, ["template.containers[vllm].image"], at=at(minute))
+    for name, problem in (
+        ("phi--bad", "first"),
+        ("phi--bad", "no such image"),
+        ("phi--r2", "busy"),
+    ):
+        refused(store, "phi", name, problem)
+    refused(store, "phi", "phi--other", "not asked for by this daemon")
+    app = AppOutputs(arm=ArmView((R1, R2)), asked_revision="phi--new")
+    found = History(app, None, notes_of(store, "phi"))
+    assert [(each.number, each.revision) for each in found.listed] == [
+        (2, "phi--r2"),
+        (0, "phi--bad"),
+        (1, "phi--r1"),
+    ]
+    (attempt,) = found.attempts
+    assert attempt.as_value() == {
+        "revision": "phi--bad",
+        "time": at(10),
+        "problem": "no such image",
+        "changes": ["template.containers[vllm].image"],
+    }
+    assert attempt not in found.older
